@@ -1,0 +1,1 @@
+"""One technology per file, each implementing a port of the domain."""

@@ -1,0 +1,1 @@
+"""The use cases: each method tells one story from top to bottom."""

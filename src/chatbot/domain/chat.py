@@ -1,0 +1,108 @@
+"""Sessions, their messages, and the states of a turn."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, NewType
+
+from chatbot.domain.identity import Owner
+
+SessionId = NewType("SessionId", str)
+TurnId = NewType("TurnId", str)
+
+TITLE_CHARS = 60
+
+
+class Author(StrEnum):
+    """Who wrote a message."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class Interruption(StrEnum):
+    """Why an answer is not complete."""
+
+    CLIENT = "client"
+    """The caller left."""
+    UPSTREAM = "upstream"
+    """The model failed."""
+    TIMEOUT = "timeout"
+    """The model took too long."""
+    SHUTDOWN = "shutdown"
+    """The service was stopped."""
+    CRASH = "crash"
+    """The process died; written by the next turn."""
+
+
+class FinishReason(StrEnum):
+    """Why the model stopped."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of a session.
+
+    `seq` counts from 1 in its session and is never used twice, not after a reset either.
+    An answer with a `reason` is interrupted, one without is complete.
+    """
+
+    seq: int
+    role: Author
+    content: str
+    ts: datetime
+    turn_id: TurnId
+    reason: Interruption | None = None
+
+    @property
+    def state(self) -> Literal["complete", "interrupted"]:
+        return "complete" if self.reason is None else "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What there is to know about a session without reading it.
+
+    `epoch` counts resets. `last_seq` is the number of the newest message ever written;
+    `message_count` counts those since the last reset.
+    """
+
+    id: SessionId
+    owner: Owner
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    message_count: int = 0
+    last_seq: int = 0
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageMark:
+    """The last session of a page: the next page begins after it."""
+
+    updated_at: datetime
+    id: SessionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to write to one session, held by one turn or change at a time."""
+
+    owner: Owner
+    session_id: SessionId
+    turn_id: TurnId
+
+
+def title_of(prompt: str) -> str:
+    """The title of a session: the first 60 characters of its first prompt."""
+    return prompt[:TITLE_CHARS]
+
+
+def is_session_id(raw: str) -> bool:
+    """Whether `raw` has the form of a session id: 32 lower-case hexadecimal digits."""
+    return len(raw) == 32 and not set(raw) - set("0123456789abcdef")

@@ -1,0 +1,117 @@
+"""Everything that can go wrong, as one small tree.
+
+    ChatbotError
+    |-- InvalidInput            the request cannot be honoured as it stands
+    |   `-- PromptTooLong
+    |-- Unauthenticated         nobody proved who is calling
+    |   |-- InvalidCredentials
+    |   `-- InvalidToken
+    |-- Forbidden               known, but not allowed
+    |-- NotFound                absent, or somebody else's: the caller cannot tell
+    |-- Conflict                the state does not allow it
+    |   `-- SessionBusy         another turn holds the session
+    |-- RateLimited             too much, too fast: try later
+    |-- ModelFailure            the language model did not do its part
+    |   |-- ModelError          it answered, but not usably
+    |   |-- ModelUnavailable    it could not be reached, or sent us away
+    |   `-- ModelTimeout        it took longer than we wait
+    |-- StorageFailure          the store did not do its part
+    |   |-- StorageUnavailable  unreachable or damaged; what is there is left alone
+    |   `-- StorageFull         no space; the old state is intact
+    `-- ShuttingDown            the service is stopping
+
+Adapters translate foreign errors into these (`raise ... from`); the entrypoints map them to
+statuses and exit codes in one place. A message is fit for the caller's eyes: it never repeats
+rejected input and names no internals.
+"""
+
+
+class ChatbotError(Exception):
+    """Root of the tree. `str(error)` is one sentence for the caller."""
+
+
+class InvalidInput(ChatbotError):
+    """The request cannot be honoured as it stands.
+
+    `where` locates the offending field, as in `("prompt",)`; it never holds the input itself.
+    """
+
+    def __init__(self, message: str, *, where: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.where = where
+
+
+class PromptTooLong(InvalidInput):
+    """The prompt has more code points than the service accepts."""
+
+
+class Unauthenticated(ChatbotError):
+    """Nobody proved who is calling."""
+
+
+class InvalidCredentials(Unauthenticated):
+    """E-mail and password do not belong together; which of them is wrong is not said."""
+
+
+class InvalidToken(Unauthenticated):
+    """The bearer token is malformed, forged, expired or revoked; which of them is not said."""
+
+
+class Forbidden(ChatbotError):
+    """The caller is known, but lacks the permission."""
+
+
+class NotFound(ChatbotError):
+    """It does not exist, or belongs to somebody else: the same answer to both."""
+
+
+class Conflict(ChatbotError):
+    """The present state does not allow it."""
+
+
+class SessionBusy(Conflict):
+    """Another turn or change holds the session and did not finish in time."""
+
+
+class RateLimited(ChatbotError):
+    """Too much, too fast. `retry_after_s` says when to come back."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ModelFailure(ChatbotError):
+    """The language model did not do its part."""
+
+
+class ModelError(ModelFailure):
+    """The model's answer is unusable: refused request, garbage, cut stream, no finish reason."""
+
+
+class ModelUnavailable(ModelFailure):
+    """The model could not be reached or is overloaded. `retry_after_s` is the provider's wish."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ModelTimeout(ModelFailure):
+    """The model took longer than one of the time limits."""
+
+
+class StorageFailure(ChatbotError):
+    """The store did not do its part."""
+
+
+class StorageUnavailable(StorageFailure):
+    """The store cannot be read or written, or what it holds is damaged; nothing was overwritten."""
+
+
+class StorageFull(StorageFailure):
+    """There is no space left; what was stored before is intact."""
+
+
+class ShuttingDown(ChatbotError):
+    """The service is stopping and takes no new work."""

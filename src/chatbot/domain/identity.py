@@ -1,0 +1,113 @@
+"""Who is calling, and with which rights."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, NewType
+
+from chatbot.domain.errors import InvalidInput
+
+UserId = NewType("UserId", str)
+ClientId = NewType("ClientId", str)
+
+MAX_EMAIL_CHARS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
+
+
+class Permission(StrEnum):
+    """What a role or an API client may be allowed to do."""
+
+    CHAT = "chat"
+    """Talk to the assistant and manage one's own sessions."""
+    MEMORY = "memory"
+    """Correct what the assistant remembers in one's own sessions."""
+    ADMINISTER = "administer"
+    """Manage users and the service."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """A named set of permissions, granted to users."""
+
+    name: str
+    permissions: frozenset[Permission]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person with a password.
+
+    `token_version` is carried by every token of the user: raising it revokes them all.
+    """
+
+    id: UserId
+    email: str
+    password_hash: str = field(repr=False)
+    roles: tuple[str, ...]
+    department: str
+    created_at: datetime
+    is_active: bool = True
+    token_version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """An application that calls with an API key."""
+
+    id: ClientId
+    permissions: frozenset[Permission]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose session it is: part of every storage signature."""
+
+    kind: Literal["user", "client"]
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """The caller: an API client, on behalf of a user where one is logged in.
+
+    `permissions` are the effective rights: the client's, and of those the user's where present.
+    """
+
+    client: Client
+    user: User | None
+    permissions: frozenset[Permission]
+
+    @property
+    def owner(self) -> Owner:
+        """The owner of what this caller creates: the user, else the client."""
+        if self.user is not None:
+            return Owner(kind="user", id=self.user.id)
+        return Owner(kind="client", id=self.client.id)
+
+
+def of_client(client: Client) -> Principal:
+    """The principal of an application that calls for itself."""
+    return Principal(client=client, user=None, permissions=client.permissions)
+
+
+def on_behalf_of(user: User, roles: dict[str, Role], client: Client) -> Principal:
+    """The principal of a user who calls through a client: the intersection of both rights.
+
+    A role name without an entry in `roles` grants nothing.
+    """
+    granted = frozenset(p for name in user.roles if name in roles for p in roles[name].permissions)
+    return Principal(client=client, user=user, permissions=client.permissions & granted)
+
+
+def normalise_email(raw: str) -> str:
+    """Return the e-mail address in the form in which it is stored and compared.
+
+    Raises:
+        InvalidInput: it has no single `@` with text on both sides, holds blanks or control
+            characters, or is longer than 254 characters (RFC 5321).
+    """
+    email = raw.strip().lower()
+    local, at, host = email.partition("@")
+    printable = email.isprintable() and " " not in email
+    if not (local and at and host) or "@" in host or not printable or len(email) > MAX_EMAIL_CHARS:
+        raise InvalidInput("This is not an e-mail address.", where=("email",))
+    return email

@@ -1,0 +1,269 @@
+"""What the assistant remembers of a session: a running summary and structured items.
+
+Every item knows which messages it came from and who set it. Merging keeps three promises:
+an update never deletes, a list keeps each text once, and what a person set by hand is not
+overwritten by the model unless the user has said the new value since.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Literal
+
+from chatbot.domain.errors import InvalidInput
+
+MAX_EXTRA_KEYS = 20
+MAX_KEY_CHARS = 64
+MAX_VALUE_CHARS = 500
+MAX_SUMMARY_CHARS = 4000
+DEFAULT_TONE = "neutral"
+
+Kind = Literal["profile", "preference", "fact", "todo", "summary"]
+
+
+class Setter(StrEnum):
+    """Who put an item into memory."""
+
+    USER = "user"
+    """A person, by hand."""
+    MODEL = "model"
+    """The model, from what the user said."""
+    ADMINISTRATOR = "administrator"
+    """Somebody who administers the service, by hand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One remembered value. `sources` are the numbers of the messages that it came from."""
+
+    value: str
+    set_by: Setter
+    sources: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StructuredMemory:
+    """Profile and preferences by key, facts and tasks in the order in which they were learned."""
+
+    profile: Mapping[str, Item] = field(default_factory=dict)
+    preferences: Mapping[str, Item] = field(default_factory=dict)
+    facts: tuple[Item, ...] = ()
+    todos: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """All that is remembered of one session.
+
+    `summarized_to` and `extracted_to` are watermarks: the number of the newest message that the
+    summary, or the structured memory, has taken in. `set_by_hand_at` is the newest message there
+    was when a person last replaced the structured memory. `version` rises with every stored change.
+    """
+
+    summary: str = ""
+    structured: StructuredMemory = field(default_factory=StructuredMemory)
+    summarized_to: int = 0
+    extracted_to: int = 0
+    set_by_hand_at: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What is to be merged into structured memory; every part may be empty."""
+
+    profile: Mapping[str, str] = field(default_factory=dict)
+    preferences: Mapping[str, str] = field(default_factory=dict)
+    facts: tuple[str, ...] = ()
+    todos: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recollection:
+    """A remembered item as the prompt and the caller see it; `id` is stable while the text is."""
+
+    id: str
+    kind: Kind
+    text: str
+
+
+def merge(
+    memory: StructuredMemory,
+    update: Update,
+    *,
+    sources: Sequence[int],
+    said: Sequence[str],
+    max_items: int,
+) -> StructuredMemory:
+    """Merge what the model extracted from the messages `sources`, whose texts are `said`.
+
+    Objects merge by key. Lists append new, trimmed, non-empty texts once and keep the last
+    `max_items`. An item that a person set stays unless the user said the new value.
+    """
+    came_from = tuple(sources)
+
+    def keyed(known: Mapping[str, Item], new: Mapping[str, str]) -> dict[str, Item]:
+        merged = dict(known)
+        for key, text in new.items():
+            old, value = merged.get(key), text.strip()[:MAX_VALUE_CHARS]
+            crowded = old is None and len(merged) >= MAX_EXTRA_KEYS + 2
+            unchanged = old is not None and old.value == value
+            by_hand = old is not None and old.set_by is not Setter.MODEL
+            if not value or not 0 < len(key) <= MAX_KEY_CHARS or crowded or unchanged:
+                continue
+            if by_hand and not was_said(value, said):
+                continue
+            merged[key] = Item(value=value, set_by=Setter.MODEL, sources=came_from)
+        return merged
+
+    def listed(known: tuple[Item, ...], new: Iterable[str]) -> tuple[Item, ...]:
+        merged = {item.value: item for item in known}
+        for text in new:
+            value = text.strip()[:MAX_VALUE_CHARS]
+            if value and value not in merged:
+                merged[value] = Item(value=value, set_by=Setter.MODEL, sources=came_from)
+        return tuple(merged.values())[-max_items:] if max_items else ()
+
+    return StructuredMemory(
+        profile=keyed(memory.profile, update.profile),
+        preferences=keyed(memory.preferences, update.preferences),
+        facts=listed(memory.facts, update.facts),
+        todos=listed(memory.todos, update.todos),
+    )
+
+
+def replaced_by_hand(update: Update, *, by: Setter, max_items: int) -> StructuredMemory:
+    """The structured memory that a person wrote in place of the old one.
+
+    Raises:
+        InvalidInput: a list, the number of keys, a key or a value is over its limit.
+    """
+
+    def keyed(name: str, new: Mapping[str, str], standard: set[str]) -> dict[str, Item]:
+        if len(new.keys() - standard) > MAX_EXTRA_KEYS:
+            raise InvalidInput(f"At most {MAX_EXTRA_KEYS} further keys.", where=(name,))
+        for key, value in new.items():
+            if not 0 < len(key) <= MAX_KEY_CHARS:
+                raise InvalidInput(f"A key has 1 to {MAX_KEY_CHARS} characters.", where=(name,))
+            if len(value) > MAX_VALUE_CHARS:
+                raise InvalidInput(f"At most {MAX_VALUE_CHARS} characters.", where=(name, key))
+        return {k: Item(value=v.strip(), set_by=by) for k, v in new.items() if v.strip()}
+
+    def listed(name: str, new: Sequence[str]) -> tuple[Item, ...]:
+        texts = dict.fromkeys(text.strip() for text in new if text.strip())
+        if len(texts) > max_items:
+            raise InvalidInput(f"At most {max_items} entries.", where=(name,))
+        for index, text in enumerate(new):
+            if len(text) > MAX_VALUE_CHARS:
+                raise InvalidInput(f"At most {MAX_VALUE_CHARS} characters.", where=(name, index))
+        return tuple(Item(value=text, set_by=by) for text in texts)
+
+    return StructuredMemory(
+        profile=keyed("profile", update.profile, {"name", "role"}),
+        preferences=keyed("preferences", update.preferences, {"language", "tone"}),
+        facts=listed("facts", update.facts),
+        todos=listed("todos", update.todos),
+    )
+
+
+def with_summary(memory: Memory, summary: str) -> Memory:
+    """The memory with a summary that a person wrote; the watermark stays where it is.
+
+    Raises:
+        InvalidInput: the summary is longer than 4,000 characters.
+    """
+    if len(summary) > MAX_SUMMARY_CHARS:
+        raise InvalidInput(f"At most {MAX_SUMMARY_CHARS} characters.", where=("summary",))
+    return replace(memory, summary=summary.strip())
+
+
+def update_from_json(found: object) -> Update:
+    """Read an update from decoded JSON that a model wrote: what is not of the shape is left out.
+
+    Raises:
+        InvalidInput: it is not an object at all.
+    """
+    if not isinstance(found, Mapping):
+        raise InvalidInput("A memory update is a JSON object.")
+
+    def keyed(name: str) -> dict[str, str]:
+        values = found.get(name)
+        pairs = values.items() if isinstance(values, Mapping) else ()
+        return {str(key).strip(): str(value) for key, value in pairs if _is_scalar(value)}
+
+    def listed(name: str) -> tuple[str, ...]:
+        values = found.get(name)
+        return tuple(v for v in values if isinstance(v, str)) if isinstance(values, list) else ()
+
+    return Update(
+        profile=keyed("profile"),
+        preferences=keyed("preferences"),
+        facts=listed("facts"),
+        todos=listed("todos"),
+    )
+
+
+def recollections(memory: Memory) -> list[Recollection]:
+    """Everything remembered, summary first, as it enters a prompt."""
+
+    def keyed(kind: Kind, items: Mapping[str, Item]) -> list[Recollection]:
+        return [
+            Recollection(id=f"{kind}.{key}", kind=kind, text=f"{key}: {item.value}")
+            for key, item in items.items()
+        ]
+
+    def listed(kind: Kind, items: Iterable[Item]) -> list[Recollection]:
+        return [
+            Recollection(id=f"{kind}.{_digest(item.value)}", kind=kind, text=item.value)
+            for item in items
+        ]
+
+    known = memory.structured
+    summary = [Recollection(id="summary", kind="summary", text=memory.summary)]
+    return [
+        *(summary if memory.summary else []),
+        *keyed("profile", known.profile),
+        *keyed("preference", known.preferences),
+        *listed("fact", known.facts),
+        *listed("todo", known.todos),
+    ]
+
+
+_LANGUAGE_NAMES = {"es": ("espanol", "castellano", "spanish"), "en": ("ingles", "english")}
+
+
+def was_said(value: str, texts: Iterable[str]) -> bool:
+    """Whether one of the texts says the value: each of its words, or the beginning of one.
+
+    Case and accents do not count; `es` and `en` are also said by the names of the languages.
+    """
+    wanted = _words(value)
+    names = _LANGUAGE_NAMES.get(wanted[0], ()) if len(wanted) == 1 else ()
+    for text in texts:
+        spoken = _words(text)
+        if any(name in spoken for name in names):
+            return True
+        if not names and all(any(word.startswith(w) for word in spoken) for w in wanted):
+            return True
+    return False
+
+
+def fold(text: str) -> str:
+    """The text without accents and case, for comparing words."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(char for char in plain if not unicodedata.combining(char))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", fold(text))
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""What the domain needs from the outside: storage, a language model, security, a clock."""

@@ -1,0 +1,209 @@
+"""The port to storage: one `Storage`, whose transactions give the repositories.
+
+The owner is part of every signature. A session of somebody else and a session that does not
+exist are the same `NotFound`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol, Self
+
+from chatbot.domain.chat import (
+    Author,
+    Interruption,
+    Lease,
+    Message,
+    PageMark,
+    Session,
+    SessionId,
+    TurnId,
+)
+from chatbot.domain.identity import Owner, Role, User, UserId
+from chatbot.domain.memory import Memory
+
+
+class SessionRepository(Protocol):
+    """Sessions, their messages and memory.
+
+    Everything acknowledged is durable. Methods that take a `Lease` raise `SessionBusy` and write
+    nothing when it is not held any more.
+    """
+
+    @abstractmethod
+    async def create(self, session: Session) -> None:
+        """Store a new, empty session. Its id is fresh, so that there is none yet."""
+
+    @abstractmethod
+    async def get(self, owner: Owner, session_id: SessionId) -> Session:
+        """Return the session.
+
+        Raises:
+            NotFound: the owner has no such session.
+        """
+
+    @abstractmethod
+    async def page(
+        self, owner: Owner, *, limit: int, after: PageMark | None = None
+    ) -> Sequence[Session]:
+        """Return the owner's sessions by `updated_at`, newest first, then by id ascending."""
+
+    @abstractmethod
+    async def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
+        """Take the right to write to the session, without waiting.
+
+        It ends with `release`, or when the process that holds it dies.
+
+        Raises:
+            NotFound: the owner has no such session.
+            SessionBusy: somebody else holds it.
+        """
+
+    @abstractmethod
+    async def release(self, lease: Lease) -> None:
+        """Give the right back; one that is not held any more is none."""
+
+    @abstractmethod
+    async def append(
+        self,
+        lease: Lease,
+        role: Author,
+        content: str,
+        *,
+        ts: datetime,
+        reason: Interruption | None = None,
+    ) -> Message:
+        """Append a message of the lease's turn, durably, and return it with its number.
+
+        The first message of the user becomes the title; `ts` becomes `updated_at`.
+        """
+
+    @abstractmethod
+    async def messages(
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        *,
+        limit: int,
+        before: int | None = None,
+        after: int = 0,
+    ) -> Sequence[Message]:
+        """Return the newest `limit` messages with `after < seq < before`, ascending by `seq`.
+
+        The cost does not grow with the number of older messages.
+
+        Raises:
+            NotFound: the owner has no such session.
+        """
+
+    @abstractmethod
+    async def messages_from(
+        self, owner: Owner, session_id: SessionId, *, after: int, limit: int
+    ) -> Sequence[Message]:
+        """Return the oldest `limit` messages with `seq > after`, ascending by `seq`."""
+
+    @abstractmethod
+    async def memory(self, owner: Owner, session_id: SessionId) -> Memory:
+        """Return what is remembered of the session; `Memory()` if nothing was ever stored.
+
+        Raises:
+            NotFound: the owner has no such session.
+        """
+
+    @abstractmethod
+    async def put_memory(
+        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+    ) -> bool:
+        """Store the memory if nothing has changed since it was read.
+
+        That is: if the session is still in `epoch` and its memory still has `memory.version`.
+        The stored memory has the next version. Needs no lease.
+
+        Returns:
+            Whether it was stored. False also if the session is gone.
+        """
+
+    @abstractmethod
+    async def reset(self, lease: Lease, *, ts: datetime) -> None:
+        """Empty messages, title and memory, at once or not at all. Numbers are not used again."""
+
+    @abstractmethod
+    async def delete(self, lease: Lease) -> None:
+        """Remove the session with all that belongs to it, and with it the lease."""
+
+
+class UserRepository(Protocol):
+    """People and the roles they can have."""
+
+    @abstractmethod
+    async def add(self, user: User) -> None:
+        """Store a new user.
+
+        Raises:
+            Conflict: the e-mail address is taken.
+        """
+
+    @abstractmethod
+    async def add_first(self, user: User, *, unless_any_has: frozenset[str]) -> None:
+        """Store a user unless somebody already has one of these roles; of many at once, one wins.
+
+        Raises:
+            Conflict: somebody has such a role, or the e-mail address is taken.
+        """
+
+    @abstractmethod
+    async def by_id(self, user_id: UserId) -> User | None:
+        """Return the user, or None."""
+
+    @abstractmethod
+    async def by_email(self, email: str) -> User | None:
+        """Return the user with this normalised e-mail address, or None."""
+
+    @abstractmethod
+    async def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
+        """Replace a password hash if it still is `old`; else do nothing."""
+
+    @abstractmethod
+    async def roles(self) -> Mapping[str, Role]:
+        """Return the roles by name."""
+
+
+class Transaction(Protocol):
+    """What can be read and written together."""
+
+    @property
+    @abstractmethod
+    def sessions(self) -> SessionRepository: ...
+
+    @property
+    @abstractmethod
+    def users(self) -> UserRepository: ...
+
+
+class Storage(Protocol):
+    """A place where things last. Opened and closed with `async with`; constructing does no I/O.
+
+    All methods may raise `StorageUnavailable` and `StorageFull`.
+    """
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    @abstractmethod
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Begin a short transaction; it is committed at the end, undone by an exception.
+
+        How much is undone is the backend's: see its docstring.
+        """
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Return if the store can be read and written right now.
+
+        Raises:
+            StorageUnavailable: it cannot.
+        """
