@@ -59,15 +59,13 @@ class Memory:
     """All that is remembered of one session.
 
     `summarized_to` and `extracted_to` are watermarks: the number of the newest message that the
-    summary, or the structured memory, has taken in. `set_by_hand_at` is the newest message there
-    was when a person last replaced the structured memory. `version` rises with every stored change.
+    summary, or the structured memory, has taken in. `version` rises with every stored change.
     """
 
     summary: str = ""
     structured: StructuredMemory = field(default_factory=StructuredMemory)
     summarized_to: int = 0
     extracted_to: int = 0
-    set_by_hand_at: int = 0
     version: int = 0
 
 

@@ -1,0 +1,164 @@
+"""Access tokens as JWTs, signed with HMAC-SHA-256 by python-jose."""
+
+import base64
+import hmac
+import json
+import re
+from collections.abc import Mapping
+
+from jose import jwk, jws
+from jose.backends.base import Key
+from jose.exceptions import JOSEError
+
+from chatbot.domain.errors import InvalidToken
+from chatbot.domain.identity import UserId
+from chatbot.domain.ports.runtime import Clock, NewId
+from chatbot.domain.ports.security import Claims, Tokens
+
+ALGORITHM = "HS256"
+ISSUER = AUDIENCE = "chatbot"
+MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key at least as long as the hash
+MAX_TOKEN_CHARS = 4096
+MAX_ID_CHARS = 255
+LEEWAY_S = 5  # for `iat` and `nbf` only: the clocks of two replicas differ a little
+
+_SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+
+
+class JoseTokens(Tokens):
+    """HS256 only. The library checks the signature; everything else is checked here.
+
+    Its own checks let through what RFC 8725 (JWT Best Current Practices) warns of: no `exp`, text
+    as `exp`, a future `iat`, any `typ`, unknown `crit`, repeated claims, loose base64; and it
+    tries to read the secret as JSON. So it is given a key object, and a token only when its
+    header is, byte for byte, the one that is issued here.
+    """
+
+    def __init__(self, secret: str, *, ttl_s: int, clock: Clock, new_id: NewId) -> None:
+        key = secret.encode()
+        if len(key) < MIN_SECRET_BYTES:
+            raise ValueError(f"the secret that signs tokens needs {MIN_SECRET_BYTES} bytes")
+        self._key = _construct(key)
+        self._headers = {"kid": hmac.digest(key, b"chatbot kid", "sha256").hex()[:8]}
+        self._first_part = _first_part(jws.sign(b"", self._key, self._headers, ALGORITHM))
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._new_id = new_id
+
+    @property
+    def ttl_s(self) -> int:
+        return self._ttl_s
+
+    def issue(self, claims: Claims, *, roles: tuple[str, ...], department: str) -> str:
+        """Return a signed token; without the hints if it were too long to be read with them."""
+        registered = self._registered(claims)
+        token = self._sign({**registered, "roles": list(roles), "department": department})
+        return token if len(token) <= MAX_TOKEN_CHARS else self._sign(registered)
+
+    def read(self, raw_token: str) -> Claims:
+        """Return what the token says: size and shape first, then the signature, then the claims."""
+        try:
+            self._check_shape(raw_token)
+            return self._checked(_parse(jws.verify(raw_token, self._key, [ALGORITHM])))
+        except (JOSEError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise InvalidToken("The token is not valid.") from error
+
+    def _registered(self, claims: Claims) -> dict[str, object]:
+        now = int(self._clock().timestamp())
+        return {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": claims.user_id,
+            "jti": self._new_id(),
+            "iat": now,
+            "nbf": now,
+            "exp": now + self._ttl_s,
+            "ver": claims.token_version,
+        }
+
+    def _sign(self, claims: Mapping[str, object]) -> str:
+        return jws.sign(claims, self._key, self._headers, ALGORITHM)
+
+    def _check_shape(self, raw_token: str) -> None:
+        """Accept three parts of canonical base64url, the first of which is our header.
+
+        Raises:
+            ValueError: anything else.
+        """
+        shape = _SHAPE.fullmatch(raw_token) if len(raw_token) <= MAX_TOKEN_CHARS else None
+        if shape is None or not all(map(_is_canonical, shape.groups())):
+            raise ValueError("not three parts of base64url")
+        if shape.group(1) != self._first_part:
+            raise ValueError("another header than ours")
+
+    def _checked(self, payload: Mapping[str, object]) -> Claims:
+        """Return the claims that the service uses, all required ones checked.
+
+        Raises:
+            ValueError: one is missing, of the wrong type, or not true now.
+        """
+        if (payload.get("iss"), payload.get("aud")) != (ISSUER, AUDIENCE):
+            raise ValueError("issued by or for somebody else")
+        _text(payload, "jti")
+        self._check_times(*(_integer(payload, name) for name in ("iat", "nbf", "exp")))
+        user_id = UserId(_text(payload, "sub"))
+        return Claims(user_id=user_id, token_version=_integer(payload, "ver"))
+
+    def _check_times(self, issued: int, not_before: int, expires: int) -> None:
+        now = self._clock().timestamp()
+        if not max(issued, not_before) - LEEWAY_S <= now < expires:
+            raise ValueError("not valid yet, or not any more")
+        if not 0 < expires - issued <= self._ttl_s:
+            raise ValueError("valid for longer than tokens are")
+
+
+def _construct(key: bytes) -> Key:
+    try:
+        return jwk.construct(key, ALGORITHM)
+    except JOSEError as error:
+        raise ValueError("the secret that signs tokens looks like a public key") from error
+
+
+def _first_part(token: str) -> str:
+    return token.partition(".")[0]
+
+
+def _is_canonical(part: str) -> bool:
+    """Whether encoding what the part decodes to gives the part (RFC 4648, section 3.5)."""
+    decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    return base64.urlsafe_b64encode(decoded).rstrip(b"=") == part.encode("ascii")
+
+
+def _parse(payload: bytes) -> Mapping[str, object]:
+    """Return the JSON object, in which each name occurs once (RFC 7519, section 4).
+
+    Raises:
+        ValueError, TypeError, RecursionError: it is something else.
+    """
+    parsed: object = json.loads(payload.decode(), object_pairs_hook=_object)
+    if not isinstance(parsed, dict):
+        raise TypeError("the payload is no object")
+    return parsed
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return members
+
+
+def _text(payload: Mapping[str, object], name: str) -> str:
+    """Return a claim that is text without control characters or lone surrogates."""
+    value = payload.get(name)
+    if not (isinstance(value, str) and value.isprintable() and 0 < len(value) <= MAX_ID_CHARS):
+        raise ValueError(f"{name} is no text")
+    return value
+
+
+def _integer(payload: Mapping[str, object], name: str) -> int:
+    """Return a claim that is a JSON integer: no text, fraction or boolean."""
+    value = payload.get(name)
+    if type(value) is not int:
+        raise TypeError(f"{name} is no integer")
+    return value

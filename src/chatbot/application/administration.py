@@ -1,0 +1,93 @@
+"""Making users. Whoever may start these commands on the host is an administrator."""
+
+from collections.abc import Mapping
+
+from chatbot.domain.errors import Conflict, InvalidInput
+from chatbot.domain.identity import Permission, Role, User, UserId, normalise_email
+from chatbot.domain.policy import check_password, normalise_password
+from chatbot.domain.ports.runtime import Clock, NewId
+from chatbot.domain.ports.security import PasswordHasher
+from chatbot.domain.ports.storage import Storage
+
+ADMIN_ROLE = "admin"
+NO_DEPARTMENT = ""  # the first administrator belongs to none, and so to no real one by accident
+MAX_DEPARTMENT_CHARS = 100
+
+
+class Administration:
+    """The users of the service."""
+
+    def __init__(
+        self, storage: Storage, hasher: PasswordHasher, clock: Clock, new_id: NewId
+    ) -> None:
+        self._storage = storage
+        self._hasher = hasher
+        self._clock = clock
+        self._new_id = new_id
+
+    async def create_first_admin(self, email: str, password: str) -> User:
+        """Make the first user who may administer the service; of many at once, one wins.
+
+        Raises:
+            InvalidInput: the address or the password is not acceptable.
+            Conflict: there is such a user already, the address is taken, or no role allows it.
+        """
+        granting = _administering(await self._roles())
+        user = await self._new_user(email, _first_choice(granting), NO_DEPARTMENT, password)
+        async with self._storage.transaction() as tx:
+            await tx.users.add_first(user, unless_any_has=granting)
+        return user
+
+    async def create_user(self, email: str, role: str, department: str, password: str) -> User:
+        """Make a user with one role.
+
+        Raises:
+            InvalidInput: the address, the role, the department or the password is not acceptable.
+            Conflict: the address is taken.
+        """
+        _check_role(role, await self._roles())
+        user = await self._new_user(email, role, _clean_department(department), password)
+        async with self._storage.transaction() as tx:
+            await tx.users.add(user)
+        return user
+
+    async def _roles(self) -> Mapping[str, Role]:
+        async with self._storage.transaction() as tx:
+            return await tx.users.roles()
+
+    async def _new_user(self, email: str, role: str, department: str, password: str) -> User:
+        address = normalise_email(email)
+        check_password(password, email=address, department=department)
+        return User(
+            id=UserId(self._new_id()),
+            email=address,
+            password_hash=await self._hasher.hash(normalise_password(password)),
+            roles=(role,),
+            department=department,
+            created_at=self._clock(),
+        )
+
+
+def _administering(roles: Mapping[str, Role]) -> frozenset[str]:
+    """Return the names of the roles that allow to administer the service."""
+    return frozenset(n for n, role in roles.items() if Permission.ADMINISTER in role.permissions)
+
+
+def _first_choice(granting: frozenset[str]) -> str:
+    """Return the role for the first administrator: `admin`, else the first by name."""
+    if not granting:
+        raise Conflict("No role has the permission `administer`.")
+    return ADMIN_ROLE if ADMIN_ROLE in granting else min(granting)
+
+
+def _check_role(role: str, roles: Mapping[str, Role]) -> None:
+    if role not in roles:
+        raise InvalidInput(f"The role must be one of: {', '.join(sorted(roles))}.", where=("role",))
+
+
+def _clean_department(raw_department: str) -> str:
+    department = raw_department.strip()
+    if not (department.isprintable() and 0 < len(department) <= MAX_DEPARTMENT_CHARS):
+        limit = f"1 to {MAX_DEPARTMENT_CHARS} printable characters"
+        raise InvalidInput(f"The department needs {limit}.", where=("department",))
+    return department

@@ -1,0 +1,139 @@
+"""How much of a password is more than a common word, a run of keys or a year.
+
+An offline blocklist (NIST SP 800-63B-4, section 3.1.1.2) for passwords of 15 characters and more.
+Leaked lists hold few entries of that length; what people do instead is to pad a short favourite:
+`password1234567`, `Contraseña.2024`, `qwertyqwertyqwerty`. So the words are taken out together with
+runs and years, and what counts is what is left.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
+
+MIN_RUN_LETTERS = 4  # three are part of many words: `hij` of `hijo`, `stu` of `student`
+MIN_RUN_DIGITS = 3
+MIN_WORD_CHARS = 3
+
+WORDS = """
+abc abracadabra acceso access account admin administrador administrator agosto alberto alejandro
+allyourbasearebelongtous amigo amigos amor andres angel antonio april argentina asdf asistente
+assistant atletico august autumn baby barca barcelona baseball basketball batman battery beatriz
+betis bienvenida bienvenido bienvenidos bogota bohemianrhapsody bonita buenosdias cambialo cambiame
+carlos carmen casa changeit changeme changethis charlie chatbot chelsea chocolate clave colombia
+company computer contra contrasena contrasenia cookie corazon corona correct
+correcthorsebatterystaple cristiano cuenta daniel david december demo deporte despacho diciembre
+dios dragon ejemplo elperrodesanroquenotienerabo empresa enero entrar enunlugardelamancha error
+espana estrella example familia febrero february felicidad feliz feliznavidad fernando football
+forever francisco friend futbol gabriel gatito guapa guapo guest guitar habiaunavez hannah
+happybirthday hastalavistababy hello helloworld hola holamundo holaquetal horse icanhazpassword
+ihatepasswords ilovemyfamily iloveyou iloveyouforever internet invierno invitado iwillalwaysloveyou
+january jessica jesucristo jesus jesuschrist jordan jose juan julio july june junio justin killer
+lakers laura letmein liverpool login loremipsumdolorsitamet lovely lucia lunes madrid manchester
+manuel march marcos maria mariposa marta martes marzo master matrix mayo maytheforcebewithyou
+mexico michael micontrasena micumpleanos miguel minecraft monday monkey mother mustang mypassword
+mypasswordis naruto nicole ninja nomeacuerdo nosoyunrobot notelodigo november noviembre october
+octubre office oficina onceuponatime onetwothreefour openpassword opensesame openthedoor ordenador
+otono pablo padrenuestroqueestasenloscielos parola pass passcode passphrase passwd password pepper
+perro pikachu please pokemon portatil primavera princesa princess private prueba qazwsx
+quelafuerzateacompane quetelodigo qwerty rafael realmadrid root samsung sandra santiago secret
+secreta secreto secure security segura seguro september septiembre server service servicio shadow
+soccer sofia soyelmejor spiderman spring staple starwars summer sunshine
+supercalifragilisticexpialidocious superman superuser sysadmin system teamo teamomucho temp
+temporal tequiero tequieromucho test tester testing thequickbrownfoxjumpsoverthelazydog
+thisismypassword thomas tiger tobeornottobe trabajo trestristestigres trustno1 twitter
+unodostrescuatro unoduetrequattro user username usuario valencia verano viernes viva vivaespana
+vivamexico welcome whatever windows winter work yamaha yotambientequiero youshallnotpass zaragoza
+zxcvbn
+"""
+
+_ROWS = (
+    "1234567890" * 2,
+    "abcdefghijklmnopqrstuvwxyz" * 2,
+    "qwertyuiop" * 2,
+    "asdfghjkl" * 2,
+    "zxcvbnm" * 2,
+    "azertyuiop",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol",
+    "qazwsxedcrfvtgbyhnujmikolp",
+    "1q2w3e4r5t6y7u8i9o0p",
+    "a1b2c3d4e5f6g7h8i9j0",
+    "1a2b3c4d5e6f7g8h9i0j",
+    "1357924680" * 2,
+    "112233445566778899",
+)
+_RUNS = _ROWS + tuple(row[::-1] for row in _ROWS)
+_LEET = {"a": "a4@", "e": "e3", "i": "i1", "l": "l1", "o": "o0", "s": "s5$", "t": "t7"}
+_YEARS_AND_REPEATS = re.compile(r"(?:19|20)\d\d|(.)\1\1+")
+
+
+def unpredictable_chars(password: str, *, also: Iterable[str] = ()) -> int:
+    """Return how many characters are left of a password without its predictable parts.
+
+    Those are: repetitions of the whole, common words (also with accents, capitals, blanks or
+    digits for letters), the words in `also`, runs of keys, the alphabet or digits, years, and a
+    character three times or more. Of blanks and punctuation each counts once.
+    """
+    folded = _fold(password)
+    punctuation = {char for char in folded if not _is_text(char)}
+    rest = _once("".join(char for char in folded if _is_text(char)))
+    rest = _common().sub("", rest)
+    rest = _pattern(also).sub("", rest)
+    rest = _YEARS_AND_REPEATS.sub("", _without_runs(rest))
+    return len(rest) + len(punctuation)
+
+
+def _fold(text: str) -> str:
+    """Return the text without capitals and accents."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(char for char in decomposed if not unicodedata.combining(char))
+
+
+def _is_text(char: str) -> bool:
+    """Whether it is no punctuation or blank. `@` and `$` stand for letters; pictures are text."""
+    return char.isalnum() or char in "@$" or not (char.isascii() or char.isspace())
+
+
+def _once(text: str) -> str:
+    """Return the unit of which the text is a repetition (the last one may be cut), or the text."""
+    for length in range(1, len(text) // 2 + 1):
+        if text[length:] == text[:-length]:
+            return text[:length]
+    return text
+
+
+@cache
+def _common() -> re.Pattern[str]:
+    return _pattern(WORDS.split())
+
+
+def _pattern(words: Iterable[str]) -> re.Pattern[str]:
+    """Return what finds the words, the longest first, with digits for letters."""
+    plain = {"".join(filter(_is_text, _fold(word))) for word in words}
+    known = sorted((word for word in plain if len(word) >= MIN_WORD_CHARS), key=len, reverse=True)
+    return re.compile("|".join(map(_leet, known)) or r"(?!)")
+
+
+def _leet(word: str) -> str:
+    return "".join(f"[{_LEET[char]}]" if char in _LEET else re.escape(char) for char in word)
+
+
+def _without_runs(text: str) -> str:
+    rest: list[str] = []
+    at = 0
+    while at < len(text):
+        length = _run_length(text, at)
+        needed = MIN_RUN_DIGITS if text[at].isdigit() else MIN_RUN_LETTERS
+        if length < needed:
+            rest.append(text[at])
+            length = 1
+        at += length
+    return "".join(rest)
+
+
+def _run_length(text: str, at: int) -> int:
+    """Return the length of the longest piece of a row of keys that begins here."""
+    end = at + 1
+    while end < len(text) and any(text[at : end + 1] in run for run in _RUNS):
+        end += 1
+    return end - at

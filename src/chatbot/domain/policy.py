@@ -1,0 +1,101 @@
+"""Who may do what, and which passwords are good enough."""
+
+import re
+import unicodedata
+from enum import StrEnum
+
+from chatbot.domain.common_passwords import unpredictable_chars
+from chatbot.domain.errors import Forbidden, InvalidInput
+from chatbot.domain.identity import Permission, Principal
+
+MIN_PASSWORD_CHARS = 15  # NIST SP 800-63B-4, section 3.1.1.2: a password as the only factor
+MAX_PASSWORD_CHARS = 128
+MAX_PASSWORD_BYTES = 1024
+MIN_UNPREDICTABLE_CHARS = 8  # the shortest password that NIST allows anywhere
+
+
+class Action(StrEnum):
+    """What a caller may want to do."""
+
+    CHAT = "chat"
+    """Take a turn with the assistant."""
+    MANAGE_SESSIONS = "manage_sessions"
+    """Create, list, read, reset and delete one's own sessions."""
+    CORRECT_MEMORY = "correct_memory"
+    """Put or reset the summary and the structured memory of one's own session."""
+
+
+_NEEDS = {
+    Action.CHAT: Permission.CHAT,
+    Action.MANAGE_SESSIONS: Permission.CHAT,
+    Action.CORRECT_MEMORY: Permission.MEMORY,
+}
+
+
+def require(principal: Principal, action: Action) -> None:
+    """Return if the caller may do it.
+
+    Raises:
+        Forbidden: the effective rights lack the permission that the action needs.
+    """
+    if _NEEDS[action] not in principal.permissions:
+        raise Forbidden("You are not allowed to do this.")
+
+
+def normalise_password(raw_password: str) -> str:
+    """Return the password in the form in which it is hashed and verified: Unicode NFC.
+
+    So a keyboard that sends `n` and a tilde types the same password as one that sends `ñ` (RFC
+    8265, section 4.2.2, OpaqueString). Not NFKC, which NIST SP 800-63B suggests: it makes `1º`
+    and `1o` one password and would shut out people whose hash was made before normalisation.
+    ASCII is left as it is. Give it only what `is_checkable`: its cost can be quadratic.
+    """
+    return unicodedata.normalize("NFC", raw_password)
+
+
+def is_checkable(raw_password: str) -> bool:
+    """Whether it can be somebody's password: anything else is a wrong one and is not hashed.
+
+    The bytes bound the cost before anything is done with the text. Characters count in the
+    normalised form, so that a password within the limits is so however it is typed.
+    """
+    if len(raw_password) > MAX_PASSWORD_BYTES or _has_surrogates(raw_password):
+        return False
+    if len(raw_password.encode()) > MAX_PASSWORD_BYTES:
+        return False
+    return len(normalise_password(raw_password)) <= MAX_PASSWORD_CHARS
+
+
+def check_password(raw_password: str, *, email: str, department: str) -> None:
+    """Return if this may become the password of the user with this e-mail and department.
+
+    No rules about kinds of characters (NIST SP 800-63B-4, section 3.1.1.2): length, and enough
+    that is neither common nor the user's own name, company or department.
+
+    Raises:
+        InvalidInput: it may not; the message says what to do and repeats nothing of it.
+    """
+    if not is_checkable(raw_password):
+        limit = f"{MAX_PASSWORD_CHARS} characters and {MAX_PASSWORD_BYTES} bytes"
+        raise _refusal(f"The password must be valid Unicode text of at most {limit}.")
+    password = normalise_password(raw_password)
+    if len(password) < MIN_PASSWORD_CHARS:
+        raise _refusal(f"The password needs at least {MIN_PASSWORD_CHARS} characters.")
+    if unpredictable_chars(password, also=_own_words(email, department)) < MIN_UNPREDICTABLE_CHARS:
+        raise _refusal("The password is too easy to guess; some unrelated words make a good one.")
+
+
+def _refusal(message: str) -> InvalidInput:
+    return InvalidInput(message, where=("password",))
+
+
+def _has_surrogates(text: str) -> bool:
+    """Whether the text holds half a character, which no encoding can express."""
+    return any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _own_words(email: str, department: str) -> set[str]:
+    """Return what a guesser would try first: the address, the department and their parts."""
+    local, _, host = email.partition("@")
+    parts = re.split(r"[\W_]+", f"{local} {host} {department}")
+    return {email, local, host, department, *parts}

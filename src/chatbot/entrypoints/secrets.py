@@ -1,0 +1,36 @@
+"""Which secrets are good enough to start with, and how to make one."""
+
+import secrets
+
+from chatbot.domain.common_passwords import unpredictable_chars
+
+MIN_SECRET_CHARS = 32
+MIN_UNPREDICTABLE_CHARS = 16
+RANDOM_BYTES = 32  # 256 bits, as much as HMAC-SHA-256 can use
+
+_WORDS_OF_EXAMPLES = (
+    *("apikey", "jwt", "key", "token", "string", "value", "placeholder", "sample", "replace"),
+    *("your", "this", "very", "long", "super", "random", "production", "development", "dev"),
+    *("change", "before", "must", "should", "least", "minimum", "chars", "characters", "bytes"),
+    *("clave", "muy", "larga", "larguisima", "cambia", "cambiar", "esta", "aleatoria", "minimo"),
+)
+
+
+def check_secret(value: str) -> None:
+    """Return if the value may protect the service. The message never repeats the value.
+
+    Raises:
+        ValueError: it is missing, short, or an example: made of the words that examples are made
+            of (`changeme`, `very-long-secret`), a run of keys, or a repetition.
+    """
+    if not value.strip():
+        raise ValueError("is not set")
+    if len(value) < MIN_SECRET_CHARS:
+        raise ValueError(f"needs at least {MIN_SECRET_CHARS} characters")
+    if unpredictable_chars(value, also=_WORDS_OF_EXAMPLES) < MIN_UNPREDICTABLE_CHARS:
+        raise ValueError("is an example or easy to guess")
+
+
+def random_secret() -> str:
+    """Return a new secret of 43 characters that need no quoting anywhere."""
+    return secrets.token_urlsafe(RANDOM_BYTES)

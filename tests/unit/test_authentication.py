@@ -1,0 +1,261 @@
+"""Log-in, and who is calling."""
+
+import secrets
+import unicodedata
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from argon2.low_level import Type, verify_secret
+
+from chatbot.adapters.security import argon2_hasher
+from chatbot.adapters.security.argon2_hasher import Argon2Hasher, Cost
+from chatbot.adapters.security.jose_tokens import JoseTokens
+from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.application.authentication import AccessToken, Authentication
+from chatbot.domain.errors import (
+    ChatbotError,
+    InvalidCredentials,
+    InvalidToken,
+    RateLimited,
+    ShuttingDown,
+    StorageFull,
+    StorageUnavailable,
+)
+from chatbot.domain.identity import Client, ClientId, Permission, User, UserId
+from chatbot.domain.ports.security import Claims
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+PASSWORD = "el niño comió piñones"
+CHEAP = Cost(memory_kib=64, passes=2, lanes=1)
+WEAKER = Cost(memory_kib=64, passes=1, lanes=1)
+ALL = frozenset(Permission)
+CLIENT = Client(id=ClientId("default"), permissions=frozenset({Permission.CHAT}))
+
+
+class Service:
+    """The use case with real adapters, and what the tests look at."""
+
+    def __init__(self) -> None:
+        self.storage = InMemoryStorage()
+        self.hasher = Argon2Hasher(CHEAP, below_floor_for_tests=True)
+        self.tokens = JoseTokens(
+            "s" * 32, ttl_s=60, clock=lambda: NOW, new_id=lambda: secrets.token_hex(16)
+        )
+        self.authentication = Authentication(self.storage, self.hasher, self.tokens)
+
+    async def add(self, email: str, password_hash: str, *, is_active: bool = True) -> User:
+        user = User(
+            id=UserId(email.partition("@")[0]),
+            email=email,
+            password_hash=password_hash,
+            roles=("employee",),
+            department="Ventas",
+            created_at=NOW,
+            is_active=is_active,
+            token_version=7,
+        )
+        async with self.storage.transaction() as tx:
+            await tx.users.add(user)
+        return user
+
+    async def stored(self, user: User) -> User:
+        async with self.storage.transaction() as tx:
+            found = await tx.users.by_id(user.id)
+        assert found is not None
+        return found
+
+    def replace(self, user: User) -> None:
+        self.storage._transaction._users._users[user.id] = user
+
+    def remove(self, user: User) -> None:
+        del self.storage._transaction._users._users[user.id]
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    made = Service()
+    yield made
+    await made.hasher.aclose()
+
+
+@pytest.fixture
+async def ana(service: Service) -> User:
+    return await service.add("ana@acme.es", await service.hasher.hash(PASSWORD))
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The parameters of every Argon2 check that is computed."""
+    parameters: list[bytes] = []
+
+    def noting(stored: bytes, secret: bytes, variant: Type) -> bool:
+        parameters.append(stored.rsplit(b"$", 2)[0])
+        return verify_secret(stored, secret, variant)
+
+    monkeypatch.setattr(argon2_hasher, "verify_secret", noting)
+    return parameters
+
+
+async def refusal(service: Service, email: str, password: str) -> str:
+    with pytest.raises(InvalidCredentials) as refused:
+        await service.authentication.login(email, password)
+    return str(refused.value)
+
+
+async def test_the_right_password_gives_a_token_for_the_user(service: Service, ana: User) -> None:
+    token = await service.authentication.login(" Ana@ACME.es", PASSWORD)
+    assert token.expires_in == 60
+    assert service.tokens.read(token.access_token) == Claims(user_id=ana.id, token_version=7)
+
+
+async def test_a_token_does_not_show_in_a_repr() -> None:
+    assert "raw" not in repr(AccessToken(access_token="raw", expires_in=1))
+
+
+async def test_a_password_typed_with_combining_accents_is_the_same(
+    service: Service, ana: User
+) -> None:
+    await service.authentication.login(ana.email, unicodedata.normalize("NFD", PASSWORD))
+
+
+async def test_unknown_disabled_and_wrong_are_the_same_answer_after_the_same_work(
+    service: Service, ana: User, computed: list[bytes]
+) -> None:
+    await service.add("off@acme.es", ana.password_hash, is_active=False)
+    answers = set()
+    for email in (ana.email, "off@acme.es", "nobody@acme.es", "no address", ""):
+        answers.add(await refusal(service, email, "wrong"))
+    answers.add(await refusal(service, "off@acme.es", PASSWORD))
+    assert answers == {"E-mail or password is wrong."}
+    assert computed == [b"$argon2id$v=19$m=64,t=2,p=1"] * 6
+
+
+@pytest.mark.parametrize("password", ["x" * 129, "x" * 10**6, "\ud800", "e" + "\u0301" * 600])
+async def test_what_cannot_be_a_password_is_wrong_for_everybody_and_not_hashed(
+    service: Service, ana: User, computed: list[bytes], password: str
+) -> None:
+    answers = {await refusal(service, e, password) for e in (ana.email, "nobody@acme.es")}
+    assert answers == {await refusal(service, ana.email, "wrong")}
+    assert len(computed) == 1
+
+
+async def test_a_password_that_is_common_by_now_still_opens(service: Service) -> None:
+    user = await service.add("old@acme.es", await service.hasher.hash("password"))
+    await service.authentication.login(user.email, "password")
+
+
+async def test_a_user_without_a_readable_hash_cannot_log_in(service: Service) -> None:
+    user = await service.add("made@up.es", "not a hash")
+    for password in ("", "not a hash"):
+        await refusal(service, user.email, password)
+
+
+async def weak_hash() -> str:
+    weaker = Argon2Hasher(WEAKER, below_floor_for_tests=True)
+    password_hash = await weaker.hash(PASSWORD)
+    await weaker.aclose()
+    return password_hash
+
+
+async def test_a_weaker_hash_is_replaced_at_login(service: Service) -> None:
+    user = await service.add("eva@acme.es", await weak_hash())
+    await service.authentication.login(user.email, PASSWORD)
+    stored = await service.stored(user)
+    assert stored.password_hash.startswith("$argon2id$v=19$m=64,t=2,p=1$")
+    assert stored == replace(user, password_hash=stored.password_hash)
+    await service.authentication.login(user.email, PASSWORD)
+    assert await service.stored(user) == stored
+
+
+async def test_a_wrong_password_replaces_nothing(service: Service) -> None:
+    user = await service.add("eva@acme.es", await weak_hash())
+    await refusal(service, user.email, "wrong")
+    assert await service.stored(user) == user
+
+
+async def test_a_stronger_hash_is_never_replaced(service: Service) -> None:
+    stronger = Argon2Hasher(Cost(memory_kib=128, passes=2, lanes=1), below_floor_for_tests=True)
+    user = await service.add("eva@acme.es", await stronger.hash(PASSWORD))
+    await stronger.aclose()
+    await service.authentication.login(user.email, PASSWORD)
+    assert await service.stored(user) == user
+
+
+@pytest.mark.parametrize(
+    "failure", [RateLimited("x", retry_after_s=1), StorageFull("x"), StorageUnavailable("x")]
+)
+async def test_a_login_does_not_fail_because_its_hash_could_not_be_replaced(
+    service: Service, monkeypatch: pytest.MonkeyPatch, failure: ChatbotError
+) -> None:
+    user = await service.add("eva@acme.es", await weak_hash())
+
+    async def fail(password: str) -> str:
+        raise failure
+
+    monkeypatch.setattr(service.hasher, "hash", fail)
+    await service.authentication.login(user.email, PASSWORD)
+    assert await service.stored(user) == user
+
+
+async def test_a_login_while_the_service_stops_says_so(service: Service, ana: User) -> None:
+    await service.hasher.aclose()
+    with pytest.raises(ShuttingDown):
+        await service.authentication.login(ana.email, PASSWORD)
+
+
+async def token_of(service: Service, user: User) -> str:
+    return (await service.authentication.login(user.email, PASSWORD)).access_token
+
+
+async def test_without_a_token_the_client_calls_for_itself(service: Service) -> None:
+    principal = await service.authentication.identify(CLIENT, None)
+    assert (principal.user, principal.permissions) == (None, CLIENT.permissions)
+    assert principal.owner.kind == "client"
+
+
+async def test_with_a_token_the_user_calls_with_the_rights_that_both_have(
+    service: Service, ana: User
+) -> None:
+    token = await token_of(service, ana)
+    principal = await service.authentication.identify(CLIENT, token)
+    assert principal.user == ana
+    assert principal.permissions == {Permission.CHAT}
+    everything = replace(CLIENT, permissions=ALL)
+    principal = await service.authentication.identify(everything, token)
+    assert principal.permissions == {Permission.CHAT, Permission.MEMORY}
+
+
+async def test_rights_come_from_storage_and_never_from_the_token(
+    service: Service, ana: User
+) -> None:
+    claims = Claims(user_id=ana.id, token_version=7)
+    token = service.tokens.issue(claims, roles=("admin",), department="Dirección")
+    principal = await service.authentication.identify(replace(CLIENT, permissions=ALL), token)
+    assert Permission.ADMINISTER not in principal.permissions
+    assert principal.user == ana
+
+
+@pytest.mark.parametrize(
+    "change", ["removed", "disabled", "version raised", "version lowered", "garbage", "empty"]
+)
+async def test_a_revoked_or_odd_token_is_invalid_at_once_and_always_in_the_same_words(
+    service: Service, ana: User, change: str
+) -> None:
+    token = await token_of(service, ana)
+    await service.authentication.identify(CLIENT, token)
+    match change:
+        case "removed":
+            service.remove(ana)
+        case "disabled":
+            service.replace(replace(ana, is_active=False))
+        case "version raised":
+            service.replace(replace(ana, token_version=8))
+        case "version lowered":
+            service.replace(replace(ana, token_version=6))
+        case _:
+            token = "garbage" if change == "garbage" else ""
+    with pytest.raises(InvalidToken) as refused:
+        await service.authentication.identify(CLIENT, token)
+    assert str(refused.value) == "The token is not valid."
