@@ -1,0 +1,105 @@
+"""A caller's own sessions: begin, list, read, reset, delete."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chatbot.application.leases import held
+from chatbot.domain.chat import Message, PageMark, Session, SessionId, TurnId
+from chatbot.domain.identity import Principal
+from chatbot.domain.memory import Memory
+from chatbot.domain.policy import Action, require
+from chatbot.domain.ports.runtime import Clock, NewId
+from chatbot.domain.ports.storage import Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSession:
+    """A session with its memory and some of its messages."""
+
+    session: Session
+    memory: Memory
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some sessions, and where the next page begins; `next` is None on the last one."""
+
+    sessions: Sequence[Session]
+    next: PageMark | None
+
+
+class Sessions:
+    """Manages sessions; another's id is `NotFound` like any unknown one."""
+
+    def __init__(self, storage: Storage, *, clock: Clock, new_id: NewId) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._new_id = new_id
+
+    async def begin(self, principal: Principal) -> SessionId:
+        """Store a new, empty session and return its id."""
+        require(principal, Action.MANAGE_SESSIONS)
+        session_id, now = SessionId(self._new_id()), self._clock()
+        new = Session(
+            id=session_id, owner=principal.owner, title="", created_at=now, updated_at=now
+        )
+        async with self._storage.transaction() as tx:
+            await tx.sessions.create(new)
+        return session_id
+
+    async def page(self, principal: Principal, *, limit: int, after: PageMark | None) -> Page:
+        """List the caller's sessions, the most recently used first."""
+        require(principal, Action.MANAGE_SESSIONS)
+        async with self._storage.transaction() as tx:
+            found = await tx.sessions.page(principal.owner, limit=limit + 1, after=after)
+        shown = found[:limit]
+        more = len(found) > limit
+        last = PageMark(updated_at=shown[-1].updated_at, id=shown[-1].id) if more else None
+        return Page(sessions=shown, next=last)
+
+    async def read(
+        self, principal: Principal, session_id: SessionId, *, limit: int, before: int | None
+    ) -> OpenSession:
+        """Return a session with its memory and its newest `limit` messages below `before`.
+
+        Raises:
+            NotFound: the caller has no such session.
+        """
+        require(principal, Action.MANAGE_SESSIONS)
+        owner = principal.owner
+        async with self._storage.transaction() as tx:
+            return OpenSession(
+                session=await tx.sessions.get(owner, session_id),
+                memory=await tx.sessions.memory(owner, session_id),
+                messages=await tx.sessions.messages(owner, session_id, limit=limit, before=before),
+            )
+
+    async def reset(self, principal: Principal, session_id: SessionId) -> OpenSession:
+        """Empty a session: messages, summary and memory.
+
+        Raises:
+            NotFound: the caller has no such session.
+            SessionBusy: a turn is running and did not end in time.
+        """
+        require(principal, Action.MANAGE_SESSIONS)
+        turn_id = TurnId(self._new_id())
+        async with held(self._storage, principal.owner, session_id, turn_id) as lease:
+            async with self._storage.transaction() as tx:
+                await tx.sessions.reset(lease, ts=self._clock())
+            return await self.read(principal, session_id, limit=1, before=None)
+
+    async def delete(self, principal: Principal, session_id: SessionId) -> None:
+        """Remove a session with all that belongs to it.
+
+        Raises:
+            NotFound: the caller has no such session.
+            SessionBusy: a turn is running and did not end in time.
+        """
+        require(principal, Action.MANAGE_SESSIONS)
+        turn_id = TurnId(self._new_id())
+        async with (
+            held(self._storage, principal.owner, session_id, turn_id) as lease,
+            self._storage.transaction() as tx,
+        ):
+            await tx.sessions.delete(lease)
