@@ -1,0 +1,214 @@
+"""The one place that knows everything: which adapter stands behind which port.
+
+Every part is made once, by a typed function, when it is first asked for. Tests give their own
+parts: `build_container(settings, storage=InMemoryStorage())`.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+from dependency_injector import containers, providers
+
+from chatbot.adapters.llm.resilience import WithLimit, WithRetries, WithTimeouts
+from chatbot.adapters.security.api_keys import DEFAULT_CLIENT, identify_by_setting
+from chatbot.adapters.security.argon2_hasher import Argon2Hasher
+from chatbot.adapters.security.jose_tokens import JoseTokens
+from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.json_files import JsonFileStorage
+from chatbot.application.administration import Administration
+from chatbot.application.authentication import Authentication
+from chatbot.application.chat import Chat
+from chatbot.application.consolidation import Consolidation, Rules
+from chatbot.application.memory import MemoryByHand
+from chatbot.application.prompt import Composer
+from chatbot.application.sessions import Sessions
+from chatbot.domain.identity import of_client
+from chatbot.domain.ports.model import ChatModel
+from chatbot.domain.ports.runtime import NewId
+from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
+from chatbot.domain.ports.storage import Storage
+from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings
+
+
+def utc_now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def random_id() -> str:
+    """128 random bits as 32 hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+def build_storage(settings: Settings) -> Storage:
+    if settings.data_dir is None:
+        return InMemoryStorage()
+    return JsonFileStorage(settings.data_dir)
+
+
+def build_genkit_model(settings: Settings) -> ChatModel:
+    # Imported here: genkit takes seconds to import, and `chatbot admin create` needs no model.
+    from chatbot.adapters.llm.genkit_model import GenkitChatModel, build_genkit  # noqa: PLC0415
+
+    key = settings.openai_api_key
+    ai = build_genkit(
+        wire=settings.model_wire,
+        api_key=key.get_secret_value() if key else None,
+        base_url=settings.openai_base_url,
+        connect_timeout_s=settings.model_connect_timeout_s,
+        turn_timeout_s=settings.model_turn_timeout_s,
+    )
+    name = settings.genkit_model or EMBEDDED_MODEL
+    return GenkitChatModel(ai, name, temperature=settings.model_temperature)
+
+
+def build_model(settings: Settings, genkit_model: ChatModel) -> ChatModel:
+    limited = WithLimit(genkit_model, max_concurrent=settings.model_max_concurrent)
+    return WithTimeouts(
+        WithRetries(limited, sleep=asyncio.sleep, random=random.random),
+        first_token_s=settings.model_first_token_timeout_s,
+        idle_s=settings.model_idle_timeout_s,
+        turn_s=settings.model_turn_timeout_s,
+    )
+
+
+def build_identify_client(settings: Settings) -> IdentifyClient:
+    return identify_by_setting(settings.api_key.get_secret_value())
+
+
+def build_tokens(settings: Settings, new_id: NewId) -> Tokens:
+    secret, ttl_s = settings.jwt_secret.get_secret_value(), settings.jwt_ttl_minutes * 60
+    return JoseTokens(secret, ttl_s=ttl_s, clock=utc_now, new_id=new_id)
+
+
+def build_composer(settings: Settings, new_id: NewId) -> Composer:
+    return Composer(
+        assistant_name=settings.assistant_name,
+        company_instructions=settings.instructions(),
+        language=settings.default_language,
+        window=settings.mem_window_messages,
+        threshold=settings.mem_summarize_threshold,
+        context_tokens=settings.model_context_tokens,
+        max_output_tokens=settings.model_max_output_tokens,
+        new_id=new_id,
+    )
+
+
+def build_consolidation(
+    settings: Settings, storage: Storage, model: ChatModel, new_id: NewId
+) -> Consolidation:
+    rules = Rules(
+        window=settings.mem_window_messages,
+        threshold=settings.mem_summarize_threshold,
+        extract_every=settings.extract_every(model.name),
+        summary_max_words=settings.mem_summary_max_words,
+        max_items=settings.mem_structured_max_items,
+        structured=settings.mem_structured_enable,
+        language=settings.default_language,
+        max_output_tokens=settings.model_max_output_tokens,
+    )
+    return Consolidation(storage, model, rules, new_id=new_id)
+
+
+def build_chat(
+    settings: Settings,
+    storage: Storage,
+    model: ChatModel,
+    *,
+    consolidation: Consolidation,
+    composer: Composer,
+    new_id: NewId,
+) -> Chat:
+    return Chat(
+        storage,
+        model,
+        composer,
+        consolidation,
+        clock=utc_now,
+        new_id=new_id,
+        max_prompt_chars=settings.max_prompt_chars,
+        notice=settings.notice,
+    )
+
+
+def build_sessions(storage: Storage, new_id: NewId) -> Sessions:
+    return Sessions(storage, clock=utc_now, new_id=new_id)
+
+
+def build_memory_by_hand(settings: Settings, storage: Storage, new_id: NewId) -> MemoryByHand:
+    return MemoryByHand(storage, new_id=new_id, max_items=settings.mem_structured_max_items)
+
+
+def build_authentication(
+    storage: Storage, hasher: PasswordHasher, tokens: Tokens
+) -> Authentication:
+    return Authentication(storage, hasher, tokens)
+
+
+def build_administration(storage: Storage, hasher: PasswordHasher, new_id: NewId) -> Administration:
+    return Administration(storage, hasher, clock=utc_now, new_id=new_id)
+
+
+class Container(containers.DeclarativeContainer):
+    """The parts and what each is made of."""
+
+    settings: providers.Provider[Settings] = providers.Dependency(instance_of=Settings)
+    new_id: providers.Provider[NewId] = providers.Object(random_id)
+    identify_client: providers.Provider[IdentifyClient] = providers.Singleton(
+        build_identify_client, settings
+    )
+    storage: providers.Provider[Storage] = providers.Singleton(build_storage, settings)
+    genkit_model: providers.Provider[ChatModel] = providers.Singleton(build_genkit_model, settings)
+    model: providers.Provider[ChatModel] = providers.Singleton(build_model, settings, genkit_model)
+    hasher: providers.Provider[PasswordHasher] = providers.Singleton(Argon2Hasher)
+    tokens: providers.Provider[Tokens] = providers.Singleton(build_tokens, settings, new_id)
+    composer: providers.Provider[Composer] = providers.Singleton(build_composer, settings, new_id)
+    consolidation: providers.Provider[Consolidation] = providers.Singleton(
+        build_consolidation, settings, storage, model, new_id
+    )
+    chat: providers.Provider[Chat] = providers.Singleton(
+        build_chat,
+        settings,
+        storage,
+        model,
+        consolidation=consolidation,
+        composer=composer,
+        new_id=new_id,
+    )
+    sessions: providers.Provider[Sessions] = providers.Singleton(build_sessions, storage, new_id)
+    memory_by_hand: providers.Provider[MemoryByHand] = providers.Singleton(
+        build_memory_by_hand, settings, storage, new_id
+    )
+    authentication: providers.Provider[Authentication] = providers.Singleton(
+        build_authentication, storage, hasher, tokens
+    )
+    administration: providers.Provider[Administration] = providers.Singleton(
+        build_administration, storage, hasher, new_id
+    )
+
+
+def build_container(settings: Settings, **parts: object) -> Container:
+    """A container for these settings; `parts` stand in for those of the same name."""
+    given = {name: providers.Object(part) for name, part in parts.items()}
+    return Container(settings=providers.Object(settings), **given)
+
+
+DEFAULT_PRINCIPAL = of_client(DEFAULT_CLIENT)
+"""The caller that commands and flows act as: the client of the `API_KEY` setting."""
+
+
+@asynccontextmanager
+async def opened(container: Container) -> AsyncGenerator[Container]:
+    """Open what needs opening; on the way out end turns first, then close in reverse."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(container.storage())
+        stack.push_async_callback(container.hasher().aclose)
+        stack.push_async_callback(container.model().aclose)
+        stack.push_async_callback(container.consolidation().aclose)
+        stack.push_async_callback(container.chat().aclose)
+        await container.model().warm_up()
+        yield container

@@ -1,0 +1,111 @@
+"""The application: routes, errors and the edge around a container."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
+
+from chatbot import __version__
+from chatbot.entrypoints import logs
+from chatbot.entrypoints.container import Container, build_container, opened
+from chatbot.entrypoints.http import errors
+from chatbot.entrypoints.http.edge import PUBLIC_PATHS, Edge, Limits
+from chatbot.entrypoints.http.flows import register_flows
+from chatbot.entrypoints.http.routes import chat, health, identity, memory, sessions
+from chatbot.entrypoints.http.wire import Problem
+from chatbot.entrypoints.model_choice import with_model_name
+from chatbot.entrypoints.settings import Settings, is_developer_mode, load_settings
+
+_KIB = 1024
+
+
+def create_app() -> FastAPI:
+    """The factory for uvicorn: the application of this process's settings."""
+    settings = with_model_name(load_settings())
+    logs.configure(settings.log_level, settings.log_format)
+    return build_app(settings, build_container(settings))
+
+
+def build_app(settings: Settings, container: Container) -> FastAPI:
+    """The application around a container; the container is opened and closed with it."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        async with opened(container):
+            if is_developer_mode():
+                register_flows(container)
+            yield
+
+    shown = settings.docs_enabled
+    app = FastAPI(
+        title=settings.assistant_name,
+        version=__version__,
+        lifespan=lifespan,
+        docs_url="/docs" if shown else None,
+        openapi_url="/openapi.json" if shown else None,
+        redoc_url=None,
+        redirect_slashes=False,
+        root_path=settings.root_path,
+        generate_unique_id_function=_operation_id,
+        responses={"default": {"model": Problem, "description": "A problem (RFC 9457)"}},
+    )
+    app.state.container = container
+    errors.install(app)
+    for subject in (health, identity, chat, sessions, memory):
+        app.include_router(subject.router)
+    _guard(app, settings, container)
+    app.openapi = _with_security(app)  # type: ignore[method-assign] # FastAPI's documented way
+    return app
+
+
+def _guard(app: FastAPI, settings: Settings, container: Container) -> None:
+    largest = max(64 * _KIB, 12 * settings.max_prompt_chars + 4 * _KIB)
+    app.add_middleware(
+        Edge,
+        identify=container.identify_client(),
+        new_id=container.new_id(),
+        limits=Limits(max_body_bytes=largest, allowed_hosts=settings.allowed_hosts),
+    )
+    if settings.cors_allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_allow_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
+
+
+def _operation_id(route: APIRoute) -> str:
+    return f"{route.tags[0] if route.tags else 'chatbot'}_{route.name}"
+
+
+def _with_security(app: FastAPI) -> Any:  # noqa: ANN401 # the type FastAPI gives it
+    """The OpenAPI document with the API key and the bearer, which the edge checks."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is not None:
+            return app.openapi_schema
+        document = plain()
+        document["components"]["securitySchemes"] = {
+            "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+        }
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                operation["security"] = _security_of(path)
+        return document
+
+    return openapi
+
+
+def _security_of(path: str) -> list[dict[str, list[str]]]:
+    key: dict[str, list[str]] = {"api_key": []}
+    both = {**key, "bearer": []}
+    if path in PUBLIC_PATHS:
+        return []
+    return {"/me": [both], "/auth/login": [key]}.get(path, [key, both])

@@ -1,0 +1,69 @@
+"""What a route's signature can ask for: who is calling, and the use cases."""
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Path, Request
+
+from chatbot.domain.chat import SessionId, is_session_id
+from chatbot.domain.errors import NotFound, Unauthenticated
+from chatbot.domain.identity import Client, Principal, User
+from chatbot.entrypoints.container import Container
+
+
+def container_of(request: Request) -> Container:
+    """The container of the application that serves this request."""
+    return cast("Container", request.app.state.container)
+
+
+async def _caller(request: Request) -> Principal:
+    """The API client that the edge let in, on behalf of the user whom the token names."""
+    client = cast("Client", request.state.client)
+    authentication = container_of(request).authentication()
+    principal = await authentication.identify(client, _bearer(request))
+    if principal.user is not None:
+        request.state.log["user_id"] = principal.user.id
+    return principal
+
+
+def _bearer(request: Request) -> str | None:
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, raw_token = header.partition(" ")
+    if scheme.lower() != "bearer" or not raw_token.strip():
+        raise Unauthenticated("The header Authorization must be `Bearer <token>`.")
+    return raw_token.strip()
+
+
+Caller = Annotated[Principal, Depends(_caller)]
+
+
+async def _current_user(caller: Caller) -> User:
+    if caller.user is None:
+        raise Unauthenticated("This needs a user: send the header Authorization.")
+    return caller.user
+
+
+CurrentUser = Annotated[User, Depends(_current_user)]
+
+
+def session_id_of(request: Request, raw: str) -> SessionId:
+    """The session id, noted for the log.
+
+    Raises:
+        NotFound: it has not the form of one, so that there is no such session.
+    """
+    if not is_session_id(raw):
+        raise NotFound("There is no such session.")
+    request.state.log["session_id"] = raw
+    return SessionId(raw)
+
+
+async def _path_session_id(
+    request: Request, session_id: Annotated[str, Path(examples=["0123456789abcdef" * 2])]
+) -> SessionId:
+    return session_id_of(request, session_id)
+
+
+PathSessionId = Annotated[SessionId, Depends(_path_session_id)]
+UseCases = Annotated[Container, Depends(container_of)]

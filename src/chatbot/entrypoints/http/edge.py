@@ -1,0 +1,198 @@
+"""The guard in front of everything: pure ASGI, before anything is parsed.
+
+It gives each request an id, checks host, headers and API key, receives the body within its
+bounds, and writes one log line when the answer is out.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chatbot.domain.ports.runtime import NewId
+from chatbot.domain.ports.security import IdentifyClient
+from chatbot.entrypoints.http import strict_json
+from chatbot.entrypoints.http.errors import ProblemDetails, problem_of
+
+PUBLIC_PATHS = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+BODY_DEADLINE_S = 20.0
+
+_BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+_SINGLE_HEADERS = frozenset(
+    {
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"x-api-key",
+    }
+)
+_SECURITY_HEADERS: Mapping[str, str] = {  # OWASP Secure Headers Project, for a JSON API
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+logger = structlog.get_logger("chatbot.access")
+
+
+class _Refused(Exception):
+    """An answer on its way, not a defect."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.problem = ProblemDetails(status=status, code=code, detail=detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the edge lets through. `max_body_bytes` counts received bytes."""
+
+    max_body_bytes: int
+    allowed_hosts: tuple[str, ...]
+    body_deadline_s: float = BODY_DEADLINE_S
+
+
+class Edge:
+    """Wraps the application; only HTTP and lifespan pass."""
+
+    def __init__(
+        self, app: ASGIApp, *, identify: IdentifyClient, new_id: NewId, limits: Limits
+    ) -> None:
+        self._app = app
+        self._identify = identify
+        self._new_id = new_id
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id, began = self._new_id(), time.perf_counter()
+        log: dict[str, object] = {"request_id": request_id}
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "log": log}
+
+        async def stamped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                log["status"] = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                for name, value in _SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, await self._admit(scope, receive), stamped)
+        except _Refused as refused:
+            await refused.problem.response(request_id)(scope, receive, stamped)
+        except Exception as error:
+            log["cause"] = repr(error)
+            logger.exception("unexpected error", request_id=request_id)
+            if "status" not in log:
+                await problem_of(error).response(request_id)(scope, receive, stamped)
+        finally:
+            log["ms"] = round((time.perf_counter() - began) * 1000, 1)
+            _write_line(scope, log)
+
+    async def _admit(self, scope: Scope, receive: Receive) -> Receive:
+        """Check the request; return where the application reads its body."""
+        headers = _headers(scope)
+        self._check_host(headers)
+        if scope["path"] not in PUBLIC_PATHS:
+            self._check_key(scope, headers)
+        if scope["method"] not in _BODY_METHODS:
+            return receive
+        return _replay(await self._body(headers, receive), receive)
+
+    def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
+        host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0].lower()
+        if self._limits.allowed_hosts and host not in self._limits.allowed_hosts:
+            raise _Refused(400, "bad_request", "This host is not served here.")
+
+    def _check_key(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        raw_key = headers.get(b"x-api-key")
+        if raw_key is None:
+            raise _Refused(401, "unauthenticated", "The header X-API-Key is missing.")
+        client = self._identify(raw_key.decode("latin-1"))
+        if client is None:
+            raise _Refused(401, "invalid_api_key", "The API key is not valid.")
+        scope["state"]["client"] = client
+        scope["state"]["log"]["client"] = client.id
+
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        too_large = _Refused(413, "body_too_large", "The body is too large.")
+        if int(headers.get(b"content-length", b"0")) > self._limits.max_body_bytes:
+            raise too_large
+        chunks, size = [], 0
+        try:
+            async with asyncio.timeout(self._limits.body_deadline_s):
+                async for chunk in _chunks(receive):
+                    size += len(chunk)
+                    if size > self._limits.max_body_bytes:
+                        raise too_large
+                    chunks.append(chunk)
+        except TimeoutError:
+            raise _Refused(408, "request_timeout", "The body took too long to arrive.") from None
+        body = b"".join(chunks)
+        if body:
+            _check_form(headers, body)
+        return body
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    counts = Counter(name for name, _ in scope["headers"])
+    if any(counts[name] > 1 for name in _SINGLE_HEADERS):
+        raise _Refused(400, "bad_request", "A header that may stand once stands twice.")
+    return dict(scope["headers"])
+
+
+async def _chunks(receive: Receive) -> AsyncGenerator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Refused(400, "bad_request", "The body broke off.")
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
+
+
+def _check_form(headers: Mapping[bytes, bytes], body: bytes) -> None:
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise _Refused(415, "unsupported_media_type", "Compressed bodies are not accepted.")
+    media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if media_type != b"application/json":
+        raise _Refused(415, "unsupported_media_type", "The body must be application/json.")
+    try:
+        strict_json.check(body)
+    except strict_json.NotStrictJson as error:
+        raise _Refused(400, "bad_request", str(error)) from None
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that hands out the body once, and then waits for the caller to leave."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replayed
+
+
+def _write_line(scope: Scope, log: dict[str, object]) -> None:
+    route = scope.get("route")
+    logger.info(
+        "request",
+        method=scope["method"],
+        route=getattr(route, "path", "-"),
+        **log,
+    )

@@ -1,0 +1,135 @@
+"""The one place where errors become HTTP: RFC 9457 problem details with a stable `code`."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import cast
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chatbot.domain import errors
+
+MEDIA_TYPE = "application/problem+json"
+
+_STATUS_AND_CODE: Mapping[type[Exception], tuple[int, str]] = {
+    errors.InvalidInput: (422, "invalid_request"),
+    errors.PromptTooLong: (413, "prompt_too_long"),
+    errors.Unauthenticated: (401, "unauthenticated"),
+    errors.InvalidCredentials: (401, "invalid_credentials"),
+    errors.InvalidToken: (401, "invalid_token"),
+    errors.Forbidden: (403, "forbidden"),
+    errors.NotFound: (404, "not_found"),
+    errors.Conflict: (409, "conflict"),
+    errors.SessionBusy: (409, "session_busy"),
+    errors.RateLimited: (429, "rate_limited"),
+    errors.ModelError: (502, "model_error"),
+    errors.ModelUnavailable: (503, "model_unavailable"),
+    errors.ModelTimeout: (504, "model_timeout"),
+    errors.StorageUnavailable: (503, "storage_unavailable"),
+    errors.StorageFull: (507, "storage_full"),
+    errors.ShuttingDown: (503, "shutting_down"),
+}
+
+_CODES_OF_THE_FRAMEWORK = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    422: "invalid_request",
+}
+
+_RETRY_AFTER_S = {"session_busy": 1, "shutting_down": 5, "storage_unavailable": 5}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemDetails:
+    """An error as it is answered. `retry_after_s` becomes the header of that name."""
+
+    status: int
+    code: str
+    detail: str
+    errors: tuple[dict[str, object], ...] = ()
+    retry_after_s: float | None = None
+    headers: Mapping[str, str] | None = None
+
+    def body(self, request_id: str) -> dict[str, object]:
+        """The problem document; `instance` is the id of the request."""
+        body: dict[str, object] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "instance": request_id,
+        }
+        return body | ({"errors": list(self.errors)} if self.errors else {})
+
+    def response(self, request_id: str) -> Response:
+        headers = dict(self.headers or {})
+        if self.retry_after_s is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
+        if self.code == "session_busy":
+            headers["x-should-retry"] = "false"  # OpenAI's SDKs retry a 409 by themselves
+        content = json.dumps(self.body(request_id), ensure_ascii=False).encode()
+        return Response(content, self.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def problem_of(error: Exception) -> ProblemDetails:
+    """What a caller is told about an error: never its cause, never the rejected input."""
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        code = _CODES_OF_THE_FRAMEWORK.get(error.status_code, "bad_request")
+        return ProblemDetails(
+            status=error.status_code, code=code, detail=error.detail, headers=error.headers
+        )
+    for kind in type(error).__mro__:
+        if kind in _STATUS_AND_CODE:
+            return _known(cast("errors.ChatbotError", error), *_STATUS_AND_CODE[kind])
+    return ProblemDetails(status=500, code="internal_error", detail="Something went wrong here.")
+
+
+def _known(error: errors.ChatbotError, status: int, code: str) -> ProblemDetails:
+    where = error.where if isinstance(error, errors.InvalidInput) else ()
+    return ProblemDetails(
+        status=status,
+        code=code,
+        detail=str(error),
+        errors=({"loc": ["body", *where], "msg": str(error)},) if where else (),
+        retry_after_s=getattr(error, "retry_after_s", None) or _RETRY_AFTER_S.get(code),
+        headers={"WWW-Authenticate": "Bearer"} if code == "invalid_token" else None,
+    )
+
+
+def _invalid(error: RequestValidationError) -> ProblemDetails:
+    """Where and why, never what: pydantic's own message may repeat the input."""
+    found: tuple[dict[str, object], ...] = tuple(
+        {"loc": list(one["loc"]), "msg": str(one["msg"])[:200]} for one in error.errors()
+    )
+    if any(one["type"] == "json_invalid" for one in error.errors()):
+        return ProblemDetails(status=400, code="bad_request", detail="The body is not JSON.")
+    detail = "The request does not have the documented form."
+    return ProblemDetails(status=422, code="invalid_request", detail=detail, errors=found)
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the edge gave the request."""
+    return cast("str", request.state.request_id)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        request.state.log["cause"] = repr(error.__cause__ or error)
+    return problem.response(request_id_of(request))
+
+
+def install(app: FastAPI) -> None:
+    """Have every expected error of the routes answered as a problem; the edge answers the rest."""
+    for kind in (errors.ChatbotError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _answer)

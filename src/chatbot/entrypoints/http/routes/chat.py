@@ -1,0 +1,28 @@
+"""POST /chat: one turn."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from chatbot.entrypoints.http.deps import Caller, UseCases, session_id_of
+from chatbot.entrypoints.http.streaming import TurnResponse
+from chatbot.entrypoints.http.wire import ChatAnswer, ChatBody
+
+router = APIRouter(tags=["chat"])
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer; with `Accept: text/event-stream` the events `session`, "
+        "`delta`..., and `done` or `error`.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.post("/chat", response_model=ChatAnswer, responses=_RESPONSES)
+async def chat(body: ChatBody, request: Request, caller: Caller, use: UseCases) -> TurnResponse:
+    """Ask the assistant; without `session_id` in a new session."""
+    session_id = session_id_of(request, body.session_id) if body.session_id is not None else None
+    as_stream = "text/event-stream" in request.headers.get("accept", "")
+    events = use.chat().reply(caller, session_id, body.prompt, stream=as_stream)
+    return TurnResponse(events, as_stream=as_stream)

@@ -1,0 +1,24 @@
+"""GET /health and /ready: for load balancers, without a key."""
+
+from fastapi import APIRouter
+
+from chatbot.domain.errors import ShuttingDown
+from chatbot.entrypoints.http.deps import UseCases
+from chatbot.entrypoints.http.wire import StatusAnswer
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health")
+async def health() -> StatusAnswer:
+    """The process answers."""
+    return StatusAnswer()
+
+
+@router.get("/ready")
+async def ready(use: UseCases) -> StatusAnswer:
+    """Storage answers and the model path is warm; the model itself is not called."""
+    if use.chat().is_closing:
+        raise ShuttingDown("The service is stopping.")
+    await use.storage().check()
+    return StatusAnswer()

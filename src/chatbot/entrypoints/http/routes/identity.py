@@ -1,0 +1,21 @@
+"""POST /auth/login and GET /me: who is calling."""
+
+from fastapi import APIRouter
+
+from chatbot.entrypoints.http.deps import CurrentUser, UseCases
+from chatbot.entrypoints.http.wire import LoginBody, MeAnswer, TokenAnswer
+
+router = APIRouter(tags=["identity"])
+
+
+@router.post("/auth/login")
+async def login(body: LoginBody, use: UseCases) -> TokenAnswer:
+    """Exchange e-mail and password for an access token."""
+    token = await use.authentication().login(body.email, body.password)
+    return TokenAnswer(access_token=token.access_token, expires_in=token.expires_in)
+
+
+@router.get("/me")
+async def me(user: CurrentUser) -> MeAnswer:
+    """Return the user whom the token names."""
+    return MeAnswer.of(user)

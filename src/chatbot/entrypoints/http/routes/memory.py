@@ -1,0 +1,65 @@
+"""/sessions/{id}/summary and /memory: reading and correcting what is remembered."""
+
+from fastapi import APIRouter
+
+from chatbot.domain.memory import Update
+from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases
+from chatbot.entrypoints.http.wire import (
+    MemoryAnswer,
+    MemoryBody,
+    StructuredMemoryShape,
+    SummaryAnswer,
+    SummaryBody,
+)
+
+router = APIRouter(prefix="/sessions/{session_id}", tags=["memory"])
+
+
+@router.get("/summary")
+async def read_summary(caller: Caller, session_id: PathSessionId, use: UseCases) -> SummaryAnswer:
+    """Return the running summary."""
+    memory = await use.memory_by_hand().read(caller, session_id)
+    return SummaryAnswer(session_id=session_id, summary=memory.summary)
+
+
+@router.put("/summary")
+async def put_summary(
+    body: SummaryBody, caller: Caller, session_id: PathSessionId, use: UseCases
+) -> SummaryAnswer:
+    """Replace the running summary."""
+    memory = await use.memory_by_hand().put_summary(caller, session_id, body.summary)
+    return SummaryAnswer(session_id=session_id, summary=memory.summary)
+
+
+@router.post("/summary/reset")
+async def reset_summary(caller: Caller, session_id: PathSessionId, use: UseCases) -> SummaryAnswer:
+    """Forget the running summary; what it covered is not summarised again."""
+    memory = await use.memory_by_hand().put_summary(caller, session_id, "")
+    return SummaryAnswer(session_id=session_id, summary=memory.summary)
+
+
+@router.get("/memory")
+async def read_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
+    """Return the structured memory."""
+    memory = await use.memory_by_hand().read(caller, session_id)
+    shape = StructuredMemoryShape.of(memory, use.settings().default_language)
+    return MemoryAnswer(session_id=session_id, structured_memory=shape)
+
+
+@router.put("/memory")
+async def put_memory(
+    body: MemoryBody, caller: Caller, session_id: PathSessionId, use: UseCases
+) -> MemoryAnswer:
+    """Replace the structured memory."""
+    update = body.structured_memory.as_update()
+    memory = await use.memory_by_hand().put_structured(caller, session_id, update)
+    shape = StructuredMemoryShape.of(memory, use.settings().default_language)
+    return MemoryAnswer(session_id=session_id, structured_memory=shape)
+
+
+@router.post("/memory/reset")
+async def reset_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
+    """Forget the structured memory; what was said before is not extracted again."""
+    memory = await use.memory_by_hand().put_structured(caller, session_id, Update())
+    shape = StructuredMemoryShape.of(memory, use.settings().default_language)
+    return MemoryAnswer(session_id=session_id, structured_memory=shape)

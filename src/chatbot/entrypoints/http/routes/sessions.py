@@ -1,0 +1,63 @@
+"""/sessions: the caller's own conversations."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases
+from chatbot.entrypoints.http.wire import (
+    DeletedAnswer,
+    NewSessionAnswer,
+    SessionAnswer,
+    SessionsAnswer,
+    read_cursor,
+)
+
+router = APIRouter(prefix="/sessions", tags=["sessions"])
+
+Limit = Annotated[int, Query(ge=1, le=200)]
+After = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+Before = Annotated[int | None, Query(ge=1, description="only messages with a smaller `seq`")]
+
+
+@router.post("/new", status_code=201)
+async def new(caller: Caller, use: UseCases) -> NewSessionAnswer:
+    """Begin a session."""
+    session_id = await use.sessions().begin(caller)
+    return NewSessionAnswer(session_id=session_id, notice=use.settings().notice or None)
+
+
+@router.get("")
+async def page(
+    caller: Caller, use: UseCases, limit: Limit = 50, after: After = None
+) -> SessionsAnswer:
+    """List the caller's sessions, the most recently used first."""
+    found = await use.sessions().page(caller, limit=limit, after=read_cursor(after))
+    return SessionsAnswer.of(found)
+
+
+@router.get("/{session_id}")
+async def read(
+    caller: Caller,
+    session_id: PathSessionId,
+    use: UseCases,
+    limit: Limit = 50,
+    before: Before = None,
+) -> SessionAnswer:
+    """Return a session with its memory and its newest messages."""
+    opened = await use.sessions().read(caller, session_id, limit=limit, before=before)
+    return SessionAnswer.of(opened, use.settings().default_language)
+
+
+@router.post("/{session_id}/reset")
+async def reset(caller: Caller, session_id: PathSessionId, use: UseCases) -> SessionAnswer:
+    """Empty a session: messages, summary and memory."""
+    opened = await use.sessions().reset(caller, session_id)
+    return SessionAnswer.of(opened, use.settings().default_language)
+
+
+@router.delete("/{session_id}")
+async def delete(caller: Caller, session_id: PathSessionId, use: UseCases) -> DeletedAnswer:
+    """Remove a session with all that belongs to it."""
+    await use.sessions().delete(caller, session_id)
+    return DeletedAnswer(session_id=session_id)

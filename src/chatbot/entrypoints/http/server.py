@@ -1,0 +1,100 @@
+"""uvicorn, stopped as the service promises: streams end with an event, the exit code is 0."""
+
+import asyncio
+import socket
+from types import FrameType
+
+import structlog
+import typer
+import uvicorn
+
+from chatbot.application.chat import Chat
+from chatbot.entrypoints.container import build_container
+from chatbot.entrypoints.http.app import build_app
+from chatbot.entrypoints.model_choice import with_model_name
+from chatbot.entrypoints.settings import Settings, SettingsError
+
+logger = structlog.get_logger("chatbot.server")
+
+GRACE_S = 10
+"""Seconds that answers have to get out after their turns have ended."""
+
+
+class Server(uvicorn.Server):
+    """Ends running turns before it waits for connections.
+
+    uvicorn alone waits for a stream as long as it lasts, and hands the signal on at the end, so
+    that the process dies of it.
+    """
+
+    def __init__(self, config: uvicorn.Config, chat: Chat) -> None:
+        super().__init__(config)
+        self._chat = chat
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 # uvicorn's signature
+        """Stop in good order; a second Ctrl-C stops at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, end the turns and save what they have, then close."""
+        ending = asyncio.create_task(self._chat.aclose())
+        await super().shutdown(sockets)
+        await ending
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Take the address.
+
+    Raises:
+        SettingsError: it is taken, not ours, or needs a right that we lack.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(
+            f"PORT: cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
+            "Stop what is there, or choose another with --port or PORT."
+        ) from error
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal says stop.
+
+    Raises:
+        SettingsError: the address or the model cannot be had.
+    """
+    settings = with_model_name(settings)
+    sock = listen(settings)
+    container = build_container(settings)
+    _greet(settings, sock.getsockname()[1])
+    config = uvicorn.Config(
+        build_app(settings, container),
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        root_path=settings.root_path,
+        ssl_certfile=settings.tls_cert_file,
+        ssl_keyfile=settings.tls_key_file,
+        timeout_graceful_shutdown=GRACE_S,
+        ws="none",
+    )
+    Server(config, container.chat()).run(sockets=[sock])
+
+
+def _greet(settings: Settings, port: int) -> None:
+    """Say where data lies and where the service listens; warn of an open door."""
+    typer.echo(f"data: {settings.data_dir or 'in memory only, gone when the service stops'}")
+    scheme = "https" if settings.tls_cert_file else "http"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"{scheme}://{host}:{port}"
+    typer.echo(f"model: {settings.genkit_model}")
+    typer.echo(f"serving: {url}" + (f" (try {url}/docs)" if settings.docs_enabled else ""))
+    if not (settings.is_loopback or settings.tls_cert_file or settings.trusted_proxies):
+        logger.warning(
+            "public address without TLS or proxy: API keys and passwords travel in clear text",
+            host=settings.host,
+        )

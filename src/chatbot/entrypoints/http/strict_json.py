@@ -1,0 +1,69 @@
+"""JSON as RFC 8259 and RFC 7493 (I-JSON) have it, without what Python's parser lets through."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import NoReturn
+
+MAX_DEPTH = 32
+
+_BRACKETS_AND_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_ODD_ESCAPES = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+
+class NotStrictJson(ValueError):
+    """The text is not acceptable JSON; the message says why, without repeating it."""
+
+
+def check(body: bytes) -> None:
+    """Accept a body that is UTF-8, one JSON value, at most 32 deep, and unambiguous.
+
+    Raises:
+        NotStrictJson: otherwise; also on NaN and Infinity, a key twice in one object, a lone
+            surrogate, and the character NUL.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotStrictJson("The body is not UTF-8.") from None
+    _check_depth(body)
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+    except NotStrictJson:
+        raise
+    except (ValueError, RecursionError):
+        raise NotStrictJson("The body is not JSON.") from None
+    if b"\0" in body or _ODD_ESCAPES.search(body):
+        _check_texts([value])
+
+
+def _check_depth(body: bytes) -> None:
+    depth = 0
+    for token in _BRACKETS_AND_STRINGS.finditer(body):
+        if token.group() in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise NotStrictJson(f"The body is nested more than {MAX_DEPTH} deep.")
+        elif token.group() in b"]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise NotStrictJson("A key stands twice in one object.")
+    return found
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise NotStrictJson("NaN and Infinity are not JSON.")
+
+
+def _check_texts(values: Iterable[object]) -> None:
+    for value in values:
+        if isinstance(value, dict):
+            _check_texts([*value.keys(), *value.values()])
+        elif isinstance(value, list):
+            _check_texts(value)
+        elif isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+            raise NotStrictJson("A text holds a lone surrogate or the character NUL.")

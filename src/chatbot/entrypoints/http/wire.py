@@ -1,0 +1,308 @@
+"""The shapes of requests and answers on the wire, and how domain objects become them."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chatbot.application.chat import Reply
+from chatbot.application.sessions import OpenSession, Page
+from chatbot.domain.chat import FinishReason, Message, PageMark, Session, SessionId, is_session_id
+from chatbot.domain.errors import InvalidInput
+from chatbot.domain.identity import User
+from chatbot.domain.memory import DEFAULT_TONE, Item, Memory, Recollection, Update
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class Body(BaseModel):
+    """A request's body: strict types, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Answer(BaseModel):
+    """An answer's body."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+def rfc3339(moment: datetime) -> str:
+    """The moment in UTC, as in `2026-01-31T09:30:00.123456Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class LoginBody(Body):
+    email: str
+    password: str = Field(json_schema_extra={"format": "password"})
+
+
+class TokenAnswer(Answer):
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 # RFC 6750's word
+    expires_in: int = Field(description="seconds")
+
+
+class MeAnswer(Answer):
+    id: str
+    email: str
+    roles: list[str]
+    department: str
+    is_active: bool
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        return cls.model_validate(user, from_attributes=True)
+
+
+class ChatBody(Body):
+    prompt: str
+    session_id: str | None = None
+
+
+class UsageAnswer(Answer):
+    input_tokens: int
+    output_tokens: int
+    estimated: bool
+
+
+class RecollectionAnswer(Answer):
+    id: str
+    kind: Literal["profile", "preference", "fact", "todo", "summary"]
+    text: str
+
+
+class ChatAnswer(Answer):
+    """The answer to a prompt; `notice` comes with a session's first answer."""
+
+    session_id: str
+    text: str
+    turn_id: str
+    finish_reason: FinishReason
+    usage: UsageAnswer
+    model: str
+    memory_used: list[RecollectionAnswer]
+    notice: str | None = Field(default=None, exclude_if=_is_none)
+
+
+def chat_answer(reply: Reply) -> dict[str, object]:
+    """The body of `ChatAnswer`, without the cost of validating our own answer."""
+    usage = reply.usage
+    body: dict[str, object] = {
+        "session_id": reply.session_id,
+        "text": reply.text,
+        "turn_id": reply.turn_id,
+        "finish_reason": reply.finish_reason,
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "estimated": usage.estimated,
+        },
+        "model": reply.model,
+        "memory_used": [_recollection(one) for one in reply.memory_used],
+    }
+    return body | ({"notice": reply.notice} if reply.notice else {})
+
+
+def _recollection(one: Recollection) -> dict[str, str]:
+    return {"id": one.id, "kind": one.kind, "text": one.text}
+
+
+class NewSessionAnswer(Answer):
+    session_id: str
+    notice: str | None = Field(default=None, exclude_if=_is_none)
+
+
+class SessionLine(Answer):
+    session_id: str
+    title: str
+    created_at: str
+    updated_at: str
+    message_count: int
+
+    @classmethod
+    def of(cls, session: Session) -> Self:
+        return cls(
+            session_id=session.id,
+            title=session.title,
+            created_at=rfc3339(session.created_at),
+            updated_at=rfc3339(session.updated_at),
+            message_count=session.message_count,
+        )
+
+
+class SessionsAnswer(Answer):
+    sessions: list[SessionLine]
+    next: str | None = Field(description="opaque: give it as `after`")
+
+    @classmethod
+    def of(cls, page: Page) -> Self:
+        following = write_cursor(page.next) if page.next else None
+        return cls(sessions=[SessionLine.of(one) for one in page.sessions], next=following)
+
+
+class MessageAnswer(Answer):
+    seq: int
+    role: Literal["user", "assistant"]
+    content: str
+    ts: str
+    state: Literal["complete", "interrupted"]
+    reason: str | None = Field(default=None, exclude_if=_is_none)
+
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        return cls(
+            seq=message.seq,
+            role=message.role.value,
+            content=message.content,
+            ts=rfc3339(message.ts),
+            state=message.state,
+            reason=message.reason,
+        )
+
+
+class ProfileShape(Body):
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str | None]
+    name: str | None = None
+    role: str | None = None
+
+
+class PreferencesShape(Body):
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str | None]
+    language: str | None = None
+    tone: str | None = None
+
+
+class StructuredMemoryShape(Body):
+    profile: ProfileShape = ProfileShape()
+    preferences: PreferencesShape = PreferencesShape()
+    facts: list[str] = []
+    todos: list[str] = []
+
+    def as_update(self) -> Update:
+        return Update(
+            profile=_said(self.profile),
+            preferences=_said(self.preferences),
+            facts=tuple(self.facts),
+            todos=tuple(self.todos),
+        )
+
+    @classmethod
+    def of(cls, memory: Memory, language: str) -> Self:
+        known = memory.structured
+        defaults = {"language": language, "tone": DEFAULT_TONE}
+        return cls.model_validate(
+            {
+                "profile": {"name": None, "role": None, **_values(known.profile)},
+                "preferences": defaults | _values(known.preferences),
+                "facts": [item.value for item in known.facts],
+                "todos": [item.value for item in known.todos],
+            }
+        )
+
+
+def _said(shape: BaseModel) -> dict[str, str]:
+    return {key: value for key, value in shape.model_dump().items() if value is not None}
+
+
+def _values(items: Mapping[str, Item]) -> dict[str, str]:
+    return {key: item.value for key, item in items.items()}
+
+
+class SessionAnswer(Answer):
+    session_id: str
+    title: str
+    created_at: str
+    updated_at: str
+    summary: str
+    structured_memory: StructuredMemoryShape
+    messages: list[MessageAnswer]
+
+    @classmethod
+    def of(cls, opened: OpenSession, language: str) -> Self:
+        session = opened.session
+        return cls(
+            session_id=session.id,
+            title=session.title,
+            created_at=rfc3339(session.created_at),
+            updated_at=rfc3339(session.updated_at),
+            summary=opened.memory.summary,
+            structured_memory=StructuredMemoryShape.of(opened.memory, language),
+            messages=[MessageAnswer.of(message) for message in opened.messages],
+        )
+
+
+class DeletedAnswer(Answer):
+    deleted: Literal[True] = True
+    session_id: str
+
+
+class SummaryBody(Body):
+    summary: str
+
+
+class SummaryAnswer(Answer):
+    session_id: str
+    summary: str
+
+
+class MemoryBody(Body):
+    structured_memory: StructuredMemoryShape
+
+
+class MemoryAnswer(Answer):
+    session_id: str
+    structured_memory: StructuredMemoryShape
+
+
+class StatusAnswer(Answer):
+    status: Literal["ok"] = "ok"
+
+
+class FieldProblem(Answer):
+    loc: list[str | int]
+    msg: str
+
+
+class Problem(Answer):
+    """An error, as RFC 9457 problem details; `instance` is the request id."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    errors: list[FieldProblem] | None = None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def write_cursor(mark: PageMark) -> str:
+    """A page mark as the opaque text that callers hand back."""
+    return f"{(mark.updated_at - _EPOCH) // _MICROSECOND:x}-{mark.id}"
+
+
+def read_cursor(raw: str | None) -> PageMark | None:
+    """The page mark of such a text; None stands for the first page.
+
+    Raises:
+        InvalidInput: we never wrote this text.
+    """
+    if raw is None:
+        return None
+    micros, _, session_id = raw.partition("-")
+    try:
+        updated_at = _EPOCH + int(micros, 16) * _MICROSECOND
+    except (ValueError, OverflowError):
+        session_id = ""
+    if not is_session_id(session_id):
+        raise InvalidInput("This is no cursor of ours.", where=("after",))
+    return PageMark(updated_at=updated_at, id=SessionId(session_id))

@@ -1,0 +1,64 @@
+"""Logs: one line an event on stderr, as text on a terminal and as JSON elsewhere.
+
+Configured before genkit is imported, which else would choose for us. Never holds prompts,
+answers, secrets or query strings; one processor removes what looks like a secret all the same.
+"""
+
+import logging
+import re
+import sys
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_SECRET_NAMES = re.compile(r"(?i)password|secret|token$|api_key|authorization|cookie")
+_SECRET_VALUES = re.compile(
+    r"(?i)(bearer\s+\S+|eyJ[\w-]+\.[\w-]+\.[\w-]+|\$argon2\S+|\bsk-[\w-]{8,})"
+)
+
+_CHATTY = ("aiohttp", "asyncio", "genkit", "httpx", "httpx2", "openai", "uvicorn")
+"""Libraries that tell at `info` what our own line says already."""
+
+
+def configure(level: str, form: Literal["text", "json"] | None) -> None:
+    """Send structlog's and the standard library's records through one chain to stderr."""
+    as_text = form == "text" or (form is None and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.format_exc_info,
+        _redact,
+    ]
+    last: Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="time")
+        if as_text
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[*shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Remove what looks like a secret, by its name or its form."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            hidden = _SECRET_NAMES.search(name)
+            event[name] = "[redacted]" if hidden else _SECRET_VALUES.sub("[redacted]", value)
+    return event

@@ -1,0 +1,48 @@
+"""Which model answers when `GENKIT_MODEL` does not say."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from chatbot.adapters.llm.genkit_model import chat_models
+from chatbot.domain.errors import ModelFailure
+from chatbot.entrypoints.settings import EMBEDDED_MODEL, OPENAI_MODEL, Settings, SettingsError
+
+
+def with_model_name(settings: Settings) -> Settings:
+    """The settings with `GENKIT_MODEL` decided: asks another provider than OpenAI for its models.
+
+    Raises:
+        SettingsError: it has none or several, or does not answer.
+    """
+    if settings.genkit_model:
+        return settings
+    if not settings.openai_base_url:
+        name = OPENAI_MODEL if settings.openai_api_key else EMBEDDED_MODEL
+        return settings.model_copy(update={"genkit_model": name})
+    try:
+        models = served_models(settings)
+    except ModelFailure as error:
+        raise SettingsError(
+            f"OPENAI_BASE_URL: the provider does not list its models ({error}) "
+            "Mend the address or the key, or set GENKIT_MODEL."
+        ) from error
+    if len(models) != 1:
+        names = ", ".join(f"openai/{name}" for name in models) or "none"
+        raise SettingsError(f"GENKIT_MODEL: set it to one of the provider's models: {names}")
+    return settings.model_copy(update={"genkit_model": f"openai/{models[0]}"})
+
+
+def served_models(settings: Settings) -> list[str]:
+    """The chat models that the provider lists.
+
+    Raises:
+        ModelFailure: it does not answer, or not with a list.
+    """
+    key = settings.openai_api_key
+    asking = chat_models(
+        base_url=settings.openai_base_url,
+        api_key=key.get_secret_value() if key else None,
+        connect_timeout_s=settings.model_connect_timeout_s,
+    )
+    with ThreadPoolExecutor(1) as pool:  # uvicorn's factory is called inside its event loop
+        return pool.submit(asyncio.run, asking).result()

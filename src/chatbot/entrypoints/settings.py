@@ -1,0 +1,245 @@
+"""The settings of the service: environment variables, `.env`, and `NAME_FILE` for secrets."""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from chatbot.entrypoints.secrets import check_secret
+
+SECRETS = ("API_KEY", "JWT_SECRET", "OPENAI_API_KEY")
+ENV_FILE = Path(".env")
+OPENAI_MODEL = "openai/gpt-4.1-mini"
+"""The pinned default on OpenAI itself: current, and spends no output tokens on hidden reasoning."""
+EMBEDDED_MODEL = "local/extractive"
+
+_NOTICES = {
+    "es": "Hablas con un sistema de inteligencia artificial; sus respuestas pueden contener errores.",
+    "en": "You are talking to an artificial intelligence system; its answers may contain errors.",
+}
+
+
+class SettingsError(Exception):
+    """The settings are unusable; each line names one setting and the mend, never a value."""
+
+
+def _absolute(path: Path) -> Path:
+    """A relative path counts from the folder of the `.env` in use, which is the working directory."""
+    return path if path.is_absolute() else Path.cwd() / path
+
+
+def _words(raw: object) -> object:
+    return tuple(raw.replace(",", " ").split()) if isinstance(raw, str) else raw
+
+
+File = Annotated[Path, AfterValidator(_absolute)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; the names in the environment are these in upper case.
+
+    `.env.example` explains each in a sentence.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    api_key: SecretStr
+    api_key_file: File | None = None
+    jwt_secret: SecretStr
+    jwt_secret_file: File | None = None
+    jwt_ttl_minutes: int = Field(default=60, ge=1, le=60 * 24)
+
+    openai_api_key: SecretStr | None = None
+    openai_api_key_file: File | None = None
+    openai_base_url: str | None = None
+    genkit_model: str | None = None
+    model_wire: Literal["lean", "plugin"] = "lean"
+    model_max_output_tokens: int = Field(default=1024, ge=16)
+    model_context_tokens: int = Field(default=8192, ge=1024)
+    model_temperature: float | None = Field(default=None, ge=0, le=2)
+    model_max_concurrent: int = Field(default=32, ge=1)
+    model_connect_timeout_s: Seconds = 3
+    model_first_token_timeout_s: Seconds = 30
+    model_idle_timeout_s: Seconds = 15
+    model_turn_timeout_s: Seconds = 120
+
+    assistant_name: str = "Asistente"
+    assistant_instructions_file: File | None = None
+    default_language: Literal["es", "en"] = "es"
+    assistant_notice: str = ""
+
+    storage_url: str = "json:data"
+    max_prompt_chars: int = Field(default=4000, ge=1)
+    mem_window_messages: int = Field(default=12, ge=2)
+    mem_summarize_threshold: int = Field(default=20, ge=0)
+    mem_extract_every: int | None = Field(default=None, ge=1)
+    mem_summary_max_words: int = Field(default=140, ge=10, le=600)
+    mem_structured_enable: bool = True
+    mem_structured_max_items: int = Field(default=20, ge=1, le=200)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    workers: Literal[1] = 1
+    trusted_proxies: Names = ()
+    allowed_hosts: Names = ()
+    cors_allow_origins: Names = ()
+    root_path: str = ""
+    tls_cert_file: File | None = None
+    tls_key_file: File | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] | None = None
+    docs_enabled: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, given: dict[str, object]) -> dict[str, object]:
+        """An empty value is none (but for the notice); a secret may stand in a file."""
+        known = {k: v for k, v in given.items() if v != "" or k == "assistant_notice"}
+        for name in SECRETS:
+            file = known.get(f"{name}_file".lower())
+            if file is None:
+                continue
+            if name.lower() in known:
+                raise ValueError(f"{name}: set it or {name}_FILE, not both")
+            known[name.lower()] = _secret_in(name, Path(str(file)))
+        return known
+
+    @field_validator("api_key", "jwt_secret")
+    @classmethod
+    def _is_a_secret(cls, value: SecretStr) -> SecretStr:
+        check_secret(value.get_secret_value())
+        return value
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value != "memory:" and not value.removeprefix("json:").strip("/ "):
+            raise ValueError("must be json:DIR or memory:")
+        if not value.startswith(("json:", "memory:")):
+            raise ValueError("must be json:DIR or memory:")
+        return value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if 0 < self.mem_summarize_threshold < self.mem_window_messages:
+            raise ValueError("MEM_SUMMARIZE_THRESHOLD: must be 0 or at least MEM_WINDOW_MESSAGES")
+        if self.model_max_output_tokens * 2 > self.model_context_tokens:
+            raise ValueError("MODEL_CONTEXT_TOKENS: must be twice MODEL_MAX_OUTPUT_TOKENS or more")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("TLS_CERT_FILE: goes with TLS_KEY_FILE")
+        return self
+
+    @property
+    def has_provider(self) -> bool:
+        """Whether a model of an OpenAI-compatible provider can be reached."""
+        return bool(self.openai_base_url or self.openai_api_key)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def data_dir(self) -> Path | None:
+        """The absolute folder of the JSON store; None in memory."""
+        if self.storage_url == "memory:":
+            return None
+        return _absolute(Path(self.storage_url.removeprefix("json:")))
+
+    @property
+    def notice(self) -> str:
+        """The sentence that says that this is an AI system; empty = none."""
+        if "assistant_notice" in self.model_fields_set:
+            return self.assistant_notice
+        return _NOTICES[self.default_language]
+
+    def extract_every(self, model_name: str) -> int:
+        """User messages between two extractions; the embedded model costs nothing, so each."""
+        return self.mem_extract_every or (1 if model_name.startswith("local/") else 6)
+
+    def instructions(self) -> str:
+        """The company's own system text, word for word; empty = none.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        if self.assistant_instructions_file is None:
+            return ""
+        try:
+            return self.assistant_instructions_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                "ASSISTANT_INSTRUCTIONS_FILE: cannot be read as UTF-8 text. Mend the path or the file."
+            ) from error
+
+
+def load_settings(**given: object) -> Settings:
+    """Read the settings of this process; `given` ones, from the command line, come first.
+
+    Raises:
+        SettingsError: something is missing or wrong.
+    """
+    try:
+        settings = Settings(**given)  # type: ignore[arg-type] # checked by pydantic
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(e["loc"], e["msg"]) for e in error.errors())) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(".env: cannot be read as UTF-8 text. Mend the file.") from error
+    if is_developer_mode() and not (settings.is_loopback and settings.workers == 1):
+        raise SettingsError(
+            "GENKIT_ENV: `dev` opens the Developer UI's door to everybody who reaches it. "
+            "Unset it, or use HOST=127.0.0.1 and WORKERS=1."
+        )
+    return settings
+
+
+def is_developer_mode() -> bool:
+    """Whether Genkit opens its reflection server and the flows are registered."""
+    return os.environ.get("GENKIT_ENV") == "dev"
+
+
+def _secret_in(name: str, path: Path) -> str:
+    try:
+        return _absolute(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f"{name}_FILE: cannot be read as UTF-8 text") from None
+
+
+def _line(location: tuple[int | str, ...], message: str) -> str:
+    reason = message.removeprefix("Value error, ").rstrip(".")
+    if not location:
+        return f"{reason}. See .env.example."
+    name = str(location[0]).upper()
+    if name not in SECRETS:
+        return f"{name}: {reason}. See .env.example."
+    reason = "is not set" if reason == "Field required" else reason
+    return f"{name}: {reason}. `chatbot init` writes a .env with good secrets."
