@@ -1,1 +1,180 @@
-def main() -> None: ...
+"""The command line: `chatbot init | serve | admin create | user create | chat | doctor`.
+
+A command imports what it needs when it runs: importing genkit takes longer than `--help` may.
+"""
+
+import asyncio
+import getpass
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+
+from chatbot import __version__
+from chatbot.application.administration import Administration
+from chatbot.domain.errors import ChatbotError
+from chatbot.entrypoints import logs
+from chatbot.entrypoints.settings import Settings, SettingsError, load_settings
+
+app = typer.Typer(
+    help="A company's own assistant behind its own HTTP API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+admin = typer.Typer(help="Administrators.", no_args_is_help=True)
+user = typer.Typer(help="Users.", no_args_is_help=True)
+app.add_typer(admin, name="admin")
+app.add_typer(user, name="user")
+
+Email = Annotated[str, typer.Option(help="E-mail address to log in with.")]
+PasswordStdin = Annotated[bool, typer.Option(help="Read the password from standard input.")]
+
+
+class Refused(Exception):
+    """The command will not do it; the message says why."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings."""
+    try:
+        app(arguments)
+    except SettingsError as error:
+        _fail(str(error), 2)
+    except (ChatbotError, Refused) as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _fail(message: str, code: int) -> None:
+    for line in message.splitlines():
+        typer.echo(f"chatbot: {line}", err=True)
+    sys.exit(code)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"chatbot {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """A company's own assistant behind its own HTTP API."""
+
+
+@app.command()
+def init() -> None:
+    """Write .env with random secrets and make the data folders; never overwrites."""
+    from chatbot.entrypoints.first_run import make_data_folders, write_env
+
+    typer.echo(write_env())
+    typer.echo(make_data_folders(load_settings()))
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; one with this storage.")] = None,
+) -> None:
+    """Serve the HTTP API until Ctrl-C or SIGTERM."""
+    given = {"host": host, "port": port, "workers": workers}
+    settings = _settings(**{name: value for name, value in given.items() if value is not None})
+    from chatbot.entrypoints.http.server import run
+
+    run(settings)
+
+
+@admin.command("create")
+def create_admin(email: Email, *, password_stdin: PasswordStdin = False) -> None:
+    """Create the first administrator; refused once there is one."""
+    settings = _lasting(_settings())
+    password = _password(from_stdin=password_stdin)
+    _administer(settings, lambda use: use.create_first_admin(email, password))
+    typer.echo(f"admin: {email.strip().lower()}")
+
+
+@user.command("create")
+def create_user(
+    email: Email,
+    role: Annotated[str, typer.Option(help="One of the roles in roles.json.")],
+    department: Annotated[str, typer.Option(help="Department, as in `sales`.")],
+    *,
+    password_stdin: PasswordStdin = False,
+) -> None:
+    """Create a user who can log in."""
+    settings = _lasting(_settings())
+    password = _password(from_stdin=password_stdin)
+    _administer(settings, lambda use: use.create_user(email, role, department, password))
+    typer.echo(f"user: {email.strip().lower()}")
+
+
+@app.command()
+def chat(
+    prompt: Annotated[str | None, typer.Argument(help="Without it, a conversation.")] = None,
+    *,
+    new: Annotated[bool, typer.Option("--new", help="Begin a new session.")] = False,
+) -> None:
+    """Talk to the assistant here, as the client `default`, in this terminal's last session."""
+    from chatbot.entrypoints.terminal import talk
+
+    talk(_settings(), prompt, new=new)
+
+
+@app.command()
+def doctor() -> None:
+    """Check settings, storage, model, proxy and TLS; say ok or the mend for each."""
+    from chatbot.entrypoints.doctor import examine
+
+    all_well = True
+    for finding in examine():
+        typer.echo(str(finding))
+        all_well = all_well and finding.ok
+    if not all_well:
+        raise typer.Exit(1)
+
+
+def _settings(**given: object) -> Settings:
+    settings = load_settings(**given)
+    logs.configure(settings.log_level, settings.log_format)
+    return settings
+
+
+def _lasting(settings: Settings) -> Settings:
+    if settings.data_dir is None:
+        raise Refused("STORAGE_URL=memory: forgets what a command writes. Use json:DIR.")
+    return settings
+
+
+def _password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise Refused("There is no terminal to ask for the password: use --password-stdin.")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != password:
+        raise Refused("The two passwords differ.")
+    return password
+
+
+def _administer(settings: Settings, work: Callable[[Administration], Awaitable[object]]) -> None:
+    """Do it beside a running service, which sees it with its next request."""
+    from chatbot.entrypoints.container import build_container
+
+    async def done() -> None:
+        container = build_container(settings)
+        async with container.storage():
+            try:
+                await work(container.administration())
+            finally:
+                await container.hasher().aclose()
+
+    asyncio.run(done())

@@ -1,0 +1,8 @@
+"""`python -m chatbot` is `chatbot serve`."""
+
+import sys
+
+from chatbot.entrypoints.cli import main
+
+if __name__ == "__main__":
+    main(["serve", *sys.argv[1:]])

@@ -1,0 +1,102 @@
+"""`chatbot doctor`: settings, storage, model, proxy and TLS; each ok, or what is wrong and the mend."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from chatbot.adapters.storage.json_files import JsonFileStorage
+from chatbot.domain.errors import ChatbotError, ModelFailure
+from chatbot.entrypoints.model_choice import served_models, with_model_name
+from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError, load_settings
+
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was found about one subject; `text` names the mend where it is not ok."""
+
+    subject: str
+    ok: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.ok else 'MEND'}  {self.subject}: {self.text}"
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything; nothing is changed but for one probe file that is removed again."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            yield Finding(subject="settings", ok=False, text=line)
+        return
+    yield Finding(subject="settings", ok=True, text="complete")
+    yield from asyncio.run(_storage(settings))
+    yield _model(settings)
+    yield _proxy()
+    yield _tls(settings)
+
+
+async def _storage(settings: Settings) -> list[Finding]:
+    if settings.data_dir is None:
+        return [Finding(subject="storage", ok=True, text="in memory only: nothing lasts")]
+    try:
+        async with JsonFileStorage(settings.data_dir) as storage:
+            await storage.check()
+            found = await storage.inspect()
+    except ChatbotError as error:
+        return [Finding(subject="storage", ok=False, text=f"{error} (STORAGE_URL)")]
+    findings = [Finding(subject="storage", ok=False, text=str(one)) for one in found]
+    return findings or [Finding(subject="storage", ok=True, text=str(settings.data_dir))]
+
+
+def _model(settings: Settings) -> Finding:
+    try:
+        name = with_model_name(settings).genkit_model or EMBEDDED_MODEL
+        if name.startswith("local/"):
+            text = f"{name}: embedded, no language model; set OPENAI_API_KEY or OPENAI_BASE_URL"
+            return Finding(subject="model", ok=True, text=text)
+        served = served_models(settings)
+    except (SettingsError, ModelFailure) as error:
+        mend = "check OPENAI_BASE_URL, OPENAI_API_KEY and the way there"
+        return Finding(subject="model", ok=False, text=f"{error} Mend: {mend}")
+    if name.removeprefix("openai/") not in served:
+        text = f"the provider does not list {name}. Mend: set GENKIT_MODEL to one of {served}"
+        return Finding(subject="model", ok=False, text=text)
+    return Finding(subject="model", ok=True, text=f"{name} is served")
+
+
+def _proxy() -> Finding:
+    used = [name for name in _PROXIES if os.environ.get(name)]
+    return Finding(subject="proxy", ok=True, text=f"from {', '.join(used)}" if used else "none")
+
+
+def _tls(settings: Settings) -> Finding:
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        text = "none in the service: it listens on plain HTTP"
+        return Finding(subject="tls", ok=True, text=text)
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+        context.load_verify_locations(settings.tls_cert_file)
+    except OSError as error:  # ssl.SSLError is one
+        text = f"TLS_CERT_FILE and TLS_KEY_FILE do not work together ({error.strerror or error})"
+        return Finding(subject="tls", ok=False, text=text)
+    ends = _not_after(context)
+    if ends is not None and ends < datetime.now(UTC):
+        text = f"TLS_CERT_FILE expired on {ends:%Y-%m-%d}. Mend: renew it"
+        return Finding(subject="tls", ok=False, text=text)
+    return Finding(subject="tls", ok=True, text=str(settings.tls_cert_file))
+
+
+def _not_after(context: ssl.SSLContext) -> datetime | None:
+    """When the first certificate of the file expires, as far as OpenSSL lists it."""
+    for certificate in context.get_ca_certs():
+        seconds = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+        return datetime.fromtimestamp(seconds, UTC)
+    return None

@@ -1,0 +1,39 @@
+"""`chatbot init`: a `.env` with random secrets and the data folders; overwrites nothing."""
+
+import asyncio
+import os
+
+from chatbot.adapters.storage.json_files import JsonFileStorage
+from chatbot.entrypoints.secrets import random_secret
+from chatbot.entrypoints.settings import ENV_FILE, Settings
+
+_TEMPLATE = """\
+# Written by `chatbot init`. .env.example explains every setting. Keep this file to yourself.
+API_KEY={api_key}
+JWT_SECRET={jwt_secret}
+"""
+
+
+def write_env() -> str:
+    """Write `.env` into the working directory with mode 0600; say what was done."""
+    try:
+        handle = os.open(ENV_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return f"{ENV_FILE.absolute()} is there already and was left alone"
+    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        file.write(_TEMPLATE.format(api_key=random_secret(), jwt_secret=random_secret()))
+    return f"wrote {ENV_FILE.absolute()}"
+
+
+def make_data_folders(settings: Settings) -> str:
+    """Make the folders and `roles.json` of the JSON store; say where."""
+    root = settings.data_dir
+    if root is None:
+        return "STORAGE_URL=memory: needs no folders"
+
+    async def make() -> None:
+        async with JsonFileStorage(root) as storage:
+            await storage.make_roles()
+
+    asyncio.run(make())
+    return f"data lies in {root}"

@@ -1,0 +1,98 @@
+"""`chatbot chat`: a conversation in the terminal, in process, as the client `default`."""
+
+import asyncio
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+
+from chatbot.application.chat import Delta, Reply
+from chatbot.domain.chat import SessionId, is_session_id
+from chatbot.domain.errors import NotFound
+from chatbot.entrypoints.container import (
+    DEFAULT_PRINCIPAL,
+    Container,
+    build_container,
+    opened,
+)
+from chatbot.entrypoints.model_choice import with_model_name
+from chatbot.entrypoints.settings import Settings
+
+
+def talk(settings: Settings, prompt: str | None, *, new: bool) -> None:
+    """Answer one prompt, or each line until the input ends."""
+    container = build_container(with_model_name(settings))
+    note = _note_of_this_terminal(settings)
+    session_id = None if new else _noted(note)
+    with asyncio.Runner() as runner:  # between two turns Ctrl-C is Python's own again
+        stack = AsyncExitStack()
+        runner.run(stack.enter_async_context(opened(container)))
+        try:
+            for text in [prompt] if prompt is not None else _lines():
+                session_id = runner.run(_turn(container, session_id, text))
+                _note_down(note, session_id)
+        finally:
+            runner.run(stack.aclose())
+
+
+async def _turn(container: Container, session_id: SessionId | None, text: str) -> SessionId:
+    """One turn and the memory it makes; a session deleted meanwhile is begun anew."""
+    try:
+        session_id = await _answer(container, session_id, text)
+    except NotFound:
+        session_id = await _answer(container, None, text)
+    await container.consolidation().settled(session_id)
+    return session_id
+
+
+async def _answer(container: Container, session_id: SessionId | None, text: str) -> SessionId:
+    events = container.chat().reply(DEFAULT_PRINCIPAL, session_id, text, stream=True)
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Delta):
+                sys.stdout.write(event.text)
+                sys.stdout.flush()
+            elif isinstance(event, Reply):
+                notice = f"\n({event.notice})" if event.notice else ""
+                sys.stdout.write(f"{notice}\n")
+                return event.session_id
+    raise AssertionError("A turn ends with its reply or raises.")
+
+
+def _lines() -> Iterator[str]:
+    """The lines that are typed, without empty ones, until the end of the input."""
+    while True:
+        try:
+            line = input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return
+        if line.strip():
+            yield line
+
+
+def _note_of_this_terminal(settings: Settings) -> Path | None:
+    """The file that keeps this terminal's last session; none where nothing lasts."""
+    if settings.data_dir is None:
+        return None
+    try:
+        terminal = os.ttyname(sys.stdin.fileno())
+    except (AttributeError, OSError, ValueError):
+        terminal = "none"
+    shell = os.getsid(0) if hasattr(os, "getsid") else os.getppid()
+    name = hashlib.sha256(f"{terminal} {shell}".encode()).hexdigest()[:16]
+    return settings.data_dir / "terminals" / name
+
+
+def _noted(note: Path | None) -> SessionId | None:
+    if note is None or not note.exists():
+        return None
+    raw = note.read_text(encoding="utf-8").strip()
+    return SessionId(raw) if is_session_id(raw) else None
+
+
+def _note_down(note: Path | None, session_id: SessionId) -> None:
+    if note is not None:
+        note.parent.mkdir(mode=0o700, exist_ok=True)
+        note.write_text(session_id, encoding="utf-8")
