@@ -1,0 +1,124 @@
+"""What is either wholly done and durable, or not at all: writing, replacing, reading, locking."""
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chatbot.adapters.storage.files import Files
+from chatbot.domain.errors import StorageFailure, StorageUnavailable
+
+WORK = ".work"
+"""Sub-folder for files that are not finished yet, so that listing a folder meets none of them."""
+
+LOCK_WAIT_S = 5.0
+_LOCK_POLL_S = 0.001
+_log = logging.getLogger("chatbot.storage")
+
+
+@contextmanager
+def opened(files: Files, fd: int) -> Iterator[int]:
+    """Close the file at the end."""
+    try:
+        yield fd
+    finally:
+        files.close(fd)
+
+
+def write_all(files: Files, fd: int, data: bytes) -> None:
+    """Write every byte, in as many pieces as the file system wants."""
+    rest = memoryview(data)
+    while rest:
+        written = files.write(fd, bytes(rest))
+        if written <= 0:
+            raise StorageUnavailable("The store takes no more bytes.")
+        rest = rest[written:]
+
+
+def make_durable_folder(files: Files, folder: Path) -> None:
+    """Make a folder, if need be, whose name survives a power loss."""
+    if files.make_folder(folder):
+        files.sync_folder(folder.parent)
+
+
+def write_new(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -> None:
+    """Write a file that is not there yet, sync it and read it back; its name is not synced.
+
+    Of a write that fails nothing stays.
+    """
+    with opened(files, files.create(path)) as fd:
+        try:
+            write_all(files, fd, data)
+            if mtime_ns is not None:
+                files.stamp(fd, path, mtime_ns)
+            files.sync(fd)
+            if files.read_at(fd, len(data) + 1, 0) != data:
+                raise StorageUnavailable("The store does not return what was written.")
+        except StorageFailure:
+            _remove_remains(files, path)
+            raise
+
+
+def put(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -> None:
+    """Put a file in place of the one there is: readers see the old one or the new one.
+
+    The new bytes are on the disk before they get the name, and the name is before this returns.
+    """
+    work = path.parent / WORK
+    make_durable_folder(files, work)
+    unfinished = work / f"{path.name}.{secrets.token_hex(8)}"
+    write_new(files, unfinished, data, mtime_ns=mtime_ns)
+    try:
+        files.replace(unfinished, path)
+    except (StorageFailure, FileNotFoundError):
+        _remove_remains(files, unfinished)
+        raise
+    files.sync_folder(path.parent)
+
+
+def read(files: Files, path: Path) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    with opened(files, files.open_to_read(path)) as fd:
+        return files.read_at(fd, files.status(fd).size, 0)
+
+
+def exists(files: Files, path: Path) -> bool:
+    """Whether there is anything with this name."""
+    try:
+        files.status_of(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def locked(files: Files, path: Path, *, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+    """Hold the lock of this file, which stands for something short, across processes.
+
+    Raises:
+        StorageUnavailable: somebody held it all the time, as a stopped process does.
+    """
+    with opened(files, files.open_lock(path)) as fd:
+        deadline = time.monotonic() + wait_s
+        while not files.try_lock(fd):
+            if time.monotonic() > deadline:
+                raise StorageUnavailable("Another process keeps the store locked.")
+            time.sleep(_LOCK_POLL_S)
+        try:
+            yield
+        finally:
+            files.unlock(fd)
+
+
+def _remove_remains(files: Files, path: Path) -> None:
+    """Clean up on the way out of a failure, which must stay the error that is reported."""
+    try:
+        files.remove(path)
+    except StorageFailure as error:
+        _log.warning("%s: an unfinished file stays behind: %s", path, error.__cause__)

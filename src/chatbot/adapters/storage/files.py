@@ -1,0 +1,242 @@
+"""The file system as the store uses it: every call of the store to it goes through `Files`.
+
+What only POSIX has is here with what happens elsewhere:
+
+- Syncing a folder: Windows cannot; NTFS journals names by itself.
+- `O_NOFOLLOW`: Windows has none; a symbolic link is looked for before opening.
+- 0600 and 0700: Windows keeps the rights of the parent folder.
+- macOS: `fsync` leaves data in the disk's own cache, `F_FULLFSYNC` does not (`man 2 fsync`).
+- Replacing a file that somebody reads: Windows refuses for that moment, so it is tried again.
+"""
+
+import errno
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import lock_descriptor, unlock_descriptor
+
+from chatbot.domain.errors import StorageFull, StorageUnavailable
+
+_NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_REPLACE_TRIES = 50  # Windows: half a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What the file system knows about a file. `links` is 0 once its last name is gone."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    mode: int
+    links: int
+
+    @property
+    def is_folder(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether the group or everybody may read it; Windows does not say."""
+        return sys.platform != "win32" and bool(self.mode & 0o077)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The one table of foreign errors. A missing file is no failure: the caller knows better."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise StorageFull("There is no space left in the store.") from error
+        raise StorageUnavailable("The store cannot be read or written.") from error
+
+
+def _status(found: os.stat_result) -> Status:
+    return Status(
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        inode=found.st_ino,
+        mode=found.st_mode,
+        links=found.st_nlink,
+    )
+
+
+class Files:
+    """Single steps on files and folders; what is durable when is the caller's business.
+
+    All methods raise `StorageUnavailable` or `StorageFull`; those that need an existing file
+    raise `FileNotFoundError` if there is none. Nothing follows a symbolic link in its last part.
+    """
+
+    def open_to_read(self, path: Path) -> int:
+        return self._open(path, os.O_RDONLY)
+
+    def open_to_append(self, path: Path) -> int:
+        """Open for reading anywhere and writing at the end."""
+        return self._open(path, os.O_RDWR | os.O_APPEND)
+
+    def create(self, path: Path) -> int:
+        """Create a file that is not there yet, for its owner's eyes only."""
+        return self._open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+    def open_lock(self, path: Path) -> int:
+        """Open a lock file, making it if need be."""
+        return self._open(path, os.O_RDWR | os.O_CREAT)
+
+    def _open(self, path: Path, flags: int) -> int:
+        with _translated():
+            if sys.platform == "win32" and path.is_symlink():
+                raise OSError(errno.ELOOP, "a symbolic link", str(path))
+            return os.open(path, flags | _FLAGS, 0o600)
+
+    def close(self, fd: int) -> None:
+        with _translated():
+            os.close(fd)
+
+    def read_at(self, fd: int, length: int, offset: int) -> bytes:
+        """Read `length` bytes, fewer only at the end of the file."""
+        with _translated():
+            found = self._read_once(fd, length, offset)
+            while found and len(found) < length:
+                more = self._read_once(fd, length - len(found), offset + len(found))
+                if not more:
+                    break
+                found += more
+            return found
+
+    def _read_once(self, fd: int, length: int, offset: int) -> bytes:
+        if sys.platform == "win32":
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.read(fd, length)
+        return os.pread(fd, length, offset)
+
+    def write(self, fd: int, data: bytes) -> int:
+        """Write what fits and return how many bytes that was."""
+        with _translated():
+            return os.write(fd, data)
+
+    def cut(self, fd: int, length: int) -> None:
+        with _translated():
+            os.ftruncate(fd, length)
+
+    def stamp(self, fd: int, path: Path, mtime_ns: int) -> None:
+        """Set the file's time, which the store orders by."""
+        with _translated():
+            target = fd if os.utime in os.supports_fd else path
+            os.utime(target, ns=(mtime_ns, mtime_ns))
+
+    def sync(self, fd: int) -> None:
+        """Return when the file's data and length are on the disk."""
+        with _translated():
+            if sys.platform == "darwin":
+                import fcntl  # noqa: PLC0415 - there is none on Windows
+
+                fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            elif sys.platform == "win32":
+                os.fsync(fd)
+            else:
+                os.fdatasync(fd)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Return when the names in the folder are on the disk."""
+        if sys.platform == "win32":
+            return
+        with _translated():
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Give the file the name of another one, which is gone in the same instant."""
+        with _translated():
+            for _ in range(_REPLACE_TRIES if sys.platform == "win32" else 0):
+                try:
+                    source.replace(target)
+                except PermissionError:
+                    time.sleep(0.01)
+                else:
+                    return
+            source.replace(target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; one that is not there is removed."""
+        with _translated():
+            path.unlink(missing_ok=True)
+
+    def make_folder(self, folder: Path) -> bool:
+        """Make a folder for its owner's eyes only, and say whether it is new.
+
+        Raises:
+            StorageUnavailable: there is something else under its name, or a symbolic link.
+        """
+        with _translated():
+            try:
+                folder.mkdir(mode=0o700)
+            except FileExistsError:
+                if not self.status_of(folder).is_folder:
+                    raise
+                return False
+            return True
+
+    def status(self, fd: int) -> Status:
+        with _translated():
+            return _status(os.fstat(fd))
+
+    def status_of(self, path: Path) -> Status:
+        """The status of what has this name; of a symbolic link itself, not of what it points to."""
+        with _translated():
+            return _status(path.lstat())
+
+    def names(self, folder: Path) -> list[str]:
+        """The names in a folder, in no order."""
+        with _translated():
+            return [path.name for path in folder.iterdir()]
+
+    def names_by_time(self, folder: Path, suffix: str) -> list[tuple[str, int]]:
+        """The files that end in `suffix`, each with its time in ns, in no order."""
+        found = []
+        with _translated(), os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.endswith(suffix) or not entry.is_file(follow_symlinks=False):
+                    continue
+                try:
+                    found.append((entry.name, entry.stat(follow_symlinks=False).st_mtime_ns))
+                except FileNotFoundError:
+                    continue  # removed since the folder was read
+        return found
+
+    def try_lock(self, fd: int) -> bool:
+        """Take the kernel's lock on an open file, or say that somebody else has it.
+
+        It excludes other processes and other descriptors of this one, and ends with the process.
+        """
+        with _translated():
+            return lock_descriptor(fd, blocking=False)
+
+    def unlock(self, fd: int) -> None:
+        with _translated():
+            unlock_descriptor(fd)
+
+    def remove_locked(self, path: Path) -> None:
+        """Remove a lock file while its lock is held.
+
+        Windows does not remove open files: there the empty file stays.
+        """
+        if sys.platform != "win32":
+            self.remove(path)
+
+    def now_ns(self) -> int:
+        """The present moment by the clock that files are stamped with."""
+        return time.time_ns()

@@ -1,0 +1,226 @@
+"""Storage in the memory of this process: gone when it ends. For tests, demos and trying out."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Self
+
+from chatbot.adapters.storage.records import DEFAULT_ROLES
+from chatbot.domain.chat import (
+    Author,
+    Interruption,
+    Lease,
+    Message,
+    PageMark,
+    Session,
+    SessionId,
+    TurnId,
+    title_of,
+)
+from chatbot.domain.errors import Conflict, NotFound, SessionBusy
+from chatbot.domain.identity import Owner, Role, User, UserId
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.storage import (
+    SessionRepository,
+    Storage,
+    Transaction,
+    UserRepository,
+)
+
+
+@dataclass(slots=True)
+class _Kept:
+    session: Session
+    messages: list[Message] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
+    lease: Lease | None = None
+
+
+class _Sessions(SessionRepository):
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Owner, SessionId], _Kept] = {}
+
+    async def create(self, session: Session) -> None:
+        if (session.owner, session.id) in self._kept:
+            raise Conflict("There is such a session already.")
+        self._kept[session.owner, session.id] = _Kept(session)
+
+    async def get(self, owner: Owner, session_id: SessionId) -> Session:
+        return self._find(owner, session_id).session
+
+    async def page(
+        self, owner: Owner, *, limit: int, after: PageMark | None = None
+    ) -> Sequence[Session]:
+        def order(updated_at: datetime, session_id: SessionId) -> tuple[float, SessionId]:
+            return (-updated_at.timestamp(), session_id)
+
+        own = [kept.session for (whose, _), kept in self._kept.items() if whose == owner]
+        own.sort(key=lambda session: order(session.updated_at, session.id))
+        if after is not None:
+            mark = order(after.updated_at, after.id)
+            own = [session for session in own if order(session.updated_at, session.id) > mark]
+        return own[:limit]
+
+    async def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
+        kept = self._find(owner, session_id)
+        if kept.lease is not None:
+            raise SessionBusy("The session is busy.")
+        kept.lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
+        return kept.lease
+
+    async def release(self, lease: Lease) -> None:
+        kept = self._kept.get((lease.owner, lease.session_id))
+        if kept is not None and kept.lease == lease:
+            kept.lease = None
+
+    async def append(
+        self,
+        lease: Lease,
+        role: Author,
+        content: str,
+        *,
+        ts: datetime,
+        reason: Interruption | None = None,
+    ) -> Message:
+        kept = self._held(lease)
+        seq = kept.session.last_seq + 1
+        message = Message(
+            seq=seq, role=role, content=content, ts=ts, turn_id=lease.turn_id, reason=reason
+        )
+        is_first = role is Author.USER and all(m.role is not Author.USER for m in kept.messages)
+        kept.messages.append(message)
+        kept.session = replace(
+            kept.session,
+            title=title_of(content) if is_first else kept.session.title,
+            updated_at=ts,
+            message_count=len(kept.messages),
+            last_seq=seq,
+        )
+        return message
+
+    async def messages(
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        *,
+        limit: int,
+        before: int | None = None,
+        after: int = 0,
+    ) -> Sequence[Message]:
+        found = self._between(owner, session_id, after, before)
+        return found[max(0, len(found) - limit) :]
+
+    async def messages_from(
+        self, owner: Owner, session_id: SessionId, *, after: int, limit: int
+    ) -> Sequence[Message]:
+        return self._between(owner, session_id, after, None)[:limit]
+
+    def _between(
+        self, owner: Owner, session_id: SessionId, after: int, before: int | None
+    ) -> list[Message]:
+        kept = self._find(owner, session_id)
+        base = kept.session.last_seq - len(kept.messages)
+        end = len(kept.messages) if before is None else max(0, before - 1 - base)
+        return kept.messages[max(0, after - base) : end]
+
+    async def memory(self, owner: Owner, session_id: SessionId) -> Memory:
+        return self._find(owner, session_id).memory
+
+    async def put_memory(
+        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+    ) -> bool:
+        kept = self._kept.get((owner, session_id))
+        if kept is None or kept.session.epoch != epoch or kept.memory.version != memory.version:
+            return False
+        kept.memory = replace(memory, version=memory.version + 1)
+        return True
+
+    async def reset(self, lease: Lease, *, ts: datetime) -> None:
+        kept = self._held(lease)
+        emptied = replace(kept.session, title="", message_count=0, updated_at=ts)
+        kept.session = replace(emptied, epoch=kept.session.epoch + 1)
+        kept.messages, kept.memory = [], Memory()
+
+    async def delete(self, lease: Lease) -> None:
+        self._held(lease)
+        del self._kept[lease.owner, lease.session_id]
+
+    def _find(self, owner: Owner, session_id: SessionId) -> _Kept:
+        try:
+            return self._kept[owner, session_id]
+        except KeyError as error:
+            raise NotFound("There is no such session.") from error
+
+    def _held(self, lease: Lease) -> _Kept:
+        kept = self._kept.get((lease.owner, lease.session_id))
+        if kept is None or kept.lease != lease:
+            raise SessionBusy("The session is not held any more.")
+        return kept
+
+
+class _Users(UserRepository):
+    def __init__(self, roles: Mapping[str, Role]) -> None:
+        self._users: dict[UserId, User] = {}
+        self._roles = dict(roles)
+
+    async def add(self, user: User) -> None:
+        await self.add_first(user, unless_any_has=frozenset())
+
+    async def add_first(self, user: User, *, unless_any_has: frozenset[str]) -> None:
+        if any(unless_any_has.intersection(other.roles) for other in self._users.values()):
+            raise Conflict("There is such a user already.")
+        if user.id in self._users or await self.by_email(user.email) is not None:
+            raise Conflict("The e-mail address is taken.")
+        self._users[user.id] = user
+
+    async def by_id(self, user_id: UserId) -> User | None:
+        return self._users.get(user_id)
+
+    async def by_email(self, email: str) -> User | None:
+        return next((user for user in self._users.values() if user.email == email), None)
+
+    async def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
+        user = self._users.get(user_id)
+        if user is not None and user.password_hash == old:
+            self._users[user_id] = replace(user, password_hash=new)
+
+    async def roles(self) -> Mapping[str, Role]:
+        return dict(self._roles)
+
+
+class _Transaction(Transaction):
+    def __init__(self, sessions: _Sessions, users: _Users) -> None:
+        self._sessions, self._users = sessions, users
+
+    @property
+    def sessions(self) -> SessionRepository:
+        return self._sessions
+
+    @property
+    def users(self) -> UserRepository:
+        return self._users
+
+
+class InMemoryStorage(Storage):
+    """Keeps everything in dictionaries. No method gives way to another task before it is done.
+
+    A transaction undoes nothing: what was written before an exception stays.
+    """
+
+    def __init__(self, roles: Mapping[str, Role] = DEFAULT_ROLES) -> None:
+        self._transaction = _Transaction(_Sessions(), _Users(roles))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Keep it: the next opening finds it again."""
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Give the repositories; see the class for what an exception undoes: nothing."""
+        yield self._transaction
+
+    async def check(self) -> None:
+        """There is nothing that could fail."""

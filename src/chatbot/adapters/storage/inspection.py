@@ -1,0 +1,161 @@
+"""What is wrong in a data folder: every file is read, nothing is written."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import unquote
+
+from chatbot.adapters.storage.durable_files import WORK, exists, opened, read
+from chatbot.adapters.storage.files import Files
+from chatbot.adapters.storage.sealed_json import Damaged, Flaw
+from chatbot.adapters.storage.session_head import read_head
+from chatbot.adapters.storage.session_log import LogView
+from chatbot.adapters.storage.session_places import DELETED, HEAD, LOCKS, LOG, Place, folder_name
+from chatbot.adapters.storage.user_files import ROLES, USERS, parse_roles, parse_users
+from chatbot.domain.chat import SessionId, is_session_id
+from chatbot.domain.errors import StorageFailure
+from chatbot.domain.identity import Owner
+
+_LEGACY = "session_"
+
+
+class Problem(StrEnum):
+    """What kind of thing was found."""
+
+    DAMAGED = "damaged"
+    """It cannot be trusted; nothing else is affected."""
+    NEWER = "newer"
+    """Written by a newer version of the service; left alone."""
+    FOREIGN = "foreign"
+    """Not from this store; left alone."""
+    UNREADABLE = "unreadable"
+    """The system does not let it be read."""
+    LEFTOVER = "leftover"
+    """Of a write or deletion that did not end, or bytes of a torn write that were kept."""
+    EXPOSED = "exposed"
+    """Other accounts of the machine may look into it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing to look at. `path` counts from the data folder."""
+
+    path: str
+    problem: Problem
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}: {self.detail}"
+
+
+def inspect(root: Path, files: Files) -> list[Finding]:
+    """All findings; nothing where there is no folder yet."""
+    if not exists(files, root):
+        return []
+    return list(_Inspection(root, files).findings())
+
+
+def count_legacy_sessions(root: Path, files: Files) -> int:
+    """How many `session_<id>.json` of the first MVP lie in the folder or in its `memory`."""
+    folders = [folder for folder in (root, root / "memory") if exists(files, folder)]
+    return sum(_is_legacy(name) for folder in folders for name in files.names(folder))
+
+
+def _is_legacy(name: str) -> bool:
+    return name.startswith(_LEGACY) and name.endswith(HEAD)
+
+
+class _Inspection:
+    def __init__(self, root: Path, files: Files) -> None:
+        self._root, self._files = root, files
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self._exposed(self._root)
+        yield from self._auth(self._root / "auth")
+        memory = self._root / "memory"
+        if not exists(self._files, memory):
+            return
+        yield from self._exposed(memory)
+        for name in sorted(self._files.names(memory)):
+            if name not in {WORK, LOCKS} and not _is_legacy(name):
+                yield from self._owner_folder(memory / name)
+
+    def _auth(self, folder: Path) -> Iterator[Finding]:
+        yield from self._exposed(folder)
+        for name, parse in ((USERS, parse_users), (ROLES, parse_roles)):
+            if exists(self._files, folder / name):
+                yield from self._exposed(folder / name)
+                yield from self._flaws(folder / name, _reading(self._files, folder / name, parse))
+
+    def _owner_folder(self, folder: Path) -> Iterator[Finding]:
+        kind, _, name = folder.name.partition("-")
+        owner = Owner(kind="user" if kind == "user" else "client", id=unquote(name))
+        if folder_name(owner) != folder.name or not self._files.status_of(folder).is_folder:
+            yield self._finding(folder, Problem.FOREIGN, "no folder of an owner")
+            return
+        yield from self._exposed(folder)
+        names = set(self._files.names(folder))
+        for file in sorted(names - {WORK, LOCKS}):
+            yield from self._session_file(Place(folder, owner, SessionId(Path(file).stem)), file)
+        for file in sorted(self._files.names(folder / WORK) if WORK in names else []):
+            yield self._finding(folder / WORK / file, Problem.LEFTOVER, _leftover(file))
+
+    def _session_file(self, place: Place, name: str) -> Iterator[Finding]:
+        path = place.folder / name
+        is_ours = is_session_id(place.session_id) and path.suffix in {LOG, HEAD}
+        if not is_ours:
+            yield self._finding(path, Problem.FOREIGN, "no file of a session")
+        elif path.suffix == LOG:
+            yield from self._flaws(path, lambda: self._verify_log(place))
+        elif exists(self._files, place.log):
+            yield from self._flaws(path, lambda: self._verify_head(place))
+        else:
+            yield self._finding(path, Problem.LEFTOVER, "memory of a session that is gone")
+
+    def _verify_log(self, place: Place) -> None:
+        with opened(self._files, self._files.open_to_read(place.log)) as fd:
+            view = LogView(self._files, fd, session_id=place.session_id, owner=place.owner)
+            for line in view.lines():
+                line.message()
+
+    def _verify_head(self, place: Place) -> None:
+        read_head(read(self._files, place.head), place.session_id, epoch=0)
+
+    def _flaws(self, path: Path, verify: Callable[[], object]) -> Iterator[Finding]:
+        try:
+            verify()
+        except FileNotFoundError:
+            return  # removed by the running service meanwhile
+        except Damaged as damage:
+            yield self._finding(path, _PROBLEMS[damage.flaw], str(damage))
+        except StorageFailure as failure:
+            yield self._finding(path, Problem.UNREADABLE, str(failure.__cause__ or failure))
+
+    def _exposed(self, path: Path) -> Iterator[Finding]:
+        if exists(self._files, path) and self._files.status_of(path).is_open_to_others:
+            yield self._finding(path, Problem.EXPOSED, "other accounts may read it")
+
+    def _finding(self, path: Path, problem: Problem, detail: str) -> Finding:
+        return Finding(path=str(path.relative_to(self._root)), problem=problem, detail=detail)
+
+
+_PROBLEMS = {
+    Flaw.DAMAGED: Problem.DAMAGED,
+    Flaw.NEWER: Problem.NEWER,
+    Flaw.FOREIGN: Problem.FOREIGN,
+}
+
+
+def _reading(
+    files: Files, path: Path, parse: Callable[[bytes | None], object]
+) -> Callable[[], object]:
+    return lambda: parse(read(files, path))
+
+
+def _leftover(name: str) -> str:
+    if name.endswith(DELETED):
+        return "of a deleted session; the owner's next new session or deletion removes it"
+    if ".torn-" in name:
+        return "bytes of a torn write, kept until the session is reset or deleted"
+    return "of a write that did not end; goes with its session"

@@ -1,0 +1,171 @@
+"""How messages, memory, users and roles look in JSON."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from chatbot.adapters.storage.sealed_json import VERSION, Damaged, Fields, Json
+from chatbot.domain.chat import Author, Interruption, Message, TurnId
+from chatbot.domain.errors import InvalidInput
+from chatbot.domain.identity import Permission, Role, User, UserId, normalise_email
+from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
+
+MAX_ID_CHARS = 64
+DEFAULT_ROLES: Mapping[str, Role] = {
+    role.name: role
+    for role in (
+        Role(name="admin", permissions=frozenset(Permission)),
+        Role(name="employee", permissions=frozenset({Permission.CHAT, Permission.MEMORY})),
+    )
+}
+"""The roles of a new store."""
+
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+def moment_to_json(moment: datetime) -> str:
+    """RFC 3339 in UTC, with all microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def message_to_json(message: Message) -> Json:
+    found: Json = {
+        "seq": message.seq,
+        "role": message.role.value,
+        "content": message.content,
+        "ts": moment_to_json(message.ts),
+        "turn_id": message.turn_id,
+    }
+    return found if message.reason is None else {**found, "reason": message.reason.value}
+
+
+def message_from_json(found: object, what: str) -> Message:
+    fields = Fields(found, what)
+    return Message(
+        seq=fields.number("seq"),
+        role=fields.choice("role", Author),
+        content=fields.text("content"),
+        ts=fields.moment("ts"),
+        turn_id=TurnId(fields.text("turn_id")),
+        reason=fields.choice("reason", Interruption) if fields.has("reason") else None,
+    )
+
+
+def memory_to_json(memory: Memory) -> Json:
+    known = memory.structured
+    return {
+        "summary": memory.summary,
+        "profile": {key: _item_to_json(item) for key, item in known.profile.items()},
+        "preferences": {key: _item_to_json(item) for key, item in known.preferences.items()},
+        "facts": [_item_to_json(item) for item in known.facts],
+        "todos": [_item_to_json(item) for item in known.todos],
+        "summarized_to": memory.summarized_to,
+        "extracted_to": memory.extracted_to,
+        "version": memory.version,
+    }
+
+
+def memory_from_json(found: object, what: str) -> Memory:
+    fields = Fields(found, what)
+    return Memory(
+        summary=fields.text("summary"),
+        structured=StructuredMemory(
+            profile=_keyed_items(fields.object("profile"), what),
+            preferences=_keyed_items(fields.object("preferences"), what),
+            facts=tuple(_item_from_json(item, what) for item in fields.list("facts")),
+            todos=tuple(_item_from_json(item, what) for item in fields.list("todos")),
+        ),
+        summarized_to=fields.number("summarized_to"),
+        extracted_to=fields.number("extracted_to"),
+        version=fields.number("version"),
+    )
+
+
+def _item_to_json(item: Item) -> Json:
+    return {"value": item.value, "set_by": item.set_by.value, "sources": list(item.sources)}
+
+
+def _item_from_json(found: object, what: str) -> Item:
+    fields = Fields(found, what)
+    sources = fields.list("sources")
+    numbers = tuple(n for n in sources if isinstance(n, int) and not isinstance(n, bool))
+    if len(numbers) != len(sources):
+        raise fields.wrong("sources", "a list of whole numbers")
+    return Item(value=fields.text("value"), set_by=fields.choice("set_by", Setter), sources=numbers)
+
+
+def _keyed_items(found: Json, what: str) -> dict[str, Item]:
+    return {key: _item_from_json(item, what) for key, item in found.items()}
+
+
+def user_to_json(user: User) -> Json:
+    return {
+        "id": user.id,
+        "email": user.email,
+        "password_hash": user.password_hash,
+        "roles": list(user.roles),
+        "department": user.department,
+        "is_active": user.is_active,
+        "created_at": moment_to_json(user.created_at),
+        "token_version": user.token_version,
+    }
+
+
+def user_from_json(found: object, what: str) -> User:
+    """Read a user. Files of the first MVP lack some keys and may count their users: `"id": 7`."""
+    fields = Fields(found, what)
+    return User(
+        id=_user_id(fields),
+        email=_email(fields),
+        password_hash=fields.text("password_hash"),
+        roles=_texts(fields, "roles"),
+        department=fields.text("department", ""),
+        created_at=fields.moment("created_at") if fields.has("created_at") else _LONG_AGO,
+        is_active=fields.truth("is_active", default=True),
+        token_version=fields.number("token_version", 0),
+    )
+
+
+def _user_id(fields: Fields) -> UserId:
+    try:
+        raw = fields.text("id")
+    except Damaged:
+        raw = str(fields.number("id"))
+    if not 0 < len(raw) <= MAX_ID_CHARS or not raw.isprintable():
+        raise fields.wrong("id", f"a text of 1 to {MAX_ID_CHARS} printable characters")
+    return UserId(raw)
+
+
+def _email(fields: Fields) -> str:
+    try:
+        return normalise_email(fields.text("email"))
+    except InvalidInput as error:
+        raise fields.wrong("email", "an e-mail address") from error
+
+
+def _texts(fields: Fields, key: str) -> tuple[str, ...]:
+    found = fields.list(key, [])
+    texts = tuple(text for text in found if isinstance(text, str))
+    if len(texts) != len(found):
+        raise fields.wrong(key, "a list of texts")
+    return texts
+
+
+def roles_to_json(roles: Mapping[str, Role]) -> Json:
+    named = {
+        name: {"permissions": sorted(permission.value for permission in role.permissions)}
+        for name, role in roles.items()
+    }
+    return {"version": VERSION, "roles": named}
+
+
+def roles_from_json(found: object, what: str) -> dict[str, Role]:
+    """Read the roles. Unknown permissions grant nothing: a newer version may know them."""
+    document = Fields(found, what)
+    document.require_version()
+    known = set(Permission)
+    roles = {}
+    for name, entry in document.object("roles").items():
+        granted = _texts(Fields(entry, f"{what}, role {name}"), "permissions")
+        permissions = frozenset(Permission(word) for word in granted if word in known)
+        roles[name] = Role(name=name, permissions=permissions)
+    return roles

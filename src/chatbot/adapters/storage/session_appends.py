@@ -1,0 +1,92 @@
+"""Appending to a session's log so that what is acknowledged is on the disk."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from chatbot.adapters.storage.durable_files import (
+    make_durable_folder,
+    opened,
+    write_all,
+    write_new,
+)
+from chatbot.adapters.storage.files import Files, Status
+from chatbot.adapters.storage.records import message_to_json
+from chatbot.adapters.storage.sealed_json import seal
+from chatbot.adapters.storage.session_log import LogView
+from chatbot.adapters.storage.session_places import Place, to_ns
+from chatbot.domain.chat import Message
+from chatbot.domain.errors import StorageFailure
+
+_log = logging.getLogger("chatbot.storage")
+
+
+class SessionAppends:
+    """Writes to logs whose session is held by this process."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._unsure: dict[Path, tuple[int, Status]] = {}
+
+    def append(self, place: Place, compose: Callable[[int], Message]) -> Message:
+        """Append the message that `compose` makes of the next number, and sync it.
+
+        Raises:
+            FileNotFoundError: there is no such session.
+            Damaged: the log is; nothing was written.
+        """
+        with opened(self._files, self._files.open_to_append(place.log)) as fd:
+            self._cut_unsure(place, fd)
+            view = LogView(self._files, fd, session_id=place.session_id, owner=place.owner)
+            message = compose(view.last_seq + 1)
+            self._set_torn_aside(place, fd, view)
+            line = seal(message_to_json(message)) + b"\n"
+            start = b"\n" if view.lacks_newline else b""
+            self._write(place, fd, view, start + line, mtime_ns=to_ns(message.ts))
+            return message
+
+    def _write(self, place: Place, fd: int, view: LogView, line: bytes, *, mtime_ns: int) -> None:
+        """Write, stamp, sync: in this order the time reaches the disk together with the data."""
+        try:
+            write_all(self._files, fd, line)
+            self._files.stamp(fd, place.log, mtime_ns)
+            self._files.sync(fd)
+        except StorageFailure:
+            self._undo(place, fd, view)
+            raise
+
+    def _undo(self, place: Place, fd: int, view: LogView) -> None:
+        """Cut off what a failed write or sync left.
+
+        After a failed sync nobody knows what is on the disk, and a second one may succeed without
+        having written anything (https://wiki.postgresql.org/wiki/Fsync_Errors). If cutting fails
+        too, the next append begins with it.
+        """
+        try:
+            self._files.cut(fd, view.end)
+            self._files.stamp(fd, place.log, view.mtime_ns)
+            self._files.sync(fd)
+        except StorageFailure as error:
+            self._unsure[place.log] = (view.end, self._files.status(fd))
+            _log.warning("%s: a failed write is not undone yet: %s", place.log, error.__cause__)
+
+    def _cut_unsure(self, place: Place, fd: int) -> None:
+        """Undo a failed append for good, unless another process has written to the log since."""
+        if place.log not in self._unsure:
+            return
+        end, left = self._unsure[place.log]
+        if left == self._files.status(fd):
+            self._files.cut(fd, end)
+            self._files.sync(fd)
+        del self._unsure[place.log]
+
+    def _set_torn_aside(self, place: Place, fd: int, view: LogView) -> None:
+        """Cut off a torn tail; the bytes are kept, since they are all there is of that message."""
+        if view.size == view.end:
+            return
+        make_durable_folder(self._files, place.work)
+        aside = place.torn()
+        write_new(self._files, aside, view.torn())
+        self._files.sync_folder(place.work)
+        self._files.cut(fd, view.end)
+        _log.warning("%s: the last write was torn; its bytes are in %s", place.log, aside.name)

@@ -1,0 +1,277 @@
+"""Sessions as files: one folder for each owner, in it a log and a head for each session.
+
+`<id>.log` holds the messages, and its time is the session's `updated_at`, so that a list is
+ordered without opening files. `<id>.json`, the head, holds the memory, and exists from the first
+memory change on. Everything here blocks; `json_files` keeps it off the event loop.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice, takewhile
+from pathlib import Path
+from typing import TypeVar
+
+from chatbot.adapters.storage.durable_files import (
+    exists,
+    locked,
+    make_durable_folder,
+    opened,
+    put,
+)
+from chatbot.adapters.storage.files import Files
+from chatbot.adapters.storage.sealed_json import Damaged, naming
+from chatbot.adapters.storage.session_appends import SessionAppends
+from chatbot.adapters.storage.session_head import head_line, load_head
+from chatbot.adapters.storage.session_leases import SessionLeases
+from chatbot.adapters.storage.session_log import Header, LogView
+from chatbot.adapters.storage.session_places import (
+    LOCKS,
+    LOG,
+    Place,
+    folder_name,
+    from_ns,
+    to_ns,
+)
+from chatbot.adapters.storage.session_removal import delete_files, finish_deletions, remove_rest
+from chatbot.domain.chat import (
+    Author,
+    Interruption,
+    Lease,
+    Message,
+    PageMark,
+    Session,
+    SessionId,
+    TurnId,
+    is_session_id,
+)
+from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory
+
+_COMMIT_LOCKS = 64
+Found = TypeVar("Found")
+
+
+class SessionFiles:
+    """The sessions below one folder."""
+
+    def __init__(self, root: Path, files: Files) -> None:
+        self._root, self._files = root, files
+        self._leases = SessionLeases(files)
+        self._appends = SessionAppends(files)
+
+    def open(self) -> None:
+        make_durable_folder(self._files, self._root)
+        make_durable_folder(self._files, self._root / LOCKS)
+
+    def close(self) -> None:
+        self._leases.give_all_back()
+
+    def create(self, session: Session) -> None:
+        folder = self._root / folder_name(session.owner)
+        make_durable_folder(self._files, folder)
+        place = self._place(session.owner, session.id)
+        finish_deletions(self._files, place)
+        header = Header(session_id=session.id, owner=session.owner, created_at=session.created_at)
+        with self._committing(place):
+            if exists(self._files, place.log):
+                raise Conflict("There is such a session already.")
+            put(self._files, place.log, header.line(), mtime_ns=to_ns(session.updated_at))
+
+    def get(self, owner: Owner, session_id: SessionId) -> Session:
+        place = self._place(owner, session_id)
+        return self._look(place, lambda view: _session(view, view.mtime_ns))
+
+    def page(self, owner: Owner, *, limit: int, after: PageMark | None) -> Sequence[Session]:
+        """Order by the files' times, then open the sessions of this page only."""
+        try:
+            folder = self._folder(owner)
+        except NotFound:
+            return []
+        order = sorted((-ns, session_id) for session_id, ns in self._times(folder))
+        if after is not None:
+            mark = (-to_ns(after.updated_at), after.id)
+            order = [each for each in order if each > mark]
+        found = (self._listed(Place(folder, owner, session_id), -ns) for ns, session_id in order)
+        return list(islice((session for session in found if session is not None), limit))
+
+    def _times(self, folder: Path) -> Iterator[tuple[SessionId, int]]:
+        """The owner's sessions with their times, in ns but exact to the microsecond only."""
+        for name, ns in self._files.names_by_time(folder, LOG):
+            session_id = name.removesuffix(LOG)
+            if is_session_id(session_id):
+                yield SessionId(session_id), ns - ns % 1000
+
+    def _listed(self, place: Place, mtime_ns: int) -> Session | None:
+        """The session with the time that it was ordered by; None if it was deleted since.
+
+        A damaged one is listed with its id and time only: its owner may want to delete it.
+        """
+        try:
+            return self._look(place, lambda view: _session(view, mtime_ns))
+        except NotFound:
+            return None
+        except Damaged:
+            time = from_ns(mtime_ns)
+            return Session(
+                id=place.session_id, owner=place.owner, title="", created_at=time, updated_at=time
+            )
+
+    def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
+        place = self._place(owner, session_id)
+        self._require(place)
+        lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
+        self._leases.take(lease, place)
+        try:
+            self._require(place)
+        except NotFound:
+            self._leases.give_back(lease, with_file_of=place)
+            raise
+        return lease
+
+    def release(self, lease: Lease) -> None:
+        self._leases.give_back(lease)
+
+    def append(
+        self,
+        lease: Lease,
+        role: Author,
+        content: str,
+        *,
+        ts: datetime,
+        reason: Interruption | None,
+    ) -> Message:
+        def compose(seq: int) -> Message:
+            return Message(
+                seq=seq, role=role, content=content, ts=ts, turn_id=lease.turn_id, reason=reason
+            )
+
+        with self._leases.writing(lease):
+            place = self._place(lease.owner, lease.session_id)
+            with naming(place.log), _found():
+                return self._appends.append(place, compose)
+
+    def messages(
+        self, owner: Owner, session_id: SessionId, *, limit: int, before: int | None, after: int
+    ) -> Sequence[Message]:
+        def newest(view: LogView) -> list[Message]:
+            older = (line for line in view.lines() if before is None or line.seq < before)
+            lines = list(islice(takewhile(lambda line: line.seq > after, older), limit))
+            return [line.message() for line in reversed(lines)]
+
+        return self._look(self._place(owner, session_id), newest)
+
+    def messages_from(
+        self, owner: Owner, session_id: SessionId, *, after: int, limit: int
+    ) -> Sequence[Message]:
+        """Walk back from the end, for what is asked for is near it."""
+
+        def oldest(view: LogView) -> list[Message]:
+            lines = deque(takewhile(lambda line: line.seq > after, view.lines()), maxlen=limit)
+            return [line.message() for line in reversed(lines)]
+
+        return self._look(self._place(owner, session_id), oldest)
+
+    def memory(self, owner: Owner, session_id: SessionId) -> Memory:
+        place = self._place(owner, session_id)
+        epoch = self._look(place, lambda view: view.header.epoch)
+        return load_head(self._files, place, epoch=epoch)
+
+    def put_memory(
+        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+    ) -> bool:
+        try:
+            place = self._place(owner, session_id)
+            with self._committing(place):
+                if self._look(place, lambda view: view.header.epoch) != epoch:
+                    return False
+                if load_head(self._files, place, epoch=epoch).version != memory.version:
+                    return False
+                stored = replace(memory, version=memory.version + 1)
+                put(self._files, place.head, head_line(stored, place.session_id, epoch=epoch))
+        except NotFound:
+            return False
+        return True
+
+    def reset(self, lease: Lease, *, ts: datetime) -> None:
+        """Replace the log by a new header, which is the commit, then remove what was emptied."""
+        with self._leases.writing(lease):
+            place = self._place(lease.owner, lease.session_id)
+            with self._committing(place):
+                old, last_seq = self._look(place, lambda view: (view.header, view.last_seq))
+                new = replace(old, epoch=old.epoch + 1, base_seq=last_seq)
+                put(self._files, place.log, new.line(), mtime_ns=to_ns(ts))
+                remove_rest(self._files, place)
+                self._files.sync_folder(place.folder)
+
+    def delete(self, lease: Lease) -> None:
+        with self._leases.writing(lease):
+            place = self._place(lease.owner, lease.session_id)
+            with self._committing(place), _found():
+                delete_files(self._files, place)
+        self._leases.give_back(lease, with_file_of=place)
+
+    def _look(self, place: Place, see: Callable[[LogView], Found]) -> Found:
+        """Look at a log. What seems damaged is looked at twice: it may be being written to."""
+        with naming(place.log), _found():
+            try:
+                return self._look_once(place, see)
+            except Damaged:
+                return self._look_once(place, see)
+
+    def _look_once(self, place: Place, see: Callable[[LogView], Found]) -> Found:
+        with opened(self._files, self._files.open_to_read(place.log)) as fd:
+            return see(LogView(self._files, fd, session_id=place.session_id, owner=place.owner))
+
+    def _require(self, place: Place) -> None:
+        if not exists(self._files, place.log):
+            raise NotFound("There is no such session.")
+
+    def _committing(self, place: Place) -> AbstractContextManager[None]:
+        """Exclude the other short changes of this session, in any process."""
+        number = int(place.session_id[:8], 16) % _COMMIT_LOCKS
+        return locked(self._files, self._root / LOCKS / f"commit-{number:02d}.lock")
+
+    def _place(self, owner: Owner, session_id: SessionId) -> Place:
+        """Where the session would be. An id that is none is nobody's."""
+        if not is_session_id(session_id):
+            raise NotFound("There is no such session.")
+        return Place(self._folder(owner), owner, session_id)
+
+    def _folder(self, owner: Owner) -> Path:
+        """The owner's folder.
+
+        Raises:
+            NotFound: the owner has no sessions at all.
+            StorageUnavailable: something else has its name, as a symbolic link.
+        """
+        folder = self._root / folder_name(owner)
+        with _found():
+            if not self._files.status_of(folder).is_folder:
+                raise StorageUnavailable("The store holds something that is no folder.")
+        return folder
+
+
+def _session(view: LogView, mtime_ns: int) -> Session:
+    return Session(
+        id=view.header.session_id,
+        owner=view.header.owner,
+        title=view.title(),
+        created_at=view.header.created_at,
+        updated_at=from_ns(mtime_ns),
+        message_count=view.message_count,
+        last_seq=view.last_seq,
+        epoch=view.header.epoch,
+    )
+
+
+@contextmanager
+def _found() -> Iterator[None]:
+    """A file that is not there: no such session."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound("There is no such session.") from error

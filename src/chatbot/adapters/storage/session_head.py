@@ -1,0 +1,60 @@
+"""The head of a session: its memory, in one sealed line that is replaced as a whole.
+
+It names the epoch it belongs to. A reset raises the epoch in the log, and with that empties the
+memory in the same instant.
+"""
+
+from chatbot.adapters.storage.durable_files import read
+from chatbot.adapters.storage.files import Files
+from chatbot.adapters.storage.records import memory_from_json, memory_to_json
+from chatbot.adapters.storage.sealed_json import (
+    VERSION,
+    Damaged,
+    Fields,
+    Flaw,
+    Json,
+    naming,
+    seal,
+    unseal,
+)
+from chatbot.adapters.storage.session_places import Place
+from chatbot.domain.chat import SessionId
+from chatbot.domain.memory import Memory
+
+
+def head_line(memory: Memory, session_id: SessionId, *, epoch: int) -> bytes:
+    """The whole file."""
+    found: Json = {
+        "version": VERSION,
+        "session_id": session_id,
+        "epoch": epoch,
+        "memory": memory_to_json(memory),
+    }
+    return seal(found) + b"\n"
+
+
+def load_head(files: Files, place: Place, *, epoch: int) -> Memory:
+    """The memory of a session in this epoch, empty if none was ever stored."""
+    with naming(place.head):
+        try:
+            raw = read(files, place.head)
+        except FileNotFoundError:
+            return Memory()
+        return read_head(raw, place.session_id, epoch=epoch)
+
+
+def read_head(raw: bytes, session_id: SessionId, *, epoch: int) -> Memory:
+    """Read the memory; that of another epoch is none.
+
+    Raises:
+        Damaged: the file is not as it was written, or its version is newer.
+    """
+    if raw[-1:] != b"\n":
+        raise Damaged("head: empty or cut off")
+    fields = Fields(unseal(raw[:-1], "head"), "head")
+    fields.require_version()
+    if fields.text("session_id") != session_id:
+        raise Damaged("head: names another session", flaw=Flaw.FOREIGN)
+    if fields.number("epoch") != epoch:
+        return Memory()
+    return memory_from_json(fields.object("memory"), "head")

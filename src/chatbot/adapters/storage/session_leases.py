@@ -1,0 +1,93 @@
+"""Who may write to a session: the kernel's lock of the session's own lock file.
+
+The kernel frees it when the process dies. Lock files stay when a lease ends: removing a file that
+others are about to lock splits them over two files. They go with their session, whose id is
+never used again, and whoever locks a removed file sees that it has no name any more.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chatbot.adapters.storage.durable_files import make_durable_folder
+from chatbot.adapters.storage.files import Files
+from chatbot.adapters.storage.session_places import Place
+from chatbot.domain.chat import Lease
+from chatbot.domain.errors import SessionBusy, StorageFailure
+
+
+class _Held:
+    """A lock that is held. `writing` keeps a release from overtaking a write in another thread."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.writing = threading.Lock()
+        self.is_over = False
+
+
+class SessionLeases:
+    """The leases of this process."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._held: dict[Lease, _Held] = {}
+
+    def take(self, lease: Lease, place: Place) -> None:
+        """Take the session's lock.
+
+        Raises:
+            SessionBusy: somebody has it, or removes it in this moment.
+        """
+        make_durable_folder(self._files, place.lock.parent)
+        fd = self._files.open_lock(place.lock)
+        is_ours = False
+        try:
+            is_ours = self._files.try_lock(fd) and self._files.status(fd).links > 0
+        finally:
+            if not is_ours:
+                self._files.close(fd)
+        if not is_ours:
+            raise SessionBusy("The session is busy.")
+        self._held[lease] = _Held(fd)
+
+    @contextmanager
+    def writing(self, lease: Lease) -> Iterator[None]:
+        """Write under a lease, which stays held until the end.
+
+        Raises:
+            SessionBusy: it is not held any more.
+        """
+        held = self._held.get(lease)
+        if held is None:
+            raise SessionBusy("The session is not held any more.")
+        with held.writing:
+            if held.is_over:
+                raise SessionBusy("The session is not held any more.")
+            yield
+
+    def give_back(self, lease: Lease, *, with_file_of: Place | None = None) -> None:
+        """Free the lock once nothing is being written; with its file if the session is gone."""
+        held = self._held.get(lease)
+        if held is None:
+            return
+        with held.writing:
+            if held.is_over:
+                return
+            held.is_over = True
+            del self._held[lease]
+            try:
+                if with_file_of is not None:
+                    self._files.remove_locked(with_file_of.lock)
+            finally:
+                self._files.close(held.fd)
+
+    def give_all_back(self) -> None:
+        """Free every lock of this process, as its end would."""
+        failures: list[StorageFailure] = []
+        for lease in list(self._held):
+            try:
+                self.give_back(lease)
+            except StorageFailure as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]

@@ -1,0 +1,72 @@
+"""Where a session's files are, and how times become file times."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from chatbot.adapters.storage.durable_files import WORK
+from chatbot.domain.chat import SessionId
+from chatbot.domain.identity import Owner
+
+LOG, HEAD, DELETED, LOCK = ".log", ".json", ".deleted", ".lock"
+LOCKS = ".locks"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+def folder_name(owner: Owner) -> str:
+    """The owner's folder: a name that is safe, and another one for every owner.
+
+    Ids of users of the first MVP may be anything, and some file systems take `A` for `a`.
+    """
+    escaped = (
+        char if char in _SAFE else "".join(f"%{byte:02x}" for byte in char.encode())
+        for char in owner.id
+    )
+    return f"{owner.kind}-{''.join(escaped)}"
+
+
+def to_ns(moment: datetime) -> int:
+    """The moment as a file time, exact to the microsecond."""
+    return (moment - _EPOCH) // _MICROSECOND * 1000
+
+
+def from_ns(ns: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=ns // 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The files of one session in its owner's folder."""
+
+    folder: Path
+    owner: Owner
+    session_id: SessionId
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.session_id}{LOG}"
+
+    @property
+    def head(self) -> Path:
+        return self.folder / f"{self.session_id}{HEAD}"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / LOCKS / f"{self.session_id}{LOCK}"
+
+    @property
+    def work(self) -> Path:
+        return self.folder / WORK
+
+    @property
+    def deleted(self) -> Path:
+        """What the log is called once the session is deleted and its files still lie about."""
+        return self.work / f"{self.session_id}{DELETED}"
+
+    def torn(self) -> Path:
+        """A fresh name for torn bytes that are set aside."""
+        return self.work / f"{self.session_id}.torn-{secrets.token_hex(8)}"

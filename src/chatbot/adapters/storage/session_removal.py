@@ -1,0 +1,46 @@
+"""Removing what belongs to a session, so that an interrupted removal is finished by the next one.
+
+A deletion first moves the log into the work folder under a name that says so: from then on the
+session is gone. Everything else follows, that name last. If the process dies in between, the name
+is still there, and the owner's next new session or deletion goes on from it.
+"""
+
+from dataclasses import replace
+
+from chatbot.adapters.storage.durable_files import exists, make_durable_folder
+from chatbot.adapters.storage.files import Files
+from chatbot.adapters.storage.session_places import DELETED, Place
+from chatbot.domain.chat import SessionId, is_session_id
+
+
+def delete_files(files: Files, place: Place) -> None:
+    """Delete a session, damaged or not.
+
+    Raises:
+        FileNotFoundError: there is no such session.
+    """
+    make_durable_folder(files, place.work)
+    files.replace(place.log, place.deleted)
+    files.sync_folder(place.work)
+    files.sync_folder(place.folder)
+    finish_deletions(files, place)
+
+
+def finish_deletions(files: Files, near: Place) -> None:
+    """Remove what is left of all deleted sessions in this folder."""
+    for name in files.names(near.work) if exists(files, near.work) else []:
+        session_id = name.removesuffix(DELETED)
+        if name.endswith(DELETED) and is_session_id(session_id):
+            place = replace(near, session_id=SessionId(session_id))
+            remove_rest(files, place)
+            files.remove(place.lock)
+            files.sync_folder(place.folder)
+            files.remove(place.deleted)
+
+
+def remove_rest(files: Files, place: Place) -> None:
+    """Remove a session's head, and what is unfinished or set aside; all but the log."""
+    files.remove(place.head)
+    for name in files.names(place.work) if exists(files, place.work) else []:
+        if name.startswith(f"{place.session_id}.") and not name.endswith(DELETED):
+            files.remove(place.work / name)
