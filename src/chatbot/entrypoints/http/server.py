@@ -8,6 +8,8 @@ import structlog
 import typer
 import uvicorn
 
+from chatbot.adapters.storage.files import Files
+from chatbot.adapters.storage.inspection import count_legacy_sessions
 from chatbot.application.chat import Chat
 from chatbot.entrypoints.container import build_container
 from chatbot.entrypoints.http.app import build_app
@@ -35,6 +37,15 @@ class Server(uvicorn.Server):
         """Stop in good order; a second Ctrl-C stops at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Send small packets at once: asyncio does so only for sockets of a named protocol.
+
+        Otherwise a body waits 40 ms for the acknowledgement of its headers (Nagle's algorithm).
+        """
+        for sock in sockets or ():
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, end the turns and save what they have, then close."""
@@ -91,6 +102,9 @@ def _greet(settings: Settings, port: int) -> None:
     scheme = "https" if settings.tls_cert_file else "http"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"{scheme}://{host}:{port}"
+    waiting = count_legacy_sessions(settings.data_dir, Files()) if settings.data_dir else 0
+    if waiting:
+        typer.echo(f"{waiting} sessions of the first version wait here, untouched: `chatbot import`")
     typer.echo(f"model: {settings.genkit_model}")
     typer.echo(f"serving: {url}" + (f" (try {url}/docs)" if settings.docs_enabled else ""))
     if not (settings.is_loopback or settings.tls_cert_file or settings.trusted_proxies):

@@ -1,0 +1,196 @@
+"""The command line: what it does, what it refuses, and its exit codes."""
+
+import io
+import json
+import re
+import socket
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatbot import __version__
+from chatbot.entrypoints.cli import main
+
+PASSWORD = "violet kettle drums at noon"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in an empty folder; return its exit code, output and error output."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str, text: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8"))
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return command
+
+
+@pytest.fixture
+def ready(run: Run) -> Run:
+    """The same, after `chatbot init`."""
+    assert run("init")[0] == 0
+    return run
+
+
+def test_init_writes_secrets_for_the_owner_only_and_makes_the_folders(
+    run: Run, tmp_path: Path
+) -> None:
+    code, out, err = run("init")
+
+    written = (tmp_path / ".env").read_text(encoding="utf-8")
+    secrets = re.findall(r"^(?:API_KEY|JWT_SECRET)=(\S{43})$", written, re.MULTILINE)
+    assert (code, err) == (0, "")
+    assert len(set(secrets)) == 2
+    assert not any(secret in out for secret in secrets)
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+    roles = json.loads((tmp_path / "data" / "auth" / "roles.json").read_text(encoding="utf-8"))
+    assert roles["version"] == 1
+    assert roles["roles"].keys() == {"admin", "employee"}
+
+
+def test_init_overwrites_nothing(ready: Run, tmp_path: Path) -> None:
+    roles = tmp_path / "data" / "auth" / "roles.json"
+    roles.write_text('{"version": 1, "roles": {}}', encoding="utf-8")
+    before = (tmp_path / ".env").read_bytes()
+
+    assert ready("init")[0] == 0
+
+    assert (tmp_path / ".env").read_bytes() == before
+    assert roles.read_text(encoding="utf-8") == '{"version": 1, "roles": {}}'
+
+
+def test_there_is_one_first_administrator(ready: Run) -> None:
+    create = ("admin", "create", "--password-stdin", "--email")
+
+    assert ready(*create, "Ana@Example.com", text=f"{PASSWORD}\n") == (
+        0,
+        "admin: ana@example.com\n",
+        "",
+    )
+    code, out, err = ready(*create, "eva@example.com", text=PASSWORD)
+    assert (code, out) == (1, "")
+    assert err.startswith("chatbot: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "password", "said"),
+    [
+        (("--email", "no-address", "--role", "employee", "--department", "x"), PASSWORD, "e-mail"),
+        (("--email", "a@b.c", "--role", "boss", "--department", "x"), PASSWORD, "admin, employee"),
+        (("--email", "a@b.c", "--role", "employee", "--department", "x"), "short", "15"),
+    ],
+)
+def test_user_that_is_not_acceptable_is_refused_with_the_reason(
+    ready: Run, arguments: tuple[str, ...], password: str, said: str
+) -> None:
+    code, _, err = ready("user", "create", *arguments, "--password-stdin", text=password)
+    assert code == 1
+    assert said in err
+    assert password not in err
+
+
+def test_users_can_be_made_and_an_address_is_taken_once(ready: Run) -> None:
+    create = ("user", "create", "--email", "luis@example.com", "--role", "employee")
+    rest = ("--department", "sales", "--password-stdin")
+    assert ready(*create, *rest, text=PASSWORD) == (0, "user: luis@example.com\n", "")
+    code, _, err = ready(*create, *rest, text=PASSWORD)
+    assert (code, err) == (1, "chatbot: The e-mail address is taken.\n")
+
+
+def test_command_that_writes_is_refused_where_nothing_lasts(
+    ready: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_URL", "memory:")
+    code, _, err = ready("admin", "create", "--email", "a@b.c", "--password-stdin", text=PASSWORD)
+    assert code == 1
+    assert "STORAGE_URL" in err
+
+
+def test_chat_goes_on_with_the_last_session_of_this_terminal(ready: Run) -> None:
+    code, out, _ = ready("chat", "Hola, me llamo Ana")
+    assert code == 0
+    assert "Ana" in out
+
+    assert "Ana" in ready("chat", "¿Cómo me llamo?")[1]
+    assert "Ana" not in ready("chat", "--new", "¿Cómo me llamo?")[1]
+
+
+def test_chat_without_a_prompt_answers_each_line_until_the_end(ready: Run) -> None:
+    code, out, _ = ready("chat", text="Hola, me llamo Ana\n\n¿Cómo me llamo?\n")
+    assert code == 0
+    assert out.rstrip().endswith("Ana.")
+
+
+def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:
+    code, out, _ = ready("doctor")
+    assert code == 0
+    assert [line.split()[1] for line in out.splitlines()] == [
+        "settings:",
+        "storage:",
+        "model:",
+        "proxy:",
+        "tls:",
+    ]
+    assert all(line.startswith("ok") for line in out.splitlines())
+    assert "no language model" in out
+
+
+def test_doctor_names_a_damaged_session_and_a_provider_that_is_down(
+    ready: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready("chat", "Hola")
+    [log] = (tmp_path / "data" / "memory").rglob("*.log")
+    raw = bytearray(log.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    log.write_bytes(raw)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
+
+    code, out, _ = ready("doctor")
+
+    mends = [line for line in out.splitlines() if line.startswith("MEND")]
+    assert code == 1
+    assert any(log.name in line for line in mends)
+    assert any("OPENAI_BASE_URL" in line for line in mends)
+
+
+def test_missing_settings_are_named_with_the_mend(run: Run) -> None:
+    code, _, err = run("serve")
+    assert code == 2
+    assert [line.split(":")[1].strip() for line in err.splitlines()] == ["API_KEY", "JWT_SECRET"]
+    assert all("chatbot init" in line for line in err.splitlines())
+
+
+def test_taken_port_is_one_line_with_the_mend(ready: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, _, err = ready("serve", "--port", port)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "--port" in err
+
+
+def test_wrong_usage_is_exit_code_2(run: Run) -> None:
+    assert run("serve", "--port", "many")[0] == 2
+    assert run("dance")[0] == 2
+    assert run("admin", "create")[0] == 2
+
+
+def test_version_and_help_need_no_settings(run: Run) -> None:
+    assert run("--version")[:2] == (0, f"chatbot {__version__}\n")
+    for command in ("init", "serve", "chat", "doctor", "admin", "user"):
+        code, out, _ = run(command, "--help")
+        assert code == 0
+        assert "Usage" in out

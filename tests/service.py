@@ -1,0 +1,87 @@
+"""A whole service on a loopback port, in the event loop of the test."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import uvicorn
+
+from chatbot.entrypoints.container import Container, build_container
+from chatbot.entrypoints.http.app import build_app
+from chatbot.entrypoints.http.server import Server
+from chatbot.entrypoints.settings import Settings
+
+API_KEY = "e1becf496fa519e8b3af8df5340abe877b522cfe"
+JWT_SECRET = "d212d237d0e766b4e0536be01914dd4cf2ee21c661bdc0bb"
+ADMIN_EMAIL = "ana@example.com"
+PASSWORD = "violet kettle drums at noon"
+
+
+def settings_for_tests(**given: object) -> Settings:
+    """Complete settings that read neither the environment's `.env` nor a provider."""
+    base: dict[str, object] = {
+        "api_key": API_KEY,
+        "jwt_secret": JWT_SECRET,
+        "storage_url": "memory:",
+    }
+    return Settings(_env_file=None, **(base | given))  # type: ignore[arg-type] # checked by pydantic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A running service. `client` sends the API key; `anonymous` sends nothing."""
+
+    url: str
+    container: Container
+    client: httpx.AsyncClient
+    anonymous: httpx.AsyncClient
+    server: Server
+
+    async def bearer(self, email: str = ADMIN_EMAIL, password: str = PASSWORD) -> dict[str, str]:
+        """The header of a logged-in user."""
+        answer = await self.client.post("/auth/login", json={"email": email, "password": password})
+        answer.raise_for_status()
+        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    async def add_admin(self, email: str = ADMIN_EMAIL, password: str = PASSWORD) -> None:
+        await self.container.administration().create_first_admin(email, password)
+
+    async def add_user(self, email: str, role: str = "employee", password: str = PASSWORD) -> None:
+        await self.container.administration().create_user(email, role, "sales", password)
+
+
+@asynccontextmanager
+async def serving(settings: Settings | None = None, **parts: object) -> AsyncGenerator[Service]:
+    """Serve over a real uvicorn until the end of the block, then stop in good order."""
+    settings = settings or settings_for_tests()
+    container = build_container(settings, **parts)
+    config = uvicorn.Config(
+        build_app(settings, container), log_config=None, access_log=False, ws="none"
+    )
+    server = Server(config, container.chat())
+    sock = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    running = asyncio.create_task(server.serve(sockets=[sock]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+        if running.done():
+            running.result()
+    limits = httpx.Timeout(20)
+    async with (
+        httpx.AsyncClient(
+            base_url=url, headers={"X-API-Key": API_KEY}, timeout=limits, trust_env=False
+        ) as client,
+        httpx.AsyncClient(base_url=url, timeout=limits, trust_env=False) as anonymous,
+    ):
+        try:
+            yield Service(
+                url=url, container=container, client=client, anonymous=anonymous, server=server
+            )
+        finally:
+            await client.aclose()
+            await anonymous.aclose()
+            server.should_exit = True
+            await running
