@@ -1,0 +1,82 @@
+"""Does pyproject.toml agree with its locks? Offline: `python tests/lock_check.py`, in `make check`."""
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+BASE, DEV = "requirements.lock", "requirements-dev.lock"
+PIN = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(\s*;[^\\]*?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*"
+)
+
+Pins = dict[str, set[str]]
+
+
+def problems(root: Path) -> Iterator[str]:
+    """Say what stands in the way of installing the project in `root` from its locks alone."""
+    pyproject = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    project, groups = pyproject["project"], pyproject["dependency-groups"]
+    base = [*project["dependencies"], *groups["build"]]
+    extras = project.get("optional-dependencies", {}).values()
+    dev = [*base, *groups["dev"], *(text for extra in extras for text in extra)]
+
+    pins: dict[str, Pins] = {}
+    for name, requirements in ((BASE, base), (DEV, dev)):
+        lock = (root / name).read_text(encoding="utf-8")
+        pins[name] = read_pins(lock)
+        found = [*loose_lines(lock), *unmet(requirements, pins[name])]
+        yield from (f"{name}: {text}" for text in found)
+    for name, versions in pins[BASE].items():
+        if pins[DEV].get(name) != versions:
+            yield f"{DEV}: {name} is not at the version of {BASE}"
+
+
+def read_pins(lock: str) -> Pins:
+    """Return the versions of each name: more than one where platforms differ."""
+    pins: Pins = {}
+    for line in statements(lock):
+        if pin := PIN.fullmatch(line):
+            pins.setdefault(canonicalize_name(pin["name"]), set()).add(pin["version"])
+    return pins
+
+
+def loose_lines(lock: str) -> Iterator[str]:
+    """Lines that let an installer choose, or that send it to an address."""
+    yield from (f"holds an address: {line[:60]}" for line in lock.splitlines() if "://" in line)
+    for line in statements(lock):
+        if not PIN.fullmatch(line):
+            yield f"is not pinned with hashes: {line.strip()[:60]}"
+
+
+def statements(lock: str) -> list[str]:
+    """The lock without comments, each requirement on one line with its hashes."""
+    text = re.sub(r"(?m)^\s*#.*$", "", lock).replace("\\\n", " ")
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def unmet(requirements: list[str], pins: Pins) -> Iterator[str]:
+    for requirement in map(Requirement, requirements):
+        versions = pins.get(canonicalize_name(requirement.name), set())
+        if not versions:
+            yield f"{requirement} is missing"
+        for version in versions:
+            if not requirement.specifier.contains(version, prereleases=True):
+                yield f"{requirement} is not met by {version}"
+
+
+def main() -> int:
+    found = list(problems(ROOT))
+    for problem in found:
+        sys.stderr.write(f"{problem}\n")
+    sys.stdout.write("the locks need `python tasks.py lock`\n" if found else "Locks: ok\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The files around the code: locks, examples, tasks.py."""
+
+import ast
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import lock_check
+from chatbot.adapters.security.argon2_hasher import Argon2Hasher
+from chatbot.adapters.storage.records import DEFAULT_ROLES, roles_from_json, user_from_json
+from chatbot.entrypoints.secrets import check_secret
+from chatbot.entrypoints.settings import SECRETS, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "data" / "auth"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name in ("pyproject.toml", lock_check.BASE, lock_check.DEV):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert re.search(old, text, re.MULTILINE)
+    path.write_text(re.sub(old, new, text, count=1, flags=re.MULTILINE), encoding="utf-8")
+
+
+def test_locks_fit_pyproject(project: Path) -> None:
+    assert list(lock_check.problems(project)) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "complaint"),
+    [
+        ("pyproject.toml", r'^    "aiohttp>', r'    "not-there>=1",\n    "aiohttp>', "not-there>=1 is missing"),
+        ("pyproject.toml", r'^    "ruff>=[0-9.]+"', '    "ruff>=999"', "ruff>=999 is not met by"),
+        (lock_check.BASE, r"^typer==[^ ]+", "typer==999.0", "typer is not at the version of"),
+        (lock_check.DEV, r"^pytest==([^ ]+)", r"pytest>=\1", "is not pinned with hashes: pytest>="),
+        (lock_check.DEV, r"^ruff==([^ ]+)( \\\n    --hash=\S+)+", r"ruff==\1", "is not pinned with hashes: ruff=="),
+        (lock_check.BASE, r"\A", "--index-url https://mirror.example/simple\n", "holds an address"),
+    ],
+)  # fmt: skip
+def test_lock_check_names_what_is_wrong(
+    project: Path, file: str, old: str, new: str, complaint: str
+) -> None:
+    edit(project / file, old, new)
+
+    assert any(complaint in problem for problem in lock_check.problems(project))
+
+
+def test_env_example_names_exactly_the_settings() -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    names = re.findall(r"^#?([A-Z][A-Z0-9_]+)=", text, re.MULTILINE)
+
+    assert sorted(names) == sorted(name.upper() for name in Settings.model_fields)
+
+
+def test_every_secret_in_env_example_is_refused() -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    values = re.findall(rf"^(?:{'|'.join(SECRETS)})=(.+)$", text, re.MULTILINE)
+
+    assert values
+    for value in values:
+        with pytest.raises(ValueError, match="characters"):
+            check_secret(value)
+
+
+def test_example_roles_are_those_of_a_new_store() -> None:
+    found = json.loads((EXAMPLES / "roles.example.json").read_bytes())
+
+    assert roles_from_json(found, "roles.example.json") == DEFAULT_ROLES
+
+
+async def test_example_user_is_read_and_nobody_can_log_in_with_it() -> None:
+    found = json.loads((EXAMPLES / "users.example.json").read_bytes())
+    (user,) = (user_from_json(user, "users.example.json") for user in found["users"])
+    hasher = Argon2Hasher()
+
+    try:
+        assert found["version"] == 1
+        assert user.email.endswith("@example.com")
+        assert not await hasher.verify("changeme", user.password_hash)
+    finally:
+        await hasher.aclose()
+
+
+def test_tasks_can_be_read_by_an_older_python_up_to_the_version_check() -> None:
+    ast.parse((ROOT / "tasks.py").read_text(encoding="utf-8"), feature_version=(3, 6))
