@@ -98,7 +98,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    workers: Literal[1] = 1
+    workers: int = 1
     trusted_proxies: Names = ()
     allowed_hosts: Names = ()
     cors_allow_origins: Names = ()
@@ -127,6 +127,13 @@ class Settings(BaseSettings):
     @classmethod
     def _is_a_secret(cls, value: SecretStr) -> SecretStr:
         check_secret(value.get_secret_value())
+        return value
+
+    @field_validator("workers")
+    @classmethod
+    def _is_one(cls, value: int) -> int:
+        if value != 1:
+            raise ValueError("must be 1: several processes come with the next storage")
         return value
 
     @field_validator("openai_base_url")
