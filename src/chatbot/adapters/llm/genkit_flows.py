@@ -1,0 +1,78 @@
+"""Genkit flows for the Developer UI: the real use cases behind `chat`, `summarize`, `extract_memory`.
+
+The Developer UI runs flows in a thread and event loop of its own, while clients and locks belong
+to the application's: each flow hops over. HTTP routes never go through a flow.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from genkit import ActionRunContext, Genkit
+from pydantic import BaseModel, ConfigDict
+
+Json = dict[str, object]
+
+
+class ChatInput(BaseModel):
+    """What the flow `chat` takes, as `POST /chat`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str
+    session_id: str | None = None
+
+
+class SessionInput(BaseModel):
+    """The session whose memory is to be brought up to date."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseCases:
+    """What the flows run: `chat` yields pieces of text and last the answer as `POST /chat` has it."""
+
+    chat: Callable[[str, str | None], AsyncGenerator[str | Json]]
+    summarize: Callable[[str], Awaitable[Json]]
+    extract_memory: Callable[[str], Awaitable[Json]]
+
+
+def define_flows(ai: Genkit, use_cases: UseCases) -> None:
+    """Register the flows; call it on the application's event loop."""
+    home = asyncio.get_running_loop()
+
+    async def on_home(work: Callable[[], Awaitable[Json]]) -> Json:
+        """Run the work on the application's loop; cancelling here cancels it there."""
+
+        async def awaited() -> Json:
+            return await work()
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(awaited(), home))
+
+    @ai.flow(name="chat", description="One turn, as the client `default`.", chunk_type=str)
+    async def chat(asked: ChatInput, ctx: ActionRunContext[str]) -> Json:
+        here = asyncio.get_running_loop()
+
+        async def turn() -> Json:
+            answer: Json = {}
+            async with aclosing(use_cases.chat(asked.prompt, asked.session_id)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        here.call_soon_threadsafe(ctx.send_chunk, piece)
+                    else:
+                        answer = piece
+            return answer
+
+        return await on_home(turn)
+
+    @ai.flow(name="summarize", description="Bring a session's summary up to date.")
+    async def summarize(asked: SessionInput) -> Json:
+        return await on_home(lambda: use_cases.summarize(asked.session_id))
+
+    @ai.flow(name="extract_memory", description="Bring a session's structured memory up to date.")
+    async def extract_memory(asked: SessionInput) -> Json:
+        return await on_home(lambda: use_cases.extract_memory(asked.session_id))

@@ -1,0 +1,229 @@
+"""A language model behind Genkit.
+
+The model's action is run, never `ai.generate`: that one does not raise when the provider fails,
+and reads prompts as templates. Only typed messages go in.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Literal
+
+from genkit import (
+    FinishReason as GenkitFinishReason,
+)
+from genkit import (
+    Genkit,
+    Message,
+    ModelResponse,
+    ModelResponseChunk,
+    ModelUsage,
+    Part,
+    Role,
+)
+from genkit import ModelRequest as GenkitRequest
+from genkit.plugin_api import Action
+from genkit_openai.openai_plugin import _classify_model, _is_known_unsupported, _ModelType
+from genkit_openai.typing import OpenAIConfig
+from openai import Timeout
+
+from chatbot.adapters.llm.extractive import define_extractive
+from chatbot.adapters.llm.lean_wire import LeanOpenAI, ProviderOpenAI
+from chatbot.adapters.llm.provider_errors import CUT, UNUSABLE, model_failure, unknown_model
+from chatbot.adapters.llm.provider_http import OPENAI_URL, ProviderHttp, read_body
+from chatbot.domain.chat import Author, FinishReason
+from chatbot.domain.errors import ModelError, ModelUnavailable
+from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Task, Usage
+
+LISTING_TIMEOUT_S = 10.0
+
+_ROLES = {Author.USER: Role.USER, Author.ASSISTANT: Role.MODEL}
+_FINISH_REASONS = {
+    GenkitFinishReason.STOP: FinishReason.STOP,
+    GenkitFinishReason.LENGTH: FinishReason.LENGTH,
+    GenkitFinishReason.BLOCKED: FinishReason.BLOCKED,
+}
+_NO_KEY = "none"  # the SDK refuses an empty key; providers that need none do not look at it
+
+OnChunk = Callable[[ModelResponseChunk], None]
+
+
+class ChatGenkit(Genkit):
+    """Genkit together with the connections that were opened for it."""
+
+    def __init__(self, plugin: ProviderOpenAI | None) -> None:
+        # An empty prompt_dir: without it, Genkit loads ./prompts of the working directory.
+        super().__init__(plugins=[plugin] if plugin else [], prompt_dir="")
+        self._plugin = plugin
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        if self._plugin is not None:
+            await self._plugin.aclose()
+
+
+def build_genkit(
+    *,
+    wire: Literal["lean", "plugin"],
+    api_key: str | None,
+    base_url: str | None,
+    connect_timeout_s: float,
+    turn_timeout_s: float,
+) -> ChatGenkit:
+    """Build Genkit with the embedded model and, where one is configured, the provider's plug-in.
+
+    Nothing is retried here, and the only limits are on connecting and on the whole call: those
+    between tokens are `WithTimeouts`', which knows whether an answer streams.
+    """
+    plugin: ProviderOpenAI | None = None
+    if api_key or base_url:
+        sdk: dict[str, Any] = {
+            "api_key": api_key or _NO_KEY,
+            "base_url": base_url or OPENAI_URL,
+            "max_retries": 0,
+            "timeout": Timeout(turn_timeout_s, connect=connect_timeout_s),
+        }
+        if wire == "lean":
+            http = ProviderHttp(
+                base_url=base_url,
+                api_key=api_key,
+                connect_timeout_s=connect_timeout_s,
+                total_timeout_s=turn_timeout_s,
+            )
+            plugin = LeanOpenAI(http, **sdk)
+        else:
+            plugin = ProviderOpenAI(**sdk)
+    ai = ChatGenkit(plugin)
+    define_extractive(ai)
+    return ai
+
+
+class GenkitChatModel(ChatModel):
+    """Any chat model that Genkit knows by name."""
+
+    def __init__(self, ai: Genkit, name: str, *, temperature: float | None) -> None:
+        self.name = name
+        self.ai = ai
+        self._temperature = temperature
+        self._is_embedded = name.startswith("local/")
+        self._action: Action | None = None
+
+    async def complete(self, request: ModelRequest) -> Completion:
+        return await self._run(request, None)
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
+        """Run the action in a task of its own, so that leaving ends the upstream call at once."""
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+
+        def on_chunk(chunk: ModelResponseChunk) -> None:
+            if text := chunk.text:
+                pieces.put_nowait(text)
+
+        running = asyncio.create_task(self._run(request, on_chunk))
+        running.add_done_callback(lambda _: pieces.put_nowait(None))
+        started = False
+        try:
+            while (piece := await pieces.get()) is not None:
+                started = True
+                yield piece
+            yield await running
+        except ModelUnavailable as error:
+            if started:  # a connection that is lost now has cut an answer
+                raise ModelError(CUT) from error
+            raise
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def warm_up(self) -> None:
+        """Resolve the action: the plug-in then makes the JSON schemas of all its models."""
+        await self._resolve()
+
+    async def aclose(self) -> None:
+        if isinstance(self.ai, ChatGenkit):
+            await self.ai.aclose()
+
+    async def _resolve(self) -> Action:
+        if self._action is None:
+            self._action = await self.ai.registry.resolve_model(self.name)
+        if self._action is None:
+            raise unknown_model(self.name)
+        return self._action
+
+    async def _run(self, request: ModelRequest, on_chunk: OnChunk | None) -> Completion:
+        action = await self._resolve()
+        try:
+            answer = await action.run(self._genkit_request(request), on_chunk=on_chunk)
+        except Exception as error:
+            raise model_failure(error) from error
+        completion = _completion(answer.response)
+        # The embedded model may find nothing to say of a talk; a provider's silence is a failure,
+        # which the plug-in sees in a whole answer but not in a stream.
+        silent = not completion.text and completion.finish_reason is FinishReason.STOP
+        if silent and not self._is_embedded:
+            raise ModelError(UNUSABLE)
+        return completion
+
+    def _genkit_request(self, request: ModelRequest) -> GenkitRequest[Any]:
+        messages = [_message(_ROLES[m.role], m.text) for m in request.messages]
+        if request.system:
+            messages.insert(0, _message(Role.SYSTEM, request.system))
+        if self._is_embedded:
+            return GenkitRequest(messages=messages, config={"task": request.task.value})
+        # The plug-in's own class: Genkit would turn another one into dicts and back.
+        return GenkitRequest[OpenAIConfig](messages=messages, config=self._config(request))
+
+    def _config(self, request: ModelRequest) -> OpenAIConfig:
+        """The plug-in renames `max_tokens` for models that want it renamed."""
+        config = OpenAIConfig(max_tokens=request.max_output_tokens, temperature=self._temperature)
+        if request.task is Task.EXTRACT_MEMORY:
+            config.response_format = {"type": "json_object"}
+        return config
+
+
+async def chat_models(
+    *, base_url: str | None, api_key: str | None, connect_timeout_s: float
+) -> list[str]:
+    """Return the ids of the provider's chat models, by the plug-in's own classification.
+
+    Raises:
+        ModelFailure: the list could not be had.
+    """
+    http = ProviderHttp(
+        base_url=base_url,
+        api_key=api_key,
+        connect_timeout_s=connect_timeout_s,
+        total_timeout_s=LISTING_TIMEOUT_S,
+    )
+    try:
+        async with http.request("GET", "models") as response:
+            listing = json.loads(await read_body(response))
+        return [model["id"] for model in listing["data"] if _is_chat(model["id"])]
+    except Exception as error:
+        raise model_failure(error) from error
+    finally:
+        await http.aclose()
+
+
+def _is_chat(model_id: str) -> bool:
+    return _classify_model(model_id) is _ModelType.CHAT and not _is_known_unsupported(model_id)
+
+
+def _message(role: Role, text: str) -> Message:
+    return Message(role=role, content=[Part.from_text(text)])
+
+
+def _completion(response: ModelResponse) -> Completion:
+    if response.finish_reason not in _FINISH_REASONS:
+        raise ModelError(CUT)
+    return Completion(
+        text=response.text,
+        finish_reason=_FINISH_REASONS[response.finish_reason],
+        usage=_usage(response.usage),
+    )
+
+
+def _usage(usage: ModelUsage | None) -> Usage | None:
+    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    return Usage(input_tokens=int(usage.input_tokens), output_tokens=int(usage.output_tokens))

@@ -1,0 +1,85 @@
+"""The one table from foreign errors (Genkit, the openai SDK, aiohttp) to the domain's.
+
+Genkit wraps whatever a model raises in a `GenkitError`, so the table looks along the chain of
+causes, outermost first. No message repeats what the provider said: error bodies of providers quote
+prompts and parts of keys.
+"""
+
+from collections.abc import Iterator
+
+import aiohttp
+import openai
+from genkit import GenkitError
+
+from chatbot.domain.errors import ModelError, ModelFailure, ModelTimeout, ModelUnavailable
+
+UNUSABLE = "The language model gave no usable answer."
+CUT = "The language model's answer broke off."
+_TIMEOUT = "The language model took too long."
+_UNAVAILABLE = "The language model is not available right now."
+_REFUSED_KEY = "The model provider refused our key or our right to use the model."
+_REFUSED_REQUEST = "The model provider refused the request."
+_UNKNOWN = "The model provider does not know the model or the address: see GENKIT_MODEL."
+_PROXY = "The proxy in front of the model provider asks for credentials: see HTTPS_PROXY."
+
+_STATUS_MESSAGES = {401: _REFUSED_KEY, 403: _REFUSED_KEY, 404: _UNKNOWN, 407: _PROXY}
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})  # "try again", by RFC 9110, 8470 and 6585
+
+# The SDK reports an answer that was cut inside its body as a connection error; the words are h11's.
+_CUT_BODY = "complete message body"
+
+
+def model_failure(error: BaseException) -> ModelFailure:
+    """Return the domain error that stands for a foreign one; raise it `from` the foreign one."""
+    for cause in _causes(error):
+        failure = _known(cause, _retry_after_s(error))
+        if failure is not None:
+            return failure
+    return ModelError(UNUSABLE)
+
+
+def unknown_model(name: str) -> ModelError:
+    """The error for a Genkit name behind which there is no model."""
+    return ModelError(f"There is no model named {name}: see GENKIT_MODEL.")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        genkit_cause = cause.cause if isinstance(cause, GenkitError) else None
+        cause = genkit_cause or cause.__cause__
+
+
+def _known(  # noqa: PLR0911 (it is a table)
+    cause: BaseException, retry_after_s: float | None
+) -> ModelFailure | None:
+    match cause:
+        case ModelFailure():
+            return cause
+        case openai.APIStatusError():
+            return _of_status(cause.status_code, retry_after_s)
+        case aiohttp.ClientResponseError():
+            return _of_status(cause.status, retry_after_s)
+        case openai.APITimeoutError() | TimeoutError():
+            return ModelTimeout(_TIMEOUT)
+        case openai.APIConnectionError() if _CUT_BODY in str(cause.__cause__):
+            return ModelError(CUT)
+        case openai.APIConnectionError() | aiohttp.ClientConnectionError():
+            return ModelUnavailable(_UNAVAILABLE)
+        case aiohttp.ClientPayloadError():
+            return ModelError(CUT)
+        case _:
+            return None
+
+
+def _of_status(status: int, retry_after_s: float | None) -> ModelFailure:
+    if status >= 500 or status in _TRANSIENT_STATUSES:
+        return ModelUnavailable(_UNAVAILABLE, retry_after_s=retry_after_s)
+    return ModelError(_STATUS_MESSAGES.get(status, _REFUSED_REQUEST))
+
+
+def _retry_after_s(error: BaseException) -> float | None:
+    metadata = error.response_metadata if isinstance(error, GenkitError) else None
+    milliseconds = (metadata or {}).get("retry_after_ms")
+    return None if milliseconds is None else milliseconds / 1000

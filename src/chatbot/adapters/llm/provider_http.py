@@ -1,0 +1,122 @@
+"""HTTP to an OpenAI-compatible provider with aiohttp: one session per event loop."""
+
+import base64
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from genkit import GenkitError
+from genkit.plugin_api import loop_local_client, wrap_http_error
+from yarl import URL
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+MAX_BODY_BYTES = 16 * 1024 * 1024  # far above any answer that max_tokens allows
+
+
+class ProviderHttp:
+    """The provider's address, key and connections.
+
+    The number of connections is not limited here: `WithLimit` bounds the calls.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None,
+        api_key: str | None,
+        connect_timeout_s: float,
+        total_timeout_s: float,
+    ) -> None:
+        self._base_url = URL((base_url or OPENAI_URL).rstrip("/"))
+        self._headers = _headers(api_key)
+        self._timeout = aiohttp.ClientTimeout(total=total_timeout_s, sock_connect=connect_timeout_s)
+        self._proxy, self._proxy_headers = _proxy_for(self._base_url)
+        self._session = loop_local_client(self._open)
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, *, body: Mapping[str, object] | None = None
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """Send a request and give the answer once its head is there; closing closes the answer.
+
+        Raises:
+            GenkitError: the provider answered with an error status.
+            aiohttp.ClientError: there was no answer.
+            TimeoutError: it took too long.
+        """
+        async with self._session().request(
+            method,
+            self._base_url / path,
+            data=None if body is None else _encode(body),
+            headers=self._headers,
+            proxy=self._proxy,
+            proxy_headers=self._proxy_headers,
+        ) as response:
+            if response.status >= HTTPStatus.BAD_REQUEST:
+                raise _status_error(response)
+            yield response
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        await self._session().close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        # Without headers: aiohttp sends a session's Authorization to the proxy, too. Without
+        # trust_env: it reads ~/.netrc and the proxies in a thread, twice for each request, and an
+        # entry for the provider's host in that file makes every request a ValueError.
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=self._timeout,
+        )
+
+
+async def read_body(response: aiohttp.ClientResponse) -> bytes:
+    """Read a body to its end.
+
+    Raises:
+        GenkitError: it is larger than any answer could be.
+    """
+    body = bytearray()
+    async for data in response.content.iter_any():
+        body += data
+        if len(body) > MAX_BODY_BYTES:
+            raise GenkitError(status="OUT_OF_RANGE", message="The provider's answer is too large.")
+    return bytes(body)
+
+
+def _headers(api_key: str | None) -> dict[str, str]:
+    # Identity: a compressed stream is held back by some proxies, and may be a bomb.
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    if api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    return headers
+
+
+def _encode(body: Mapping[str, object]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _status_error(response: aiohttp.ClientResponse) -> GenkitError:
+    # The provider's own words stay unread: they may quote the prompt.
+    error = aiohttp.ClientResponseError(
+        response.request_info, (), status=response.status, headers=response.headers
+    )
+    return wrap_http_error(error, status_code=response.status, message="The provider refused.")
+
+
+def _proxy_for(url: URL) -> tuple[URL | None, dict[str, str] | None]:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY (or the system) name for this address."""
+    raw = getproxies().get(url.scheme)
+    if not raw or (url.host and proxy_bypass(url.host)):
+        return None, None
+    proxy = URL(raw if "://" in raw else f"http://{raw}")
+    if proxy.user is None:
+        return proxy, None
+    credentials = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+    # Under this name: aiohttp makes it a Proxy-Authorization, on tunnels and on plain requests.
+    return proxy.with_user(None), {"Authorization": f"Basic {credentials}"}

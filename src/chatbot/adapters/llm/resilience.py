@@ -1,0 +1,144 @@
+"""Wrappers around a model, each a model itself.
+
+From the outside in: `WithTimeouts(WithRetries(WithLimit(model)))`. The turn limit counts retries
+and the wait for a free slot; a call that waits to be retried holds no slot.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+from chatbot.domain.errors import ModelTimeout, ModelUnavailable
+from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest
+
+BACKOFF_S = 0.2
+LONGEST_RETRY_AFTER_S = 2.0
+
+_TOO_SLOW = "The language model took too long."
+
+
+class Wrapped(ChatModel):
+    """What the wrappers share: the name and the life of the model inside."""
+
+    def __init__(self, model: ChatModel) -> None:
+        self.name = model.name
+        self._model = model
+
+    async def warm_up(self) -> None:
+        await self._model.warm_up()
+
+    async def aclose(self) -> None:
+        await self._model.aclose()
+
+
+class WithLimit(Wrapped):
+    """At most `max_concurrent` calls at once; the others wait in the order in which they came."""
+
+    def __init__(self, model: ChatModel, *, max_concurrent: int) -> None:
+        super().__init__(model)
+        self._slots = asyncio.Semaphore(max_concurrent)
+
+    async def complete(self, request: ModelRequest) -> Completion:
+        async with self._slots:
+            return await self._model.complete(request)
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
+        async with self._slots, aclosing(self._model.stream(request)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+class WithRetries(Wrapped):
+    """Tries again when the model was unavailable and nothing of the answer was handed on yet.
+
+    Waits a jittered, doubling time, or as long as the provider asks. A provider that asks for
+    more than 2 s is not waited for: its wish is passed on.
+    """
+
+    def __init__(
+        self,
+        model: ChatModel,
+        *,
+        attempts: int = 3,
+        sleep: Callable[[float], Awaitable[None]],
+        random: Callable[[], float],
+    ) -> None:
+        """`random` gives numbers from 0 up to 1."""
+        super().__init__(model)
+        self._attempts = attempts
+        self._sleep = sleep
+        self._random = random
+
+    async def complete(self, request: ModelRequest) -> Completion:
+        attempt = 1
+        while True:
+            try:
+                return await self._model.complete(request)
+            except ModelUnavailable as error:
+                await self._wait_or_raise(error, attempt)
+            attempt += 1
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
+        attempt = 1
+        while True:
+            started = False
+            try:
+                async with aclosing(self._model.stream(request)) as pieces:
+                    async for piece in pieces:
+                        started = True
+                        yield piece
+            except ModelUnavailable as error:
+                if started:
+                    raise
+                await self._wait_or_raise(error, attempt)
+            else:
+                return
+            attempt += 1
+
+    async def _wait_or_raise(self, error: ModelUnavailable, attempt: int) -> None:
+        wish_s = error.retry_after_s or 0.0
+        if attempt >= self._attempts or wish_s > LONGEST_RETRY_AFTER_S:
+            raise error
+        backoff_s = BACKOFF_S * 2 ** (attempt - 1) * (0.5 + self._random())
+        await self._sleep(max(wish_s, backoff_s))
+
+
+class WithTimeouts(Wrapped):
+    """Bounds the whole call and, for a stream, the waits for the first and for each next piece.
+
+    Only waiting for the model counts towards first token and idle, not what the caller does with
+    a piece. Time passes on the event loop's clock.
+    """
+
+    def __init__(
+        self, model: ChatModel, *, first_token_s: float, idle_s: float, turn_s: float
+    ) -> None:
+        super().__init__(model)
+        self._first_token_s = first_token_s
+        self._idle_s = idle_s
+        self._turn_s = turn_s
+
+    async def complete(self, request: ModelRequest) -> Completion:
+        try:
+            async with asyncio.timeout(self._turn_s):
+                return await self._model.complete(request)
+        except TimeoutError as error:
+            raise ModelTimeout(_TOO_SLOW) from error
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
+        loop = asyncio.get_running_loop()
+        turn_ends = loop.time() + self._turn_s
+        patience_s = self._first_token_s
+        async with aclosing(self._model.stream(request)) as pieces:
+            while True:
+                # Around each wait and not around the loop: a timeout that is open during a yield
+                # would cancel the caller in the middle of its own work.
+                try:
+                    async with asyncio.timeout_at(min(turn_ends, loop.time() + patience_s)):
+                        piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError as error:
+                    raise ModelTimeout(_TOO_SLOW) from error
+                yield piece
+                patience_s = self._idle_s

@@ -1,0 +1,305 @@
+"""The wrappers around a model: limit, retries, time-outs."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+
+import pytest
+
+from chatbot.adapters.llm.resilience import WithLimit, WithRetries, WithTimeouts
+from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
+from chatbot.domain.chat import Author
+from chatbot.domain.errors import ModelError, ModelFailure, ModelTimeout, ModelUnavailable
+from chatbot.domain.ports.model import (
+    ChatModel,
+    Completion,
+    ModelRequest,
+    PromptMessage,
+    Task,
+)
+
+REQUEST = ModelRequest(
+    task=Task.CHAT,
+    system="",
+    messages=(PromptMessage(role=Author.USER, text="hello"),),
+    max_output_tokens=10,
+)
+MODES = ("complete", "stream")
+DOWN = ModelUnavailable("down")
+
+
+async def ask(model: ChatModel, mode: str, pieces: list[str] | None = None) -> str:
+    """The text of the answer, asked for in one of the two ways."""
+    if mode == "complete":
+        return (await model.complete(REQUEST)).text
+    async with aclosing(model.stream(REQUEST)) as stream:
+        async for piece in stream:
+            if isinstance(piece, Completion):
+                return piece.text
+            if pieces is not None:
+                pieces.append(piece)
+    raise AssertionError("The generator ended without its completion.")
+
+
+class Watched(ScriptedModel):
+    """Counts the calls that are under way."""
+
+    running = 0
+    most = 0
+
+    async def complete(self, request: ModelRequest) -> Completion:
+        self._begin()
+        try:
+            return await super().complete(request)
+        finally:
+            self.running -= 1
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
+        self._begin()
+        try:
+            async with aclosing(super().stream(request)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self.running -= 1
+
+    def _begin(self) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+
+
+def silent(*pieces: str) -> Callable[[ModelRequest], Answer]:
+    """Says the pieces, and then nothing more."""
+    forever = asyncio.Event()
+    return lambda _: Script(pieces=pieces, pause=forever.wait)
+
+
+# -- retries ------------------------------------------------------------------------------------
+
+
+def retrying(
+    answers: Iterable[Answer], *, attempts: int = 3
+) -> tuple[ChatModel, ScriptedModel, list[float]]:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    inner = ScriptedModel(answers)
+    model = WithRetries(inner, attempts=attempts, sleep=sleep, random=lambda: 0.5)
+    return model, inner, waits
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_unavailable_model_is_asked_again_after_a_wait_that_doubles(mode: str) -> None:
+    model, _, waits = retrying([DOWN, DOWN, "here I am"])
+    assert await ask(model, mode) == "here I am"
+    assert waits == [0.2, 0.4]
+
+
+async def test_waits_are_spread_so_that_callers_do_not_come_back_together() -> None:
+    for random, wait_s in ((0.0, 0.1), (0.999, 0.2998)):
+        waits: list[float] = []
+
+        async def sleep(seconds: float, waits: list[float] = waits) -> None:
+            waits.append(seconds)
+
+        inner = ScriptedModel([DOWN, "yes"])
+        await WithRetries(inner, sleep=sleep, random=lambda r=random: r).complete(REQUEST)  # type: ignore[misc]  # mypy sees no default
+        assert waits == pytest.approx([wait_s])
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_after_the_last_attempt_the_failure_is_passed_on(mode: str) -> None:
+    model, inner, waits = retrying([DOWN, DOWN, DOWN, "too late"])
+    with pytest.raises(ModelUnavailable):
+        await ask(model, mode)
+    assert len(inner.requests) == 3
+    assert len(waits) == 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_short_retry_after_is_waited_for(mode: str) -> None:
+    model, _, waits = retrying([ModelUnavailable("busy", retry_after_s=2.0), "yes"])
+    assert await ask(model, mode) == "yes"
+    assert waits == [2.0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_long_retry_after_is_passed_on_at_once(mode: str) -> None:
+    model, inner, waits = retrying([ModelUnavailable("busy", retry_after_s=2.1), "yes"])
+    with pytest.raises(ModelUnavailable) as caught:
+        await ask(model, mode)
+    assert caught.value.retry_after_s == 2.1
+    assert (len(inner.requests), waits) == (1, [])
+
+
+@pytest.mark.parametrize("failure", [ModelError("no"), ModelTimeout("slow")])
+@pytest.mark.parametrize("mode", MODES)
+async def test_other_failures_are_not_tried_again(mode: str, failure: ModelFailure) -> None:
+    model, inner, _ = retrying([failure, "yes"])
+    with pytest.raises(type(failure)):
+        await ask(model, mode)
+    assert len(inner.requests) == 1
+
+
+async def test_nothing_is_tried_again_once_a_piece_was_handed_on() -> None:
+    model, inner, _ = retrying([Script(pieces=("once",), failure=DOWN), "once again"])
+    pieces: list[str] = []
+    with pytest.raises(ModelUnavailable):
+        await ask(model, "stream", pieces)
+    assert (pieces, len(inner.requests)) == (["once"], 1)
+
+
+# -- the limit ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_no_more_calls_than_the_limit_run_at_once(mode: str) -> None:
+    async def shortly() -> None:
+        await asyncio.sleep(0.001)
+
+    inner = Watched(lambda _: Script(pieces=("x",), pause=shortly))
+    model = WithLimit(inner, max_concurrent=2)
+    assert await asyncio.gather(*(ask(model, mode) for _ in range(7))) == ["x"] * 7
+    assert (inner.most, inner.running) == (2, 0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_slot_is_free_again_after_failure_and_cancelling(mode: str) -> None:
+    forever = asyncio.Event()
+    inner = ScriptedModel([DOWN, Script(pause=forever.wait), "free"])
+    model = WithLimit(inner, max_concurrent=1)
+    with pytest.raises(ModelUnavailable):
+        await ask(model, mode)
+    task = asyncio.create_task(ask(model, mode))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.wait_for(ask(model, mode), 1) == "free"
+
+
+async def test_a_slot_is_free_again_when_a_stream_is_closed_early() -> None:
+    model = WithLimit(ScriptedModel(["one two", "three"]), max_concurrent=1)
+    stream = model.stream(REQUEST)
+    assert await anext(stream) == "one"
+    await stream.aclose()
+    assert await asyncio.wait_for(ask(model, "complete"), 1) == "three"
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_takes_no_slot() -> None:
+    model = WithLimit(ScriptedModel(["one two", "three"]), max_concurrent=1)
+    stream = model.stream(REQUEST)
+    await anext(stream)
+    waiting = asyncio.create_task(ask(model, "complete"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await stream.aclose()
+    assert await asyncio.wait_for(ask(model, "complete"), 1) == "three"
+
+
+# -- time-outs ----------------------------------------------------------------------------------
+
+
+def timed(
+    model: ChatModel, *, first_token_s: float = 5, idle_s: float = 5, turn_s: float = 5
+) -> ChatModel:
+    return WithTimeouts(model, first_token_s=first_token_s, idle_s=idle_s, turn_s=turn_s)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "limits"),
+    [
+        ((), {"first_token_s": 0.01}),
+        (("a", "b"), {"idle_s": 0.01}),
+        ((), {"turn_s": 0.01}),
+        (("a", "b"), {"turn_s": 0.01}),
+    ],
+)
+async def test_each_limit_of_a_stream_is_a_timeout_after_what_arrived(
+    pieces: tuple[str, ...], limits: dict[str, float]
+) -> None:
+    inner = Watched(silent(*pieces))
+    got: list[str] = []
+    async with asyncio.timeout(1):
+        with pytest.raises(ModelTimeout):
+            await ask(timed(inner, **limits), "stream", got)
+    assert tuple(got) == pieces
+    assert inner.running == 0
+
+
+async def test_only_the_turn_limit_holds_for_an_answer_in_one_piece() -> None:
+    async def shortly() -> None:
+        await asyncio.sleep(0.02)
+
+    inner = ScriptedModel([Script(pieces=("x",), pause=shortly)])
+    assert await ask(timed(inner, first_token_s=0.001, idle_s=0.001), "complete") == "x"
+    with pytest.raises(ModelTimeout):
+        await ask(timed(Watched(silent()), turn_s=0.01), "complete")
+
+
+async def test_a_slow_reader_does_not_count_as_an_idle_model() -> None:
+    model = timed(ScriptedModel(["one two three"]), idle_s=0.01)
+    read = []
+    async for piece in model.stream(REQUEST):
+        await asyncio.sleep(0.02)
+        read.append(piece)
+    assert read[:3] == ["one", " two", " three"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_turn_limit_counts_retries_and_the_wait_for_a_slot(mode: str) -> None:
+    down = WithRetries(
+        ScriptedModel(lambda _: DOWN), attempts=99, sleep=asyncio.sleep, random=lambda: 0.0
+    )
+    full = WithLimit(Watched(silent()), max_concurrent=1)
+    holding = asyncio.create_task(ask(full, mode))
+    await asyncio.sleep(0)
+    for model in (down, full):
+        async with asyncio.timeout(1):
+            with pytest.raises(ModelTimeout):
+                await ask(timed(model, turn_s=0.02), mode)
+    holding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await holding
+
+
+# -- all together -------------------------------------------------------------------------------
+
+
+def stacked(inner: ChatModel) -> ChatModel:
+    limited = WithLimit(inner, max_concurrent=1)
+    return timed(WithRetries(limited, sleep=asyncio.sleep, random=lambda: 0.0))
+
+
+async def test_closing_the_outermost_stream_ends_the_innermost_at_once() -> None:
+    inner = Watched(silent("first"))
+    stream = stacked(inner).stream(REQUEST)
+    assert await anext(stream) == "first"
+    assert inner.running == 1
+    await stream.aclose()
+    assert inner.running == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_cancelling_the_outermost_call_ends_the_innermost(mode: str) -> None:
+    inner = Watched(silent())
+    task = asyncio.create_task(ask(stacked(inner), mode))
+    await asyncio.sleep(0.01)
+    assert inner.running == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert inner.running == 0
+
+
+async def test_a_wrapped_model_has_the_name_and_the_life_of_the_one_inside() -> None:
+    inner = ScriptedModel([], name="openai/gpt-x")
+    model = stacked(inner)
+    assert model.name == "openai/gpt-x"
+    await model.warm_up()
+    await model.aclose()
+    assert inner.closed
