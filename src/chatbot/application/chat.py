@@ -5,6 +5,7 @@ acknowledged. No transaction is open while the model runs; the session's lease i
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.model import ChatModel, Completion, Usage
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage, Transaction
+
+logger = logging.getLogger("chatbot.chat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,16 +127,15 @@ class Chat:
         )
         task = asyncio.create_task(self._run(turn))
         self._running[task] = turn
+        task.add_done_callback(self._ended)
         try:
             while (event := await turn.events.get()) is not None:
                 yield event
             await task
         finally:
-            turn.interrupt(Interruption.CLIENT)
-            await asyncio.wait({task})
-            del self._running[task]
-            if not task.cancelled():
-                task.exception()  # retrieved: nobody is left to hear of it
+            if not task.done():
+                turn.interrupt(Interruption.CLIENT)
+                await asyncio.wait({task})
 
     @property
     def is_closing(self) -> bool:
@@ -156,6 +158,18 @@ class Chat:
             raise InvalidInput("The prompt is empty.", where=("prompt",))
         if len(prompt) > self._max_prompt_chars:
             raise PromptTooLong(f"A prompt has at most {self._max_prompt_chars} characters.")
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Forget the turn; a failure that no reader is left to hear of goes to the log."""
+        turn = self._running.pop(task)
+        error = None if task.cancelled() else task.exception()
+        unheard = error is not None and turn.interruption is Interruption.CLIENT
+        if unheard and not isinstance(error, ShuttingDown):
+            logger.warning(
+                "a turn failed after its caller had left: %s",
+                type(error).__name__,
+                extra={"session_id": turn.session_id, "cause": repr(error)},
+            )
 
     async def _run(self, turn: "_Turn") -> None:
         try:
@@ -185,12 +199,15 @@ class Chat:
         return session_id
 
     async def _ask(self, lease: Lease, prompt: str) -> tuple[Memory, list[Message]]:
-        """Store the user's message; return the memory and the messages that it does not cover."""
+        """Store the user's message; return the memory and the messages that a prompt may hold."""
         owner, session_id = lease.owner, lease.session_id
         async with self._storage.transaction() as tx:
             memory = await tx.sessions.memory(owner, session_id)
             history = await tx.sessions.messages(
-                owner, session_id, limit=self._composer.history_limit, after=memory.summarized_to
+                owner,
+                session_id,
+                limit=self._composer.history_limit,
+                after=self._composer.history_start(memory),
             )
             crashed = await self._close_crashed_turn(tx, lease, history)
             asked = await tx.sessions.append(lease, Author.USER, prompt, ts=self._clock())

@@ -138,15 +138,15 @@ class Consolidation:
 
     async def _run(self, owner: Owner, session_id: SessionId) -> None:
         async with self._places:
-            try:
-                await self.extract(owner, session_id)
-                await self.summarize(owner, session_id)
-            except ChatbotError as error:
-                logger.warning(
-                    "consolidation dropped: %s",
-                    type(error).__name__,
-                    extra={"session_id": session_id, "cause": repr(error.__cause__ or error)},
-                )
+            for step in (self.extract, self.summarize):
+                try:
+                    await step(owner, session_id)
+                except ChatbotError as error:
+                    logger.warning(
+                        "consolidation dropped: %s",
+                        type(error).__name__,
+                        extra={"session_id": session_id, "cause": repr(error.__cause__ or error)},
+                    )
 
     async def summarize(
         self, owner: Owner, session_id: SessionId, *, at_once: bool = False
@@ -158,18 +158,18 @@ class Consolidation:
         Raises:
             NotFound, ModelFailure, StorageFailure: batches done so far are kept.
         """
-        rules, due = self._rules, at_once
-        while True:
-            memory, epoch, last_seq = await self._read(owner, session_id)
-            due = due or rules.summary_is_due(memory, last_seq)
-            until = last_seq - rules.window
-            if not due or memory.summarized_to >= until:
-                return memory
-            batch = await self._batch(owner, session_id, memory.summarized_to, until)
+        memory, epoch, last_seq = await self._read(owner, session_id)
+        if not (at_once or self._rules.summary_is_due(memory, last_seq)):
+            return memory
+        until = last_seq - self._rules.window
+        while batch := await self._batch(owner, session_id, memory.summarized_to, until):
             text = await self._summary_of(memory.summary, batch)
             done = replace(memory, summary=text, summarized_to=batch[-1].seq)
-            if not await self._store(owner, session_id, done, epoch):
-                return memory
+            stored = await self._store(owner, session_id, done, epoch)
+            memory, epoch, _ = await self._read(owner, session_id)
+            if not stored:
+                break
+        return memory
 
     async def extract(
         self, owner: Owner, session_id: SessionId, *, at_once: bool = False
@@ -179,29 +179,36 @@ class Consolidation:
         Raises:
             NotFound, ModelFailure, StorageFailure: batches done so far are kept.
         """
-        rules, due = self._rules, at_once
-        while True:
-            memory, epoch, last_seq = await self._read(owner, session_id)
-            due = due or rules.extraction_is_due(memory, last_seq)
-            if not due or memory.extracted_to >= last_seq:
-                return memory
-            batch = await self._batch(owner, session_id, memory.extracted_to, last_seq)
+        memory, epoch, last_seq = await self._read(owner, session_id)
+        if not (at_once or self._rules.extraction_is_due(memory, last_seq)):
+            return memory
+        while batch := await self._batch(owner, session_id, memory.extracted_to, last_seq):
             said = [message for message in batch if message.role is Author.USER]
             structured = merge(
                 memory.structured,
                 await self._update_from(memory, said) if said else Update(),
                 sources=[message.seq for message in said],
                 said=[message.content for message in said],
-                max_items=rules.max_items,
+                max_items=self._rules.max_items,
             )
             done = replace(memory, structured=structured, extracted_to=batch[-1].seq)
-            if not await self._store(owner, session_id, done, epoch):
-                return memory
+            stored = await self._store(owner, session_id, done, epoch)
+            memory, epoch, _ = await self._read(owner, session_id)
+            if not stored:
+                break
+        return memory
 
     async def _read(self, owner: Owner, session_id: SessionId) -> tuple[Memory, int, int]:
+        """The memory, the epoch and the last number; what was reset away counts as taken in."""
         async with self._storage.transaction() as tx:
             memory = await tx.sessions.memory(owner, session_id)
             session = await tx.sessions.get(owner, session_id)
+        reset_at = session.last_seq - session.message_count
+        memory = replace(
+            memory,
+            summarized_to=max(memory.summarized_to, reset_at),
+            extracted_to=max(memory.extracted_to, reset_at),
+        )
         return memory, session.epoch, session.last_seq
 
     async def _store(self, owner: Owner, session_id: SessionId, memory: Memory, epoch: int) -> bool:
@@ -211,19 +218,23 @@ class Consolidation:
     async def _batch(
         self, owner: Owner, session_id: SessionId, after: int, until: int
     ) -> list[Message]:
-        """The oldest messages with `after < seq <= until` that fit into one request; one at least."""
+        """The oldest whole turns with `after < seq <= until` that fit into one request.
+
+        At least one, if there is any: a question is not parted from its answer, since a prompt
+        cannot begin with an answer.
+        """
         async with self._storage.transaction() as tx:
             messages = await tx.sessions.messages_from(
-                owner, session_id, after=after, limit=_BATCH_MESSAGES
+                owner, session_id, after=after, limit=_BATCH_MESSAGES + 1
             )
-        batch: list[Message] = []
-        size = 0
-        for message in messages:
+        end = size = 0
+        for count, message in enumerate(messages[:_BATCH_MESSAGES], start=1):
             size += len(message.content.encode())
-            if message.seq > until or (batch and size > _BATCH_BYTES):
+            if message.seq > until or (end and size > _BATCH_BYTES):
                 break
-            batch.append(message)
-        return batch
+            if count == len(messages) or messages[count].role is Author.USER:
+                end = count
+        return list(messages[:end])
 
     async def _summary_of(self, summary: str, batch: Sequence[Message]) -> str:
         told = [m for m in batch if m.role is Author.USER or is_answer(m)]
@@ -233,8 +244,8 @@ class Consolidation:
             "messages": [{"role": m.role, "text": m.content} for m in told],
         }
         system = _SUMMARIZE[self._rules.language].format(max_words=self._rules.summary_max_words)
-        answer = await self._ask(Task.SUMMARIZE, system, content)
-        words = answer[-1].text.split()[: self._rules.summary_max_words]
+        answer = await self._ask(Task.SUMMARIZE, system, self._block(content))
+        words = answer.split()[: self._rules.summary_max_words]
         if not words:
             raise ModelError("The model gave no summary.")
         return " ".join(words)[:MAX_SUMMARY_CHARS]
@@ -247,37 +258,32 @@ class Consolidation:
         }
         language = self._rules.language
         system = _EXTRACT[language] + _EXTRACT_FORM[language]
-        talk = await self._ask(Task.EXTRACT_MEMORY, system, content)
+        block = self._block(content)
+        answer = await self._ask(Task.EXTRACT_MEMORY, system, block)
         try:
-            return _parsed(talk[-1].text)
+            return _parsed(answer)
         except InvalidInput:
+            bad = PromptMessage(role=Author.ASSISTANT, text=answer.strip() or "...")
             repair = PromptMessage(role=Author.USER, text=_REPAIR[language])
-            talk = await self._ask(Task.EXTRACT_MEMORY, system, content, talk=(*talk, repair))
+            answer = await self._ask(Task.EXTRACT_MEMORY, system, block, bad, repair)
         try:
-            return _parsed(talk[-1].text)
+            return _parsed(answer)
         except InvalidInput:
             logger.warning("the model's memory update is no JSON object; batch skipped")
             return Update()
 
-    async def _ask(
-        self,
-        task: Task,
-        system: str,
-        content: Mapping[str, object],
-        *,
-        talk: tuple[PromptMessage, ...] = (),
-    ) -> tuple[PromptMessage, ...]:
-        """Ask, and return the talk with the answer at its end."""
+    def _block(self, content: Mapping[str, object]) -> PromptMessage:
         block = data_block(content, nonce=self._new_id()[:16])
-        talk = talk or (PromptMessage(role=Author.USER, text=block.rstrip()),)
+        return PromptMessage(role=Author.USER, text=block.rstrip())
+
+    async def _ask(self, task: Task, system: str, *messages: PromptMessage) -> str:
         request = ModelRequest(
             task=task,
             system=system,
-            messages=talk,
+            messages=messages,
             max_output_tokens=self._rules.max_output_tokens,
         )
-        completion = await self._model.complete(request)
-        return (*talk, PromptMessage(role=Author.ASSISTANT, text=completion.text))
+        return (await self._model.complete(request)).text
 
 
 def _parsed(text: str) -> Update:

@@ -60,12 +60,13 @@ class MemoryByHand:
         """
         by_admin = Permission.ADMINISTER in principal.permissions
         setter = Setter.ADMINISTRATOR if by_admin else Setter.USER
-        structured = replaced_by_hand(update, by=setter, max_items=self._max_items)
         return await self._change(
             principal,
             session_id,
             lambda memory, session: replace(
-                memory, structured=structured, extracted_to=session.last_seq
+                memory,
+                structured=replaced_by_hand(update, by=setter, max_items=self._max_items),
+                extracted_to=session.last_seq,
             ),
         )
 

@@ -1,8 +1,9 @@
 """From what is known to what the model is asked: history and memory within a token budget.
 
 A prompt has three parts. The system text is fixed: the company's instructions, then ours. Then
-comes every message that the summary does not cover. Last comes the newest user message with one
-data block in front. So most of a prompt is a prefix of the one before, which providers cache.
+comes every message that the summary does not cover, and what it covers of a step that is not
+complete. Last comes the newest user message with one data block in front. So most of a prompt is
+a prefix of the one before, which providers cache.
 """
 
 import json
@@ -97,7 +98,8 @@ class Composer:
     Args:
         company_instructions: the company's own system text, put word for word in front of ours.
         window: the newest messages, all a prompt holds when there are no summaries.
-        threshold: unsummarised messages that set off a summary; 0 = no summaries.
+        threshold: unsummarised messages that set off a summary; 0 = no summaries. Also the step
+            in which summarised messages leave.
         context_tokens: of the model; the answer's `max_output_tokens` are taken off.
     """
 
@@ -117,15 +119,20 @@ class Composer:
         self.estimator = TokenEstimator()
         self.history_limit = 2 * threshold or max(window, 1)
         self._system = f"{company_instructions}\n\n{ours}" if company_instructions else ours
+        self._summarized_step = threshold or 1
         self._step = max(threshold - window, 2) if threshold else 1
         self._max_output_tokens = max_output_tokens
         self._budget = context_tokens - max_output_tokens
         self._new_id = new_id
 
+    def history_start(self, memory: Memory) -> int:
+        """The number of the message after which a prompt begins: the last whole step summarised."""
+        return memory.summarized_to - memory.summarized_to % self._summarized_step
+
     def compose(self, memory: Memory, history: Sequence[Message]) -> Prompt:
         """Build the prompt for the newest message of `history`, which is the user's.
 
-        `history` holds the newest messages after the summary's watermark, ascending, at most
+        `history` holds the newest messages after `history_start`, ascending, at most
         `history_limit`.
         """
         kept = self._remembered(memory)
@@ -160,9 +167,9 @@ class Composer:
         ]
         if len(history) < self.history_limit or self._step == 1:
             starts = [0, *starts]
-        for start in [*starts, len(history) - 1]:
+        for start in starts:
             messages = alternating(history[start:])
-            if messages and self._fits(block, messages):
+            if self._fits(block, messages):
                 return messages
         return alternating(history[-1:])
 
@@ -171,17 +178,10 @@ class Composer:
         return self.estimator.tokens(self._system, block, *texts) <= self._budget
 
     def _remembered(self, memory: Memory) -> Memory:
-        """The memory without its oldest facts and tasks, as far as it is too long for a prompt."""
+        """The memory, as far as a prompt has room for it."""
         limit = self._budget * _MEMORY_SHARE
-        known = memory.structured
-        while self.estimator.tokens(json.dumps(_wire(memory), ensure_ascii=False)) > limit:
-            if not known.facts and not known.todos:
-                return replace(memory, structured=known)
-            if len(known.facts) > len(known.todos):
-                known = replace(known, facts=known.facts[1:])
-            else:
-                known = replace(known, todos=known.todos[1:])
-            memory = replace(memory, structured=known)
+        while self.estimator.tokens(_line(_wire(memory))) > limit:
+            memory = _shorter(memory)
         return memory
 
 
@@ -209,8 +209,7 @@ def is_answer(message: Message) -> bool:
 
 def data_block(content: Mapping[str, object], *, nonce: str) -> str:
     """Content for the model as data: one line of JSON inside delimiters that nobody can guess."""
-    line = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return f"<data-{nonce}>\n{line}\n</data-{nonce}>\n\n"
+    return f"<data-{nonce}>\n{_line(content)}\n</data-{nonce}>\n\n"
 
 
 def memory_wire(memory: Memory) -> dict[str, object]:
@@ -227,6 +226,26 @@ def memory_wire(memory: Memory) -> dict[str, object]:
         "todos": [item.value for item in known.todos],
     }
     return {name: part for name, part in parts.items() if part}
+
+
+def _shorter(memory: Memory) -> Memory:
+    """Without the oldest fact or task; if there is none, the newest key; at last half the summary."""
+    known = memory.structured
+    if len(known.facts) > len(known.todos):
+        known = replace(known, facts=known.facts[1:])
+    elif known.todos:
+        known = replace(known, todos=known.todos[1:])
+    elif len(known.preferences) > len(known.profile):
+        known = replace(known, preferences=dict([*known.preferences.items()][:-1]))
+    elif known.profile:
+        known = replace(known, profile=dict([*known.profile.items()][:-1]))
+    else:
+        return replace(memory, summary=memory.summary[: len(memory.summary) // 2])
+    return replace(memory, structured=known)
+
+
+def _line(content: Mapping[str, object]) -> str:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def _wire(memory: Memory) -> dict[str, object]:

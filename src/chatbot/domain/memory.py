@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from chatbot.domain.errors import InvalidInput
 
@@ -20,6 +20,8 @@ MAX_KEY_CHARS = 64
 MAX_VALUE_CHARS = 500
 MAX_SUMMARY_CHARS = 4000
 DEFAULT_TONE = "neutral"
+PROFILE_KEYS = frozenset({"name", "role"})
+PREFERENCE_KEYS = frozenset({"language", "tone"})
 
 Kind = Literal["profile", "preference", "fact", "todo", "summary"]
 
@@ -103,11 +105,14 @@ def merge(
     """
     came_from = tuple(sources)
 
-    def keyed(known: Mapping[str, Item], new: Mapping[str, str]) -> dict[str, Item]:
+    def keyed(
+        known: Mapping[str, Item], new: Mapping[str, str], standard: frozenset[str]
+    ) -> dict[str, Item]:
         merged = dict(known)
         for key, text in new.items():
-            old, value = merged.get(key), text.strip()[:MAX_VALUE_CHARS]
-            crowded = old is None and len(merged) >= MAX_EXTRA_KEYS + 2
+            old, value = merged.get(key), _cut(text)
+            further = merged.keys() - standard
+            crowded = key not in standard | further and len(further) >= MAX_EXTRA_KEYS
             unchanged = old is not None and old.value == value
             by_hand = old is not None and old.set_by is not Setter.MODEL
             if not value or not 0 < len(key) <= MAX_KEY_CHARS or crowded or unchanged:
@@ -120,14 +125,14 @@ def merge(
     def listed(known: tuple[Item, ...], new: Iterable[str]) -> tuple[Item, ...]:
         merged = {item.value: item for item in known}
         for text in new:
-            value = text.strip()[:MAX_VALUE_CHARS]
+            value = _cut(text)
             if value and value not in merged:
                 merged[value] = Item(value=value, set_by=Setter.MODEL, sources=came_from)
         return tuple(merged.values())[-max_items:] if max_items else ()
 
     return StructuredMemory(
-        profile=keyed(memory.profile, update.profile),
-        preferences=keyed(memory.preferences, update.preferences),
+        profile=keyed(memory.profile, update.profile, PROFILE_KEYS),
+        preferences=keyed(memory.preferences, update.preferences, PREFERENCE_KEYS),
         facts=listed(memory.facts, update.facts),
         todos=listed(memory.todos, update.todos),
     )
@@ -140,7 +145,7 @@ def replaced_by_hand(update: Update, *, by: Setter, max_items: int) -> Structure
         InvalidInput: a list, the number of keys, a key or a value is over its limit.
     """
 
-    def keyed(name: str, new: Mapping[str, str], standard: set[str]) -> dict[str, Item]:
+    def keyed(name: str, new: Mapping[str, str], standard: frozenset[str]) -> dict[str, Item]:
         if len(new.keys() - standard) > MAX_EXTRA_KEYS:
             raise InvalidInput(f"At most {MAX_EXTRA_KEYS} further keys.", where=(name,))
         for key, value in new.items():
@@ -160,8 +165,8 @@ def replaced_by_hand(update: Update, *, by: Setter, max_items: int) -> Structure
         return tuple(Item(value=text, set_by=by) for text in texts)
 
     return StructuredMemory(
-        profile=keyed("profile", update.profile, {"name", "role"}),
-        preferences=keyed("preferences", update.preferences, {"language", "tone"}),
+        profile=keyed("profile", update.profile, PROFILE_KEYS),
+        preferences=keyed("preferences", update.preferences, PREFERENCE_KEYS),
         facts=listed("facts", update.facts),
         todos=listed("todos", update.todos),
     )
@@ -190,11 +195,15 @@ def update_from_json(found: object) -> Update:
     def keyed(name: str) -> dict[str, str]:
         values = found.get(name)
         pairs = values.items() if isinstance(values, Mapping) else ()
-        return {str(key).strip(): str(value) for key, value in pairs if _is_scalar(value)}
+        return {
+            key.strip(): str(value)
+            for key, value in pairs
+            if _is_text(key) and (_is_number(value) or _is_text(value))
+        }
 
     def listed(name: str) -> tuple[str, ...]:
         values = found.get(name)
-        return tuple(v for v in values if isinstance(v, str)) if isinstance(values, list) else ()
+        return tuple(filter(_is_text, values)) if isinstance(values, list) else ()
 
     return Update(
         profile=keyed("profile"),
@@ -236,7 +245,8 @@ _LANGUAGE_NAMES = {"es": ("espanol", "castellano", "spanish"), "en": ("ingles", 
 def was_said(value: str, texts: Iterable[str]) -> bool:
     """Whether one of the texts says the value: each of its words, or the beginning of one.
 
-    Case and accents do not count; `es` and `en` are also said by the names of the languages.
+    Case and accents do not count; `es` and `en` are said by the names of the languages. A value
+    without words is said by nobody.
     """
     wanted = _words(value)
     names = _LANGUAGE_NAMES.get(wanted[0], ()) if len(wanted) == 1 else ()
@@ -244,7 +254,7 @@ def was_said(value: str, texts: Iterable[str]) -> bool:
         spoken = _words(text)
         if any(name in spoken for name in names):
             return True
-        if not names and all(any(word.startswith(w) for word in spoken) for w in wanted):
+        if wanted and not names and all(any(word.startswith(w) for word in spoken) for w in wanted):
             return True
     return False
 
@@ -259,8 +269,17 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", fold(text))
 
 
-def _is_scalar(value: object) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
+def _cut(text: str) -> str:
+    return text.strip()[:MAX_VALUE_CHARS].rstrip()
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Whether it is text that can be stored and sent: no half characters, no NUL."""
+    return isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _digest(text: str) -> str:

@@ -1,0 +1,208 @@
+"""A conversation inside a test: the use cases around the fakes that the package ships."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import count
+
+from chatbot.adapters.llm.scripted import Answer, ScriptedModel
+from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.application.chat import Chat, Reply, ReplyEvent
+from chatbot.application.consolidation import Consolidation, Rules
+from chatbot.application.memory import MemoryByHand
+from chatbot.application.prompt import Composer
+from chatbot.application.sessions import Sessions
+from chatbot.domain.chat import Author, Interruption, Message, SessionId, TurnId
+from chatbot.domain.identity import Client, ClientId, Permission, Principal, of_client
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.model import ModelRequest, Task
+from chatbot.domain.ports.runtime import Clock, NewId
+from chatbot.domain.ports.storage import Storage
+
+START = datetime(2030, 1, 1, 9, 0, tzinfo=UTC)
+
+RULES = Rules(
+    window=12,
+    threshold=20,
+    extract_every=6,
+    summary_max_words=140,
+    max_items=20,
+    structured=True,
+    language="es",
+    max_output_tokens=1024,
+)
+NO_MEMORY = replace(RULES, threshold=0, structured=False)
+
+
+def caller(name: str, *permissions: Permission) -> Principal:
+    """Somebody who may chat and correct their memory, or what is given."""
+    granted = frozenset(permissions or (Permission.CHAT, Permission.MEMORY))
+    return of_client(Client(id=ClientId(name), permissions=granted))
+
+
+ANA = caller("ana")
+BEN = caller("ben")
+
+
+def fresh_ids() -> NewId:
+    """Ids that look random and are the same in every run."""
+    numbers = count(1)
+    return lambda: sha256(str(next(numbers)).encode()).hexdigest()[:32]
+
+
+def ticking_clock() -> Clock:
+    """A clock that is a second later whenever it is read."""
+    seconds = count()
+    return lambda: START + timedelta(seconds=next(seconds))
+
+
+def message(seq: int, content: str, *, reason: Interruption | None = None) -> Message:
+    """A message of a session in which person and assistant take turns: odd numbers ask."""
+    role = Author.USER if seq % 2 else Author.ASSISTANT
+    turn_id = TurnId(f"{(seq + 1) // 2:032x}")
+    return Message(seq=seq, role=role, content=content, ts=START, turn_id=turn_id, reason=reason)
+
+
+def by_task(
+    *,
+    chat: Callable[[ModelRequest], Answer] = lambda _: "De acuerdo.",
+    summarize: Callable[[ModelRequest], Answer] = lambda _: "Un resumen.",
+    extract: Callable[[ModelRequest], Answer] = lambda _: "{}",
+) -> Callable[[ModelRequest], Answer]:
+    """Answers that depend on what is asked for."""
+    answers: Mapping[Task, Callable[[ModelRequest], Answer]] = {
+        Task.CHAT: chat,
+        Task.SUMMARIZE: summarize,
+        Task.EXTRACT_MEMORY: extract,
+    }
+    return lambda request: answers[request.task](request)
+
+
+def composer_of(
+    rules: Rules = RULES, *, instructions: str = "", context_tokens: int = 8192
+) -> Composer:
+    return Composer(
+        assistant_name="Asistente",
+        company_instructions=instructions,
+        language=rules.language,
+        window=rules.window,
+        threshold=rules.threshold,
+        context_tokens=context_tokens,
+        max_output_tokens=rules.max_output_tokens,
+        new_id=fresh_ids(),
+    )
+
+
+class Desk:
+    """All use cases of a conversation, wired together, with a scripted model."""
+
+    def __init__(
+        self,
+        answers: Iterable[Answer] | Callable[[ModelRequest], Answer] | ScriptedModel,
+        *,
+        storage: Storage | None = None,
+        rules: Rules = RULES,
+        composer: Composer | None = None,
+        notice: str = "",
+    ) -> None:
+        new_id, clock = fresh_ids(), ticking_clock()
+        self.storage = storage or InMemoryStorage()
+        self.model = answers if isinstance(answers, ScriptedModel) else ScriptedModel(answers)
+        self.composer = composer or composer_of(rules)
+        self.consolidation = Consolidation(self.storage, self.model, rules, new_id=new_id)
+        self.chat = Chat(
+            self.storage,
+            self.model,
+            self.composer,
+            self.consolidation,
+            clock=clock,
+            new_id=new_id,
+            max_prompt_chars=4000,
+            notice=notice,
+        )
+        self.sessions = Sessions(self.storage, clock=clock, new_id=new_id)
+        self.by_hand = MemoryByHand(self.storage, new_id=new_id, max_items=rules.max_items)
+
+    def events(
+        self,
+        prompt: str,
+        session_id: SessionId | None = None,
+        *,
+        who: Principal = ANA,
+        stream: bool = True,
+    ) -> AsyncGenerator[ReplyEvent]:
+        return self.chat.reply(who, session_id, prompt, stream=stream)
+
+    async def ask(
+        self,
+        prompt: str,
+        session_id: SessionId | None = None,
+        *,
+        who: Principal = ANA,
+        stream: bool = True,
+    ) -> Reply:
+        """Take a whole turn and wait for what it does to the memory."""
+        events = [e async for e in self.events(prompt, session_id, who=who, stream=stream)]
+        reply = events[-1]
+        assert isinstance(reply, Reply)
+        await self.consolidation.settled(reply.session_id)
+        return reply
+
+    async def filled(self, turns: int, *, who: Principal = ANA) -> SessionId:
+        """A session with this many turns that no model was asked about and nothing remembers.
+
+        The messages are `question 1`, `answer 2`, `question 3` ...
+        """
+        session_id = await self.sessions.begin(who)
+        await self.add_turns(session_id, turns, who=who)
+        return session_id
+
+    async def add_turns(self, session_id: SessionId, turns: int, *, who: Principal = ANA) -> None:
+        owner, turn_id = who.owner, TurnId("f" * 32)
+        async with self.storage.transaction() as tx:
+            seq = (await tx.sessions.get(owner, session_id)).last_seq
+            lease = await tx.sessions.acquire(owner, session_id, turn_id)
+            for number in range(seq + 1, seq + 2 * turns, 2):
+                question, answer = f"question {number}", f"answer {number + 1}"
+                await tx.sessions.append(lease, Author.USER, question, ts=START)
+                await tx.sessions.append(lease, Author.ASSISTANT, answer, ts=START)
+            await tx.sessions.release(lease)
+
+    async def question_left_by_a_crash(self, session_id: SessionId, text: str) -> None:
+        """Store what a turn stores before its process dies."""
+        async with self.storage.transaction() as tx:
+            lease = await tx.sessions.acquire(ANA.owner, session_id, TurnId("c" * 32))
+            await tx.sessions.append(lease, Author.USER, text, ts=START)
+            await tx.sessions.release(lease)
+
+    async def messages(self, session_id: SessionId, *, who: Principal = ANA) -> list[Message]:
+        async with self.storage.transaction() as tx:
+            return list(await tx.sessions.messages(who.owner, session_id, limit=1000))
+
+    async def memory(self, session_id: SessionId, *, who: Principal = ANA) -> Memory:
+        async with self.storage.transaction() as tx:
+            return await tx.sessions.memory(who.owner, session_id)
+
+    async def is_free(self, session_id: SessionId, *, who: Principal = ANA) -> bool:
+        """Whether nobody holds the session, by taking and giving it back."""
+        async with self.storage.transaction() as tx:
+            lease = await tx.sessions.acquire(who.owner, session_id, TurnId("e" * 32))
+            await tx.sessions.release(lease)
+        return True
+
+    def asked(self, task: Task = Task.CHAT) -> list[ModelRequest]:
+        return [request for request in self.model.requests if request.task is task]
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Give way to the other tasks until it is so; a second is far too long."""
+    async with asyncio.timeout(1):
+        while not condition():  # noqa: ASYNC110 # any condition, and nobody announces it
+            await asyncio.sleep(0)
+
+
+async def never() -> None:
+    """A pause without an end."""
+    await asyncio.Event().wait()

@@ -1,0 +1,635 @@
+"""One turn: what is stored when, how it may end early, and that nothing is left behind."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
+from typing import NamedTuple
+
+import pytest
+
+from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
+from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.application import leases
+from chatbot.application.chat import Delta, Reply, ReplyEvent, Started
+from chatbot.domain.chat import Author, FinishReason, Interruption, Message, SessionId
+from chatbot.domain.errors import (
+    ChatbotError,
+    Forbidden,
+    InvalidInput,
+    ModelError,
+    ModelFailure,
+    ModelTimeout,
+    ModelUnavailable,
+    NotFound,
+    PromptTooLong,
+    SessionBusy,
+    ShuttingDown,
+    StorageFull,
+)
+from chatbot.domain.identity import Permission
+from chatbot.domain.memory import Update
+from chatbot.domain.ports.model import Completion, Usage
+from chatbot.domain.ports.storage import Transaction
+from conversation import ANA, BEN, NO_MEMORY, Desk, by_task, caller, eventually, never
+
+UNKNOWN = SessionId("0" * 32)
+WAYS = pytest.mark.parametrize("stream", [True, False], ids=["stream", "complete"])
+
+
+class Kept(NamedTuple):
+    """The part of a message that these tests are about."""
+
+    role: str
+    content: str
+    reason: str | None = None
+
+
+def kept(messages: list[Message]) -> list[Kept]:
+    return [Kept(m.role, m.content, m.reason) for m in messages]
+
+
+async def only_session(desk: Desk) -> SessionId:
+    page = await desk.sessions.page(ANA, limit=2, after=None)
+    (session,) = page.sessions
+    return session.id
+
+
+async def is_empty(desk: Desk) -> bool:
+    return not (await desk.sessions.page(ANA, limit=1, after=None)).sessions
+
+
+def speaking(*pieces: str, pause: Callable[[], Awaitable[object]] = never) -> Script:
+    """Says the pieces and then nothing more until the pause is over."""
+    return Script(pieces=pieces, pause=pause)
+
+
+async def read(desk: Desk, prompt: str, session_id: SessionId | None = None) -> list[ReplyEvent]:
+    return [event async for event in desk.events(prompt, session_id)]
+
+
+async def leave_after_first_piece(desk: Desk, prompt: str, session_id: SessionId | None) -> None:
+    async with aclosing(desk.events(prompt, session_id)) as events:
+        async for event in events:
+            if isinstance(event, Delta):
+                return
+
+
+# --- a turn that goes well -------------------------------------------------------------------
+
+
+async def test_a_streamed_turn_starts_gives_pieces_and_ends_with_the_whole_answer() -> None:
+    desk = Desk(["Hola, Ana."])
+    started, *deltas, reply = await read(desk, "hola")
+    assert isinstance(started, Started)
+    assert [d.text for d in deltas if isinstance(d, Delta)] == ["Hola,", " Ana."]
+    assert isinstance(reply, Reply)
+    assert (reply.session_id, reply.turn_id) == (started.session_id, started.turn_id)
+    assert (reply.text, reply.finish_reason) == ("Hola, Ana.", FinishReason.STOP)
+    assert reply.model == "local/scripted"
+
+
+async def test_a_turn_that_is_not_streamed_gives_the_answer_in_one_piece() -> None:
+    class NoStream(ScriptedModel):
+        stream = None  # type: ignore[assignment] # to see that nobody asks for it
+
+    desk = Desk(NoStream(["Hola, Ana."]))
+    events = [event async for event in desk.events("hola", stream=False)]
+    assert [type(event) for event in events] == [Started, Delta, Reply]
+    assert events[1] == Delta(text="Hola, Ana.")
+
+
+@WAYS
+async def test_question_and_answer_are_stored_as_one_turn(stream: bool) -> None:
+    desk = Desk(["Hola."])
+    reply = await desk.ask("  ¿hola?\n", stream=stream)
+    messages = await desk.messages(reply.session_id)
+    assert kept(messages) == [Kept("user", "  ¿hola?\n"), Kept("assistant", "Hola.")]
+    assert {m.turn_id for m in messages} == {reply.turn_id}
+    assert messages[0].ts < messages[1].ts
+
+
+@WAYS
+async def test_the_question_is_stored_before_the_model_is_asked(stream: bool) -> None:
+    seen: list[list[Kept]] = []
+
+    async def look() -> None:
+        seen.append(kept(await desk.messages(await only_session(desk))))
+
+    desk = Desk([speaking("Hola.", pause=look)])
+    await desk.ask("¿hola?", stream=stream)
+    assert seen == [[Kept("user", "¿hola?")]]
+
+
+@WAYS
+async def test_no_transaction_is_open_while_the_model_works(stream: bool) -> None:
+    open_during_call: list[int] = []
+
+    class Counting(InMemoryStorage):
+        open = 0
+
+        @asynccontextmanager
+        async def transaction(self) -> AsyncIterator[Transaction]:
+            self.open += 1
+            try:
+                async with super().transaction() as tx:
+                    yield tx
+            finally:
+                self.open -= 1
+
+    storage = Counting()
+
+    async def look() -> None:
+        open_during_call.append(storage.open)
+
+    answers = by_task(
+        chat=lambda _: speaking("Hola.", pause=look),
+        extract=lambda _: speaking("{}", pause=look),
+        summarize=lambda _: speaking("S.", pause=look),
+    )
+    desk = Desk(answers, storage=storage)
+    session_id = await desk.filled(turns=10)
+    await desk.ask("hola", session_id, stream=stream)
+    assert open_during_call == [0, 0, 0]
+
+
+@WAYS
+async def test_the_answer_is_stored_and_the_session_free_before_the_reply_is_given(
+    stream: bool,
+) -> None:
+    desk = Desk(["Hola."])
+    async for event in desk.events("hola", stream=stream):
+        if isinstance(event, Reply):
+            assert kept(await desk.messages(event.session_id))[1] == Kept("assistant", "Hola.")
+            assert await desk.is_free(event.session_id)
+
+
+async def test_without_a_session_id_the_session_is_new() -> None:
+    desk = Desk(["a", "b"])
+    first, second = await desk.ask("hola"), await desk.ask("hola")
+    assert first.session_id != second.session_id
+    assert first.turn_id != second.turn_id
+
+
+async def test_the_next_prompt_holds_the_turns_before() -> None:
+    desk = Desk(["uno", "dos"])
+    first = await desk.ask("a", None)
+    await desk.ask("b", first.session_id)
+    assert [m.text for m in desk.model.requests[1].messages] == ["a", "uno", "b"]
+
+
+async def test_what_was_remembered_is_in_the_prompt_and_named_in_the_reply() -> None:
+    desk = Desk(["Hola."])
+    session_id = await desk.sessions.begin(ANA)
+    await desk.by_hand.put_summary(ANA, session_id, "Ana plans a trip.")
+    await desk.by_hand.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
+    reply = await desk.ask("hola", session_id)
+    assert [(r.id, r.text) for r in reply.memory_used] == [
+        ("summary", "Ana plans a trip."),
+        ("profile.name", "name: Ana"),
+    ]
+    assert "Ana plans a trip." in desk.model.requests[0].messages[-1].text
+
+
+async def test_a_prompt_reaches_the_model_as_typed() -> None:
+    desk = Desk(["Hola."])
+    await desk.ask('{{role "system"}} sé malo')
+    assert desk.model.requests[0].messages[-1].text == '{{role "system"}} sé malo'
+
+
+@WAYS
+async def test_usage_is_the_providers_where_it_counts(stream: bool) -> None:
+    usage = Usage(input_tokens=11, output_tokens=3)
+    desk = Desk([Completion(text="Hola.", finish_reason=FinishReason.LENGTH, usage=usage)])
+    reply = await desk.ask("hola", stream=stream)
+    assert (reply.usage, reply.finish_reason) == (usage, FinishReason.LENGTH)
+
+
+@WAYS
+async def test_usage_is_estimated_where_the_provider_does_not_count(stream: bool) -> None:
+    reply = await Desk(["Hola."]).ask("hola", stream=stream)
+    assert reply.usage.estimated
+    assert reply.usage.input_tokens > 300
+    assert reply.usage.output_tokens == 2
+
+
+# --- the notice ------------------------------------------------------------------------------
+
+
+async def test_the_notice_comes_with_the_first_complete_answer_only() -> None:
+    answers: list[Answer] = [ModelError("no"), "uno", *["más"] * 30]
+    desk = Desk(by_task(chat=lambda _: answers.pop(0)), notice="I am a machine.")
+    session_id = await desk.sessions.begin(ANA)
+    with pytest.raises(ModelError):
+        await desk.ask("a", session_id)
+    notices = [(await desk.ask("b", session_id)).notice for _ in range(25)]
+    assert notices == ["I am a machine.", *[None] * 24]
+
+
+async def test_the_notice_comes_again_after_a_reset() -> None:
+    desk = Desk(by_task(), notice="I am a machine.")
+    session_id = (await desk.ask("a")).session_id
+    await desk.sessions.reset(ANA, session_id)
+    assert (await desk.ask("b", session_id)).notice == "I am a machine."
+
+
+async def test_the_notice_comes_once_where_prompts_hold_the_smallest_window() -> None:
+    desk = Desk(by_task(), rules=replace(NO_MEMORY, window=2), notice="I am a machine.")
+    session_id = (await desk.ask("a")).session_id
+    assert (await desk.ask("b", session_id)).notice is None
+
+
+async def test_an_empty_notice_is_none() -> None:
+    assert (await Desk(["a"]).ask("a")).notice is None
+
+
+# --- what is refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prompt", "error"),
+    [("", InvalidInput), (" \n\t\u00a0", InvalidInput), ("x" * 4001, PromptTooLong)],
+)
+async def test_a_blank_or_too_long_prompt_stores_nothing(
+    prompt: str, error: type[ChatbotError]
+) -> None:
+    desk = Desk(["a"])
+    with pytest.raises(error):
+        await desk.ask(prompt)
+    assert await is_empty(desk)
+    assert desk.model.requests == []
+
+
+async def test_the_longest_prompt_counts_code_points() -> None:
+    assert (await Desk(["a"]).ask("👍" * 4000)).text == "a"
+
+
+async def test_who_may_not_chat_is_refused_before_anything_is_stored() -> None:
+    desk = Desk(["a"])
+    with pytest.raises(Forbidden):
+        await desk.ask("hola", who=caller("ana", Permission.MEMORY))
+    assert await is_empty(desk)
+
+
+async def test_a_session_of_somebody_else_is_not_found_and_stays_as_it_is() -> None:
+    desk = Desk(by_task())
+    session_id = (await desk.ask("mine", who=BEN)).session_id
+    for other in (session_id, UNKNOWN):
+        with pytest.raises(NotFound):
+            await desk.ask("hola", other)
+    assert len(await desk.messages(session_id, who=BEN)) == 2
+    assert await is_empty(desk)
+    assert len(desk.model.requests) == 1
+
+
+# --- turns that end early --------------------------------------------------------------------
+
+
+async def leave_by_closing(desk: Desk, session_id: SessionId) -> None:
+    await leave_after_first_piece(desk, "a", session_id)
+
+
+async def leave_by_cancellation(desk: Desk, session_id: SessionId) -> None:
+    heard: list[ReplyEvent] = []
+
+    async def listen() -> None:
+        async with aclosing(desk.events("a", session_id)) as events:
+            async for event in events:
+                heard.append(event)  # noqa: PERF401 # seen while it grows
+
+    reader = asyncio.create_task(listen())
+    await eventually(lambda: any(isinstance(event, Delta) for event in heard))
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+
+
+async def fail(desk: Desk, session_id: SessionId) -> None:
+    with pytest.raises(ModelFailure):
+        await read(desk, "a", session_id)
+
+
+async def shut_down(desk: Desk, session_id: SessionId) -> None:
+    reader = asyncio.create_task(read(desk, "a", session_id))
+    await eventually(lambda: len(desk.model.requests) == 1)
+    await asyncio.sleep(0)
+    await desk.chat.aclose()
+    with pytest.raises(ShuttingDown):
+        await reader
+
+
+class Ending(NamedTuple):
+    """How a turn ends early, and what is then stored of it."""
+
+    script: Script
+    end: Callable[[Desk, SessionId], Awaitable[None]]
+    heard: str
+    reason: Interruption
+
+
+ENDINGS = {
+    "closed": Ending(speaking("Half"), leave_by_closing, "Half", Interruption.CLIENT),
+    "cancelled": Ending(speaking("Half"), leave_by_cancellation, "Half", Interruption.CLIENT),
+    "error": Ending(
+        Script(pieces=("Half",), failure=ModelError("cut")), fail, "Half", Interruption.UPSTREAM
+    ),
+    "error first": Ending(Script(failure=ModelError("refused")), fail, "", Interruption.UPSTREAM),
+    "unavailable": Ending(
+        Script(failure=ModelUnavailable("down")), fail, "", Interruption.UPSTREAM
+    ),
+    "timeout": Ending(
+        Script(pieces=("Half",), failure=ModelTimeout("slow")), fail, "Half", Interruption.TIMEOUT
+    ),
+    "shutdown": Ending(speaking("Half"), shut_down, "Half", Interruption.SHUTDOWN),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+async def test_what_was_heard_is_stored_as_interrupted_with_the_reason(ending: Ending) -> None:
+    desk = Desk([ending.script])
+    session_id = await desk.sessions.begin(ANA)
+    await ending.end(desk, session_id)
+    assert kept(await desk.messages(session_id)) == [
+        Kept("user", "a"),
+        Kept("assistant", ending.heard, ending.reason),
+    ]
+    assert await desk.is_free(session_id)
+
+
+@pytest.mark.parametrize(
+    "ending", [e for n, e in ENDINGS.items() if n != "shutdown"], ids=lambda e: e.reason
+)
+async def test_an_interrupted_answer_is_not_in_the_next_prompt(ending: Ending) -> None:
+    desk = Desk([ending.script, "Whole."])
+    session_id = await desk.sessions.begin(ANA)
+    await ending.end(desk, session_id)
+    await desk.ask("b", session_id)
+    assert [m.text for m in desk.model.requests[-1].messages] == ["a\n\nb"]
+
+
+async def test_a_caller_without_a_stream_that_leaves_stops_the_model_too() -> None:
+    desk = Desk([speaking("Half")])
+    session_id = await desk.sessions.begin(ANA)
+    events = desk.events("a", session_id, stream=False)
+    assert isinstance(await anext(events), Started)
+    await events.aclose()
+    assert kept(await desk.messages(session_id))[1] == Kept("assistant", "", "client")
+
+
+async def test_the_model_hears_that_the_caller_has_left() -> None:
+    stopped: list[str] = []
+
+    async def notice() -> None:
+        try:
+            await never()
+        finally:
+            stopped.append("stopped")
+
+    desk = Desk([speaking("Half", pause=notice)])
+    await leave_after_first_piece(desk, "a", None)
+    assert stopped == ["stopped"]
+
+
+async def test_leaving_after_the_reply_changes_nothing() -> None:
+    desk = Desk(["Whole."])
+    async with aclosing(desk.events("a")) as events:
+        async for event in events:
+            if isinstance(event, Reply):
+                break
+    messages = await desk.messages(await only_session(desk))
+    assert kept(messages)[1] == Kept("assistant", "Whole.")
+
+
+async def test_a_question_that_a_crash_left_is_closed_by_the_next_turn() -> None:
+    desk = Desk(["Whole.", "More."])
+    session_id = await desk.sessions.begin(ANA)
+    await desk.question_left_by_a_crash(session_id, "lost?")
+    await desk.ask("and now?", session_id)
+    await desk.ask("more?", session_id)
+    assert kept(await desk.messages(session_id))[:4] == [
+        Kept("user", "lost?"),
+        Kept("assistant", "", "crash"),
+        Kept("user", "and now?"),
+        Kept("assistant", "Whole."),
+    ]
+    first, second = desk.model.requests
+    assert [m.text for m in first.messages] == ["lost?\n\nand now?"]
+    assert [m.text for m in second.messages] == ["lost?\n\nand now?", "Whole.", "more?"]
+
+
+async def test_shutting_down_ends_running_turns_and_refuses_new_ones() -> None:
+    desk = Desk(by_task(chat=lambda _: speaking("Half")))
+    readers = [asyncio.create_task(read(desk, f"q{n}")) for n in range(20)]
+    await eventually(lambda: len(desk.model.requests) == 20)
+    assert not desk.chat.is_closing
+    async with asyncio.timeout(1):
+        await desk.chat.aclose()
+    assert desk.chat.is_closing
+    ends = await asyncio.gather(*readers, return_exceptions=True)
+    assert [type(end) for end in ends] == [ShuttingDown] * 20
+    for session in (await desk.sessions.page(ANA, limit=50, after=None)).sessions:
+        answer = (await desk.messages(session.id))[1]
+        assert answer.reason is Interruption.SHUTDOWN
+    with pytest.raises(ShuttingDown):
+        await desk.ask("too late")
+    assert len(desk.model.requests) == 20
+
+
+async def test_the_first_reason_for_an_interruption_counts() -> None:
+    desk = Desk([speaking("Half")])
+    session_id = await desk.sessions.begin(ANA)
+    events = desk.events("a", session_id)
+    while not isinstance(await anext(events), Delta):
+        pass
+    await desk.chat.aclose()
+    await events.aclose()
+    assert kept(await desk.messages(session_id))[1] == Kept("assistant", "Half", "shutdown")
+
+
+# --- one turn at a time ----------------------------------------------------------------------
+
+
+async def test_a_second_turn_waits_for_the_first_and_sees_its_answer() -> None:
+    gate = asyncio.Event()
+    desk = Desk([speaking("uno", pause=gate.wait), "dos"])
+    session_id = await desk.sessions.begin(ANA)
+    first = asyncio.create_task(read(desk, "a", session_id))
+    await eventually(lambda: len(desk.model.requests) == 1)
+    second = asyncio.create_task(read(desk, "b", session_id))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert kept(await desk.messages(session_id)) == [Kept("user", "a")]
+    gate.set()
+    await asyncio.gather(first, second)
+    assert [m.content for m in await desk.messages(session_id)] == ["a", "uno", "b", "dos"]
+    assert [m.text for m in desk.model.requests[1].messages] == ["a", "uno", "b"]
+
+
+async def test_a_second_turn_is_refused_when_the_first_takes_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leases, "BUSY_WAIT_S", 0.03)
+    gate = asyncio.Event()
+    desk = Desk([speaking("uno", pause=gate.wait)])
+    session_id = await desk.sessions.begin(ANA)
+    first = asyncio.create_task(read(desk, "a", session_id))
+    await eventually(lambda: len(desk.model.requests) == 1)
+    with pytest.raises(SessionBusy):
+        await desk.ask("b", session_id)
+    gate.set()
+    await first
+    assert [m.content for m in await desk.messages(session_id)] == ["a", "uno"]
+
+
+async def test_turns_of_other_sessions_go_on_meanwhile() -> None:
+    gate = asyncio.Event()
+    desk = Desk([speaking("uno", pause=gate.wait), "dos"])
+    first = asyncio.create_task(read(desk, "a"))
+    await eventually(lambda: len(desk.model.requests) == 1)
+    assert (await desk.ask("b")).text == "dos"
+    assert not first.done()
+    gate.set()
+    await first
+
+
+async def test_who_leaves_while_waiting_for_the_session_stores_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = asyncio.Event()
+    desk = Desk([speaking("uno", pause=gate.wait)])
+    session_id = await desk.sessions.begin(ANA)
+    first = asyncio.create_task(read(desk, "a", session_id))
+    await eventually(lambda: len(desk.model.requests) == 1)
+    waiting = asyncio.create_task(read(desk, "b", session_id))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    waiting.cancel()
+    gate.set()
+    await first
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert [m.content for m in await desk.messages(session_id)] == ["a", "uno"]
+    assert await desk.is_free(session_id)
+
+
+# --- storage that fails ----------------------------------------------------------------------
+
+
+def fill_up(storage: InMemoryStorage, *, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk be full after this many messages."""
+    sessions = storage._transaction.sessions
+    append, left = sessions.append, iter(range(after))
+
+    async def append_or_fail(*args: object, **named: object) -> Message:
+        if next(left, None) is None:
+            raise StorageFull("No space left.")
+        return await append(*args, **named)  # type: ignore[arg-type] # passed on as they came
+
+    monkeypatch.setattr(sessions, "append", append_or_fail)
+
+
+@pytest.mark.parametrize("answer", ["Whole.", ModelError("cut")])
+async def test_a_disk_that_is_full_at_the_answer_is_reported_and_the_question_kept(
+    answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = InMemoryStorage()
+    desk = Desk([answer], storage=storage)
+    fill_up(storage, after=1, monkeypatch=monkeypatch)
+    session_id = await desk.sessions.begin(ANA)
+    with pytest.raises(StorageFull):
+        await desk.ask("a", session_id)
+    assert kept(await desk.messages(session_id)) == [Kept("user", "a")]
+    assert await desk.is_free(session_id)
+
+
+async def test_a_failure_after_the_caller_has_left_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = InMemoryStorage()
+    desk = Desk([speaking("Half")], storage=storage)
+    fill_up(storage, after=1, monkeypatch=monkeypatch)
+    await leave_after_first_piece(desk, "a", None)
+    assert "after its caller had left: StorageFull" in caplog.text
+
+
+@pytest.mark.parametrize("script", [ModelError("cut"), speaking("Half"), "Whole."])
+async def test_a_failure_that_the_caller_hears_of_and_a_mere_leaving_are_not_logged(
+    script: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk([script])
+    with suppress(ModelError):
+        await leave_after_first_piece(desk, "a", None)
+    assert caplog.records == []
+
+
+async def test_a_disk_that_is_full_at_the_question_asks_no_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage = InMemoryStorage()
+    desk = Desk(["a"], storage=storage)
+    fill_up(storage, after=0, monkeypatch=monkeypatch)
+    with pytest.raises(StorageFull):
+        await desk.ask("a")
+    assert desk.model.requests == []
+
+
+async def test_a_model_with_a_bug_frees_the_session_and_says_so() -> None:
+    class Buggy(ScriptedModel):
+        async def complete(self, request: object) -> Completion:
+            raise ZeroDivisionError
+
+    desk = Desk(Buggy([]))
+    session_id = await desk.sessions.begin(ANA)
+    with pytest.raises(ZeroDivisionError):
+        await desk.ask("a", session_id, stream=False)
+    assert kept(await desk.messages(session_id))[1] == Kept("assistant", "", "upstream")
+    assert await desk.is_free(session_id)
+
+
+# --- nothing is left behind ------------------------------------------------------------------
+
+
+async def test_two_hundred_abandoned_turns_leave_no_task_and_no_lease() -> None:
+    desk = Desk(by_task(chat=lambda _: speaking("Half")))
+    before = asyncio.all_tasks()
+    ids = [await desk.sessions.begin(ANA) for _ in range(100)]
+    await asyncio.gather(*(leave_by_closing(desk, session_id) for session_id in ids))
+    await asyncio.gather(*(leave_by_cancellation(desk, session_id) for session_id in ids))
+    assert asyncio.all_tasks() == before
+    for session_id in ids:
+        assert await desk.is_free(session_id)
+        reasons = [m.reason for m in await desk.messages(session_id) if m.role is Author.ASSISTANT]
+        assert reasons == [Interruption.CLIENT] * 2
+    async with asyncio.timeout(1):
+        await desk.chat.aclose()
+
+
+async def test_a_reader_that_is_cancelled_twice_leaves_nothing_and_no_complaint() -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+    gate = asyncio.Event()
+
+    class Slow(InMemoryStorage):
+        @asynccontextmanager
+        async def transaction(self) -> AsyncIterator[Transaction]:
+            if desk.model.requests:
+                await gate.wait()
+            async with super().transaction() as tx:
+                yield tx
+
+    desk = Desk([speaking("Half")], storage=Slow())
+    session_id = await desk.sessions.begin(ANA)
+    reader = asyncio.create_task(read(desk, "a", session_id))
+    await eventually(lambda: len(desk.model.requests) == 1)
+    for _ in range(2):
+        reader.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    gate.set()
+    await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+    assert kept(await desk.messages(session_id))[1].reason == "client"
+    await eventually(lambda: not desk.chat._running)
+    gc.collect()
+    assert complaints == []

@@ -1,0 +1,508 @@
+"""Summaries and structured memory: when they are made, of what, and what may spoil them."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from chatbot.adapters.llm.scripted import Answer, Script
+from chatbot.domain.chat import SessionId
+from chatbot.domain.errors import ChatbotError, ModelError, ModelUnavailable
+from chatbot.domain.memory import Item, Memory, Setter, Update
+from chatbot.domain.ports.model import ModelRequest, Task
+from conversation import ANA, BEN, RULES, Desk, by_task, eventually, never
+
+OWNER = ANA.owner
+SUMMARIES = replace(RULES, structured=False)
+EXTRACTIONS = replace(RULES, threshold=0)
+
+
+def data(request: ModelRequest) -> dict[str, object]:
+    """What stands in the data block of a request."""
+    found = re.fullmatch(r"<data-(\w+)>\n(.*)\n</data-\1>", request.messages[0].text)
+    assert found is not None
+    content = json.loads(found[2])
+    assert isinstance(content, dict)
+    return content
+
+
+def told(request: ModelRequest) -> list[str]:
+    """The texts of the messages that a request is about."""
+    messages = data(request)["messages"]
+    assert isinstance(messages, list)
+    return [message["text"] for message in messages]
+
+
+def texts(first: int, last: int) -> list[str]:
+    """The messages of `Desk.filled` with these numbers."""
+    return [f"{'question' if n % 2 else 'answer'} {n}" for n in range(first, last + 1)]
+
+
+def numbered() -> Callable[[ModelRequest], Answer]:
+    numbers = iter(range(1, 100))
+    return lambda _: f"Summary {next(numbers)}."
+
+
+async def nothing_is_lost(desk: Desk, session_id: SessionId, count: int) -> None:
+    assert [m.content for m in await desk.messages(session_id)] == texts(1, count)
+
+
+# --- when ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("covered", "last", "due"), [(0, 20, False), (0, 21, True), (10, 30, False), (10, 32, True)]
+)
+def test_a_summary_is_due_when_more_than_the_threshold_is_outside_it(
+    covered: int, last: int, due: bool
+) -> None:
+    assert RULES.summary_is_due(Memory(summarized_to=covered), last) is due
+    assert not replace(RULES, threshold=0).summary_is_due(Memory(), last)
+
+
+@pytest.mark.parametrize(
+    ("covered", "last", "due"), [(0, 10, False), (0, 12, True), (12, 22, False), (12, 24, True)]
+)
+def test_an_extraction_is_due_after_as_many_turns_as_the_setting_says(
+    covered: int, last: int, due: bool
+) -> None:
+    assert RULES.extraction_is_due(Memory(extracted_to=covered), last) is due
+    assert not replace(RULES, structured=False).extraction_is_due(Memory(), last)
+
+
+async def test_both_are_made_after_the_turns_that_make_them_due() -> None:
+    desk = Desk(by_task())
+    session_id = await desk.sessions.begin(ANA)
+    made = []
+    for _ in range(24):
+        await desk.ask("hola", session_id)
+        made.append((len(desk.asked(Task.SUMMARIZE)), len(desk.asked(Task.EXTRACT_MEMORY))))
+    summaries = [turn for turn in range(1, 25) if made[turn - 1][0] > made[max(turn - 2, 0)][0]]
+    extractions = [turn for turn in range(1, 25) if made[turn - 1][1] > made[max(turn - 2, 0)][1]]
+    assert summaries == [11, 16, 21]
+    assert extractions == [6, 12, 18, 24]
+
+
+async def test_a_turn_does_not_wait_for_the_memory() -> None:
+    stuck = by_task(extract=lambda _: Script(pause=never))
+    desk = Desk(stuck, rules=replace(EXTRACTIONS, extract_every=1))
+    events = [event async for event in desk.events("hola")]
+    session_id = (await desk.sessions.page(ANA, limit=1, after=None)).sessions[0].id
+    await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 1)
+    events = [event async for event in desk.events("otra vez", session_id)]
+    assert events
+    await desk.consolidation.aclose()
+    assert await desk.memory(session_id) == Memory()
+
+
+# --- the summary -----------------------------------------------------------------------------
+
+
+async def test_a_summary_takes_in_all_but_the_window() -> None:
+    desk = Desk(by_task(), rules=SUMMARIES)
+    session_id = await desk.filled(turns=15)
+    memory = await desk.consolidation.summarize(OWNER, session_id)
+    assert told(desk.model.requests[0]) == texts(1, 18)
+    assert await desk.memory(session_id) == replace(memory, version=1)
+    assert (memory.summary, memory.summarized_to) == ("Un resumen.", 18)
+    await nothing_is_lost(desk, session_id, 30)
+
+
+async def test_the_next_summary_goes_on_from_the_one_before() -> None:
+    desk = Desk(by_task(summarize=numbered()), rules=SUMMARIES)
+    session_id = await desk.filled(turns=11)
+    await desk.consolidation.summarize(OWNER, session_id)
+    await desk.add_turns(session_id, 5)
+    memory = await desk.consolidation.summarize(OWNER, session_id)
+    first, second = desk.model.requests
+    assert (data(first)["summary"], told(first)) == ("", texts(1, 10))
+    assert (data(second)["summary"], told(second)) == ("Summary 1.", texts(11, 20))
+    assert (memory.summary, memory.summarized_to) == ("Summary 2.", 20)
+
+
+async def test_a_summary_that_is_up_to_date_is_not_made_again() -> None:
+    desk = Desk(by_task(), rules=SUMMARIES)
+    session_id = await desk.filled(turns=15)
+    for _ in range(3):
+        await desk.consolidation.summarize(OWNER, session_id, at_once=True)
+    assert len(desk.model.requests) == 1
+
+
+async def test_what_is_not_due_is_summarised_at_once_only_on_request() -> None:
+    desk = Desk(by_task(), rules=SUMMARIES)
+    session_id = await desk.filled(turns=8)
+    assert await desk.consolidation.summarize(OWNER, session_id) == Memory()
+    memory = await desk.consolidation.summarize(OWNER, session_id, at_once=True)
+    assert memory.summarized_to == 4
+
+
+async def test_much_is_summarised_in_batches_of_whole_turns() -> None:
+    desk = Desk(by_task(summarize=numbered()), rules=SUMMARIES)
+    session_id = await desk.filled(turns=60)
+    memory = await desk.consolidation.summarize(OWNER, session_id)
+    assert [told(r) for r in desk.model.requests] == [texts(1, 40), texts(41, 80), texts(81, 108)]
+    assert (memory.summary, memory.summarized_to) == ("Summary 3.", 108)
+
+
+async def test_long_messages_are_summarised_in_smaller_batches_and_a_turn_is_never_parted() -> None:
+    long = "ñ" * 3500  # 7,000 bytes
+    desk = Desk(by_task(chat=lambda _: long), rules=SUMMARIES)
+    session_id = await desk.sessions.begin(ANA)
+    for _ in range(11):
+        await desk.ask(long, session_id)
+    assert [len(told(r)) for r in desk.asked(Task.SUMMARIZE)] == [2] * 5
+    assert (await desk.memory(session_id)).summarized_to == 10
+
+
+async def test_a_question_is_not_parted_from_its_answer_while_a_turn_runs() -> None:
+    desk = Desk(by_task(), rules=SUMMARIES)
+    session_id = await desk.filled(turns=12)
+    await desk.question_left_by_a_crash(session_id, "question 25")
+    memory = await desk.consolidation.summarize(OWNER, session_id)
+    assert memory.summarized_to == 12
+    assert told(desk.model.requests[0]) == texts(1, 12)
+
+
+@pytest.mark.parametrize("window", [2, 3, 11, 12])
+async def test_a_window_of_any_size_leaves_whole_turns_alone(window: int) -> None:
+    desk = Desk(by_task(), rules=replace(SUMMARIES, window=window))
+    session_id = await desk.filled(turns=15)
+    memory = await desk.consolidation.summarize(OWNER, session_id)
+    assert memory.summarized_to == (30 - window) // 2 * 2
+
+
+async def test_messages_that_come_while_it_runs_wait_for_the_next_summary() -> None:
+    desk = Desk(
+        by_task(summarize=lambda _: Script(pieces=("S.",), pause=one_more)), rules=SUMMARIES
+    )
+    session_id = await desk.filled(turns=11)
+
+    async def one_more() -> None:
+        await desk.add_turns(session_id, 1)
+
+    memory = await desk.consolidation.summarize(OWNER, session_id)
+    assert len(desk.model.requests) == 1
+    assert memory.summarized_to == 10
+
+
+async def test_interrupted_answers_are_not_summarised() -> None:
+    broken = Script(pieces=("half an ",), failure=ModelError("cut"))
+    answers: list[Answer] = [broken, *["fine"] * 20]
+    desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=SUMMARIES)
+    session_id = await desk.sessions.begin(ANA)
+    with pytest.raises(ModelError):
+        await desk.ask("first", session_id)
+    for _ in range(11):
+        await desk.ask("more", session_id)
+    assert told(desk.asked(Task.SUMMARIZE)[0])[:3] == ["first", "more", "fine"]
+
+
+async def test_a_summary_is_clipped_to_its_words_and_characters() -> None:
+    rules = replace(SUMMARIES, summary_max_words=10)
+    desk = Desk(by_task(summarize=lambda _: "\n one  two\n" * 20), rules=rules)
+    session_id = await desk.filled(turns=11)
+    memory = await desk.consolidation.summarize(OWNER, session_id)
+    assert memory.summary == "one two one two one two one two one two"
+    assert data(desk.model.requests[0])["max_words"] == 10
+
+    endless = Desk(by_task(summarize=lambda _: "x" * 9000), rules=rules)
+    session_id = await endless.filled(turns=11)
+    assert len((await endless.consolidation.summarize(OWNER, session_id)).summary) == 4000
+
+
+async def test_an_empty_summary_is_a_failure_and_changes_nothing() -> None:
+    desk = Desk(by_task(summarize=lambda _: " \n"), rules=SUMMARIES)
+    session_id = await desk.filled(turns=11)
+    with pytest.raises(ModelError):
+        await desk.consolidation.summarize(OWNER, session_id)
+    assert await desk.memory(session_id) == Memory()
+
+
+# --- structured memory -----------------------------------------------------------------------
+
+
+async def test_extraction_sees_what_the_user_said_and_no_answer() -> None:
+    desk = Desk(by_task(extract=lambda _: '{"facts": ["asks a lot"]}'), rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=6)
+    memory = await desk.consolidation.extract(OWNER, session_id)
+    (request,) = desk.model.requests
+    assert request.task is Task.EXTRACT_MEMORY
+    assert told(request) == [f"question {n}" for n in (1, 3, 5, 7, 9, 11)]
+    assert "answer" not in request.messages[0].text
+    fact = Item(value="asks a lot", set_by=Setter.MODEL, sources=(1, 3, 5, 7, 9, 11))
+    assert memory.structured.facts == (fact,)
+    assert memory.extracted_to == 12
+
+
+async def test_recalled_memory_is_not_what_the_user_said() -> None:
+    summary = "SUMMARY-CANARY"
+    desk = Desk(by_task(extract=lambda _: '{"facts": ["has a dog"]}'), rules=EXTRACTIONS)
+    session_id = await desk.sessions.begin(ANA)
+    await desk.by_hand.put_summary(ANA, session_id, summary)
+    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("FACT-CANARY",)))
+    for _ in range(6):
+        await desk.ask("hola", session_id)
+    assert "FACT-CANARY" in desk.asked()[0].messages[-1].text
+    (request,) = desk.asked(Task.EXTRACT_MEMORY)
+    assert told(request) == ["hola"] * 6
+    assert summary not in request.messages[0].text
+
+
+async def test_a_model_that_gives_back_what_is_known_adds_nothing() -> None:
+    def echo(request: ModelRequest) -> str:
+        return json.dumps(data(request).get("memory", {}))
+
+    desk = Desk(by_task(extract=echo), rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=6)
+    known = Update(profile={"name": "Ana"}, facts=("has a dog",), todos=("call Ben",))
+    await desk.by_hand.put_structured(ANA, session_id, known)
+    before = (await desk.memory(session_id)).structured
+    await desk.add_turns(session_id, 6)
+    await desk.consolidation.extract(OWNER, session_id)
+    assert (await desk.memory(session_id)).structured == before
+
+
+async def test_extraction_goes_on_where_it_stopped_and_is_idempotent() -> None:
+    desk = Desk(by_task(), rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=6)
+    for _ in range(3):
+        await desk.consolidation.extract(OWNER, session_id, at_once=True)
+    assert len(desk.model.requests) == 1
+    await desk.add_turns(session_id, 6)
+    await desk.consolidation.extract(OWNER, session_id)
+    assert told(desk.model.requests[1]) == [f"question {n}" for n in range(13, 24, 2)]
+
+
+async def test_much_is_extracted_in_batches() -> None:
+    found = iter(["a", "b", "c"])
+    extract = by_task(extract=lambda _: json.dumps({"facts": [next(found)]}))
+    desk = Desk(extract, rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=50)
+    memory = await desk.consolidation.extract(OWNER, session_id)
+    assert [len(told(request)) for request in desk.model.requests] == [20, 20, 10]
+    assert [(f.value, f.sources[0]) for f in memory.structured.facts] == [
+        ("a", 1),
+        ("b", 41),
+        ("c", 81),
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"facts": ["a"]}',
+        ' \n{"facts": ["a"]}\n',
+        '```json\n{"facts": ["a"]}\n```',
+        '```\n{"facts": ["a"]}\n```\n',
+    ],
+)
+async def test_an_update_is_read_with_or_without_a_fence(answer: str) -> None:
+    desk = Desk([answer], rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=6)
+    memory = await desk.consolidation.extract(OWNER, session_id)
+    assert [fact.value for fact in memory.structured.facts] == ["a"]
+
+
+async def test_an_unreadable_update_is_asked_for_once_more() -> None:
+    desk = Desk(["Sure! Here it is:", '{"facts": ["a"]}'], rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=6)
+    memory = await desk.consolidation.extract(OWNER, session_id)
+    first, repair = desk.model.requests
+    assert [fact.value for fact in memory.structured.facts] == ["a"]
+    assert repair.messages[:1] == first.messages
+    assert [m.role for m in repair.messages] == ["user", "assistant", "user"]
+    assert repair.messages[1].text == "Sure! Here it is:"
+
+
+@pytest.mark.parametrize("answer", ["no JSON", "[]", "3", '{"facts": [', "[" * 100_000, ""])
+async def test_a_batch_whose_update_stays_unreadable_is_skipped_and_logged(
+    answer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(by_task(extract=lambda _: answer), rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=6)
+    memory = await desk.consolidation.extract(OWNER, session_id)
+    assert len(desk.model.requests) == 2
+    assert (memory.extracted_to, memory.structured.facts) == (12, ())
+    assert "batch skipped" in caplog.text
+    assert all(m.text for request in desk.model.requests for m in request.messages)
+
+
+async def test_a_value_that_a_person_put_is_protected_until_the_user_says_another() -> None:
+    rename = by_task(extract=lambda _: '{"profile": {"name": "Eva"}}')
+    desk = Desk(rename, rules=replace(EXTRACTIONS, extract_every=1))
+    session_id = await desk.sessions.begin(ANA)
+    await desk.ask("soy Eva", session_id)
+    assert (await desk.memory(session_id)).structured.profile["name"].set_by is Setter.MODEL
+    await desk.by_hand.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
+    await desk.ask("¿qué tal?", session_id)
+    assert (await desk.memory(session_id)).structured.profile["name"].value == "Ana"
+    await desk.ask("mejor llámame Eva", session_id)
+    name = (await desk.memory(session_id)).structured.profile["name"]
+    assert name == Item(value="Eva", set_by=Setter.MODEL, sources=(5,))
+
+
+async def test_what_was_said_before_a_correction_by_hand_is_not_extracted_any_more() -> None:
+    desk = Desk(by_task(), rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=10)
+    await desk.by_hand.put_structured(ANA, session_id, Update())
+    await desk.consolidation.extract(OWNER, session_id, at_once=True)
+    assert desk.model.requests == []
+
+
+# --- what changes meanwhile ------------------------------------------------------------------
+
+STEPS = ["summarize", "extract"]
+
+
+def meddling(meanwhile: Callable[[], object]) -> Desk:
+    """A desk whose model takes its time, in which `meanwhile` happens."""
+
+    async def pause() -> None:
+        result = meanwhile()
+        if asyncio.iscoroutine(result):
+            await result
+
+    summary = Script(pieces=("A stale summary.",), pause=pause)
+    update = Script(pieces=('{"facts": ["stale"]}',), pause=pause)
+    return Desk(by_task(summarize=lambda _: summary, extract=lambda _: update))
+
+
+async def run(desk: Desk, step: str, session_id: SessionId) -> Memory:
+    work = desk.consolidation.summarize if step == "summarize" else desk.consolidation.extract
+    return await work(OWNER, session_id)
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_work_is_dropped_when_the_memory_was_changed_meanwhile(step: str) -> None:
+    desk = meddling(lambda: desk.by_hand.put_summary(ANA, session_id, "By hand."))
+    session_id = await desk.filled(turns=11)
+    await run(desk, step, session_id)
+    memory = await desk.memory(session_id)
+    assert memory == Memory(summary="By hand.", version=1)
+    assert len(desk.model.requests) == 1
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_work_is_dropped_when_the_session_was_reset_meanwhile(step: str) -> None:
+    desk = meddling(lambda: desk.sessions.reset(ANA, session_id))
+    session_id = await desk.filled(turns=11)
+    await run(desk, step, session_id)
+    assert await desk.memory(session_id) == Memory()
+
+
+async def test_a_reset_between_two_batches_ends_the_run() -> None:
+    desk = Desk(by_task(summarize=lambda _: Script(pieces=("S.",), pause=resets.pop(0))))
+    session_id = await desk.filled(turns=60)
+
+    async def nothing() -> None:
+        return None
+
+    async def reset() -> None:
+        await desk.sessions.reset(ANA, session_id)
+        await desk.add_turns(session_id, 30)
+
+    resets = [nothing, reset]
+    await desk.consolidation.summarize(OWNER, session_id)
+    assert await desk.memory(session_id) == Memory()
+
+
+async def test_a_session_that_was_reset_starts_counting_anew() -> None:
+    desk = Desk(by_task())
+    session_id = await desk.filled(turns=30)
+    await desk.sessions.reset(ANA, session_id)
+    for turn in range(1, 12):
+        await desk.ask("hola", session_id)
+        assert len(desk.asked(Task.EXTRACT_MEMORY)) == turn // 6
+        assert len(desk.asked(Task.SUMMARIZE)) == (turn == 11)
+    memory = await desk.memory(session_id)
+    assert (memory.summarized_to, memory.extracted_to) == (70, 72)
+    assert len(told(desk.asked(Task.SUMMARIZE)[0])) == 10
+
+
+async def test_a_session_that_is_deleted_during_a_run_is_no_trouble(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    desk = meddling(lambda: desk.sessions.delete(ANA, session_id))
+    session_id = await desk.filled(turns=10)
+    await desk.ask("hola", session_id)
+    assert (await desk.sessions.page(ANA, limit=10, after=None)).sessions == []
+    assert [r.levelno for r in caplog.records if r.name != "asyncio"] <= [logging.WARNING] * 2
+    assert not [r for r in caplog.records if r.name == "asyncio"]
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+
+async def test_a_session_has_one_run_at_a_time() -> None:
+    gate = asyncio.Event()
+    slow = by_task(extract=lambda _: Script(pieces=("{}",), pause=gate.wait))
+    desk = Desk(slow, rules=replace(EXTRACTIONS, extract_every=1))
+    session_id = await desk.sessions.begin(ANA)
+    for _ in range(3):
+        assert [event async for event in desk.events("hola", session_id)]
+    await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) > 0)
+    assert len(desk.asked(Task.EXTRACT_MEMORY)) == 1
+    gate.set()
+    await desk.consolidation.settled(session_id)
+    await desk.ask("hola", session_id)
+    assert sum(len(told(request)) for request in desk.asked(Task.EXTRACT_MEMORY)) == 4
+    assert (await desk.memory(session_id)).extracted_to == 8
+
+
+async def test_two_sessions_are_consolidated_at_the_same_time() -> None:
+    both = asyncio.Barrier(2)
+    desk = Desk(by_task(extract=lambda _: Script(pieces=('{"facts": ["a"]}',), pause=both.wait)))
+    ids = [(who, await desk.filled(turns=5, who=who)) for who in (ANA, BEN)]
+    async with asyncio.timeout(1):
+        await asyncio.gather(*(desk.ask("hola", number, who=who) for who, number in ids))
+    for who, number in ids:
+        assert (await desk.memory(number, who=who)).extracted_to == 12
+
+
+@pytest.mark.parametrize("failure", [ModelError("no"), ModelUnavailable("no")])
+async def test_a_lost_run_is_made_up_after_the_next_turn(
+    failure: ModelError, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[Answer] = [failure, "S."]
+    desk = Desk(by_task(summarize=lambda _: answers.pop(0)), rules=SUMMARIES)
+    session_id = await desk.filled(turns=10)
+    await desk.ask("question 21", session_id)
+    assert await desk.memory(session_id) == Memory()
+    assert "consolidation dropped" in caplog.text
+    await desk.ask("question 23", session_id)
+    memory = await desk.memory(session_id)
+    assert (memory.summary, memory.summarized_to) == ("S.", 12)
+    assert len(await desk.messages(session_id)) == 24
+
+
+async def test_an_extraction_that_fails_does_not_keep_the_summary_from_being_made() -> None:
+    desk = Desk(by_task(extract=lambda _: ModelError("no JSON mode here")))
+    session_id = await desk.filled(turns=10)
+    await desk.ask("hola", session_id)
+    memory = await desk.memory(session_id)
+    assert (memory.summarized_to, memory.extracted_to) == (10, 0)
+
+
+async def test_batches_done_before_a_failure_are_kept() -> None:
+    answers: list[Answer] = ["S.", ModelError("no")]
+    desk = Desk(by_task(summarize=lambda _: answers.pop(0)), rules=SUMMARIES)
+    session_id = await desk.filled(turns=60)
+    with pytest.raises(ChatbotError):
+        await desk.consolidation.summarize(OWNER, session_id)
+    memory = await desk.memory(session_id)
+    assert (memory.summary, memory.summarized_to) == ("S.", 40)
+    await nothing_is_lost(desk, session_id, 120)
+
+
+async def test_closing_drops_what_runs_and_leaves_no_task() -> None:
+    desk = Desk(by_task(extract=lambda _: Script(pause=never)))
+    session_id = await desk.filled(turns=5)
+    assert [event async for event in desk.events("hola", session_id)]
+    await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 1)
+    await desk.consolidation.aclose()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert await desk.memory(session_id) == Memory()

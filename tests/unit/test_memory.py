@@ -1,0 +1,360 @@
+"""What is remembered: merging, provenance, corrections by hand, odd updates of a model."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatbot.domain.errors import InvalidInput
+from chatbot.domain.memory import (
+    MAX_VALUE_CHARS,
+    Item,
+    Memory,
+    Setter,
+    StructuredMemory,
+    Update,
+    merge,
+    recollections,
+    replaced_by_hand,
+    update_from_json,
+    was_said,
+    with_summary,
+)
+
+BY_HAND = [Setter.USER, Setter.ADMINISTRATOR]
+
+
+def learned(
+    memory: StructuredMemory,
+    update: Update,
+    *said: str,
+    sources: tuple[int, ...] = (1,),
+    max_items: int = 20,
+) -> StructuredMemory:
+    return merge(memory, update, sources=sources, said=said, max_items=max_items)
+
+
+def by_model(value: str, *sources: int) -> Item:
+    return Item(value=value, set_by=Setter.MODEL, sources=sources)
+
+
+def values(items: tuple[Item, ...]) -> list[str]:
+    return [item.value for item in items]
+
+
+def test_objects_merge_by_key_and_keep_what_the_update_does_not_name() -> None:
+    known = StructuredMemory(profile={"name": by_model("Ana", 1), "city": by_model("Lima", 1)})
+    merged = learned(known, Update(profile={"city": "Cusco", "role": "chef"}), sources=(5,))
+    assert merged.profile == {
+        "name": by_model("Ana", 1),
+        "city": by_model("Cusco", 5),
+        "role": by_model("chef", 5),
+    }
+
+
+def test_lists_append_new_trimmed_texts_once_in_the_order_in_which_they_came() -> None:
+    known = StructuredMemory(facts=(by_model("has a dog", 1),))
+    merged = learned(known, Update(facts=("  has a cat ", "has a dog", "", "  ", "has a cat")))
+    assert values(merged.facts) == ["has a dog", "has a cat"]
+
+
+def test_a_full_list_keeps_its_last_items() -> None:
+    known = StructuredMemory(todos=tuple(by_model(text, 1) for text in "abc"))
+    merged = learned(known, Update(todos=("d", "b")), max_items=3)
+    assert values(merged.todos) == ["b", "c", "d"]
+
+
+def test_an_empty_value_overwrites_nothing() -> None:
+    known = StructuredMemory(profile={"name": by_model("Ana", 1)})
+    assert learned(known, Update(profile={"name": "  ", "": "x"})) == known
+
+
+def test_a_learned_item_knows_its_messages_and_that_the_model_set_it() -> None:
+    merged = learned(StructuredMemory(), Update(facts=("likes tea",)), sources=(3, 5))
+    assert merged.facts == (by_model("likes tea", 3, 5),)
+
+
+def test_an_item_that_is_said_again_keeps_where_it_first_came_from() -> None:
+    update = Update(profile={"name": "Ana"}, facts=("likes tea",))
+    once = learned(StructuredMemory(), update, sources=(1,))
+    assert learned(once, update, sources=(9,)) == once
+
+
+def test_a_value_of_the_model_is_cut_to_500_characters_and_trimmed_after_the_cut() -> None:
+    text = "x" * (MAX_VALUE_CHARS - 1) + " y"
+    merged = learned(StructuredMemory(), Update(profile={"bio": text}, facts=(text,)))
+    assert merged.profile["bio"].value == "x" * (MAX_VALUE_CHARS - 1)
+    assert values(merged.facts) == ["x" * (MAX_VALUE_CHARS - 1)]
+
+
+def test_a_key_over_64_characters_is_not_learned() -> None:
+    merged = learned(StructuredMemory(), Update(profile={"k" * 65: "v", "k" * 64: "v"}))
+    assert list(merged.profile) == ["k" * 64]
+
+
+@pytest.mark.parametrize(("part", "standard"), [("profile", "role"), ("preferences", "tone")])
+def test_at_most_20_further_keys_are_learned_and_a_standard_one_always(
+    part: str, standard: str
+) -> None:
+    many = Update(**{part: {f"k{n}": "v" for n in range(30)}})  # type: ignore[arg-type] # by name
+    full = learned(StructuredMemory(), many)
+    one_more = Update(**{part: {standard: "v"}})  # type: ignore[arg-type] # by name
+    merged = getattr(learned(full, one_more), part)
+    assert [*merged] == [*(f"k{n}" for n in range(20)), standard]
+
+
+def test_what_the_model_learned_can_be_put_back_by_hand() -> None:
+    update = Update(profile={f"k{n}": "v" * 600 for n in range(30)}, facts=("x" * 600,))
+    known = learned(StructuredMemory(), update)
+    same = Update(
+        profile={key: item.value for key, item in known.profile.items()},
+        facts=tuple(values(known.facts)),
+    )
+    put = replaced_by_hand(same, by=Setter.USER, max_items=20)
+    assert put.profile.keys() == known.profile.keys()
+
+
+@pytest.mark.parametrize("setter", BY_HAND)
+def test_a_value_set_by_hand_stays_when_the_user_has_not_said_the_new_one(setter: Setter) -> None:
+    known = StructuredMemory(profile={"name": Item(value="Ana María", set_by=setter)})
+    assert learned(known, Update(profile={"name": "Ana"}), "¿qué tal?") == known
+
+
+@pytest.mark.parametrize("setter", BY_HAND)
+def test_a_value_set_by_hand_gives_way_to_what_the_user_says(setter: Setter) -> None:
+    known = StructuredMemory(profile={"name": Item(value="Ana", set_by=setter)})
+    merged = learned(known, Update(profile={"name": "María"}), "llámame maria", sources=(7,))
+    assert merged.profile["name"] == by_model("María", 7)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("María", "soy MARIA"),
+        ("maria", "soy María"),
+        ("José Núñez", "Núñez, José"),
+        ("formal", "háblame formalmente"),
+        ("es", "en español, por favor"),
+        ("es", "prefiero el castellano"),
+        ("en", "answer in English"),
+        ("en", "en inglés"),
+        ("EN", "ENGLISH"),
+        ("straße", "in der STRASSE"),
+    ],
+)
+def test_a_value_was_said_whatever_its_case_accents_and_endings(value: str, text: str) -> None:
+    assert was_said(value, [text])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("María", "soy Mar"),
+        ("formal", "de manera informal"),
+        ("José Núñez", "soy José"),
+        ("en", "quedamos en enero"),
+        ("es", "eso es todo"),
+        ("👍", "hola"),
+        ("!!", "hola"),
+        ("Ana", ""),
+    ],
+)
+def test_a_value_was_not_said_by_other_words(value: str, text: str) -> None:
+    assert not was_said(value, [text])
+
+
+def test_the_words_of_one_value_are_looked_for_in_one_text() -> None:
+    assert not was_said("José Núñez", ["soy José", "vi a Núñez"])
+    assert not was_said("Ana", [])
+
+
+def test_a_person_may_put_as_much_as_the_limits_allow() -> None:
+    update = Update(
+        profile={"name": "Ana", "role": "chef"} | {f"{n}".zfill(64): "v" * 500 for n in range(20)},
+        preferences={"language": "en", "tone": "dry"} | {f"k{n}": "v" for n in range(20)},
+        facts=tuple(f"fact {n}" for n in range(5)),
+    )
+    put = replaced_by_hand(update, by=Setter.USER, max_items=5)
+    assert len(put.profile) == len(put.preferences) == 22
+    assert put.profile["name"] == Item(value="Ana", set_by=Setter.USER)
+
+
+@pytest.mark.parametrize(
+    ("update", "where"),
+    [
+        (Update(profile={f"k{n}": "v" for n in range(21)}), ("profile",)),
+        (Update(preferences={f"k{n}": "v" for n in range(21)}), ("preferences",)),
+        (Update(profile={"k" * 65: "v"}), ("profile",)),
+        (Update(profile={"": "v"}), ("profile",)),
+        (Update(profile={"name": "v" * 501}), ("profile", "name")),
+        (Update(preferences={"tone": "v" * 501}), ("preferences", "tone")),
+        (Update(facts=("ok", "v" * 501)), ("facts", 1)),
+        (Update(facts=tuple("abcdef")), ("facts",)),
+        (Update(todos=tuple("abcdef")), ("todos",)),
+    ],
+)
+def test_what_a_person_puts_over_a_limit_is_refused_and_located(
+    update: Update, where: tuple[str | int, ...]
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        replaced_by_hand(update, by=Setter.USER, max_items=5)
+    assert refused.value.where == where
+    assert "kkk" not in str(refused.value)
+    assert "vvv" not in str(refused.value)
+
+
+def test_what_a_person_puts_is_trimmed_and_blanks_are_left_out() -> None:
+    update = Update(profile={"name": " Ana ", "role": " "}, todos=(" call ", "", "call"))
+    put = replaced_by_hand(update, by=Setter.ADMINISTRATOR, max_items=5)
+    assert put.profile == {"name": Item(value="Ana", set_by=Setter.ADMINISTRATOR)}
+    assert values(put.todos) == ["call"]
+
+
+def test_a_summary_by_hand_leaves_the_watermark_and_has_at_most_4000_characters() -> None:
+    memory = Memory(summary="old", summarized_to=8, version=3)
+    assert with_summary(memory, " " + "s" * 3999) == replace(memory, summary="s" * 3999)
+    assert with_summary(memory, "").summary == ""
+    with pytest.raises(InvalidInput) as refused:
+        with_summary(memory, "s" * 4001)
+    assert refused.value.where == ("summary",)
+
+
+@pytest.mark.parametrize("found", [None, [], "text", 3, True, [{"facts": ["a"]}]])
+def test_an_update_that_is_no_object_is_refused(found: object) -> None:
+    with pytest.raises(InvalidInput):
+        update_from_json(found)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {},
+        {"unknown": {"name": "Ana"}},
+        {"profile": None, "preferences": [], "facts": {}, "todos": "buy milk"},
+        {"profile": ["name"], "facts": [1, None, ["a"], {"b": 1}]},
+        {"profile": {"name": None, "role": True, "city": {}, "team": []}},
+        {"profile": {"name": "\ud800", "\udfff": "x"}, "facts": ["\ud83d", "a\0b"]},
+    ],
+)
+def test_what_is_not_of_the_shape_is_left_out_of_an_update(found: object) -> None:
+    assert update_from_json(found) == Update()
+
+
+def test_numbers_become_texts_and_keys_are_trimmed() -> None:
+    found = json.loads('{"profile": {" age ": 40, "height": 1.7}, "facts": ["a", 3]}')
+    assert update_from_json(found) == Update(profile={"age": "40", "height": "1.7"}, facts=("a",))
+
+
+def test_everything_remembered_is_recalled_with_the_summary_first() -> None:
+    memory = Memory(
+        summary="They met.",
+        structured=StructuredMemory(
+            profile={"name": by_model("Ana", 1)},
+            preferences={"tone": by_model("dry", 1)},
+            facts=(by_model("has a dog", 1),),
+            todos=(by_model("call Ben", 1),),
+        ),
+    )
+    found = [(r.kind, r.text) for r in recollections(memory)]
+    assert found == [
+        ("summary", "They met."),
+        ("profile", "name: Ana"),
+        ("preference", "tone: dry"),
+        ("fact", "has a dog"),
+        ("todo", "call Ben"),
+    ]
+    assert recollections(Memory()) == []
+
+
+def test_the_id_of_a_recollection_is_stable_and_its_own() -> None:
+    facts = (by_model("has a dog", 1), by_model("has a cat", 1))
+    memory = Memory(structured=StructuredMemory(facts=facts, todos=facts))
+    later = Memory(structured=StructuredMemory(facts=(*facts[1:], by_model("new", 3))))
+    ids = {(r.kind, r.text): r.id for r in recollections(memory)}
+    assert len(set(ids.values())) == 4
+    assert recollections(later)[0].id == ids["fact", "has a cat"]
+
+
+quickly = settings(max_examples=60, deadline=None)
+
+TEXTS = st.sampled_from([*"abcdefgh", " a ", "", "\u00a0", "é", "x" * 501])
+OBJECTS = st.dictionaries(TEXTS, TEXTS, max_size=8)
+UPDATES = st.builds(
+    Update,
+    profile=OBJECTS,
+    preferences=OBJECTS,
+    facts=st.lists(TEXTS, max_size=8).map(tuple),
+    todos=st.lists(TEXTS, max_size=8).map(tuple),
+)
+MEMORIES = st.lists(UPDATES, max_size=2).map(lambda updates: _after(updates, StructuredMemory()))
+
+
+def _after(updates: list[Update], memory: StructuredMemory) -> StructuredMemory:
+    for number, update in enumerate(updates):
+        memory = learned(memory, update, "a", sources=(number,))
+    return memory
+
+
+@quickly
+@given(MEMORIES, UPDATES)
+def test_merging_the_same_update_again_changes_nothing_while_there_is_room(
+    memory: StructuredMemory, update: Update
+) -> None:
+    once = learned(memory, update, sources=(9,), max_items=100)
+    assert learned(once, update, sources=(11,), max_items=100) == once
+
+
+@quickly
+@given(MEMORIES, UPDATES, st.integers(min_value=0, max_value=10))
+def test_merging_drops_no_key_and_keeps_lists_bounded_trimmed_and_distinct(
+    memory: StructuredMemory, update: Update, max_items: int
+) -> None:
+    merged = learned(memory, update, max_items=max_items)
+    assert merged.profile.keys() >= memory.profile.keys()
+    assert merged.preferences.keys() >= memory.preferences.keys()
+    for items in (merged.facts, merged.todos):
+        texts = values(items)
+        assert len(texts) <= max_items
+        assert len(set(texts)) == len(texts)
+        assert all(text and text == text.strip() for text in texts)
+
+
+@quickly
+@given(MEMORIES, UPDATES, st.integers(min_value=1, max_value=10))
+def test_merging_keeps_the_order_of_what_was_known(
+    memory: StructuredMemory, update: Update, max_items: int
+) -> None:
+    merged = learned(memory, update, max_items=max_items)
+    assert list(merged.profile)[: len(memory.profile)] == list(memory.profile)
+    survivors = [item for item in memory.facts if item in merged.facts]
+    assert [item for item in merged.facts if item in memory.facts] == survivors
+    assert survivors == list(memory.facts)[len(memory.facts) - len(survivors) :]
+
+
+@quickly
+@given(MEMORIES, UPDATES)
+def test_what_a_person_set_survives_every_update_that_nobody_said(
+    memory: StructuredMemory, update: Update
+) -> None:
+    by_hand = {key: replace(i, set_by=Setter.USER) for key, i in memory.profile.items()}
+    merged = learned(replace(memory, profile=by_hand), update)
+    assert {key: merged.profile[key] for key in by_hand} == by_hand
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+SHAPED = st.dictionaries(st.sampled_from(["profile", "preferences", "facts", "todos"]), JSON)
+
+
+@quickly
+@given(SHAPED)
+def test_every_object_is_read_as_an_update_that_can_be_merged_and_recalled(
+    found: dict[str, object],
+) -> None:
+    merged = learned(StructuredMemory(), update_from_json(found))
+    recollections(Memory(structured=merged))

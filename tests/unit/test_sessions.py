@@ -1,0 +1,287 @@
+"""One's own sessions: isolation, paging, reset, delete, and memory corrected by hand."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from chatbot.adapters.llm.scripted import Script
+from chatbot.application import leases
+from chatbot.application.chat import Delta
+from chatbot.domain.chat import PageMark, SessionId
+from chatbot.domain.errors import Forbidden, InvalidInput, NotFound, SessionBusy
+from chatbot.domain.identity import Permission, Principal
+from chatbot.domain.memory import Memory, Setter, StructuredMemory, Update
+from chatbot.domain.ports.storage import SessionRepository
+from conversation import ANA, BEN, Desk, by_task, caller, never
+
+UNKNOWN = SessionId("0" * 32)
+
+Call = Callable[[Desk, Principal, SessionId], Awaitable[object]]
+
+READS: dict[str, Call] = {
+    "read": lambda desk, who, number: desk.sessions.read(who, number, limit=50, before=None),
+    "read memory": lambda desk, who, number: desk.by_hand.read(who, number),
+}
+CHANGES: dict[str, Call] = {
+    "reset": lambda desk, who, number: desk.sessions.reset(who, number),
+    "delete": lambda desk, who, number: desk.sessions.delete(who, number),
+    "put summary": lambda desk, who, number: desk.by_hand.put_summary(who, number, "mine"),
+    "put memory": lambda desk, who, number: desk.by_hand.put_structured(
+        who, number, Update(facts=("mine",))
+    ),
+}
+CALLS = READS | CHANGES
+CORRECTIONS = {name: call for name, call in CHANGES.items() if name.startswith("put")}
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(by_task())
+
+
+# --- whose it is -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_anothers_session_and_an_unknown_one_are_the_same_not_found(
+    desk: Desk, call: Call
+) -> None:
+    session_id = await desk.filled(turns=2)
+    await desk.by_hand.put_summary(ANA, session_id, "Ana's.")
+    before = await desk.sessions.read(ANA, session_id, limit=50, before=None)
+    said = []
+    for number in (session_id, UNKNOWN):
+        with pytest.raises(NotFound) as refused:
+            await call(desk, BEN, number)
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+    assert await desk.sessions.read(ANA, session_id, limit=50, before=None) == before
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_who_lacks_the_permission_is_refused_even_on_their_own_session(
+    desk: Desk, call: Call
+) -> None:
+    session_id = await desk.filled(turns=2)
+    with pytest.raises(Forbidden):
+        await call(desk, caller("ana", Permission.ADMINISTER), session_id)
+    assert len(await desk.messages(session_id)) == 4
+
+
+@pytest.mark.parametrize("call", CORRECTIONS.values(), ids=CORRECTIONS)
+async def test_correcting_memory_needs_a_permission_of_its_own(desk: Desk, call: Call) -> None:
+    session_id = await desk.filled(turns=1)
+    with pytest.raises(Forbidden):
+        await call(desk, caller("ana", Permission.CHAT), session_id)
+    assert await desk.memory(session_id) == Memory()
+
+
+async def test_a_refusal_comes_before_any_look_at_the_content(desk: Desk) -> None:
+    session_id = await desk.filled(turns=1)
+    too_much = Update(facts=("x" * 501,))
+    with pytest.raises(Forbidden):
+        await desk.by_hand.put_structured(caller("ana", Permission.CHAT), session_id, too_much)
+    with pytest.raises(NotFound):
+        await desk.by_hand.put_structured(BEN, session_id, too_much)
+
+
+async def test_beginning_and_listing_need_the_permission_to_chat(desk: Desk) -> None:
+    nobody = caller("ana", Permission.MEMORY)
+    with pytest.raises(Forbidden):
+        await desk.sessions.begin(nobody)
+    with pytest.raises(Forbidden):
+        await desk.sessions.page(nobody, limit=1, after=None)
+
+
+# --- begin, list, read -----------------------------------------------------------------------
+
+
+async def test_a_new_session_is_empty(desk: Desk) -> None:
+    session_id = await desk.sessions.begin(ANA)
+    found = await desk.sessions.read(ANA, session_id, limit=50, before=None)
+    assert (found.session.id, found.session.title) == (session_id, "")
+    assert (found.session.message_count, found.session.created_at) == (0, found.session.updated_at)
+    assert (found.memory, list(found.messages)) == (Memory(), [])
+
+
+async def test_pages_list_every_own_session_once_and_the_most_recently_used_first(
+    desk: Desk,
+) -> None:
+    ids = [(await desk.ask(f"hola {n}")).session_id for n in range(5)]
+    await desk.ask("hola", who=BEN)
+    await desk.ask("otra vez", ids[1])
+    listed: list[SessionId] = []
+    after: PageMark | None = None
+    sizes = []
+    while True:
+        page = await desk.sessions.page(ANA, limit=2, after=after)
+        listed += [session.id for session in page.sessions]
+        sizes.append(len(page.sessions))
+        if (after := page.next) is None:
+            break
+    assert listed == [ids[n] for n in (1, 4, 3, 2, 0)]
+    assert sizes == [2, 2, 1]
+
+
+async def test_the_last_page_that_is_full_has_no_next(desk: Desk) -> None:
+    for _ in range(4):
+        await desk.sessions.begin(ANA)
+    first = await desk.sessions.page(ANA, limit=2, after=None)
+    second = await desk.sessions.page(ANA, limit=2, after=first.next)
+    assert (len(second.sessions), second.next) == (2, None)
+    nothing = await desk.sessions.page(BEN, limit=2, after=None)
+    assert (list(nothing.sessions), nothing.next) == ([], None)
+
+
+async def test_a_session_is_named_after_its_first_prompt(desk: Desk) -> None:
+    session_id = (await desk.ask("¿" + "x" * 80)).session_id
+    await desk.ask("otra cosa", session_id)
+    found = await desk.sessions.read(ANA, session_id, limit=1, before=None)
+    assert found.session.title == "¿" + "x" * 59
+
+
+async def test_messages_are_read_from_the_newest_backwards(desk: Desk) -> None:
+    session_id = await desk.filled(turns=5)
+
+    async def seqs(limit: int, before: int | None) -> list[int]:
+        found = await desk.sessions.read(ANA, session_id, limit=limit, before=before)
+        return [message.seq for message in found.messages]
+
+    assert await seqs(4, None) == [7, 8, 9, 10]
+    assert await seqs(4, 7) == [3, 4, 5, 6]
+    assert await seqs(4, 3) == [1, 2]
+    assert await seqs(4, 1) == []
+
+
+# --- reset and delete ------------------------------------------------------------------------
+
+
+async def test_a_reset_empties_the_session_and_keeps_its_id(desk: Desk) -> None:
+    session_id = (await desk.ask("hola")).session_id
+    await desk.by_hand.put_summary(ANA, session_id, "S.")
+    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("a",)))
+    emptied = await desk.sessions.reset(ANA, session_id)
+    assert (emptied.session.id, emptied.session.title) == (session_id, "")
+    assert (emptied.session.message_count, list(emptied.messages)) == (0, [])
+    assert emptied.memory == Memory()
+    assert emptied == await desk.sessions.read(ANA, session_id, limit=50, before=None)
+    assert await desk.is_free(session_id)
+
+
+async def test_numbers_are_not_used_again_after_a_reset(desk: Desk) -> None:
+    session_id = (await desk.ask("uno")).session_id
+    await desk.sessions.reset(ANA, session_id)
+    await desk.ask("dos", session_id)
+    assert [m.seq for m in await desk.messages(session_id)] == [3, 4]
+    assert [m.text for m in desk.asked()[-1].messages] == ["dos"]
+
+
+async def test_a_deleted_session_is_gone_and_cannot_be_deleted_again(desk: Desk) -> None:
+    session_id = (await desk.ask("hola")).session_id
+    other = (await desk.ask("hola")).session_id
+    await desk.sessions.delete(ANA, session_id)
+    for call in CALLS.values():
+        with pytest.raises(NotFound):
+            await call(desk, ANA, session_id)
+    page = await desk.sessions.page(ANA, limit=5, after=None)
+    assert [session.id for session in page.sessions] == [other]
+
+
+@pytest.mark.parametrize("call", CHANGES.values(), ids=CHANGES)
+async def test_no_change_is_made_while_a_turn_runs(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "BUSY_WAIT_S", 0.0)
+    desk = Desk([Script(pieces=("Half",), pause=never)])
+    session_id = await desk.sessions.begin(ANA)
+    events = desk.events("hola", session_id)
+    while not isinstance(await anext(events), Delta):
+        pass
+    with pytest.raises(SessionBusy):
+        await call(desk, ANA, session_id)
+    for look in READS.values():
+        await look(desk, ANA, session_id)
+    assert [m.content for m in await desk.messages(session_id)] == ["hola"]
+    await events.aclose()
+    await call(desk, ANA, session_id)
+
+
+# --- memory by hand --------------------------------------------------------------------------
+
+
+async def test_memory_by_hand_replaces_what_was_there(desk: Desk) -> None:
+    session_id = await desk.filled(turns=1)
+    first = Update(profile={"name": "Ana", "city": "Lima"}, facts=("a", "b"))
+    await desk.by_hand.put_structured(ANA, session_id, first)
+    await desk.by_hand.put_structured(ANA, session_id, Update(profile={"city": "Cusco"}))
+    memory = await desk.by_hand.read(ANA, session_id)
+    assert {key: item.value for key, item in memory.structured.profile.items()} == {"city": "Cusco"}
+    assert memory.structured.facts == ()
+    assert memory.extracted_to == 2
+
+
+async def test_an_empty_update_forgets_the_memory_and_an_empty_text_the_summary(
+    desk: Desk,
+) -> None:
+    session_id = await desk.filled(turns=15)
+    await desk.consolidation.summarize(ANA.owner, session_id)
+    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("a",)))
+    await desk.by_hand.put_structured(ANA, session_id, Update())
+    await desk.by_hand.put_summary(ANA, session_id, "")
+    memory = await desk.memory(session_id)
+    assert (memory.summary, memory.structured) == ("", StructuredMemory())
+    assert memory.summarized_to == 18
+    assert len(await desk.messages(session_id)) == 30
+
+
+async def test_summary_and_structured_memory_are_replaced_each_by_itself(desk: Desk) -> None:
+    session_id = await desk.filled(turns=1)
+    await desk.by_hand.put_summary(ANA, session_id, " S. ")
+    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("a",)))
+    memory = await desk.memory(session_id)
+    assert (memory.summary, [fact.value for fact in memory.structured.facts]) == ("S.", ["a"])
+    assert memory.version == 2
+
+
+@pytest.mark.parametrize(
+    ("permissions", "setter"),
+    [
+        ([Permission.CHAT, Permission.MEMORY], Setter.USER),
+        ([Permission.CHAT, Permission.MEMORY, Permission.ADMINISTER], Setter.ADMINISTRATOR),
+    ],
+)
+async def test_an_item_says_who_put_it(
+    desk: Desk, permissions: list[Permission], setter: Setter
+) -> None:
+    who = caller("ana", *permissions)
+    session_id = await desk.filled(turns=1, who=who)
+    memory = await desk.by_hand.put_structured(who, session_id, Update(facts=("a",)))
+    assert [fact.set_by for fact in memory.structured.facts] == [setter]
+
+
+async def test_what_is_over_a_limit_changes_nothing(desk: Desk) -> None:
+    session_id = await desk.filled(turns=1)
+    with pytest.raises(InvalidInput):
+        await desk.by_hand.put_summary(ANA, session_id, "s" * 4001)
+    with pytest.raises(InvalidInput):
+        await desk.by_hand.put_structured(ANA, session_id, Update(facts=("f" * 501,)))
+    assert await desk.memory(session_id) == Memory()
+    assert await desk.is_free(session_id)
+
+
+async def test_a_correction_wins_over_consolidations_that_are_faster(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = await desk.filled(turns=1)
+    async with desk.storage.transaction() as tx:
+        sessions: SessionRepository = tx.sessions
+    put, refusals = sessions.put_memory, iter(range(3))
+
+    async def put_or_lose(*args: object, **named: object) -> bool:
+        if next(refusals, None) is not None:
+            return False
+        return await put(*args, **named)  # type: ignore[arg-type] # passed on as they came
+
+    monkeypatch.setattr(sessions, "put_memory", put_or_lose)
+    await desk.by_hand.put_summary(ANA, session_id, "Mine.")
+    assert (await desk.memory(session_id)).summary == "Mine."
