@@ -57,7 +57,7 @@ def build_app(settings: Settings, container: Container) -> FastAPI:
     for subject in (health, identity, chat, sessions, memory):
         app.include_router(subject.router)
     _guard(app, settings, container)
-    app.openapi = _with_security(app)  # type: ignore[method-assign] # FastAPI's documented way
+    app.openapi = _as_guarded(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
 
@@ -83,8 +83,8 @@ def _operation_id(route: APIRoute) -> str:
     return f"{route.tags[0] if route.tags else 'chatbot'}_{route.name}"
 
 
-def _with_security(app: FastAPI) -> Any:  # noqa: ANN401 # the type FastAPI gives it
-    """The OpenAPI document with the API key and the bearer, which the edge checks."""
+def _as_guarded(app: FastAPI) -> Any:  # noqa: ANN401 # the type FastAPI gives it
+    """The OpenAPI document with what FastAPI does not know: the edge's checks, problems' type."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -98,6 +98,8 @@ def _with_security(app: FastAPI) -> Any:  # noqa: ANN401 # the type FastAPI give
         for path, operations in document["paths"].items():
             for operation in operations.values():
                 operation["security"] = _security_of(path)
+                error = operation["responses"]["default"]
+                error["content"] = {errors.MEDIA_TYPE: error["content"]["application/json"]}
         return document
 
     return openapi

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.security import IdentifyClient
 from chatbot.entrypoints.http import strict_json
-from chatbot.entrypoints.http.errors import ProblemDetails, problem_of
+from chatbot.entrypoints.http.errors import ProblemDetails, cause_of, problem_of
 
 PUBLIC_PATHS = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
 BODY_DEADLINE_S = 20.0
@@ -96,7 +96,7 @@ class Edge:
         except _Refused as refused:
             await refused.problem.response(request_id)(scope, receive, stamped)
         except Exception as error:
-            log["cause"] = repr(error)
+            log["cause"] = cause_of(error)
             logger.exception("unexpected error", request_id=request_id)
             if "status" not in log:
                 await problem_of(error).response(request_id)(scope, receive, stamped)
@@ -190,7 +190,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 def _write_line(scope: Scope, log: dict[str, object]) -> None:
     route = scope.get("route")
-    logger.info(
+    write = logger.error if "cause" in log else logger.info
+    write(
         "request",
         method=scope["method"],
         route=getattr(route, "path", "-"),

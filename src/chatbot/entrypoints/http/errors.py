@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -109,12 +109,24 @@ def _known(error: errors.ChatbotError, status: int, code: str) -> ProblemDetails
 def _invalid(error: RequestValidationError) -> ProblemDetails:
     """Where and why, never what: pydantic's own message may repeat the input."""
     found: tuple[dict[str, object], ...] = tuple(
-        {"loc": list(one["loc"]), "msg": str(one["msg"])[:200]} for one in error.errors()
+        {"loc": _where(one), "msg": str(one["msg"])[:200]} for one in error.errors()
     )
     if any(one["type"] == "json_invalid" for one in error.errors()):
         return ProblemDetails(status=400, code="bad_request", detail="The body is not JSON.")
     detail = "The request does not have the documented form."
     return ProblemDetails(status=422, code="invalid_request", detail=detail, errors=found)
+
+
+def _where(one: Mapping[str, Any]) -> list[str | int]:
+    """The place of a fault; the name of a field that we do not know is input too."""
+    return list(one["loc"][:-1] if one["type"] == "extra_forbidden" else one["loc"])
+
+
+def cause_of(error: BaseException) -> str:
+    """What led to an error, for the log: of others' errors only the kind, as providers quote prompts."""
+    is_ours = isinstance(error, errors.ChatbotError | OSError)
+    named = type(error).__name__ + (f": {error}" if is_ours else "")
+    return f"{named} <- {cause_of(error.__cause__)}" if error.__cause__ else named
 
 
 def request_id_of(request: Request) -> str:
@@ -125,7 +137,7 @@ def request_id_of(request: Request) -> str:
 async def _answer(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        request.state.log["cause"] = repr(error.__cause__ or error)
+        request.state.log["cause"] = cause_of(error)
     return problem.response(request_id_of(request))
 
 

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from chatbot.application.chat import Delta, Reply, ReplyEvent, Started
-from chatbot.entrypoints.http.errors import problem_of
+from chatbot.entrypoints.http.errors import cause_of, problem_of
 from chatbot.entrypoints.http.wire import chat_answer
 
 PING_S = 15.0
@@ -74,7 +74,7 @@ class TurnResponse(Response):
             except Exception as error:
                 if not frames.begun:
                     raise
-                scope["state"]["log"]["cause"] = repr(error.__cause__ or error)
+                scope["state"]["log"]["cause"] = cause_of(error)
                 await frames.send_problem(error, scope["state"]["request_id"])
             await frames.end()
 

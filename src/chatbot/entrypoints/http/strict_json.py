@@ -7,7 +7,8 @@ from typing import NoReturn
 
 MAX_DEPTH = 32
 
-_BRACKETS_AND_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Possessive, and a string may lack its end: else each quote of a broken one is tried to the end.
+_BRACKETS_AND_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _ODD_ESCAPES = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 

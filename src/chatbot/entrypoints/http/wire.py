@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Self
 
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
 from chatbot.application.chat import Reply
 from chatbot.application.sessions import OpenSession, Page
 from chatbot.domain.chat import FinishReason, Message, PageMark, Session, SessionId, is_session_id
-from chatbot.domain.errors import InvalidInput
 from chatbot.domain.identity import User
 from chatbot.domain.memory import DEFAULT_TONE, Item, Memory, Recollection, Update
 
@@ -294,15 +294,19 @@ def read_cursor(raw: str | None) -> PageMark | None:
     """The page mark of such a text; None stands for the first page.
 
     Raises:
-        InvalidInput: we never wrote this text.
+        RequestValidationError: we never wrote this text.
     """
     if raw is None:
         return None
     micros, _, session_id = raw.partition("-")
     try:
         updated_at = _EPOCH + int(micros, 16) * _MICROSECOND
+        mark = PageMark(updated_at=updated_at, id=SessionId(session_id))
     except (ValueError, OverflowError):
-        session_id = ""
-    if not is_session_id(session_id):
-        raise InvalidInput("This is no cursor of ours.", where=("after",))
-    return PageMark(updated_at=updated_at, id=SessionId(session_id))
+        mark = None
+    if mark is None or not is_session_id(session_id) or write_cursor(mark) != raw:
+        message = "This is no cursor of ours."
+        raise RequestValidationError(
+            [{"type": "value_error", "loc": ("query", "after"), "msg": message}]
+        )
+    return mark

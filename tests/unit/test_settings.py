@@ -1,0 +1,289 @@
+"""Settings: what is refused, with which words, and where values come from."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatbot.entrypoints.settings import Settings, SettingsError, load_settings
+
+API_KEY = "5kq0Vxg7S2m9ZtLr4Yb8Wn1Pc6Hd3Fj0"
+JWT_SECRET = "Qw9Er7Ty5Ui3Op1As8Df6Gh4Jk2Lz0Xc"
+PROVIDER_KEY = "sk-provider-4711"
+
+Environment = Callable[..., None]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environment:
+    """An empty folder and good secrets; sets variables, None unsets one."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.delenv("GENKIT_ENV", raising=False)
+
+    def set_all(**variables: str | None) -> None:
+        for name, value in variables.items():
+            if value is None:
+                monkeypatch.delenv(name)
+            else:
+                monkeypatch.setenv(name, value)
+
+    set_all(API_KEY=API_KEY, JWT_SECRET=JWT_SECRET)
+    return set_all
+
+
+def refusal() -> str:
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    return str(refused.value)
+
+
+def test_two_secrets_are_enough(environment: Environment, tmp_path: Path) -> None:
+    settings = load_settings()
+    assert settings.api_key.get_secret_value() == API_KEY
+    assert settings.jwt_secret.get_secret_value() == JWT_SECRET
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.data_dir == tmp_path / "data"
+    assert settings.is_loopback
+    assert not settings.has_provider
+
+
+def test_secrets_are_hidden_from_repr(environment: Environment) -> None:
+    environment(OPENAI_API_KEY=PROVIDER_KEY)
+    shown = f"{load_settings()!r} {load_settings()}"
+    assert not any(secret in shown for secret in (API_KEY, JWT_SECRET, PROVIDER_KEY))
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "JWT_SECRET"])
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "is not set"),
+        ("", "is not set"),
+        (" " * 40, "is not set"),
+        ("short-but-random-4711", "at least 32 characters"),
+        ("x" * 31, "at least 32 characters"),
+        ("very-long-secret-very-long-secret-very-long-secret", "is an example"),
+        ("changeme" * 8, "is an example"),
+        ("0123456789" * 4, "is an example"),
+    ],
+)
+def test_bad_secret_is_refused_by_name_with_the_mend_and_without_the_value(
+    environment: Environment, name: str, value: str | None, reason: str
+) -> None:
+    environment(**{name: value})
+    message = refusal()
+    assert message.startswith(f"{name}: ")
+    assert reason in message
+    assert "`chatbot init`" in message
+    assert "\n" not in message
+    assert not (value and value.strip() and value in message)
+
+
+def test_every_fault_has_a_line_of_its_own(environment: Environment) -> None:
+    environment(API_KEY=None, JWT_SECRET=None, PORT="x")
+    assert [line.partition(":")[0] for line in refusal().splitlines()] == [
+        *("API_KEY", "JWT_SECRET", "PORT"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "JWT_SECRET", "OPENAI_API_KEY"])
+def test_secret_may_stand_in_a_file(environment: Environment, tmp_path: Path, name: str) -> None:
+    secret = "Zm4Nb2Vc8Xq6Wp0Le1Kr3Jt5Hy7Gu9Fi"
+    (tmp_path / "secret.txt").write_text(f"  {secret}\n", encoding="utf-8")
+    for path in ("secret.txt", str(tmp_path / "secret.txt")):
+        environment(**{name: "", f"{name}_FILE": path})
+        assert getattr(load_settings(), name.lower()).get_secret_value() == secret
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "JWT_SECRET", "OPENAI_API_KEY"])
+def test_secret_and_its_file_are_not_both_set(
+    environment: Environment, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "secret.txt").write_text(API_KEY, encoding="utf-8")
+    environment(**{name: API_KEY, f"{name}_FILE": "secret.txt"})
+    message = refusal()
+    assert message.startswith(f"{name}: ")
+    assert f"{name}_FILE" in message
+    assert API_KEY not in message
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "JWT_SECRET", "OPENAI_API_KEY"])
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_file_of_a_secret_that_cannot_be_read_is_named(
+    environment: Environment, tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "secret.txt").write_bytes(content)
+    environment(**{name: "", f"{name}_FILE": "secret.txt"})
+    assert refusal().startswith(f"{name}_FILE: cannot be read")
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "JWT_SECRET"])
+def test_empty_file_of_a_secret_is_no_secret(
+    environment: Environment, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "secret.txt").write_text("\n", encoding="utf-8")
+    environment(**{name: "", f"{name}_FILE": "secret.txt"})
+    assert refusal().startswith(f"{name}: ")
+
+
+def test_env_file_of_the_working_directory_is_read_and_the_environment_comes_first(
+    environment: Environment, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(
+        f"# Español\nAPI_KEY={API_KEY}\nPORT=9001\nASSISTANT_NAME='Señora'\nUNKNOWN=1\n",
+        encoding="utf-8",
+    )
+    environment(API_KEY=None, PORT="9002")
+    settings = load_settings()
+    assert settings.api_key.get_secret_value() == API_KEY
+    assert (settings.port, settings.assistant_name) == (9002, "Señora")
+
+
+def test_env_file_that_is_no_text_is_named(environment: Environment, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"API_KEY=\xff")
+    assert refusal().startswith(".env: cannot be read")
+
+
+def test_relative_paths_count_from_the_folder_of_the_env_file(
+    environment: Environment, tmp_path: Path
+) -> None:
+    (tmp_path / "about.txt").write_text("Somos una panadería.", encoding="utf-8")
+    environment(
+        STORAGE_URL="json:some/folder",
+        ASSISTANT_INSTRUCTIONS_FILE="about.txt",
+        TLS_CERT_FILE="cert.pem",
+        TLS_KEY_FILE="/etc/key.pem",
+    )
+    settings = load_settings()
+    assert settings.data_dir == tmp_path / "some" / "folder"
+    assert settings.instructions() == "Somos una panadería."
+    assert settings.tls_cert_file == tmp_path / "cert.pem"
+    assert settings.tls_key_file == Path("/etc/key.pem")
+
+
+def test_absolute_storage_folder_stays_as_it_is(environment: Environment) -> None:
+    environment(STORAGE_URL="json:/srv/chatbot")
+    assert load_settings().data_dir == Path("/srv/chatbot")
+
+
+def test_instructions_that_cannot_be_read_are_named(environment: Environment) -> None:
+    environment(ASSISTANT_INSTRUCTIONS_FILE="missing.txt")
+    with pytest.raises(SettingsError, match="ASSISTANT_INSTRUCTIONS_FILE: cannot be read"):
+        load_settings().instructions()
+
+
+def test_empty_value_is_the_default(environment: Environment) -> None:
+    environment(PORT="", OPENAI_BASE_URL="", MODEL_TEMPERATURE="", LOG_FORMAT="", HOST="")
+    settings = load_settings()
+    assert (settings.port, settings.host) == (8000, "127.0.0.1")
+    assert settings.openai_base_url is None
+    assert settings.model_temperature is None
+
+
+def test_notice_is_the_languages_unless_it_is_set_even_to_nothing(environment: Environment) -> None:
+    assert "inteligencia artificial" in load_settings().notice
+    environment(DEFAULT_LANGUAGE="en")
+    assert "artificial intelligence" in load_settings().notice
+    environment(ASSISTANT_NOTICE="Hello, robot here.")
+    assert load_settings().notice == "Hello, robot here."
+    environment(ASSISTANT_NOTICE="")
+    assert load_settings().notice == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("PORT", value) for value in ("-1", "65536", "x", "80.5")),
+        *(("WORKERS", value) for value in ("0", "2", "x")),
+        *(("JWT_TTL_MINUTES", value) for value in ("0", "1441")),
+        *(("MAX_PROMPT_CHARS", value) for value in ("0", "-1")),
+        *(("MODEL_TURN_TIMEOUT_S", value) for value in ("0", "-1", "nan", "inf", "x")),
+        *(("MODEL_TEMPERATURE", value) for value in ("-0.1", "2.1")),
+        ("MODEL_MAX_CONCURRENT", "0"),
+        ("MODEL_WIRE", "other"),
+        ("DEFAULT_LANGUAGE", "fr"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("MEM_STRUCTURED_MAX_ITEMS", "0"),
+        ("MEM_SUMMARIZE_THRESHOLD", "-1"),
+        ("OPENAI_BASE_URL", "canary.example.com/v1"),
+        ("DOCS_ENABLED", "perhaps"),
+        *(
+            ("STORAGE_URL", value)
+            for value in ("sqlite:///canary.db", "postgresql://canary", "canary", "json:", "json:/")
+        ),
+    ],
+)
+def test_value_outside_its_limits_is_refused_by_name(
+    environment: Environment, name: str, value: str
+) -> None:
+    environment(**{name: value})
+    message = refusal()
+    assert message.startswith(f"{name}: ")
+    assert "canary" not in message
+
+
+@pytest.mark.parametrize("value", ["memory:canary", "memory:/canary"])
+@pytest.mark.xfail(reason="settings.py takes it for the JSON store in a folder of that name")
+def test_memory_storage_takes_no_name(environment: Environment, value: str) -> None:
+    environment(STORAGE_URL=value)
+    assert refusal().startswith("STORAGE_URL: ")
+
+
+def test_settings_that_do_not_fit_together_are_refused(environment: Environment) -> None:
+    environment(MEM_WINDOW_MESSAGES="12", MEM_SUMMARIZE_THRESHOLD="11")
+    assert refusal().startswith("MEM_SUMMARIZE_THRESHOLD: ")
+    environment(MEM_SUMMARIZE_THRESHOLD="0")
+    assert load_settings().mem_summarize_threshold == 0
+    environment(MODEL_MAX_OUTPUT_TOKENS="600", MODEL_CONTEXT_TOKENS="1199")
+    assert refusal().startswith("MODEL_CONTEXT_TOKENS: ")
+    environment(MODEL_CONTEXT_TOKENS="1200", TLS_CERT_FILE="cert.pem")
+    assert refusal().startswith("TLS_CERT_FILE: ")
+
+
+@pytest.mark.parametrize("name", ["TRUSTED_PROXIES", "ALLOWED_HOSTS", "CORS_ALLOW_ORIGINS"])
+@pytest.mark.parametrize(
+    "value", ["a.example,b.example", "a.example b.example", " a.example , b.example "]
+)
+def test_lists_are_separated_by_commas_or_blanks(
+    environment: Environment, name: str, value: str
+) -> None:
+    environment(**{name: value})
+    assert getattr(load_settings(), name.lower()) == ("a.example", "b.example")
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        *(("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True)),
+        *(("0.0.0.0", False), ("::", False), ("10.0.0.7", False), ("chat.example.com", False)),
+    ],
+)
+def test_developer_mode_needs_an_address_that_only_this_machine_reaches(
+    environment: Environment, host: str, is_loopback: bool
+) -> None:
+    environment(HOST=host, GENKIT_ENV="dev")
+    if is_loopback:
+        assert load_settings().is_loopback
+    else:
+        assert refusal().startswith("GENKIT_ENV: ")
+    environment(GENKIT_ENV="prod")
+    assert load_settings().is_loopback is is_loopback
+
+
+def test_what_the_command_line_gives_comes_first(environment: Environment) -> None:
+    environment(PORT="9001")
+    assert load_settings(port=9002).port == 9002
+
+
+def test_extraction_is_free_with_the_embedded_model_and_rarer_with_others(
+    environment: Environment,
+) -> None:
+    settings = load_settings()
+    assert settings.extract_every("local/extractive") == 1
+    assert settings.extract_every("openai/gpt-x") == 6
+    environment(MEM_EXTRACT_EVERY="3")
+    assert load_settings().extract_every("local/extractive") == 3

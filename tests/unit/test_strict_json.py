@@ -1,0 +1,138 @@
+"""What `strict_json.check` lets through is one unambiguous JSON value; the rest is refused."""
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatbot.entrypoints.http.strict_json import MAX_DEPTH, NotStrictJson, check
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+NUMBERS = st.integers(-(10**300), 10**300) | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def is_accepted(body: bytes) -> bool:
+    try:
+        check(body)
+    except NotStrictJson:
+        return False
+    return True
+
+
+@given(VALUES, st.booleans(), st.sampled_from([None, 1, "\t"]))
+def test_every_value_is_accepted_however_it_is_written(
+    value: object, ascii_only: bool, indent: int | str | None
+) -> None:
+    check(json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode())
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_are_accepted_or_refused_and_nothing_else(body: bytes) -> None:
+    if is_accepted(body):
+        json.loads(body.decode("utf-8"))
+
+
+@given(st.text(st.sampled_from('{}[]",:\\u0dD8123e+-. \n\x00\x7fñ'), max_size=60))
+def test_what_is_accepted_is_what_python_reads(text: str) -> None:
+    if is_accepted(text.encode()):
+        json.loads(text)
+
+
+@given(TEXTS, TEXTS)
+def test_refusal_never_repeats_the_body(before: str, after: str) -> None:
+    canary = "canary4711"
+    body = json.dumps([before, canary, after]).encode()[:-1]
+    with pytest.raises(NotStrictJson) as refusal:
+        check(body)
+    assert canary not in str(refusal.value)
+
+
+@given(TEXTS, VALUES, VALUES)
+def test_key_that_stands_twice_is_refused_however_it_is_written(
+    key: str, first: object, second: object
+) -> None:
+    escaped = "".join(f"\\u{unit:04x}" for unit in _utf16_units(key))
+    fields = f'{json.dumps(key)}: {json.dumps(first)}, "{escaped}": {json.dumps(second)}'
+    assert not is_accepted(f"{{{fields}}}".encode())
+    assert not is_accepted(f'[{{"deeper": {{{fields}}}}}]'.encode())
+
+
+def _utf16_units(text: str) -> list[int]:
+    raw = text.encode("utf-16-be")
+    return [int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2)]
+
+
+@given(TEXTS, TEXTS, st.integers(0xD800, 0xDFFF))
+def test_lone_surrogate_is_refused_as_value_and_as_key(
+    before: str, after: str, surrogate: int
+) -> None:
+    quoted = f"{json.dumps(before)[:-1]}\\u{surrogate:04x}{json.dumps(after)[1:]}"
+    if any("\ud800" <= char <= "\udfff" for char in json.loads(quoted)):
+        assert not is_accepted(quoted.encode())
+        assert not is_accepted(f'{{"a": [{{{quoted}: 1}}]}}'.encode())
+
+
+@given(TEXTS, TEXTS)
+def test_nul_is_refused_escaped_and_raw(before: str, after: str) -> None:
+    escaped = f"{json.dumps(before)[:-1]}\\u0000{json.dumps(after)[1:]}"
+    assert not is_accepted(f"[{escaped}]".encode())
+    assert not is_accepted(escaped.replace("\\u0000", "\0").encode())
+
+
+@pytest.mark.parametrize("text", ["\\u0000 is written so", "\\ud800", "C:\\\\u0000"])
+def test_escaped_backslash_before_a_u_is_text(text: str) -> None:
+    check(json.dumps({"prompt": text}).encode())
+
+
+@pytest.mark.parametrize("open_, close", [("[", "]"), ('{"a":', "}")])  # noqa: PT006 # one name has an underscore
+def test_depth_is_bounded_and_brackets_in_texts_do_not_count(open_: str, close: str) -> None:
+    deepest = open_ * MAX_DEPTH + "0" + close * MAX_DEPTH
+    check(deepest.encode())
+    assert not is_accepted(f"[{deepest}]".encode())
+    check(json.dumps('\\"' + open_ * 1000).encode())
+    check(b"[" + b",".join([b"[0]"] * 1000) + b"]")
+
+
+@pytest.mark.parametrize("brackets", [b"[", b'{"a":', b"[{", b"]", b"}"])
+def test_endless_brackets_are_refused_quickly(brackets: bytes) -> None:
+    assert not is_accepted(brackets * 20_000)
+
+
+@pytest.mark.parametrize(
+    "body", [b'"' * 40_001, b'"\\' * 30_000, b'"' + b"\\" * 60_000, b"1" * 60_000]
+)
+def test_hostile_text_costs_no_more_than_its_length(body: bytes) -> None:
+    """A quadratic search takes seconds for 60 KB, and the event loop waits."""
+    began = time.perf_counter()
+    assert not is_accepted(body)
+    assert time.perf_counter() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b" ", b"NaN", b"Infinity", b"-Infinity", b"[NaN]", b'{"a": -Infinity}'),
+        *(
+            b"{} {}",
+            b"{,}",
+            b"[1,]",
+            b"'a'",
+            b"// a\n1",
+            b"01",
+            b"1.",
+            b"+1",
+            b"\xff",
+            b'"\xed\xa0\x80"',
+        ),
+        *('"a"'.encode("utf-16"), "\ufeff1".encode(), b'"\t"', b"nan", b"True"),
+    ],
+)
+def test_what_is_no_json_is_refused(body: bytes) -> None:
+    assert not is_accepted(body)
