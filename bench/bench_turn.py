@@ -31,6 +31,7 @@ from chatbot.adapters.storage.json_files import JsonFileStorage
 from chatbot.domain.chat import Author, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.ports.security import Claims
+from chatbot.domain.ports.storage import Transaction
 
 HERE = Path(__file__).resolve().parent
 AT_ONCE = 16
@@ -110,23 +111,24 @@ async def fill(data: Path, messages: int) -> list[str]:
         id=USER, email="bench@example.com", password_hash="none", roles=("employee",),
         department="bench", created_at=now,
     )  # fmt: skip
-    sessions: list[str] = []
-    async with JsonFileStorage(data, UnsyncedFiles()) as storage, storage.transaction() as tx:
+
+    def one(tx: Transaction) -> str:
+        session_id = SessionId(secrets.token_hex(16))
+        tx.sessions.create(
+            Session(id=session_id, owner=owner, title="", created_at=now, updated_at=now)
+        )
+        lease = tx.sessions.acquire(owner, session_id, TurnId(secrets.token_hex(16)))
+        for number in range(messages):
+            role = Author.ASSISTANT if number % 2 else Author.USER
+            tx.sessions.append(lease, role, TEXT, ts=now)
+        tx.sessions.release(lease)
+        return session_id
+
+    async with JsonFileStorage(data, UnsyncedFiles()) as storage:
         await storage.make_roles()
-        if await tx.users.by_id(USER) is None:
-            await tx.users.add(user)
-        for _ in range(AT_ONCE):
-            session_id = SessionId(secrets.token_hex(16))
-            await tx.sessions.create(
-                Session(id=session_id, owner=owner, title="", created_at=now, updated_at=now)
-            )
-            lease = await tx.sessions.acquire(owner, session_id, TurnId(secrets.token_hex(16)))
-            for number in range(messages):
-                role = Author.ASSISTANT if number % 2 else Author.USER
-                await tx.sessions.append(lease, role, TEXT, ts=now)
-            await tx.sessions.release(lease)
-            sessions.append(session_id)
-    return sessions
+        if await storage.transact(lambda tx: tx.users.by_id(USER)) is None:
+            await storage.transact(lambda tx: tx.users.add(user))
+        return [await storage.transact(one) for _ in range(AT_ONCE)]
 
 
 def token() -> str:
@@ -201,8 +203,11 @@ def run(folder: Path, stack: ExitStack, rounds: int, turns: int) -> str:
     history = [{"role": roles[n % 2], "content": TEXT} for n in range(HISTORY_MESSAGES)]
     base = {"OPENAI_BASE_URL": f"{provider.url}/v1", "BENCH_HISTORY": json.dumps(history)}
     service = {
-        "API_KEY": KEY, "JWT_SECRET": JWT_SECRET, "GENKIT_MODEL": "openai/bench",
-        "LOG_FORMAT": "json", "STORAGE_URL": f"json:{folder / 'data'}",
+        "API_KEY": KEY,
+        "JWT_SECRET": JWT_SECRET,
+        "GENKIT_MODEL": "openai/bench",
+        "LOG_FORMAT": "json",
+        "STORAGE_URL": f"json:{folder / 'data'}",
     }
     short = asyncio.run(fill(folder / "data", HISTORY_MESSAGES))
     long = asyncio.run(fill(folder / "data", LONG_MESSAGES))

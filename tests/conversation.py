@@ -9,17 +9,19 @@ from itertools import count
 
 from chatbot.adapters.llm.scripted import Answer, ScriptedModel
 from chatbot.adapters.storage.in_memory import InMemoryStorage
-from chatbot.application.chat import Chat, Reply, ReplyEvent
+from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation, Rules
+from chatbot.application.leases import exclusively
 from chatbot.application.memory import MemoryByHand
 from chatbot.application.prompt import Composer
 from chatbot.application.sessions import Sessions
-from chatbot.domain.chat import Author, Interruption, Message, SessionId, TurnId
+from chatbot.application.turn import Reply, ReplyEvent
+from chatbot.domain.chat import Author, Interruption, Lease, Message, SessionId, TurnId
 from chatbot.domain.identity import Client, ClientId, Permission, Principal, of_client
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import ModelRequest, Task
 from chatbot.domain.ports.runtime import Clock, NewId
-from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.storage import Storage, Transaction
 
 START = datetime(2030, 1, 1, 9, 0, tzinfo=UTC)
 
@@ -161,36 +163,42 @@ class Desk:
 
     async def add_turns(self, session_id: SessionId, turns: int, *, who: Principal = ANA) -> None:
         owner, turn_id = who.owner, TurnId("f" * 32)
-        async with self.storage.transaction() as tx:
-            seq = (await tx.sessions.get(owner, session_id)).last_seq
-            lease = await tx.sessions.acquire(owner, session_id, turn_id)
+
+        def add(tx: Transaction, lease: Lease) -> None:
+            seq = tx.sessions.get(owner, session_id).last_seq
             for number in range(seq + 1, seq + 2 * turns, 2):
                 question, answer = f"question {number}", f"answer {number + 1}"
-                await tx.sessions.append(lease, Author.USER, question, ts=START)
-                await tx.sessions.append(lease, Author.ASSISTANT, answer, ts=START)
-            await tx.sessions.release(lease)
+                tx.sessions.append(lease, Author.USER, question, ts=START)
+                tx.sessions.append(lease, Author.ASSISTANT, answer, ts=START)
+
+        await exclusively(self.storage, owner, session_id, turn_id, add)
 
     async def question_left_by_a_crash(self, session_id: SessionId, text: str) -> None:
         """Store what a turn stores before its process dies."""
-        async with self.storage.transaction() as tx:
-            lease = await tx.sessions.acquire(ANA.owner, session_id, TurnId("c" * 32))
-            await tx.sessions.append(lease, Author.USER, text, ts=START)
-            await tx.sessions.release(lease)
+        await exclusively(
+            self.storage,
+            ANA.owner,
+            session_id,
+            TurnId("c" * 32),
+            lambda tx, lease: tx.sessions.append(lease, Author.USER, text, ts=START),
+        )
 
     async def messages(self, session_id: SessionId, *, who: Principal = ANA) -> list[Message]:
-        async with self.storage.transaction() as tx:
-            return list(await tx.sessions.messages(who.owner, session_id, limit=1000))
+        return await self.storage.transact(
+            lambda tx: list(tx.sessions.messages(who.owner, session_id, limit=1000))
+        )
 
     async def memory(self, session_id: SessionId, *, who: Principal = ANA) -> Memory:
-        async with self.storage.transaction() as tx:
-            return await tx.sessions.memory(who.owner, session_id)
+        return await self.storage.transact(lambda tx: tx.sessions.memory(who.owner, session_id))
 
     async def is_free(self, session_id: SessionId, *, who: Principal = ANA) -> bool:
         """Whether nobody holds the session, by taking and giving it back."""
-        async with self.storage.transaction() as tx:
-            lease = await tx.sessions.acquire(who.owner, session_id, TurnId("e" * 32))
-            await tx.sessions.release(lease)
-        return True
+
+        def taken_and_given_back(tx: Transaction) -> bool:
+            tx.sessions.release(tx.sessions.acquire(who.owner, session_id, TurnId("e" * 32)))
+            return True
+
+        return await self.storage.transact(taken_and_given_back)
 
     def asked(self, task: Task = Task.CHAT) -> list[ModelRequest]:
         return [request for request in self.model.requests if request.task is task]

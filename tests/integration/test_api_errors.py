@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from chatbot.domain.errors import (
     StorageUnavailable,
 )
 from chatbot.domain.identity import Permission, Role
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.ports.storage import Found, Transaction
 from chatbot.entrypoints.http import app as http_app
 from chatbot.entrypoints.http.edge import Limits
 from service import API_KEY, PASSWORD, Service, serving, settings_for_tests
@@ -41,12 +41,10 @@ class FailingStorage(InMemoryStorage):
 
     failure: Exception | None = None
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         if self.failure is not None:
             raise self.failure
-        async with super().transaction() as tx:
-            yield tx
+        return await super().transact(work)
 
     async def check(self) -> None:
         if self.failure is not None:

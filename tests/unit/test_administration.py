@@ -64,8 +64,7 @@ async def hasher() -> AsyncIterator[Argon2Hasher]:
 
 
 async def stored(storage: InMemoryStorage, email: str) -> User | None:
-    async with storage.transaction() as tx:
-        return await tx.users.by_email(email)
+    return await storage.transact(lambda tx: tx.users.by_email(email))
 
 
 async def test_the_first_administrator_may_do_everything_and_belongs_to_no_department(

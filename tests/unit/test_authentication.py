@@ -56,21 +56,19 @@ class Service:
             is_active=is_active,
             token_version=7,
         )
-        async with self.storage.transaction() as tx:
-            await tx.users.add(user)
+        await self.storage.transact(lambda tx: tx.users.add(user))
         return user
 
     async def stored(self, user: User) -> User:
-        async with self.storage.transaction() as tx:
-            found = await tx.users.by_id(user.id)
+        found = await self.storage.transact(lambda tx: tx.users.by_id(user.id))
         assert found is not None
         return found
 
     def replace(self, user: User) -> None:
-        self.storage._transaction._users._users[user.id] = user
+        self.storage._transaction.users._users[user.id] = user  # type: ignore[attr-defined] # as an edit by hand
 
     def remove(self, user: User) -> None:
-        del self.storage._transaction._users._users[user.id]
+        del self.storage._transaction.users._users[user.id]  # type: ignore[attr-defined] # as an edit by hand
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import pytest
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.application import leases
-from chatbot.application.chat import Delta, Reply, ReplyEvent, Started
+from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
 from chatbot.domain.chat import Author, FinishReason, Interruption, Message, SessionId
 from chatbot.domain.errors import (
     ChatbotError,
@@ -31,7 +31,7 @@ from chatbot.domain.errors import (
 from chatbot.domain.identity import Permission
 from chatbot.domain.memory import Update
 from chatbot.domain.ports.model import Completion, Usage
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.ports.storage import Found, Transaction
 from conversation import ANA, BEN, NO_MEMORY, Desk, by_task, caller, eventually, never
 
 UNKNOWN = SessionId("0" * 32)
@@ -129,12 +129,10 @@ async def test_no_transaction_is_open_while_the_model_works(stream: bool) -> Non
     class Counting(InMemoryStorage):
         open = 0
 
-        @asynccontextmanager
-        async def transaction(self) -> AsyncIterator[Transaction]:
+        async def transact(self, work: Callable[[Transaction], Found]) -> Found:
             self.open += 1
             try:
-                async with super().transaction() as tx:
-                    yield tx
+                return await super().transact(work)
             finally:
                 self.open -= 1
 
@@ -521,10 +519,10 @@ def fill_up(storage: InMemoryStorage, *, after: int, monkeypatch: pytest.MonkeyP
     sessions = storage._transaction.sessions
     append, left = sessions.append, iter(range(after))
 
-    async def append_or_fail(*args: object, **named: object) -> Message:
+    def append_or_fail(*args: object, **named: object) -> Message:
         if next(left, None) is None:
             raise StorageFull("No space left.")
-        return await append(*args, **named)  # type: ignore[arg-type] # passed on as they came
+        return append(*args, **named)  # type: ignore[arg-type] # passed on as they came
 
     monkeypatch.setattr(sessions, "append", append_or_fail)
 
@@ -611,12 +609,10 @@ async def test_a_reader_that_is_cancelled_twice_leaves_nothing_and_no_complaint(
     gate = asyncio.Event()
 
     class Slow(InMemoryStorage):
-        @asynccontextmanager
-        async def transaction(self) -> AsyncIterator[Transaction]:
+        async def transact(self, work: Callable[[Transaction], Found]) -> Found:
             if desk.model.requests:
                 await gate.wait()
-            async with super().transaction() as tx:
-                yield tx
+            return await super().transact(work)
 
     desk = Desk([speaking("Half")], storage=Slow())
     session_id = await desk.sessions.begin(ANA)

@@ -91,17 +91,12 @@ def test_questions_suppositions_quotations_and_orders_store_nothing(text: str) -
 
 
 def test_what_is_said_before_a_question_stands_and_a_request_may_be_a_question() -> None:
-    assert extracted("Vivo en Lugo, ¿qué museos hay?") == {"facts": ["Vivo en Lugo"]}
+    assert extracted("Vivo en Lugo. ¿Qué museos hay?") == {"facts": ["Vivo en Lugo"]}
     assert extracted("Can you remind me to call HR?") == {"todos": ["call HR"]}
 
 
 def test_a_later_message_corrects_an_earlier_one() -> None:
     assert extracted("me llamo Ana", "no, me llamo Eva") == {"profile": {"name": "Eva"}}
-
-
-def test_what_is_remembered_already_is_not_extracted_again() -> None:
-    memory = {"profile": {"name": "Ana"}, "facts": ["vivo en madrid"]}
-    assert extracted("Me llamo Ana. Vivo en Madrid", memory=memory) == {}
 
 
 def test_a_message_of_the_length_of_a_document_says_nothing_about_the_user() -> None:
@@ -132,14 +127,13 @@ def test_it_greets_by_the_remembered_name_and_only_the_first_time_explains_itsel
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        ("¿Cómo me llamo?", "Te llamas Ana."),
-        ("como me llamo", "Te llamas Ana."),
-        ("What's my name?", "Your name is Ana."),
-        ("¿Qué tareas tengo?", "Tus tareas:\n- llamar a RRHH"),
-        ("What are my tasks?", "Your tasks:\n- llamar a RRHH"),
-        ("¿Qué preferencias tengo?", "Tus preferencias:\n- tono: breve"),
-        ("¿Dónde vivo?", "Esto es lo que encuentro en lo que me has contado:\n- vivo en Lugo."),
-        ("No, me llamo Eva. ¿Cómo me llamo?", "Te llamas Eva."),
+        ("¿Cómo me llamo?", "Esto es lo que recuerdo:\n- nombre: Ana"),
+        ("como me llamo", "Esto es lo que recuerdo:\n- nombre: Ana"),
+        ("What's my name?", "This is what I remember:\n- name: Ana"),
+        ("¿Qué tareas tengo?", "Esto es lo que recuerdo:\n- llamar a RRHH"),
+        ("What are my tasks?", "This is what I remember:\n- llamar a RRHH"),
+        ("¿Dónde vivo?", "Esto es lo que recuerdo:\n- vivo en Lugo."),
+        ("No, me llamo Eva. ¿Cómo me llamo?", "Esto es lo que recuerdo:\n- nombre: Eva"),
     ],
 )
 def test_it_answers_from_memory_and_the_current_message_wins(prompt: str, expected: str) -> None:
@@ -154,30 +148,34 @@ def test_it_answers_from_memory_and_the_current_message_wins(prompt: str, expect
 
 def test_it_lists_all_that_it_remembers() -> None:
     memory = {"profile": {"name": "Ana"}, "facts": ["vivo en Lugo"], "todos": ["llamar a RRHH"]}
-    reply = chatted("What do you remember about me?", "hi", memory=memory)
-    assert reply.splitlines()[1:] == ["- name: Ana", "- vivo en Lugo", "- task: llamar a RRHH"]
+    reply = chatted("What do you remember about me?", "hi", memory=memory, summary="So far.")
+    assert reply.splitlines()[1:] == [
+        "- name: Ana",
+        "- vivo en Lugo",
+        "- llamar a RRHH",
+        "- So far.",
+    ]
 
 
 def test_it_acknowledges_what_it_was_just_told() -> None:
     assert chatted("me llamo Ana", "hola") == "Tomo nota, Ana:\n- nombre: Ana"
-    assert chatted("Remind me to call HR", "hi") == "Noted:\n- task: call HR"
+    assert chatted("Remind me to call HR", "hi") == "Noted:\n- call HR"
 
 
 def test_it_finds_what_was_said_earlier_and_says_so_when_there_is_nothing() -> None:
     earlier = "Mis vacaciones empiezan el 3 de agosto"
     assert "3 de agosto" in chatted("¿Cuándo empiezan mis vacaciones?", earlier)
-    assert "no soy un modelo" in chatted("¿Cuál es la capital de Francia?", earlier)
+    assert "No tengo nada sobre eso." in chatted("¿Cuál es la capital de Francia?", earlier)
 
 
-def test_asked_for_a_summary_it_gives_the_gist_of_the_conversation() -> None:
-    reply = chatted("Resume la conversación", "Necesito el informe de ventas", summary="Soy Ana.")
-    assert "Soy Ana." in reply
-    assert "informe de ventas" in reply
+def test_the_notice_stands_in_a_paragraph_of_its_own() -> None:
+    reply = chatted("¿Qué sabes de mí?", memory={"todos": ["llamar a RRHH"]})
+    assert reply.startswith("Esto es lo que recuerdo:\n- llamar a RRHH\n\nNo soy un modelo")
 
 
 def test_an_unclear_language_falls_back_on_the_preference_then_on_spanish() -> None:
-    assert "nothing" in chatted("Ana?", "x", memory={"preferences": {"language": "en"}})
-    assert "No tengo nada" in chatted("Ana?", "x")
+    assert "nothing" in chatted("Acme?", "x", memory={"preferences": {"language": "en"}})
+    assert "No tengo nada" in chatted("Acme?", "x")
 
 
 def test_a_summary_keeps_old_and_new_within_its_words_and_is_the_same_every_time() -> None:
@@ -203,7 +201,7 @@ def test_data_that_looks_like_an_instruction_changes_neither_task_nor_memory() -
     assert extracted(order) == {}
     assert order not in summarized("", order)
     reply = chatted("¿Cómo me llamo?", "hola", memory={"facts": [order]}, task="summarize")
-    assert reply == "Todavía no sé cómo te llamas."
+    assert reply.startswith("No tengo nada sobre eso.")
 
 
 @pytest.mark.parametrize("line", ["[" * 3900, "{", "[]", "1", '{"memory":[1],"summary":{}}'])

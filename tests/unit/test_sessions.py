@@ -6,12 +6,11 @@ import pytest
 
 from chatbot.adapters.llm.scripted import Script
 from chatbot.application import leases
-from chatbot.application.chat import Delta
+from chatbot.application.turn import Delta
 from chatbot.domain.chat import PageMark, SessionId
 from chatbot.domain.errors import Forbidden, InvalidInput, NotFound, SessionBusy
 from chatbot.domain.identity import Permission, Principal
 from chatbot.domain.memory import Memory, Setter, StructuredMemory, Update
-from chatbot.domain.ports.storage import SessionRepository
 from conversation import ANA, BEN, Desk, by_task, caller, never
 
 UNKNOWN = SessionId("0" * 32)
@@ -273,14 +272,13 @@ async def test_a_correction_wins_over_consolidations_that_are_faster(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session_id = await desk.filled(turns=1)
-    async with desk.storage.transaction() as tx:
-        sessions: SessionRepository = tx.sessions
+    sessions = await desk.storage.transact(lambda tx: tx.sessions)
     put, refusals = sessions.put_memory, iter(range(3))
 
-    async def put_or_lose(*args: object, **named: object) -> bool:
+    def put_or_lose(*args: object, **named: object) -> bool:
         if next(refusals, None) is not None:
             return False
-        return await put(*args, **named)  # type: ignore[arg-type] # passed on as they came
+        return put(*args, **named)  # type: ignore[arg-type] # passed on as they came
 
     monkeypatch.setattr(sessions, "put_memory", put_or_lose)
     await desk.by_hand.put_summary(ANA, session_id, "Mine.")

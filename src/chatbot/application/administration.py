@@ -34,8 +34,7 @@ class Administration:
         """
         granting = _administering(await self._roles())
         user = await self._new_user(email, _first_choice(granting), NO_DEPARTMENT, password)
-        async with self._storage.transaction() as tx:
-            await tx.users.add_first(user, unless_any_has=granting)
+        await self._storage.transact(lambda tx: tx.users.add_first(user, unless_any_has=granting))
         return user
 
     async def create_user(self, email: str, role: str, department: str, password: str) -> User:
@@ -47,13 +46,11 @@ class Administration:
         """
         _check_role(role, await self._roles())
         user = await self._new_user(email, role, _clean_department(department), password)
-        async with self._storage.transaction() as tx:
-            await tx.users.add(user)
+        await self._storage.transact(lambda tx: tx.users.add(user))
         return user
 
     async def _roles(self) -> Mapping[str, Role]:
-        async with self._storage.transaction() as tx:
-            return await tx.users.roles()
+        return await self._storage.transact(lambda tx: tx.users.roles())
 
     async def _new_user(self, email: str, role: str, department: str, password: str) -> User:
         address = normalise_email(email)

@@ -66,9 +66,9 @@ class Authentication:
         if raw_token is None:
             return of_client(client)
         claims = self._tokens.read(raw_token)
-        async with self._storage.transaction() as tx:
-            user = await tx.users.by_id(claims.user_id)
-            roles = await tx.users.roles()
+        user, roles = await self._storage.transact(
+            lambda tx: (tx.users.by_id(claims.user_id), tx.users.roles())
+        )
         if user is None or not user.is_active or user.token_version != claims.token_version:
             raise InvalidToken("The token is not valid.")
         return on_behalf_of(user, dict(roles), client)
@@ -79,8 +79,7 @@ class Authentication:
             address = normalise_email(email)
         except InvalidInput:
             return None  # nobody can have it
-        async with self._storage.transaction() as tx:
-            user = await tx.users.by_email(address)
+        user = await self._storage.transact(lambda tx: tx.users.by_email(address))
         return user if user is not None and user.is_active else None
 
     async def _strengthen(self, user: User, password: str) -> None:
@@ -89,8 +88,9 @@ class Authentication:
             return
         try:
             new = await self._hasher.hash(password)
-            async with self._storage.transaction() as tx:
-                await tx.users.set_password_hash(user.id, old=user.password_hash, new=new)
+            await self._storage.transact(
+                lambda tx: tx.users.set_password_hash(user.id, old=user.password_hash, new=new)
+            )
         except (RateLimited, StorageFailure):
             return  # the old hash still holds, and the next log-in tries again
 

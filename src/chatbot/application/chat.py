@@ -1,21 +1,20 @@
 """One turn of a conversation, as a stream of reply events.
 
 The user's message is durable before the model is called, and the answer before it is
-acknowledged. No transaction is open while the model runs; the session's lease is.
+acknowledged. While the model runs the session is held, by its lease, and no transaction is open.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 from chatbot.application.consolidation import Consolidation
-from chatbot.application.leases import held
+from chatbot.application.leases import patiently
 from chatbot.application.prompt import Composer, Prompt, is_answer
+from chatbot.application.turn import Reply, ReplyEvent, Started, Turn
 from chatbot.domain.chat import (
     Author,
-    FinishReason,
     Interruption,
     Lease,
     Message,
@@ -23,16 +22,11 @@ from chatbot.domain.chat import (
     SessionId,
     TurnId,
 )
-from chatbot.domain.errors import (
-    InvalidInput,
-    ModelTimeout,
-    PromptTooLong,
-    ShuttingDown,
-)
+from chatbot.domain.errors import InvalidInput, ModelTimeout, PromptTooLong, ShuttingDown
 from chatbot.domain.identity import Owner, Principal
-from chatbot.domain.memory import Memory, Recollection
+from chatbot.domain.memory import Memory
 from chatbot.domain.policy import Action, require
-from chatbot.domain.ports.model import ChatModel, Completion, Usage
+from chatbot.domain.ports.model import ChatModel, Completion
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage, Transaction
 
@@ -40,35 +34,12 @@ logger = logging.getLogger("chatbot.chat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """The user's message is stored and the model is being asked."""
+class _Asked:
+    """A question that is stored, and what its prompt is made of."""
 
-    session_id: SessionId
-    turn_id: TurnId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delta:
-    """A piece of the answer."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """The whole answer; it is stored. `notice` comes with the first answer of a session."""
-
-    session_id: SessionId
-    turn_id: TurnId
-    text: str
-    finish_reason: FinishReason
-    usage: Usage
-    model: str
-    memory_used: tuple[Recollection, ...]
-    notice: str | None
-
-
-ReplyEvent = Started | Delta | Reply
+    lease: Lease
+    memory: Memory
+    history: tuple[Message, ...]
 
 
 class Chat:
@@ -99,7 +70,7 @@ class Chat:
         self._new_id = new_id
         self._max_prompt_chars = max_prompt_chars
         self._notice = notice
-        self._running: dict[asyncio.Task[None], _Turn] = {}
+        self._running: dict[asyncio.Task[None], Turn] = {}
         self._closing = False
 
     async def reply(
@@ -118,7 +89,7 @@ class Chat:
         """
         require(principal, Action.CHAT)
         self._check(prompt)
-        turn = _Turn(
+        turn = Turn(
             owner=principal.owner,
             session_id=session_id,
             id=TurnId(self._new_id()),
@@ -171,143 +142,89 @@ class Chat:
                 extra={"session_id": turn.session_id, "cause": repr(error)},
             )
 
-    async def _run(self, turn: "_Turn") -> None:
+    async def _run(self, turn: Turn) -> None:
         try:
             await self._take(turn)
         finally:
             turn.events.put_nowait(None)
 
-    async def _take(self, turn: "_Turn") -> None:
-        session_id = turn.session_id or await self._new_session(turn.owner)
-        async with held(self._storage, turn.owner, session_id, turn.id) as lease:
-            if turn.interruption is not None:
-                raise ShuttingDown("The turn was given up before it began.")
-            memory, history = await self._ask(lease, turn.prompt)
-            turn.events.put_nowait(Started(session_id=session_id, turn_id=turn.id))
-            prompt = self._composer.compose(memory, history)
-            completion = await self._answer_of(turn, lease, prompt)
-        first = not memory.summarized_to and not any(map(is_answer, history))
-        turn.events.put_nowait(self._reply(lease, completion, prompt, first=first))
-        self._consolidation.schedule(turn.owner, session_id, memory, last_seq=history[-1].seq + 1)
-
-    async def _new_session(self, owner: Owner) -> SessionId:
-        session_id, now = SessionId(self._new_id()), self._clock()
-        async with self._storage.transaction() as tx:
-            await tx.sessions.create(
-                Session(id=session_id, owner=owner, title="", created_at=now, updated_at=now)
-            )
-        return session_id
-
-    async def _ask(self, lease: Lease, prompt: str) -> tuple[Memory, list[Message]]:
-        """Store the user's message; return the memory and the messages that a prompt may hold."""
-        owner, session_id = lease.owner, lease.session_id
-        async with self._storage.transaction() as tx:
-            memory = await tx.sessions.memory(owner, session_id)
-            history = await tx.sessions.messages(
-                owner,
-                session_id,
-                limit=self._composer.history_limit,
-                after=self._composer.history_start(memory),
-            )
-            crashed = await self._close_crashed_turn(tx, lease, history)
-            asked = await tx.sessions.append(lease, Author.USER, prompt, ts=self._clock())
-        limit = self._composer.history_limit
-        return memory, [*history, *crashed, asked][-limit:]
-
-    async def _close_crashed_turn(
-        self, tx: Transaction, lease: Lease, history: Sequence[Message]
-    ) -> list[Message]:
-        """Write down that the last turn's process died: its question has no answer, we hold it."""
-        if not history or history[-1].role is Author.ASSISTANT:
-            return []
-        return [
-            await tx.sessions.append(
-                lease, Author.ASSISTANT, "", ts=self._clock(), reason=Interruption.CRASH
-            )
-        ]
-
-    async def _answer_of(self, turn: "_Turn", lease: Lease, prompt: Prompt) -> Completion:
-        """Have the model answer and store what it said, however that ends."""
+    async def _take(self, turn: Turn) -> None:
+        asked = await patiently(self._storage, lambda tx: self._ask(tx, turn))
+        lease = asked.lease
         reason: Interruption | None = Interruption.UPSTREAM
         try:
-            completion = await turn.hear(self._model, prompt)
-            reason = None
+            turn.events.put_nowait(Started(session_id=lease.session_id, turn_id=turn.id))
+            prompt = self._composer.compose(asked.memory, asked.history)
+            completion = await turn.hear(self._model, prompt.request)
         except asyncio.CancelledError:
             reason = turn.interruption or Interruption.SHUTDOWN
             raise ShuttingDown("The service stopped while it was answering.") from None
         except ModelTimeout:
             reason = Interruption.TIMEOUT
             raise
+        else:
+            reason = None
         finally:
-            async with self._storage.transaction() as tx:
-                await tx.sessions.append(
-                    lease, Author.ASSISTANT, turn.heard, ts=self._clock(), reason=reason
-                )
-        return completion
+            await self._storage.transact(lambda tx: self._answer(tx, lease, turn.heard, reason))
+        turn.events.put_nowait(self._reply(asked, completion, prompt))
+        self._consolidation.schedule(
+            turn.owner, lease.session_id, asked.memory, last_seq=asked.history[-1].seq + 1
+        )
 
-    def _reply(self, lease: Lease, completion: Completion, prompt: Prompt, *, first: bool) -> Reply:
+    def _ask(self, tx: Transaction, turn: Turn) -> _Asked:
+        """Take the session, store the user's message, and read what its prompt may hold."""
+        if turn.session_id is None:
+            turn.session_id = self._new_session(tx, turn.owner)
+        lease = tx.sessions.acquire(turn.owner, turn.session_id, turn.id)
+        try:
+            turn.go_on()
+            memory, history = self._before(tx, lease)
+            asked = tx.sessions.append(lease, Author.USER, turn.prompt, ts=self._clock())
+        except BaseException:
+            tx.sessions.release(lease)
+            raise
+        history = (*history, asked)[-self._composer.history_limit :]
+        return _Asked(lease=lease, memory=memory, history=history)
+
+    def _new_session(self, tx: Transaction, owner: Owner) -> SessionId:
+        session_id, now = SessionId(self._new_id()), self._clock()
+        tx.sessions.create(
+            Session(id=session_id, owner=owner, title="", created_at=now, updated_at=now)
+        )
+        return session_id
+
+    def _before(self, tx: Transaction, lease: Lease) -> tuple[Memory, tuple[Message, ...]]:
+        """The memory and the messages before the question.
+
+        If the last one has no answer, its process died, for the lease is ours now: write it down.
+        """
+        memory = tx.sessions.memory(lease.owner, lease.session_id)
+        start, limit = self._composer.history_start(memory), self._composer.history_limit
+        history = tx.sessions.messages(lease.owner, lease.session_id, limit=limit, after=start)
+        if not history or history[-1].role is Author.ASSISTANT:
+            return memory, tuple(history)
+        now, reason = self._clock(), Interruption.CRASH
+        crashed = tx.sessions.append(lease, Author.ASSISTANT, "", ts=now, reason=reason)
+        return memory, (*history, crashed)
+
+    def _answer(
+        self, tx: Transaction, lease: Lease, text: str, reason: Interruption | None
+    ) -> None:
+        """Store what the model said, however that ended, and give the session back."""
+        try:
+            tx.sessions.append(lease, Author.ASSISTANT, text, ts=self._clock(), reason=reason)
+        finally:
+            tx.sessions.release(lease)
+
+    def _reply(self, asked: _Asked, completion: Completion, prompt: Prompt) -> Reply:
+        is_first = not asked.memory.summarized_to and not any(map(is_answer, asked.history))
         return Reply(
-            session_id=lease.session_id,
-            turn_id=lease.turn_id,
+            session_id=asked.lease.session_id,
+            turn_id=asked.lease.turn_id,
             text=completion.text,
             finish_reason=completion.finish_reason,
             usage=self._composer.usage(prompt, completion),
             model=self._model.name,
             memory_used=prompt.memory_used,
-            notice=self._notice or None if first else None,
+            notice=self._notice or None if is_first else None,
         )
-
-
-@dataclass(slots=True, kw_only=True)
-class _Turn:
-    """A turn while it runs. Only the model's work is ever cancelled, never a write."""
-
-    owner: Owner
-    session_id: SessionId | None
-    id: TurnId
-    prompt: str
-    stream: bool
-    events: asyncio.Queue[ReplyEvent | None] = field(default_factory=asyncio.Queue)
-    interruption: Interruption | None = None
-    _pieces: list[str] = field(default_factory=list)
-    _hearing: asyncio.Task[Completion] | None = None
-
-    @property
-    def heard(self) -> str:
-        """What the model has said so far."""
-        return "".join(self._pieces)
-
-    def interrupt(self, reason: Interruption) -> None:
-        """Stop the model; the first reason counts."""
-        if self.interruption is None:
-            self.interruption = reason
-            if self._hearing is not None:
-                self._hearing.cancel()
-
-    async def hear(self, model: ChatModel, prompt: Prompt) -> Completion:
-        """Ask the model, passing pieces on as they come.
-
-        Raises:
-            asyncio.CancelledError: the turn was interrupted.
-        """
-        self._hearing = asyncio.create_task(self._listen(model, prompt))
-        if self.interruption is not None:
-            self._hearing.cancel()
-        return await self._hearing
-
-    async def _listen(self, model: ChatModel, prompt: Prompt) -> Completion:
-        if not self.stream:
-            completion = await model.complete(prompt.request)
-            self._pass_on(completion.text)
-            return completion
-        async with aclosing(model.stream(prompt.request)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Completion):
-                    return piece
-                self._pass_on(piece)
-        raise AssertionError("A model's stream ends with its completion.")
-
-    def _pass_on(self, piece: str) -> None:
-        if piece:
-            self._pieces.append(piece)
-            self.events.put_nowait(Delta(text=piece))

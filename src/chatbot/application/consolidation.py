@@ -200,9 +200,9 @@ class Consolidation:
 
     async def _read(self, owner: Owner, session_id: SessionId) -> tuple[Memory, int, int]:
         """The memory, the epoch and the last number; what was reset away counts as taken in."""
-        async with self._storage.transaction() as tx:
-            memory = await tx.sessions.memory(owner, session_id)
-            session = await tx.sessions.get(owner, session_id)
+        memory, session = await self._storage.transact(
+            lambda tx: (tx.sessions.memory(owner, session_id), tx.sessions.get(owner, session_id))
+        )
         reset_at = session.last_seq - session.message_count
         memory = replace(
             memory,
@@ -212,8 +212,9 @@ class Consolidation:
         return memory, session.epoch, session.last_seq
 
     async def _store(self, owner: Owner, session_id: SessionId, memory: Memory, epoch: int) -> bool:
-        async with self._storage.transaction() as tx:
-            return await tx.sessions.put_memory(owner, session_id, memory, epoch=epoch)
+        return await self._storage.transact(
+            lambda tx: tx.sessions.put_memory(owner, session_id, memory, epoch=epoch)
+        )
 
     async def _batch(
         self, owner: Owner, session_id: SessionId, after: int, until: int
@@ -223,10 +224,11 @@ class Consolidation:
         At least one, if there is any: a question is not parted from its answer, since a prompt
         cannot begin with an answer.
         """
-        async with self._storage.transaction() as tx:
-            messages = await tx.sessions.messages_from(
+        messages = await self._storage.transact(
+            lambda tx: tx.sessions.messages_from(
                 owner, session_id, after=after, limit=_BATCH_MESSAGES + 1
             )
+        )
         end = size = 0
         for count, message in enumerate(messages[:_BATCH_MESSAGES], start=1):
             size += len(message.content.encode())

@@ -1,43 +1,52 @@
-"""Holding a session while it is written to."""
+"""Holding a session while it is written to: one turn or change at a time."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from chatbot.domain.chat import Lease, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.storage import Found, Storage, Transaction
 
 BUSY_WAIT_S = 5.0
 _POLL_S = 0.02
 
 
-@asynccontextmanager
-async def held(
-    storage: Storage, owner: Owner, session_id: SessionId, turn_id: TurnId
-) -> AsyncGenerator[Lease]:
-    """Hold the session for the length of the block; wait up to 5 s for whoever holds it now.
+async def patiently(storage: Storage, work: Callable[[Transaction], Found]) -> Found:
+    """Do work that takes a session; wait up to 5 s for whoever holds it now.
+
+    Raises:
+        SessionBusy: it was still held after 5 s.
+    """
+    deadline = asyncio.get_running_loop().time() + BUSY_WAIT_S
+    while True:
+        try:
+            return await storage.transact(work)
+        except SessionBusy:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise
+            await asyncio.sleep(_POLL_S)
+
+
+async def exclusively(
+    storage: Storage,
+    owner: Owner,
+    session_id: SessionId,
+    turn_id: TurnId,
+    work: Callable[[Transaction, Lease], Found],
+) -> Found:
+    """Take the session, do the work, and give the session back, in one transaction.
 
     Raises:
         NotFound: the owner has no such session.
         SessionBusy: it was still held after 5 s.
     """
-    lease = await _acquire(storage, owner, session_id, turn_id)
-    try:
-        yield lease
-    finally:
-        async with storage.transaction() as tx:
-            await tx.sessions.release(lease)
 
-
-async def _acquire(storage: Storage, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
-    deadline = asyncio.get_running_loop().time() + BUSY_WAIT_S
-    while True:
+    def held(tx: Transaction) -> Found:
+        lease = tx.sessions.acquire(owner, session_id, turn_id)
         try:
-            async with storage.transaction() as tx:
-                return await tx.sessions.acquire(owner, session_id, turn_id)
-        except SessionBusy:
-            if asyncio.get_running_loop().time() >= deadline:
-                raise
-            await asyncio.sleep(_POLL_S)
+            return work(tx, lease)
+        finally:
+            tx.sessions.release(lease)
+
+    return await patiently(storage, held)

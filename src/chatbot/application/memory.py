@@ -6,14 +6,14 @@ A person's word settles what was said before it: the model looks only at later m
 from collections.abc import Callable
 from dataclasses import replace
 
-from chatbot.application.leases import held
-from chatbot.domain.chat import Session, SessionId, TurnId
+from chatbot.application.leases import exclusively
+from chatbot.domain.chat import Lease, Session, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
 from chatbot.domain.identity import Permission, Principal
 from chatbot.domain.memory import Memory, Setter, Update, replaced_by_hand, with_summary
 from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.runtime import NewId
-from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.storage import Storage, Transaction
 
 _TRIES = 5
 
@@ -33,8 +33,9 @@ class MemoryByHand:
             NotFound: the caller has no such session.
         """
         require(principal, Action.MANAGE_SESSIONS)
-        async with self._storage.transaction() as tx:
-            return await tx.sessions.memory(principal.owner, session_id)
+        return await self._storage.transact(
+            lambda tx: tx.sessions.memory(principal.owner, session_id)
+        )
 
     async def put_summary(
         self, principal: Principal, session_id: SessionId, summary: str
@@ -79,13 +80,13 @@ class MemoryByHand:
         """Change memory while no turn runs; try again when a consolidation was faster."""
         require(principal, Action.CORRECT_MEMORY)
         owner, turn_id = principal.owner, TurnId(self._new_id())
-        async with held(self._storage, owner, session_id, turn_id):
-            for _ in range(_TRIES):
-                async with self._storage.transaction() as tx:
-                    session = await tx.sessions.get(owner, session_id)
-                    changed = change(await tx.sessions.memory(owner, session_id), session)
-                    if await tx.sessions.put_memory(
-                        owner, session_id, changed, epoch=session.epoch
-                    ):
-                        return changed
-        raise SessionBusy("The session's memory is being changed.")
+
+        def changed(tx: Transaction, _: Lease) -> Memory:
+            for _try in range(_TRIES):
+                session = tx.sessions.get(owner, session_id)
+                memory = change(tx.sessions.memory(owner, session_id), session)
+                if tx.sessions.put_memory(owner, session_id, memory, epoch=session.epoch):
+                    return memory
+            raise SessionBusy("The session's memory is being changed.")
+
+        return await exclusively(self._storage, owner, session_id, turn_id, changed)

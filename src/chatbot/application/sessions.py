@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatbot.application.leases import held
-from chatbot.domain.chat import Message, PageMark, Session, SessionId, TurnId
-from chatbot.domain.identity import Principal
+from chatbot.application.leases import exclusively
+from chatbot.domain.chat import Lease, Message, PageMark, Session, SessionId, TurnId
+from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.memory import Memory
 from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.runtime import Clock, NewId
-from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.storage import Storage, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +44,15 @@ class Sessions:
         new = Session(
             id=session_id, owner=principal.owner, title="", created_at=now, updated_at=now
         )
-        async with self._storage.transaction() as tx:
-            await tx.sessions.create(new)
+        await self._storage.transact(lambda tx: tx.sessions.create(new))
         return session_id
 
     async def page(self, principal: Principal, *, limit: int, after: PageMark | None) -> Page:
         """List the caller's sessions, the most recently used first."""
         require(principal, Action.MANAGE_SESSIONS)
-        async with self._storage.transaction() as tx:
-            found = await tx.sessions.page(principal.owner, limit=limit + 1, after=after)
+        found = await self._storage.transact(
+            lambda tx: tx.sessions.page(principal.owner, limit=limit + 1, after=after)
+        )
         shown = found[:limit]
         more = len(found) > limit
         last = PageMark(updated_at=shown[-1].updated_at, id=shown[-1].id) if more else None
@@ -68,12 +68,9 @@ class Sessions:
         """
         require(principal, Action.MANAGE_SESSIONS)
         owner = principal.owner
-        async with self._storage.transaction() as tx:
-            return OpenSession(
-                session=await tx.sessions.get(owner, session_id),
-                memory=await tx.sessions.memory(owner, session_id),
-                messages=await tx.sessions.messages(owner, session_id, limit=limit, before=before),
-            )
+        return await self._storage.transact(
+            lambda tx: _opened(tx, owner, session_id, limit=limit, before=before)
+        )
 
     async def reset(self, principal: Principal, session_id: SessionId) -> OpenSession:
         """Empty a session: messages, summary and memory.
@@ -83,11 +80,13 @@ class Sessions:
             SessionBusy: a turn is running and did not end in time.
         """
         require(principal, Action.MANAGE_SESSIONS)
-        turn_id = TurnId(self._new_id())
-        async with held(self._storage, principal.owner, session_id, turn_id) as lease:
-            async with self._storage.transaction() as tx:
-                await tx.sessions.reset(lease, ts=self._clock())
-            return await self.read(principal, session_id, limit=1, before=None)
+        owner, turn_id = principal.owner, TurnId(self._new_id())
+
+        def emptied(tx: Transaction, lease: Lease) -> OpenSession:
+            tx.sessions.reset(lease, ts=self._clock())
+            return _opened(tx, owner, session_id, limit=1, before=None)
+
+        return await exclusively(self._storage, owner, session_id, turn_id, emptied)
 
     async def delete(self, principal: Principal, session_id: SessionId) -> None:
         """Remove a session with all that belongs to it.
@@ -97,9 +96,20 @@ class Sessions:
             SessionBusy: a turn is running and did not end in time.
         """
         require(principal, Action.MANAGE_SESSIONS)
-        turn_id = TurnId(self._new_id())
-        async with (
-            held(self._storage, principal.owner, session_id, turn_id) as lease,
-            self._storage.transaction() as tx,
-        ):
-            await tx.sessions.delete(lease)
+        await exclusively(
+            self._storage,
+            principal.owner,
+            session_id,
+            TurnId(self._new_id()),
+            lambda tx, lease: tx.sessions.delete(lease),
+        )
+
+
+def _opened(
+    tx: Transaction, owner: Owner, session_id: SessionId, *, limit: int, before: int | None
+) -> OpenSession:
+    return OpenSession(
+        session=tx.sessions.get(owner, session_id),
+        memory=tx.sessions.memory(owner, session_id),
+        messages=tx.sessions.messages(owner, session_id, limit=limit, before=before),
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
-from chatbot.application.chat import Delta, Reply
+from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
 from chatbot.entrypoints.container import (

@@ -1,8 +1,4 @@
-"""`local/extractive`: the answers of a service to which no language model is connected.
-
-Rules, not a model: it finds and quotes what it is given, so it is deterministic and works offline.
-What it knows of a language is one entry of `_LANGUAGES`; the code below the table knows none.
-"""
+"""`local/extractive`: answers by rules, offline, where no language model is connected."""
 
 import json
 import re
@@ -22,7 +18,7 @@ Items = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """What one language sounds like: patterns (accents optional), phrases to `say`, and names.
+    """All that is known of one language: patterns (accents optional), phrases to `say`, labels.
 
     A word in capitals is one of `_VALUES`; `weak` words begin no value, `end` words end one. What
     has a `doubt`, is a question but no `request`, or comes after `foreign` words, states nothing.
@@ -37,7 +33,7 @@ _LANGUAGES = {
         labels={"name": "nombre", "role": "puesto", "language": "idioma", "tone": "tono"},
         lines=r"""
             tongue: español|castellano|spanish
-            word: buenas|buenos|como|con|cual|cuando|de|dias|donde|el|en|es|hola|gracias|me|mi|que|te
+            word: buenas|como|con|cual|cuando|de|dias|donde|el|en|es|hola|gracias|me|mi|que|te
             opener: hola|buen[oa]s(?: días)?|por favor|yo|a partir de ahora|mañana|recuerda que
             request: (?:me )?(?:puedes|podrías)
             doubt: ^si (?!puedes)|\b(?:imagin|supón|finge|dijo|dice|dicen|según|ojalá)
@@ -45,10 +41,10 @@ _LANGUAGES = {
             end: y|e|pero|porque|en|desde|para|con
             weak: un|una|muy|admitir|reconocer|decir|saber|irme|ser|español|inglés|francés|géminis
             job: ingenier|abogad|programador|responsable|jef[ea]\b|director|técnic|arquitect|camarer
-            role: (?:trabajo (?:como|de)|mi (?:puesto|cargo) es|soy(?: la| el)?) (?=JOB)ROLE
+            role: (?:trabajo (?:como|de)|mi (?:puesto|cargo) es|soy(?: la| el| una)?) (?=JOB)ROLE
             name: (?:me llamo|mi nombre(?: completo)? es) NAME|(?:soy|llámame|llamarme) PROPER
-            language: (?:prefiero|(?:hábla|háblar|contésta|respónde)(?:me)?) FILLER(TONGUE)
-            tone: (?:prefiero|me gustan|sé) FILLER(breve|cort[oa]|concis[oa]|detallad[oa]|usted)
+            language: (?:hábla|háblar|contésta|respónde)(?:me)?(?: siempre)?(?: en)? (TONGUE)
+            tone: (?:prefiero|me gustan|sé)(?: las| más)?(?: respuestas)? (breve|cort[oa]|formal)
             todos: (?:tengo que|debo|no (?:te )?olvides(?: de)?) REST
             todos: (?:recuérda|recordar|apúnta)(?:me)?(?: mañana)?(?: que tengo que)? (?=\w+r\b)REST
             facts: (?:recuerda|ten en cuenta|apunta) que REST|(mi (?:cumpleaños es|\w+ se llama) .+)
@@ -67,7 +63,7 @@ _LANGUAGES = {
         labels={"name": "name", "role": "job", "language": "language", "tone": "tone"},
         lines=r"""
             tongue: inglés|english
-            word: a|about|do|for|good|have|hello|hey|hi|how|i|is|me|morning|my|thanks|the|to|what|you
+            word: about|do|for|good|have|hello|hey|hi|how|i|is|me|morning|my|thanks|the|to|what|you
             opener: hello|hi|hey|there|please|thanks|also|by the way|from now on|remember(?: that)?
             request: (?:can|could|would|will) you(?: please)?|you can
             doubt: ^if (?!you can)|\b(?:imagine|suppose|pretend|wish|what if|said|says|told|states)
@@ -75,13 +71,13 @@ _LANGUAGES = {
             end: and|but|because|at|in|for|from|since|with|here
             weak: not|too|on|an?|say|admit|agree|be|know|spanish|english|british|american|sorry
             job: engineer|developer|designer|analyst|lawyer|manager|head of|teacher|nurse|electric
-            role: (?:i work as|my (?:job title|role) is|i'm|i am)(?: an?| the)? (?=JOB)ROLE
+            role: (?:my (?:job title|role) is|(?:i work as|i'm|i am) (?:an?|the)) (?=JOB)ROLE
             name: my (?:full )?name(?: is|'s) NAME|(?:i'm|i am|call me) PROPER
-            language: (?:speak|answer|reply|write|(?:i'd|i) prefer) FILLER(TONGUE)
-            tone: (?:i prefer|i like|be|keep) FILLER(brief|short|concise|detailed|formal|clear)
+            language: (?:(?:i'd prefer to )?speak|(?:answer|reply|write)(?: me)? in) (TONGUE)
+            tone: (?:i prefer|i like|be|keep)(?: it| more| your \w+)? (brief|short|concise|detailed)
             todos: (?:(?:i have|i've got|i need|remind me|don't forget) to|i must|i should) REST
             facts: (?:remember|keep in mind|note) that REST|(my (?:birthday|favou?rite \w+) is .+)
-            facts: (i(?: live| work|'m| am) (?:in|at|for|with|from|based in|allergic) .+)
+            facts: ((?:i (?:live|work) (?:in|at|for|with)|(?:i'm|i am) (?:from|based in|allergic)) .+)
             ask name: what(?:'s| is) my name|know my name|who am i\b
             ask about: what (?:do|can) you (?:know|remember)(?: (?:about|of) me|\W*$)
             ask todos: (?:my|what|which) (?:tasks|to-?dos?)\b|what do i have to do
@@ -122,7 +118,6 @@ _VALUES = {
     "ROLE": rf"{_STRONG}([^\W\d_][^,.!?:]*?){_END}",
     "JOB": rf"(?:(?!(?:of|del?)\b)[\w-]+ ){{0,2}}(?:{_any('job')})",
     "TONGUE": _any("tongue"),
-    "FILLER": r"(?:(?!no\b)\w+ ){0,4}?",
     "REST": rf"{_STRONG}(.+)",
 }
 _KINDS = "|".join(rf"(?:{_any(kind)})(?P<{kind}>)" for kind in (*_KEYED, "todos", "facts"))
@@ -227,14 +222,15 @@ def _reply(block: _Block, prompt: str, earlier: Sequence[str]) -> str:
     asked = next((key for key, pattern in _ASKS if pattern.search(prompt)), "")
     kept = {"": said or _relevant(prompt, texts), "about": [*known, ("", block.summary)]}
     shown = [(k, v) for k, v in kept.get(asked, known) if v and asked in ("", "about", k)]
-    say = "noted" if said and not asked else "about" if shown else "nothing"
-    say = say if shown or asked or _stems(prompt) else "greeting"
+    fallback = "nothing" if asked or _stems(prompt) else "greeting"
+    say = "noted" if said and not asked else "about" if shown else fallback
     codes = sorted(_LANGUAGES, key=lambda code: ("language", code) not in known)
     code = max(codes, key=lambda code: len(_SPOKEN[code].findall(fold(prompt))))
     phrases, labels, name = dict(_LINES[code]), _LANGUAGES[code].labels, dict(known).get("name")
     items = "".join(f"\n- {labels[k]}: {v}" if k in labels else f"\n- {v}" for k, v in shown)
     text = phrases[f"say {say}"].format(name=f", {name}" if name else "", items=items)
-    return text if earlier and say != "nothing" else f"{text}\n\n{phrases['say notice']}"
+    told_before = say != "nothing" and (earlier or block.summary)
+    return text if told_before else f"{text}\n\n{phrases['say notice']}"
 
 
 def define_extractive(ai: Genkit) -> None:

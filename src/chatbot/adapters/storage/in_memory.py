@@ -1,7 +1,6 @@
 """Storage in the memory of this process: gone when it ends. For tests, demos and trying out."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
@@ -22,6 +21,7 @@ from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Role, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.storage import (
+    Found,
     SessionRepository,
     Storage,
     Transaction,
@@ -41,17 +41,15 @@ class _Sessions(SessionRepository):
     def __init__(self) -> None:
         self._kept: dict[tuple[Owner, SessionId], _Kept] = {}
 
-    async def create(self, session: Session) -> None:
+    def create(self, session: Session) -> None:
         if (session.owner, session.id) in self._kept:
             raise Conflict("There is such a session already.")
         self._kept[session.owner, session.id] = _Kept(session)
 
-    async def get(self, owner: Owner, session_id: SessionId) -> Session:
+    def get(self, owner: Owner, session_id: SessionId) -> Session:
         return self._find(owner, session_id).session
 
-    async def page(
-        self, owner: Owner, *, limit: int, after: PageMark | None = None
-    ) -> Sequence[Session]:
+    def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
         def order(updated_at: datetime, session_id: SessionId) -> tuple[float, SessionId]:
             return (-updated_at.timestamp(), session_id)
 
@@ -62,19 +60,19 @@ class _Sessions(SessionRepository):
             own = [session for session in own if order(session.updated_at, session.id) > mark]
         return own[:limit]
 
-    async def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
+    def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
         kept = self._find(owner, session_id)
         if kept.lease is not None:
             raise SessionBusy("The session is busy.")
         kept.lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
         return kept.lease
 
-    async def release(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         kept = self._kept.get((lease.owner, lease.session_id))
         if kept is not None and kept.lease == lease:
             kept.lease = None
 
-    async def append(
+    def append(
         self,
         lease: Lease,
         role: Author,
@@ -99,7 +97,7 @@ class _Sessions(SessionRepository):
         )
         return message
 
-    async def messages(
+    def messages(
         self,
         owner: Owner,
         session_id: SessionId,
@@ -111,7 +109,7 @@ class _Sessions(SessionRepository):
         found = self._between(owner, session_id, after, before)
         return found[max(0, len(found) - limit) :]
 
-    async def messages_from(
+    def messages_from(
         self, owner: Owner, session_id: SessionId, *, after: int, limit: int
     ) -> Sequence[Message]:
         return self._between(owner, session_id, after, None)[:limit]
@@ -124,10 +122,10 @@ class _Sessions(SessionRepository):
         end = len(kept.messages) if before is None else max(0, before - 1 - base)
         return kept.messages[max(0, after - base) : end]
 
-    async def memory(self, owner: Owner, session_id: SessionId) -> Memory:
+    def memory(self, owner: Owner, session_id: SessionId) -> Memory:
         return self._find(owner, session_id).memory
 
-    async def put_memory(
+    def put_memory(
         self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
     ) -> bool:
         kept = self._kept.get((owner, session_id))
@@ -136,13 +134,13 @@ class _Sessions(SessionRepository):
         kept.memory = replace(memory, version=memory.version + 1)
         return True
 
-    async def reset(self, lease: Lease, *, ts: datetime) -> None:
+    def reset(self, lease: Lease, *, ts: datetime) -> None:
         kept = self._held(lease)
         emptied = replace(kept.session, title="", message_count=0, updated_at=ts)
         kept.session = replace(emptied, epoch=kept.session.epoch + 1)
         kept.messages, kept.memory = [], Memory()
 
-    async def delete(self, lease: Lease) -> None:
+    def delete(self, lease: Lease) -> None:
         self._held(lease)
         del self._kept[lease.owner, lease.session_id]
 
@@ -164,52 +162,39 @@ class _Users(UserRepository):
         self._users: dict[UserId, User] = {}
         self._roles = dict(roles)
 
-    async def add(self, user: User) -> None:
-        await self.add_first(user, unless_any_has=frozenset())
+    def add(self, user: User) -> None:
+        self.add_first(user, unless_any_has=frozenset())
 
-    async def add_first(self, user: User, *, unless_any_has: frozenset[str]) -> None:
+    def add_first(self, user: User, *, unless_any_has: frozenset[str]) -> None:
         if any(unless_any_has.intersection(other.roles) for other in self._users.values()):
             raise Conflict("There is such a user already.")
-        if user.id in self._users or await self.by_email(user.email) is not None:
+        if user.id in self._users or self.by_email(user.email) is not None:
             raise Conflict("The e-mail address is taken.")
         self._users[user.id] = user
 
-    async def by_id(self, user_id: UserId) -> User | None:
+    def by_id(self, user_id: UserId) -> User | None:
         return self._users.get(user_id)
 
-    async def by_email(self, email: str) -> User | None:
+    def by_email(self, email: str) -> User | None:
         return next((user for user in self._users.values() if user.email == email), None)
 
-    async def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
+    def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
         user = self._users.get(user_id)
         if user is not None and user.password_hash == old:
             self._users[user_id] = replace(user, password_hash=new)
 
-    async def roles(self) -> Mapping[str, Role]:
+    def roles(self) -> Mapping[str, Role]:
         return dict(self._roles)
 
 
-class _Transaction(Transaction):
-    def __init__(self, sessions: _Sessions, users: _Users) -> None:
-        self._sessions, self._users = sessions, users
-
-    @property
-    def sessions(self) -> SessionRepository:
-        return self._sessions
-
-    @property
-    def users(self) -> UserRepository:
-        return self._users
-
-
 class InMemoryStorage(Storage):
-    """Keeps everything in dictionaries. No method gives way to another task before it is done.
+    """Keeps everything in dictionaries. Work is done at once, so that nothing comes between.
 
     A transaction undoes nothing: what was written before an exception stays.
     """
 
     def __init__(self, roles: Mapping[str, Role] = DEFAULT_ROLES) -> None:
-        self._transaction = _Transaction(_Sessions(), _Users(roles))
+        self._transaction = Transaction(sessions=_Sessions(), users=_Users(roles))
 
     async def __aenter__(self) -> Self:
         return self
@@ -217,10 +202,8 @@ class InMemoryStorage(Storage):
     async def __aexit__(self, *exc_info: object) -> None:
         """Keep it: the next opening finds it again."""
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Give the repositories; see the class for what an exception undoes: nothing."""
-        yield self._transaction
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+        return work(self._transaction)
 
     async def check(self) -> None:
         """There is nothing that could fail."""

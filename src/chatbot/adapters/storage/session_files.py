@@ -2,7 +2,7 @@
 
 `<id>.log` holds the messages, and its time is the session's `updated_at`, so that a list is
 ordered without opening files. `<id>.json`, the head, holds the memory, and exists from the first
-memory change on. Everything here blocks; `json_files` keeps it off the event loop.
+memory change on. Everything here blocks: `json_files` runs it in a thread.
 """
 
 from collections import deque
@@ -50,12 +50,13 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.storage import SessionRepository
 
 _COMMIT_LOCKS = 64
 Found = TypeVar("Found")
 
 
-class SessionFiles:
+class SessionFiles(SessionRepository):
     """The sessions below one folder."""
 
     def __init__(self, root: Path, files: Files) -> None:
@@ -85,7 +86,7 @@ class SessionFiles:
         place = self._place(owner, session_id)
         return self._look(place, lambda view: _session(view, view.mtime_ns))
 
-    def page(self, owner: Owner, *, limit: int, after: PageMark | None) -> Sequence[Session]:
+    def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
         """Order by the files' times, then open the sessions of this page only."""
         try:
             folder = self._folder(owner)
@@ -142,7 +143,7 @@ class SessionFiles:
         content: str,
         *,
         ts: datetime,
-        reason: Interruption | None,
+        reason: Interruption | None = None,
     ) -> Message:
         def compose(seq: int) -> Message:
             return Message(
@@ -155,7 +156,13 @@ class SessionFiles:
                 return self._appends.append(place, compose)
 
     def messages(
-        self, owner: Owner, session_id: SessionId, *, limit: int, before: int | None, after: int
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        *,
+        limit: int,
+        before: int | None = None,
+        after: int = 0,
     ) -> Sequence[Message]:
         def newest(view: LogView) -> list[Message]:
             older = (line for line in view.lines() if before is None or line.seq < before)

@@ -31,6 +31,7 @@ from chatbot.adapters.storage.sealed_json import (
 )
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Role, User, UserId
+from chatbot.domain.ports.storage import UserRepository
 
 USERS, ROLES = "users.json", "roles.json"
 _FRESH_NS = 50_000_000
@@ -99,7 +100,7 @@ class _Watched(Generic[Parsed]):
             return parsed
 
 
-class UserFiles:
+class UserFiles(UserRepository):
     """The files `users.json` and `roles.json` in one folder."""
 
     def __init__(self, root: Path, files: Files) -> None:

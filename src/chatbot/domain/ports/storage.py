@@ -1,14 +1,14 @@
-"""The port to storage: one `Storage`, whose transactions give the repositories.
+"""The port to storage: one `Storage`, whose transactions work on the repositories.
 
 The owner is part of every signature. A session of somebody else and a session that does not
 exist are the same `NotFound`.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from chatbot.domain.chat import (
     Author,
@@ -23,6 +23,8 @@ from chatbot.domain.chat import (
 from chatbot.domain.identity import Owner, Role, User, UserId
 from chatbot.domain.memory import Memory
 
+Found = TypeVar("Found")
+
 
 class SessionRepository(Protocol):
     """Sessions, their messages and memory.
@@ -32,11 +34,15 @@ class SessionRepository(Protocol):
     """
 
     @abstractmethod
-    async def create(self, session: Session) -> None:
-        """Store a new, empty session. Its id is fresh, so that there is none yet."""
+    def create(self, session: Session) -> None:
+        """Store a new, empty session.
+
+        Raises:
+            Conflict: the owner has a session with this id.
+        """
 
     @abstractmethod
-    async def get(self, owner: Owner, session_id: SessionId) -> Session:
+    def get(self, owner: Owner, session_id: SessionId) -> Session:
         """Return the session.
 
         Raises:
@@ -44,13 +50,11 @@ class SessionRepository(Protocol):
         """
 
     @abstractmethod
-    async def page(
-        self, owner: Owner, *, limit: int, after: PageMark | None = None
-    ) -> Sequence[Session]:
+    def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
         """Return the owner's sessions by `updated_at`, newest first, then by id ascending."""
 
     @abstractmethod
-    async def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
+    def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
         """Take the right to write to the session, without waiting.
 
         It ends with `release`, or when the process that holds it dies.
@@ -61,11 +65,11 @@ class SessionRepository(Protocol):
         """
 
     @abstractmethod
-    async def release(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         """Give the right back; one that is not held any more is none."""
 
     @abstractmethod
-    async def append(
+    def append(
         self,
         lease: Lease,
         role: Author,
@@ -80,7 +84,7 @@ class SessionRepository(Protocol):
         """
 
     @abstractmethod
-    async def messages(
+    def messages(
         self,
         owner: Owner,
         session_id: SessionId,
@@ -98,13 +102,13 @@ class SessionRepository(Protocol):
         """
 
     @abstractmethod
-    async def messages_from(
+    def messages_from(
         self, owner: Owner, session_id: SessionId, *, after: int, limit: int
     ) -> Sequence[Message]:
         """Return the oldest `limit` messages with `seq > after`, ascending by `seq`."""
 
     @abstractmethod
-    async def memory(self, owner: Owner, session_id: SessionId) -> Memory:
+    def memory(self, owner: Owner, session_id: SessionId) -> Memory:
         """Return what is remembered of the session; `Memory()` if nothing was ever stored.
 
         Raises:
@@ -112,7 +116,7 @@ class SessionRepository(Protocol):
         """
 
     @abstractmethod
-    async def put_memory(
+    def put_memory(
         self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
     ) -> bool:
         """Store the memory if nothing has changed since it was read.
@@ -125,11 +129,11 @@ class SessionRepository(Protocol):
         """
 
     @abstractmethod
-    async def reset(self, lease: Lease, *, ts: datetime) -> None:
+    def reset(self, lease: Lease, *, ts: datetime) -> None:
         """Empty messages, title and memory, at once or not at all. Numbers are not used again."""
 
     @abstractmethod
-    async def delete(self, lease: Lease) -> None:
+    def delete(self, lease: Lease) -> None:
         """Remove the session with all that belongs to it, and with it the lease."""
 
 
@@ -137,7 +141,7 @@ class UserRepository(Protocol):
     """People and the roles they can have."""
 
     @abstractmethod
-    async def add(self, user: User) -> None:
+    def add(self, user: User) -> None:
         """Store a new user.
 
         Raises:
@@ -145,7 +149,7 @@ class UserRepository(Protocol):
         """
 
     @abstractmethod
-    async def add_first(self, user: User, *, unless_any_has: frozenset[str]) -> None:
+    def add_first(self, user: User, *, unless_any_has: frozenset[str]) -> None:
         """Store a user unless somebody already has one of these roles; of many at once, one wins.
 
         Raises:
@@ -153,32 +157,28 @@ class UserRepository(Protocol):
         """
 
     @abstractmethod
-    async def by_id(self, user_id: UserId) -> User | None:
+    def by_id(self, user_id: UserId) -> User | None:
         """Return the user, or None."""
 
     @abstractmethod
-    async def by_email(self, email: str) -> User | None:
+    def by_email(self, email: str) -> User | None:
         """Return the user with this normalised e-mail address, or None."""
 
     @abstractmethod
-    async def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
+    def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
         """Replace a password hash if it still is `old`; else do nothing."""
 
     @abstractmethod
-    async def roles(self) -> Mapping[str, Role]:
+    def roles(self) -> Mapping[str, Role]:
         """Return the roles by name."""
 
 
-class Transaction(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
     """What can be read and written together."""
 
-    @property
-    @abstractmethod
-    def sessions(self) -> SessionRepository: ...
-
-    @property
-    @abstractmethod
-    def users(self) -> UserRepository: ...
+    sessions: SessionRepository
+    users: UserRepository
 
 
 class Storage(Protocol):
@@ -194,10 +194,12 @@ class Storage(Protocol):
     async def __aexit__(self, *exc_info: object) -> None: ...
 
     @abstractmethod
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Begin a short transaction; it is committed at the end, undone by an exception.
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+        """Do the work on the repositories and commit; an exception undoes it.
 
-        How much is undone is the backend's: see its docstring.
+        The work is an ordinary function, done off the event loop: it cannot wait for a model, so
+        that no transaction is ever open while one is asked. A caller that is cancelled does not
+        stop work that has begun. How much an exception undoes is the backend's: see its docstring.
         """
 
     @abstractmethod

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from chatbot.adapters.llm.genkit_flows import Json, UseCases, define_flows
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
-from chatbot.application.chat import Delta, Reply
+from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
 from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, Container

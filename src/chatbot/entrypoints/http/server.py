@@ -103,7 +103,9 @@ def _greet(settings: Settings, port: int) -> None:
     url = f"{scheme}://{host}:{port}"
     waiting = count_legacy_sessions(settings.data_dir, Files()) if settings.data_dir else 0
     if waiting:
-        typer.echo(f"{waiting} sessions of the first version wait here, untouched: `chatbot import`")
+        typer.echo(
+            f"{waiting} sessions of the first version wait here, untouched: `chatbot import`"
+        )
     typer.echo(f"model: {settings.genkit_model}")
     typer.echo(f"serving: {url}" + (f" (try {url}/docs)" if settings.docs_enabled else ""))
     if not (settings.is_loopback or settings.tls_cert_file or settings.trusted_proxies):

@@ -13,7 +13,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from chatbot.application.chat import Delta, Reply, ReplyEvent, Started
+from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
 from chatbot.entrypoints.http.errors import cause_of, problem_of
 from chatbot.entrypoints.http.wire import chat_answer
 

@@ -7,8 +7,8 @@ from typing import Literal, Self
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
-from chatbot.application.chat import Reply
 from chatbot.application.sessions import OpenSession, Page
+from chatbot.application.turn import Reply
 from chatbot.domain.chat import FinishReason, Message, PageMark, Session, SessionId, is_session_id
 from chatbot.domain.identity import User
 from chatbot.domain.memory import DEFAULT_TONE, Item, Memory, Recollection, Update

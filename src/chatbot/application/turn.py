@@ -1,0 +1,110 @@
+"""A turn while it runs: what its reader is told, and how it is interrupted."""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from chatbot.domain.chat import FinishReason, Interruption, SessionId, TurnId
+from chatbot.domain.errors import ShuttingDown
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Recollection
+from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The user's message is stored and the model is being asked."""
+
+    session_id: SessionId
+    turn_id: TurnId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The whole answer; it is stored. `notice` comes with the first answer of a session."""
+
+    session_id: SessionId
+    turn_id: TurnId
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    model: str
+    memory_used: tuple[Recollection, ...]
+    notice: str | None
+
+
+ReplyEvent = Started | Delta | Reply
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """One turn. Only the model's work is ever cancelled, never a write.
+
+    `session_id` is None until a new session has been made for it; the queue ends with None.
+    """
+
+    owner: Owner
+    session_id: SessionId | None
+    id: TurnId
+    prompt: str
+    stream: bool
+    events: asyncio.Queue[ReplyEvent | None] = field(default_factory=asyncio.Queue)
+    interruption: Interruption | None = None
+    _pieces: list[str] = field(default_factory=list)
+    _hearing: asyncio.Task[Completion] | None = None
+
+    @property
+    def heard(self) -> str:
+        """What the model has said so far."""
+        return "".join(self._pieces)
+
+    def interrupt(self, reason: Interruption) -> None:
+        """Stop the model; the first reason counts."""
+        if self.interruption is None:
+            self.interruption = reason
+            if self._hearing is not None:
+                self._hearing.cancel()
+
+    def go_on(self) -> None:
+        """Return unless the turn was interrupted before it began.
+
+        Raises:
+            ShuttingDown: it was; there is nothing to store.
+        """
+        if self.interruption is not None:
+            raise ShuttingDown("The turn was given up before it began.")
+
+    async def hear(self, model: ChatModel, request: ModelRequest) -> Completion:
+        """Ask the model, passing pieces on as they come.
+
+        Raises:
+            asyncio.CancelledError: the turn was interrupted.
+        """
+        self._hearing = asyncio.create_task(self._listen(model, request))
+        if self.interruption is not None:
+            self._hearing.cancel()
+        return await self._hearing
+
+    async def _listen(self, model: ChatModel, request: ModelRequest) -> Completion:
+        if not self.stream:
+            completion = await model.complete(request)
+            self._pass_on(completion.text)
+            return completion
+        async with aclosing(model.stream(request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Completion):
+                    return piece
+                self._pass_on(piece)
+        raise AssertionError("A model's stream ends with its completion.")
+
+    def _pass_on(self, piece: str) -> None:
+        if piece:
+            self._pieces.append(piece)
+            self.events.put_nowait(Delta(text=piece))
