@@ -129,7 +129,7 @@ def test_chat_goes_on_with_the_last_session_of_this_terminal(ready: Run) -> None
 def test_chat_without_a_prompt_answers_each_line_until_the_end(ready: Run) -> None:
     code, out, _ = ready("chat", text="Hola, me llamo Ana\n\n¿Cómo me llamo?\n")
     assert code == 0
-    assert out.rstrip().endswith("Ana.")
+    assert out.rstrip().endswith("Ana")
 
 
 def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:

@@ -178,10 +178,7 @@ def test_what_looks_like_a_secret_is_redacted(stderr: io.StringIO, value: str) -
     [
         ("lean", True),
         ("plugin", False),
-        pytest.param(
-            *("plugin", True),
-            marks=pytest.mark.xfail(reason="Consolidation logs the text of the SDK's error"),
-        ),
+        ("plugin", True),
     ],
 )
 async def test_no_canary_ever_stands_in_a_log(

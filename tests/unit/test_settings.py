@@ -227,7 +227,6 @@ def test_value_outside_its_limits_is_refused_by_name(
 
 
 @pytest.mark.parametrize("value", ["memory:canary", "memory:/canary"])
-@pytest.mark.xfail(reason="settings.py takes it for the JSON store in a folder of that name")
 def test_memory_storage_takes_no_name(environment: Environment, value: str) -> None:
     environment(STORAGE_URL=value)
     assert refusal().startswith("STORAGE_URL: ")

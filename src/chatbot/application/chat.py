@@ -21,8 +21,9 @@ from chatbot.domain.chat import (
     Session,
     SessionId,
     TurnId,
+    is_sound,
 )
-from chatbot.domain.errors import InvalidInput, ModelTimeout, PromptTooLong, ShuttingDown
+from chatbot.domain.errors import InvalidInput, ModelTimeout, PromptTooLong, ShuttingDown, cause_of
 from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.memory import Memory
 from chatbot.domain.policy import Action, require
@@ -127,6 +128,8 @@ class Chat:
             raise ShuttingDown("The service is stopping.")
         if not prompt.strip():
             raise InvalidInput("The prompt is empty.", where=("prompt",))
+        if not is_sound(prompt):
+            raise InvalidInput("The prompt is not valid Unicode.", where=("prompt",))
         if len(prompt) > self._max_prompt_chars:
             raise PromptTooLong(f"A prompt has at most {self._max_prompt_chars} characters.")
 
@@ -134,12 +137,13 @@ class Chat:
         """Forget the turn; a failure that no reader is left to hear of goes to the log."""
         turn = self._running.pop(task)
         error = None if task.cancelled() else task.exception()
-        unheard = error is not None and turn.interruption is Interruption.CLIENT
-        if unheard and not isinstance(error, ShuttingDown):
+        if error is None or isinstance(error, ShuttingDown):
+            return
+        if turn.interruption is Interruption.CLIENT:
             logger.warning(
                 "a turn failed after its caller had left: %s",
                 type(error).__name__,
-                extra={"session_id": turn.session_id, "cause": repr(error)},
+                extra={"session_id": turn.session_id, "cause": cause_of(error)},
             )
 
     async def _run(self, turn: Turn) -> None:

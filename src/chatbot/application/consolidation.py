@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from chatbot.application.prompt import Language, data_block, is_answer, memory_wire
 from chatbot.domain.chat import Author, Message, SessionId
-from chatbot.domain.errors import ChatbotError, InvalidInput, ModelError
+from chatbot.domain.errors import ChatbotError, InvalidInput, ModelError, cause_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import MAX_SUMMARY_CHARS, Memory, Update, merge, update_from_json
 from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
@@ -145,7 +145,7 @@ class Consolidation:
                     logger.warning(
                         "consolidation dropped: %s",
                         type(error).__name__,
-                        extra={"session_id": session_id, "cause": repr(error.__cause__ or error)},
+                        extra={"session_id": session_id, "cause": cause_of(error)},
                     )
 
     async def summarize(

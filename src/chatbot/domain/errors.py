@@ -115,3 +115,10 @@ class StorageFull(StorageFailure):
 
 class ShuttingDown(ChatbotError):
     """The service is stopping and takes no new work."""
+
+
+def cause_of(error: BaseException) -> str:
+    """What led to an error, for the log: of others' errors only the kind, as providers quote prompts."""
+    is_ours = isinstance(error, ChatbotError | OSError)
+    named = type(error).__name__ + (f": {error}" if is_ours else "")
+    return f"{named} <- {cause_of(error.__cause__)}" if error.__cause__ else named

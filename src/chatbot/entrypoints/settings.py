@@ -146,9 +146,8 @@ class Settings(BaseSettings):
     @field_validator("storage_url")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        if value != "memory:" and not value.removeprefix("json:").strip("/ "):
-            raise ValueError("must be json:DIR or memory:")
-        if not value.startswith(("json:", "memory:")):
+        scheme, _, folder = value.partition(":")
+        if value != "memory:" and not (scheme == "json" and folder.strip("/ ")):
             raise ValueError("must be json:DIR or memory:")
         return value
 

@@ -77,7 +77,7 @@ _LANGUAGES = {
             tone: (?:i prefer|i like|be|keep)(?: it| more| your \w+)? (brief|short|concise|detailed)
             todos: (?:(?:i have|i've got|i need|remind me|don't forget) to|i must|i should) REST
             facts: (?:remember|keep in mind|note) that REST|(my (?:birthday|favou?rite \w+) is .+)
-            facts: ((?:i (?:live|work) (?:in|at|for|with)|(?:i'm|i am) (?:from|based in|allergic)) .+)
+            facts: ((?:i (?:live|work) (?:in|at|for|with)|i(?:'m| am) (?:from|based|allergic)) .+)
             ask name: what(?:'s| is) my name|know my name|who am i\b
             ask about: what (?:do|can) you (?:know|remember)(?: (?:about|of) me|\W*$)
             ask todos: (?:my|what|which) (?:tasks|to-?dos?)\b|what do i have to do

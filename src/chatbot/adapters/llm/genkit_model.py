@@ -116,7 +116,7 @@ class GenkitChatModel(ChatModel):
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
 
         def on_chunk(chunk: ModelResponseChunk) -> None:
-            if text := chunk.text:
+            if text := _sound(chunk.text):
                 pieces.put_nowait(text)
 
         running = asyncio.create_task(self._run(request, on_chunk))
@@ -217,10 +217,15 @@ def _completion(response: ModelResponse) -> Completion:
     if response.finish_reason not in _FINISH_REASONS:
         raise ModelError(CUT)
     return Completion(
-        text=response.text,
+        text=_sound(response.text),
         finish_reason=_FINISH_REASONS[response.finish_reason],
         usage=_usage(response.usage),
     )
+
+
+def _sound(text: str) -> str:
+    """The text as it can be stored and sent: what is no Unicode, a lone surrogate, becomes `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _usage(usage: ModelUsage | None) -> Usage | None:

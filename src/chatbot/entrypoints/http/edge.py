@@ -14,10 +14,11 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chatbot.domain.errors import cause_of
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.security import IdentifyClient
 from chatbot.entrypoints.http import strict_json
-from chatbot.entrypoints.http.errors import ProblemDetails, cause_of, problem_of
+from chatbot.entrypoints.http.errors import ProblemDetails, problem_of
 
 PUBLIC_PATHS = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
 BODY_DEADLINE_S = 20.0

@@ -122,13 +122,6 @@ def _where(one: Mapping[str, Any]) -> list[str | int]:
     return list(one["loc"][:-1] if one["type"] == "extra_forbidden" else one["loc"])
 
 
-def cause_of(error: BaseException) -> str:
-    """What led to an error, for the log: of others' errors only the kind, as providers quote prompts."""
-    is_ours = isinstance(error, errors.ChatbotError | OSError)
-    named = type(error).__name__ + (f": {error}" if is_ours else "")
-    return f"{named} <- {cause_of(error.__cause__)}" if error.__cause__ else named
-
-
 def request_id_of(request: Request) -> str:
     """The id that the edge gave the request."""
     return cast("str", request.state.request_id)
@@ -137,7 +130,7 @@ def request_id_of(request: Request) -> str:
 async def _answer(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        request.state.log["cause"] = cause_of(error)
+        request.state.log["cause"] = errors.cause_of(error)
     return problem.response(request_id_of(request))
 
 

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
-from chatbot.entrypoints.http.errors import cause_of, problem_of
+from chatbot.domain.errors import cause_of
+from chatbot.entrypoints.http.errors import problem_of
 from chatbot.entrypoints.http.wire import chat_answer
 
 PING_S = 15.0

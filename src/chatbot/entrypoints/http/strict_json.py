@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable
 from typing import NoReturn
 
+from chatbot.domain.chat import is_sound
+
 MAX_DEPTH = 32
 
 # Possessive, and a string may lack its end: else each quote of a broken one is tried to the end.
@@ -66,5 +68,5 @@ def _check_texts(values: Iterable[object]) -> None:
             _check_texts([*value.keys(), *value.values()])
         elif isinstance(value, list):
             _check_texts(value)
-        elif isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        elif isinstance(value, str) and not is_sound(value):
             raise NotStrictJson("A text holds a lone surrogate or the character NUL.")
