@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.storage import SessionRepository, UserRepository
+from chatbot.domain.ports.storage import SessionRepository, Transaction, UserRepository
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
@@ -59,28 +60,28 @@ def users_of(storage: JsonFileStorage) -> UserRepository:
     return storage._transaction.users
 
 
-async def talk(storage: JsonFileStorage, session_id: SessionId = ONE, count: int = 3) -> Lease:
+def talk(storage: JsonFileStorage, session_id: SessionId = ONE, count: int = 3) -> Lease:
     """A session with some messages, still held."""
     sessions = sessions_of(storage)
-    await sessions.create(new_session(session_id))
-    lease = await sessions.acquire(ANA, session_id, TURN)
+    sessions.create(new_session(session_id))
+    lease = sessions.acquire(ANA, session_id, TURN)
     for n in range(count):
         author = Author.ASSISTANT if n % 2 else Author.USER
-        await sessions.append(lease, author, f"text ñ {n}", ts=later(n))
+        sessions.append(lease, author, f"text ñ {n}", ts=later(n))
     return lease
 
 
-async def told(storage: JsonFileStorage, session_id: SessionId = ONE) -> list[Message]:
-    return list(await sessions_of(storage).messages(ANA, session_id, limit=99))
+def told(storage: JsonFileStorage, session_id: SessionId = ONE) -> list[Message]:
+    return list(sessions_of(storage).messages(ANA, session_id, limit=99))
 
 
-async def add_message(storage: JsonFileStorage, session_id: SessionId = ONE) -> Message:
+def add_message(storage: JsonFileStorage, session_id: SessionId = ONE) -> Message:
     """One message in a turn of its own."""
-    lease = await sessions_of(storage).acquire(ANA, session_id, TURN)
+    lease = sessions_of(storage).acquire(ANA, session_id, TURN)
     try:
-        return await sessions_of(storage).append(lease, Author.USER, "one more", ts=later(99))
+        return sessions_of(storage).append(lease, Author.USER, "one more", ts=later(99))
     finally:
-        await sessions_of(storage).release(lease)
+        sessions_of(storage).release(lease)
 
 
 def tree(root: Path) -> dict[str, tuple[int, bytes]]:
@@ -166,30 +167,30 @@ class TestTornWrites:
         self, root: Path, log: Path
     ) -> None:
         async with JsonFileStorage(root) as storage:
-            await sessions_of(storage).release(await talk(storage))
-            messages, whole = await told(storage), log.read_bytes()
+            sessions_of(storage).release(talk(storage))
+            messages, whole = told(storage), log.read_bytes()
             ends = [at for at, byte in enumerate(whole, 1) if byte == ord("\n")]
             for length in range(ends[0], len(whole)):
                 log.write_bytes(whole[:length])
                 # A message that lacks its newline only is whole: it may count.
                 count = sum(end - 1 <= length for end in ends[1:])
-                assert await told(storage) == messages[:count]
-                assert (await add_message(storage)).seq == count + 1
-                assert [m.seq for m in await told(storage)] == list(range(1, count + 2))
-                assert (await told(storage))[:-1] == messages[:count]
+                assert told(storage) == messages[:count]
+                assert add_message(storage).seq == count + 1
+                assert [m.seq for m in told(storage)] == list(range(1, count + 2))
+                assert told(storage)[:-1] == messages[:count]
 
     async def test_torn_bytes_are_kept_aside_until_the_session_goes(
         self, root: Path, log: Path
     ) -> None:
         async with JsonFileStorage(root) as storage:
-            await sessions_of(storage).release(await talk(storage))
+            sessions_of(storage).release(talk(storage))
             whole = log.read_bytes()
             log.write_bytes(whole[:-30])
-            await add_message(storage)
+            add_message(storage)
             [aside] = (log.parent / ".work").iterdir()
             assert aside.name.startswith(f"{ONE}.torn-")
             assert aside.read_bytes() == whole[whole[:-30].rindex(b"\n") + 1 : -30]
-            await sessions_of(storage).delete(await sessions_of(storage).acquire(ANA, ONE, TURN))
+            sessions_of(storage).delete(sessions_of(storage).acquire(ANA, ONE, TURN))
             assert not aside.exists()
 
     @pytest.mark.parametrize("tail", [b"\0", b"\0" * 700, b'{"seq":4,"ro' + b"\0" * 5000])
@@ -197,28 +198,28 @@ class TestTornWrites:
         self, root: Path, log: Path, tail: bytes
     ) -> None:
         async with JsonFileStorage(root) as storage:
-            await sessions_of(storage).release(await talk(storage))
-            messages = await told(storage)
+            sessions_of(storage).release(talk(storage))
+            messages = told(storage)
             with log.open("ab") as file:
                 file.write(tail)
-            assert await told(storage) == messages
-            assert (await add_message(storage)).seq == 4
-            assert len(await told(storage)) == 4
+            assert told(storage) == messages
+            assert add_message(storage).seq == 4
+            assert len(told(storage)) == 4
 
     async def test_lost_sectors_inside_the_last_message_are_torn(
         self, root: Path, log: Path
     ) -> None:
         async with JsonFileStorage(root) as storage:
-            lease = await talk(storage)
-            messages, before = await told(storage), log.stat().st_size
-            await sessions_of(storage).append(lease, Author.USER, "x" * 5000, ts=T0)
-            await sessions_of(storage).release(lease)
+            lease = talk(storage)
+            messages, before = told(storage), log.stat().st_size
+            sessions_of(storage).append(lease, Author.USER, "x" * 5000, ts=T0)
+            sessions_of(storage).release(lease)
             whole = bytearray(log.read_bytes())
             whole[1024:4096] = b"\0" * 3072
             assert before < 1024
             log.write_bytes(whole)
-            assert await told(storage) == messages
-            assert (await add_message(storage)).seq == 4
+            assert told(storage) == messages
+            assert add_message(storage).seq == 4
 
 
 class TestDamage:
@@ -227,15 +228,15 @@ class TestDamage:
         self, root: Path, log: Path, change: str
     ) -> None:
         async with JsonFileStorage(root) as storage:
-            await sessions_of(storage).release(await talk(storage))
+            sessions_of(storage).release(talk(storage))
             sessions, whole, mtime = sessions_of(storage), log.read_bytes(), log.stat().st_mtime_ns
-            expected = (await told(storage), await sessions.get(ANA, ONE))
+            expected = (told(storage), sessions.get(ANA, ONE))
             detected, variants = 0, list(changed_bytes(whole, change))
             for damaged in variants:
                 log.write_bytes(damaged)
                 os.utime(log, ns=(mtime, mtime))
                 try:
-                    assert (await told(storage), await sessions.get(ANA, ONE)) == expected
+                    assert (told(storage), sessions.get(ANA, ONE)) == expected
                 except StorageUnavailable:
                     detected += 1
                     assert log.read_bytes() == damaged
@@ -248,14 +249,14 @@ class TestDamage:
         head = log.with_suffix(".json")
         async with JsonFileStorage(root) as storage:
             sessions = sessions_of(storage)
-            await sessions.release(await talk(storage))
-            await sessions.put_memory(ANA, ONE, Memory(summary="ñ"), epoch=0)
+            sessions.release(talk(storage))
+            sessions.put_memory(ANA, ONE, Memory(summary="ñ"), epoch=0)
             for damaged in changed_bytes(head.read_bytes(), change):
                 head.write_bytes(damaged)
                 with pytest.raises(StorageUnavailable):
-                    await sessions.memory(ANA, ONE)
+                    sessions.memory(ANA, ONE)
                 with pytest.raises(StorageUnavailable):
-                    await sessions.put_memory(ANA, ONE, Memory(version=1), epoch=0)
+                    sessions.put_memory(ANA, ONE, Memory(version=1), epoch=0)
                 assert head.read_bytes() == damaged
 
     async def test_damage_stays_with_its_session_and_is_reported(
@@ -263,19 +264,19 @@ class TestDamage:
     ) -> None:
         async with JsonFileStorage(root) as storage:
             sessions = sessions_of(storage)
-            await sessions.release(await talk(storage, ONE))
-            await sessions.release(await talk(storage, TWO))
+            sessions.release(talk(storage, ONE))
+            sessions.release(talk(storage, TWO))
             damaged = log.read_bytes().replace(b"text", b"tExt", 1)
             log.write_bytes(damaged)
             with pytest.raises(StorageUnavailable, match="message 1: the checksum does not fit"):
-                await told(storage, ONE)
+                told(storage, ONE)
             [record] = caplog.records
             assert (record.name, record.levelname) == ("chatbot.storage", "ERROR")
             assert str(log) in record.message
             with pytest.raises(StorageUnavailable):
-                await sessions.get(ANA, ONE)
-            assert len(await told(storage, TWO)) == 3
-            listed = await sessions.page(ANA, limit=9)
+                sessions.get(ANA, ONE)
+            assert len(told(storage, TWO)) == 3
+            listed = sessions.page(ANA, limit=9)
             assert {s.id: s.message_count for s in listed} == {ONE: 0, TWO: 3}
             assert log.read_bytes() == damaged
 
@@ -284,28 +285,28 @@ class TestDamage:
     ) -> None:
         async with JsonFileStorage(root) as storage:
             sessions = sessions_of(storage)
-            lease = await talk(storage)
-            await sessions.put_memory(ANA, ONE, Memory(summary="x"), epoch=0)
+            lease = talk(storage)
+            sessions.put_memory(ANA, ONE, Memory(summary="x"), epoch=0)
             damaged = log.read_bytes()[:-40] + b"!" + log.read_bytes()[-39:]
             log.write_bytes(damaged)
             with pytest.raises(StorageUnavailable):
-                await sessions.append(lease, Author.USER, "hello", ts=T0)
+                sessions.append(lease, Author.USER, "hello", ts=T0)
             with pytest.raises(StorageUnavailable):
-                await sessions.reset(lease, ts=T0)
+                sessions.reset(lease, ts=T0)
             assert log.read_bytes() == damaged
-            await sessions.delete(lease)
+            sessions.delete(lease)
             assert [path for path in folder.rglob("*") if path.is_file()] == []
 
     async def test_missing_line_is_detected(self, root: Path, log: Path) -> None:
         async with JsonFileStorage(root) as storage:
-            await sessions_of(storage).release(await talk(storage, count=5))
+            sessions_of(storage).release(talk(storage, count=5))
             lines = log.read_bytes().splitlines(keepends=True)
             for missing in (1, 2, 4):  # the last one is where a window begins
                 log.write_bytes(b"".join(lines[:missing] + lines[missing + 1 :]))
                 with pytest.raises(StorageUnavailable, match="missing"):
-                    await told(storage)
+                    told(storage)
             with pytest.raises(StorageUnavailable, match="message 4: missing"):
-                await sessions_of(storage).messages(ANA, ONE, limit=2)
+                sessions_of(storage).messages(ANA, ONE, limit=2)
 
     @pytest.mark.parametrize("content", [b"", b"\n", b"hello\n", b"[]\n", b"{}\n", b"\xff\xfe\n"])
     async def test_empty_and_foreign_files_are_refused_untouched(
@@ -313,41 +314,41 @@ class TestDamage:
     ) -> None:
         async with JsonFileStorage(root) as storage:
             sessions = sessions_of(storage)
-            lease = await talk(storage)
-            await sessions.put_memory(ANA, ONE, Memory(), epoch=0)
+            lease = talk(storage)
+            sessions.put_memory(ANA, ONE, Memory(), epoch=0)
             log.with_suffix(".json").write_bytes(content)
             with pytest.raises(StorageUnavailable):
-                await sessions.memory(ANA, ONE)
+                sessions.memory(ANA, ONE)
             log.write_bytes(content)
             with pytest.raises(StorageUnavailable):
-                await told(storage)
+                told(storage)
             with pytest.raises(StorageUnavailable):
-                await sessions.append(lease, Author.USER, "x", ts=T0)
+                sessions.append(lease, Author.USER, "x", ts=T0)
             assert log.read_bytes() == content
 
     async def test_newer_version_is_refused_untouched_by_name(self, root: Path, log: Path) -> None:
         async with JsonFileStorage(root) as storage:
-            lease = await talk(storage)
+            lease = talk(storage)
             newer = log.read_bytes().replace(b'"version":1', b'"version":7')
             log.write_bytes(newer)
             with pytest.raises(StorageUnavailable, match=r"newer version \(7"):
-                await told(storage)
+                told(storage)
             with pytest.raises(StorageUnavailable, match="newer"):
-                await sessions_of(storage).append(lease, Author.USER, "x", ts=T0)
+                sessions_of(storage).append(lease, Author.USER, "x", ts=T0)
             assert log.read_bytes() == newer
 
     async def test_log_in_the_wrong_place_is_refused(
         self, root: Path, log: Path, folder: Path
     ) -> None:
         async with JsonFileStorage(root) as storage:
-            await talk(storage)
-            await sessions_of(storage).create(new_session(TWO, BOB))
+            talk(storage)
+            sessions_of(storage).create(new_session(TWO, BOB))
             shutil.copy(log, folder / f"{TWO}.log")
             shutil.copy(log, root / "memory" / folder_name(BOB) / f"{ONE}.log")
             with pytest.raises(StorageUnavailable, match="another session"):
-                await told(storage, TWO)
+                told(storage, TWO)
             with pytest.raises(StorageUnavailable, match="another owner"):
-                await sessions_of(storage).get(BOB, ONE)
+                sessions_of(storage).get(BOB, ONE)
 
 
 def changed_bytes(whole: bytes, change: str) -> Iterator[bytes]:
@@ -365,81 +366,82 @@ class TestFaults:
     ) -> None:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
-            lease, sessions = await talk(storage), sessions_of(storage)
-            await sessions.put_memory(ANA, ONE, Memory(summary="old"), epoch=0)
-            await users_of(storage).add(user(1))
-            before, found = tree(root), await sessions.get(ANA, ONE)
+            lease, sessions = talk(storage), sessions_of(storage)
+            sessions.put_memory(ANA, ONE, Memory(summary="old"), epoch=0)
+            users_of(storage).add(user(1))
+            before, found = tree(root), sessions.get(ANA, ONE)
             files.failing = {"write"}
             for change in (
-                sessions.append(lease, Author.USER, "x" * 99, ts=later(99)),
-                sessions.put_memory(ANA, ONE, Memory(version=1), epoch=0),
-                sessions.reset(lease, ts=later(99)),
-                sessions.create(new_session(TWO)),
-                users_of(storage).add(user(2)),
-                storage.check(),
+                lambda: sessions.append(lease, Author.USER, "x" * 99, ts=later(99)),
+                lambda: sessions.put_memory(ANA, ONE, Memory(version=1), epoch=0),
+                lambda: sessions.reset(lease, ts=later(99)),
+                lambda: sessions.create(new_session(TWO)),
+                lambda: users_of(storage).add(user(2)),
             ):
                 with pytest.raises(StorageFull):
-                    await change
+                    change()
+            with pytest.raises(StorageFull):
+                await storage.check()
             assert tree(root) == before
             files.failing = set()
-            assert await sessions.get(ANA, ONE) == found
-            assert (await sessions.append(lease, Author.USER, "x", ts=later(99))).seq == 4
-            await users_of(storage).add(user(2))
+            assert sessions.get(ANA, ONE) == found
+            assert sessions.append(lease, Author.USER, "x", ts=later(99)).seq == 4
+            users_of(storage).add(user(2))
             await storage.check()
 
     async def test_short_writes_are_continued(self, root: Path) -> None:
         files = Faulty()
         files.failing = {"short"}
         async with JsonFileStorage(root, files) as storage:
-            await talk(storage)
-            assert len(await told(storage)) == 3
+            talk(storage)
+            assert len(told(storage)) == 3
 
     async def test_failed_sync_is_not_acknowledged_and_its_number_is_free(
         self, root: Path, log: Path
     ) -> None:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
-            lease, sessions = await talk(storage), sessions_of(storage)
+            lease, sessions = talk(storage), sessions_of(storage)
             before = log.read_bytes()
             for failing in ({"sync"}, {"sync", "cut"}):
                 files.failing = failing
                 with pytest.raises(StorageUnavailable):
-                    await sessions.append(lease, Author.USER, "not stored", ts=later(99))
+                    sessions.append(lease, Author.USER, "not stored", ts=later(99))
                 files.failing = set()
-            assert (await sessions.append(lease, Author.USER, "stored", ts=later(99))).seq == 4
+            assert sessions.append(lease, Author.USER, "stored", ts=later(99)).seq == 4
             assert log.read_bytes().startswith(before)
-            assert [m.content for m in await told(storage)][3:] == ["stored"]
+            assert [m.content for m in told(storage)][3:] == ["stored"]
 
     async def test_failed_write_is_not_undone_over_what_another_process_wrote(
         self, root: Path
     ) -> None:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage, JsonFileStorage(root) as other:
-            lease = await talk(storage)
+            lease = talk(storage)
             files.failing = {"sync", "cut"}
             with pytest.raises(StorageUnavailable):
-                await sessions_of(storage).append(lease, Author.USER, "unsure", ts=T0)
+                sessions_of(storage).append(lease, Author.USER, "unsure", ts=T0)
             files.failing = set()
-            await sessions_of(storage).release(lease)
-            stored = await add_message(other)
-            await add_message(storage)
-            assert stored in await told(storage)
+            sessions_of(storage).release(lease)
+            stored = add_message(other)
+            add_message(storage)
+            assert stored in told(storage)
 
     async def test_failed_replace_leaves_the_old_file(self, root: Path) -> None:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
-            lease, sessions = await talk(storage), sessions_of(storage)
-            await users_of(storage).add(user(1))
+            lease, sessions = talk(storage), sessions_of(storage)
+            users_of(storage).add(user(1))
             before = tree(root)
             files.failing = {"replace"}
             for change in (
-                sessions.put_memory(ANA, ONE, Memory(), epoch=0),
-                sessions.reset(lease, ts=T0),
-                sessions.delete(lease),
-                users_of(storage).set_password_hash(user(1).id, old="old", new="new"),
+                lambda: sessions.put_memory(ANA, ONE, Memory(), epoch=0),
+                lambda: sessions.reset(lease, ts=T0),
+                lambda: sessions.delete(lease),
+                lambda: users_of(storage).set_password_hash(user(1).id, old="old", new="new"),
             ):
                 with pytest.raises(StorageUnavailable):
-                    await change
+                    change()
             assert tree(root) == before
 
     async def test_interrupted_deletion_is_invisible_and_finished_by_the_next_change(
@@ -447,18 +449,18 @@ class TestFaults:
     ) -> None:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
-            lease, sessions = await talk(storage), sessions_of(storage)
-            await sessions.put_memory(ANA, ONE, Memory(summary="canary"), epoch=0)
+            lease, sessions = talk(storage), sessions_of(storage)
+            sessions.put_memory(ANA, ONE, Memory(summary="canary"), epoch=0)
             files.failing = {"remove"}
             with pytest.raises(StorageUnavailable):
-                await sessions.delete(lease)
+                sessions.delete(lease)
             files.failing = set()
             with pytest.raises(NotFound):
-                await sessions.memory(ANA, ONE)
-            assert list(await sessions.page(ANA, limit=9)) == []
-            assert not await sessions.put_memory(ANA, ONE, Memory(version=1), epoch=0)
+                sessions.memory(ANA, ONE)
+            assert list(sessions.page(ANA, limit=9)) == []
+            assert not sessions.put_memory(ANA, ONE, Memory(version=1), epoch=0)
             assert {f.problem for f in await storage.inspect()} == {Problem.LEFTOVER}
-            await sessions.create(new_session(TWO))
+            sessions.create(new_session(TWO))
             assert [name for name in tree(folder) if ONE in name] == []
 
     async def test_interrupted_reset_has_emptied_the_memory_too(
@@ -466,15 +468,15 @@ class TestFaults:
     ) -> None:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
-            lease, sessions = await talk(storage), sessions_of(storage)
-            await sessions.put_memory(ANA, ONE, Memory(summary="old"), epoch=0)
+            lease, sessions = talk(storage), sessions_of(storage)
+            sessions.put_memory(ANA, ONE, Memory(summary="old"), epoch=0)
             files.failing = {"remove"}
             with pytest.raises(StorageUnavailable):
-                await sessions.reset(lease, ts=T0)
+                sessions.reset(lease, ts=T0)
             files.failing = set()
-            assert await sessions.memory(ANA, ONE) == Memory()
-            assert await sessions.put_memory(ANA, ONE, Memory(summary="new"), epoch=1)
-            assert (await sessions.memory(ANA, ONE)).summary == "new"
+            assert sessions.memory(ANA, ONE) == Memory()
+            assert sessions.put_memory(ANA, ONE, Memory(summary="new"), epoch=1)
+            assert sessions.memory(ANA, ONE).summary == "new"
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
     def test_error_of_a_full_disk_is_translated(self) -> None:
@@ -503,7 +505,7 @@ class TestFaults:
         async with storage:
             await storage.check()
         with pytest.raises(StorageUnavailable):
-            await users_of(storage).roles()
+            await storage.transact(lambda tx: tx.users.roles())
 
     async def test_removed_folder_is_unavailable(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
@@ -511,27 +513,69 @@ class TestFaults:
             with pytest.raises(StorageUnavailable):
                 await storage.check()
             with pytest.raises(StorageUnavailable):
-                await sessions_of(storage).create(new_session())
+                await storage.transact(lambda tx: tx.sessions.create(new_session()))
+
+
+class TestTransactions:
+    async def test_work_is_done_off_the_event_loop(self, root: Path) -> None:
+        async with JsonFileStorage(root) as storage:
+            thread = await storage.transact(lambda tx: threading.get_ident())
+            assert thread != threading.get_ident()
+
+    async def test_work_knows_the_context_of_its_caller(self, root: Path) -> None:
+        request_id = ContextVar("request_id", default="")
+        async with JsonFileStorage(root) as storage:
+            request_id.set("abc")
+            assert await storage.transact(lambda tx: request_id.get()) == "abc"
+
+    async def test_cancelled_caller_does_not_stop_work_that_has_begun(self, root: Path) -> None:
+        has_begun, may_go_on = threading.Event(), threading.Event()
+
+        def work(tx: Transaction) -> None:
+            tx.sessions.create(new_session(ONE))
+            has_begun.set()
+            assert may_go_on.wait(10)
+            tx.sessions.create(new_session(TWO))
+
+        async with JsonFileStorage(root) as storage:
+            caller = asyncio.ensure_future(storage.transact(work))
+            assert await asyncio.to_thread(has_begun.wait, 10)
+            caller.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await caller
+            may_go_on.set()
+        async with JsonFileStorage(root) as storage:
+            assert {s.id for s in sessions_of(storage).page(ANA, limit=9)} == {ONE, TWO}
+
+    async def test_exception_leaves_what_was_written_before_it(self, root: Path) -> None:
+        def work(tx: Transaction) -> None:
+            tx.sessions.create(new_session())
+            raise ZeroDivisionError
+
+        async with JsonFileStorage(root) as storage:
+            with pytest.raises(ZeroDivisionError):
+                await storage.transact(work)
+            assert sessions_of(storage).get(ANA, ONE) == new_session()
 
 
 class TestCost:
     async def test_cost_of_a_turn_does_not_grow_with_the_session(self, root: Path) -> None:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
-            lease, sessions = await talk(storage, count=40), sessions_of(storage)
+            lease, sessions = talk(storage, count=40), sessions_of(storage)
             costs = []
             for _ in range(2):
                 files.read_bytes = 0
-                added = await sessions.append(lease, Author.USER, "x", ts=T0)
-                await sessions.messages(ANA, ONE, limit=12)
-                await sessions.messages_from(ANA, ONE, after=added.seq - 1, limit=1)
-                await sessions.memory(ANA, ONE)
-                await sessions.get(ANA, ONE)
+                added = sessions.append(lease, Author.USER, "x", ts=T0)
+                sessions.messages(ANA, ONE, limit=12)
+                sessions.messages_from(ANA, ONE, after=added.seq - 1, limit=1)
+                sessions.memory(ANA, ONE)
+                sessions.get(ANA, ONE)
                 costs.append(files.read_bytes)
                 log = root / "memory" / folder_name(ANA) / f"{ONE}.log"
                 size = log.stat().st_size
                 for n in range(300):
-                    await sessions.append(lease, Author.USER, f"{n}" * 50, ts=T0)
+                    sessions.append(lease, Author.USER, f"{n}" * 50, ts=T0)
             assert size > 60_000
             assert costs[1] < 5 * 2 * 8192 + 1
             assert costs[1] < 3 * costs[0]
@@ -540,84 +584,55 @@ class TestCost:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
             for n in range(30):
-                await sessions_of(storage).create(new_session(SessionId(f"{n:032x}")))
+                sessions_of(storage).create(new_session(SessionId(f"{n:032x}")))
             files.opened = 0
-            assert len(await sessions_of(storage).page(ANA, limit=4)) == 4
+            assert len(sessions_of(storage).page(ANA, limit=4)) == 4
             assert files.opened == 4
 
 
 class TestLeases:
-    async def test_caller_that_leaves_while_acquiring_holds_nothing(self, root: Path) -> None:
-        async with JsonFileStorage(root) as storage:
-            sessions = sessions_of(storage)
-            await sessions.create(new_session())
-            for steps in range(4):
-                task = asyncio.ensure_future(sessions.acquire(ANA, ONE, TURN))
-                for _ in range(steps):
-                    await asyncio.sleep(0)
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-                await storage.check()  # lets the threads get on
-                if not task.cancelled():
-                    await sessions.release(task.result())
-            lease = await acquire_soon(sessions)
-            await sessions.release(lease)
-
-    async def test_release_does_not_overtake_a_write_whose_caller_left(self, root: Path) -> None:
-        async with JsonFileStorage(root) as storage:
-            lease, sessions = await talk(storage), sessions_of(storage)
-            write = asyncio.ensure_future(sessions.append(lease, Author.USER, "x", ts=T0))
-            await asyncio.sleep(0)
-            write.cancel()
-            await sessions.release(lease)
-            after_release = await told(storage)
-            await asyncio.gather(write, return_exceptions=True)
-            await storage.check()
-            assert await told(storage) == after_release
-
-    async def test_release_waits_for_the_write_that_has_begun(self, root: Path) -> None:
+    @pytest.mark.parametrize("caller_leaves", [False, True])
+    async def test_release_waits_for_the_write_that_has_begun(
+        self, root: Path, caller_leaves: bool
+    ) -> None:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage, JsonFileStorage(root) as other:
-            lease, sessions = await talk(storage), sessions_of(storage)
+            lease = talk(storage)
             files.may_sync.clear()
-            write = asyncio.ensure_future(sessions.append(lease, Author.USER, "x", ts=T0))
-            await asyncio.to_thread(files.is_syncing.wait, 10)
-            release = asyncio.ensure_future(sessions.release(lease))
+            write = asyncio.ensure_future(
+                storage.transact(lambda tx: tx.sessions.append(lease, Author.USER, "x", ts=T0))
+            )
+            assert await asyncio.to_thread(files.is_syncing.wait, 10)
+            if caller_leaves:
+                write.cancel()
+            release = asyncio.ensure_future(storage.transact(lambda tx: tx.sessions.release(lease)))
             for _ in range(20):
                 with pytest.raises(SessionBusy):
-                    await sessions_of(other).acquire(ANA, ONE, TURN)
+                    await other.transact(lambda tx: tx.sessions.acquire(ANA, ONE, TURN))
             assert not release.done()
             files.may_sync.set()
-            assert (await write).seq == 4
             await release
-            await sessions_of(other).acquire(ANA, ONE, TURN)
+            assert [message.seq for message in told(other)] == [1, 2, 3, 4]
+            sessions_of(other).acquire(ANA, ONE, TURN)
+            await asyncio.gather(write, return_exceptions=True)
+            assert write.cancelled() is caller_leaves
 
     async def test_closing_frees_the_leases(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
-            await talk(storage)
+            talk(storage)
         async with JsonFileStorage(root) as storage:
-            await sessions_of(storage).acquire(ANA, ONE, TURN)
+            sessions_of(storage).acquire(ANA, ONE, TURN)
 
     async def test_two_stores_on_one_folder_exclude_each_other(self, root: Path) -> None:
         async with JsonFileStorage(root) as one, JsonFileStorage(root) as other:
-            lease = await talk(one)
+            lease = talk(one)
             with pytest.raises(SessionBusy):
-                await sessions_of(other).acquire(ANA, ONE, TURN)
+                sessions_of(other).acquire(ANA, ONE, TURN)
             with pytest.raises(SessionBusy):
-                await sessions_of(other).append(lease, Author.USER, "not mine", ts=T0)
-            await sessions_of(one).delete(lease)
+                sessions_of(other).append(lease, Author.USER, "not mine", ts=T0)
+            sessions_of(one).delete(lease)
             with pytest.raises(NotFound):
-                await sessions_of(other).acquire(ANA, ONE, TURN)
-
-
-async def acquire_soon(sessions: SessionRepository) -> Lease:
-    """Acquire what a thread is about to release."""
-    for _ in range(1000):
-        try:
-            return await sessions.acquire(ANA, ONE, TURN)
-        except SessionBusy:
-            continue
-    pytest.fail("the session stays busy")
+                sessions_of(other).acquire(ANA, ONE, TURN)
 
 
 def user(number: int, roles: tuple[str, ...] = ()) -> User:
@@ -635,34 +650,34 @@ class TestUserFiles:
     async def test_edit_by_hand_holds_from_the_next_call(self, root: Path) -> None:
         path = root / "auth" / "users.json"
         async with JsonFileStorage(root) as storage:
-            await users_of(storage).add(user(1))
+            users_of(storage).add(user(1))
             for active in (False, True, False):
                 document = json.loads(path.read_text("utf-8"))
                 document["users"][0]["is_active"] = active
                 path.write_text(json.dumps(document), "utf-8")
-                found = await users_of(storage).by_id(user(1).id)
+                found = users_of(storage).by_id(user(1).id)
                 assert found is not None
                 assert found.is_active is active
 
     async def test_two_edits_within_one_tick_of_the_clock_are_both_seen(self, root: Path) -> None:
         path, files = root / "auth" / "users.json", Faulty()
         async with JsonFileStorage(root, files) as storage:
-            await users_of(storage).add(user(1))
+            users_of(storage).add(user(1))
             files.now = path.stat().st_mtime_ns
-            assert await users_of(storage).by_email("u1@example.com") is not None
+            assert users_of(storage).by_email("u1@example.com") is not None
             path.write_bytes(path.read_bytes().replace(b"u1@", b"u2@"))
             os.utime(path, ns=(files.now, files.now))
-            assert await users_of(storage).by_email("u2@example.com") is not None
+            assert users_of(storage).by_email("u2@example.com") is not None
 
     async def test_settled_file_is_parsed_once(self, root: Path) -> None:
         path, files = root / "auth" / "users.json", Faulty()
         async with JsonFileStorage(root, files) as storage:
-            await users_of(storage).add(user(1))
+            users_of(storage).add(user(1))
             files.now = path.stat().st_mtime_ns + 10**9
             for _ in range(3):
-                assert await users_of(storage).by_id(user(1).id) == user(1)
+                assert users_of(storage).by_id(user(1).id) == user(1)
             files.opened = 0
-            await users_of(storage).by_id(user(1).id)
+            users_of(storage).by_id(user(1).id)
             assert files.opened == 0
 
     async def test_unknown_keys_and_old_ids_stay_in_the_file(self, root: Path) -> None:
@@ -672,7 +687,7 @@ class TestUserFiles:
         path.write_text(json.dumps({"note": "by hand", "users": [old]}), "utf-8")
         async with JsonFileStorage(root) as storage:
             users = users_of(storage)
-            found = await users.by_email("ana@example.com")
+            found = users.by_email("ana@example.com")
             assert found == User(
                 id=UserId("7"),
                 email="ana@example.com",
@@ -681,8 +696,8 @@ class TestUserFiles:
                 department="",
                 created_at=datetime.fromtimestamp(0, UTC),
             )
-            await users.set_password_hash(found.id, old="old", new="new")
-            await users.add(user(1))
+            users.set_password_hash(found.id, old="old", new="new")
+            users.add(user(1))
         document = json.loads(path.read_text("utf-8"))
         assert (document["note"], document["version"]) == ("by hand", 1)
         assert document["users"][0] == {**old, "password_hash": "new"}
@@ -713,9 +728,9 @@ class TestUserFiles:
         async with JsonFileStorage(root) as storage:
             path.write_text(content, "utf-8")
             with pytest.raises(StorageUnavailable, match=r"users\.json"):
-                await users_of(storage).by_email("a@b.c")
+                users_of(storage).by_email("a@b.c")
             with pytest.raises(StorageUnavailable):
-                await users_of(storage).add(user(1))
+                users_of(storage).add(user(1))
             assert path.read_text("utf-8") == content
             [finding] = [f for f in await storage.inspect() if f.problem is not Problem.EXPOSED]
             assert finding.path == str(Path("auth", "users.json"))
@@ -725,27 +740,27 @@ class TestUserFiles:
     ) -> None:
         path = root / "auth" / "roles.json"
         async with JsonFileStorage(root) as storage:
-            assert await users_of(storage).roles() == {}
+            assert users_of(storage).roles() == {}
             await storage.make_roles()
-            assert set(await users_of(storage).roles()) == {"admin", "employee"}
+            assert set(users_of(storage).roles()) == {"admin", "employee"}
             path.write_text('{"roles": {"guest": {"permissions": ["chat", "fly"]}}}', "utf-8")
             await storage.make_roles()
-            roles = await users_of(storage).roles()
+            roles = users_of(storage).roles()
             assert {name: set(role.permissions) for name, role in roles.items()} == {
                 "guest": {"chat"}
             }
             path.write_text('{"version": 2, "roles": {}}', "utf-8")
             with pytest.raises(StorageUnavailable, match="newer"):
-                await users_of(storage).roles()
+                users_of(storage).roles()
 
 
 @POSIX
 class TestRightsAndLinks:
     async def test_everything_is_for_its_owner_only(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
-            await talk(storage)
-            await sessions_of(storage).put_memory(ANA, ONE, Memory(), epoch=0)
-            await users_of(storage).add(user(1))
+            talk(storage)
+            sessions_of(storage).put_memory(ANA, ONE, Memory(), epoch=0)
+            users_of(storage).add(user(1))
             for path in (root, *root.rglob("*")):
                 expected = 0o700 if path.is_dir() else 0o600
                 assert stat.S_IMODE(path.stat().st_mode) == expected, path
@@ -753,17 +768,17 @@ class TestRightsAndLinks:
 
     async def test_linked_files_are_refused(self, root: Path, log: Path, tmp_path: Path) -> None:
         async with JsonFileStorage(root) as storage:
-            lease = await talk(storage)
+            lease = talk(storage)
             elsewhere = tmp_path / "elsewhere"
             log.rename(elsewhere)
             log.symlink_to(elsewhere)
             before = elsewhere.read_bytes()
             with pytest.raises(StorageUnavailable):
-                await told(storage)
+                told(storage)
             with pytest.raises(StorageUnavailable):
-                await sessions_of(storage).append(lease, Author.USER, "x", ts=T0)
+                sessions_of(storage).append(lease, Author.USER, "x", ts=T0)
             assert elsewhere.read_bytes() == before
-            assert list(await sessions_of(storage).page(ANA, limit=9)) == []
+            assert list(sessions_of(storage).page(ANA, limit=9)) == []
 
     @pytest.mark.parametrize("name", [".", "auth", "memory", "memory/.locks"])
     async def test_linked_folders_are_refused(self, root: Path, tmp_path: Path, name: str) -> None:
@@ -781,15 +796,15 @@ class TestRightsAndLinks:
         self, root: Path, folder: Path, tmp_path: Path
     ) -> None:
         async with JsonFileStorage(root) as storage:
-            await talk(storage)
+            talk(storage)
             folder.rename(tmp_path / "elsewhere")
             folder.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
             with pytest.raises(StorageUnavailable):
-                await told(storage)
+                told(storage)
             with pytest.raises(StorageUnavailable):
-                await sessions_of(storage).create(new_session(TWO))
+                sessions_of(storage).create(new_session(TWO))
             with pytest.raises(StorageUnavailable):
-                await sessions_of(storage).page(ANA, limit=9)
+                sessions_of(storage).page(ANA, limit=9)
 
     async def test_file_in_place_of_the_folder_is_refused(self, root: Path) -> None:
         root.write_text("not a folder", "utf-8")
@@ -802,11 +817,11 @@ class TestRightsAndLinks:
 class TestInspection:
     async def test_sound_store_has_no_findings_and_is_not_written_to(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
-            lease = await talk(storage)
-            await sessions_of(storage).put_memory(ANA, ONE, Memory(summary="x"), epoch=0)
-            await sessions_of(storage).reset(lease, ts=T0)
-            await sessions_of(storage).append(lease, Author.USER, "x", ts=T0)
-            await users_of(storage).add(user(1))
+            lease = talk(storage)
+            sessions_of(storage).put_memory(ANA, ONE, Memory(summary="x"), epoch=0)
+            sessions_of(storage).reset(lease, ts=T0)
+            sessions_of(storage).append(lease, Author.USER, "x", ts=T0)
+            users_of(storage).add(user(1))
             await storage.make_roles()
             before = tree(root)
             assert await storage.inspect() == []
@@ -815,7 +830,7 @@ class TestInspection:
     async def test_everything_wrong_is_named(self, root: Path, log: Path, folder: Path) -> None:
         async with JsonFileStorage(root) as storage:
             for number in range(1, 6):
-                await talk(storage, SessionId(f"{number:032x}"), count=30)
+                talk(storage, SessionId(f"{number:032x}"), count=30)
         logs = sorted(folder.glob("*.log"))
         logs[0].write_bytes(logs[0].read_bytes().replace(b"ts", b"tz", 1))
         logs[1].write_bytes(logs[1].read_bytes().replace(b'"version":1', b'"version":9'))
@@ -845,7 +860,7 @@ class TestInspection:
     async def test_sessions_of_the_first_version_are_counted(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
             assert await storage.legacy_sessions() == 0
-            await talk(storage)
+            talk(storage)
             (root / "session_1.json").write_text("{}", "utf-8")
             (root / "memory" / "session_a-b.json").write_text("{}", "utf-8")
             assert await storage.legacy_sessions() == 2
@@ -853,7 +868,7 @@ class TestInspection:
 
 
 WORKER = """
-import asyncio, sys
+import asyncio, sys, threading, time
 from datetime import UTC, datetime
 from pathlib import Path
 from chatbot.adapters.storage.json_files import JsonFileStorage
@@ -866,46 +881,46 @@ import dataclasses
 root, job, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 ana, one, now = Owner(kind="user", id="a" * 32), SessionId("0" * 31 + "1"), datetime.now(UTC)
 
-async def append(sessions, users):
+def append(sessions, users):
     for n in range(25):
         while True:
             try:
-                lease = await sessions.acquire(ana, one, TurnId(f"{number:032x}"))
+                lease = sessions.acquire(ana, one, TurnId(f"{number:032x}"))
                 break
             except SessionBusy:
-                await asyncio.sleep(0.001)
+                time.sleep(0.001)
         for _ in range(2):
-            message = await sessions.append(lease, Author.USER, f"{number} {n}", ts=now)
+            message = sessions.append(lease, Author.USER, f"{number} {n}", ts=now)
             print(message.seq, flush=True)
-        await sessions.release(lease)
+        sessions.release(lease)
 
-async def remember(sessions, users):
+def remember(sessions, users):
     stored = 0
     while stored < 10:
-        memory = await sessions.memory(ana, one)
+        memory = sessions.memory(ana, one)
         memory = dataclasses.replace(memory, summary=memory.summary + str(number))
-        stored += await sessions.put_memory(ana, one, memory, epoch=0)
+        stored += sessions.put_memory(ana, one, memory, epoch=0)
 
-async def first(sessions, users):
+def first(sessions, users):
     user = User(id=UserId(f"{number:032x}"), email=f"u{number}@example.com", password_hash="x",
                 roles=("admin",), department="", created_at=now)
     try:
-        await users.add_first(user, unless_any_has=frozenset({"admin"}))
+        users.add_first(user, unless_any_has=frozenset({"admin"}))
         print("first")
     except Conflict:
         print("late")
 
-async def hold(sessions, users):
-    lease = await sessions.acquire(ana, one, TurnId("9" * 32))
-    await sessions.append(lease, Author.USER, "held", ts=now)
+def hold(sessions, users):
+    lease = sessions.acquire(ana, one, TurnId("9" * 32))
+    sessions.append(lease, Author.USER, "held", ts=now)
     print("held", flush=True)
-    await asyncio.Event().wait()
+    threading.Event().wait()
 
 async def main():
-    async with JsonFileStorage(root) as storage, storage.transaction() as tx:
+    async with JsonFileStorage(root) as storage:
         print("ready", flush=True)
         sys.stdin.readline()
-        await globals()[job](tx.sessions, tx.users)
+        await storage.transact(lambda tx: globals()[job](tx.sessions, tx.users))
 
 asyncio.run(main())
 """
@@ -938,11 +953,11 @@ def run_at_once(root: Path, job: str, count: int) -> list[list[str]]:
 class TestProcesses:
     async def test_every_acknowledged_message_is_there_once(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
-            await sessions_of(storage).create(new_session())
+            sessions_of(storage).create(new_session())
             outputs = await asyncio.to_thread(run_at_once, root, "append", 4)
             acknowledged = sorted(int(seq) for output in outputs for seq in output)
             assert acknowledged == list(range(1, 201))
-            found = await sessions_of(storage).messages(ANA, ONE, limit=999)
+            found = sessions_of(storage).messages(ANA, ONE, limit=999)
             assert [message.seq for message in found] == acknowledged
             turns = zip(found[::2], found[1::2], strict=True)
             assert all(first.content == second.content for first, second in turns)
@@ -950,9 +965,9 @@ class TestProcesses:
 
     async def test_no_stored_memory_is_lost(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
-            await sessions_of(storage).create(new_session())
+            sessions_of(storage).create(new_session())
             await asyncio.to_thread(run_at_once, root, "remember", 4)
-            memory = await sessions_of(storage).memory(ANA, ONE)
+            memory = sessions_of(storage).memory(ANA, ONE)
             assert memory.version == 40
             assert {char: memory.summary.count(char) for char in "0123"} == dict.fromkeys(
                 "0123", 10
@@ -963,12 +978,12 @@ class TestProcesses:
             outputs = await asyncio.to_thread(run_at_once, root, "first", 6)
             assert sorted(outputs) == [["first"], *[["late"]] * 5]
             with pytest.raises(Conflict):
-                await users_of(storage).add_first(user(99), unless_any_has=frozenset({"admin"}))
+                users_of(storage).add_first(user(99), unless_any_has=frozenset({"admin"}))
 
     @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
     async def test_killed_holder_loses_its_lease_but_no_message(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
-            await sessions_of(storage).create(new_session())
+            sessions_of(storage).create(new_session())
             holder = start(root, "hold")
             assert holder.stdin is not None
             assert holder.stdout is not None
@@ -976,8 +991,8 @@ class TestProcesses:
             holder.stdin.flush()
             assert [holder.stdout.readline() for _ in range(2)] == ["ready\n", "held\n"]
             with pytest.raises(SessionBusy):
-                await sessions_of(storage).acquire(ANA, ONE, TURN)
+                sessions_of(storage).acquire(ANA, ONE, TURN)
             holder.send_signal(signal.SIGKILL)
             holder.communicate(timeout=60)
-            assert [m.content for m in await told(storage)] == ["held"]
-            assert (await add_message(storage)).seq == 2
+            assert [m.content for m in told(storage)] == ["held"]
+            assert add_message(storage).seq == 2

@@ -173,16 +173,9 @@ def test_what_looks_like_a_secret_is_redacted(stderr: io.StringIO, value: str) -
     assert stderr.getvalue().count("[redacted]") == 4
 
 
-@pytest.mark.parametrize(
-    ("wire", "memory"),
-    [
-        ("lean", True),
-        ("plugin", False),
-        ("plugin", True),
-    ],
-)
+@pytest.mark.parametrize("wire", ["lean", "plugin"])
 async def test_no_canary_ever_stands_in_a_log(
-    stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch, wire: str, memory: bool
+    stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch, wire: str
 ) -> None:
     """Secrets in every input, and a provider whose errors quote prompt and key."""
     canaries = {name: f"canary{number}zq" for number, name in enumerate(_PLANTED)}
@@ -200,7 +193,6 @@ async def test_no_canary_ever_stands_in_a_log(
             model_idle_timeout_s=0.1,
             model_turn_timeout_s=0.3,
             mem_extract_every=1,
-            mem_structured_enable=memory,
         )
         async with serving(settings) as service:
             await service.add_admin(ADMIN_EMAIL, canaries["password"] + PASSWORD)

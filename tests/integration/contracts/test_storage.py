@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -26,6 +26,9 @@ from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Permission, User, UserId
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
 from chatbot.domain.ports.storage import SessionRepository, Storage, Transaction, UserRepository
+
+Given = TypeVar("Given")
+Done = TypeVar("Done")
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 TURN = TurnId("1" * 32)
@@ -86,9 +89,9 @@ async def storage(closed: Storage) -> AsyncIterator[Storage]:
 
 
 @pytest.fixture
-async def transaction(storage: Storage) -> AsyncIterator[Transaction]:
-    async with storage.transaction() as transaction:
-        yield transaction
+async def transaction(storage: Storage) -> Transaction:
+    """The repositories, to be called here and now."""
+    return await storage.transact(lambda tx: tx)
 
 
 @pytest.fixture
@@ -101,146 +104,145 @@ def users(transaction: Transaction) -> UserRepository:
     return transaction.users
 
 
-async def held(sessions: SessionRepository, number: int = 1, owner: Owner = ANA) -> Lease:
+def held(sessions: SessionRepository, number: int = 1, owner: Owner = ANA) -> Lease:
     """A new session and the lease on it."""
-    await sessions.create(new_session(number, owner))
-    return await sessions.acquire(owner, session_id(number), TURN)
+    sessions.create(new_session(number, owner))
+    return sessions.acquire(owner, session_id(number), TURN)
 
 
-async def say(sessions: SessionRepository, lease: Lease, count: int) -> list[Message]:
+def say(sessions: SessionRepository, lease: Lease, count: int) -> list[Message]:
     """Append messages of the user and the assistant in turn, a second apart."""
     authors = (Author.USER, Author.ASSISTANT)
-    return [
-        await sessions.append(lease, authors[n % 2], f"text {n}", ts=later(n)) for n in range(count)
-    ]
+    return [sessions.append(lease, authors[n % 2], f"text {n}", ts=later(n)) for n in range(count)]
+
+
+async def at_once(
+    storage: Storage, work: Callable[[Transaction, Given], Done], given: Iterable[Given]
+) -> list[Done]:
+    """Do the work on each of them in a transaction of its own, all at the same time."""
+
+    async def do(each: Given) -> Done:
+        return await storage.transact(lambda tx: work(tx, each))
+
+    return await asyncio.gather(*map(do, given))
 
 
 class TestSessions:
-    async def test_new_session_is_returned_as_it_was_created(
-        self, sessions: SessionRepository
-    ) -> None:
+    def test_new_session_is_returned_as_it_was_created(self, sessions: SessionRepository) -> None:
         for owner in (ANA, CLIENT):
-            await sessions.create(new_session(7, owner, later(0.000001)))
-            assert await sessions.get(owner, session_id(7)) == new_session(
-                7, owner, later(0.000001)
-            )
+            sessions.create(new_session(7, owner, later(0.000001)))
+            assert sessions.get(owner, session_id(7)) == new_session(7, owner, later(0.000001))
 
-    async def test_creating_a_session_again_does_not_touch_the_first(
+    def test_creating_a_session_again_does_not_touch_the_first(
         self, sessions: SessionRepository
     ) -> None:
-        [message] = await say(sessions, await held(sessions), 1)
+        [message] = say(sessions, held(sessions), 1)
         with pytest.raises(Conflict):
-            await sessions.create(new_session())
-        assert await sessions.messages(ANA, session_id(1), limit=9) == [message]
+            sessions.create(new_session())
+        assert sessions.messages(ANA, session_id(1), limit=9) == [message]
 
     @pytest.mark.parametrize("raw", ["f" * 32, "", "..", "../x", "F" * 32, "1" * 31, "x" * 5000])
-    async def test_unknown_and_malformed_ids_are_not_found(
+    def test_unknown_and_malformed_ids_are_not_found(
         self, sessions: SessionRepository, raw: str
     ) -> None:
-        await sessions.create(new_session())
+        sessions.create(new_session())
         unknown = SessionId(raw)
         with pytest.raises(NotFound):
-            await sessions.get(ANA, unknown)
+            sessions.get(ANA, unknown)
         with pytest.raises(NotFound):
-            await sessions.messages(ANA, unknown, limit=1)
+            sessions.messages(ANA, unknown, limit=1)
         with pytest.raises(NotFound):
-            await sessions.messages_from(ANA, unknown, after=0, limit=1)
+            sessions.messages_from(ANA, unknown, after=0, limit=1)
         with pytest.raises(NotFound):
-            await sessions.memory(ANA, unknown)
+            sessions.memory(ANA, unknown)
         with pytest.raises(NotFound):
-            await sessions.acquire(ANA, unknown, TURN)
-        assert not await sessions.put_memory(ANA, unknown, Memory(), epoch=0)
+            sessions.acquire(ANA, unknown, TURN)
+        assert not sessions.put_memory(ANA, unknown, Memory(), epoch=0)
 
     @pytest.mark.parametrize(
         "stranger",
         [BOB, CLIENT, Owner(kind="client", id=ANA.id), Owner(kind="user", id="a" * 31)],
         ids=str,
     )
-    async def test_session_of_somebody_else_is_not_found(
+    def test_session_of_somebody_else_is_not_found(
         self, sessions: SessionRepository, stranger: Owner
     ) -> None:
-        lease = await held(sessions)
-        await say(sessions, lease, 1)
-        await sessions.create(new_session(2, stranger))
+        lease = held(sessions)
+        say(sessions, lease, 1)
+        sessions.create(new_session(2, stranger))
         with pytest.raises(NotFound):
-            await sessions.get(stranger, session_id(1))
+            sessions.get(stranger, session_id(1))
         with pytest.raises(NotFound):
-            await sessions.messages(stranger, session_id(1), limit=1)
+            sessions.messages(stranger, session_id(1), limit=1)
         with pytest.raises(NotFound):
-            await sessions.messages_from(stranger, session_id(1), after=0, limit=1)
+            sessions.messages_from(stranger, session_id(1), after=0, limit=1)
         with pytest.raises(NotFound):
-            await sessions.memory(stranger, session_id(1))
+            sessions.memory(stranger, session_id(1))
         with pytest.raises(NotFound):
-            await sessions.acquire(stranger, session_id(1), TURN)
-        assert not await sessions.put_memory(stranger, session_id(1), Memory(), epoch=0)
-        assert [s.id for s in await sessions.page(stranger, limit=9)] == [session_id(2)]
+            sessions.acquire(stranger, session_id(1), TURN)
+        assert not sessions.put_memory(stranger, session_id(1), Memory(), epoch=0)
+        assert [s.id for s in sessions.page(stranger, limit=9)] == [session_id(2)]
 
-    async def test_odd_owner_ids_do_not_meet(self, sessions: SessionRepository) -> None:
+    def test_odd_owner_ids_do_not_meet(self, sessions: SessionRepository) -> None:
         ids = ["ana", "Ana", "../ana", "a%6ea", "a/na", "añá", "CON", ".", "..", "a" * 64, "a b"]
         owners = [Owner(kind="user", id=name) for name in ids]
         for owner in owners:
-            await sessions.create(new_session(1, owner))
+            sessions.create(new_session(1, owner))
         for owner in owners:
-            assert [s.owner for s in await sessions.page(owner, limit=9)] == [owner]
+            assert [s.owner for s in sessions.page(owner, limit=9)] == [owner]
 
 
 class TestPages:
-    async def test_owner_without_sessions_has_an_empty_page(
-        self, sessions: SessionRepository
-    ) -> None:
-        assert list(await sessions.page(ANA, limit=5)) == []
+    def test_owner_without_sessions_has_an_empty_page(self, sessions: SessionRepository) -> None:
+        assert list(sessions.page(ANA, limit=5)) == []
 
-    async def test_newest_comes_first_and_ids_break_ties(self, sessions: SessionRepository) -> None:
+    def test_newest_comes_first_and_ids_break_ties(self, sessions: SessionRepository) -> None:
         for number, at in ((1, 0), (5, 2), (3, 2), (4, 2.000001), (2, 1)):
-            await sessions.create(new_session(number, at=later(at)))
-        found = await sessions.page(ANA, limit=9)
+            sessions.create(new_session(number, at=later(at)))
+        found = sessions.page(ANA, limit=9)
         assert [s.id for s in found] == [session_id(n) for n in (4, 3, 5, 2, 1)]
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
-    async def test_pages_join_without_gap_or_repetition(
+    def test_pages_join_without_gap_or_repetition(
         self, sessions: SessionRepository, limit: int
     ) -> None:
         for number in range(7):
-            await sessions.create(new_session(number, at=later(number // 2)))
-        whole = list(await sessions.page(ANA, limit=99))
+            sessions.create(new_session(number, at=later(number // 2)))
+        whole = list(sessions.page(ANA, limit=99))
         joined: list[Session] = []
         mark = None
-        while page := await sessions.page(ANA, limit=limit, after=mark):
+        while page := sessions.page(ANA, limit=limit, after=mark):
             assert len(page) <= limit
             joined += page
             mark = PageMark(updated_at=page[-1].updated_at, id=page[-1].id)
         assert joined == whole
         assert len(whole) == 7
 
-    async def test_message_moves_its_session_to_the_front(
-        self, sessions: SessionRepository
-    ) -> None:
-        lease = await held(sessions, 1)
-        await sessions.create(new_session(2, at=later(1)))
-        await sessions.append(lease, Author.USER, "hello", ts=later(2.5))
-        first, second = await sessions.page(ANA, limit=9)
+    def test_message_moves_its_session_to_the_front(self, sessions: SessionRepository) -> None:
+        lease = held(sessions, 1)
+        sessions.create(new_session(2, at=later(1)))
+        sessions.append(lease, Author.USER, "hello", ts=later(2.5))
+        first, second = sessions.page(ANA, limit=9)
         assert (first.id, second.id) == (session_id(1), session_id(2))
-        assert first == await sessions.get(ANA, session_id(1))
+        assert first == sessions.get(ANA, session_id(1))
         assert (first.updated_at, first.title, first.message_count) == (later(2.5), "hello", 1)
 
-    async def test_mark_of_a_deleted_session_still_holds(self, sessions: SessionRepository) -> None:
+    def test_mark_of_a_deleted_session_still_holds(self, sessions: SessionRepository) -> None:
         for number in (1, 3):
-            await sessions.create(new_session(number, at=later(number)))
-        await sessions.delete(await held(sessions, 2))
+            sessions.create(new_session(number, at=later(number)))
+        sessions.delete(held(sessions, 2))
         mark = PageMark(updated_at=later(2), id=session_id(2))
-        assert [s.id for s in await sessions.page(ANA, limit=9, after=mark)] == [session_id(1)]
+        assert [s.id for s in sessions.page(ANA, limit=9, after=mark)] == [session_id(1)]
 
 
 class TestMessages:
-    async def test_message_comes_back_in_every_field(self, sessions: SessionRepository) -> None:
-        lease = await held(sessions)
+    def test_message_comes_back_in_every_field(self, sessions: SessionRepository) -> None:
+        lease = held(sessions)
         sent = [
-            await sessions.append(lease, Author.USER, "hello", ts=later(0.000001)),
-            await sessions.append(
-                lease, Author.ASSISTANT, "he", ts=later(1), reason=Interruption.CLIENT
-            ),
+            sessions.append(lease, Author.USER, "hello", ts=later(0.000001)),
+            sessions.append(lease, Author.ASSISTANT, "he", ts=later(1), reason=Interruption.CLIENT),
         ]
-        assert list(await sessions.messages(ANA, session_id(1), limit=9)) == sent
+        assert list(sessions.messages(ANA, session_id(1), limit=9)) == sent
         assert sent == [
             Message(seq=1, role=Author.USER, content="hello", ts=later(0.000001), turn_id=TURN),
             Message(
@@ -253,22 +255,22 @@ class TestMessages:
             ),
         ]
 
-    async def test_odd_texts_come_back_unchanged(self, sessions: SessionRepository) -> None:
-        lease = await held(sessions)
+    def test_odd_texts_come_back_unchanged(self, sessions: SessionRepository) -> None:
+        lease = held(sessions)
         for text in ODD_TEXTS:
-            await sessions.append(lease, Author.USER, text, ts=T0)
-        found = await sessions.messages(ANA, session_id(1), limit=99)
+            sessions.append(lease, Author.USER, text, ts=T0)
+        found = sessions.messages(ANA, session_id(1), limit=99)
         assert [message.content for message in found] == ODD_TEXTS
-        oldest = await sessions.messages_from(ANA, session_id(1), after=0, limit=99)
+        oldest = sessions.messages_from(ANA, session_id(1), after=0, limit=99)
         assert list(oldest) == list(found)
 
-    async def test_counts_and_title_follow_the_messages(self, sessions: SessionRepository) -> None:
-        lease = await held(sessions)
-        await sessions.append(lease, Author.ASSISTANT, "welcome", ts=later(1))
-        assert (await sessions.get(ANA, session_id(1))).title == ""
-        await sessions.append(lease, Author.USER, "ñ" * 100, ts=later(2))
-        await sessions.append(lease, Author.USER, "second", ts=later(3))
-        found = await sessions.get(ANA, session_id(1))
+    def test_counts_and_title_follow_the_messages(self, sessions: SessionRepository) -> None:
+        lease = held(sessions)
+        sessions.append(lease, Author.ASSISTANT, "welcome", ts=later(1))
+        assert sessions.get(ANA, session_id(1)).title == ""
+        sessions.append(lease, Author.USER, "ñ" * 100, ts=later(2))
+        sessions.append(lease, Author.USER, "second", ts=later(3))
+        found = sessions.get(ANA, session_id(1))
         assert (found.title, found.message_count, found.last_seq) == ("ñ" * 60, 3, 3)
         assert (found.created_at, found.updated_at, found.epoch) == (T0, later(3), 0)
 
@@ -290,7 +292,7 @@ class TestMessages:
             (99, None, 999, []),
         ],
     )
-    async def test_window_is_the_newest_between_two_numbers(
+    def test_window_is_the_newest_between_two_numbers(
         self,
         sessions: SessionRepository,
         limit: int,
@@ -298,101 +300,106 @@ class TestMessages:
         after: int,
         expected: list[int],
     ) -> None:
-        await say(sessions, await held(sessions), 10)
-        found = await sessions.messages(ANA, session_id(1), limit=limit, before=before, after=after)
+        say(sessions, held(sessions), 10)
+        found = sessions.messages(ANA, session_id(1), limit=limit, before=before, after=after)
         assert [message.seq for message in found] == expected
 
     @pytest.mark.parametrize(
         ("after", "limit", "expected"),
         [(0, 3, [1, 2, 3]), (4, 2, [5, 6]), (8, 9, [9, 10]), (10, 9, []), (99, 9, [])],
     )
-    async def test_oldest_after_a_number(
+    def test_oldest_after_a_number(
         self, sessions: SessionRepository, after: int, limit: int, expected: list[int]
     ) -> None:
-        await say(sessions, await held(sessions), 10)
-        found = await sessions.messages_from(ANA, session_id(1), after=after, limit=limit)
+        say(sessions, held(sessions), 10)
+        found = sessions.messages_from(ANA, session_id(1), after=after, limit=limit)
         assert [message.seq for message in found] == expected
 
-    async def test_new_session_has_no_messages(self, sessions: SessionRepository) -> None:
-        await sessions.create(new_session())
-        assert list(await sessions.messages(ANA, session_id(1), limit=9)) == []
-        assert list(await sessions.messages_from(ANA, session_id(1), after=0, limit=9)) == []
+    def test_new_session_has_no_messages(self, sessions: SessionRepository) -> None:
+        sessions.create(new_session())
+        assert list(sessions.messages(ANA, session_id(1), limit=9)) == []
+        assert list(sessions.messages_from(ANA, session_id(1), after=0, limit=9)) == []
 
     async def test_many_sessions_at_once_keep_their_own_messages(
-        self, sessions: SessionRepository
+        self, storage: Storage, sessions: SessionRepository
     ) -> None:
-        leases = [await held(sessions, number) for number in range(20)]
+        leases = [held(sessions, number) for number in range(20)]
 
-        async def talk(lease: Lease) -> None:
+        def talk(tx: Transaction, lease: Lease) -> None:
             for n in range(5):
-                await sessions.append(lease, Author.USER, f"{lease.session_id} {n}", ts=later(n))
+                tx.sessions.append(lease, Author.USER, f"{lease.session_id} {n}", ts=later(n))
 
-        await asyncio.gather(*map(talk, leases))
+        await at_once(storage, talk, leases)
         for lease in leases:
-            found = await sessions.messages(ANA, lease.session_id, limit=9)
+            found = sessions.messages(ANA, lease.session_id, limit=9)
             texts = [(message.seq, message.content) for message in found]
             assert texts == [(n + 1, f"{lease.session_id} {n}") for n in range(5)]
 
 
 class TestLeases:
-    async def test_held_session_is_busy_until_released(self, sessions: SessionRepository) -> None:
-        lease = await held(sessions)
+    def test_held_session_is_busy_until_released(self, sessions: SessionRepository) -> None:
+        lease = held(sessions)
         assert (lease.owner, lease.session_id, lease.turn_id) == (ANA, session_id(1), TURN)
         for turn in (TURN, TurnId("2" * 32)):
             with pytest.raises(SessionBusy):
-                await sessions.acquire(ANA, session_id(1), turn)
-        await sessions.release(lease)
-        again = await sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
-        await sessions.append(again, Author.USER, "hello", ts=T0)
+                sessions.acquire(ANA, session_id(1), turn)
+        sessions.release(lease)
+        again = sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
+        sessions.append(again, Author.USER, "hello", ts=T0)
 
-    async def test_of_many_at_once_one_gets_it(self, sessions: SessionRepository) -> None:
-        await sessions.create(new_session())
-        turns = [TurnId(f"{n:032x}") for n in range(30)]
-        found = await asyncio.gather(
-            *(sessions.acquire(ANA, session_id(1), turn) for turn in turns), return_exceptions=True
-        )
+    async def test_of_many_at_once_one_gets_it(
+        self, storage: Storage, sessions: SessionRepository
+    ) -> None:
+        def acquire(tx: Transaction, turn: TurnId) -> Lease | SessionBusy:
+            try:
+                return tx.sessions.acquire(ANA, session_id(1), turn)
+            except SessionBusy as busy:
+                return busy
+
+        sessions.create(new_session())
+        found = await at_once(storage, acquire, [TurnId(f"{n:032x}") for n in range(30)])
         assert sum(isinstance(each, Lease) for each in found) == 1
         assert sum(isinstance(each, SessionBusy) for each in found) == 29
 
-    async def test_sessions_are_held_independently(self, sessions: SessionRepository) -> None:
-        for lease in [await held(sessions, number) for number in range(3)]:
-            await sessions.append(lease, Author.USER, "hello", ts=T0)
+    def test_sessions_are_held_independently(self, sessions: SessionRepository) -> None:
+        for lease in [held(sessions, number) for number in range(3)]:
+            sessions.append(lease, Author.USER, "hello", ts=T0)
 
-    async def test_lease_that_is_not_held_any_more_writes_nothing(
+    def test_lease_that_is_not_held_any_more_writes_nothing(
         self, sessions: SessionRepository
     ) -> None:
-        lease = await held(sessions)
-        await say(sessions, lease, 2)
-        before = await sessions.get(ANA, session_id(1))
-        await sessions.release(lease)
+        lease = held(sessions)
+        say(sessions, lease, 2)
+        before = sessions.get(ANA, session_id(1))
+        sessions.release(lease)
         with pytest.raises(SessionBusy):
-            await sessions.append(lease, Author.USER, "late", ts=T0)
+            sessions.append(lease, Author.USER, "late", ts=T0)
         with pytest.raises(SessionBusy):
-            await sessions.reset(lease, ts=T0)
+            sessions.reset(lease, ts=T0)
         with pytest.raises(SessionBusy):
-            await sessions.delete(lease)
-        assert await sessions.get(ANA, session_id(1)) == before
+            sessions.delete(lease)
+        assert sessions.get(ANA, session_id(1)) == before
 
-    async def test_old_lease_does_not_end_the_new_one(self, sessions: SessionRepository) -> None:
-        old = await held(sessions)
-        await sessions.release(old)
-        new = await sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
-        await sessions.release(old)
+    def test_old_lease_does_not_end_the_new_one(self, sessions: SessionRepository) -> None:
+        old = held(sessions)
+        sessions.release(old)
+        new = sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
+        sessions.release(old)
         with pytest.raises(SessionBusy):
-            await sessions.append(old, Author.USER, "late", ts=T0)
-        await sessions.append(new, Author.USER, "hello", ts=T0)
+            sessions.append(old, Author.USER, "late", ts=T0)
+        sessions.append(new, Author.USER, "hello", ts=T0)
 
-    async def test_lease_never_taken_writes_nothing(self, sessions: SessionRepository) -> None:
-        await sessions.create(new_session())
+    def test_lease_never_taken_writes_nothing(self, sessions: SessionRepository) -> None:
+        sessions.create(new_session())
         invented = Lease(owner=ANA, session_id=session_id(1), turn_id=TURN)
         with pytest.raises(SessionBusy):
-            await sessions.append(invented, Author.USER, "hello", ts=T0)
-        await sessions.release(invented)
+            sessions.append(invented, Author.USER, "hello", ts=T0)
+        sessions.release(invented)
 
-    async def test_reading_does_not_wait_for_the_holder(self, sessions: SessionRepository) -> None:
-        [message] = await say(sessions, await held(sessions), 1)
-        assert list(await sessions.messages(ANA, session_id(1), limit=9)) == [message]
-        assert (await sessions.get(ANA, session_id(1))).message_count == 1
+    def test_reading_does_not_wait_for_the_holder(self, sessions: SessionRepository) -> None:
+        [message] = say(sessions, held(sessions), 1)
+        assert list(sessions.messages(ANA, session_id(1), limit=9)) == [message]
+        assert sessions.get(ANA, session_id(1)).message_count == 1
 
 
 MEMORY = Memory(
@@ -418,76 +425,75 @@ def remembered(summary: str, version: int) -> Memory:
 
 
 class TestMemory:
-    async def test_new_session_remembers_nothing(self, sessions: SessionRepository) -> None:
-        await sessions.create(new_session())
-        assert await sessions.memory(ANA, session_id(1)) == Memory()
+    def test_new_session_remembers_nothing(self, sessions: SessionRepository) -> None:
+        sessions.create(new_session())
+        assert sessions.memory(ANA, session_id(1)) == Memory()
 
-    async def test_memory_comes_back_in_every_field(self, sessions: SessionRepository) -> None:
-        await sessions.create(new_session())
-        assert await sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
-        found = await sessions.memory(ANA, session_id(1))
+    def test_memory_comes_back_in_every_field(self, sessions: SessionRepository) -> None:
+        sessions.create(new_session())
+        assert sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
+        found = sessions.memory(ANA, session_id(1))
         assert found.version == 1
         assert found.summary == MEMORY.summary
         assert found.structured == MEMORY.structured
         assert list(found.structured.profile) == list(MEMORY.structured.profile)
         assert (found.summarized_to, found.extracted_to) == (4, 6)
 
-    async def test_memory_is_not_stored_over_a_newer_one(self, sessions: SessionRepository) -> None:
-        await sessions.create(new_session())
-        assert await sessions.put_memory(ANA, session_id(1), remembered("first", 0), epoch=0)
-        assert not await sessions.put_memory(ANA, session_id(1), remembered("stale", 0), epoch=0)
-        assert not await sessions.put_memory(ANA, session_id(1), remembered("ahead", 2), epoch=0)
-        assert await sessions.memory(ANA, session_id(1)) == remembered("first", 1)
-        assert await sessions.put_memory(ANA, session_id(1), remembered("second", 1), epoch=0)
-        assert await sessions.memory(ANA, session_id(1)) == remembered("second", 2)
+    def test_memory_is_not_stored_over_a_newer_one(self, sessions: SessionRepository) -> None:
+        sessions.create(new_session())
+        assert sessions.put_memory(ANA, session_id(1), remembered("first", 0), epoch=0)
+        assert not sessions.put_memory(ANA, session_id(1), remembered("stale", 0), epoch=0)
+        assert not sessions.put_memory(ANA, session_id(1), remembered("ahead", 2), epoch=0)
+        assert sessions.memory(ANA, session_id(1)) == remembered("first", 1)
+        assert sessions.put_memory(ANA, session_id(1), remembered("second", 1), epoch=0)
+        assert sessions.memory(ANA, session_id(1)) == remembered("second", 2)
 
-    async def test_memory_of_another_epoch_is_not_stored(self, sessions: SessionRepository) -> None:
-        lease = await held(sessions)
-        assert not await sessions.put_memory(ANA, session_id(1), remembered("x", 0), epoch=1)
-        await sessions.reset(lease, ts=T0)
-        assert not await sessions.put_memory(ANA, session_id(1), remembered("x", 0), epoch=0)
-        assert await sessions.memory(ANA, session_id(1)) == Memory()
-        assert await sessions.put_memory(ANA, session_id(1), remembered("x", 0), epoch=1)
+    def test_memory_of_another_epoch_is_not_stored(self, sessions: SessionRepository) -> None:
+        lease = held(sessions)
+        assert not sessions.put_memory(ANA, session_id(1), remembered("x", 0), epoch=1)
+        sessions.reset(lease, ts=T0)
+        assert not sessions.put_memory(ANA, session_id(1), remembered("x", 0), epoch=0)
+        assert sessions.memory(ANA, session_id(1)) == Memory()
+        assert sessions.put_memory(ANA, session_id(1), remembered("x", 0), epoch=1)
 
-    async def test_memory_of_a_deleted_session_is_not_stored(
-        self, sessions: SessionRepository
-    ) -> None:
-        await sessions.delete(await held(sessions))
-        assert not await sessions.put_memory(ANA, session_id(1), Memory(), epoch=0)
+    def test_memory_of_a_deleted_session_is_not_stored(self, sessions: SessionRepository) -> None:
+        sessions.delete(held(sessions))
+        assert not sessions.put_memory(ANA, session_id(1), Memory(), epoch=0)
         with pytest.raises(NotFound):
-            await sessions.memory(ANA, session_id(1))
+            sessions.memory(ANA, session_id(1))
 
-    async def test_of_many_at_once_one_is_stored(self, sessions: SessionRepository) -> None:
-        await sessions.create(new_session())
-        stored = await asyncio.gather(
-            *(
-                sessions.put_memory(ANA, session_id(1), remembered(f"{n}", 0), epoch=0)
-                for n in range(20)
-            )
-        )
+    async def test_of_many_at_once_one_is_stored(
+        self, storage: Storage, sessions: SessionRepository
+    ) -> None:
+        def put(tx: Transaction, number: int) -> bool:
+            memory = remembered(f"{number}", 0)
+            return tx.sessions.put_memory(ANA, session_id(1), memory, epoch=0)
+
+        sessions.create(new_session())
+        stored = await at_once(storage, put, range(20))
         assert sum(stored) == 1
         winner = remembered(str(stored.index(True)), 1)
-        assert await sessions.memory(ANA, session_id(1)) == winner
+        assert sessions.memory(ANA, session_id(1)) == winner
 
-    async def test_memory_needs_no_lease_and_does_not_move_the_session(
+    def test_memory_needs_no_lease_and_does_not_move_the_session(
         self, sessions: SessionRepository
     ) -> None:
-        lease = await held(sessions)
-        before = await sessions.get(ANA, session_id(1))
-        assert await sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
-        assert await sessions.get(ANA, session_id(1)) == before
-        await sessions.append(lease, Author.USER, "hello", ts=T0)
+        lease = held(sessions)
+        before = sessions.get(ANA, session_id(1))
+        assert sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
+        assert sessions.get(ANA, session_id(1)) == before
+        sessions.append(lease, Author.USER, "hello", ts=T0)
 
 
 class TestReset:
-    async def test_everything_is_empty_but_numbers_are_not_used_again(
+    def test_everything_is_empty_but_numbers_are_not_used_again(
         self, sessions: SessionRepository
     ) -> None:
-        lease = await held(sessions)
-        await say(sessions, lease, 3)
-        await sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
-        await sessions.reset(lease, ts=later(60))
-        assert await sessions.get(ANA, session_id(1)) == Session(
+        lease = held(sessions)
+        say(sessions, lease, 3)
+        sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
+        sessions.reset(lease, ts=later(60))
+        assert sessions.get(ANA, session_id(1)) == Session(
             id=session_id(1),
             owner=ANA,
             title="",
@@ -497,55 +503,51 @@ class TestReset:
             last_seq=3,
             epoch=1,
         )
-        assert list(await sessions.messages(ANA, session_id(1), limit=9)) == []
-        assert await sessions.memory(ANA, session_id(1)) == Memory()
+        assert list(sessions.messages(ANA, session_id(1), limit=9)) == []
+        assert sessions.memory(ANA, session_id(1)) == Memory()
 
-    async def test_session_goes_on_after_resets(self, sessions: SessionRepository) -> None:
-        lease = await held(sessions)
-        await say(sessions, lease, 3)
-        await sessions.reset(lease, ts=later(60))
-        await sessions.reset(lease, ts=later(61))
-        message = await sessions.append(lease, Author.USER, "again", ts=later(62))
+    def test_session_goes_on_after_resets(self, sessions: SessionRepository) -> None:
+        lease = held(sessions)
+        say(sessions, lease, 3)
+        sessions.reset(lease, ts=later(60))
+        sessions.reset(lease, ts=later(61))
+        message = sessions.append(lease, Author.USER, "again", ts=later(62))
         assert message.seq == 4
-        found = await sessions.get(ANA, session_id(1))
+        found = sessions.get(ANA, session_id(1))
         assert (found.title, found.message_count, found.last_seq, found.epoch) == ("again", 1, 4, 2)
         for before, after, seqs in ((None, 0, [4]), (4, 0, []), (5, 3, [4]), (None, 4, [])):
-            window = await sessions.messages(
-                ANA, session_id(1), limit=9, before=before, after=after
-            )
+            window = sessions.messages(ANA, session_id(1), limit=9, before=before, after=after)
             assert [m.seq for m in window] == seqs
-        assert await sessions.messages_from(ANA, session_id(1), after=1, limit=9) == [message]
+        assert sessions.messages_from(ANA, session_id(1), after=1, limit=9) == [message]
 
 
 class TestDelete:
-    async def test_session_and_lease_are_gone(self, sessions: SessionRepository) -> None:
-        lease = await held(sessions)
-        await say(sessions, lease, 3)
-        await sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
-        await sessions.delete(lease)
+    def test_session_and_lease_are_gone(self, sessions: SessionRepository) -> None:
+        lease = held(sessions)
+        say(sessions, lease, 3)
+        sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
+        sessions.delete(lease)
         with pytest.raises(NotFound):
-            await sessions.get(ANA, session_id(1))
+            sessions.get(ANA, session_id(1))
         with pytest.raises(NotFound):
-            await sessions.acquire(ANA, session_id(1), TURN)
+            sessions.acquire(ANA, session_id(1), TURN)
         with pytest.raises(SessionBusy):
-            await sessions.append(lease, Author.USER, "late", ts=T0)
+            sessions.append(lease, Author.USER, "late", ts=T0)
         with pytest.raises(SessionBusy):
-            await sessions.delete(lease)
-        await sessions.release(lease)
-        assert list(await sessions.page(ANA, limit=9)) == []
+            sessions.delete(lease)
+        sessions.release(lease)
+        assert list(sessions.page(ANA, limit=9)) == []
 
-    async def test_other_sessions_stay(self, sessions: SessionRepository) -> None:
-        lease = await held(sessions, 1)
-        [message] = await say(sessions, await held(sessions, 2), 1)
-        await sessions.delete(lease)
-        assert [s.id for s in await sessions.page(ANA, limit=9)] == [session_id(2)]
-        assert list(await sessions.messages(ANA, session_id(2), limit=9)) == [message]
+    def test_other_sessions_stay(self, sessions: SessionRepository) -> None:
+        lease = held(sessions, 1)
+        [message] = say(sessions, held(sessions, 2), 1)
+        sessions.delete(lease)
+        assert [s.id for s in sessions.page(ANA, limit=9)] == [session_id(2)]
+        assert list(sessions.messages(ANA, session_id(2), limit=9)) == [message]
 
 
 class TestUsers:
-    async def test_user_is_found_by_id_and_email_in_every_field(
-        self, users: UserRepository
-    ) -> None:
+    def test_user_is_found_by_id_and_email_in_every_field(self, users: UserRepository) -> None:
         ana = User(
             id=UserId("a" * 32),
             email="ana@example.com",
@@ -556,63 +558,64 @@ class TestUsers:
             is_active=False,
             token_version=7,
         )
-        await users.add(user(2))
-        await users.add(ana)
-        assert await users.by_id(ana.id) == ana
-        assert await users.by_email("ana@example.com") == ana
+        users.add(user(2))
+        users.add(ana)
+        assert users.by_id(ana.id) == ana
+        assert users.by_email("ana@example.com") == ana
 
-    async def test_unknown_user_is_none(self, users: UserRepository) -> None:
-        assert await users.by_id(UserId("c" * 32)) is None
-        assert await users.by_email("nobody@example.com") is None
-        await users.add(user())
-        assert await users.by_id(UserId("c" * 32)) is None
-        assert await users.by_email("nobody@example.com") is None
+    def test_unknown_user_is_none(self, users: UserRepository) -> None:
+        assert users.by_id(UserId("c" * 32)) is None
+        assert users.by_email("nobody@example.com") is None
+        users.add(user())
+        assert users.by_id(UserId("c" * 32)) is None
+        assert users.by_email("nobody@example.com") is None
 
-    async def test_email_is_taken_once(self, users: UserRepository) -> None:
-        await users.add(user(1, email="a@example.com"))
+    def test_email_is_taken_once(self, users: UserRepository) -> None:
+        users.add(user(1, email="a@example.com"))
         with pytest.raises(Conflict):
-            await users.add(user(2, email="a@example.com"))
+            users.add(user(2, email="a@example.com"))
         with pytest.raises(Conflict):
-            await users.add_first(
-                user(2, email="a@example.com"), unless_any_has=frozenset({"admin"})
-            )
-        assert await users.by_id(user(2).id) is None
+            users.add_first(user(2, email="a@example.com"), unless_any_has=frozenset({"admin"}))
+        assert users.by_id(user(2).id) is None
 
-    async def test_first_of_its_kind_is_stored_once(self, users: UserRepository) -> None:
-        await users.add(user(1, roles=("employee",)))
+    def test_first_of_its_kind_is_stored_once(self, users: UserRepository) -> None:
+        users.add(user(1, roles=("employee",)))
         roles = frozenset({"admin", "owner"})
-        await users.add_first(user(2, roles=("admin",)), unless_any_has=roles)
+        users.add_first(user(2, roles=("admin",)), unless_any_has=roles)
         with pytest.raises(Conflict):
-            await users.add_first(user(3, roles=("owner",)), unless_any_has=roles)
-        assert await users.by_id(user(2).id) == user(2, roles=("admin",))
-        assert await users.by_id(user(3).id) is None
+            users.add_first(user(3, roles=("owner",)), unless_any_has=roles)
+        assert users.by_id(user(2).id) == user(2, roles=("admin",))
+        assert users.by_id(user(3).id) is None
 
-    async def test_of_many_first_ones_at_once_one_wins(self, users: UserRepository) -> None:
-        admins = [user(number, roles=("admin",)) for number in range(20)]
-        found = await asyncio.gather(
-            *(users.add_first(admin, unless_any_has=frozenset({"admin"})) for admin in admins),
-            return_exceptions=True,
-        )
-        assert sum(each is None for each in found) == 1
-        assert sum(isinstance(each, Conflict) for each in found) == 19
-        winner = admins[found.index(None)]
-        assert await users.by_email(winner.email) == winner
-
-    async def test_password_hash_is_replaced_if_it_is_the_old_one(
-        self, users: UserRepository
+    async def test_of_many_first_ones_at_once_one_wins(
+        self, storage: Storage, users: UserRepository
     ) -> None:
+        def is_first(tx: Transaction, admin: User) -> bool:
+            try:
+                tx.users.add_first(admin, unless_any_has=frozenset({"admin"}))
+            except Conflict:
+                return False
+            return True
+
+        admins = [user(number, roles=("admin",)) for number in range(20)]
+        won = await at_once(storage, is_first, admins)
+        assert sum(won) == 1
+        winner = admins[won.index(True)]
+        assert users.by_email(winner.email) == winner
+
+    def test_password_hash_is_replaced_if_it_is_the_old_one(self, users: UserRepository) -> None:
         for number in (1, 2, 3):
-            await users.add(user(number))
-        await users.set_password_hash(user(2).id, old="$argon2id$old", new="$argon2id$new")
-        await users.set_password_hash(user(2).id, old="$argon2id$old", new="$argon2id$late")
-        await users.set_password_hash(UserId("c" * 32), old="$argon2id$old", new="x")
+            users.add(user(number))
+        users.set_password_hash(user(2).id, old="$argon2id$old", new="$argon2id$new")
+        users.set_password_hash(user(2).id, old="$argon2id$old", new="$argon2id$late")
+        users.set_password_hash(UserId("c" * 32), old="$argon2id$old", new="x")
         hashes = [found and found.password_hash for found in [
-            await users.by_id(user(number).id) for number in (1, 2, 3)
+            users.by_id(user(number).id) for number in (1, 2, 3)
         ]]  # fmt: skip
         assert hashes == ["$argon2id$old", "$argon2id$new", "$argon2id$old"]
 
-    async def test_roles_are_returned_by_name(self, users: UserRepository) -> None:
-        roles = await users.roles()
+    def test_roles_are_returned_by_name(self, users: UserRepository) -> None:
+        roles = users.roles()
         assert set(roles) == {"admin", "employee"}
         assert roles["admin"].permissions == frozenset(Permission)
         assert roles["employee"].permissions == {Permission.CHAT, Permission.MEMORY}
@@ -623,32 +626,47 @@ class TestStorage:
     async def test_open_storage_is_ready(self, storage: Storage) -> None:
         await storage.check()
 
-    async def test_transactions_see_each_other(self, storage: Storage) -> None:
-        async with storage.transaction() as one, storage.transaction() as other:
-            await one.sessions.create(new_session())
-            lease = await one.sessions.acquire(ANA, session_id(1), TURN)
-            await other.sessions.append(lease, Author.USER, "hello", ts=T0)
-            assert (await one.sessions.get(ANA, session_id(1))).message_count == 1
-            await other.users.add(user())
-            assert await one.users.by_id(user().id) == user()
+    async def test_work_done_is_returned(self, storage: Storage) -> None:
+        assert await storage.transact(lambda tx: "done") == "done"
 
-    async def test_exception_leaves_the_transaction(self, storage: Storage) -> None:
-        transaction: AbstractAsyncContextManager[Transaction] = storage.transaction()
-        with pytest.raises(NotFound):
-            async with transaction as opened:
-                await opened.sessions.get(ANA, session_id(1))
+    async def test_transactions_see_each_other(self, storage: Storage) -> None:
+        lease = await storage.transact(lambda tx: held(tx.sessions))
+        await storage.transact(lambda tx: say(tx.sessions, lease, 1))
+        await storage.transact(lambda tx: tx.users.add(user()))
+        found = await storage.transact(
+            lambda tx: (tx.sessions.get(ANA, session_id(1)), tx.users.by_id(user().id))
+        )
+        assert found[0].message_count == 1
+        assert found[1] == user()
+
+    @pytest.mark.parametrize("error", [NotFound("gone"), ZeroDivisionError("a bug")], ids=repr)
+    async def test_exception_of_the_work_reaches_the_caller_and_the_store_goes_on(
+        self, storage: Storage, error: Exception
+    ) -> None:
+        def fail(tx: Transaction) -> None:
+            raise error
+
+        for _ in range(20):
+            with pytest.raises(type(error)) as caught:
+                await storage.transact(fail)
+            assert caught.value is error
+        await storage.transact(lambda tx: tx.sessions.create(new_session()))
         await storage.check()
 
     async def test_what_was_stored_is_there_after_closing_and_opening(
         self, closed: Storage
     ) -> None:
-        async with closed, closed.transaction() as first:
-            sent = await say(first.sessions, await held(first.sessions), 3)
-            await first.sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
-            await first.users.add(user())
-            stored = await first.sessions.get(ANA, session_id(1))
-        async with closed, closed.transaction() as second:
-            assert await second.sessions.get(ANA, session_id(1)) == stored
-            assert list(await second.sessions.messages(ANA, session_id(1), limit=9)) == sent
-            assert (await second.sessions.memory(ANA, session_id(1))).summary == MEMORY.summary
-            assert await second.users.by_id(user().id) == user()
+        def fill(tx: Transaction) -> tuple[list[Message], Session]:
+            sent = say(tx.sessions, held(tx.sessions), 3)
+            tx.sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
+            tx.users.add(user())
+            return sent, tx.sessions.get(ANA, session_id(1))
+
+        async with closed:
+            sent, stored = await closed.transact(fill)
+        async with closed:
+            tx = await closed.transact(lambda tx: tx)
+            assert tx.sessions.get(ANA, session_id(1)) == stored
+            assert list(tx.sessions.messages(ANA, session_id(1), limit=9)) == sent
+            assert tx.sessions.memory(ANA, session_id(1)).summary == MEMORY.summary
+            assert tx.users.by_id(user().id) == user()
