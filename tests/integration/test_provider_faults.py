@@ -20,9 +20,9 @@ SSE = {"Accept": "text/event-stream"}
 WITHIN_S = 3
 LIMITS = {
     "model_connect_timeout_s": 0.5,
-    "model_first_token_timeout_s": 0.2,
-    "model_idle_timeout_s": 0.2,
-    "model_turn_timeout_s": 0.4,
+    "model_first_token_timeout_s": 0.3,
+    "model_idle_timeout_s": 0.3,
+    "model_turn_timeout_s": 0.6,
     "mem_structured_enable": False,
 }
 
@@ -79,10 +79,9 @@ async def world(request: pytest.FixtureRequest) -> AsyncGenerator[World]:
                 yield World(service, upstream)
 
 
-def _settings(base_url: str, wire: str) -> Any:
-    return settings_for_tests(
-        openai_base_url=base_url, genkit_model="openai/fake-model", model_wire=wire, **LIMITS
-    )
+def _settings(base_url: str, wire: str, **given: object) -> Any:
+    provider = {"openai_base_url": base_url, "genkit_model": "openai/fake-model"}
+    return settings_for_tests(**provider, model_wire=wire, **(LIMITS | given))
 
 
 async def begin(service: Service) -> str:
@@ -243,7 +242,8 @@ async def test_provider_that_is_not_there_is_a_503(
     wire: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resilience, "BACKOFF_S", 0.01)
-    async with serving(_settings(closed_port_url(), wire)) as service:
+    patient = {"model_first_token_timeout_s": 2, "model_turn_timeout_s": 2}
+    async with serving(_settings(closed_port_url(), wire, **patient)) as service:
         session_id = await begin(service)
         answer = await ask(service, session_id, headers=headers)
         ready = await service.anonymous.get("/ready")

@@ -62,8 +62,10 @@ class JsonFileStorage(Storage):
         self._sessions.open()
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._end_threads()
-        self._sessions.close()
+        try:
+            await self._end_threads()
+        finally:
+            self._sessions.close()
 
     async def _end_threads(self) -> None:
         """Wait for what is being written; new work is refused."""
@@ -81,7 +83,7 @@ class JsonFileStorage(Storage):
         context = contextvars.copy_context()  # the request's, for what is logged
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._threads, context.run, work)
+            return await loop.run_in_executor(self._threads, context.run, _stoppable, work)
         except FileNotFoundError as error:
             raise StorageUnavailable("A part of the store is missing.") from error
 
@@ -90,10 +92,8 @@ class JsonFileStorage(Storage):
 
     def _check(self) -> None:
         probe = self._root / f".probe-{secrets.token_hex(8)}"
-        try:
-            write_new(self._files, probe, b"ready\n")
-        finally:
-            self._files.remove(probe)
+        write_new(self._files, probe, b"ready\n")
+        self._files.remove(probe)
 
     async def make_roles(self) -> None:
         """Write `roles.json` with the roles `admin` and `employee`, if there is none."""
@@ -106,3 +106,11 @@ class JsonFileStorage(Storage):
     async def legacy_sessions(self) -> int:
         """How many sessions of the first MVP wait to be imported."""
         return await self._in_thread(lambda: count_legacy_sessions(self._root, self._files))
+
+
+def _stoppable(work: Callable[[], Found]) -> Found:
+    """Do the work; a `StopIteration`, which no future can hold, becomes what a coroutine makes of it."""
+    try:
+        return work()
+    except StopIteration as error:
+        raise RuntimeError("work raised StopIteration") from error

@@ -197,9 +197,10 @@ class Storage(Protocol):
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         """Do the work on the repositories and commit; an exception undoes it.
 
-        The work is an ordinary function, done off the event loop: it cannot wait for a model, so
-        that no transaction is ever open while one is asked. A caller that is cancelled does not
-        stop work that has begun. How much an exception undoes is the backend's: see its docstring.
+        The work is an ordinary function: it cannot wait for a model, so that no transaction is
+        ever open while one is asked. Where it blocks, it is done off the event loop. A caller that
+        is cancelled does not stop work that has begun. How much an exception undoes is the
+        backend's: see its docstring.
         """
 
     @abstractmethod
