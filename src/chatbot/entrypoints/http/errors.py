@@ -43,6 +43,9 @@ _CODES_OF_THE_FRAMEWORK = {
     422: "invalid_request",
 }
 
+_UNREAD_BODY = {"request_timeout", "body_too_large"}
+"""The rest of the body may still be on its way: there is no use in reading it."""
+
 _RETRY_AFTER_S = {"session_busy": 1, "shutting_down": 5, "storage_unavailable": 5}
 
 
@@ -73,6 +76,10 @@ class ProblemDetails:
         headers = dict(self.headers or {})
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 15.5.2
+        if self.code in _UNREAD_BODY:
+            headers["Connection"] = "close"
         if self.code == "session_busy":
             headers["x-should-retry"] = "false"  # OpenAI's SDKs retry a 409 by themselves
         content = json.dumps(self.body(request_id), ensure_ascii=False).encode()
@@ -102,7 +109,6 @@ def _known(error: errors.ChatbotError, status: int, code: str) -> ProblemDetails
         detail=str(error),
         errors=({"loc": ["body", *where], "msg": str(error)},) if where else (),
         retry_after_s=getattr(error, "retry_after_s", None) or _RETRY_AFTER_S.get(code),
-        headers={"WWW-Authenticate": "Bearer"} if code == "invalid_token" else None,
     )
 
 
