@@ -157,6 +157,8 @@ def test_a_value_was_said_whatever_its_case_accents_and_endings(value: str, text
         ("en", "quedamos en enero"),
         ("es", "eso es todo"),
         ("👍", "hola"),
+        ("Bob", "un robot que se llama bobby"),
+        ("es-ES", "esto es un texto"),
         ("!!", "hola"),
         ("Ana", ""),
     ],
@@ -168,6 +170,15 @@ def test_a_value_was_not_said_by_other_words(value: str, text: str) -> None:
 def test_the_words_of_one_value_are_looked_for_in_one_text() -> None:
     assert not was_said("José Núñez", ["soy José", "vi a Núñez"])
     assert not was_said("Ana", [])
+
+
+def test_what_a_person_put_is_never_crowded_out_by_the_model() -> None:
+    put = replaced_by_hand(Update(facts=("one", "two", "three")), by=Setter.USER, max_items=5)
+    flood = Update(facts=tuple(f"evil {n}" for n in range(20)))
+    kept = values(learned(put, flood, max_items=5).facts)
+    assert kept == ["one", "two", "three", "evil 18", "evil 19"]
+    full = replaced_by_hand(Update(facts=tuple("abcde")), by=Setter.USER, max_items=5)
+    assert learned(full, flood, max_items=5) == full
 
 
 def test_a_person_may_put_as_much_as_the_limits_allow() -> None:

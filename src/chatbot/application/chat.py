@@ -177,11 +177,11 @@ class Chat:
 
     def _ask(self, tx: Transaction, turn: Turn) -> _Asked:
         """Take the session, store the user's message, and read what its prompt may hold."""
+        turn.go_on()
         if turn.session_id is None:
             turn.session_id = self._new_session(tx, turn.owner)
         lease = tx.sessions.acquire(turn.owner, turn.session_id, turn.id)
         try:
-            turn.go_on()
             memory, history = self._before(tx, lease)
             asked = tx.sessions.append(lease, Author.USER, turn.prompt, ts=self._clock())
         except BaseException:

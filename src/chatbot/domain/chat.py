@@ -113,3 +113,8 @@ def is_session_id(raw: str) -> bool:
 def is_sound(text: str) -> bool:
     """Whether the text can be stored and sent: it has no lone surrogate and no NUL."""
     return _UNSOUND.search(text) is None
+
+
+def made_sound(text: str) -> str:
+    """The text with a replacement character wherever it is not sound."""
+    return _UNSOUND.sub("\ufffd", text)

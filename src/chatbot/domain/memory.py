@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal, TypeGuard
 
+from chatbot.domain.chat import is_sound
 from chatbot.domain.errors import InvalidInput
 
 MAX_EXTRA_KEYS = 20
@@ -101,7 +102,8 @@ def merge(
     """Merge what the model extracted from the messages `sources`, whose texts are `said`.
 
     Objects merge by key. Lists append new, trimmed, non-empty texts once and keep the last
-    `max_items`. An item that a person set stays unless the user said the new value.
+    `max_items`, those that a person set before the others. A value that a person set stays
+    unless the user said the new one.
     """
     came_from = tuple(sources)
 
@@ -128,7 +130,7 @@ def merge(
             value = _cut(text)
             if value and value not in merged:
                 merged[value] = Item(value=value, set_by=Setter.MODEL, sources=came_from)
-        return tuple(merged.values())[-max_items:] if max_items else ()
+        return _newest(merged.values(), max_items)
 
     return StructuredMemory(
         profile=keyed(memory.profile, update.profile, PROFILE_KEYS),
@@ -152,7 +154,9 @@ def replaced_by_hand(update: Update, *, by: Setter, max_items: int) -> Structure
             if not 0 < len(key) <= MAX_KEY_CHARS:
                 raise InvalidInput(f"A key has 1 to {MAX_KEY_CHARS} characters.", where=(name,))
             if len(value) > MAX_VALUE_CHARS:
-                raise InvalidInput(f"At most {MAX_VALUE_CHARS} characters.", where=(name, key))
+                raise InvalidInput(
+                    f"A value has at most {MAX_VALUE_CHARS} characters.", where=(name,)
+                )
         return {k: Item(value=v.strip(), set_by=by) for k, v in new.items() if v.strip()}
 
     def listed(name: str, new: Sequence[str]) -> tuple[Item, ...]:
@@ -240,23 +244,42 @@ def recollections(memory: Memory) -> list[Recollection]:
 
 
 _LANGUAGE_NAMES = {"es": ("espanol", "castellano", "spanish"), "en": ("ingles", "english")}
+_STEM_CHARS = 4
+_ENDING_CHARS = 2
 
 
 def was_said(value: str, texts: Iterable[str]) -> bool:
-    """Whether one of the texts says the value: each of its words, or the beginning of one.
+    """Whether one of the texts says the value: each of its words, save for an ending.
 
-    Case and accents do not count; `es` and `en` are said by the names of the languages. A value
-    without words is said by nobody.
+    Case and accents do not count, and `breves` says `breve`; `es`, `en` and their regions are said
+    by the names of the languages. A value without words is said by nobody.
     """
     wanted = _words(value)
-    names = _LANGUAGE_NAMES.get(wanted[0], ()) if len(wanted) == 1 else ()
+    language = re.fullmatch(r"(es|en)(?:[-_]\w+)?", value.strip().lower())
     for text in texts:
         spoken = _words(text)
-        if any(name in spoken for name in names):
+        if language and any(name in spoken for name in _LANGUAGE_NAMES[language[1]]):
             return True
-        if wanted and not names and all(any(word.startswith(w) for word in spoken) for w in wanted):
+        if wanted and not language and all(any(_says(s, w) for s in spoken) for w in wanted):
             return True
     return False
+
+
+def _says(spoken: str, wanted: str) -> bool:
+    """Whether it is the word, or a long enough word with a short ending more."""
+    ending = spoken.removeprefix(wanted)
+    is_short = len(ending) <= _ENDING_CHARS or ending == "mente"  # as in `formalmente`
+    return spoken == wanted or (
+        len(wanted) >= _STEM_CHARS and spoken.startswith(wanted) and is_short
+    )
+
+
+def _newest(items: Iterable[Item], count: int) -> tuple[Item, ...]:
+    """At most `count` items: the model's oldest go first, then the oldest of all."""
+    kept = list(items)
+    while len(kept) > count:
+        kept.remove(next((item for item in kept if item.set_by is Setter.MODEL), kept[0]))
+    return tuple(kept)
 
 
 def fold(text: str) -> str:
@@ -274,8 +297,7 @@ def _cut(text: str) -> str:
 
 
 def _is_text(value: object) -> TypeGuard[str]:
-    """Whether it is text that can be stored and sent: no half characters, no NUL."""
-    return isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value)
+    return isinstance(value, str) and is_sound(value)
 
 
 def _is_number(value: object) -> bool:

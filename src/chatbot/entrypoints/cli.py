@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(error), 2)
     except (ChatbotError, Refused) as error:
         _fail(str(error), 1)
+    except UnicodeError:
+        _fail("the input or a file is not UTF-8 text", 1)
     except OSError as error:
         _fail(f"{error.filename or 'input or output'}: {error.strerror}", 1)
     except KeyboardInterrupt:

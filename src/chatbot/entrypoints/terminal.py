@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
+from chatbot.adapters.storage.durable_files import make_durable_folder, put
+from chatbot.adapters.storage.files import Files
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
@@ -88,11 +90,12 @@ def _note_of_this_terminal(settings: Settings) -> Path | None:
 def _noted(note: Path | None) -> SessionId | None:
     if note is None or not note.exists():
         return None
-    raw = note.read_text(encoding="utf-8").strip()
+    raw = note.read_bytes().decode("ascii", "replace").strip()
     return SessionId(raw) if is_session_id(raw) else None
 
 
 def _note_down(note: Path | None, session_id: SessionId) -> None:
     if note is not None:
-        note.parent.mkdir(mode=0o700, exist_ok=True)
-        note.write_text(session_id, encoding="utf-8")
+        files = Files()
+        make_durable_folder(files, note.parent)
+        put(files, note, session_id.encode())

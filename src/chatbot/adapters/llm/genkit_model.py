@@ -31,11 +31,12 @@ from chatbot.adapters.llm.extractive import define_extractive
 from chatbot.adapters.llm.lean_wire import LeanOpenAI, ProviderOpenAI
 from chatbot.adapters.llm.provider_errors import CUT, UNUSABLE, model_failure, unknown_model
 from chatbot.adapters.llm.provider_http import OPENAI_URL, ProviderHttp, read_body
-from chatbot.domain.chat import Author, FinishReason
+from chatbot.domain.chat import Author, FinishReason, made_sound
 from chatbot.domain.errors import ModelError, ModelUnavailable
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Task, Usage
 
 LISTING_TIMEOUT_S = 10.0
+_ODD_TOKENS = 1e9  # nor is NaN below it: such counts are not believed
 
 _ROLES = {Author.USER: Role.USER, Author.ASSISTANT: Role.MODEL}
 _FINISH_REASONS = {
@@ -116,7 +117,7 @@ class GenkitChatModel(ChatModel):
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
 
         def on_chunk(chunk: ModelResponseChunk) -> None:
-            if text := _sound(chunk.text):
+            if text := made_sound(chunk.text):
                 pieces.put_nowait(text)
 
         running = asyncio.create_task(self._run(request, on_chunk))
@@ -217,18 +218,13 @@ def _completion(response: ModelResponse) -> Completion:
     if response.finish_reason not in _FINISH_REASONS:
         raise ModelError(CUT)
     return Completion(
-        text=_sound(response.text),
+        text=made_sound(response.text),
         finish_reason=_FINISH_REASONS[response.finish_reason],
         usage=_usage(response.usage),
     )
 
 
-def _sound(text: str) -> str:
-    """The text as it can be stored and sent: what is no Unicode, a lone surrogate, becomes `?`."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
 def _usage(usage: ModelUsage | None) -> Usage | None:
-    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
-        return None
-    return Usage(input_tokens=int(usage.input_tokens), output_tokens=int(usage.output_tokens))
+    counts = (usage.input_tokens, usage.output_tokens) if usage else (None, None)
+    tokens = [int(count) for count in counts if count is not None and 0 <= count < _ODD_TOKENS]
+    return Usage(input_tokens=tokens[0], output_tokens=tokens[1]) if len(tokens) == 2 else None

@@ -35,6 +35,7 @@ from openai import AsyncOpenAI
 
 from chatbot.adapters.llm.provider_http import ProviderHttp, read_body
 from chatbot.adapters.llm.sse import EventData
+from chatbot.domain.chat import made_sound
 
 _DRAIN_S = 0.05
 
@@ -153,7 +154,7 @@ class _Answer:
     usage: ModelUsage | None = None
     saw_choice: bool = False
 
-    def take(self, data: bytes) -> str | None:
+    def take(self, data: bytes) -> str:
         """Take in one JSON document and return the text that it adds."""
         document: dict[str, Any] = json.loads(data)
         if document.get("error"):
@@ -162,7 +163,7 @@ class _Answer:
             self.usage = _usage(usage)
         choices = document.get("choices")
         if not choices:
-            return None
+            return ""
         self.saw_choice = True
         choice = choices[0]
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
@@ -170,8 +171,8 @@ class _Answer:
         part = choice.get(self.part) or {}
         if refusal := part.get("refusal"):
             self.refusals.append(refusal)
-        if text := part.get("content"):
-            self.texts.append(text)
+        text = made_sound(part.get("content") or "")
+        self.texts.append(text)
         return text
 
     def response(self) -> ModelResponse:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from chatbot.adapters.storage.sealed_json import VERSION, Damaged, Fields, Json
-from chatbot.domain.chat import Author, Interruption, Message, TurnId
+from chatbot.domain.chat import Author, Interruption, Message, TurnId, is_sound
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.identity import Permission, Role, User, UserId, normalise_email
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
@@ -144,7 +144,7 @@ def _email(fields: Fields) -> str:
 
 def _texts(fields: Fields, key: str) -> tuple[str, ...]:
     found = fields.list(key, [])
-    texts = tuple(text for text in found if isinstance(text, str))
+    texts = tuple(text for text in found if isinstance(text, str) and is_sound(text))
     if len(texts) != len(found):
         raise fields.wrong(key, "a list of texts")
     return texts

@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
+from chatbot.domain.chat import is_sound
 from chatbot.domain.errors import StorageUnavailable
 
 Json = dict[str, object]
@@ -63,7 +64,7 @@ class Fields:
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self._found.get(key, default)
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not is_sound(value):
             raise self.wrong(key, "a text")
         return value
 
@@ -83,9 +84,9 @@ class Fields:
         """A time; one without a zone, as people and the first MVP write it, is in UTC."""
         try:
             moment = datetime.fromisoformat(self.text(key))
-        except ValueError as error:
+            return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
             raise self.wrong(key, "a time") from error
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
     def choice(self, key: str, choices: type[Choice]) -> Choice:
         try:

@@ -31,6 +31,7 @@ _SINGLE_HEADERS = frozenset(
         b"content-length",
         b"content-type",
         b"host",
+        b"transfer-encoding",
         b"x-api-key",
     }
 )
@@ -154,6 +155,8 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     counts = Counter(name for name, _ in scope["headers"])
     if any(counts[name] > 1 for name in _SINGLE_HEADERS):
         raise _Refused(400, "bad_request", "A header that may stand once stands twice.")
+    if counts[b"content-length"] and counts[b"transfer-encoding"]:  # RFC 9112, section 6.1
+        raise _Refused(400, "bad_request", "The body's length is given in two ways.")
     return dict(scope["headers"])
 
 

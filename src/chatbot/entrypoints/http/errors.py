@@ -125,7 +125,11 @@ def _invalid(error: RequestValidationError) -> ProblemDetails:
 
 def _where(one: Mapping[str, Any]) -> list[str | int]:
     """The place of a fault; the name of a field that we do not know is input too."""
-    return list(one["loc"][:-1] if one["type"] == "extra_forbidden" else one["loc"])
+    place = list(one["loc"])
+    for free in ("profile", "preferences"):
+        if free in place:
+            return place[: place.index(free) + 1]
+    return place[:-1] if one["type"] == "extra_forbidden" else place
 
 
 def request_id_of(request: Request) -> str:

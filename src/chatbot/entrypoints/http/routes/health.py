@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from chatbot.domain.errors import ShuttingDown
+from chatbot.domain.errors import ShuttingDown, StorageFailure, StorageUnavailable
 from chatbot.entrypoints.http.deps import UseCases
 from chatbot.entrypoints.http.wire import StatusAnswer
 
@@ -20,5 +20,8 @@ async def ready(use: UseCases) -> StatusAnswer:
     """Storage answers and the model path is warm; the model itself is not called."""
     if use.chat().is_closing:
         raise ShuttingDown("The service is stopping.")
-    await use.storage().check()
+    try:
+        await use.storage().check()
+    except StorageFailure as error:
+        raise StorageUnavailable("The store cannot be written.") from error
     return StatusAnswer()
