@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from chatbot import __version__
+from chatbot.entrypoints import logs
 from chatbot.entrypoints.cli import main
 
 PASSWORD = "violet kettle drums at noon"
@@ -23,6 +24,8 @@ Run = Callable[..., tuple[int, str, str]]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command in an empty folder; return its exit code, output and error output."""
     monkeypatch.chdir(tmp_path)
+    # pytest's stderr ends with the test; a log that were bound to it would break later tests.
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
 
     def command(*arguments: str, text: str = "") -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8"))
