@@ -88,7 +88,7 @@ class FakeProvider:
 
     def __init__(self, *, port: int = 0) -> None:
         self.fault: Fault | None = None
-        self.models = ["fake-model", "text-embedding-fake", "whisper-fake", "fake-pro"]
+        self.models = ["fake-model", "text-embedding-fake", "whisper-fake"]
         self.reply: Callable[[Json], str] = default_reply
         self.api_key: str | None = None  # if set, another one is a 401
         self.retry_after = "1"
@@ -403,8 +403,11 @@ async def pause(received: Received, seconds: float) -> None:
 
 async def _main(port: int) -> None:
     async with FakeProvider(port=port) as provider:
-        usage = f"OPENAI_BASE_URL={provider.base_url} GENKIT_MODEL=openai/fake-model"
-        print(f"{usage}  (faults: openai/fault-429, openai/fault-drop ...)", flush=True)  # noqa: T201
+        print(  # noqa: T201
+            f"OPENAI_BASE_URL={provider.base_url}\nGENKIT_MODEL=openai/fake-model\n"
+            "# or a fault: GENKIT_MODEL=openai/fault-429, openai/fault-drop ...",
+            flush=True,
+        )
         await asyncio.Event().wait()
 
 

@@ -171,8 +171,8 @@ def test_absolute_storage_folder_stays_as_it_is(environment: Environment) -> Non
 
 def test_instructions_that_cannot_be_read_are_named(environment: Environment) -> None:
     environment(ASSISTANT_INSTRUCTIONS_FILE="missing.txt")
-    with pytest.raises(SettingsError, match="ASSISTANT_INSTRUCTIONS_FILE: cannot be read"):
-        load_settings().instructions()
+    with pytest.raises(SettingsError, match="ASSISTANT_INSTRUCTIONS_FILE: .*missing.txt"):
+        load_settings()
 
 
 def test_empty_value_is_the_default(environment: Environment) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from chatbot import __version__
 from chatbot.application.administration import Administration
 from chatbot.domain.errors import ChatbotError
+from chatbot.domain.policy import MIN_PASSWORD_CHARS
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.settings import Settings, SettingsError, load_settings
 
@@ -39,7 +41,9 @@ class Refused(Exception):
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings."""
     try:
-        app(arguments)
+        sys.exit(app(arguments, standalone_mode=False))
+    except TyperException as error:
+        _fail(f"{getattr(error, 'format_message', error.__str__)()} (--help says more)", 2)
     except SettingsError as error:
         _fail(str(error), 2)
     except (ChatbotError, Refused) as error:
@@ -163,7 +167,7 @@ def _password(*, from_stdin: bool) -> str:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():
         raise Refused("There is no terminal to ask for the password: use --password-stdin.")
-    password = getpass.getpass("Password: ")
+    password = getpass.getpass(f"Password ({MIN_PASSWORD_CHARS} characters or more): ")
     if getpass.getpass("Again: ") != password:
         raise Refused("The two passwords differ.")
     return password

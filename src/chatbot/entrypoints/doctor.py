@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from chatbot.adapters.storage.json_files import JsonFileStorage
-from chatbot.domain.errors import ChatbotError, ModelFailure
+from chatbot.domain.errors import ChatbotError, ModelFailure, cause_of
 from chatbot.entrypoints.model_choice import served_models, with_model_name
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError, load_settings
 
@@ -50,7 +50,8 @@ async def _storage(settings: Settings) -> list[Finding]:
             await storage.check()
             found = await storage.inspect()
     except ChatbotError as error:
-        return [Finding(subject="storage", ok=False, text=f"{error} (STORAGE_URL)")]
+        text = f"{cause_of(error)}. Mend: check STORAGE_URL and the rights on {settings.data_dir}"
+        return [Finding(subject="storage", ok=False, text=text)]
     findings = [Finding(subject="storage", ok=False, text=str(one)) for one in found]
     return findings or [Finding(subject="storage", ok=True, text=str(settings.data_dir))]
 
@@ -62,9 +63,11 @@ def _model(settings: Settings) -> Finding:
             text = f"{name}: embedded, no language model; set OPENAI_API_KEY or OPENAI_BASE_URL"
             return Finding(subject="model", ok=True, text=text)
         served = served_models(settings)
-    except (SettingsError, ModelFailure) as error:
+    except SettingsError as error:
+        return Finding(subject="model", ok=False, text=str(error))
+    except ModelFailure as error:
         mend = "check OPENAI_BASE_URL, OPENAI_API_KEY and the way there"
-        return Finding(subject="model", ok=False, text=f"{error} Mend: {mend}")
+        return Finding(subject="model", ok=False, text=f"{cause_of(error)}. Mend: {mend}")
     if name.removeprefix("openai/") not in served:
         text = f"the provider does not list {name}. Mend: set GENKIT_MODEL to one of {served}"
         return Finding(subject="model", ok=False, text=text)

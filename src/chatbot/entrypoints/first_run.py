@@ -36,4 +36,6 @@ def make_data_folders(settings: Settings) -> str:
             await storage.make_roles()
 
     asyncio.run(make())
+    for folder in (root, root / "auth", root / "memory"):
+        folder.chmod(0o700)  # a checkout makes some of them, and open to all
     return f"data lies in {root}"

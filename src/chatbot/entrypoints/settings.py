@@ -30,6 +30,9 @@ _NOTICES = {
 }
 
 
+_HOW_TO_MAKE_ONE = 'python -c "import secrets; print(secrets.token_urlsafe(32))" makes one'
+
+
 class SettingsError(Exception):
     """The settings are unusable; each line names one setting and the mend, never a value."""
 
@@ -204,7 +207,8 @@ class Settings(BaseSettings):
             return self.assistant_instructions_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
-                "ASSISTANT_INSTRUCTIONS_FILE: cannot be read as UTF-8 text. Mend the path or the file."
+                f"ASSISTANT_INSTRUCTIONS_FILE: {self.assistant_instructions_file} cannot be read as "
+                "UTF-8 text. Mend the path or the file."
             ) from error
 
 
@@ -220,6 +224,7 @@ def load_settings(**given: object) -> Settings:
         raise SettingsError("\n".join(_line(e["loc"], e["msg"]) for e in error.errors())) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(".env: cannot be read as UTF-8 text. Mend the file.") from error
+    settings.instructions()
     if is_developer_mode() and not (settings.is_loopback and settings.workers == 1):
         raise SettingsError(
             "GENKIT_ENV: `dev` opens the Developer UI's door to everybody who reaches it. "
@@ -248,4 +253,6 @@ def _line(location: tuple[int | str, ...], message: str) -> str:
     if name not in SECRETS:
         return f"{name}: {reason}. See .env.example."
     reason = "is not set" if reason == "Field required" else reason
-    return f"{name}: {reason}. `chatbot init` writes a .env with good secrets."
+    if not ENV_FILE.exists():
+        return f"{name}: {reason}. `chatbot init` writes a .env here, with good secrets."
+    return f"{name}: {reason}. Mend it in .env: {_HOW_TO_MAKE_ONE}"

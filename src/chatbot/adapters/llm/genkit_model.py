@@ -199,15 +199,18 @@ async def chat_models(
     try:
         async with http.request("GET", "models") as response:
             listing = json.loads(await read_body(response))
-        return [model["id"] for model in listing["data"] if _is_chat(model["id"])]
+        names = [model["id"] for model in listing["data"] if is_chat_model(model["id"])]
+        # OpenAI's own families that chat completions do not serve; elsewhere a name says nothing.
+        return names if base_url else [name for name in names if not _is_known_unsupported(name)]
     except Exception as error:
         raise model_failure(error) from error
     finally:
         await http.aclose()
 
 
-def _is_chat(model_id: str) -> bool:
-    return _classify_model(model_id) is _ModelType.CHAT and not _is_known_unsupported(model_id)
+def is_chat_model(model_id: str) -> bool:
+    """Whether the plug-in takes a model of this name for one that chats."""
+    return bool(model_id) and _classify_model(model_id) is _ModelType.CHAT
 
 
 def _message(role: Role, text: str) -> Message:

@@ -167,7 +167,7 @@ class _Users(UserRepository):
 
     def add_first(self, user: User, *, unless_any_has: frozenset[str]) -> None:
         if any(unless_any_has.intersection(other.roles) for other in self._users.values()):
-            raise Conflict("There is such a user already.")
+            raise Conflict("There is an administrator already.")
         if user.id in self._users or self.by_email(user.email) is not None:
             raise Conflict("The e-mail address is taken.")
         self._users[user.id] = user

@@ -134,7 +134,9 @@ class _Inspection:
 
     def _exposed(self, path: Path) -> Iterator[Finding]:
         if exists(self._files, path) and self._files.status_of(path).is_open_to_others:
-            yield self._finding(path, Problem.EXPOSED, "other accounts may read it")
+            yield self._finding(
+                path, Problem.EXPOSED, "other accounts may read it. Mend: chmod go-rwx"
+            )
 
     def _finding(self, path: Path, problem: Problem, detail: str) -> Finding:
         return Finding(path=str(path.relative_to(self._root)), problem=problem, detail=detail)

@@ -118,7 +118,7 @@ class UserFiles(UserRepository):
     def add_first(self, user: User, *, unless_any_has: frozenset[str]) -> None:
         with self._changing() as known:
             if any(unless_any_has.intersection(other.roles) for other in known.users):
-                raise Conflict("There is such a user already.")
+                raise Conflict("There is an administrator already.")
             if user.email in known.by_email or user.id in known.by_id:
                 raise Conflict("The e-mail address is taken.")
             self._write(known, [*_records(known), user_to_json(user)])

@@ -1,6 +1,7 @@
 """uvicorn, stopped as the service promises: streams end with an event, the exit code is 0."""
 
 import asyncio
+import errno
 import socket
 from types import FrameType
 
@@ -11,6 +12,8 @@ import uvicorn
 from chatbot.adapters.storage.files import Files
 from chatbot.adapters.storage.inspection import count_legacy_sessions
 from chatbot.application.chat import Chat
+from chatbot.domain.errors import StorageFailure
+from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.container import build_container
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.model_choice import with_model_name
@@ -64,24 +67,30 @@ def listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        raise SettingsError(
-            f"PORT: cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
-            "Stop what is there, or choose another with --port or PORT."
-        ) from error
+        where = f"{settings.host}:{settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            mend = (
+                f"PORT: {where} is taken. Stop what is there, or choose another port: --port 8300."
+            )
+        else:
+            mend = f"HOST: cannot listen on {where} ({error.strerror}). Choose an address of this machine."
+        raise SettingsError(mend) from error
 
 
 def run(settings: Settings) -> None:
     """Serve until a signal says stop.
 
     Raises:
-        SettingsError: the address or the model cannot be had.
+        SettingsError: the address, the model or the store cannot be had.
     """
     settings = with_model_name(settings)
     sock = listen(settings)
     container = build_container(settings)
+    app = build_app(settings, container)
+    asyncio.run(_try_out(container.storage()))
     _greet(settings, sock.getsockname()[1])
     config = uvicorn.Config(
-        build_app(settings, container),
+        app,
         access_log=False,
         log_config=None,
         server_header=False,
@@ -95,6 +104,15 @@ def run(settings: Settings) -> None:
     Server(config, container.chat()).run(sockets=[sock])
 
 
+async def _try_out(storage: Storage) -> None:
+    """Open and close the store: what is wrong with it is one line now, not a failed start later."""
+    try:
+        async with storage:
+            await storage.check()
+    except StorageFailure as error:
+        raise SettingsError(f"STORAGE_URL: {error} `chatbot doctor` says more.") from error
+
+
 def _greet(settings: Settings, port: int) -> None:
     """Say where data lies and where the service listens; warn of an open door."""
     typer.echo(f"data: {settings.data_dir or 'in memory only, gone when the service stops'}")
@@ -104,7 +122,8 @@ def _greet(settings: Settings, port: int) -> None:
     waiting = count_legacy_sessions(settings.data_dir, Files()) if settings.data_dir else 0
     if waiting:
         typer.echo(
-            f"{waiting} sessions of the first version wait here, untouched: `chatbot import`"
+            f"sessions of the first version, left untouched: {waiting} "
+            f"(`chatbot import {settings.data_dir}` comes with the next storage)"
         )
     typer.echo(f"model: {settings.genkit_model}")
     typer.echo(f"serving: {url}" + (f" (try {url}/docs)" if settings.docs_enabled else ""))
