@@ -42,7 +42,7 @@ async def test_several_models_or_none_are_refused_with_the_list(
     provider: FakeProvider, models: list[str], named: str
 ) -> None:
     provider.models = models
-    with pytest.raises(SettingsError, match=f"GENKIT_MODEL: .*: {named}$"):
+    with pytest.raises(SettingsError, match=rf"GENKIT_MODEL: .*: {named}$"):
         await chosen(openai_base_url=provider.base_url)
 
 
@@ -55,10 +55,10 @@ async def test_provider_that_lists_nothing_is_named_with_the_mend(provider: Fake
 
 @pytest.mark.parametrize("name", ["llama3.2", "foo/bar", "openai/", "openai/text-embedding-3"])
 async def test_name_that_can_be_no_model_is_refused(name: str) -> None:
-    with pytest.raises(SettingsError, match="GENKIT_MODEL: .* is no chat model"):
+    with pytest.raises(SettingsError, match=r"GENKIT_MODEL: .* is no chat model"):
         await chosen(genkit_model=name, openai_api_key="k")
 
 
 async def test_name_that_needs_a_provider_is_refused_without_one() -> None:
-    with pytest.raises(SettingsError, match="GENKIT_MODEL: .* needs OPENAI_API_KEY"):
+    with pytest.raises(SettingsError, match=r"GENKIT_MODEL: .* needs OPENAI_API_KEY"):
         await chosen(genkit_model="openai/gpt-4.1-mini")

@@ -171,7 +171,7 @@ def test_absolute_storage_folder_stays_as_it_is(environment: Environment) -> Non
 
 def test_instructions_that_cannot_be_read_are_named(environment: Environment) -> None:
     environment(ASSISTANT_INSTRUCTIONS_FILE="missing.txt")
-    with pytest.raises(SettingsError, match="ASSISTANT_INSTRUCTIONS_FILE: .*missing.txt"):
+    with pytest.raises(SettingsError, match=r"ASSISTANT_INSTRUCTIONS_FILE: .*missing\.txt"):
         load_settings()
 
 
