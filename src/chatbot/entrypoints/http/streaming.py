@@ -60,11 +60,11 @@ class TurnResponse(Response):
                     await JSONResponse(chat_answer(event))(scope, receive, send)
 
     async def _send_stream(self, scope: Scope, _: Receive, send: Send) -> None:
-        async with aclosing(self._events) as events:
+        async with aclosing(self._events) as events, aclosing(_with_pings(events)) as beats:
             frames = _Frames(send)
             waiting: list[ReplyEvent] = []
             try:
-                async for event in _with_pings(events):
+                async for event in beats:
                     if isinstance(event, Reply):
                         _note(scope, event)
                     if frames.begun or not isinstance(event, Started | None):
