@@ -905,7 +905,7 @@ def first(sessions, users):
     user = User(id=UserId(f"{number:032x}"), email=f"u{number}@example.com", password_hash="x",
                 roles=("admin",), department="", created_at=now)
     try:
-        users.add_first(user, unless_any_has=frozenset({"admin"}))
+        users.add(user, unless_any_has=frozenset({"admin"}))
         print("first")
     except Conflict:
         print("late")
@@ -978,7 +978,7 @@ class TestProcesses:
             outputs = await asyncio.to_thread(run_at_once, root, "first", 6)
             assert sorted(outputs) == [["first"], *[["late"]] * 5]
             with pytest.raises(Conflict):
-                users_of(storage).add_first(user(99), unless_any_has=frozenset({"admin"}))
+                users_of(storage).add(user(99), unless_any_has=frozenset({"admin"}))
 
     @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
     async def test_killed_holder_loses_its_lease_but_no_message(self, root: Path) -> None:

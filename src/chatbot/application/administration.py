@@ -34,7 +34,7 @@ class Administration:
         """
         granting = _administering(await self._roles())
         user = await self._new_user(email, _first_choice(granting), NO_DEPARTMENT, password)
-        await self._storage.transact(lambda tx: tx.users.add_first(user, unless_any_has=granting))
+        await self._storage.transact(lambda tx: tx.users.add(user, unless_any_has=granting))
         return user
 
     async def create_user(self, email: str, role: str, department: str, password: str) -> User:

@@ -575,15 +575,15 @@ class TestUsers:
         with pytest.raises(Conflict):
             users.add(user(2, email="a@example.com"))
         with pytest.raises(Conflict):
-            users.add_first(user(2, email="a@example.com"), unless_any_has=frozenset({"admin"}))
+            users.add(user(2, email="a@example.com"), unless_any_has=frozenset({"admin"}))
         assert users.by_id(user(2).id) is None
 
     def test_first_of_its_kind_is_stored_once(self, users: UserRepository) -> None:
         users.add(user(1, roles=("employee",)))
         roles = frozenset({"admin", "owner"})
-        users.add_first(user(2, roles=("admin",)), unless_any_has=roles)
+        users.add(user(2, roles=("admin",)), unless_any_has=roles)
         with pytest.raises(Conflict):
-            users.add_first(user(3, roles=("owner",)), unless_any_has=roles)
+            users.add(user(3, roles=("owner",)), unless_any_has=roles)
         assert users.by_id(user(2).id) == user(2, roles=("admin",))
         assert users.by_id(user(3).id) is None
 
@@ -592,7 +592,7 @@ class TestUsers:
     ) -> None:
         def is_first(tx: Transaction, admin: User) -> bool:
             try:
-                tx.users.add_first(admin, unless_any_has=frozenset({"admin"}))
+                tx.users.add(admin, unless_any_has=frozenset({"admin"}))
             except Conflict:
                 return False
             return True

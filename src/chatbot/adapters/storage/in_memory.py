@@ -162,10 +162,7 @@ class _Users(UserRepository):
         self._users: dict[UserId, User] = {}
         self._roles = dict(roles)
 
-    def add(self, user: User) -> None:
-        self.add_first(user, unless_any_has=frozenset())
-
-    def add_first(self, user: User, *, unless_any_has: frozenset[str]) -> None:
+    def add(self, user: User, *, unless_any_has: frozenset[str] = frozenset()) -> None:
         if any(unless_any_has.intersection(other.roles) for other in self._users.values()):
             raise Conflict("There is an administrator already.")
         if user.id in self._users or self.by_email(user.email) is not None:

@@ -112,10 +112,7 @@ class UserFiles(UserRepository):
     def open(self) -> None:
         make_durable_folder(self._files, self._root)
 
-    def add(self, user: User) -> None:
-        self.add_first(user, unless_any_has=frozenset())
-
-    def add_first(self, user: User, *, unless_any_has: frozenset[str]) -> None:
+    def add(self, user: User, *, unless_any_has: frozenset[str] = frozenset()) -> None:
         with self._changing() as known:
             if any(unless_any_has.intersection(other.roles) for other in known.users):
                 raise Conflict("There is an administrator already.")

@@ -141,15 +141,7 @@ class UserRepository(Protocol):
     """People and the roles they can have."""
 
     @abstractmethod
-    def add(self, user: User) -> None:
-        """Store a new user.
-
-        Raises:
-            Conflict: the e-mail address is taken.
-        """
-
-    @abstractmethod
-    def add_first(self, user: User, *, unless_any_has: frozenset[str]) -> None:
+    def add(self, user: User, *, unless_any_has: frozenset[str] = frozenset()) -> None:
         """Store a user unless somebody already has one of these roles; of many at once, one wins.
 
         Raises:
