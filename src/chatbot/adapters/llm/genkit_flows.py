@@ -5,7 +5,7 @@ to the application's: each flow hops over. HTTP routes never go through a flow.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -37,21 +37,17 @@ class UseCases:
     """What the flows run: `chat` yields pieces of text and last the answer as `POST /chat` has it."""
 
     chat: Callable[[str, str | None], AsyncGenerator[str | Json]]
-    summarize: Callable[[str], Awaitable[Json]]
-    extract_memory: Callable[[str], Awaitable[Json]]
+    summarize: Callable[[str], Coroutine[None, None, Json]]
+    extract_memory: Callable[[str], Coroutine[None, None, Json]]
 
 
 def define_flows(ai: Genkit, use_cases: UseCases) -> None:
     """Register the flows; call it on the application's event loop."""
     home = asyncio.get_running_loop()
 
-    async def on_home(work: Callable[[], Awaitable[Json]]) -> Json:
+    async def on_home(work: Coroutine[None, None, Json]) -> Json:
         """Run the work on the application's loop; cancelling here cancels it there."""
-
-        async def awaited() -> Json:
-            return await work()
-
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(awaited(), home))
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, home))
 
     @ai.flow(name="chat", description="One turn, as the client `default`.", chunk_type=str)
     async def chat(asked: ChatInput, ctx: ActionRunContext[str]) -> Json:
@@ -67,12 +63,12 @@ def define_flows(ai: Genkit, use_cases: UseCases) -> None:
                         answer = piece
             return answer
 
-        return await on_home(turn)
+        return await on_home(turn())
 
     @ai.flow(name="summarize", description="Bring a session's summary up to date.")
     async def summarize(asked: SessionInput) -> Json:
-        return await on_home(lambda: use_cases.summarize(asked.session_id))
+        return await on_home(use_cases.summarize(asked.session_id))
 
     @ai.flow(name="extract_memory", description="Bring a session's structured memory up to date.")
     async def extract_memory(asked: SessionInput) -> Json:
-        return await on_home(lambda: use_cases.extract_memory(asked.session_id))
+        return await on_home(use_cases.extract_memory(asked.session_id))

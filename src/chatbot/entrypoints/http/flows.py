@@ -6,8 +6,7 @@ from contextlib import aclosing
 from chatbot.adapters.llm.genkit_flows import Json, UseCases, define_flows
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.application.turn import Delta, Reply
-from chatbot.domain.chat import SessionId, is_session_id
-from chatbot.domain.errors import NotFound
+from chatbot.domain.chat import SessionId
 from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, Container
 from chatbot.entrypoints.http.wire import StructuredMemoryShape, chat_answer
 
@@ -19,7 +18,7 @@ def register_flows(container: Container) -> None:
     language = container.settings().default_language
 
     async def chat(prompt: str, session_id: str | None) -> AsyncGenerator[str | Json]:
-        session = _known(session_id) if session_id is not None else None
+        session = SessionId(session_id) if session_id is not None else None
         async with aclosing(container.chat().reply(caller, session, prompt, stream=True)) as events:
             async for event in events:
                 if isinstance(event, Delta):
@@ -28,11 +27,11 @@ def register_flows(container: Container) -> None:
                     yield chat_answer(event)
 
     async def summarize(session_id: str) -> Json:
-        memory = await consolidation.summarize(caller.owner, _known(session_id), at_once=True)
+        memory = await consolidation.summarize(caller.owner, SessionId(session_id), at_once=True)
         return {"session_id": session_id, "summary": memory.summary}
 
     async def extract_memory(session_id: str) -> Json:
-        memory = await consolidation.extract(caller.owner, _known(session_id), at_once=True)
+        memory = await consolidation.extract(caller.owner, SessionId(session_id), at_once=True)
         shape = StructuredMemoryShape.of(memory, language)
         return {"session_id": session_id, "structured_memory": shape.model_dump()}
 
@@ -40,9 +39,3 @@ def register_flows(container: Container) -> None:
     model = container.genkit_model()
     if isinstance(model, GenkitChatModel):  # a test's own model has no flows
         define_flows(model.ai, use_cases)
-
-
-def _known(session_id: str) -> SessionId:
-    if not is_session_id(session_id):
-        raise NotFound("There is no such session.")
-    return SessionId(session_id)
