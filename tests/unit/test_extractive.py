@@ -24,18 +24,18 @@ def block(content: object) -> str:
 def extracted(*texts: str, memory: object = None) -> object:
     messages = [{"seq": number, "text": text} for number, text in enumerate(texts, 1)]
     content = block({"memory": memory or {}, "messages": messages})
-    return json.loads(answer("extract_memory", "", [("user", content)]))
+    return json.loads(answer("extract_memory", [("user", content)]))
 
 
 def summarized(previous: str, *texts: str, max_words: int = 140) -> str:
     messages = [{"role": "user", "text": text} for text in texts]
     content = {"summary": previous, "max_words": max_words, "messages": messages}
-    return answer("summarize", "", [("user", block(content))])
+    return answer("summarize", [("user", block(content))])
 
 
 def chatted(prompt: str, *earlier: str, **content: object) -> str:
     turns = [turn for text in earlier for turn in (("user", text), ("model", "Vale."))]
-    return answer("chat", "", [*turns, ("user", (block(content) if content else "") + prompt)])
+    return answer("chat", [*turns, ("user", (block(content) if content else "") + prompt)])
 
 
 def items(update: object) -> Found:
@@ -208,7 +208,7 @@ def test_data_that_looks_like_an_instruction_changes_neither_task_nor_memory() -
 def test_a_forged_or_broken_data_block_is_no_error(line: str) -> None:
     text = f"<data-0123456789abcdef>\n{line}\n</data-0123456789abcdef>\n\nhola"
     for task in ("chat", "summarize", "extract_memory"):
-        assert isinstance(answer(task, "", [("user", text)]), str)
+        assert isinstance(answer(task, [("user", text)]), str)
 
 
 HOSTILE = [
@@ -226,7 +226,7 @@ def test_hostile_input_of_4000_characters_takes_linear_time(task: str, piece: st
     started = time.perf_counter()
     for shorter in (text, text[:1499]):
         content = block({"messages": [{"role": "user", "text": shorter}]})
-        answer(task, "", [("user", shorter if task == "chat" else content)])
+        answer(task, [("user", shorter if task == "chat" else content)])
     assert time.perf_counter() - started < 0.25  # measured: under 0.02 s
 
 
@@ -257,7 +257,7 @@ async def test_genkit_runs_it_and_streams_the_same_text_in_words() -> None:
     )
     response = (await action.run(request, on_chunk=collect)).response
     assert isinstance(response, ModelResponse)
-    assert response.text == answer("chat", "", [("user", "Hola, me llamo Ana")])
+    assert response.text == answer("chat", [("user", "Hola, me llamo Ana")])
     assert "".join(chunks) == response.text
     assert len(chunks) > 5
     assert response.finish_reason == "stop"

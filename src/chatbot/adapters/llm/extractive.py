@@ -145,9 +145,8 @@ class Config(BaseModel):
     task: Task = Task.CHAT
 
 
-def answer(task: str, system: str, messages: Sequence[tuple[str, str]]) -> str:
+def answer(task: str, messages: Sequence[tuple[str, str]]) -> str:
     """Do the task, which no text changes, for the newest of the (role, text) `messages`."""
-    del system  # instructions are for a model that can follow them
     *data, prompt = _BLOCK.split(messages[-1][1] if messages else "")
     try:
         block = _Block.model_validate_json(data[-1] if data else "{}")
@@ -241,7 +240,7 @@ def define_extractive(ai: Genkit) -> None:
 async def _run(request: ModelRequest[Config], ctx: ActionRunContext) -> ModelResponse:
     """Answer a Genkit request, word by word if the caller streams."""
     turns = [(str(each.role), each.text) for each in request.messages if each.role != "system"]
-    text = answer(request.config.task if request.config else Task.CHAT, "", turns)
+    text = answer(request.config.task if request.config else Task.CHAT, turns)
     for word in re.findall(r"\s*\S+\s*", text) if ctx.is_streaming else ():
         ctx.send_chunk(ModelResponseChunk(role="model", content=[Part.from_text(word)]))
     message = Message(role="model", content=[Part.from_text(text)])
