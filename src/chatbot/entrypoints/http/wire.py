@@ -1,6 +1,7 @@
 """The shapes of requests and answers on the wire, and how domain objects become them."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Self
 
@@ -11,7 +12,7 @@ from chatbot.application.sessions import OpenSession, Page
 from chatbot.application.turn import Reply
 from chatbot.domain.chat import FinishReason, Message, PageMark, Session, SessionId, is_session_id
 from chatbot.domain.identity import User
-from chatbot.domain.memory import DEFAULT_TONE, Item, Memory, Recollection, Update
+from chatbot.domain.memory import DEFAULT_TONE, Item, Memory, Update
 
 
 def _is_none(value: object) -> bool:
@@ -55,7 +56,7 @@ class MeAnswer(Answer):
 
     @classmethod
     def of(cls, user: User) -> Self:
-        return cls.model_validate(user, from_attributes=True)
+        return cls.model_validate(user)
 
 
 class ChatBody(Body):
@@ -90,25 +91,10 @@ class ChatAnswer(Answer):
 
 def chat_answer(reply: Reply) -> dict[str, object]:
     """The body of `ChatAnswer`, without the cost of validating our own answer."""
-    usage = reply.usage
-    body: dict[str, object] = {
-        "session_id": reply.session_id,
-        "text": reply.text,
-        "turn_id": reply.turn_id,
-        "finish_reason": reply.finish_reason,
-        "usage": {
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "estimated": usage.estimated,
-        },
-        "model": reply.model,
-        "memory_used": [_recollection(one) for one in reply.memory_used],
-    }
-    return body | ({"notice": reply.notice} if reply.notice else {})
-
-
-def _recollection(one: Recollection) -> dict[str, str]:
-    return {"id": one.id, "kind": one.kind, "text": one.text}
+    body = asdict(reply)
+    if reply.notice is None:
+        del body["notice"]
+    return body
 
 
 class NewSessionAnswer(Answer):
