@@ -52,8 +52,6 @@ def main(arguments: list[str] | None = None) -> None:
         _fail("the input or a file is not UTF-8 text", 1)
     except OSError as error:
         _fail(f"{error.filename or 'input or output'}: {error.strerror}", 1)
-    except KeyboardInterrupt:
-        sys.exit(0)
 
 
 def _fail(message: str, code: int) -> None:
@@ -132,9 +130,10 @@ def chat(
     new: Annotated[bool, typer.Option("--new", help="Begin a new session.")] = False,
 ) -> None:
     """Talk to the assistant here, as the client `default`, in this terminal's last session."""
+    settings = _settings()
     from chatbot.entrypoints.terminal import talk
 
-    talk(_settings(), prompt, new=new)
+    talk(settings, prompt, new=new)
 
 
 @app.command()
