@@ -28,7 +28,6 @@ from chatbot.application.prompt import Composer
 from chatbot.application.sessions import Sessions
 from chatbot.domain.identity import of_client
 from chatbot.domain.ports.model import ChatModel
-from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings
@@ -80,12 +79,12 @@ def build_identify_client(settings: Settings) -> IdentifyClient:
     return identify_by_setting(settings.api_key.get_secret_value())
 
 
-def build_tokens(settings: Settings, new_id: NewId) -> Tokens:
+def build_tokens(settings: Settings) -> Tokens:
     secret, ttl_s = settings.jwt_secret.get_secret_value(), settings.jwt_ttl_minutes * 60
-    return JoseTokens(secret, ttl_s=ttl_s, clock=utc_now, new_id=new_id)
+    return JoseTokens(secret, ttl_s=ttl_s, clock=utc_now, new_id=random_id)
 
 
-def build_composer(settings: Settings, new_id: NewId) -> Composer:
+def build_composer(settings: Settings) -> Composer:
     return Composer(
         assistant_name=settings.assistant_name,
         company_instructions=settings.instructions(),
@@ -94,13 +93,11 @@ def build_composer(settings: Settings, new_id: NewId) -> Composer:
         threshold=settings.mem_summarize_threshold,
         context_tokens=settings.model_context_tokens,
         max_output_tokens=settings.model_max_output_tokens,
-        new_id=new_id,
+        new_id=random_id,
     )
 
 
-def build_consolidation(
-    settings: Settings, storage: Storage, model: ChatModel, new_id: NewId
-) -> Consolidation:
+def build_consolidation(settings: Settings, storage: Storage, model: ChatModel) -> Consolidation:
     rules = Rules(
         window=settings.mem_window_messages,
         threshold=settings.mem_summarize_threshold,
@@ -111,7 +108,7 @@ def build_consolidation(
         language=settings.default_language,
         max_output_tokens=settings.model_max_output_tokens,
     )
-    return Consolidation(storage, model, rules, new_id=new_id)
+    return Consolidation(storage, model, rules, new_id=random_id)
 
 
 def build_chat(
@@ -121,7 +118,6 @@ def build_chat(
     *,
     consolidation: Consolidation,
     composer: Composer,
-    new_id: NewId,
 ) -> Chat:
     return Chat(
         storage,
@@ -129,35 +125,20 @@ def build_chat(
         composer,
         consolidation,
         clock=utc_now,
-        new_id=new_id,
+        new_id=random_id,
         max_prompt_chars=settings.max_prompt_chars,
         notice=settings.notice,
     )
 
 
-def build_sessions(storage: Storage, new_id: NewId) -> Sessions:
-    return Sessions(storage, clock=utc_now, new_id=new_id)
-
-
-def build_memory_by_hand(settings: Settings, storage: Storage, new_id: NewId) -> MemoryByHand:
-    return MemoryByHand(storage, new_id=new_id, max_items=settings.mem_structured_max_items)
-
-
-def build_authentication(
-    storage: Storage, hasher: PasswordHasher, tokens: Tokens
-) -> Authentication:
-    return Authentication(storage, hasher, tokens)
-
-
-def build_administration(storage: Storage, hasher: PasswordHasher, new_id: NewId) -> Administration:
-    return Administration(storage, hasher, clock=utc_now, new_id=new_id)
+def build_memory_by_hand(settings: Settings, storage: Storage) -> MemoryByHand:
+    return MemoryByHand(storage, new_id=random_id, max_items=settings.mem_structured_max_items)
 
 
 class Container(containers.DeclarativeContainer):
     """The parts and what each is made of."""
 
     settings: providers.Provider[Settings] = providers.Dependency(instance_of=Settings)
-    new_id: providers.Provider[NewId] = providers.Object(random_id)
     identify_client: providers.Provider[IdentifyClient] = providers.Singleton(
         build_identify_client, settings
     )
@@ -165,10 +146,10 @@ class Container(containers.DeclarativeContainer):
     genkit_model: providers.Provider[ChatModel] = providers.Singleton(build_genkit_model, settings)
     model: providers.Provider[ChatModel] = providers.Singleton(build_model, settings, genkit_model)
     hasher: providers.Provider[PasswordHasher] = providers.Singleton(Argon2Hasher)
-    tokens: providers.Provider[Tokens] = providers.Singleton(build_tokens, settings, new_id)
-    composer: providers.Provider[Composer] = providers.Singleton(build_composer, settings, new_id)
+    tokens: providers.Provider[Tokens] = providers.Singleton(build_tokens, settings)
+    composer: providers.Provider[Composer] = providers.Singleton(build_composer, settings)
     consolidation: providers.Provider[Consolidation] = providers.Singleton(
-        build_consolidation, settings, storage, model, new_id
+        build_consolidation, settings, storage, model
     )
     chat: providers.Provider[Chat] = providers.Singleton(
         build_chat,
@@ -177,17 +158,18 @@ class Container(containers.DeclarativeContainer):
         model,
         consolidation=consolidation,
         composer=composer,
-        new_id=new_id,
     )
-    sessions: providers.Provider[Sessions] = providers.Singleton(build_sessions, storage, new_id)
+    sessions: providers.Provider[Sessions] = providers.Singleton(
+        Sessions, storage, clock=utc_now, new_id=random_id
+    )
     memory_by_hand: providers.Provider[MemoryByHand] = providers.Singleton(
-        build_memory_by_hand, settings, storage, new_id
+        build_memory_by_hand, settings, storage
     )
     authentication: providers.Provider[Authentication] = providers.Singleton(
-        build_authentication, storage, hasher, tokens
+        Authentication, storage, hasher, tokens
     )
     administration: providers.Provider[Administration] = providers.Singleton(
-        build_administration, storage, hasher, new_id
+        Administration, storage, hasher, clock=utc_now, new_id=random_id
     )
 
 

@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from chatbot import __version__
 from chatbot.entrypoints import logs
-from chatbot.entrypoints.container import Container, build_container, opened
+from chatbot.entrypoints.container import Container, build_container, opened, random_id
 from chatbot.entrypoints.http import errors
 from chatbot.entrypoints.http.edge import PUBLIC_PATHS, Edge, Limits
 from chatbot.entrypoints.http.flows import register_flows
@@ -66,7 +66,7 @@ def _guard(app: FastAPI, settings: Settings, container: Container) -> None:
     app.add_middleware(
         Edge,
         identify=container.identify_client(),
-        new_id=container.new_id(),
+        new_id=random_id,
         limits=Limits(max_body_bytes=largest, allowed_hosts=settings.allowed_hosts),
     )
     if settings.cors_allow_origins:
