@@ -59,23 +59,23 @@ class Fields:
     def __init__(self, found: object, what: str) -> None:
         if not isinstance(found, dict):
             raise Damaged(f"{what}: a JSON object was expected", flaw=Flaw.FOREIGN)
-        self._found: Json = found
+        self.found: Json = found
         self._what = what
 
     def text(self, key: str, default: str | None = None) -> str:
-        value = self._found.get(key, default)
+        value = self.found.get(key, default)
         if not isinstance(value, str) or not is_sound(value):
             raise self.wrong(key, "a text")
         return value
 
     def number(self, key: str, default: int | None = None) -> int:
-        value = self._found.get(key, default)
+        value = self.found.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise self.wrong(key, "a whole number")
         return value
 
     def truth(self, key: str, *, default: bool) -> bool:
-        value = self._found.get(key, default)
+        value = self.found.get(key, default)
         if not isinstance(value, bool):
             raise self.wrong(key, "true or false")
         return value
@@ -95,19 +95,19 @@ class Fields:
             raise self.wrong(key, "a known word") from error
 
     def list(self, key: str, default: list[object] | None = None) -> list[object]:
-        value = self._found.get(key, default)
+        value = self.found.get(key, default)
         if not isinstance(value, list):
             raise self.wrong(key, "a list")
         return value
 
     def object(self, key: str) -> Json:
-        value = self._found.get(key)
+        value = self.found.get(key)
         if not isinstance(value, dict):
             raise self.wrong(key, "an object")
         return value
 
     def has(self, key: str) -> bool:
-        return self._found.get(key) is not None
+        return self.found.get(key) is not None
 
     def require_version(self) -> None:
         """Accept this version and older ones (files of before there were versions have none)."""

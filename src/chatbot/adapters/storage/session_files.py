@@ -219,7 +219,7 @@ class SessionFiles(SessionRepository):
             place = self._place(lease.owner, lease.session_id)
             with self._committing(place), _found():
                 delete_files(self._files, place)
-        self._leases.give_back(lease, with_file_of=place)
+        self.release(lease)
 
     def _look(self, place: Place, see: Callable[[LogView], Found]) -> Found:
         """Look at a log. What seems damaged is looked at twice: it may be being written to."""

@@ -33,7 +33,7 @@ def finish_deletions(files: Files, near: Place) -> None:
         if name.endswith(DELETED) and is_session_id(session_id):
             place = replace(near, session_id=SessionId(session_id))
             remove_rest(files, place)
-            files.remove(place.lock)
+            files.remove_locked(place.lock)
             files.sync_folder(place.folder)
             files.remove(place.deleted)
 

@@ -23,7 +23,6 @@ from chatbot.adapters.storage.sealed_json import (
     VERSION,
     Damaged,
     Fields,
-    Flaw,
     Json,
     dump,
     load,
@@ -57,8 +56,7 @@ def parse_users(raw: bytes | None) -> Users:
         Damaged: it is not one, its version is newer, or a record in it is wrong. The record is
             named by its place: the message may be read by anybody.
     """
-    document = _object({"users": []} if raw is None else load(raw, USERS), USERS)
-    fields = Fields(document, USERS)
+    fields = Fields({"users": []} if raw is None else load(raw, USERS), USERS)
     fields.require_version()
     records = enumerate(fields.list("users"), 1)
     users = tuple(user_from_json(found, f"{USERS}, record {number}") for number, found in records)
@@ -66,7 +64,7 @@ def parse_users(raw: bytes | None) -> Users:
     by_email = {user.email: user for user in users}
     if len(by_id) < len(users) or len(by_email) < len(users):
         raise Damaged(f"{USERS}: an id or e-mail address stands there twice")
-    return Users(document, users, by_id, by_email)
+    return Users(fields.found, users, by_id, by_email)
 
 
 def parse_roles(raw: bytes | None) -> Mapping[str, Role]:
@@ -133,7 +131,7 @@ class UserFiles(UserRepository):
                 return
             place = known.users.index(user)
             records = _records(known)
-            records[place] = {**_object(records[place], USERS), "password_hash": new}
+            records[place] = {**Fields(records[place], USERS).found, "password_hash": new}
             self._write(known, records)
 
     def roles(self) -> Mapping[str, Role]:
@@ -163,9 +161,3 @@ def _records(known: Users) -> list[object]:
 def _text(document: Json) -> bytes:
     """JSON as people like to edit it."""
     return dump(document, indent=2) + b"\n"
-
-
-def _object(found: object, what: str) -> Json:
-    if not isinstance(found, dict):
-        raise Damaged(f"{what}: a JSON object was expected", flaw=Flaw.FOREIGN)
-    return found
