@@ -26,8 +26,8 @@ import aiohttp
 import psutil
 
 from chatbot.adapters.security.jose_tokens import JoseTokens
-from chatbot.adapters.storage.files import Files
-from chatbot.adapters.storage.json_files import JsonFileStorage
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Author, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.ports.security import Claims

@@ -13,7 +13,7 @@ import pytest_asyncio
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.storage.in_memory import InMemoryStorage
-from chatbot.adapters.storage.json_files import JsonFileStorage
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.identity import Permission, Role
 from service import API_KEY, PASSWORD, Service, serving, settings_for_tests
 

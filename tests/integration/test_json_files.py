@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.adapters.storage.durable_files import locked
-from chatbot.adapters.storage.files import Files
-from chatbot.adapters.storage.inspection import Problem
-from chatbot.adapters.storage.json_files import JsonFileStorage
-from chatbot.adapters.storage.session_places import folder_name
+from chatbot.adapters.storage.json_files.durable import locked
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.inspection import Problem
+from chatbot.adapters.storage.json_files.places import folder_name
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Author, Lease, Message, Session, SessionId, TurnId
 from chatbot.domain.errors import (
     Conflict,
@@ -871,7 +871,7 @@ WORKER = """
 import asyncio, sys, threading, time
 from datetime import UTC, datetime
 from pathlib import Path
-from chatbot.adapters.storage.json_files import JsonFileStorage
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Author, SessionId, TurnId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import Owner, User, UserId

@@ -18,7 +18,7 @@ from chatbot.adapters.security.api_keys import DEFAULT_CLIENT, identify_by_setti
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.storage.in_memory import InMemoryStorage
-from chatbot.adapters.storage.json_files import JsonFileStorage
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.administration import Administration
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from chatbot.adapters.storage.json_files import JsonFileStorage
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import ChatbotError, ModelFailure, cause_of
 from chatbot.entrypoints.model_choice import served_models, with_model_name
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError, load_settings

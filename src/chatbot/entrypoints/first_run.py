@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from chatbot.adapters.storage.json_files import JsonFileStorage
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.entrypoints.secrets import random_secret
 from chatbot.entrypoints.settings import ENV_FILE, Settings
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
-from chatbot.adapters.storage.durable_files import make_durable_folder, put
-from chatbot.adapters.storage.files import Files
+from chatbot.adapters.storage.json_files.durable import make_durable_folder, put
+from chatbot.adapters.storage.json_files.files import Files
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound

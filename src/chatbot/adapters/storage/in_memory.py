@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
-from chatbot.adapters.storage.records import DEFAULT_ROLES
+from chatbot.adapters.storage.json_files.records import DEFAULT_ROLES
 from chatbot.domain.chat import (
     Author,
     Interruption,

@@ -9,8 +9,8 @@ import structlog
 import typer
 import uvicorn
 
-from chatbot.adapters.storage.files import Files
-from chatbot.adapters.storage.inspection import count_legacy_sessions
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.inspection import count_legacy_sessions
 from chatbot.application.chat import Chat
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage

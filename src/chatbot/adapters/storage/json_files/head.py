@@ -4,10 +4,11 @@ It names the epoch it belongs to. A reset raises the epoch in the log, and with 
 memory in the same instant.
 """
 
-from chatbot.adapters.storage.durable_files import read
-from chatbot.adapters.storage.files import Files
-from chatbot.adapters.storage.records import memory_from_json, memory_to_json
-from chatbot.adapters.storage.sealed_json import (
+from chatbot.adapters.storage.json_files.durable import read
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.places import Place
+from chatbot.adapters.storage.json_files.records import memory_from_json, memory_to_json
+from chatbot.adapters.storage.json_files.sealed import (
     VERSION,
     Damaged,
     Fields,
@@ -17,7 +18,6 @@ from chatbot.adapters.storage.sealed_json import (
     seal,
     unseal,
 )
-from chatbot.adapters.storage.session_places import Place
 from chatbot.domain.chat import SessionId
 from chatbot.domain.memory import Memory
 

@@ -6,13 +6,13 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import unquote
 
-from chatbot.adapters.storage.durable_files import WORK, exists, opened, read
-from chatbot.adapters.storage.files import Files
-from chatbot.adapters.storage.sealed_json import Damaged, Flaw
-from chatbot.adapters.storage.session_head import read_head
-from chatbot.adapters.storage.session_log import LogView
-from chatbot.adapters.storage.session_places import DELETED, HEAD, LOCKS, LOG, Place, folder_name
-from chatbot.adapters.storage.user_files import ROLES, USERS, parse_roles, parse_users
+from chatbot.adapters.storage.json_files.durable import WORK, exists, opened, read
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.head import read_head
+from chatbot.adapters.storage.json_files.log import LogView
+from chatbot.adapters.storage.json_files.places import DELETED, HEAD, LOCKS, LOG, Place, folder_name
+from chatbot.adapters.storage.json_files.sealed import Damaged, Flaw
+from chatbot.adapters.storage.json_files.users import ROLES, USERS, parse_roles, parse_users
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.identity import Owner

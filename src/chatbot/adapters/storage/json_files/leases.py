@@ -9,9 +9,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chatbot.adapters.storage.durable_files import make_durable_folder
-from chatbot.adapters.storage.files import Files
-from chatbot.adapters.storage.session_places import Place
+from chatbot.adapters.storage.json_files.durable import make_durable_folder
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.places import Place
 from chatbot.domain.chat import Lease
 from chatbot.domain.errors import SessionBusy, StorageFailure
 

@@ -14,20 +14,19 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import TypeVar
 
-from chatbot.adapters.storage.durable_files import (
+from chatbot.adapters.storage.json_files.appends import SessionAppends
+from chatbot.adapters.storage.json_files.durable import (
     exists,
     locked,
     make_durable_folder,
     opened,
     put,
 )
-from chatbot.adapters.storage.files import Files
-from chatbot.adapters.storage.sealed_json import Damaged, naming
-from chatbot.adapters.storage.session_appends import SessionAppends
-from chatbot.adapters.storage.session_head import head_line, load_head
-from chatbot.adapters.storage.session_leases import SessionLeases
-from chatbot.adapters.storage.session_log import Header, LogView
-from chatbot.adapters.storage.session_places import (
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.head import head_line, load_head
+from chatbot.adapters.storage.json_files.leases import SessionLeases
+from chatbot.adapters.storage.json_files.log import Header, LogView
+from chatbot.adapters.storage.json_files.places import (
     LOCKS,
     LOG,
     Place,
@@ -35,7 +34,8 @@ from chatbot.adapters.storage.session_places import (
     from_ns,
     to_ns,
 )
-from chatbot.adapters.storage.session_removal import delete_files, finish_deletions, remove_rest
+from chatbot.adapters.storage.json_files.removal import delete_files, finish_deletions, remove_rest
+from chatbot.adapters.storage.json_files.sealed import Damaged, naming
 from chatbot.domain.chat import (
     Author,
     Interruption,

@@ -4,17 +4,17 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from chatbot.adapters.storage.durable_files import (
+from chatbot.adapters.storage.json_files.durable import (
     make_durable_folder,
     opened,
     write_all,
     write_new,
 )
-from chatbot.adapters.storage.files import Files, Status
-from chatbot.adapters.storage.records import message_to_json
-from chatbot.adapters.storage.sealed_json import seal
-from chatbot.adapters.storage.session_log import LogView
-from chatbot.adapters.storage.session_places import Place, to_ns
+from chatbot.adapters.storage.json_files.files import Files, Status
+from chatbot.adapters.storage.json_files.log import LogView
+from chatbot.adapters.storage.json_files.places import Place, to_ns
+from chatbot.adapters.storage.json_files.records import message_to_json
+from chatbot.adapters.storage.json_files.sealed import seal
 from chatbot.domain.chat import Message
 from chatbot.domain.errors import StorageFailure
 

@@ -7,9 +7,9 @@ is still there, and the owner's next new session or deletion goes on from it.
 
 from dataclasses import replace
 
-from chatbot.adapters.storage.durable_files import exists, make_durable_folder
-from chatbot.adapters.storage.files import Files
-from chatbot.adapters.storage.session_places import DELETED, Place
+from chatbot.adapters.storage.json_files.durable import exists, make_durable_folder
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.places import DELETED, Place
 from chatbot.domain.chat import SessionId, is_session_id
 
 

@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from chatbot.adapters.storage.durable_files import exists, locked, make_durable_folder, opened, put
-from chatbot.adapters.storage.files import Files, Status
-from chatbot.adapters.storage.records import (
+from chatbot.adapters.storage.json_files.durable import (
+    exists,
+    locked,
+    make_durable_folder,
+    opened,
+    put,
+)
+from chatbot.adapters.storage.json_files.files import Files, Status
+from chatbot.adapters.storage.json_files.records import (
     DEFAULT_ROLES,
     roles_from_json,
     roles_to_json,
     user_from_json,
     user_to_json,
 )
-from chatbot.adapters.storage.sealed_json import (
+from chatbot.adapters.storage.json_files.sealed import (
     VERSION,
     Damaged,
     Fields,

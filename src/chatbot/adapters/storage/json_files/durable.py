@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chatbot.adapters.storage.files import Files
+from chatbot.adapters.storage.json_files.files import Files
 from chatbot.domain.errors import StorageFailure, StorageUnavailable
 
 WORK = ".work"

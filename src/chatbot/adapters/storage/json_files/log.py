@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from chatbot.adapters.storage.files import Files
-from chatbot.adapters.storage.records import message_from_json, moment_to_json
-from chatbot.adapters.storage.sealed_json import (
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.records import message_from_json, moment_to_json
+from chatbot.adapters.storage.json_files.sealed import (
     VERSION,
     Damaged,
     Fields,

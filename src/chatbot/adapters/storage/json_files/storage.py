@@ -9,11 +9,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Self
 
-from chatbot.adapters.storage.durable_files import exists, make_durable_folder, write_new
-from chatbot.adapters.storage.files import Files
-from chatbot.adapters.storage.inspection import Finding, count_legacy_sessions, inspect
-from chatbot.adapters.storage.session_files import SessionFiles
-from chatbot.adapters.storage.user_files import UserFiles
+from chatbot.adapters.storage.json_files.durable import exists, make_durable_folder, write_new
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.inspection import Finding, count_legacy_sessions, inspect
+from chatbot.adapters.storage.json_files.sessions import SessionFiles
+from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found, Storage, Transaction
 

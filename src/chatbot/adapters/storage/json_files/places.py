@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from chatbot.adapters.storage.durable_files import WORK
+from chatbot.adapters.storage.json_files.durable import WORK
 from chatbot.domain.chat import SessionId
 from chatbot.domain.identity import Owner
 
