@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from fastapi.sse import KEEPALIVE_COMMENT
+from starlette.types import Message
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.application import leases
+from chatbot.application.turn import Delta, ReplyEvent, Started
+from chatbot.domain.chat import SessionId, TurnId
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.ports.model import ChatModel
 from chatbot.entrypoints.http import streaming
@@ -364,3 +368,41 @@ async def test_small_pieces_do_not_wait_for_an_acknowledgement() -> None:
         [connection] = service.server.server_state.connections
         sock = connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_caller_that_leaves_while_a_ping_is_being_sent_ends_the_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streaming, "PING_S", 0.01)
+    closed, gone = asyncio.Event(), asyncio.Event()
+
+    async def events() -> AsyncGenerator[ReplyEvent]:
+        try:
+            yield Started(session_id=SessionId("a" * 32), turn_id=TurnId("b" * 32))
+            yield Delta(text="x")
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async def send(message: Message) -> None:
+        if message.get("body") == KEEPALIVE_COMMENT:
+            gone.set()
+            await asyncio.Event().wait()  # the write buffer is full
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "state": {"log": {}, "request_id": "r"}}
+    async with asyncio.timeout(2):
+        await streaming.TurnResponse(events(), as_stream=True)(scope, receive, send)
+    assert closed.is_set()
+
+
+@pytest.mark.parametrize("host", ["Chat.Example.com", "chat.example.com:8000", "[::1]"])
+async def test_allowed_hosts_are_served_whatever_their_case_and_port(host: str) -> None:
+    settings = settings_for_tests(allowed_hosts=("CHAT.example.com", "[::1]"))
+    async with serving(settings, model=ScriptedModel([])) as service:
+        assert (await service.anonymous.get("/health", headers={"Host": host})).status_code == 200
+        other = await service.anonymous.get("/health", headers={"Host": "evil.example.com"})
+        assert (other.status_code, other.json()["code"]) == (400, "bad_request")

@@ -19,7 +19,7 @@ import pytest
 
 from chatbot.adapters.storage.json_files.durable import locked
 from chatbot.adapters.storage.json_files.files import Files
-from chatbot.adapters.storage.json_files.inspection import Problem
+from chatbot.adapters.storage.json_files.inspection import Problem, count_legacy_sessions
 from chatbot.adapters.storage.json_files.places import folder_name
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Author, Lease, Message, Session, SessionId, TurnId
@@ -859,11 +859,11 @@ class TestInspection:
 
     async def test_sessions_of_the_first_version_are_counted(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
-            assert await storage.legacy_sessions() == 0
+            assert count_legacy_sessions(root, Files()) == 0
             talk(storage)
             (root / "session_1.json").write_text("{}", "utf-8")
             (root / "memory" / "session_a-b.json").write_text("{}", "utf-8")
-            assert await storage.legacy_sessions() == 2
+            assert count_legacy_sessions(root, Files()) == 2
             assert await storage.inspect() == []
 
 

@@ -11,10 +11,10 @@ import pytest
 import lock_check
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.storage.json_files.records import (
-    DEFAULT_ROLES,
     roles_from_json,
     user_from_json,
 )
+from chatbot.domain.identity import DEFAULT_ROLES
 from chatbot.entrypoints.secrets import check_secret
 from chatbot.entrypoints.settings import SECRETS, Settings
 

@@ -1,1 +1,1 @@
-"""One technology per file, each implementing a port of the domain."""
+"""One technology per file or package, each implementing a port of the domain."""

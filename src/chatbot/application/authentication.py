@@ -71,7 +71,7 @@ class Authentication:
         )
         if user is None or not user.is_active or user.token_version != claims.token_version:
             raise InvalidToken("The token is not valid.")
-        return on_behalf_of(user, dict(roles), client)
+        return on_behalf_of(user, roles, client)
 
     async def _active_user(self, email: str) -> User | None:
         """Return the user who may log in with this address, if there is one."""

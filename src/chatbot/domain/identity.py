@@ -1,5 +1,6 @@
 """Who is calling, and with which rights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -30,6 +31,16 @@ class Role:
 
     name: str
     permissions: frozenset[Permission]
+
+
+DEFAULT_ROLES: Mapping[str, Role] = {
+    role.name: role
+    for role in (
+        Role(name="admin", permissions=frozenset(Permission)),
+        Role(name="employee", permissions=frozenset({Permission.CHAT, Permission.MEMORY})),
+    )
+}
+"""The roles of a new store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +100,7 @@ def of_client(client: Client) -> Principal:
     return Principal(client=client, user=None, permissions=client.permissions)
 
 
-def on_behalf_of(user: User, roles: dict[str, Role], client: Client) -> Principal:
+def on_behalf_of(user: User, roles: Mapping[str, Role], client: Client) -> Principal:
     """The principal of a user who calls through a client: the intersection of both rights.
 
     A role name without an entry in `roles` grants nothing.

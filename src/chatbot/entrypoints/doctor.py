@@ -28,7 +28,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything; nothing is changed but for one probe file that is removed again."""
+    """Look at everything; nothing is changed but that missing folders are made."""
     try:
         settings = load_settings()
     except SettingsError as error:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 
 from chatbot.adapters.storage.in_memory import InMemoryStorage
-from chatbot.adapters.storage.json_files.records import DEFAULT_ROLES, roles_to_json
+from chatbot.adapters.storage.json_files.records import roles_to_json
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import (
     Author,
@@ -23,7 +23,7 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
-from chatbot.domain.identity import Owner, Permission, User, UserId
+from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, User, UserId
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
 from chatbot.domain.ports.storage import SessionRepository, Storage, Transaction, UserRepository
 

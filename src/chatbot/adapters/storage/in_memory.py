@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
-from chatbot.adapters.storage.json_files.records import DEFAULT_ROLES
 from chatbot.domain.chat import (
     Author,
     Interruption,
@@ -18,7 +17,7 @@ from chatbot.domain.chat import (
     title_of,
 )
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
-from chatbot.domain.identity import Owner, Role, User, UserId
+from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.storage import (
     Found,

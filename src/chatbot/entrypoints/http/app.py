@@ -67,7 +67,9 @@ def _guard(app: FastAPI, settings: Settings, container: Container) -> None:
         Edge,
         identify=container.identify_client(),
         new_id=random_id,
-        limits=Limits(max_body_bytes=largest, allowed_hosts=settings.allowed_hosts),
+        limits=Limits(
+            max_body_bytes=largest, allowed_hosts=tuple(map(str.lower, settings.allowed_hosts))
+        ),
     )
     if settings.cors_allow_origins:
         app.add_middleware(

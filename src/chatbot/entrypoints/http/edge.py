@@ -5,6 +5,7 @@ bounds, and writes one log line when the answer is out.
 """
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
@@ -117,7 +118,7 @@ class Edge:
         return _replay(await self._body(headers, receive), receive)
 
     def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
-        host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0].lower()
+        host = re.sub(r":\d+$", "", headers.get(b"host", b"").decode("latin-1")).lower()
         if self._limits.allowed_hosts and host not in self._limits.allowed_hosts:
             raise _Refused(400, "bad_request", "This host is not served here.")
 

@@ -132,16 +132,11 @@ def _where(one: Mapping[str, Any]) -> list[str | int]:
     return place[:-1] if one["type"] == "extra_forbidden" else place
 
 
-def request_id_of(request: Request) -> str:
-    """The id that the edge gave the request."""
-    return cast("str", request.state.request_id)
-
-
 async def _answer(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         request.state.log["cause"] = errors.cause_of(error)
-    return problem.response(request_id_of(request))
+    return problem.response(request.state.request_id)
 
 
 def install(app: FastAPI) -> None:

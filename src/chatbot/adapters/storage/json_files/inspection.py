@@ -11,7 +11,7 @@ from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.head import read_head
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.places import DELETED, HEAD, LOCKS, LOG, Place, folder_name
-from chatbot.adapters.storage.json_files.sealed import Damaged, Flaw
+from chatbot.adapters.storage.json_files.sealed import Damaged
 from chatbot.adapters.storage.json_files.users import ROLES, USERS, parse_roles, parse_users
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure
@@ -128,7 +128,7 @@ class _Inspection:
         except FileNotFoundError:
             return  # removed by the running service meanwhile
         except Damaged as damage:
-            yield self._finding(path, _PROBLEMS[damage.flaw], str(damage))
+            yield self._finding(path, Problem(damage.flaw), str(damage))
         except StorageFailure as failure:
             yield self._finding(path, Problem.UNREADABLE, str(failure.__cause__ or failure))
 
@@ -140,13 +140,6 @@ class _Inspection:
 
     def _finding(self, path: Path, problem: Problem, detail: str) -> Finding:
         return Finding(path=str(path.relative_to(self._root)), problem=problem, detail=detail)
-
-
-_PROBLEMS = {
-    Flaw.DAMAGED: Problem.DAMAGED,
-    Flaw.NEWER: Problem.NEWER,
-    Flaw.FOREIGN: Problem.FOREIGN,
-}
 
 
 def _reading(

@@ -10,14 +10,6 @@ from chatbot.domain.identity import Permission, Role, User, UserId, normalise_em
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
 
 MAX_ID_CHARS = 64
-DEFAULT_ROLES: Mapping[str, Role] = {
-    role.name: role
-    for role in (
-        Role(name="admin", permissions=frozenset(Permission)),
-        Role(name="employee", permissions=frozenset({Permission.CHAT, Permission.MEMORY})),
-    )
-}
-"""The roles of a new store."""
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 

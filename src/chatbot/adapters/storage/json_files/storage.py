@@ -11,7 +11,7 @@ from typing import Self
 
 from chatbot.adapters.storage.json_files.durable import exists, make_durable_folder, write_new
 from chatbot.adapters.storage.json_files.files import Files
-from chatbot.adapters.storage.json_files.inspection import Finding, count_legacy_sessions, inspect
+from chatbot.adapters.storage.json_files.inspection import Finding, inspect
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
 from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.domain.errors import StorageUnavailable
@@ -102,10 +102,6 @@ class JsonFileStorage(Storage):
     async def inspect(self) -> list[Finding]:
         """Read everything, verify every checksum, and say what is wrong. Writes nothing."""
         return await self._in_thread(lambda: inspect(self._root, self._files))
-
-    async def legacy_sessions(self) -> int:
-        """How many sessions of the first MVP wait to be imported."""
-        return await self._in_thread(lambda: count_legacy_sessions(self._root, self._files))
 
 
 def _stoppable(work: Callable[[], Found]) -> Found:

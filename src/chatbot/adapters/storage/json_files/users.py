@@ -19,7 +19,6 @@ from chatbot.adapters.storage.json_files.durable import (
 )
 from chatbot.adapters.storage.json_files.files import Files, Status
 from chatbot.adapters.storage.json_files.records import (
-    DEFAULT_ROLES,
     roles_from_json,
     roles_to_json,
     user_from_json,
@@ -35,7 +34,7 @@ from chatbot.adapters.storage.json_files.sealed import (
     naming,
 )
 from chatbot.domain.errors import Conflict
-from chatbot.domain.identity import Role, User, UserId
+from chatbot.domain.identity import DEFAULT_ROLES, Role, User, UserId
 from chatbot.domain.ports.storage import UserRepository
 
 USERS, ROLES = "users.json", "roles.json"
