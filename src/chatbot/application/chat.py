@@ -21,7 +21,6 @@ from chatbot.domain.chat import (
     Session,
     SessionId,
     TurnId,
-    is_sound,
 )
 from chatbot.domain.errors import InvalidInput, ModelTimeout, PromptTooLong, ShuttingDown, cause_of
 from chatbot.domain.identity import Owner, Principal
@@ -30,6 +29,7 @@ from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.model import ChatModel, Completion
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.text import is_sound
 
 logger = logging.getLogger("chatbot.chat")
 

@@ -1,6 +1,5 @@
 """Sessions, their messages, and the states of a turn."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +11,6 @@ SessionId = NewType("SessionId", str)
 TurnId = NewType("TurnId", str)
 
 TITLE_CHARS = 60
-_UNSOUND = re.compile("[\0\ud800-\udfff]")
 
 
 class Author(StrEnum):
@@ -108,13 +106,3 @@ def title_of(prompt: str) -> str:
 def is_session_id(raw: str) -> bool:
     """Whether `raw` has the form of a session id: 32 lower-case hexadecimal digits."""
     return len(raw) == 32 and not set(raw) - set("0123456789abcdef")
-
-
-def is_sound(text: str) -> bool:
-    """Whether the text can be stored and sent: it has no lone surrogate and no NUL."""
-    return _UNSOUND.search(text) is None
-
-
-def made_sound(text: str) -> str:
-    """The text with a replacement character wherever it is not sound."""
-    return _UNSOUND.sub("\ufffd", text)

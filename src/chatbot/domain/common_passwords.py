@@ -7,9 +7,10 @@ runs and years, and what counts is what is left.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from functools import cache
+
+from chatbot.domain.text import fold
 
 MIN_RUN_LETTERS = 4  # three are part of many words: `hij` of `hijo`, `stu` of `student`
 MIN_RUN_DIGITS = 3
@@ -74,19 +75,13 @@ def unpredictable_chars(password: str, *, also: Iterable[str] = ()) -> int:
     digits for letters), the words in `also`, runs of keys, the alphabet or digits, years, and a
     character three times or more. Of blanks and punctuation each counts once.
     """
-    folded = _fold(password)
+    folded = fold(password)
     punctuation = {char for char in folded if not _is_text(char)}
     rest = _once("".join(char for char in folded if _is_text(char)))
     rest = _common().sub("", rest)
     rest = _pattern(also).sub("", rest)
     rest = _YEARS_AND_REPEATS.sub("", _without_runs(rest))
     return len(rest) + len(punctuation)
-
-
-def _fold(text: str) -> str:
-    """Return the text without capitals and accents."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(char for char in decomposed if not unicodedata.combining(char))
 
 
 def _is_text(char: str) -> bool:
@@ -109,7 +104,7 @@ def _common() -> re.Pattern[str]:
 
 def _pattern(words: Iterable[str]) -> re.Pattern[str]:
     """Return what finds the words, the longest first, with digits for letters."""
-    plain = {"".join(filter(_is_text, _fold(word))) for word in words}
+    plain = {"".join(filter(_is_text, fold(word))) for word in words}
     known = sorted((word for word in plain if len(word) >= MIN_WORD_CHARS), key=len, reverse=True)
     return re.compile("|".join(map(_leet, known)) or r"(?!)")
 

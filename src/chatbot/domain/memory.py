@@ -7,14 +7,13 @@ overwritten by the model unless the user has said the new value since.
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal, TypeGuard
 
-from chatbot.domain.chat import is_sound
 from chatbot.domain.errors import InvalidInput
+from chatbot.domain.text import fold, is_sound
 
 MAX_EXTRA_KEYS = 20
 MAX_KEY_CHARS = 64
@@ -280,12 +279,6 @@ def _newest(items: Iterable[Item], count: int) -> tuple[Item, ...]:
     while len(kept) > count:
         kept.remove(next((item for item in kept if item.set_by is Setter.MODEL), kept[0]))
     return tuple(kept)
-
-
-def fold(text: str) -> str:
-    """The text without accents and case, for comparing words."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(char for char in plain if not unicodedata.combining(char))
 
 
 def _words(text: str) -> list[str]:

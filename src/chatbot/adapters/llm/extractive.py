@@ -9,8 +9,9 @@ from genkit import ActionRunContext, Genkit, Part
 from genkit.model import FinishReason, Message, ModelRequest, ModelResponse, ModelResponseChunk
 from pydantic import BaseModel, JsonValue
 
-from chatbot.domain.memory import MAX_VALUE_CHARS, fold, update_from_json
+from chatbot.domain.memory import MAX_VALUE_CHARS, update_from_json
 from chatbot.domain.ports.model import Task
+from chatbot.domain.text import fold
 
 NAME = "local/extractive"
 Items = list[tuple[str, str]]

@@ -31,9 +31,10 @@ from chatbot.adapters.llm.extractive import define_extractive
 from chatbot.adapters.llm.lean_wire import LeanOpenAI, ProviderOpenAI
 from chatbot.adapters.llm.provider_errors import CUT, UNUSABLE, model_failure, unknown_model
 from chatbot.adapters.llm.provider_http import OPENAI_URL, ProviderHttp, read_body
-from chatbot.domain.chat import Author, FinishReason, made_sound
+from chatbot.domain.chat import Author, FinishReason
 from chatbot.domain.errors import ModelError, ModelUnavailable
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Task, Usage
+from chatbot.domain.text import made_sound
 
 LISTING_TIMEOUT_S = 10.0
 _ODD_TOKENS = 1e9  # nor is NaN below it: such counts are not believed

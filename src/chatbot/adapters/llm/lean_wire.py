@@ -35,7 +35,7 @@ from openai import AsyncOpenAI
 
 from chatbot.adapters.llm.provider_http import ProviderHttp, read_body
 from chatbot.adapters.llm.sse import EventData
-from chatbot.domain.chat import made_sound
+from chatbot.domain.text import made_sound
 
 _DRAIN_S = 0.05
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import NoReturn
 
-from chatbot.domain.chat import is_sound
+from chatbot.domain.text import is_sound
 
 MAX_DEPTH = 32
 

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal, Self
 
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
 from chatbot.application.sessions import OpenSession, Page
 from chatbot.application.turn import Reply
-from chatbot.domain.chat import FinishReason, Message, PageMark, Session, SessionId, is_session_id
+from chatbot.domain.chat import FinishReason, Message, Session
 from chatbot.domain.identity import User
 from chatbot.domain.memory import DEFAULT_TONE, Item, Memory, Update
+from chatbot.entrypoints.http.cursor import write_cursor
 
 
 def _is_none(value: object) -> bool:
@@ -265,34 +265,3 @@ class Problem(Answer):
     code: str
     instance: str
     errors: list[FieldProblem] | None = None
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def write_cursor(mark: PageMark) -> str:
-    """A page mark as the opaque text that callers hand back."""
-    return f"{(mark.updated_at - _EPOCH) // _MICROSECOND:x}-{mark.id}"
-
-
-def read_cursor(raw: str | None) -> PageMark | None:
-    """The page mark of such a text; None stands for the first page.
-
-    Raises:
-        RequestValidationError: we never wrote this text.
-    """
-    if raw is None:
-        return None
-    micros, _, session_id = raw.partition("-")
-    try:
-        updated_at = _EPOCH + int(micros, 16) * _MICROSECOND
-        mark = PageMark(updated_at=updated_at, id=SessionId(session_id))
-    except (ValueError, OverflowError):
-        mark = None
-    if mark is None or not is_session_id(session_id) or write_cursor(mark) != raw:
-        message = "This is no cursor of ours."
-        raise RequestValidationError(
-            [{"type": "value_error", "loc": ("query", "after"), "msg": message}]
-        )
-    return mark

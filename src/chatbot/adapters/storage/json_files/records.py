@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from chatbot.adapters.storage.json_files.sealed import VERSION, Damaged, Fields, Json
-from chatbot.domain.chat import Author, Interruption, Message, TurnId, is_sound
+from chatbot.domain.chat import Author, Interruption, Message, TurnId
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.identity import Permission, Role, User, UserId, normalise_email
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
+from chatbot.domain.text import is_sound
 
 MAX_ID_CHARS = 64
 

@@ -14,8 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from chatbot.domain.chat import is_sound
 from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.text import is_sound
 
 Json = dict[str, object]
 Choice = TypeVar("Choice", bound=StrEnum)

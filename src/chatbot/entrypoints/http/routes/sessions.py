@@ -4,13 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from chatbot.entrypoints.http.cursor import read_cursor
 from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases
 from chatbot.entrypoints.http.wire import (
     DeletedAnswer,
     NewSessionAnswer,
     SessionAnswer,
     SessionsAnswer,
-    read_cursor,
 )
 
 router = APIRouter(prefix="/sessions", tags=["sessions"])
