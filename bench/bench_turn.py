@@ -211,6 +211,7 @@ def run(folder: Path, stack: ExitStack, rounds: int, turns: int) -> str:
     }
     short = asyncio.run(fill(folder / "data", HISTORY_MESSAGES))
     long = asyncio.run(fill(folder / "data", LONG_MESSAGES))
+    remembered = asyncio.run(fill(folder / "data", HISTORY_MESSAGES))
     endpoint = stack.enter_context(
         started("bare", [str(HERE / "bare_endpoint.py")], folder, **base)
     )
@@ -224,7 +225,7 @@ def run(folder: Path, stack: ExitStack, rounds: int, turns: int) -> str:
         "turn, 5,000 messages": (lean, turn(lean, long)),
         "bare endpoint, stream": (endpoint, bare(endpoint, "/stream")),
         "turn, stream": (lean, turn(lean, short, stream=True)),
-        "turn, 10 messages, with memory": (whole, turn(whole, short)),
+        "turn, 10 messages, with memory": (whole, turn(whole, remembered)),
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
     for number in range(rounds + 1):

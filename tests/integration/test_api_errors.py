@@ -1,4 +1,4 @@
-"""Every row of CONTRACT.md "Errors" that can arise, as a caller sees it."""
+"""Every documented error that can arise, as a caller sees it."""
 
 import asyncio
 import json

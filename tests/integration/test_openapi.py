@@ -1,4 +1,4 @@
-"""docs/openapi.json is what the code does, and the code serves what CONTRACT.md lists."""
+"""docs/openapi.json is what the code does, and the code serves what is promised and no more."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from chatbot.entrypoints.http.app import build_app
 from service import serving, settings_for_tests
 
 PUBLIC, KEY, KEY_AND_USER, KEY_OR_USER = "public", "key", "key and user", "key, or key and user"
-ROUTES = {  # CONTRACT.md, "Paths (JSON)", with who may call
+ROUTES = {  # every path that is promised, with who may call
     "GET /health": PUBLIC,
     "GET /ready": PUBLIC,
     "POST /auth/login": KEY,
