@@ -184,7 +184,7 @@ DEFAULT_PRINCIPAL = of_client(DEFAULT_CLIENT)
 
 
 @asynccontextmanager
-async def opened(container: Container) -> AsyncGenerator[Container]:
+async def opened(container: Container) -> AsyncGenerator[None]:
     """Open what needs opening; on the way out end turns first, then close in reverse."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(container.storage())
@@ -193,4 +193,4 @@ async def opened(container: Container) -> AsyncGenerator[Container]:
         stack.push_async_callback(container.consolidation().aclose)
         stack.push_async_callback(container.chat().aclose)
         await container.model().warm_up()
-        yield container
+        yield

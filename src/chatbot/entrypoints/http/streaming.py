@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
-from chatbot.domain.errors import cause_of
+from chatbot.domain.errors import ChatbotError, cause_of
 from chatbot.entrypoints.http.errors import problem_of
 from chatbot.entrypoints.http.wire import chat_answer
 
@@ -77,7 +77,11 @@ class TurnResponse(Response):
                     raise
                 scope["state"]["log"]["cause"] = cause_of(error)
                 await frames.send_problem(error, scope["state"]["request_id"])
-            await frames.end()
+                await frames.end()
+                if not isinstance(error, ChatbotError):
+                    raise  # a defect: the edge logs its traceback
+            else:
+                await frames.end()
 
 
 class _Frames:

@@ -1,0 +1,87 @@
+"""The container: every part can be made, and a part that is given stands behind every route."""
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.ports.storage import Found, Transaction
+from chatbot.entrypoints.container import Container, build_container
+from service import ADMIN_EMAIL, PASSWORD, serving, settings_for_tests
+
+SESSION = f"/sessions/{'0' * 32}"
+NEEDS_STORAGE: list[tuple[str, str, dict[str, object] | None]] = [
+    ("GET", "/ready", None),
+    ("POST", "/auth/login", {"email": ADMIN_EMAIL, "password": PASSWORD}),
+    ("POST", "/chat", {"prompt": "hi"}),
+    ("POST", "/sessions/new", None),
+    ("GET", "/sessions", None),
+    ("GET", SESSION, None),
+    ("DELETE", SESSION, None),
+    ("POST", f"{SESSION}/reset", None),
+    ("GET", f"{SESSION}/summary", None),
+    ("PUT", f"{SESSION}/summary", {"summary": "x"}),
+    ("POST", f"{SESSION}/summary/reset", None),
+    ("GET", f"{SESSION}/memory", None),
+    ("PUT", f"{SESSION}/memory", {"structured_memory": {}}),
+    ("POST", f"{SESSION}/memory/reset", None),
+]
+
+
+class DownStorage(InMemoryStorage):
+    """Nothing can be read or written."""
+
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+        raise StorageUnavailable("The store is down.")
+
+    async def check(self) -> None:
+        raise StorageUnavailable("The store is down.")
+
+
+async def test_every_part_can_be_made_and_is_made_once() -> None:
+    container = build_container(settings_for_tests())
+    for name in Container.providers:
+        part = getattr(container, name)
+        assert part() is part(), name
+
+
+async def test_a_storage_that_is_given_stands_behind_every_route() -> None:
+    async with serving(storage=DownStorage(), model=ScriptedModel([])) as service:
+        for method, path, body in NEEDS_STORAGE:
+            answer = await service.client.request(method, path, json=body)
+            assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable"), path
+
+
+async def test_uvicorns_factory_serves_the_settings_of_the_process(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    secret = {"API_KEY": secrets.token_hex(20), "JWT_SECRET": secrets.token_hex(20)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "uvicorn", "--factory", "--port", str(port)),
+        "chatbot.entrypoints.http.app:create_app",
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if not k.startswith("OPENAI")} | secret,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            for _ in range(600):
+                assert process.returncode is None
+                try:
+                    answer = await http.get("/ready")
+                    break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.05)
+            assert answer.json() == {"status": "ok"}
+    finally:
+        process.terminate()
+        await process.wait()
