@@ -17,13 +17,11 @@ from service import Service, serving, settings_for_tests
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SSE = {"Accept": "text/event-stream"}
-WITHIN_S = 3
-LIMITS = {
-    "model_connect_timeout_s": 0.5,
+WITHIN_S = 15
+HASTY = {
     "model_first_token_timeout_s": 0.3,
     "model_idle_timeout_s": 0.3,
     "model_turn_timeout_s": 0.6,
-    "mem_structured_enable": False,
 }
 
 MODEL_ERROR = (502, "model_error", "upstream")
@@ -49,6 +47,7 @@ FAILURES = {
     Fault.NO_FINISH_REASON: MODEL_ERROR,
     Fault.EMPTY: MODEL_ERROR,
 }
+NEVER_ENDS = {Fault.SILENT, Fault.IDLE}
 CUT_IN_THE_MIDDLE = {
     *(Fault.IDLE, Fault.DROP, Fault.RESET, Fault.GARBAGE_EVENT, Fault.IN_BAND),
 }
@@ -65,23 +64,33 @@ FINISHED = {
 @dataclass(frozen=True)
 class World:
     service: Service
+    hasty: Service
     upstream: FakeProvider
+
+    def service_for(self, fault: Fault | None) -> Service:
+        """Short time-outs only where one is waited for: a busy machine is slow by itself."""
+        return self.hasty if fault in NEVER_ENDS else self.service
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["lean", "plugin"])
-async def world(request: pytest.FixtureRequest) -> AsyncGenerator[World]:
-    """One provider and one service for each wire."""
+async def world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[World]:
+    """One provider and two services on one folder for each wire."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resilience, "BACKOFF_S", 0.01)
         async with FakeProvider() as upstream:
             upstream.retry_after = "41"  # longer than the service waits by itself
-            async with serving(_settings(upstream.base_url, request.param)) as service:
-                yield World(service, upstream)
+            data = {"storage_url": f"json:{tmp_path_factory.mktemp('data')}"}
+            patient = _settings(upstream.base_url, request.param, **data)
+            hasty = _settings(upstream.base_url, request.param, **data, **HASTY)
+            async with serving(patient) as service, serving(hasty) as impatient:
+                yield World(service, impatient, upstream)
 
 
 def _settings(base_url: str, wire: str, **given: object) -> Any:
     provider = {"openai_base_url": base_url, "genkit_model": "openai/fake-model"}
-    return settings_for_tests(**provider, model_wire=wire, **(LIMITS | given))
+    return settings_for_tests(**provider, model_wire=wire, mem_structured_enable=False, **given)
 
 
 async def begin(service: Service) -> str:
@@ -115,7 +124,8 @@ def last_event(answer: httpx.Response) -> tuple[str, dict[str, Any]]:
 async def test_failed_turn_is_a_problem_and_the_session_goes_on(
     world: World, fault: Fault, headers: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
-    service, session_id = world.service, await begin(world.service)
+    service = world.service_for(fault)
+    session_id = await begin(service)
     status, code, reason = FAILURES[fault]
     if "plugin-reset-json" in request.node.name:
         # The SDK cannot tell a reset inside a body from a connection that was never there.
@@ -124,7 +134,7 @@ async def test_failed_turn_is_a_problem_and_the_session_goes_on(
     answer = await ask(service, session_id, headers=headers)
     world.upstream.fault = None
     failed = await messages_of(service, session_id)
-    again = await ask(service, session_id, "And now?", headers)
+    again = await ask(world.service, session_id, "And now?", headers)
     afterwards = await messages_of(service, session_id)
 
     has_begun = bool(headers) and (fault in CUT_IN_THE_MIDDLE or fault is Fault.NO_FINISH_REASON)
@@ -195,7 +205,7 @@ async def test_provider_that_wants_alternating_roles_is_satisfied_after_failed_t
     session_id = await begin(world.service)
     for fault in (None, Fault.BAD_REQUEST, Fault.IDLE, Fault.SILENT, Fault.ALTERNATE):
         world.upstream.fault = fault
-        answer = await ask(world.service, session_id, f"With {fault}", headers)
+        answer = await ask(world.service_for(fault), session_id, f"With {fault}", headers)
     world.upstream.fault = None
     assert answer.status_code == 200
     sent = world.upstream.requests[-1].body["messages"]
@@ -242,8 +252,7 @@ async def test_provider_that_is_not_there_is_a_503(
     wire: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resilience, "BACKOFF_S", 0.01)
-    patient = {"model_first_token_timeout_s": 2, "model_turn_timeout_s": 2}
-    async with serving(_settings(closed_port_url(), wire, **patient)) as service:
+    async with serving(_settings(closed_port_url(), wire)) as service:
         session_id = await begin(service)
         answer = await ask(service, session_id, headers=headers)
         ready = await service.anonymous.get("/ready")
