@@ -551,6 +551,19 @@ async def test_a_failure_after_the_caller_has_left_is_logged(
     assert "after its caller had left: StorageFull" in caplog.text
 
 
+async def test_a_failure_while_the_caller_is_busy_with_a_piece_is_logged_if_it_then_leaves(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    desk = Desk([Script(pieces=("Half",), failure=ModelError("cut"))])
+    async with aclosing(desk.events("a", None)) as events:
+        await anext(events)
+        await anext(events)
+        await eventually(lambda: not desk.chat._running)
+        assert caplog.records == [], "the caller may still hear of it"
+    await eventually(lambda: caplog.records != [])
+    assert "after its caller had left: ModelError" in caplog.text
+
+
 @pytest.mark.parametrize("script", [ModelError("cut"), speaking("Half"), "Whole."])
 async def test_a_failure_that_the_caller_hears_of_and_a_mere_leaving_are_not_logged(
     script: Answer, caplog: pytest.LogCaptureFixture

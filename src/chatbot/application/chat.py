@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from functools import partial
 
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.leases import patiently
@@ -99,14 +100,17 @@ class Chat:
         )
         task = asyncio.create_task(self._run(turn))
         self._running[task] = turn
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._running.pop)
+        is_heard_out = False
         try:
             while (event := await turn.events.get()) is not None:
                 yield event
+            is_heard_out = True
             await task
         finally:
-            if not task.done():
+            if not is_heard_out:
                 turn.interrupt(Interruption.CLIENT)
+                task.add_done_callback(partial(_log_failure, turn))
                 await asyncio.wait({task})
 
     @property
@@ -132,19 +136,6 @@ class Chat:
             raise InvalidInput("The prompt is not valid Unicode.", where=("prompt",))
         if len(prompt) > self._max_prompt_chars:
             raise PromptTooLong(f"A prompt has at most {self._max_prompt_chars} characters.")
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """Forget the turn; a failure that no reader is left to hear of goes to the log."""
-        turn = self._running.pop(task)
-        error = None if task.cancelled() else task.exception()
-        if error is None or isinstance(error, ShuttingDown):
-            return
-        if turn.interruption is Interruption.CLIENT:
-            logger.warning(
-                "a turn failed after its caller had left: %s",
-                type(error).__name__,
-                extra={"session_id": turn.session_id, "cause": cause_of(error)},
-            )
 
     async def _run(self, turn: Turn) -> None:
         try:
@@ -231,4 +222,15 @@ class Chat:
             model=self._model.name,
             memory_used=prompt.memory_used,
             notice=self._notice or None if is_first else None,
+        )
+
+
+def _log_failure(turn: Turn, task: asyncio.Task[None]) -> None:
+    """Tell the log of a failure that no reader is left to hear of."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, ShuttingDown):
+        logger.warning(
+            "a turn failed after its caller had left: %s",
+            type(error).__name__,
+            extra={"session_id": turn.session_id, "cause": cause_of(error)},
         )
