@@ -2,110 +2,32 @@
 
 import asyncio
 import json
-import os
 import signal
-import socket
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 import pytest
 
+from process import SSE, STOPS_WITHIN_S, Running, first_delta, last_event, running, with_provider
 from provider import FakeProvider, Fault
-from service import API_KEY, JWT_SECRET
 
-SSE = {"Accept": "text/event-stream"}
-STREAMS = 5
-STARTS_WITHIN_S, STOPS_WITHIN_S = 20, 6
-
-
-@dataclass(frozen=True)
-class Running:
-    process: Process
-    client: httpx.AsyncClient
-
-    async def answer(self, method: str, path: str, **given: Any) -> dict[str, Any]:
-        answer = await self.client.request(method, path, **given)
-        found: dict[str, Any] = answer.json()
-        return found
+STREAMS = 50
+PATIENT = {
+    "MODEL_MAX_CONCURRENT": str(STREAMS + 1),
+    "MODEL_IDLE_TIMEOUT_S": "300",
+    "MODEL_FIRST_TOKEN_TIMEOUT_S": "300",
+    "MODEL_TURN_TIMEOUT_S": "600",
+}
 
 
-@asynccontextmanager
-async def running(folder: Path, **environment: str) -> AsyncGenerator[Running]:
-    """`python -m chatbot` in a folder of its own, until it stops or the block ends."""
-    port = _free_port()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "chatbot", "--port", str(port)),
-        cwd=folder,
-        env={
-            "PATH": os.environ["PATH"],
-            "API_KEY": API_KEY,
-            "JWT_SECRET": JWT_SECRET,
-            "MEM_STRUCTURED_ENABLE": "false",
-            **environment,
-        },
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(
-            base_url=url, headers={"X-API-Key": API_KEY}, trust_env=False, timeout=10
-        ) as client:
-            await _until_ready(process, client)
-            yield Running(process, client)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-async def _until_ready(process: Process, client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(STARTS_WITHIN_S):
+async def ask_until_refused(service: Running) -> None:
+    """Ask on new connections until the socket is closed; what is answered is a 503."""
+    with suppress(httpx.TransportError):
         while True:
-            try:
-                if (await client.get("/ready")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                assert process.returncode is None, (await process.communicate())[1].decode()
-            await asyncio.sleep(0.05)
-
-
-def with_provider(upstream: FakeProvider) -> dict[str, str]:
-    return {"OPENAI_BASE_URL": upstream.base_url, "GENKIT_MODEL": "openai/fake-model"}
-
-
-async def first_delta(lines: AsyncIterator[str]) -> str:
-    """Read up to the first delta; return the id of the session."""
-    session_id = ""
-    async for line in lines:
-        if line.startswith('data: {"session_id"'):
-            session_id = json.loads(line.removeprefix("data: "))["session_id"]
-        if line == "event: delta":
-            return session_id
-    raise AssertionError("the stream ended before its first delta")
-
-
-async def last_event(lines: AsyncIterator[str]) -> tuple[str, dict[str, Any]]:
-    name, data = "", ""
-    async for line in lines:
-        if line.startswith("event: "):
-            name = line.removeprefix("event: ")
-        if line.startswith("data: "):
-            data = line.removeprefix("data: ")
-    return name, json.loads(data)
+            answer = await service.client.post("/chat", json={"prompt": "New"})
+            assert (answer.status_code, answer.json()["code"]) == (503, "shutting_down")
 
 
 async def test_sigterm_ends_streams_with_an_event_saves_partial_answers_and_exits_with_0(
@@ -114,7 +36,7 @@ async def test_sigterm_ends_streams_with_an_event_saves_partial_answers_and_exit
     async with FakeProvider() as upstream:
         upstream.fault = Fault.IDLE  # two pieces, then silence
         async with (
-            running(tmp_path, **with_provider(upstream)) as service,
+            running(tmp_path, **with_provider(upstream), **PATIENT) as service,
             AsyncExitStack() as open_,
         ):
             streams = []
@@ -126,24 +48,23 @@ async def test_sigterm_ends_streams_with_an_event_saves_partial_answers_and_exit
             upstream.fault = Fault.SILENT
             upstream.arrived.clear()
             plain = asyncio.create_task(service.client.post("/chat", json={"prompt": "Plain"}))
-            await asyncio.wait_for(upstream.arrived.wait(), 2)
+            await asyncio.wait_for(upstream.arrived.wait(), STOPS_WITHIN_S)
 
             service.process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(STOPS_WITHIN_S):
+                await ask_until_refused(service)
                 ends = [await last_event(lines) for _, lines in streams]
                 refused = await plain
                 assert await service.process.wait() == 0
-            with pytest.raises(httpx.TransportError):
-                await service.client.get("/health")
-            _, logs = await service.process.communicate()
-            logged = [json.loads(line) for line in logs.splitlines()]
+            logged = [json.loads(line) for line in service.log.read_bytes().splitlines()]
         upstream.fault = None
 
         for name, problem in ends:
             assert name == "error"
             assert (problem["status"], problem["code"]) == (503, "shutting_down")
         assert (refused.status_code, refused.json()["code"]) == (503, "shutting_down")
-        assert len({line["request_id"] for line in logged if line["event"] == "request"}) > STREAMS
+        turns = [line for line in logged if line.get("route") == "/chat"]
+        assert len({line["request_id"] for line in turns}) == len(turns) > STREAMS
 
         async with running(tmp_path, **with_provider(upstream)) as service:
             for number, (session_id, _) in enumerate(streams):
@@ -152,8 +73,11 @@ async def test_sigterm_ends_streams_with_an_event_saves_partial_answers_and_exit
                 assert question["content"] == f"Question {number}"
                 assert (partial["state"], partial["reason"]) == ("interrupted", "shutdown")
                 assert partial["content"] == "You said:"
-            listed = (await service.answer("GET", "/sessions"))["sessions"]
-            assert [line["message_count"] for line in listed] == [2] * (STREAMS + 1)
+            listed = (await service.answer("GET", "/sessions?limit=200"))["sessions"]
+            assert {line["title"] for line in listed} - {"New"} == {"Plain"} | {
+                f"Question {number}" for number in range(STREAMS)
+            }
+            assert {line["message_count"] for line in listed} == {2}
 
 
 async def test_turn_that_died_with_the_process_keeps_its_question_and_is_marked_by_the_next(
