@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from chatbot.adapters.storage.json_files.durable import (
@@ -21,6 +22,16 @@ from chatbot.domain.errors import StorageFailure
 _log = logging.getLogger("chatbot.storage")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """Where a log ends: behind the message `last_seq`, while the file has this status."""
+
+    status: Status
+    last_seq: int
+    end: int
+    lacks_newline: bool = False
+
+
 class SessionAppends:
     """Writes to logs whose session is held by this process."""
 
@@ -28,8 +39,12 @@ class SessionAppends:
         self._files = files
         self._unsure: dict[Path, tuple[int, Status]] = {}
 
-    def append(self, place: Place, compose: Callable[[int], Message]) -> Message:
+    def append(
+        self, place: Place, compose: Callable[[int], Message], known: Tail | None
+    ) -> tuple[Message, Tail]:
         """Append the message that `compose` makes of the next number, and sync it.
+
+        A tail that is known from the last append, and still is the file's, spares a look at it.
 
         Raises:
             FileNotFoundError: there is no such session.
@@ -37,25 +52,38 @@ class SessionAppends:
         """
         with opened(self._files, self._files.open_to_append(place.log)) as fd:
             self._cut_unsure(place, fd)
-            view = LogView(self._files, fd, session_id=place.session_id, owner=place.owner)
-            message = compose(view.last_seq + 1)
-            self._set_torn_aside(place, fd, view)
+            tail = known
+            if tail is None or tail.status != self._files.status(fd):
+                tail = self._look(place, fd)
+            message = compose(tail.last_seq + 1)
             line = seal(message_to_json(message)) + b"\n"
-            start = b"\n" if view.lacks_newline else b""
-            self._write(place, fd, view, start + line, mtime_ns=to_ns(message.ts))
-            return message
+            start = b"\n" if tail.lacks_newline else b""
+            self._write(place, fd, tail, start + line, mtime_ns=to_ns(message.ts))
+            status = self._files.status(fd)
+            return message, Tail(status=status, last_seq=message.seq, end=status.size)
 
-    def _write(self, place: Place, fd: int, view: LogView, line: bytes, *, mtime_ns: int) -> None:
+    def _look(self, place: Place, fd: int) -> Tail:
+        """Find the end of the log; bytes of a torn write behind it are set aside."""
+        view = LogView(self._files, fd, session_id=place.session_id, owner=place.owner)
+        self._set_torn_aside(place, fd, view)
+        return Tail(
+            status=self._files.status(fd),
+            last_seq=view.last_seq,
+            end=view.end,
+            lacks_newline=view.lacks_newline,
+        )
+
+    def _write(self, place: Place, fd: int, tail: Tail, line: bytes, *, mtime_ns: int) -> None:
         """Write, stamp, sync: in this order the time reaches the disk together with the data."""
         try:
             write_all(self._files, fd, line)
             self._files.stamp(fd, place.log, mtime_ns)
             self._files.sync(fd)
         except StorageFailure:
-            self._undo(place, fd, view)
+            self._undo(place, fd, tail)
             raise
 
-    def _undo(self, place: Place, fd: int, view: LogView) -> None:
+    def _undo(self, place: Place, fd: int, tail: Tail) -> None:
         """Cut off what a failed write or sync left.
 
         After a failed sync nobody knows what is on the disk, and a second one may succeed without
@@ -63,11 +91,11 @@ class SessionAppends:
         too, the next append begins with it.
         """
         try:
-            self._files.cut(fd, view.end)
-            self._files.stamp(fd, place.log, view.mtime_ns)
+            self._files.cut(fd, tail.end)
+            self._files.stamp(fd, place.log, tail.status.mtime_ns)
             self._files.sync(fd)
         except StorageFailure as error:
-            self._unsure[place.log] = (view.end, self._files.status(fd))
+            self._unsure[place.log] = (tail.end, self._files.status(fd))
             _log.warning("%s: a failed write is not undone yet: %s", place.log, error.__cause__)
 
     def _cut_unsure(self, place: Place, fd: int) -> None:
@@ -89,4 +117,5 @@ class SessionAppends:
         write_new(self._files, aside, view.torn())
         self._files.sync_folder(place.work)
         self._files.cut(fd, view.end)
+        self._files.stamp(fd, place.log, view.mtime_ns)
         _log.warning("%s: the last write was torn; its bytes are in %s", place.log, aside.name)

@@ -14,8 +14,6 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,17 +46,24 @@ class Status:
         return sys.platform != "win32" and bool(self.mode & 0o077)
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The one table of foreign errors. A missing file is no failure: the caller knows better."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
+class _Translated:
+    """The one table of foreign errors. A missing file is no failure: the caller knows better.
+
+    A class, since `contextlib`'s generators cost more than many a call that is wrapped.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+            return
         if error.errno in _NO_SPACE:
             raise StorageFull("There is no space left in the store.") from error
         raise StorageUnavailable("The store cannot be read or written.") from error
+
+
+_translated = _Translated()
 
 
 def _status(found: os.stat_result) -> Status:
@@ -94,18 +99,18 @@ class Files:
         return self._open(path, os.O_RDWR | os.O_CREAT)
 
     def _open(self, path: Path, flags: int) -> int:
-        with _translated():
+        with _translated:
             if sys.platform == "win32" and path.is_symlink():
                 raise OSError(errno.ELOOP, "a symbolic link", str(path))
             return os.open(path, flags | _FLAGS, 0o600)
 
     def close(self, fd: int) -> None:
-        with _translated():
+        with _translated:
             os.close(fd)
 
     def read_at(self, fd: int, length: int, offset: int) -> bytes:
         """Read `length` bytes, fewer only at the end of the file."""
-        with _translated():
+        with _translated:
             found = self._read_once(fd, length, offset)
             while found and len(found) < length:
                 more = self._read_once(fd, length - len(found), offset + len(found))
@@ -122,22 +127,22 @@ class Files:
 
     def write(self, fd: int, data: bytes) -> int:
         """Write what fits and return how many bytes that was."""
-        with _translated():
+        with _translated:
             return os.write(fd, data)
 
     def cut(self, fd: int, length: int) -> None:
-        with _translated():
+        with _translated:
             os.ftruncate(fd, length)
 
     def stamp(self, fd: int, path: Path, mtime_ns: int) -> None:
         """Set the file's time, which the store orders by."""
-        with _translated():
+        with _translated:
             target = fd if os.utime in os.supports_fd else path
             os.utime(target, ns=(mtime_ns, mtime_ns))
 
     def sync(self, fd: int) -> None:
         """Return when the file's data and length are on the disk."""
-        with _translated():
+        with _translated:
             if sys.platform == "darwin":
                 import fcntl  # noqa: PLC0415 - there is none on Windows
 
@@ -151,7 +156,7 @@ class Files:
         """Return when the names in the folder are on the disk."""
         if sys.platform == "win32":
             return
-        with _translated():
+        with _translated:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
             try:
                 os.fsync(fd)
@@ -160,7 +165,7 @@ class Files:
 
     def replace(self, source: Path, target: Path) -> None:
         """Give the file the name of another one, which is gone in the same instant."""
-        with _translated():
+        with _translated:
             for _ in range(_REPLACE_TRIES if sys.platform == "win32" else 0):
                 try:
                     source.replace(target)
@@ -172,7 +177,7 @@ class Files:
 
     def remove(self, path: Path) -> None:
         """Remove a file; one that is not there is removed."""
-        with _translated():
+        with _translated:
             path.unlink(missing_ok=True)
 
     def make_folder(self, folder: Path) -> bool:
@@ -181,7 +186,7 @@ class Files:
         Raises:
             StorageUnavailable: there is something else under its name, or a symbolic link.
         """
-        with _translated():
+        with _translated:
             try:
                 folder.mkdir(mode=0o700)
             except FileExistsError:
@@ -191,23 +196,23 @@ class Files:
             return True
 
     def status(self, fd: int) -> Status:
-        with _translated():
+        with _translated:
             return _status(os.fstat(fd))
 
     def status_of(self, path: Path) -> Status:
         """The status of what has this name; of a symbolic link itself, not of what it points to."""
-        with _translated():
+        with _translated:
             return _status(path.lstat())
 
     def names(self, folder: Path) -> list[str]:
         """The names in a folder, in no order."""
-        with _translated():
+        with _translated:
             return [path.name for path in folder.iterdir()]
 
     def names_by_time(self, folder: Path, suffix: str) -> list[tuple[str, int]]:
         """The files that end in `suffix`, each with its time in ns, in no order."""
         found = []
-        with _translated(), os.scandir(folder) as entries:
+        with _translated, os.scandir(folder) as entries:
             for entry in entries:
                 if not entry.name.endswith(suffix) or not entry.is_file(follow_symlinks=False):
                     continue
@@ -222,11 +227,11 @@ class Files:
 
         It excludes other processes and other descriptors of this one, and ends with the process.
         """
-        with _translated():
+        with _translated:
             return lock_descriptor(fd, blocking=False)
 
     def unlock(self, fd: int) -> None:
-        with _translated():
+        with _translated:
             unlock_descriptor(fd)
 
     def remove_locked(self, path: Path) -> None:

@@ -8,7 +8,9 @@ never used again, and whoever locks a removed file sees that it has no name any 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from chatbot.adapters.storage.json_files.appends import Tail
 from chatbot.adapters.storage.json_files.durable import make_durable_folder
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.places import Place
@@ -16,13 +18,17 @@ from chatbot.domain.chat import Lease
 from chatbot.domain.errors import SessionBusy, StorageFailure
 
 
-class _Held:
-    """A lock that is held. `writing` keeps a release from overtaking a write in another thread."""
+class Held:
+    """A lock that is held. `writing` keeps a release from overtaking a write in another thread.
+
+    `tail` is where the session's log ended after the last write under this lock.
+    """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.writing = threading.Lock()
         self.is_over = False
+        self.tail: Tail | None = None
 
 
 class SessionLeases:
@@ -30,7 +36,7 @@ class SessionLeases:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._held: dict[Lease, _Held] = {}
+        self._held: dict[Lease, Held] = {}
 
     def take(self, lease: Lease, place: Place) -> None:
         """Take the session's lock.
@@ -38,8 +44,7 @@ class SessionLeases:
         Raises:
             SessionBusy: somebody has it, or removes it in this moment.
         """
-        make_durable_folder(self._files, place.lock.parent)
-        fd = self._files.open_lock(place.lock)
+        fd = self._open(place.lock)
         is_ours = False
         try:
             is_ours = self._files.try_lock(fd) and self._files.status(fd).links > 0
@@ -48,10 +53,17 @@ class SessionLeases:
                 self._files.close(fd)
         if not is_ours:
             raise SessionBusy("The session is busy.")
-        self._held[lease] = _Held(fd)
+        self._held[lease] = Held(fd)
+
+    def _open(self, lock: Path) -> int:
+        try:
+            return self._files.open_lock(lock)
+        except FileNotFoundError:
+            make_durable_folder(self._files, lock.parent)
+            return self._files.open_lock(lock)
 
     @contextmanager
-    def writing(self, lease: Lease) -> Iterator[None]:
+    def writing(self, lease: Lease) -> Iterator[Held]:
         """Write under a lease, which stays held until the end.
 
         Raises:
@@ -63,7 +75,7 @@ class SessionLeases:
         with held.writing:
             if held.is_over:
                 raise SessionBusy("The session is not held any more.")
-            yield
+            yield held
 
     def give_back(self, lease: Lease, *, with_file_of: Place | None = None) -> None:
         """Free the lock once nothing is being written; with its file if the session is gone."""

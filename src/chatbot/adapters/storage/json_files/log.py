@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.records import message_from_json, moment_to_json
@@ -34,6 +35,7 @@ from chatbot.domain.identity import Owner
 
 _BLOCK = 8192
 _SECTOR = 512
+_HEADERS_KEPT = 1024
 _SEQ = re.compile(rb'\{"seq":(\d{1,18}),')
 
 
@@ -59,6 +61,7 @@ class Header:
         return seal(found) + b"\n"
 
 
+@lru_cache(maxsize=_HEADERS_KEPT)
 def read_header(line: bytes, *, session_id: SessionId, owner: Owner) -> Header:
     """Read a header and make sure that it belongs where it was found.
 

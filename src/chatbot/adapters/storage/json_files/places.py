@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from chatbot.adapters.storage.json_files.durable import WORK
@@ -12,11 +13,14 @@ from chatbot.domain.identity import Owner
 LOG, HEAD, DELETED, LOCK = ".log", ".json", ".deleted", ".lock"
 LOCKS = ".locks"
 
+_NAMES_KEPT = 1024
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
+@lru_cache(maxsize=_NAMES_KEPT)
 def folder_name(owner: Owner) -> str:
     """The owner's folder: a name that is safe, and another one for every owner.
 

@@ -84,6 +84,8 @@ class Fields:
         """A time; one without a zone, as people and the first MVP write it, is in UTC."""
         try:
             moment = datetime.fromisoformat(self.text(key))
+            if moment.tzinfo is UTC:
+                return moment
             return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
         except (ValueError, OverflowError) as error:
             raise self.wrong(key, "a time") from error
@@ -138,7 +140,7 @@ def load(raw: bytes, what: str) -> object:
         Damaged: it is none.
     """
     try:
-        return json.loads(raw)
+        return json.loads(raw.decode())
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{what}: not JSON", flaw=Flaw.FOREIGN) from error
 

@@ -150,10 +150,11 @@ class SessionFiles(SessionRepository):
                 seq=seq, role=role, content=content, ts=ts, turn_id=lease.turn_id, reason=reason
             )
 
-        with self._leases.writing(lease):
+        with self._leases.writing(lease) as held:
             place = self._place(lease.owner, lease.session_id)
             with naming(place.log), _found():
-                return self._appends.append(place, compose)
+                message, held.tail = self._appends.append(place, compose, held.tail)
+                return message
 
     def messages(
         self,
@@ -184,6 +185,9 @@ class SessionFiles(SessionRepository):
 
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
         place = self._place(owner, session_id)
+        if not exists(self._files, place.head):
+            self._require(place)
+            return Memory()
         epoch = self._look(place, lambda view: view.header.epoch)
         return load_head(self._files, place, epoch=epoch)
 
@@ -205,7 +209,8 @@ class SessionFiles(SessionRepository):
 
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         """Replace the log by a new header, which is the commit, then remove what was emptied."""
-        with self._leases.writing(lease):
+        with self._leases.writing(lease) as held:
+            held.tail = None
             place = self._place(lease.owner, lease.session_id)
             with self._committing(place):
                 old, last_seq = self._look(place, lambda view: (view.header, view.last_seq))
