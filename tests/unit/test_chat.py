@@ -83,7 +83,7 @@ async def test_a_streamed_turn_starts_gives_pieces_and_ends_with_the_whole_answe
     desk = Desk(["Hola, Ana."])
     started, *deltas, reply = await read(desk, "hola")
     assert isinstance(started, Started)
-    assert [d.text for d in deltas if isinstance(d, Delta)] == ["Hola,", " Ana."]
+    assert "".join(d.text for d in deltas if isinstance(d, Delta)) == "Hola, Ana."
     assert isinstance(reply, Reply)
     assert (reply.session_id, reply.turn_id) == (started.session_id, started.turn_id)
     assert (reply.text, reply.finish_reason) == ("Hola, Ana.", FinishReason.STOP)

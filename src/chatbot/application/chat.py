@@ -7,6 +7,7 @@ acknowledged. While the model runs the session is held, by its lease, and no tra
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
@@ -103,8 +104,9 @@ class Chat:
         task.add_done_callback(self._running.pop)
         is_heard_out = False
         try:
-            while (event := await turn.events.get()) is not None:
-                yield event
+            async with aclosing(turn.told()) as events:
+                async for event in events:
+                    yield event
             is_heard_out = True
             await task
         finally:
@@ -141,14 +143,14 @@ class Chat:
         try:
             await self._take(turn)
         finally:
-            turn.events.put_nowait(None)
+            turn.end()
 
     async def _take(self, turn: Turn) -> None:
         asked = await patiently(self._storage, lambda tx: self._ask(tx, turn))
         lease = asked.lease
         reason: Interruption | None = Interruption.UPSTREAM
         try:
-            turn.events.put_nowait(Started(session_id=lease.session_id, turn_id=turn.id))
+            turn.tell(Started(session_id=lease.session_id, turn_id=turn.id))
             prompt = self._composer.compose(asked.memory, asked.history)
             completion = await turn.hear(self._model, prompt.request)
         except asyncio.CancelledError:
@@ -161,7 +163,7 @@ class Chat:
             reason = None
         finally:
             await self._storage.transact(lambda tx: self._answer(tx, lease, turn.heard, reason))
-        turn.events.put_nowait(self._reply(asked, completion, prompt))
+        turn.tell(self._reply(asked, completion, prompt))
         self._consolidation.schedule(
             turn.owner, lease.session_id, asked.memory, last_seq=asked.history[-1].seq + 1
         )

@@ -1,6 +1,8 @@
 """A turn while it runs: what its reader is told, and how it is interrupted."""
 
 import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -47,7 +49,7 @@ ReplyEvent = Started | Delta | Reply
 class Turn:
     """One turn. Only the model's work is ever cancelled, never a write.
 
-    `session_id` is None until a new session has been made for it; the queue ends with None.
+    `session_id` is None until a new session has been made for it.
     """
 
     owner: Owner
@@ -55,22 +57,48 @@ class Turn:
     id: TurnId
     prompt: str
     stream: bool
-    events: asyncio.Queue[ReplyEvent | None] = field(default_factory=asyncio.Queue)
     interruption: Interruption | None = None
     _pieces: list[str] = field(default_factory=list)
-    _hearing: asyncio.Task[Completion] | None = None
+    _hearer: asyncio.Task[object] | None = None
+    _untold: deque[ReplyEvent] = field(default_factory=deque)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_over: bool = False
 
     @property
     def heard(self) -> str:
         """What the model has said so far."""
         return "".join(self._pieces)
 
+    async def told(self) -> AsyncGenerator[ReplyEvent]:
+        """What the reader is told, until the turn is over."""
+        while True:
+            while self._untold:
+                yield self._untold.popleft()
+            if self._is_over:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    def tell(self, event: ReplyEvent) -> None:
+        """Tell the reader. A piece joins the one before if that has not been read yet."""
+        last = self._untold[-1] if self._untold else None
+        if isinstance(event, Delta) and isinstance(last, Delta):
+            self._untold[-1] = Delta(text=last.text + event.text)
+        else:
+            self._untold.append(event)
+        self._news.set()
+
+    def end(self) -> None:
+        """There is nothing more to tell."""
+        self._is_over = True
+        self._news.set()
+
     def interrupt(self, reason: Interruption) -> None:
         """Stop the model; the first reason counts."""
         if self.interruption is None:
             self.interruption = reason
-            if self._hearing is not None:
-                self._hearing.cancel()
+            if self._hearer is not None:
+                self._hearer.cancel()
 
     def go_on(self) -> None:
         """Return unless the turn was interrupted before it began.
@@ -85,12 +113,19 @@ class Turn:
         """Ask the model, passing pieces on as they come.
 
         Raises:
-            asyncio.CancelledError: the turn was interrupted.
+            asyncio.CancelledError: the turn was interrupted, or else its task was cancelled.
         """
-        self._hearing = asyncio.create_task(self._listen(model, request))
         if self.interruption is not None:
-            self._hearing.cancel()
-        return await self._hearing
+            raise asyncio.CancelledError
+        hearer = self._hearer = asyncio.current_task()
+        try:
+            return await self._listen(model, request)
+        except asyncio.CancelledError:
+            if self.interruption is not None and hearer is not None:
+                hearer.uncancel()  # only the listening was meant
+            raise
+        finally:
+            self._hearer = None
 
     async def _listen(self, model: ChatModel, request: ModelRequest) -> Completion:
         if not self.stream:
@@ -107,4 +142,4 @@ class Turn:
     def _pass_on(self, piece: str) -> None:
         if piece:
             self._pieces.append(piece)
-            self.events.put_nowait(Delta(text=piece))
+            self.tell(Delta(text=piece))

@@ -47,6 +47,9 @@ _FINISH_REASONS = {
 }
 _NO_KEY = "none"  # the SDK refuses an empty key; providers that need none do not look at it
 
+# The plug-in's own class: Genkit would turn another one into dicts and back.
+_PROVIDER_REQUEST = GenkitRequest[OpenAIConfig]
+
 OnChunk = Callable[[ModelResponseChunk], None]
 
 
@@ -115,19 +118,25 @@ class GenkitChatModel(ChatModel):
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
         """Run the action in a task of its own, so that leaving ends the upstream call at once."""
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        unread: list[str] = []
+        news = asyncio.Event()
 
         def on_chunk(chunk: ModelResponseChunk) -> None:
-            if text := made_sound(chunk.text):
-                pieces.put_nowait(text)
+            unread.append(made_sound(chunk.text))
+            news.set()
 
         running = asyncio.create_task(self._run(request, on_chunk))
-        running.add_done_callback(lambda _: pieces.put_nowait(None))
+        running.add_done_callback(lambda _: news.set())
         started = False
         try:
-            while (piece := await pieces.get()) is not None:
-                started = True
-                yield piece
+            while not running.done() or unread:
+                await news.wait()
+                news.clear()
+                piece = "".join(unread)
+                unread.clear()
+                if piece:
+                    started = True
+                    yield piece
             yield await running
         except ModelUnavailable as error:
             if started:  # a connection that is lost now has cut an answer
@@ -172,8 +181,7 @@ class GenkitChatModel(ChatModel):
             messages.insert(0, _message(Role.SYSTEM, request.system))
         if self._is_embedded:
             return GenkitRequest(messages=messages, config={"task": request.task.value})
-        # The plug-in's own class: Genkit would turn another one into dicts and back.
-        return GenkitRequest[OpenAIConfig](messages=messages, config=self._config(request))
+        return _PROVIDER_REQUEST.model_construct(messages=messages, config=self._config(request))
 
     def _config(self, request: ModelRequest) -> OpenAIConfig:
         """The plug-in renames `max_tokens` for models that want it renamed."""
@@ -215,7 +223,7 @@ def is_chat_model(model_id: str) -> bool:
 
 
 def _message(role: Role, text: str) -> Message:
-    return Message(role=role, content=[Part.from_text(text)])
+    return Message.model_construct(role=role, content=[Part.model_construct(text=text)])
 
 
 def _completion(response: ModelResponse) -> Completion:

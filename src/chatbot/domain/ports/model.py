@@ -75,8 +75,9 @@ class ChatModel(Protocol):
     def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
         """Yield the answer's text piece by piece, and last the whole `Completion`.
 
-        Pieces are never empty, are valid Unicode, and joined they are `Completion.text`. An answer that breaks off
-        raises after the pieces that arrived; a generator that ends has yielded its completion.
+        Pieces are never empty, are valid Unicode, and joined they are `Completion.text`. Those
+        that the provider sent together may come as one. An answer that breaks off raises after
+        the pieces that arrived; a generator that ends has yielded its completion.
         """
 
     @abstractmethod

@@ -66,4 +66,11 @@ async def _path_session_id(
 
 
 PathSessionId = Annotated[SessionId, Depends(_path_session_id)]
-UseCases = Annotated[Container, Depends(container_of)]
+
+
+async def _use_cases(request: Request) -> Container:
+    """`container_of` on the event loop: FastAPI takes a plain function to a thread."""
+    return container_of(request)
+
+
+UseCases = Annotated[Container, Depends(_use_cases)]

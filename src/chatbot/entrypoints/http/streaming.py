@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Self
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.responses import JSONResponse, Response
@@ -28,71 +29,118 @@ _HEADERS = [
 Events = AsyncGenerator[ReplyEvent]
 
 
-class TurnResponse(Response):
-    """Answers with a turn; `as_stream` is what the caller asked for with `Accept`."""
+class TurnAnswer(Response):
+    """Answers with the reply that a turn ends with."""
 
-    def __init__(self, events: Events, *, as_stream: bool) -> None:
+    def __init__(self, events: Events) -> None:
         super().__init__()
         self._events = events
-        self._as_stream = as_stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        serve = self._send_stream if self._as_stream else self._send_json
-        serving = asyncio.create_task(serve(scope, receive, send))
-        leaving = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            leaving.cancel()
-            gone = not serving.done()
-            serving.cancel()
-            await asyncio.wait({serving, leaving})
-        if gone:
-            scope["state"]["log"]["left"] = True
-        else:
-            serving.result()
-
-    async def _send_json(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._events) as events:
+        reply: Reply | None = None
+        async with _UntilLeft(receive), aclosing(self._events) as events:
             async for event in events:
                 if isinstance(event, Reply):
-                    _note(scope, event)
-                    await JSONResponse(chat_answer(event))(scope, receive, send)
+                    reply = event
+        if reply is None:
+            scope["state"]["log"]["left"] = True
+            return
+        _note(scope, reply)
+        await JSONResponse(chat_answer(reply))(scope, receive, send)
 
-    async def _send_stream(self, scope: Scope, _: Receive, send: Send) -> None:
-        async with aclosing(self._events) as events, aclosing(_with_pings(events)) as beats:
-            frames = _Frames(send)
-            waiting: list[ReplyEvent] = []
-            try:
-                async for event in beats:
-                    if isinstance(event, Reply):
-                        _note(scope, event)
-                    if frames.begun or not isinstance(event, Started | None):
-                        await frames.send(*waiting, event)
-                        waiting.clear()
-                    elif event is not None:
-                        waiting.append(event)
-            except Exception as error:
-                if not frames.begun:
-                    raise
-                scope["state"]["log"]["cause"] = cause_of(error)
-                await frames.send_problem(error, scope["state"]["request_id"])
-                await frames.end()
-                if not isinstance(error, ChatbotError):
-                    raise  # a defect: the edge logs its traceback
+
+class TurnStream(Response):
+    """Answers with a turn's events as they come."""
+
+    def __init__(self, events: Events) -> None:
+        super().__init__()
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with _Frames(send) as frames:
+            async with _UntilLeft(receive) as caller, aclosing(self._events):
+                await self._pass_on(scope, frames)
+            if caller.has_left:
+                scope["state"]["log"]["left"] = True
             else:
                 await frames.end()
 
+    async def _pass_on(self, scope: Scope, frames: "_Frames") -> None:
+        waiting: list[ReplyEvent] = []
+        try:
+            async for event in self._events:
+                waiting.append(event)
+                if isinstance(event, Reply):
+                    _note(scope, event)
+                if frames.begun or not isinstance(event, Started):
+                    await frames.send(*waiting)
+                    waiting.clear()
+        except Exception as error:
+            if not frames.begun:
+                raise
+            scope["state"]["log"]["cause"] = cause_of(error)
+            await frames.send_problem(error, scope["state"]["request_id"])
+            if not isinstance(error, ChatbotError):
+                await frames.end()
+                raise  # a defect: the edge logs its traceback
+
+
+class _UntilLeft:
+    """Cancels what is done inside when the caller leaves, and goes on behind it."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.has_left = False
+
+    async def __aenter__(self) -> Self:
+        self._serving = asyncio.current_task()
+        self._watching = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self._watching.cancel()
+        if not self.has_left or self._serving is None:
+            return False
+        return self._serving.uncancel() == 0 and kind is asyncio.CancelledError
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self._serving is not None:
+            self.has_left = True
+            self._serving.cancel()
+
 
 class _Frames:
-    """Writes events as frames with rising ids; the headers go out with the first."""
+    """Writes events as frames with rising ids; the headers go out with the first.
+
+    A comment goes out whenever nothing else has for 15 s, so that nobody on the way takes
+    the connection for dead.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._count = 0
+        self._written_at = asyncio.get_running_loop().time()
         self.begun = False
 
-    async def send(self, *events: ReplyEvent | None) -> None:
+    async def __aenter__(self) -> Self:
+        self._pinging = asyncio.create_task(self._ping())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pinging.cancel()
+
+    async def _ping(self) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(self._written_at + PING_S - now())
+            if not self.begun:
+                self._written_at = now()
+            elif now() >= self._written_at + PING_S:
+                await self._write(KEEPALIVE_COMMENT)
+
+    async def send(self, *events: ReplyEvent) -> None:
         await self._write(b"".join(self._frame(event) for event in events))
 
     async def send_problem(self, error: Exception, request_id: str) -> None:
@@ -102,15 +150,14 @@ class _Frames:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _write(self, body: bytes) -> None:
+        self._written_at = asyncio.get_running_loop().time()
         if not self.begun:
             self.begun = True
             await self._send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
-    def _frame(self, event: ReplyEvent | None) -> bytes:
+    def _frame(self, event: ReplyEvent) -> bytes:
         match event:
-            case None:
-                return KEEPALIVE_COMMENT
             case Started():
                 ids = {"session_id": event.session_id, "turn_id": event.turn_id}
                 return self._named("session", ids)
@@ -123,32 +170,6 @@ class _Frames:
         self._count += 1
         data = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         return format_sse_event(data_str=data, event=name, id=str(self._count))
-
-
-async def _with_pings(events: Events) -> AsyncGenerator[ReplyEvent | None]:
-    """The events, with a None whenever 15 s have passed without one."""
-    following = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait({following}, timeout=PING_S)
-            if not done:
-                yield None
-                continue
-            event = following.result()
-            if event is None:
-                return
-            yield event
-            following = asyncio.ensure_future(anext(events, None))
-    finally:
-        if not following.done():
-            following.cancel()
-            await asyncio.wait({following})
-
-
-async def _left(receive: Receive) -> None:
-    """Return when the caller has left."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _note(scope: Scope, reply: Reply) -> None:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from chatbot.entrypoints.http.deps import Caller, UseCases, session_id_of
-from chatbot.entrypoints.http.streaming import TurnResponse
+from chatbot.entrypoints.http.streaming import TurnAnswer, TurnStream
 from chatbot.entrypoints.http.wire import ChatAnswer, ChatBody
 
 router = APIRouter(tags=["chat"])
@@ -20,9 +20,9 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/chat", response_model=ChatAnswer, responses=_RESPONSES)
-async def chat(body: ChatBody, request: Request, caller: Caller, use: UseCases) -> TurnResponse:
+async def chat(body: ChatBody, request: Request, caller: Caller, use: UseCases) -> Response:
     """Ask the assistant; without `session_id` in a new session."""
     session_id = session_id_of(request, body.session_id) if body.session_id is not None else None
     as_stream = "text/event-stream" in request.headers.get("accept", "")
     events = use.chat().reply(caller, session_id, body.prompt, stream=as_stream)
-    return TurnResponse(events, as_stream=as_stream)
+    return TurnStream(events) if as_stream else TurnAnswer(events)
