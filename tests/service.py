@@ -59,7 +59,12 @@ async def serving(settings: Settings | None = None, **parts: object) -> AsyncGen
     settings = settings or settings_for_tests()
     container = build_container(settings, **parts)
     config = uvicorn.Config(
-        build_app(settings, container), log_config=None, access_log=False, ws="none"
+        build_app(settings, container),
+        log_config=None,
+        access_log=False,
+        ws="none",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
     )
     server = Server(config, container.chat())
     sock = socket.create_server(("127.0.0.1", 0))
