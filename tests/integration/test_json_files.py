@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from chatbot.adapters.storage.json_files import attempts
 from chatbot.adapters.storage.json_files.durable import locked
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Problem, count_legacy_sessions
@@ -32,7 +33,13 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.storage import SessionRepository, Transaction, UserRepository
+from chatbot.domain.ports.storage import (
+    AttemptRepository,
+    SessionRepository,
+    Transaction,
+    UserRepository,
+)
+from chatbot.domain.throttling import WINDOW, AttemptKey, Tally, tally_of_account, tally_of_address
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
@@ -58,6 +65,10 @@ def sessions_of(storage: JsonFileStorage) -> SessionRepository:
 
 def users_of(storage: JsonFileStorage) -> UserRepository:
     return storage._transaction.users
+
+
+def attempts_of(storage: JsonFileStorage) -> AttemptRepository:
+    return storage._transaction.attempts
 
 
 def talk(storage: JsonFileStorage, session_id: SessionId = ONE, count: int = 3) -> Lease:
@@ -369,6 +380,7 @@ class TestFaults:
             lease, sessions = talk(storage), sessions_of(storage)
             sessions.put_memory(ANA, ONE, Memory(summary="old"), epoch=0)
             users_of(storage).add(user(1))
+            attempts_of(storage).count([GUESSED], at=T0)
             before, found = tree(root), sessions.get(ANA, ONE)
             files.failing = {"write"}
             for change in (
@@ -377,6 +389,8 @@ class TestFaults:
                 lambda: sessions.reset(lease, ts=later(99)),
                 lambda: sessions.create(new_session(TWO)),
                 lambda: users_of(storage).add(user(2)),
+                lambda: attempts_of(storage).count([GUESSED], at=T0),
+                lambda: attempts_of(storage).clear(GUESSED.key),
             ):
                 with pytest.raises(StorageFull):
                     change()
@@ -754,6 +768,130 @@ class TestUserFiles:
                 users_of(storage).roles()
 
 
+GUESSED = tally_of_account("ana@example.com")
+LINE = tally_of_address("192.0.2.77")
+
+
+def guess(storage: JsonFileStorage, times: int = 5) -> timedelta:
+    """Try to log in that often; the last wait."""
+    waits = [attempts_of(storage).count([GUESSED, LINE], at=T0) for _ in range(times)]
+    return waits[-1]
+
+
+def file_of(root: Path, tally: Tally = GUESSED) -> Path:
+    return root / "auth" / "attempts" / f"{tally.key[:2]}.json"
+
+
+class TestAttemptFiles:
+    async def test_files_can_be_read_but_name_nobody(self, root: Path) -> None:
+        async with JsonFileStorage(root) as storage:
+            guess(storage, 2)
+        document = json.loads(file_of(root).read_text("utf-8"))
+        stamp = "2026-03-01T12:00:00.123457Z"
+        assert document["attempts"] == {GUESSED.key: [stamp, stamp]}
+        for path, (_, content) in tree(root).items():
+            assert b"ana" not in content, path
+            assert b"192.0.2" not in content, path
+
+    async def test_two_stores_on_one_folder_count_together(self, root: Path) -> None:
+        async with JsonFileStorage(root) as one, JsonFileStorage(root) as other:
+            assert not guess(one, 3)
+            assert not guess(other, 2)
+            assert guess(one, 1) == guess(other, 1) == timedelta(seconds=30)
+            attempts_of(other).clear(GUESSED.key)
+            assert not guess(one, 5)
+
+    async def test_what_is_too_old_leaves_the_file_at_the_next_write(self, root: Path) -> None:
+        async with JsonFileStorage(root) as storage:
+            guess(storage)
+            neighbour = Tally(key=AttemptKey(GUESSED.key[:2] + "0" * 62), allowed=5)
+            attempts_of(storage).count([neighbour], at=T0 + WINDOW)
+        assert set(json.loads(file_of(root).read_bytes())["attempts"]) == {neighbour.key}
+
+    async def test_flood_of_names_neither_grows_the_file_nor_frees_who_is_guessed_at(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(attempts, "MAX_KEYS", 8)
+        async with JsonFileStorage(root) as storage:
+            guess(storage)
+            for n in range(20):
+                key = AttemptKey(f"{GUESSED.key[:2]}{n:062x}")
+                attempts_of(storage).count([Tally(key=key, allowed=5)], at=later(1))
+            assert guess(storage, 1) == timedelta(seconds=30)
+        assert len(json.loads(file_of(root).read_bytes())["attempts"]) == 8
+
+    @pytest.mark.parametrize("change", ["^\x01", "^\x80", "^\xff", "=\n", "=\0"])
+    async def test_every_changed_byte_is_detected(self, root: Path, change: str) -> None:
+        async with JsonFileStorage(root) as storage:
+            guess(storage)
+        for damaged in changed_bytes(file_of(root).read_bytes(), change):
+            with pytest.raises(StorageUnavailable):
+                attempts.parse_attempts(damaged)
+
+    @pytest.mark.parametrize("damaged", [b"", b"{}\n", b"[" * 9999 + b"\n", b"\xff\xfe\n"])
+    async def test_damaged_file_is_set_aside_and_counting_begins_anew(
+        self, root: Path, damaged: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with JsonFileStorage(root) as storage:
+            guess(storage)
+            file_of(root).write_bytes(damaged)
+            attempts_of(storage).clear(LINE.key)
+            assert not guess(storage), "nobody is locked out"
+            assert guess(storage, 1), "the door is not open either"
+            [aside] = (root / "auth" / "attempts" / ".work").iterdir()
+            assert aside.read_bytes() == damaged
+            assert str(file_of(root)) in caplog.text
+
+    async def test_file_of_a_newer_version_is_set_aside_as_it_is(self, root: Path) -> None:
+        work = root / "auth" / "attempts" / ".work"
+        async with JsonFileStorage(root) as storage:
+            guess(storage)
+            newer = file_of(root).read_bytes().replace(b'"version":1', b'"version":7')
+            file_of(root).write_bytes(newer)
+            assert not guess(storage, 5)
+            [aside] = work.iterdir()
+            assert aside.read_bytes() == newer
+            [finding] = await storage.inspect()
+            assert finding.problem is Problem.LEFTOVER
+            assert "remove it" in finding.detail
+
+    async def test_everything_wrong_is_named(self, root: Path) -> None:
+        folder = root / "auth" / "attempts"
+        async with JsonFileStorage(root) as storage:
+            guess(storage)
+            assert await storage.inspect() == []
+            file_of(root).write_bytes(file_of(root).read_bytes().replace(b"12:00", b"13:00", 1))
+            whole = file_of(root, LINE).read_bytes()
+            file_of(root, LINE).write_bytes(whole.replace(b'"version":1', b'"version":2'))
+            (folder / "fff.json").write_bytes(b"{}")
+            (folder / ".work" / "00.json.0123456789abcdef").write_bytes(b"{")
+            before = tree(root)
+            found = {(Path(f.path).name, f.problem) for f in await storage.inspect()}
+            assert tree(root) == before
+        assert found == {
+            (file_of(root).name, Problem.DAMAGED),
+            (file_of(root, LINE).name, Problem.NEWER),
+            ("fff.json", Problem.FOREIGN),
+            ("00.json.0123456789abcdef", Problem.LEFTOVER),
+        }
+
+    async def test_failed_write_counts_nothing_and_is_not_taken_for_success(
+        self, root: Path
+    ) -> None:
+        files = Faulty()
+        async with JsonFileStorage(root, files) as storage:
+            guess(storage, 4)
+            before = tree(root)
+            for failing in ("write", "sync", "replace"):
+                files.failing = {failing}
+                with pytest.raises((StorageFull, StorageUnavailable)):
+                    guess(storage, 1)
+                assert tree(root) == before
+            files.failing = set()
+            assert not guess(storage, 1)
+            assert guess(storage, 1)
+
+
 @POSIX
 class TestRightsAndLinks:
     async def test_everything_is_for_its_owner_only(self, root: Path) -> None:
@@ -761,6 +899,7 @@ class TestRightsAndLinks:
             talk(storage)
             sessions_of(storage).put_memory(ANA, ONE, Memory(), epoch=0)
             users_of(storage).add(user(1))
+            guess(storage)
             for path in (root, *root.rglob("*")):
                 expected = 0o700 if path.is_dir() else 0o600
                 assert stat.S_IMODE(path.stat().st_mode) == expected, path
@@ -780,7 +919,7 @@ class TestRightsAndLinks:
             assert elsewhere.read_bytes() == before
             assert list(sessions_of(storage).page(ANA, limit=9)) == []
 
-    @pytest.mark.parametrize("name", [".", "auth", "memory", "memory/.locks"])
+    @pytest.mark.parametrize("name", [".", "auth", "auth/attempts", "memory", "memory/.locks"])
     async def test_linked_folders_are_refused(self, root: Path, tmp_path: Path, name: str) -> None:
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
@@ -876,12 +1015,13 @@ from chatbot.domain.chat import Author, SessionId, TurnId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
+from chatbot.domain.throttling import Tally
 import dataclasses
 
 root, job, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 ana, one, now = Owner(kind="user", id="a" * 32), SessionId("0" * 31 + "1"), datetime.now(UTC)
 
-def append(sessions, users):
+def append(sessions, users, attempts):
     for n in range(25):
         while True:
             try:
@@ -894,14 +1034,14 @@ def append(sessions, users):
             print(message.seq, flush=True)
         sessions.release(lease)
 
-def remember(sessions, users):
+def remember(sessions, users, attempts):
     stored = 0
     while stored < 10:
         memory = sessions.memory(ana, one)
         memory = dataclasses.replace(memory, summary=memory.summary + str(number))
         stored += sessions.put_memory(ana, one, memory, epoch=0)
 
-def first(sessions, users):
+def first(sessions, users, attempts):
     user = User(id=UserId(f"{number:032x}"), email=f"u{number}@example.com", password_hash="x",
                 roles=("admin",), department="", created_at=now)
     try:
@@ -910,7 +1050,12 @@ def first(sessions, users):
     except Conflict:
         print("late")
 
-def hold(sessions, users):
+def guess(sessions, users, attempts):
+    for _ in range(20):
+        wait = attempts.count([Tally(key="a" * 64, allowed=5), Tally(key="b" * 64, allowed=9)], at=now)
+        print("waits" if wait else "counted", flush=True)
+
+def hold(sessions, users, attempts):
     lease = sessions.acquire(ana, one, TurnId("9" * 32))
     sessions.append(lease, Author.USER, "held", ts=now)
     print("held", flush=True)
@@ -920,7 +1065,7 @@ async def main():
     async with JsonFileStorage(root) as storage:
         print("ready", flush=True)
         sys.stdin.readline()
-        await storage.transact(lambda tx: globals()[job](tx.sessions, tx.users))
+        await storage.transact(lambda tx: globals()[job](tx.sessions, tx.users, tx.attempts))
 
 asyncio.run(main())
 """
@@ -979,6 +1124,12 @@ class TestProcesses:
             assert sorted(outputs) == [["first"], *[["late"]] * 5]
             with pytest.raises(Conflict):
                 users_of(storage).add(user(99), unless_any_has=frozenset({"admin"}))
+
+    async def test_processes_count_attempts_together(self, root: Path) -> None:
+        async with JsonFileStorage(root):
+            outputs = await asyncio.to_thread(run_at_once, root, "guess", 4)
+        assert sum(output.count("counted") for output in outputs) == 5
+        assert sum(output.count("waits") for output in outputs) == 75
 
     @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
     async def test_killed_holder_loses_its_lease_but_no_message(self, root: Path) -> None:

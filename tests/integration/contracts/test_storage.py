@@ -25,7 +25,14 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, User, UserId
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
-from chatbot.domain.ports.storage import SessionRepository, Storage, Transaction, UserRepository
+from chatbot.domain.ports.storage import (
+    AttemptRepository,
+    SessionRepository,
+    Storage,
+    Transaction,
+    UserRepository,
+)
+from chatbot.domain.throttling import WINDOW, AttemptKey, Tally
 
 Given = TypeVar("Given")
 Done = TypeVar("Done")
@@ -102,6 +109,11 @@ def sessions(transaction: Transaction) -> SessionRepository:
 @pytest.fixture
 def users(transaction: Transaction) -> UserRepository:
     return transaction.users
+
+
+@pytest.fixture
+def attempts(transaction: Transaction) -> AttemptRepository:
+    return transaction.attempts
 
 
 def held(sessions: SessionRepository, number: int = 1, owner: Owner = ANA) -> Lease:
@@ -622,6 +634,85 @@ class TestUsers:
         assert roles["employee"].name == "employee"
 
 
+def tally(number: int = 1, allowed: int = 3) -> Tally:
+    """A tally; those of 1 to 9 share their first digits."""
+    return Tally(key=AttemptKey(f"{number:064x}"), allowed=allowed)
+
+
+ELSEWHERE = Tally(key=AttemptKey("f" * 64), allowed=3)
+
+
+class TestAttempts:
+    def test_attempts_are_counted_until_one_has_to_wait(self, attempts: AttemptRepository) -> None:
+        waits = [attempts.count([tally()], at=later(n)).total_seconds() for n in range(5)]
+        assert waits == [0, 0, 0, 29, 28]
+        assert attempts.count([tally()], at=later(32)) == timedelta(0)
+        assert attempts.count([tally()], at=later(33)) == timedelta(seconds=59)
+
+    def test_moments_are_exact(self, attempts: AttemptRepository) -> None:
+        for _ in range(3):
+            attempts.count([tally()], at=later(0.000001))
+        assert attempts.count([tally()], at=later(1)) == timedelta(seconds=29, microseconds=1)
+
+    @pytest.mark.parametrize("other", [tally(2, 99), ELSEWHERE])
+    def test_attempt_counts_for_all_or_none(
+        self, attempts: AttemptRepository, other: Tally
+    ) -> None:
+        for _ in range(3):
+            assert not attempts.count([tally(), other], at=T0)
+        for pair in ([tally(), other], [other, tally()]):
+            for _ in range(9):
+                assert attempts.count(pair, at=T0) == timedelta(seconds=30)
+        strict = Tally(key=other.key, allowed=4)
+        assert not attempts.count([strict], at=T0)
+        assert attempts.count([strict], at=T0)
+
+    def test_attempts_of_others_do_not_count(self, attempts: AttemptRepository) -> None:
+        for number in range(9):
+            attempts.count([tally(number << 248)], at=T0)
+            attempts.count([tally(number)], at=T0)
+        assert not attempts.count([tally(9)], at=T0)
+        assert not attempts.count([tally(1)], at=T0)
+
+    def test_window_that_is_over_counts_no_more(self, attempts: AttemptRepository) -> None:
+        for _ in range(3):
+            attempts.count([tally()], at=T0)
+        for _ in range(3):
+            assert not attempts.count([tally()], at=T0 + WINDOW)
+        assert attempts.count([tally()], at=T0 + WINDOW)
+
+    def test_withdrawn_attempt_never_was(self, attempts: AttemptRepository) -> None:
+        for n in range(9):
+            assert not attempts.count([tally(), ELSEWHERE], at=later(n))
+            attempts.withdraw([tally(), ELSEWHERE], at=later(n))
+        attempts.withdraw([tally(), ELSEWHERE, tally(7)], at=T0)
+
+    def test_of_two_attempts_in_a_moment_one_is_withdrawn(
+        self, attempts: AttemptRepository
+    ) -> None:
+        for _ in range(3):
+            attempts.count([tally()], at=T0)
+        attempts.withdraw([tally()], at=T0)
+        attempts.withdraw([tally()], at=later(1))
+        assert not attempts.count([tally()], at=T0)
+        assert attempts.count([tally()], at=T0)
+
+    def test_cleared_tally_starts_again_and_no_other(self, attempts: AttemptRepository) -> None:
+        for n in range(3):
+            attempts.count([tally(1), tally(2)], at=later(n))
+        attempts.clear(tally(1).key)
+        attempts.clear(tally(7).key)
+        assert not attempts.count([tally(1)], at=later(3))
+        assert attempts.count([tally(2)], at=later(3))
+
+    async def test_of_many_at_once_no_more_are_counted_than_allowed(self, storage: Storage) -> None:
+        def was_counted(tx: Transaction, n: int) -> bool:
+            return not tx.attempts.count([tally(), ELSEWHERE], at=later(-n / 1000))
+
+        counted = await at_once(storage, was_counted, range(50))
+        assert sum(counted) == 3
+
+
 class TestStorage:
     async def test_open_storage_is_ready(self, storage: Storage) -> None:
         await storage.check()
@@ -660,6 +751,8 @@ class TestStorage:
             sent = say(tx.sessions, held(tx.sessions), 3)
             tx.sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
             tx.users.add(user())
+            for _ in range(3):
+                tx.attempts.count([tally()], at=T0)
             return sent, tx.sessions.get(ANA, session_id(1))
 
         async with closed:
@@ -670,3 +763,4 @@ class TestStorage:
             assert list(tx.sessions.messages(ANA, session_id(1), limit=9)) == sent
             assert tx.sessions.memory(ANA, session_id(1)).summary == MEMORY.summary
             assert tx.users.by_id(user().id) == user()
+            assert tx.attempts.count([tally()], at=T0) == timedelta(seconds=30)

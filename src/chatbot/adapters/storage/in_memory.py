@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from chatbot.domain.chat import (
@@ -20,12 +20,16 @@ from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.storage import (
+    AttemptRepository,
     Found,
     SessionRepository,
     Storage,
     Transaction,
     UserRepository,
 )
+from chatbot.domain.throttling import AttemptKey, Tally, with_attempt, without_attempt
+
+_MAX_KEYS = 10_000
 
 
 @dataclass(slots=True)
@@ -183,6 +187,24 @@ class _Users(UserRepository):
         return dict(self._roles)
 
 
+class _Attempts(AttemptRepository):
+    def __init__(self) -> None:
+        self._made: dict[AttemptKey, tuple[datetime, ...]] = {}
+
+    def count(self, tallies: Sequence[Tally], *, at: datetime) -> timedelta:
+        wait = max(tally.wait(self._made.get(tally.key, ()), at) for tally in tallies)
+        for tally in () if wait else tallies:
+            self._made = with_attempt(self._made, tally.key, at, max_keys=_MAX_KEYS)
+        return wait
+
+    def withdraw(self, tallies: Sequence[Tally], *, at: datetime) -> None:
+        for key in (tally.key for tally in tallies if tally.key in self._made):
+            self._made[key] = without_attempt(self._made[key], at)
+
+    def clear(self, key: AttemptKey) -> None:
+        self._made.pop(key, None)
+
+
 class InMemoryStorage(Storage):
     """Keeps everything in dictionaries. Work is done at once, so that nothing comes between.
 
@@ -190,7 +212,9 @@ class InMemoryStorage(Storage):
     """
 
     def __init__(self, roles: Mapping[str, Role] = DEFAULT_ROLES) -> None:
-        self._transaction = Transaction(sessions=_Sessions(), users=_Users(roles))
+        self._transaction = Transaction(
+            sessions=_Sessions(), users=_Users(roles), attempts=_Attempts()
+        )
 
     async def __aenter__(self) -> Self:
         return self

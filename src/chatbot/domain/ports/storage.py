@@ -7,7 +7,7 @@ exist are the same `NotFound`.
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, Self, TypeVar
 
 from chatbot.domain.chat import (
@@ -22,6 +22,7 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.identity import Owner, Role, User, UserId
 from chatbot.domain.memory import Memory
+from chatbot.domain.throttling import AttemptKey, Tally
 
 Found = TypeVar("Found")
 
@@ -165,12 +166,38 @@ class UserRepository(Protocol):
         """Return the roles by name."""
 
 
+class AttemptRepository(Protocol):
+    """Attempts to log in that have not succeeded, for as long as they count.
+
+    Bounded, whatever is tried. Damage is no failure: what cannot be read was never counted.
+    """
+
+    @abstractmethod
+    def count(self, tallies: Sequence[Tally], *, at: datetime) -> timedelta:
+        """Count an attempt in all tallies, or in none if one of them has to wait.
+
+        Of many at once, as many are counted as of the same one after the other.
+
+        Returns:
+            How long to wait; zero if the attempt was counted.
+        """
+
+    @abstractmethod
+    def withdraw(self, tallies: Sequence[Tally], *, at: datetime) -> None:
+        """Take back the attempt of this moment; one that is not there is taken back."""
+
+    @abstractmethod
+    def clear(self, key: AttemptKey) -> None:
+        """Take back all attempts of a tally."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
     """What can be read and written together."""
 
     sessions: SessionRepository
     users: UserRepository
+    attempts: AttemptRepository
 
 
 class Storage(Protocol):

@@ -6,6 +6,12 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import unquote
 
+from chatbot.adapters.storage.json_files.attempts import (
+    ATTEMPTS,
+    SET_ASIDE,
+    is_attempts_file,
+    parse_attempts,
+)
 from chatbot.adapters.storage.json_files.durable import WORK, exists, opened, read
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.head import read_head
@@ -87,6 +93,18 @@ class _Inspection:
             if exists(self._files, folder / name):
                 yield from self._exposed(folder / name)
                 yield from self._flaws(folder / name, _reading(self._files, folder / name, parse))
+        if exists(self._files, folder / ATTEMPTS):
+            yield from self._attempts(folder / ATTEMPTS)
+
+    def _attempts(self, folder: Path) -> Iterator[Finding]:
+        yield from self._exposed(folder)
+        for name in sorted(self._files.names(folder)):
+            if is_attempts_file(name):
+                read_it = _reading(self._files, folder / name, parse_attempts)
+                yield from self._flaws(folder / name, read_it)
+            elif name != WORK:
+                yield self._finding(folder / name, Problem.FOREIGN, "no file of log-in attempts")
+        yield from self._leftovers(folder / WORK)
 
     def _owner_folder(self, folder: Path) -> Iterator[Finding]:
         kind, _, name = folder.name.partition("-")
@@ -95,11 +113,9 @@ class _Inspection:
             yield self._finding(folder, Problem.FOREIGN, "no folder of an owner")
             return
         yield from self._exposed(folder)
-        names = set(self._files.names(folder))
-        for file in sorted(names - {WORK, LOCKS}):
+        for file in sorted(set(self._files.names(folder)) - {WORK, LOCKS}):
             yield from self._session_file(Place(folder, owner, SessionId(Path(file).stem)), file)
-        for file in sorted(self._files.names(folder / WORK) if WORK in names else []):
-            yield self._finding(folder / WORK / file, Problem.LEFTOVER, _leftover(file))
+        yield from self._leftovers(folder / WORK)
 
     def _session_file(self, place: Place, name: str) -> Iterator[Finding]:
         path = place.folder / name
@@ -112,6 +128,10 @@ class _Inspection:
             yield from self._flaws(path, lambda: self._verify_head(place))
         else:
             yield self._finding(path, Problem.LEFTOVER, "memory of a session that is gone")
+
+    def _leftovers(self, work: Path) -> Iterator[Finding]:
+        for name in sorted(self._files.names(work) if exists(self._files, work) else []):
+            yield self._finding(work / name, Problem.LEFTOVER, _leftover(name))
 
     def _verify_log(self, place: Place) -> None:
         with opened(self._files, self._files.open_to_read(place.log)) as fd:
@@ -142,9 +162,7 @@ class _Inspection:
         return Finding(path=str(path.relative_to(self._root)), problem=problem, detail=detail)
 
 
-def _reading(
-    files: Files, path: Path, parse: Callable[[bytes | None], object]
-) -> Callable[[], object]:
+def _reading(files: Files, path: Path, parse: Callable[[bytes], object]) -> Callable[[], object]:
     return lambda: parse(read(files, path))
 
 
@@ -153,4 +171,8 @@ def _leftover(name: str) -> str:
         return "of a deleted session; the owner's next new session or deletion removes it"
     if ".torn-" in name:
         return "bytes of a torn write, kept until the session is reset or deleted"
-    return "of a write that did not end; goes with its session"
+    if SET_ASIDE in name:
+        return "log-in attempts that could not be read; counting began anew. Mend: remove it"
+    if is_session_id(name.partition(".")[0]):
+        return "of a write that did not end; goes with its session"
+    return "of a write that did not end. Mend: remove it while the service is stopped"

@@ -1,4 +1,4 @@
-"""How messages, memory, users and roles look in JSON."""
+"""How messages, memory, users, roles and attempts to log in look in JSON."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,8 +9,12 @@ from chatbot.domain.errors import InvalidInput
 from chatbot.domain.identity import Permission, Role, User, UserId, normalise_email
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
 from chatbot.domain.text import is_sound
+from chatbot.domain.throttling import AttemptKey
 
 MAX_ID_CHARS = 64
+
+Times = tuple[datetime, ...]
+Made = Mapping[AttemptKey, Times]
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -162,3 +166,19 @@ def roles_from_json(found: object, what: str) -> dict[str, Role]:
         permissions = frozenset(Permission(word) for word in granted if word in known)
         roles[name] = Role(name=name, permissions=permissions)
     return roles
+
+
+def attempts_to_json(made: Made) -> Json:
+    found: Json = {key: [moment_to_json(at) for at in times] for key, times in made.items()}
+    return {"version": VERSION, "attempts": found}
+
+
+def attempts_from_json(found: object, what: str) -> dict[AttemptKey, Times]:
+    document = Fields(found, what)
+    document.require_version()
+    made = document.object("attempts")
+    return {AttemptKey(key): _moments(Fields(made, what), key) for key in made}
+
+
+def _moments(fields: Fields, key: str) -> Times:
+    return tuple(Fields({"at": at}, key).moment("at") for at in fields.list(key))

@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Self
 
+from chatbot.adapters.storage.json_files.attempts import AttemptFiles
 from chatbot.adapters.storage.json_files.durable import exists, make_durable_folder, write_new
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Finding, inspect
@@ -37,7 +38,10 @@ class JsonFileStorage(Storage):
         self._threads: ThreadPoolExecutor | None = None
         self._sessions = SessionFiles(root / "memory", self._files)
         self._users = UserFiles(root / "auth", self._files)
-        self._transaction = Transaction(sessions=self._sessions, users=self._users)
+        self._attempts = AttemptFiles(root / "auth", self._files)
+        self._transaction = Transaction(
+            sessions=self._sessions, users=self._users, attempts=self._attempts
+        )
 
     async def __aenter__(self) -> Self:
         """Make the folders.
@@ -59,6 +63,7 @@ class JsonFileStorage(Storage):
         for folder in (*reversed(list(missing)), root):
             make_durable_folder(self._files, folder)
         self._users.open()
+        self._attempts.open()
         self._sessions.open()
 
     async def __aexit__(self, *exc_info: object) -> None:

@@ -1,0 +1,107 @@
+"""Attempts to log in: up to 256 small files, each for the keys that begin with the same two digits.
+
+Keys are digests and what stands there is over in minutes, so that a file that cannot be trusted,
+or that a newer version wrote, is moved aside as it is and counting begins anew: it neither locks
+anybody out nor stops the throttling of what comes next.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from chatbot.adapters.storage.json_files.durable import (
+    WORK,
+    locked,
+    make_durable_folder,
+    put,
+    read,
+)
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.records import (
+    Made,
+    Times,
+    attempts_from_json,
+    attempts_to_json,
+)
+from chatbot.adapters.storage.json_files.sealed import Damaged, naming, seal, unseal
+from chatbot.domain.ports.storage import AttemptRepository
+from chatbot.domain.throttling import AttemptKey, Tally, with_attempt, without_attempt
+
+ATTEMPTS = "attempts"
+SET_ASIDE = ".damaged-"
+MAX_KEYS = 512
+"""In one file: some 50 kB. It takes as many failed attempts in 15 minutes to fill one."""
+
+
+def parse_attempts(raw: bytes) -> Made:
+    """Read a whole file.
+
+    Raises:
+        Damaged: it is not as it was written, or its version is newer.
+    """
+    if raw[-1:] != b"\n":
+        raise Damaged("attempts: empty or cut off")
+    return attempts_from_json(unseal(raw[:-1], ATTEMPTS), ATTEMPTS)
+
+
+def is_attempts_file(name: str) -> bool:
+    return name in {f"{number:02x}.json" for number in range(256)}
+
+
+class AttemptFiles(AttemptRepository):
+    """The files in the folder `attempts`. One lock for all: it is held for some milliseconds."""
+
+    def __init__(self, root: Path, files: Files) -> None:
+        self._root, self._files = root / ATTEMPTS, files
+        self._lock = root / f".{ATTEMPTS}.lock"
+
+    def open(self) -> None:
+        make_durable_folder(self._files, self._root)
+
+    def count(self, tallies: Sequence[Tally], *, at: datetime) -> timedelta:
+        with locked(self._files, self._lock):
+            wait = max(
+                tally.wait(self._load(tally.key).get(tally.key, ()), at) for tally in tallies
+            )
+            for key in () if wait else (tally.key for tally in tallies):
+                self._store(key, with_attempt(self._load(key), key, at, max_keys=MAX_KEYS))
+        return wait
+
+    def withdraw(self, tallies: Sequence[Tally], *, at: datetime) -> None:
+        for tally in tallies:
+            self._take_back(tally.key, lambda made: without_attempt(made, at))
+
+    def clear(self, key: AttemptKey) -> None:
+        self._take_back(key, lambda _: ())
+
+    def _take_back(self, key: AttemptKey, change: Callable[[Times], Times]) -> None:
+        with locked(self._files, self._lock):
+            made = self._load(key)
+            left = change(made.get(key, ()))
+            if left != made.get(key, ()):
+                others = {each: times for each, times in made.items() if each != key}
+                self._store(key, {**others, key: left} if left else others)
+
+    def _load(self, key: AttemptKey) -> Made:
+        """What stands in the key's file, nothing if it cannot be trusted: to be called locked."""
+        path = self._path(key)
+        try:
+            with naming(path):
+                return parse_attempts(read(self._files, path))
+        except FileNotFoundError:
+            return {}
+        except Damaged:
+            self._set_aside(path)
+            return {}
+
+    def _store(self, key: AttemptKey, made: Made) -> None:
+        put(self._files, self._path(key), seal(attempts_to_json(made)) + b"\n")
+
+    def _set_aside(self, path: Path) -> None:
+        make_durable_folder(self._files, path.parent / WORK)
+        aside = path.parent / WORK / f"{path.name}{SET_ASIDE}{secrets.token_hex(8)}"
+        self._files.replace(path, aside)
+
+    def _path(self, key: AttemptKey) -> Path:
+        return self._root / f"{key[:2]}.json"

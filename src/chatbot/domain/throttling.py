@@ -1,0 +1,101 @@
+"""How long somebody waits who has guessed passwords too often; nobody is ever locked out.
+
+Attempts to log in are counted for the account, whether or not there is such a user, and for the
+address they come from. An attempt counts from before its password is checked, and not any more
+once it has succeeded. From the allowed number on, each further one is a longer wait away from the
+last; what is tried during a wait neither counts nor prolongs it.
+
+That leaves some ten guesses per account in each quarter of an hour. The numbers are between those
+of NIST SP 800-63B-4, section 3.2.2 (a wait that grows, from 30 seconds) and OWASP ASVS 4, 2.2.1
+(at most 100 failed attempts on an account in an hour). NIST's end, at 100 failures in a row, is
+left out: it would let anybody lock anybody out.
+"""
+
+import hashlib
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NewType
+
+WINDOW = timedelta(minutes=15)
+FIRST_WAIT = timedelta(seconds=30)
+LONGEST_WAIT = timedelta(minutes=5)
+ALLOWED_PER_ACCOUNT = 5
+ALLOWED_PER_ADDRESS = 50
+
+_NO_WAIT = timedelta(0)
+
+AttemptKey = NewType("AttemptKey", str)
+"""What is counted together: 64 hexadecimal digits that name nobody to whoever reads them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What is counted together, and how many attempts are allowed before one has to wait."""
+
+    key: AttemptKey
+    allowed: int
+
+    def wait(self, made: Sequence[datetime], now: datetime) -> timedelta:
+        """How long to wait for the next attempt after those that were made; zero for not at all."""
+        recent = _recent(made, now)
+        excess = len(recent) - self.allowed
+        if excess < 0:
+            return _NO_WAIT
+        doubled = FIRST_WAIT * (1 << min(excess, 10))  # enough to reach the longest one
+        return max(_NO_WAIT, max(recent) + min(doubled, LONGEST_WAIT) - now)
+
+
+def tally_of_account(raw_email: str) -> Tally:
+    """The tally of an e-mail address in any spelling, and of anything else that was sent as one."""
+    return Tally(key=_key("account", raw_email.strip().lower()), allowed=ALLOWED_PER_ACCOUNT)
+
+
+def tally_of_address(host: str) -> Tally:
+    """The tally of an IP address; of IPv6 its /64, since one line gets that many (RFC 6177)."""
+    return Tally(key=_key("address", _network(host)), allowed=ALLOWED_PER_ADDRESS)
+
+
+def with_attempt(
+    made: Mapping[AttemptKey, tuple[datetime, ...]], key: AttemptKey, at: datetime, *, max_keys: int
+) -> dict[AttemptKey, tuple[datetime, ...]]:
+    """Count an attempt, and forget what is too old.
+
+    Of too many keys those with the fewest attempts go first, and of these the oldest: a flood of
+    made-up names does not make it forget whose password is being guessed.
+    """
+    kept = {each: recent for each, times in made.items() if (recent := _recent(times, at))}
+    others = [each for each in kept if each != key]
+    others.sort(key=lambda each: (len(kept[each]), max(kept[each])), reverse=True)
+    for forgotten in others[max_keys - 1 :]:
+        del kept[forgotten]
+    return {**kept, key: (*kept.get(key, ()), at)}
+
+
+def without_attempt(made: Sequence[datetime], at: datetime) -> tuple[datetime, ...]:
+    """Take back one attempt of this moment, if there is one."""
+    place = made.index(at) if at in made else len(made)
+    return (*made[:place], *made[place + 1 :])
+
+
+def _recent(made: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:
+    """The attempts that count: also those ahead of a clock that was set back a little."""
+    return tuple(at for at in made if abs(now - at) < WINDOW)
+
+
+def _key(kind: str, name: str) -> AttemptKey:
+    digest = hashlib.sha256(f"{kind}:{name}".encode("utf-8", "surrogatepass"))
+    return AttemptKey(digest.hexdigest())
+
+
+def _network(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host  # whatever a proxy calls its callers
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))

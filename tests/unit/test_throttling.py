@@ -1,0 +1,145 @@
+"""How long somebody waits who has guessed too often."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chatbot.domain.identity import normalise_email
+from chatbot.domain.throttling import (
+    LONGEST_WAIT,
+    WINDOW,
+    AttemptKey,
+    Tally,
+    tally_of_account,
+    tally_of_address,
+    with_attempt,
+    without_attempt,
+)
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+ANA = tally_of_account("ana@example.com")
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def waits(tally: Tally, count: int) -> list[float]:
+    """The wait after each of the attempts, every one made as soon as it may be."""
+    made: list[datetime] = []
+    now, found = NOW, []
+    for _ in range(count):
+        made.append(now)
+        wait = tally.wait(made, now)
+        found.append(wait.total_seconds())
+        now += wait
+    return found
+
+
+def test_wait_begins_with_the_allowed_number_and_doubles_up_to_five_minutes() -> None:
+    assert waits(ANA, 10) == [0] * 4 + [30, 60, 120, 240, 300, 300]
+    assert waits(tally_of_address("192.0.2.1"), 55) == [0] * 49 + [30, 60, 120, 240, 300, 300]
+
+
+def test_no_attempts_no_wait() -> None:
+    assert ANA.wait([], NOW) == timedelta(0)
+
+
+def test_wait_counts_from_the_last_attempt_and_ends() -> None:
+    made = [ago(40 + n) for n in range(4)]
+    assert ANA.wait([ago(10), *made], NOW) == timedelta(seconds=20)
+    assert ANA.wait([ago(30), *made], NOW) == timedelta(0)
+
+
+def test_attempts_older_than_the_window_do_not_count() -> None:
+    old = [NOW - WINDOW] * 4
+    assert ANA.wait([*old, NOW], NOW) == timedelta(0)
+    young = [at + timedelta(microseconds=1) for at in old]
+    assert ANA.wait([*young, NOW], NOW) == timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("count", [5, 9, 20, 5000])
+def test_nobody_ever_waits_longer_than_five_minutes(count: int) -> None:
+    assert ANA.wait([NOW] * count, NOW) <= LONGEST_WAIT < WINDOW
+
+
+def test_who_guesses_day_and_night_gets_less_than_a_hundred_guesses_an_hour() -> None:
+    made: list[datetime] = []
+    now = NOW
+    while now < NOW + timedelta(days=1):
+        made.append(now)
+        now += ANA.wait(made[-99:], now)
+    busiest = max(sum(at <= each < at + timedelta(hours=1) for each in made) for at in made)
+    assert busiest < 100  # OWASP ASVS 4, 2.2.1
+    assert 24 < len(made) < 1000
+
+
+def test_clock_that_is_set_back_neither_frees_nor_locks_out() -> None:
+    made = [NOW] * 5
+    assert ANA.wait(made, ago(0.001)) > timedelta(seconds=30), "another thread's clock"
+    assert ANA.wait(made, ago(600)) <= WINDOW + LONGEST_WAIT
+    assert ANA.wait(made, ago(86_400)) == timedelta(0)
+
+
+@pytest.mark.parametrize("spelling", ["ana@example.com", " ANA@Example.COM\n", "Ana@example.com"])
+def test_account_is_the_same_in_any_spelling_that_logs_in(spelling: str) -> None:
+    assert normalise_email(spelling) == "ana@example.com"
+    assert tally_of_account(spelling) == ANA
+
+
+@pytest.mark.parametrize("sent", ["", "no address", "\ud800", "x" * 100_000, "bea@example.com"])
+def test_anything_that_is_sent_as_an_account_has_a_tally_of_its_own(sent: str) -> None:
+    tally = tally_of_account(sent)
+    assert tally.key != ANA.key
+    assert len(tally.key) == 64
+    assert tally.allowed == ANA.allowed
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("2001:db8:1:2::1", "2001:DB8:1:2:ffff:ffff:ffff:ffff"),
+        ("192.0.2.1", "::ffff:192.0.2.1"),
+        ("fe80::1%eth0", "fe80::2"),
+    ],
+)
+def test_addresses_of_one_line_are_counted_together(one: str, other: str) -> None:
+    assert tally_of_address(one) == tally_of_address(other)
+
+
+def test_other_addresses_and_accounts_are_counted_apart() -> None:
+    hosts = ["192.0.2.1", "192.0.2.2", "2001:db8:1:2::1", "2001:db8:1:3::1", "", "a proxy's word"]
+    keys = {tally_of_address(host).key for host in hosts}
+    keys |= {tally_of_account(host).key for host in hosts}
+    assert len(keys) == 2 * len(hosts)
+
+
+def key(number: int) -> AttemptKey:
+    return AttemptKey(f"{number:064x}")
+
+
+def test_attempt_is_added_and_what_is_too_old_is_forgotten() -> None:
+    made = {key(1): (NOW - WINDOW, ago(5)), key(2): (NOW - WINDOW,)}
+    assert with_attempt(made, key(3), NOW, max_keys=9) == {key(1): (ago(5),), key(3): (NOW,)}
+    assert with_attempt(made, key(1), NOW, max_keys=9) == {key(1): (ago(5), NOW)}
+
+
+def test_of_too_many_keys_those_that_are_being_guessed_at_stay() -> None:
+    made = {key(n): (ago(n),) for n in range(1, 9)} | {key(9): (ago(700),) * 5}
+    kept = with_attempt(made, key(10), NOW, max_keys=3)
+    assert set(kept) == {key(10), key(9), key(1)}
+
+
+def test_key_that_comes_into_a_full_store_counts_from_its_first_attempt() -> None:
+    times = tuple(ago(n) for n in range(40))
+    made = {key(n): times for n in range(1, 4)}
+    for n in range(5):
+        made = with_attempt(made, key(9), ago(-n), max_keys=3)
+    assert len(made) == 3
+    assert len(made[key(9)]) == 5
+
+
+def test_one_attempt_is_taken_back_once() -> None:
+    assert without_attempt((ago(2), ago(1), ago(1)), ago(1)) == (ago(2), ago(1))
+    assert without_attempt((ago(2),), ago(1)) == (ago(2),)
+    assert without_attempt((), NOW) == ()
