@@ -1,10 +1,11 @@
 """Log-in, and who is calling."""
 
+import asyncio
 import secrets
 import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from argon2.low_level import Type, verify_secret
@@ -13,6 +14,7 @@ from chatbot.adapters.security import argon2_hasher
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher, Cost
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.application import authentication
 from chatbot.application.authentication import AccessToken, Authentication
 from chatbot.domain.errors import (
     ChatbotError,
@@ -25,6 +27,7 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.identity import Client, ClientId, Permission, User, UserId
 from chatbot.domain.ports.security import Claims
+from chatbot.domain.throttling import AttemptKey
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 PASSWORD = "el niño comió piñones"
@@ -43,7 +46,13 @@ class Service:
         self.tokens = JoseTokens(
             "s" * 32, ttl_s=60, clock=lambda: NOW, new_id=lambda: secrets.token_hex(16)
         )
-        self.authentication = Authentication(self.storage, self.hasher, self.tokens)
+        self.now = NOW
+        self.authentication = Authentication(
+            self.storage, self.hasher, self.tokens, clock=lambda: self.now
+        )
+
+    async def login(self, email: str, password: str, *, peer: str = "192.0.2.1") -> AccessToken:
+        return await self.authentication.login(email, password, peer=peer)
 
     async def add(self, email: str, password_hash: str, *, is_active: bool = True) -> User:
         user = User(
@@ -96,14 +105,14 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return parameters
 
 
-async def refusal(service: Service, email: str, password: str) -> str:
+async def refusal(service: Service, email: str, password: str, *, peer: str = "192.0.2.1") -> str:
     with pytest.raises(InvalidCredentials) as refused:
-        await service.authentication.login(email, password)
+        await service.login(email, password, peer=peer)
     return str(refused.value)
 
 
 async def test_the_right_password_gives_a_token_for_the_user(service: Service, ana: User) -> None:
-    token = await service.authentication.login(" Ana@ACME.es", PASSWORD)
+    token = await service.login(" Ana@ACME.es", PASSWORD)
     assert token.expires_in == 60
     assert service.tokens.read(token.access_token) == Claims(user_id=ana.id, token_version=7)
 
@@ -115,7 +124,7 @@ async def test_a_token_does_not_show_in_a_repr() -> None:
 async def test_a_password_typed_with_combining_accents_is_the_same(
     service: Service, ana: User
 ) -> None:
-    await service.authentication.login(ana.email, unicodedata.normalize("NFD", PASSWORD))
+    await service.login(ana.email, unicodedata.normalize("NFD", PASSWORD))
 
 
 async def test_unknown_disabled_and_wrong_are_the_same_answer_after_the_same_work(
@@ -141,7 +150,7 @@ async def test_what_cannot_be_a_password_is_wrong_for_everybody_and_not_hashed(
 
 async def test_a_password_that_is_common_by_now_still_opens(service: Service) -> None:
     user = await service.add("old@acme.es", await service.hasher.hash("password"))
-    await service.authentication.login(user.email, "password")
+    await service.login(user.email, "password")
 
 
 async def test_a_user_without_a_readable_hash_cannot_log_in(service: Service) -> None:
@@ -159,11 +168,11 @@ async def weak_hash() -> str:
 
 async def test_a_weaker_hash_is_replaced_at_login(service: Service) -> None:
     user = await service.add("eva@acme.es", await weak_hash())
-    await service.authentication.login(user.email, PASSWORD)
+    await service.login(user.email, PASSWORD)
     stored = await service.stored(user)
     assert stored.password_hash.startswith("$argon2id$v=19$m=64,t=2,p=1$")
     assert stored == replace(user, password_hash=stored.password_hash)
-    await service.authentication.login(user.email, PASSWORD)
+    await service.login(user.email, PASSWORD)
     assert await service.stored(user) == stored
 
 
@@ -177,7 +186,7 @@ async def test_a_stronger_hash_is_never_replaced(service: Service) -> None:
     stronger = Argon2Hasher(Cost(memory_kib=128, passes=2, lanes=1), below_floor_for_tests=True)
     user = await service.add("eva@acme.es", await stronger.hash(PASSWORD))
     await stronger.aclose()
-    await service.authentication.login(user.email, PASSWORD)
+    await service.login(user.email, PASSWORD)
     assert await service.stored(user) == user
 
 
@@ -193,18 +202,18 @@ async def test_a_login_does_not_fail_because_its_hash_could_not_be_replaced(
         raise failure
 
     monkeypatch.setattr(service.hasher, "hash", fail)
-    await service.authentication.login(user.email, PASSWORD)
+    await service.login(user.email, PASSWORD)
     assert await service.stored(user) == user
 
 
 async def test_a_login_while_the_service_stops_says_so(service: Service, ana: User) -> None:
     await service.hasher.aclose()
     with pytest.raises(ShuttingDown):
-        await service.authentication.login(ana.email, PASSWORD)
+        await service.login(ana.email, PASSWORD)
 
 
 async def token_of(service: Service, user: User) -> str:
-    return (await service.authentication.login(user.email, PASSWORD)).access_token
+    return (await service.login(user.email, PASSWORD)).access_token
 
 
 async def test_without_a_token_the_client_calls_for_itself(service: Service) -> None:
@@ -257,3 +266,162 @@ async def test_a_revoked_or_odd_token_is_invalid_at_once_and_always_in_the_same_
     with pytest.raises(InvalidToken) as refused:
         await service.authentication.identify(CLIENT, token)
     assert str(refused.value) == "The token is not valid."
+
+
+WAIT = "Too many failed log-ins. Try again later."
+
+
+async def throttled(
+    service: Service, email: str, password: str = PASSWORD, *, peer: str = "192.0.2.1"
+) -> float:
+    """Seconds until the next attempt."""
+    with pytest.raises(RateLimited, match=WAIT) as refused:
+        await service.login(email, password, peer=peer)
+    return refused.value.retry_after_s
+
+
+async def guess(service: Service, email: str, times: int) -> None:
+    for _ in range(times):
+        await refusal(service, email, "wrong")
+
+
+@pytest.mark.parametrize("who", ["known", "unknown", "disabled", "no address"])
+async def test_sixth_attempt_after_five_failures_waits_whoever_it_is_for(
+    service: Service, ana: User, computed: list[bytes], who: str
+) -> None:
+    await service.add("off@acme.es", ana.password_hash, is_active=False)
+    email = {"known": ana.email, "disabled": "off@acme.es", "unknown": "x@acme.es"}.get(who, who)
+    await guess(service, email, 5)
+    assert await throttled(service, email) == 30
+    assert await throttled(service, f" {email.upper()} ", "wrong") == 30
+    assert len(computed) == 5, "what is throttled is not hashed"
+
+
+async def test_right_password_opens_when_the_wait_is_over_and_what_was_tried_meanwhile_is_free(
+    service: Service, ana: User
+) -> None:
+    await guess(service, ana.email, 5)
+    for second in range(30):
+        service.now = NOW + timedelta(seconds=second)
+        assert await throttled(service, ana.email) == 30 - second
+    service.now = NOW + timedelta(seconds=30)
+    await service.login(ana.email, PASSWORD)
+
+
+async def test_each_further_failure_doubles_the_wait(service: Service, ana: User) -> None:
+    await guess(service, ana.email, 5)
+    for wait in (30, 60, 120, 240):
+        assert await throttled(service, ana.email) == wait
+        service.now += timedelta(seconds=wait)
+        await guess(service, ana.email, 1)
+    assert await throttled(service, ana.email) == 300
+
+
+async def test_success_clears_the_account(service: Service, ana: User) -> None:
+    for _ in range(3):
+        await guess(service, ana.email, 4)
+        await service.login(ana.email, PASSWORD)
+
+
+async def test_other_accounts_do_not_wait(service: Service, ana: User) -> None:
+    await guess(service, "nobody@acme.es", 5)
+    await service.login(ana.email, PASSWORD)
+
+
+async def test_successes_do_not_count_for_an_account_or_its_address(
+    service: Service, ana: User
+) -> None:
+    for _ in range(60):
+        await service.login(ana.email, PASSWORD)
+
+
+async def test_right_passwords_at_once_are_not_taken_for_guesses(
+    service: Service, ana: User
+) -> None:
+    await asyncio.gather(*(service.login(ana.email, PASSWORD) for _ in range(20)))
+
+
+async def test_of_fifty_guesses_at_once_five_are_hashed(
+    service: Service, ana: User, computed: list[bytes]
+) -> None:
+    guesses = (service.login(ana.email, f"wrong {n}") for n in range(50))
+    answers = await asyncio.gather(*guesses, return_exceptions=True)
+    assert sum(isinstance(answer, InvalidCredentials) for answer in answers) == 5
+    assert sum(isinstance(answer, RateLimited) for answer in answers) == 45
+    assert len(computed) == 5
+
+
+async def test_log_in_that_does_not_get_its_turn_is_told_to_come_back(
+    service: Service, ana: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "TURN_WAIT_S", 0.01)
+    is_checking, may_end = asyncio.Event(), asyncio.Event()
+
+    async def verify(password: str, password_hash: str | None) -> bool:
+        is_checking.set()
+        await may_end.wait()
+        return True
+
+    monkeypatch.setattr(service.hasher, "verify", verify)
+    first = asyncio.create_task(service.login(ana.email, PASSWORD))
+    await is_checking.wait()
+    with pytest.raises(RateLimited, match="at once"):
+        await service.login(ana.email, PASSWORD)
+    may_end.set()
+    await first
+    await service.login(ana.email, PASSWORD)
+
+
+async def test_fifty_failures_from_an_address_make_it_wait_but_no_other(
+    service: Service, ana: User, computed: list[bytes]
+) -> None:
+    for n in range(50):
+        await refusal(service, f"user{n}@acme.es", "wrong")
+    assert await throttled(service, ana.email) == 30
+    assert len(computed) == 50
+    await service.login(ana.email, PASSWORD, peer="192.0.2.2")
+    assert await throttled(service, ana.email) == 30
+    service.now += timedelta(seconds=30)
+    await service.login(ana.email, PASSWORD)
+    await refusal(service, "one.more@acme.es", "wrong")
+    assert await throttled(service, ana.email) == 60, "a success takes only itself back"
+
+
+async def test_who_waits_as_an_account_does_not_count_for_the_address(
+    service: Service, ana: User
+) -> None:
+    await guess(service, ana.email, 5)
+    for _ in range(50):
+        await throttled(service, ana.email)
+    await refusal(service, "nobody@acme.es", "wrong")
+
+
+@pytest.mark.parametrize("failure", [RateLimited("x", retry_after_s=1), ShuttingDown("x")])
+async def test_password_that_was_not_checked_does_not_count(
+    service: Service, ana: User, monkeypatch: pytest.MonkeyPatch, failure: ChatbotError
+) -> None:
+    async def refuse(password: str, password_hash: str | None) -> bool:
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.hasher, "verify", refuse)
+        for _ in range(60):
+            with pytest.raises(type(failure), match="x"):
+                await service.login(ana.email, PASSWORD)
+    await guess(service, ana.email, 5)
+
+
+async def test_what_cannot_be_a_password_does_not_count(service: Service, ana: User) -> None:
+    for _ in range(60):
+        await refusal(service, ana.email, "x" * 129)
+    await service.login(ana.email, PASSWORD)
+
+
+async def test_right_password_opens_even_if_the_counter_cannot_be_cleared(
+    service: Service, ana: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(key: AttemptKey) -> None:
+        raise StorageFull("full")
+
+    monkeypatch.setattr(service.storage._transaction.attempts, "clear", fail)
+    await service.login(ana.email, PASSWORD)

@@ -1,12 +1,18 @@
 """Who is calling: log-in with a password, and from a token to its user."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
 
 from chatbot.domain.errors import (
     InvalidCredentials,
     InvalidInput,
     InvalidToken,
     RateLimited,
+    ShuttingDown,
     StorageFailure,
 )
 from chatbot.domain.identity import (
@@ -18,8 +24,12 @@ from chatbot.domain.identity import (
     on_behalf_of,
 )
 from chatbot.domain.policy import is_checkable, normalise_password
+from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.security import Claims, PasswordHasher, Tokens
-from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.throttling import AttemptKey, Tally, tally_of_account, tally_of_address
+
+TURN_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,26 +43,35 @@ class AccessToken:
 class Authentication:
     """Log-in, and the identification of callers."""
 
-    def __init__(self, storage: Storage, hasher: PasswordHasher, tokens: Tokens) -> None:
+    def __init__(
+        self, storage: Storage, hasher: PasswordHasher, tokens: Tokens, clock: Clock
+    ) -> None:
         self._storage = storage
         self._hasher = hasher
         self._tokens = tokens
+        self._clock = clock
+        self._turns: WeakValueDictionary[AttemptKey, asyncio.Lock] = WeakValueDictionary()
 
-    async def login(self, email: str, password: str) -> AccessToken:
+    async def login(self, email: str, password: str, *, peer: str) -> AccessToken:
         """Return a token for the user with this e-mail address and password.
+
+        `peer` is the network address of whoever is asking.
 
         Raises:
             InvalidCredentials: unknown, disabled or wrong password: the same answer after the
                 same work (OWASP Authentication Cheat Sheet, "Authentication and Error Messages").
-            RateLimited: too many people are logging in.
+            RateLimited: too many attempts have failed, or too many people are logging in.
         """
         if not is_checkable(password):  # quick, but it tells nothing about the account
             raise _invalid_credentials()
         password = normalise_password(password)
-        user = await self._active_user(email)
-        known_hash = user.password_hash if user is not None else None
-        if not await self._hasher.verify(password, known_hash) or user is None:
-            raise _invalid_credentials()
+        account, address = tally_of_account(email), tally_of_address(peer)
+        async with self._turn_of(account):
+            at = self._clock()
+            user = await self._admit(email, (account, address), at)
+            if not await self._verify(password, user, (account, address), at) or user is None:
+                raise _invalid_credentials()
+            await self._forgive(account, address, at)
         await self._strengthen(user, password)
         return self._token_for(user)
 
@@ -73,14 +92,62 @@ class Authentication:
             raise InvalidToken("The token is not valid.")
         return on_behalf_of(user, roles, client)
 
-    async def _active_user(self, email: str) -> User | None:
-        """Return the user who may log in with this address, if there is one."""
+    @asynccontextmanager
+    async def _turn_of(self, account: Tally) -> AsyncGenerator[None]:
+        """One log-in after the other for an account.
+
+        So many right ones at once are not taken for guesses; hashing has one worker anyway.
+        """
+        turn = self._turns.setdefault(account.key, asyncio.Lock())
         try:
-            address = normalise_email(email)
-        except InvalidInput:
-            return None  # nobody can have it
-        user = await self._storage.transact(lambda tx: tx.users.by_email(address))
-        return user if user is not None and user.is_active else None
+            async with asyncio.timeout(TURN_WAIT_S):
+                await turn.acquire()
+        except TimeoutError as error:
+            raise RateLimited("Too many log-ins at once. Try again.", retry_after_s=1) from error
+        try:
+            yield
+        finally:
+            turn.release()
+
+    async def _admit(self, email: str, tallies: tuple[Tally, ...], at: datetime) -> User | None:
+        """Count the attempt, and return the user who may log in with this address, if any.
+
+        Raises:
+            RateLimited: it is too early for another attempt; this one does not count.
+        """
+
+        def work(tx: Transaction) -> tuple[User | None, timedelta]:
+            return _active_user(tx, email), tx.attempts.count(tallies, at=at)
+
+        user, wait = await self._storage.transact(work)
+        if wait:
+            message = "Too many failed log-ins. Try again later."
+            raise RateLimited(message, retry_after_s=wait.total_seconds())
+        return user
+
+    async def _verify(
+        self, password: str, user: User | None, tallies: tuple[Tally, ...], at: datetime
+    ) -> bool:
+        try:
+            return await self._hasher.verify(password, user.password_hash if user else None)
+        except (RateLimited, ShuttingDown):  # nothing was checked, so that nothing was guessed
+            await self._storage.transact(lambda tx: tx.attempts.withdraw(tallies, at=at))
+            raise
+
+    async def _forgive(self, account: Tally, address: Tally, at: datetime) -> None:
+        """Take back the attempt that succeeded, and all on the account that went before.
+
+        Only this one for the address: who has an account may not guess at the others for it.
+        """
+
+        def work(tx: Transaction) -> None:
+            tx.attempts.clear(account.key)
+            tx.attempts.withdraw((address,), at=at)
+
+        try:
+            await self._storage.transact(work)
+        except StorageFailure:
+            return  # it counts until the window is over; the password was right all the same
 
     async def _strengthen(self, user: User, password: str) -> None:
         """Replace a hash that was made with less cost: only now is the password at hand."""
@@ -98,6 +165,16 @@ class Authentication:
         claims = Claims(user_id=user.id, token_version=user.token_version)
         token = self._tokens.issue(claims, roles=user.roles, department=user.department)
         return AccessToken(access_token=token, expires_in=self._tokens.ttl_s)
+
+
+def _active_user(tx: Transaction, email: str) -> User | None:
+    """Return the user who may log in with this address, if there is one."""
+    try:
+        address = normalise_email(email)
+    except InvalidInput:
+        return None  # nobody can have it
+    user = tx.users.by_email(address)
+    return user if user is not None and user.is_active else None
 
 
 def _invalid_credentials() -> InvalidCredentials:

@@ -166,7 +166,7 @@ class Container(containers.DeclarativeContainer):
         build_memory_by_hand, settings, storage
     )
     authentication: providers.Provider[Authentication] = providers.Singleton(
-        Authentication, storage, hasher, tokens
+        Authentication, storage, hasher, tokens, clock=utc_now
     )
     administration: providers.Provider[Administration] = providers.Singleton(
         Administration, storage, hasher, clock=utc_now, new_id=random_id

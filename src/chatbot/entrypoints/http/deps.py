@@ -47,6 +47,14 @@ async def _current_user(caller: Caller) -> User:
 CurrentUser = Annotated[User, Depends(_current_user)]
 
 
+async def _peer(request: Request) -> str:
+    """The caller's network address: as uvicorn saw it, or as a trusted proxy names it."""
+    return request.client.host if request.client is not None else ""
+
+
+Peer = Annotated[str, Depends(_peer)]
+
+
 def session_id_of(request: Request, raw: str) -> SessionId:
     """The session id, noted for the log.
 

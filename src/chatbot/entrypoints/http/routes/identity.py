@@ -2,16 +2,16 @@
 
 from fastapi import APIRouter
 
-from chatbot.entrypoints.http.deps import CurrentUser, UseCases
+from chatbot.entrypoints.http.deps import CurrentUser, Peer, UseCases
 from chatbot.entrypoints.http.wire import LoginBody, MeAnswer, TokenAnswer
 
 router = APIRouter(tags=["identity"])
 
 
 @router.post("/auth/login")
-async def login(body: LoginBody, use: UseCases) -> TokenAnswer:
+async def login(body: LoginBody, peer: Peer, use: UseCases) -> TokenAnswer:
     """Exchange e-mail and password for an access token."""
-    token = await use.authentication().login(body.email, body.password)
+    token = await use.authentication().login(body.email, body.password, peer=peer)
     return TokenAnswer(access_token=token.access_token, expires_in=token.expires_in)
 
 
