@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -12,8 +11,9 @@ from chatbot import __version__
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.container import Container, build_container, opened, random_id
 from chatbot.entrypoints.http import errors
-from chatbot.entrypoints.http.edge import PUBLIC_PATHS, Edge, Limits
+from chatbot.entrypoints.http.edge import Edge, Limits
 from chatbot.entrypoints.http.flows import register_flows
+from chatbot.entrypoints.http.openapi import completed
 from chatbot.entrypoints.http.routes import chat, health, identity, memory, sessions
 from chatbot.entrypoints.http.wire import Problem
 from chatbot.entrypoints.model_choice import with_model_name
@@ -57,7 +57,7 @@ def build_app(settings: Settings, container: Container) -> FastAPI:
     for subject in (health, identity, chat, sessions, memory):
         app.include_router(subject.router)
     _guard(app, settings, container)
-    app.openapi = _as_guarded(app)  # type: ignore[method-assign] # FastAPI's documented way
+    app.openapi = completed(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
 
@@ -83,33 +83,3 @@ def _guard(app: FastAPI, settings: Settings, container: Container) -> None:
 
 def _operation_id(route: APIRoute) -> str:
     return f"{route.tags[0] if route.tags else 'chatbot'}_{route.name}"
-
-
-def _as_guarded(app: FastAPI) -> Any:  # noqa: ANN401 # the type FastAPI gives it
-    """The OpenAPI document with what FastAPI does not know: the edge's checks, problems' type."""
-    plain = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is not None:
-            return app.openapi_schema
-        document = plain()
-        document["components"]["securitySchemes"] = {
-            "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-        }
-        for path, operations in document["paths"].items():
-            for operation in operations.values():
-                operation["security"] = _security_of(path)
-                error = operation["responses"]["default"]
-                error["content"] = {errors.MEDIA_TYPE: error["content"]["application/json"]}
-        return document
-
-    return openapi
-
-
-def _security_of(path: str) -> list[dict[str, list[str]]]:
-    key: dict[str, list[str]] = {"api_key": []}
-    both = {**key, "bearer": []}
-    if path in PUBLIC_PATHS:
-        return []
-    return {"/me": [both], "/auth/login": [key]}.get(path, [key, both])

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from chatbot.entrypoints.http.deps import Caller, UseCases, session_id_of
+from chatbot.entrypoints.http.examples import stream
 from chatbot.entrypoints.http.streaming import TurnAnswer, TurnStream
 from chatbot.entrypoints.http.wire import ChatAnswer, ChatBody
 
@@ -14,7 +15,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The answer; with `Accept: text/event-stream` the events `session`, "
         "`delta`..., and `done` or `error`.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": stream()}},
     }
 }
 
