@@ -18,6 +18,7 @@ from chatbot.entrypoints.http.routes import chat, health, identity, memory, sess
 from chatbot.entrypoints.http.wire import Problem
 from chatbot.entrypoints.model_choice import with_model_name
 from chatbot.entrypoints.settings import Settings, is_developer_mode, load_settings
+from chatbot.entrypoints.web import docs_page
 
 _KIB = 1024
 
@@ -39,16 +40,14 @@ def build_app(settings: Settings, container: Container) -> FastAPI:
                 register_flows(container)
             yield
 
-    shown = settings.docs_enabled
+    root_path = settings.root_path.rstrip("/")
     app = FastAPI(
         title=settings.assistant_name,
         version=__version__,
         lifespan=lifespan,
-        docs_url="/docs" if shown else None,
-        openapi_url="/openapi.json" if shown else None,
-        redoc_url=None,
+        openapi_url=None,  # web/docs_page.py serves it
         redirect_slashes=False,
-        root_path=settings.root_path,
+        servers=[{"url": root_path}] if root_path else None,
         generate_unique_id_function=_operation_id,
         responses={"default": {"model": Problem, "description": "A problem (RFC 9457)"}},
     )
@@ -56,6 +55,8 @@ def build_app(settings: Settings, container: Container) -> FastAPI:
     errors.install(app)
     for subject in (health, identity, chat, sessions, memory):
         app.include_router(subject.router)
+    if settings.docs_enabled:
+        app.include_router(docs_page.router())
     _guard(app, settings, container)
     app.openapi = completed(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app

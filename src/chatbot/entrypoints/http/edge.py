@@ -20,8 +20,9 @@ from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.security import IdentifyClient
 from chatbot.entrypoints.http import strict_json
 from chatbot.entrypoints.http.errors import ProblemDetails, problem_of
+from chatbot.entrypoints.web import docs_page
 
-PUBLIC_PATHS = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+PUBLIC_PATHS = frozenset({"/health", "/ready"}) | docs_page.PATHS
 BODY_DEADLINE_S = 20.0
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})

@@ -45,7 +45,7 @@ _PROBLEMS = (
     _problem(errors.SessionBusy("The session is busy.")),
     _problem(errors.PromptTooLong("A prompt has at most 4000 characters.")),
     _problem(errors.InvalidInput("The prompt is empty.", where=("prompt",))),
-    _problem(errors.RateLimited("Too many people are logging in. Try again.", retry_after_s=1)),
+    _problem(errors.RateLimited("Too many failed log-ins. Try again later.", retry_after_s=30)),
     _problem(errors.ModelUnavailable("The model provider cannot be reached.")),
     _problem(errors.ShuttingDown("The service is stopping.")),
 )
