@@ -36,6 +36,7 @@ from chatbot.domain.identity import Owner
 _BLOCK = 8192
 _SECTOR = 512
 _HEADERS_KEPT = 1024
+_LINES_KEPT, _SHORT_BYTES = 2048, 4096  # 16 MB at the very most
 _SEQ = re.compile(rb'\{"seq":(\d{1,18}),')
 
 
@@ -92,8 +93,17 @@ class Line:
     raw: bytes
 
     def message(self) -> Message:
-        what = f"message {self.seq}"
-        return message_from_json(load(self.raw, what), what)
+        decode = _decoded if len(self.raw) <= _SHORT_BYTES else _decode
+        return decode(self.raw, self.seq)
+
+
+def _decode(raw: bytes, seq: int) -> Message:
+    what = f"message {seq}"
+    return message_from_json(load(raw, what), what)
+
+
+_decoded = lru_cache(maxsize=_LINES_KEPT)(_decode)
+"""Most of a turn's window was in the window of the turn before."""
 
 
 class LogView:

@@ -1,10 +1,8 @@
 """Storage in a folder of JSON files."""
 
 import asyncio
-import contextvars
 import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from pathlib import Path
 from typing import Self
@@ -14,6 +12,7 @@ from chatbot.adapters.storage.json_files.durable import exists, make_durable_fol
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Finding, inspect
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
+from chatbot.adapters.storage.json_files.threads import Threads
 from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found, Storage, Transaction
@@ -35,7 +34,7 @@ class JsonFileStorage(Storage):
 
     def __init__(self, root: Path, files: Files | None = None) -> None:
         self._root, self._files = root, files or Files()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: Threads | None = None
         self._sessions = SessionFiles(root / "memory", self._files)
         self._users = UserFiles(root / "auth", self._files)
         self._attempts = AttemptFiles(root / "auth", self._files)
@@ -49,7 +48,7 @@ class JsonFileStorage(Storage):
         Raises:
             StorageUnavailable: something else stands where a folder should be, or a symbolic link.
         """
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="chatbot-storage")
+        self._threads = Threads(_THREADS, name="chatbot-storage")
         try:
             await self._in_thread(self._open)
         except BaseException:
@@ -76,7 +75,7 @@ class JsonFileStorage(Storage):
         """Wait for what is being written; new work is refused."""
         threads, self._threads = self._threads, None
         if threads is not None:
-            await asyncio.to_thread(threads.shutdown)
+            await asyncio.to_thread(threads.end)
 
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         """Do the work in one thread; see the class for what an exception undoes: nothing."""
@@ -85,10 +84,8 @@ class JsonFileStorage(Storage):
     async def _in_thread(self, work: Callable[[], Found]) -> Found:
         if self._threads is None:
             raise StorageUnavailable("The store is not open.")
-        context = contextvars.copy_context()  # the request's, for what is logged
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._threads, context.run, _stoppable, work)
+            return await self._threads.run(work)
         except FileNotFoundError as error:
             raise StorageUnavailable("A part of the store is missing.") from error
 
@@ -107,11 +104,3 @@ class JsonFileStorage(Storage):
     async def inspect(self) -> list[Finding]:
         """Read everything, verify every checksum, and say what is wrong. Writes nothing."""
         return await self._in_thread(lambda: inspect(self._root, self._files))
-
-
-def _stoppable(work: Callable[[], Found]) -> Found:
-    """Do the work; a `StopIteration`, which no future can hold, becomes what a coroutine makes of it."""
-    try:
-        return work()
-    except StopIteration as error:
-        raise RuntimeError("work raised StopIteration") from error

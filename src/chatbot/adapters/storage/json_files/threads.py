@@ -1,0 +1,67 @@
+"""A few threads for work that blocks.
+
+A turn goes to a thread three times. An executor makes two futures and takes several locks for
+each, 23 us of CPU at 16 at once; here that is one future and a queue, 9 us.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+
+class Threads:
+    """Threads that take work from one queue, in its order."""
+
+    def __init__(self, count: int, *, name: str) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads = [Thread(target=self._serve, name=name, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    async def run(self, work: Callable[[], Found]) -> Found:
+        """Do the work in a thread, in the caller's context.
+
+        A caller that is cancelled takes back work that has not begun, and stops none that has.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Found] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def job() -> None:
+            if not done.cancelled():
+                tell = _attempt(partial(context.run, work), done)
+                loop.call_soon_threadsafe(lambda: None if done.cancelled() else tell())
+
+        self._jobs.put(job)
+        return await done
+
+    def end(self) -> None:
+        """Return when everything that was given is done, and the threads have ended. It blocks."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+
+def _attempt(work: Callable[[], Found], done: "asyncio.Future[Found]") -> Callable[[], None]:
+    """Do the work, and return what tells the caller how it went."""
+    try:
+        return partial(done.set_result, work())
+    except (
+        StopIteration
+    ) as error:  # no future can hold one: it becomes what a coroutine makes of it
+        failure = RuntimeError("work raised StopIteration")
+        failure.__cause__ = error
+        return partial(done.set_exception, failure)
+    except BaseException as error:  # noqa: BLE001 - all of them are the caller's
+        return partial(done.set_exception, error)

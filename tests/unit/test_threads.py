@@ -1,0 +1,65 @@
+"""The JSON store's threads: what their callers are told."""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from chatbot.adapters.storage.json_files.threads import Threads
+
+
+@pytest.fixture
+def one() -> Iterator[Threads]:
+    threads = Threads(1, name="test")
+    yield threads
+    threads.end()
+
+
+async def test_caller_gets_what_the_work_returns_or_raises(one: Threads) -> None:
+    assert await one.run(threading.get_ident) != threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        await one.run(lambda: 1 // 0)
+
+
+async def test_stop_iteration_becomes_an_error_and_not_a_caller_that_waits_for_ever(
+    one: Threads,
+) -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(one.run(lambda: next(iter([]))), 5)
+
+
+async def test_work_is_done_in_the_callers_context(one: Threads) -> None:
+    who = contextvars.ContextVar("who", default="nobody")
+    who.set("the caller")
+    assert await one.run(who.get) == "the caller"
+
+
+async def test_cancelled_caller_takes_back_only_what_has_not_begun(one: Threads) -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), list[str]()
+
+    def first() -> None:
+        begun.set()
+        go_on.wait(5)
+        done.append("first")
+
+    callers = [asyncio.create_task(one.run(first))]
+    await asyncio.to_thread(begun.wait, 5)
+    callers.append(asyncio.create_task(one.run(lambda: done.append("second"))))
+    await asyncio.sleep(0)
+    for caller in callers:
+        caller.cancel()
+    await asyncio.wait(callers)
+    go_on.set()
+    await one.run(lambda: done.append("third"))
+    assert done == ["first", "third"]
+
+
+async def test_end_waits_for_what_was_given() -> None:
+    threads, done = Threads(2, name="test"), list[int]()
+    given = [asyncio.create_task(threads.run(lambda: done.append(1))) for _ in range(20)]
+    await asyncio.sleep(0)
+    await asyncio.to_thread(threads.end)
+    assert len(done) == 20
+    await asyncio.gather(*given)
