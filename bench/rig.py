@@ -1,0 +1,225 @@
+"""What the benchmarks share: real servers on loopback, filled stores, and clients."""
+
+import asyncio
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from chatbot.adapters.security.jose_tokens import JoseTokens
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.chat import Author, Session, SessionId, TurnId
+from chatbot.domain.identity import Owner, User, UserId
+from chatbot.domain.ports.security import Claims
+from chatbot.domain.ports.storage import Transaction
+
+HERE = Path(__file__).resolve().parent
+AT_ONCE = 16
+HISTORY_MESSAGES = 10
+LONG_MESSAGES = 5000
+TEXT = "The quarterly report needs the figures of the northern branch by Thursday noon. " * 3
+PROMPT = "Please tell me in a few words what is still open for the report of this quarter. " * 3
+USER = UserId("b" * 32)
+KEY, JWT_SECRET = secrets.token_hex(20), secrets.token_hex(24)
+MEMORY_OFF = {
+    "MEM_SUMMARIZE_THRESHOLD": "0",
+    "MEM_WINDOW_MESSAGES": str(HISTORY_MESSAGES + 1),
+    "MEM_STRUCTURED_ENABLE": "false",
+}
+
+
+class UnsyncedFiles(Files):
+    """For filling a store quickly: nothing is synced."""
+
+    def sync(self, fd: int) -> None:
+        """Leave it to the system."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A process that listens."""
+
+    url: str
+    process: psutil.Process
+
+    def cpu_s(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def pss_mib(self) -> float:
+        """The memory of the process tree; what processes share is divided among them."""
+        tree = [self.process, *self.process.children(recursive=True)]
+        return sum(float(process.memory_full_info().pss) for process in tree) / 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """What was measured, and what it may be at most (or, with `at_least`, must be)."""
+
+    what: str
+    value: float
+    target: float | None = None
+    unit: str = ""
+    at_least: bool = False
+
+    def row(self) -> str:
+        found = f"{self.value:.2f}{self.unit}"
+        if self.target is None:
+            return f"| {self.what} | {found} | | |"
+        held = self.value >= self.target if self.at_least else self.value <= self.target
+        bound = "at least" if self.at_least else "at most"
+        return f"| {self.what} | {found} | {bound} {self.target:g}{self.unit} | {'held' if held else 'MISSED'} |"
+
+
+def table(figures: list[Figure]) -> str:
+    head = ["| what | figure | target | |", "|---|---|---|---|"]
+    return "\n".join([*head, *(figure.row() for figure in figures)])
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def started(name: str, command: list[str], cwd: Path, **environment: str) -> Iterator[Server]:
+    port = free_port()
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("GENKIT", "OPENAI"))}
+    with (cwd / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *[part.format(port=port) for part in command]],
+            cwd=cwd,
+            env={**environ, **environment, "PORT": str(port)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        asyncio.run(listening(port))
+        yield Server(url=f"http://127.0.0.1:{port}", process=psutil.Process(process.pid))
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+async def listening(port: int) -> None:
+    for _ in range(1200):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+    raise TimeoutError(f"nothing listens on {port}")
+
+
+@contextmanager
+def provider(folder: Path) -> Iterator[Server]:
+    """The stand-in for an OpenAI-compatible provider that the tests use, in its own process."""
+    program = str(HERE.parent / "tests" / "provider.py")
+    with started("provider", [program, "--port", "{port}"], folder) as server:
+        yield server
+
+
+def environment(upstream: Server, data: Path) -> dict[str, str]:
+    """The settings of a service that asks that provider."""
+    return {
+        "API_KEY": KEY,
+        "JWT_SECRET": JWT_SECRET,
+        "GENKIT_MODEL": "openai/bench",
+        "LOG_FORMAT": "json",
+        "OPENAI_BASE_URL": f"{upstream.url}/v1",
+        "STORAGE_URL": f"json:{data}",
+    }
+
+
+def user(user_id: UserId, password_hash: str = "none") -> User:
+    return User(
+        id=user_id, email=f"{user_id}@example.com", password_hash=password_hash,
+        roles=("employee",), department="bench", created_at=datetime.now(UTC),
+    )  # fmt: skip
+
+
+async def fill(data: Path, messages: int) -> list[str]:
+    """One session for each client that asks at once, with so many messages."""
+    now, owner = datetime.now(UTC), Owner(kind="user", id=USER)
+
+    def one(tx: Transaction) -> str:
+        session_id = SessionId(secrets.token_hex(16))
+        tx.sessions.create(
+            Session(id=session_id, owner=owner, title="", created_at=now, updated_at=now)
+        )
+        lease = tx.sessions.acquire(owner, session_id, TurnId(secrets.token_hex(16)))
+        for number in range(messages):
+            role = Author.ASSISTANT if number % 2 else Author.USER
+            tx.sessions.append(lease, role, TEXT, ts=now)
+        tx.sessions.release(lease)
+        return session_id
+
+    async with JsonFileStorage(data, UnsyncedFiles()) as storage:
+        await storage.make_roles()
+        if await storage.transact(lambda tx: tx.users.by_id(USER)) is None:
+            await storage.transact(lambda tx: tx.users.add(user(USER)))
+        return [await storage.transact(one) for _ in range(AT_ONCE)]
+
+
+def token(user_id: UserId = USER) -> str:
+    tokens = JoseTokens(
+        JWT_SECRET,
+        ttl_s=3600,
+        clock=lambda: datetime.now(UTC),
+        new_id=lambda: secrets.token_hex(16),
+    )
+    claims = Claims(user_id=user_id, token_version=0)
+    return tokens.issue(claims, roles=("employee",), department="bench")
+
+
+Ask = Callable[[aiohttp.ClientSession, int], Awaitable[None]]
+
+
+def bare(server: Server, path: str) -> Ask:
+    async def ask(http: aiohttp.ClientSession, _: int) -> None:
+        async with http.post(f"{server.url}{path}", json={"prompt": PROMPT}) as answer:
+            body = await answer.read()
+            assert answer.status == 200, body
+
+    return ask
+
+
+def turn(server: Server, sessions: list[str], *, stream: bool = False) -> Ask:
+    headers = {"X-API-Key": KEY, "Authorization": f"Bearer {token()}"}
+    if stream:
+        headers["Accept"] = "text/event-stream"
+
+    async def ask(http: aiohttp.ClientSession, number: int) -> None:
+        body = {"prompt": PROMPT, "session_id": sessions[number]}
+        async with http.post(f"{server.url}/chat", json=body, headers=headers) as answer:
+            got = await answer.read()
+            assert answer.status == 200, got
+            assert not stream or b"event: done" in got, got
+
+    return ask
+
+
+async def measure(server: Server, ask: Ask, turns: int) -> float:
+    """CPU milliseconds per turn, over so many turns, 16 at once."""
+    async with aiohttp.ClientSession() as http:
+        before = server.cpu_s()
+        work = [one_client(http, ask, number, turns // AT_ONCE) for number in range(AT_ONCE)]
+        await asyncio.gather(*work)
+        return (server.cpu_s() - before) * 1000 / turns
+
+
+async def one_client(http: aiohttp.ClientSession, ask: Ask, number: int, turns: int) -> None:
+    for _ in range(turns):
+        await ask(http, number)
