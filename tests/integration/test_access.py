@@ -1,0 +1,232 @@
+"""docs/access.md is what every caller meets: each call is made as each of them, over a real service."""
+
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from access_table import CALLERS, CALLS, OTHERS, Row
+from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.adapters.security.jose_tokens import JoseTokens
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.ports.security import Claims
+from chatbot.entrypoints.container import random_id, utc_now
+from chatbot.entrypoints.http.edge import PUBLIC_PATHS
+from service import API_KEY, JWT_SECRET, PASSWORD, Service, serving, settings_for_tests
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CANARY = "canary-4711"
+OWNER = "luis@example.com"
+DISABLED = "gone@example.com"
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW")
+BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made without a body
+    "POST /auth/login": {"email": OWNER, "password": PASSWORD},
+    "POST /chat": {"prompt": "Hi"},
+    "PUT /sessions/{session_id}/summary": {"summary": "Changed."},
+    "PUT /sessions/{session_id}/memory": {"structured_memory": {"facts": ["Changed."]}},
+}
+Headers = dict[str, str]
+SESSION_CALLS = [row for row in CALLS if row.is_about_a_session]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Company:
+    """A service and its callers: several for some columns, who all must get the same answer."""
+
+    service: Service
+    callers: Mapping[str, list[Headers]]
+    folder: Path
+
+    async def begin(self, caller: str) -> str:
+        """A session of this caller, with something in it that nobody else may see."""
+        body = {"prompt": f"Remember {CANARY}."}
+        [headers] = self.callers[caller]
+        answer = await self.service.anonymous.post("/chat", json=body, headers=headers)
+        return str(answer.raise_for_status().json()["session_id"])
+
+    async def call(self, row: Row, headers: Headers, session_id: str) -> httpx.Response:
+        method, path = row.route.replace("{session_id}", session_id).split(" ")
+        body = BODIES.get(row.route)
+        if body is not None and row.is_about_a_session and "{session_id}" not in row.route:
+            body = body | {"session_id": session_id}
+        return await self.service.anonymous.request(method, path, json=body, headers=headers)
+
+    def files(self) -> dict[Path, bytes]:
+        """Every byte that is stored."""
+        return {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def company(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Company]:
+    folder = tmp_path_factory.mktemp("data")
+    async with JsonFileStorage(folder) as storage:
+        await storage.make_roles()
+    settings = settings_for_tests(
+        storage_url=f"json:{folder}", mem_structured_enable=False, mem_summarize_threshold=0
+    )
+    async with serving(settings, model=ScriptedModel(lambda _: "Of course.")) as service:
+        callers = await _callers(service)
+        await _disable(service)
+        yield Company(service=service, callers=callers, folder=folder)
+
+
+async def _callers(service: Service) -> dict[str, list[Headers]]:
+    key = {"X-API-Key": API_KEY}
+    people = {}
+    await service.add_admin()
+    people["admin"] = await service.bearer()
+    for name, email, department in (
+        ("owner", OWNER, "sales"),
+        ("colleague", "eva@example.com", "sales"),
+        ("colleague elsewhere", "noa@example.com", "legal"),
+        ("disabled", DISABLED, "sales"),
+    ):
+        await service.container.administration().create_user(
+            email, "employee", department, PASSWORD
+        )
+        people[name] = await service.bearer(email)
+    owner = people["owner"]
+    found = {
+        "no key": [{}, owner],
+        "wrong key": [{"X-API-Key": "x" * len(API_KEY)}, owner | {"X-API-Key": API_KEY[:-1]}],
+        "key": [key],
+        "bad token": [key | bad for bad in await _bad_tokens(service)],
+    }
+    for name, bearer in people.items():
+        found.setdefault(name.removesuffix(" elsewhere"), []).append(key | bearer)
+    assert found.keys() == set(CALLERS)
+    return found
+
+
+async def _bad_tokens(service: Service) -> list[Headers]:
+    """Tokens of the owner: expired, and signed by somebody else; and one that is none."""
+    user = await service.container.storage().transact(lambda tx: tx.users.by_email(OWNER))
+    assert user is not None
+    claims = Claims(user_id=user.id, token_version=user.token_version)
+
+    def issued(secret: str, *, hours_ago: int) -> str:
+        tokens = JoseTokens(
+            secret,
+            ttl_s=3600,
+            clock=lambda: utc_now() - timedelta(hours=hours_ago),
+            new_id=random_id,
+        )
+        return tokens.issue(claims, roles=user.roles, department=user.department)
+
+    good, expired, forged = (
+        issued(JWT_SECRET, hours_ago=0),
+        issued(JWT_SECRET, hours_ago=2),
+        issued(JWT_SECRET[::-1], hours_ago=0),
+    )
+    answer = await service.client.get("/me", headers={"Authorization": f"Bearer {good}"})
+    assert answer.status_code == 200, "what is wrong with the others is only what is said"
+    return [{"Authorization": f"Bearer {token}"} for token in (expired, forged, "x")]
+
+
+async def _disable(service: Service) -> None:
+    folder = service.container.settings().data_dir
+    assert folder
+    path = folder / "auth" / "users.json"
+    text = path.read_text(encoding="utf-8")
+    before, at, after = text.partition(DISABLED)
+    assert at
+    path.write_text(before + at + after.replace("true", "false", 1), encoding="utf-8")
+
+
+def said(answer: httpx.Response) -> str:
+    """The answer as the table writes it."""
+    status = str(answer.status_code)
+    if answer.status_code < 400:
+        return status
+    problem: dict[str, Any] = {} if answer.request.method == "HEAD" else answer.json()
+    return f"{status} {problem['code']}" if problem else status
+
+
+def names(rows: list[Row]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("row", rows, ids=[row.said.replace("`", "") for row in rows])
+
+
+@names(CALLS)
+async def test_each_caller_gets_what_the_table_says(company: Company, row: Row) -> None:
+    session_id = await company.begin("owner")
+    before = company.files()
+    refused = [caller for caller in CALLERS if row.answers[caller] > "4"]
+    for caller in refused:
+        for headers in company.callers[caller]:
+            answer = await company.call(row, headers, session_id)
+            assert said(answer) == row.answers[caller], caller
+            assert CANARY not in answer.text
+    assert company.files() == before, "a refused call has changed something"
+    for caller in [c for c in CALLERS if c not in refused]:
+        for headers in company.callers[caller]:
+            answer = await company.call(row, headers, session_id)
+            assert said(answer) == row.answers[caller], caller
+            assert caller == "owner" or session_id not in answer.text, caller
+
+
+@names(SESSION_CALLS)
+async def test_session_of_an_application_is_nobody_elses(company: Company, row: Row) -> None:
+    session_id = await company.begin("key")
+    before = company.files()
+    for caller in ("owner", "colleague", "admin"):
+        for headers in company.callers[caller]:
+            answer = await company.call(row, headers, session_id)
+            assert said(answer) == row.answers["colleague"], caller
+    assert company.files() == before, "a refused call has changed something"
+    answer = await company.call(row, company.callers["key"][0], session_id)
+    assert said(answer) == row.answers["owner"]
+
+
+@names(SESSION_CALLS)
+async def test_foreign_session_is_answered_as_an_unknown_one(company: Company, row: Row) -> None:
+    foreign = await company.begin("owner")
+    for caller in ("key", "colleague", "admin"):
+        for headers in company.callers[caller]:
+            found = [
+                await company.call(row, headers, session_id)
+                for session_id in (foreign, "0" * 32, "no-id")
+            ]
+            assert len({_without_its_id(answer) for answer in found}) == 1, caller
+
+
+def _without_its_id(answer: httpx.Response) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """Status, headers and body, but for what differs between any two answers."""
+    own = answer.headers["x-request-id"]
+    headers = [(k, v) for k, v in answer.headers.items() if k not in {"x-request-id", "date"}]
+    return answer.content.replace(own.encode(), b"id"), (("", str(answer)), *sorted(headers))
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+async def test_what_is_no_route_answers_as_the_table_says(company: Company, caller: str) -> None:
+    public, other = (OTHERS[f"any other method, {kind} path"] for kind in ("public", "other"))
+    tries = [
+        (method, path, public if path in PUBLIC_PATHS else other)
+        for path in sorted({row.path for row in CALLS})
+        for method in METHODS
+        if not any(_fits(f"{method} {path}", row.route) for row in CALLS)
+    ]
+    tries += [
+        (method, path, OTHERS["any other path"])
+        for path in ("/", "/admin", "/docs/", "/sessions/x/y", "/health/x")
+        for method in METHODS
+    ]
+    for method, path, row in tries:
+        for headers in company.callers[caller]:
+            answer = await company.service.anonymous.request(
+                method, path.replace("{session_id}", "0" * 32), headers=headers
+            )
+            wanted = row.answers[caller]
+            wanted = wanted.split(" ")[0] if method == "HEAD" else wanted
+            assert said(answer) == wanted, f"{method} {path}"
+
+
+def _fits(call: str, route: str) -> bool:
+    """Whether the route takes the call; `/sessions/new` is also a `/sessions/{session_id}`."""
+    return re.fullmatch(route.replace("{session_id}", "[^/]+"), call) is not None
