@@ -1,7 +1,7 @@
 """The settings of the service: environment variables, `.env`, and `NAME_FILE` for secrets."""
 
 import os
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -144,6 +144,18 @@ class Settings(BaseSettings):
     def _is_a_url(cls, value: str | None) -> str | None:
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Anything else, `*` among it, would trust nobody without a word, or everybody."""
+        try:
+            for one in value:
+                ip_network(one)
+        except ValueError:
+            message = "must be addresses or networks, as 10.0.0.2 or 10.0.0.0/24"
+            raise ValueError(message) from None
         return value
 
     @field_validator("storage_url")
