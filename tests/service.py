@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
-import uvicorn
 
 from chatbot.entrypoints.container import Container, build_container
 from chatbot.entrypoints.http.app import build_app
-from chatbot.entrypoints.http.server import Server
+from chatbot.entrypoints.http.server import Server, build_config
 from chatbot.entrypoints.settings import Settings
 
 API_KEY = "e1becf496fa519e8b3af8df5340abe877b522cfe"
@@ -58,14 +57,7 @@ async def serving(settings: Settings | None = None, **parts: object) -> AsyncGen
     """Serve over a real uvicorn until the end of the block, then stop in good order."""
     settings = settings or settings_for_tests()
     container = build_container(settings, **parts)
-    config = uvicorn.Config(
-        build_app(settings, container),
-        log_config=None,
-        access_log=False,
-        ws="none",
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
-    )
+    config = build_config(build_app(settings, container), settings)
     server = Server(config, container.chat())
     sock = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"

@@ -27,6 +27,7 @@ from chatbot.domain.identity import Permission, Role
 from chatbot.domain.ports.storage import Found, Transaction
 from chatbot.entrypoints.http import app as http_app
 from chatbot.entrypoints.http.edge import Limits
+from raw_http import answer_to_raw
 from service import API_KEY, PASSWORD, Service, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -211,21 +212,6 @@ async def test_408_when_the_body_takes_too_long(monkeypatch: pytest.MonkeyPatch)
             b'Content-Type: application/json\r\n\r\n{"prompt": "canary-4711',
         )
     assert_problem(answer, 408, "request_timeout")
-
-
-async def answer_to_raw(service: Service, request: bytes) -> httpx.Response:
-    """The answer to a request that httpx would not send, or not read before all is sent."""
-    url = httpx.URL(service.url)
-    reader, writer = await asyncio.open_connection(url.host, url.port)
-    writer.write(request.replace(b"%b", API_KEY.encode()))
-    async with asyncio.timeout(2):
-        head = await reader.readuntil(b"\r\n\r\n")
-        status_line, *lines = head.decode().strip().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines)
-        body = await reader.readexactly(int(headers["content-length"]))
-    writer.close()
-    await writer.wait_closed()
-    return httpx.Response(int(status_line.split()[1]), headers=headers, content=body)
 
 
 async def test_409_while_another_turn_holds_the_session(monkeypatch: pytest.MonkeyPatch) -> None:

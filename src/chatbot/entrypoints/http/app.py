@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -64,6 +65,13 @@ def build_app(settings: Settings, container: Container) -> FastAPI:
 
 def _guard(app: FastAPI, settings: Settings, container: Container) -> None:
     largest = max(64 * _KIB, 12 * settings.max_prompt_chars + 4 * _KIB)
+    cors = partial(
+        CORSMiddleware,
+        allow_origins=settings.cors_allow_origins,
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+        expose_headers=["X-Request-Id", "Retry-After"],
+    )
     app.add_middleware(
         Edge,
         identify=container.identify_client(),
@@ -71,15 +79,8 @@ def _guard(app: FastAPI, settings: Settings, container: Container) -> None:
         limits=Limits(
             max_body_bytes=largest, allowed_hosts=tuple(map(str.lower, settings.allowed_hosts))
         ),
+        cors=cors if settings.cors_allow_origins else None,
     )
-    if settings.cors_allow_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_allow_origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-            expose_headers=["X-Request-Id", "Retry-After"],
-        )
 
 
 def _operation_id(route: APIRoute) -> str:

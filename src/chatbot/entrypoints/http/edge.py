@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -37,6 +37,7 @@ _SINGLE_HEADERS = frozenset(
         b"x-api-key",
     }
 )
+_OTHER_CHARSET = re.compile(rb"charset\s*=(?!\s*\"?utf-?8\b)")
 _SECURITY_HEADERS: Mapping[str, str] = {  # OWASP Secure Headers Project, for a JSON API
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -50,9 +51,9 @@ logger = structlog.get_logger("chatbot.access")
 class _Refused(Exception):
     """An answer on its way, not a defect."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, **headers: str) -> None:
         super().__init__(detail)
-        self.problem = ProblemDetails(status=status, code=code, detail=detail)
+        self.problem = ProblemDetails(status=status, code=code, detail=detail, headers=headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +69,16 @@ class Edge:
     """Wraps the application; only HTTP and lifespan pass."""
 
     def __init__(
-        self, app: ASGIApp, *, identify: IdentifyClient, new_id: NewId, limits: Limits
+        self,
+        app: ASGIApp,
+        *,
+        identify: IdentifyClient,
+        new_id: NewId,
+        limits: Limits,
+        cors: Callable[[ASGIApp], ASGIApp] | None = None,
     ) -> None:
         self._app = app
+        self._answer = cors(self._guarded) if cors else self._guarded
         self._identify = identify
         self._new_id = new_id
         self._limits = limits
@@ -89,24 +97,26 @@ class Edge:
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
                 log["status"] = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                for name, value in _SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                stamp(MutableHeaders(scope=message), request_id)
             await send(message)
 
         try:
-            await self._app(scope, await self._admit(scope, receive), stamped)
+            await self._answer(scope, receive, stamped)
+        finally:
+            log["ms"] = round((time.perf_counter() - began) * 1000, 1)
+            _write_line(scope, log)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id, log = scope["state"]["request_id"], scope["state"]["log"]
+        try:
+            await self._app(scope, await self._admit(scope, receive), send)
         except _Refused as refused:
-            await refused.problem.response(request_id)(scope, receive, stamped)
+            await refused.problem.response(request_id)(scope, receive, send)
         except Exception as error:
             log["cause"] = cause_of(error)
             logger.exception("unexpected error", request_id=request_id)
             if "status" not in log:
-                await problem_of(error).response(request_id)(scope, receive, stamped)
-        finally:
-            log["ms"] = round((time.perf_counter() - began) * 1000, 1)
-            _write_line(scope, log)
+                await problem_of(error).response(request_id)(scope, receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
         """Check the request; return where the application reads its body."""
@@ -153,12 +163,20 @@ class Edge:
         return body
 
 
+def stamp(headers: MutableHeaders, request_id: str) -> None:
+    """Give an answer what every answer carries."""
+    headers["X-Request-Id"] = request_id
+    for name, value in _SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+
+
 def _headers(scope: Scope) -> dict[bytes, bytes]:
     counts = Counter(name for name, _ in scope["headers"])
     if any(counts[name] > 1 for name in _SINGLE_HEADERS):
         raise _Refused(400, "bad_request", "A header that may stand once stands twice.")
     if counts[b"content-length"] and counts[b"transfer-encoding"]:  # RFC 9112, section 6.1
-        raise _Refused(400, "bad_request", "The body's length is given in two ways.")
+        detail = "The body's length is given in two ways."
+        raise _Refused(400, "bad_request", detail, Connection="close")
     return dict(scope["headers"])
 
 
@@ -175,9 +193,11 @@ async def _chunks(receive: Receive) -> AsyncGenerator[bytes]:
 def _check_form(headers: Mapping[bytes, bytes], body: bytes) -> None:
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise _Refused(415, "unsupported_media_type", "Compressed bodies are not accepted.")
-    media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-    if media_type != b"application/json":
+    media_type, _, parameters = headers.get(b"content-type", b"").lower().partition(b";")
+    if media_type.strip() != b"application/json":
         raise _Refused(415, "unsupported_media_type", "The body must be application/json.")
+    if _OTHER_CHARSET.search(parameters):
+        raise _Refused(415, "unsupported_media_type", "The body must be UTF-8.")
     try:
         strict_json.check(body)
     except strict_json.NotStrictJson as error:

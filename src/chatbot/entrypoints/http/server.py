@@ -8,14 +8,18 @@ from types import FrameType
 import structlog
 import typer
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import count_legacy_sessions
 from chatbot.application.chat import Chat
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.container import build_container
+from chatbot.entrypoints.container import build_container, random_id
 from chatbot.entrypoints.http.app import build_app
+from chatbot.entrypoints.http.edge import stamp
+from chatbot.entrypoints.http.errors import ProblemDetails
 from chatbot.entrypoints.model_choice import with_model_name
 from chatbot.entrypoints.settings import Settings, SettingsError
 
@@ -23,6 +27,26 @@ logger = structlog.get_logger("chatbot.server")
 
 GRACE_S = 10
 """Seconds that answers have to get out after their turns have ended."""
+
+
+class Protocol(H11Protocol):
+    """HTTP/1.1, where the answer to what is no HTTP is a problem like any other."""
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 # uvicorn's signature
+        """Say so and close; a request that has its answer gets no second one."""
+        cycle = self.cycle  # None before the first request, whatever uvicorn's types say
+        if not (cycle is not None and cycle.response_started and cycle.more_body):  # type: ignore[redundant-expr]
+            self.transport.write(_answer_to_no_http())
+        self.transport.close()
+
+
+def _answer_to_no_http() -> bytes:
+    request_id, detail = random_id(), "This is not a valid HTTP request."
+    problem = ProblemDetails(status=400, code="bad_request", detail=detail)
+    response = problem.response(request_id)
+    stamp(response.headers, request_id)
+    lines = [b"%b: %b" % header for header in (*response.raw_headers, (b"connection", b"close"))]
+    return b"\r\n".join([b"HTTP/1.1 400 Bad Request", *lines, b"", bytes(response.body)])
 
 
 class Server(uvicorn.Server):
@@ -89,19 +113,24 @@ def run(settings: Settings) -> None:
     app = build_app(settings, container)
     asyncio.run(_try_out(container.storage()))
     _greet(settings, sock.getsockname()[1])
-    config = uvicorn.Config(
+    Server(build_config(app, settings), container.chat()).run(sockets=[sock])
+
+
+def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the application; what it would do otherwise by default is unsafe here."""
+    return uvicorn.Config(
         app,
+        http=Protocol,
+        ws="none",
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
+        proxy_headers=bool(settings.trusted_proxies),  # uvicorn alone trusts any local process
         forwarded_allow_ips=list(settings.trusted_proxies),
         ssl_certfile=settings.tls_cert_file,
         ssl_keyfile=settings.tls_key_file,
         timeout_graceful_shutdown=GRACE_S,
-        ws="none",
     )
-    Server(config, container.chat()).run(sockets=[sock])
 
 
 async def _try_out(storage: Storage) -> None:

@@ -1,0 +1,104 @@
+"""X-Forwarded-*: believed of configured proxies, and of nobody else, on this machine or not."""
+
+import httpx
+import pytest
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from chatbot.entrypoints.http.server import build_config
+from service import settings_for_tests
+
+FORWARDED = {
+    "X-Forwarded-For": "203.0.113.7",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "evil.example.com",
+    "X-Forwarded-Port": "1",
+    "X-Forwarded-Prefix": "/evil",
+    "X-Real-IP": "203.0.113.9",
+    "Forwarded": "for=203.0.113.9;proto=https;host=evil.example.com",
+}
+Seen = dict[str, str]
+
+
+async def tell_who_calls(scope: Scope, receive: Receive, send: Send) -> None:
+    """What an application is told of its caller."""
+    seen = {
+        "client": scope["client"][0],
+        "scheme": scope["scheme"],
+        "host": dict(scope["headers"])[b"host"].decode(),
+        "root_path": scope["root_path"],
+    }
+    await JSONResponse(seen)(scope, receive, send)
+
+
+def told(peer: str, trusted: str) -> httpx.AsyncClient:
+    """A client at this address of that application, wrapped by uvicorn as the service has it."""
+    settings = settings_for_tests(trusted_proxies=trusted)
+    config = build_config(tell_who_calls, settings)
+    config.load()
+    transport = httpx.ASGITransport(config.loaded_app, client=(peer, 4711))
+    return httpx.AsyncClient(transport=transport, base_url="http://chat.example.com")
+
+
+async def seen_with(client: httpx.AsyncClient, **changed: str) -> Seen:
+    names = {name.replace("_", "-"): value for name, value in changed.items()}
+    found: Seen = (await client.get("/", headers=FORWARDED | names)).json()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted"),
+    [
+        *(("127.0.0.1", ""), ("127.0.0.1", "10.0.0.2 127.0.0.2, 192.168.0.0/16 ::1")),
+        *(("::1", ""), ("::1", "127.0.0.1 ::2 fd00::/8")),
+    ],
+)
+async def test_forwarded_headers_of_others_change_nothing(
+    peer: str, trusted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's own setting is not ours
+    async with told(peer, trusted) as client:
+        seen = await seen_with(client)
+    assert seen == {
+        "client": peer,
+        "scheme": "http",
+        "host": "chat.example.com",
+        "root_path": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted"),
+    [
+        *(("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "10.0.0.2,127.0.0.0/8")),
+        *(("::1", "::1"), ("::1", "0:0:0:0:0:0:0:1"), ("::1", "::/64")),
+    ],
+)
+async def test_configured_proxy_names_the_caller_and_the_scheme_and_nothing_else(
+    peer: str, trusted: str
+) -> None:
+    async with told(peer, trusted) as client:
+        seen = await seen_with(client)
+        assert seen == {
+            "client": "203.0.113.7",
+            "scheme": "https",
+            "host": "chat.example.com",
+            "root_path": "",
+        }
+        assert (await seen_with(client, X_Forwarded_Proto="gopher"))["scheme"] == "http"
+
+
+@pytest.mark.parametrize(
+    ("forwarded_for", "caller"),
+    [
+        ("203.0.113.1, 203.0.113.7", "203.0.113.7"),  # what the caller itself wrote comes first
+        ("203.0.113.1, 203.0.113.7, 10.0.0.2", "203.0.113.7"),
+        ("127.0.0.1, 203.0.113.7:4711", "203.0.113.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("[2001:db8::7]:4711", "2001:db8::7"),
+        ("", "127.0.0.1"),
+    ],
+)
+async def test_caller_is_the_last_address_that_is_no_proxy(forwarded_for: str, caller: str) -> None:
+    async with told("127.0.0.1", "127.0.0.1 10.0.0.2") as client:
+        assert (await seen_with(client, X_Forwarded_For=forwarded_for))["client"] == caller
