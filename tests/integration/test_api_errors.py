@@ -194,13 +194,23 @@ async def test_404_for_unknown_sessions_and_paths(shared: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [("GET", "/chat"), ("DELETE", "/sessions"), ("POST", "/health"), ("BREW", "/me")],
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/chat", {"POST"}),
+        ("DELETE", "/sessions", {"GET"}),
+        ("POST", "/health", {"GET"}),
+        ("BREW", "/me", {"GET"}),
+        ("POST", "/docs", {"GET"}),
+        ("OPTIONS", f"/sessions/{'0' * 32}", {"GET", "DELETE"}),
+        ("POST", f"/sessions/{'0' * 32}/memory", {"GET", "PUT"}),
+    ],
 )
-async def test_405_names_the_methods_there_are(shared: Service, method: str, path: str) -> None:
+async def test_405_names_the_methods_there_are(
+    shared: Service, method: str, path: str, allowed: set[str]
+) -> None:
     answer = await shared.client.request(method, path)
     assert_problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"]
+    assert set(answer.headers["allow"].split(", ")) == allowed
 
 
 async def test_408_when_the_body_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:

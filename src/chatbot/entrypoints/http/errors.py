@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -132,8 +132,17 @@ def _where(one: Mapping[str, Any]) -> list[str | int]:
     return place[:-1] if one["type"] == "extra_forbidden" else place
 
 
+def _allowed(request: Request) -> dict[str, str]:
+    """Every method of the path; the framework names those of its first route only."""
+    path = getattr(request.scope.get("route"), "path", None)
+    found = request.app.openapi()["paths"].get(path, {})
+    return {"Allow": ", ".join(method.upper() for method in found)} if found else {}
+
+
 async def _answer(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
+    if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        problem = replace(problem, headers=_allowed(request) or problem.headers)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         request.state.log["cause"] = errors.cause_of(error)
     return problem.response(request.state.request_id)
