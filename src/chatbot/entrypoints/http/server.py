@@ -9,17 +9,15 @@ import structlog
 import typer
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import count_legacy_sessions
 from chatbot.application.chat import Chat
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.container import build_container, random_id
+from chatbot.entrypoints.container import build_container
 from chatbot.entrypoints.http.app import build_app
-from chatbot.entrypoints.http.edge import stamp
-from chatbot.entrypoints.http.errors import ProblemDetails
+from chatbot.entrypoints.http.protocol import ProblemProtocol
 from chatbot.entrypoints.model_choice import with_model_name
 from chatbot.entrypoints.settings import Settings, SettingsError
 
@@ -27,26 +25,6 @@ logger = structlog.get_logger("chatbot.server")
 
 GRACE_S = 10
 """Seconds that answers have to get out after their turns have ended."""
-
-
-class Protocol(H11Protocol):
-    """HTTP/1.1, where the answer to what is no HTTP is a problem like any other."""
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 # uvicorn's signature
-        """Say so and close; a request that has its answer gets no second one."""
-        cycle = self.cycle  # None before the first request, whatever uvicorn's types say
-        if not (cycle is not None and cycle.response_started and cycle.more_body):  # type: ignore[redundant-expr]
-            self.transport.write(_answer_to_no_http())
-        self.transport.close()
-
-
-def _answer_to_no_http() -> bytes:
-    request_id, detail = random_id(), "This is not a valid HTTP request."
-    problem = ProblemDetails(status=400, code="bad_request", detail=detail)
-    response = problem.response(request_id)
-    stamp(response.headers, request_id)
-    lines = [b"%b: %b" % header for header in (*response.raw_headers, (b"connection", b"close"))]
-    return b"\r\n".join([b"HTTP/1.1 400 Bad Request", *lines, b"", bytes(response.body)])
 
 
 class Server(uvicorn.Server):
@@ -120,7 +98,7 @@ def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How uvicorn serves the application; what it would do otherwise by default is unsafe here."""
     return uvicorn.Config(
         app,
-        http=Protocol,
+        http=ProblemProtocol,
         ws="none",
         access_log=False,
         log_config=None,

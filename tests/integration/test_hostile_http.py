@@ -1,0 +1,229 @@
+"""Bytes that no client library sends: each gets its answer, none a 5xx, and the service lives on."""
+
+import asyncio
+import gzip
+import json
+import logging
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from chatbot.adapters.llm.scripted import ScriptedModel
+from service import API_KEY, Service, serving, settings_for_tests
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+KEY = f"X-API-Key: {API_KEY}".encode()
+JSON = b"Content-Type: application/json"
+PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance"}
+PATIENCE_S = 30
+
+
+def head(line: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join([line, b"Host: x", *headers, b"", b""])
+
+
+def get(target: bytes, *headers: bytes) -> bytes:
+    return head(b"GET " + target + b" HTTP/1.1", *headers)
+
+
+def post(body: bytes, *headers: bytes) -> bytes:
+    """A POST /chat with the API key; its length is the caller's to declare."""
+    return head(b"POST /chat HTTP/1.1", KEY, JSON, *headers) + body
+
+
+def sized(body: bytes, *headers: bytes) -> bytes:
+    return post(body, b"Content-Length: %d" % len(body), *headers)
+
+
+def chunked(body: bytes, *headers: bytes) -> bytes:
+    return post(body, b"Transfer-Encoding: chunked", *headers)
+
+
+NOT_HTTP = {
+    "line ends only": b"\r\n\r\n",
+    "NUL bytes": b"\0\0\0\0\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 64,
+    "HTTP/0.9": b"GET /health\r\n\r\n",
+    "two spaces": head(b"GET  /health HTTP/1.1"),
+    "tabs": head(b"GET\t/health\tHTTP/1.1"),
+    "method outside ASCII": head(b"G\xffT /health HTTP/1.1"),
+    "target outside ASCII": head("GET /ñ HTTP/1.1".encode()),
+    "NUL in the target": get(b"/\0"),
+    "no host": b"GET /health HTTP/1.1\r\n\r\n",
+    "two hosts": get(b"/health", b"Host: y"),
+    "NUL in a header": get(b"/health", b"X: a\0b"),
+    "space in a header's name": get(b"/health", b"X y: a"),
+    "space before the colon": get(b"/health", b"X : a"),
+    "header without a name": get(b"/health", b": a"),
+    "header without a colon": get(b"/health", b"abc"),
+    "header without an end": b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000,
+    "two lengths": sized(b"{}", b"Content-Length: 3"),
+    "negative length": post(b"{}", b"Content-Length: -2"),
+    "signed length": post(b"{}", b"Content-Length: +2"),
+    "hexadecimal length": post(b"{}", b"Content-Length: 0x2"),
+    "length with underscore": post(b"{}", b"Content-Length: 0_2"),
+    "empty length": post(b"{}", b"Content-Length:"),
+    "length of 5,000 digits": post(b"{}", b"Content-Length: " + b"9" * 5000),
+    "unknown transfer coding": post(b"0\r\n\r\n", b"Transfer-Encoding: gzip, chunked"),
+    "no transfer coding": post(b"{}", b"Transfer-Encoding: identity"),
+    "hidden transfer coding": post(b"0\r\n\r\n", b"Transfer-Encoding: \x0bchunked"),
+    "transfer coding twice": chunked(b"0\r\n\r\n", b"Transfer-Encoding: chunked"),
+    "chunk without a size": chunked(b"zz\r\n{}\r\n"),
+    "chunk of negative size": chunked(b"-2\r\n{}\r\n"),
+    "chunk of endless size": chunked(b"f" * 30 + b"\r\n{}\r\n"),
+    "chunk without an end": chunked(b"2\r\n{}xx"),
+    "bad chunk where no body is read": get(b"/health", b"Transfer-Encoding: chunked") + b"zz\r\n",
+}
+ANSWERED = {
+    "HTTP/2 in clear": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [401, 400]),
+    "garbage behind a request": (get(b"/health") + b"garbage\r\n\r\n", [200, 400]),
+    "more than the length": (sized(b"{}") + b"garbage\r\n\r\n", [422, 400]),
+    "three at once": (get(b"/health") + sized(b"{}") + get(b"/health"), [200, 422, 200]),
+    "absolute target": (get(b"http://evil.example/me", KEY), [404]),
+    "target without a slash": (get(b"health", KEY), [404]),
+    "target is a query": (get(b"?x", KEY), [404]),
+    "star": (head(b"OPTIONS * HTTP/1.1", KEY), [404]),
+    "CONNECT": (head(b"CONNECT evil.example:80 HTTP/1.1", KEY), [404]),
+    "method in small letters": (head(b"get /health HTTP/1.1"), [405]),
+    "method that nobody knows, where a file is served": (head(b"BREW /docs HTTP/1.1"), [405]),
+    "double slash is not the public path": (get(b"//health"), [401]),
+    "dots do not lead out of a public path": (get(b"/docs/../me"), [401]),
+    "encoded dots neither": (get(b"/docs/%2e%2e/me"), [401]),
+    "encoded slashes neither": (get(b"/docs%2f..%2fme"), [401]),
+    "backslashes neither": (get(b"/docs\\..\\me"), [401]),
+    "fragment neither": (get(b"/me#/health"), [401]),
+    "parameter neither": (get(b"/me;/health"), [401]),
+    "encoded NUL in the path": (get(b"/sessions/%00", KEY), [404]),
+    "broken percents in the path": (get(b"/sessions/%zz%ff%ed%a0%80", KEY), [404]),
+    "path of 10,000": (get(b"/" + b"a" * 10_000, KEY), [404]),
+    "query of 10,000": (get(b"/sessions?after=" + b"a" * 10_000, KEY), [422]),
+    "number of 5,000 digits": (
+        get(b"/sessions/%b?before=" % (b"0" * 32) + b"9" * 5000, KEY),
+        [422],
+    ),
+    "NUL in the cursor": (get(b"/sessions?after=%ff%00-" + b"0" * 32, KEY), [422]),
+    "cursor beyond all time": (get(b"/sessions?after=" + b"f" * 99 + b"-" + b"0" * 32, KEY), [422]),
+    "key outside ASCII": (get(b"/me", b"X-API-Key: \xff\xfe"), [401]),
+    "token outside ASCII": (get(b"/me", KEY, b"Authorization: Bearer \xff\xfe"), [401]),
+    "key twice": (get(b"/me", KEY, KEY), [400]),
+    "length and chunks": (chunked(b"0\r\n\r\n", b"Content-Length: 5"), [400]),
+    "length of 19 digits": (post(b"{}", b"Content-Length: " + b"9" * 19), [413]),
+    "trailer that looks like a key": (chunked(b"2\r\n{}\r\n0\r\nX-API-Key: y\r\n\r\n"), [422]),
+    "body where none is read": (get(b"/health", b"Content-Length: 99999") + b"x" * 99_999, [200]),
+    "expectation that nobody knows": (sized(b"{}", b"Expect: banana"), [422]),
+    "1e999": (sized(b'{"prompt": 1e999}'), [422]),
+    "nested 32 deep": (sized(b'{"prompt": ' + b"[" * 31 + b"]" * 31 + b"}"), [422]),
+    "UTF-16 without a mark": (sized('{"prompt": "Hi"}'.encode("utf-16-le")), [400]),
+    "compressed body": (sized(gzip.compress(b"{}"), b"Content-Encoding: gzip"), [415]),
+}
+WAITING = {
+    "nothing": b"",
+    "half a request line": b"GET /hea",
+    "line ends without a line feed": b"GET /health HTTP/1.1\rHost: x\r\r",
+    "half a body": post(b"{", b"Content-Length: 2"),
+    "half a chunk": chunked(b"ffffffff\r\n{"),
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncGenerator[Service]:
+    settings = settings_for_tests(mem_structured_enable=False)
+    async with serving(settings, model=ScriptedModel(lambda _: "Of course.")) as service:
+        yield service
+
+
+@pytest.fixture(autouse=True)
+def nothing_unexpected(caplog: pytest.LogCaptureFixture) -> Generator[None]:
+    """Fail when a log, ours or asyncio's, tells of a defect that the caller does not see."""
+    with capture_logs() as lines:
+        yield
+    assert [line for line in lines if line["log_level"] == "error"] == []
+    records = caplog.get_records("call")
+    assert [record for record in records if record.levelno >= logging.ERROR] == []
+
+
+class Wire:
+    """A bare connection to the service."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    def send(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def status(self) -> int:
+        """The status of the next answer, which is checked: a problem from 400 on."""
+        begin = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+        status_line, *lines = begin.strip().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        body = await self._reader.readexactly(int(headers["content-length"]))
+        status = int(status_line.split()[1])
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        if status >= 400:
+            problem = json.loads(body)
+            assert headers["content-type"] == "application/problem+json"
+            assert problem.keys() - {"errors"} == PROBLEM_KEYS
+            assert problem["status"] == status
+            assert problem["instance"] == headers["x-request-id"]
+        return status
+
+    async def leave(self) -> bytes:
+        """Say that no more will come; return what does, until the service has closed."""
+        self._writer.write_eof()
+        return await self._reader.read()
+
+
+@asynccontextmanager
+async def wire_to(service: Service) -> AsyncGenerator[Wire]:
+    """A connection that does not hang: all of it has its time."""
+    url = httpx.URL(service.url)
+    async with asyncio.timeout(PATIENCE_S):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        try:
+            yield Wire(reader, writer)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def exchange(service: Service, data: bytes, count: int) -> list[int]:
+    """The statuses of so many answers; after them there is none, and the service lives."""
+    async with wire_to(service) as wire:
+        wire.send(data)
+        statuses = [await wire.status() for _ in range(count)]
+        assert await wire.leave() == b""
+    assert (await service.anonymous.get("/health")).status_code == 200
+    return statuses
+
+
+@pytest.mark.parametrize("data", NOT_HTTP.values(), ids=NOT_HTTP)
+async def test_what_is_no_http_is_a_problem_and_the_end(shared: Service, data: bytes) -> None:
+    assert await exchange(shared, data, 1) == [400]
+
+
+@pytest.mark.parametrize(("data", "statuses"), ANSWERED.values(), ids=ANSWERED)
+async def test_odd_request_gets_its_answer(
+    shared: Service, data: bytes, statuses: list[int]
+) -> None:
+    assert await exchange(shared, data, len(statuses)) == statuses
+
+
+@pytest.mark.parametrize("data", WAITING.values(), ids=WAITING)
+async def test_caller_that_leaves_in_the_middle_of_a_request_is_let_go(
+    shared: Service, data: bytes
+) -> None:
+    assert await exchange(shared, data, 0) == []
+
+
+async def test_garbage_after_the_answer_to_half_a_body_only_closes(shared: Service) -> None:
+    async with wire_to(shared) as wire:
+        wire.send(head(b"POST /chat HTTP/1.1", JSON, b"Transfer-Encoding: chunked") + b"1\r\n{\r\n")
+        assert await wire.status() == 401
+        wire.send(b"zz\r\n")
+        assert await wire.leave() == b""
