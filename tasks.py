@@ -223,6 +223,7 @@ TASKS = {
     "test": (lambda args: dev_python("-m", "pytest", *args), "run the tests [pytest's arguments]"),
     "check": (task_check, "lint, format, types, layers and locks: what a change has to pass"),
     "bench": (task_bench, "run the benchmarks"),
+    "fuzz": (lambda args: dev_python("tests/fuzz.py", *args), "fuzz the API for 10 minutes"),
     "provider": (lambda args: dev_python("tests/provider.py", *args), "run a stand-in provider"),
     "install": (task_install, "fill .venv from the locks [--base: without the dev tools]"),
     "lock": (task_lock, "remake the locks [uv's --upgrade ...], or `lock check`"),

@@ -1,0 +1,114 @@
+"""Schemathesis against a whole service, as every kind of caller. As a program: `make fuzz`.
+
+The seed decides what is sent, so that `--seed` and `--seconds` of a finding show it again. What is
+looked at stands in fuzz.toml and fuzz_checks.py. Further arguments are schemathesis's own, as in
+`make fuzz ARGS="--seed 7 --seconds 60 --include-path /chat"`.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import sys
+import sysconfig
+import tempfile
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from service import API_KEY, Service, serving, settings_for_tests
+
+TESTS = Path(__file__).resolve().parent
+DOCUMENT = TESTS.parent / "docs" / "openapi.json"
+ST = Path(sysconfig.get_path("scripts")) / "st"
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(TESTS)}
+KEY = {"X-API-Key": API_KEY}
+COVERAGE = ("--phases", "coverage")
+STREAMS = ("--include-path", "/chat", "--exclude-checks", "response_schema_conformance")
+"""That check holds each event against the schema of the whole stream, which is text."""
+
+
+async def main(seconds: int, seed: int, further: Sequence[str]) -> int:
+    again = f'make fuzz ARGS="{" ".join([f"--seconds {seconds} --seed {seed}", *further])}"'
+    print(again, flush=True)
+    async with AsyncExitStack() as stack:
+        lines = stack.enter_context(capture_logs())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        service = await stack.enter_async_context(serving_files(folder))
+        user = KEY | await service.bearer()
+        stream = KEY | {"Accept": "text/event-stream"}
+        failed = [
+            await schemathesis("nobody", service, {}, seed, seconds // 12, *COVERAGE, *further),
+            await schemathesis("a client", service, KEY, seed, seconds * 5 // 12, *further),
+            await schemathesis("a user", service, user, seed, seconds * 5 // 12, *further),
+            await schemathesis("a reader", service, stream, seed, seconds // 12, *STREAMS),
+            defects_of(lines),
+            not further and unreached(lines),
+        ]
+    if any(failed):
+        print(f"found something. Again: {again}")
+    return int(any(failed))
+
+
+@asynccontextmanager
+async def serving_files(folder: Path) -> AsyncGenerator[Service]:
+    """A service as it is installed: files of JSON, the embedded model, one administrator."""
+    async with JsonFileStorage(folder) as storage:
+        await storage.make_roles()
+    settings = settings_for_tests(storage_url=f"json:{folder}", genkit_model="local/extractive")
+    async with serving(settings) as service:
+        await service.add_admin()
+        yield service
+
+
+async def schemathesis(
+    who: str, service: Service, headers: Mapping[str, str], seed: int, seconds: int, *options: str
+) -> bool:
+    """Whether calling as `who` finds anything."""
+    print(f"\ncalling as {who}", flush=True)
+    command = [str(ST), "--config-file", str(TESTS / "fuzz.toml"), "run", "--url", service.url]
+    named = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    bounds = ["--seed", str(seed), "--max-time", str(max(1, seconds))]
+    running = await asyncio.create_subprocess_exec(
+        *command, *named, *bounds, *options, str(DOCUMENT), env=ENVIRONMENT
+    )
+    return await running.wait() != 0
+
+
+def defects_of(lines: Sequence[Mapping[str, object]]) -> bool:
+    """Whether the log tells of a defect, which a caller of a stream may not see."""
+    defects = Counter(
+        f"{line.get('method')} {line.get('route')}: {line.get('cause')}"
+        for line in lines
+        if line["log_level"] == "error" and "cause" in line
+    )
+    for defect, count in defects.items():
+        print(f"in the log, {count} times: {defect}")
+    return bool(defects)
+
+
+def unreached(lines: Sequence[Mapping[str, object]]) -> bool:
+    """Show how often what was answered; an operation that never succeeded was not tested."""
+    requests = [line for line in lines if line["event"] == "request"]
+    counts = Counter(f"{line['method']} {line['route']} {line['status']}" for line in requests)
+    for name, count in sorted(counts.items()):
+        print(f"{count:7} {name}")
+    reached = {name.rpartition(" ")[0] for name in counts if name[-3] == "2"}
+    paths = json.loads(DOCUMENT.read_text(encoding="utf-8"))["paths"]
+    missing = {f"{verb.upper()} {path}" for path in paths for verb in paths[path]} - reached
+    print(f"never answered with success: {sorted(missing)}" if missing else "")
+    return bool(missing)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32))
+    given, rest = parser.parse_known_args()
+    with suppress(KeyboardInterrupt):
+        sys.exit(asyncio.run(main(given.seconds, given.seed, rest)))
