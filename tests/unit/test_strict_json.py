@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.entrypoints.http.strict_json import MAX_DEPTH, NotStrictJson, check
@@ -26,6 +26,7 @@ def is_accepted(body: bytes) -> bool:
     return True
 
 
+@settings(max_examples=50)
 @given(VALUES, st.booleans(), st.sampled_from([None, 1, "\t"]))
 def test_every_value_is_accepted_however_it_is_written(
     value: object, ascii_only: bool, indent: int | str | None
@@ -45,6 +46,48 @@ def test_what_is_accepted_is_what_python_reads(text: str) -> None:
         json.loads(text)
 
 
+@settings(max_examples=50)
+@given(VALUES, st.data())
+def test_what_is_accepted_can_be_written_again_and_is_accepted_again(
+    value: object, data: st.DataObject
+) -> None:
+    """Bytes near to JSON: a valid text in which a few places were changed."""
+    body = bytearray(json.dumps(value, ensure_ascii=data.draw(st.booleans())).encode())
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(body)))
+        body[at : at + data.draw(st.integers(0, 2))] = data.draw(st.sampled_from(PIECES))
+    if not is_accepted(bytes(body)):
+        return
+    found = json.loads(bytes(body))
+    assert depth_of(found) <= MAX_DEPTH
+    again = json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    check(again)
+    assert json.loads(again) == found
+
+
+PIECES = [
+    *(b"", b'"', b"\\", b"[", b"]", b"{", b"}", b",", b":", b"0", b"-", b"e9", b"9e999", b"\xff"),
+    *(
+        b"\\ud83d",
+        b"\\ude00",
+        b"\\u0000",
+        b"\0",
+        b"[" * 40,
+        b"]" * 40,
+        b"null",
+        b"NaN",
+        b"\xc3\xb1",
+    ),
+]
+
+
+def depth_of(value: object) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(depth_of, inner), default=0)
+
+
 @given(TEXTS, TEXTS)
 def test_refusal_never_repeats_the_body(before: str, after: str) -> None:
     canary = "canary4711"
@@ -54,6 +97,7 @@ def test_refusal_never_repeats_the_body(before: str, after: str) -> None:
     assert canary not in str(refusal.value)
 
 
+@settings(max_examples=30)
 @given(TEXTS, VALUES, VALUES)
 def test_key_that_stands_twice_is_refused_however_it_is_written(
     key: str, first: object, second: object
@@ -118,6 +162,7 @@ def test_hostile_text_costs_no_more_than_its_length(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [
+        *(b"1e999", b"[-1e999]", b'{"a": 9999e999}'),
         *(b"", b" ", b"NaN", b"Infinity", b"-Infinity", b"[NaN]", b'{"a": -Infinity}'),
         *(
             b"{} {}",

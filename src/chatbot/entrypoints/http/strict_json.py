@@ -1,6 +1,7 @@
 """JSON as RFC 8259 and RFC 7493 (I-JSON) have it, without what Python's parser lets through."""
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import NoReturn
@@ -22,8 +23,8 @@ def check(body: bytes) -> None:
     """Accept a body that is UTF-8, one JSON value, at most 32 deep, and unambiguous.
 
     Raises:
-        NotStrictJson: otherwise; also on NaN and Infinity, a key twice in one object, a lone
-            surrogate, and the character NUL.
+        NotStrictJson: otherwise; also on NaN, Infinity and what Python reads as it (`1e999`), a
+            key twice in one object, a lone surrogate, and the character NUL.
     """
     try:
         text = body.decode("utf-8")
@@ -31,7 +32,9 @@ def check(body: bytes) -> None:
         raise NotStrictJson("The body is not UTF-8.") from None
     _check_depth(body)
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite
+        )
     except NotStrictJson:
         raise
     except (ValueError, RecursionError):
@@ -60,6 +63,13 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(_: str) -> NoReturn:
     raise NotStrictJson("NaN and Infinity are not JSON.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise NotStrictJson("A number is too large.")
+    return number
 
 
 def _check_texts(values: Iterable[object]) -> None:
