@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.memory import (
+    MAX_EXTRA_KEYS,
+    MAX_KEY_CHARS,
     MAX_VALUE_CHARS,
+    PREFERENCE_KEYS,
+    PROFILE_KEYS,
     Item,
     Memory,
     Setter,
@@ -22,6 +26,7 @@ from chatbot.domain.memory import (
     was_said,
     with_summary,
 )
+from chatbot.domain.text import is_sound
 
 BY_HAND = [Setter.USER, Setter.ADMINISTRATOR]
 
@@ -254,7 +259,9 @@ def test_what_is_not_of_the_shape_is_left_out_of_an_update(found: object) -> Non
 
 
 def test_numbers_become_texts_and_keys_are_trimmed() -> None:
-    found = json.loads('{"profile": {" age ": 40, "height": 1.7}, "facts": ["a", 3]}')
+    found = json.loads(
+        '{"profile": {" age ": 40, "height": 1.7, "x": NaN, "y": 1e999}, "facts": ["a", 3]}'
+    )
     assert update_from_json(found) == Update(profile={"age": "40", "height": "1.7"}, facts=("a",))
 
 
@@ -288,8 +295,9 @@ def test_the_id_of_a_recollection_is_stable_and_its_own() -> None:
     assert recollections(later)[0].id == ids["fact", "has a cat"]
 
 
-quickly = settings(max_examples=60, deadline=None)
+quickly = settings(max_examples=50)
 
+WORDS = st.sampled_from("abcdefgh")
 TEXTS = st.sampled_from([*"abcdefgh", " a ", "", "\u00a0", "é", "x" * 501])
 OBJECTS = st.dictionaries(TEXTS, TEXTS, max_size=8)
 UPDATES = st.builds(
@@ -354,18 +362,71 @@ def test_what_a_person_set_survives_every_update_that_nobody_said(
     assert {key: merged.profile[key] for key in by_hand} == by_hand
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=5,
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.floats(),
+    st.integers(-(10**600), 10**600),
+    st.text(max_size=9),
+    st.sampled_from(["x" * 499 + " y", " " * 600, "\0", "\ud800", "k" * 64, "k" * 65]),
 )
-SHAPED = st.dictionaries(st.sampled_from(["profile", "preferences", "facts", "todos"]), JSON)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=7) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=8,
+)
+MANY = st.integers(15, 30).map(lambda count: {f"k{n}": "v" for n in range(count)})
+LONG = st.dictionaries(st.sampled_from(["k" * 64, "k" * 65, " k ", ""]), SCALARS)
+SHAPED = st.dictionaries(
+    st.sampled_from(["profile", "preferences", "facts", "todos"]), JSON | MANY | LONG
+)
 
 
 @quickly
-@given(SHAPED)
-def test_every_object_is_read_as_an_update_that_can_be_merged_and_recalled(
-    found: dict[str, object],
+@given(st.lists(SHAPED, max_size=3), st.integers(min_value=0, max_value=5))
+def test_whatever_a_model_returns_memory_stays_within_its_limits_and_can_be_sent(
+    found: list[dict[str, object]], max_items: int
 ) -> None:
-    merged = learned(StructuredMemory(), update_from_json(found))
-    recollections(Memory(structured=merged))
+    memory = StructuredMemory()
+    for update in found:
+        memory = learned(memory, update_from_json(update), max_items=max_items)
+    for keyed, standard in ((memory.profile, PROFILE_KEYS), (memory.preferences, PREFERENCE_KEYS)):
+        assert len(keyed.keys() - standard) <= MAX_EXTRA_KEYS
+        assert all(0 < len(key) <= MAX_KEY_CHARS for key in keyed)
+    assert max(len(memory.facts), len(memory.todos)) <= max_items
+    items = [*memory.profile.values(), *memory.preferences.values(), *memory.facts, *memory.todos]
+    assert all(0 < len(item.value) <= MAX_VALUE_CHARS for item in items)
+    assert all(item.value == item.value.strip() for item in items)
+    for recollection in recollections(Memory(structured=memory)):
+        assert is_sound(recollection.text)
+        recollection.text.encode()
+
+
+@quickly
+@given(st.lists(WORDS, max_size=5, unique=True), st.lists(UPDATES, max_size=3))
+def test_no_run_of_updates_takes_an_item_that_a_person_put_into_a_list(
+    put: list[str], updates: list[Update]
+) -> None:
+    memory = replaced_by_hand(
+        Update(facts=tuple(put), todos=tuple(put)), by=Setter.USER, max_items=5
+    )
+    for update in updates:
+        memory = learned(memory, update, *put, max_items=5)
+    for items in (memory.facts, memory.todos):
+        assert [item.value for item in items if item.set_by is Setter.USER] == put
+        assert len(items) <= 5
+
+
+@quickly
+@given(MEMORIES, UPDATES)
+def test_what_is_given_back_of_what_is_remembered_adds_nothing(
+    memory: StructuredMemory, update: Update
+) -> None:
+    known = learned(memory, update, sources=(1,))
+    parroted = Update(
+        profile={key: item.value for key, item in known.profile.items()},
+        preferences={key: item.value for key, item in known.preferences.items()},
+        facts=tuple(values(known.facts)),
+        todos=tuple(values(known.todos)),
+    )
+    assert learned(known, parroted, *values(known.facts), sources=(9,)) == known
