@@ -130,6 +130,14 @@ async def test_bad_token_is_invalid_and_never_falls_back_to_the_client(
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
+async def test_token_in_which_one_byte_was_changed_is_invalid(shared: Service) -> None:
+    token = (await shared.bearer(EMAIL))["Authorization"].removeprefix("Bearer ")
+    for at in range(0, len(token), 9):
+        new = "A" if token[at] != "A" else "B"
+        headers = {"Authorization": f"Bearer {token[:at]}{new}{token[at + 1 :]}"}
+        assert code_of(await shared.client.get("/me", headers=headers)) == (401, "invalid_token")
+
+
 @pytest.mark.parametrize("header", ["", "Bearer", "Basic bHVpczp4", "x"])
 async def test_authorization_that_is_no_bearer_token_is_unauthenticated(
     shared: Service, header: str
