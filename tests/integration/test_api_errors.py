@@ -275,6 +275,17 @@ async def test_413_counts_received_bytes_when_no_length_is_declared(shared: Serv
     assert_problem(answer, 413, "body_too_large")
 
 
+async def test_413_for_memory_that_keeps_each_limit_but_not_that_of_a_body(shared: Service) -> None:
+    session_id = (await shared.client.post("/sessions/new")).json()["session_id"]
+    memory = {"facts": [f"{n:02}{CANARY}{'😀' * 480}" for n in range(20)]}
+    path, body = f"/sessions/{session_id}/memory", {"structured_memory": memory}
+    as_utf8 = json.dumps(body, ensure_ascii=False).encode()
+    escaped = await shared.client.put(path, content=json.dumps(body).encode(), headers=JSON)
+    fits = await shared.client.put(path, content=as_utf8, headers=JSON)
+    assert_problem(escaped, 413, "body_too_large")
+    assert fits.json()["structured_memory"]["facts"] == memory["facts"]
+
+
 async def test_body_of_the_largest_allowed_prompt_is_never_too_large(shared: Service) -> None:
     widest = json.dumps({"prompt": "😀" * 4000}).encode()  # 12 bytes each, escaped
     assert (await post_raw(shared, widest, JSON)).status_code == 200

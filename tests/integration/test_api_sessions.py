@@ -4,10 +4,13 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chatbot.adapters.llm.scripted import ScriptedModel
 from service import Service, serving, settings_for_tests
@@ -285,6 +288,25 @@ async def test_malformed_id_is_404_like_any_unknown_one(shared: Service, odd_id:
     ]
     expected = 405 if odd_id in {"..", "%2e%2e"} else 404  # httpx and browsers resolve dots
     assert {answer.status_code for answer in answers} <= {404, expected}
+
+
+HEX_LIKE = st.text("0123456789abcdefABCDEF", min_size=30, max_size=34)
+
+
+@settings(max_examples=60)
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | HEX_LIKE)
+async def test_any_text_but_an_own_id_gets_the_bytes_of_an_unknown_id(
+    shared: Service, text: str
+) -> None:
+    answers = [
+        await shared.client.post("/chat", json={"prompt": "Hi", "session_id": odd_id})
+        for odd_id in (UNKNOWN_ID, text)
+    ]
+    if "/" not in text and text not in {"", ".", ".."}:  # else it is another path
+        answers.append(await shared.client.get(f"/sessions/{quote(text)}/memory"))
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.text.replace(answer.json()["instance"], "") for answer in answers}) == 1
+    assert len({frozenset(answer.headers) for answer in answers}) == 1
 
 
 async def test_summary_is_read_put_and_reset(shared: Service) -> None:
