@@ -1,7 +1,6 @@
 """A whole service on a loopback port, in the event loop of the test."""
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import httpx
 
 from chatbot.entrypoints.container import Container, build_container
 from chatbot.entrypoints.http.app import build_app
-from chatbot.entrypoints.http.server import Server, build_config
+from chatbot.entrypoints.http.server import Server, build_config, listen
 from chatbot.entrypoints.settings import Settings
 
 API_KEY = "e1becf496fa519e8b3af8df5340abe877b522cfe"
@@ -59,7 +58,7 @@ async def serving(settings: Settings | None = None, **parts: object) -> AsyncGen
     container = build_container(settings, **parts)
     config = build_config(build_app(settings, container), settings)
     server = Server(config, container.chat())
-    sock = socket.create_server(("127.0.0.1", 0))
+    sock = listen(settings.model_copy(update={"port": 0}))
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     running = asyncio.create_task(server.serve(sockets=[sock]))
     while not server.started:

@@ -43,15 +43,6 @@ class Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Send small packets at once: asyncio does so only for sockets of a named protocol.
-
-        Otherwise a body waits 40 ms for the acknowledgement of its headers (Nagle's algorithm).
-        """
-        for sock in sockets or ():
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
-        await super().startup(sockets)
-
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, end the turns and save what they have, then close."""
         ending = asyncio.create_task(self._chat.aclose())
@@ -62,12 +53,15 @@ class Server(uvicorn.Server):
 def listen(settings: Settings) -> socket.socket:
     """Take the address.
 
+    Small packets are sent at once, or else a body waits 40 ms for the acknowledgement of its
+    headers (Nagle's algorithm). Connections inherit that, those of before the start too.
+
     Raises:
         SettingsError: it is taken, not ours, or needs a right that we lack.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        sock = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         if error.errno == errno.EADDRINUSE:
@@ -77,6 +71,9 @@ def listen(settings: Settings) -> socket.socket:
         else:
             mend = f"HOST: cannot listen on {where} ({error.strerror}). Choose an address of this machine."
         raise SettingsError(mend) from error
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
 
 
 def run(settings: Settings) -> None:
