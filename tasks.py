@@ -6,12 +6,14 @@ one is needed.
 
 import hashlib
 import os
+import platform
 import re
 import secrets
 import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036 - it is for whoever starts this with an older one
@@ -200,10 +202,27 @@ def task_check(_args: list[str]) -> int:
 
 
 def task_bench(args: list[str]) -> int:
-    paths = sorted(ROOT.glob("bench/bench_*.py"))
-    if not paths:
-        raise Failed("there is no bench/bench_*.py to run")
-    return max(dev_python(str(path), *args) for path in paths)
+    """Run each benchmark, print its table and keep it in bench/RESULTS.md."""
+    install("dev")
+    command = " ".join(["python tasks.py bench", *args])
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    kept = f"# Results\n\n`{command}`, {time.strftime('%Y-%m-%d')}: {system}, {python}.\n"
+    for path in sorted(ROOT.glob("bench/bench_*.py")):
+        ran = subprocess.run(
+            [PYTHON, str(path), *args],
+            cwd=ROOT,
+            env=ENV,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            check=False,
+        )
+        if ran.returncode:
+            return ran.returncode
+        print(path.name, ran.stdout, sep="\n", flush=True)
+        kept += f"\n## {path.name}\n\n{ran.stdout}"
+    (ROOT / "bench" / "RESULTS.md").write_text(kept, encoding="utf-8")
+    return 0
 
 
 def task_lock(args: list[str]) -> int:
