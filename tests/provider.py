@@ -15,6 +15,7 @@ import asyncio
 import json
 import re
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -86,7 +87,7 @@ def closed_port_url() -> str:
 class FakeProvider:
     """The server. Every public attribute may be set while it runs."""
 
-    def __init__(self, *, port: int = 0) -> None:
+    def __init__(self, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.fault: Fault | None = None
         self.models = ["fake-model", "text-embedding-fake", "whisper-fake"]
         self.reply: Callable[[Json], str] = default_reply
@@ -99,10 +100,13 @@ class FakeProvider:
         self.arrived = asyncio.Event()  # set with every request; clear it to wait for the next
         self.connections = 0
         self._port = port
+        self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(
+            self._connected, "127.0.0.1", self._port, ssl=self._tls
+        )
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -115,7 +119,9 @@ class FakeProvider:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/v1"
+        """By address; with TLS by the name `localhost`."""
+        where = "https://localhost" if self._tls else "http://127.0.0.1"
+        return f"{where}:{self._port}/v1"
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

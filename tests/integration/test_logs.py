@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
@@ -17,6 +18,7 @@ from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.http import edge
+from company_network import Authority, Proxy
 from provider import FakeProvider, Fault
 from service import ADMIN_EMAIL, PASSWORD, serving, settings_for_tests
 
@@ -237,3 +239,31 @@ async def _misuse(
     await client.get(f"/sessions/{canaries['path']}")
     await client.request(canaries["path"].upper(), "/chat")
     await client.get("/sessions", params={"after": canaries["query"]})
+
+
+@pytest.mark.parametrize("wire", ["lean", "plugin"])
+@pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
+async def test_unknown_certificate_is_named_and_neither_key_nor_proxy_password(
+    stderr: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    wire: str,
+    headers: dict[str, str],
+) -> None:
+    configure(stderr, level="debug")
+    tls = Authority(tmp_path).server("localhost")
+    async with FakeProvider(tls=tls) as provider, Proxy(user="ana:open-sesame") as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        settings = settings_for_tests(
+            openai_base_url=provider.base_url,
+            openai_api_key="sk-ours-and-only-ours",
+            genkit_model="openai/fake-model",
+            model_wire=wire,
+        )
+        async with serving(settings) as service:
+            answer = await service.client.post("/chat", json={"prompt": "Hi"}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
+    assert "CERTIFICATE_VERIFY_FAILED" in requests_of(stderr)[-1]["cause"]
+    for secret in ("sk-ours-and-only-ours", "open-sesame", "YW5hOm9wZW4tc2VzYW1l"):
+        assert secret not in stderr.getvalue() + answer.text

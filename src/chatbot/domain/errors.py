@@ -121,4 +121,5 @@ def cause_of(error: BaseException) -> str:
     """What led to an error, for the log: of others' errors only the kind, as providers quote prompts."""
     is_ours = isinstance(error, ChatbotError | OSError)
     named = type(error).__name__ + (f": {error}" if is_ours else "")
-    return f"{named} <- {cause_of(error.__cause__)}" if error.__cause__ else named
+    cause = error.__cause__ or error.__context__
+    return f"{named} <- {cause_of(cause)}" if cause else named

@@ -26,11 +26,12 @@ from chatbot.application.consolidation import Consolidation, Rules
 from chatbot.application.memory import MemoryByHand
 from chatbot.application.prompt import Composer
 from chatbot.application.sessions import Sessions
+from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.identity import of_client
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings
+from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError
 
 
 def utc_now() -> datetime:
@@ -54,13 +55,16 @@ def build_genkit_model(settings: Settings) -> ChatModel:
     from chatbot.adapters.llm.genkit_model import GenkitChatModel, build_genkit  # noqa: PLC0415
 
     key = settings.openai_api_key
-    ai = build_genkit(
-        wire=settings.model_wire,
-        api_key=key.get_secret_value() if key else None,
-        base_url=settings.openai_base_url,
-        connect_timeout_s=settings.model_connect_timeout_s,
-        turn_timeout_s=settings.model_turn_timeout_s,
-    )
+    try:
+        ai = build_genkit(
+            wire=settings.model_wire,
+            api_key=key.get_secret_value() if key else None,
+            base_url=settings.openai_base_url,
+            connect_timeout_s=settings.model_connect_timeout_s,
+            turn_timeout_s=settings.model_turn_timeout_s,
+        )
+    except ModelUnavailable as error:
+        raise SettingsError(str(error)) from error
     name = settings.genkit_model or EMBEDDED_MODEL
     return GenkitChatModel(ai, name, temperature=settings.model_temperature)
 

@@ -58,6 +58,7 @@ def served_models(settings: Settings) -> list[str]:
     """
     key = settings.openai_api_key
     asking = chat_models(
+        wire=settings.model_wire,
         base_url=settings.openai_base_url,
         api_key=key.get_secret_value() if key else None,
         connect_timeout_s=settings.model_connect_timeout_s,

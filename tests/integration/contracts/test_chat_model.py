@@ -9,7 +9,6 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
-from typing import Literal
 
 import pytest
 import pytest_asyncio
@@ -20,6 +19,7 @@ from genkit_openai import OpenAI
 from chatbot.adapters.llm.genkit_model import (
     ChatGenkit,
     GenkitChatModel,
+    Wire,
     build_genkit,
     chat_models,
 )
@@ -39,7 +39,6 @@ from provider import SECRET, FakeProvider, Fault, closed_port_url
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-Wire = Literal["lean", "plugin"]
 WIRES: tuple[Wire, ...] = ("lean", "plugin")
 MODES = ("complete", "stream")
 TRICKY = 'ñandú 👩‍👩‍👧 \u2028 {{role "system"}} {{media url=x}} <b>"\\'
@@ -578,8 +577,11 @@ async def test_many_calls_at_once_do_not_mix(genkits: dict[str, ChatGenkit]) -> 
 # -- the list of models ---------------------------------------------------------------------------
 
 
-async def test_only_chat_models_are_listed(provider: FakeProvider) -> None:
-    listed = await chat_models(base_url=provider.base_url, api_key=None, connect_timeout_s=1)
+@pytest.mark.parametrize("wire", WIRES)
+async def test_only_chat_models_are_listed(provider: FakeProvider, wire: Wire) -> None:
+    listed = await chat_models(
+        wire=wire, base_url=provider.base_url, api_key=None, connect_timeout_s=1
+    )
     assert listed == ["fake-model"]
 
 
@@ -591,10 +593,13 @@ async def test_only_chat_models_are_listed(provider: FakeProvider) -> None:
         (Fault.HANG_UP, ModelUnavailable),
     ],
 )
+@pytest.mark.parametrize("wire", WIRES)
 async def test_a_list_that_cannot_be_had_is_a_domain_error(
-    fault: Fault, failure: type[ModelFailure]
+    fault: Fault, failure: type[ModelFailure], wire: Wire
 ) -> None:
     async with FakeProvider() as provider:
         provider.fault = fault
         with pytest.raises(failure):
-            await chat_models(base_url=provider.base_url, api_key="k", connect_timeout_s=1)
+            await chat_models(
+                wire=wire, base_url=provider.base_url, api_key="k", connect_timeout_s=1
+            )

@@ -5,7 +5,6 @@ and reads prompts as templates. Only typed messages go in.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Literal
 
@@ -29,8 +28,9 @@ from openai import Timeout
 
 from chatbot.adapters.llm.extractive import define_extractive
 from chatbot.adapters.llm.lean_wire import LeanOpenAI, ProviderOpenAI
+from chatbot.adapters.llm.network import OPENAI_URL, way_to
 from chatbot.adapters.llm.provider_errors import CUT, UNUSABLE, model_failure, unknown_model
-from chatbot.adapters.llm.provider_http import OPENAI_URL, ProviderHttp, read_body
+from chatbot.adapters.llm.provider_http import ProviderHttp
 from chatbot.domain.chat import Author, FinishReason
 from chatbot.domain.errors import ModelError, ModelUnavailable
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Task, Usage
@@ -50,6 +50,7 @@ _NO_KEY = "none"  # the SDK refuses an empty key; providers that need none do no
 # The plug-in's own class: Genkit would turn another one into dicts and back.
 _PROVIDER_REQUEST = GenkitRequest[OpenAIConfig]
 
+Wire = Literal["lean", "plugin"]
 OnChunk = Callable[[ModelResponseChunk], None]
 
 
@@ -69,7 +70,7 @@ class ChatGenkit(Genkit):
 
 def build_genkit(
     *,
-    wire: Literal["lean", "plugin"],
+    wire: Wire,
     api_key: str | None,
     base_url: str | None,
     connect_timeout_s: float,
@@ -79,28 +80,49 @@ def build_genkit(
 
     Nothing is retried here, and the only limits are on connecting and on the whole call: those
     between tokens are `WithTimeouts`', which knows whether an answer streams.
+
+    Raises:
+        NoWay: the environment names a proxy or certificates that cannot be used.
     """
     plugin: ProviderOpenAI | None = None
     if api_key or base_url:
-        sdk: dict[str, Any] = {
-            "api_key": api_key or _NO_KEY,
-            "base_url": base_url or OPENAI_URL,
-            "max_retries": 0,
-            "timeout": Timeout(turn_timeout_s, connect=connect_timeout_s),
-        }
-        if wire == "lean":
-            http = ProviderHttp(
-                base_url=base_url,
-                api_key=api_key,
-                connect_timeout_s=connect_timeout_s,
-                total_timeout_s=turn_timeout_s,
-            )
-            plugin = LeanOpenAI(http, **sdk)
-        else:
-            plugin = ProviderOpenAI(**sdk)
+        plugin = _plugin(
+            wire=wire,
+            api_key=api_key,
+            base_url=base_url or OPENAI_URL,
+            connect_timeout_s=connect_timeout_s,
+            total_timeout_s=turn_timeout_s,
+        )
     ai = ChatGenkit(plugin)
     define_extractive(ai)
     return ai
+
+
+def _plugin(
+    *,
+    wire: Wire,
+    api_key: str | None,
+    base_url: str,
+    connect_timeout_s: float,
+    total_timeout_s: float,
+) -> ProviderOpenAI:
+    way = way_to(base_url)
+    sdk: dict[str, Any] = {
+        "api_key": api_key or _NO_KEY,
+        "base_url": base_url,
+        "max_retries": 0,
+        "timeout": Timeout(total_timeout_s, connect=connect_timeout_s),
+    }
+    if wire == "plugin":
+        return ProviderOpenAI(way, **sdk)
+    http = ProviderHttp(
+        base_url=base_url,
+        api_key=api_key,
+        way=way,
+        connect_timeout_s=connect_timeout_s,
+        total_timeout_s=total_timeout_s,
+    )
+    return LeanOpenAI(http, way, **sdk)
 
 
 class GenkitChatModel(ChatModel):
@@ -192,29 +214,29 @@ class GenkitChatModel(ChatModel):
 
 
 async def chat_models(
-    *, base_url: str | None, api_key: str | None, connect_timeout_s: float
+    *, wire: Wire, base_url: str | None, api_key: str | None, connect_timeout_s: float
 ) -> list[str]:
     """Return the ids of the provider's chat models, by the plug-in's own classification.
 
     Raises:
         ModelFailure: the list could not be had.
     """
-    http = ProviderHttp(
-        base_url=base_url,
+    plugin = _plugin(
+        wire=wire,
         api_key=api_key,
+        base_url=base_url or OPENAI_URL,
         connect_timeout_s=connect_timeout_s,
         total_timeout_s=LISTING_TIMEOUT_S,
     )
     try:
-        async with http.request("GET", "models") as response:
-            listing = json.loads(await read_body(response))
-        names = [model["id"] for model in listing["data"] if is_chat_model(model["id"])]
-        # OpenAI's own families that chat completions do not serve; elsewhere a name says nothing.
-        return names if base_url else [name for name in names if not _is_known_unsupported(name)]
+        async with asyncio.timeout(LISTING_TIMEOUT_S):
+            names = [name for name in await plugin.model_ids() if is_chat_model(name)]
     except Exception as error:
         raise model_failure(error) from error
     finally:
-        await http.aclose()
+        await plugin.aclose()
+    # OpenAI's own families that chat completions do not serve; elsewhere a name says nothing.
+    return names if base_url else [name for name in names if not _is_known_unsupported(name)]
 
 
 def is_chat_model(model_id: str) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import httpx2
 from genkit import (
     Action,
     ActionRunContext,
@@ -31,8 +32,9 @@ from genkit_openai import OpenAI
 from genkit_openai.models.handler import OpenAIModelHandler
 from genkit_openai.models.model import OpenAIModel, _failure_message, _finish_state
 from genkit_openai.typing import OpenAIConfig
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+from chatbot.adapters.llm.network import Way
 from chatbot.adapters.llm.provider_http import ProviderHttp, read_body
 from chatbot.adapters.llm.sse import EventData
 from chatbot.domain.text import made_sound
@@ -43,8 +45,9 @@ _DRAIN_S = 0.05
 class ProviderOpenAI(OpenAI):
     """The plug-in on its own wire, but cheap to start and with connections that can be closed."""
 
-    def __init__(self, **openai_params: Any) -> None:  # noqa: ANN401 (the plug-in's signature)
+    def __init__(self, way: Way, **openai_params: Any) -> None:  # noqa: ANN401 (the plug-in's)
         super().__init__(**openai_params)
+        self._way = way
         self._runtime_client = loop_local_client(self._open_sdk)
         self._sdk_in_use = False
         self._template: Action | None = None
@@ -54,9 +57,13 @@ class ProviderOpenAI(OpenAI):
         if self._sdk_in_use:
             await self._runtime_client().close()
 
+    async def model_ids(self) -> list[str]:
+        """The ids of all models that the provider lists."""
+        return _ids(await self._runtime_client().get("/models", cast_to=object))
+
     def _open_sdk(self) -> AsyncOpenAI:
         self._sdk_in_use = True
-        return AsyncOpenAI(**self._openai_params)
+        return AsyncOpenAI(**self._openai_params, http_client=_httpx2_client(self._way))
 
     def _create_model_action(self, name: str) -> Action:
         """Return what the plug-in would, without making the same JSON schemas for each model.
@@ -93,13 +100,17 @@ class ProviderOpenAI(OpenAI):
 class LeanOpenAI(ProviderOpenAI):
     """The plug-in with its chat models on the lean wire; the other kinds stay on the SDK."""
 
-    def __init__(self, http: ProviderHttp, **openai_params: Any) -> None:  # noqa: ANN401
-        super().__init__(**openai_params)
+    def __init__(self, http: ProviderHttp, way: Way, **openai_params: Any) -> None:  # noqa: ANN401
+        super().__init__(way, **openai_params)
         self._http = http
 
     async def aclose(self) -> None:
         await super().aclose()
         await self._http.aclose()
+
+    async def model_ids(self) -> list[str]:
+        async with self._http.request("GET", "models") as response:
+            return _ids(json.loads(await read_body(response)))
 
     def _chat_model(self, local: str, request: ModelRequest[OpenAIConfig]) -> OpenAIModel:
         if request.tools:  # not by the service, only by hand in the Developer UI
@@ -136,6 +147,20 @@ class LeanModel(OpenAIModel):
                     part = Part.from_text(text)
                     callback(ModelResponseChunk(role=Role.MODEL, content=[part]))
         return self._clean_json_response(answer.response(), request)
+
+
+def _ids(listing: Any) -> list[str]:  # noqa: ANN401 (JSON; of another shape, it raises)
+    return [model["id"] for model in listing["data"]]
+
+
+def _httpx2_client(way: Way) -> httpx2.AsyncClient:
+    """The SDK's own client, but for the way: that one is the same on both wires."""
+    proxy = None
+    if way.proxy is not None:
+        auth = None if way.proxy.user is None else (way.proxy.user, way.proxy.password)
+        tls = way.tls if way.proxy.url.scheme == "https" else None
+        proxy = httpx2.Proxy(str(way.proxy.url), auth=auth, ssl_context=tls)
+    return DefaultAsyncHttpxClient(proxy=proxy, verify=way.tls, trust_env=False)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The one table from foreign errors (Genkit, the openai SDK, aiohttp) to the domain's.
+"""The one table from foreign errors (Genkit, the openai SDK, httpx2, aiohttp) to the domain's.
 
 Genkit wraps whatever a model raises in a `GenkitError`, so the table looks along the chain of
 causes, outermost first. No message repeats what the provider said: error bodies of providers quote
@@ -6,8 +6,10 @@ prompts and parts of keys.
 """
 
 from collections.abc import Iterator
+from http import HTTPStatus
 
 import aiohttp
+import httpx2
 import openai
 from genkit import GenkitError
 
@@ -21,6 +23,7 @@ _REFUSED_KEY = "The model provider refused our key or our right to use the model
 _REFUSED_REQUEST = "The model provider refused the request."
 _UNKNOWN = "The model provider does not know the model or the address: see GENKIT_MODEL."
 _PROXY = "The proxy in front of the model provider asks for credentials: see HTTPS_PROXY."
+_PROXY_REFUSES = "The proxy in front of the model provider refuses the way: see HTTPS_PROXY."
 
 _STATUS_MESSAGES = {401: _REFUSED_KEY, 403: _REFUSED_KEY, 404: _UNKNOWN, 407: _PROXY}
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})  # "try again", by RFC 9110, 8470 and 6585
@@ -31,7 +34,7 @@ _CUT_BODY = "complete message body"
 
 def model_failure(error: BaseException) -> ModelFailure:
     """Return the domain error that stands for a foreign one; raise it `from` the foreign one."""
-    for cause in _causes(error):
+    for cause in causes_of(error):
         failure = _known(cause, _retry_after_s(error))
         if failure is not None:
             return failure
@@ -43,12 +46,25 @@ def unknown_model(name: str) -> ModelError:
     return ModelError(f"There is no model named {name}: see GENKIT_MODEL.")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it, outermost first.
+
+    The context counts where there is no cause: httpcore2 hides what happened on its sockets there.
+    """
     cause: BaseException | None = error
     while cause is not None:
         yield cause
         genkit_cause = cause.cause if isinstance(cause, GenkitError) else None
-        cause = genkit_cause or cause.__cause__
+        cause = genkit_cause or cause.__cause__ or cause.__context__
+
+
+def proxy_status(cause: BaseException | None) -> int | None:
+    """The status with which a proxy refused to open a tunnel, if that is what happened."""
+    if isinstance(cause, aiohttp.ClientHttpProxyError):
+        return cause.status
+    if isinstance(cause, httpx2.ProxyError) and str(cause)[:3].isdigit():
+        return int(str(cause)[:3])
+    return None
 
 
 def _known(  # noqa: PLR0911 (it is a table)
@@ -57,6 +73,10 @@ def _known(  # noqa: PLR0911 (it is a table)
     match cause:
         case ModelFailure():
             return cause
+        case aiohttp.ClientHttpProxyError():
+            return _of_proxy(cause.status)
+        case openai.APIConnectionError() if status := proxy_status(cause.__cause__):
+            return _of_proxy(status)
         case openai.APIStatusError():
             return _of_status(cause.status_code, retry_after_s)
         case aiohttp.ClientResponseError():
@@ -77,6 +97,14 @@ def _of_status(status: int, retry_after_s: float | None) -> ModelFailure:
     if status >= 500 or status in _TRANSIENT_STATUSES:
         return ModelUnavailable(_UNAVAILABLE, retry_after_s=retry_after_s)
     return ModelError(_STATUS_MESSAGES.get(status, _REFUSED_REQUEST))
+
+
+def _of_proxy(status: int) -> ModelFailure:
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return ModelError(_PROXY)
+    if status >= 500:
+        return ModelUnavailable(_UNAVAILABLE)
+    return ModelError(_PROXY_REFUSES)
 
 
 def _retry_after_s(error: BaseException) -> float | None:

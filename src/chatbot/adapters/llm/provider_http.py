@@ -5,14 +5,13 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from genkit import GenkitError
 from genkit.plugin_api import loop_local_client, wrap_http_error
 from yarl import URL
 
-OPENAI_URL = "https://api.openai.com/v1"
+from chatbot.adapters.llm.network import Proxy, Way
 
 MAX_BODY_BYTES = 16 * 1024 * 1024  # far above any answer that max_tokens allows
 
@@ -26,15 +25,18 @@ class ProviderHttp:
     def __init__(
         self,
         *,
-        base_url: str | None,
+        base_url: str,
         api_key: str | None,
+        way: Way,
         connect_timeout_s: float,
         total_timeout_s: float,
     ) -> None:
-        self._base_url = URL((base_url or OPENAI_URL).rstrip("/"))
+        self._base_url = URL(base_url.rstrip("/"))
         self._headers = _headers(api_key)
         self._timeout = aiohttp.ClientTimeout(total=total_timeout_s, sock_connect=connect_timeout_s)
-        self._proxy, self._proxy_headers = _proxy_for(self._base_url)
+        self._tls = way.tls
+        self._proxy = way.proxy.url if way.proxy else None
+        self._proxy_headers = _proxy_headers(way.proxy)
         self._session = loop_local_client(self._open)
 
     @asynccontextmanager
@@ -69,7 +71,7 @@ class ProviderHttp:
         # trust_env: it reads ~/.netrc and the proxies in a thread, twice for each request, and an
         # entry for the provider's host in that file makes every request a ValueError.
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
         )
@@ -109,14 +111,9 @@ def _status_error(response: aiohttp.ClientResponse) -> GenkitError:
     return wrap_http_error(error, status_code=response.status, message="The provider refused.")
 
 
-def _proxy_for(url: URL) -> tuple[URL | None, dict[str, str] | None]:
-    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY (or the system) name for this address."""
-    raw = getproxies().get(url.scheme)
-    if not raw or (url.host and proxy_bypass(url.host)):
-        return None, None
-    proxy = URL(raw if "://" in raw else f"http://{raw}")
-    if proxy.user is None:
-        return proxy, None
-    credentials = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+def _proxy_headers(proxy: Proxy | None) -> dict[str, str] | None:
+    if proxy is None or proxy.user is None:
+        return None
+    credentials = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
     # Under this name: aiohttp makes it a Proxy-Authorization, on tunnels and on plain requests.
-    return proxy.with_user(None), {"Authorization": f"Basic {credentials}"}
+    return {"Authorization": f"Basic {credentials}"}

@@ -87,8 +87,9 @@ def run(settings: Settings) -> None:
     container = build_container(settings)
     app = build_app(settings, container)
     asyncio.run(_try_out(container.storage()))
+    chat = container.chat()
     _greet(settings, sock.getsockname()[1])
-    Server(build_config(app, settings), container.chat()).run(sockets=[sock])
+    Server(build_config(app, settings), chat).run(sockets=[sock])
 
 
 def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:

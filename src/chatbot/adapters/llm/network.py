@@ -1,0 +1,109 @@
+"""The way to the provider: through which proxy, and whose certificates are trusted.
+
+Decided once, from the environment and the system, and the same for both wires. Left to
+themselves they differ: aiohttp knows no ALL_PROXY, no networks in NO_PROXY and not the keychain of
+macOS; httpx2 fails on a SOCKS proxy that it would not even use, and does not see the exceptions
+that Windows and macOS keep beside their proxies.
+"""
+
+import ssl
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from urllib.request import getproxies, proxy_bypass
+
+import httpx2
+from yarl import URL
+
+from chatbot.domain.errors import ModelUnavailable
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+class NoWay(ModelUnavailable):
+    """The environment names a proxy or a file of certificates that cannot be used.
+
+    The message names the variable and the mend, never the value: it may hold a password.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """A proxy, and what it wants to know of us. `variable` is where it is set."""
+
+    url: URL
+    variable: str
+    user: str | None = None
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Also in plain HTTP there is `tls`: a redirection may lead to HTTPS."""
+
+    proxy: Proxy | None
+    tls: ssl.SSLContext
+
+
+def way_to(url: str) -> Way:
+    """The way to this address; reads the environment and the trusted certificates.
+
+    Raises:
+        NoWay: what the environment names cannot be used.
+    """
+    return Way(proxy=proxy_for(url), tls=_tls())
+
+
+def proxy_for(url: str) -> Proxy | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (or the system) names for this address.
+
+    Raises:
+        NoWay: it is none that we can speak to.
+    """
+    to, proxies = URL(url), getproxies()
+    kind = next((kind for kind in (to.scheme, "all") if proxies.get(kind)), None)
+    if kind is None or _goes_around(to, proxies.get("no", "")):
+        return None
+    raw, variable = proxies[kind], f"{kind}_proxy".upper()
+    try:
+        proxy = URL(raw if "://" in raw else f"http://{raw}")
+    except ValueError:
+        proxy = URL()
+    if proxy.scheme not in {"http", "https"} or not proxy.host:
+        raise NoWay(f"{variable}: must be http://HOST:PORT or https://HOST:PORT, or be unset.")
+    return Proxy(
+        url=proxy.origin(),
+        variable=variable,
+        user=proxy.user,
+        password=proxy.password or "",
+    )
+
+
+def _goes_around(to: URL, no_proxy: str) -> bool:
+    """Whether NO_PROXY (or the system's own list) names the address.
+
+    urllib knows names, with the names below them, and `*` alone; the rest is ours.
+    """
+    host = to.host or ""
+    if proxy_bypass(f"{host}:{to.port}") or proxy_bypass(host):
+        return True
+    return any(_names(entry.strip(), host) for entry in no_proxy.split(","))
+
+
+def _names(entry: str, host: str) -> bool:
+    """Whether an entry is `*`, or `*.domain`, an address or a network with the host inside."""
+    if entry == "*" or (entry.startswith("*.") and host.endswith(entry[1:].lower())):
+        return True
+    try:
+        return ip_address(host) in ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        return False
+
+
+def _tls() -> ssl.SSLContext:
+    """What httpx2 trusts: SSL_CERT_FILE, else SSL_CERT_DIR, else the system's own store."""
+    try:
+        context = httpx2.create_ssl_context()
+    except OSError as error:  # ssl.SSLError is one
+        raise NoWay("SSL_CERT_FILE: must be a readable file of PEM certificates.") from error
+    context.set_alpn_protocols(["http/1.1"])
+    return context
