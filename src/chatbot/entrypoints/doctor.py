@@ -1,18 +1,17 @@
 """`chatbot doctor`: settings, storage, model, proxy and TLS; each ok, or what is wrong and the mend."""
 
 import asyncio
-import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from chatbot.adapters.llm.network import OPENAI_URL, NoWay, proxy_for
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import ChatbotError, ModelFailure, cause_of
-from chatbot.entrypoints.model_choice import served_models, with_model_name
+from chatbot.entrypoints.model_choice import model_name, only_model, served_models
+from chatbot.entrypoints.provider_mends import host_and_port, mend_of
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError, load_settings
-
-_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,7 @@ def examine() -> Iterator[Finding]:
     yield Finding(subject="settings", ok=True, text="complete")
     yield from asyncio.run(_storage(settings))
     yield _model(settings)
-    yield _proxy()
+    yield _proxy(settings)
     yield _tls(settings)
 
 
@@ -58,25 +57,37 @@ async def _storage(settings: Settings) -> list[Finding]:
 
 def _model(settings: Settings) -> Finding:
     try:
-        name = with_model_name(settings).genkit_model or EMBEDDED_MODEL
-        if name.startswith("local/"):
-            text = f"{name}: embedded, no language model; set OPENAI_API_KEY or OPENAI_BASE_URL"
-            return Finding(subject="model", ok=True, text=text)
-        served = served_models(settings)
+        return Finding(subject="model", ok=True, text=_served(settings))
     except SettingsError as error:
         return Finding(subject="model", ok=False, text=str(error))
     except ModelFailure as error:
-        mend = "check OPENAI_BASE_URL, OPENAI_API_KEY and the way there"
-        return Finding(subject="model", ok=False, text=f"{cause_of(error)}. Mend: {mend}")
+        return Finding(subject="model", ok=False, text=mend_of(error, settings))
+
+
+def _served(settings: Settings) -> str:
+    """Which model answers; the provider is asked once, on the wire in use."""
+    name = model_name(settings)
+    if name == EMBEDDED_MODEL:
+        return f"{name}: embedded, no language model; set OPENAI_API_KEY or OPENAI_BASE_URL"
+    served = served_models(settings)
+    name = name or only_model(served)
     if name.removeprefix("openai/") not in served:
-        text = f"the provider does not list {name}. Mend: set GENKIT_MODEL to one of {served}"
-        return Finding(subject="model", ok=False, text=text)
-    return Finding(subject="model", ok=True, text=f"{name} is served")
+        names = ", ".join(f"openai/{one}" for one in served) or "none"
+        raise SettingsError(
+            f"GENKIT_MODEL: the provider does not list {name}. Mend: set it to one of: {names}"
+        )
+    return f"{name} is served"
 
 
-def _proxy() -> Finding:
-    used = [name for name in _PROXIES if os.environ.get(name)]
-    return Finding(subject="proxy", ok=True, text=f"from {', '.join(used)}" if used else "none")
+def _proxy(settings: Settings) -> Finding:
+    if not settings.has_provider:
+        return Finding(subject="proxy", ok=True, text="none: there is no way out")
+    try:
+        proxy = proxy_for(settings.openai_base_url or OPENAI_URL)
+    except NoWay as error:
+        return Finding(subject="proxy", ok=False, text=str(error))
+    text = f"{host_and_port(proxy)}, from {proxy.variable}" if proxy else "none on the way out"
+    return Finding(subject="proxy", ok=True, text=text)
 
 
 def _tls(settings: Settings) -> Finding:

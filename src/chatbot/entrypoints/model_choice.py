@@ -4,7 +4,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from chatbot.adapters.llm.genkit_model import chat_models, is_chat_model
-from chatbot.domain.errors import ModelFailure, cause_of
+from chatbot.domain.errors import ModelFailure
+from chatbot.entrypoints.provider_mends import mend_of
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, OPENAI_MODEL, Settings, SettingsError
 
 
@@ -14,23 +15,42 @@ def with_model_name(settings: Settings) -> Settings:
     Raises:
         SettingsError: it has none or several, or does not answer.
     """
+    name = model_name(settings)
+    if name is None:
+        try:
+            name = only_model(served_models(settings))
+        except ModelFailure as error:
+            raise SettingsError(
+                f"OPENAI_BASE_URL: its models cannot be listed: {mend_of(error, settings)} "
+                "Or set GENKIT_MODEL."
+            ) from error
+    return settings.model_copy(update={"genkit_model": name})
+
+
+def model_name(settings: Settings) -> str | None:
+    """The model as far as the settings alone say it; None where the provider has to be asked.
+
+    Raises:
+        SettingsError: it can be no model here.
+    """
     if settings.genkit_model:
         _require_known(settings, settings.genkit_model)
-        return settings
-    if not settings.openai_base_url:
-        name = OPENAI_MODEL if settings.openai_api_key else EMBEDDED_MODEL
-        return settings.model_copy(update={"genkit_model": name})
-    try:
-        models = served_models(settings)
-    except ModelFailure as error:
-        raise SettingsError(
-            f"OPENAI_BASE_URL: its models cannot be listed ({cause_of(error)}). "
-            "Mend the address or the key, or set GENKIT_MODEL."
-        ) from error
-    if len(models) != 1:
-        names = ", ".join(f"openai/{name}" for name in models) or "none"
-        raise SettingsError(f"GENKIT_MODEL: set it to one of the provider's models: {names}")
-    return settings.model_copy(update={"genkit_model": f"openai/{models[0]}"})
+        return settings.genkit_model
+    if settings.openai_base_url:
+        return None
+    return OPENAI_MODEL if settings.openai_api_key else EMBEDDED_MODEL
+
+
+def only_model(served: list[str]) -> str:
+    """The Genkit name of a provider's only chat model.
+
+    Raises:
+        SettingsError: it has none or several.
+    """
+    if len(served) == 1:
+        return f"openai/{served[0]}"
+    names = ", ".join(f"openai/{name}" for name in served) or "none"
+    raise SettingsError(f"GENKIT_MODEL: set it to one of the provider's models: {names}")
 
 
 def _require_known(settings: Settings, name: str) -> None:
@@ -51,7 +71,7 @@ def _require_known(settings: Settings, name: str) -> None:
 
 
 def served_models(settings: Settings) -> list[str]:
-    """The chat models that the provider lists.
+    """The chat models that the provider lists, asked for on the wire in use.
 
     Raises:
         ModelFailure: it does not answer, or not with a list.

@@ -1,0 +1,266 @@
+"""`chatbot doctor` on the way to the model: one line for each fault, with its mend."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatbot.entrypoints.doctor import examine
+from chatbot.entrypoints.http.app import create_app
+from chatbot.entrypoints.settings import SettingsError
+from company_network import Authority, Proxy
+from provider import FakeProvider, Fault, closed_port_url
+from service import API_KEY, JWT_SECRET
+
+SECRETS = ("sk-ours-and-only-ours", "open-sesame")
+
+
+class Clinic:
+    """A machine's environment, and what doctor says there."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, company: Authority) -> None:
+        self.company = company
+        self.wire = "lean"
+        self.stack = AsyncExitStack()
+        self.set = monkeypatch.setenv
+
+    async def provider(self, *, tls: Any = None) -> FakeProvider:
+        """A provider that is the configured one."""
+        provider = await self.stack.enter_async_context(FakeProvider(tls=tls))
+        self.set("OPENAI_BASE_URL", provider.base_url)
+        return provider
+
+    async def proxy(self, **given: Any) -> Proxy:
+        """A proxy that is the configured one."""
+        proxy = await self.stack.enter_async_context(Proxy(**given))
+        self.set("HTTPS_PROXY", proxy.url)
+        return proxy
+
+    async def model(self) -> str:
+        """What doctor says about the model."""
+        return await self.says("model")
+
+    async def says(self, subject: str) -> str:
+        findings = await asyncio.to_thread(lambda: [str(one) for one in examine()])
+        [line] = [one for one in findings if one[6:].startswith(f"{subject}: ")]
+        assert "\n" not in line
+        assert not any(secret in line for secret in SECRETS)
+        return line
+
+
+@pytest.fixture
+async def clinic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Clinic]:
+    monkeypatch.chdir(tmp_path)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    company = Authority(tmp_path)
+    values = {
+        "API_KEY": API_KEY,
+        "JWT_SECRET": JWT_SECRET,
+        "STORAGE_URL": "memory:",
+        "GENKIT_MODEL": "openai/fake-model",
+        "OPENAI_API_KEY": SECRETS[0],
+        "SSL_CERT_FILE": str(company.file),
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    clinic = Clinic(monkeypatch, company)
+    async with clinic.stack:
+        yield clinic
+
+
+@pytest.fixture(params=["lean", "plugin"])
+async def on_each_wire(clinic: Clinic, request: pytest.FixtureRequest) -> Clinic:
+    clinic.wire = request.param
+    clinic.set("MODEL_WIRE", clinic.wire)
+    return clinic
+
+
+async def test_provider_is_asked_once_even_where_the_model_has_to_be_chosen(
+    on_each_wire: Clinic,
+) -> None:
+    provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
+    for name in ("openai/fake-model", ""):
+        on_each_wire.set("GENKIT_MODEL", name)
+        provider.requests.clear()
+        assert await on_each_wire.model() == "ok    model: openai/fake-model is served"
+        [request] = provider.requests
+        assert (request.method, request.path) == ("GET", "/v1/models")
+        asked_by_sdk = "x-stainless-lang" in request.headers
+        assert asked_by_sdk is (on_each_wire.wire == "plugin")
+
+
+async def test_name_that_dns_does_not_know(
+    on_each_wire: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6761: nobody knows a name below .invalid; said here at once, as an offline DNS may wait."""
+    resolve = socket.getaddrinfo
+
+    def of_this_machine(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host in {"model.invalid", b"model.invalid"}:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", of_this_machine)
+    on_each_wire.set("OPENAI_BASE_URL", "https://model.invalid/v1")
+    line = await on_each_wire.model()
+    assert line.startswith("MEND  model: DNS does not know model.invalid. Mend: check OPENAI_BASE_")
+    on_each_wire.set("HTTPS_PROXY", "http://model.invalid:3128")
+    line = await on_each_wire.model()
+    assert "the proxy model.invalid:3128 is not there. Mend: check HTTPS_PROXY" in line
+
+
+async def test_provider_that_is_not_there(on_each_wire: Clinic) -> None:
+    url = closed_port_url()
+    on_each_wire.set("OPENAI_BASE_URL", url)
+    line = await on_each_wire.model()
+    assert line.startswith(f"MEND  model: nobody answers at {url[7:-3]}. Mend: check OPENAI_BASE_")
+
+
+async def test_proxy_that_is_not_there(on_each_wire: Clinic) -> None:
+    proxy = closed_port_url()[7:-3]
+    on_each_wire.set("HTTPS_PROXY", f"http://ana:open-sesame@{proxy}")
+    on_each_wire.set("OPENAI_BASE_URL", "https://model.example/v1")
+    line = await on_each_wire.model()
+    assert line.startswith(f"MEND  model: the proxy {proxy} is not there. Mend: check HTTPS_PROXY")
+    assert await on_each_wire.says("proxy") == f"ok    proxy: {proxy}, from HTTPS_PROXY"
+
+
+async def test_proxy_that_asks_for_a_password(on_each_wire: Clinic) -> None:
+    await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
+    proxy = await on_each_wire.proxy(user="ana:open-sesame")
+    on_each_wire.set("HTTPS_PROXY", f"http://{proxy.address}")
+    line = await on_each_wire.model()
+    assert line.startswith(f"MEND  model: the proxy {proxy.address} asks for a user and a password")
+    assert "(407). Mend: write them into HTTPS_PROXY" in line
+
+
+@pytest.mark.parametrize("status", [403, 502])
+async def test_proxy_that_refuses(on_each_wire: Clinic, status: int) -> None:
+    provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
+    proxy = await on_each_wire.proxy(status=status)
+    line = await on_each_wire.model()
+    where = provider.base_url[8:-3]
+    assert f"the proxy {proxy.address} does not open the way to {where}. Mend: " in line
+    assert "NO_PROXY=localhost" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALL_PROXY", "socks5://ana:open-sesame@127.0.0.1:1"), ("SSL_CERT_FILE", "/nowhere/ca.pem")],
+)
+async def test_environment_that_cannot_be_used_is_named_by_doctor_and_at_the_start(
+    on_each_wire: Clinic, name: str, value: str
+) -> None:
+    on_each_wire.set("OPENAI_BASE_URL", "https://model.example/v1")
+    on_each_wire.set(name, value)
+    assert (await on_each_wire.model()).startswith(f"MEND  model: {name}: must be ")
+    app = await asyncio.to_thread(create_app)
+    with pytest.raises(SettingsError, match=rf"^{name}: must be "):
+        async with app.router.lifespan_context(app):
+            raise AssertionError("It started.")
+
+
+async def test_certificate_of_an_unknown_authority(on_each_wire: Clinic, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    on_each_wire.set("SSL_CERT_FILE", str(Authority(tmp_path / "other").file))
+    await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
+    line = await on_each_wire.model()
+    assert "localhost is signed by an authority that is not trusted here. Mend: " in line
+    assert "SSL_CERT_FILE" in line
+
+
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "tunnel"])
+async def test_certificate_for_another_name(on_each_wire: Clinic, *, proxied: bool) -> None:
+    await on_each_wire.provider(tls=on_each_wire.company.server("model.example"))
+    if proxied:
+        await on_each_wire.proxy()
+    line = await on_each_wire.model()
+    assert "the certificate at localhost is for another name. Mend: " in line
+    assert "OPENAI_BASE_URL" in line
+
+
+async def test_certificate_that_has_expired(on_each_wire: Clinic) -> None:
+    await on_each_wire.provider(tls=on_each_wire.company.server("localhost", expired=True))
+    line = await on_each_wire.model()
+    assert "the certificate of localhost has expired or is not valid yet. Mend: " in line
+
+
+async def test_port_that_speaks_no_tls(on_each_wire: Clinic) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        on_each_wire.set("OPENAI_BASE_URL", f"https://127.0.0.1:{port}/v1")
+        line = await on_each_wire.model()
+    assert line.startswith(f"MEND  model: no TLS with 127.0.0.1:{port} (")
+    assert "OPENAI_BASE_URL" in line
+
+
+async def test_port_that_speaks_tls_where_plain_http_is_configured(on_each_wire: Clinic) -> None:
+    provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
+    on_each_wire.set("OPENAI_BASE_URL", provider.base_url.replace("https:", "http:"))
+    line = await on_each_wire.model()
+    assert "is no OpenAI-compatible API. Mend: check OPENAI_BASE_URL, http:// or https://" in line
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault.UNAUTHENTICATED, "127.0.0.1 refuses the key. Mend: check OPENAI_API_KEY"),
+        (Fault.FORBIDDEN, "127.0.0.1 refuses the key. Mend: check OPENAI_API_KEY"),
+        (Fault.NOT_FOUND, "does not know this path (404). Mend: check the path of OPENAI_BASE_URL"),
+        (Fault.RATE_LIMITED, "127.0.0.1 is overloaded or failing. Mend: "),
+        (Fault.SERVER_ERROR, "127.0.0.1 is overloaded or failing. Mend: "),
+        (Fault.HANG_UP, "is no OpenAI-compatible API. Mend: check OPENAI_BASE_URL"),
+    ],
+)
+async def test_provider_that_refuses(on_each_wire: Clinic, fault: Fault, said: str) -> None:
+    provider = await on_each_wire.provider()
+    provider.fault = fault
+    line = await on_each_wire.model()
+    assert line.startswith("MEND  model: ")
+    assert said in line
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"[]", b'{"data": [{"name": "m"}]}'])
+async def test_page_that_is_no_list_of_models(on_each_wire: Clinic, body: bytes) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        kind = b"text/html" if body.startswith(b"<") else b"application/json"
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % (kind, len(body)) + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        on_each_wire.set("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
+        line = await on_each_wire.model()
+    assert f"what answers at 127.0.0.1:{port} is no OpenAI-compatible API. Mend: " in line
+
+
+async def test_model_that_is_not_listed(on_each_wire: Clinic) -> None:
+    provider = await on_each_wire.provider()
+    provider.models = ["b-pro", "c"]
+    line = await on_each_wire.model()
+    assert line == (
+        "MEND  model: GENKIT_MODEL: the provider does not list openai/fake-model. "
+        "Mend: set it to one of: openai/b-pro, openai/c"
+    )
+    assert len(provider.requests) == 1
+
+
+async def test_start_without_a_model_says_the_same_as_doctor(clinic: Clinic) -> None:
+    clinic.set("GENKIT_MODEL", "")
+    await clinic.provider(tls=clinic.company.server("model.example"))
+    with pytest.raises(SettingsError, match=r"^OPENAI_BASE_URL: .*another name.*GENKIT_MODEL"):
+        await asyncio.to_thread(create_app)
