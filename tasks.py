@@ -243,6 +243,10 @@ TASKS = {
     "check": (task_check, "lint, format, types, layers and locks: what a change has to pass"),
     "bench": (task_bench, "run the benchmarks"),
     "fuzz": (lambda args: dev_python("tests/fuzz.py", *args), "fuzz the API for 10 minutes"),
+    "kill": (
+        lambda args: dev_python("tests/kill_under_load.py", *args),
+        "kill the service under load and look for losses [--rounds 20]",
+    ),
     "provider": (lambda args: dev_python("tests/provider.py", *args), "run a stand-in provider"),
     "install": (task_install, "fill .venv from the locks [--base: without the dev tools]"),
     "lock": (task_lock, "remake the locks [uv's --upgrade ...], or `lock check`"),

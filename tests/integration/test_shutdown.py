@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import signal
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ import httpx
 import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 import pytest
 
+import kill_under_load
 from process import SSE, STOPS_WITHIN_S, Running, first_delta, last_event, running, with_provider
 from provider import FakeProvider, Fault
 
@@ -106,6 +108,13 @@ async def test_turn_that_died_with_the_process_keeps_its_question_and_is_marked_
     ]
     assert afterwards[1]["reason"] == "crash"
     assert afterwards[3]["state"] == "complete"
+
+
+async def test_nothing_acknowledged_is_lost_when_the_process_is_killed_under_load(
+    tmp_path: Path,
+) -> None:
+    """Two rounds of `make kill`."""
+    assert await kill_under_load.run(tmp_path, rounds=2, seed=random.randrange(10**6)) == []
 
 
 @pytest.mark.parametrize("environment", [{}, {"GENKIT_ENV": "prod"}])
