@@ -21,7 +21,8 @@ from filelock import lock_descriptor, unlock_descriptor
 
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 
-_NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""The disk is full, a file may not grow (`ulimit -f`), or the account has used up its share."""
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _REPLACE_TRIES = 50  # Windows: half a second
 

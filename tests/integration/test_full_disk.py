@@ -1,0 +1,206 @@
+"""Disks that are really full and really read-only, under a real service.
+
+A small file system is mounted in a mount namespace that ends with the service: nothing of it is
+seen or stays outside. Where that is not allowed (in CI it has to be), the kernel's limit on the
+size of files still stands in for the full disk.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from process import ENVIRONMENT, SSE, Running, running, with_provider
+from provider import FakeProvider
+
+if sys.platform != "linux":
+    pytest.skip("mount namespaces and limits are those of Linux", allow_module_level=True)
+
+import resource
+
+LONG = "palabra " * 480  # fits into no page that is in use already
+ROOT = os.geteuid() == 0
+MOUNT = "mount -t tmpfs -o size=256k,mode=700 tmpfs data"
+READ_ONLY = "mount -o remount,ro data"
+WRITABLE = "mount -o remount,rw data"
+NO_LOG_FILE = ("sh", "-c", 'exec "$@" 2>/dev/null', "sh")  # the limit would stop it too
+
+
+def after(*steps: str) -> tuple[str, ...]:
+    """Run a command in a mount namespace of its own, after these steps."""
+    namespace = ("unshare", "--mount", *(() if ROOT else ("--user", "--map-root-user")))
+    return (*namespace, "sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh")
+
+
+async def change(service: Running, folder: Path, step: str) -> None:
+    """Do this to the mounts that the service sees."""
+    pid = str(service.process.pid)
+    user = () if ROOT else ("--user", "--preserve-credentials")
+    command = ("nsenter", "--target", pid, "--mount", *user, "sh", "-c", f"cd '{folder}' && {step}")
+    assert await (await asyncio.create_subprocess_exec(*command)).wait() == 0
+
+
+@pytest.fixture
+def mountable(tmp_path: Path) -> Path:
+    """A folder whose `data` can be a mount."""
+    (tmp_path / "data").mkdir(mode=0o700)
+    if shutil.which("unshare"):
+        tried = subprocess.run(
+            (*after(MOUNT), "true"), cwd=tmp_path, capture_output=True, check=False
+        )
+        if tried.returncode == 0:
+            return tmp_path
+    if os.environ.get("CI"):
+        pytest.fail("CI has to be allowed to mount: run it as root, or let users have namespaces")
+    pytest.skip("mounting is not allowed here")
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The disk of a service; `data` is how this process sees its folder."""
+
+    service: Running
+    data: Path
+    fill: Callable[[], None]
+    clear: Callable[[], None]
+
+
+@asynccontextmanager
+async def small_disk(folder: Path, upstream: FakeProvider) -> AsyncGenerator[Disk]:
+    async with running(folder, *after(MOUNT), **with_provider(upstream)) as service:
+        data = Path(f"/proc/{service.process.pid}/root{folder}/data")
+
+        def fill() -> None:
+            with suppress(OSError), (data / "ballast").open("wb", buffering=0) as ballast:
+                while ballast.write(b"x" * 4096):
+                    pass
+            assert shutil.disk_usage(data).free == 0
+
+        yield Disk(service, data, fill, (data / "ballast").unlink)
+
+
+@asynccontextmanager
+async def limited_files(folder: Path, upstream: FakeProvider) -> AsyncGenerator[Disk]:
+    async with running(folder, *NO_LOG_FILE, **with_provider(upstream)) as service:
+
+        def limit(most: int) -> None:
+            bounds = (most, resource.RLIM_INFINITY)
+            resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, bounds)
+
+        yield Disk(
+            service, folder / "data", lambda: limit(0), lambda: limit(resource.RLIM_INFINITY)
+        )
+
+
+async def problem(service: Running, method: str, path: str, **given: Any) -> tuple[int, str]:
+    answer = await service.client.request(method, path, **given)
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.status_code, answer.json()["code"]
+
+
+async def check_full_disk(disk: Disk, upstream: FakeProvider) -> set[tuple[str, str, str | None]]:
+    """Return what is stored of the turns that were not acknowledged."""
+    service, full = disk.service, (507, "storage_full")
+    first = await service.answer("POST", "/chat", json={"prompt": "Hola"})
+    path, same = f"/sessions/{first['session_id']}", {"session_id": first["session_id"]}
+    await service.answer("PUT", f"{path}/summary", json={"summary": "old"})
+    before = await service.answer("GET", path)
+
+    disk.fill()
+    for headers in ({}, SSE):
+        body = {"prompt": LONG, **same}
+        assert await problem(service, "POST", "/chat", json=body, headers=headers) == full
+        assert await problem(service, "POST", "/chat", json={"prompt": LONG}) == full
+    assert await problem(service, "POST", "/sessions/new") == full
+    assert await problem(service, "PUT", f"{path}/summary", json={"summary": LONG}) == full
+    assert await problem(service, "POST", f"{path}/reset") == full
+    assert await problem(service, "GET", "/ready") == (503, "storage_unavailable")
+    assert await service.answer("GET", path) == before
+    upstream.reply = lambda _: LONG
+    for headers in ({}, SSE):  # room for the question, none for the answer
+        body = {"prompt": "Short", **same}
+        answer = await service.client.post("/chat", json=body, headers=headers)
+        assert '"code":"storage_full"' in answer.text.replace('": "', '":"')
+        assert "event: done" not in answer.text
+
+    disk.clear()
+    again = await service.answer("POST", "/chat", json={"prompt": LONG, **same})
+    assert (again["text"], again["finish_reason"]) == (LONG, "stop")
+    assert (await service.client.get("/ready")).status_code == 200
+    found = await service.answer("GET", path)
+    known = len(before["messages"])
+    between, newest = found["messages"][known:-2], found["messages"][-2:]
+    assert (found["summary"], found["messages"][:known]) == ("old", before["messages"])
+    assert [m["content"] for m in newest] == [LONG, LONG]
+    async with JsonFileStorage(disk.data) as storage:
+        assert await storage.inspect() == []
+    return {(m["role"], m["content"], m.get("reason")) for m in between}
+
+
+async def test_full_disk_is_a_507_leaves_what_is_there_and_recovers(mountable: Path) -> None:
+    async with FakeProvider() as upstream, small_disk(mountable, upstream) as disk:
+        rest = await check_full_disk(disk, upstream)
+    assert rest == {("user", "Short", None), ("assistant", "", "crash")}
+
+
+async def test_limit_on_the_size_of_files_is_as_a_full_disk(tmp_path: Path) -> None:
+    async with FakeProvider() as upstream, limited_files(tmp_path, upstream) as disk:
+        assert await check_full_disk(disk, upstream) == set()
+
+
+async def test_disk_that_becomes_read_only_is_a_503_is_still_read_and_recovers(
+    mountable: Path,
+) -> None:
+    unavailable = (503, "storage_unavailable")
+    async with (
+        FakeProvider() as upstream,
+        running(mountable, *after(MOUNT), **with_provider(upstream)) as service,
+    ):
+        first = await service.answer("POST", "/chat", json={"prompt": "Hola"})
+        path = f"/sessions/{first['session_id']}"
+        before = await service.answer("GET", path)
+        body = {"prompt": "Again", "session_id": first["session_id"]}
+
+        await change(service, mountable, READ_ONLY)
+        for headers in ({}, SSE):
+            assert (
+                await problem(service, "POST", "/chat", json=body, headers=headers) == unavailable
+            )
+        assert await problem(service, "POST", "/sessions/new") == unavailable
+        assert await problem(service, "POST", f"{path}/reset") == unavailable
+        assert await problem(service, "DELETE", path) == unavailable
+        assert await problem(service, "GET", "/ready") == unavailable
+        assert await service.answer("GET", path) == before
+
+        await change(service, mountable, WRITABLE)
+        assert (await service.client.post("/chat", json=body)).status_code == 200
+        assert (await service.client.get("/ready")).status_code == 200
+        found = await service.answer("GET", path)
+    assert found["messages"][:2] == before["messages"]
+    assert [m["content"] for m in found["messages"][2:]] == ["Again", "You said: Again"]
+
+
+@pytest.mark.parametrize("folders", ["data", "data/auth data/memory/.locks"])
+def test_read_only_folder_stops_the_start_with_one_line(mountable: Path, folders: str) -> None:
+    read_only = after(MOUNT, f"mkdir -m 700 -p {folders}", READ_ONLY)
+    ended = subprocess.run(
+        (*read_only, sys.executable, "-m", "chatbot", "--port", "0"),
+        cwd=mountable,
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("chatbot: STORAGE_URL: ")
+    assert "serving" not in ended.stdout
