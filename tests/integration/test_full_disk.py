@@ -32,7 +32,6 @@ ROOT = os.geteuid() == 0
 MOUNT = "mount -t tmpfs -o size=256k,mode=700 tmpfs data"
 READ_ONLY = "mount -o remount,ro data"
 WRITABLE = "mount -o remount,rw data"
-NO_LOG_FILE = ("sh", "-c", 'exec "$@" 2>/dev/null', "sh")  # the limit would stop it too
 
 
 def after(*steps: str) -> tuple[str, ...]:
@@ -90,7 +89,8 @@ async def small_disk(folder: Path, upstream: FakeProvider) -> AsyncGenerator[Dis
 
 @asynccontextmanager
 async def limited_files(folder: Path, upstream: FakeProvider) -> AsyncGenerator[Disk]:
-    async with running(folder, *NO_LOG_FILE, **with_provider(upstream)) as service:
+    """The limit holds for the log of the service too, which is a file."""
+    async with running(folder, **with_provider(upstream)) as service:
 
         def limit(most: int) -> None:
             bounds = (most, resource.RLIM_INFINITY)

@@ -7,6 +7,7 @@ answers, secrets or query strings; one processor removes what looks like a secre
 import logging
 import re
 import sys
+from contextlib import suppress
 from typing import Literal
 
 import structlog
@@ -19,6 +20,16 @@ _SECRET_VALUES = re.compile(
 
 _CHATTY = ("aiohttp", "asyncio", "genkit", "httpx", "httpx2", "openai", "uvicorn")
 """Libraries that tell at `info` what our own line says already."""
+
+
+class _Stderr(structlog.WriteLogger):
+    """Loses a line that cannot be written, as `logging` does: it must not cost an answer."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError):
+            super().msg(message)
+
+    debug = info = warning = error = critical = msg
 
 
 def configure(level: str, form: Literal["text", "json"] | None) -> None:
@@ -35,10 +46,11 @@ def configure(level: str, form: Literal["text", "json"] | None) -> None:
         if as_text
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
+    stderr = _Stderr(sys.stderr)
     structlog.configure(
         processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: stderr,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
