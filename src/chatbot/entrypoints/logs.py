@@ -32,6 +32,15 @@ class _Stderr(structlog.WriteLogger):
     debug = info = warning = error = critical = msg
 
 
+class _Warnings(_Stderr):
+    """For libraries with structlog (genkit): below `warning` they quote prompts and keys."""
+
+    def debug(self, message: str) -> None:
+        """Say nothing."""
+
+    info = debug
+
+
 def configure(level: str, form: Literal["text", "json"] | None) -> None:
     """Send structlog's and the standard library's records through one chain to stderr."""
     as_text = form == "text" or (form is None and sys.stderr.isatty())
@@ -46,11 +55,11 @@ def configure(level: str, form: Literal["text", "json"] | None) -> None:
         if as_text
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
-    stderr = _Stderr(sys.stderr)
+    ours, others = _Stderr(sys.stderr), _Warnings(sys.stderr)
     structlog.configure(
         processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: stderr,
+        logger_factory=lambda *name: ours if "".join(name).startswith("chatbot.") else others,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

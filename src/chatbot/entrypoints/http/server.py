@@ -75,7 +75,6 @@ def listen(settings: Settings) -> socket.socket:
     return sock
 
 
-
 def run(settings: Settings) -> None:
     """Serve until a signal says stop.
 
