@@ -48,17 +48,18 @@ def write_new(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = N
 
     Of a write that fails nothing stays.
     """
-    with opened(files, files.create(path)) as fd:
-        try:
+    fd = files.create(path)
+    try:
+        with opened(files, fd):
             write_all(files, fd, data)
             if mtime_ns is not None:
                 files.stamp(fd, path, mtime_ns)
             files.sync(fd)
             if files.read_at(fd, len(data) + 1, 0) != data:
                 raise StorageUnavailable("The store does not return what was written.")
-        except StorageFailure:
-            _remove_remains(files, path)
-            raise
+    except StorageFailure:  # it is closed by now: Windows removes no open file
+        _remove_remains(files, path)
+        raise
 
 
 def put(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -> None:

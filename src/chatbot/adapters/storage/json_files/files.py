@@ -6,7 +6,8 @@ What only POSIX has is here with what happens elsewhere:
 - `O_NOFOLLOW`: Windows has none; a symbolic link is looked for before opening.
 - 0600 and 0700: Windows keeps the rights of the parent folder.
 - macOS: `fsync` leaves data in the disk's own cache, `F_FULLFSYNC` does not (`man 2 fsync`).
-- Replacing a file that somebody reads: Windows refuses for that moment, so it is tried again.
+- Replacing or removing a file that somebody reads: Windows refuses for that moment, so it is tried
+  again.
 """
 
 import errno
@@ -14,6 +15,7 @@ import os
 import stat
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from chatbot.domain.errors import StorageFull, StorageUnavailable
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """The disk is full, a file may not grow (`ulimit -f`), or the account has used up its share."""
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_REPLACE_TRIES = 50  # Windows: half a second
+_TRIES = 50  # Windows: half a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,18 @@ class _Translated:
 
 
 _translated = _Translated()
+
+
+def _once_nobody_reads(change: Callable[[], object]) -> None:
+    """Change a name, as soon as the file is not open where Windows asks for that."""
+    for _ in range(_TRIES if sys.platform == "win32" else 0):
+        try:
+            change()
+        except PermissionError:
+            time.sleep(0.01)
+        else:
+            return
+    change()
 
 
 def _status(found: os.stat_result) -> Status:
@@ -167,19 +181,12 @@ class Files:
     def replace(self, source: Path, target: Path) -> None:
         """Give the file the name of another one, which is gone in the same instant."""
         with _translated:
-            for _ in range(_REPLACE_TRIES if sys.platform == "win32" else 0):
-                try:
-                    source.replace(target)
-                except PermissionError:
-                    time.sleep(0.01)
-                else:
-                    return
-            source.replace(target)
+            _once_nobody_reads(lambda: source.replace(target))
 
     def remove(self, path: Path) -> None:
         """Remove a file; one that is not there is removed."""
         with _translated:
-            path.unlink(missing_ok=True)
+            _once_nobody_reads(lambda: path.unlink(missing_ok=True))
 
     def make_folder(self, folder: Path) -> bool:
         """Make a folder for its owner's eyes only, and say whether it is new.
