@@ -1,6 +1,7 @@
 """What only some operating systems have, asked of the running process.
 
 `lower_this_thread`: Linux sets the nice value of the thread; macOS and Windows do nothing.
+`name_of_this_terminal`: POSIX has its device and session; Windows the tab of Windows Terminal.
 """
 
 import os
@@ -27,3 +28,18 @@ def lower_this_thread(nice: int = BACKGROUND_NICE) -> bool:
     except PermissionError:
         return False
     return True
+
+
+def name_of_this_terminal() -> str:
+    """What every command that is started in this terminal finds the same, and others do not.
+
+    On Windows a command's parent is no help: it is a launcher that lives as long as the command.
+    The old console windows there have nothing of their own; they count as one.
+    """
+    if sys.platform == "win32":
+        return os.environ.get("WT_SESSION", "console")
+    try:
+        device = os.ttyname(sys.stdin.fileno())
+    except (AttributeError, OSError, ValueError):  # no stdin, or one that is no terminal
+        device = "none"
+    return f"{device} {os.getsid(0)}"

@@ -2,12 +2,12 @@
 
 import asyncio
 import hashlib
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
+from chatbot.adapters.runtime import name_of_this_terminal
 from chatbot.adapters.storage.json_files.durable import make_durable_folder, put
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.application.turn import Delta, Reply
@@ -78,12 +78,7 @@ def _note_of_this_terminal(settings: Settings) -> Path | None:
     """The file that keeps this terminal's last session; none where nothing lasts."""
     if settings.data_dir is None:
         return None
-    try:
-        terminal = os.ttyname(sys.stdin.fileno())
-    except (AttributeError, OSError, ValueError):
-        terminal = "none"
-    shell = os.getsid(0) if hasattr(os, "getsid") else os.getppid()
-    name = hashlib.sha256(f"{terminal} {shell}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(name_of_this_terminal().encode()).hexdigest()[:16]
     return settings.data_dir / "terminals" / name
 
 
