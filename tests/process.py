@@ -23,7 +23,7 @@ STARTS_WITHIN_S, STOPS_WITHIN_S = 60, 30
 """Far more than it takes: other work may keep the machine busy."""
 
 ENVIRONMENT = {
-    "PATH": os.environ["PATH"],
+    **{name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ},
     "API_KEY": API_KEY,
     "JWT_SECRET": JWT_SECRET,
     "MEM_STRUCTURED_ENABLE": "false",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import signal
 from contextlib import AsyncExitStack, suppress
@@ -15,6 +16,7 @@ import kill_under_load
 from process import SSE, STOPS_WITHIN_S, Running, first_delta, last_event, running, with_provider
 from provider import FakeProvider, Fault
 
+POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows sends programs no signals")
 STREAMS = 50
 PATIENT = {
     "MODEL_MAX_CONCURRENT": str(STREAMS + 1),
@@ -32,6 +34,7 @@ async def ask_until_refused(service: Running) -> None:
             assert (answer.status_code, answer.json()["code"]) == (503, "shutting_down")
 
 
+@POSIX
 async def test_sigterm_ends_streams_with_an_event_saves_partial_answers_and_exits_with_0(
     tmp_path: Path,
 ) -> None:
@@ -82,6 +85,15 @@ async def test_sigterm_ends_streams_with_an_event_saves_partial_answers_and_exit
             assert {line["message_count"] for line in listed} == {2}
 
 
+@POSIX
+async def test_two_quick_ctrl_c_stop_without_a_traceback(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        service.process.send_signal(signal.SIGINT)
+        service.process.send_signal(signal.SIGTERM)  # two of the same kind could arrive as one
+        assert await asyncio.wait_for(service.process.wait(), STOPS_WITHIN_S) == 0
+        assert "Traceback" not in service.log.read_text(encoding="utf-8")
+
+
 async def test_turn_that_died_with_the_process_keeps_its_question_and_is_marked_by_the_next(
     tmp_path: Path,
 ) -> None:
@@ -117,6 +129,7 @@ async def test_nothing_acknowledged_is_lost_when_the_process_is_killed_under_loa
     assert await kill_under_load.run(tmp_path, rounds=2, seed=random.randrange(10**6)) == []
 
 
+@POSIX
 @pytest.mark.parametrize("environment", [{}, {"GENKIT_ENV": "prod"}])
 async def test_nothing_but_the_service_listens_and_sigterm_is_an_exit_with_0(
     tmp_path: Path, environment: dict[str, str]

@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
         self._chat = chat
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 # uvicorn's signature
-        """Stop in good order; a second Ctrl-C stops at once."""
+        """Stop in good order; a second Ctrl-C waits for no connection."""
         self.force_exit = self.should_exit
         self.should_exit = True
 
@@ -47,6 +47,8 @@ class Server(uvicorn.Server):
         """Stop accepting, end the turns and save what they have, then close."""
         ending = asyncio.create_task(self._chat.aclose())
         await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn would not close the stores, and cancel what waits for that
+            await self.lifespan.shutdown()
         await ending
 
 
