@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import socket
 import stat
@@ -54,8 +55,9 @@ def test_init_writes_secrets_for_the_owner_only_and_makes_the_folders(
     assert (code, err) == (0, "")
     assert len(set(secrets)) == 2
     assert not any(secret in out for secret in secrets)
-    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
-    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+    if os.name != "nt":  # Windows has no such rights
+        assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+        assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     roles = json.loads((tmp_path / "data" / "auth" / "roles.json").read_text(encoding="utf-8"))
     assert roles["version"] == 1
     assert roles["roles"].keys() == {"admin", "employee"}
@@ -133,6 +135,21 @@ def test_chat_without_a_prompt_answers_each_line_until_the_end(ready: Run) -> No
     code, out, _ = ready("chat", text="Hola, me llamo Ana\n\n¿Cómo me llamo?\n")
     assert code == 0
     assert out.rstrip().endswith("Ana")
+
+
+def test_letters_that_the_console_lacks_end_no_command(
+    ready: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(console, "cp1252", write_through=True))
+
+    assert ready("chat", "Me llamo Zoë. Recuérdame llamar a 你好 😀 — Íñigo.")[0] == 0
+    assert ready("chat", "--help")[0] == 0
+
+    shown = console.getvalue().decode("cp1252")
+    assert "Zoë" in shown
+    assert "llamar a ?? ? — Íñigo" in shown
+    assert "Usage" in shown
 
 
 def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:

@@ -5,6 +5,7 @@ A command imports what it needs when it runs: importing genkit takes longer than
 
 import asyncio
 import getpass
+import io
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -40,6 +41,9 @@ class Refused(Exception):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # letters that a console lacks end no command
+            stream.reconfigure(errors="replace")
     try:
         sys.exit(app(arguments, standalone_mode=False))
     except TyperException as error:
