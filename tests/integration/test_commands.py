@@ -193,6 +193,14 @@ def test_missing_settings_are_named_with_the_mend(run: Run) -> None:
     assert all("chatbot init" in line for line in err.splitlines())
 
 
+def test_misspelt_setting_is_told(ready: Run, tmp_path: Path) -> None:
+    with (tmp_path / ".env").open("a", encoding="utf-8") as file:
+        file.write("ALOWED_HOSTS=chat.example.com\n")
+    code, out, _ = ready("chat", "Hola")
+    assert code == 0
+    assert "ALOWED_HOSTS is no setting and has no effect: is ALLOWED_HOSTS meant?" in out
+
+
 def test_taken_port_is_one_line_with_the_mend(ready: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.entrypoints.settings import Settings, SettingsError, load_settings
+from chatbot.entrypoints.settings import Settings, SettingsError, ignored_names, load_settings
 
 API_KEY = "5kq0Vxg7S2m9ZtLr4Yb8Wn1Pc6Hd3Fj0"
 JWT_SECRET = "Qw9Er7Ty5Ui3Op1As8Df6Gh4Jk2Lz0Xc"
@@ -140,6 +140,19 @@ def test_env_file_of_the_working_directory_is_read_and_the_environment_comes_fir
     settings = load_settings()
     assert settings.api_key.get_secret_value() == API_KEY
     assert (settings.port, settings.assistant_name) == (9002, "Señora")
+
+
+def test_names_in_the_env_file_that_are_no_setting_are_told_with_the_nearest_one(
+    environment: Environment, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(
+        "TRUSTED_PROXY=10.0.0.2\nhttps_proxy=http://proxy\nPORT=9001\nQw9Er7Ty5Ui3Op1As8Df6G\n",
+        encoding="utf-8",
+    )
+    assert list(ignored_names()) == [
+        ".env: TRUSTED_PROXY is no setting and has no effect: is TRUSTED_PROXIES meant?",
+        ".env: HTTPS_PROXY is no setting and has no effect",
+    ]
 
 
 def test_env_file_that_is_no_text_is_named(environment: Environment, tmp_path: Path) -> None:

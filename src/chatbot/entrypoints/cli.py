@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import structlog
 import typer
 from typer.exceptions import TyperException
 
@@ -18,7 +19,9 @@ from chatbot.application.administration import Administration
 from chatbot.domain.errors import ChatbotError
 from chatbot.domain.policy import MIN_PASSWORD_CHARS
 from chatbot.entrypoints import logs
-from chatbot.entrypoints.settings import Settings, SettingsError, load_settings
+from chatbot.entrypoints.settings import Settings, SettingsError, ignored_names, load_settings
+
+logger = structlog.get_logger("chatbot.settings")
 
 app = typer.Typer(
     help="A company's own assistant behind its own HTTP API.",
@@ -156,6 +159,8 @@ def doctor() -> None:
 def _settings(**given: object) -> Settings:
     settings = load_settings(**given)
     logs.configure(settings.log_level, settings.log_format)
+    for line in ignored_names():
+        logger.warning(line)
     return settings
 
 

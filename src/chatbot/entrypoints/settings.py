@@ -1,6 +1,8 @@
 """The settings of the service: environment variables, `.env`, and `NAME_FILE` for secrets."""
 
 import os
+from collections.abc import Iterator
+from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -14,7 +16,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+)
 
 from chatbot.entrypoints.secrets import check_secret
 
@@ -243,6 +250,18 @@ def load_settings(**given: object) -> Settings:
             "Unset it, or use HOST=127.0.0.1 and WORKERS=1."
         )
     return settings
+
+
+def ignored_names() -> Iterator[str]:
+    """A sentence for each name in `.env` that is no setting: it may be one that is misspelt.
+
+    A line without `=` is passed over: it could be a part of a secret.
+    """
+    for name, value in DotEnvSettingsSource(Settings).env_vars.items():
+        if name not in Settings.model_fields and value is not None:
+            near = get_close_matches(name, Settings.model_fields, n=1)
+            meant = f": is {near[0].upper()} meant?" if near else ""
+            yield f".env: {name.upper()} is no setting and has no effect{meant}"
 
 
 def is_developer_mode() -> bool:
