@@ -150,7 +150,7 @@ def task_install(args: list[str]) -> int:
 
 def task_run(args: list[str]) -> int:
     install("base")
-    code = first_run()
+    code = 0 if "--help" in args else first_run()
     if not code and os.name != "nt":  # the service becomes this process: every signal is its own
         sys.stdout.flush()
         os.chdir(ROOT)
@@ -195,6 +195,7 @@ def dev_python(*python_arguments: str) -> int:
 def task_check(_args: list[str]) -> int:
     install("dev")
     steps = ["ruff check .", "ruff format --check .", "mypy", "lint-imports"]
+    steps.append("mypy --platform win32 --cache-dir .mypy_cache/win32")
     commands = [[str(BIN / (name + EXE)), *args] for name, *args in map(str.split, steps)]
     failed = [c for c in [*commands, [PYTHON, "tests/lock_check.py"]] if call(*c)]
     sys.stderr.writelines(f"failed: {' '.join(command)}\n" for command in failed)
@@ -240,6 +241,10 @@ def task_lock(args: list[str]) -> int:
 TASKS = {
     "run": (task_run, "install, make settings and a first admin once, then serve [--port ...]"),
     "test": (lambda args: dev_python("-m", "pytest", *args), "run the tests [pytest's arguments]"),
+    "test-portable": (
+        lambda args: dev_python("tests/portable.py", *args),
+        "run tests in a Python without what Windows lacks [pytest's arguments]",
+    ),
     "check": (task_check, "lint, format, types, layers and locks: what a change has to pass"),
     "bench": (task_bench, "run the benchmarks"),
     "fuzz": (lambda args: dev_python("tests/fuzz.py", *args), "fuzz the API for 10 minutes"),
@@ -257,7 +262,7 @@ def main(arguments: list[str]) -> int:
     name, *args = arguments or ["help"]
     if name not in TASKS:
         print("python tasks.py TASK [arguments]      (or: make TASK)\n")
-        print("\n".join(f"  {task:<10}{text}" for task, (_, text) in TASKS.items()))
+        print("\n".join(f"  {task:<15}{text}" for task, (_, text) in TASKS.items()))
         return 0 if name in ("help", "-h", "--help") else 2
     try:
         return TASKS[name][0](args)

@@ -20,9 +20,14 @@ from chatbot.adapters.security.argon2_hasher import (
 )
 from chatbot.domain.errors import RateLimited, ShuttingDown
 
-PRIORITY_AT_IMPORT = (
-    os.getpriority(os.PRIO_PROCESS, os.getpid()) if sys.platform == "linux" else None
-)
+
+def priority_of(thread: int) -> int:
+    if sys.platform == "win32":
+        return 0
+    return os.getpriority(os.PRIO_PROCESS, thread)
+
+
+PRIORITY_AT_IMPORT = priority_of(os.getpid())
 CHEAP = Cost(memory_kib=64, passes=1, lanes=1)
 SALT, DIGEST = "c2FsdHNhbHRzYWx0c2FsdA", "ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGk"
 UNREADABLE = [
@@ -310,14 +315,13 @@ async def test_only_the_worker_runs_at_low_priority(
     seen: list[int] = []
 
     def note_priority(*_: object, **__: object) -> bytes:
-        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        seen.append(priority_of(threading.get_native_id()))
         return b"hash"
 
     monkeypatch.setattr(argon2_hasher, "hash_secret", note_priority)
     await hasher.hash("x")
-    assert PRIORITY_AT_IMPORT is not None
     assert seen == [max(10, PRIORITY_AT_IMPORT)]
-    assert os.getpriority(os.PRIO_PROCESS, os.getpid()) == PRIORITY_AT_IMPORT
+    assert priority_of(os.getpid()) == PRIORITY_AT_IMPORT
 
 
 @pytest.mark.parametrize("failure", [HashingError, VerificationError])
