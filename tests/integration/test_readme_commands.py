@@ -1,0 +1,131 @@
+"""The commands of the README, run as they stand there, and the answers that it shows."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import sys
+from asyncio.subprocess import PIPE, Process, create_subprocess_exec
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from process import STARTS_WITHIN_S, running
+from service import ADMIN_EMAIL, PASSWORD
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(sh|json)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [text for kind, text in BLOCKS if kind == "sh"]
+ELSEWHERE = ("make run", "make test", "npx ")
+"""These install, run all of this, or download: CI, the tests of tasks.py and a person do them."""
+TYPED = {
+    "--department sales": '--department sales --password-stdin <<< "$PASSWORD"',  # no terminal here
+    "the password that make run printed": PASSWORD,
+    "admin@example.com": ADMIN_EMAIL,
+}
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, ("bash", "curl", "sed", "tar"))), reason="needs bash, curl and tar"
+)
+
+
+class Terminal:
+    """A shell in which one block after the other is typed."""
+
+    def __init__(self, shell: Process, url: str) -> None:
+        self.url = url
+        self._shell = shell
+
+    async def run(self, block: str) -> str:
+        """What the block prints; a command that fails ends the shell, and the test."""
+        for old, new in {**TYPED, "http://127.0.0.1:8000": self.url}.items():
+            block = block.replace(old, new)
+        assert self._shell.stdin is not None
+        assert self._shell.stdout is not None
+        self._shell.stdin.write(f"{block}\nprintf '\\0'\n".encode())
+        async with asyncio.timeout(STARTS_WITHIN_S):
+            return (await self._shell.stdout.readuntil(b"\0"))[:-1].decode()
+
+
+@asynccontextmanager
+async def terminal(folder: Path) -> AsyncGenerator[Terminal]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONUTF8": "1"}
+    shell = await create_subprocess_exec(
+        "bash", "-euo", "pipefail", cwd=folder, env=environment, stdin=PIPE, stdout=PIPE
+    )
+    try:
+        yield Terminal(shell, "")
+    finally:
+        if shell.returncode is None:
+            shell.kill()
+        await shell.communicate()
+
+
+def documents(printed: str) -> list[Any]:
+    """JSON documents, one behind the other as curl leaves them."""
+    found = []
+    while printed := printed.lstrip():
+        document, end = json.JSONDecoder().raw_decode(printed)
+        found.append(document)
+        printed = printed[end:]
+    return found
+
+
+def shape(value: Any) -> Any:
+    """The keys and the kinds of values."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    return [shape(inner) for inner in value] if isinstance(value, list) else type(value)
+
+
+def test_every_block_is_run_here_or_said_to_be_run_elsewhere() -> None:
+    assert [block for block in COMMANDS if block.startswith(ELSEWHERE)] == [
+        *(block for block in COMMANDS[:2]),
+        *(block for block in COMMANDS if "npx" in block),
+    ]
+    assert len(COMMANDS) == 11
+
+
+async def test_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    first, person, again, chat, stream, user, backup, restore = (
+        block for block in COMMANDS if not block.startswith(ELSEWHERE)
+    )
+    async with terminal(tmp_path) as shell:
+        await shell.run(  # what `make run` does before it serves
+            ".venv/bin/chatbot init; .venv/bin/chatbot admin create --email "
+            f"{ADMIN_EMAIL} --password-stdin <<< '{PASSWORD}'"
+        )
+        key = re.findall(r"^API_KEY=(.+)$", (tmp_path / ".env").read_text("utf-8"), re.MULTILINE)[0]
+        as_in_env = {"API_KEY": key, "MEM_STRUCTURED_ENABLE": "true"}
+
+        async with running(tmp_path, **as_in_env) as service:
+            shell.url = str(service.client.base_url).rstrip("/")
+            [shown] = [json.loads(text) for kind, text in BLOCKS if kind == "json"]
+            [answer] = documents(await shell.run(first))
+            assert shape(answer) == shape(shown)
+            assert (answer["text"], answer["notice"]) == (shown["text"], shown["notice"])
+
+            answer, memory = documents(await shell.run(person))
+            assert "Ana" in answer["text"]
+            assert memory["structured_memory"]["profile"]["name"] == "Ana"
+
+        async with running(tmp_path, **as_in_env) as service:
+            shell.url = str(service.client.base_url).rstrip("/")
+            assert "Ana" in documents(await shell.run(again))[0]["text"]
+            assert (await shell.run(chat)).count("Ana") > 1
+            events = re.findall(r"^event: (\w+)$", await shell.run(stream), re.MULTILINE)
+            assert events[0] == "session"
+            assert set(events[1:-1]) == {"delta"}
+            assert events[-1] == "done"
+            assert await shell.run(user) == "user: luis@example.com\n"
+            await shell.run(backup)
+
+        await shell.run("mkdir away; mv data .env away")
+        assert {line.split()[0] for line in (await shell.run(restore)).splitlines()} == {"ok"}
+        assert "luis@example.com" in (tmp_path / "data/auth/users.json").read_text("utf-8")
