@@ -223,20 +223,20 @@ HOSTILE = [
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_hostile_input_of_4000_characters_takes_linear_time(task: str, piece: str) -> None:
     text = (piece * 4000)[:4000]
-    started = time.perf_counter()
+    started = time.thread_time()
     for shorter in (text, text[:1499]):
         content = block({"messages": [{"role": "user", "text": shorter}]})
         answer(task, [("user", shorter if task == "chat" else content)])
-    assert time.perf_counter() - started < 0.25  # measured: under 0.02 s
+    assert time.thread_time() - started < 0.25  # measured: under 0.02 s
 
 
 def test_a_chat_answer_over_20_messages_takes_about_2_ms() -> None:
     said = "Tengo que llamar a Luis mañana por el informe de ventas del trimestre."
 
     def once() -> float:
-        started = time.perf_counter()
+        started = time.thread_time()
         chatted("¿Cuándo empiezan las vacaciones?", *[said] * 10)
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     assert min(once() for _ in range(20)) < 0.006  # three times what was measured: CI is slow
 
