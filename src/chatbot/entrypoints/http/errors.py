@@ -46,6 +46,9 @@ _CODES_OF_THE_FRAMEWORK = {
 _UNREAD_BODY = {"request_timeout", "body_too_large"}
 """The rest of the body may still be on its way: there is no use in reading it."""
 
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""As RFC 9110 calls them; Python does so since 3.13, and an answer is the same on every one."""
+
 _RETRY_AFTER_S = {"session_busy": 1, "shutting_down": 5, "storage_unavailable": 5}
 
 
@@ -64,7 +67,7 @@ class ProblemDetails:
         """The problem document; `instance` is the id of the request."""
         body: dict[str, object] = {
             "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
+            "title": _TITLES.get(self.status) or HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
             "code": self.code,
