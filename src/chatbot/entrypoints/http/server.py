@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import socket
 from types import FrameType
 
@@ -25,6 +26,10 @@ logger = structlog.get_logger("chatbot.server")
 
 GRACE_S = 10
 """Seconds that answers have to get out after their turns have ended."""
+
+
+_ALLOCATIONS_BETWEEN_COLLECTIONS = 10_000
+"""Python's own default is 700 (2,000 from 3.13 on)."""
 
 
 class Server(uvicorn.Server):
@@ -90,6 +95,7 @@ def run(settings: Settings) -> None:
     asyncio.run(_try_out(container.storage()))
     chat = container.chat()
     _greet(settings, sock.getsockname()[1])
+    _spare_the_collector()
     Server(build_config(app, settings), chat).run(sockets=[sock])
 
 
@@ -98,6 +104,7 @@ def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=ProblemProtocol,
+        loop="asyncio",  # uvloop, which comes with Genkit, costs a turn a sixth more CPU
         ws="none",
         access_log=False,
         log_config=None,
@@ -108,6 +115,16 @@ def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         ssl_keyfile=settings.tls_key_file,
         timeout_graceful_shutdown=GRACE_S,
     )
+
+
+def _spare_the_collector() -> None:
+    """Look for cycles less often, and never among what was imported: 7 % of a turn's CPU.
+
+    A turn leaves no cycles behind; an exception may leave one of a few kilobytes.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
 
 
 async def _try_out(storage: Storage) -> None:
