@@ -42,10 +42,10 @@ class FailingStorage(InMemoryStorage):
 
     failure: Exception | None = None
 
-    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+    async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:
         if self.failure is not None:
             raise self.failure
-        return await super().transact(work)
+        return await super().transact(work, brief=brief)
 
     async def check(self) -> None:
         if self.failure is not None:

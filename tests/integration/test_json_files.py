@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,16 +23,26 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatbot.adapters.storage.json_files import attempts
+from chatbot.adapters.storage.json_files import storage as storage_module
 from chatbot.adapters.storage.json_files.durable import locked, put
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Problem, count_legacy_sessions
 from chatbot.adapters.storage.json_files.places import folder_name
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.domain.chat import Author, Lease, Message, Session, SessionId, TurnId
+from chatbot.domain.chat import (
+    Author,
+    Interruption,
+    Lease,
+    Message,
+    Session,
+    SessionId,
+    TurnId,
+)
 from chatbot.domain.errors import (
     Conflict,
     NotFound,
     SessionBusy,
+    StorageFailure,
     StorageFull,
     StorageUnavailable,
 )
@@ -175,6 +186,160 @@ class Faulty(Files):
         found = super().read_at(fd, length, offset)
         self.read_bytes += len(found)
         return found
+
+
+class TestBriefWork:
+    """`transact(brief=True)`: written on the spot, synced in a thread before it returns."""
+
+    async def begin(self, storage: JsonFileStorage) -> None:
+        await storage.transact(lambda tx: tx.sessions.create(new_session()))
+
+    @staticmethod
+    def ask(tx: Transaction) -> Lease:
+        lease = tx.sessions.acquire(ANA, ONE, TURN)
+        tx.sessions.append(lease, Author.ASSISTANT, "", ts=T0, reason=Interruption.CRASH)
+        tx.sessions.append(lease, Author.USER, "asked", ts=later(1))
+        return lease
+
+    @staticmethod
+    def answer(tx: Transaction, lease: Lease) -> None:
+        try:
+            tx.sessions.append(lease, Author.ASSISTANT, "answered", ts=later(2))
+        finally:
+            tx.sessions.release(lease)
+
+    async def test_turn_of_two_pieces_of_brief_work_is_stored(self, root: Path) -> None:
+        async with JsonFileStorage(root) as storage:
+            await self.begin(storage)
+            for _ in range(2):
+                lease = await storage.transact(self.ask, brief=True)
+                with pytest.raises(SessionBusy):
+                    await storage.transact(self.ask, brief=True)
+                await storage.transact(partial(self.answer, lease=lease), brief=True)
+        async with JsonFileStorage(root) as storage:
+            assert [m.content for m in told(storage)] == ["", "asked", "answered"] * 2
+            assert [m.seq for m in told(storage)] == [1, 2, 3, 4, 5, 6]
+            assert await storage.inspect() == []
+
+    async def test_it_returns_and_lets_others_in_only_when_it_is_synced(self, root: Path) -> None:
+        files = Faulty()
+        async with JsonFileStorage(root, files) as storage:
+            await self.begin(storage)
+            lease = await storage.transact(self.ask, brief=True)
+            files.may_sync.clear()
+            answering = asyncio.create_task(
+                storage.transact(lambda tx: self.answer(tx, lease), brief=True)
+            )
+            await asyncio.to_thread(files.is_syncing.wait, 10)
+            with pytest.raises(SessionBusy):  # the lease was given back, but is not free yet
+                sessions_of(storage).acquire(ANA, ONE, TURN)
+            assert not answering.done()
+            files.may_sync.set()
+            await answering
+            sessions_of(storage).release(sessions_of(storage).acquire(ANA, ONE, TURN))
+
+    @staticmethod
+    def ask_in_good_order(tx: Transaction) -> Lease:
+        """As a turn asks: a write that fails gives the lease back."""
+        lease = tx.sessions.acquire(ANA, ONE, TURN)
+        try:
+            tx.sessions.append(lease, Author.ASSISTANT, "", ts=T0, reason=Interruption.CRASH)
+            tx.sessions.append(lease, Author.USER, "asked", ts=later(1))
+        except BaseException:
+            tx.sessions.release(lease)
+            raise
+        return lease
+
+    @pytest.mark.parametrize("failing", ["sync", "write"])
+    async def test_failed_question_is_cut_off_and_the_session_is_free(
+        self, root: Path, log: Path, failing: str
+    ) -> None:
+        files = Faulty()
+        async with JsonFileStorage(root, files) as storage:
+            await self.begin(storage)
+            before = log.read_bytes()
+            files.failing = {failing}
+            with pytest.raises(StorageFailure):
+                await storage.transact(self.ask_in_good_order, brief=True)
+            files.failing = set()
+            assert add_message(storage).seq == 1
+            assert log.read_bytes().startswith(before)
+            assert [m.content for m in told(storage)] == ["one more"]
+            assert await storage.inspect() == []
+
+    async def test_failed_answer_is_cut_off_and_what_was_asked_stays(self, root: Path) -> None:
+        files = Faulty()
+        async with JsonFileStorage(root, files) as storage:
+            await self.begin(storage)
+            lease = await storage.transact(self.ask, brief=True)
+            files.failing = {"sync"}
+            with pytest.raises(StorageUnavailable):
+                await storage.transact(lambda tx: self.answer(tx, lease), brief=True)
+            files.failing = set()
+            assert [m.content for m in told(storage)] == ["", "asked"]
+            assert add_message(storage).seq == 3
+
+    async def test_caller_that_is_cancelled_leaves_a_whole_message_and_a_free_session(
+        self, root: Path
+    ) -> None:
+        files = Faulty()
+        async with JsonFileStorage(root, files) as storage:
+            await self.begin(storage)
+            lease = await storage.transact(self.ask, brief=True)
+            files.may_sync.clear()
+            answering = asyncio.create_task(
+                storage.transact(lambda tx: self.answer(tx, lease), brief=True)
+            )
+            await asyncio.to_thread(files.is_syncing.wait, 10)
+            answering.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await answering
+            files.may_sync.set()
+            await storage.check()  # behind it in the queue, or in another thread
+            await eventually(lambda: add_message(storage))
+            assert [m.content for m in told(storage)] == ["", "asked", "answered", "one more"]
+
+    async def test_caller_that_is_cancelled_before_the_sync_begins_is_no_different(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage_module, "_THREADS", 1)
+        go_on = threading.Event()
+        async with JsonFileStorage(root) as storage:
+            await self.begin(storage)
+            lease = await storage.transact(self.ask, brief=True)
+            blocking = asyncio.create_task(storage.transact(lambda _: go_on.wait(10)))
+            await asyncio.sleep(0)
+            answering = asyncio.create_task(
+                storage.transact(lambda tx: self.answer(tx, lease), brief=True)
+            )
+            await asyncio.sleep(0)
+            answering.cancel()
+            await asyncio.wait({answering})
+            go_on.set()
+            await blocking
+            await storage.check()
+            add_message(storage)
+            assert [m.content for m in told(storage)] == ["", "asked", "answered", "one more"]
+
+    async def test_store_that_is_closed_takes_no_brief_work(self, root: Path) -> None:
+        async with JsonFileStorage(root) as storage:
+            await self.begin(storage)
+        with pytest.raises(StorageUnavailable):
+            await storage.transact(self.ask, brief=True)
+        async with JsonFileStorage(root) as storage:
+            assert told(storage) == []
+
+
+async def eventually(work: Callable[[], object]) -> None:
+    """Do the work once the session is free."""
+    for _ in range(500):
+        try:
+            work()
+        except SessionBusy:
+            await asyncio.sleep(0.01)
+        else:
+            return
+    raise AssertionError("still busy")
 
 
 class TestTornWrites:

@@ -129,10 +129,12 @@ async def test_no_transaction_is_open_while_the_model_works(stream: bool) -> Non
     class Counting(InMemoryStorage):
         open = 0
 
-        async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+        async def transact(
+            self, work: Callable[[Transaction], Found], *, brief: bool = False
+        ) -> Found:
             self.open += 1
             try:
-                return await super().transact(work)
+                return await super().transact(work, brief=brief)
             finally:
                 self.open -= 1
 
@@ -622,10 +624,12 @@ async def test_a_reader_that_is_cancelled_twice_leaves_nothing_and_no_complaint(
     gate = asyncio.Event()
 
     class Slow(InMemoryStorage):
-        async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+        async def transact(
+            self, work: Callable[[Transaction], Found], *, brief: bool = False
+        ) -> Found:
             if desk.model.requests:
                 await gate.wait()
-            return await super().transact(work)
+            return await super().transact(work, brief=brief)
 
     desk = Desk([speaking("Half")], storage=Slow())
     session_id = await desk.sessions.begin(ANA)

@@ -86,7 +86,7 @@ class Authentication:
             return of_client(client)
         claims = self._tokens.read(raw_token)
         user, roles = await self._storage.transact(
-            lambda tx: (tx.users.by_id(claims.user_id), tx.users.roles())
+            lambda tx: (tx.users.by_id(claims.user_id), tx.users.roles()), brief=True
         )
         if user is None or not user.is_active or user.token_version != claims.token_version:
             raise InvalidToken("The token is not valid.")

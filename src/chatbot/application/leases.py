@@ -12,7 +12,9 @@ BUSY_WAIT_S = 5.0
 _POLL_S = 0.02
 
 
-async def patiently(storage: Storage, work: Callable[[Transaction], Found]) -> Found:
+async def patiently(
+    storage: Storage, work: Callable[[Transaction], Found], *, brief: bool = False
+) -> Found:
     """Do work that takes a session; wait up to 5 s for whoever holds it now.
 
     Raises:
@@ -21,7 +23,7 @@ async def patiently(storage: Storage, work: Callable[[Transaction], Found]) -> F
     deadline = asyncio.get_running_loop().time() + BUSY_WAIT_S
     while True:
         try:
-            return await storage.transact(work)
+            return await storage.transact(work, brief=brief)
         except SessionBusy:
             if asyncio.get_running_loop().time() >= deadline:
                 raise

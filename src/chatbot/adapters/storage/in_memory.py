@@ -222,7 +222,7 @@ class InMemoryStorage(Storage):
     async def __aexit__(self, *exc_info: object) -> None:
         """Keep it: the next opening finds it again."""
 
-    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+    async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:  # noqa: ARG002 # all of it is
         return work(self._transaction)
 
     async def check(self) -> None:

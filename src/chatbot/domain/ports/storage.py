@@ -30,7 +30,7 @@ Found = TypeVar("Found")
 class SessionRepository(Protocol):
     """Sessions, their messages and memory.
 
-    Everything acknowledged is durable. Methods that take a `Lease` raise `SessionBusy` and write
+    What a transaction wrote is durable when `transact` returns. Methods that take a `Lease` raise `SessionBusy` and write
     nothing when it is not held any more.
     """
 
@@ -79,7 +79,7 @@ class SessionRepository(Protocol):
         ts: datetime,
         reason: Interruption | None = None,
     ) -> Message:
-        """Append a message of the lease's turn, durably, and return it with its number.
+        """Append a message of the lease's turn, and return it with its number.
 
         The first message of the user becomes the title; `ts` becomes `updated_at`.
         """
@@ -213,13 +213,16 @@ class Storage(Protocol):
     async def __aexit__(self, *exc_info: object) -> None: ...
 
     @abstractmethod
-    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+    async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:
         """Do the work on the repositories and commit; an exception undoes it.
 
-        The work is an ordinary function: it cannot wait for a model, so that no transaction is
-        ever open while one is asked. Where it blocks, it is done off the event loop. A caller that
-        is cancelled does not stop work that has begun. How much an exception undoes is the
-        backend's: see its docstring.
+        What it wrote is durable when this returns. The work is an ordinary function: it cannot
+        wait for a model, so that no transaction is ever open while one is asked. Where it blocks,
+        it is done off the event loop. A caller that is cancelled does not stop work that has
+        begun. How much an exception undoes is the backend's: see its docstring.
+
+        Brief work looks up a user, or takes or gives back a session that is there, reads what a
+        prompt holds and appends a message or two. A store may do that where the caller stands.
         """
 
     @abstractmethod

@@ -32,6 +32,17 @@ class Tail:
     lacks_newline: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A message in a log that is still open, not synced yet. `before` is where the log ended."""
+
+    place: Place
+    fd: int
+    message: Message
+    before: Tail
+    tail: Tail
+
+
 class SessionAppends:
     """Writes to logs whose session is held by this process."""
 
@@ -39,10 +50,8 @@ class SessionAppends:
         self._files = files
         self._unsure: dict[Path, tuple[int, Status]] = {}
 
-    def append(
-        self, place: Place, compose: Callable[[int], Message], known: Tail | None
-    ) -> tuple[Message, Tail]:
-        """Append the message that `compose` makes of the next number, and sync it.
+    def write(self, place: Place, compose: Callable[[int], Message], known: Tail | None) -> Written:
+        """Write the message that `compose` makes of the next number; `settle` has to follow.
 
         A tail that is known from the last append, and still is the file's, spares a look at it.
 
@@ -50,7 +59,8 @@ class SessionAppends:
             FileNotFoundError: there is no such session.
             Damaged: the log is; nothing was written.
         """
-        with opened(self._files, self._files.open_to_append(place.log)) as fd:
+        fd = self._files.open_to_append(place.log)
+        try:
             self._cut_unsure(place, fd)
             tail = known
             if tail is None or tail.status != self._files.status(fd):
@@ -58,9 +68,25 @@ class SessionAppends:
             message = compose(tail.last_seq + 1)
             line = seal(message_to_json(message)) + b"\n"
             start = b"\n" if tail.lacks_newline else b""
-            self._write(place, fd, tail, start + line, mtime_ns=to_ns(message.ts))
-            status = self._files.status(fd)
-            return message, Tail(status=status, last_seq=message.seq, end=status.size)
+            status = self._write(place, fd, tail, start + line, mtime_ns=to_ns(message.ts))
+        except BaseException:
+            self._files.close(fd)
+            raise
+        after = Tail(status=status, last_seq=message.seq, end=status.size)
+        return Written(place=place, fd=fd, message=message, before=tail, tail=after)
+
+    def settle(self, written: Written) -> None:
+        """Sync what was written, and close the log.
+
+        Raises:
+            StorageFailure: it is not on the disk, and was cut off again.
+        """
+        with opened(self._files, written.fd) as fd:
+            try:
+                self._files.sync(fd)
+            except StorageFailure:
+                self._undo(written.place, fd, written.before)
+                raise
 
     def _look(self, place: Place, fd: int) -> Tail:
         """Find the end of the log; bytes of a torn write behind it are set aside."""
@@ -73,12 +99,12 @@ class SessionAppends:
             lacks_newline=view.lacks_newline,
         )
 
-    def _write(self, place: Place, fd: int, tail: Tail, line: bytes, *, mtime_ns: int) -> None:
-        """Write, stamp, sync: in this order the time reaches the disk together with the data."""
+    def _write(self, place: Place, fd: int, tail: Tail, line: bytes, *, mtime_ns: int) -> Status:
+        """Write and stamp, before the sync: so the time reaches the disk together with the data."""
         try:
             write_all(self._files, fd, line)
             self._files.stamp(fd, place.log, mtime_ns)
-            self._files.sync(fd)
+            return self._files.status(fd)
         except StorageFailure:
             self._undo(place, fd, tail)
             raise

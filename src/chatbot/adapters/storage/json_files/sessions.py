@@ -14,7 +14,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import TypeVar
 
-from chatbot.adapters.storage.json_files.appends import SessionAppends
+from chatbot.adapters.storage.json_files.appends import SessionAppends, Written
 from chatbot.adapters.storage.json_files.durable import (
     exists,
     locked,
@@ -59,10 +59,11 @@ Found = TypeVar("Found")
 class SessionFiles(SessionRepository):
     """The sessions below one folder."""
 
-    def __init__(self, root: Path, files: Files) -> None:
+    def __init__(
+        self, root: Path, files: Files, leases: SessionLeases, appends: SessionAppends
+    ) -> None:
         self._root, self._files = root, files
-        self._leases = SessionLeases(files)
-        self._appends = SessionAppends(files)
+        self._leases, self._appends = leases, appends
 
     def open(self) -> None:
         make_durable_folder(self._files, self._root)
@@ -153,8 +154,14 @@ class SessionFiles(SessionRepository):
         with self._leases.writing(lease) as held:
             place = self._place(lease.owner, lease.session_id)
             with naming(place.log), _found():
-                message, held.tail = self._appends.append(place, compose, held.tail)
-                return message
+                known, held.tail = held.tail, None
+                written = self._appends.write(place, compose, known)
+                self._conclude(written)
+            held.tail = written.tail
+            return written.message
+
+    def _conclude(self, written: Written) -> None:
+        self._appends.settle(written)
 
     def messages(
         self,

@@ -5,12 +5,15 @@ import secrets
 from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
+from chatbot.adapters.storage.json_files.appends import SessionAppends
 from chatbot.adapters.storage.json_files.attempts import AttemptFiles
+from chatbot.adapters.storage.json_files.brief import BriefSessions
 from chatbot.adapters.storage.json_files.durable import exists, make_durable_folder, write_new
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Finding, inspect
+from chatbot.adapters.storage.json_files.leases import SessionLeases
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
 from chatbot.adapters.storage.json_files.threads import Threads
 from chatbot.adapters.storage.json_files.users import UserFiles
@@ -18,6 +21,7 @@ from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found, Storage, Transaction
 
 _THREADS = 8
+Sessions = TypeVar("Sessions", bound=SessionFiles)
 
 
 class JsonFileStorage(Storage):
@@ -35,12 +39,17 @@ class JsonFileStorage(Storage):
     def __init__(self, root: Path, files: Files | None = None) -> None:
         self._root, self._files = root, files or Files()
         self._threads: Threads | None = None
-        self._sessions = SessionFiles(root / "memory", self._files)
+        self._leases, self._appends = SessionLeases(self._files), SessionAppends(self._files)
+        self._sessions = self._sessions_as(SessionFiles)
         self._users = UserFiles(root / "auth", self._files)
         self._attempts = AttemptFiles(root / "auth", self._files)
-        self._transaction = Transaction(
-            sessions=self._sessions, users=self._users, attempts=self._attempts
-        )
+        self._transaction = self._transaction_on(self._sessions)
+
+    def _sessions_as(self, kind: type[Sessions]) -> Sessions:
+        return kind(self._root / "memory", self._files, self._leases, self._appends)
+
+    def _transaction_on(self, sessions: SessionFiles) -> Transaction:
+        return Transaction(sessions=sessions, users=self._users, attempts=self._attempts)
 
     async def __aenter__(self) -> Self:
         """Make the folders.
@@ -77,9 +86,26 @@ class JsonFileStorage(Storage):
         if threads is not None:
             await asyncio.to_thread(threads.end)
 
-    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
-        """Do the work in one thread; see the class for what an exception undoes: nothing."""
+    async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:
+        """Do the work in one thread, or here if it is brief, and then only the sync in a thread.
+
+        See the class for what an exception undoes: nothing.
+        """
+        if brief:
+            return await self._on_the_spot(work)
         return await self._in_thread(lambda: work(self._transaction))
+
+    async def _on_the_spot(self, work: Callable[[Transaction], Found]) -> Found:
+        if self._threads is None:
+            raise StorageUnavailable("The store is not open.")
+        sessions = self._sessions_as(BriefSessions)
+        try:
+            return work(self._transaction_on(sessions))
+        except FileNotFoundError as error:
+            raise StorageUnavailable("A part of the store is missing.") from error
+        finally:
+            if not sessions.is_settled:  # also if the caller is cancelled: it holds a lease
+                await asyncio.shield(self._in_thread(sessions.settle))
 
     async def _in_thread(self, work: Callable[[], Found]) -> Found:
         if self._threads is None:
