@@ -44,4 +44,6 @@ async def stream(ask: Ask) -> StreamingResponse:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, loop="asyncio", port=int(os.environ["PORT"]), access_log=False, log_level="warning")
+    uvicorn.run(
+        app, loop="asyncio", port=int(os.environ["PORT"]), access_log=False, log_level="warning"
+    )
