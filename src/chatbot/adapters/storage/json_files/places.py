@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from chatbot.adapters.storage.json_files.durable import WORK
@@ -20,7 +20,6 @@ _MICROSECOND = timedelta(microseconds=1)
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
-@lru_cache(maxsize=_NAMES_KEPT)
 def folder_name(owner: Owner) -> str:
     """The owner's folder: a name that is safe, and another one for every owner.
 
@@ -42,7 +41,18 @@ def from_ns(ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=ns // 1000)
 
 
-@dataclass(frozen=True, slots=True)
+@lru_cache(maxsize=_NAMES_KEPT)
+def folder_of(root: Path, owner: Owner) -> Path:
+    return root / folder_name(owner)
+
+
+@lru_cache(maxsize=_NAMES_KEPT)
+def place_of(root: Path, owner: Owner, session_id: SessionId) -> "Place":
+    """Where a session is, kept: joining paths takes longer than reading the files."""
+    return Place(folder_of(root, owner), owner, session_id)
+
+
+@dataclass(frozen=True)
 class Place:
     """The files of one session in its owner's folder."""
 
@@ -50,15 +60,15 @@ class Place:
     owner: Owner
     session_id: SessionId
 
-    @property
+    @cached_property
     def log(self) -> Path:
         return self.folder / f"{self.session_id}{LOG}"
 
-    @property
+    @cached_property
     def head(self) -> Path:
         return self.folder / f"{self.session_id}{HEAD}"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         return self.folder / LOCKS / f"{self.session_id}{LOCK}"
 

@@ -30,8 +30,9 @@ from chatbot.adapters.storage.json_files.places import (
     LOCKS,
     LOG,
     Place,
-    folder_name,
+    folder_of,
     from_ns,
+    place_of,
     to_ns,
 )
 from chatbot.adapters.storage.json_files.removal import delete_files, finish_deletions, remove_rest
@@ -73,7 +74,7 @@ class SessionFiles(SessionRepository):
         self._leases.give_all_back()
 
     def create(self, session: Session) -> None:
-        folder = self._root / folder_name(session.owner)
+        folder = folder_of(self._root, session.owner)
         make_durable_folder(self._files, folder)
         place = self._place(session.owner, session.id)
         finish_deletions(self._files, place)
@@ -258,7 +259,8 @@ class SessionFiles(SessionRepository):
         """Where the session would be. An id that is none is nobody's."""
         if not is_session_id(session_id):
             raise NotFound("There is no such session.")
-        return Place(self._folder(owner), owner, session_id)
+        self._folder(owner)
+        return place_of(self._root, owner, session_id)
 
     def _folder(self, owner: Owner) -> Path:
         """The owner's folder.
@@ -267,7 +269,7 @@ class SessionFiles(SessionRepository):
             NotFound: the owner has no sessions at all.
             StorageUnavailable: something else has its name, as a symbolic link.
         """
-        folder = self._root / folder_name(owner)
+        folder = folder_of(self._root, owner)
         with _found():
             if not self._files.status_of(folder).is_folder:
                 raise StorageUnavailable("The store holds something that is no folder.")
