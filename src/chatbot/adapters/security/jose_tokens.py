@@ -5,6 +5,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from jose import jwk, jws
 from jose.backends.base import Key
@@ -22,6 +23,7 @@ MAX_TOKEN_CHARS = 4096
 MAX_ID_CHARS = 255
 LEEWAY_S = 5  # for `iat` and `nbf` only: the clocks of two replicas differ a little
 
+_VERIFIED_KEPT = 1024
 _SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 
 
@@ -41,6 +43,8 @@ class JoseTokens(Tokens):
         self._key = _construct(key)
         self._headers = {"kid": hmac.digest(key, b"chatbot kid", "sha256").hex()[:8]}
         self._first_part = _first_part(jws.sign(b"", self._key, self._headers, ALGORITHM))
+        # Who asks again shows the same token: only what may have changed is looked at anew.
+        self._verified = lru_cache(maxsize=_VERIFIED_KEPT)(self._verify)
         self._ttl_s = ttl_s
         self._clock = clock
         self._new_id = new_id
@@ -58,10 +62,13 @@ class JoseTokens(Tokens):
     def read(self, raw_token: str) -> Claims:
         """Return what the token says: size and shape first, then the signature, then the claims."""
         try:
-            self._check_shape(raw_token)
-            return self._checked(_parse(jws.verify(raw_token, self._key, [ALGORITHM])))
+            return self._checked(self._verified(raw_token))
         except (JOSEError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise InvalidToken("The token is not valid.") from error
+
+    def _verify(self, raw_token: str) -> Mapping[str, object]:
+        self._check_shape(raw_token)
+        return _parse(jws.verify(raw_token, self._key, [ALGORITHM]))
 
     def _registered(self, claims: Claims) -> dict[str, object]:
         now = int(self._clock().timestamp())
