@@ -245,7 +245,8 @@ def is_chat_model(model_id: str) -> bool:
 
 
 def _message(role: Role, text: str) -> Message:
-    return Message.model_construct(role=role, content=[Part.model_construct(text=text)])
+    # Not validated: Genkit looks three times at what is typed already.
+    return Message.model_construct(role=role, content=[Part.from_text(text)])
 
 
 def _completion(response: ModelResponse) -> Completion:
