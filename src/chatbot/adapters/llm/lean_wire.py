@@ -8,7 +8,7 @@ travels and how the answer is read differ.
 import asyncio
 import copy
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,10 +142,13 @@ class LeanModel(OpenAIModel):
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         answer = _Answer(part="delta")
         async with self._http.request("POST", "chat/completions", body=body) as response:
-            async for data in _events(response):
-                if text := answer.take(data):
-                    part = Part.from_text(text)
-                    callback(ModelResponseChunk(role=Role.MODEL, content=[part]))
+            events = EventData()
+            async for piece in response.content.iter_any():
+                if _take_all(answer, events.feed(piece), callback):
+                    await _drain(response)
+                    break
+            else:  # the provider does not say that it is done
+                _take_all(answer, events.flush(), callback)
         return self._clean_json_response(answer.response(), request)
 
 
@@ -224,19 +227,24 @@ def _usage(usage: dict[str, Any]) -> ModelUsage:
     )
 
 
-async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The data of the events up to `[DONE]`, or to the end if the provider does not say it."""
-    events = EventData()
-    async for piece in response.content.iter_any():
-        for data in events.feed(piece):
+def _take_all(
+    answer: _Answer, events: Iterable[bytes], callback: Callable[[ModelResponseChunk], None]
+) -> bool:
+    """Take in what arrived together, hand its text on as one, and say whether `[DONE]` was there.
+
+    What is wrong with an event is raised after the text before it is handed on.
+    """
+    texts: list[str] = []
+    try:
+        for data in events:
             if data == b"[DONE]":
-                await _drain(response)
-                return
+                return True
             if data:
-                yield data
-    for data in events.flush():
-        if data and data != b"[DONE]":
-            yield data
+                texts.append(answer.take(data))
+        return False
+    finally:
+        if text := "".join(texts):
+            callback(ModelResponseChunk(role=Role.MODEL, content=[Part.from_text(text)]))
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
