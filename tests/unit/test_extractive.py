@@ -58,6 +58,13 @@ def test_the_labelled_sentences_yield_what_they_say_and_next_to_no_junk() -> Non
     assert len(missed) <= 0.10 * expected_items, report
 
 
+@pytest.mark.parametrize(
+    "text", ["Me llamo Ana 🎉", "me llamo Ana👩‍🚀", "Hi, I'm Ana :)", "Soy Ana ☀️"]
+)
+def test_a_name_ends_before_an_emoji(text: str) -> None:
+    assert extracted(text) == {"profile": {"name": "Ana"}}
+
+
 def test_the_labelled_set_is_large_and_holds_enough_sentences_that_say_nothing() -> None:
     assert len(SENTENCES) >= 60
     assert sum(not sentence["update"] for sentence in SENTENCES) >= 20

@@ -109,8 +109,9 @@ _CODES = {fold(t): c for c in _LINES for t in dict(_LINES[c])["tongue"].split("|
 _KEYED = {"name": "profile", "role": "profile", "language": "preferences", "tone": "preferences"}
 _SPOKEN = {c: re.compile(rf"\b(?:{dict(_LINES[c])['word']})\b") for c in _LINES}
 _EMPTY = _any("word").split("|")
+_PICTURE = r"(?::-?[()DP]|[\u2600-\u27BF\U0001F000-\U0001FAFF])"  # :) or an emoji
 _STRONG = rf"(?!(?:{_any('weak')})\b)"
-_END = rf"(?=[,.!?:]|$| (?:{_any('end')})\b)"
+_END = rf"(?=[,.!?:]| ?{_PICTURE}|$| (?:{_any('end')})\b)"
 _WORD = rf"(?!(?:{_any('end')})\b){_STRONG}[^\W\d_](?:[\w-]|')*"
 _CAPITAL = r"(?-i:[A-ZÀ-Þ](?:[\w-]|')*[a-zß-ÿ])"
 _VALUES = {
