@@ -19,7 +19,7 @@ TTL_S = 3600
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 T = int(NOW.timestamp())
 CLAIMS = Claims(user_id=UserId("u1"), token_version=3)
-MESSAGE = "The token is not valid."
+MESSAGE = "The token is not valid or has expired: log in again."
 
 
 class SettableClock:

@@ -40,7 +40,7 @@ _PROBLEMS = (
     _refusal(401, "unauthenticated", "The header X-API-Key is missing."),
     _refusal(401, "invalid_api_key", "The API key is not valid."),
     _problem(errors.InvalidCredentials("E-mail or password is wrong.")),
-    _problem(errors.InvalidToken("The token is not valid.")),
+    _problem(errors.InvalidToken("The token is not valid or has expired: log in again.")),
     _problem(errors.NotFound("There is no such session.")),
     _problem(errors.SessionBusy("The session is busy.")),
     _problem(errors.PromptTooLong("A prompt has at most 4000 characters.")),
