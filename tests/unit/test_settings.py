@@ -151,7 +151,7 @@ def test_names_in_the_env_file_that_are_no_setting_are_told_with_the_nearest_one
     )
     assert list(ignored_names()) == [
         ".env: TRUSTED_PROXY is no setting and has no effect: is TRUSTED_PROXIES meant?",
-        ".env: HTTPS_PROXY is no setting and has no effect",
+        ".env: HTTPS_PROXY is no setting and has no effect here: set it in the environment",
     ]
 
 

@@ -11,7 +11,13 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import ChatbotError, ModelFailure, cause_of
 from chatbot.entrypoints.model_choice import model_name, only_model, served_models
 from chatbot.entrypoints.provider_mends import host_and_port, mend_of
-from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError, load_settings
+from chatbot.entrypoints.settings import (
+    EMBEDDED_MODEL,
+    Settings,
+    SettingsError,
+    ignored_names,
+    load_settings,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +40,8 @@ def examine() -> Iterator[Finding]:
         for line in str(error).splitlines():
             yield Finding(subject="settings", ok=False, text=line)
         return
-    yield Finding(subject="settings", ok=True, text="complete")
+    ignored = [Finding(subject="settings", ok=False, text=line) for line in ignored_names()]
+    yield from ignored or [Finding(subject="settings", ok=True, text="complete")]
     yield from asyncio.run(_storage(settings))
     yield _model(settings)
     yield _proxy(settings)
@@ -81,7 +88,7 @@ def _served(settings: Settings) -> str:
 
 def _proxy(settings: Settings) -> Finding:
     if not settings.has_provider:
-        return Finding(subject="proxy", ok=True, text="none: there is no way out")
+        return Finding(subject="proxy", ok=True, text="not needed: no provider is called")
     try:
         proxy = proxy_for(settings.openai_base_url or OPENAI_URL)
     except NoWay as error:

@@ -39,6 +39,11 @@ _NOTICES = {
 
 _HOW_TO_MAKE_ONE = 'python -c "import secrets; print(secrets.token_urlsafe(32))" makes one'
 
+_ENVIRONMENT_ONLY = {  # what libraries read by themselves
+    *("https_proxy", "http_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"),
+    "genkit_env",
+}
+
 
 class SettingsError(Exception):
     """The settings are unusable; each line names one setting and the mend, never a value."""
@@ -261,6 +266,8 @@ def ignored_names() -> Iterator[str]:
         if name not in Settings.model_fields and value is not None:
             near = get_close_matches(name, Settings.model_fields, n=1)
             meant = f": is {near[0].upper()} meant?" if near else ""
+            if name in _ENVIRONMENT_ONLY:
+                meant = " here: set it in the environment"
             yield f".env: {name.upper()} is no setting and has no effect{meant}"
 
 
