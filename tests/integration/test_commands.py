@@ -1,5 +1,6 @@
 """The command line: what it does, what it refuses, and its exit codes."""
 
+import asyncio
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 from chatbot import __version__
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.cli import main
+from provider import FakeProvider
 
 PASSWORD = "violet kettle drums at noon"
 
@@ -137,6 +139,19 @@ def test_chat_without_a_prompt_answers_each_line_until_the_end(ready: Run) -> No
     assert out.rstrip().endswith("Ana")
 
 
+async def test_answer_that_breaks_off_is_told_in_a_line_of_its_own_with_the_mend(
+    ready: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENKIT_MODEL", "openai/fault-drop")
+    async with FakeProvider() as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.base_url)
+        code, out, err = await asyncio.to_thread(ready, "chat", "Hola")
+    assert code == 1
+    assert out == "You said:\n"
+    assert err.count("\n") == 1
+    assert "chatbot doctor" in err
+
+
 def test_letters_that_the_console_lacks_end_no_command(
     ready: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +213,12 @@ def test_misspelt_setting_is_told(ready: Run, tmp_path: Path) -> None:
         file.write("ALOWED_HOSTS=chat.example.com\n")
     code, out, _ = ready("chat", "Hola")
     assert code == 0
-    assert "ALOWED_HOSTS is no setting and has no effect: is ALLOWED_HOSTS meant?" in out
+    told = "ALOWED_HOSTS is no setting and has no effect: is ALLOWED_HOSTS meant?"
+    assert told in out
+
+    code, out, _ = ready("doctor")
+    assert code == 1
+    assert f"MEND  settings: .env: {told}" in out
 
 
 def test_taken_port_is_one_line_with_the_mend(ready: Run) -> None:
@@ -214,6 +234,7 @@ def test_wrong_usage_is_exit_code_2(run: Run) -> None:
     assert run("serve", "--port", "many")[0] == 2
     assert run("dance")[0] == 2
     assert run("admin", "create")[0] == 2
+    assert run()[::2] == (2, "chatbot: Name a command. (--help says more)\n")
 
 
 def test_version_and_help_need_no_settings(run: Run) -> None:

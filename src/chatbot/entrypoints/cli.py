@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from chatbot import __version__
 from chatbot.application.administration import Administration
-from chatbot.domain.errors import ChatbotError
+from chatbot.domain.errors import ChatbotError, ModelFailure
 from chatbot.domain.policy import MIN_PASSWORD_CHARS
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.settings import Settings, SettingsError, ignored_names, load_settings
@@ -35,7 +35,9 @@ app.add_typer(admin, name="admin")
 app.add_typer(user, name="user")
 
 Email = Annotated[str, typer.Option(help="E-mail address to log in with.")]
-PasswordStdin = Annotated[bool, typer.Option(help="Read the password from standard input.")]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+]
 
 
 class Refused(Exception):
@@ -50,9 +52,12 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         sys.exit(app(arguments, standalone_mode=False))
     except TyperException as error:
-        _fail(f"{getattr(error, 'format_message', error.__str__)()} (--help says more)", 2)
+        told = getattr(error, "format_message", error.__str__)()
+        _fail(f"{told or 'Name a command.'} (--help says more)", 2)
     except SettingsError as error:
         _fail(str(error), 2)
+    except ModelFailure as error:
+        _fail(f"{error} `chatbot doctor` looks for the cause.", 1)
     except (ChatbotError, Refused) as error:
         _fail(str(error), 1)
     except UnicodeError:

@@ -51,15 +51,19 @@ async def _turn(container: Container, session_id: SessionId | None, text: str) -
 
 async def _answer(container: Container, session_id: SessionId | None, text: str) -> SessionId:
     events = container.chat().reply(DEFAULT_PRINCIPAL, session_id, text, stream=True)
+    notice, began = "", False
     async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Delta):
-                sys.stdout.write(event.text)
-                sys.stdout.flush()
-            elif isinstance(event, Reply):
-                notice = f"\n({event.notice})" if event.notice else ""
-                sys.stdout.write(f"{notice}\n")
-                return event.session_id
+        try:
+            async for event in events:
+                if isinstance(event, Delta):
+                    sys.stdout.write(event.text)
+                    sys.stdout.flush()
+                    began = True
+                elif isinstance(event, Reply):
+                    notice = f"\n({event.notice})" if event.notice else ""
+                    return event.session_id
+        finally:  # what is told next, an error too, begins a line
+            sys.stdout.write(f"{notice}\n" if began or notice else "")
     raise AssertionError("A turn ends with its reply or raises.")
 
 
