@@ -261,9 +261,11 @@ TASKS = {
 def main(arguments: list[str]) -> int:
     name, *args = arguments or ["help"]
     if name not in TASKS:
+        asked = name in ("help", "-h", "--help")
+        sys.stderr.write("" if asked else f"tasks.py: there is no task {name}; these are there\n")
         print("python tasks.py TASK [arguments]      (or: make TASK)\n")
         print("\n".join(f"  {task:<15}{text}" for task, (_, text) in TASKS.items()))
-        return 0 if name in ("help", "-h", "--help") else 2
+        return 0 if asked else 2
     try:
         return TASKS[name][0](args)
     except (Failed, OSError) as error:
