@@ -201,10 +201,22 @@ def test_doctor_names_a_damaged_session_and_a_provider_that_is_down(
     assert any("OPENAI_BASE_URL" in line for line in mends)
 
 
+def test_doctor_names_the_mend_of_an_edit_by_hand_that_went_wrong(
+    ready: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "auth" / "roles.json").write_bytes(b"{")
+    code, out, _ = ready("doctor")
+    [line] = [line for line in out.splitlines() if line.startswith("MEND")]
+    assert code == 1
+    assert "roles.json" in line
+    assert line.endswith("Mend: correct it, or move it away")
+
+
 def test_missing_settings_are_named_with_the_mend(run: Run) -> None:
     code, _, err = run("serve")
     assert code == 2
     assert [line.split(":")[1].strip() for line in err.splitlines()] == ["API_KEY", "JWT_SECRET"]
+    assert all("no .env here" in line for line in err.splitlines())
     assert all("chatbot init" in line for line in err.splitlines())
 
 

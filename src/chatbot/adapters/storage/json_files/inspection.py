@@ -43,6 +43,14 @@ class Problem(StrEnum):
     """Other accounts of the machine may look into it."""
 
 
+_MENDS = {  # of the others the detail says it
+    Problem.DAMAGED: ". Mend: put a copy from the backup in its place, or move it away",
+    Problem.NEWER: ". Mend: run the version that wrote it",
+    Problem.FOREIGN: ". Mend: correct it, or move it away",
+    Problem.UNREADABLE: ". Mend: have the service's account own it",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One thing to look at. `path` counts from the data folder."""
@@ -52,7 +60,7 @@ class Finding:
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.problem}: {self.detail}"
+        return f"{self.path}: {self.problem}: {self.detail}{_MENDS.get(self.problem, '')}"
 
 
 def inspect(root: Path, files: Files) -> list[Finding]:
