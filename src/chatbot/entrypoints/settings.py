@@ -292,5 +292,5 @@ def _line(location: tuple[int | str, ...], message: str) -> str:
         return f"{name}: {reason}. See .env.example."
     reason = "is not set" if reason == "Field required" else reason
     if not ENV_FILE.exists():
-        return f"{name}: {reason}. `chatbot init` writes a .env here, with good secrets."
+        return f"{name}: {reason}. There is no .env here: go to its folder, or `chatbot init` makes one."
     return f"{name}: {reason}. Mend it in .env: {_HOW_TO_MAKE_ONE}"
