@@ -44,10 +44,9 @@ async def test_cancelled_caller_takes_back_only_what_has_not_begun(one: Threads)
         go_on.wait(5)
         done.append("first")
 
-    callers = [asyncio.create_task(one.run(first))]
+    callers: list[asyncio.Future[None]] = [one.run(first)]
     await asyncio.to_thread(begun.wait, 5)
-    callers.append(asyncio.create_task(one.run(lambda: done.append("second"))))
-    await asyncio.sleep(0)
+    callers.append(one.run(lambda: done.append("second")))
     for caller in callers:
         caller.cancel()
     await asyncio.wait(callers)
@@ -58,8 +57,7 @@ async def test_cancelled_caller_takes_back_only_what_has_not_begun(one: Threads)
 
 async def test_end_waits_for_what_was_given() -> None:
     threads, done = Threads(2, name="test"), list[int]()
-    given = [asyncio.create_task(threads.run(lambda: done.append(1))) for _ in range(20)]
-    await asyncio.sleep(0)
+    given = [threads.run(lambda: done.append(1)) for _ in range(20)]
     await asyncio.to_thread(threads.end)
     assert len(done) == 20
     await asyncio.gather(*given)

@@ -105,7 +105,7 @@ class JsonFileStorage(Storage):
             raise StorageUnavailable("A part of the store is missing.") from error
         finally:
             if not sessions.is_settled:  # also if the caller is cancelled: it holds a lease
-                await asyncio.shield(self._in_thread(sessions.settle))
+                await asyncio.shield(self._threads.run(sessions.settle))
 
     async def _in_thread(self, work: Callable[[], Found]) -> Found:
         if self._threads is None:

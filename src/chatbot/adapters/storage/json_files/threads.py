@@ -24,10 +24,10 @@ class Threads:
         for thread in self._threads:
             thread.start()
 
-    async def run(self, work: Callable[[], Found]) -> Found:
+    def run(self, work: Callable[[], Found]) -> "asyncio.Future[Found]":
         """Do the work in a thread, in the caller's context.
 
-        A caller that is cancelled takes back work that has not begun, and stops none that has.
+        Cancelling what is returned takes back work that has not begun, and stops none that has.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Found] = loop.create_future()
@@ -39,7 +39,7 @@ class Threads:
                 loop.call_soon_threadsafe(lambda: None if done.cancelled() else tell())
 
         self._jobs.put(job)
-        return await done
+        return done
 
     def end(self) -> None:
         """Return when everything that was given is done, and the threads have ended. It blocks."""
