@@ -341,6 +341,19 @@ async def test_right_passwords_at_once_are_not_taken_for_guesses(
     await asyncio.gather(*(service.login(ana.email, PASSWORD) for _ in range(20)))
 
 
+async def test_right_passwords_of_many_people_at_once_are_not_taken_for_guesses(
+    service: Service, ana: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody = [await service.add(f"user{n}@acme.es", ana.password_hash) for n in range(120)]
+
+    async def verify(password: str, password_hash: str | None) -> bool:
+        await asyncio.sleep(0)  # the others come meanwhile
+        return True
+
+    monkeypatch.setattr(service.hasher, "verify", verify)
+    await asyncio.gather(*(service.login(user.email, PASSWORD) for user in everybody))
+
+
 async def test_of_fifty_guesses_at_once_five_are_hashed(
     service: Service, ana: User, computed: list[bytes]
 ) -> None:

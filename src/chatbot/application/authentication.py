@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
@@ -30,6 +30,8 @@ from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.domain.throttling import AttemptKey, Tally, tally_of_account, tally_of_address
 
 TURN_WAIT_S = 5.0
+MAX_AT_ONCE = 32
+"""Log-ins that are being counted or checked: fewer than an address is allowed to fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Authentication:
         self._tokens = tokens
         self._clock = clock
         self._turns: WeakValueDictionary[AttemptKey, asyncio.Lock] = WeakValueDictionary()
+        self._places = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def login(self, email: str, password: str, *, peer: str) -> AccessToken:
         """Return a token for the user with this e-mail address and password.
@@ -94,20 +97,21 @@ class Authentication:
 
     @asynccontextmanager
     async def _turn_of(self, account: Tally) -> AsyncGenerator[None]:
-        """One log-in after the other for an account.
+        """One log-in after the other for an account, and not many at once for all accounts.
 
-        So many right ones at once are not taken for guesses; hashing has one worker anyway.
+        So many right ones at once are not taken for guesses, of one person or of all behind one
+        address; hashing has one worker anyway.
         """
         turn = self._turns.setdefault(account.key, asyncio.Lock())
-        try:
-            async with asyncio.timeout(TURN_WAIT_S):
-                await turn.acquire()
-        except TimeoutError as error:
-            raise RateLimited("Too many log-ins at once. Try again.", retry_after_s=1) from error
-        try:
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(TURN_WAIT_S):
+                    await held.enter_async_context(turn)
+                    await held.enter_async_context(self._places)
+            except TimeoutError as error:
+                message = "Too many log-ins at once. Try again."
+                raise RateLimited(message, retry_after_s=1) from error
             yield
-        finally:
-            turn.release()
 
     async def _admit(self, email: str, tallies: tuple[Tally, ...], at: datetime) -> User | None:
         """Count the attempt, and return the user who may log in with this address, if any.
