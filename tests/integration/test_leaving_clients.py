@@ -150,3 +150,18 @@ async def test_clients_that_leave_leave_nothing_behind(wire: str, tmp_path: Path
             assert [m["content"] for m in partial] == STORED
             assert {m["reason"] for m in partial} == {"client"}
             assert answers[-1]["state"] == "complete"
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+@pytest.mark.parametrize("ahead", [b"\r\n", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_client_that_has_sent_more_is_seen_leaving_too(
+    tmp_path: Path, ahead: bytes, as_stream: bool
+) -> None:
+    async with world("lean", tmp_path) as (service, upstream):
+        session_id = (await service.client.post("/sessions/new")).json()["session_id"]
+        upstream.fault = Fault.SILENT
+        _, writer = await arrive(service, session_id, Leaving(Fault.SILENT, as_stream=as_stream))
+        await eventually(lambda: upstream.requests)
+        writer.write(ahead)
+        leave(writer, by_reset=False)
+        await asyncio.wait_for(upstream.requests[-1].client_left.wait(), WITHIN_S)

@@ -10,9 +10,20 @@ from chatbot.entrypoints.http.errors import ProblemDetails
 
 logger = structlog.get_logger("chatbot.access")
 
+_AHEAD_BYTES = 64 * 1024
+
 
 class ProblemProtocol(H11Protocol):
-    """uvicorn's h11, whose own refusal is bare text without an id."""
+    """uvicorn's h11, whose own refusal is bare text without an id, and which overlooks leavers."""
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, up to a bound, when the next request comes before this one's answer.
+
+        uvicorn stops reading there, and so would not see the caller leave.
+        """
+        super().data_received(data)
+        if self.conn.their_state is h11.DONE and len(self.conn.trailing_data[0]) < _AHEAD_BYTES:
+            self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 # uvicorn's signature
         """Answer with a problem, unless this request has its answer already; then close.
