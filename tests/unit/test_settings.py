@@ -223,6 +223,10 @@ def test_notice_is_the_languages_unless_it_is_set_even_to_nothing(environment: E
         ("MEM_STRUCTURED_MAX_ITEMS", "0"),
         ("MEM_SUMMARIZE_THRESHOLD", "-1"),
         ("OPENAI_BASE_URL", "canary.example.com/v1"),
+        *(
+            ("OPENAI_BASE_URL", f"http://{rest}")
+            for rest in ("", "/v1", "[canary", "canary:99999/v1", "canary:x/v1", "u:canary@host/v1")
+        ),
         *(("TRUSTED_PROXIES", value) for value in ("*", "canary", "10.0.0.2:80", "10.0.0.2/8")),
         ("DOCS_ENABLED", "perhaps"),
         *(

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -56,6 +57,15 @@ def _absolute(path: Path) -> Path:
 
 def _words(raw: object) -> object:
     return tuple(raw.replace(",", " ").split()) if isinstance(raw, str) else raw
+
+
+def _is_address(url: str) -> bool:
+    """Whether it names a host, perhaps a port, and no user."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and parts.username is None
+    except ValueError:  # brackets without an end, a port that is none
+        return False
 
 
 File = Annotated[Path, AfterValidator(_absolute)]
@@ -154,8 +164,13 @@ class Settings(BaseSettings):
     @field_validator("openai_base_url")
     @classmethod
     def _is_a_url(cls, value: str | None) -> str | None:
+        """With a password in it, every request would fail: it would stand in the key's place."""
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
+        if value and not _is_address(value):
+            raise ValueError(
+                "must be http://HOST:PORT/PATH or https://, without a name or password"
+            )
         return value
 
     @field_validator("trusted_proxies")
