@@ -321,6 +321,18 @@ class TestBriefWork:
             add_message(storage)
             assert [m.content for m in told(storage)] == ["", "asked", "answered", "one more"]
 
+    async def test_question_that_somebody_cut_out_of_the_log_is_told_and_its_number_not_given_anew(
+        self, root: Path, log: Path
+    ) -> None:
+        async with JsonFileStorage(root) as storage:
+            await self.begin(storage)
+            lease = await storage.transact(self.ask, brief=True)
+            lines = log.read_bytes().splitlines(keepends=True)
+            log.write_bytes(b"".join(lines[:-1]))
+            with pytest.raises(StorageUnavailable, match="message 2: gone"):
+                await storage.transact(lambda tx: self.answer(tx, lease), brief=True)
+            assert log.read_bytes() == b"".join(lines[:-1])
+
     async def test_store_that_is_closed_takes_no_brief_work(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
             await self.begin(storage)

@@ -15,7 +15,7 @@ from chatbot.adapters.storage.json_files.files import Files, Status
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.places import Place, to_ns
 from chatbot.adapters.storage.json_files.records import message_to_json
-from chatbot.adapters.storage.json_files.sealed import seal
+from chatbot.adapters.storage.json_files.sealed import Damaged, seal
 from chatbot.domain.chat import Message
 from chatbot.domain.errors import StorageFailure
 
@@ -64,7 +64,7 @@ class SessionAppends:
             self._cut_unsure(place, fd)
             tail = known
             if tail is None or tail.status != self._files.status(fd):
-                tail = self._look(place, fd)
+                tail = self._look(place, fd, known)
             message = compose(tail.last_seq + 1)
             line = seal(message_to_json(message)) + b"\n"
             start = b"\n" if tail.lacks_newline else b""
@@ -88,9 +88,11 @@ class SessionAppends:
                 self._undo(written.place, fd, written.before)
                 raise
 
-    def _look(self, place: Place, fd: int) -> Tail:
+    def _look(self, place: Place, fd: int, known: Tail | None) -> Tail:
         """Find the end of the log; bytes of a torn write behind it are set aside."""
         view = LogView(self._files, fd, session_id=place.session_id, owner=place.owner)
+        if known is not None and view.last_seq < known.last_seq:
+            raise Damaged(f"message {known.last_seq}: gone since it was written")
         self._set_torn_aside(place, fd, view)
         return Tail(
             status=self._files.status(fd),

@@ -33,6 +33,9 @@ SET_ASIDE = ".damaged-"
 MAX_KEYS = 512
 """In one file: some 50 kB. It takes as many failed attempts in 15 minutes to fill one."""
 
+_LOCK_WAIT_S = 1.0
+"""It is held for some 20 ms: a stopped process that holds it must not stop the other threads."""
+
 
 def parse_attempts(raw: bytes) -> Made:
     """Read a whole file.
@@ -60,7 +63,7 @@ class AttemptFiles(AttemptRepository):
         make_durable_folder(self._files, self._root)
 
     def count(self, tallies: Sequence[Tally], *, at: datetime) -> timedelta:
-        with locked(self._files, self._lock):
+        with locked(self._files, self._lock, wait_s=_LOCK_WAIT_S):
             wait = max(
                 tally.wait(self._load(tally.key).get(tally.key, ()), at) for tally in tallies
             )
@@ -76,7 +79,7 @@ class AttemptFiles(AttemptRepository):
         self._take_back(key, lambda _: ())
 
     def _take_back(self, key: AttemptKey, change: Callable[[Times], Times]) -> None:
-        with locked(self._files, self._lock):
+        with locked(self._files, self._lock, wait_s=_LOCK_WAIT_S):
             made = self._load(key)
             left = change(made.get(key, ()))
             if left != made.get(key, ()):
