@@ -27,7 +27,12 @@ rejected input and names no internals.
 
 
 class ChatbotError(Exception):
-    """Root of the tree. `str(error)` is one sentence for the caller."""
+    """Root of the tree. `str(error)` is one sentence for the caller: its own, or its kind's."""
+
+    sentence = ""
+
+    def __str__(self) -> str:
+        return super().__str__() or self.sentence
 
 
 class InvalidInput(ChatbotError):
@@ -52,9 +57,13 @@ class Unauthenticated(ChatbotError):
 class InvalidCredentials(Unauthenticated):
     """E-mail and password do not belong together; which of them is wrong is not said."""
 
+    sentence = "E-mail or password is wrong."
+
 
 class InvalidToken(Unauthenticated):
     """The bearer token is malformed, forged, expired or revoked; which of them is not said."""
+
+    sentence = "The token is not valid or has expired: log in again."
 
 
 class Forbidden(ChatbotError):
@@ -64,6 +73,8 @@ class Forbidden(ChatbotError):
 class NotFound(ChatbotError):
     """It does not exist, or belongs to somebody else: the same answer to both."""
 
+    sentence = "There is no such session."
+
 
 class Conflict(ChatbotError):
     """The present state does not allow it."""
@@ -71,6 +82,8 @@ class Conflict(ChatbotError):
 
 class SessionBusy(Conflict):
     """Another turn or change holds the session and did not finish in time."""
+
+    sentence = "The session is busy."
 
 
 class RateLimited(ChatbotError):
@@ -92,13 +105,17 @@ class ModelError(ModelFailure):
 class ModelUnavailable(ModelFailure):
     """The model could not be reached or is overloaded. `retry_after_s` is the provider's wish."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    sentence = "The language model is not available right now."
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
 class ModelTimeout(ModelFailure):
     """The model took longer than one of the time limits."""
+
+    sentence = "The language model took too long."
 
 
 class StorageFailure(ChatbotError):
@@ -115,6 +132,8 @@ class StorageFull(StorageFailure):
 
 class ShuttingDown(ChatbotError):
     """The service is stopping and takes no new work."""
+
+    sentence = "The service is stopping."
 
 
 def cause_of(error: BaseException) -> str:

@@ -17,8 +17,6 @@ from chatbot.domain.errors import ModelError, ModelFailure, ModelTimeout, ModelU
 
 UNUSABLE = "The language model gave no usable answer."
 CUT = "The language model's answer broke off."
-_TIMEOUT = "The language model took too long."
-_UNAVAILABLE = "The language model is not available right now."
 _REFUSED_KEY = "The model provider refused our key or our right to use the model."
 _REFUSED_REQUEST = "The model provider refused the request."
 _UNKNOWN = "The model provider does not know the model or the address: see GENKIT_MODEL."
@@ -82,11 +80,11 @@ def _known(  # noqa: PLR0911 (it is a table)
         case aiohttp.ClientResponseError():
             return _of_status(cause.status, retry_after_s)
         case openai.APITimeoutError() | TimeoutError():
-            return ModelTimeout(_TIMEOUT)
+            return ModelTimeout()
         case openai.APIConnectionError() if _CUT_BODY in str(cause.__cause__):
             return ModelError(CUT)
         case openai.APIConnectionError() | aiohttp.ClientConnectionError():
-            return ModelUnavailable(_UNAVAILABLE)
+            return ModelUnavailable()
         case aiohttp.ClientPayloadError():
             return ModelError(CUT)
         case _:
@@ -95,7 +93,7 @@ def _known(  # noqa: PLR0911 (it is a table)
 
 def _of_status(status: int, retry_after_s: float | None) -> ModelFailure:
     if status >= 500 or status in _TRANSIENT_STATUSES:
-        return ModelUnavailable(_UNAVAILABLE, retry_after_s=retry_after_s)
+        return ModelUnavailable(retry_after_s=retry_after_s)
     return ModelError(_STATUS_MESSAGES.get(status, _REFUSED_REQUEST))
 
 
@@ -103,7 +101,7 @@ def _of_proxy(status: int) -> ModelFailure:
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return ModelError(_PROXY)
     if status >= 500:
-        return ModelUnavailable(_UNAVAILABLE)
+        return ModelUnavailable()
     return ModelError(_PROXY_REFUSES)
 
 

@@ -14,8 +14,6 @@ from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest
 BACKOFF_S = 0.2
 LONGEST_RETRY_AFTER_S = 2.0
 
-_TOO_SLOW = "The language model took too long."
-
 
 class Wrapped(ChatModel):
     """What the wrappers share: the name and the life of the model inside."""
@@ -123,7 +121,7 @@ class WithTimeouts(Wrapped):
             async with asyncio.timeout(self._turn_s):
                 return await self._model.complete(request)
         except TimeoutError as error:
-            raise ModelTimeout(_TOO_SLOW) from error
+            raise ModelTimeout from error
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
         loop = asyncio.get_running_loop()
@@ -139,6 +137,6 @@ class WithTimeouts(Wrapped):
                 except StopAsyncIteration:
                     return
                 except TimeoutError as error:
-                    raise ModelTimeout(_TOO_SLOW) from error
+                    raise ModelTimeout from error
                 yield piece
                 patience_s = self._idle_s

@@ -117,7 +117,7 @@ class Argon2Hasher(PasswordHasher):
     async def _in_worker(self, job: Callable[[], Result]) -> Result:
         """Run the job in the worker; a caller that is cancelled gives its place back."""
         if self._closing:
-            raise _shutting_down()
+            raise ShuttingDown
         if not self._places.acquire(blocking=False):
             raise _too_many()
         running = self._worker.submit(self._unless_closing, job)
@@ -126,7 +126,7 @@ class Argon2Hasher(PasswordHasher):
 
     def _unless_closing(self, job: Callable[[], Result]) -> Result:
         if self._closing:
-            raise _shutting_down()
+            raise ShuttingDown
         return job()
 
     def _give_place_back(self, _: Future[Result]) -> None:
@@ -194,7 +194,3 @@ def _work(cost: Cost) -> int:
 
 def _too_many() -> RateLimited:
     return RateLimited("Too many people are logging in. Try again.", retry_after_s=RETRY_AFTER_S)
-
-
-def _shutting_down() -> ShuttingDown:
-    return ShuttingDown("The service is stopping.")

@@ -64,7 +64,7 @@ class JoseTokens(Tokens):
         try:
             return self._checked(self._verified(raw_token))
         except (JOSEError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise InvalidToken("The token is not valid or has expired: log in again.") from error
+            raise InvalidToken from error
 
     def _verify(self, raw_token: str) -> Mapping[str, object]:
         self._check_shape(raw_token)

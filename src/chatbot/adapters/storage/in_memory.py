@@ -66,7 +66,7 @@ class _Sessions(SessionRepository):
     def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
         kept = self._find(owner, session_id)
         if kept.lease is not None:
-            raise SessionBusy("The session is busy.")
+            raise SessionBusy
         kept.lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
         return kept.lease
 
@@ -151,7 +151,7 @@ class _Sessions(SessionRepository):
         try:
             return self._kept[owner, session_id]
         except KeyError as error:
-            raise NotFound("There is no such session.") from error
+            raise NotFound from error
 
     def _held(self, lease: Lease) -> _Kept:
         kept = self._kept.get((lease.owner, lease.session_id))

@@ -62,7 +62,7 @@ def session_id_of(request: Request, raw: str) -> SessionId:
         NotFound: it has not the form of one, so that there is no such session.
     """
     if not is_session_id(raw):
-        raise NotFound("There is no such session.")
+        raise NotFound
     request.state.log["session_id"] = raw
     return SessionId(raw)
 

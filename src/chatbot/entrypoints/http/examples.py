@@ -39,15 +39,15 @@ _PROBLEMS = (
     _refusal(400, "bad_request", "A header that may stand once stands twice."),
     _refusal(401, "unauthenticated", "The header X-API-Key is missing."),
     _refusal(401, "invalid_api_key", "The API key is not valid."),
-    _problem(errors.InvalidCredentials("E-mail or password is wrong.")),
-    _problem(errors.InvalidToken("The token is not valid or has expired: log in again.")),
-    _problem(errors.NotFound("There is no such session.")),
-    _problem(errors.SessionBusy("The session is busy.")),
+    _problem(errors.InvalidCredentials()),
+    _problem(errors.InvalidToken()),
+    _problem(errors.NotFound()),
+    _problem(errors.SessionBusy()),
     _problem(errors.PromptTooLong("A prompt has at most 4000 characters.")),
     _problem(errors.InvalidInput("The prompt is empty.", where=("prompt",))),
     _problem(errors.RateLimited("Too many failed log-ins. Try again later.", retry_after_s=30)),
-    _problem(errors.ModelUnavailable("The model provider cannot be reached.")),
-    _problem(errors.ShuttingDown("The service is stopping.")),
+    _problem(errors.ModelUnavailable()),
+    _problem(errors.ShuttingDown()),
 )
 PROBLEMS: Mapping[str, Json] = {str(one["code"]): one for one in _PROBLEMS}
 

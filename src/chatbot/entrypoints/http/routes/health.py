@@ -19,7 +19,7 @@ async def health() -> StatusAnswer:
 async def ready(use: UseCases) -> StatusAnswer:
     """Storage answers and the model path is warm; the model itself is not called."""
     if use.chat().is_closing:
-        raise ShuttingDown("The service is stopping.")
+        raise ShuttingDown
     try:
         await use.storage().check()
     except StorageFailure as error:
