@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +11,7 @@ from chatbot.application.turn import Reply
 from chatbot.domain.chat import FinishReason, Message, Session
 from chatbot.domain.identity import User
 from chatbot.domain.memory import DEFAULT_TONE, Item, Memory, Update
+from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.http.cursor import write_cursor
 
 
@@ -29,11 +29,6 @@ class Answer(BaseModel):
     """An answer's body."""
 
     model_config = ConfigDict(from_attributes=True)
-
-
-def rfc3339(moment: datetime) -> str:
-    """The moment in UTC, as in `2026-01-31T09:30:00.123456Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class LoginBody(Body):

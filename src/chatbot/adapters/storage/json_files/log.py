@@ -18,7 +18,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from chatbot.adapters.storage.json_files.files import Files
-from chatbot.adapters.storage.json_files.records import message_from_json, moment_to_json
+from chatbot.adapters.storage.json_files.records import message_from_json
 from chatbot.adapters.storage.json_files.sealed import (
     VERSION,
     Damaged,
@@ -32,6 +32,7 @@ from chatbot.adapters.storage.json_files.sealed import (
 )
 from chatbot.domain.chat import Author, Message, SessionId, title_of
 from chatbot.domain.identity import Owner
+from chatbot.domain.text import rfc3339
 
 _BLOCK = 8192
 _SECTOR = 512
@@ -55,7 +56,7 @@ class Header:
             "version": VERSION,
             "session_id": self.session_id,
             "owner": {"kind": self.owner.kind, "id": self.owner.id},
-            "created_at": moment_to_json(self.created_at),
+            "created_at": rfc3339(self.created_at),
             "epoch": self.epoch,
             "base_seq": self.base_seq,
         }

@@ -8,7 +8,7 @@ from chatbot.domain.chat import Author, Interruption, Message, TurnId
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.identity import Permission, Role, User, UserId, normalise_email
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
-from chatbot.domain.text import is_sound
+from chatbot.domain.text import is_sound, rfc3339
 from chatbot.domain.throttling import AttemptKey
 
 MAX_ID_CHARS = 64
@@ -19,17 +19,12 @@ Made = Mapping[AttemptKey, Times]
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
-def moment_to_json(moment: datetime) -> str:
-    """RFC 3339 in UTC, with all microseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
 def message_to_json(message: Message) -> Json:
     found: Json = {
         "seq": message.seq,
         "role": message.role.value,
         "content": message.content,
-        "ts": moment_to_json(message.ts),
+        "ts": rfc3339(message.ts),
         "turn_id": message.turn_id,
     }
     return found if message.reason is None else {**found, "reason": message.reason.value}
@@ -102,7 +97,7 @@ def user_to_json(user: User) -> Json:
         "roles": list(user.roles),
         "department": user.department,
         "is_active": user.is_active,
-        "created_at": moment_to_json(user.created_at),
+        "created_at": rfc3339(user.created_at),
         "token_version": user.token_version,
     }
 
@@ -169,7 +164,7 @@ def roles_from_json(found: object, what: str) -> dict[str, Role]:
 
 
 def attempts_to_json(made: Made) -> Json:
-    found: Json = {key: [moment_to_json(at) for at in times] for key, times in made.items()}
+    found: Json = {key: [rfc3339(at) for at in times] for key, times in made.items()}
     return {"version": VERSION, "attempts": found}
 
 
