@@ -23,10 +23,9 @@ from chatbot.domain.memory import (
     recollections,
     replaced_by_hand,
     update_from_json,
-    was_said,
     with_summary,
 )
-from chatbot.domain.text import is_sound
+from chatbot.domain.text import is_sound, was_said
 
 BY_HAND = [Setter.USER, Setter.ADMINISTRATOR]
 

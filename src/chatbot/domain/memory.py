@@ -7,14 +7,13 @@ overwritten by the model unless the user has said the new value since.
 
 import hashlib
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal, TypeGuard
 
 from chatbot.domain.errors import InvalidInput
-from chatbot.domain.text import fold, is_sound
+from chatbot.domain.text import is_sound, was_said
 
 MAX_EXTRA_KEYS = 20
 MAX_KEY_CHARS = 64
@@ -243,47 +242,12 @@ def recollections(memory: Memory) -> list[Recollection]:
     ]
 
 
-_LANGUAGE_NAMES = {"es": ("espanol", "castellano", "spanish"), "en": ("ingles", "english")}
-_STEM_CHARS = 4
-_ENDING_CHARS = 2
-
-
-def was_said(value: str, texts: Iterable[str]) -> bool:
-    """Whether one of the texts says the value: each of its words, save for an ending.
-
-    Case and accents do not count, and `breves` says `breve`; `es`, `en` and their regions are said
-    by the names of the languages. A value without words is said by nobody.
-    """
-    wanted = _words(value)
-    language = re.fullmatch(r"(es|en)(?:[-_]\w+)?", value.strip().lower())
-    for text in texts:
-        spoken = _words(text)
-        if language and any(name in spoken for name in _LANGUAGE_NAMES[language[1]]):
-            return True
-        if wanted and not language and all(any(_says(s, w) for s in spoken) for w in wanted):
-            return True
-    return False
-
-
-def _says(spoken: str, wanted: str) -> bool:
-    """Whether it is the word, or a long enough word with a short ending more."""
-    ending = spoken.removeprefix(wanted)
-    is_short = len(ending) <= _ENDING_CHARS or ending == "mente"  # as in `formalmente`
-    return spoken == wanted or (
-        len(wanted) >= _STEM_CHARS and spoken.startswith(wanted) and is_short
-    )
-
-
 def _newest(items: Iterable[Item], count: int) -> tuple[Item, ...]:
     """At most `count` items: the model's oldest go first, then the oldest of all."""
     kept = list(items)
     while len(kept) > count:
         kept.remove(next((item for item in kept if item.set_by is Setter.MODEL), kept[0]))
     return tuple(kept)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", fold(text))
 
 
 def _cut(text: str) -> str:
