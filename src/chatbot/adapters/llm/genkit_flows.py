@@ -33,7 +33,7 @@ class SessionInput(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UseCases:
+class Flows:
     """What the flows run: `chat` yields pieces of text and last the answer as `POST /chat` has it."""
 
     chat: Callable[[str, str | None], AsyncGenerator[str | Json]]
@@ -41,7 +41,7 @@ class UseCases:
     extract_memory: Callable[[str], Coroutine[None, None, Json]]
 
 
-def define_flows(ai: Genkit, use_cases: UseCases) -> None:
+def define_flows(ai: Genkit, flows: Flows) -> None:
     """Register the flows; call it on the application's event loop."""
     home = asyncio.get_running_loop()
 
@@ -55,7 +55,7 @@ def define_flows(ai: Genkit, use_cases: UseCases) -> None:
 
         async def turn() -> Json:
             answer: Json = {}
-            async with aclosing(use_cases.chat(asked.prompt, asked.session_id)) as pieces:
+            async with aclosing(flows.chat(asked.prompt, asked.session_id)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):
                         here.call_soon_threadsafe(ctx.send_chunk, piece)
@@ -67,8 +67,8 @@ def define_flows(ai: Genkit, use_cases: UseCases) -> None:
 
     @ai.flow(name="summarize", description="Bring a session's summary up to date.")
     async def summarize(asked: SessionInput) -> Json:
-        return await on_home(use_cases.summarize(asked.session_id))
+        return await on_home(flows.summarize(asked.session_id))
 
     @ai.flow(name="extract_memory", description="Bring a session's structured memory up to date.")
     async def extract_memory(asked: SessionInput) -> Json:
-        return await on_home(use_cases.extract_memory(asked.session_id))
+        return await on_home(flows.extract_memory(asked.session_id))

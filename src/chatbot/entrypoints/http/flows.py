@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from chatbot.adapters.llm.genkit_flows import Json, UseCases, define_flows
+from chatbot.adapters.llm.genkit_flows import Flows, Json, define_flows
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId
@@ -35,7 +35,6 @@ def register_flows(container: Container) -> None:
         shape = StructuredMemoryShape.of(memory, language)
         return {"session_id": session_id, "structured_memory": shape.model_dump()}
 
-    use_cases = UseCases(chat=chat, summarize=summarize, extract_memory=extract_memory)
     model = container.genkit_model()
     if isinstance(model, GenkitChatModel):  # a test's own model has no flows
-        define_flows(model.ai, use_cases)
+        define_flows(model.ai, Flows(chat=chat, summarize=summarize, extract_memory=extract_memory))
