@@ -8,8 +8,9 @@ import httpx2
 import pytest
 import truststore
 
-from chatbot.adapters.llm.genkit_model import GenkitChatModel, Wire, build_genkit
+from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.network import NoWay, proxy_for
+from chatbot.adapters.llm.provider import Wire, build_genkit
 from chatbot.adapters.llm.provider_faults import Fault, fault_of
 from chatbot.domain.chat import Author
 from chatbot.domain.errors import ModelError, ModelFailure, ModelUnavailable, cause_of

@@ -52,7 +52,8 @@ def build_storage(settings: Settings) -> Storage:
 
 def build_genkit_model(settings: Settings) -> ChatModel:
     # Imported here: genkit takes seconds to import, and `chatbot admin create` needs no model.
-    from chatbot.adapters.llm.genkit_model import GenkitChatModel, build_genkit  # noqa: PLC0415
+    from chatbot.adapters.llm.genkit_model import GenkitChatModel  # noqa: PLC0415
+    from chatbot.adapters.llm.provider import build_genkit  # noqa: PLC0415
 
     key = settings.openai_api_key
     try:

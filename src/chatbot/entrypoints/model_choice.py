@@ -3,7 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from chatbot.adapters.llm.genkit_model import chat_models, is_chat_model
+from chatbot.adapters.llm.provider import chat_models, is_chat_model
 from chatbot.domain.errors import ModelFailure
 from chatbot.entrypoints.provider_mends import mend_of
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, OPENAI_MODEL, Settings, SettingsError

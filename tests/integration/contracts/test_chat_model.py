@@ -16,13 +16,8 @@ from genkit import Genkit
 from genkit.plugin_api import ActionKind
 from genkit_openai import OpenAI
 
-from chatbot.adapters.llm.genkit_model import (
-    ChatGenkit,
-    GenkitChatModel,
-    Wire,
-    build_genkit,
-    chat_models,
-)
+from chatbot.adapters.llm.genkit_model import GenkitChatModel
+from chatbot.adapters.llm.provider import ChatGenkit, Wire, build_genkit, chat_models
 from chatbot.adapters.llm.resilience import WithTimeouts
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.domain.chat import Author, FinishReason

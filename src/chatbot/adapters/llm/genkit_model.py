@@ -6,13 +6,12 @@ and reads prompts as templates. Only typed messages go in.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, Literal
+from typing import Any
 
 from genkit import (
     FinishReason as GenkitFinishReason,
 )
 from genkit import (
-    Genkit,
     Message,
     ModelResponse,
     ModelResponseChunk,
@@ -22,21 +21,15 @@ from genkit import (
 )
 from genkit import ModelRequest as GenkitRequest
 from genkit.plugin_api import Action
-from genkit_openai.openai_plugin import _classify_model, _is_known_unsupported, _ModelType
 from genkit_openai.typing import OpenAIConfig
-from openai import Timeout
 
-from chatbot.adapters.llm.extractive import define_extractive
-from chatbot.adapters.llm.lean_wire import LeanOpenAI, ProviderOpenAI
-from chatbot.adapters.llm.network import OPENAI_URL, way_to
+from chatbot.adapters.llm.provider import ChatGenkit
 from chatbot.adapters.llm.provider_errors import CUT, UNUSABLE, model_failure, unknown_model
-from chatbot.adapters.llm.provider_http import ProviderHttp
 from chatbot.domain.chat import Author, FinishReason
 from chatbot.domain.errors import ModelError, ModelUnavailable
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Task, Usage
 from chatbot.domain.text import made_sound
 
-LISTING_TIMEOUT_S = 10.0
 _ODD_TOKENS = 1e9  # nor is NaN below it: such counts are not believed
 
 _ROLES = {Author.USER: Role.USER, Author.ASSISTANT: Role.MODEL}
@@ -45,90 +38,17 @@ _FINISH_REASONS = {
     GenkitFinishReason.LENGTH: FinishReason.LENGTH,
     GenkitFinishReason.BLOCKED: FinishReason.BLOCKED,
 }
-_NO_KEY = "none"  # the SDK refuses an empty key; providers that need none do not look at it
 
 # The plug-in's own class: Genkit would turn another one into dicts and back.
 _PROVIDER_REQUEST = GenkitRequest[OpenAIConfig]
 
-Wire = Literal["lean", "plugin"]
 OnChunk = Callable[[ModelResponseChunk], None]
-
-
-class ChatGenkit(Genkit):
-    """Genkit together with the connections that were opened for it."""
-
-    def __init__(self, plugin: ProviderOpenAI | None) -> None:
-        # An empty prompt_dir: without it, Genkit loads ./prompts of the working directory.
-        super().__init__(plugins=[plugin] if plugin else [], prompt_dir="")
-        self._plugin = plugin
-
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
-        if self._plugin is not None:
-            await self._plugin.aclose()
-
-
-def build_genkit(
-    *,
-    wire: Wire,
-    api_key: str | None,
-    base_url: str | None,
-    connect_timeout_s: float,
-    turn_timeout_s: float,
-) -> ChatGenkit:
-    """Build Genkit with the embedded model and, where one is configured, the provider's plug-in.
-
-    Nothing is retried here, and the only limits are on connecting and on the whole call: those
-    between tokens are `WithTimeouts`', which knows whether an answer streams.
-
-    Raises:
-        NoWay: the environment names a proxy or certificates that cannot be used.
-    """
-    plugin: ProviderOpenAI | None = None
-    if api_key or base_url:
-        plugin = _plugin(
-            wire=wire,
-            api_key=api_key,
-            base_url=base_url or OPENAI_URL,
-            connect_timeout_s=connect_timeout_s,
-            total_timeout_s=turn_timeout_s,
-        )
-    ai = ChatGenkit(plugin)
-    define_extractive(ai)
-    return ai
-
-
-def _plugin(
-    *,
-    wire: Wire,
-    api_key: str | None,
-    base_url: str,
-    connect_timeout_s: float,
-    total_timeout_s: float,
-) -> ProviderOpenAI:
-    way = way_to(base_url)
-    sdk: dict[str, Any] = {
-        "api_key": api_key or _NO_KEY,
-        "base_url": base_url,
-        "max_retries": 0,
-        "timeout": Timeout(total_timeout_s, connect=connect_timeout_s),
-    }
-    if wire == "plugin":
-        return ProviderOpenAI(way, **sdk)
-    http = ProviderHttp(
-        base_url=base_url,
-        api_key=api_key,
-        way=way,
-        connect_timeout_s=connect_timeout_s,
-        total_timeout_s=total_timeout_s,
-    )
-    return LeanOpenAI(http, way, **sdk)
 
 
 class GenkitChatModel(ChatModel):
     """Any chat model that Genkit knows by name."""
 
-    def __init__(self, ai: Genkit, name: str, *, temperature: float | None) -> None:
+    def __init__(self, ai: ChatGenkit, name: str, *, temperature: float | None) -> None:
         self.name = name
         self.ai = ai
         self._temperature = temperature
@@ -173,8 +93,7 @@ class GenkitChatModel(ChatModel):
         await self._resolve()
 
     async def aclose(self) -> None:
-        if isinstance(self.ai, ChatGenkit):
-            await self.ai.aclose()
+        await self.ai.aclose()
 
     async def _resolve(self) -> Action:
         if self._action is None:
@@ -211,37 +130,6 @@ class GenkitChatModel(ChatModel):
         if request.task is Task.EXTRACT_MEMORY:
             config.response_format = {"type": "json_object"}
         return config
-
-
-async def chat_models(
-    *, wire: Wire, base_url: str | None, api_key: str | None, connect_timeout_s: float
-) -> list[str]:
-    """Return the ids of the provider's chat models, by the plug-in's own classification.
-
-    Raises:
-        ModelFailure: the list could not be had.
-    """
-    plugin = _plugin(
-        wire=wire,
-        api_key=api_key,
-        base_url=base_url or OPENAI_URL,
-        connect_timeout_s=connect_timeout_s,
-        total_timeout_s=LISTING_TIMEOUT_S,
-    )
-    try:
-        async with asyncio.timeout(LISTING_TIMEOUT_S):
-            names = [name for name in await plugin.model_ids() if is_chat_model(name)]
-    except Exception as error:
-        raise model_failure(error) from error
-    finally:
-        await plugin.aclose()
-    # OpenAI's own families that chat completions do not serve; elsewhere a name says nothing.
-    return names if base_url else [name for name in names if not _is_known_unsupported(name)]
-
-
-def is_chat_model(model_id: str) -> bool:
-    """Whether the plug-in takes a model of this name for one that chats."""
-    return bool(model_id) and _classify_model(model_id) is _ModelType.CHAT
 
 
 def _message(role: Role, text: str) -> Message:

@@ -6,7 +6,6 @@ travels and how the answer is read differ.
 """
 
 import asyncio
-import copy
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -14,10 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import httpx2
 from genkit import (
-    Action,
-    ActionRunContext,
     GenkitError,
     Message,
     ModelRequest,
@@ -27,74 +23,16 @@ from genkit import (
     Part,
     Role,
 )
-from genkit.plugin_api import loop_local_client
-from genkit_openai import OpenAI
-from genkit_openai.models.handler import OpenAIModelHandler
 from genkit_openai.models.model import OpenAIModel, _failure_message, _finish_state
 from genkit_openai.typing import OpenAIConfig
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from chatbot.adapters.llm.network import Way
 from chatbot.adapters.llm.provider_http import ProviderHttp, read_body
+from chatbot.adapters.llm.provider_openai import ProviderOpenAI, ids_of
 from chatbot.adapters.llm.sse import EventData
 from chatbot.domain.text import made_sound
 
 _DRAIN_S = 0.05
-
-
-class ProviderOpenAI(OpenAI):
-    """The plug-in on its own wire, but cheap to start and with connections that can be closed."""
-
-    def __init__(self, way: Way, **openai_params: Any) -> None:  # noqa: ANN401 (the plug-in's)
-        super().__init__(**openai_params)
-        self._way = way
-        self._runtime_client = loop_local_client(self._open_sdk)
-        self._sdk_in_use = False
-        self._template: Action | None = None
-
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
-        if self._sdk_in_use:
-            await self._runtime_client().close()
-
-    async def model_ids(self) -> list[str]:
-        """The ids of all models that the provider lists."""
-        return _ids(await self._runtime_client().get("/models", cast_to=object))
-
-    def _open_sdk(self) -> AsyncOpenAI:
-        self._sdk_in_use = True
-        return AsyncOpenAI(**self._openai_params, http_client=_httpx2_client(self._way))
-
-    def _create_model_action(self, name: str) -> Action:
-        """Return what the plug-in would, without making the same JSON schemas for each model.
-
-        They are nearly all of what an action costs to make (25 ms on the event loop, 31 chat
-        models), and the same for all chat models: the others are copies of the first.
-        """
-        # Not the plug-in's replace(): it also cuts the "openai/" inside "openai/openai/gpt-oss".
-        local = name.removeprefix("openai/")
-        if self._template is None:
-            self._template = super()._create_model_action(name)
-        action = copy.copy(self._template)
-        schema = self._template.metadata["model"]["customOptions"]  # type: ignore[index]  # a JSON object, typed as object
-        info = {**(self.get_model_info(local) or {}), "customOptions": schema}
-        # Genkit has no way to say it: every Action that is made anew makes its schemas anew.
-        action._name = name  # noqa: SLF001
-        action._metadata = {**self._template.metadata, "model": info}  # noqa: SLF001
-        action._fn = self._generate_with(local)  # noqa: SLF001
-        return action
-
-    def _generate_with(self, local: str) -> Callable[..., Any]:
-        async def _generate(
-            request: ModelRequest[OpenAIConfig], ctx: ActionRunContext
-        ) -> ModelResponse:
-            model = self._chat_model(local, request)
-            return await OpenAIModelHandler(model).generate(request, ctx)
-
-        return _generate
-
-    def _chat_model(self, local: str, request: ModelRequest[OpenAIConfig]) -> OpenAIModel:  # noqa: ARG002 (the lean wire looks at it)
-        return OpenAIModel(local, self._runtime_client())
 
 
 class LeanOpenAI(ProviderOpenAI):
@@ -110,7 +48,7 @@ class LeanOpenAI(ProviderOpenAI):
 
     async def model_ids(self) -> list[str]:
         async with self._http.request("GET", "models") as response:
-            return _ids(json.loads(await read_body(response)))
+            return ids_of(json.loads(await read_body(response)))
 
     def _chat_model(self, local: str, request: ModelRequest[OpenAIConfig]) -> OpenAIModel:
         if request.tools:  # not by the service, only by hand in the Developer UI
@@ -150,20 +88,6 @@ class LeanModel(OpenAIModel):
             else:  # the provider does not say that it is done
                 _take_all(answer, events.flush(), callback)
         return self._clean_json_response(answer.response(), request)
-
-
-def _ids(listing: Any) -> list[str]:  # noqa: ANN401 (JSON; of another shape, it raises)
-    return [model["id"] for model in listing["data"]]
-
-
-def _httpx2_client(way: Way) -> httpx2.AsyncClient:
-    """The SDK's own client, but for the way: that one is the same on both wires."""
-    proxy = None
-    if way.proxy is not None:
-        auth = None if way.proxy.user is None else (way.proxy.user, way.proxy.password)
-        tls = way.tls if way.proxy.url.scheme == "https" else None
-        proxy = httpx2.Proxy(str(way.proxy.url), auth=auth, ssl_context=tls)
-    return DefaultAsyncHttpxClient(proxy=proxy, verify=way.tls, trust_env=False)
 
 
 @dataclass(slots=True)
