@@ -23,6 +23,9 @@ from chatbot.domain.ports.model import ModelRequest, Task
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage, Transaction
 
+PATIENCE_S = 30
+"""How long a test waits for what takes a moment, as the machine may be busy with other work."""
+
 START = datetime(2030, 1, 1, 9, 0, tzinfo=UTC)
 
 RULES = Rules(
@@ -204,9 +207,9 @@ class Desk:
         return [request for request in self.model.requests if request.task is task]
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Give way to the other tasks until it is so; a second is far too long."""
-    async with asyncio.timeout(1):
+async def eventually(condition: Callable[[], object]) -> None:
+    """Give way to the other tasks until it is so."""
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 # any condition, and nobody announces it
             await asyncio.sleep(0)
 

@@ -19,6 +19,7 @@ from chatbot.domain.chat import SessionId, TurnId
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.ports.model import ChatModel
 from chatbot.entrypoints.http import streaming
+from conversation import PATIENCE_S
 from service import Service, serving, settings_for_tests
 
 SSE = {"Accept": "text/event-stream"}
@@ -94,7 +95,7 @@ async def only_session(service: Service) -> str:
 
 async def eventually_answered(service: Service, session_id: str) -> list[dict[str, Any]]:
     """The messages as soon as the turn has been stored."""
-    async with asyncio.timeout(1):  # nothing tells a third party that a turn was stored
+    async with asyncio.timeout(PATIENCE_S):  # nothing tells a third party that a turn was stored
         while (messages := await messages_of(service, session_id))[-1]["role"] == "user":  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     return messages
@@ -256,7 +257,7 @@ async def test_no_header_leaves_before_the_first_delta() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(1), 0.05)
         go_on.set()
-        assert await asyncio.wait_for(reader.readline(), 1) == b"HTTP/1.1 200 OK\r\n"
+        assert await asyncio.wait_for(reader.readline(), PATIENCE_S) == b"HTTP/1.1 200 OK\r\n"
         writer.close()
         await writer.wait_closed()
 
@@ -297,10 +298,10 @@ async def test_upstream_is_cancelled_and_the_answer_stored_once_when_the_client_
             asking = asyncio.create_task(
                 leaver.post("/chat", json={"prompt": "Hi"}, headers=_with_key(service, headers))
             )
-            await asyncio.wait_for(held.reached.wait(), 2)
+            await asyncio.wait_for(held.reached.wait(), PATIENCE_S)
             asking.cancel()
             await asyncio.wait({asking})
-        await asyncio.wait_for(held.was_cancelled.wait(), 1)
+        await asyncio.wait_for(held.was_cancelled.wait(), PATIENCE_S)
         messages = await eventually_answered(service, await only_session(service))
         held.let_go.set()
         again = {"prompt": "Again", "session_id": await only_session(service)}
@@ -322,7 +323,7 @@ async def test_running_turn_shows_the_question_and_not_yet_the_answer() -> None:
     held = Held()
     async with chatting(held.model) as service:
         asking = asyncio.create_task(service.client.post("/chat", json={"prompt": "Hi"}))
-        await asyncio.wait_for(held.reached.wait(), 2)
+        await asyncio.wait_for(held.reached.wait(), PATIENCE_S)
         during = await messages_of(service, await only_session(service))
         held.let_go.set()
         session_id = (await asking).json()["session_id"]
@@ -339,7 +340,7 @@ async def test_busy_session_is_a_409_that_is_not_to_be_retried(
     held = Held()
     async with chatting(held.model) as service:
         asking = asyncio.create_task(service.client.post("/chat", json={"prompt": "Hi"}))
-        await asyncio.wait_for(held.reached.wait(), 2)
+        await asyncio.wait_for(held.reached.wait(), PATIENCE_S)
         second = {"prompt": "Me too", "session_id": await only_session(service)}
         answer = await service.client.post("/chat", json=second, headers=headers)
         held.let_go.set()
@@ -355,7 +356,7 @@ async def test_second_turn_waits_for_the_first() -> None:
     held = Held()
     async with chatting(held.model) as service:
         first = asyncio.create_task(service.client.post("/chat", json={"prompt": "One"}))
-        await asyncio.wait_for(held.reached.wait(), 2)
+        await asyncio.wait_for(held.reached.wait(), PATIENCE_S)
         body = {"prompt": "Two", "session_id": await only_session(service)}
         second = asyncio.create_task(service.client.post("/chat", json=body))
         await asyncio.sleep(0.03)
@@ -399,7 +400,7 @@ async def test_caller_that_leaves_while_a_ping_is_being_sent_ends_the_turn(
         return {"type": "http.disconnect"}
 
     scope = {"type": "http", "state": {"log": {}, "request_id": "r"}}
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         await streaming.TurnStream(events())(scope, receive, send)
     assert closed.is_set()
 

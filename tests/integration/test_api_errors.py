@@ -27,6 +27,7 @@ from chatbot.domain.identity import Permission, Role
 from chatbot.domain.ports.storage import Found, Transaction
 from chatbot.entrypoints.http import app as http_app
 from chatbot.entrypoints.http.edge import Limits
+from conversation import PATIENCE_S
 from raw_http import answer_to_raw
 from service import API_KEY, PASSWORD, Service, serving, settings_for_tests
 
@@ -236,7 +237,7 @@ async def test_409_while_another_turn_holds_the_session(monkeypatch: pytest.Monk
         path = f"/sessions/{(await service.client.post('/sessions/new')).json()['session_id']}"
         body = {"prompt": CANARY, "session_id": path.rpartition("/")[2]}
         running = asyncio.create_task(service.client.post("/chat", json=body))
-        await asyncio.wait_for(reached.wait(), 2)
+        await asyncio.wait_for(reached.wait(), PATIENCE_S)
         answers = [
             await service.client.post("/chat", json=body),
             await service.client.post(f"{path}/reset"),

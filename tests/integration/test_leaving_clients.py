@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,11 @@ from typing import Any
 import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 import pytest
 
+from conversation import PATIENCE_S, eventually
 from provider import FakeProvider, Fault
 from service import API_KEY, Service, serving, settings_for_tests
 
 WAVE = 50  # clients at once, each in a session of its own
-WITHIN_S = 30
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -62,12 +62,6 @@ async def world(wire: str, folder: Path) -> AsyncGenerator[tuple[Service, FakePr
             yield service, upstream
 
 
-async def eventually(is_so: Callable[[], object]) -> None:
-    async with asyncio.timeout(WITHIN_S):  # nothing tells us that a connection is gone
-        while not is_so():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
 async def arrive(
     service: Service, session_id: str, how: Leaving
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -103,11 +97,11 @@ async def wave(service: Service, upstream: FakeProvider, ids: list[str], how: Le
         await eventually(lambda: len(service.server.server_state.tasks) == len(ids))
     if how.reads_up_to:
         for reader, _ in clients:
-            await asyncio.wait_for(reader.readuntil(how.reads_up_to), WITHIN_S)
+            await asyncio.wait_for(reader.readuntil(how.reads_up_to), PATIENCE_S)
     for number, (_, writer) in enumerate(clients):
         leave(writer, by_reset=number % 2 == 0)
     for received in upstream.requests[known:]:
-        await asyncio.wait_for(received.client_left.wait(), WITHIN_S)
+        await asyncio.wait_for(received.client_left.wait(), PATIENCE_S)
     await eventually(lambda: not service.server.server_state.tasks)
 
 

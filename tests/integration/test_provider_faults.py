@@ -229,7 +229,7 @@ async def test_template_syntax_goes_over_the_wire_as_typed(world: World) -> None
 
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
-async def test_upstream_call_ends_within_a_second_when_the_client_leaves(
+async def test_upstream_call_ends_when_the_client_leaves(
     world: World, headers: dict[str, str]
 ) -> None:
     world.upstream.fault = Fault.SILENT
@@ -239,11 +239,11 @@ async def test_upstream_call_ends_within_a_second_when_the_client_leaves(
         asking = asyncio.create_task(
             leaver.post("/chat", json={"prompt": "Hi"}, headers=headers | {"X-API-Key": key})
         )
-        await asyncio.wait_for(world.upstream.arrived.wait(), 1)
+        await asyncio.wait_for(world.upstream.arrived.wait(), WITHIN_S)
         asking.cancel()
         await asyncio.wait({asking})
     world.upstream.fault = None
-    await asyncio.wait_for(world.upstream.requests[-1].client_left.wait(), 1)
+    await asyncio.wait_for(world.upstream.requests[-1].client_left.wait(), WITHIN_S)
 
 
 @pytest.mark.parametrize("wire", ["lean", "plugin"])

@@ -19,6 +19,7 @@ from chatbot.adapters.security.argon2_hasher import (
     Cost,
 )
 from chatbot.domain.errors import RateLimited, ShuttingDown
+from conversation import PATIENCE_S
 
 
 def priority_of(thread: int) -> int:
@@ -227,9 +228,9 @@ async def test_one_call_is_served_32_wait_and_the_next_is_told_to_come_back(
     calls = [asyncio.create_task(hasher.hash("x")) for _ in range(1 + MAX_WAITING)]
     await gate.wait_until_reached()
     with pytest.raises(RateLimited) as refused:
-        await asyncio.wait_for(hasher.hash("x"), 1)
+        await asyncio.wait_for(hasher.hash("x"), PATIENCE_S)
     with pytest.raises(RateLimited):
-        await asyncio.wait_for(hasher.verify("x", None), 1)
+        await asyncio.wait_for(hasher.verify("x", None), PATIENCE_S)
     assert refused.value.retry_after_s > 0
     gate.open.set()
     assert await asyncio.gather(*calls) == ["hash"] * 33
@@ -264,7 +265,7 @@ async def test_a_call_that_is_cancelled_while_served_holds_its_place_to_the_end(
     waiters = [asyncio.create_task(hasher.hash("x")) for _ in range(MAX_WAITING)]
     await settle()
     with pytest.raises(RateLimited):
-        await asyncio.wait_for(hasher.hash("x"), 1)
+        await asyncio.wait_for(hasher.hash("x"), PATIENCE_S)
     gate.open.set()
     assert await asyncio.gather(*waiters) == ["hash"] * MAX_WAITING
 

@@ -32,7 +32,7 @@ from chatbot.domain.identity import Permission
 from chatbot.domain.memory import Update
 from chatbot.domain.ports.model import Completion, Usage
 from chatbot.domain.ports.storage import Found, Transaction
-from conversation import ANA, BEN, NO_MEMORY, Desk, by_task, caller, eventually, never
+from conversation import ANA, BEN, NO_MEMORY, PATIENCE_S, Desk, by_task, caller, eventually, never
 
 UNKNOWN = SessionId("0" * 32)
 WAYS = pytest.mark.parametrize("stream", [True, False], ids=["stream", "complete"])
@@ -423,7 +423,7 @@ async def test_shutting_down_ends_running_turns_and_refuses_new_ones() -> None:
     readers = [asyncio.create_task(read(desk, f"q{n}")) for n in range(20)]
     await eventually(lambda: len(desk.model.requests) == 20)
     assert not desk.chat.is_closing
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await desk.chat.aclose()
     assert desk.chat.is_closing
     ends = await asyncio.gather(*readers, return_exceptions=True)
@@ -614,7 +614,7 @@ async def test_two_hundred_abandoned_turns_leave_no_task_and_no_lease() -> None:
         assert await desk.is_free(session_id)
         reasons = [m.reason for m in await desk.messages(session_id) if m.role is Author.ASSISTANT]
         assert reasons == [Interruption.CLIENT] * 2
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await desk.chat.aclose()
 
 

@@ -14,7 +14,7 @@ from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import ChatbotError, ModelError, ModelUnavailable
 from chatbot.domain.memory import Item, Memory, Setter, Update
 from chatbot.domain.ports.model import ModelRequest, Task
-from conversation import ANA, BEN, RULES, Desk, by_task, eventually, never
+from conversation import ANA, BEN, PATIENCE_S, RULES, Desk, by_task, eventually, never
 
 OWNER = ANA.owner
 SUMMARIES = replace(RULES, structured=False)
@@ -457,7 +457,7 @@ async def test_two_sessions_are_consolidated_at_the_same_time() -> None:
     both = asyncio.Barrier(2)
     desk = Desk(by_task(extract=lambda _: Script(pieces=('{"facts": ["a"]}',), pause=both.wait)))
     ids = [(who, await desk.filled(turns=5, who=who)) for who in (ANA, BEN)]
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(*(desk.ask("hola", number, who=who) for who, number in ids))
     for who, number in ids:
         assert (await desk.memory(number, who=who)).extracted_to == 12

@@ -17,6 +17,7 @@ from chatbot.domain.ports.model import (
     PromptMessage,
     Task,
 )
+from conversation import PATIENCE_S
 
 REQUEST = ModelRequest(
     task=Task.CHAT,
@@ -177,7 +178,7 @@ async def test_a_slot_is_free_again_after_failure_and_cancelling(mode: str) -> N
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.wait_for(ask(model, mode), 1) == "free"
+    assert await asyncio.wait_for(ask(model, mode), PATIENCE_S) == "free"
 
 
 async def test_a_slot_is_free_again_when_a_stream_is_closed_early() -> None:
@@ -185,7 +186,7 @@ async def test_a_slot_is_free_again_when_a_stream_is_closed_early() -> None:
     stream = model.stream(REQUEST)
     assert await anext(stream) == "one"
     await stream.aclose()
-    assert await asyncio.wait_for(ask(model, "complete"), 1) == "three"
+    assert await asyncio.wait_for(ask(model, "complete"), PATIENCE_S) == "three"
 
 
 async def test_a_call_that_is_cancelled_while_it_waits_takes_no_slot() -> None:
@@ -198,7 +199,7 @@ async def test_a_call_that_is_cancelled_while_it_waits_takes_no_slot() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await stream.aclose()
-    assert await asyncio.wait_for(ask(model, "complete"), 1) == "three"
+    assert await asyncio.wait_for(ask(model, "complete"), PATIENCE_S) == "three"
 
 
 # -- time-outs ----------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ async def test_each_limit_of_a_stream_is_a_timeout_after_what_arrived(
 ) -> None:
     inner = Watched(silent(*pieces))
     got: list[str] = []
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(ModelTimeout):
             await ask(timed(inner, **limits), "stream", got)
     assert tuple(got) == pieces
@@ -259,7 +260,7 @@ async def test_the_turn_limit_counts_retries_and_the_wait_for_a_slot(mode: str) 
     holding = asyncio.create_task(ask(full, mode))
     await asyncio.sleep(0)
     for model in (down, full):
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(ModelTimeout):
                 await ask(timed(model, turn_s=0.02), mode)
     holding.cancel()

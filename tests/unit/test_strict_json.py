@@ -154,9 +154,9 @@ def test_endless_brackets_are_refused_quickly(brackets: bytes) -> None:
 )
 def test_hostile_text_costs_no_more_than_its_length(body: bytes) -> None:
     """A quadratic search takes seconds for 60 KB, and the event loop waits."""
-    began = time.perf_counter()
+    began = time.thread_time()
     assert not is_accepted(body)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 @pytest.mark.parametrize(
