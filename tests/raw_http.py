@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
+from conversation import PATIENCE_S
 from service import API_KEY, Service
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -16,7 +17,7 @@ async def connected(service: Service) -> AsyncGenerator[Connection]:
     url = httpx.URL(service.url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             yield reader, writer
     finally:
         writer.close()

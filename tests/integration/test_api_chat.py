@@ -403,12 +403,3 @@ async def test_caller_that_leaves_while_a_ping_is_being_sent_ends_the_turn(
     async with asyncio.timeout(PATIENCE_S):
         await streaming.TurnStream(events())(scope, receive, send)
     assert closed.is_set()
-
-
-@pytest.mark.parametrize("host", ["Chat.Example.com", "chat.example.com:8000", "[::1]"])
-async def test_allowed_hosts_are_served_whatever_their_case_and_port(host: str) -> None:
-    settings = settings_for_tests(allowed_hosts=("CHAT.example.com", "[::1]"))
-    async with serving(settings, model=ScriptedModel([])) as service:
-        assert (await service.anonymous.get("/health", headers={"Host": host})).status_code == 200
-        other = await service.anonymous.get("/health", headers={"Host": "evil.example.com"})
-        assert (other.status_code, other.json()["code"]) == (400, "bad_request")

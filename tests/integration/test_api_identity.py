@@ -97,26 +97,11 @@ async def test_setting_decides_how_long_a_token_lives() -> None:
         assert (await log_in(service)).json()["expires_in"] == 420
 
 
-async def test_neither_login_nor_me_is_open_without_an_api_key(shared: Service) -> None:
-    bearer = await shared.bearer(EMAIL)
-    body = {"email": EMAIL, "password": PASSWORD}
-    answers = [
-        await shared.anonymous.post("/auth/login", json=body),
-        await shared.anonymous.get("/me", headers=bearer),
-    ]
-    assert {code_of(answer) for answer in answers} == {(401, "unauthenticated")}
-
-
 @pytest.mark.parametrize("key", ["", "x", API_KEY[:-1], API_KEY + "x", API_KEY.upper(), "ñ"])
 async def test_wrong_api_key_is_told_from_a_missing_one(shared: Service, key: str) -> None:
     headers = {b"X-API-Key": key.encode()}
     answer = await shared.anonymous.get("/sessions", headers=headers)
     assert code_of(answer) == (401, "invalid_api_key")
-
-
-async def test_me_needs_a_user(shared: Service) -> None:
-    answer = await shared.client.get("/me")
-    assert code_of(answer) == (401, "unauthenticated")
 
 
 @pytest.mark.parametrize("path", ["/me", "/sessions"])
