@@ -3,119 +3,68 @@
 import asyncio
 import json
 import os
-import secrets
-import socket
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 
+from conversation import PATIENCE_S
+from process import ENVIRONMENT, Running, running
+
 FLOWS = {"/flow/chat", "/flow/summarize", "/flow/extract_memory"}
+DEVELOPING = {"GENKIT_ENV": "dev", "MEM_STRUCTURED_ENABLE": "true"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Running:
-    """`chatbot serve` in a process of its own."""
-
-    http: httpx.AsyncClient
-    url: str
-    folder: Path
-
-    async def flow(self, name: str, given: dict[str, object], *, stream: bool = False) -> Any:
-        body = {"key": f"/flow/{name}", "input": given}
-        query = "?stream=true" if stream else ""
-        url = f"{await self._reflection()}/api/runAction{query}"
-        answer = await self.http.post(url, json=body)
-        return answer.text if stream else answer.json()
-
-    async def actions(self) -> set[str]:
-        return set((await self.http.get(f"{await self._reflection()}/api/actions")).json())
-
-    async def _reflection(self) -> str:
-        """Genkit writes its address to a file, in a thread of its own."""
-        for _ in range(600):
-            for runtime in (self.folder / ".genkit" / "runtimes").glob("*.json"):
+async def reflection_of(service: Running) -> str:
+    """The address that Genkit writes to a file, in a thread of its own."""
+    folder = service.log.parent / ".genkit" / "runtimes"
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            for runtime in folder.glob("*.json"):
                 if text := runtime.read_text(encoding="utf-8"):
                     return str(json.loads(text)["reflectionServerUrl"])
             await asyncio.sleep(0.05)
-        raise AssertionError("no reflection server within 30 s")
 
 
-def _environment(**given: str) -> dict[str, str]:
-    secret = {"API_KEY": secrets.token_hex(20), "JWT_SECRET": secrets.token_hex(20)}
-    system = {k: v for k, v in os.environ.items() if not k.startswith(("GENKIT", "OPENAI"))}
-    return system | secret | given
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-@asynccontextmanager
-async def running(folder: Path, environment: dict[str, str]) -> AsyncGenerator[Running]:
-    port = _free_port()
-    command = [sys.executable, "-m", "chatbot", "--port", str(port)]
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env=environment, stderr=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    key = {"X-API-Key": environment["API_KEY"]}
-    async with httpx.AsyncClient(timeout=20, trust_env=False, headers=key) as http:
-        url = f"http://127.0.0.1:{port}"
-        await _ready(http, url, process)
-        try:
-            yield Running(http=http, url=url, folder=folder)
-        finally:
-            process.terminate()
-            assert await process.wait() == 0
-
-
-async def _ready(http: httpx.AsyncClient, url: str, process: asyncio.subprocess.Process) -> None:
-    for _ in range(600):
-        assert process.returncode is None
-        try:
-            if (await http.get(f"{url}/ready")).status_code == 200:
-                return
-        except httpx.ConnectError:
-            await asyncio.sleep(0.05)
-    raise AssertionError("not ready within 30 s")
+async def run_flow(
+    service: Running, name: str, given: dict[str, object], *, stream: bool = False
+) -> httpx.Response:
+    url = f"{await reflection_of(service)}/api/runAction{'?stream=true' if stream else ''}"
+    return await service.client.post(url, json={"key": f"/flow/{name}", "input": given})
 
 
 async def test_flows_are_listed_and_run_the_real_use_cases(tmp_path: Path) -> None:
-    async with running(tmp_path, _environment(GENKIT_ENV="dev")) as service:
-        assert await service.actions() >= FLOWS
+    async with running(tmp_path, **DEVELOPING) as service:
+        actions = await service.answer("GET", f"{await reflection_of(service)}/api/actions")
+        assert actions.keys() >= FLOWS
 
-        streamed = await service.flow("chat", {"prompt": "Hola, me llamo Eva"}, stream=True)
-        answer = json.loads(streamed.splitlines()[-1])["result"]
-        assert len(streamed.splitlines()) > 1
+        prompt: dict[str, object] = {"prompt": "Hola, me llamo Eva"}
+        streamed = (await run_flow(service, "chat", prompt, stream=True)).text.splitlines()
+        answer = json.loads(streamed[-1])["result"]
+        assert len(streamed) > 1
         assert answer.keys() >= {"session_id", "text", "turn_id", "usage", "model", "memory_used"}
 
         session = {"session_id": answer["session_id"]}
-        memory = (await service.flow("extract_memory", session))["result"]
+        memory = (await run_flow(service, "extract_memory", session)).json()["result"]
         assert memory["structured_memory"]["profile"]["name"] == "Eva"
-        assert (await service.flow("summarize", session))["result"].keys() == {
-            "session_id",
-            "summary",
-        }
+        summary = (await run_flow(service, "summarize", session)).json()["result"]
+        assert summary.keys() == {"session_id", "summary"}
 
-        over_http = await service.http.get(f"{service.url}/sessions/{answer['session_id']}")
-        assert over_http.json()["messages"][0]["content"] == "Hola, me llamo Eva"
+        over_http = await service.answer("GET", f"/sessions/{answer['session_id']}")
+        assert over_http["messages"][0]["content"] == "Hola, me llamo Eva"
+        service.process.terminate()
+        assert os.name == "nt" or await service.process.wait() == 0
 
 
 async def test_flow_with_an_unknown_session_is_an_error(tmp_path: Path) -> None:
-    async with running(tmp_path, _environment(GENKIT_ENV="dev")) as service:
-        answer = await service.flow("summarize", {"session_id": "0" * 32})
-        assert "NotFound" in answer["error"]["message"]
+    async with running(tmp_path, **DEVELOPING) as service:
+        answer = await run_flow(service, "summarize", {"session_id": "0" * 32})
+        assert "NotFound" in answer.json()["error"]["message"]
 
 
 async def test_without_developer_mode_nothing_else_is_opened(tmp_path: Path) -> None:
-    async with running(tmp_path, _environment()) as service:
-        assert not (service.folder / ".genkit").exists()
+    async with running(tmp_path):
+        assert not (tmp_path / ".genkit").exists()
 
 
 async def test_developer_mode_on_a_public_address_is_refused(tmp_path: Path) -> None:
@@ -123,7 +72,7 @@ async def test_developer_mode_on_a_public_address_is_refused(tmp_path: Path) -> 
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=tmp_path,
-        env=_environment(GENKIT_ENV="dev"),
+        env=ENVIRONMENT | DEVELOPING,
         stderr=asyncio.subprocess.PIPE,
     )
     _, stderr = await process.communicate()
