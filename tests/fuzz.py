@@ -21,7 +21,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from service import API_KEY, Service, serving, settings_for_tests
+from service import API_KEY, SSE, Service, serving, settings_for_tests
 
 TESTS = Path(__file__).resolve().parent
 DOCUMENT = TESTS.parent / "docs" / "openapi.json"
@@ -41,7 +41,7 @@ async def main(seconds: int, seed: int, further: Sequence[str]) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         service = await stack.enter_async_context(serving_files(folder))
         user = KEY | await service.bearer()
-        stream = KEY | {"Accept": "text/event-stream"}
+        stream = KEY | SSE
         failed = [
             await schemathesis("nobody", service, {}, seed, seconds // 12, *COVERAGE, *further),
             await schemathesis("a client", service, KEY, seed, seconds * 5 // 12, *further),

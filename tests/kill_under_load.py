@@ -26,8 +26,9 @@ from typing import Any
 
 import httpx
 
-from process import ENVIRONMENT, SSE, Running, running, with_provider
+from process import ENVIRONMENT, Running, running, with_provider
 from provider import FakeProvider, Fault, default_reply
+from service import SSE
 
 CLIENTS, FIRST_SESSIONS, NEW_SESSION_ODDS = 8, 5, 0.03
 MOST_TURNS, MOST_SECONDS = 60, 0.05

@@ -18,7 +18,6 @@ import httpx
 from provider import FakeProvider
 from service import API_KEY, JWT_SECRET
 
-SSE = {"Accept": "text/event-stream"}
 STARTS_WITHIN_S, STOPS_WITHIN_S = 60, 30
 """Far more than it takes: other work may keep the machine busy."""
 

@@ -15,7 +15,21 @@ from chatbot.entrypoints.settings import Settings
 API_KEY = "e1becf496fa519e8b3af8df5340abe877b522cfe"
 JWT_SECRET = "d212d237d0e766b4e0536be01914dd4cf2ee21c661bdc0bb"
 ADMIN_EMAIL = "ana@example.com"
+SSE = {"Accept": "text/event-stream"}
+PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance"}
 PASSWORD = "violet kettle drums at noon"
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def said_by(answer: httpx.Response, *, but: str = "") -> tuple[int, bytes, tuple[object, ...]]:
+    """Everything an answer says, but for its id, the time and the header `but`."""
+    own = {"x-request-id", "date", but}
+    headers = sorted((name, value) for name, value in answer.headers.items() if name not in own)
+    content = answer.content.replace(answer.headers["x-request-id"].encode(), b"id")
+    return answer.status_code, content, tuple(headers)
 
 
 def settings_for_tests(**given: object) -> Settings:

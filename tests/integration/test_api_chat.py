@@ -20,9 +20,8 @@ from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.ports.model import ChatModel
 from chatbot.entrypoints.http import streaming
 from conversation import PATIENCE_S
-from service import Service, serving, settings_for_tests
+from service import SSE, Service, serving, settings_for_tests
 
-SSE = {"Accept": "text/event-stream"}
 ANSWER = "Hola, ¿qué tal?"
 ANSWER_KEYS = {
     *("session_id", "text", "turn_id", "finish_reason", "usage", "model", "memory_used"),

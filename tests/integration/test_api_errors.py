@@ -29,12 +29,11 @@ from chatbot.entrypoints.http import app as http_app
 from chatbot.entrypoints.http.edge import Limits
 from conversation import PATIENCE_S
 from raw_http import answer_to_raw
-from service import API_KEY, PASSWORD, Service, serving, settings_for_tests
+from service import API_KEY, PASSWORD, PROBLEM_KEYS, SSE, Service, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CANARY = "canary-4711"
-PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance"}
 JSON = {"Content-Type": "application/json"}
 
 
@@ -413,8 +412,7 @@ async def test_answer_that_cannot_be_stored_is_not_acknowledged() -> None:
     async with answering(script, storage=storage) as service:
         plain = await service.client.post("/chat", json={"prompt": CANARY})
         storage.failure = None
-        headers = {"Accept": "text/event-stream"}
-        stream = await service.client.post("/chat", json={"prompt": CANARY}, headers=headers)
+        stream = await service.client.post("/chat", json={"prompt": CANARY}, headers=SSE)
     assert_problem(plain, 507, "storage_full")
     assert "event: done" not in stream.text
     assert '"code":"storage_full"' in stream.text
@@ -442,8 +440,7 @@ async def test_500_after_the_first_delta_is_an_error_event() -> None:
         raise RuntimeError(CANARY)
 
     async with answering(Script(pieces=("one",), pause=break_down)) as service:
-        headers = {"Accept": "text/event-stream"}
-        answer = await service.client.post("/chat", json={"prompt": "Hi"}, headers=headers)
+        answer = await service.client.post("/chat", json={"prompt": "Hi"}, headers=SSE)
     *_, last = answer.text.strip().split("\n\n")
     assert last.startswith("event: error\n")
     assert '"code":"internal_error"' in last

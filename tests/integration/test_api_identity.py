@@ -15,7 +15,7 @@ from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.identity import Permission, Role
-from service import API_KEY, PASSWORD, Service, serving, settings_for_tests
+from service import API_KEY, PASSWORD, Service, code_of, said_by, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -68,10 +68,6 @@ async def log_in(
 
 async def me(service: Service, bearer: dict[str, str]) -> httpx.Response:
     return await service.client.get("/me", headers=bearer)
-
-
-def code_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
 
 
 async def test_login_gives_a_bearer_token_that_names_the_user(shared: Service) -> None:
@@ -142,14 +138,7 @@ async def test_unknown_disabled_and_wrong_password_get_the_same_bytes(tmp_path: 
         disabled = await log_in(service)
     answers = [wrong, unknown, no_address, huge, empty, disabled]
     assert {code_of(answer) for answer in answers} == {(401, "invalid_credentials")}
-    assert len({_without_its_id(answer) for answer in answers}) == 1
-
-
-def _without_its_id(answer: httpx.Response) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-    """Body and headers, but for what differs between any two answers."""
-    own = answer.headers["x-request-id"]
-    headers = [(k, v) for k, v in answer.headers.items() if k not in {"x-request-id", "date"}]
-    return answer.content.replace(own.encode(), b""), tuple(sorted(headers))
+    assert len({said_by(answer) for answer in answers}) == 1
 
 
 @pytest.mark.parametrize(

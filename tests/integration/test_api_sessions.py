@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.adapters.llm.scripted import ScriptedModel
-from service import Service, serving, settings_for_tests
+from service import Service, code_of, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -95,10 +95,6 @@ async def call(
     filled = body and {key: session_id if value == "{id}" else value for key, value in body.items()}
     path = path.replace("{id}", session_id)
     return await client.request(method, path, json=filled, headers=headers)
-
-
-def code_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
 
 
 def no_such_session(answer: httpx.Response) -> bool:

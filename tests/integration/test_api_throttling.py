@@ -13,7 +13,7 @@ import pytest
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher, Cost
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from service import PASSWORD, Service, serving, settings_for_tests
+from service import PASSWORD, Service, said_by, serving, settings_for_tests
 
 KNOWN, DISABLED, UNKNOWN = "luis@example.com", "off@example.com", "nobody@example.com"
 WRONG = "a quite different set of words"
@@ -72,14 +72,6 @@ async def log_in(
     return await service.client.post("/auth/login", json=body, headers={"X-Forwarded-For": peer})
 
 
-def told(answer: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
-    """Everything an answer says but for its id, the time and the seconds to wait."""
-    own = {"x-request-id", "date", "retry-after"}
-    headers = [(name, value) for name, value in answer.headers.items() if name not in own]
-    content = answer.content.replace(answer.headers["x-request-id"].encode(), b"")
-    return answer.status_code, content, headers
-
-
 def assert_throttled(answer: httpx.Response) -> None:
     assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
     assert 1 <= int(answer.headers["retry-after"]) <= 30
@@ -99,7 +91,12 @@ async def test_known_unknown_and_disabled_are_throttled_in_the_same_bytes_for_th
             assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
             for answer in answers[5:]:
                 assert_throttled(answer)
-            seen.append(([told(answer) for answer in answers], hasher.checked - before))
+            seen.append(
+                (
+                    [said_by(answer, but="retry-after") for answer in answers],
+                    hasher.checked - before,
+                )
+            )
     assert seen[0] == seen[1] == seen[2]
     assert seen[0][1] == 5, "what is throttled is not hashed"
 

@@ -14,9 +14,9 @@ import pytest
 import provider
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.entrypoints.container import build_container
-from process import SSE, STOPS_WITHIN_S, Running, running, with_provider
+from process import STOPS_WITHIN_S, Running, running, with_provider
 from provider import FakeProvider, Fault
-from service import API_KEY, JWT_SECRET, PASSWORD, settings_for_tests
+from service import API_KEY, JWT_SECRET, PASSWORD, SSE, settings_for_tests
 
 PLANTED = (
     *("prompt", "answer", "summary", "memory", "email", "password", "key", "query", "header"),

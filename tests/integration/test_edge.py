@@ -18,7 +18,7 @@ from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.entrypoints.container import random_id
 from chatbot.entrypoints.http.edge import Edge, Limits
 from raw_http import answer_to_raw, connected, read_answer
-from service import API_KEY, Service, serving, settings_for_tests
+from service import API_KEY, SSE, Service, code_of, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -45,10 +45,6 @@ async def answering(**given: object) -> AsyncGenerator[Service]:
 async def shared() -> AsyncGenerator[Service]:
     async with answering(cors_allow_origins=ORIGIN) as service:
         yield service
-
-
-def code_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
 
 
 # --- bodies -------------------------------------------------------------------------------------
@@ -293,8 +289,7 @@ async def test_security_headers_are_on_defects_and_streams_and_large_bodies() ->
     async with serving(settings, storage=BrokenStorage(), model=model) as service:
         with capture_logs():
             defect = await service.client.get("/ready")
-        sse = {"Accept": "text/event-stream"}
-        stream = await service.client.post("/chat", json={"prompt": "Hi"}, headers=sse)
+        stream = await service.client.post("/chat", json={"prompt": "Hi"}, headers=SSE)
         large = await service.client.post("/chat", json={"prompt": "x" * 99_999})
     assert [a.status_code for a in (defect, stream, large)] == [500, 200, 413]
     for answer in (defect, stream, large):

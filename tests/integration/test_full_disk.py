@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from process import ENVIRONMENT, SSE, Running, running, with_provider
+from process import ENVIRONMENT, Running, running, with_provider
 from provider import FakeProvider
+from service import SSE
 
 if sys.platform != "linux":
     pytest.skip("mount namespaces and limits are those of Linux", allow_module_level=True)

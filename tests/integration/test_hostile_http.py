@@ -12,13 +12,12 @@ from structlog.testing import capture_logs
 
 from chatbot.adapters.llm.scripted import ScriptedModel
 from raw_http import connected, read_answer
-from service import API_KEY, Service, serving, settings_for_tests
+from service import API_KEY, PROBLEM_KEYS, Service, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 KEY = f"X-API-Key: {API_KEY}".encode()
 JSON = b"Content-Type: application/json"
-PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance"}
 
 
 def head(line: bytes, *headers: bytes) -> bytes:

@@ -18,7 +18,7 @@ from chatbot.entrypoints import logs
 from chatbot.entrypoints.http import edge
 from company_network import Authority, Proxy
 from provider import FakeProvider
-from service import serving, settings_for_tests
+from service import SSE, serving, settings_for_tests
 
 OF_EVERY_LINE = {"event", "level", "time"}
 OF_EVERY_REQUEST = OF_EVERY_LINE | {"request_id", "method", "route", "status", "ms"}
@@ -26,7 +26,6 @@ OF_A_CLIENT = OF_EVERY_REQUEST | {"client"}
 OF_A_TURN = OF_A_CLIENT | {
     *("session_id", "model", "input_tokens", "output_tokens", "finish_reason"),
 }
-SSE = {"Accept": "text/event-stream"}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import openapi_document
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.entrypoints.http import wire
-from service import serving
+from service import SSE, serving
 
 Json = dict[str, Any]
 DOCUMENT = openapi_document.document()
@@ -87,9 +87,7 @@ async def test_example_of_the_stream_has_its_events() -> None:
     operation = CALLS["POST /chat"]
     example = operation["responses"]["200"]["content"]["text/event-stream"]["example"]
     async with serving(model=ScriptedModel(lambda _: "Of course.")) as service:
-        answer = await service.client.post(
-            "/chat", json={"prompt": "Hi"}, headers={"Accept": "text/event-stream"}
-        )
+        answer = await service.client.post("/chat", json={"prompt": "Hi"}, headers=SSE)
     told, said = (events_of(text) for text in (example, answer.text))
     assert {name: form(data) for name, data in told} == {name: form(data) for name, data in said}
     assert told[-1] == (

@@ -12,11 +12,10 @@ import pytest_asyncio
 
 from chatbot.adapters.llm import resilience
 from provider import SECRET, FakeProvider, Fault, closed_port_url
-from service import Service, serving, settings_for_tests
+from service import SSE, Service, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SSE = {"Accept": "text/event-stream"}
 WITHIN_S = 15
 HASTY = {
     "model_first_token_timeout_s": 0.3,

@@ -13,8 +13,9 @@ import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 import pytest
 
 import kill_under_load
-from process import SSE, STOPS_WITHIN_S, Running, first_delta, last_event, running, with_provider
+from process import STOPS_WITHIN_S, Running, first_delta, last_event, running, with_provider
 from provider import FakeProvider, Fault
+from service import SSE
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows sends programs no signals")
 STREAMS = 50

@@ -14,12 +14,11 @@ from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.storage.json_files.inspection import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageUnavailable
-from service import ADMIN_EMAIL, PASSWORD, Service, serving, settings_for_tests
+from service import ADMIN_EMAIL, PASSWORD, SSE, Service, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Call = tuple[str, str, dict[str, Any]]
-SSE = {"Accept": "text/event-stream"}
 UNAVAILABLE = (503, "storage_unavailable")
 SPOILS: dict[str, Callable[[bytes], bytes]] = {
     "damaged": lambda whole: whole[: len(whole) // 2] + b"\x01" + whole[len(whole) // 2 + 1 :],
