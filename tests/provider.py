@@ -409,7 +409,7 @@ async def pause(received: Received, seconds: float) -> None:
 
 async def _main(port: int) -> None:
     async with FakeProvider(port=port) as provider:
-        print(  # noqa: T201
+        print(  # noqa: T201 - it is a program too
             f"OPENAI_BASE_URL={provider.base_url}\nGENKIT_MODEL=openai/fake-model\n"
             "# or a fault: GENKIT_MODEL=openai/fault-429, openai/fault-drop ...",
             flush=True,

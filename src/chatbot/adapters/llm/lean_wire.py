@@ -38,7 +38,7 @@ _DRAIN_S = 0.05
 class LeanOpenAI(ProviderOpenAI):
     """The plug-in with its chat models on the lean wire; the other kinds stay on the SDK."""
 
-    def __init__(self, http: ProviderHttp, way: Way, **openai_params: Any) -> None:  # noqa: ANN401
+    def __init__(self, http: ProviderHttp, way: Way, **openai_params: Any) -> None:  # noqa: ANN401 (the plug-in's)
         super().__init__(way, **openai_params)
         self._http = http
 
