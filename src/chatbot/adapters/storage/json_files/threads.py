@@ -1,7 +1,7 @@
 """A few threads for work that blocks.
 
-A turn goes to a thread three times. An executor makes two futures and takes several locks for
-each, 23 us of CPU at 16 at once; here that is one future and a queue, 9 us.
+An executor makes two futures and takes several locks for each piece of work, 23 us of CPU at 16
+at once; here that is one future and a queue, 9 us.
 """
 
 import asyncio
@@ -57,9 +57,7 @@ def _attempt(work: Callable[[], Found], done: "asyncio.Future[Found]") -> Callab
     """Do the work, and return what tells the caller how it went."""
     try:
         return partial(done.set_result, work())
-    except (
-        StopIteration
-    ) as error:  # no future can hold one: it becomes what a coroutine makes of it
+    except StopIteration as error:  # no future holds one: it becomes what a coroutine makes of it
         failure = RuntimeError("work raised StopIteration")
         failure.__cause__ = error
         return partial(done.set_exception, failure)
