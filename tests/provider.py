@@ -33,6 +33,7 @@ PIECES_BEFORE_FAULT = 2
 class Fault(StrEnum):
     """What can go wrong. As a model's name: `fault-` and the value."""
 
+    REDIRECT = "307"  # to `moved_to`
     BAD_REQUEST = "400"
     UNAUTHENTICATED = "401"
     FORBIDDEN = "403"
@@ -93,6 +94,7 @@ class FakeProvider:
         self.reply: Callable[[Json], str] = default_reply
         self.api_key: str | None = None  # if set, another one is a 401
         self.retry_after = "1"
+        self.moved_to = "http://127.0.0.1:9/v1/chat/completions"
         self.slow_s = 0.05
         self.piece_delay_s = 0.0
         self.segment_bytes: int | None = None  # events are cut into HTTP chunks of this size
@@ -156,8 +158,9 @@ class FakeProvider:
             fault = None
         status = status_of(fault)
         if status != 200:
-            retry_after = {"Retry-After": self.retry_after} if status in {429, 503} else {}
-            await wire.send_json(error_body(status), status=status, headers=retry_after)
+            headers = {"Retry-After": self.retry_after} if status in {429, 503} else {}
+            headers |= {"Location": self.moved_to} if status == 307 else {}
+            await wire.send_json(error_body(status), status=status, headers=headers)
         elif fault is Fault.SILENT:
             await received.client_left.wait()
         elif fault is Fault.HANG_UP:

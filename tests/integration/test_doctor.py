@@ -218,6 +218,7 @@ async def test_port_that_speaks_tls_where_plain_http_is_configured(on_each_wire:
         (Fault.UNAUTHENTICATED, "127.0.0.1 refuses the key. Mend: check OPENAI_API_KEY"),
         (Fault.FORBIDDEN, "127.0.0.1 refuses the key. Mend: check OPENAI_API_KEY"),
         (Fault.NOT_FOUND, "does not know this path (404). Mend: check the path of OPENAI_BASE_URL"),
+        (Fault.REDIRECT, "not followed. Mend: write the address itself into OPENAI_BASE_URL"),
         (Fault.RATE_LIMITED, "127.0.0.1 is overloaded or failing. Mend: "),
         (Fault.SERVER_ERROR, "127.0.0.1 is overloaded or failing. Mend: "),
         (Fault.HANG_UP, "is no OpenAI-compatible API. Mend: check OPENAI_BASE_URL"),

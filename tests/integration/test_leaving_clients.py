@@ -158,4 +158,4 @@ async def test_client_that_has_sent_more_is_seen_leaving_too(
         await eventually(lambda: upstream.requests)
         writer.write(ahead)
         leave(writer, by_reset=False)
-        await asyncio.wait_for(upstream.requests[-1].client_left.wait(), WITHIN_S)
+        await asyncio.wait_for(upstream.requests[-1].client_left.wait(), PATIENCE_S)

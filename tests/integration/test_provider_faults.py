@@ -27,6 +27,7 @@ MODEL_ERROR = (502, "model_error", "upstream")
 UNAVAILABLE = (503, "model_unavailable", "upstream")
 TIMEOUT = (504, "model_timeout", "timeout")
 FAILURES = {
+    Fault.REDIRECT: MODEL_ERROR,
     Fault.BAD_REQUEST: MODEL_ERROR,
     Fault.UNAUTHENTICATED: MODEL_ERROR,
     Fault.FORBIDDEN: MODEL_ERROR,
@@ -173,6 +174,18 @@ async def test_odd_answer_that_is_an_answer_is_given(
     assert body["finish_reason"] == FINISHED[fault]
     assert body["usage"]["estimated"] == (fault is Fault.NO_USAGE)
     assert [m["state"] for m in await messages_of(world.service, session_id)] == ["complete"] * 2
+
+
+@pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
+async def test_prompt_follows_no_redirect(world: World, headers: dict[str, str]) -> None:
+    async with FakeProvider() as elsewhere:
+        world.upstream.fault = Fault.REDIRECT
+        world.upstream.moved_to = f"{elsewhere.base_url}/chat/completions"
+        answer = await ask(world.service, await begin(world.service), headers=headers)
+        world.upstream.fault = None
+    assert (answer.status_code, answer.json()["code"]) == (502, "model_error")
+    assert "OPENAI_BASE_URL" in answer.json()["detail"]
+    assert elsewhere.requests == []
 
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])

@@ -29,6 +29,8 @@ _MENDS = {
     Fault.KEY: "{host} refuses the key. Mend: check OPENAI_API_KEY and what it may use.",
     Fault.ADDRESS: "{host} does not know this path (404). Mend: check the path of OPENAI_BASE_URL, "
     "mostly /v1.",
+    Fault.MOVED: "{host} redirects to another address, which is not followed. Mend: write the "
+    "address itself into OPENAI_BASE_URL.",
     Fault.BUSY: "{host} is overloaded or failing. Mend: try again later, or ask who runs it.",
     Fault.SLOW: "{host}:{port} does not answer in time. Mend: check OPENAI_BASE_URL and the way "
     "there.",

@@ -20,6 +20,7 @@ CUT = "The language model's answer broke off."
 _REFUSED_KEY = "The model provider refused our key or our right to use the model."
 _REFUSED_REQUEST = "The model provider refused the request."
 _UNKNOWN = "The model provider does not know the model or the address: see GENKIT_MODEL."
+_MOVED = "The model provider answers with a redirect: see OPENAI_BASE_URL."
 _PROXY = "The proxy in front of the model provider asks for credentials: see HTTPS_PROXY."
 _PROXY_REFUSES = "The proxy in front of the model provider refuses the way: see HTTPS_PROXY."
 
@@ -94,7 +95,8 @@ def _known(  # noqa: PLR0911 (it is a table)
 def _of_status(status: int, retry_after_s: float | None) -> ModelFailure:
     if status >= 500 or status in _TRANSIENT_STATUSES:
         return ModelUnavailable(retry_after_s=retry_after_s)
-    return ModelError(_STATUS_MESSAGES.get(status, _REFUSED_REQUEST))
+    other = _MOVED if status < 400 else _REFUSED_REQUEST
+    return ModelError(_STATUS_MESSAGES.get(status, other))
 
 
 def _of_proxy(status: int) -> ModelFailure:

@@ -26,6 +26,7 @@ class Fault(StrEnum):
     TLS = "tls"  # anything else about it
     KEY = "key"
     ADDRESS = "address"  # 404
+    MOVED = "moved"  # 3xx
     BUSY = "busy"  # or failing by itself
     SLOW = "slow"
     ANSWER = "answer"  # not what an OpenAI-compatible provider says
@@ -65,7 +66,8 @@ def _of_answer(cause: BaseException) -> Fault | None:
         return Fault.PROXY_LOGIN if is_login else Fault.PROXY_REFUSAL
     match cause:
         case openai.APIStatusError(status_code=status) | aiohttp.ClientResponseError(status=status):
-            return _OF_STATUS.get(status) or (Fault.BUSY if status >= 500 else Fault.ANSWER)
+            other = Fault.MOVED if status < 400 else Fault.ANSWER
+            return _OF_STATUS.get(status) or (Fault.BUSY if status >= 500 else other)
         case _:
             return None
 

@@ -57,8 +57,9 @@ class ProviderHttp:
             headers=self._headers,
             proxy=self._proxy,
             proxy_headers=self._proxy_headers,
+            allow_redirects=False,  # the prompt goes to the configured provider only
         ) as response:
-            if response.status >= HTTPStatus.BAD_REQUEST:
+            if response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 raise _status_error(response)
             yield response
 

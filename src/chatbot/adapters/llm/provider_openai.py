@@ -82,4 +82,9 @@ def _httpx2_client(way: Way) -> httpx2.AsyncClient:
         auth = None if way.proxy.user is None else (way.proxy.user, way.proxy.password)
         tls = way.tls if way.proxy.url.scheme == "https" else None
         proxy = httpx2.Proxy(str(way.proxy.url), auth=auth, ssl_context=tls)
-    return DefaultAsyncHttpxClient(proxy=proxy, verify=way.tls, trust_env=False)
+    return DefaultAsyncHttpxClient(
+        proxy=proxy,
+        verify=way.tls,
+        trust_env=False,
+        follow_redirects=False,  # the prompt goes to the configured provider only
+    )
