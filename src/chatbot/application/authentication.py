@@ -92,7 +92,7 @@ class Authentication:
             lambda tx: (tx.users.by_id(claims.user_id), tx.users.roles()), brief=True
         )
         if user is None or not user.is_active or user.token_version != claims.token_version:
-            raise InvalidToken("The token is not valid or has expired: log in again.")
+            raise InvalidToken
         return on_behalf_of(user, roles, client)
 
     @asynccontextmanager

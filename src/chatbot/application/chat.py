@@ -131,7 +131,7 @@ class Chat:
 
     def _check(self, prompt: str) -> None:
         if self._closing:
-            raise ShuttingDown("The service is stopping.")
+            raise ShuttingDown
         if not prompt.strip():
             raise InvalidInput("The prompt is empty.", where=("prompt",))
         if not is_sound(prompt):

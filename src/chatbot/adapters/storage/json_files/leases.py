@@ -52,7 +52,7 @@ class SessionLeases:
             if not is_ours:
                 self._files.close(fd)
         if not is_ours:
-            raise SessionBusy("The session is busy.")
+            raise SessionBusy
         self._held[lease] = Held(fd)
 
     def _open(self, lock: Path) -> int:

@@ -248,7 +248,7 @@ class SessionFiles(SessionRepository):
 
     def _require(self, place: Place) -> None:
         if not exists(self._files, place.log):
-            raise NotFound("There is no such session.")
+            raise NotFound
 
     def _committing(self, place: Place) -> AbstractContextManager[None]:
         """Exclude the other short changes of this session, in any process."""
@@ -258,7 +258,7 @@ class SessionFiles(SessionRepository):
     def _place(self, owner: Owner, session_id: SessionId) -> Place:
         """Where the session would be. An id that is none is nobody's."""
         if not is_session_id(session_id):
-            raise NotFound("There is no such session.")
+            raise NotFound
         self._folder(owner)
         return place_of(self._root, owner, session_id)
 
@@ -295,4 +295,4 @@ def _found() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFound("There is no such session.") from error
+        raise NotFound from error
