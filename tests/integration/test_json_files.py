@@ -1064,7 +1064,7 @@ class TestAttemptFiles:
         async with JsonFileStorage(root, files) as storage:
             guess(storage, 4)
             before = tree(root)
-            for failing in ("write", "sync", "replace"):
+            for failing in ("write", "replace"):
                 files.failing = {failing}
                 with pytest.raises((StorageFull, StorageUnavailable)):
                     guess(storage, 1)

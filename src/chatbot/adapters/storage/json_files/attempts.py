@@ -14,7 +14,7 @@ from chatbot.adapters.storage.json_files.durable import (
     WORK,
     locked,
     make_durable_folder,
-    put,
+    put_unsynced,
     read,
 )
 from chatbot.adapters.storage.json_files.files import Files
@@ -99,7 +99,8 @@ class AttemptFiles(AttemptRepository):
             return {}
 
     def _store(self, key: AttemptKey, made: Made) -> None:
-        put(self._files, self._path(key), seal(attempts_to_json(made)) + b"\n")
+        # Not synced: under a flood of log-ins, chats would wait for the disk behind them.
+        put_unsynced(self._files, self._path(key), seal(attempts_to_json(made)) + b"\n")
 
     def _set_aside(self, path: Path) -> None:
         make_durable_folder(self._files, path.parent / WORK)

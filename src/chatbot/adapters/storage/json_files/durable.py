@@ -79,6 +79,23 @@ def put(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -
     files.sync_folder(path.parent)
 
 
+def put_unsynced(files: Files, path: Path, data: bytes) -> None:
+    """Put a file in place of the one there is, for readers at once, on the disk when it likes.
+
+    It survives the end of the process. After a loss of power it may be the old one, or damaged.
+    """
+    work = path.parent / WORK
+    make_durable_folder(files, work)
+    unfinished = work / f"{path.name}.{secrets.token_hex(8)}"
+    try:
+        with opened(files, files.create(unfinished)) as fd:
+            write_all(files, fd, data)
+        files.replace(unfinished, path)
+    except StorageFailure:
+        _remove_remains(files, unfinished)
+        raise
+
+
 def read(files: Files, path: Path) -> bytes:
     """Read a whole file.
 
