@@ -2,7 +2,7 @@
 
 `<id>.log` holds the messages, and its time is the session's `updated_at`, so that a list is
 ordered without opening files. `<id>.json`, the head, holds the memory, and exists from the first
-memory change on. Everything here blocks: `json_files` runs it in a thread.
+memory change on. Everything here blocks: `JsonFileStorage.transact` says what runs where.
 """
 
 from collections import deque
