@@ -161,6 +161,9 @@ class Faulty(Files):
         if not self.may_sync.is_set():
             self.is_syncing.set()
             self.may_sync.wait(10)
+        if "late sync" in self.failing:
+            self.failing = set()
+            raise StorageUnavailable("sync")
         super().sync(fd)
 
     def cut(self, fd: int, length: int) -> None:
@@ -332,6 +335,25 @@ class TestBriefWork:
             with pytest.raises(StorageUnavailable, match="message 2: gone"):
                 await storage.transact(lambda tx: self.answer(tx, lease), brief=True)
             assert log.read_bytes() == b"".join(lines[:-1])
+
+    async def test_failed_write_of_a_cancelled_caller_is_logged(
+        self, root: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        files = Faulty()
+        async with JsonFileStorage(root, files) as storage:
+            await self.begin(storage)
+            lease = await storage.transact(self.ask, brief=True)
+            files.may_sync.clear()
+            answering = asyncio.create_task(
+                storage.transact(lambda tx: self.answer(tx, lease), brief=True)
+            )
+            await asyncio.to_thread(files.is_syncing.wait, 10)
+            answering.cancel()
+            await asyncio.wait({answering})
+            files.failing = {"late sync"}
+            files.may_sync.set()
+            await eventually(lambda: add_message(storage))
+        assert "after its caller had gone" in caplog.text
 
     async def test_store_that_is_closed_takes_no_brief_work(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:

@@ -38,7 +38,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """Also in plain HTTP there is `tls`: a redirection may lead to HTTPS."""
+    """Through which proxy, and what a certificate has to fulfil; plain HTTP leaves `tls` unused."""
 
     proxy: Proxy | None
     tls: ssl.SSLContext

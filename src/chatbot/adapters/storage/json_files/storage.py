@@ -1,6 +1,7 @@
 """Storage in a folder of JSON files."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from itertools import takewhile
@@ -17,19 +18,21 @@ from chatbot.adapters.storage.json_files.leases import SessionLeases
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
 from chatbot.adapters.storage.json_files.threads import Threads
 from chatbot.adapters.storage.json_files.users import UserFiles
-from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.errors import StorageUnavailable, cause_of
 from chatbot.domain.ports.storage import Found, Storage, Transaction
 
 _THREADS = 8
+_log = logging.getLogger("chatbot.storage")
 Sessions = TypeVar("Sessions", bound=SessionFiles)
 
 
 class JsonFileStorage(Storage):
     """A folder with JSON files, which several processes on one machine may share.
 
-    Promised: every write is durable when it returns, and each by itself happens wholly or not at
-    all, whenever the process or the power ends; a reset empties messages and memory in one
-    instant. Damage is told by checksums, stays with its session and is never overwritten.
+    Promised: every write is durable when `transact` returns, but for the counters of log-ins,
+    and each by itself happens wholly or not at all, whenever the process or the power ends; a
+    reset empties messages and memory in one instant. Damage is told by checksums, stays with its
+    session and is never overwritten.
 
     Not promised: a transaction undoes nothing. What was written before an exception stays, each
     write being whole by itself. Not for network file systems without working locks, and not
@@ -105,7 +108,12 @@ class JsonFileStorage(Storage):
             raise StorageUnavailable("A part of the store is missing.") from error
         finally:
             if not sessions.is_settled:  # also if the caller is cancelled: it holds a lease
-                await asyncio.shield(self._threads.run(sessions.settle))
+                settling = self._threads.run(sessions.settle)
+                try:
+                    await asyncio.shield(settling)
+                except asyncio.CancelledError:
+                    settling.add_done_callback(_log_failure)
+                    raise
 
     async def _in_thread(self, work: Callable[[], Found]) -> Found:
         if self._threads is None:
@@ -130,3 +138,9 @@ class JsonFileStorage(Storage):
     async def inspect(self) -> list[Finding]:
         """Read everything, verify every checksum, and say what is wrong. Writes nothing."""
         return await self._in_thread(lambda: inspect(self._root, self._files))
+
+
+def _log_failure(settled: asyncio.Future[None]) -> None:
+    """Tell the log of a failed write whose caller was cancelled and hears of nothing."""
+    if error := settled.exception():
+        _log.warning("a write failed after its caller had gone: %s", cause_of(error))
