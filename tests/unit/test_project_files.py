@@ -10,7 +10,7 @@ import pytest
 
 import lock_check
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
-from chatbot.adapters.storage.json_files.records import (
+from chatbot.adapters.storage.records import (
     roles_from_json,
     user_from_json,
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatbot.adapters.storage.json_files.threads import Threads
+from chatbot.adapters.storage.threads import Threads
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import TypeVar
 import pytest
 
 from chatbot.adapters.storage.in_memory import InMemoryStorage
-from chatbot.adapters.storage.json_files.records import roles_to_json
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.adapters.storage.records import roles_to_json
 from chatbot.domain.chat import (
     Author,
     Interruption,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatbot.adapters.storage.fields import Damaged
 from chatbot.adapters.storage.json_files.durable import (
     make_durable_folder,
     opened,
@@ -14,8 +15,8 @@ from chatbot.adapters.storage.json_files.durable import (
 from chatbot.adapters.storage.json_files.files import Files, Status
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.places import Place, to_ns
-from chatbot.adapters.storage.json_files.records import message_to_json
-from chatbot.adapters.storage.json_files.sealed import Damaged, seal
+from chatbot.adapters.storage.json_files.sealed import seal
+from chatbot.adapters.storage.records import message_to_json
 from chatbot.domain.chat import Message
 from chatbot.domain.errors import StorageFailure
 

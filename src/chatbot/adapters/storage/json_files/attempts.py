@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from chatbot.adapters.storage.fields import Damaged, naming
 from chatbot.adapters.storage.json_files.durable import (
     WORK,
     locked,
@@ -18,13 +19,13 @@ from chatbot.adapters.storage.json_files.durable import (
     read,
 )
 from chatbot.adapters.storage.json_files.files import Files
-from chatbot.adapters.storage.json_files.records import (
+from chatbot.adapters.storage.json_files.sealed import seal, unseal
+from chatbot.adapters.storage.records import (
     Made,
     Times,
     attempts_from_json,
     attempts_to_json,
 )
-from chatbot.adapters.storage.json_files.sealed import Damaged, naming, seal, unseal
 from chatbot.domain.ports.storage import AttemptRepository
 from chatbot.domain.throttling import AttemptKey, Tally, with_attempt, without_attempt
 

@@ -4,20 +4,12 @@ It names the epoch it belongs to. A reset raises the epoch in the log, and with 
 memory in the same instant.
 """
 
+from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Flaw, Json, naming
 from chatbot.adapters.storage.json_files.durable import read
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.places import Place
-from chatbot.adapters.storage.json_files.records import memory_from_json, memory_to_json
-from chatbot.adapters.storage.json_files.sealed import (
-    VERSION,
-    Damaged,
-    Fields,
-    Flaw,
-    Json,
-    naming,
-    seal,
-    unseal,
-)
+from chatbot.adapters.storage.json_files.sealed import seal, unseal
+from chatbot.adapters.storage.records import memory_from_json, memory_to_json
 from chatbot.domain.chat import SessionId
 from chatbot.domain.memory import Memory
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import unquote
 
+from chatbot.adapters.storage.fields import Damaged
 from chatbot.adapters.storage.json_files.attempts import (
     ATTEMPTS,
     SET_ASIDE,
@@ -17,7 +18,6 @@ from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.head import read_head
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.places import DELETED, HEAD, LOCKS, LOG, Place, folder_name
-from chatbot.adapters.storage.json_files.sealed import Damaged
 from chatbot.adapters.storage.json_files.users import ROLES, USERS, parse_roles, parse_users
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure

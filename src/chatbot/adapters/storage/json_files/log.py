@@ -17,19 +17,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
+from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Flaw, Json, load
 from chatbot.adapters.storage.json_files.files import Files
-from chatbot.adapters.storage.json_files.records import message_from_json
-from chatbot.adapters.storage.json_files.sealed import (
-    VERSION,
-    Damaged,
-    Fields,
-    Flaw,
-    Json,
-    is_sealed,
-    load,
-    seal,
-    unseal,
-)
+from chatbot.adapters.storage.json_files.sealed import is_sealed, seal, unseal
+from chatbot.adapters.storage.records import message_from_json
 from chatbot.domain.chat import Author, Message, SessionId, title_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.text import rfc3339

@@ -14,6 +14,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import TypeVar
 
+from chatbot.adapters.storage.fields import Damaged, naming
 from chatbot.adapters.storage.json_files.appends import SessionAppends, Written
 from chatbot.adapters.storage.json_files.durable import (
     exists,
@@ -36,7 +37,6 @@ from chatbot.adapters.storage.json_files.places import (
     to_ns,
 )
 from chatbot.adapters.storage.json_files.removal import delete_files, finish_deletions, remove_rest
-from chatbot.adapters.storage.json_files.sealed import Damaged, naming
 from chatbot.domain.chat import (
     Author,
     Interruption,

@@ -16,8 +16,8 @@ from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Finding, inspect
 from chatbot.adapters.storage.json_files.leases import SessionLeases
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
-from chatbot.adapters.storage.json_files.threads import Threads
 from chatbot.adapters.storage.json_files.users import UserFiles
+from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.errors import StorageUnavailable, cause_of
 from chatbot.domain.ports.storage import Found, Storage, Transaction
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Json, dump, load, naming
 from chatbot.adapters.storage.json_files.durable import (
     exists,
     locked,
@@ -18,20 +19,11 @@ from chatbot.adapters.storage.json_files.durable import (
     put,
 )
 from chatbot.adapters.storage.json_files.files import Files, Status
-from chatbot.adapters.storage.json_files.records import (
+from chatbot.adapters.storage.records import (
     roles_from_json,
     roles_to_json,
     user_from_json,
     user_to_json,
-)
-from chatbot.adapters.storage.json_files.sealed import (
-    VERSION,
-    Damaged,
-    Fields,
-    Json,
-    dump,
-    load,
-    naming,
 )
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import DEFAULT_ROLES, Role, User, UserId

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from chatbot.adapters.storage.json_files.sealed import VERSION, Damaged, Fields, Json
+from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Json
 from chatbot.domain.chat import Author, Interruption, Message, TurnId
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.identity import Permission, Role, User, UserId, normalise_email

@@ -1,0 +1,139 @@
+"""JSON that is checked as it is read: whatever does not have its form is `Damaged`."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.text import is_sound
+
+Json = dict[str, object]
+Choice = TypeVar("Choice", bound=StrEnum)
+
+VERSION = 1
+_log = logging.getLogger("chatbot.storage")
+
+
+class Flaw(StrEnum):
+    """In which way a file is not as the store left it."""
+
+    DAMAGED = "damaged"
+    NEWER = "newer"
+    """Written by a newer version of the service; it is not touched."""
+    FOREIGN = "foreign"
+    """Not a file of the store."""
+
+
+class Damaged(StorageUnavailable):
+    """A file cannot be trusted. The text says what is wrong, never what stands there."""
+
+    def __init__(self, message: str, *, flaw: Flaw = Flaw.DAMAGED) -> None:
+        super().__init__(message)
+        self.flaw = flaw
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a damaged file in the log; the caller hears what is wrong, but not where."""
+    try:
+        yield
+    except Damaged as damage:
+        _log.error("%s: %s", path, damage)
+        raise
+
+
+class Fields:
+    """The keys of a decoded JSON object, each read with the type that it must have."""
+
+    def __init__(self, found: object, what: str) -> None:
+        if not isinstance(found, dict):
+            raise Damaged(f"{what}: a JSON object was expected", flaw=Flaw.FOREIGN)
+        self.found: Json = found
+        self._what = what
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self.found.get(key, default)
+        if not isinstance(value, str) or not is_sound(value):
+            raise self.wrong(key, "a text")
+        return value
+
+    def number(self, key: str, default: int | None = None) -> int:
+        value = self.found.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self.wrong(key, "a whole number")
+        return value
+
+    def truth(self, key: str, *, default: bool) -> bool:
+        value = self.found.get(key, default)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
+    def moment(self, key: str) -> datetime:
+        """A time; one without a zone, as people and the first MVP write it, is in UTC."""
+        try:
+            moment = datetime.fromisoformat(self.text(key))
+            if moment.tzinfo is UTC:
+                return moment
+            return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise self.wrong(key, "a time") from error
+
+    def choice(self, key: str, choices: type[Choice]) -> Choice:
+        try:
+            return choices(self.text(key))
+        except ValueError as error:
+            raise self.wrong(key, "a known word") from error
+
+    def list(self, key: str, default: list[object] | None = None) -> list[object]:
+        value = self.found.get(key, default)
+        if not isinstance(value, list):
+            raise self.wrong(key, "a list")
+        return value
+
+    def object(self, key: str) -> Json:
+        value = self.found.get(key)
+        if not isinstance(value, dict):
+            raise self.wrong(key, "an object")
+        return value
+
+    def has(self, key: str) -> bool:
+        return self.found.get(key) is not None
+
+    def require_version(self) -> None:
+        """Accept this version and older ones (files of before there were versions have none)."""
+        version = self.number("version", 0)
+        if version > VERSION:
+            newer = (
+                f"{self._what}: written by a newer version ({version}; this one knows {VERSION})"
+            )
+            raise Damaged(newer, flaw=Flaw.NEWER)
+
+    def wrong(self, key: str, expected: str) -> Damaged:
+        return Damaged(f"{self._what}: {key} is not {expected}", flaw=Flaw.FOREIGN)
+
+
+def dump(found: Json, *, indent: int | None = None) -> bytes:
+    """JSON in UTF-8, on one line without an indent; a lone surrogate, which has none, is escaped."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    try:
+        return json.dumps(found, ensure_ascii=False, separators=separators, indent=indent).encode()
+    except UnicodeEncodeError:
+        return json.dumps(found, separators=separators, indent=indent).encode()
+
+
+def load(raw: bytes, what: str) -> object:
+    """Decode JSON.
+
+    Raises:
+        Damaged: it is none.
+    """
+    try:
+        return json.loads(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{what}: not JSON", flaw=Flaw.FOREIGN) from error
