@@ -1,0 +1,72 @@
+"""What a kind of database has to offer to `SqlStorage`, and how its errors are translated."""
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from sqlite3 import Error as SqliteError
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.domain.errors import StorageFull, StorageUnavailable
+
+Found = TypeVar("Found")
+
+_FULL = {"53100", "SQLITE_FULL"}  # PostgreSQL's disk_full (appendix A), SQLite's result code 13
+
+
+class Database(Protocol):
+    """A database, and the threads in which it is worked on."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Connect and begin to take work. It blocks.
+
+        Raises:
+            StorageUnavailable: it cannot be reached; the text says what to mend.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish the work that was given, and disconnect. It blocks."""
+
+    @abstractmethod
+    def run(self, work: Callable[[Statements], Found]) -> "asyncio.Future[Found]":
+        """Do the work in a transaction of its own, off the event loop, in the caller's context.
+
+        It is committed when the future is done; an exception has undone it.
+        """
+
+    @abstractmethod
+    def engine(self) -> Engine:
+        """A further engine, for whoever works on the database in one thread of his own."""
+
+    @abstractmethod
+    def lock_schema(self, connection: Connection) -> None:
+        """Keep others from changing the tables until the transaction ends."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The one table of foreign errors.
+
+    Raises:
+        StorageFull: there is no space left.
+        StorageUnavailable: everything else that a driver raises.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, SqliteError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        if codes_of(cause) & _FULL:
+            raise StorageFull("There is no space left in the store.") from error
+        raise StorageUnavailable("The store cannot be read or written.") from error
+
+
+def codes_of(error: BaseException) -> set[str]:
+    """How the database names the error: Postgres by its SQLSTATE, SQLite by its result code."""
+    names = (getattr(error, "sqlstate", None), getattr(error, "sqlite_errorname", None))
+    return {name for name in names if name}

@@ -1,0 +1,77 @@
+"""Who may write to a session: a turn id in its row, until a time by the database's clock.
+
+While a turn runs its replica renews the lease. Of a replica that died the leases run out, and the
+next turn takes the session over; from that moment on the old turn writes nothing, since every
+write names its turn.
+"""
+
+from collections.abc import Iterable
+
+from sqlalchemy import and_, bindparam, or_, update
+
+from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.tables import owner_key, sessions, unix_now
+from chatbot.domain.chat import Lease
+
+LEASE_S = 20.0
+RENEW_S = 5.0
+"""So that three renewals in a row may fail: a database that restarts costs nobody the session."""
+
+_IS_IT = and_(sessions.c.owner == bindparam("o"), sessions.c.id == bindparam("s"))
+_IS_HELD = and_(_IS_IT, sessions.c.lease_turn == bindparam("turn"))
+_IS_FREE = or_(sessions.c.lease_until.is_(None), sessions.c.lease_until <= unix_now())
+_TAKE = (
+    update(sessions)
+    .where(_IS_IT, _IS_FREE)
+    .values(
+        lease_turn=bindparam("turn"),
+        lease_replica=bindparam("replica"),
+        lease_until=unix_now() + bindparam("seconds"),
+    )
+)
+_RENEW = update(sessions).where(_IS_HELD).values(lease_until=unix_now() + bindparam("seconds"))
+_GIVE_BACK = (
+    update(sessions).where(_IS_HELD).values(lease_turn=None, lease_replica=None, lease_until=None)
+)
+
+
+class Leases:
+    """The leases that one piece of work takes and gives back.
+
+    Args:
+        replica: the name of this process, for whoever looks at the row.
+    """
+
+    def __init__(self, *, replica: str, seconds: float) -> None:
+        self._replica, self._seconds = replica, seconds
+        self.taken: set[Lease] = set()
+        self.ended: set[Lease] = set()
+
+    def take(self, statements: Statements, lease: Lease) -> bool:
+        """Take the session if it is there and free."""
+        values = {**_row(lease), "replica": self._replica, "seconds": self._seconds}
+        if not statements.write(_TAKE, values).rowcount:
+            return False
+        self.taken.add(lease)
+        return True
+
+    def give_back(self, statements: Statements, lease: Lease) -> None:
+        statements.write(_GIVE_BACK, _row(lease))
+        self.forget(lease)
+
+    def forget(self, lease: Lease) -> None:
+        """It is over, also if giving it back should fail: then it runs out."""
+        self.ended.add(lease)
+
+
+def renew(statements: Statements, leases: Iterable[Lease], *, seconds: float) -> set[Lease]:
+    """Prolong the leases, and return those that somebody else has taken over."""
+    return {
+        lease
+        for lease in leases
+        if not statements.write(_RENEW, {**_row(lease), "seconds": seconds}).rowcount
+    }
+
+
+def _row(lease: Lease) -> dict[str, object]:
+    return {"o": owner_key(lease.owner), "s": lease.session_id, "turn": lease.turn_id}

@@ -1,0 +1,84 @@
+"""Postgres: a pool of connections, and as many threads to wait for its answers."""
+
+import asyncio
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, text
+from sqlalchemy.pool import NullPool, QueuePool
+
+from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.threads import Threads
+from chatbot.domain.errors import StorageUnavailable
+
+Found = TypeVar("Found")
+
+CONNECT_TIMEOUT_S = 5
+_LOST_AFTER_MS = 10_000
+_SCHEMA_LOCK = 0x63686174626F74  # "chatbot"
+_PREPARE_THRESHOLD = 5
+"""psycopg's own: a statement is prepared on the server when it is run for the fifth time."""
+
+
+class PostgresDatabase(Database):
+    """A database of a Postgres server, or of a PgBouncer in front of it.
+
+    Args:
+        connections: how many there are at most, and how many pieces of work are done at once.
+        prepared: whether statements are prepared on the server, which a PgBouncer in transaction
+            mode before version 1.21 cannot tell apart.
+    """
+
+    def __init__(self, url: URL, *, connections: int, prepared: bool) -> None:
+        self._url, self._connections, self._prepared = url, connections, prepared
+        self._pool: Engine | None = None
+        self._threads: Threads | None = None
+
+    def open(self) -> None:
+        if find_spec("psycopg") is None:
+            raise StorageUnavailable("Postgres needs an extra: `pip install 'chatbot[postgres]'`.")
+        self._pool = self._engine(QueuePool)
+        self._threads = Threads(self._connections, name="chatbot-postgres")
+
+    def close(self) -> None:
+        threads, self._threads = self._threads, None
+        pool, self._pool = self._pool, None
+        if threads is not None:
+            threads.end()
+        if pool is not None:
+            pool.dispose()
+
+    def run(self, work: Callable[[Statements], Found]) -> "asyncio.Future[Found]":
+        pool = self._pool
+        if self._threads is None or pool is None:
+            raise StorageUnavailable("The store is not open.")
+        return self._threads.run(lambda: _transacted(pool, work))
+
+    def engine(self) -> Engine:
+        return self._engine(NullPool)
+
+    def lock_schema(self, connection: Connection) -> None:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+
+    def _engine(self, pool: type[NullPool] | type[QueuePool]) -> Engine:
+        arguments = {
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "tcp_user_timeout": _LOST_AFTER_MS,
+            "application_name": "chatbot",
+            "prepare_threshold": _PREPARE_THRESHOLD if self._prepared else None,
+        }
+        sizes = {"pool_size": self._connections, "max_overflow": 0} if pool is QueuePool else {}
+        return create_engine(
+            self._url.set(drivername="postgresql+psycopg"),
+            poolclass=pool,
+            connect_args=arguments,
+            pool_pre_ping=True,
+            **sizes,
+        )
+
+
+def _transacted(pool: Engine, work: Callable[[Statements], Found]) -> Found:
+    with translated(), pool.begin() as connection:
+        return work(Statements(connection))

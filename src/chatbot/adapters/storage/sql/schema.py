@@ -1,0 +1,48 @@
+"""The state of a database's tables, and whether this version can work on them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select
+
+from chatbot.adapters.storage.sql.tables import REVISIONS
+from chatbot.domain.errors import StorageUnavailable
+
+VERSION_TABLE = "chatbot_schema"
+_version = Table(VERSION_TABLE, MetaData(), Column("version_num", Text))
+
+
+def current(connection: Connection) -> str | None:
+    """The revision of the tables; None if there are none.
+
+    Raises:
+        StorageUnavailable: there are tables, but not ours.
+    """
+    names = inspect(connection).get_table_names()
+    if VERSION_TABLE in names:
+        return connection.execute(select(_version.c.version_num)).scalar()
+    if names:
+        raise StorageUnavailable(
+            "The database holds tables of another application: name one of the chatbot's own."
+        )
+    return None
+
+
+def require_current(connection: Connection, revisions: Sequence[str] = REVISIONS) -> None:
+    """Return if the tables are those of this version.
+
+    Raises:
+        StorageUnavailable: they are not; the text names the command that mends it.
+    """
+    found = current(connection)
+    if found == revisions[-1]:
+        return
+    if found is None:
+        raise StorageUnavailable("The database is empty: `chatbot init` makes its tables.")
+    if found in revisions:
+        raise StorageUnavailable(
+            f"The database has the older schema {found}: stop the service, make a backup, and run "
+            "`chatbot db upgrade`."
+        )
+    raise StorageUnavailable(
+        f"The database has the schema {found} of a newer version: run that version."
+    )

@@ -1,0 +1,283 @@
+"""Sessions, their messages and memory, as rows. The owner stands in every WHERE."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from chatbot.adapters.storage.records import memory_from_json, memory_to_json
+from chatbot.adapters.storage.sql.leases import Leases
+from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.tables import (
+    memories,
+    messages,
+    owner_key,
+    owner_of,
+    sessions,
+)
+from chatbot.domain.chat import (
+    Author,
+    Interruption,
+    Lease,
+    Message,
+    PageMark,
+    Session,
+    SessionId,
+    TurnId,
+    title_of,
+)
+from chatbot.domain.errors import Conflict, NotFound, SessionBusy
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.storage import SessionRepository
+
+# Made once: SQLAlchemy then finds each compiled form in its cache at the first look.
+_IS_IT = and_(sessions.c.owner == bindparam("o"), sessions.c.id == bindparam("s"))
+_IS_HELD = and_(_IS_IT, sessions.c.lease_turn == bindparam("turn"))
+_IS_OF_IT = and_(messages.c.owner == bindparam("o"), messages.c.session_id == bindparam("s"))
+_IS_ITS_MEMORY = and_(memories.c.owner == bindparam("o"), memories.c.session_id == bindparam("s"))
+
+_SESSION = select(
+    sessions.c.owner,
+    sessions.c.id,
+    sessions.c.title,
+    sessions.c.created_at,
+    sessions.c.updated_at,
+    sessions.c.message_count,
+    sessions.c.last_seq,
+    sessions.c.epoch,
+)
+_GET = _SESSION.where(_IS_IT)
+_EXISTS = select(sessions.c.id).where(_IS_IT)
+_PAGE = (
+    _SESSION.where(sessions.c.owner == bindparam("o"))
+    .order_by(sessions.c.updated_at.desc(), sessions.c.id)
+    .limit(bindparam("n"))
+)
+_NEXT_PAGE = _PAGE.where(
+    sessions.c.updated_at <= bindparam("at"),
+    or_(sessions.c.updated_at < bindparam("at"), sessions.c.id > bindparam("mark")),
+)
+_BETWEEN = (
+    select(messages)
+    .where(_IS_OF_IT, messages.c.seq > bindparam("after"), messages.c.seq < bindparam("before"))
+    .limit(bindparam("n"))
+)
+_NEWEST = _BETWEEN.order_by(messages.c.seq.desc())
+_OLDEST = _BETWEEN.order_by(messages.c.seq)
+_MEMORY = (
+    select(memories.c.content)
+    .select_from(sessions)
+    .outerjoin(
+        memories, and_(memories.c.owner == sessions.c.owner, memories.c.session_id == sessions.c.id)
+    )
+    .where(_IS_IT)
+)
+_APPEND = (
+    update(sessions)
+    .where(_IS_HELD)
+    .values(
+        last_seq=sessions.c.last_seq + 1,
+        message_count=sessions.c.message_count + 1,
+        updated_at=bindparam("ts"),
+        title=func.coalesce(sessions.c.title, bindparam("title_now")),
+    )
+    .returning(sessions.c.last_seq)
+)
+_ADD_MESSAGE = insert(messages)
+_LAST = 2**62
+
+
+class SqlSessions(SessionRepository):
+    """The sessions as one piece of work sees them."""
+
+    def __init__(self, statements: Statements, leases: Leases) -> None:
+        self._statements, self._leases = statements, leases
+
+    def create(self, session: Session) -> None:
+        values = {
+            "owner": owner_key(session.owner),
+            "id": session.id,
+            "created_at": session.created_at,
+            "updated_at": session.updated_at,
+            "message_count": 0,
+            "last_seq": 0,
+            "epoch": 0,
+        }
+        try:
+            self._statements.write(insert(sessions), values)
+        except IntegrityError as error:
+            raise Conflict("There is such a session already.") from error
+
+    def get(self, owner: Owner, session_id: SessionId) -> Session:
+        row = self._statements.row(_GET, _key(owner, session_id))
+        if row is None:
+            raise NotFound
+        return _session(row)
+
+    def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
+        values: dict[str, object] = {"o": owner_key(owner), "n": limit}
+        if after is None:
+            rows = self._statements.rows(_PAGE, values)
+        else:
+            mark = {"at": after.updated_at, "mark": after.id}
+            rows = self._statements.rows(_NEXT_PAGE, {**values, **mark})
+        return [_session(row) for row in rows]
+
+    def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
+        lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
+        if not self._leases.take(self._statements, lease):
+            self._require(owner, session_id)
+            raise SessionBusy
+        return lease
+
+    def release(self, lease: Lease) -> None:
+        self._leases.give_back(self._statements, lease)
+
+    def append(
+        self,
+        lease: Lease,
+        role: Author,
+        content: str,
+        *,
+        ts: datetime,
+        reason: Interruption | None = None,
+    ) -> Message:
+        title = title_of(content) if role is Author.USER else None
+        seq = self._statements.write(
+            _APPEND, {**_held(lease), "ts": ts, "title_now": title}
+        ).scalar()
+        if seq is None:
+            raise _lost()
+        message = Message(
+            seq=seq, role=role, content=content, ts=ts, turn_id=lease.turn_id, reason=reason
+        )
+        self._statements.write(_ADD_MESSAGE, message_values(lease.owner, lease.session_id, message))
+        return message
+
+    def messages(
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        *,
+        limit: int,
+        before: int | None = None,
+        after: int = 0,
+    ) -> Sequence[Message]:
+        bounds = {"after": after, "before": _LAST if before is None else before, "n": limit}
+        rows = self._statements.rows(_NEWEST, {**_key(owner, session_id), **bounds})
+        if not rows:
+            self._require(owner, session_id)
+        return [message_of(row) for row in reversed(rows)]
+
+    def messages_from(
+        self, owner: Owner, session_id: SessionId, *, after: int, limit: int
+    ) -> Sequence[Message]:
+        bounds = {"after": after, "before": _LAST, "n": limit}
+        rows = self._statements.rows(_OLDEST, {**_key(owner, session_id), **bounds})
+        if not rows:
+            self._require(owner, session_id)
+        return [message_of(row) for row in rows]
+
+    def memory(self, owner: Owner, session_id: SessionId) -> Memory:
+        row = self._statements.row(_MEMORY, _key(owner, session_id))
+        if row is None:
+            raise NotFound
+        return Memory() if row.content is None else memory_from_json(row.content, "memory")
+
+    def put_memory(
+        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+    ) -> bool:
+        key, stored_version = _key(owner, session_id), memory.version + 1
+        current = select(sessions.c.epoch).where(_IS_IT).with_for_update()
+        if self._statements.write(current, key).scalar() != epoch:
+            return False
+        row = self._statements.row(select(memories.c.version).where(_IS_ITS_MEMORY), key)
+        if (row.version if row else 0) != memory.version:
+            return False
+        content = memory_to_json(memory) | {"version": stored_version}
+        values = {"content": content, "version": stored_version}
+        if row is None:
+            place = {"owner": owner_key(owner), "session_id": session_id}
+            self._statements.write(insert(memories), {**place, **values})
+        else:
+            self._statements.write(update(memories).where(_IS_ITS_MEMORY).values(values), key)
+        return True
+
+    def reset(self, lease: Lease, *, ts: datetime) -> None:
+        emptied = {
+            "title": None,
+            "message_count": 0,
+            "updated_at": ts,
+            "epoch": sessions.c.epoch + 1,
+        }
+        done = self._statements.write(
+            update(sessions).where(_IS_HELD).values(emptied), _held(lease)
+        )
+        if not done.rowcount:
+            raise _lost()
+        key = _key(lease.owner, lease.session_id)
+        self._statements.write(delete(messages).where(_IS_OF_IT), key)
+        self._statements.write(delete(memories).where(_IS_ITS_MEMORY), key)
+
+    def delete(self, lease: Lease) -> None:
+        """Messages and memory go with the row (`ON DELETE CASCADE`)."""
+        if not self._statements.write(delete(sessions).where(_IS_HELD), _held(lease)).rowcount:
+            raise _lost()
+        self._leases.forget(lease)
+
+    def _require(self, owner: Owner, session_id: SessionId) -> None:
+        if self._statements.row(_EXISTS, _key(owner, session_id)) is None:
+            raise NotFound
+
+
+def message_values(owner: Owner, session_id: SessionId, message: Message) -> dict[str, object]:
+    """The row of a message."""
+    return {
+        "owner": owner_key(owner),
+        "session_id": session_id,
+        "seq": message.seq,
+        "role": message.role.value,
+        "content": message.content,
+        "ts": message.ts,
+        "turn_id": message.turn_id,
+        "reason": message.reason.value if message.reason else None,
+    }
+
+
+def message_of(row: Row[Any]) -> Message:
+    return Message(
+        seq=row.seq,
+        role=Author(row.role),
+        content=row.content,
+        ts=row.ts,
+        turn_id=TurnId(row.turn_id),
+        reason=Interruption(row.reason) if row.reason else None,
+    )
+
+
+def _session(row: Row[Any]) -> Session:
+    return Session(
+        id=SessionId(row.id),
+        owner=owner_of(row.owner),
+        title=row.title or "",
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        message_count=row.message_count,
+        last_seq=row.last_seq,
+        epoch=row.epoch,
+    )
+
+
+def _key(owner: Owner, session_id: SessionId) -> dict[str, object]:
+    return {"o": owner_key(owner), "s": session_id}
+
+
+def _held(lease: Lease) -> dict[str, object]:
+    return {**_key(lease.owner, lease.session_id), "turn": lease.turn_id}
+
+
+def _lost() -> SessionBusy:
+    return SessionBusy("The session is not held any more.")

@@ -1,0 +1,251 @@
+"""SQLite: one writer at a time, so that one thread does all the work and commits it in groups.
+
+What waits while a commit goes to the disk is done together in the next one: one sync for all, and
+one way to a thread and back for each piece of work. (An asynchronous driver goes that way for each
+statement.) Several processes may share the file; they wait for each other's commits.
+"""
+
+import asyncio
+import contextvars
+import os
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Engine, Executable, Table, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.statements import Statements, Values
+from chatbot.domain.errors import StorageFailure, StorageUnavailable
+
+Found = TypeVar("Found")
+
+_ERRORS = (SQLAlchemyError, sqlite3.Error)
+BUSY_WAIT_S = 5.0
+_GROUP = 64
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA secure_delete = ON",
+)
+"""Readers do not wait for the writer; a commit is on the disk when it returns; deleting a session
+deletes its messages, from the file too (https://www.sqlite.org/pragma.html)."""
+
+
+class SqliteDatabase(Database):
+    """A file. It is made by `create`, never by connecting."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: _Writer | None = None
+
+    def create(self) -> None:
+        """Make an empty file for its owner's eyes only, if there is none, and its folder."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+
+    def open(self) -> None:
+        if self._path.is_symlink():
+            raise StorageUnavailable(f"{self._path} is a symbolic link: name the file itself.")
+        if not self._path.exists():
+            raise StorageUnavailable(f"There is no {self._path}: `chatbot init` makes it.")
+        self._writer = _Writer(self.engine())
+
+    def close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.end()
+
+    def run(self, work: Callable[[Statements], Found]) -> "asyncio.Future[Found]":
+        if self._writer is None:
+            raise StorageUnavailable("The store is not open.")
+        return self._writer.run(work)
+
+    def engine(self) -> Engine:
+        url = f"file:{self._path}?mode=rw"
+        engine = create_engine(
+            "sqlite+pysqlite://",
+            creator=lambda: sqlite3.connect(
+                url, uri=True, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False
+            ),
+            poolclass=NullPool,
+        )
+        event.listen(engine, "connect", _prepare)
+        return engine
+
+    def lock_schema(self, connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare(connection: sqlite3.Connection, _: object) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+class _Statements(Statements):
+    """Reads in a snapshot until the first write, which takes the right to write.
+
+    Transactions are begun here and not by the driver, so that one that only reads stops nobody.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment] # it is SQLite's
+        self._is_writing = self._is_marked = False
+
+    def write(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
+        self._begin_to_write()
+        return super().write(change, values)
+
+    def lock(self, table: Table) -> None:  # noqa: ARG002 # there is one writer for all of them
+        self._begin_to_write()
+
+    def keep(self) -> None:
+        """The piece of work is done: what it wrote goes with the group."""
+        if self._is_marked:
+            self._raw.execute("RELEASE work")
+            self._is_marked = False
+
+    def undo(self) -> None:
+        """The piece of work failed: the others of its group stay."""
+        if self._is_marked:
+            self._raw.execute("ROLLBACK TO work")
+            self.keep()
+
+    def commit(self) -> None:
+        if self._raw.in_transaction:
+            self._raw.execute("COMMIT")
+        self.connection.rollback()  # nothing but SQLAlchemy's own idea of a transaction
+        self._is_writing = False
+
+    def close(self) -> None:
+        """End the connection; what is not committed is undone."""
+        self.connection.invalidate()
+        self.connection.close()
+
+    def _read(self, query: Executable, values: Values | None) -> CursorResult[Any]:
+        if not self._raw.in_transaction:
+            self._raw.execute("BEGIN")
+        return super()._read(query, values)
+
+    def _begin_to_write(self) -> None:
+        if not self._is_writing:
+            if self._raw.in_transaction:  # a snapshot may be too old to write on
+                self._raw.execute("COMMIT")
+            self._raw.execute("BEGIN IMMEDIATE")
+            self._is_writing = True
+        if not self._is_marked:
+            self._raw.execute("SAVEPOINT work")
+            self._is_marked = True
+
+
+class _Job(Generic[Found]):
+    """A piece of work, and what is to be told of it."""
+
+    def __init__(self, work: Callable[[Statements], Found]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[Found] = self.loop.create_future()
+        self._work, self._context = work, contextvars.copy_context()
+        self._tell: Callable[[], None] | None = None
+
+    def attempt(self, statements: _Statements) -> None:
+        """Do the work. An exception of its own undoes it alone.
+
+        Raises:
+            SQLAlchemyError, sqlite3.Error: the transaction is not to be relied on any more.
+        """
+        try:
+            found = self._context.run(self._work, statements)
+        except _ERRORS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            statements.undo()
+            self.fail(error)
+        else:
+            statements.keep()
+            self._tell = partial(self.done.set_result, found)
+
+    def fail(self, error: BaseException) -> None:
+        self._tell = partial(self.done.set_exception, error)
+
+    def tell(self) -> None:
+        """Wake the caller, if it still waits."""
+        if self._tell is not None and not self.done.done():
+            self._tell()
+
+
+class _Writer:
+    """The thread that has the connection, and makes a new one after a failure."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._statements: _Statements | None = None
+        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._thread = Thread(target=self._serve, name="chatbot-sqlite", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Callable[[Statements], Found]) -> "asyncio.Future[Found]":
+        job = _Job(work)
+        self._jobs.put(job)
+        return job.done
+
+    def end(self) -> None:
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        is_over = False
+        while not is_over:
+            group = self._group()
+            is_over = None in group
+            jobs = [job for job in group if job is not None and not job.done.cancelled()]
+            if jobs:
+                self._do(jobs)
+                jobs[0].loop.call_soon_threadsafe(_tell, jobs)
+        self._disconnect()
+
+    def _group(self) -> list[_Job[Any] | None]:
+        """What waits now, and at least one."""
+        group = [self._jobs.get()]
+        while len(group) < _GROUP and group[-1] is not None:
+            try:
+                group.append(self._jobs.get_nowait())
+            except Empty:
+                break
+        return group
+
+    def _do(self, jobs: list[_Job[Any]]) -> None:
+        """Do the work and commit; a failure of the database is everybody's, and nothing is kept."""
+        try:
+            with translated():
+                statements = self._connected()
+                for job in jobs:
+                    job.attempt(statements)
+                statements.commit()
+        except StorageFailure as failure:
+            self._disconnect()
+            for job in jobs:
+                job.fail(failure)
+
+    def _connected(self) -> _Statements:
+        if self._statements is None:
+            self._statements = _Statements(self._engine.connect())
+        return self._statements
+
+    def _disconnect(self) -> None:
+        """What is not committed is gone with the connection."""
+        statements, self._statements = self._statements, None
+        if statements is not None:
+            statements.close()
+
+
+def _tell(jobs: list[_Job[Any]]) -> None:
+    for job in jobs:
+        job.tell()

@@ -1,0 +1,33 @@
+"""The statements of one piece of work, all in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Executable, Row, Table, text
+
+Values = Mapping[str, object]
+
+
+class Statements:
+    """What the repositories execute on. What has been written is committed with the work."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def row(self, query: Executable, values: Values | None = None) -> Row[Any] | None:
+        """The first row, if there is one."""
+        return self._read(query, values).first()
+
+    def rows(self, query: Executable, values: Values | None = None) -> Sequence[Row[Any]]:
+        return self._read(query, values).all()
+
+    def write(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
+        """Insert, update or delete; also to read what is to be changed, with `FOR UPDATE`."""
+        return self.connection.execute(change, values)
+
+    def lock(self, table: Table) -> None:
+        """Keep others from writing to the table, and from locking it, until the end."""
+        self.connection.execute(text(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))
+
+    def _read(self, query: Executable, values: Values | None) -> CursorResult[Any]:
+        return self.connection.execute(query, values)

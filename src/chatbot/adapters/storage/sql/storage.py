@@ -1,0 +1,118 @@
+"""`SqlStorage`: what a piece of work sees of a database, and the leases of this process."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Self
+
+from sqlalchemy import text
+
+from chatbot.adapters.storage.sql.attempts import SqlAttempts
+from chatbot.adapters.storage.sql.database import Database
+from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S, Leases, renew
+from chatbot.adapters.storage.sql.schema import require_current
+from chatbot.adapters.storage.sql.sessions import SqlSessions
+from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.users import SqlUsers
+from chatbot.domain.chat import Lease
+from chatbot.domain.errors import StorageFailure, cause_of
+from chatbot.domain.ports.storage import Found, Storage, Transaction
+
+_log = logging.getLogger("chatbot.storage")
+
+
+class SqlStorage(Storage):
+    """Sessions, users and attempts in a database, which several processes may share.
+
+    Promised: a transaction is done wholly and durably when `transact` returns, or not at all, as
+    far as the database itself keeps that (SQLite with `synchronous = FULL`, Postgres with
+    `synchronous_commit` and `fsync` on, as they are by default).
+
+    What is read before the first write of a transaction may be older than what it writes on.
+
+    Args:
+        replica: the name of this process among those that share the database.
+        lease_s: for how long a session stays held when its process is not heard of any more.
+        renew_s: how often a process is heard of.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        replica: str,
+        lease_s: float = LEASE_S,
+        renew_s: float = RENEW_S,
+    ) -> None:
+        self._database, self._replica = database, replica
+        self._lease_s, self._renew_s = lease_s, renew_s
+        self._held: set[Lease] = set()
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            StorageUnavailable: the database cannot be reached, or has not the tables of this
+                version; the text says what mends it.
+        """
+        await asyncio.to_thread(self._database.open)
+        try:
+            await self._database.run(lambda statements: require_current(statements.connection))
+        except BaseException:
+            await asyncio.to_thread(self._database.close)
+            raise
+        self._renewing = asyncio.create_task(self._renew())
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        renewing, self._renewing = self._renewing, None
+        if renewing is not None:
+            renewing.cancel()
+            await asyncio.wait({renewing})
+        await asyncio.to_thread(self._database.close)
+
+    async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:  # noqa: ARG002 # all of it is done off the event loop
+        leases = Leases(replica=self._replica, seconds=self._lease_s)
+
+        def done(statements: Statements) -> Found:
+            return work(
+                Transaction(
+                    sessions=SqlSessions(statements, leases),
+                    users=SqlUsers(statements),
+                    attempts=SqlAttempts(statements),
+                )
+            )
+
+        doing = self._database.run(done)
+        doing.add_done_callback(lambda ended: self._remember(leases, ended))
+        return await doing
+
+    async def check(self) -> None:
+        """Take the right to write, without writing."""
+        await self._database.run(
+            lambda statements: statements.write(text("UPDATE roles SET name = name WHERE 1 = 0"))
+        )
+
+    def _remember(self, leases: Leases, ended: "asyncio.Future[Found]") -> None:
+        """Renew what was taken and is committed; let run out what should have been given back."""
+        self._held -= leases.ended
+        if not ended.cancelled() and ended.exception() is None:
+            self._held |= leases.taken - leases.ended
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._renew_s)
+            leases = frozenset(self._held)
+            if not leases:
+                continue
+            try:
+                lost = await self._database.run(
+                    lambda statements, leases=leases: renew(  # type: ignore[misc] # mypy on a bound default
+                        statements, leases, seconds=self._lease_s
+                    )
+                )
+            except StorageFailure as error:
+                _log.warning("leases could not be renewed: %s", cause_of(error))
+            else:
+                self._held -= lost

@@ -1,0 +1,159 @@
+"""The tables, and the types that both databases return alike."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from chatbot.domain.identity import Owner
+
+REVISIONS = ("0001",)
+"""Those of `migrations/versions`, in their order: this version works on the last one."""
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware moment in UTC, exact to the microsecond. SQLite keeps it as text that sorts."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 # SQLAlchemy's signature
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 # SQLAlchemy's signature
+        if value is None or value.tzinfo is UTC:
+            return value
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class unix_now(FunctionElement[float]):  # noqa: N801 # it reads as the SQL function that it is
+    """The present moment by the database's clock, in seconds since 1970."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(unix_now, "sqlite")
+def _now_of_sqlite(_: unix_now, __: SQLCompiler, **___: object) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(unix_now, "postgresql")
+def _now_of_postgres(_: unix_now, __: SQLCompiler, **___: object) -> str:
+    return "extract(epoch from clock_timestamp())::float8"
+
+
+def owner_key(owner: Owner) -> str:
+    """The owner as one value, as in `user:0f3a...`: it is part of every key."""
+    return f"{owner.kind}:{owner.id}"
+
+
+def owner_of(key: str) -> Owner:
+    """The owner with this key."""
+    kind, _, name = key.partition(":")
+    return Owner(kind="user" if kind == "user" else "client", id=name)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("id", String(32), primary_key=True),
+    Column("title", Text),  # NULL until the first message of the user
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("message_count", Integer, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("lease_turn", Text),
+    Column("lease_replica", Text),
+    Column("lease_until", Double),  # by the database's clock, in seconds since 1970
+)
+Index("ix_sessions_recent", sessions.c.owner, sessions.c.updated_at.desc(), sessions.c.id)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("session_id", String(32), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("role", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("ts", Moment, nullable=False),
+    Column("turn_id", Text, nullable=False),
+    Column("reason", Text),
+    ForeignKeyConstraint(
+        ["owner", "session_id"], ["sessions.owner", "sessions.id"], ondelete="CASCADE"
+    ),
+    sqlite_with_rowid=False,
+)
+
+memories = Table(
+    "memories",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("session_id", String(32), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("content", JSON, nullable=False),
+    ForeignKeyConstraint(
+        ["owner", "session_id"], ["sessions.owner", "sessions.id"], ondelete="CASCADE"
+    ),
+)
+"""Apart from the sessions: a turn rewrites its session's row, and memory may be long."""
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("email", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("roles", JSON, nullable=False),
+    Column("department", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("token_version", Integer, nullable=False),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("permissions", JSON, nullable=False),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Index(None, "key", "at"),
+    Index(None, "at"),
+)

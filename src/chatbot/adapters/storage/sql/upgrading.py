@@ -1,0 +1,39 @@
+"""Bringing a database's tables up to date, with Alembic's migrations of this package.
+
+Apart from `schema`, since importing Alembic takes time that the service does not need.
+"""
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+
+from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.schema import current
+
+_MIGRATIONS = "chatbot.adapters.storage.sql:migrations"
+
+
+def upgrade(database: Database) -> str | None:
+    """Bring the tables to the newest revision, in one transaction; of many at once, one does it.
+
+    Returns:
+        The revision that was found; None for an empty database.
+
+    Raises:
+        StorageUnavailable: it cannot be reached, holds tables of another application, or is of a
+            newer version.
+    """
+    with translated(), database.engine().connect() as connection:
+        database.lock_schema(connection)
+        found = current(connection)
+        command.upgrade(configured(connection), "head")
+        connection.commit()
+    return found
+
+
+def configured(connection: Connection) -> Config:
+    """What Alembic's commands need to work on this connection, in its transaction."""
+    config = Config()
+    config.set_main_option("script_location", _MIGRATIONS)
+    config.attributes["connection"] = connection
+    return config
