@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +33,7 @@ from chatbot.domain.ports.storage import (
     UserRepository,
 )
 from chatbot.domain.throttling import WINDOW, AttemptKey, Tally
+from repositories import each_call_apart
 
 Given = TypeVar("Given")
 Done = TypeVar("Done")
@@ -96,9 +97,9 @@ async def storage(closed: Storage) -> AsyncIterator[Storage]:
 
 
 @pytest.fixture
-async def transaction(storage: Storage) -> Transaction:
-    """The repositories, to be called here and now."""
-    return await storage.transact(lambda tx: tx)
+def transaction(storage: Storage) -> Iterator[Transaction]:
+    with each_call_apart(storage) as transaction:
+        yield transaction
 
 
 @pytest.fixture
@@ -758,9 +759,9 @@ class TestStorage:
         async with closed:
             sent, stored = await closed.transact(fill)
         async with closed:
-            tx = await closed.transact(lambda tx: tx)
-            assert tx.sessions.get(ANA, session_id(1)) == stored
-            assert list(tx.sessions.messages(ANA, session_id(1), limit=9)) == sent
-            assert tx.sessions.memory(ANA, session_id(1)).summary == MEMORY.summary
-            assert tx.users.by_id(user().id) == user()
-            assert tx.attempts.count([tally()], at=T0) == timedelta(seconds=30)
+            with each_call_apart(closed) as tx:
+                assert tx.sessions.get(ANA, session_id(1)) == stored
+                assert list(tx.sessions.messages(ANA, session_id(1), limit=9)) == sent
+                assert tx.sessions.memory(ANA, session_id(1)).summary == MEMORY.summary
+                assert tx.users.by_id(user().id) == user()
+                assert tx.attempts.count([tally()], at=T0) == timedelta(seconds=30)
