@@ -3,11 +3,18 @@
 Under CI Hypothesis draws the same each time.
 """
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import settings
+from sqlalchemy import make_url
 
+from chatbot.adapters.storage.sql.postgres import PostgresDatabase
+from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
+from chatbot.adapters.storage.sql.upgrading import upgrade
 from postgres import new_database, postgres_url
 
 settings.register_profile("suite", deadline=None)
@@ -26,3 +33,33 @@ def postgres_database(postgres: str) -> Iterator[str]:
     """The address of a new, empty database."""
     with new_database(postgres) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: str) -> Iterator[str]:
+    """The name of a database with our tables, which new ones are copied from."""
+    with new_database(postgres) as url:
+        upgrade(PostgresDatabase(make_url(url), connections=1, prepared=True))
+        yield urlsplit(url).path.removeprefix("/")
+
+
+@pytest.fixture
+def postgres_store(postgres: str, postgres_template: str) -> Iterator[str]:
+    """The address of a new database with our tables."""
+    with new_database(postgres, template=postgres_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = SqliteDatabase(path)
+    database.create()
+    upgrade(database)
+    return path
+
+
+@pytest.fixture
+def sqlite_store(sqlite_template: Path, tmp_path: Path) -> Path:
+    """A new file with our tables."""
+    return Path(shutil.copy(sqlite_template, tmp_path / "chatbot.db"))

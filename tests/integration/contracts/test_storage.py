@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from sqlalchemy import make_url
 
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.adapters.storage.records import roles_to_json
+from chatbot.adapters.storage.sql.postgres import PostgresDatabase
+from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
+from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import (
     Author,
     Interruption,
@@ -79,11 +83,17 @@ def user(number: int = 1, *, email: str | None = None, roles: tuple[str, ...] = 
     )
 
 
-@pytest.fixture(params=["in_memory", "json_files"])
+@pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres"])
 def closed(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """A storage that is not open yet."""
     if request.param == "in_memory":
         return InMemoryStorage()
+    if request.param == "sqlite":
+        path: Path = request.getfixturevalue("sqlite_store")
+        return SqlStorage(SqliteDatabase(path), replica="test")
+    if request.param == "postgres":
+        url = make_url(request.getfixturevalue("postgres_store"))
+        return SqlStorage(PostgresDatabase(url, connections=4, prepared=True), replica="test")
     auth = tmp_path / "data" / "auth"
     auth.mkdir(parents=True, mode=0o700)
     (auth / "roles.json").write_text(json.dumps(roles_to_json(DEFAULT_ROLES)), "utf-8")

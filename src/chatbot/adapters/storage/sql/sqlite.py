@@ -208,7 +208,8 @@ class _Writer:
             jobs = [job for job in group if job is not None and not job.done.cancelled()]
             if jobs:
                 self._do(jobs)
-                jobs[0].loop.call_soon_threadsafe(_tell, jobs)
+                for loop in {job.loop for job in jobs}:
+                    loop.call_soon_threadsafe(_tell, [job for job in jobs if job.loop is loop])
         self._disconnect()
 
     def _group(self) -> list[_Job[Any] | None]:
