@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import settings
-from sqlalchemy import make_url
 
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
@@ -39,7 +38,7 @@ def postgres_database(postgres: str) -> Iterator[str]:
 def postgres_template(postgres: str) -> Iterator[str]:
     """The name of a database with our tables, which new ones are copied from."""
     with new_database(postgres) as url:
-        upgrade(PostgresDatabase(make_url(url), connections=1, prepared=True))
+        upgrade(PostgresDatabase(url, connections=1, prepared=True))
         yield urlsplit(url).path.removeprefix("/")
 
 

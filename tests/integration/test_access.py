@@ -131,7 +131,7 @@ async def _bad_tokens(service: Service) -> list[Headers]:
 
 
 async def _disable(service: Service) -> None:
-    folder = service.container.settings().data_dir
+    folder = service.container.settings().storage_url.path
     assert folder
     path = folder / "auth" / "users.json"
     text = path.read_text(encoding="utf-8")

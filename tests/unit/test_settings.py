@@ -44,7 +44,7 @@ def test_two_secrets_are_enough(environment: Environment, tmp_path: Path) -> Non
     assert settings.api_key.get_secret_value() == API_KEY
     assert settings.jwt_secret.get_secret_value() == JWT_SECRET
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
-    assert settings.data_dir == tmp_path / "data"
+    assert settings.storage_url.path == tmp_path / "data"
     assert settings.is_loopback
     assert not settings.has_provider
 
@@ -171,7 +171,7 @@ def test_relative_paths_count_from_the_folder_of_the_env_file(
         TLS_KEY_FILE="/etc/key.pem",
     )
     settings = load_settings()
-    assert settings.data_dir == tmp_path / "some" / "folder"
+    assert settings.storage_url.path == tmp_path / "some" / "folder"
     assert settings.instructions() == "Somos una panadería."
     assert settings.tls_cert_file == tmp_path / "cert.pem"
     assert settings.tls_key_file == Path("/etc/key.pem")
@@ -179,7 +179,7 @@ def test_relative_paths_count_from_the_folder_of_the_env_file(
 
 def test_absolute_storage_folder_stays_as_it_is(environment: Environment) -> None:
     environment(STORAGE_URL="json:/srv/chatbot")
-    assert load_settings().data_dir == Path("/srv/chatbot")
+    assert load_settings().storage_url.path == Path("/srv/chatbot")
 
 
 def test_instructions_that_cannot_be_read_are_named(environment: Environment) -> None:
@@ -231,7 +231,14 @@ def test_notice_is_the_languages_unless_it_is_set_even_to_nothing(environment: E
         ("DOCS_ENABLED", "perhaps"),
         *(
             ("STORAGE_URL", value)
-            for value in ("sqlite:///canary.db", "postgresql://canary", "canary", "json:", "json:/")
+            for value in (
+                "sqlite:canary",
+                "sqlite:///",
+                "postgresql://canary",
+                "mysql://canary/db",
+                "json:",
+                "/",
+            )
         ),
     ],
 )

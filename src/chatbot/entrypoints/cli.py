@@ -1,4 +1,4 @@
-"""The command line: `chatbot init | serve | admin create | user create | chat | doctor`.
+"""The command line: `chatbot init | serve | admin create | user create | chat | db | doctor`.
 
 A command imports what it needs when it runs: importing genkit takes longer than `--help` may.
 """
@@ -20,6 +20,7 @@ from chatbot.domain.errors import ChatbotError, ModelFailure
 from chatbot.domain.policy import MIN_PASSWORD_CHARS
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.settings import Settings, SettingsError, ignored_names, load_settings
+from chatbot.entrypoints.storage_url import StorageKind
 
 logger = structlog.get_logger("chatbot.settings")
 
@@ -31,8 +32,10 @@ app = typer.Typer(
 )
 admin = typer.Typer(help="Administrators.", no_args_is_help=True)
 user = typer.Typer(help="Users.", no_args_is_help=True)
+db = typer.Typer(help="The tables of SQLite and Postgres.", no_args_is_help=True)
 app.add_typer(admin, name="admin")
 app.add_typer(user, name="user")
+app.add_typer(db, name="db")
 
 Email = Annotated[str, typer.Option(help="E-mail address to log in with.")]
 PasswordStdin = Annotated[
@@ -90,11 +93,11 @@ def _root(
 
 @app.command()
 def init() -> None:
-    """Write .env with random secrets and make the data folders; never overwrites."""
-    from chatbot.entrypoints.first_run import make_data_folders, write_env
+    """Write .env with random secrets and make the store's folders or tables; never overwrites."""
+    from chatbot.entrypoints.first_run import make_store, write_env
 
     typer.echo(write_env())
-    typer.echo(make_data_folders(load_settings()))
+    typer.echo(make_store(load_settings()))
 
 
 @app.command()
@@ -148,6 +151,22 @@ def chat(
     talk(settings, prompt, new=new)
 
 
+@db.command("upgrade")
+def upgrade_database() -> None:
+    """Bring the tables of SQLite or Postgres up to date; stop the service first."""
+    from chatbot.entrypoints.sql_database import upgrade
+
+    typer.echo(upgrade(_settings()))
+
+
+@db.command("current")
+def current_schema() -> None:
+    """Say which schema the tables of SQLite or Postgres have."""
+    from chatbot.entrypoints.sql_database import schema
+
+    typer.echo(schema(_settings()))
+
+
 @app.command()
 def doctor() -> None:
     """Check settings, storage, model, proxy and TLS; say ok or the mend for each."""
@@ -170,7 +189,7 @@ def _settings(**given: object) -> Settings:
 
 
 def _lasting(settings: Settings) -> Settings:
-    if settings.data_dir is None:
+    if settings.storage_url.kind is StorageKind.MEMORY:
         raise Refused("STORAGE_URL=memory: forgets what a command writes. Use json:DIR.")
     return settings
 

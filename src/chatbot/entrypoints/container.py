@@ -32,6 +32,7 @@ from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError
+from chatbot.entrypoints.storage_url import StorageKind
 
 
 def utc_now() -> datetime:
@@ -45,9 +46,15 @@ def random_id() -> str:
 
 
 def build_storage(settings: Settings) -> Storage:
-    if settings.data_dir is None:
+    url = settings.storage_url
+    if url.kind is StorageKind.MEMORY:
         return InMemoryStorage()
-    return JsonFileStorage(settings.data_dir)
+    if url.kind is StorageKind.JSON and url.path is not None:
+        return JsonFileStorage(url.path)
+    # Imported here, as genkit below.
+    from chatbot.entrypoints.sql_database import build_sql_storage  # noqa: PLC0415
+
+    return build_sql_storage(settings)
 
 
 def build_genkit_model(settings: Settings) -> ChatModel:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from chatbot.adapters.llm.network import OPENAI_URL, NoWay, proxy_for
-from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import ChatbotError, ModelFailure, cause_of
+from chatbot.entrypoints.container import build_storage
 from chatbot.entrypoints.model_choice import model_name, only_model, served_models
 from chatbot.entrypoints.provider_mends import host_and_port, mend_of
 from chatbot.entrypoints.settings import (
@@ -49,17 +49,16 @@ def examine() -> Iterator[Finding]:
 
 
 async def _storage(settings: Settings) -> list[Finding]:
-    if settings.data_dir is None:
-        return [Finding(subject="storage", ok=True, text="in memory only: nothing lasts")]
+    url = settings.storage_url
     try:
-        async with JsonFileStorage(settings.data_dir) as storage:
+        async with build_storage(settings) as storage:
             await storage.check()
-            found = await storage.inspect()
+            found = await storage.flaws()
     except ChatbotError as error:
-        text = f"{cause_of(error)}. Mend: check STORAGE_URL and the rights on {settings.data_dir}"
+        text = f"{cause_of(error)}. Mend: check STORAGE_URL and the rights on {url}"
         return [Finding(subject="storage", ok=False, text=text)]
-    findings = [Finding(subject="storage", ok=False, text=str(one)) for one in found]
-    return findings or [Finding(subject="storage", ok=True, text=str(settings.data_dir))]
+    findings = [Finding(subject="storage", ok=False, text=one) for one in found]
+    return findings or [Finding(subject="storage", ok=True, text=str(url))]
 
 
 def _model(settings: Settings) -> Finding:

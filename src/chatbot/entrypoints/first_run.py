@@ -1,11 +1,13 @@
-"""`chatbot init`: a `.env` with random secrets and the data folders; overwrites nothing."""
+"""`chatbot init`: a `.env` with random secrets and a new store; overwrites nothing."""
 
 import asyncio
 import os
+from pathlib import Path
 
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.entrypoints.secrets import random_secret
 from chatbot.entrypoints.settings import ENV_FILE, Settings
+from chatbot.entrypoints.storage_url import StorageKind, StorageUrl
 
 _TEMPLATE = """\
 # Written by `chatbot init`. .env.example explains every setting. Keep this file to yourself.
@@ -25,11 +27,20 @@ def write_env() -> str:
     return f"wrote {ENV_FILE.absolute()}"
 
 
-def make_data_folders(settings: Settings) -> str:
-    """Make the folders and `roles.json` of the JSON store; say where."""
-    root = settings.data_dir
-    if root is None:
-        return "STORAGE_URL=memory: needs no folders"
+def make_store(settings: Settings) -> str:
+    """Make the folders and `roles.json`, or the tables, of a new store; say where."""
+    match settings.storage_url:
+        case StorageUrl(kind=StorageKind.MEMORY):
+            return "STORAGE_URL=memory: needs no folders"
+        case StorageUrl(kind=StorageKind.JSON, path=Path() as root):
+            return _make_data_folders(root)
+        case _:
+            from chatbot.entrypoints.sql_database import upgrade  # noqa: PLC0415 - as in the container
+
+            return upgrade(settings)
+
+
+def _make_data_folders(root: Path) -> str:
 
     async def make() -> None:
         async with JsonFileStorage(root) as storage:

@@ -18,8 +18,8 @@ _SECRET_VALUES = re.compile(
     r"(?i)(bearer\s+\S+|eyJ[\w-]+\.[\w-]+\.[\w-]+|\$argon2\S+|\bsk-[\w-]{8,})"
 )
 
-_CHATTY = ("aiohttp", "asyncio", "genkit", "httpx", "httpx2", "openai", "uvicorn")
-"""Libraries that tell at `info` what our own line says already."""
+_CHATTY = ("aiohttp", "alembic", "asyncio", "genkit", "httpx", "httpx2", "openai", "uvicorn")
+"""Libraries that tell at `info` what our own line says already, or what nobody asked."""
 
 
 class _Stderr(structlog.WriteLogger):

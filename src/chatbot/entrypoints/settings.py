@@ -12,6 +12,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PlainValidator,
     SecretStr,
     ValidationError,
     field_validator,
@@ -25,8 +26,11 @@ from pydantic_settings import (
 )
 
 from chatbot.entrypoints.secrets import check_secret
+from chatbot.entrypoints.storage_url import StorageUrl, parse_storage_url
 
 SECRETS = ("API_KEY", "JWT_SECRET", "OPENAI_API_KEY")
+IN_FILES = (*SECRETS, "STORAGE_URL")
+"""What may stand in a file that `NAME_FILE` names."""
 ENV_FILE = Path(".env")
 OPENAI_MODEL = "openai/gpt-4.1-mini"
 """The pinned default on OpenAI itself: current, and spends no output tokens on hidden reasoning."""
@@ -112,7 +116,12 @@ class Settings(BaseSettings):
     default_language: Literal["es", "en"] = "es"
     assistant_notice: str = ""
 
-    storage_url: str = "json:data"
+    storage_url: Annotated[StorageUrl, NoDecode, PlainValidator(parse_storage_url)] = Field(
+        default="json:data", validate_default=True
+    )
+    storage_url_file: File | None = None
+    postgres_connections: int = Field(default=8, ge=1, le=200)
+    postgres_prepared_statements: bool = True
     max_prompt_chars: int = Field(default=4000, ge=1)
     mem_window_messages: int = Field(default=12, ge=2)
     mem_summarize_threshold: int = Field(default=20, ge=0)
@@ -139,7 +148,7 @@ class Settings(BaseSettings):
     def _read_secret_files(cls, given: dict[str, object]) -> dict[str, object]:
         """An empty value is none (but for the notice); a secret may stand in a file."""
         known = {k: v for k, v in given.items() if v != "" or k == "assistant_notice"}
-        for name in SECRETS:
+        for name in IN_FILES:
             file = known.get(f"{name}_file".lower())
             if file is None:
                 continue
@@ -185,14 +194,6 @@ class Settings(BaseSettings):
             raise ValueError(message) from None
         return value
 
-    @field_validator("storage_url")
-    @classmethod
-    def _is_known(cls, value: str) -> str:
-        scheme, _, folder = value.partition(":")
-        if value != "memory:" and not (scheme == "json" and folder.strip("/ ")):
-            raise ValueError("must be json:DIR or memory:")
-        return value
-
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if 0 < self.mem_summarize_threshold < self.mem_window_messages:
@@ -215,13 +216,6 @@ class Settings(BaseSettings):
             return ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
-
-    @property
-    def data_dir(self) -> Path | None:
-        """The absolute folder of the JSON store; None in memory."""
-        if self.storage_url == "memory:":
-            return None
-        return _absolute(Path(self.storage_url.removeprefix("json:")))
 
     @property
     def notice(self) -> str:

@@ -21,6 +21,7 @@ from chatbot.entrypoints.container import (
 )
 from chatbot.entrypoints.model_choice import with_model_name
 from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.storage_url import StorageKind
 
 
 def talk(settings: Settings, prompt: str | None, *, new: bool) -> None:
@@ -80,10 +81,10 @@ def _lines() -> Iterator[str]:
 
 def _note_of_this_terminal(settings: Settings) -> Path | None:
     """The file that keeps this terminal's last session; none where nothing lasts."""
-    if settings.data_dir is None:
+    if settings.storage_url.kind is StorageKind.MEMORY:
         return None
     name = hashlib.sha256(name_of_this_terminal().encode()).hexdigest()[:16]
-    return settings.data_dir / "terminals" / name
+    return settings.storage_url.local_folder / "terminals" / name
 
 
 def _noted(note: Path | None) -> SessionId | None:

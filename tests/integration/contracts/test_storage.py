@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import make_url
 
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
@@ -92,7 +91,7 @@ def closed(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
         path: Path = request.getfixturevalue("sqlite_store")
         return SqlStorage(SqliteDatabase(path), replica="test")
     if request.param == "postgres":
-        url = make_url(request.getfixturevalue("postgres_store"))
+        url: str = request.getfixturevalue("postgres_store")
         return SqlStorage(PostgresDatabase(url, connections=4, prepared=True), replica="test")
     auth = tmp_path / "data" / "auth"
     auth.mkdir(parents=True, mode=0o700)

@@ -227,3 +227,6 @@ class InMemoryStorage(Storage):
 
     async def check(self) -> None:
         """There is nothing that could fail."""
+
+    async def flaws(self) -> Sequence[str]:
+        return []

@@ -232,3 +232,7 @@ class Storage(Protocol):
         Raises:
             StorageUnavailable: it cannot.
         """
+
+    @abstractmethod
+    async def flaws(self) -> Sequence[str]:
+        """Look at everything that is stored, and say what is wrong and the mend. Writes nothing."""

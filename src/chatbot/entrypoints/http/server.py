@@ -21,6 +21,7 @@ from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.http.protocol import ProblemProtocol
 from chatbot.entrypoints.model_choice import with_model_name
 from chatbot.entrypoints.settings import Settings, SettingsError
+from chatbot.entrypoints.storage_url import StorageKind
 
 logger = structlog.get_logger("chatbot.server")
 
@@ -138,15 +139,16 @@ async def _try_out(storage: Storage) -> None:
 
 def _greet(settings: Settings, port: int) -> None:
     """Say where data lies and where the service listens; warn of an open door."""
-    typer.echo(f"data: {settings.data_dir or 'in memory only, gone when the service stops'}")
+    typer.echo(f"data: {settings.storage_url}")
     scheme = "https" if settings.tls_cert_file else "http"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"{scheme}://{host}:{port}"
-    waiting = count_legacy_sessions(settings.data_dir, Files()) if settings.data_dir else 0
+    folder = settings.storage_url.path if settings.storage_url.kind is StorageKind.JSON else None
+    waiting = count_legacy_sessions(folder, Files()) if folder else 0
     if waiting:
         typer.echo(
             f"sessions of the first version, left untouched: {waiting} "
-            f"(`chatbot import {settings.data_dir}` comes with the next storage)"
+            f"(`chatbot import {folder}` comes with the next storage)"
         )
     typer.echo(f"model: {settings.genkit_model}")
     typer.echo(f"serving: {url}" + (f" (try {url}/docs)" if settings.docs_enabled else ""))

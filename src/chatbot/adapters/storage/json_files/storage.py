@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Self, TypeVar
@@ -131,12 +131,15 @@ class JsonFileStorage(Storage):
         write_new(self._files, probe, b"ready\n")
         self._files.remove(probe)
 
+    async def flaws(self) -> Sequence[str]:
+        return [str(finding) for finding in await self.inspect()]
+
     async def make_roles(self) -> None:
         """Write `roles.json` with the roles `admin` and `employee`, if there is none."""
         await self._in_thread(self._users.make_roles)
 
     async def inspect(self) -> list[Finding]:
-        """Read everything, verify every checksum, and say what is wrong. Writes nothing."""
+        """Read everything, verify every checksum, and say what is wrong where."""
         return await self._in_thread(lambda: inspect(self._root, self._files))
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from sqlite3 import Error as SqliteError
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chatbot.adapters.storage.sql.statements import Statements
@@ -41,8 +41,20 @@ class Database(Protocol):
         """
 
     @abstractmethod
-    def engine(self) -> Engine:
-        """A further engine, for whoever works on the database in one thread of his own."""
+    def create(self) -> None:
+        """Make what the database is kept in, where that is ours to make."""
+
+    @abstractmethod
+    def connect(self) -> Connection:
+        """A further connection, for whoever works on the database in one thread of his own.
+
+        Raises:
+            StorageUnavailable: as `open`.
+        """
+
+    @abstractmethod
+    def flaws(self, connection: Connection) -> list[str]:
+        """What is wrong with what is stored, or with how it is, and the mend."""
 
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:

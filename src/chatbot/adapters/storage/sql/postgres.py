@@ -1,11 +1,13 @@
 """Postgres: a pool of connections, and as many threads to wait for its answers."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from chatbot.adapters.storage.sql.database import Database, translated
@@ -16,6 +18,7 @@ from chatbot.domain.errors import StorageUnavailable
 Found = TypeVar("Found")
 
 CONNECT_TIMEOUT_S = 5
+_DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 _LOST_AFTER_MS = 10_000
 _SCHEMA_LOCK = 0x63686174626F74  # "chatbot"
 _PREPARE_THRESHOLD = 5
@@ -31,15 +34,16 @@ class PostgresDatabase(Database):
             mode before version 1.21 cannot tell apart.
     """
 
-    def __init__(self, url: URL, *, connections: int, prepared: bool) -> None:
-        self._url, self._connections, self._prepared = url, connections, prepared
+    def __init__(self, url: str, *, connections: int, prepared: bool) -> None:
+        self._url, self._prepared = make_url(url).set(drivername="postgresql+psycopg"), prepared
+        self._connections = connections
         self._pool: Engine | None = None
         self._threads: Threads | None = None
 
     def open(self) -> None:
-        if find_spec("psycopg") is None:
-            raise StorageUnavailable("Postgres needs an extra: `pip install 'chatbot[postgres]'`.")
-        self._pool = self._engine(QueuePool)
+        pool = self._engine(QueuePool)
+        _first(pool).close()
+        self._pool = pool
         self._threads = Threads(self._connections, name="chatbot-postgres")
 
     def close(self) -> None:
@@ -56,13 +60,26 @@ class PostgresDatabase(Database):
             raise StorageUnavailable("The store is not open.")
         return self._threads.run(lambda: _transacted(pool, work))
 
-    def engine(self) -> Engine:
-        return self._engine(NullPool)
+    def create(self) -> None:
+        """Databases are made by the server's administrator."""
+
+    def connect(self) -> Connection:
+        return _first(self._engine(NullPool))
+
+    def flaws(self, connection: Connection) -> list[str]:
+        settings = {name: connection.exec_driver_sql(f"SHOW {name}").scalar() for name in _DURABLE}
+        return [
+            f"{name} is off: a power loss takes acknowledged turns. Mend: set it to on"
+            for name, value in settings.items()
+            if value == "off"
+        ]
 
     def lock_schema(self, connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
     def _engine(self, pool: type[NullPool] | type[QueuePool]) -> Engine:
+        if find_spec("psycopg") is None:
+            raise StorageUnavailable("Postgres needs psycopg: install the extra `postgres`.")
         arguments = {
             "connect_timeout": CONNECT_TIMEOUT_S,
             "tcp_user_timeout": _LOST_AFTER_MS,
@@ -71,7 +88,7 @@ class PostgresDatabase(Database):
         }
         sizes = {"pool_size": self._connections, "max_overflow": 0} if pool is QueuePool else {}
         return create_engine(
-            self._url.set(drivername="postgresql+psycopg"),
+            self._url,
             poolclass=pool,
             connect_args=arguments,
             pool_pre_ping=True,
@@ -82,3 +99,13 @@ class PostgresDatabase(Database):
 def _transacted(pool: Engine, work: Callable[[Statements], Found]) -> Found:
     with translated(), pool.begin() as connection:
         return work(Statements(connection))
+
+
+def _first(engine: Engine) -> Connection:
+    """A connection; if there is none, in the server's words why."""
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        first = str(error.orig).strip().partition("\n")[0]
+        words = re.split("FATAL: | failed: ", first)[-1].strip()
+        raise StorageUnavailable(f"No connection to Postgres ({words}).") from error

@@ -34,15 +34,23 @@ def require_current(connection: Connection, revisions: Sequence[str] = REVISIONS
         StorageUnavailable: they are not; the text names the command that mends it.
     """
     found = current(connection)
-    if found == revisions[-1]:
-        return
     if found is None:
         raise StorageUnavailable("The database is empty: `chatbot init` makes its tables.")
-    if found in revisions:
+    require_known(found, revisions)
+    if found != revisions[-1]:
         raise StorageUnavailable(
             f"The database has the older schema {found}: stop the service, make a backup, and run "
             "`chatbot db upgrade`."
         )
-    raise StorageUnavailable(
-        f"The database has the schema {found} of a newer version: run that version."
-    )
+
+
+def require_known(found: str | None, revisions: Sequence[str] = REVISIONS) -> None:
+    """Return if this version knows the revision, or there is none.
+
+    Raises:
+        StorageUnavailable: it is of a newer version.
+    """
+    if found is not None and found not in revisions:
+        raise StorageUnavailable(
+            f"The database has the schema {found} of a newer version: run that version."
+        )

@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import os
 import sqlite3
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, Table, create_engine, event
+from sqlalchemy import Connection, CursorResult, Executable, Table, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -52,11 +53,7 @@ class SqliteDatabase(Database):
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
 
     def open(self) -> None:
-        if self._path.is_symlink():
-            raise StorageUnavailable(f"{self._path} is a symbolic link: name the file itself.")
-        if not self._path.exists():
-            raise StorageUnavailable(f"There is no {self._path}: `chatbot init` makes it.")
-        self._writer = _Writer(self.engine())
+        self._writer = _Writer(self.connect)
 
     def close(self) -> None:
         writer, self._writer = self._writer, None
@@ -68,7 +65,11 @@ class SqliteDatabase(Database):
             raise StorageUnavailable("The store is not open.")
         return self._writer.run(work)
 
-    def engine(self) -> Engine:
+    def connect(self) -> Connection:
+        if self._path.is_symlink():
+            raise StorageUnavailable(f"{self._path} is a symbolic link: name the file itself.")
+        if not self._path.is_file():
+            raise StorageUnavailable(f"There is no file {self._path}: `chatbot init` makes it.")
         url = f"file:{self._path}?mode=rw"
         engine = create_engine(
             "sqlite+pysqlite://",
@@ -78,10 +79,22 @@ class SqliteDatabase(Database):
             poolclass=NullPool,
         )
         event.listen(engine, "connect", _prepare)
-        return engine
+        with translated():
+            return engine.connect()
+
+    def flaws(self, connection: Connection) -> list[str]:
+        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        flaws = [f"{text}. Mend: restore a backup" for text in found if text != "ok"]
+        files = self._path.parent.glob(f"{self._path.name}*")
+        open_ones = [file for file in files if sys.platform != "win32" and _is_open(file)]
+        return flaws + [f"{file}: others may read it. Mend: chmod go-rwx" for file in open_ones]
 
     def lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _is_open(file: Path) -> bool:
+    return bool(file.stat().st_mode & 0o077)
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -184,8 +197,8 @@ class _Job(Generic[Found]):
 class _Writer:
     """The thread that has the connection, and makes a new one after a failure."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
         self._statements: _Statements | None = None
         self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._thread = Thread(target=self._serve, name="chatbot-sqlite", daemon=True)
@@ -237,7 +250,7 @@ class _Writer:
 
     def _connected(self) -> _Statements:
         if self._statements is None:
-            self._statements = _Statements(self._engine.connect())
+            self._statements = _Statements(self._connect())
         return self._statements
 
     def _disconnect(self) -> None:

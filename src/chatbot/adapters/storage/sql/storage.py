@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from sqlalchemy import text
@@ -93,6 +93,9 @@ class SqlStorage(Storage):
         await self._database.run(
             lambda statements: statements.write(text("UPDATE roles SET name = name WHERE 1 = 0"))
         )
+
+    async def flaws(self) -> Sequence[str]:
+        return await self._database.run(lambda tx: self._database.flaws(tx.connection))
 
     def _remember(self, leases: Leases, ended: "asyncio.Future[Found]") -> None:
         """Renew what was taken and is committed; let run out what should have been given back."""

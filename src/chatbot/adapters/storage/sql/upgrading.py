@@ -8,27 +8,29 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 from chatbot.adapters.storage.sql.database import Database, translated
-from chatbot.adapters.storage.sql.schema import current
+from chatbot.adapters.storage.sql.schema import current, require_known
 
 _MIGRATIONS = "chatbot.adapters.storage.sql:migrations"
 
 
-def upgrade(database: Database) -> str | None:
+def upgrade(database: Database) -> tuple[str | None, str | None]:
     """Bring the tables to the newest revision, in one transaction; of many at once, one does it.
 
     Returns:
-        The revision that was found; None for an empty database.
+        The revision that was found, None for an empty database, and the one that there is now.
 
     Raises:
         StorageUnavailable: it cannot be reached, holds tables of another application, or is of a
             newer version.
     """
-    with translated(), database.engine().connect() as connection:
+    with translated(), database.connect() as connection:
         database.lock_schema(connection)
-        found = current(connection)
+        before = current(connection)
+        require_known(before)
         command.upgrade(configured(connection), "head")
+        after = current(connection)
         connection.commit()
-    return found
+    return before, after
 
 
 def configured(connection: Connection) -> Config:

@@ -1,0 +1,74 @@
+"""Where data lies, as `STORAGE_URL` and the commands name it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_SQLITE = "sqlite:///"
+
+
+class StorageKind(StrEnum):
+    """Which adapter stands behind a storage URL: the URL's scheme."""
+
+    MEMORY = "memory"
+    JSON = "json"
+    SQLITE = "sqlite"
+    POSTGRES = "postgresql"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageUrl:
+    """A storage URL. `path` is the absolute folder or file, `raw` may hold a password."""
+
+    kind: StorageKind
+    path: Path | None
+    raw: str = field(repr=False)
+
+    def __str__(self) -> str:
+        """For people: without what could be a secret."""
+        if self.path is not None:
+            return str(self.path)
+        if self.kind is StorageKind.MEMORY:
+            return "in memory only, gone when the service stops"
+        parts = urlsplit(self.raw)
+        port = f":{parts.port}" if parts.port else ""
+        return f"postgresql://{parts.hostname or ''}{port}{parts.path}"
+
+    @property
+    def local_folder(self) -> Path:
+        """The folder for what a command keeps on this machine."""
+        if self.path is None:
+            return Path.cwd() / "data"
+        return self.path if self.kind is StorageKind.JSON else self.path.parent
+
+
+def parse_storage_url(raw: object) -> StorageUrl:
+    """Read a storage URL; a relative path counts from the working directory.
+
+    Raises:
+        ValueError: it is none; the text repeats nothing of it.
+    """
+    text = str(raw).strip()
+    if text == "memory:":
+        return StorageUrl(kind=StorageKind.MEMORY, path=None, raw=text)
+    if text.startswith("json:") and text.removeprefix("json:").strip("/ "):
+        folder = Path.cwd() / text.removeprefix("json:")
+        return StorageUrl(kind=StorageKind.JSON, path=folder, raw=text)
+    if text.startswith(_SQLITE) and text.removeprefix(_SQLITE).strip("/ "):
+        file = Path.cwd() / text.removeprefix(_SQLITE)
+        return StorageUrl(kind=StorageKind.SQLITE, path=file, raw=text)
+    if text.startswith("postgresql://") and _names_a_database(text):
+        return StorageUrl(kind=StorageKind.POSTGRES, path=None, raw=text)
+    raise ValueError(
+        "must be json:DIR, sqlite:///FILE, postgresql://USER:PASSWORD@HOST:PORT/DATABASE or memory:"
+    )
+
+
+def _names_a_database(url: str) -> bool:
+    """Whether it has a database's name, and a port that is one."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.path.strip("/")) and parts.port != 0
+    except ValueError:
+        return False
