@@ -111,8 +111,9 @@ class Desk:
         rules: Rules = RULES,
         composer: Composer | None = None,
         notice: str = "",
+        new_id: NewId | None = None,
     ) -> None:
-        new_id, clock = fresh_ids(), ticking_clock()
+        new_id, clock = new_id or fresh_ids(), ticking_clock()
         self.storage = storage or InMemoryStorage()
         self.model = answers if isinstance(answers, ScriptedModel) else ScriptedModel(answers)
         self.composer = composer or composer_of(rules)

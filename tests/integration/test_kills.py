@@ -1,0 +1,218 @@
+"""SIGKILL at every system call of a change to a folder of JSON files, with strace.
+
+A first run is only watched: it says which calls touch the folder. Then the change is made anew for
+each of them, by a process that is killed as it makes that call, and the folder is opened again.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from chatbot.adapters.storage.json_files.inspection import Problem
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.chat import Message, Session
+from conversation import ANA, PATIENCE_S, Desk
+from victim import CHANGES, OPEN, SURVIVED, TORN, USER, Change, Seen, be_killed, desk_on
+
+if sys.platform != "linux":
+    pytest.skip("strace is a tool of Linux", allow_module_level=True)
+
+AT_ONCE = 2
+CONTENT = [word.encode() for word in ("question", "answer", "asked", "summary", OPEN, TORN)]
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["chatbot.entrypoints.container"])  # imported once, not at each kill
+
+
+class Call(NamedTuple):
+    """A system call: the how-manieth of its name in its thread (0 is the main one)."""
+
+    thread: int
+    name: str
+    number: int
+
+
+@pytest.fixture(scope="module")
+def strace() -> str:
+    found = shutil.which("strace")
+    if found is None:
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up("there is no strace: `apt install strace`")
+    return found
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_change_that_is_killed_at_any_system_call_is_whole_or_absent(
+    name: str, tmp_path: Path, strace: str
+) -> None:
+    change, before = CHANGES[name], tmp_path / "before"
+    async with JsonFileStorage(before) as storage:
+        await change.prepare(desk_on(storage), before)
+    calls = await watch(strace, name, before, tmp_path / "watched")
+    assert len(calls) > 15
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def kill(number: int, call: Call) -> None:
+        async with turns:
+            root = tmp_path / f"{number}"
+            shutil.copytree(before, root)
+            told = await asyncio.to_thread(killed_at, call, strace, name, root)
+            try:
+                await check(change, root, told)
+            except BaseException as error:
+                error.add_note(f"killed at {call}, {number} of {len(calls)}; told: {told}")
+                raise
+            shutil.rmtree(root)
+
+    async with asyncio.TaskGroup() as kills:
+        for number, call in enumerate(calls, 1):
+            kills.create_task(kill(number, call))
+    print(f"{name}: {len(calls)} kills")  # noqa: T201 - with `pytest -rP`
+
+
+# --- the victim ------------------------------------------------------------------------------
+
+
+class Victim(NamedTuple):
+    """A process that waits to be let go; its two threads are being traced by then."""
+
+    test: Connection
+    process: multiprocessing.process.BaseProcess
+    threads: tuple[int, int]
+
+    def answers(self) -> Iterator[int]:
+        """Let it go, and hear what it acknowledges until its end."""
+        self.test.send("go")
+        with suppress(EOFError, ConnectionResetError):
+            while True:
+                yield self.test.recv()
+
+
+@contextmanager
+def victim(name: str, root: Path) -> Iterator[Victim]:
+    ours, its = FORKS.Pipe()
+    with ours, its:
+        process = FORKS.Process(target=be_killed, args=(root, name, its))
+        process.start()
+        its.close()
+        try:
+            yield Victim(ours, process, ours.recv())
+        finally:
+            process.join()
+
+
+@contextmanager
+def traced(strace: str, thread: int, *options: str) -> Iterator[None]:
+    """Trace from here on, to the end of the process."""
+    command = [strace, "-p", str(thread), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8") as tracer:
+        try:
+            assert tracer.stderr is not None
+            attached = tracer.stderr.readline()
+            assert " attached" in attached, attached
+            yield
+            tracer.wait(PATIENCE_S)
+        finally:
+            tracer.kill()
+
+
+async def watch(strace: str, name: str, before: Path, root: Path) -> list[Call]:
+    """Make the change without a kill, check it, and return its calls that touch the folder."""
+    shutil.copytree(before, root)
+    output = root.parent / "trace"
+    states = CHANGES[name].states
+
+    def run() -> tuple[int, int]:
+        options = ("-ff", "-y", "-o", str(output), "-e", "trace=%file,%desc")
+        with victim(name, root) as each, traced(strace, each.threads[0], *options):
+            assert list(each.answers())[-2:] == [len(states) - 1, SURVIVED]
+            return each.threads
+
+    threads = await asyncio.to_thread(run)
+    await check(CHANGES[name], root, [len(states) - 1])
+    return [
+        call
+        for thread, number in enumerate(threads)
+        for call in calls_in(output.with_name(f"trace.{number}"), thread, str(root))
+    ]
+
+
+def calls_in(trace: Path, thread: int, root: str) -> Iterator[Call]:
+    counts = Counter[str]()
+    for line in trace.read_text("utf-8").splitlines():
+        if found := re.match(r"(\w+)\(", line):
+            counts[found[1]] += 1
+            if root in line:
+                yield Call(thread, found[1], counts[found[1]])
+
+
+def killed_at(call: Call, strace: str, name: str, root: Path) -> list[int]:
+    """Have the change killed as it makes this call; return what it acknowledged."""
+    inject = f"inject={call.name}:signal=KILL:when={call.number}"
+    options = ("-o", os.devnull, "-e", f"trace={call.name}", "-e", inject)
+    with victim(name, root) as each, traced(strace, each.threads[call.thread], *options):
+        told = list(each.answers())  # not its exit code: only one thread may ask for those
+    assert SURVIVED not in told, f"{call} was not reached"
+    return told
+
+
+# --- what has to be there --------------------------------------------------------------------
+
+
+async def check(change: Change, root: Path, told: list[int]) -> None:
+    """What was acknowledged is there, whole and once, the rest is absent or whole; life goes on."""
+    async with JsonFileStorage(root) as storage:
+        desk = desk_on(storage)
+        assert await seen(desk) in change.states[max(told, default=0) :]
+        assert {found.problem for found in await storage.inspect()} <= {Problem.LEFTOVER}
+        for session in await sessions_of(desk):
+            await go_on(desk, session)
+        await desk.sessions.begin(ANA)
+        for session in await sessions_of(desk):
+            await desk.sessions.delete(ANA, session.id)
+        if not (await seen(desk)).hashes:
+            await storage.transact(lambda tx: tx.users.add(USER))
+        assert {found.problem for found in await storage.inspect()} <= {Problem.LEFTOVER}
+    left = b"".join(path.read_bytes() for path in (root / "memory").rglob("*") if path.is_file())
+    assert [word for word in CONTENT if word in left] == []
+
+
+async def go_on(desk: Desk, session: Session) -> None:
+    """Nobody holds the session, and the next turn is numbered on."""
+    assert await desk.is_free(session.id)
+    before = await desk.messages(session.id)
+    await desk.ask("once more", session.id)
+    after = await desk.messages(session.id)
+    assert after[: len(before)] == before
+    first = session.last_seq - len(before) + 1
+    assert [m.seq for m in after] == list(range(first, first + len(after)))
+    assert [m.content for m in after[-2:]] == ["once more", "answered"]
+    await desk.by_hand.put_summary(ANA, session.id, "a summary")
+
+
+async def seen(desk: Desk) -> Seen:
+    sessions = []
+    for session in await sessions_of(desk):
+        messages = tuple((m.seq, text_of(m)) for m in await desk.messages(session.id))
+        sessions.append((messages, (await desk.memory(session.id)).summary))
+    found = await desk.storage.transact(lambda tx: tx.users.by_email(USER.email))
+    return Seen(tuple(sessions), (found.password_hash,) if found else ())
+
+
+def text_of(message: Message) -> str:
+    return message.reason or message.content
+
+
+async def sessions_of(desk: Desk) -> list[Session]:
+    return await desk.storage.transact(lambda tx: list(tx.sessions.page(ANA.owner, limit=9)))

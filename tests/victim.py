@@ -1,0 +1,237 @@
+"""What is killed at each of its system calls: one change to a folder of JSON files, as it is made."""
+# ruff: noqa: ASYNC240 - a test may block a loop that is its own
+
+import asyncio
+import ctypes
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+from chatbot.adapters.storage.json_files import storage as storage_module
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.application.turn import Started
+from chatbot.domain.chat import SessionId
+from chatbot.domain.identity import User, UserId
+from chatbot.domain.ports.storage import Storage
+from conversation import ANA, NO_MEMORY, START, Desk
+
+OPEN, TORN = "still open", '{"seq":4,"ro'
+USER = User(
+    id=UserId("7"),
+    email="ana@example.com",
+    password_hash="old hash",
+    roles=("admin",),
+    department="",
+    created_at=START,
+)
+
+SURVIVED = -1
+Tell = Callable[[int], None]
+"""Acknowledges the state with this number."""
+
+
+class Seen(NamedTuple):
+    """What a reader finds: of each session its numbered messages and its summary; hashes of users."""
+
+    sessions: tuple[tuple[tuple[tuple[int, str], ...], str], ...] = ()
+    hashes: tuple[str, ...] = ()
+
+
+def one_session(*messages: str, summary: str = "") -> Seen:
+    return Seen(sessions=((tuple(enumerate(messages, 1)), summary),))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A change, what has to be there for it, and the states that it may be seen in, in order."""
+
+    prepare: Callable[[Desk, Path], Awaitable[object]]
+    make: Callable[[Desk, SessionId, Tell], Awaitable[object]]
+    states: tuple[Seen, ...]
+
+
+def desk_on(storage: Storage) -> Desk:
+    return Desk(
+        lambda _: "answered", storage=storage, rules=NO_MEMORY, new_id=lambda: secrets.token_hex(16)
+    )
+
+
+# --- what is there before --------------------------------------------------------------------
+
+
+async def nothing(_: Desk, __: Path) -> None: ...
+
+
+async def talk(desk: Desk, _: Path) -> SessionId:
+    session_id = await desk.filled(1)
+    await desk.by_hand.put_summary(ANA, session_id, "old summary")
+    return session_id
+
+
+async def open_question(desk: Desk, root: Path) -> None:
+    await desk.question_left_by_a_crash(await talk(desk, root), OPEN)
+
+
+async def torn_write(desk: Desk, root: Path) -> None:
+    await talk(desk, root)
+    [log] = root.rglob("*.log")
+    with log.open("ab") as file:
+        file.write(TORN.encode())
+
+
+async def torn_write_set_aside(desk: Desk, root: Path) -> None:
+    await torn_write(desk, root)
+    await desk.add_turns(await only_session(desk), 1)
+
+
+async def deletion_that_did_not_end(desk: Desk, root: Path) -> None:
+    """The log has its last name already; nothing else is done."""
+    await torn_write_set_aside(desk, root)
+    [log] = root.rglob("*.log")
+    log.rename(log.parent / ".work" / f"{log.stem}.deleted")
+
+
+async def user(desk: Desk, _: Path) -> None:
+    await desk.storage.transact(lambda tx: tx.users.add(USER))
+
+
+async def only_session(desk: Desk) -> SessionId:
+    found = await desk.storage.transact(lambda tx: tx.sessions.page(ANA.owner, limit=1))
+    return found[0].id if found else SessionId("")
+
+
+# --- the changes -----------------------------------------------------------------------------
+
+
+async def take_turn(desk: Desk, session_id: SessionId, tell: Tell) -> None:
+    async for event in desk.events("asked", session_id or None, stream=False):
+        if isinstance(event, Started):
+            tell(2)
+    tell(3)
+
+
+async def append_turn(desk: Desk, session_id: SessionId, tell: Tell) -> None:
+    await desk.add_turns(session_id, 1)
+    tell(2)
+
+
+async def put_summary(desk: Desk, session_id: SessionId, tell: Tell) -> None:
+    await desk.by_hand.put_summary(ANA, session_id, "new summary")
+    tell(1)
+
+
+async def begin(desk: Desk, _: SessionId, tell: Tell) -> None:
+    await desk.sessions.begin(ANA)
+    tell(1)
+
+
+async def reset(desk: Desk, session_id: SessionId, tell: Tell) -> None:
+    await desk.sessions.reset(ANA, session_id)
+    tell(1)
+
+
+async def delete(desk: Desk, session_id: SessionId, tell: Tell) -> None:
+    await desk.sessions.delete(ANA, session_id)
+    tell(1)
+
+
+async def add_user(desk: Desk, _: SessionId, tell: Tell) -> None:
+    await user(desk, Path())
+    tell(1)
+
+
+async def change_hash(desk: Desk, _: SessionId, tell: Tell) -> None:
+    await desk.storage.transact(
+        lambda tx: tx.users.set_password_hash(USER.id, old="old hash", new="new hash")
+    )
+    tell(1)
+
+
+SAID = ("question 1", "answer 2")
+NEXT = ("question 3", "answer 4")
+OLD = one_session(*SAID, summary="old summary")
+CHANGES = {
+    "turn behind an open question": Change(
+        prepare=open_question,
+        make=take_turn,
+        states=tuple(
+            one_session(*SAID, OPEN, *("crash", "asked", "answered")[:count], summary="old summary")
+            for count in range(4)
+        ),
+    ),
+    "first turn": Change(
+        prepare=nothing,
+        make=take_turn,
+        states=(
+            Seen(),
+            one_session(),
+            one_session("asked"),
+            one_session("asked", "answered"),
+        ),
+    ),
+    "append behind a torn write": Change(
+        prepare=torn_write,
+        make=append_turn,
+        states=tuple(
+            one_session(*SAID, *NEXT[:count], summary="old summary") for count in range(3)
+        ),
+    ),
+    "summary": Change(
+        prepare=talk, make=put_summary, states=(OLD, one_session(*SAID, summary="new summary"))
+    ),
+    "new session": Change(
+        prepare=deletion_that_did_not_end, make=begin, states=(Seen(), one_session())
+    ),
+    "reset": Change(
+        prepare=torn_write_set_aside,
+        make=reset,
+        states=(one_session(*SAID, *NEXT, summary="old summary"), one_session()),
+    ),
+    "deletion": Change(
+        prepare=torn_write_set_aside,
+        make=delete,
+        states=(one_session(*SAID, *NEXT, summary="old summary"), Seen()),
+    ),
+    "user": Change(
+        prepare=nothing, make=add_user, states=(Seen(), Seen(hashes=(USER.password_hash,)))
+    ),
+    "password": Change(
+        prepare=user,
+        make=change_hash,
+        states=(Seen(hashes=("old hash",)), Seen(hashes=("new hash",))),
+    ),
+}
+
+
+# --- the process -----------------------------------------------------------------------------
+
+
+def be_killed(root: Path, name: str, test: Connection) -> None:
+    """Open the store, tell the ids of the two threads, and make the change when told to."""
+    let_anybody_trace()
+    storage_module._THREADS = 1  # so that the calls have one order
+    asyncio.run(_change(root, CHANGES[name], test))
+
+
+def let_anybody_trace() -> None:
+    """Where only parents may (Yama, https://docs.kernel.org/admin-guide/LSM/Yama.html)."""
+    if sys.platform == "linux":
+        pr_set_ptracer, pr_set_ptracer_any = 0x59616D61, ctypes.c_ulong(-1)
+        ctypes.CDLL(None).prctl(pr_set_ptracer, pr_set_ptracer_any, 0, 0, 0)
+
+
+async def _change(root: Path, change: Change, test: Connection) -> None:
+    async with JsonFileStorage(root) as storage:
+        desk = desk_on(storage)
+        session_id = await only_session(desk)
+        [thread] = [each for each in threading.enumerate() if each.name == "chatbot-storage"]
+        test.send((os.getpid(), thread.native_id))
+        test.recv()
+        await change.make(desk, session_id, test.send)
+    test.send(SURVIVED)
