@@ -7,8 +7,6 @@ import os
 import re
 import shutil
 import stat
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +37,6 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.errors import (
-    Conflict,
     NotFound,
     SessionBusy,
     StorageFailure,
@@ -1258,145 +1255,3 @@ class TestInspection:
             (root / "memory" / "session_a-b.json").write_text("{}", "utf-8")
             assert count_legacy_sessions(root, Files()) == 2
             assert await storage.inspect() == []
-
-
-WORKER = """
-import asyncio, sys, threading, time
-from datetime import UTC, datetime
-from pathlib import Path
-from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.domain.chat import Author, SessionId, TurnId
-from chatbot.domain.errors import Conflict, SessionBusy
-from chatbot.domain.identity import Owner, User, UserId
-from chatbot.domain.memory import Memory
-from chatbot.domain.throttling import Tally
-import dataclasses
-
-root, job, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-ana, one, now = Owner(kind="user", id="a" * 32), SessionId("0" * 31 + "1"), datetime.now(UTC)
-
-def append(sessions, users, attempts):
-    for n in range(25):
-        while True:
-            try:
-                lease = sessions.acquire(ana, one, TurnId(f"{number:032x}"))
-                break
-            except SessionBusy:
-                time.sleep(0.001)
-        for _ in range(2):
-            message = sessions.append(lease, Author.USER, f"{number} {n}", ts=now)
-            print(message.seq, flush=True)
-        sessions.release(lease)
-
-def remember(sessions, users, attempts):
-    stored = 0
-    while stored < 10:
-        memory = sessions.memory(ana, one)
-        memory = dataclasses.replace(memory, summary=memory.summary + str(number))
-        stored += sessions.put_memory(ana, one, memory, epoch=0)
-
-def first(sessions, users, attempts):
-    user = User(id=UserId(f"{number:032x}"), email=f"u{number}@example.com", password_hash="x",
-                roles=("admin",), department="", created_at=now)
-    try:
-        users.add(user, unless_any_has=frozenset({"admin"}))
-        print("first")
-    except Conflict:
-        print("late")
-
-def guess(sessions, users, attempts):
-    for _ in range(20):
-        wait = attempts.count([Tally(key="a" * 64, allowed=5), Tally(key="b" * 64, allowed=9)], at=now)
-        print("waits" if wait else "counted", flush=True)
-
-def hold(sessions, users, attempts):
-    lease = sessions.acquire(ana, one, TurnId("9" * 32))
-    sessions.append(lease, Author.USER, "held", ts=now)
-    print("held", flush=True)
-    threading.Event().wait()
-
-async def main():
-    async with JsonFileStorage(root) as storage:
-        print("ready", flush=True)
-        sys.stdin.readline()
-        await storage.transact(lambda tx: globals()[job](tx.sessions, tx.users, tx.attempts))
-
-asyncio.run(main())
-"""
-
-
-def start(root: Path, job: str, number: int = 0) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WORKER, str(root), job, str(number)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8")
-
-
-def run_at_once(root: Path, job: str, count: int) -> list[list[str]]:
-    """Start processes, let them go together, and return what each of them printed."""
-    workers = [start(root, job, number) for number in range(count)]
-    for worker in workers:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
-    outputs = []
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    for worker in workers:
-        output, errors = worker.communicate(timeout=60)
-        assert worker.returncode == 0, errors
-        outputs.append(output.split())
-    return outputs
-
-
-class TestProcesses:
-    async def test_every_acknowledged_message_is_there_once(self, root: Path) -> None:
-        async with JsonFileStorage(root) as storage:
-            sessions_of(storage).create(new_session())
-            outputs = await asyncio.to_thread(run_at_once, root, "append", 4)
-            acknowledged = sorted(int(seq) for output in outputs for seq in output)
-            assert acknowledged == list(range(1, 201))
-            found = sessions_of(storage).messages(ANA, ONE, limit=999)
-            assert [message.seq for message in found] == acknowledged
-            turns = zip(found[::2], found[1::2], strict=True)
-            assert all(first.content == second.content for first, second in turns)
-            assert await storage.inspect() == []
-
-    async def test_no_stored_memory_is_lost(self, root: Path) -> None:
-        async with JsonFileStorage(root) as storage:
-            sessions_of(storage).create(new_session())
-            await asyncio.to_thread(run_at_once, root, "remember", 4)
-            memory = sessions_of(storage).memory(ANA, ONE)
-            assert memory.version == 40
-            assert {char: memory.summary.count(char) for char in "0123"} == dict.fromkeys(
-                "0123", 10
-            )
-
-    async def test_one_process_makes_the_first_administrator(self, root: Path) -> None:
-        async with JsonFileStorage(root) as storage:
-            outputs = await asyncio.to_thread(run_at_once, root, "first", 6)
-            assert sorted(outputs) == [["first"], *[["late"]] * 5]
-            with pytest.raises(Conflict):
-                users_of(storage).add(user(99), unless_any_has=frozenset({"admin"}))
-
-    async def test_processes_count_attempts_together(self, root: Path) -> None:
-        async with JsonFileStorage(root):
-            outputs = await asyncio.to_thread(run_at_once, root, "guess", 4)
-        assert sum(output.count("counted") for output in outputs) == 5
-        assert sum(output.count("waits") for output in outputs) == 75
-
-    async def test_killed_holder_loses_its_lease_but_no_message(self, root: Path) -> None:
-        async with JsonFileStorage(root) as storage:
-            sessions_of(storage).create(new_session())
-            holder = start(root, "hold")
-            assert holder.stdin is not None
-            assert holder.stdout is not None
-            holder.stdin.write("go\n")
-            holder.stdin.flush()
-            assert [holder.stdout.readline() for _ in range(2)] == ["ready\n", "held\n"]
-            with pytest.raises(SessionBusy):
-                sessions_of(storage).acquire(ANA, ONE, TURN)
-            holder.kill()
-            holder.communicate(timeout=60)
-            assert [m.content for m in told(storage)] == ["held"]
-            assert add_message(storage).seq == 2
