@@ -32,7 +32,11 @@ PYTHON = str(BIN / ("python" + EXE))
 CHATBOT = str(BIN / ("chatbot" + EXE))
 STATE = VENV / "state.txt"  # what is installed here; "installing" while that is under way
 LOG = VENV / "install.log"
-LOCKS = {"base": "requirements.lock", "dev": "requirements-dev.lock"}
+LOCKS = {  # the one for Postgres is what the container holds
+    "base": "requirements.lock",
+    "postgres": "requirements-postgres.lock",
+    "dev": "requirements-dev.lock",
+}
 # A compiled package fits one version and one platform, a script of a .venv only its folder.
 HOME = f"{sys.implementation.cache_tag} {sysconfig.get_platform()} {ROOT}"
 ENV = {**os.environ, "PYTHONUTF8": "1", "PIP_NO_INPUT": "1", "PIP_USER": "0"}
@@ -235,7 +239,10 @@ def task_lock(args: list[str]) -> int:
     command += ["--custom-compile-command", "python tasks.py lock", "--generate-hashes"]
     command += ["--no-emit-index-url", "pyproject.toml", "--group", "build", *args]
     dev = ["--all-extras", "--group", "dev", "-c", LOCKS["base"], "-o", LOCKS["dev"]]
-    return call(*command, "-o", LOCKS["base"]) or call(*command, *dev)
+    postgres = ["--extra", "postgres", "-c", LOCKS["dev"], "-o", LOCKS["postgres"]]
+    return (
+        call(*command, "-o", LOCKS["base"]) or call(*command, *dev) or call(*command, *postgres)
+    )
 
 
 TASKS = {

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE, DEV = "requirements.lock", "requirements-dev.lock"
+BASE, POSTGRES, DEV = (f"requirements{which}.lock" for which in ("", "-postgres", "-dev"))
 PIN = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(\s*;[^\\]*?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*"
 )
@@ -23,18 +23,20 @@ def problems(root: Path) -> Iterator[str]:
     pyproject = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     project, groups = pyproject["project"], pyproject["dependency-groups"]
     base = [*project["dependencies"], *groups["build"]]
-    extras = project.get("optional-dependencies", {}).values()
-    dev = [*base, *groups["dev"], *(text for extra in extras for text in extra)]
+    extras = project["optional-dependencies"]
+    dev = [*base, *groups["dev"], *(text for extra in extras.values() for text in extra)]
+    postgres = [*base, *extras["postgres"]]
 
     pins: dict[str, Pins] = {}
-    for name, requirements in ((BASE, base), (DEV, dev)):
+    for name, requirements in ((BASE, base), (POSTGRES, postgres), (DEV, dev)):
         lock = (root / name).read_text(encoding="utf-8")
         pins[name] = read_pins(lock)
         found = [*loose_lines(lock), *unmet(requirements, pins[name])]
         yield from (f"{name}: {text}" for text in found)
-    for name, versions in pins[BASE].items():
-        if pins[DEV].get(name) != versions:
-            yield f"{DEV}: {name} is not at the version of {BASE}"
+    for small, large in ((BASE, POSTGRES), (POSTGRES, DEV)):
+        for name, versions in pins[small].items():
+            if pins[large].get(name) != versions:
+                yield f"{large}: {name} is not at the version of {small}"
 
 
 def read_pins(lock: str) -> Pins:

@@ -24,7 +24,7 @@ EXAMPLES = ROOT / "data" / "auth"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name in ("pyproject.toml", lock_check.BASE, lock_check.DEV):
+    for name in ("pyproject.toml", lock_check.BASE, lock_check.POSTGRES, lock_check.DEV):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
@@ -45,6 +45,8 @@ def test_locks_fit_pyproject(project: Path) -> None:
         ("pyproject.toml", r'^    "aiohttp>', r'    "not-there>=1",\n    "aiohttp>', "not-there>=1 is missing"),
         ("pyproject.toml", r'^    "ruff>=[0-9.]+"', '    "ruff>=999"', "ruff>=999 is not met by"),
         (lock_check.BASE, r"^typer==[^ ]+", "typer==999.0", "typer is not at the version of"),
+        (lock_check.POSTGRES, r"^psycopg==[^ ]+", "psycopg==1.0", "psycopg[binary]>=3.3 is not met by 1.0"),
+        (lock_check.POSTGRES, r"^psycopg==([^ ]+)", "psycopg==999.0", "psycopg is not at the version of"),
         (lock_check.DEV, r"^pytest==([^ ]+)", r"pytest>=\1", "is not pinned with hashes: pytest>="),
         (lock_check.DEV, r"^ruff==([^ ]+)( \\\n    --hash=\S+)+", r"ruff==\1", "is not pinned with hashes: ruff=="),
         (lock_check.BASE, r"\A", "--index-url https://mirror.example/simple\n", "holds an address"),
