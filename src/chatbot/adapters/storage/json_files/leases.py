@@ -21,11 +21,12 @@ from chatbot.domain.errors import SessionBusy, StorageFailure
 class Held:
     """A lock that is held. `writing` keeps a release from overtaking a write in another thread.
 
-    `tail` is where the session's log ended after the last write under this lock.
+    `place` is where the session was found then; `tail` is where its log ended after the last
+    write under this lock.
     """
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
+    def __init__(self, fd: int, place: Place) -> None:
+        self.fd, self.place = fd, place
         self.writing = threading.Lock()
         self.is_over = False
         self.tail: Tail | None = None
@@ -53,7 +54,7 @@ class SessionLeases:
                 self._files.close(fd)
         if not is_ours:
             raise SessionBusy
-        self._held[lease] = Held(fd)
+        self._held[lease] = Held(fd, place)
 
     def _open(self, lock: Path) -> int:
         try:

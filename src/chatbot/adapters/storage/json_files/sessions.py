@@ -153,10 +153,9 @@ class SessionFiles(SessionRepository):
             )
 
         with self._leases.writing(lease) as held:
-            place = self._place(lease.owner, lease.session_id)
-            with naming(place.log), _found():
+            with naming(held.place.log), _found():
                 known, held.tail = held.tail, None
-                written = self._appends.write(place, compose, known)
+                written = self._appends.write(held.place, compose, known)
                 self._conclude(written)
             held.tail = written.tail
             return written.message
@@ -218,8 +217,7 @@ class SessionFiles(SessionRepository):
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         """Replace the log by a new header, which is the commit, then remove what was emptied."""
         with self._leases.writing(lease) as held:
-            held.tail = None
-            place = self._place(lease.owner, lease.session_id)
+            place, held.tail = held.place, None
             with self._committing(place):
                 old, last_seq = self._look(place, lambda view: (view.header, view.last_seq))
                 new = replace(old, epoch=old.epoch + 1, base_seq=last_seq)
@@ -228,10 +226,8 @@ class SessionFiles(SessionRepository):
                 self._files.sync_folder(place.folder)
 
     def delete(self, lease: Lease) -> None:
-        with self._leases.writing(lease):
-            place = self._place(lease.owner, lease.session_id)
-            with self._committing(place), _found():
-                delete_files(self._files, place)
+        with self._leases.writing(lease) as held, self._committing(held.place), _found():
+            delete_files(self._files, held.place)
         self.release(lease)
 
     def _look(self, place: Place, see: Callable[[LogView], Found]) -> Found:
