@@ -240,9 +240,7 @@ def task_lock(args: list[str]) -> int:
     command += ["--no-emit-index-url", "pyproject.toml", "--group", "build", *args]
     dev = ["--all-extras", "--group", "dev", "-c", LOCKS["base"], "-o", LOCKS["dev"]]
     postgres = ["--extra", "postgres", "-c", LOCKS["dev"], "-o", LOCKS["postgres"]]
-    return (
-        call(*command, "-o", LOCKS["base"]) or call(*command, *dev) or call(*command, *postgres)
-    )
+    return call(*command, "-o", LOCKS["base"]) or call(*command, *dev) or call(*command, *postgres)
 
 
 TASKS = {

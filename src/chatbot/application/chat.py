@@ -153,7 +153,8 @@ class Chat:
         try:
             turn.tell(Started(session_id=lease.session_id, turn_id=turn.id))
             prompt = self._composer.compose(asked.memory, asked.history)
-            completion = await turn.hear(self._model, prompt.request)
+            with self._storage.keeping(lease):
+                completion = await turn.hear(self._model, prompt.request)
         except asyncio.CancelledError:
             reason = turn.interruption or Interruption.SHUTDOWN
             raise ShuttingDown("The service stopped while it was answering.") from None

@@ -1,6 +1,7 @@
 """Storage in the memory of this process: gone when it ends. For tests, demos and trying out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
@@ -224,6 +225,9 @@ class InMemoryStorage(Storage):
 
     async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:  # noqa: ARG002 # all of it is
         return work(self._transaction)
+
+    def keeping(self, lease: Lease) -> AbstractContextManager[None]:  # noqa: ARG002 # it lasts as long as this does
+        return nullcontext()
 
     async def check(self) -> None:
         """There is nothing that could fail."""

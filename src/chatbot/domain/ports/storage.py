@@ -6,6 +6,7 @@ exist are the same `NotFound`.
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, Self, TypeVar
@@ -58,7 +59,7 @@ class SessionRepository(Protocol):
     def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
         """Take the right to write to the session, without waiting.
 
-        It ends with `release`, or when the process that holds it dies.
+        It ends with `release`, or some time after the process that holds it has died.
 
         Raises:
             NotFound: the owner has no such session.
@@ -223,6 +224,14 @@ class Storage(Protocol):
 
         Brief work looks up a user, or takes or gives back a session that is there, reads what a
         prompt holds and appends a message or two. A store may do that where the caller stands.
+        """
+
+    @abstractmethod
+    def keeping(self, lease: Lease) -> AbstractContextManager[None]:
+        """Keep a lease from running out, for as long as it takes; to be entered on the event loop.
+
+        For what goes on between two transactions, as a model that is asked. A lease that was lost
+        all the same is noticed by the next write.
         """
 
     @abstractmethod

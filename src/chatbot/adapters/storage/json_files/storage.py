@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import takewhile
 from pathlib import Path
 from typing import Self, TypeVar
@@ -18,6 +19,7 @@ from chatbot.adapters.storage.json_files.leases import SessionLeases
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
 from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.adapters.storage.threads import Threads
+from chatbot.domain.chat import Lease
 from chatbot.domain.errors import StorageUnavailable, cause_of
 from chatbot.domain.ports.storage import Found, Storage, Transaction
 
@@ -122,6 +124,9 @@ class JsonFileStorage(Storage):
             return await self._threads.run(work)
         except FileNotFoundError as error:
             raise StorageUnavailable("A part of the store is missing.") from error
+
+    def keeping(self, lease: Lease) -> AbstractContextManager[None]:  # noqa: ARG002 # the kernel keeps it
+        return nullcontext()
 
     async def check(self) -> None:
         await self._in_thread(self._check)

@@ -35,42 +35,20 @@ _GIVE_BACK = (
 )
 
 
-class Leases:
-    """The leases that one piece of work takes and gives back.
-
-    Args:
-        replica: the name of this process, for whoever looks at the row.
-    """
-
-    def __init__(self, *, replica: str, seconds: float) -> None:
-        self._replica, self._seconds = replica, seconds
-        self.taken: set[Lease] = set()
-        self.ended: set[Lease] = set()
-
-    def take(self, statements: Statements, lease: Lease) -> bool:
-        """Take the session if it is there and free."""
-        values = {**_row(lease), "replica": self._replica, "seconds": self._seconds}
-        if not statements.write(_TAKE, values).rowcount:
-            return False
-        self.taken.add(lease)
-        return True
-
-    def give_back(self, statements: Statements, lease: Lease) -> None:
-        statements.write(_GIVE_BACK, _row(lease))
-        self.forget(lease)
-
-    def forget(self, lease: Lease) -> None:
-        """It is over, also if giving it back should fail: then it runs out."""
-        self.ended.add(lease)
+def take(statements: Statements, lease: Lease, *, replica: str, seconds: float) -> bool:
+    """Take the session if it is there and free. `replica` is for whoever looks at the row."""
+    values = {**_row(lease), "replica": replica, "seconds": seconds}
+    return bool(statements.write(_TAKE, values).rowcount)
 
 
-def renew(statements: Statements, leases: Iterable[Lease], *, seconds: float) -> set[Lease]:
-    """Prolong the leases, and return those that somebody else has taken over."""
-    return {
-        lease
-        for lease in leases
-        if not statements.write(_RENEW, {**_row(lease), "seconds": seconds}).rowcount
-    }
+def give_back(statements: Statements, lease: Lease) -> None:
+    statements.write(_GIVE_BACK, _row(lease))
+
+
+def renew(statements: Statements, leases: Iterable[Lease], *, seconds: float) -> None:
+    """Prolong the leases that nobody has taken over."""
+    for lease in leases:
+        statements.write(_RENEW, {**_row(lease), "seconds": seconds})
 
 
 def _row(lease: Lease) -> dict[str, object]:

@@ -20,6 +20,15 @@ Found = TypeVar("Found")
 CONNECT_TIMEOUT_S = 5
 _DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 _LOST_AFTER_MS = 10_000
+_LIMITS = {
+    "lock_timeout": "5s",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+"""A replica that stands still in a transaction must not hold up the others."""
+_LIMITS_HERE = text(
+    "SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in _LIMITS)
+)
 _SCHEMA_LOCK = 0x63686174626F74  # "chatbot"
 _PREPARE_THRESHOLD = 5
 """psycopg's own: a statement is prepared on the server when it is run for the fifth time."""
@@ -30,8 +39,9 @@ class PostgresDatabase(Database):
 
     Args:
         connections: how many there are at most, and how many pieces of work are done at once.
-        prepared: whether statements are prepared on the server, which a PgBouncer in transaction
-            mode before version 1.21 cannot tell apart.
+        prepared: whether a connection is one to the server for as long as it lasts, so that
+            statements can be prepared and limits set for all of it. Behind a PgBouncer in
+            transaction mode it is not.
     """
 
     def __init__(self, url: str, *, connections: int, prepared: bool) -> None:
@@ -41,7 +51,8 @@ class PostgresDatabase(Database):
         self._threads: Threads | None = None
 
     def open(self) -> None:
-        pool = self._engine(QueuePool)
+        limits = " ".join(f"-c {name}={value}" for name, value in _LIMITS.items())
+        pool = self._engine(QueuePool, {"options": limits} if self._prepared else {})
         _first(pool).close()
         self._pool = pool
         self._threads = Threads(self._connections, name="chatbot-postgres")
@@ -58,13 +69,19 @@ class PostgresDatabase(Database):
         pool = self._pool
         if self._threads is None or pool is None:
             raise StorageUnavailable("The store is not open.")
-        return self._threads.run(lambda: _transacted(pool, work))
+        return self._threads.run(lambda: self._transacted(pool, work))
+
+    def _transacted(self, pool: Engine, work: Callable[[Statements], Found]) -> Found:
+        with translated(), pool.begin() as connection:
+            if not self._prepared:
+                connection.execute(_LIMITS_HERE, _LIMITS)
+            return work(Statements(connection))
 
     def create(self) -> None:
         """Databases are made by the server's administrator."""
 
     def connect(self) -> Connection:
-        return _first(self._engine(NullPool))
+        return _first(self._engine(NullPool, {}))
 
     def flaws(self, connection: Connection) -> list[str]:
         settings = {name: connection.exec_driver_sql(f"SHOW {name}").scalar() for name in _DURABLE}
@@ -77,10 +94,11 @@ class PostgresDatabase(Database):
     def lock_schema(self, connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
-    def _engine(self, pool: type[NullPool] | type[QueuePool]) -> Engine:
+    def _engine(self, pool: type[NullPool] | type[QueuePool], options: dict[str, str]) -> Engine:
         if find_spec("psycopg") is None:
             raise StorageUnavailable("Postgres needs psycopg: install the extra `postgres`.")
         arguments = {
+            **options,
             "connect_timeout": CONNECT_TIMEOUT_S,
             "tcp_user_timeout": _LOST_AFTER_MS,
             "application_name": "chatbot",
@@ -94,11 +112,6 @@ class PostgresDatabase(Database):
             pool_pre_ping=True,
             **sizes,
         )
-
-
-def _transacted(pool: Engine, work: Callable[[Statements], Found]) -> Found:
-    with translated(), pool.begin() as connection:
-        return work(Statements(connection))
 
 
 def _first(engine: Engine) -> Connection:

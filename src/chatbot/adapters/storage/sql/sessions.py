@@ -8,7 +8,7 @@ from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, 
 from sqlalchemy.exc import IntegrityError
 
 from chatbot.adapters.storage.records import memory_from_json, memory_to_json
-from chatbot.adapters.storage.sql.leases import Leases
+from chatbot.adapters.storage.sql.leases import give_back, take
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.tables import (
     memories,
@@ -93,8 +93,8 @@ _LAST = 2**62
 class SqlSessions(SessionRepository):
     """The sessions as one piece of work sees them."""
 
-    def __init__(self, statements: Statements, leases: Leases) -> None:
-        self._statements, self._leases = statements, leases
+    def __init__(self, statements: Statements, *, replica: str, lease_s: float) -> None:
+        self._statements, self._replica, self._lease_s = statements, replica, lease_s
 
     def create(self, session: Session) -> None:
         values = {
@@ -128,13 +128,13 @@ class SqlSessions(SessionRepository):
 
     def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
         lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
-        if not self._leases.take(self._statements, lease):
+        if not take(self._statements, lease, replica=self._replica, seconds=self._lease_s):
             self._require(owner, session_id)
             raise SessionBusy
         return lease
 
     def release(self, lease: Lease) -> None:
-        self._leases.give_back(self._statements, lease)
+        give_back(self._statements, lease)
 
     def append(
         self,
@@ -219,14 +219,13 @@ class SqlSessions(SessionRepository):
         if not done.rowcount:
             raise _lost()
         key = _key(lease.owner, lease.session_id)
-        self._statements.write(delete(messages).where(_IS_OF_IT), key)
-        self._statements.write(delete(memories).where(_IS_ITS_MEMORY), key)
+        self._statements.erase(delete(messages).where(_IS_OF_IT), key)
+        self._statements.erase(delete(memories).where(_IS_ITS_MEMORY), key)
 
     def delete(self, lease: Lease) -> None:
         """Messages and memory go with the row (`ON DELETE CASCADE`)."""
-        if not self._statements.write(delete(sessions).where(_IS_HELD), _held(lease)).rowcount:
+        if not self._statements.erase(delete(sessions).where(_IS_HELD), _held(lease)).rowcount:
             raise _lost()
-        self._leases.forget(lease)
 
     def _require(self, owner: Owner, session_id: SessionId) -> None:
         if self._statements.row(_EXISTS, _key(owner, session_id)) is None:

@@ -111,11 +111,15 @@ class _Statements(Statements):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self._raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment] # it is SQLite's
-        self._is_writing = self._is_marked = False
+        self._is_writing = self._is_marked = self._has_erased = False
 
     def write(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
         self._begin_to_write()
         return super().write(change, values)
+
+    def erase(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
+        self._has_erased = True
+        return self.write(change, values)
 
     def lock(self, table: Table) -> None:  # noqa: ARG002 # there is one writer for all of them
         self._begin_to_write()
@@ -135,8 +139,17 @@ class _Statements(Statements):
     def commit(self) -> None:
         if self._raw.in_transaction:
             self._raw.execute("COMMIT")
+        if self._has_erased:
+            self._has_erased = not self._is_log_emptied()
         self.connection.rollback()  # nothing but SQLAlchemy's own idea of a transaction
         self._is_writing = False
+
+    def _is_log_emptied(self) -> bool:
+        """Empty the write-ahead log, which holds what was; not while somebody reads from it."""
+        self._raw.execute("PRAGMA busy_timeout = 0")
+        (is_busy, *_) = self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._raw.execute(f"PRAGMA busy_timeout = {BUSY_WAIT_S * 1000:.0f}")
+        return not is_busy
 
     def close(self) -> None:
         """End the connection; what is not committed is undone."""

@@ -25,6 +25,10 @@ class Statements:
         """Insert, update or delete; also to read what is to be changed, with `FOR UPDATE`."""
         return self.connection.execute(change, values)
 
+    def erase(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
+        """Delete rows that a person wants gone; as far as the database can, also from its files."""
+        return self.write(change, values)
+
     def lock(self, table: Table) -> None:
         """Keep others from writing to the table, and from locking it, until the end."""
         self.connection.execute(text(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))

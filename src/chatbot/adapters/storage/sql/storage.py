@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 from sqlalchemy import text
 
 from chatbot.adapters.storage.sql.attempts import SqlAttempts
 from chatbot.adapters.storage.sql.database import Database
-from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S, Leases, renew
+from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S, renew
 from chatbot.adapters.storage.sql.schema import require_current
 from chatbot.adapters.storage.sql.sessions import SqlSessions
 from chatbot.adapters.storage.sql.statements import Statements
@@ -46,7 +47,7 @@ class SqlStorage(Storage):
     ) -> None:
         self._database, self._replica = database, replica
         self._lease_s, self._renew_s = lease_s, renew_s
-        self._held: set[Lease] = set()
+        self._kept: set[Lease] = set()
         self._renewing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -73,20 +74,22 @@ class SqlStorage(Storage):
         await asyncio.to_thread(self._database.close)
 
     async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:  # noqa: ARG002 # all of it is done off the event loop
-        leases = Leases(replica=self._replica, seconds=self._lease_s)
+        return await self._database.run(lambda statements: work(self._transaction(statements)))
 
-        def done(statements: Statements) -> Found:
-            return work(
-                Transaction(
-                    sessions=SqlSessions(statements, leases),
-                    users=SqlUsers(statements),
-                    attempts=SqlAttempts(statements),
-                )
-            )
+    def _transaction(self, statements: Statements) -> Transaction:
+        return Transaction(
+            sessions=SqlSessions(statements, replica=self._replica, lease_s=self._lease_s),
+            users=SqlUsers(statements),
+            attempts=SqlAttempts(statements),
+        )
 
-        doing = self._database.run(done)
-        doing.add_done_callback(lambda ended: self._remember(leases, ended))
-        return await doing
+    @contextmanager
+    def keeping(self, lease: Lease) -> Iterator[None]:
+        self._kept.add(lease)
+        try:
+            yield
+        finally:
+            self._kept.discard(lease)
 
     async def check(self) -> None:
         """Take the right to write, without writing."""
@@ -97,25 +100,15 @@ class SqlStorage(Storage):
     async def flaws(self) -> Sequence[str]:
         return await self._database.run(lambda tx: self._database.flaws(tx.connection))
 
-    def _remember(self, leases: Leases, ended: "asyncio.Future[Found]") -> None:
-        """Renew what was taken and is committed; let run out what should have been given back."""
-        self._held -= leases.ended
-        if not ended.cancelled() and ended.exception() is None:
-            self._held |= leases.taken - leases.ended
-
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._renew_s)
-            leases = frozenset(self._held)
-            if not leases:
-                continue
             try:
-                lost = await self._database.run(
-                    lambda statements, leases=leases: renew(  # type: ignore[misc] # mypy on a bound default
-                        statements, leases, seconds=self._lease_s
-                    )
-                )
+                await self._renew_once()
             except StorageFailure as error:
                 _log.warning("leases could not be renewed: %s", cause_of(error))
-            else:
-                self._held -= lost
+
+    async def _renew_once(self) -> None:
+        kept = sorted(self._kept, key=lambda lease: lease.session_id)
+        if kept:
+            await self._database.run(lambda tx: renew(tx, kept, seconds=self._lease_s))
