@@ -255,7 +255,7 @@ TASKS = {
     "fuzz": (lambda args: dev_python("tests/fuzz.py", *args), "fuzz the API for 10 minutes"),
     "kill": (
         lambda args: dev_python("tests/kill_under_load.py", *args),
-        "kill the service under load and look for losses [--rounds 20]",
+        "kill the service under load and look for losses [--rounds 20] [--storage URL]",
     ),
     "provider": (lambda args: dev_python("tests/provider.py", *args), "run a stand-in provider"),
     "install": (task_install, "fill .venv from the locks [--base: without the dev tools]"),

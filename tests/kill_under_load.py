@@ -1,6 +1,8 @@
 """Kills the service under load, round after round: what it had acknowledged has to be there.
 
-    python tests/kill_under_load.py [--rounds 20] [--seed N]
+    python tests/kill_under_load.py [--rounds 20] [--seed N] [--storage URL]
+
+The store is empty: a relative URL counts from a fresh folder.
 
 Clients talk in several sessions, plainly and in streams, while `chatbot serve` dies of SIGKILL.
 After each restart every acknowledged turn must be there whole, once and in order; any other one
@@ -23,6 +25,7 @@ from dataclasses import dataclass, field
 from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -34,6 +37,7 @@ CLIENTS, FIRST_SESSIONS, NEW_SESSION_ODDS = 8, 5, 0.03
 MOST_TURNS, MOST_SECONDS = 60, 0.05
 """A round ends up to so many seconds after up to so many acknowledged turns."""
 ROUND_WITHIN_S = 300
+STORAGE = "json:data"
 SETTINGS = {"MEM_STRUCTURED_ENABLE": "true", "MEM_EXTRACT_EVERY": "2", "LOG_LEVEL": "warning"}
 DOCTOR = "from chatbot.entrypoints.cli import main; main(['doctor'])"
 MARK = re.compile(r"\[\d+-\d+-\d+\]")
@@ -249,14 +253,14 @@ async def examine(folder: Path, world: World, **environment: str) -> int:
 COLUMNS = "round  acknowledged  absent  whole  open  sessions  leftovers  verdict"
 
 
-async def run(folder: Path, *, rounds: int, seed: int) -> list[str]:
+async def run(folder: Path, *, rounds: int, seed: int, storage: str = STORAGE) -> list[str]:
     """Print a line for each round; return every broken promise."""
     world = World(random.Random(seed))
-    print(f"seed {seed}\n{COLUMNS}")
+    print(f"{urlsplit(storage).scheme}, seed {seed}\n{COLUMNS}")
     async with FakeProvider() as upstream, AsyncExitStack() as services:
         upstream.fault, upstream.slow_s, upstream.piece_delay_s = Fault.SLOW, 0.01, 0.001
         upstream.reply = reply
-        environment = with_provider(upstream) | SETTINGS
+        environment = with_provider(upstream) | SETTINGS | {"STORAGE_URL": storage}
         service = await services.enter_async_context(running(folder, **environment))
         world.notebook = await begin(service)
         world.sessions += [await begin(service) for _ in range(FIRST_SESSIONS)]
@@ -288,9 +292,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--storage", metavar="URL", default=STORAGE)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        broken = asyncio.run(run(Path(folder), rounds=given.rounds, seed=given.seed))
+        broken = asyncio.run(run(Path(folder), **vars(given)))
     print("\n".join(broken) or "nothing acknowledged was lost", flush=True)
     if broken:
         print(f"{len(broken)} promises broken; again with: --seed {given.seed}")
