@@ -6,15 +6,16 @@ Under CI Hypothesis draws the same each time.
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import settings
+from psycopg import sql
 
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
+from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
-from postgres import new_database, postgres_url
+from postgres import command, new_database, postgres_url
 
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
@@ -35,18 +36,20 @@ def postgres_database(postgres: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres: str) -> Iterator[str]:
-    """The name of a database with our tables, which new ones are copied from."""
+def postgres_tables(postgres: str) -> Iterator[str]:
+    """The address of a database with our tables, which tests have one after the other."""
     with new_database(postgres) as url:
         upgrade(PostgresDatabase(url, connections=1, prepared=True))
-        yield urlsplit(url).path.removeprefix("/")
+        yield url
 
 
 @pytest.fixture
-def postgres_store(postgres: str, postgres_template: str) -> Iterator[str]:
-    """The address of a new database with our tables."""
-    with new_database(postgres, template=postgres_template) as url:
-        yield url
+def postgres_store(postgres_tables: str) -> str:
+    """The address of a database as new, with our tables: emptying one is quicker than making it."""
+    written = [table.name for table in metadata.sorted_tables if table.name != "roles"]
+    names = sql.SQL(", ").join(map(sql.Identifier, written))
+    command(postgres_tables, sql.SQL("TRUNCATE {} RESTART IDENTITY").format(names))
+    return postgres_tables
 
 
 @pytest.fixture(scope="session")

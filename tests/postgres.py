@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import psycopg
@@ -48,35 +49,22 @@ class PostgresServer:
         self._options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""} | options
         self._process: subprocess.Popen[bytes] | None = None
         self._alive = -1
-        self.port = _free_port()
+        self.port = free_port()
         self._init()
 
     def _init(self) -> None:
         password = self.folder / "password"
         password.write_text(PASSWORD, "utf-8")
         if _is_root():
-            for path in (self.folder, password):
-                shutil.chown(path, UNPRIVILEGED)
+            shutil.chown(password, UNPRIVILEGED)
         how = ["-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]
         process = self._run("initdb", *how, f"--pwfile={password}")
         if process.wait():
             raise PostgresMissing(self._last_words())
 
     def _run(self, program: str, *arguments: str, inherited: int = -1) -> subprocess.Popen[bytes]:
-        names = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP")
-        with self._log.open("ab") as log:
-            return subprocess.Popen(
-                [str(self._programs / program), "-D", str(self._data), *arguments],
-                cwd=self.folder,
-                env={name: os.environ[name] for name in names if name in os.environ},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                user=UNPRIVILEGED if _is_root() else None,
-                group=_group() if _is_root() else None,
-                extra_groups=[] if _is_root() else None,
-                pass_fds=() if inherited < 0 else (inherited,),
-            )
+        path = str(self._programs / program)
+        return unprivileged(path, "-D", str(self._data), *arguments, log=self._log, fd=inherited)
 
     def _last_words(self) -> str:
         return self._log.read_text("utf-8", "replace").strip()[-500:]
@@ -140,6 +128,24 @@ def _programs(folder: Path) -> Path:
     return folder / programs
 
 
+def unprivileged(program: str, *arguments: str, log: Path, fd: int = -1) -> subprocess.Popen[bytes]:
+    """Run a program that does not want to be root, in the folder of its log."""
+    names = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP")
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [program, *arguments],
+            cwd=log.parent,
+            env={name: os.environ[name] for name in names if name in os.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            user=UNPRIVILEGED if _is_root() else None,
+            group=_group() if _is_root() else None,
+            extra_groups=[] if _is_root() else None,
+            pass_fds=() if fd < 0 else (fd,),
+        )
+
+
 def _is_root() -> bool:
     return sys.platform != "win32" and os.geteuid() == 0
 
@@ -152,7 +158,15 @@ def _group() -> int:
     return pwd.getpwnam(UNPRIVILEGED).pw_gid
 
 
-def _free_port() -> int:
+def own_folder() -> Path:
+    """A new folder of the account that is not root."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    if _is_root():
+        shutil.chown(folder, UNPRIVILEGED)
+    return folder
+
+
+def free_port() -> int:
     while True:
         port = secrets.choice(_PORTS)
         with suppress(OSError), socket.socket() as trial:
@@ -163,25 +177,25 @@ def _free_port() -> int:
 @contextmanager
 def postgres_server(**options: str) -> Iterator[PostgresServer]:
     """A server of its own, running. At the end neither a process nor a file is left."""
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    folder = own_folder()
     server: PostgresServer | None = None
     try:
         server = PostgresServer(folder, **options)
         server.start()
         yield server
     except PostgresMissing as missing:
-        unavailable(str(missing))
+        unavailable(f"no Postgres: {missing}")
     finally:
         if server is not None:
             server.stop()
         shutil.rmtree(folder)
 
 
-def unavailable(reason: str) -> None:
+def unavailable(reason: str) -> NoReturn:
     """Skip, or fail where everything has to be there."""
     if os.environ.get("CI"):
-        pytest.fail(f"no Postgres: {reason}")
-    pytest.skip(f"no Postgres: {reason}")
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @contextmanager
@@ -195,11 +209,11 @@ def postgres_url() -> Iterator[str]:
 
 
 @contextmanager
-def new_database(server_url: str, *, template: str = "template1") -> Iterator[str]:
+def new_database(server_url: str) -> Iterator[str]:
     """The address of a new database, which is dropped at the end, used or not."""
     name = f"chatbot_{secrets.token_hex(6)}"
-    new, old = sql.Identifier(name), sql.Identifier(template)
-    command(server_url, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(new, old))
+    new = sql.Identifier(name)
+    command(server_url, sql.SQL("CREATE DATABASE {}").format(new))
     try:
         yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
     finally:
