@@ -15,6 +15,7 @@ from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
+from pgbouncer import pgbouncer
 from postgres import command, new_database, postgres_url
 
 settings.register_profile("suite", deadline=None)
@@ -50,6 +51,19 @@ def postgres_store(postgres_tables: str) -> str:
     names = sql.SQL(", ").join(map(sql.Identifier, written))
     command(postgres_tables, sql.SQL("TRUNCATE {} RESTART IDENTITY").format(names))
     return postgres_tables
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_tables(postgres_tables: str) -> Iterator[str]:
+    """The address of the same database through a PgBouncer in transaction mode."""
+    with pgbouncer(postgres_tables) as url:
+        yield url
+
+
+@pytest.fixture
+def pgbouncer_store(postgres_store: str, pgbouncer_tables: str) -> str:
+    """The address of a database as new through a PgBouncer in transaction mode."""
+    return pgbouncer_tables
 
 
 @pytest.fixture(scope="session")

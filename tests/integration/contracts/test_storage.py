@@ -82,7 +82,7 @@ def user(number: int = 1, *, email: str | None = None, roles: tuple[str, ...] = 
     )
 
 
-@pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres"])
+@pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres", "pgbouncer"])
 def closed(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """A storage that is not open yet."""
     if request.param == "in_memory":
@@ -90,9 +90,10 @@ def closed(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "sqlite":
         path: Path = request.getfixturevalue("sqlite_store")
         return SqlStorage(SqliteDatabase(path), replica="test")
-    if request.param == "postgres":
-        url: str = request.getfixturevalue("postgres_store")
-        return SqlStorage(PostgresDatabase(url, connections=4, prepared=True), replica="test")
+    if request.param in {"postgres", "pgbouncer"}:
+        url: str = request.getfixturevalue(f"{request.param}_store")
+        prepared = request.param == "postgres"
+        return SqlStorage(PostgresDatabase(url, connections=4, prepared=prepared), replica="test")
     auth = tmp_path / "data" / "auth"
     auth.mkdir(parents=True, mode=0o700)
     (auth / "roles.json").write_text(json.dumps(roles_to_json(DEFAULT_ROLES)), "utf-8")
