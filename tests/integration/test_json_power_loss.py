@@ -1,0 +1,134 @@
+"""After a loss of power everything that was acknowledged is there, whatever the disk had kept."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from chatbot.adapters.storage.json_files import storage as storage_module
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from volatile_files import Loss, Tree, VolatileFiles, materialise
+from writing import (
+    ONE,
+    SCRIPT,
+    History,
+    Step,
+    Writer,
+    append,
+    check,
+    check_times,
+    create,
+    everything,
+    turn,
+)
+
+ROOT = Path("/data")
+SEED = 20260301
+
+
+class Unsynced(Files):
+    """The real files. What is written after the loss of power may be lost: the test is over."""
+
+    def sync(self, fd: int) -> None:
+        pass
+
+    def sync_folder(self, folder: Path) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "_THREADS", 1)
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a loss of power left, and what had happened by then, or may have."""
+
+    tree: Tree
+    histories: tuple[History, ...]
+    moment: str
+
+
+def losses(seed: int, at_random: int) -> Iterator[Loss]:
+    """Names without contents, contents without names, nothing, everything, and any mixture."""
+    rng = random.Random(seed)
+    for names, sectors in ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 1.0)):
+        yield Loss(rng, names, sectors)
+    for _ in range(at_random):
+        yield Loss(rng, rng.random(), rng.random())
+
+
+@dataclass
+class Losses:
+    """Gathers what a loss of power at each moment could leave."""
+
+    files: VolatileFiles
+    writer: Writer
+    at_random: int
+    step: str = "open"
+    moment: int = 0
+    found: dict[object, Left] = field(default_factory=dict)
+
+    def note(self) -> None:
+        self.moment += 1
+        histories = tuple(self.writer.histories)
+        for loss in losses(SEED + self.moment, self.at_random):
+            tree = self.files.after(loss)
+            left = Left(tree, histories, f"{self.step}, change {self.moment}")
+            self.found.setdefault((frozenset(tree.items()), histories), left)
+
+
+async def losses_during(
+    steps: Sequence[Step],
+    files: VolatileFiles,
+    histories: Sequence[History] = ((),),
+    *,
+    after: Sequence[Step] = (),
+    at_random: int = 8,
+) -> list[Left]:
+    """Do the steps, and return what a loss of power after each change of them may leave."""
+    losses = Losses(files, Writer(histories), at_random)
+    async with JsonFileStorage(ROOT, files) as storage:
+        losses.writer.settle_on(everything(storage._transaction))
+        for step in after:
+            assert await losses.writer.write(storage, step), step
+        files.on_change = losses.note
+        for step in steps:
+            losses.step = step.name
+            assert await losses.writer.write(storage, step), step
+        files.on_change = lambda: None
+    return list(losses.found.values())
+
+
+async def expect_all(found: Sequence[Left], folder: Path, *, timed: bool = True) -> None:
+    """Everything is there in each of them, on the real file system."""
+    assert found
+    for number, left in enumerate(found):
+        root = folder / str(number)
+        materialise(left.tree, root)
+        try:
+            async with JsonFileStorage(root / "data", Unsynced()) as storage:
+                possible = Writer(left.histories).possible
+                if timed:
+                    check_times(storage, possible)
+                await check(storage, possible)
+        except Exception as error:
+            raise AssertionError(f"after a loss of power in {left.moment}: {root}") from error
+
+
+async def test_every_acknowledged_write_survives_a_loss_of_power_at_any_moment(
+    tmp_path: Path,
+) -> None:
+    await expect_all(await losses_during(SCRIPT, VolatileFiles()), tmp_path)
+
+
+@pytest.mark.parametrize("length", range(16, 512, 62))
+async def test_it_does_wherever_a_sector_begins(tmp_path: Path, length: int) -> None:
+    begin = (create(ONE, 1), append(ONE, 2, "x" * length))
+    steps = turn(ONE, 3, "after a crash", "yes")
+    found = await losses_during(steps, VolatileFiles(), after=begin)
+    await expect_all(found, tmp_path)

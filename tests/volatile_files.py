@@ -1,0 +1,372 @@
+"""A file system in memory that forgets on a loss of power what was not synced.
+
+What is synced is on the disk. Of the rest a loss of power leaves any part:
+
+- Contents: each sector of 512 bytes as it was synced or as any write since left it, at any of the
+  lengths since; where the length is there and the data is not, zeros.
+- Times: any since the sync. A sync saves the time if it saves a new length, as `fdatasync` does.
+- Names: each change of a name happened or not, whatever became of those before it. A rename is one
+  change. Syncing a folder saves the changes of names in it.
+"""
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Self
+
+from chatbot.adapters.storage.json_files.files import Files, Status
+from chatbot.domain.errors import StorageUnavailable
+
+SECTOR = 512
+START_NS = 1_800_000_000_000_000_000
+FOLDER, FILE = 0o40700, 0o100600
+
+Tree = dict[str, tuple[bytes, int] | None]
+"""What a folder holds, by path with `/`: a file's bytes and time, or a folder."""
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """A file or folder. `data` and `entries` are what everybody sees, `disk` is what is synced."""
+
+    number: int
+    mode: int
+    mtime_ns: int
+    data: bytes = b""
+    disk: bytes = b""
+    disk_mtime_ns: int = 0
+    since: list[bytes] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    entries: "dict[str, Node]" = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)
+    links: int = 1
+    holder: int | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.mode == FOLDER
+
+    def become(self, data: bytes) -> None:
+        self.lost -= changed_sectors(self.data, data)
+        self.data = data
+        self.since.append(data)
+
+    def stamp(self, mtime_ns: int) -> None:
+        self.mtime_ns = mtime_ns
+        self.times.append(mtime_ns)
+
+    def sync(self) -> None:
+        if len(self.data) != len(self.disk):
+            self.disk_mtime_ns, self.times = self.mtime_ns, []
+        kept = [self.disk if n in self.lost else self.data for n in range(_sectors(self.data))]
+        disk = b"".join(sector(data, n) for n, data in enumerate(kept))
+        self.disk, self.since = disk[: len(self.data)], []
+
+    def fail_to_sync(self) -> None:
+        """As Linux does: what was to be written counts as written from now on, and was not.
+
+        See https://wiki.postgresql.org/wiki/Fsync_Errors.
+        """
+        self.lost |= changed_sectors(self.disk, self.data)
+
+
+def _sectors(data: bytes) -> int:
+    return -(-len(data) // SECTOR)
+
+
+def sector(data: bytes, number: int) -> bytes:
+    """These 512 bytes; behind the end of the file they are zeros."""
+    return data[number * SECTOR : (number + 1) * SECTOR].ljust(SECTOR, b"\0")
+
+
+def changed_sectors(old: bytes, new: bytes) -> set[int]:
+    numbers = range(max(_sectors(old), _sectors(new)))
+    return {n for n in numbers if sector(old, n) != sector(new, n)}
+
+
+@dataclass(slots=True)
+class Change:
+    """Names that change together. `edits`: folder, name, and what has the name from now on."""
+
+    edits: tuple[tuple[Node, str, Node | None], ...]
+    is_synced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A loss of power: how likely it keeps a change of a name, and the newest of a sector."""
+
+    rng: random.Random
+    names: float
+    sectors: float
+
+    def keeps(self, change: Change) -> bool:
+        return change.is_synced or self.rng.random() < self.names
+
+    def file(self, node: Node) -> tuple[bytes, int]:
+        states = [node.disk, *node.since]
+        length = len(self.rng.choice(states))
+        sectors = (sector(self._state(states), n) for n in range(-(-length // SECTOR)))
+        return b"".join(sectors)[:length], self.rng.choice([node.disk_mtime_ns, *node.times])
+
+    def _state(self, states: list[bytes]) -> bytes:
+        return states[-1] if self.rng.random() < self.sectors else self.rng.choice(states)
+
+
+class VolatileFiles(Files):
+    """Files in memory. `on_change` is called after each change of what is or will be on the disk."""
+
+    def __init__(self, on_change: Callable[[], object] = lambda: None) -> None:
+        self._numbers, self._ticks = count(1), count(START_NS, 1_000_000_000)
+        self._top = self._new(FOLDER)
+        self._changes: list[Change] = []
+        self._fds: dict[int, Node] = {}
+        self.on_change = on_change
+
+    # --- what a loss of power leaves -----------------------------------------------------
+
+    def after(self, loss: Loss) -> Tree:
+        """What would be there after this loss of power."""
+        names: dict[Node, dict[str, Node]] = {}
+        for change in filter(loss.keeps, self._changes):
+            for folder, name, node in change.edits:
+                entries = names.setdefault(folder, {})
+                entries.pop(name, None)
+                if node is not None:
+                    entries[name] = node
+        return dict(_walk(self._top, lambda node: names.get(node, {}), loss.file))
+
+    def tree(self) -> Tree:
+        """What is there."""
+        return dict(_walk(self._top, lambda n: n.entries, lambda n: (n.data, n.mtime_ns)))
+
+    @classmethod
+    def holding(cls, tree: Tree) -> Self:
+        """A file system that holds this, all of it on the disk."""
+        files = cls()
+        for path, found in sorted(tree.items()):
+            where = Path("/").absolute() / path
+            if found is None:
+                files.make_folder(where)
+            else:
+                files._put(where, *found)
+        for change in files._changes:
+            change.is_synced = True
+        return files
+
+    def _put(self, path: Path, data: bytes, mtime_ns: int) -> None:
+        node = self._add(path, FILE)
+        node.data = node.disk = data
+        node.mtime_ns = node.disk_mtime_ns = mtime_ns
+
+    # --- names ---------------------------------------------------------------------------
+
+    def _new(self, mode: int) -> Node:
+        return Node(next(self._numbers), mode, self.now_ns())
+
+    def _key(self, name: str) -> str:
+        return name
+
+    def _find(self, path: Path) -> Node:
+        node = self._top
+        for name in path.absolute().parts[1:]:
+            if not node.is_folder:
+                raise StorageUnavailable(f"{path}: not a folder")
+            try:
+                node = node.entries[self._key(name)]
+            except KeyError as error:
+                raise FileNotFoundError(str(path)) from error
+        return node
+
+    def _change(self, *edits: tuple[Path, Node | None]) -> None:
+        """Change names, all of them at once."""
+        found = [(self._find(path.parent), self._key(path.name), node) for path, node in edits]
+        for folder, name, node in found:
+            old = folder.entries.pop(name, None)
+            if old is not None and node is not old:
+                old.links -= 1
+            if node is not None:
+                folder.entries[name] = node
+                node.links = 1
+        self._changes.append(Change(tuple(found)))
+        self.on_change()
+
+    def _add(self, path: Path, mode: int) -> Node:
+        node = self._new(mode)
+        self._change((path, node))
+        return node
+
+    def _opened(self, node: Node) -> int:
+        if node.is_folder:
+            raise StorageUnavailable("a folder")
+        fd = next(self._numbers)
+        self._fds[fd] = node
+        return fd
+
+    # --- the steps of `Files` ------------------------------------------------------------
+
+    def open_to_read(self, path: Path) -> int:
+        return self._opened(self._find(path))
+
+    def open_to_append(self, path: Path) -> int:
+        return self._opened(self._find(path))
+
+    def create(self, path: Path) -> int:
+        try:
+            self._find(path)
+        except FileNotFoundError:
+            return self._opened(self._add(path, FILE))
+        raise StorageUnavailable("there already")
+
+    def open_lock(self, path: Path) -> int:
+        try:
+            return self._opened(self._find(path))
+        except FileNotFoundError:
+            return self._opened(self._add(path, FILE))
+
+    def close(self, fd: int) -> None:
+        self._unlock(fd)
+        del self._fds[fd]
+
+    @property
+    def open_count(self) -> int:
+        return len(self._fds)
+
+    def read_at(self, fd: int, length: int, offset: int) -> bytes:
+        return self._node(fd).data[offset : offset + length]
+
+    def write(self, fd: int, data: bytes) -> int:
+        self._become(fd, self._node(fd).data + data)
+        return len(data)
+
+    def cut(self, fd: int, length: int) -> None:
+        self._become(fd, self._node(fd).data[:length].ljust(length, b"\0"))
+
+    def _become(self, fd: int, data: bytes) -> None:
+        node = self._node(fd)
+        node.become(data)
+        node.stamp(self.now_ns())
+        self.on_change()
+
+    def _node(self, fd: int) -> Node:
+        try:
+            return self._fds[fd]
+        except KeyError as error:
+            raise StorageUnavailable("not open") from error
+
+    def stamp(self, fd: int, path: Path, mtime_ns: int) -> None:
+        self._node(fd).stamp(mtime_ns)
+        self.on_change()
+
+    def sync(self, fd: int) -> None:
+        self._node(fd).sync()
+        self.on_change()
+
+    def fail_to_sync(self, fd: int) -> None:
+        self._node(fd).fail_to_sync()
+
+    def sync_folder(self, folder: Path) -> None:
+        node = self._find(folder)
+        for change in self._changes:
+            change.is_synced |= any(where is node for where, _, _ in change.edits)
+        self.on_change()
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._change((source, None), (target, self._find(source)))
+
+    def remove(self, path: Path) -> None:
+        self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            self._find(path)
+        except FileNotFoundError:
+            return
+        self._change((path, None))
+
+    def make_folder(self, folder: Path) -> bool:
+        try:
+            found = self._find(folder)
+        except FileNotFoundError:
+            self._add(folder, FOLDER)
+            return True
+        if not found.is_folder:
+            raise StorageUnavailable("not a folder")
+        return False
+
+    def status(self, fd: int) -> Status:
+        return _status(self._node(fd))
+
+    def status_of(self, path: Path) -> Status:
+        return _status(self._find(path))
+
+    def names(self, folder: Path) -> list[str]:
+        return list(self._find(folder).entries)
+
+    def names_by_time(self, folder: Path, suffix: str) -> list[tuple[str, int]]:
+        entries = self._find(folder).entries.items()
+        return [
+            (name, node.mtime_ns)
+            for name, node in entries
+            if name.endswith(suffix) and not node.is_folder
+        ]
+
+    def try_lock(self, fd: int) -> bool:
+        node = self._node(fd)
+        if node.holder not in {None, fd}:
+            return False
+        node.holder = fd
+        return True
+
+    def unlock(self, fd: int) -> None:
+        self._unlock(fd)
+
+    def _unlock(self, fd: int) -> None:
+        if self._node(fd).holder == fd:
+            self._node(fd).holder = None
+
+    def remove_locked(self, path: Path) -> None:
+        self._remove(path)
+
+    def now_ns(self) -> int:
+        return next(self._ticks)
+
+
+def _status(node: Node) -> Status:
+    return Status(
+        size=len(node.data),
+        mtime_ns=node.mtime_ns,
+        inode=node.number,
+        mode=node.mode,
+        links=node.links,
+    )
+
+
+def _walk(
+    folder: Node,
+    entries: Callable[[Node], dict[str, Node]],
+    read: Callable[[Node], tuple[bytes, int]],
+    where: str = "",
+) -> Iterator[tuple[str, tuple[bytes, int] | None]]:
+    for name, node in sorted(entries(folder).items()):
+        path = f"{where}{name}"
+        yield path, None if node.is_folder else read(node)
+        if node.is_folder:
+            yield from _walk(node, entries, read, f"{path}/")
+
+
+def materialise(tree: Tree, folder: Path) -> None:
+    """Make these files in a folder of the real file system."""
+    folder.mkdir(mode=0o700)
+    for path, found in sorted(tree.items()):
+        if found is None:
+            (folder / path).mkdir(mode=0o700)
+            continue
+        data, mtime_ns = found
+        fd = os.open(folder / path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+        os.write(fd, data)
+        os.close(fd)
+        os.utime(folder / path, ns=(mtime_ns, mtime_ns))

@@ -1,0 +1,311 @@
+"""Writes to a store, one after the other, and what may be there when one of them fails.
+
+`SCRIPT` holds every kind of write. `Writer` does them on a store and keeps, beside what was
+acknowledged, every history that may have happened; each is replayed on `InMemoryStorage`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
+
+from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.json_files.inspection import Problem
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.chat import Author, Interruption, Lease, Message, Session, SessionId, TurnId
+from chatbot.domain.errors import Conflict, NotFound, StorageFailure
+from chatbot.domain.identity import Owner, User, UserId
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.storage import Transaction
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ANA = Owner(kind="user", id="a" * 32)
+TURN = TurnId("1" * 32)
+ONE, TWO, THREE, NEW = (SessionId(f"{n:032x}") for n in (1, 2, 3, 99))
+
+Part = Callable[[Transaction], object]
+"""One durable write; those of a session are done under a lease."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Writes that are acknowledged together. `holds` and `frees`: a turn's lease begins and ends."""
+
+    name: str
+    parts: tuple[Part, ...]
+    session_id: SessionId | None = None
+    brief: bool = False
+    holds: bool = False
+    frees: bool = False
+
+
+@dataclass(frozen=True)
+class Everything:
+    """All that can be read of a store. The times of the sessions' last changes are apart."""
+
+    sessions: dict[SessionId, tuple[Session, tuple[Message, ...], Memory]]
+    users: dict[UserId, User]
+    times: dict[SessionId, datetime] = field(compare=False)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{session.id[-2:]} epoch {session.epoch} {[f'{m.seq} {m.content[:9]}' for m in messages]}"
+            f" {memory.summary[:9]!r}"
+            for session, messages, memory in self.sessions.values()
+        ]
+        return "; ".join([*lines, *(f"{u.email} {u.password_hash}" for u in self.users.values())])
+
+
+def lease_on(session_id: SessionId) -> Lease:
+    return Lease(owner=ANA, session_id=session_id, turn_id=TURN)
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def user(number: int) -> User:
+    return User(
+        id=UserId(f"{number:032x}"),
+        email=f"u{number}@example.com",
+        password_hash="old",
+        roles=("employee",),
+        department="sales",
+        created_at=T0,
+    )
+
+
+# --- the writes ------------------------------------------------------------------------------
+
+
+def _create(session_id: SessionId, seconds: int, tx: Transaction) -> None:
+    now = at(seconds)
+    tx.sessions.create(Session(id=session_id, owner=ANA, title="", created_at=now, updated_at=now))
+
+
+def _append(session_id: SessionId, role: Author, text: str, seconds: int, tx: Transaction) -> None:
+    tx.sessions.append(lease_on(session_id), role, text, ts=at(seconds))
+
+
+def _mark_crash(session_id: SessionId, seconds: int, tx: Transaction) -> None:
+    """As a turn does whose question has found one without an answer."""
+    last = tx.sessions.messages(ANA, session_id, limit=1)
+    if last and last[0].role is Author.USER:
+        lease, now = lease_on(session_id), at(seconds)
+        tx.sessions.append(lease, Author.ASSISTANT, "", ts=now, reason=Interruption.CRASH)
+
+
+def _put_memory(session_id: SessionId, summary: str, tx: Transaction) -> None:
+    epoch = tx.sessions.get(ANA, session_id).epoch
+    version = tx.sessions.memory(ANA, session_id).version
+    tx.sessions.put_memory(ANA, session_id, Memory(summary=summary, version=version), epoch=epoch)
+
+
+def _reset(session_id: SessionId, seconds: int, tx: Transaction) -> None:
+    tx.sessions.reset(lease_on(session_id), ts=at(seconds))
+
+
+def _delete(session_id: SessionId, tx: Transaction) -> None:
+    tx.sessions.delete(lease_on(session_id))
+
+
+def _add_user(number: int, tx: Transaction) -> None:
+    tx.users.add(user(number))
+
+
+def _rehash(number: int, tx: Transaction) -> None:
+    tx.users.set_password_hash(user(number).id, old="old", new="new")
+
+
+def create(session_id: SessionId, seconds: int) -> Step:
+    return Step("create", (partial(_create, session_id, seconds),))
+
+
+def append(session_id: SessionId, seconds: int, text: str = "alone") -> Step:
+    part = partial(_append, session_id, Author.USER, text, seconds)
+    return Step("append", (part,), session_id)
+
+
+def turn(session_id: SessionId, seconds: int, asked: str, answered: str) -> tuple[Step, Step]:
+    """The two pieces of brief work of a turn."""
+    mark = partial(_mark_crash, session_id, seconds)
+    ask = partial(_append, session_id, Author.USER, asked, seconds)
+    answer = partial(_append, session_id, Author.ASSISTANT, answered, seconds + 1)
+    return (
+        Step("ask", (mark, ask), session_id, brief=True, holds=True),
+        Step("answer", (answer,), session_id, brief=True, frees=True),
+    )
+
+
+def put_memory(session_id: SessionId, summary: str) -> Step:
+    return Step("put memory", (partial(_put_memory, session_id, summary),))
+
+
+def reset(session_id: SessionId, seconds: int) -> Step:
+    return Step("reset", (partial(_reset, session_id, seconds),), session_id)
+
+
+def delete(session_id: SessionId) -> Step:
+    return Step("delete", (partial(_delete, session_id),), session_id)
+
+
+SCRIPT = (
+    create(ONE, 1),
+    *turn(ONE, 2, "first ñ", "answer"),
+    put_memory(ONE, "first"),
+    append(ONE, 4, "alone " * 30),
+    *turn(ONE, 5, "after a crash", "long " * 300),
+    put_memory(ONE, "second " * 150),
+    Step("add user", (partial(_add_user, 1),)),
+    create(TWO, 7),
+    *turn(TWO, 8, "question " * 60, "two"),
+    put_memory(TWO, "of two"),
+    reset(ONE, 10),
+    *turn(ONE, 11, "after the reset", "yes"),
+    put_memory(ONE, "third"),
+    Step("new password", (partial(_rehash, 1),)),
+    delete(TWO),
+    create(THREE, 13),
+    *turn(THREE, 14, "last", "one"),
+)
+
+
+# --- what may be there -----------------------------------------------------------------------
+
+
+def everything(tx: Transaction) -> Everything:
+    found, times = {}, {}
+    for session in tx.sessions.page(ANA, limit=99):
+        messages = tuple(tx.sessions.messages(ANA, session.id, limit=999))
+        assert session == tx.sessions.get(ANA, session.id)
+        times[session.id], timeless = session.updated_at, replace(session, updated_at=T0)
+        found[session.id] = (timeless, messages, tx.sessions.memory(ANA, session.id))
+    known = (tx.users.by_id(user(number).id) for number in range(1, 3))
+    return Everything(found, {each.id: each for each in known if each is not None}, times)
+
+
+def _do(step: Step, parts: Sequence[Part], tx: Transaction) -> None:
+    """Do some of the writes, under a lease if they need one."""
+    if step.session_id is None:
+        for part in parts:
+            part(tx)
+        return
+    if not step.frees:
+        tx.sessions.acquire(ANA, step.session_id, TURN)
+    try:
+        for part in parts:
+            part(tx)
+    except BaseException:
+        tx.sessions.release(lease_on(step.session_id))
+        raise
+    if not step.holds:
+        tx.sessions.release(lease_on(step.session_id))
+
+
+History = tuple[tuple[Step, int], ...]
+"""Steps, each with how many of its writes have happened."""
+
+
+@lru_cache(maxsize=20_000)
+def replayed(history: History) -> Everything | type[Exception]:
+    """What the reference holds after this history, or how its last step fails."""
+    storage = InMemoryStorage()
+    tx = storage._transaction
+    for step, count in history:
+        if step.frees:
+            tx.sessions.acquire(ANA, step.session_id or ONE, TURN)
+        try:
+            _do(step, step.parts[:count], tx)
+        except (NotFound, Conflict) as error:
+            return type(error)
+        if step.holds:
+            tx.sessions.release(lease_on(step.session_id or ONE))
+    return everything(tx)
+
+
+class Writer:
+    """Does steps on a store, and knows what may be there at any moment."""
+
+    def __init__(self, histories: Sequence[History] = ((),)) -> None:
+        self.histories = list(histories)
+        self._held: set[SessionId | None] = set()
+
+    @property
+    def possible(self) -> list[Everything]:
+        found = (replayed(history) for history in self.histories)
+        return [each for each in found if isinstance(each, Everything)]
+
+    async def write(self, storage: JsonFileStorage, step: Step) -> bool:
+        """Do a step, and return whether it was acknowledged."""
+        if step.frees and step.session_id not in self._held:
+            return False  # no question, no answer
+        before = self.histories
+        counts = range(1, len(step.parts) + 1)
+        self._may_be([*before, *((*h, (step, n)) for h in before for n in counts)])
+        self._held.discard(step.session_id)
+        whole = [(*h, (step, len(step.parts))) for h in before]
+        try:
+            await storage.transact(partial(_do, step, step.parts), brief=step.brief)
+        except StorageFailure:
+            return False
+        except (NotFound, Conflict) as error:
+            self.histories = before  # what was seen, but not acknowledged, may be lost yet
+            if type(error) not in map(replayed, whole):
+                raise
+            return False
+        self._may_be(whole)
+        if step.holds:
+            self._held.add(step.session_id)
+        return True
+
+    def settle_on(self, found: Everything) -> None:
+        """It is known what is there."""
+        self._may_be([history for history in self.histories if replayed(history) == found])
+
+    def _may_be(self, histories: list[History]) -> None:
+        """Of histories that come to the same, one is enough."""
+        found: list[History] = []
+        seen: list[Everything] = []
+        for history in histories:
+            outcome = replayed(history)
+            if isinstance(outcome, Everything) and outcome not in seen:
+                found.append(history)
+                seen.append(outcome)
+        assert found, "what the store did is possible in no history"
+        self.histories = found
+
+
+async def check(storage: JsonFileStorage, possible: Sequence[Everything]) -> None:
+    """What is there is one of what is possible, nothing is damaged, and all sessions go on."""
+    found = everything(storage._transaction)
+    assert found in possible, "\n".join(
+        [f"found {found}", *(f"may be {each}" for each in possible)]
+    )
+    assert {f.problem for f in await storage.inspect()} <= {Problem.LEFTOVER}
+    for session, messages, memory in found.sessions.values():
+        await goes_on(storage, session, messages, memory)
+    await storage.transact(partial(_create, NEW, 90))
+
+
+def check_times(storage: JsonFileStorage, possible: Sequence[Everything]) -> None:
+    """A session has the time of its last change; if a change failed, perhaps one after it."""
+    for session_id, time in everything(storage._transaction).times.items():
+        times = {each.times[session_id] for each in possible if session_id in each.times}
+        assert time in times or (len(times) > 1 and time > min(times))
+
+
+async def goes_on(
+    storage: JsonFileStorage, session: Session, messages: tuple[Message, ...], memory: Memory
+) -> None:
+    """A turn and a memory more: they come after what is there."""
+    for step in turn(session.id, 80, "more", "and more"):
+        await storage.transact(partial(_do, step, step.parts), brief=step.brief)
+    await storage.transact(partial(_put_memory, session.id, "more"))
+    now = everything(storage._transaction).sessions[session.id]
+    added = now[1][len(messages) :]
+    assert now[1][: len(messages)] == messages
+    is_open = bool(messages) and messages[-1].role is Author.USER
+    expected = ["", "more", "and more"] if is_open else ["more", "and more"]
+    assert [m.content for m in added] == expected
+    assert [m.seq for m in added] == [session.last_seq + 1 + n for n in range(len(added))]
+    assert (now[2].summary, now[2].version) == ("more", memory.version + 1)
