@@ -132,3 +132,13 @@ async def test_it_does_wherever_a_sector_begins(tmp_path: Path, length: int) -> 
     steps = turn(ONE, 3, "after a crash", "yes")
     found = await losses_during(steps, VolatileFiles(), after=begin)
     await expect_all(found, tmp_path)
+
+
+async def test_power_may_be_lost_again_in_the_write_after_a_torn_one(tmp_path: Path) -> None:
+    first = [append(ONE, 2, "x" * 600)]
+    found: list[Left] = []
+    for torn in await losses_during(first, VolatileFiles(), after=[create(ONE, 1)]):
+        files = VolatileFiles.holding(torn.tree)
+        steps = turn(ONE, 3, "after a crash " * 70, "yes")
+        found += await losses_during(steps, files, torn.histories, at_random=6)
+    await expect_all(found, tmp_path, timed=False)

@@ -138,7 +138,10 @@ class SessionAppends:
         del self._unsure[place.log]
 
     def _set_torn_aside(self, place: Place, fd: int, view: LogView) -> None:
-        """Cut off a torn tail; the bytes are kept, since they are all there is of that message."""
+        """Cut off a torn tail; the bytes are kept, since they are all there is of that message.
+
+        That is synced before anything is written: else a loss of power might mix the two.
+        """
         if view.size == view.end:
             return
         make_durable_folder(self._files, place.work)
@@ -147,4 +150,5 @@ class SessionAppends:
         self._files.sync_folder(place.work)
         self._files.cut(fd, view.end)
         self._files.stamp(fd, place.log, view.mtime_ns)
+        self._files.sync(fd)
         _log.warning("%s: the last write was torn; its bytes are in %s", place.log, aside.name)
