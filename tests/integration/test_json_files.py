@@ -149,6 +149,9 @@ class Faulty(Files):
         if "write" in self.failing:
             super().write(fd, data[: len(data) // 2])
             raise StorageFull("full")
+        if "lie" in self.failing:
+            super().write(fd, data[: len(data) // 2])
+            return len(data)
         short = max(1, len(data) // 3) if "short" in self.failing else len(data)
         return super().write(fd, data[:short])
 
@@ -610,6 +613,17 @@ class TestFaults:
         async with JsonFileStorage(root, files) as storage:
             talk(storage)
             assert len(told(storage)) == 3
+
+    async def test_write_that_took_less_than_it_says_is_not_acknowledged(self, root: Path) -> None:
+        files = Faulty()
+        async with JsonFileStorage(root, files) as storage:
+            lease, sessions = talk(storage), sessions_of(storage)
+            files.failing = {"lie"}
+            with pytest.raises(StorageUnavailable):
+                sessions.append(lease, Author.USER, "not stored", ts=later(99))
+            files.failing = set()
+            assert sessions.append(lease, Author.USER, "stored", ts=later(99)).seq == 4
+            assert [m.content for m in told(storage)][3:] == ["stored"]
 
     async def test_failed_sync_is_not_acknowledged_and_its_number_is_free(
         self, root: Path, log: Path

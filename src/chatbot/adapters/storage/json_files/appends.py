@@ -18,7 +18,7 @@ from chatbot.adapters.storage.json_files.places import Place, to_ns
 from chatbot.adapters.storage.json_files.sealed import seal
 from chatbot.adapters.storage.records import message_to_json
 from chatbot.domain.chat import Message
-from chatbot.domain.errors import StorageFailure
+from chatbot.domain.errors import StorageFailure, StorageUnavailable
 
 _log = logging.getLogger("chatbot.storage")
 
@@ -107,10 +107,13 @@ class SessionAppends:
         try:
             write_all(self._files, fd, line)
             self._files.stamp(fd, place.log, mtime_ns)
-            return self._files.status(fd)
+            status = self._files.status(fd)
+            if status.size != tail.end + len(line):
+                raise StorageUnavailable("The store does not hold what was written.")
         except StorageFailure:
             self._undo(place, fd, tail)
             raise
+        return status
 
     def _undo(self, place: Place, fd: int, tail: Tail) -> None:
         """Cut off what a failed write or sync left.
