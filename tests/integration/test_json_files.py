@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from chatbot.adapters.storage.json_files import attempts
 from chatbot.adapters.storage.json_files import storage as storage_module
 from chatbot.adapters.storage.json_files.durable import locked, put
-from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.files import Files, Status
 from chatbot.adapters.storage.json_files.inspection import Problem, count_legacy_sessions
 from chatbot.adapters.storage.json_files.places import folder_name
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
@@ -180,6 +180,13 @@ class Faulty(Files):
         if "remove" in self.failing:
             raise StorageUnavailable("remove")
         super().remove(path)
+
+    def status_of(self, path: Path) -> Status:
+        if "second look" in self.failing and path.suffix == ".log":
+            self.failing = {"look"}
+        elif "look" in self.failing and path.suffix == ".log":
+            raise StorageUnavailable("status")
+        return super().status_of(path)
 
     def open_to_read(self, path: Path) -> int:
         self.opened += 1
@@ -624,6 +631,16 @@ class TestFaults:
             files.failing = set()
             assert sessions.append(lease, Author.USER, "stored", ts=later(99)).seq == 4
             assert [m.content for m in told(storage)][3:] == ["stored"]
+
+    async def test_session_is_free_if_the_look_at_it_failed(self, root: Path) -> None:
+        files = Faulty()
+        async with JsonFileStorage(root, files) as storage:
+            sessions_of(storage).release(talk(storage))
+            files.failing = {"second look"}
+            with pytest.raises(StorageUnavailable):
+                sessions_of(storage).acquire(ANA, ONE, TURN)
+            files.failing = set()
+            add_message(storage)
 
     async def test_failed_sync_is_not_acknowledged_and_its_number_is_free(
         self, root: Path, log: Path

@@ -133,6 +133,9 @@ class SessionFiles(SessionRepository):
         except NotFound:
             self._leases.give_back(lease, with_file_of=place)
             raise
+        except BaseException:
+            self._leases.give_back(lease)
+            raise
         return lease
 
     def release(self, lease: Lease) -> None:
