@@ -642,6 +642,22 @@ class TestFaults:
             files.failing = set()
             add_message(storage)
 
+    async def test_next_turn_does_not_go_by_an_answer_that_failed(self, root: Path) -> None:
+        files = Faulty()
+        async with JsonFileStorage(root, files) as storage:
+            lease, sessions = talk(storage, count=1), sessions_of(storage)
+            before = sessions.get(ANA, ONE)
+            files.failing = {"sync", "cut"}
+            with pytest.raises(StorageUnavailable):
+                sessions.append(lease, Author.ASSISTANT, "failed", ts=later(99))
+            sessions.release(lease)
+            with pytest.raises(StorageUnavailable):  # as long as it cannot be undone
+                sessions.acquire(ANA, ONE, TURN)
+            files.failing = set()
+            sessions.acquire(ANA, ONE, TURN)
+            assert [m.content for m in told(storage)] == ["text ñ 0"]
+            assert sessions.get(ANA, ONE) == before
+
     async def test_failed_sync_is_not_acknowledged_and_its_number_is_free(
         self, root: Path, log: Path
     ) -> None:

@@ -49,7 +49,7 @@ class SessionAppends:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._unsure: dict[Path, tuple[int, Status]] = {}
+        self._unsure: dict[Path, tuple[Tail, Status]] = {}
 
     def write(self, place: Place, compose: Callable[[int], Message], known: Tail | None) -> Written:
         """Write the message that `compose` makes of the next number; `settle` has to follow.
@@ -75,6 +75,16 @@ class SessionAppends:
             raise
         after = Tail(status=status, last_seq=message.seq, end=status.size)
         return Written(place=place, fd=fd, message=message, before=tail, tail=after)
+
+    def make_sure(self, place: Place) -> None:
+        """Undo what a failed append may have left, before anybody goes by what stands there.
+
+        Raises:
+            FileNotFoundError: there is no such session.
+        """
+        if place.log in self._unsure:
+            with opened(self._files, self._files.open_to_append(place.log)) as fd:
+                self._cut_unsure(place, fd)
 
     def settle(self, written: Written) -> None:
         """Sync what was written, and close the log.
@@ -120,23 +130,24 @@ class SessionAppends:
 
         After a failed sync nobody knows what is on the disk, and a second one may succeed without
         having written anything (https://wiki.postgresql.org/wiki/Fsync_Errors). If cutting fails
-        too, the next append begins with it.
+        too, whoever takes the session next begins with it.
         """
         try:
             self._files.cut(fd, tail.end)
             self._files.stamp(fd, place.log, tail.status.mtime_ns)
             self._files.sync(fd)
         except StorageFailure as error:
-            self._unsure[place.log] = (tail.end, self._files.status(fd))
+            self._unsure[place.log] = (tail, self._files.status(fd))
             _log.warning("%s: a failed write is not undone yet: %s", place.log, error.__cause__)
 
     def _cut_unsure(self, place: Place, fd: int) -> None:
         """Undo a failed append for good, unless another process has written to the log since."""
         if place.log not in self._unsure:
             return
-        end, left = self._unsure[place.log]
+        tail, left = self._unsure[place.log]
         if left == self._files.status(fd):
-            self._files.cut(fd, end)
+            self._files.cut(fd, tail.end)
+            self._files.stamp(fd, place.log, tail.status.mtime_ns)
             self._files.sync(fd)
         del self._unsure[place.log]
 

@@ -130,6 +130,8 @@ class SessionFiles(SessionRepository):
         self._leases.take(lease, place)
         try:
             self._require(place)
+            with _found():
+                self._appends.make_sure(place)
         except NotFound:
             self._leases.give_back(lease, with_file_of=place)
             raise
