@@ -1,0 +1,72 @@
+"""A file system whose steps fail where a test says so."""
+
+import errno
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from chatbot.adapters.storage.json_files.files import Files, _translated
+from volatile_files import VolatileFiles
+
+OPERATIONS = {name for name in vars(Files) if not name.startswith("_")} - {"now_ns"}
+
+
+class Fault(Enum):
+    """How a step fails."""
+
+    ENOSPC = errno.ENOSPC
+    """Nothing is done, or of a write the half."""
+    EINTR = errno.EINTR
+    """Nothing is done."""
+    EIO = errno.EIO
+    """All is done, and is said to have failed; but of what a sync should save nothing is saved."""
+    LIE = "lie"
+    """A write says that it took all and has taken the half; any other step does nothing wrong."""
+    SHORT_LIE = "short lie"
+    """A write says that it took the half and has taken a quarter."""
+
+
+class FaultyFiles(VolatileFiles):
+    """Files in memory; the step with such a number, counted from 0, fails."""
+
+    def __init__(self, faults: Mapping[int, Fault] | None = None) -> None:
+        self.faults = dict(faults or {})
+        self.steps: list[str] = []
+        super().__init__()
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return partial(self._step, name, found) if name in OPERATIONS else found
+
+    def _step(self, name: str, work: Callable[..., Any], *given: Any, **named: Any) -> object:
+        fault = self.faults.get(len(self.steps))
+        self.steps.append(name)
+        if fault is None:
+            return work(*given, **named)
+        if name == "write":
+            return self._write_badly(fault, *given)
+        if fault in {Fault.LIE, Fault.SHORT_LIE}:
+            return work(*given, **named)
+        if name == "sync" and fault is Fault.EIO:
+            self.fail_to_sync(*given)
+        elif name == "create" and fault is Fault.EIO:
+            super().close(work(*given, **named))
+        elif name == "close" or (fault is Fault.EIO and not name.startswith(("sync", "open"))):
+            work(*given, **named)
+        return self._fail(fault)
+
+    def _write_badly(self, fault: Fault, fd: int, data: bytes) -> int:
+        if fault is not Fault.EINTR:
+            share = {Fault.EIO: 1, Fault.SHORT_LIE: 4}.get(fault, 2)
+            super().write(fd, data[: len(data) // share])
+        if fault is Fault.LIE:
+            return len(data)
+        if fault is Fault.SHORT_LIE:
+            return len(data) // 2
+        return self._fail(fault)
+
+    def _fail(self, fault: Fault) -> int:
+        with _translated:
+            raise OSError(fault.value, "on purpose")
+        raise AssertionError("an error that is not translated")
