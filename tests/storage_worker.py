@@ -1,20 +1,19 @@
-"""One of several processes that share a store: `python tests/storage_worker.py URL JOB NUMBER`.
+"""One of several processes that share a store: `python tests/storage_worker.py URL`.
 
-It says `ready` when the store is open, begins with its job when it reads a line, and says on
-lines of JSON what was acknowledged. The test makes the sessions.
+It reads jobs, says what was acknowledged and `done` at the end of each, all on lines of JSON.
 """
 # ruff: noqa: T201 - it prints
 
 import asyncio
 import json
-import os
 import re
 import secrets
 import signal
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from chatbot.adapters.llm.scripted import Answer, Script
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.turn import Started
-from chatbot.domain.chat import Session
+from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import User, UserId
 from chatbot.domain.ports.model import ModelRequest
@@ -31,7 +30,7 @@ from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.domain.throttling import AttemptKey, Tally
 from conversation import ANA, NO_MEMORY, Desk
 
-TASKS, TURNS, MEMORIES, GUESSES = 32, 2, 10, 20
+TURNS, MEMORIES, USERS, GUESSES = 2, 10, 5, 20
 GUESSED = tuple(
     Tally(key=AttemptKey(char * 64), allowed=allowed) for char, allowed in (("a", 5), ("b", 9))
 )
@@ -46,7 +45,21 @@ def storage_at(url: str) -> Storage:
             return JsonFileStorage(Path(rest))
         case "stopping-json":
             return JsonFileStorage(Path(rest), StoppingFiles())
-    raise ValueError(f"no test opens a store at {scheme}:")
+    return _sql_storage_at(url)
+
+
+def _sql_storage_at(url: str) -> Storage:
+    # Imported here: most of the time of a short process would go to imports that it does not need.
+    from chatbot.adapters.storage.sql.storage import SqlStorage  # noqa: PLC0415
+
+    if url.startswith("sqlite:///"):
+        from chatbot.adapters.storage.sql.sqlite import SqliteDatabase  # noqa: PLC0415
+
+        path = Path(url.removeprefix("sqlite:///"))
+        return SqlStorage(SqliteDatabase(path), replica="test")
+    from chatbot.adapters.storage.sql.postgres import PostgresDatabase  # noqa: PLC0415
+
+    return SqlStorage(PostgresDatabase(url, connections=4, prepared=True), replica="test")
 
 
 def desk_on(storage: Storage, answer: Callable[[ModelRequest], Answer] | None = None) -> Desk:
@@ -74,11 +87,6 @@ def user(number: int, *roles: str) -> User:
     )
 
 
-async def sessions_of(desk: Desk) -> Sequence[Session]:
-    found = await desk.storage.transact(lambda tx: tx.sessions.page(ANA.owner, limit=9))
-    return sorted(found, key=lambda session: session.id)
-
-
 def say(*acknowledged: object) -> None:
     print(json.dumps(acknowledged), flush=True)
 
@@ -86,108 +94,121 @@ def say(*acknowledged: object) -> None:
 # --- the jobs --------------------------------------------------------------------------------
 
 
-async def talk(desk: Desk, number: int) -> None:
-    """Many turns at once in a few sessions. Says who waited in vain for one, and asks again."""
-    sessions = await sessions_of(desk)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to do, in which sessions, and the number of this process among the others."""
+
+    name: str
+    sessions: Sequence[str] = ()
+    number: int = 0
+    tasks: int = 0
+
+    @property
+    def session_id(self) -> SessionId:
+        return SessionId(self.sessions[0])
+
+
+async def talk(desk: Desk, job: Job) -> None:
+    """Take many turns at once in a few sessions."""
 
     async def ask(task: int) -> None:
-        session_id = sessions[task % len(sessions)].id
+        session_id = SessionId(job.sessions[task % len(job.sessions)])
         for turn in range(TURNS):
-            question, begun = f"{number} {task} {turn}", time.monotonic_ns()
-            while True:
-                try:
-                    reply = await desk.ask(question, session_id, stream=False)
-                except SessionBusy:
-                    continue
-                break
-            say(session_id, question, reply.text, begun, time.monotonic_ns())
+            question, begun = f"{job.number} {task} {turn}", time.monotonic_ns()
+            answer = await patient_turn(desk, session_id, question)
+            say(session_id, question, answer, begun, time.monotonic_ns())
 
     async with asyncio.TaskGroup() as tasks:
-        for task in range(TASKS):
+        for task in range(job.tasks):
             tasks.create_task(ask(task))
 
 
-async def remember(desk: Desk, number: int) -> None:
+async def patient_turn(desk: Desk, session_id: SessionId, question: str) -> str:
+    while True:
+        try:
+            return (await desk.ask(question, session_id, stream=False)).text
+        except SessionBusy:
+            continue
+
+
+async def remember(desk: Desk, job: Job) -> None:
     """Add to the summary without a lease, as consolidation does; others do too."""
-    [session] = await sessions_of(desk)
 
     def add(tx: Transaction) -> bool:
-        memory = tx.sessions.memory(ANA.owner, session.id)
-        memory = replace(memory, summary=memory.summary + str(number))
-        return tx.sessions.put_memory(ANA.owner, session.id, memory, epoch=session.epoch)
+        memory = tx.sessions.memory(ANA.owner, job.session_id)
+        memory = replace(memory, summary=memory.summary + str(job.number))
+        return tx.sessions.put_memory(ANA.owner, job.session_id, memory, epoch=0)
 
     stored = 0
     while stored < MEMORIES:
         stored += await desk.storage.transact(add)
 
 
-async def add_first_admin(desk: Desk, number: int) -> None:
+async def add_first_admin(desk: Desk, job: Job) -> None:
+    admin = user(1000 + job.number, "admin")
     try:
         await desk.storage.transact(
-            lambda tx: tx.users.add(user(number, "admin"), unless_any_has=frozenset({"admin"}))
+            lambda tx: tx.users.add(admin, unless_any_has=frozenset({"admin"}))
         )
         say("first")
     except Conflict:
         say("late")
 
 
-def add_user(tx: Transaction, added: User) -> None:
+async def add_users(desk: Desk, job: Job) -> None:
+    for number in range(USERS):
+        await desk.storage.transact(partial(_add_user, user(job.number * USERS + number)))
+
+
+def _add_user(added: User, tx: Transaction) -> None:
     tx.users.add(added)
 
 
-async def add_users(desk: Desk, number: int) -> None:
-    for each in range(MEMORIES):
-        added = user(number * MEMORIES + each)
-        await desk.storage.transact(partial(add_user, added=added))
-
-
-async def guess(desk: Desk, _: int) -> None:
-    for _ in range(GUESSES):
+async def guess(desk: Desk, _: Job) -> None:
+    for _each in range(GUESSES):
         wait = await desk.storage.transact(lambda tx: tx.attempts.count(GUESSED, at=NOW))
         say("waits" if wait else "counted")
 
 
-async def hold(desk: Desk, _: int) -> None:
+async def hold(desk: Desk, job: Job) -> None:
     """A turn whose answer is waited for until a line is read."""
 
     async def pause() -> None:
         await asyncio.to_thread(sys.stdin.readline)
 
     slow = desk_on(desk.storage, lambda _: Script(pieces=("held answer",), pause=pause))
-    session = (await sessions_of(desk))[0]
-    async for event in slow.events("held question", session.id, stream=False):
+    async for event in slow.events("held question", job.session_id, stream=False):
         if isinstance(event, Started):
             say("asked")
-    say("answered")
 
 
-async def put_summary(desk: Desk, _: int) -> None:
-    session = (await sessions_of(desk))[0]
-    await desk.by_hand.put_summary(ANA, session.id, "new summary")
-    say("stored")
+async def put_summary(desk: Desk, job: Job) -> None:
+    await desk.by_hand.put_summary(ANA, job.session_id, "new summary")
 
 
 class StoppingFiles(Files):
-    """A process that is stopped as it gives a new file its name."""
+    """The process stops itself as it gives a new file its name."""
 
     def replace(self, source: Path, target: Path) -> None:
-        say("stops")
         if sys.platform != "win32":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            say("stops")
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         super().replace(source, target)
 
 
-JOBS: dict[str, Callable[[Desk, int], Awaitable[None]]] = {
+JOBS: dict[str, Callable[[Desk, Job], Awaitable[None]]] = {
     job.__name__: job
     for job in (talk, remember, add_first_admin, add_users, guess, hold, put_summary)
 }
 
 
-async def main(url: str, job: str, number: str) -> None:
+async def main(url: str) -> None:
     async with storage_at(url) as storage:
         say("ready")
-        sys.stdin.readline()
-        await JOBS[job](desk_on(storage), int(number))
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            job = Job(**json.loads(line))
+            await JOBS[job.name](desk_on(storage), job)
+            say("done")
 
 
 if __name__ == "__main__":
