@@ -97,6 +97,14 @@ async def deletion_that_did_not_end(desk: Desk, root: Path) -> None:
     log.rename(log.parent / ".work" / f"{log.stem}.deleted")
 
 
+async def another_deletion_that_did_not_end(desk: Desk, root: Path) -> None:
+    await torn_write_set_aside(desk, root)
+    [stays] = root.rglob("*.log")
+    await talk(desk, root)
+    [log] = set(root.rglob("*.log")) - {stays}
+    log.rename(log.parent / ".work" / f"{log.stem}.deleted")
+
+
 async def user(desk: Desk, _: Path) -> None:
     await desk.storage.transact(lambda tx: tx.users.add(USER))
 
@@ -194,7 +202,7 @@ CHANGES = {
         states=(one_session(*SAID, *NEXT, summary="old summary"), one_session()),
     ),
     "deletion": Change(
-        prepare=torn_write_set_aside,
+        prepare=another_deletion_that_did_not_end,
         make=delete,
         states=(one_session(*SAID, *NEXT, summary="old summary"), Seen()),
     ),

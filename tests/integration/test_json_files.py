@@ -896,6 +896,61 @@ class TestLeases:
             with pytest.raises(NotFound):
                 sessions_of(other).acquire(ANA, ONE, TURN)
 
+    async def test_session_that_is_deleted_while_it_is_taken_is_not_found(
+        self, root: Path, folder: Path
+    ) -> None:
+        files = Interrupted("open_lock")
+        async with JsonFileStorage(root, files) as storage, JsonFileStorage(root) as other:
+            sessions = sessions_of(storage)
+            sessions_of(other).release(talk(other))
+            files.meanwhile = partial(delete, other)
+            with pytest.raises(NotFound):
+                sessions.acquire(ANA, ONE, TURN)
+        assert [path for path in folder.rglob("*") if path.is_file() and os.name != "nt"] == []
+
+    @POSIX
+    async def test_lock_of_a_session_that_was_deleted_and_came_back_meanwhile_is_no_lease(
+        self, root: Path
+    ) -> None:
+        """From a backup: of itself, no id is used twice."""
+        files = Interrupted("try_lock")
+
+        def delete_and_bring_back() -> None:
+            delete(other)
+            sessions_of(other).create(new_session())
+
+        async with JsonFileStorage(root, files) as storage, JsonFileStorage(root) as other:
+            sessions_of(other).release(talk(other))
+            files.meanwhile = delete_and_bring_back
+            with pytest.raises(SessionBusy):
+                sessions_of(storage).acquire(ANA, ONE, TURN)
+            assert add_message(storage).seq == 1
+
+
+def delete(storage: JsonFileStorage) -> None:
+    sessions_of(storage).delete(sessions_of(storage).acquire(ANA, ONE, TURN))
+
+
+class Interrupted(Files):
+    """A file system where something else happens right before a lock is opened or taken."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def open_lock(self, path: Path) -> int:
+        self._reach("open_lock")
+        return super().open_lock(path)
+
+    def try_lock(self, fd: int) -> bool:
+        self._reach("try_lock")
+        return super().try_lock(fd)
+
+    def _reach(self, step: str) -> None:
+        if step == self._step:
+            meanwhile, self.meanwhile = self.meanwhile, lambda: None
+            meanwhile()
+
 
 def user(number: int, roles: tuple[str, ...] = ()) -> User:
     return User(

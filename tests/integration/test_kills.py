@@ -176,16 +176,23 @@ async def check(change: Change, root: Path, told: list[int]) -> None:
         desk = desk_on(storage)
         assert await seen(desk) in change.states[max(told, default=0) :]
         assert {found.problem for found in await storage.inspect()} <= {Problem.LEFTOVER}
-        for session in await sessions_of(desk):
+        sessions = await sessions_of(desk)
+        for session in sessions:
             await go_on(desk, session)
+        assert sessions or not told or content_left_in(root) == []
         await desk.sessions.begin(ANA)
+        assert sessions or content_left_in(root) == []
         for session in await sessions_of(desk):
             await desk.sessions.delete(ANA, session.id)
+        assert content_left_in(root) == []
         if not (await seen(desk)).hashes:
             await storage.transact(lambda tx: tx.users.add(USER))
         assert {found.problem for found in await storage.inspect()} <= {Problem.LEFTOVER}
-    left = b"".join(path.read_bytes() for path in (root / "memory").rglob("*") if path.is_file())
-    assert [word for word in CONTENT if word in left] == []
+
+
+def content_left_in(root: Path) -> list[bytes]:
+    files = [path for path in (root / "memory").rglob("*") if path.is_file()]
+    return [word for word in CONTENT if any(word in path.read_bytes() for path in files)]
 
 
 async def go_on(desk: Desk, session: Session) -> None:

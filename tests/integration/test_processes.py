@@ -19,6 +19,8 @@ import pytest_asyncio
 
 import storage_worker
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.adapters.storage.sql.postgres import PostgresDatabase
+from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, SessionBusy, StorageUnavailable
 from chatbot.domain.memory import Memory
@@ -131,9 +133,8 @@ def new_store(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
             template = request.getfixturevalue("sqlite_template")
             yield f"sqlite:///{shutil.copy(template, folder / 'chatbot.db')}"
         case "postgres":
-            server = request.getfixturevalue("postgres")
-            template = request.getfixturevalue("postgres_template")
-            with new_database(server, template=template) as url:
+            with new_database(request.getfixturevalue("postgres")) as url:
+                upgrade(PostgresDatabase(url, connections=1, prepared=True))
                 yield url
         case _:
             yield f"json:{folder / 'data'}"
