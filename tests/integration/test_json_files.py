@@ -25,6 +25,7 @@ from chatbot.adapters.storage.json_files import storage as storage_module
 from chatbot.adapters.storage.json_files.durable import locked, put
 from chatbot.adapters.storage.json_files.files import Files, Status
 from chatbot.adapters.storage.json_files.inspection import Problem, count_legacy_sessions
+from chatbot.adapters.storage.json_files.leases import Held
 from chatbot.adapters.storage.json_files.places import folder_name
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import (
@@ -896,6 +897,17 @@ class TestLeases:
             with pytest.raises(NotFound):
                 sessions_of(other).acquire(ANA, ONE, TURN)
 
+    async def test_lease_that_is_given_back_while_a_write_waits_writes_nothing(
+        self, root: Path
+    ) -> None:
+        async with JsonFileStorage(root) as storage:
+            lease = talk(storage)
+            held = storage._leases._held[lease]
+            held.writing = Overtaken(held, lambda: sessions_of(storage).release(lease))  # type: ignore[assignment] # a lock
+            with pytest.raises(SessionBusy):
+                sessions_of(storage).append(lease, Author.USER, "too late", ts=T0)
+            assert len(told(storage)) == 3
+
     async def test_session_that_is_deleted_while_it_is_taken_is_not_found(
         self, root: Path, folder: Path
     ) -> None:
@@ -929,6 +941,21 @@ class TestLeases:
 
 def delete(storage: JsonFileStorage) -> None:
     sessions_of(storage).delete(sessions_of(storage).acquire(ANA, ONE, TURN))
+
+
+class Overtaken:
+    """The lock of a lease, which somebody else takes first."""
+
+    def __init__(self, held: Held, other: Callable[[], None]) -> None:
+        self._held, self._lock, self._other = held, held.writing, other
+
+    def __enter__(self) -> None:
+        self._held.writing = self._lock
+        self._other()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class Interrupted(Files):
