@@ -91,6 +91,16 @@ async def test_stream_arrives_piece_by_piece_and_who_leaves_stops_the_model(tmp_
         await asyncio.wait_for(w.upstream.requests[-1].client_left.wait(), PATIENCE_S)
 
 
+async def test_who_leaves_before_the_first_word_stops_the_model_too(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.upstream.fault = Fault.SILENT
+        asking = asyncio.create_task(w.front.client.post("/chat", json={"prompt": "Hello"}))
+        await eventually(lambda: w.upstream.requests)
+        asking.cancel()
+        await asyncio.wait([asking])
+        await asyncio.wait_for(w.upstream.requests[-1].client_left.wait(), PATIENCE_S)
+
+
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl speaks HTTP/2, httpx here does not")
 async def test_so_it_does_over_http_2(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
