@@ -45,6 +45,19 @@ def test_systemd_finds_nothing_wrong(unit: str) -> None:
     assert (found.returncode, found.stdout + found.stderr) == (0, "")
 
 
+def test_systemd_takes_the_change_for_postgres_of_the_guide(unit: str) -> None:
+    guide = (UNIT.parents[1] / "docs" / "deploying.md").read_text(encoding="utf-8")
+    [change] = re.findall(r"^```ini\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    program = Path(sys.executable).with_name("chatbot")
+    folder = Path(f"{unit}.d")
+    folder.mkdir()
+    (folder / "override.conf").write_text(
+        change.replace("/opt/chatbot/bin/chatbot", str(program)), encoding="utf-8"
+    )
+    found = analyze("verify", "--man=no", "--recursive-errors=no", unit)
+    assert (found.returncode, found.stdout + found.stderr) == (0, "")
+
+
 def test_little_is_open_to_who_breaks_in(unit: str) -> None:
     found = analyze("security", "--offline=yes", f"--threshold={EXPOSURE}", unit)
     assert found.returncode == 0, found.stdout + found.stderr
