@@ -10,7 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,6 +38,7 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.errors import (
+    Conflict,
     NotFound,
     SessionBusy,
     StorageFailure,
@@ -414,6 +415,17 @@ class TestTornWrites:
             assert aside.read_bytes() == whole[whole[:-30].rindex(b"\n") + 1 : -30]
             sessions_of(storage).delete(sessions_of(storage).acquire(ANA, ONE, TURN))
             assert not aside.exists()
+
+    async def test_torn_write_that_is_cut_off_while_it_is_read_is_no_damage(
+        self, root: Path, log: Path
+    ) -> None:
+        files = Interrupted("read_at")
+        async with JsonFileStorage(root, files) as storage, JsonFileStorage(root) as other:
+            sessions_of(other).release(talk(other))
+            with log.open("ab") as file:
+                file.write(b'{"seq":4,' + b"x" * 20_000)
+            files.meanwhile = partial(add_message, other)
+            assert [m.seq for m in told(storage)] == [1, 2, 3, 4]
 
     @pytest.mark.parametrize("tail", [b"\0", b"\0" * 700, b'{"seq":4,"ro' + b"\0" * 5000])
     async def test_nul_bytes_after_a_power_loss_are_torn(
@@ -938,9 +950,55 @@ class TestLeases:
                 sessions_of(storage).acquire(ANA, ONE, TURN)
             assert add_message(storage).seq == 1
 
+    @pytest.mark.parametrize("end", ["delete", "reset"])
+    async def test_memory_that_is_being_stored_does_not_outlive_its_session(
+        self, root: Path, end: str
+    ) -> None:
+        files, ending = Interrupted("replace"), {"delete": delete, "reset": reset}[end]
+        async with JsonFileStorage(root, files) as storage, JsonFileStorage(root) as other:
+            sessions_of(other).release(talk(other))
+            with waiting_in_vain(partial(ending, other)) as files.meanwhile:
+                memory = Memory(summary="canary")
+                assert sessions_of(storage).put_memory(ANA, ONE, memory, epoch=0)
+        assert [path for path in root.rglob("*") if b"canary" in content(path)] == []
+
+    async def test_session_that_is_created_twice_at_once_is_created_once(self, root: Path) -> None:
+        files, heard = Interrupted("replace"), list[str]()
+
+        def create_again() -> None:
+            with pytest.raises(Conflict):
+                sessions_of(other).create(new_session())
+            heard.append("conflict")
+
+        async with JsonFileStorage(root, files) as storage, JsonFileStorage(root) as other:
+            with waiting_in_vain(create_again) as files.meanwhile:
+                sessions_of(storage).create(new_session())
+        assert heard == ["conflict"]
+
 
 def delete(storage: JsonFileStorage) -> None:
     sessions_of(storage).delete(sessions_of(storage).acquire(ANA, ONE, TURN))
+
+
+def reset(storage: JsonFileStorage) -> None:
+    sessions_of(storage).reset(sessions_of(storage).acquire(ANA, ONE, TURN), ts=T0)
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+@contextmanager
+def waiting_in_vain(work: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """What begins the work in another thread, and gives it time that it has to wait out."""
+    thread = threading.Thread(target=work)
+
+    def begin() -> None:
+        thread.start()
+        thread.join(0.2)
+
+    yield begin
+    thread.join()
 
 
 class Overtaken:
@@ -959,7 +1017,7 @@ class Overtaken:
 
 
 class Interrupted(Files):
-    """A file system where something else happens right before a lock is opened or taken."""
+    """A file system where something else happens right before a step."""
 
     def __init__(self, step: str) -> None:
         self._step = step
@@ -972,6 +1030,14 @@ class Interrupted(Files):
     def try_lock(self, fd: int) -> bool:
         self._reach("try_lock")
         return super().try_lock(fd)
+
+    def read_at(self, fd: int, length: int, offset: int) -> bytes:
+        self._reach("read_at")
+        return super().read_at(fd, length, offset)
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._reach("replace")
+        super().replace(source, target)
 
     def _reach(self, step: str) -> None:
         if step == self._step:
