@@ -1,7 +1,7 @@
 """A file system whose steps fail where a test says so."""
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -30,10 +30,10 @@ class Fault(Enum):
 class FaultyFiles(VolatileFiles):
     """Files in memory; the step with such a number, counted from 0, fails."""
 
-    def __init__(self, faults: Mapping[int, Fault] | None = None) -> None:
-        self.faults = dict(faults or {})
+    def __init__(self, *, has_journal: bool = False) -> None:
+        self.faults: dict[int, Fault] = {}
         self.steps: list[str] = []
-        super().__init__()
+        super().__init__(has_journal=has_journal)
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)

@@ -6,14 +6,15 @@ What is synced is on the disk. Of the rest a loss of power leaves any part:
   lengths since; where the length is there and the data is not, zeros.
 - Times: any since the sync. A sync saves the time if it saves a new length, as `fdatasync` does.
 - Names: each change of a name happened or not, whatever became of those before it. A rename is one
-  change. Syncing a folder saves the changes of names in it.
+  change. Syncing a folder saves the changes of names in it. A journal, as ext4, xfs, btrfs and NTFS
+  have one, keeps them in order, and whatever is synced saves all of them.
 """
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Self
 
@@ -119,19 +120,21 @@ class Loss:
 class VolatileFiles(Files):
     """Files in memory. `on_change` is called after each change of what is or will be on the disk."""
 
-    def __init__(self, on_change: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, *, has_journal: bool = False) -> None:
         self._numbers, self._ticks = count(1), count(START_NS, 1_000_000_000)
         self._top = self._new(FOLDER)
         self._changes: list[Change] = []
         self._fds: dict[int, Node] = {}
-        self.on_change = on_change
+        self._has_journal = has_journal
+        self.on_change: Callable[[], object] = lambda: None
 
     # --- what a loss of power leaves -----------------------------------------------------
 
     def after(self, loss: Loss) -> Tree:
         """What would be there after this loss of power."""
         names: dict[Node, dict[str, Node]] = {}
-        for change in filter(loss.keeps, self._changes):
+        kept = takewhile if self._has_journal else filter
+        for change in kept(loss.keeps, self._changes):
             for folder, name, node in change.edits:
                 entries = names.setdefault(folder, {})
                 entries.pop(name, None)
@@ -144,23 +147,28 @@ class VolatileFiles(Files):
         return dict(_walk(self._top, lambda n: n.entries, lambda n: (n.data, n.mtime_ns)))
 
     @classmethod
-    def holding(cls, tree: Tree) -> Self:
+    def holding(cls, tree: Tree, *, has_journal: bool = False) -> Self:
         """A file system that holds this, all of it on the disk."""
-        files = cls()
+        files = cls(has_journal=has_journal)
         for path, found in sorted(tree.items()):
             where = Path("/").absolute() / path
             if found is None:
                 files.make_folder(where)
             else:
                 files._put(where, *found)
-        for change in files._changes:
-            change.is_synced = True
+        files._save_names(files._changes)
         return files
 
     def _put(self, path: Path, data: bytes, mtime_ns: int) -> None:
         node = self._add(path, FILE)
         node.data = node.disk = data
         node.mtime_ns = node.disk_mtime_ns = mtime_ns
+
+    def forget_process(self) -> None:
+        """What the end of a process does: its files are closed, and its locks are free."""
+        for fd in list(self._fds):
+            self._unlock(fd)
+        self._fds.clear()
 
     # --- names ---------------------------------------------------------------------------
 
@@ -263,6 +271,7 @@ class VolatileFiles(Files):
 
     def sync(self, fd: int) -> None:
         self._node(fd).sync()
+        self._save_names(self._changes if self._has_journal else [])
         self.on_change()
 
     def fail_to_sync(self, fd: int) -> None:
@@ -270,9 +279,13 @@ class VolatileFiles(Files):
 
     def sync_folder(self, folder: Path) -> None:
         node = self._find(folder)
-        for change in self._changes:
-            change.is_synced |= any(where is node for where, _, _ in change.edits)
+        inside = (c for c in self._changes if any(where is node for where, _, _ in c.edits))
+        self._save_names(self._changes if self._has_journal else inside)
         self.on_change()
+
+    def _save_names(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            change.is_synced = True
 
     def replace(self, source: Path, target: Path) -> None:
         self._change((source, None), (target, self._find(source)))
