@@ -35,7 +35,15 @@ SUITES = (
     "unit",
     *(
         f"integration/{name}.py"
-        for name in ("contracts/test_storage", "test_json_files", "test_commands")
+        for name in (
+            "contracts/test_storage",
+            "test_json_files",
+            "test_json_model",
+            "test_json_power_loss",
+            "test_json_windows",
+            "test_volatile_files",
+            "test_commands",
+        )
     ),
 )
 WARNINGS = ("error", "ignore::EncodingWarning", r"error::EncodingWarning:(chatbot|tests)\b")

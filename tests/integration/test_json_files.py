@@ -427,6 +427,29 @@ class TestTornWrites:
             files.meanwhile = partial(add_message, other)
             assert [m.seq for m in told(storage)] == [1, 2, 3, 4]
 
+    async def test_head_and_header_cut_at_any_byte_are_told_and_left_alone(
+        self, root: Path, log: Path
+    ) -> None:
+        head = log.with_suffix(".json")
+        async with JsonFileStorage(root) as storage:
+            sessions = sessions_of(storage)
+            lease = talk(storage)
+            sessions.put_memory(ANA, ONE, Memory(summary="ñ"), epoch=0)
+            whole = head.read_bytes()
+            for length in range(len(whole)):
+                head.write_bytes(whole[:length])
+                with pytest.raises(StorageUnavailable):
+                    sessions.memory(ANA, ONE)
+                assert head.read_bytes() == whole[:length]
+            header = log.read_bytes().partition(b"\n")[0]
+            for length in range(len(header) + 1):
+                log.write_bytes(header[:length])
+                with pytest.raises(StorageUnavailable):
+                    told(storage)
+                with pytest.raises(StorageUnavailable):
+                    sessions.append(lease, Author.USER, "x", ts=T0)
+                assert log.read_bytes() == header[:length]
+
     @pytest.mark.parametrize("tail", [b"\0", b"\0" * 700, b'{"seq":4,"ro' + b"\0" * 5000])
     async def test_nul_bytes_after_a_power_loss_are_torn(
         self, root: Path, log: Path, tail: bytes

@@ -1,0 +1,140 @@
+"""The store under the rules of Windows, pretended in memory: open files keep their names.
+
+A file that somebody has open is neither replaced nor removed; no folder is synced; names that
+differ in case only are the same; lock files stay. Real ones: `TestOpenFilesOnWindows`.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chatbot.adapters.storage.json_files import storage as storage_module
+from chatbot.adapters.storage.json_files.inspection import Problem
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.chat import Session
+from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.identity import Owner
+from volatile_files import Loss, Node, VolatileFiles, materialise
+from writing import ONE, SCRIPT, T0, Writer, check, everything
+
+ROOT = Path("/data")
+
+
+class WindowsFiles(VolatileFiles):
+    """Files in memory, under the names and refusals of NTFS."""
+
+    def __init__(self, *, has_journal: bool = True) -> None:
+        super().__init__(has_journal=has_journal)
+
+    def _key(self, name: str) -> str:
+        return name.casefold()
+
+    def _refuse_open(self, path: Path) -> None:
+        if any(node is self._find(path) for node in self._fds.values()):
+            raise StorageUnavailable("open") from PermissionError(str(path))
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._refuse_open(source)
+        if self._is_there(target):
+            self._refuse_open(target)
+        super().replace(source, target)
+
+    def _remove(self, path: Path) -> None:
+        if self._is_there(path):
+            self._refuse_open(path)
+        super()._remove(path)
+
+    def _is_there(self, path: Path) -> bool:
+        try:
+            return isinstance(self._find(path), Node)
+        except FileNotFoundError:
+            return False
+
+    def sync_folder(self, folder: Path) -> None:
+        pass
+
+    def remove_locked(self, path: Path) -> None:
+        pass
+
+
+@contextmanager
+def read_by_others(files: VolatileFiles) -> Iterator[None]:
+    """Another process has every file open that is there and is no lock."""
+    paths = [Path("/") / path for path, found in files.tree().items() if found is not None]
+    fds = [files.open_to_read(path.absolute()) for path in paths if path.suffix != ".lock"]
+    yield
+    for fd in fds:
+        files.close(fd)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "_THREADS", 1)
+
+
+async def test_every_write_is_done_and_leaves_nothing_open() -> None:
+    files, writer = WindowsFiles(), Writer()
+    async with JsonFileStorage(ROOT, files) as storage:
+        for step in SCRIPT:
+            assert await writer.write(storage, step), step
+        await check(storage, writer.possible)
+    assert files.open_count == 0
+
+
+@pytest.mark.parametrize("number", range(len(SCRIPT)))
+async def test_write_beside_readers_works_or_fails_whole_and_works_once_they_have_gone(
+    number: int,
+) -> None:
+    files, writer = WindowsFiles(), Writer()
+    async with JsonFileStorage(ROOT, files) as storage:
+        for step in SCRIPT[:number]:
+            assert await writer.write(storage, step), step
+        with read_by_others(files):
+            is_done = await writer.write(storage, SCRIPT[number])
+        assert is_done or SCRIPT[number].name not in {"append", "ask", "answer"}
+        assert everything(storage._transaction) in writer.possible
+        writer.settle_on(everything(storage._transaction))
+        for step in SCRIPT[number + is_done :]:
+            await writer.write(storage, step)
+        assert everything(storage._transaction) in writer.possible
+        await check(storage, writer.possible)
+    assert files.open_count == 0
+
+
+async def test_loss_of_power_takes_back_changes_of_names_only_and_the_newest_first(
+    tmp_path: Path,
+) -> None:
+    files, writer, rng = WindowsFiles(), Writer(), random.Random(1)
+    async with JsonFileStorage(ROOT, files) as storage:
+        for number, step in enumerate(SCRIPT):
+            assert await writer.write(storage, step), step
+            [history] = writer.histories
+            before = [Writer([history[:end]]).possible[0] for end in range(len(history) + 1)]
+            root = tmp_path / str(number)
+            materialise(files.after(Loss(rng, 0, 1)), root)
+            async with JsonFileStorage(root / "data") as left:
+                found = everything(left._transaction)
+                assert {f.problem for f in await left.inspect()} <= {Problem.LEFTOVER}
+            newest = max(n for n, each in enumerate(before) if each == found)
+            undone = {step.name for step, _ in history[newest:]}
+            assert undone <= {"create", "put memory", "reset", "delete", "add user", "new password"}
+
+
+async def test_owners_whose_ids_differ_in_case_do_not_see_each_other() -> None:
+    lower, upper = Owner(kind="user", id="ana"), Owner(kind="user", id="ANA")
+    files = WindowsFiles()
+    async with JsonFileStorage(ROOT, files) as storage:
+        sessions = storage._transaction.sessions
+        for owner in (lower, upper):
+            sessions.create(Session(id=ONE, owner=owner, title="", created_at=T0, updated_at=T0))
+            assert [found.owner for found in sessions.page(owner, limit=9)] == [owner]
+
+
+def test_a_windows_file_has_one_name_whatever_its_case() -> None:
+    files = WindowsFiles()
+    files.close(files.create(Path("/A").absolute()))
+    with pytest.raises(StorageUnavailable):
+        files.create(Path("/a").absolute())
