@@ -28,10 +28,11 @@ class Fault(Enum):
 
 
 class FaultyFiles(VolatileFiles):
-    """Files in memory; the step with such a number, counted from 0, fails."""
+    """Files in memory. Steps fail by their number, counted from 0, or by name, the next one first."""
 
     def __init__(self, *, has_journal: bool = False) -> None:
         self.faults: dict[int, Fault] = {}
+        self.next_faults: list[tuple[str, Fault]] = []
         self.steps: list[str] = []
         super().__init__(has_journal=has_journal)
 
@@ -42,6 +43,8 @@ class FaultyFiles(VolatileFiles):
     def _step(self, name: str, work: Callable[..., Any], *given: Any, **named: Any) -> object:
         fault = self.faults.get(len(self.steps))
         self.steps.append(name)
+        if self.next_faults and self.next_faults[0][0] == name:
+            fault = self.next_faults.pop(0)[1]
         if fault is None:
             return work(*given, **named)
         if name == "write":

@@ -45,6 +45,9 @@ EXAMPLES = os.environ.get("CHATBOT_TEST_EXAMPLES")
 MOST_HISTORIES = 8
 
 sessions = st.sampled_from([ONE, TWO])
+changes = st.sampled_from(
+    ["write", "sync", "sync_folder", "replace", "remove", "cut", "stamp", "close"]
+)
 texts = st.sampled_from(["short", "ñ" * 130, "a sector " * 60, "sectors " * 200])
 
 
@@ -58,7 +61,7 @@ class Store(RuleBasedStateMachine):
         self.storage = self.opened()
 
     def opened(self) -> JsonFileStorage:
-        self.files.faults = {}
+        self.files.next_faults = []
         storage = JsonFileStorage(ROOT, self.files)
         self.runner.run(storage.__aenter__())
         return storage
@@ -96,9 +99,9 @@ class Store(RuleBasedStateMachine):
         self.write(delete(session_id))
 
     @precondition(lambda self: len(self.writer.histories) < MOST_HISTORIES)
-    @rule(steps=st.lists(st.integers(0, 40), min_size=1, max_size=3), fault=st.sampled_from(Fault))
-    def fail_soon(self, steps: list[int], fault: Fault) -> None:
-        self.files.faults = {len(self.files.steps) + step: fault for step in steps}
+    @rule(faults=st.lists(st.tuples(changes, st.sampled_from(Fault)), min_size=1, max_size=3))
+    def fail_soon(self, faults: list[tuple[str, Fault]]) -> None:
+        self.files.next_faults = faults.copy()
 
     @rule()
     def reopen(self) -> None:
@@ -132,21 +135,18 @@ class Store(RuleBasedStateMachine):
         self.writer = Writer(self.writer.histories)
 
     def close(self) -> None:
-        self.files.faults = {}
+        self.files.next_faults = []
         self.runner.run(self.storage.__aexit__(None, None, None))
         assert self.files.open_count == 0
 
     @invariant()
     def holds_what_was_acknowledged(self) -> None:
-        """Looking is not a step of the files that could fail."""
-        faults, self.files.faults = self.files.faults, {}
-        count = len(self.files.steps)
+        faults, self.files.next_faults = self.files.next_faults, []
         assert everything(self.storage._transaction) in self.writer.possible
-        del self.files.steps[count:]
-        self.files.faults = faults
+        self.files.next_faults = faults
 
     def teardown(self) -> None:
-        self.files.faults = {}
+        self.files.next_faults = []
         self.runner.run(check(self.storage, self.writer.possible))
         self.close()
         self.runner.close()
