@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from chatbot.adapters.storage.json_files.files import Files
@@ -41,6 +42,14 @@ def make_durable_folder(files: Files, folder: Path) -> None:
     """Make a folder, if need be, whose name survives a power loss."""
     if files.make_folder(folder):
         files.sync_folder(folder.parent)
+
+
+def make_durable_folders(files: Files, folder: Path) -> None:
+    """Make a folder and those that it is in."""
+    folder = folder.absolute()
+    missing = takewhile(lambda path: not exists(files, path), folder.parents)
+    for each in (*reversed(list(missing)), folder):
+        make_durable_folder(files, each)
 
 
 def write_new(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import unquote
 
 from chatbot.adapters.storage.fields import Damaged
 from chatbot.adapters.storage.json_files.attempts import (
@@ -17,11 +16,10 @@ from chatbot.adapters.storage.json_files.durable import WORK, exists, opened, re
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.head import read_head
 from chatbot.adapters.storage.json_files.log import LogView
-from chatbot.adapters.storage.json_files.places import DELETED, HEAD, LOCKS, LOG, Place, folder_name
+from chatbot.adapters.storage.json_files.places import DELETED, HEAD, LOCKS, LOG, Place, owner_of
 from chatbot.adapters.storage.json_files.users import ROLES, USERS, parse_roles, parse_users
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure
-from chatbot.domain.identity import Owner
 
 _LEGACY = "session_"
 
@@ -115,9 +113,8 @@ class _Inspection:
         yield from self._leftovers(folder / WORK)
 
     def _owner_folder(self, folder: Path) -> Iterator[Finding]:
-        kind, _, name = folder.name.partition("-")
-        owner = Owner(kind="user" if kind == "user" else "client", id=unquote(name))
-        if folder_name(owner) != folder.name or not self._files.status_of(folder).is_folder:
+        owner = owner_of(folder.name)
+        if owner is None or not self._files.status_of(folder).is_folder:
             yield self._finding(folder, Problem.FOREIGN, "no folder of an owner")
             return
         yield from self._exposed(folder)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from chatbot.adapters.storage.json_files.durable import WORK
 from chatbot.domain.chat import SessionId
@@ -30,6 +31,13 @@ def folder_name(owner: Owner) -> str:
         for char in owner.id
     )
     return f"{owner.kind}-{''.join(escaped)}"
+
+
+def owner_of(folder: str) -> Owner | None:
+    """Whose folder has this name; None if it is nobody's."""
+    kind, _, name = folder.partition("-")
+    owner = Owner(kind="user" if kind == "user" else "client", id=unquote(name))
+    return owner if folder_name(owner) == folder else None
 
 
 def to_ns(moment: datetime) -> int:

@@ -86,7 +86,7 @@ class SessionFiles(SessionRepository):
 
     def get(self, owner: Owner, session_id: SessionId) -> Session:
         place = self._place(owner, session_id)
-        return self._look(place, lambda view: _session(view, view.mtime_ns))
+        return self._look(place, lambda view: session_of(view, view.mtime_ns))
 
     def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
         """Order by the files' times, then open the sessions of this page only."""
@@ -114,7 +114,7 @@ class SessionFiles(SessionRepository):
         A damaged one is listed with its id and time only: its owner may want to delete it.
         """
         try:
-            return self._look(place, lambda view: _session(view, mtime_ns))
+            return self._look(place, lambda view: session_of(view, mtime_ns))
         except NotFound:
             return None
         except Damaged:
@@ -277,7 +277,7 @@ class SessionFiles(SessionRepository):
         return folder
 
 
-def _session(view: LogView, mtime_ns: int) -> Session:
+def session_of(view: LogView, mtime_ns: int) -> Session:
     return Session(
         id=view.header.session_id,
         owner=view.header.owner,

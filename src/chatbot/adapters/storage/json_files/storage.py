@@ -5,14 +5,13 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import takewhile
 from pathlib import Path
 from typing import Self, TypeVar
 
 from chatbot.adapters.storage.json_files.appends import SessionAppends
 from chatbot.adapters.storage.json_files.attempts import AttemptFiles
 from chatbot.adapters.storage.json_files.brief import BriefSessions
-from chatbot.adapters.storage.json_files.durable import exists, make_durable_folder, write_new
+from chatbot.adapters.storage.json_files.durable import make_durable_folders, write_new
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Finding, inspect
 from chatbot.adapters.storage.json_files.leases import SessionLeases
@@ -71,10 +70,7 @@ class JsonFileStorage(Storage):
         return self
 
     def _open(self) -> None:
-        root = self._root.absolute()
-        missing = takewhile(lambda path: not exists(self._files, path), root.parents)
-        for folder in (*reversed(list(missing)), root):
-            make_durable_folder(self._files, folder)
+        make_durable_folders(self._files, self._root)
         self._users.open()
         self._attempts.open()
         self._sessions.open()

@@ -4,7 +4,7 @@ Every call looks at the file's status, so that an edit holds from the next reque
 not know, it keeps: keys that somebody added stay in the file when it is written again.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from chatbot.adapters.storage.json_files.durable import (
     make_durable_folder,
     opened,
     put,
+    read,
 )
 from chatbot.adapters.storage.json_files.files import Files, Status
 from chatbot.adapters.storage.records import (
@@ -133,6 +134,43 @@ class UserFiles(UserRepository):
 
     def roles(self) -> Mapping[str, Role]:
         return self._roles.read()
+
+    def all(self) -> Sequence[User]:
+        return self._users.read().users
+
+    def put(self, changes: Mapping[User, User | None]) -> None:
+        """Put users in the place of what was there, all or none.
+
+        Raises:
+            Conflict: something else is there by now, or an e-mail address is another user's.
+        """
+        with self._changing() as known:
+            records = dict(zip(known.by_id, _records(known), strict=True))
+            by_email = dict(known.by_email)
+            for user, over in changes.items():
+                if known.by_id.get(user.id) != over:
+                    raise Conflict("The user was changed meanwhile.")
+                if by_email.setdefault(user.email, user) not in {user, over}:
+                    raise Conflict("The e-mail address is taken.")
+                kept = Fields(records.get(user.id, {}), USERS).found
+                records[user.id] = {**kept, **user_to_json(user)}
+            self._write(known, list(records.values()))
+
+    def put_roles(self, changes: Mapping[Role, Role | None]) -> None:
+        """Put roles in the place of what was there, all or none.
+
+        Raises:
+            Conflict: something else is there by now.
+        """
+        with locked(self._files, self._lock):
+            path, known = self._root / ROLES, self._roles.read()
+            if any(known.get(role.name) != over for role, over in changes.items()):
+                raise Conflict("The role was changed meanwhile.")
+            old: object = load(read(self._files, path), ROLES) if exists(self._files, path) else {}
+            new = roles_to_json({role.name: role for role in changes})
+            kept = Fields(old, ROLES).found.get("roles", {})
+            roles = {**Fields(kept, ROLES).found, **Fields(new, ROLES).object("roles")}
+            put(self._files, path, _text({**new, "roles": roles}))
 
     def make_roles(self) -> None:
         """Write the roles of a new store, if there are none."""

@@ -1,0 +1,193 @@
+"""Everything in a folder of JSON files, to be moved, imported into or backed up.
+
+Reading makes no file and takes no lock: a log is read as it was when it was opened, and what is
+appended goes behind that.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from chatbot.adapters.storage.fields import Damaged
+from chatbot.adapters.storage.json_files.appends import SessionAppends
+from chatbot.adapters.storage.json_files.durable import exists, make_durable_folders, put
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.head import head_line, load_head
+from chatbot.adapters.storage.json_files.leases import SessionLeases
+from chatbot.adapters.storage.json_files.log import Header, LogView
+from chatbot.adapters.storage.json_files.places import Place, folder_of, owner_of, to_ns
+from chatbot.adapters.storage.json_files.removal import finish_deletions, remove_rest
+from chatbot.adapters.storage.json_files.sealed import seal
+from chatbot.adapters.storage.json_files.sessions import SessionFiles, session_of
+from chatbot.adapters.storage.json_files.users import ROLES, USERS, UserFiles
+from chatbot.adapters.storage.records import message_to_json
+from chatbot.domain.chat import Message, Session, SessionId, TurnId
+from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
+from chatbot.domain.identity import Owner, Role, User
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.archive import (
+    Change,
+    Conversation,
+    Item,
+    Unreadable,
+    WritableArchive,
+)
+
+
+class JsonFileArchive(WritableArchive):
+    """What stands in the folder of a `JsonFileStorage`, which may be serving."""
+
+    def __init__(self, root: Path, files: Files | None = None) -> None:
+        self._root, self._files = root, files or Files()
+        self._sessions = _WholeSessions(root / "memory", self._files)
+        self._users = UserFiles(root / "auth", self._files)
+
+    def items(self) -> Iterator[Item | Unreadable]:
+        yield from self._people()
+        for owner, session_id in sorted(self.session_keys(), key=_order):
+            try:
+                yield self._sessions.whole(owner, session_id)
+            except NotFound:
+                continue  # deleted since it was listed
+            except StorageUnavailable as error:
+                name = f"session {session_id} of {owner.kind} {owner.id}"
+                yield Unreadable(name=name, reason=str(error))
+
+    def _people(self) -> Iterator[Item | Unreadable]:
+        try:
+            yield from sorted(self._users.roles().values(), key=lambda role: role.name)
+        except StorageUnavailable as error:
+            yield Unreadable(name=ROLES, reason=str(error))
+        try:
+            yield from sorted(self._users.all(), key=lambda user: user.id)
+        except StorageUnavailable as error:
+            yield Unreadable(name=USERS, reason=str(error))
+
+    def session_keys(self) -> set[tuple[Owner, SessionId]]:
+        return self._sessions.keys()
+
+    def find(self, item: Item) -> Item | None:
+        try:
+            match item:
+                case Role():
+                    return self._users.roles().get(item.name)
+                case User():
+                    return self._users.by_id(item.id) or self._users.by_email(item.email)
+                case Conversation(session=session):
+                    return self._sessions.find(session.owner, session.id)
+        except Damaged as damage:
+            raise Conflict(f"What is there is damaged ({damage}).") from damage
+
+    def put(self, changes: Sequence[Change]) -> None:
+        self._make_folders()
+        roles = {change.item: change.over for change in changes if isinstance(change.item, Role)}
+        users = {change.item: change.over for change in changes if isinstance(change.item, User)}
+        if roles:
+            self._users.put_roles(roles)  # type: ignore[arg-type] # what stood there is of its kind
+        if users:
+            self._users.put(users)  # type: ignore[arg-type] # as above
+        for change in changes:
+            if isinstance(change.item, Conversation):
+                self._sessions.put_whole(change.item, over=change.over)
+
+    def _make_folders(self) -> None:
+        make_durable_folders(self._files, self._root)
+        self._users.open()
+        self._sessions.open()
+
+
+class _WholeSessions(SessionFiles):
+    """Sessions that are read and written as a whole."""
+
+    def __init__(self, root: Path, files: Files) -> None:
+        super().__init__(root, files, SessionLeases(files), SessionAppends(files))
+
+    def keys(self) -> set[tuple[Owner, SessionId]]:
+        names = self._files.names(self._root) if exists(self._files, self._root) else []
+        owners = (owner for owner in map(owner_of, names) if owner is not None)
+        return {(owner, session_id) for owner in owners for session_id in self._ids(owner)}
+
+    def _ids(self, owner: Owner) -> Iterator[SessionId]:
+        for session_id, _ in self._times(self._folder(owner)):
+            yield session_id
+
+    def find(self, owner: Owner, session_id: SessionId) -> Conversation | None:
+        try:
+            return self.whole(owner, session_id)
+        except NotFound:
+            return None
+
+    def whole(self, owner: Owner, session_id: SessionId) -> Conversation:
+        """The session between two changes of its memory, so that both are of one moment.
+
+        Raises:
+            NotFound: there is none.
+        """
+        while True:
+            memory = self.memory(owner, session_id)
+            session, messages = self._look(self._place(owner, session_id), _read)
+            if self.memory(owner, session_id) == memory:
+                return Conversation(session=session, messages=messages, memory=memory)
+
+    def put_whole(self, new: Conversation, *, over: Item | None) -> None:
+        owner, session_id = new.session.owner, new.session.id
+        if over is None:
+            self._put(new, over)
+            return
+        try:
+            lease = self.acquire(owner, session_id, TurnId(secrets.token_hex(16)))
+        except NotFound as error:
+            raise Conflict("The session was deleted meanwhile.") from error
+        try:
+            self._put(new, over)
+        finally:
+            self.release(lease)
+
+    def _put(self, new: Conversation, over: Item | None) -> None:
+        """Write the log and the head. The log is what makes a new session appear, and comes last.
+
+        Of one that is there it comes first: messages without the newest memory are an earlier
+        state, memory of messages that are not there is none.
+        """
+        folder = folder_of(self._root, new.session.owner)
+        make_durable_folders(self._files, folder)
+        place = self._place(new.session.owner, new.session.id)
+        finish_deletions(self._files, place)
+        with self._committing(place):
+            if self.find(place.owner, place.session_id) != over:
+                raise Conflict("The session was changed meanwhile.")
+            if over is None:
+                self._put_memory(place, new)
+                self._put_log(place, new)
+            else:
+                self._put_log(place, new)
+                if load_head(self._files, place, epoch=new.session.epoch) == Memory():
+                    remove_rest(self._files, place)  # what was reset away
+                self._put_memory(place, new)
+
+    def _put_log(self, place: Place, new: Conversation) -> None:
+        session = new.session
+        header = Header(
+            session_id=session.id,
+            owner=session.owner,
+            created_at=session.created_at,
+            epoch=session.epoch,
+            base_seq=session.last_seq - session.message_count,
+        )
+        lines = [header.line(), *(seal(message_to_json(m)) + b"\n" for m in new.messages)]
+        put(self._files, place.log, b"".join(lines), mtime_ns=to_ns(session.updated_at))
+
+    def _put_memory(self, place: Place, new: Conversation) -> None:
+        if new.memory != Memory():
+            line = head_line(new.memory, place.session_id, epoch=new.session.epoch)
+            put(self._files, place.head, line)
+
+
+def _read(view: LogView) -> tuple[Session, tuple[Message, ...]]:
+    messages = [line.message() for line in view.lines()]
+    return session_of(view, view.mtime_ns), tuple(reversed(messages))
+
+
+def _order(key: tuple[Owner, SessionId]) -> tuple[str, str, str]:
+    owner, session_id = key
+    return owner.kind, owner.id, session_id

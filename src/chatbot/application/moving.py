@@ -1,0 +1,190 @@
+"""Moving everything from one store to another, as often as one likes.
+
+The source is only read. What the target has already is compared: an older state of the same item
+is brought up to date, anything else is left as it is and told. So a run that was killed is
+finished by the next one, and a store that is in use can be moved while it serves, and once more
+when it has stopped.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from itertools import groupby, islice
+
+from chatbot.domain.errors import Conflict, StorageUnavailable
+from chatbot.domain.identity import DEFAULT_ROLES, Role, User
+from chatbot.domain.ports.archive import (
+    Archive,
+    Change,
+    Conversation,
+    Item,
+    Unreadable,
+    WritableArchive,
+)
+from chatbot.domain.text import rfc3339
+
+_PEOPLE_AT_ONCE = 500
+"""In JSON all users stand in one file, which each change writes anew."""
+
+
+class Outcome(StrEnum):
+    """What became of one item."""
+
+    NEW = "new"
+    UPDATED = "brought up to date"
+    SAME = "already there"
+    AHEAD = "further on in the target"
+    """The target has the item in a later state; it stays."""
+    DIFFERENT = "different in the target"
+    """What the target has is no earlier or later state of the item; it stays."""
+    REFUSED = "refused by the target"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One item, and what became of it. `detail` says more where there is more to say."""
+
+    name: str
+    outcome: Outcome
+    detail: str = ""
+    change: Change | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.outcome}" + (f": {self.detail}" if self.detail else "")
+
+
+class Moving:
+    """Copies what the source has to the target. A dry run writes nothing."""
+
+    def __init__(self, source: Archive, target: WritableArchive, *, dry_run: bool = False) -> None:
+        self._source, self._target, self._dry_run = source, target, dry_run
+
+    def steps(self) -> Iterator[Step]:
+        """Move one item after the other, each with one `next`.
+
+        Raises:
+            StorageFailure: a store cannot be read or written, or does not return what was written.
+                What was moved before stays moved.
+        """
+        for kind, items in groupby(self._source.items(), type):
+            while batch := list(islice(items, 1 if kind is Conversation else _PEOPLE_AT_ONCE)):
+                yield from self._moved(batch)
+
+    def _moved(self, batch: Sequence[Item | Unreadable]) -> Iterator[Step]:
+        steps = [self._planned(item) for item in batch]
+        changes = [step.change for step in steps if step.change is not None]
+        try:
+            if changes and not self._dry_run:
+                self._target.put(changes)
+                self._verify(changes)
+        except Conflict as error:
+            if len(batch) == 1:
+                steps = [replace(steps[0], outcome=Outcome.REFUSED, detail=str(error))]
+            else:
+                steps = [step for item in batch for step in self._moved([item])]
+        yield from steps
+
+    def _planned(self, item: Item | Unreadable) -> Step:
+        if isinstance(item, Unreadable):
+            return Step(name=item.name, outcome=Outcome.UNREADABLE, detail=item.reason)
+        name = name_of(item)
+        try:
+            there = self._target.find(item)
+        except Conflict as error:
+            return Step(name=name, outcome=Outcome.REFUSED, detail=str(error))
+        outcome = compared(there, item)
+        is_due = outcome in {Outcome.NEW, Outcome.UPDATED}
+        return Step(name=name, outcome=outcome, change=Change(item, there) if is_due else None)
+
+    def _verify(self, changes: Sequence[Change]) -> None:
+        for item in (change.item for change in changes):
+            back = self._target.find(item)
+            if back is None or digest(back) != digest(item):
+                raise StorageUnavailable(
+                    f"{name_of(item)}: the target does not return what was written."
+                )
+
+    def others(self) -> int:
+        """How many sessions the target has that the source does not have."""
+        return len(self._target.session_keys() - self._source.session_keys())
+
+
+def name_of(item: Item) -> str:
+    """What a person calls it; not by the e-mail address, which need not stand in logs."""
+    match item:
+        case Role():
+            return f"role {item.name}"
+        case User():
+            return f"user {item.id}"
+        case Conversation(session=session):
+            return f"session {session.id} of {session.owner.kind} {session.owner.id}"
+
+
+def digest(item: Item) -> str:
+    """SHA-256 over the item as canonical JSON: equal if and only if the items are."""
+    found = [type(item).__name__, item]
+    text = json.dumps(found, default=_plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(f"{type(value).__name__} has no JSON")
+
+
+def compared(there: Item | None, item: Item) -> Outcome:
+    """What has to happen to what is there so that it is the item."""
+    if there is None:
+        return Outcome.NEW
+    if digest(there) == digest(item):
+        return Outcome.SAME
+    match there, item:
+        case Conversation(), Conversation():
+            return _of_conversations(there, item)
+        case User(), User():
+            return _of_users(there, item)
+        case Role(), Role() if there == DEFAULT_ROLES.get(there.name):
+            return Outcome.UPDATED  # nobody has edited it yet
+    return Outcome.DIFFERENT
+
+
+def _of_users(there: User, user: User) -> Outcome:
+    if (there.id, there.email) != (user.id, user.email):
+        return Outcome.DIFFERENT
+    return Outcome.AHEAD if there.token_version > user.token_version else Outcome.UPDATED
+
+
+def _of_conversations(there: Conversation, found: Conversation) -> Outcome:
+    if is_older(there, than=found):
+        return Outcome.UPDATED
+    return Outcome.AHEAD if is_older(found, than=there) else Outcome.DIFFERENT
+
+
+def is_older(old: Conversation, *, than: Conversation) -> bool:
+    """Whether the one can have become the other by messages, memory and resets.
+
+    Of what was reset away only the numbers are known: all of it came before the reset.
+    """
+    first, last = old.session, than.session
+    if first.created_at != last.created_at:
+        return False
+    if first.epoch != last.epoch:
+        return first.epoch < last.epoch and first.last_seq <= _reset_at(than)
+    return (
+        _reset_at(old) == _reset_at(than)
+        and old.messages == than.messages[: len(old.messages)]
+        and (old.memory == than.memory or old.memory.version < than.memory.version)
+    )
+
+
+def _reset_at(found: Conversation) -> int:
+    return found.session.last_seq - found.session.message_count

@@ -1,0 +1,96 @@
+"""The port to everything in a store at once: for moving it, importing and backing up.
+
+It is the only door that asks for no owner. Commands of the host use it; no route leads to it.
+It is not asynchronous: a command does one thing after the other.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from chatbot.domain.chat import Message, Session, SessionId
+from chatbot.domain.identity import Owner, Role, User
+from chatbot.domain.memory import Memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """A session with all that belongs to it, as it was at one moment; messages ascend by `seq`."""
+
+    session: Session
+    messages: tuple[Message, ...]
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """What stands where an item should be, but cannot be trusted. `reason` quotes none of it."""
+
+    name: str
+    reason: str
+
+
+Item = Role | User | Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An item that is to stand in the place of `over`, which `find` returned."""
+
+    item: Item
+    over: Item | None
+
+
+class Archive(Protocol):
+    """Everything in a store, to be read; used inside of `with`, and made without I/O.
+
+    Reading leaves no trace in the store.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Nothing is kept open, where an archive does not say otherwise."""
+        return
+
+    @abstractmethod
+    def items(self) -> Iterator[Item | Unreadable]:
+        """Everything: first the roles, then the users, then the conversations.
+
+        May be called while the store is in use. An item is whole, and as it was at one moment.
+
+        Raises:
+            StorageUnavailable: it cannot be read at all.
+        """
+
+    @abstractmethod
+    def session_keys(self) -> set[tuple[Owner, SessionId]]:
+        """Which conversations there are."""
+
+
+class WritableArchive(Archive, Protocol):
+    """A store that is also written to."""
+
+    @abstractmethod
+    def find(self, item: Item) -> Item | None:
+        """Return what stands in this item's place, if anything does.
+
+        That is the role with its name, the user with its id, else with its e-mail address, the
+        conversation with its owner and id. A store that was never made has nothing.
+
+        Raises:
+            Conflict: what is there is damaged.
+        """
+
+    @abstractmethod
+    def put(self, changes: Sequence[Change]) -> None:
+        """Put items where they belong; people all or none, a conversation whole or not at all.
+
+        They are durable when this returns. The store is made if it is not there.
+
+        Raises:
+            Conflict: something else is there by now, or an e-mail address is another user's.
+            SessionBusy: a turn or another change holds the session.
+        """

@@ -1,0 +1,126 @@
+"""Conversations, people and stores to be moved, and what a folder looked like."""
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from chatbot.domain.chat import (
+    Author,
+    Interruption,
+    Message,
+    Session,
+    SessionId,
+    TurnId,
+    title_of,
+)
+from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, Role, User, UserId
+from chatbot.domain.memory import Item as Remembered
+from chatbot.domain.memory import Memory, Setter, StructuredMemory
+from chatbot.domain.ports.archive import Archive, Change, Conversation, Item, WritableArchive
+
+T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
+ANA = Owner(kind="user", id="a" * 32)
+ODD_OWNER = Owner(kind="user", id="Zoë/../%41:b")
+CLIENT = Owner(kind="client", id="default")
+ODD_TEXTS = [
+    "",
+    'quotes " and \\ backslashes',
+    "lines\nand\r\nmore\ttabs",
+    "separators \u2028 \u2029 \x85 \x1c",
+    "ñandú, 日本語, عربى, e\u0301",
+    "👩‍👩‍👧 \U0010ffff",
+    '","crc32":"00000000"}',
+    "long " * 9000,
+]
+
+
+def conversation(
+    number: int = 1,
+    *,
+    owner: Owner = ANA,
+    texts: list[str] | None = None,
+    reset_at: int = 0,
+    epoch: int = 0,
+    memory: Memory | None = None,
+) -> Conversation:
+    """A conversation whose texts are the user's and the assistant's in turn."""
+    messages = tuple(
+        _message(seq, text)
+        for seq, text in enumerate(["Hi", "Hello!"] if texts is None else texts, reset_at + 1)
+    )
+    asked = [m.content for m in messages if m.role is Author.USER]
+    session = Session(
+        id=SessionId(f"{number:032x}"),
+        owner=owner,
+        title=title_of(asked[0]) if asked else "",
+        created_at=T0,
+        updated_at=messages[-1].ts if messages else T0,
+        message_count=len(messages),
+        last_seq=reset_at + len(messages),
+        epoch=epoch,
+    )
+    return Conversation(session=session, messages=messages, memory=memory or Memory())
+
+
+def _message(seq: int, text: str) -> Message:
+    by_user = seq % 2 == 1
+    return Message(
+        seq=seq,
+        role=Author.USER if by_user else Author.ASSISTANT,
+        content=text,
+        ts=T0 + timedelta(seconds=seq),
+        turn_id=TurnId(f"{(seq + 1) // 2:032x}"),
+        reason=None if by_user or text else Interruption.CRASH,
+    )
+
+
+def remembered(text: str = "Ana's ñ 👩‍👩‍👧 \u2028", *, version: int = 1) -> Memory:
+    item = Remembered(value=text, set_by=Setter.USER, sources=(1,))
+    structured = StructuredMemory(profile={"role": item, "name": item}, facts=(item,))
+    return Memory(summary=text, structured=structured, summarized_to=1, version=version)
+
+
+def user(number: int = 1, *, email: str | None = None) -> User:
+    return User(
+        id=UserId(f"{number:032x}"),
+        email=email or f"user{number}@example.com",
+        password_hash="$argon2id$old",
+        roles=("employee",),
+        department="R&D ñ",
+        created_at=T0,
+    )
+
+
+AUDITOR = Role(name="auditor", permissions=frozenset({Permission.CHAT}))
+EVERYTHING: list[Item] = [
+    *sorted([*DEFAULT_ROLES.values(), AUDITOR], key=lambda role: role.name),
+    user(1),
+    replace(user(2), is_active=False, token_version=3),
+    conversation(1, owner=CLIENT, texts=[]),
+    conversation(1, texts=ODD_TEXTS, memory=remembered()),
+    conversation(2, texts=["After the reset"], reset_at=4, epoch=2, memory=remembered(version=7)),
+    conversation(3, owner=ODD_OWNER),
+]
+"""One of each kind that there is."""
+
+
+def fill(archive: WritableArchive, items: list[Item] = EVERYTHING) -> None:
+    for item in items:
+        archive.put([Change(item, archive.find(item))])
+
+
+def everything_in(archive: Archive) -> list[Item]:
+    """The items; one that cannot be read fails the test."""
+    found = list(archive.items())
+    assert all(isinstance(item, Item) for item in found), found
+    return [item for item in found if isinstance(item, Item)]
+
+
+def trace_of(folder: Path) -> str:
+    """A digest over names, times and contents of all that is in a folder."""
+    found = hashlib.sha256()
+    for path in sorted([folder, *folder.rglob("*")]):
+        content = path.read_bytes() if path.is_file() else b""
+        found.update(f"{path} {path.stat().st_mtime_ns} {len(content)}\n".encode() + content)
+    return found.hexdigest()

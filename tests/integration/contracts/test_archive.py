@@ -1,0 +1,219 @@
+"""One suite for every store that can be moved, imported into, backed up and restored."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from chatbot.adapters.storage.json_files.archive import JsonFileArchive
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.chat import Author, Lease, TurnId
+from chatbot.domain.errors import Conflict, SessionBusy
+from chatbot.domain.identity import DEFAULT_ROLES, Permission
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.archive import Change, Conversation, WritableArchive
+from chatbot.domain.ports.storage import Storage, Transaction
+from conversations import (
+    ANA,
+    AUDITOR,
+    EVERYTHING,
+    T0,
+    conversation,
+    everything_in,
+    fill,
+    remembered,
+    user,
+)
+
+Done = TypeVar("Done")
+TURN = TurnId("f" * 32)
+KINDS = ["json_files"]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store that is new, by its two doors."""
+
+    archive: WritableArchive
+    storage: Callable[[], Storage]
+
+    def serve(self, work: Callable[[Transaction], Done]) -> Done:
+        """Do the work as the service does it."""
+
+        async def done() -> Done:
+            async with self.storage() as storage:
+                return await storage.transact(work)
+
+        return asyncio.run(done())
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    root = tmp_path / "data"
+    with JsonFileArchive(root) as archive:
+        yield Store(archive, lambda: JsonFileStorage(root))
+
+
+@pytest.fixture
+def archive(store: Store) -> WritableArchive:
+    return store.archive
+
+
+def put(archive: WritableArchive, new: Conversation, *, over: Conversation | None = None) -> None:
+    archive.put([Change(new, over)])
+
+
+def test_what_was_put_is_all_there_and_nothing_else(archive: WritableArchive) -> None:
+    fill(archive)
+    there = everything_in(archive)
+    assert len(there) == len(EVERYTHING)
+    assert [item for item in EVERYTHING if item not in there] == []
+    keys = {(c.session.owner, c.session.id) for c in there if isinstance(c, Conversation)}
+    assert archive.session_keys() == keys
+    assert [archive.find(item) for item in EVERYTHING] == EVERYTHING
+
+
+def test_roles_come_first_then_users_then_conversations(archive: WritableArchive) -> None:
+    fill(archive)
+    kinds = [type(item).__name__ for item in archive.items()]
+    assert kinds == sorted(kinds, key=["Role", "User", "Conversation"].index)
+
+
+def test_store_that_was_never_made_has_nothing_and_is_made_by_the_first_put(
+    archive: WritableArchive,
+) -> None:
+    assert [archive.find(item) for item in (AUDITOR, user(), conversation())] == [None] * 3
+    put(archive, conversation())
+    assert archive.find(conversation()) == conversation()
+
+
+def test_service_goes_on_where_the_conversation_was(store: Store) -> None:
+    moved = conversation(texts=["Hi", "Hello!"], reset_at=4, epoch=1, memory=remembered(version=3))
+    put(store.archive, moved)
+    one, now = moved.session.id, T0 + timedelta(hours=1)
+
+    def go_on(tx: Transaction) -> None:
+        assert list(tx.sessions.page(ANA, limit=9)) == [moved.session]
+        assert tuple(tx.sessions.messages(ANA, one, limit=9)) == moved.messages
+        assert tx.sessions.memory(ANA, one) == moved.memory
+        lease = tx.sessions.acquire(ANA, one, TURN)
+        assert tx.sessions.append(lease, Author.USER, "And then?", ts=now).seq == 7
+        tx.sessions.release(lease)
+        assert tx.sessions.put_memory(ANA, one, moved.memory, epoch=1)
+
+    store.serve(go_on)
+    found = store.archive.find(moved)
+    assert isinstance(found, Conversation)
+    assert found.session == replace(
+        moved.session, message_count=3, last_seq=7, updated_at=now, title="Hi"
+    )
+    assert [m.content for m in found.messages] == ["Hi", "Hello!", "And then?"]
+    assert found.memory == replace(moved.memory, version=4)
+
+
+def test_user_can_be_found_and_roles_hold(store: Store) -> None:
+    fill(store.archive)
+
+    def look(tx: Transaction) -> None:
+        assert tx.users.by_email("user1@example.com") == user(1)
+        assert tx.users.roles() == {**DEFAULT_ROLES, "auditor": AUDITOR}
+
+    store.serve(look)
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        conversation(texts=["Hi", "Hello!", "More"], memory=remembered(version=2)),
+        conversation(texts=["Hi", "Hello!"], memory=remembered(version=2)),
+        conversation(texts=["New"], reset_at=2, epoch=1),
+        conversation(texts=["New"], reset_at=2, epoch=1, memory=remembered(version=1)),
+        conversation(texts=[], reset_at=2, epoch=1),
+    ],
+    ids=["longer", "with newer memory", "reset", "reset and remembered", "reset only"],
+)
+def test_later_state_takes_the_place_of_the_earlier_one(
+    archive: WritableArchive, new: Conversation
+) -> None:
+    old = conversation(texts=["Hi", "Hello!"], memory=remembered(version=1))
+    put(archive, old)
+    put(archive, new, over=old)
+    assert everything_in(archive) == [new]
+
+
+def test_conversation_that_was_changed_meanwhile_is_left_alone(archive: WritableArchive) -> None:
+    there = conversation(texts=["Hi", "Hello!", "More"])
+    put(archive, there)
+    for over in (None, conversation(texts=["Hi", "Hello!"])):
+        with pytest.raises(Conflict):
+            put(archive, conversation(texts=["Other"]), over=over)
+    gone = conversation(2)
+    with pytest.raises(Conflict):
+        put(archive, conversation(2, texts=["Other"]), over=gone)
+    assert everything_in(archive) == [there]
+
+
+def test_conversation_whose_turn_runs_is_busy(store: Store) -> None:
+    there = conversation()
+    put(store.archive, there)
+
+    def during_a_turn(tx: Transaction) -> None:
+        lease = tx.sessions.acquire(ANA, there.session.id, TURN)
+        held.append(lease)
+
+    async def attempt() -> None:
+        async with store.storage() as storage:
+            await storage.transact(during_a_turn)
+            with pytest.raises(SessionBusy):
+                put(store.archive, conversation(texts=["Hi", "Hello!", "More"]), over=there)
+            await storage.transact(lambda tx: tx.sessions.release(held[0]))
+
+    held: list[Lease] = []
+    asyncio.run(attempt())
+    assert everything_in(store.archive) == [there]
+    put(store.archive, conversation(texts=["Hi", "Hello!", "More"]), over=there)
+
+
+def test_people_are_put_all_or_none(archive: WritableArchive) -> None:
+    fill(archive, [user(1), AUDITOR])
+    other = replace(AUDITOR, permissions=frozenset(Permission))
+    for changes in (
+        [Change(user(3), None), Change(user(2, email="user1@example.com"), None)],
+        [Change(user(3), None), Change(user(4, email="user3@example.com"), None)],
+        [Change(user(3), None), Change(replace(user(1), department="x"), user(2))],
+        [Change(replace(AUDITOR, name="new"), None), Change(other, DEFAULT_ROLES["admin"])],
+    ):
+        with pytest.raises(Conflict):
+            archive.put(changes)
+        assert [i for i in everything_in(archive) if i not in DEFAULT_ROLES.values()] == [
+            AUDITOR,
+            user(1),
+        ]
+
+
+def test_user_is_found_by_id_else_by_email(archive: WritableArchive) -> None:
+    fill(archive, [user(1), user(2)])
+    assert archive.find(user(1, email="user2@example.com")) == user(1)
+    assert archive.find(user(3, email="user2@example.com")) == user(2)
+
+
+def test_user_takes_the_place_of_the_earlier_one(archive: WritableArchive) -> None:
+    fill(archive, [user(1), user(2)])
+    new = replace(user(1), password_hash="$argon2id$new", roles=("admin",), is_active=False)
+    archive.put([Change(new, user(1))])
+    assert [archive.find(user(1)), archive.find(user(2))] == [new, user(2)]
+
+
+def test_memory_that_was_never_stored_is_none(archive: WritableArchive) -> None:
+    put(archive, conversation(memory=Memory()))
+    assert everything_in(archive) == [conversation()]
+
+
+def test_conversation_of_10000_messages_is_one_like_the_others(archive: WritableArchive) -> None:
+    long = conversation(texts=[f"text {n} ñ" for n in range(10_000)], memory=remembered())
+    put(archive, long)
+    assert everything_in(archive) == [long]

@@ -1,0 +1,182 @@
+"""What is copied, what is brought up to date, and what is left alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from chatbot.application.moving import Moving, Outcome, Step, compared, digest
+from chatbot.domain.chat import SessionId
+from chatbot.domain.errors import Conflict, SessionBusy, StorageUnavailable
+from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, Role
+from chatbot.domain.ports.archive import (
+    Change,
+    Conversation,
+    Item,
+    Unreadable,
+    WritableArchive,
+)
+from conversations import EVERYTHING, T0, conversation, remembered, user
+
+
+class Shelf(WritableArchive):
+    """An archive in a list."""
+
+    def __init__(self, *items: Item | Unreadable) -> None:
+        self.kept = list(items)
+        self.refuses: Conflict | None = None
+        self.spoils = False
+
+    def items(self) -> Iterator[Item | Unreadable]:
+        return iter(self.kept)
+
+    def session_keys(self) -> set[tuple[Owner, SessionId]]:
+        sessions = [item.session for item in self.kept if isinstance(item, Conversation)]
+        return {(session.owner, session.id) for session in sessions}
+
+    def find(self, item: Item) -> Item | None:
+        kept = (each for each in self.kept if not isinstance(each, Unreadable))
+        return next((each for each in kept if _key(each) == _key(item)), None)
+
+    def put(self, changes: Sequence[Change]) -> None:
+        if self.refuses and any(change.item == EVERYTHING[4] for change in changes):
+            raise self.refuses
+        for change in changes:
+            self.kept = [item for item in self.kept if item != change.over]
+            spoilt = self.spoils and isinstance(change.item, Conversation)
+            self.kept.append(conversation(texts=["?"]) if spoilt else change.item)
+
+
+def _key(item: Item) -> object:
+    if isinstance(item, Conversation):
+        return item.session.owner, item.session.id
+    return item.name if isinstance(item, Role) else item.id
+
+
+def outcomes(source: Shelf, target: Shelf) -> list[Outcome]:
+    return [step.outcome for step in Moving(source, target).steps()]
+
+
+OLD = conversation(texts=["Hi", "Hello!"], memory=remembered(version=1))
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        conversation(texts=["Hi", "Hello!", "More"], memory=remembered(version=1)),
+        conversation(texts=["Hi", "Hello!"], memory=remembered("new", version=2)),
+        conversation(texts=["Hi", "Hello!", "More"], memory=remembered("new", version=2)),
+        conversation(texts=["New"], reset_at=2, epoch=1),
+        conversation(texts=["New"], reset_at=6, epoch=3, memory=remembered(version=1)),
+    ],
+    ids=["message", "memory", "both", "reset", "several resets"],
+)
+def test_older_state_is_brought_up_to_date_and_a_newer_one_is_not_taken_back(
+    new: Conversation,
+) -> None:
+    assert compared(OLD, new) is Outcome.UPDATED
+    assert compared(new, OLD) is Outcome.AHEAD
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        conversation(texts=["Hi", "Hello.", "More"], memory=remembered(version=1)),
+        conversation(texts=["Hi", "Hello!", "More"]),
+        conversation(texts=["Hi", "Hello!"], memory=remembered("other", version=1)),
+        conversation(texts=["New"], reset_at=1, epoch=1),
+        conversation(texts=["Hi", "Hello!"], reset_at=2, memory=remembered(version=1)),
+        replace(OLD, session=replace(OLD.session, created_at=T0 + timedelta(seconds=1))),
+    ],
+    ids=["text", "memory gone back", "memory", "reset before", "numbers", "creation"],
+)
+def test_state_that_cannot_have_become_the_other_is_different(other: Conversation) -> None:
+    assert compared(OLD, other) is Outcome.DIFFERENT
+    assert compared(other, OLD) is Outcome.DIFFERENT
+
+
+def test_user_is_brought_up_to_date_unless_revoked_since_or_another() -> None:
+    old = user(1)
+    assert compared(old, replace(old, password_hash="stronger")) is Outcome.UPDATED
+    assert compared(old, replace(old, is_active=False, token_version=1)) is Outcome.UPDATED
+    assert compared(replace(old, token_version=1), old) is Outcome.AHEAD
+    assert compared(old, user(1, email="else@example.com")) is Outcome.DIFFERENT
+    assert compared(old, user(2, email=old.email)) is Outcome.DIFFERENT
+
+
+def test_role_gives_way_only_as_it_was_made() -> None:
+    edited = Role(name="employee", permissions=frozenset({Permission.CHAT}))
+    assert compared(DEFAULT_ROLES["employee"], edited) is Outcome.UPDATED
+    assert compared(edited, DEFAULT_ROLES["employee"]) is Outcome.DIFFERENT
+
+
+def test_second_run_finds_everything_there() -> None:
+    source, target = Shelf(*EVERYTHING), Shelf()
+    assert set(outcomes(source, target)) == {Outcome.NEW}
+    assert target.kept == source.kept == EVERYTHING
+    assert set(outcomes(source, target)) == {Outcome.SAME}
+
+
+def test_dry_run_says_the_same_and_writes_nothing() -> None:
+    source, target = Shelf(*EVERYTHING), Shelf(EVERYTHING[0], conversation(1, texts=["Else"]))
+    there = list(target.kept)
+    said = list(Moving(source, target, dry_run=True).steps())
+    assert target.kept == there
+    assert said == list(Moving(source, target).steps())
+
+
+def test_what_differs_is_told_and_stays() -> None:
+    there = conversation(1, texts=["Else"])
+    source, target = Shelf(user(1), conversation(1), conversation(2)), Shelf(there)
+    steps = list(Moving(source, target).steps())
+    assert [step.outcome for step in steps] == [Outcome.NEW, Outcome.DIFFERENT, Outcome.NEW]
+    assert str(steps[1]) == f"session {1:032x} of user {'a' * 32}: different in the target"
+    assert target.kept == [there, user(1), conversation(2)]
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_is_moved() -> None:
+    source = Shelf(Unreadable(name="session x", reason="message 3: missing"), conversation())
+    steps = list(Moving(source, target := Shelf()).steps())
+    assert str(steps[0]) == "session x: unreadable: message 3: missing"
+    assert target.kept == [conversation()]
+
+
+@pytest.mark.parametrize("reason", [Conflict("taken"), SessionBusy()])
+def test_one_that_is_refused_stops_no_other(reason: Conflict) -> None:
+    target = Shelf()
+    target.refuses = reason
+    steps = list(Moving(Shelf(*EVERYTHING), target).steps())
+    refused = [step for step in steps if step.outcome is Outcome.REFUSED]
+    assert [(step.name, step.detail) for step in refused] == [(f"user {2:032x}", str(reason))]
+    assert len(target.kept) == len(EVERYTHING) - 1
+
+
+def test_target_that_does_not_return_what_was_written_ends_it() -> None:
+    target = Shelf()
+    target.spoils = True
+    with pytest.raises(StorageUnavailable, match="does not return what was written"):
+        list(Moving(Shelf(conversation(2)), target).steps())
+
+
+def test_sessions_of_the_target_only_are_counted() -> None:
+    source, target = Shelf(conversation(1)), Shelf(conversation(1), conversation(2))
+    assert Moving(source, target).others() == 1
+
+
+def test_digest_is_of_every_part() -> None:
+    one = conversation(memory=remembered())
+    changed = [
+        replace(one, memory=remembered("x")),
+        replace(one, memory=replace(one.memory, version=2)),
+        replace(one, session=replace(one.session, title="x")),
+        replace(one, messages=one.messages[::-1]),
+        replace(one, messages=(replace(one.messages[0], ts=T0), one.messages[1])),
+    ]
+    assert len({digest(each) for each in [one, *changed]}) == 1 + len(changed)
+    again = conversation(memory=remembered())
+    assert digest(again) == digest(one)
+
+
+def test_step_says_what_there_is_to_say() -> None:
+    assert str(Step(name="user 1", outcome=Outcome.NEW)) == "user 1: new"
