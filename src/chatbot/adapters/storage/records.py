@@ -1,12 +1,20 @@
-"""How messages, memory, users, roles and attempts to log in look in JSON."""
+"""How sessions, messages, memory, users, roles and attempts to log in look in JSON."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Json
-from chatbot.domain.chat import Author, Interruption, Message, TurnId
+from chatbot.domain.chat import (
+    Author,
+    Interruption,
+    Message,
+    Session,
+    SessionId,
+    TurnId,
+    is_session_id,
+)
 from chatbot.domain.errors import InvalidInput
-from chatbot.domain.identity import Permission, Role, User, UserId, normalise_email
+from chatbot.domain.identity import Owner, Permission, Role, User, UserId, normalise_email
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
 from chatbot.domain.text import is_sound, rfc3339
 from chatbot.domain.throttling import AttemptKey
@@ -17,6 +25,37 @@ Times = tuple[datetime, ...]
 Made = Mapping[AttemptKey, Times]
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+def session_to_json(session: Session) -> Json:
+    return {
+        "id": session.id,
+        "owner": {"kind": session.owner.kind, "id": session.owner.id},
+        "title": session.title,
+        "created_at": rfc3339(session.created_at),
+        "updated_at": rfc3339(session.updated_at),
+        "message_count": session.message_count,
+        "last_seq": session.last_seq,
+        "epoch": session.epoch,
+    }
+
+
+def session_from_json(found: object, what: str) -> Session:
+    fields = Fields(found, what)
+    owner = Fields(fields.object("owner"), what)
+    kind = owner.text("kind")
+    if kind not in {"user", "client"} or not is_session_id(fields.text("id")):
+        raise fields.wrong("id or owner", "one of a session")
+    return Session(
+        id=SessionId(fields.text("id")),
+        owner=Owner(kind="user" if kind == "user" else "client", id=owner.text("id")),
+        title=fields.text("title"),
+        created_at=fields.moment("created_at"),
+        updated_at=fields.moment("updated_at"),
+        message_count=fields.number("message_count"),
+        last_seq=fields.number("last_seq"),
+        epoch=fields.number("epoch"),
+    )
 
 
 def message_to_json(message: Message) -> Json:

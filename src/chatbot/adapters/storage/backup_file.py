@@ -1,0 +1,170 @@
+"""A backup: everything of a store in one compressed file, from which any store can be restored.
+
+It is gzip, in it one JSON object a line: a header, the items, and a seal with their number and the
+SHA-256 of all lines before it. `zcat` shows it. A file without its seal is none.
+"""
+
+import hashlib
+import secrets
+import zlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Json, dump, load
+from chatbot.adapters.storage.json_files.durable import exists, opened, write_all
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.records import (
+    memory_from_json,
+    memory_to_json,
+    message_from_json,
+    message_to_json,
+    roles_from_json,
+    roles_to_json,
+    session_from_json,
+    session_to_json,
+    user_from_json,
+    user_to_json,
+)
+from chatbot.domain.chat import SessionId
+from chatbot.domain.errors import Conflict
+from chatbot.domain.identity import Owner, Role, User
+from chatbot.domain.ports.archive import Archive, Conversation, Item
+from chatbot.domain.text import rfc3339
+
+FORMAT = "chatbot backup"
+_GZIP = 31  # zlib's word for a gzip stream with the largest window
+_CHUNK = 1 << 20
+
+
+class BackupFile(Archive):
+    """A backup to be read. Nothing of it is given out before all of it was verified."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def items(self) -> Iterator[Item]:
+        """Everything in the file.
+
+        Raises:
+            Damaged: it is not as it was written, no backup, or of a newer version.
+        """
+        count = self.verify()
+        for number, line in enumerate(_lines(self._path)):
+            if 0 < number <= count:
+                yield from _from_json(load(line, f"item {number}"), f"item {number}")
+
+    def session_keys(self) -> set[tuple[Owner, SessionId]]:
+        sessions = (item.session for item in self.items() if isinstance(item, Conversation))
+        return {(session.owner, session.id) for session in sessions}
+
+    def verify(self) -> int:
+        """Read all of it and return the number of items.
+
+        Raises:
+            Damaged: as `items`.
+        """
+        digest, line, number = hashlib.sha256(), b"", 0
+        for number, next_line in enumerate(_lines(self._path)):
+            if number == 0:
+                self._require_header(next_line)
+            digest.update(line)
+            line = next_line
+        if line != _seal(digest.hexdigest(), number - 1):
+            raise _damaged(self._path)
+        return number - 1
+
+    def _require_header(self, line: bytes) -> None:
+        header = Fields(load(line, str(self._path)), str(self._path))
+        if header.found.get("format") != FORMAT:
+            raise Damaged(f"{self._path}: this is no backup.")
+        header.require_version()
+
+
+def write_backup(path: Path, items: Iterable[Item], *, made_at: datetime) -> None:
+    """Write a new backup, for its owner's eyes only. It is verified before it gets its name.
+
+    Raises:
+        Conflict: there is such a file.
+        StorageFailure: it cannot be written, or was not read back as it was written.
+    """
+    files, unfinished = Files(), path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    _require_free(files, path)
+    try:
+        with opened(files, files.create(unfinished)) as fd:
+            for chunk in _packed(items, made_at=made_at):
+                write_all(files, fd, chunk)
+            files.sync(fd)
+        BackupFile(unfinished).verify()
+        _require_free(files, path)
+        files.replace(unfinished, path)
+    finally:
+        files.remove(unfinished)
+    files.sync_folder(path.absolute().parent)
+
+
+def _require_free(files: Files, path: Path) -> None:
+    if exists(files, path):
+        raise Conflict(f"{path}: there is such a file already, and it stays. Choose another name.")
+
+
+def _packed(items: Iterable[Item], *, made_at: datetime) -> Iterator[bytes]:
+    pack, digest, count = zlib.compressobj(wbits=_GZIP), hashlib.sha256(), 0
+    line = dump({"format": FORMAT, "version": VERSION, "made_at": rfc3339(made_at)}) + b"\n"
+    digest.update(line)
+    yield pack.compress(line)
+    for count, item in enumerate(items, start=1):  # noqa: B007 # how many there were
+        line = dump(_to_json(item)) + b"\n"
+        digest.update(line)
+        yield pack.compress(line)
+    yield pack.compress(_seal(digest.hexdigest(), count)) + pack.flush()
+
+
+def _seal(digest: str, count: int) -> bytes:
+    return dump({"sealed": {"items": count, "sha256": digest}}) + b"\n"
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of the file, each with its newline."""
+    unpack, rest = zlib.decompressobj(wbits=_GZIP), b""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                *lines, rest = (rest + unpack.decompress(chunk)).split(b"\n")
+                yield from (line + b"\n" for line in lines)
+    except zlib.error as error:
+        raise _damaged(path) from error
+    if rest or unpack.unused_data or not unpack.eof:
+        raise _damaged(path)
+
+
+def _damaged(path: Path) -> Damaged:
+    return Damaged(f"{path}: no backup, or not as it was written. Take another one.")
+
+
+def _to_json(item: Item) -> Json:
+    match item:
+        case Role():
+            return roles_to_json({item.name: item})
+        case User():
+            return {"user": user_to_json(item)}
+        case Conversation():
+            return {
+                "session": session_to_json(item.session),
+                "messages": [message_to_json(message) for message in item.messages],
+                "memory": memory_to_json(item.memory),
+            }
+
+
+def _from_json(found: object, what: str) -> Iterator[Item]:
+    fields = Fields(found, what)
+    if fields.has("roles"):
+        yield from roles_from_json(found, what).values()
+    elif fields.has("user"):
+        yield user_from_json(fields.object("user"), what)
+    else:
+        yield Conversation(
+            session=session_from_json(fields.object("session"), what),
+            messages=tuple(message_from_json(each, what) for each in fields.list("messages")),
+            memory=memory_from_json(fields.object("memory"), what),
+        )

@@ -1,0 +1,119 @@
+"""A backup: whole, or refused before anything of it is used."""
+
+import gzip
+import json
+import os
+import random
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatbot.adapters.storage.backup_file import BackupFile, write_backup
+from chatbot.domain.errors import Conflict, StorageUnavailable
+from chatbot.domain.ports.archive import Item
+from conversations import EVERYTHING, T0, conversation, everything_in
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "backup.gz"
+
+
+def test_backup_holds_what_was_given(path: Path) -> None:
+    write_backup(path, EVERYTHING, made_at=T0)
+    assert everything_in(BackupFile(path)) == EVERYTHING
+    assert BackupFile(path).verify() == len(EVERYTHING)
+    assert len(BackupFile(path).session_keys()) == 4
+
+
+def test_backup_of_nothing_is_one(path: Path) -> None:
+    write_backup(path, [], made_at=T0)
+    assert everything_in(BackupFile(path)) == []
+
+
+def test_backup_is_for_its_owner_only_and_nothing_else_stays(path: Path) -> None:
+    write_backup(path, EVERYTHING, made_at=T0)
+    if os.name != "nt":  # Windows has no such rights
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_file_that_is_there_is_never_overwritten(path: Path) -> None:
+    path.write_bytes(b"precious")
+    with pytest.raises(Conflict, match="stays"):
+        write_backup(path, EVERYTHING, made_at=T0)
+    assert path.read_bytes() == b"precious"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_backup_that_fails_leaves_no_file(path: Path) -> None:
+    def failing() -> Iterator[Item]:
+        yield conversation()
+        raise StorageUnavailable
+
+    with pytest.raises(StorageUnavailable):
+        write_backup(path, failing(), made_at=T0)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_backup_can_be_read_with_other_programs(path: Path) -> None:
+    write_backup(path, EVERYTHING, made_at=T0)
+    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    assert lines[0]["format"] == "chatbot backup"
+    assert lines[-1]["sealed"]["items"] == len(EVERYTHING)
+
+
+def test_cut_backup_is_refused_before_anything_is_given_out(path: Path) -> None:
+    write_backup(path, EVERYTHING, made_at=T0)
+    whole = path.read_bytes()
+    for length in {0, 1, 17, *random.Random(1).sample(range(len(whole)), 60), len(whole) - 1}:
+        path.write_bytes(whole[:length])
+        with pytest.raises(StorageUnavailable):
+            next(BackupFile(path).items())
+
+
+def test_flipped_backup_is_refused_or_holds_the_same(path: Path) -> None:
+    """The same, where the byte is none of the content: gzip's header has a few."""
+    write_backup(path, EVERYTHING, made_at=T0)
+    whole = path.read_bytes()
+    harmless = []
+    for place in sorted({*range(12), *random.Random(2).sample(range(len(whole)), 100)}):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        try:
+            assert everything_in(BackupFile(path)) == EVERYTHING
+        except StorageUnavailable:
+            continue
+        harmless.append(place)
+    assert set(harmless) <= set(range(4, 10))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines[:-1],
+        lambda lines: [*lines[:2], *lines[3:]],
+        lambda lines: [*lines, lines[-1]],
+        lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
+        lambda lines: lines[1:],
+        lambda lines: [],
+        lambda lines: [lines[0].replace(b'"version":1', b'"version":2'), *lines[1:]],
+        lambda lines: [b'{"hello":1}\n'],
+        lambda lines: [b"hello"],
+    ],
+    ids=["no seal", "dropped", "more", "reordered", "no header", "empty", "newer", "other", "text"],
+)
+def test_backup_with_sound_gzip_but_other_lines_is_refused(path: Path, change: object) -> None:
+    write_backup(path, EVERYTHING, made_at=T0)
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    path.write_bytes(gzip.compress(b"".join(change(lines))))  # type: ignore[operator] # one of the above
+    with pytest.raises(StorageUnavailable, match="backup"):
+        next(BackupFile(path).items())
+
+
+def test_two_backups_in_one_file_are_none(path: Path) -> None:
+    write_backup(path, EVERYTHING, made_at=T0)
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(StorageUnavailable, match="no backup"):
+        next(BackupFile(path).items())
