@@ -1,0 +1,155 @@
+"""Sessions of the first MVP, to be imported: one `session_<id>.json` each.
+
+It holds `summary`, `structured_memory` and `messages:[{role,content,ts}]`. Ids, messages in their
+order and times stay as they are. Where the memory came from was not written down: it is the
+model's, which may go on correcting it from what the user says, and has no sources. The summary
+counts as covering no message, so that none is missing from a prompt.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chatbot.adapters.storage.fields import Damaged, Fields, load
+from chatbot.domain.chat import (
+    Author,
+    Message,
+    Session,
+    SessionId,
+    TurnId,
+    is_session_id,
+    title_of,
+)
+from chatbot.domain.errors import InvalidInput
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import (
+    MAX_SUMMARY_CHARS,
+    Memory,
+    StructuredMemory,
+    merge,
+    update_from_json,
+)
+from chatbot.domain.ports.archive import Archive, Conversation, Unreadable
+from chatbot.domain.text import made_sound
+
+PREFIX, SUFFIX = "session_", ".json"
+_AUTHORS = {"user": Author.USER, "assistant": Author.ASSISTANT, "model": Author.ASSISTANT}
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+def mvp_files(folder: Path) -> list[Path]:
+    """The files in the folder and in its `memory`, by name."""
+    return sorted(
+        path for place in (folder, folder / "memory") for path in place.glob(f"{PREFIX}*{SUFFIX}")
+    )
+
+
+def session_id_of(path: Path) -> SessionId | None:
+    """The id in the name of a file, also of a UUID with dashes or in capitals; None if it is none."""
+    raw = path.name.removeprefix(PREFIX).removesuffix(SUFFIX).replace("-", "").lower()
+    return SessionId(raw) if is_session_id(raw) else None
+
+
+class MvpFiles(Archive):
+    """The files in a folder as conversations of one owner."""
+
+    def __init__(self, folder: Path, owner: Owner) -> None:
+        self._folder, self._owner = folder, owner
+
+    def items(self) -> Iterator[Conversation | Unreadable]:
+        for path in mvp_files(self._folder):
+            try:
+                yield self._conversation(path)
+            except (Damaged, OSError) as error:
+                yield Unreadable(name=str(path), reason=str(error).removeprefix(f"{path.name}: "))
+
+    def session_keys(self) -> set[tuple[Owner, SessionId]]:
+        ids = map(session_id_of, mvp_files(self._folder))
+        return {(self._owner, session_id) for session_id in ids if session_id is not None}
+
+    def _conversation(self, path: Path) -> Conversation:
+        session_id = session_id_of(path)
+        if session_id is None:
+            raise Damaged(
+                "an id has 32 hexadecimal digits. Rename a copy of it to session_<id>.json with one"
+            )
+        fields = Fields(load(path.read_bytes(), path.name), path.name)
+        messages = tuple(_messages(fields.list("messages", []), session_id, path.name))
+        times = [message.ts for message in messages] or [_LONG_AGO]
+        asked = (message.content for message in messages if message.role is Author.USER)
+        session = Session(
+            id=session_id,
+            owner=self._owner,
+            title=title_of(next(asked, "")),
+            created_at=times[0],
+            updated_at=times[-1],
+            message_count=len(messages),
+            last_seq=len(messages),
+        )
+        return Conversation(
+            session=session, messages=messages, memory=_memory(fields, len(messages))
+        )
+
+
+def _messages(found: list[object], session_id: SessionId, name: str) -> Iterator[Message]:
+    """The messages, numbered from 1; an answer is of the turn of the question before it.
+
+    One without a time has that of the one before.
+    """
+    ts, turn = _LONG_AGO, 1
+    for seq, each in enumerate(found, start=1):
+        fields = Fields(each, f"{name}: message {seq}")
+        author = _AUTHORS.get(str(fields.found.get("role")))
+        if author is None:
+            raise fields.wrong("role", "user or assistant")
+        ts = _time(fields) if fields.has("ts") else ts
+        turn = seq if author is Author.USER else turn
+        yield Message(
+            seq=seq,
+            role=author,
+            content=_text(fields, "content"),
+            ts=ts,
+            turn_id=_turn(session_id, turn),
+        )
+
+
+def _time(fields: Fields) -> datetime:
+    """A time as text, or in seconds since 1970."""
+    seconds = fields.found.get("ts")
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+        try:
+            return datetime.fromtimestamp(seconds, UTC)
+        except (ValueError, OverflowError, OSError) as error:
+            raise fields.wrong("ts", "a time") from error
+    return fields.moment("ts")
+
+
+def _turn(session_id: SessionId, seq: int) -> TurnId:
+    """The same id at each import."""
+    return TurnId(hashlib.sha256(f"{session_id} {seq}".encode()).hexdigest()[:32])
+
+
+def _text(fields: Fields, key: str) -> str:
+    value = fields.found.get(key) or ""
+    if not isinstance(value, str):
+        raise fields.wrong(key, "a text")
+    return made_sound(value)
+
+
+def _memory(fields: Fields, last_seq: int) -> Memory:
+    summary = _text(fields, "summary").strip()[:MAX_SUMMARY_CHARS]
+    structured = _structured(fields)
+    if not summary and structured == StructuredMemory():
+        return Memory()
+    extracted_to = last_seq if structured != StructuredMemory() else 0
+    return Memory(summary=summary, structured=structured, extracted_to=extracted_to, version=1)
+
+
+def _structured(fields: Fields) -> StructuredMemory:
+    try:
+        update = update_from_json(fields.found.get("structured_memory") or {})
+    except InvalidInput as error:
+        raise fields.wrong("structured_memory", "an object") from error
+    many = max(len(update.facts), len(update.todos), 1)
+    return merge(StructuredMemory(), update, sources=(), said=(), max_items=many)
