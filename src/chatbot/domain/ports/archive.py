@@ -78,7 +78,8 @@ class WritableArchive(Archive, Protocol):
         """Return what stands in this item's place, if anything does.
 
         That is the role with its name, the user with its id, else with its e-mail address, the
-        conversation with its owner and id. A store that was never made has nothing.
+        conversation with its owner and id. A store that was never made has nothing, or the roles
+        that it will be made with.
 
         Raises:
             Conflict: what is there is damaged.

@@ -45,8 +45,14 @@ class Database(Protocol):
         """Make what the database is kept in, where that is ours to make."""
 
     @abstractmethod
-    def connect(self) -> Connection:
+    def is_there(self) -> bool:
+        """Whether there is what the database is kept in, as far as that is ours to make."""
+
+    @abstractmethod
+    def connect(self, *, to_read: bool = False) -> Connection:
         """A further connection, for whoever works on the database in one thread of his own.
+
+        One to read leaves the database as it was, and sees one state of it in a transaction.
 
         Raises:
             StorageUnavailable: as `open`.

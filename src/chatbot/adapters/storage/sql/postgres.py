@@ -80,8 +80,13 @@ class PostgresDatabase(Database):
     def create(self) -> None:
         """Databases are made by the server's administrator."""
 
-    def connect(self) -> Connection:
-        return _first(self._engine(NullPool, {}))
+    def is_there(self) -> bool:
+        return True
+
+    def connect(self, *, to_read: bool = False) -> Connection:
+        connection = _first(self._engine(NullPool, {}))
+        snapshot = "REPEATABLE READ" if to_read else "READ COMMITTED"
+        return connection.execution_options(isolation_level=snapshot, postgresql_readonly=to_read)
 
     def flaws(self, connection: Connection) -> list[str]:
         settings = {name: connection.exec_driver_sql(f"SHOW {name}").scalar() for name in _DURABLE}

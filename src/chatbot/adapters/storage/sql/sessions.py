@@ -115,7 +115,7 @@ class SqlSessions(SessionRepository):
         row = self._statements.row(_GET, _key(owner, session_id))
         if row is None:
             raise NotFound
-        return _session(row)
+        return session_of(row)
 
     def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
         values: dict[str, object] = {"o": owner_key(owner), "n": limit}
@@ -124,7 +124,7 @@ class SqlSessions(SessionRepository):
         else:
             mark = {"at": after.updated_at, "mark": after.id}
             rows = self._statements.rows(_NEXT_PAGE, {**values, **mark})
-        return [_session(row) for row in rows]
+        return [session_of(row) for row in rows]
 
     def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
         lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
@@ -257,7 +257,7 @@ def message_of(row: Row[Any]) -> Message:
     )
 
 
-def _session(row: Row[Any]) -> Session:
+def session_of(row: Row[Any]) -> Session:
     return Session(
         id=SessionId(row.id),
         owner=owner_of(row.owner),

@@ -65,12 +65,16 @@ class SqliteDatabase(Database):
             raise StorageUnavailable("The store is not open.")
         return self._writer.run(work)
 
-    def connect(self) -> Connection:
+    def is_there(self) -> bool:
+        return self._path.exists()
+
+    def connect(self, *, to_read: bool = False) -> Connection:
         if self._path.is_symlink():
             raise StorageUnavailable(f"{self._path} is a symbolic link: name the file itself.")
         if not self._path.is_file():
             raise StorageUnavailable(f"There is no file {self._path}: `chatbot init` makes it.")
-        url = f"file:{self._path}?mode=rw"
+        mode = "ro" if to_read and self._is_in_use() else "rw"
+        url = f"file:{self._path}?mode={mode}"
         engine = create_engine(
             "sqlite+pysqlite://",
             creator=lambda: sqlite3.connect(
@@ -78,9 +82,19 @@ class SqliteDatabase(Database):
             ),
             poolclass=NullPool,
         )
-        event.listen(engine, "connect", _prepare)
+        if to_read:
+            event.listen(engine, "begin", _begin)
+        else:
+            event.listen(engine, "connect", _prepare)
         with translated():
             return engine.connect()
+
+    def _is_in_use(self) -> bool:
+        """Whether somebody writes, or was killed: the last one who can write tidies up at his end.
+
+        (Who can only read leaves files behind where there were none.)
+        """
+        return self._path.with_name(f"{self._path.name}-wal").exists()
 
     def flaws(self, connection: Connection) -> list[str]:
         found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
@@ -95,6 +109,10 @@ class SqliteDatabase(Database):
 
 def _is_open(file: Path) -> bool:
     return bool(file.stat().st_mode & 0o077)
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:

@@ -1,0 +1,246 @@
+"""Everything in a database, to be moved, imported into or backed up.
+
+All of it is read in one snapshot, in the order of the keys and some rows at a time; each change is
+one transaction.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from chatbot.adapters.storage.fields import Damaged
+from chatbot.adapters.storage.records import memory_from_json, memory_to_json
+from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.schema import current, require_current
+from chatbot.adapters.storage.sql.sessions import message_of, message_values, session_of
+from chatbot.adapters.storage.sql.tables import (
+    memories,
+    messages,
+    owner_key,
+    owner_of,
+    roles,
+    sessions,
+    unix_now,
+    users,
+)
+from chatbot.adapters.storage.sql.users import role_of, role_values, user_of, user_values
+from chatbot.domain.chat import Author, SessionId
+from chatbot.domain.errors import Conflict, SessionBusy
+from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role, User
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.archive import (
+    Change,
+    Conversation,
+    Item,
+    Unreadable,
+    WritableArchive,
+)
+
+_ROWS_AT_ONCE = 500
+_IS_ITS_MEMORY = and_(memories.c.owner == sessions.c.owner, memories.c.session_id == sessions.c.id)
+_SESSIONS = (
+    select(sessions, memories.c.content)
+    .outerjoin(memories, _IS_ITS_MEMORY)
+    .order_by(sessions.c.owner, sessions.c.id)
+)
+_MESSAGES = select(messages).order_by(messages.c.owner, messages.c.session_id, messages.c.seq)
+
+
+class SqlArchive(WritableArchive):
+    """What stands in the database of an `SqlStorage`, which may be serving."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reader: Connection | None = None
+        self._writer: Connection | None = None
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Disconnect; the writer last, for it leaves an SQLite file tidy."""
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
+        self._reader = self._writer = None
+
+    def items(self) -> Iterator[Item | Unreadable]:
+        with translated(), self._database.connect(to_read=True) as connection, connection.begin():
+            require_current(connection)
+            yield from map(role_of, connection.execute(select(roles).order_by(roles.c.name)))
+            yield from map(user_of, connection.execute(select(users).order_by(users.c.id)))
+            yield from _conversations(connection)
+
+    def session_keys(self) -> set[tuple[Owner, SessionId]]:
+        keys = select(sessions.c.owner, sessions.c.id).execution_options(yield_per=_ROWS_AT_ONCE)
+        with translated(), self._database.connect(to_read=True) as connection:
+            rows = connection.execute(keys)
+            return {(owner_of(row.owner), SessionId(row.id)) for row in rows}
+
+    def find(self, item: Item) -> Item | None:
+        if self._reader is None:
+            if not self._is_made():
+                return DEFAULT_ROLES.get(item.name) if isinstance(item, Role) else None
+            self._reader = self._database.connect(to_read=True)
+        with translated(), self._reader.begin():
+            return _found(self._reader, item)
+
+    def put(self, changes: Sequence[Change]) -> None:
+        if self._writer is None:
+            self._make()
+            self._writer = self._database.connect()
+        with translated(), self._writer.begin():
+            self._database.lock_schema(self._writer)
+            for change in changes:
+                _put(self._writer, change)
+
+    def _is_made(self) -> bool:
+        """Whether there are tables.
+
+        Raises:
+            StorageUnavailable: they are another application's, or of another version.
+        """
+        if not self._database.is_there():
+            return False
+        with translated(), self._database.connect(to_read=True) as connection:
+            if current(connection) is None:
+                return False
+            require_current(connection)
+            return True
+
+    def _make(self) -> None:
+        """Make the tables, if there are none."""
+        if not self._is_made():
+            from chatbot.adapters.storage.sql.upgrading import upgrade  # noqa: PLC0415 - Alembic, 9 MiB
+
+            self._database.create()
+            upgrade(self._database)
+
+
+def _found(connection: Connection, item: Item) -> Item | None:
+    match item:
+        case Role():
+            row = connection.execute(select(roles).where(roles.c.name == item.name)).first()
+            return None if row is None else role_of(row)
+        case User():
+            by_id = connection.execute(select(users).where(users.c.id == item.id)).first()
+            by_email = select(users).where(users.c.email == item.email)
+            row = by_id or connection.execute(by_email).first()
+            return None if row is None else user_of(row)
+        case Conversation(session=session):
+            all_of_it = list(_conversations(connection, session.owner, session.id))
+            found = all_of_it[0] if all_of_it else None
+            if isinstance(found, Unreadable):
+                raise Conflict(f"What is there is damaged ({found.reason}).")
+            return found
+
+
+def _conversations(
+    connection: Connection, *key: str | Owner
+) -> Iterator[Conversation | Unreadable]:
+    """All conversations, or the one with this owner and id.
+
+    Sessions and messages are read side by side in the same order: their keys'.
+    """
+    by_session = _narrowed(_SESSIONS, sessions.c.owner, sessions.c.id, *key)
+    by_message = _narrowed(_MESSAGES, messages.c.owner, messages.c.session_id, *key)
+    with connection.execute(by_session) as rows, connection.execute(by_message) as lines:
+        groups = groupby(lines, lambda line: (line.owner, line.session_id))
+        whose, group = next(groups, (None, iter(())))
+        for row in rows:
+            own: tuple[Row[Any], ...] = ()
+            if whose == (row.owner, row.id):
+                own = tuple(group)
+                whose, group = next(groups, (None, iter(())))
+            yield _conversation(row, own)
+
+
+def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Unreadable:
+    session = session_of(row)
+    try:
+        memory = Memory() if row.content is None else memory_from_json(row.content, "memory")
+        own = tuple(message_of(line) for line in lines)
+    except (Damaged, ValueError) as error:
+        name = f"session {session.id} of {session.owner.kind} {session.owner.id}"
+        return Unreadable(name=name, reason=str(error))
+    return Conversation(session=session, messages=own, memory=memory)
+
+
+def _put(connection: Connection, change: Change) -> None:
+    """Put an item in its place, if what is there is what was expected."""
+    if isinstance(change.item, Conversation):
+        _require_idle(connection, change.item)
+    there = _found(connection, change.item)
+    if there != change.over:
+        raise Conflict("There is something else by now.")
+    try:
+        match change.item:
+            case Role() as role:
+                connection.execute(delete(roles).where(roles.c.name == role.name))
+                connection.execute(insert(roles), role_values(role))
+            case User() as user:
+                connection.execute(delete(users).where(users.c.id == user.id))
+                connection.execute(insert(users), user_values(user))
+            case Conversation() as new:
+                _put_conversation(connection, new, there)
+    except IntegrityError as error:
+        raise Conflict("The e-mail address is taken, or there is something else by now.") from error
+
+
+def _require_idle(connection: Connection, new: Conversation) -> None:
+    """Lock the row of the session, if there is one."""
+    is_busy = (sessions.c.lease_until > unix_now()).label("is_busy")
+    row = connection.execute(select(is_busy).where(_is_it(new)).with_for_update()).first()
+    if row is not None and row.is_busy:
+        raise SessionBusy
+
+
+def _put_conversation(connection: Connection, new: Conversation, there: Item | None) -> None:
+    """What is there already of the messages stays; the others are written."""
+    session, key = new.session, owner_key(new.session.owner)
+    old = there.messages if isinstance(there, Conversation) else ()
+    kept = len(old) if old == new.messages[: len(old)] else 0
+    is_of_it = and_(messages.c.owner == key, messages.c.session_id == session.id)
+    if there is None:
+        connection.execute(insert(sessions), _session_values(new))
+    else:
+        connection.execute(update(sessions).where(_is_it(new)).values(_session_values(new)))
+    if not kept:
+        connection.execute(delete(messages).where(is_of_it))
+    rows = [message_values(session.owner, session.id, each) for each in new.messages[kept:]]
+    if rows:
+        connection.execute(insert(messages), rows)
+    is_its_memory = and_(memories.c.owner == key, memories.c.session_id == session.id)
+    connection.execute(delete(memories).where(is_its_memory))
+    if new.memory != Memory():
+        content = {"content": memory_to_json(new.memory), "version": new.memory.version}
+        values = {"owner": key, "session_id": session.id, **content}
+        connection.execute(insert(memories), values)
+
+
+def _session_values(new: Conversation) -> dict[str, object]:
+    session = new.session
+    is_titled = any(message.role is Author.USER for message in new.messages)
+    return {
+        "owner": owner_key(session.owner),
+        "id": session.id,
+        "title": session.title if is_titled else None,
+        "created_at": session.created_at,
+        "updated_at": session.updated_at,
+        "message_count": session.message_count,
+        "last_seq": session.last_seq,
+        "epoch": session.epoch,
+    }
+
+
+def _is_it(new: Conversation) -> ColumnElement[bool]:
+    return and_(sessions.c.owner == owner_key(new.session.owner), sessions.c.id == new.session.id)
+
+
+def _narrowed(
+    query: Select[Any], owner: ColumnElement[Any], session_id: ColumnElement[Any], *key: str | Owner
+) -> Select[Any]:
+    """The query for one session, whose rows are few enough to be fetched at once."""
+    for column, value in zip((owner, session_id), key, strict=False):
+        query = query.where(column == (owner_key(value) if isinstance(value, Owner) else value))
+    return query if key else query.execution_options(yield_per=_ROWS_AT_ONCE)
