@@ -28,7 +28,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run a command in an empty folder; return its exit code, output and error output."""
     monkeypatch.chdir(tmp_path)
     # pytest's stderr ends with the test; a log that were bound to it would break later tests.
-    monkeypatch.setattr(logs, "configure", lambda *_: None)
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
 
     def command(*arguments: str, text: str = "") -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8"))
@@ -233,13 +233,25 @@ def test_misspelt_setting_is_told(ready: Run, tmp_path: Path) -> None:
     assert f"MEND  settings: .env: {told}" in out
 
 
-def test_taken_port_is_one_line_with_the_mend(ready: Run) -> None:
+@pytest.mark.parametrize("workers", ["1", "4"])
+def test_taken_port_is_one_line_with_the_mend(ready: Run, workers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        code, _, err = ready("serve", "--port", port)
+        code, _, err = ready("serve", "--port", port, "--workers", workers)
     assert code == 2
     assert err.count("\n") == 1
     assert "--port" in err
+
+
+@pytest.mark.parametrize("workers", ["1", "4"])
+def test_certificate_that_cannot_be_used_stops_the_start(
+    ready: Run, tmp_path: Path, workers: str
+) -> None:
+    with (tmp_path / ".env").open("a", encoding="utf-8") as file:
+        file.write("TLS_CERT_FILE=none.pem\nTLS_KEY_FILE=none.pem\n")
+    code, out, err = ready("serve", "--port", "0", "--workers", workers)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("chatbot: TLS_CERT_FILE: ")
 
 
 def test_wrong_usage_is_exit_code_2(run: Run) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,12 +43,16 @@ def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 
 
 def configure(
-    stderr: io.StringIO, *, level: str = "info", form: Literal["text", "json"] | None = None
+    stderr: io.StringIO,
+    *,
+    level: str = "info",
+    form: Literal["text", "json"] | None = None,
+    with_pid: bool = False,
 ) -> None:
     """Send logs there: pytest puts its own stderr back before each phase of a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", stderr)
-        logs.configure(level, form)
+        logs.configure(level, form, with_pid=with_pid)
 
 
 def lines_of(stderr: io.StringIO) -> list[dict[str, Any]]:
@@ -78,6 +83,14 @@ async def test_turn_is_one_line_with_the_documented_fields(stderr: io.StringIO) 
     assert plain["input_tokens"] == answer.json()["usage"]["input_tokens"]
     assert plain["output_tokens"] == answer.json()["usage"]["output_tokens"]
     assert 0 < plain["ms"] < 5000
+
+
+async def test_of_several_processes_each_line_names_its_own(stderr: io.StringIO) -> None:
+    configure(stderr, with_pid=True)
+    async with serving(model=ScriptedModel([])) as service:
+        await service.client.post("/sessions/new")
+    logging.getLogger("chatbot.chat").warning("another one")
+    assert {line["pid"] for line in lines_of(stderr)} == {os.getpid()}
 
 
 async def test_every_request_is_one_line(stderr: io.StringIO) -> None:

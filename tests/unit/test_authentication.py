@@ -341,9 +341,20 @@ async def test_right_passwords_at_once_are_not_taken_for_guesses(
     await asyncio.gather(*(service.login(ana.email, PASSWORD) for _ in range(20)))
 
 
+@pytest.mark.parametrize("processes", [1, 4])
 async def test_right_passwords_of_many_people_at_once_are_not_taken_for_guesses(
-    service: Service, ana: User, monkeypatch: pytest.MonkeyPatch
+    service: Service, ana: User, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
+    each = [
+        Authentication(
+            service.storage,
+            service.hasher,
+            service.tokens,
+            clock=lambda: service.now,
+            processes=processes,
+        )
+        for _ in range(processes)
+    ]
     everybody = [await service.add(f"user{n}@acme.es", ana.password_hash) for n in range(120)]
 
     async def verify(password: str, password_hash: str | None) -> bool:
@@ -351,7 +362,12 @@ async def test_right_passwords_of_many_people_at_once_are_not_taken_for_guesses(
         return True
 
     monkeypatch.setattr(service.hasher, "verify", verify)
-    await asyncio.gather(*(service.login(user.email, PASSWORD) for user in everybody))
+    await asyncio.gather(
+        *(
+            each[number % processes].login(user.email, PASSWORD, peer="192.0.2.1")
+            for number, user in enumerate(everybody)
+        )
+    )
 
 
 async def test_of_fifty_guesses_at_once_five_are_hashed(

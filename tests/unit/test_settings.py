@@ -1,5 +1,6 @@
 """Settings: what is refused, with which words, and where values come from."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,7 +173,9 @@ def test_relative_paths_count_from_the_folder_of_the_env_file(
     )
     settings = load_settings()
     assert settings.storage_url.path == tmp_path / "some" / "folder"
-    assert settings.instructions() == "Somos una panadería."
+    assert settings.instructions == "Somos una panadería."
+    (tmp_path / "about.txt").write_text("Changed.", encoding="utf-8")
+    assert pickle.loads(pickle.dumps(settings)).instructions == "Somos una panadería."
     assert settings.tls_cert_file == tmp_path / "cert.pem"
     assert settings.tls_key_file == Path("/etc/key.pem")
 
@@ -210,7 +213,7 @@ def test_notice_is_the_languages_unless_it_is_set_even_to_nothing(environment: E
     ("name", "value"),
     [
         *(("PORT", value) for value in ("-1", "65536", "x", "80.5")),
-        *(("WORKERS", value) for value in ("0", "2", "x")),
+        *(("WORKERS", value) for value in ("0", "65", "x")),
         *(("JWT_TTL_MINUTES", value) for value in ("0", "1441")),
         *(("MAX_PROMPT_CHARS", value) for value in ("0", "-1")),
         *(("MODEL_TURN_TIMEOUT_S", value) for value in ("0", "-1", "nan", "inf", "x")),
@@ -266,6 +269,11 @@ def test_settings_that_do_not_fit_together_are_refused(environment: Environment)
     assert refusal().startswith("MODEL_CONTEXT_TOKENS: ")
     environment(MODEL_CONTEXT_TOKENS="1200", TLS_CERT_FILE="cert.pem")
     assert refusal().startswith("TLS_CERT_FILE: ")
+    environment(TLS_CERT_FILE="", STORAGE_URL="memory:", WORKERS="2")
+    assert refusal().startswith("STORAGE_URL: ")
+    assert "WORKERS" in refusal()
+    environment(STORAGE_URL="json:data")
+    assert load_settings().workers == 2
 
 
 @pytest.mark.parametrize("name", ["TRUSTED_PROXIES", "ALLOWED_HOSTS", "CORS_ALLOW_ORIGINS"])
@@ -294,6 +302,8 @@ def test_developer_mode_needs_an_address_that_only_this_machine_reaches(
         assert load_settings().is_loopback
     else:
         assert refusal().startswith("GENKIT_ENV: ")
+    environment(WORKERS="2")
+    assert refusal().startswith("GENKIT_ENV: ")
     environment(GENKIT_ENV="prod")
     assert load_settings().is_loopback is is_loopback
 

@@ -31,7 +31,7 @@ from chatbot.domain.throttling import AttemptKey, Tally, tally_of_account, tally
 
 TURN_WAIT_S = 5.0
 MAX_AT_ONCE = 32
-"""Log-ins that are being counted or checked: fewer than an address is allowed to fail."""
+"""Log-ins that are being counted or checked, in all processes: fewer than an address may fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +43,23 @@ class AccessToken:
 
 
 class Authentication:
-    """Log-in, and the identification of callers."""
+    """Log-in, and the identification of callers, in one of so many processes."""
 
     def __init__(
-        self, storage: Storage, hasher: PasswordHasher, tokens: Tokens, clock: Clock
+        self,
+        storage: Storage,
+        hasher: PasswordHasher,
+        tokens: Tokens,
+        clock: Clock,
+        *,
+        processes: int = 1,
     ) -> None:
         self._storage = storage
         self._hasher = hasher
         self._tokens = tokens
         self._clock = clock
         self._turns: WeakValueDictionary[AttemptKey, asyncio.Lock] = WeakValueDictionary()
-        self._places = asyncio.Semaphore(MAX_AT_ONCE)
+        self._places = asyncio.Semaphore(max(1, MAX_AT_ONCE // processes))
 
     async def login(self, email: str, password: str, *, peer: str) -> AccessToken:
         """Return a token for the user with this e-mail address and password.

@@ -104,7 +104,7 @@ def init() -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; one with this storage.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the work.")] = None,
 ) -> None:
     """Serve the HTTP API until Ctrl-C or SIGTERM."""
     given = {"host": host, "port": port, "workers": workers}
@@ -182,7 +182,7 @@ def doctor() -> None:
 
 def _settings(**given: object) -> Settings:
     settings = load_settings(**given)
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, with_pid=settings.workers > 1)
     for line in ignored_names():
         logger.warning(line)
     return settings

@@ -96,10 +96,16 @@ def build_tokens(settings: Settings) -> Tokens:
     return JoseTokens(secret, ttl_s=ttl_s, clock=utc_now, new_id=random_id)
 
 
+def build_authentication(
+    settings: Settings, storage: Storage, hasher: PasswordHasher, tokens: Tokens
+) -> Authentication:
+    return Authentication(storage, hasher, tokens, clock=utc_now, processes=settings.workers)
+
+
 def build_composer(settings: Settings) -> Composer:
     return Composer(
         assistant_name=settings.assistant_name,
-        company_instructions=settings.instructions(),
+        company_instructions=settings.instructions,
         language=settings.default_language,
         window=settings.mem_window_messages,
         threshold=settings.mem_summarize_threshold,
@@ -178,7 +184,7 @@ class Container(containers.DeclarativeContainer):
         build_memory_by_hand, settings, storage
     )
     authentication: providers.Provider[Authentication] = providers.Singleton(
-        Authentication, storage, hasher, tokens, clock=utc_now
+        build_authentication, settings, storage, hasher, tokens
     )
     administration: providers.Provider[Administration] = providers.Singleton(
         Administration, storage, hasher, clock=utc_now, new_id=random_id

@@ -5,6 +5,7 @@ answers, secrets or query strings; one processor removes what looks like a secre
 """
 
 import logging
+import os
 import re
 import sys
 from contextlib import suppress
@@ -41,12 +42,16 @@ class _Warnings(_Stderr):
     info = debug
 
 
-def configure(level: str, form: Literal["text", "json"] | None) -> None:
-    """Send structlog's and the standard library's records through one chain to stderr."""
+def configure(level: str, form: Literal["text", "json"] | None, *, with_pid: bool = False) -> None:
+    """Send structlog's and the standard library's records through one chain to stderr.
+
+    `with_pid` names the process in each line, where several write to the same place.
+    """
     as_text = form == "text" or (form is None and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        *([_add_pid] if with_pid else []),
         structlog.processors.format_exc_info,
         _redact,
     ]
@@ -74,6 +79,10 @@ def configure(level: str, form: Literal["text", "json"] | None) -> None:
     root.setLevel(level.upper())
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def _add_pid(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {**event, "pid": os.getpid()}
 
 
 def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import cached_property
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -26,7 +27,7 @@ from pydantic_settings import (
 )
 
 from chatbot.entrypoints.secrets import check_secret
-from chatbot.entrypoints.storage_url import StorageUrl, parse_storage_url
+from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url
 
 SECRETS = ("API_KEY", "JWT_SECRET", "OPENAI_API_KEY")
 IN_FILES = (*SECRETS, "STORAGE_URL")
@@ -132,7 +133,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    workers: int = 1
+    workers: int = Field(default=1, ge=1, le=64)
     trusted_proxies: Names = ()
     allowed_hosts: Names = ()
     cors_allow_origins: Names = ()
@@ -161,13 +162,6 @@ class Settings(BaseSettings):
     @classmethod
     def _is_a_secret(cls, value: SecretStr) -> SecretStr:
         check_secret(value.get_secret_value())
-        return value
-
-    @field_validator("workers")
-    @classmethod
-    def _is_one(cls, value: int) -> int:
-        if value != 1:
-            raise ValueError("must be 1: several processes come with the next storage")
         return value
 
     @field_validator("openai_base_url")
@@ -202,6 +196,10 @@ class Settings(BaseSettings):
             raise ValueError("MODEL_CONTEXT_TOKENS: must be twice MODEL_MAX_OUTPUT_TOKENS or more")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("TLS_CERT_FILE: goes with TLS_KEY_FILE")
+        if self.workers > 1 and self.storage_url.kind is StorageKind.MEMORY:
+            raise ValueError(
+                "STORAGE_URL: memory: is one process's own: set WORKERS=1, or use json:DIR or sqlite:///FILE"
+            )
         return self
 
     @property
@@ -228,8 +226,9 @@ class Settings(BaseSettings):
         """User messages between two extractions; the embedded model costs nothing, so each."""
         return self.mem_extract_every or (1 if model_name.startswith("local/") else 6)
 
+    @cached_property
     def instructions(self) -> str:
-        """The company's own system text, word for word; empty = none.
+        """The company's own system text, word for word, read once; empty = none.
 
         Raises:
             SettingsError: the file cannot be read.
@@ -257,7 +256,7 @@ def load_settings(**given: object) -> Settings:
         raise SettingsError("\n".join(_line(e["loc"], e["msg"]) for e in error.errors())) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(".env: cannot be read as UTF-8 text. Mend the file.") from error
-    settings.instructions()
+    _ = settings.instructions
     if is_developer_mode() and not (settings.is_loopback and settings.workers == 1):
         raise SettingsError(
             "GENKIT_ENV: `dev` opens the Developer UI's door to everybody who reaches it. "

@@ -4,6 +4,9 @@ import asyncio
 import errno
 import gc
 import socket
+import sys
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -16,9 +19,11 @@ from chatbot.adapters.storage.json_files.inspection import count_legacy_sessions
 from chatbot.application.chat import Chat
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
+from chatbot.entrypoints import logs
 from chatbot.entrypoints.container import build_container
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.http.protocol import ProblemProtocol
+from chatbot.entrypoints.http.workers import Parent, WorkerFailed, Workers
 from chatbot.entrypoints.model_choice import with_model_name
 from chatbot.entrypoints.settings import Settings, SettingsError
 from chatbot.entrypoints.storage_url import StorageKind
@@ -27,6 +32,9 @@ logger = structlog.get_logger("chatbot.server")
 
 GRACE_S = 10
 """Seconds that answers have to get out after their turns have ended."""
+
+_WORKERS_STOP_WITHIN_S = 3.0 * GRACE_S
+"""The same for a worker, with the time to save what it has and to close its store."""
 
 
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 10_000
@@ -40,9 +48,19 @@ class Server(uvicorn.Server):
     that the process dies of it.
     """
 
-    def __init__(self, config: uvicorn.Config, chat: Chat) -> None:
+    def __init__(
+        self, config: uvicorn.Config, chat: Chat, *, on_start: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(config)
-        self._chat = chat
+        self._chat, self._on_start = chat, on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_start()
+
+    def stop(self) -> None:
+        """Stop in good order; to be called from any thread."""
+        self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 # uvicorn's signature
         """Stop in good order; a second Ctrl-C waits for no connection."""
@@ -87,17 +105,42 @@ def run(settings: Settings) -> None:
     """Serve until a signal says stop.
 
     Raises:
-        SettingsError: the address, the model or the store cannot be had.
+        SettingsError: the address, the certificate, the model or the store cannot be had.
     """
     settings = with_model_name(settings)
-    sock = listen(settings)
+    with listen(settings) as sock:
+        container = build_container(settings)
+        config = _loaded(build_config(build_app(settings, container), settings))
+        asyncio.run(_try_out(container.storage()))
+        chat = container.chat()
+        _greet(settings, sock.getsockname()[1])
+        _spare_the_collector()
+        if settings.workers > 1:
+            _run_workers(settings, sock)
+        else:
+            Server(config, chat).run(sockets=[sock])
+
+
+def _run_workers(settings: Settings, sock: socket.socket) -> None:
+    """Hand the socket and the settings to several processes, as they are now."""
+    workers = Workers(
+        partial(_work, settings, sock), settings.workers, stop_within_s=_WORKERS_STOP_WITHIN_S
+    )
+    try:
+        workers.run(on_stop=sock.close)
+    except WorkerFailed as error:
+        logger.error("the service ends: %s", error)  # noqa: TRY400 # the worker has told the cause
+        sys.exit(1)
+
+
+def _work(settings: Settings, sock: socket.socket, parent: Parent) -> None:
+    """Serve in a worker, with parts of its own."""
+    logs.configure(settings.log_level, settings.log_format, with_pid=True)
     container = build_container(settings)
-    app = build_app(settings, container)
-    asyncio.run(_try_out(container.storage()))
-    chat = container.chat()
-    _greet(settings, sock.getsockname()[1])
+    config = build_config(build_app(settings, container), settings)
     _spare_the_collector()
-    Server(build_config(app, settings), chat).run(sockets=[sock])
+    server = Server(config, container.chat(), on_start=lambda: parent.heed(server.stop))
+    server.run(sockets=[sock])
 
 
 def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
@@ -115,7 +158,20 @@ def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         ssl_certfile=settings.tls_cert_file,
         ssl_keyfile=settings.tls_key_file,
         timeout_graceful_shutdown=GRACE_S,
+        workers=settings.workers,  # Windows has to share the socket once more
     )
+
+
+def _loaded(config: uvicorn.Config) -> uvicorn.Config:
+    """Let uvicorn read the certificate, so that what is wrong with it is told before the start."""
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(
+            "TLS_CERT_FILE: it does not work together with TLS_KEY_FILE "
+            f"({error.strerror or error}). Mend one of them."
+        ) from error
+    return config
 
 
 def _spare_the_collector() -> None:

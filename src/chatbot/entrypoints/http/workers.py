@@ -1,0 +1,198 @@
+"""Processes that share one work: started, replaced when they die, and ended together.
+
+Each worker has a link to the parent. Over it the worker says that it is ready, and both learn
+from the kernel that the other has died. So a worker needs no signal to end, and none outlives a
+parent that was killed.
+
+uvicorn's own supervisor would start a worker that dies again and again without a pause, wait for
+the end of each without limit, end with 0 whatever happened, and leave its workers behind when it
+is killed.
+"""
+
+import multiprocessing
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Pipe, wait
+from multiprocessing.process import BaseProcess
+from threading import Thread
+
+import structlog
+from uvicorn.server import HANDLED_SIGNALS
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection as Link
+else:
+    from multiprocessing.connection import Connection as Link
+
+logger = structlog.get_logger("chatbot.workers")
+
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
+"""A fork shares what the parent has imported. macOS has libraries that do not survive one
+(CPython's issue 77906), Windows has none."""
+
+_TICK_S = 0.2
+_SHORT_LIFE_S = 30.0
+"""Who ends sooner is followed by another after a pause, of 1 s and then twice as long each time."""
+_LONGEST_PAUSE_S = 30.0
+_READY = b"ready"
+
+
+class WorkerFailed(Exception):
+    """A worker ended before it was ready, and no other one is; or it did not end when told to."""
+
+
+class Parent:
+    """The parent as its worker sees it."""
+
+    def __init__(self, link: Link, inherited: Iterable[Link]) -> None:
+        self._link = link
+        for end in inherited:  # of the parent: held here, they would hide that it has died
+            end.close()
+
+    def heed(self, stop: Callable[[], None]) -> None:
+        """Say that this worker is ready, and call `stop` when the parent wants that or has died."""
+        Thread(target=self._heed, args=[stop], name="parent", daemon=True).start()
+
+    def _heed(self, stop: Callable[[], None]) -> None:
+        with suppress(OSError, EOFError):
+            self._link.send_bytes(_READY)
+            self._link.recv_bytes()  # nothing comes: the parent closes its end, or its death does
+        stop()
+
+
+Work = Callable[[Parent], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    process: BaseProcess
+    link: Link
+    began: float
+    is_ready: bool = False
+
+
+class Workers:
+    """So many processes that do this work, until a signal says stop.
+
+    Args:
+        work: what each does until its parent says stop. With `spawn` it has to be picklable.
+    """
+
+    def __init__(self, work: Work, count: int, *, stop_within_s: float) -> None:
+        self._work, self._count, self._stop_within_s = work, count, stop_within_s
+        self._context = multiprocessing.get_context(START_METHOD)
+        self._alive: list[_Worker] = []
+        self._is_stopping = False
+        self._pause_s = self._start_at = 0.0
+
+    def run(self, *, on_stop: Callable[[], None]) -> None:
+        """Keep them running; at the signal call `on_stop` and wait until they have ended.
+
+        Raises:
+            WorkerFailed: none can start, or one had to be killed at the end.
+        """
+        for number in HANDLED_SIGNALS:
+            signal.signal(number, self._stop)
+        try:
+            while not self._is_stopping:
+                self._start_missing()
+                self._listen()
+        finally:
+            on_stop()
+            killed = self._end()
+        if killed:
+            raise WorkerFailed(f"{killed} workers did not end within {self._stop_within_s:g} s")
+
+    def _stop(self, *_: object) -> None:
+        self._is_stopping = True
+
+    def _start_missing(self) -> None:
+        if time.monotonic() >= self._start_at:
+            while len(self._alive) < self._count:
+                self._start()
+
+    def _start(self) -> None:
+        link, its_link = Pipe()
+        inherited = [*(worker.link for worker in self._alive), link]
+        process = self._context.Process(  # type: ignore[attr-defined] # all contexts have it
+            target=_do,
+            args=(self._work, its_link, inherited if START_METHOD == "fork" else ()),
+        )
+        process.start()
+        its_link.close()
+        self._alive.append(_Worker(process, link, time.monotonic()))
+
+    def _listen(self) -> None:
+        """Hear for a moment what the workers have to say."""
+        links = {worker.link: worker for worker in self._alive}
+        if not links:  # Windows cannot wait for nothing
+            time.sleep(_TICK_S)
+        for link in wait(links, _TICK_S) if links else ():
+            worker = links[link]  # type: ignore[index] # what is given comes back
+            if _is_alive(worker):
+                worker.is_ready = True
+            else:
+                self._bury(worker)
+
+    def _bury(self, worker: _Worker) -> None:
+        """Tell of its end, and say when another one may take its place.
+
+        Raises:
+            WorkerFailed: it was never ready, and nobody else is.
+        """
+        self._alive.remove(worker)
+        code = _exit_code(worker)
+        if self._is_stopping:
+            return
+        if not (worker.is_ready or any(other.is_ready for other in self._alive)):
+            raise WorkerFailed(f"a worker could not start (exit code {code})")
+        lived_s = time.monotonic() - worker.began
+        is_short = lived_s < _SHORT_LIFE_S or not worker.is_ready
+        self._pause_s = min(max(1.0, 2 * self._pause_s), _LONGEST_PAUSE_S) if is_short else 0.0
+        self._start_at = time.monotonic() + self._pause_s
+        logger.warning(
+            "a worker has ended; another takes its place",
+            worker=worker.process.pid,
+            exit_code=code,
+            pause_s=self._pause_s,
+        )
+
+    def _end(self) -> int:
+        """Tell all to end, and return how many had to be killed."""
+        for worker in self._alive:
+            worker.link.close()
+        deadline = time.monotonic() + self._stop_within_s
+        for worker in self._alive:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+        late = [worker.process for worker in self._alive if worker.process.is_alive()]
+        for process in late:
+            process.kill()
+            process.join()
+        return len(late)
+
+
+def _do(work: Work, link: Link, inherited: Iterable[Link]) -> None:
+    """In the worker. A signal that comes before it can be heeded is left to the parent."""
+    for number in HANDLED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    work(Parent(link, inherited))
+
+
+def _is_alive(worker: _Worker) -> bool:
+    try:
+        return worker.link.recv_bytes() == _READY
+    except (OSError, EOFError):
+        return False
+
+
+def _exit_code(worker: _Worker) -> int | None:
+    """How it ended; with a dead link it cannot be heard any more, so that it has to end."""
+    worker.link.close()
+    worker.process.join(_TICK_S)
+    worker.process.kill()
+    worker.process.join()
+    return worker.process.exitcode
