@@ -1,6 +1,6 @@
 """Kills the service under load, round after round: what it had acknowledged has to be there.
 
-    python tests/kill_under_load.py [--rounds 20] [--seed N] [--storage URL]
+    python tests/kill_under_load.py [--rounds 20] [--seed N] [--storage URL] [--workers N]
 
 The store is empty: a relative URL counts from a fresh folder.
 
@@ -28,6 +28,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 
 from process import ENVIRONMENT, Running, running, with_provider
 from provider import FakeProvider, Fault, default_reply
@@ -152,7 +153,16 @@ async def load_and_kill(service: Running, world: World, number: int) -> None:
         tasks.create_task(take_notes(service, world))
         await asyncio.wait_for(world.is_time.wait(), ROUND_WITHIN_S)
         await asyncio.sleep(world.rng.uniform(0, MOST_SECONDS))
-        service.process.kill()
+        kill(service)
+
+
+def kill(service: Running) -> None:
+    """Kill it with its workers; its parent is stopped first, or it would replace them."""
+    parent = psutil.Process(service.process.pid)
+    parent.suspend()
+    for worker in parent.children():
+        worker.kill()
+    service.process.kill()
 
 
 # --- what has to be there --------------------------------------------------------------------
@@ -253,14 +263,17 @@ async def examine(folder: Path, world: World, **environment: str) -> int:
 COLUMNS = "round  acknowledged  absent  whole  open  sessions  leftovers  verdict"
 
 
-async def run(folder: Path, *, rounds: int, seed: int, storage: str = STORAGE) -> list[str]:
+async def run(
+    folder: Path, *, rounds: int, seed: int, storage: str = STORAGE, workers: int = 1
+) -> list[str]:
     """Print a line for each round; return every broken promise."""
     world = World(random.Random(seed))
     print(f"{urlsplit(storage).scheme}, seed {seed}\n{COLUMNS}")
     async with FakeProvider() as upstream, AsyncExitStack() as services:
         upstream.fault, upstream.slow_s, upstream.piece_delay_s = Fault.SLOW, 0.01, 0.001
         upstream.reply = reply
-        environment = with_provider(upstream) | SETTINGS | {"STORAGE_URL": storage}
+        environment = with_provider(upstream) | SETTINGS
+        environment |= {"STORAGE_URL": storage, "WORKERS": str(workers)}
         service = await services.enter_async_context(running(folder, **environment))
         world.notebook = await begin(service)
         world.sessions += [await begin(service) for _ in range(FIRST_SESSIONS)]
@@ -293,6 +306,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--storage", metavar="URL", default=STORAGE)
+    parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         broken = asyncio.run(run(Path(folder), **vars(given)))
