@@ -53,13 +53,16 @@ class Server:
     process: psutil.Process
 
     def cpu_s(self) -> float:
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        """The CPU time of the process tree."""
+        times = [process.cpu_times() for process in self._tree()]
+        return sum(float(time.user + time.system) for time in times)
 
     def pss_mib(self) -> float:
         """The memory of the process tree; what processes share is divided among them."""
-        tree = [self.process, *self.process.children(recursive=True)]
-        return sum(float(process.memory_full_info().pss) for process in tree) / 2**20
+        return sum(float(process.memory_full_info().pss) for process in self._tree()) / 2**20
+
+    def _tree(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
