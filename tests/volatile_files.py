@@ -12,9 +12,9 @@ What is synced is on the disk. Of the rest a loss of power leaves any part:
 
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count, takewhile
+from itertools import compress, count
 from pathlib import Path
 from typing import Self
 
@@ -98,14 +98,22 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A loss of power: how likely it keeps a change of a name, and the newest of a sector."""
+    """A loss of power: how likely it keeps a change of a name, and the newest of a sector.
+
+    Of the newest changes of names that are not synced, `newest` says which are kept.
+    """
 
     rng: random.Random
     names: float
     sectors: float
+    newest: tuple[bool, ...] = ()
 
-    def keeps(self, change: Change) -> bool:
-        return change.is_synced or self.rng.random() < self.names
+    def kept(self, changes: Sequence[Change]) -> list[bool]:
+        unsure = [n for n, change in enumerate(changes) if not change.is_synced]
+        kept = [change.is_synced or self.rng.random() < self.names for change in changes]
+        for number, is_kept in zip(reversed(unsure), reversed(self.newest), strict=False):
+            kept[number] = is_kept
+        return kept
 
     def file(self, node: Node) -> tuple[bytes, int]:
         states = [node.disk, *node.since]
@@ -133,14 +141,19 @@ class VolatileFiles(Files):
     def after(self, loss: Loss) -> Tree:
         """What would be there after this loss of power."""
         names: dict[Node, dict[str, Node]] = {}
-        kept = takewhile if self._has_journal else filter
-        for change in kept(loss.keeps, self._changes):
+        for change in self._kept(loss):
             for folder, name, node in change.edits:
                 entries = names.setdefault(folder, {})
                 entries.pop(name, None)
                 if node is not None:
                     entries[name] = node
         return dict(_walk(self._top, lambda node: names.get(node, {}), loss.file))
+
+    def _kept(self, loss: Loss) -> Iterator[Change]:
+        kept = loss.kept(self._changes)
+        if self._has_journal:
+            kept = [all(kept[: number + 1]) for number in range(len(kept))]
+        return compress(self._changes, kept)
 
     def tree(self) -> Tree:
         """What is there."""

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from chatbot.adapters.storage.json_files import storage as storage_module
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.chat import SessionId
 from volatile_files import Loss, Tree, VolatileFiles, materialise
 from writing import (
     ONE,
@@ -54,10 +56,15 @@ class Left:
 
 
 def losses(seed: int, at_random: int) -> Iterator[Loss]:
-    """Names without contents, contents without names, nothing, everything, and any mixture."""
+    """Names without contents, contents without names, nothing, everything, and any mixture.
+
+    Of the three newest changes of names, all combinations.
+    """
     rng = random.Random(seed)
     for names, sectors in ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 1.0)):
         yield Loss(rng, names, sectors)
+    for newest in product((True, False), repeat=3):
+        yield Loss(rng, 0.5, 0.5, newest)
     for _ in range(at_random):
         yield Loss(rng, rng.random(), rng.random())
 
@@ -88,7 +95,7 @@ async def losses_during(
     histories: Sequence[History] = ((),),
     *,
     after: Sequence[Step] = (),
-    at_random: int = 8,
+    at_random: int = 4,
 ) -> list[Left]:
     """Do the steps, and return what a loss of power after each change of them may leave."""
     losses = Losses(files, Writer(histories), at_random)
@@ -104,6 +111,17 @@ async def losses_during(
     return list(losses.found.values())
 
 
+def deleted_in(histories: Sequence[History]) -> set[SessionId | None]:
+    """The sessions whose deletion was acknowledged."""
+    return {step.session_id for step, _ in histories[0] if step.name == "delete"}
+
+
+def left_of(gone: set[SessionId | None], root: Path) -> list[Path]:
+    """Files of these sessions that say anything. Their deletion is finished by now."""
+    found = (path for path in root.rglob("*") if path.name.partition(".")[0] in gone)
+    return [path for path in found if path.suffix != ".lock"]
+
+
 async def expect_all(found: Sequence[Left], folder: Path, *, timed: bool = True) -> None:
     """Everything is there in each of them, on the real file system."""
     assert found
@@ -116,6 +134,7 @@ async def expect_all(found: Sequence[Left], folder: Path, *, timed: bool = True)
                 if timed:
                     check_times(storage, possible)
                 await check(storage, possible)
+                assert not left_of(deleted_in(left.histories), root)
         except Exception as error:
             raise AssertionError(f"after a loss of power in {left.moment}: {root}") from error
 
@@ -130,7 +149,7 @@ async def test_every_acknowledged_write_survives_a_loss_of_power_at_any_moment(
 async def test_it_does_wherever_a_sector_begins(tmp_path: Path, length: int) -> None:
     begin = (create(ONE, 1), append(ONE, 2, "x" * length))
     steps = turn(ONE, 3, "after a crash", "yes")
-    found = await losses_during(steps, VolatileFiles(), after=begin)
+    found = await losses_during(steps, VolatileFiles(), after=begin, at_random=20)
     await expect_all(found, tmp_path)
 
 
