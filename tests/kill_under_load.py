@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from itertools import count, zip_longest
+from itertools import count, islice, zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,9 +38,11 @@ CLIENTS, FIRST_SESSIONS, NEW_SESSION_ODDS = 8, 5, 0.03
 MOST_TURNS, MOST_SECONDS = 60, 0.05
 """A round ends up to so many seconds after up to so many acknowledged turns."""
 ROUND_WITHIN_S = 300
+TRIES = 9
+"""Each waits for 5 s: together longer than a lease of 20 s."""
 STORAGE = "json:data"
 SETTINGS = {"MEM_STRUCTURED_ENABLE": "true", "MEM_EXTRACT_EVERY": "2", "LOG_LEVEL": "warning"}
-DOCTOR = "from chatbot.entrypoints.cli import main; main(['doctor'])"
+COMMAND = "import sys; from chatbot.entrypoints.cli import main; main(sys.argv[1:])"
 MARK = re.compile(r"\[\d+-\d+-\d+\]")
 
 
@@ -234,28 +236,41 @@ async def check(service: Running, world: World) -> dict[str, str]:
 
 
 async def go_on(service: Running, world: World, number: int) -> None:
-    """One more turn in every session; after it no question is open."""
+    """One more turn in every session; after it no question is open.
+
+    On SQL a session that was held when the service died is busy until its lease has run out.
+    """
+    marks = (f"[{number}-{CLIENTS}-{at}]" for at in count())
     for at, session_id in enumerate(world.sessions):
-        await ask(service, world, session_id, f"[{number}-{CLIENTS}-{at}]", stream=at % 2)
+        for mark in islice(marks, TRIES):
+            await ask(service, world, session_id, mark, stream=at % 2)
+            if not world.asked[mark].is_refused:
+                break
     ends = await check(service, world)
     world.expect("open" not in ends.values(), "an open question was not marked as a crash")
 
 
-async def examine(folder: Path, world: World, **environment: str) -> int:
+async def examine(folder: Path, world: World, environment: dict[str, str]) -> int:
     """What `chatbot doctor` says of the dead service's files; return the number of leftovers."""
-    doctor = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", DOCTOR),
+    out, errors = await command(folder, "doctor", environment)
+    mends = [line for line in out.splitlines() if line.startswith("MEND")]
+    leftovers = [line for line in mends if ": leftover: " in line]
+    world.broken += [line for line in mends if line not in leftovers]
+    world.expect(out and not errors, errors)
+    return len(leftovers)
+
+
+async def command(folder: Path, name: str, environment: dict[str, str]) -> tuple[str, str]:
+    """Run `chatbot NAME`; return what it says, and its errors."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", COMMAND, name),
         cwd=folder,
         env=ENVIRONMENT | environment,
         stdout=PIPE,
         stderr=PIPE,
     )
-    out, errors = await doctor.communicate()
-    mends = [line for line in out.decode().splitlines() if line.startswith("MEND")]
-    leftovers = [line for line in mends if ": leftover: " in line]
-    world.broken += [line for line in mends if line not in leftovers]
-    world.expect(out and not errors, errors.decode())
-    return len(leftovers)
+    out, errors = await process.communicate()
+    return out.decode(), errors.decode()
 
 
 # --- the rounds ------------------------------------------------------------------------------
@@ -274,12 +289,14 @@ async def run(
         upstream.reply = reply
         environment = with_provider(upstream) | SETTINGS
         environment |= {"STORAGE_URL": storage, "WORKERS": str(workers)}
+        _, errors = await command(folder, "init", environment)
+        assert not errors, errors
         service = await services.enter_async_context(running(folder, **environment))
         world.notebook = await begin(service)
         world.sessions += [await begin(service) for _ in range(FIRST_SESSIONS)]
         for number in range(1, rounds + 1):
             await load_and_kill(service, world, number)
-            leftovers = await examine(folder, world, **environment)
+            leftovers = await examine(folder, world, environment)
             service = await services.enter_async_context(running(folder, **environment))
             ends = await check(service, world)
             await go_on(service, world, number)
