@@ -19,7 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM, DATA = "/opt/chatbot", "/var/lib/chatbot"
 USER = "10001:10001"
-IS_ROOT = os.name != "nt" and os.geteuid() == 0
+USER_HERE = "" if sys.platform == "win32" else f"{os.geteuid()}:{os.getegid()}"
+IS_ROOT = USER_HERE.startswith("0:")
 CONFINED = """\
 mount --bind {root} {root} && mount --bind {data} {data} && mount -o remount,ro,bind {root} &&
 mount -o remount,ro,bind / && exec setpriv --reuid {uid} --regid {gid} --clear-groups \
@@ -58,7 +59,7 @@ class Image:
     def here(self, words: str) -> str:
         """The same words about the folder; where the tests are no root, this user does it all."""
         if not IS_ROOT:
-            words = words.replace(USER, f"{os.geteuid()}:{os.getegid()}")
+            words = words.replace(USER, USER_HERE)
         return words.replace(PROGRAM, f"{self.root}{PROGRAM}").replace(DATA, f"{self.root}{DATA}")
 
     def path(self, path: str) -> Path:

@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import ssl
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def write_files(folder: Path, replicas: tuple[str, ...], plain: int, tls: int) -
         "/var/log/nginx/chatbot.log": f"{folder}/access.log",
     }
     (folder / "chatbot.conf").write_text(shipped_with(changes), encoding="utf-8")
-    user = "user root;" if os.geteuid() == 0 else ""
+    user = "user root;" if sys.platform != "win32" and os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(AROUND.format(user=user), encoding="utf-8")
 
 
