@@ -19,7 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM, DATA = "/opt/chatbot", "/var/lib/chatbot"
 USER = "10001:10001"
-USER_HERE = "" if sys.platform == "win32" else f"{os.geteuid()}:{os.getegid()}"
+if sys.platform == "win32":
+    USER_HERE = ""
+else:
+    USER_HERE = f"{os.geteuid()}:{os.getegid()}"
 IS_ROOT = USER_HERE.startswith("0:")
 CONFINED = """\
 mount --bind {root} {root} && mount --bind {data} {data} && mount -o remount,ro,bind {root} &&
