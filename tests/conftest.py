@@ -15,6 +15,8 @@ from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
+from chatbot.entrypoints import logs
+from commands import Run, runner
 from pgbouncer import pgbouncer
 from postgres import command, new_database, postgres_url
 
@@ -79,3 +81,19 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sqlite_store(sqlite_template: Path, tmp_path: Path) -> Path:
     """A new file with our tables."""
     return Path(shutil.copy(sqlite_template, tmp_path / "chatbot.db"))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run commands in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    # pytest's stderr ends with the test; a log that were bound to it would break later tests.
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
+    return runner(monkeypatch, capsys)
+
+
+@pytest.fixture
+def ready(run: Run) -> Run:
+    """The same, after `chatbot init`."""
+    assert run("init")[0] == 0
+    return run

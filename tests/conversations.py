@@ -118,9 +118,10 @@ def everything_in(archive: Archive) -> list[Item]:
 
 
 def trace_of(folder: Path) -> str:
-    """A digest over names, times and contents of all that is in a folder."""
+    """A digest over the names of all that is in a folder, and the files' times and contents."""
     found = hashlib.sha256()
-    for path in sorted([folder, *folder.rglob("*")]):
+    for path in sorted(folder.rglob("*")):
         content = path.read_bytes() if path.is_file() else b""
-        found.update(f"{path} {path.stat().st_mtime_ns} {len(content)}\n".encode() + content)
+        time = path.stat().st_mtime_ns if path.is_file() else 0
+        found.update(f"{path} {time} {len(content)}\n".encode() + content)
     return found.hexdigest()

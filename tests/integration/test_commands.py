@@ -8,43 +8,15 @@ import re
 import socket
 import stat
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chatbot import __version__
-from chatbot.entrypoints import logs
-from chatbot.entrypoints.cli import main
+from commands import Run
 from provider import FakeProvider
 
 PASSWORD = "violet kettle drums at noon"
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in an empty folder; return its exit code, output and error output."""
-    monkeypatch.chdir(tmp_path)
-    # pytest's stderr ends with the test; a log that were bound to it would break later tests.
-    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
-
-    def command(*arguments: str, text: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8"))
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return command
-
-
-@pytest.fixture
-def ready(run: Run) -> Run:
-    """The same, after `chatbot init`."""
-    assert run("init")[0] == 0
-    return run
 
 
 def test_init_writes_secrets_for_the_owner_only_and_makes_the_folders(

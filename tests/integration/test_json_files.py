@@ -24,7 +24,7 @@ from chatbot.adapters.storage.json_files import attempts
 from chatbot.adapters.storage.json_files import storage as storage_module
 from chatbot.adapters.storage.json_files.durable import locked, put
 from chatbot.adapters.storage.json_files.files import Files, Status
-from chatbot.adapters.storage.json_files.inspection import Problem, count_legacy_sessions
+from chatbot.adapters.storage.json_files.inspection import Problem
 from chatbot.adapters.storage.json_files.leases import Held
 from chatbot.adapters.storage.json_files.places import folder_name
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
@@ -1465,11 +1465,9 @@ class TestInspection:
         }
         assert tree(root) == before
 
-    async def test_sessions_of_the_first_version_are_counted(self, root: Path) -> None:
+    async def test_sessions_of_the_first_version_are_no_finding(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
-            assert count_legacy_sessions(root, Files()) == 0
             talk(storage)
             (root / "session_1.json").write_text("{}", "utf-8")
             (root / "memory" / "session_a-b.json").write_text("{}", "utf-8")
-            assert count_legacy_sessions(root, Files()) == 2
             assert await storage.inspect() == []

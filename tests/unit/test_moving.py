@@ -1,6 +1,6 @@
 """What is copied, what is brought up to date, and what is left alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -28,8 +28,8 @@ class Shelf(WritableArchive):
         self.refuses: Conflict | None = None
         self.spoils = False
 
-    def items(self) -> Iterator[Item | Unreadable]:
-        return iter(self.kept)
+    def items(self) -> Generator[Item | Unreadable]:
+        yield from self.kept
 
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
         sessions = [item.session for item in self.kept if isinstance(item, Conversation)]
@@ -46,6 +46,13 @@ class Shelf(WritableArchive):
             self.kept = [item for item in self.kept if item != change.over]
             spoilt = self.spoils and isinstance(change.item, Conversation)
             self.kept.append(conversation(texts=["?"]) if spoilt else change.item)
+
+    def remove(self, owner: Owner, session_id: SessionId) -> None:
+        self.kept = [item for item in self.kept if _key_of(item) != (owner, session_id)]
+
+
+def _key_of(item: Item | Unreadable) -> object:
+    return None if isinstance(item, Unreadable) else _key(item)
 
 
 def _key(item: Item) -> object:
@@ -159,9 +166,15 @@ def test_target_that_does_not_return_what_was_written_ends_it() -> None:
         list(Moving(Shelf(conversation(2)), target).steps())
 
 
-def test_sessions_of_the_target_only_are_counted() -> None:
+def test_sessions_of_the_target_only_are_removed_when_asked() -> None:
     source, target = Shelf(conversation(1)), Shelf(conversation(1), conversation(2))
-    assert Moving(source, target).others() == 1
+    assert len(Moving(source, target).others()) == 1
+    dry = list(Moving(source, target, dry_run=True).remove_others())
+    assert len(target.kept) == 2
+    steps = list(Moving(source, target).remove_others())
+    assert steps == dry
+    assert str(steps[0]) == f"session {2:032x} of user {'a' * 32}: removed from the target"
+    assert target.kept == [conversation(1)]
 
 
 def test_digest_is_of_every_part() -> None:

@@ -14,8 +14,9 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import groupby, islice
 
+from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, StorageUnavailable
-from chatbot.domain.identity import DEFAULT_ROLES, Role, User
+from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role, User
 from chatbot.domain.ports.archive import (
     Archive,
     Change,
@@ -34,13 +35,15 @@ class Outcome(StrEnum):
     """What became of one item."""
 
     NEW = "new"
+    SAVED = "saved"
     UPDATED = "brought up to date"
     SAME = "already there"
     AHEAD = "further on in the target"
     """The target has the item in a later state; it stays."""
     DIFFERENT = "different in the target"
     """What the target has is no earlier or later state of the item; it stays."""
-    REFUSED = "refused by the target"
+    REMOVED = "removed from the target"
+    REFUSED = "refused"
     UNREADABLE = "unreadable"
 
 
@@ -108,9 +111,23 @@ class Moving:
                     f"{name_of(item)}: the target does not return what was written."
                 )
 
-    def others(self) -> int:
-        """How many sessions the target has that the source does not have."""
-        return len(self._target.session_keys() - self._source.session_keys())
+    def others(self) -> set[tuple[Owner, SessionId]]:
+        """The sessions that the target has and the source has not.
+
+        They were deleted in the source since an earlier run, or are the target's own.
+        """
+        return self._target.session_keys() - self._source.session_keys()
+
+    def remove_others(self) -> Iterator[Step]:
+        """Remove them from the target, so that what was deleted does not come back with it."""
+        for owner, session_id in self.others():
+            step = Step(name=_name_of(owner, session_id), outcome=Outcome.REMOVED)
+            try:
+                if not self._dry_run:
+                    self._target.remove(owner, session_id)
+            except Conflict as error:
+                step = replace(step, outcome=Outcome.REFUSED, detail=str(error))
+            yield step
 
 
 def name_of(item: Item) -> str:
@@ -121,7 +138,11 @@ def name_of(item: Item) -> str:
         case User():
             return f"user {item.id}"
         case Conversation(session=session):
-            return f"session {session.id} of {session.owner.kind} {session.owner.id}"
+            return _name_of(session.owner, session.id)
+
+
+def _name_of(owner: Owner, session_id: SessionId) -> str:
+    return f"session {session_id} of {owner.kind} {owner.id}"
 
 
 def digest(item: Item) -> str:

@@ -1,4 +1,5 @@
-"""The command line: `chatbot init | serve | admin create | user create | chat | db | doctor`.
+"""The command line: `chatbot init | serve | admin create | user create | chat | db | migrate |
+import | backup | restore | doctor`.
 
 A command imports what it needs when it runs: importing genkit takes longer than `--help` may.
 """
@@ -8,6 +9,7 @@ import getpass
 import io
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -41,6 +43,10 @@ Email = Annotated[str, typer.Option(help="E-mail address to log in with.")]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+]
+BackupPath = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
 
 class Refused(Exception):
@@ -168,6 +174,69 @@ def current_schema() -> None:
 
 
 @app.command()
+def migrate(
+    source: Annotated[str, typer.Option("--from", help="Where data lies, as in STORAGE_URL.")],
+    target: Annotated[
+        str, typer.Option("--to", help="Where it is to lie; made if it is not there.")
+    ],
+    *,
+    delete_others: Annotated[
+        bool, typer.Option(help="Delete sessions of the target that the source has not.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Copy users, roles and sessions to another store, also while the service uses the source.
+
+    The source is only read. Run it again, any time, to go on after a stop or to take in what is
+    new; what the target has and is no earlier state of the same is named and left as it is.
+    """
+    from chatbot.entrypoints.moving import migrate
+
+    _done(migrate(source, target, delete_others=delete_others, dry_run=dry_run))
+
+
+@app.command("import")
+def import_sessions(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of session_<id>.json.")],
+    *,
+    owner: Annotated[
+        str | None, typer.Option(help="E-mail address of whose they are; else the API client's.")
+    ] = None,
+) -> None:
+    """Import the sessions of the first version; its files are only read."""
+    settings = _lasting(_settings())
+    from chatbot.entrypoints.moving import import_files
+
+    _done(import_files(settings.storage_url, folder, owner))
+
+
+@app.command()
+def backup(file: BackupPath) -> None:
+    """Write everything into one new file, also while the service runs.
+
+    Each session is as it was at one moment; on SQLite and Postgres all of them are of the same
+    moment. The file holds conversations and password hashes, and is for your eyes only (0600).
+    It does not hold .env: keep that apart.
+    """
+    settings = _lasting(_settings())
+    from chatbot.entrypoints.moving import back_up
+
+    _done(back_up(settings.storage_url, file))
+
+
+@app.command()
+def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
+    """Bring back what a backup holds and the store has not; stop the service first.
+
+    What the store has and is no earlier state of the same is named and left as it is.
+    """
+    settings = _lasting(_settings())
+    from chatbot.entrypoints.moving import restore
+
+    _done(restore(settings.storage_url, file, dry_run=dry_run))
+
+
+@app.command()
 def doctor() -> None:
     """Check settings, storage, model, proxy and TLS; say ok or the mend for each."""
     from chatbot.entrypoints.doctor import examine
@@ -177,6 +246,11 @@ def doctor() -> None:
         typer.echo(str(finding))
         all_well = all_well and finding.ok
     if not all_well:
+        raise typer.Exit(1)
+
+
+def _done(is_all: bool) -> None:
+    if not is_all:
         raise typer.Exit(1)
 
 

@@ -18,6 +18,7 @@ from chatbot.adapters.security.api_keys import DEFAULT_CLIENT, identify_by_setti
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.json_files.archive import JsonFileArchive
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.administration import Administration
 from chatbot.application.authentication import Authentication
@@ -28,11 +29,12 @@ from chatbot.application.prompt import Composer
 from chatbot.application.sessions import Sessions
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.identity import of_client
+from chatbot.domain.ports.archive import WritableArchive
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError
-from chatbot.entrypoints.storage_url import StorageKind
+from chatbot.entrypoints.storage_url import StorageKind, StorageUrl
 
 
 def utc_now() -> datetime:
@@ -55,6 +57,16 @@ def build_storage(settings: Settings) -> Storage:
     from chatbot.entrypoints.sql_database import build_sql_storage  # noqa: PLC0415
 
     return build_sql_storage(settings)
+
+
+def build_archive(url: StorageUrl) -> WritableArchive:
+    """Everything in a store of files or tables, to be moved."""
+    if url.kind is StorageKind.JSON and url.path is not None:
+        return JsonFileArchive(url.path)
+    # Imported here, as above.
+    from chatbot.entrypoints.sql_database import build_sql_archive  # noqa: PLC0415
+
+    return build_sql_archive(url)
 
 
 def build_genkit_model(settings: Settings) -> ChatModel:

@@ -6,19 +6,28 @@ Imported when there is one: SQLAlchemy takes 19 MiB of memory.
 import os
 import socket
 
+from chatbot.adapters.storage.sql.archive import SqlArchive
 from chatbot.adapters.storage.sql.database import Database, translated
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.schema import current
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.errors import StorageFailure
+from chatbot.domain.ports.archive import WritableArchive
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.settings import Settings, SettingsError
-from chatbot.entrypoints.storage_url import StorageKind
+from chatbot.entrypoints.storage_url import StorageKind, StorageUrl
 
 
 def build_sql_storage(settings: Settings) -> Storage:
     return SqlStorage(build_database(settings), replica=f"{socket.gethostname()}:{os.getpid()}")
+
+
+def build_sql_archive(url: StorageUrl) -> WritableArchive:
+    """Everything in a database, by a connection that any PgBouncer lets through."""
+    if url.kind is StorageKind.SQLITE and url.path is not None:
+        return SqlArchive(SqliteDatabase(url.path))
+    return SqlArchive(PostgresDatabase(url.raw, connections=1, prepared=False))
 
 
 def build_database(settings: Settings) -> Database:

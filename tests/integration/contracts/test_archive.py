@@ -105,6 +105,7 @@ def test_store_that_was_never_made_has_nothing_and_is_made_by_the_first_put(
     archive: WritableArchive,
 ) -> None:
     assert [archive.find(item) for item in (AUDITOR, user(), conversation())] == [None] * 3
+    assert archive.session_keys() == set()
     admin = DEFAULT_ROLES["admin"]
     archive.put([Change(admin, archive.find(admin))])
     put(archive, conversation())
@@ -190,12 +191,25 @@ def test_conversation_whose_turn_runs_is_busy(store: Store) -> None:
             await storage.transact(during_a_turn)
             with pytest.raises(SessionBusy):
                 put(store.archive, conversation(texts=["Hi", "Hello!", "More"]), over=there)
+            with pytest.raises(SessionBusy):
+                store.archive.remove(ANA, there.session.id)
             await storage.transact(lambda tx: tx.sessions.release(held[0]))
 
     held: list[Lease] = []
     asyncio.run(attempt())
     assert kept_in(store.archive) == [there]
     put(store.archive, conversation(texts=["Hi", "Hello!", "More"]), over=there)
+
+
+def test_conversation_that_is_removed_is_gone_with_all_of_it(store: Store) -> None:
+    fill(store.archive)
+    gone, kept = conversation(1).session, conversation(2).session
+    store.archive.remove(gone.owner, gone.id)
+    store.archive.remove(gone.owner, gone.id)
+    assert store.archive.find(conversation(1)) is None
+    assert (kept.owner, kept.id) in store.archive.session_keys()
+    put(store.archive, conversation(1, texts=[]))
+    assert store.archive.find(conversation(1)) == conversation(1, texts=[])
 
 
 def test_people_are_put_all_or_none(archive: WritableArchive) -> None:

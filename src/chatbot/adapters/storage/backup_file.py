@@ -7,7 +7,7 @@ SHA-256 of all lines before it. `zcat` shows it. A file without its seal is none
 import hashlib
 import secrets
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class BackupFile(Archive):
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Generator[Item]:
         """Everything in the file.
 
         Raises:

@@ -7,7 +7,7 @@ counts as covering no message, so that none is missing from a prompt.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,21 +33,24 @@ from chatbot.domain.memory import (
 from chatbot.domain.ports.archive import Archive, Conversation, Unreadable
 from chatbot.domain.text import made_sound
 
-PREFIX, SUFFIX = "session_", ".json"
+_PREFIX, _SUFFIX = "session_", ".json"
 _AUTHORS = {"user": Author.USER, "assistant": Author.ASSISTANT, "model": Author.ASSISTANT}
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
+def is_mvp_file(name: str) -> bool:
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
 def mvp_files(folder: Path) -> list[Path]:
     """The files in the folder and in its `memory`, by name."""
-    return sorted(
-        path for place in (folder, folder / "memory") for path in place.glob(f"{PREFIX}*{SUFFIX}")
-    )
+    places = [place for place in (folder, folder / "memory") if place.is_dir()]
+    return sorted(path for place in places for path in place.iterdir() if is_mvp_file(path.name))
 
 
 def session_id_of(path: Path) -> SessionId | None:
     """The id in the name of a file, also of a UUID with dashes or in capitals; None if it is none."""
-    raw = path.name.removeprefix(PREFIX).removesuffix(SUFFIX).replace("-", "").lower()
+    raw = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX).replace("-", "").lower()
     return SessionId(raw) if is_session_id(raw) else None
 
 
@@ -57,7 +60,7 @@ class MvpFiles(Archive):
     def __init__(self, folder: Path, owner: Owner) -> None:
         self._folder, self._owner = folder, owner
 
-    def items(self) -> Iterator[Conversation | Unreadable]:
+    def items(self) -> Generator[Conversation | Unreadable]:
         for path in mvp_files(self._folder):
             try:
                 yield self._conversation(path)

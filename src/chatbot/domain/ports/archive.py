@@ -5,7 +5,7 @@ It is not asynchronous: a command does one thing after the other.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -56,7 +56,7 @@ class Archive(Protocol):
         return
 
     @abstractmethod
-    def items(self) -> Iterator[Item | Unreadable]:
+    def items(self) -> Generator[Item | Unreadable]:
         """Everything: first the roles, then the users, then the conversations.
 
         May be called while the store is in use. An item is whole, and as it was at one moment.
@@ -93,5 +93,13 @@ class WritableArchive(Archive, Protocol):
 
         Raises:
             Conflict: something else is there by now, or an e-mail address is another user's.
+            SessionBusy: a turn or another change holds the session.
+        """
+
+    @abstractmethod
+    def remove(self, owner: Owner, session_id: SessionId) -> None:
+        """Remove a conversation; one that is not there is removed.
+
+        Raises:
             SessionBusy: a turn or another change holds the session.
         """

@@ -14,8 +14,6 @@ import typer
 import uvicorn
 from starlette.types import ASGIApp
 
-from chatbot.adapters.storage.json_files.files import Files
-from chatbot.adapters.storage.json_files.inspection import count_legacy_sessions
 from chatbot.application.chat import Chat
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
@@ -25,8 +23,8 @@ from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.http.protocol import ProblemProtocol
 from chatbot.entrypoints.http.workers import Parent, WorkerFailed, Workers
 from chatbot.entrypoints.model_choice import with_model_name
+from chatbot.entrypoints.moving import waiting_files
 from chatbot.entrypoints.settings import Settings, SettingsError
-from chatbot.entrypoints.storage_url import StorageKind
 
 logger = structlog.get_logger("chatbot.server")
 
@@ -199,12 +197,11 @@ def _greet(settings: Settings, port: int) -> None:
     scheme = "https" if settings.tls_cert_file else "http"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"{scheme}://{host}:{port}"
-    folder = settings.storage_url.path if settings.storage_url.kind is StorageKind.JSON else None
-    waiting = count_legacy_sessions(folder, Files()) if folder else 0
+    waiting = waiting_files(settings.storage_url)
     if waiting:
+        folder = settings.storage_url.local_folder
         typer.echo(
-            f"sessions of the first version, left untouched: {waiting} "
-            f"(`chatbot import {folder}` comes with the next storage)"
+            f"sessions of the first version: {waiting} to import (`chatbot import {folder}`)"
         )
     typer.echo(f"model: {settings.genkit_model}")
     typer.echo(f"serving: {url}" + (f" (try {url}/docs)" if settings.docs_enabled else ""))

@@ -5,7 +5,7 @@ appended goes behind that.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from chatbot.adapters.storage.fields import Damaged
@@ -42,7 +42,7 @@ class JsonFileArchive(WritableArchive):
         self._sessions = _WholeSessions(root / "memory", self._files)
         self._users = UserFiles(root / "auth", self._files)
 
-    def items(self) -> Iterator[Item | Unreadable]:
+    def items(self) -> Generator[Item | Unreadable]:
         yield from self._people()
         for owner, session_id in sorted(self.session_keys(), key=_order):
             try:
@@ -89,6 +89,9 @@ class JsonFileArchive(WritableArchive):
         for change in changes:
             if isinstance(change.item, Conversation):
                 self._sessions.put_whole(change.item, over=change.over)
+
+    def remove(self, owner: Owner, session_id: SessionId) -> None:
+        self._sessions.remove(owner, session_id)
 
     def _make_folders(self) -> None:
         make_durable_folders(self._files, self._root)
@@ -142,6 +145,12 @@ class _WholeSessions(SessionFiles):
             self._put(new, over)
         finally:
             self.release(lease)
+
+    def remove(self, owner: Owner, session_id: SessionId) -> None:
+        try:
+            self.delete(self.acquire(owner, session_id, TurnId(secrets.token_hex(16))))
+        except NotFound:
+            return
 
     def _put(self, new: Conversation, over: Item | None) -> None:
         """Write the log and the head. The log is what makes a new session appear, and comes last.

@@ -18,10 +18,9 @@ from chatbot.adapters.storage.json_files.head import read_head
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.places import DELETED, HEAD, LOCKS, LOG, Place, owner_of
 from chatbot.adapters.storage.json_files.users import ROLES, USERS, parse_roles, parse_users
+from chatbot.adapters.storage.mvp_files import is_mvp_file
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure
-
-_LEGACY = "session_"
 
 
 class Problem(StrEnum):
@@ -68,16 +67,6 @@ def inspect(root: Path, files: Files) -> list[Finding]:
     return list(_Inspection(root, files).findings())
 
 
-def count_legacy_sessions(root: Path, files: Files) -> int:
-    """How many `session_<id>.json` of the first MVP lie in the folder or in its `memory`."""
-    folders = [folder for folder in (root, root / "memory") if exists(files, folder)]
-    return sum(_is_legacy(name) for folder in folders for name in files.names(folder))
-
-
-def _is_legacy(name: str) -> bool:
-    return name.startswith(_LEGACY) and name.endswith(HEAD)
-
-
 class _Inspection:
     def __init__(self, root: Path, files: Files) -> None:
         self._root, self._files = root, files
@@ -90,7 +79,7 @@ class _Inspection:
             return
         yield from self._exposed(memory)
         for name in sorted(self._files.names(memory)):
-            if name not in {WORK, LOCKS} and not _is_legacy(name):
+            if name not in {WORK, LOCKS} and not is_mvp_file(name):
                 yield from self._owner_folder(memory / name)
 
     def _auth(self, folder: Path) -> Iterator[Finding]:

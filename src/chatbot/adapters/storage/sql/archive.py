@@ -4,7 +4,8 @@ All of it is read in one snapshot, in the order of the keys and some rows at a t
 one transaction.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -64,7 +65,7 @@ class SqlArchive(WritableArchive):
                 connection.close()
         self._reader = self._writer = None
 
-    def items(self) -> Iterator[Item | Unreadable]:
+    def items(self) -> Generator[Item | Unreadable]:
         with translated(), self._database.connect(to_read=True) as connection, connection.begin():
             require_current(connection)
             yield from map(role_of, connection.execute(select(roles).order_by(roles.c.name)))
@@ -72,6 +73,8 @@ class SqlArchive(WritableArchive):
             yield from _conversations(connection)
 
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
+        if not self._is_made():
+            return set()
         keys = select(sessions.c.owner, sessions.c.id).execution_options(yield_per=_ROWS_AT_ONCE)
         with translated(), self._database.connect(to_read=True) as connection:
             rows = connection.execute(keys)
@@ -86,13 +89,25 @@ class SqlArchive(WritableArchive):
             return _found(self._reader, item)
 
     def put(self, changes: Sequence[Change]) -> None:
+        with self._writing() as connection:
+            for change in changes:
+                _put(connection, change)
+
+    def remove(self, owner: Owner, session_id: SessionId) -> None:
+        with self._writing() as connection:
+            is_it = _is_it(owner, session_id)
+            _require_idle(connection, is_it)
+            connection.execute(delete(sessions).where(is_it))
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """One transaction, while no other archive writes."""
         if self._writer is None:
             self._make()
             self._writer = self._database.connect()
         with translated(), self._writer.begin():
             self._database.lock_schema(self._writer)
-            for change in changes:
-                _put(self._writer, change)
+            yield self._writer
 
     def _is_made(self) -> bool:
         """Whether there are tables.
@@ -169,7 +184,8 @@ def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Un
 def _put(connection: Connection, change: Change) -> None:
     """Put an item in its place, if what is there is what was expected."""
     if isinstance(change.item, Conversation):
-        _require_idle(connection, change.item)
+        session = change.item.session
+        _require_idle(connection, _is_it(session.owner, session.id))
     there = _found(connection, change.item)
     if there != change.over:
         raise Conflict("There is something else by now.")
@@ -187,10 +203,10 @@ def _put(connection: Connection, change: Change) -> None:
         raise Conflict("The e-mail address is taken, or there is something else by now.") from error
 
 
-def _require_idle(connection: Connection, new: Conversation) -> None:
+def _require_idle(connection: Connection, is_it: ColumnElement[bool]) -> None:
     """Lock the row of the session, if there is one."""
     is_busy = (sessions.c.lease_until > unix_now()).label("is_busy")
-    row = connection.execute(select(is_busy).where(_is_it(new)).with_for_update()).first()
+    row = connection.execute(select(is_busy).where(is_it).with_for_update()).first()
     if row is not None and row.is_busy:
         raise SessionBusy
 
@@ -204,7 +220,8 @@ def _put_conversation(connection: Connection, new: Conversation, there: Item | N
     if there is None:
         connection.execute(insert(sessions), _session_values(new))
     else:
-        connection.execute(update(sessions).where(_is_it(new)).values(_session_values(new)))
+        is_it = _is_it(session.owner, session.id)
+        connection.execute(update(sessions).where(is_it).values(_session_values(new)))
     if not kept:
         connection.execute(delete(messages).where(is_of_it))
     rows = [message_values(session.owner, session.id, each) for each in new.messages[kept:]]
@@ -233,8 +250,8 @@ def _session_values(new: Conversation) -> dict[str, object]:
     }
 
 
-def _is_it(new: Conversation) -> ColumnElement[bool]:
-    return and_(sessions.c.owner == owner_key(new.session.owner), sessions.c.id == new.session.id)
+def _is_it(owner: Owner, session_id: SessionId) -> ColumnElement[bool]:
+    return and_(sessions.c.owner == owner_key(owner), sessions.c.id == session_id)
 
 
 def _narrowed(

@@ -1,0 +1,209 @@
+"""`chatbot migrate`, `import`, `backup` and `restore`: everything of a store, to somewhere else.
+
+Each shows a bar on a terminal, names what was left as it is on stderr, and ends with one line.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import chain, takewhile
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+from chatbot.adapters.storage.backup_file import BackupFile, write_backup
+from chatbot.adapters.storage.mvp_files import MvpFiles, mvp_files, session_id_of
+from chatbot.application.moving import Moving, Outcome, Step, name_of
+from chatbot.domain.errors import NotFound, StorageUnavailable
+from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, normalise_email
+from chatbot.domain.ports.archive import (
+    Archive,
+    Conversation,
+    Item,
+    Unreadable,
+    WritableArchive,
+)
+from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, build_archive, utc_now
+from chatbot.entrypoints.settings import SettingsError
+from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url
+
+Thing = TypeVar("Thing")
+_DONE = frozenset(Outcome) - {
+    *(Outcome.AHEAD, Outcome.DIFFERENT, Outcome.REFUSED, Outcome.UNREADABLE)
+}
+
+
+def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> bool:
+    """Copy a store to another one; return whether all of it is there now.
+
+    Raises:
+        SettingsError: an address is none, or there is no store.
+    """
+    from_url, to_url = _store_at("--from", source), _store_at("--to", target)
+    if (from_url.path or from_url.raw) == (to_url.path or to_url.raw):
+        raise SettingsError("--to: this is the store that --from names. Name another one.")
+    with _to_read("--from", from_url) as found, _to_write("--to", to_url) as there:
+        moving = Moving(found, there, dry_run=dry_run)
+        steps = _followed(moving.steps(), total=_size(found))
+        if delete_others:
+            steps = chain(steps, moving.remove_others())
+        is_done = _told(steps, fine=_DONE, dry_run=dry_run)
+        others = len(moving.others())
+        if others and not delete_others:
+            typer.echo(
+                f"{others} sessions are in the target only: its own, or deleted in the source since "
+                "an earlier run. --delete-others deletes them."
+            )
+        return is_done
+
+
+def import_files(url: StorageUrl, folder: Path, email: str | None) -> bool:
+    """Import the sessions of the first version; return whether all of them are there now.
+
+    Raises:
+        SettingsError: there is no folder, or no store.
+        NotFound: nobody has this e-mail address.
+    """
+    if not folder.is_dir():
+        raise SettingsError(f"DIR: there is no folder {folder}.")
+    files = mvp_files(folder)
+    with _to_write("STORAGE_URL", url) as there:
+        owner = DEFAULT_PRINCIPAL.owner if email is None else _owner(there, email)
+        steps = Moving(MvpFiles(folder, owner), there).steps()
+        is_done = _told(_followed(steps, total=len(files)), fine=_DONE | {Outcome.AHEAD})
+    if files:
+        typer.echo("The files were left as they are; move them away once you have looked.")
+    return is_done
+
+
+def back_up(url: StorageUrl, file: Path) -> bool:
+    """Write everything into a new file; return whether all of it could be read.
+
+    Raises:
+        SettingsError: there is no store, or no folder for the file.
+        Conflict: there is such a file.
+    """
+    if not file.absolute().parent.is_dir():
+        raise SettingsError(f"FILE: there is no folder {file.absolute().parent}.")
+    steps: list[Step] = []
+    with _to_read("STORAGE_URL", url) as found:
+        items = _followed(found.items(), total=_size(found))
+        write_backup(file, _readable(items, steps), made_at=utc_now())
+    return _told(steps, fine=_DONE)
+
+
+def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
+    """Bring back what a backup holds; return whether all of it is there now.
+
+    Raises:
+        SettingsError: there is no file, or the store cannot be had.
+        StorageUnavailable: the file is not as it was written; nothing was restored.
+    """
+    if not file.is_file():
+        raise SettingsError(f"FILE: there is no file {file}.")
+    backup = BackupFile(file)
+    total = backup.verify()
+    with _to_write("STORAGE_URL", url) as there:
+        steps = _followed(Moving(backup, there, dry_run=dry_run).steps(), total=total)
+        return _told(steps, fine=_DONE, dry_run=dry_run)
+
+
+def waiting_files(url: StorageUrl) -> int:
+    """How many files of the first version lie beside the store and are not imported yet."""
+    files = mvp_files(url.local_folder)
+    if not files or url.kind is StorageKind.MEMORY:
+        return 0
+    with build_archive(url) as archive:
+        there = {session_id for _, session_id in archive.session_keys()}
+    return sum(session_id_of(file) not in there for file in files)
+
+
+def _store_at(name: str, raw: str) -> StorageUrl:
+    try:
+        url = parse_storage_url(raw)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}.") from None
+    if url.kind is StorageKind.MEMORY:
+        raise SettingsError(f"{name}: memory: is gone with its process. Name a store that lasts.")
+    return url
+
+
+def _to_read(name: str, url: StorageUrl) -> Archive:
+    """The archive, once it is sure that it can be read."""
+    if url.path is not None and not url.path.exists():
+        raise SettingsError(f"{name}: there is no {url.path}.")
+    if url.kind is StorageKind.JSON and not _has_store(url.local_folder):
+        raise SettingsError(f"{name}: {url.path} holds no store.")
+    archive = build_archive(url)
+    try:
+        with closing(archive.items()) as items:
+            next(items, None)
+    except StorageUnavailable as error:
+        raise SettingsError(f"{name}: {error}") from error
+    return archive
+
+
+def _has_store(folder: Path) -> bool:
+    return (folder / "memory").is_dir() or (folder / "auth").is_dir()
+
+
+def _to_write(name: str, url: StorageUrl) -> WritableArchive:
+    """The archive, once it is sure that it can be reached."""
+    archive = build_archive(url)
+    try:
+        with archive:
+            archive.find(DEFAULT_ROLES["admin"])
+    except StorageUnavailable as error:
+        raise SettingsError(f"{name}: {error}") from error
+    return archive
+
+
+def _owner(archive: Archive, email: str) -> Owner:
+    wanted = normalise_email(email)
+    with closing(archive.items()) as items:
+        people = takewhile(lambda item: not isinstance(item, Conversation), items)
+        for person in people:
+            if isinstance(person, User) and person.email == wanted:
+                return Owner(kind="user", id=person.id)
+    raise NotFound("--owner: nobody has this e-mail address. `chatbot user create` makes a user.")
+
+
+def _size(archive: Archive) -> int:
+    """How many steps there will be, for the bar: people are few."""
+    return len(archive.session_keys())
+
+
+def _readable(items: Iterable[Item | Unreadable], steps: list[Step]) -> Iterator[Item]:
+    """The items that can be read, while the steps are noted."""
+    for item in items:
+        if isinstance(item, Unreadable):
+            steps.append(Step(name=item.name, outcome=Outcome.UNREADABLE, detail=item.reason))
+        else:
+            yield item
+            steps.append(Step(name=name_of(item), outcome=Outcome.SAVED))
+
+
+def _followed(things: Iterable[Thing], *, total: int) -> Iterator[Thing]:
+    """The same, while a bar grows; where there is no terminal, there is none."""
+    is_hidden = not sys.stderr.isatty()
+    with typer.progressbar(length=total, file=sys.stderr, hidden=is_hidden) as bar:
+        for thing in things:
+            yield thing
+            bar.update(1)
+
+
+def _told(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = False) -> bool:
+    """Tell what came of the steps, and return whether all of it is fine."""
+    counts: Counter[Outcome] = Counter()
+    odd = []
+    for step in steps:
+        counts[step.outcome] += 1
+        if step.outcome not in fine:
+            odd.append(step)
+    for step in odd:
+        typer.echo(f"chatbot: {step}", err=True)
+    sums = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+    typer.echo(("dry run, nothing was written: " if dry_run else "") + (sums or "nothing there"))
+    return not odd

@@ -1,0 +1,473 @@
+"""`chatbot migrate`, `backup`, `restore` and `import`, between real stores."""
+
+import asyncio
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from chatbot.application.moving import digest
+from chatbot.domain.chat import Author, Lease, SessionId, TurnId
+from chatbot.domain.identity import DEFAULT_ROLES
+from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive
+from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.entrypoints.container import build_archive, build_container
+from chatbot.entrypoints.settings import load_settings
+from chatbot.entrypoints.storage_url import parse_storage_url
+from commands import Run
+from conversations import (
+    ANA,
+    CLIENT,
+    EVERYTHING,
+    T0,
+    conversation,
+    everything_in,
+    fill,
+    remembered,
+    trace_of,
+    user,
+)
+from process import ENVIRONMENT, STARTS_WITHIN_S, running
+
+STORES = ["json", "sqlite", "postgres"]
+PROGRAM = (sys.executable, "-c", "from chatbot.entrypoints.cli import main; main()")
+NewStore = Callable[[str], str]
+
+
+@pytest.fixture
+def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> NewStore:
+    """Gives the address of a store of this kind; nobody has made it yet."""
+    names = iter("abcdefgh")
+
+    def address(kind: str) -> str:
+        if kind == "postgres":
+            url: str = request.getfixturevalue("postgres_database")
+            return url
+        folder = tmp_path / f"store-{next(names)}"
+        return f"json:{folder}" if kind == "json" else f"sqlite:///{folder}/chatbot.db"
+
+    return address
+
+
+def archive_at(url: str) -> WritableArchive:
+    return build_archive(parse_storage_url(url))
+
+
+def content_of(url: str) -> dict[str, Item]:
+    """Everything in a store, by its digest."""
+    with archive_at(url) as archive:
+        return {digest(item): item for item in everything_in(archive)}
+
+
+def sessions_of(url: str) -> dict[str, Item]:
+    return {key: item for key, item in content_of(url).items() if isinstance(item, Conversation)}
+
+
+def filled(url: str, items: list[Item] = EVERYTHING) -> str:
+    with archive_at(url) as archive:
+        fill(archive, items)
+    return url
+
+
+def many(count: int) -> list[Item]:
+    """Some people and conversations of a few messages."""
+    texts = ["Hi", "Hello! 🐕", "How are you?", "Well."]
+    talks = [conversation(n, texts=texts[: n % 5], memory=remembered()) for n in range(1, count)]
+    return [*DEFAULT_ROLES.values(), *(user(n) for n in range(1, 20)), *talks]
+
+
+@contextmanager
+def serving(storage: Storage) -> Iterator[Callable[[Callable[[Transaction], object]], None]]:
+    """A store that is open in a loop of its own, as in a service."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+
+    def do(work: Callable[[Transaction], object]) -> None:
+        asyncio.run_coroutine_threadsafe(storage.transact(work), loop).result(STARTS_WITHIN_S)
+
+    try:
+        asyncio.run_coroutine_threadsafe(storage.__aenter__(), loop).result(STARTS_WITHIN_S)
+        yield do
+        asyncio.run_coroutine_threadsafe(storage.__aexit__(), loop).result(STARTS_WITHIN_S)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextmanager
+def writer(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
+    """Somebody who appends to three sessions, as the service does; is set after some turns."""
+    monkeypatch.setenv("STORAGE_URL", url)
+    storage = build_container(load_settings()).storage()
+    begun, over = Event(), Event()
+
+    def write() -> None:
+        ids = [SessionId(f"{number:032x}") for number in (1, 2, 3)]
+        with serving(storage) as do:
+            for turn in range(100_000):
+                if over.is_set():
+                    return
+                do(_turn(ids[turn % 3], f"turn {turn}"))
+                if turn > 20:
+                    begun.set()
+
+    thread = Thread(target=write)
+    thread.start()
+    try:
+        assert begun.wait(STARTS_WITHIN_S)
+        yield begun
+    finally:
+        over.set()
+        thread.join()
+
+
+def _turn(session_id: SessionId, text: str) -> Callable[[Transaction], object]:
+    def turn(tx: Transaction) -> None:
+        lease: Lease = tx.sessions.acquire(ANA, session_id, TurnId(text))
+        tx.sessions.append(lease, Author.USER, text, ts=T0)
+        tx.sessions.append(lease, Author.ASSISTANT, f"answer to {text}", ts=T0)
+        memory = tx.sessions.memory(ANA, session_id)
+        tx.sessions.put_memory(ANA, session_id, replace(memory, summary=text), epoch=0)
+        tx.sessions.release(lease)
+
+    return turn
+
+
+def require_states_of(url: str, later: str) -> None:
+    """Each session is as it was at a moment before: no answer without its question."""
+    afterwards = {item.session.id: item for item in sessions_of(later).values()}  # type: ignore[union-attr] # they are conversations
+    for found in sessions_of(url).values():
+        assert isinstance(found, Conversation)
+        whole = afterwards[found.session.id]
+        assert isinstance(whole, Conversation)
+        assert found.messages == whole.messages[: len(found.messages)]
+        assert found.memory.version <= len(found.messages) // 2 + 1
+        assert found.session.last_seq == len(found.messages)
+
+
+class TestMigrate:
+    @pytest.mark.parametrize("target", STORES)
+    @pytest.mark.parametrize("source", STORES)
+    def test_everything_is_there_afterwards_and_the_source_untouched(
+        self, run: Run, new_store: NewStore, tmp_path: Path, source: str, target: str
+    ) -> None:
+        if source == target == "postgres":
+            pytest.skip("one database is made for each test; the contract suite has it")
+        one, other = filled(new_store(source)), new_store(target)
+        before = {path: trace_of(path) for path in tmp_path.glob("store-*")}
+
+        assert run("migrate", "--from", one, "--to", other, "--dry-run")[0] == 0
+        assert {path: trace_of(path) for path in tmp_path.glob("store-*")} == before
+        code, out, err = run("migrate", "--from", one, "--to", other)
+        assert (code, err) == (0, "")
+        assert out.count("\n") == 1
+        assert content_of(other) == content_of(one)
+        assert {path: trace_of(path) for path in before} == before
+
+        code, out, _ = run("migrate", "--from", one, "--to", other)
+        assert (code, out) == (0, f"{len(EVERYTHING)} already there\n")
+
+    @pytest.mark.parametrize("target", STORES)
+    def test_run_that_is_killed_is_finished_by_the_next_one(
+        self, run: Run, new_store: NewStore, target: str
+    ) -> None:
+        one, other = filled(new_store("json"), many(150)), new_store(target)
+        chance, wanted = random.Random(target), content_of(one)
+        for reached in sorted(chance.sample(range(1, 120), 2)):
+            _killed_when(other, reached, "migrate", "--from", one, "--to", other)
+            assert sessions_of(other).keys() <= wanted.keys()
+        assert len(sessions_of(other)) > 1
+
+        code, out, _ = run("migrate", "--from", one, "--to", other)
+        assert code == 0
+        assert "already there" in out
+        assert content_of(other) == wanted
+
+    @pytest.mark.parametrize("source", ["json", "sqlite"])
+    def test_store_in_use_is_moved_and_once_more_when_it_has_stopped(
+        self, ready: Run, new_store: NewStore, monkeypatch: pytest.MonkeyPatch, source: str
+    ) -> None:
+        talks = [conversation(n, texts=[]) for n in (1, 2, 3)]
+        one = filled(new_store(source), [*DEFAULT_ROLES.values(), *talks])
+        other = new_store("json")
+        with writer(one, monkeypatch):
+            assert ready("migrate", "--from", one, "--to", other)[0] == 0
+            assert ready("migrate", "--from", one, "--to", other)[0] == 0
+        require_states_of(other, later=one)
+        assert ready("migrate", "--from", one, "--to", other)[0] == 0
+        assert content_of(other) == content_of(one)
+
+    def test_what_the_target_has_of_its_own_is_told_and_stays(
+        self, run: Run, new_store: NewStore
+    ) -> None:
+        own: list[Item] = [
+            conversation(2, texts=["Else"]),
+            conversation(3),
+            user(2, email="x@example.com"),
+        ]
+        one = filled(new_store("json"), [user(1), user(2), conversation(1), conversation(2)])
+        other = filled(new_store("sqlite"), own)
+        code, out, err = run("migrate", "--from", one, "--to", other)
+        assert code == 1
+        assert [line.split(":")[1].strip() for line in err.splitlines()] == [
+            f"user {2:032x}",
+            f"session {2:032x} of user {'a' * 32}",
+        ]
+        assert out.startswith("2 new, 2 different in the target\n1 sessions are in the target only")
+        there = content_of(other)
+        assert all(there.get(digest(item)) == item for item in own)
+
+    def test_sessions_that_were_deleted_since_are_deleted_when_asked(
+        self, run: Run, new_store: NewStore
+    ) -> None:
+        one = filled(new_store("json"), [conversation(1), conversation(2)])
+        other = new_store("sqlite")
+        assert run("migrate", "--from", one, "--to", other)[0] == 0
+        with archive_at(one) as archive:
+            archive.remove(ANA, conversation(2).session.id)
+        again = ("migrate", "--from", one, "--to", other)
+        assert "--delete-others" in run(*again)[1]
+        assert "1 removed" in run(*again, "--delete-others", "--dry-run")[1]
+        assert len(sessions_of(other)) == 2
+        assert run(*again, "--delete-others")[::2] == (0, "")
+        assert list(sessions_of(other).values()) == [conversation(1)]
+
+    def test_damaged_session_is_named_and_the_others_are_moved(
+        self, run: Run, new_store: NewStore, tmp_path: Path
+    ) -> None:
+        one, other = filled(new_store("json")), new_store("sqlite")
+        log = next(tmp_path.glob(f"store-a/memory/user-{'a' * 32}/*1.log"))
+        log.write_bytes(log.read_bytes().replace(b"bla", b"blu").replace(b"long", b"lung"))
+        code, out, err = run("migrate", "--from", one, "--to", other)
+        assert code == 1
+        assert f"session {1:032x} of user {'a' * 32}: unreadable: " in err
+        assert "1 unreadable" in out
+        assert len(sessions_of(other)) == 3
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (("--from", "json:none", "--to", "json:b"), "--from: there is no "),
+            (("--from", "json:.", "--to", "json:b"), "holds no store"),
+            (("--from", "sqlite:///none.db", "--to", "json:b"), "--from: there is no "),
+            (("--from", "mysql://x", "--to", "json:b"), "--from: must be json:DIR"),
+            (("--from", "json:data", "--to", "redis:x"), "--to: must be json:DIR"),
+            (("--from", "json:data", "--to", "memory:"), "--to: memory: is gone"),
+            (("--from", "json:data", "--to", "json:./data/"), "--to: this is the store"),
+            (("--from", "json:data", "--to", "sqlite:///other.db"), "--to: "),
+            (
+                ("--from", "json:data", "--to", "postgresql://u:s3cret@127.0.0.1:1/x"),
+                "--to: No connection to Postgres",
+            ),
+            (("--from", "json:data"), "--to"),
+        ],
+    )
+    def test_wrong_usage_is_one_line_and_exit_code_2(
+        self, ready: Run, tmp_path: Path, arguments: tuple[str, ...], told: str
+    ) -> None:
+        other = sqlite3.connect(tmp_path / "other.db")
+        other.execute("CREATE TABLE theirs (a)")
+        other.close()
+        code, out, err = ready("migrate", *arguments)
+        assert (code, out) == (2, "")
+        assert told in err
+        assert err.count("\n") == 1
+        assert "s3cret" not in err
+
+
+def _killed_when(url: str, reached: int, *arguments: str) -> None:
+    """Run a command in a process that is killed once the store holds so many sessions."""
+    process = subprocess.Popen([*PROGRAM, *arguments], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    archive = archive_at(url)
+    while process.poll() is None and _count(archive) < reached:
+        pass
+    process.kill()
+    process.wait()
+
+
+def _count(archive: WritableArchive) -> int:
+    try:
+        with archive:
+            return len(archive.session_keys())
+    except Exception:  # noqa: BLE001 - it is being made
+        return 0
+
+
+class TestBackup:
+    @pytest.mark.parametrize("target", STORES)
+    @pytest.mark.parametrize("source", STORES)
+    def test_backup_brings_everything_to_any_store(
+        self,
+        ready: Run,
+        new_store: NewStore,
+        monkeypatch: pytest.MonkeyPatch,
+        source: str,
+        target: str,
+    ) -> None:
+        if source == target == "postgres":
+            pytest.skip("one database is made for each test; the contract suite has it")
+        one, other = filled(new_store(source)), new_store(target)
+        monkeypatch.setenv("STORAGE_URL", one)
+        assert ready("backup", "b.gz") == (0, f"{len(EVERYTHING)} saved\n", "")
+        monkeypatch.setenv("STORAGE_URL", other)
+        assert ready("restore", "b.gz")[::2] == (0, "")
+        assert content_of(other) == content_of(one)
+        assert ready("restore", "b.gz")[1] == f"{len(EVERYTHING)} already there\n"
+
+    @pytest.mark.parametrize("source", ["json", "sqlite"])
+    def test_backup_of_a_store_in_use_holds_each_session_as_it_was_at_a_moment(
+        self, ready: Run, new_store: NewStore, monkeypatch: pytest.MonkeyPatch, source: str
+    ) -> None:
+        talks = [conversation(n, texts=[]) for n in (1, 2, 3)]
+        one = filled(new_store(source), [*DEFAULT_ROLES.values(), *talks])
+        other = new_store("json")
+        with writer(one, monkeypatch):
+            assert ready("backup", "b.gz")[0] == 0
+        monkeypatch.setenv("STORAGE_URL", other)
+        assert ready("restore", "b.gz")[0] == 0
+        require_states_of(other, later=one)
+        assert all(len(c.messages) > 2 for c in sessions_of(other).values())  # type: ignore[union-attr] # they are conversations
+
+    def test_spoiled_backup_is_refused_and_nothing_is_restored(
+        self, ready: Run, tmp_path: Path
+    ) -> None:
+        filled(f"json:{tmp_path}/data")
+        assert ready("backup", "b.gz")[0] == 0
+        before, backup = trace_of(tmp_path / "data"), tmp_path / "b.gz"
+        backup.write_bytes(backup.read_bytes()[:-5])
+        code, out, err = ready("restore", "b.gz")
+        assert (code, out) == (1, "")
+        assert err == "chatbot: b.gz: no backup, or not as it was written. Take another one.\n"
+        assert trace_of(tmp_path / "data") == before
+
+    def test_store_that_went_on_is_not_taken_back(self, ready: Run, tmp_path: Path) -> None:
+        filled(f"json:{tmp_path}/data")
+        assert ready("backup", "b.gz")[0] == 0
+        there = conversation(3, owner=EVERYTHING[-1].session.owner)  # type: ignore[union-attr] # it is one
+        longer = conversation(3, owner=there.session.owner, texts=["Hi", "Hello!", "More"])
+        with archive_at(f"json:{tmp_path}/data") as archive:
+            archive.put([Change(longer, there)])
+        code, out, err = ready("restore", "b.gz")
+        assert code == 1
+        assert "further on in the target" in err
+        assert out == f"{len(EVERYTHING) - 1} already there, 1 further on in the target\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "told"),
+        [
+            (("backup", "there.gz"), 1, "there.gz: there is such a file already"),
+            (("backup", "none/b.gz"), 2, "FILE: there is no folder"),
+            (("backup",), 2, "FILE"),
+            (("restore", "none.gz"), 2, "FILE: there is no file none.gz"),
+            (("restore", "there.gz"), 1, "there.gz: no backup"),
+        ],
+    )
+    def test_wrong_usage_is_one_line(
+        self, ready: Run, tmp_path: Path, arguments: tuple[str, ...], code: int, told: str
+    ) -> None:
+        (tmp_path / "there.gz").write_bytes(b"precious")
+        found = ready(*arguments)
+        assert found[:2] == (code, "")
+        assert told in found[2]
+        assert found[2].count("\n") == 1
+        assert (tmp_path / "there.gz").read_bytes() == b"precious"
+
+
+FIRST_ID, SECOND_ID = "a1" * 16, "b2" * 16
+STORED = {
+    "summary": "Ana has a dog.",
+    "structured_memory": {"profile": {"name": "Ana"}, "facts": ["has a dog"]},
+    "messages": [
+        {"role": "user", "content": "Hola, soy Ana", "ts": "2025-01-31T09:30:00Z"},
+        {"role": "assistant", "content": "¡Hola!", "ts": "2025-01-31T09:30:02Z"},
+    ],
+}
+
+
+@pytest.fixture
+def first_version(tmp_path: Path) -> Path:
+    folder = tmp_path / "old"
+    (folder / "memory").mkdir(parents=True)
+    (folder / f"session_{FIRST_ID}.json").write_text(json.dumps(STORED), "utf-8")
+    (folder / "memory" / f"session_{SECOND_ID}.json").write_text(json.dumps(STORED), "utf-8")
+    return folder
+
+
+class TestImport:
+    def test_sessions_are_the_clients_or_the_persons_and_files_stay(
+        self, ready: Run, first_version: Path, tmp_path: Path
+    ) -> None:
+        before = trace_of(first_version)
+        code, out, err = ready("import", str(first_version))
+        assert (code, err) == (0, "")
+        assert out.splitlines()[0] == "2 new"
+        assert ready("import", str(first_version))[1].splitlines()[0] == "2 already there"
+        with archive_at(f"json:{tmp_path}/data") as archive:
+            assert archive.session_keys() == {(CLIENT, FIRST_ID), (CLIENT, SECOND_ID)}
+
+        filled(f"json:{tmp_path}/data", [user(1)])
+        code, out, _ = ready("import", str(first_version), "--owner", "USER1@example.com")
+        assert (code, out.splitlines()[0]) == (0, "2 new")
+        assert trace_of(first_version) == before
+
+    def test_broken_file_is_named_and_the_others_are_imported(
+        self, ready: Run, first_version: Path
+    ) -> None:
+        broken = first_version / "session_demo.json"
+        broken.write_text("{}", "utf-8")
+        code, out, err = ready("import", str(first_version))
+        assert code == 1
+        assert err.startswith(f"chatbot: {broken}: unreadable: an id has 32 hexadecimal digits")
+        assert out.splitlines()[0] == "2 new, 1 unreadable"
+
+    def test_unknown_owner_and_missing_folder_are_one_line(
+        self, ready: Run, first_version: Path
+    ) -> None:
+        code, _, err = ready("import", str(first_version), "--owner", "nobody@example.com")
+        assert (code, err.count("\n")) == (1, 1)
+        assert "--owner: nobody has this e-mail address" in err
+        code, _, err = ready("import", "none")
+        assert (code, err) == (2, "chatbot: DIR: there is no folder none.\n")
+
+    async def test_service_goes_on_with_what_was_imported(
+        self, ready: Run, first_version: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "data" / "memory" / f"session_{FIRST_ID}.json").write_bytes(
+            (first_version / f"session_{FIRST_ID}.json").read_bytes()
+        )
+        async with running(tmp_path) as service:
+            told = service.out.read_text("utf-8")
+            assert f"first version: 1 to import (`chatbot import {tmp_path / 'data'}`)" in told
+        assert await asyncio.to_thread(ready, "import", str(tmp_path / "data")) is not None
+        async with running(tmp_path) as service:
+            assert "first version" not in service.out.read_text("utf-8")
+            body = {"prompt": "¿Cómo me llamo?", "session_id": FIRST_ID}
+            assert "Ana" in (await service.answer("POST", "/chat", json=body))["text"]
+            found = await service.answer("GET", f"/sessions/{FIRST_ID}")
+        assert [message["content"] for message in found["messages"]][:2] == [
+            "Hola, soy Ana",
+            "¡Hola!",
+        ]
+        assert found["structured_memory"]["facts"] == ["has a dog"]
+        code, out, _ = await asyncio.to_thread(ready, "import", str(tmp_path / "data"))
+        assert (code, out.splitlines()[0]) == (0, "1 further on in the target")
+
+
+def test_commands_that_move_are_refused_in_memory(
+    ready: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STORAGE_URL", "memory:")
+    for command in (("backup", "b.gz"), ("restore", "b.gz"), ("import", str(tmp_path))):
+        assert ready(*command)[0] == 1
+    assert not os.path.exists("b.gz")  # noqa: PTH110
