@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 
 from chatbot import __version__
 from chatbot.application.administration import Administration
-from chatbot.domain.errors import ChatbotError, ModelFailure
+from chatbot.domain.errors import ChatbotError, ModelFailure, StorageFailure
 from chatbot.domain.policy import MIN_PASSWORD_CHARS
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.settings import Settings, SettingsError, ignored_names, load_settings
@@ -67,6 +67,8 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(error), 2)
     except ModelFailure as error:
         _fail(f"{error} `chatbot doctor` looks for the cause.", 1)
+    except StorageFailure as error:
+        _fail(f"STORAGE_URL: {error}", 1)
     except (ChatbotError, Refused) as error:
         _fail(str(error), 1)
     except UnicodeError:

@@ -126,4 +126,6 @@ def _first(engine: Engine) -> Connection:
     except DBAPIError as error:
         first = str(error.orig).strip().partition("\n")[0]
         words = re.split("FATAL: | failed: ", first)[-1].strip()
+        if "startup parameter" in words:  # PgBouncer passes on those that it knows
+            words += "; behind a PgBouncer set POSTGRES_PREPARED_STATEMENTS=false"
         raise StorageUnavailable(f"No connection to Postgres ({words}).") from error
