@@ -1,11 +1,13 @@
 """Postgres as a store: what a wrong setting says at the start, and a server that restarts."""
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -140,3 +142,16 @@ async def test_store_is_unavailable_while_the_server_is_down_and_comes_back_by_i
             await storage.check()
     own_server.start()
     await use_all_connections(storage)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others name these options differently")
+def test_server_that_vanished_is_noticed(postgres_tables: str) -> None:
+    """It would take two hours by default: what waits for an answer has nothing to send."""
+    database = PostgresDatabase(postgres_tables, connections=1, prepared=True)
+    with database.connect() as connection:
+        driver: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment] # it is psycopg's
+        with socket.socket(fileno=os.dup(driver.fileno())) as tcp:
+            keepalive = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
+            asks_s = [tcp.getsockopt(socket.IPPROTO_TCP, option) for option in keepalive]
+            lost_ms = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert (asks_s, lost_ms) == ([5, 5], 10_000)

@@ -19,7 +19,8 @@ Found = TypeVar("Found")
 
 CONNECT_TIMEOUT_S = 5
 _DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
-_LOST_AFTER_MS = 10_000
+_LOST_AFTER_S = 10
+"""Of a server that vanished no packet tells: a machine without power, a network that was cut."""
 _LIMITS = {
     "lock_timeout": "5s",
     "statement_timeout": "30s",
@@ -105,7 +106,9 @@ class PostgresDatabase(Database):
         arguments = {
             **options,
             "connect_timeout": CONNECT_TIMEOUT_S,
-            "tcp_user_timeout": _LOST_AFTER_MS,
+            "tcp_user_timeout": _LOST_AFTER_S * 1000,
+            "keepalives_idle": _LOST_AFTER_S // 2,  # who waits for an answer sends nothing else
+            "keepalives_interval": _LOST_AFTER_S // 2,
             "application_name": "chatbot",
             "prepare_threshold": _PREPARE_THRESHOLD if self._prepared else None,
         }
