@@ -283,11 +283,11 @@ def _password(*, from_stdin: bool) -> str:
 
 def _administer(settings: Settings, work: Callable[[Administration], Awaitable[object]]) -> None:
     """Do it beside a running service, which sees it with its next request."""
-    from chatbot.entrypoints.container import build_container
+    from chatbot.entrypoints.container import build_container, opened_store
 
     async def done() -> None:
         container = build_container(settings)
-        async with container.storage():
+        async with opened_store(container.storage()):
             try:
                 await work(container.administration())
             finally:

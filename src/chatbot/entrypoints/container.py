@@ -27,7 +27,7 @@ from chatbot.application.consolidation import Consolidation, Rules
 from chatbot.application.memory import MemoryByHand
 from chatbot.application.prompt import Composer
 from chatbot.application.sessions import Sessions
-from chatbot.domain.errors import ModelUnavailable
+from chatbot.domain.errors import ModelUnavailable, StorageFailure
 from chatbot.domain.identity import of_client
 from chatbot.domain.ports.archive import WritableArchive
 from chatbot.domain.ports.model import ChatModel
@@ -214,10 +214,25 @@ DEFAULT_PRINCIPAL = of_client(DEFAULT_CLIENT)
 
 
 @asynccontextmanager
+async def opened_store(storage: Storage) -> AsyncGenerator[None]:
+    """Open the store, and close it on the way out.
+
+    Raises:
+        SettingsError: it cannot be opened.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(storage)
+        except StorageFailure as error:
+            raise SettingsError(f"STORAGE_URL: {error} `chatbot doctor` says more.") from error
+        yield
+
+
+@asynccontextmanager
 async def opened(container: Container) -> AsyncGenerator[None]:
     """Open what needs opening; on the way out end turns first, then close in reverse."""
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(container.storage())
+        await stack.enter_async_context(opened_store(container.storage()))
         stack.push_async_callback(container.hasher().aclose)
         stack.push_async_callback(container.model().aclose)
         stack.push_async_callback(container.consolidation().aclose)

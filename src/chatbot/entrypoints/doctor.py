@@ -55,7 +55,9 @@ async def _storage(settings: Settings) -> list[Finding]:
             await storage.check()
             found = await storage.flaws()
     except ChatbotError as error:
-        text = f"{cause_of(error).rstrip('.')}. Mend: check STORAGE_URL and the rights on {url}"
+        text = f"STORAGE_URL: {error}"  # it is ours, and names the mend
+        if error.__cause__ or error.__context__:
+            text = f"{cause_of(error).rstrip('.')}. Mend: check STORAGE_URL and the rights on {url}"
         return [Finding(subject="storage", ok=False, text=text)]
     findings = [Finding(subject="storage", ok=False, text=one) for one in found]
     return findings or [Finding(subject="storage", ok=True, text=str(url))]

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.schema import VERSION_TABLE
 from chatbot.adapters.storage.sql.statements import Statements, Values
 from chatbot.domain.errors import StorageFailure, StorageUnavailable
 
@@ -30,14 +31,18 @@ Found = TypeVar("Found")
 _ERRORS = (SQLAlchemyError, sqlite3.Error)
 BUSY_WAIT_S = 5.0
 _GROUP = 64
+_LOG = "PRAGMA journal_mode = WAL"
 _PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",
 )
 """Readers do not wait for the writer; a commit is on the disk when it returns; deleting a session
 deletes its messages, from the file too (https://www.sqlite.org/pragma.html)."""
+_IS_OURS = """
+SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)
+    OR EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?)
+"""
 
 
 class SqliteDatabase(Database):
@@ -49,11 +54,15 @@ class SqliteDatabase(Database):
 
     def create(self) -> None:
         """Make an empty file for its owner's eyes only, if there is none, and its folder."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._refuse_link()
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise StorageUnavailable(f"{error.filename}: {error.strerror}.") from error
 
     def open(self) -> None:
-        self._writer = _Writer(self.connect)
+        self._writer = _Writer(self.connect, _Statements(self.connect()))
 
     def close(self) -> None:
         writer, self._writer = self._writer, None
@@ -69,12 +78,10 @@ class SqliteDatabase(Database):
         return self._path.exists()
 
     def connect(self, *, to_read: bool = False) -> Connection:
-        if self._path.is_symlink():
-            raise StorageUnavailable(f"{self._path} is a symbolic link: name the file itself.")
-        if not self._path.is_file():
+        self._refuse_link()
+        if not os.path.isfile(self._path):  # noqa: PTH113 - pathlib's raises where it may not look
             raise StorageUnavailable(f"There is no file {self._path}: `chatbot init` makes it.")
-        mode = "ro" if to_read and self._is_in_use() else "rw"
-        url = f"file:{self._path}?mode={mode}"
+        url = f"{self._path.as_uri()}?mode={'ro' if to_read and self._is_in_use() else 'rw'}"
         engine = create_engine(
             "sqlite+pysqlite://",
             creator=lambda: sqlite3.connect(
@@ -86,8 +93,18 @@ class SqliteDatabase(Database):
             event.listen(engine, "begin", _begin)
         else:
             event.listen(engine, "connect", _prepare)
-        with translated():
-            return engine.connect()
+        try:
+            with translated():
+                return engine.connect()
+        except StorageUnavailable as failure:
+            words = getattr(failure.__cause__, "orig", None) or failure.__cause__
+            raise StorageUnavailable(
+                f"{self._path} cannot be opened ({words}): name another file, or mend this one."
+            ) from failure
+
+    def _refuse_link(self) -> None:
+        if os.path.islink(self._path):  # noqa: PTH114 - as above
+            raise StorageUnavailable(f"{self._path} is a symbolic link: name the file itself.")
 
     def _is_in_use(self) -> bool:
         """Whether somebody writes, or was killed: the last one who can write tidies up at his end.
@@ -118,6 +135,9 @@ def _begin(connection: Connection) -> None:
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
     for pragma in _PRAGMAS:
         connection.execute(pragma)
+    (is_ours,) = connection.execute(_IS_OURS, [VERSION_TABLE]).fetchone()
+    if is_ours:  # a file remembers it, and that of another application is left as it is
+        connection.execute(_LOG)
 
 
 class _Statements(Statements):
@@ -228,9 +248,9 @@ class _Job(Generic[Found]):
 class _Writer:
     """The thread that has the connection, and makes a new one after a failure."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection], statements: _Statements) -> None:
         self._connect = connect
-        self._statements: _Statements | None = None
+        self._statements: _Statements | None = statements
         self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._thread = Thread(target=self._serve, name="chatbot-sqlite", daemon=True)
         self._thread.start()
@@ -281,7 +301,10 @@ class _Writer:
 
     def _connected(self) -> _Statements:
         if self._statements is None:
-            self._statements = _Statements(self._connect())
+            try:
+                self._statements = _Statements(self._connect())
+            except StorageUnavailable as error:  # it names a path, which is not for callers' eyes
+                raise StorageUnavailable("The store cannot be read or written.") from error
         return self._statements
 
     def _disconnect(self) -> None:
