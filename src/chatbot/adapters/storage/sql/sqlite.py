@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Table, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from chatbot.adapters.storage.sql.database import Database, translated
@@ -114,8 +114,12 @@ class SqliteDatabase(Database):
         return self._path.with_name(f"{self._path.name}-wal").exists()
 
     def flaws(self, connection: Connection) -> list[str]:
-        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-        flaws = [f"{text}. Mend: restore a backup" for text in found if text != "ok"]
+        try:
+            found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        except DBAPIError as error:  # it gives up where it cannot go on
+            found = [str(error.orig)]
+        texts = [" ".join(text.split()) for text in found if text != "ok"]
+        flaws = [f"{self._path}: {text}. Mend: restore a backup" for text in texts]
         files = self._path.parent.glob(f"{self._path.name}*")
         open_ones = [file for file in files if sys.platform != "win32" and _is_open(file)]
         return flaws + [f"{file}: others may read it. Mend: chmod go-rwx" for file in open_ones]
