@@ -61,3 +61,19 @@ async def test_end_waits_for_what_was_given() -> None:
     await asyncio.to_thread(threads.end)
     assert len(done) == 20
     await asyncio.gather(*given)
+
+
+async def test_loop_that_was_closed_meanwhile_ends_no_thread(one: Threads) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go_on.wait(30)
+
+    async def leave() -> None:
+        one.run(work)
+        await asyncio.to_thread(begun.wait, 30)
+
+    await asyncio.to_thread(asyncio.run, leave())
+    go_on.set()
+    assert await asyncio.wait_for(one.run(lambda: "alive"), 30) == "alive"

@@ -7,6 +7,7 @@ at once; here that is one future and a queue, 9 us.
 import asyncio
 import contextvars
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -36,7 +37,7 @@ class Threads:
         def job() -> None:
             if not done.cancelled():
                 tell = _attempt(partial(context.run, work), done)
-                loop.call_soon_threadsafe(lambda: None if done.cancelled() else tell())
+                call_soon(loop, lambda: None if done.cancelled() else tell())
 
         self._jobs.put(job)
         return done
@@ -57,9 +58,20 @@ def _attempt(work: Callable[[], Found], done: "asyncio.Future[Found]") -> Callab
     """Do the work, and return what tells the caller how it went."""
     try:
         return partial(done.set_result, work())
-    except StopIteration as error:  # no future holds one: it becomes what a coroutine makes of it
-        failure = RuntimeError("work raised StopIteration")
-        failure.__cause__ = error
-        return partial(done.set_exception, failure)
     except BaseException as error:  # noqa: BLE001 - all of them are the caller's
-        return partial(done.set_exception, error)
+        return partial(done.set_exception, as_told(error))
+
+
+def as_told(error: BaseException) -> BaseException:
+    """The error as a future can hold it: a `StopIteration` becomes what a coroutine makes of it."""
+    if not isinstance(error, StopIteration):
+        return error
+    failure = RuntimeError("work raised StopIteration")
+    failure.__cause__ = error
+    return failure
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> None:
+    """Have the loop call it; one that was closed meanwhile has nobody who waits."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(tell)

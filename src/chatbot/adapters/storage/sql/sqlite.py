@@ -24,7 +24,8 @@ from sqlalchemy.pool import NullPool
 from chatbot.adapters.storage.sql.database import Database, translated
 from chatbot.adapters.storage.sql.schema import VERSION_TABLE
 from chatbot.adapters.storage.sql.statements import Statements, Values
-from chatbot.domain.errors import StorageFailure, StorageUnavailable
+from chatbot.adapters.storage.threads import as_told, call_soon
+from chatbot.domain.errors import StorageUnavailable
 
 Found = TypeVar("Found")
 
@@ -241,7 +242,7 @@ class _Job(Generic[Found]):
             self._tell = partial(self.done.set_result, found)
 
     def fail(self, error: BaseException) -> None:
-        self._tell = partial(self.done.set_exception, error)
+        self._tell = partial(self.done.set_exception, as_told(error))
 
     def tell(self) -> None:
         """Wake the caller, if it still waits."""
@@ -277,7 +278,7 @@ class _Writer:
             if jobs:
                 self._do(jobs)
                 for loop in {job.loop for job in jobs}:
-                    loop.call_soon_threadsafe(_tell, [job for job in jobs if job.loop is loop])
+                    call_soon(loop, partial(_tell, [job for job in jobs if job.loop is loop]))
         self._disconnect()
 
     def _group(self) -> list[_Job[Any] | None]:
@@ -298,7 +299,7 @@ class _Writer:
                 for job in jobs:
                     job.attempt(statements)
                 statements.commit()
-        except StorageFailure as failure:
+        except BaseException as failure:  # noqa: BLE001 - the thread goes on, whatever it is
             self._disconnect()
             for job in jobs:
                 job.fail(failure)

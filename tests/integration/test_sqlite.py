@@ -1,0 +1,400 @@
+"""SQLite: one thread, groups of work, and what happens to them when something fails."""
+# ruff: noqa: ASYNC240 - a test may block a loop that is its own
+
+import asyncio
+import sqlite3
+import stat
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from chatbot.adapters.storage.sql import sqlite
+from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
+from chatbot.adapters.storage.sql.storage import SqlStorage
+from chatbot.adapters.storage.sql.upgrading import upgrade
+from chatbot.domain.chat import Author, Lease, Session, SessionId, TurnId
+from chatbot.domain.errors import Conflict, StorageUnavailable
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.storage import Transaction
+from conversation import PATIENCE_S
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ANA = Owner(kind="user", id="a" * 32)
+PAGE = 4096
+
+
+def session_id(number: int) -> SessionId:
+    return SessionId(f"{number:032x}")
+
+
+def create(number: int) -> Callable[[Transaction], None]:
+    session = Session(id=session_id(number), owner=ANA, title="", created_at=T0, updated_at=T0)
+    return lambda tx: tx.sessions.create(session)
+
+
+def fill(number: int, *texts: str) -> Callable[[Transaction], Lease]:
+    def work(tx: Transaction) -> Lease:
+        create(number)(tx)
+        lease = tx.sessions.acquire(ANA, session_id(number), TurnId(f"{number:032x}"))
+        for one in texts:
+            tx.sessions.append(lease, Author.USER, one, ts=T0)
+        return lease
+
+    return work
+
+
+def known(tx: Transaction) -> set[int]:
+    return {int(session.id, 16) for session in tx.sessions.page(ANA, limit=99)}
+
+
+@pytest.fixture
+async def store(sqlite_store: Path) -> AsyncIterator[SqlStorage]:
+    async with SqlStorage(SqliteDatabase(sqlite_store), replica="test") as store:
+        yield store
+
+
+@contextmanager
+def other(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another process, which begins and ends its transactions itself."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
+        yield connection
+
+
+class Pause:
+    """Work that keeps the thread busy, so that others wait together."""
+
+    def __init__(self) -> None:
+        self._begun, self._over = threading.Event(), threading.Event()
+
+    def __call__(self, _: object) -> None:
+        self._begun.set()
+        assert self._over.wait(PATIENCE_S)
+
+    async def until_begun(self) -> None:
+        assert await asyncio.to_thread(self._begun.wait, PATIENCE_S)
+
+    def end(self) -> None:
+        self._over.set()
+
+
+async def together(
+    store: SqlStorage, *works: Callable[[Transaction], object]
+) -> list[object | BaseException]:
+    """Do them in one group; return what each returned or raised."""
+    pause = Pause()
+    first = asyncio.create_task(store.transact(pause))
+    await pause.until_begun()
+    given = [asyncio.create_task(store.transact(work)) for work in works]
+    await asyncio.sleep(0)  # each of them has put its work into the queue
+    pause.end()
+    await first
+    return list(await asyncio.gather(*given, return_exceptions=True))
+
+
+# --- groups ----------------------------------------------------------------------------------
+
+
+async def commits(store: SqlStorage, doing: Callable[[], Awaitable[object]]) -> int:
+    """How often the thread's connection commits meanwhile."""
+    said = list[str]()
+
+    def trace(callback: Callable[[str], object] | None) -> Awaitable[None]:
+        def work(tx: Transaction) -> None:
+            tx.sessions._statements._raw.set_trace_callback(callback)  # type: ignore[attr-defined]
+
+        return store.transact(work)
+
+    await trace(said.append)
+    await doing()
+    await trace(None)
+    return said.count("COMMIT")
+
+
+async def test_work_that_waits_together_is_one_commit(store: SqlStorage) -> None:
+    works = [create(number) for number in range(20)]
+    assert await commits(store, lambda: together(store, *works)) == 1
+    assert await store.transact(known) == set(range(20))
+
+
+async def test_exception_of_one_work_undoes_that_one_alone(store: SqlStorage) -> None:
+    def fail(tx: Transaction) -> None:
+        fill(2, "lost")(tx)
+        raise ZeroDivisionError
+
+    def refuse(tx: Transaction) -> None:
+        create(3)(tx)
+        create(1)(tx)
+
+    found = await together(store, create(1), fail, refuse, create(4), known)
+    assert [type(one) for one in found[:4]] == [type(None), ZeroDivisionError, Conflict, type(None)]
+    assert found[4] == await store.transact(known) == {1, 4}
+
+
+async def test_failure_of_the_database_is_that_of_the_group_and_nothing_is_kept(
+    store: SqlStorage,
+) -> None:
+    def break_down(tx: Transaction) -> None:
+        tx.sessions._statements.write(text("INSERT INTO nowhere VALUES (1)"))  # type: ignore[attr-defined]
+
+    found = await together(store, create(1), break_down, create(2), known)
+    assert [type(one) for one in found] == [StorageUnavailable] * 4
+    assert await store.transact(known) == set()
+    await store.transact(create(3))
+    assert await store.transact(known) == {3}
+
+
+@pytest.mark.parametrize("failure", [MemoryError("none left"), sqlite3.OperationalError("bad")])
+async def test_commit_that_fails_keeps_nothing_and_the_thread_goes_on(
+    store: SqlStorage, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail(_: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as broken:
+        broken.setattr(sqlite._Statements, "commit", fail)
+        with pytest.raises((MemoryError, StorageUnavailable)):
+            await asyncio.wait_for(store.transact(create(1)), PATIENCE_S)
+    await asyncio.wait_for(store.transact(create(2)), PATIENCE_S)
+    assert await store.transact(known) == {2}
+
+
+# --- callers ---------------------------------------------------------------------------------
+
+
+async def test_cancelled_caller_takes_back_only_what_has_not_begun(store: SqlStorage) -> None:
+    pause = Pause()
+
+    def first(tx: Transaction) -> None:
+        create(1)(tx)
+        pause(tx)
+
+    callers = [asyncio.create_task(store.transact(first))]
+    await pause.until_begun()
+    callers.append(asyncio.create_task(store.transact(create(2))))
+    await asyncio.sleep(0)
+    for caller in callers:
+        caller.cancel()
+    await asyncio.wait(callers)
+    pause.end()
+    assert await store.transact(known) == {1}
+
+
+async def test_stop_iteration_is_told_and_nobody_of_the_group_waits_for_ever(
+    store: SqlStorage,
+) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        found = await together(store, create(1), lambda _: next(iter([])), create(2))
+    assert isinstance(found[1], RuntimeError)
+    assert found[::2] == [None, None]
+
+
+async def test_loop_that_was_closed_meanwhile_does_not_end_the_thread(store: SqlStorage) -> None:
+    pause = Pause()
+
+    async def leave() -> None:
+        store._database.run(lambda _: pause(None))
+        await pause.until_begun()
+
+    await asyncio.to_thread(asyncio.run, leave())
+    pause.end()
+    await asyncio.wait_for(store.transact(create(1)), PATIENCE_S)
+
+
+async def test_store_that_is_not_open_refuses(sqlite_store: Path) -> None:
+    store = SqlStorage(SqliteDatabase(sqlite_store), replica="test")
+    with pytest.raises(StorageUnavailable, match="not open"):
+        await store.transact(known)
+    async with store:
+        await store.transact(create(1))
+    with pytest.raises(StorageUnavailable, match="not open"):
+        await store.transact(known)
+    async with store:
+        assert await store.transact(known) == {1}
+
+
+async def test_closing_waits_for_what_was_given(sqlite_store: Path) -> None:
+    async with SqlStorage(SqliteDatabase(sqlite_store), replica="test") as store:
+        given = [asyncio.create_task(store.transact(create(number))) for number in range(30)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*given)
+    async with store:
+        assert await store.transact(known) == set(range(30))
+
+
+# --- other processes -------------------------------------------------------------------------
+
+
+async def test_reader_and_writer_do_not_stop_each_other(
+    store: SqlStorage, sqlite_store: Path
+) -> None:
+    await store.transact(create(1))
+    count = "SELECT count(*) FROM sessions"
+    with other(sqlite_store) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute(count).fetchone() == (1,)
+        await store.transact(create(2))
+        assert reader.execute(count).fetchone() == (1,)
+    with other(sqlite_store) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("DELETE FROM sessions")
+        assert await store.transact(known) == {1, 2}
+        writer.execute("COMMIT")
+    assert await store.transact(known) == set()
+
+
+async def test_work_that_has_read_may_write_although_others_wrote_meanwhile(
+    store: SqlStorage, sqlite_store: Path
+) -> None:
+    await store.transact(create(1))
+
+    def work(tx: Transaction) -> None:
+        assert known(tx) == {1}
+        with other(sqlite_store) as writer:
+            writer.execute("UPDATE sessions SET title = 'theirs'")
+        create(2)(tx)
+
+    await store.transact(work)
+    assert await store.transact(known) == {1, 2}
+    found = await store.transact(lambda tx: tx.sessions.get(ANA, session_id(1)))
+    assert found.title == "theirs"
+
+
+async def test_writer_that_stands_still_is_waited_for_within_bounds_only(
+    sqlite_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sqlite.BUSY_WAIT_S == 5
+    monkeypatch.setattr(sqlite, "BUSY_WAIT_S", 0.2)
+    async with SqlStorage(SqliteDatabase(sqlite_store), replica="test") as store:
+        with other(sqlite_store) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StorageUnavailable):
+                await asyncio.wait_for(store.transact(create(1)), PATIENCE_S)
+            with pytest.raises(StorageUnavailable):
+                await asyncio.wait_for(store.check(), PATIENCE_S)
+            assert await store.transact(known) == set()
+        await store.check()
+        await store.transact(create(1))
+
+
+# --- the file --------------------------------------------------------------------------------
+
+
+async def test_connection_is_as_durable_and_as_thorough_as_promised(store: SqlStorage) -> None:
+    def setting(name: str) -> object:
+        return store._database.run(
+            lambda tx: tx.connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+        )
+
+    names = ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "busy_timeout")
+    assert [await setting(name) for name in names] == ["wal", 2, 1, 1, 5000]  # type: ignore[misc]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such rights")
+async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "chatbot.db"
+    database = SqliteDatabase(path)
+    database.create()
+    upgrade(database)
+    async with SqlStorage(database, replica="test") as store:
+        await store.transact(create(1))
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        assert modes == {f"chatbot.db{end}": 0o600 for end in ("", "-wal", "-shm")}
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert await store.flaws() == []
+        path.chmod(0o644)
+        [flaw] = await store.flaws()
+        assert "chmod" in flaw
+
+
+async def test_what_is_deleted_or_reset_is_in_no_file(
+    store: SqlStorage, sqlite_store: Path
+) -> None:
+    """Between others that stay, in pages that are split, emptied and joined."""
+    canary = "canary-5d0c"
+
+    def remembered(number: int) -> Callable[[Transaction], Lease]:
+        def work(tx: Transaction) -> Lease:
+            texts = [f"{canary} {each} " + "x" * (each * 37 % 700) for each in range(40)]
+            lease = fill(number, *texts)(tx)
+            memory = Memory(summary=f"{canary} of {number}")
+            tx.sessions.put_memory(ANA, session_id(number), memory, epoch=0)
+            return lease
+
+        return work
+
+    def in_files() -> bool:
+        files = sqlite_store.parent.glob(f"{sqlite_store.name}*")
+        return any(canary.encode() in file.read_bytes() for file in files)
+
+    leases = [await store.transact(remembered(number)) for number in (1, 3, 5, 7)]
+    for number in (2, 4, 6):
+        await store.transact(fill(number, *["stays"] * 40))
+    assert in_files()
+    for lease in leases[:2]:
+        await store.transact(lambda tx, lease=lease: tx.sessions.delete(lease))  # type: ignore[misc]
+    for lease in leases[2:]:
+        await store.transact(lambda tx, lease=lease: tx.sessions.reset(lease, ts=T0))  # type: ignore[misc]
+    assert not in_files()
+    assert await store.transact(known) == {2, 4, 5, 6, 7}
+    assert await store.flaws() == []
+
+
+async def test_what_a_reader_keeps_in_the_log_goes_with_the_next_work(
+    store: SqlStorage, sqlite_store: Path
+) -> None:
+    log = sqlite_store.with_name(f"{sqlite_store.name}-wal")
+    lease = await store.transact(fill(1, "canary-5d0c"))
+    with other(sqlite_store) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sessions").fetchone()
+        await store.transact(lambda tx: tx.sessions.delete(lease))
+        assert b"canary-5d0c" in log.read_bytes()
+    await store.transact(known)
+    assert log.read_bytes() == b""
+
+
+async def test_what_is_told_of_a_file_that_is_gone_does_not_name_it(
+    store: SqlStorage, sqlite_store: Path
+) -> None:
+    """It is a caller's eyes that see it."""
+    for file in sqlite_store.parent.glob(f"{sqlite_store.name}*"):
+        file.rename(file.with_name(f"moved-{file.name}"))
+    with pytest.raises(StorageUnavailable):
+        await store._database.run(lambda tx: tx.rows(text("SELECT 1 FROM nowhere")))
+    with pytest.raises(StorageUnavailable) as told:
+        await store.transact(known)
+    assert str(told.value) == "The store cannot be read or written."
+
+
+async def test_damaged_page_is_named_and_other_sessions_go_on(sqlite_store: Path) -> None:
+    database = SqliteDatabase(sqlite_store)
+    async with SqlStorage(database, replica="test") as store:
+        for number in range(1, 4):
+            await store.transact(fill(number, *[f"text of {number}"] * 200))
+    content = bytearray(sqlite_store.read_bytes())
+    pages = range(0, len(content), PAGE)
+    its = [at for at in pages if content.count(b"text of 2", at, at + PAGE) > 10]
+    place = its[len(its) // 2]  # the first and the last may hold messages of its neighbours
+    content[place : place + PAGE] = b"\xa5" * PAGE
+    sqlite_store.write_bytes(content)
+
+    async with SqlStorage(database, replica="test") as store:
+        flaws = await store.flaws()
+        assert flaws
+        assert not any("\n" in flaw for flaw in flaws)
+        assert all("Mend: restore a backup" in flaw for flaw in flaws)
+        with pytest.raises(StorageUnavailable):
+            await store.transact(lambda tx: tx.sessions.messages(ANA, session_id(2), limit=200))
+        for number in (1, 3):
+            found = await store.transact(
+                lambda tx, number=number: tx.sessions.messages(ANA, session_id(number), limit=5)  # type: ignore[misc]
+            )
+            assert [one.content for one in found] == [f"text of {number}"] * 5
+        await store.transact(fill(4, "new"))
