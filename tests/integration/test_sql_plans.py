@@ -1,0 +1,256 @@
+"""How the databases do each statement of the repositories, with 100,000 sessions."""
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event, text
+
+from chatbot.adapters.storage.sql.attempts import SqlAttempts
+from chatbot.adapters.storage.sql.database import Database
+from chatbot.adapters.storage.sql.leases import renew
+from chatbot.adapters.storage.sql.postgres import PostgresDatabase
+from chatbot.adapters.storage.sql.sessions import SqlSessions
+from chatbot.adapters.storage.sql.sqlite import SqliteDatabase, _Statements
+from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.upgrading import upgrade
+from chatbot.adapters.storage.sql.users import SqlUsers
+from chatbot.domain.chat import Author, PageMark, Session, SessionId, TurnId
+from chatbot.domain.identity import Owner, User, UserId
+from chatbot.domain.memory import Memory
+from chatbot.domain.throttling import AttemptKey, Tally
+from postgres import new_database
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+USERS, EACH, MANY = 100, 900, 10_000
+ANA = Owner(kind="user", id=f"{1:032x}")
+TURN = TurnId("1" * 32)
+MANY_ROWS = ("sessions", "messages", "memories", "users", "attempts")
+OF_AN_OWNER = ("sessions", "messages", "memories")
+READS_ALL_USERS = "SELECT users.roles"
+"""Whether there is an administrator: asked once in the life of a store, by a command."""
+
+FILL = f"""
+INSERT INTO sessions (owner, id, title, created_at, updated_at, message_count, last_seq, epoch)
+WITH RECURSIVE
+    person (p) AS (SELECT 1 UNION ALL SELECT p + 1 FROM person WHERE p < {USERS}),
+    number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {MANY})
+SELECT 'user:' || {{id}}, {{session}}, 'title', {{at}}, {{at}}, 1, 1, 0
+FROM person CROSS JOIN number WHERE p = 1 OR n <= {EACH};
+INSERT INTO messages (owner, session_id, seq, role, content, ts, turn_id)
+SELECT owner, id, 1, 'user', 'text', updated_at, 'turn' FROM sessions;
+INSERT INTO memories (owner, session_id, version, content)
+SELECT owner, id, 1, '{{{{}}}}' FROM sessions WHERE owner = 'user:' || {{first}};
+INSERT INTO users (id, email, password_hash, roles, department, created_at, is_active, token_version)
+SELECT id, id || '@example.com', 'x', '[]', '', created_at, {{yes}}, 0 FROM sessions
+WHERE owner = 'user:' || {{first}};
+INSERT INTO attempts (key, at) SELECT 'k' || id, updated_at FROM sessions WHERE owner = 'user:' || {{first}};
+"""
+FIRST = f"'{1:032x}'"
+SQLITE = {
+    "id": "printf('%032x', p)",
+    "session": "printf('%032x', n)",
+    "at": "strftime('%Y-%m-%d %H:%M:%f', 1770000000 + n % 997, 'unixepoch') || '000'",
+    "first": FIRST,
+    "yes": "1",
+}
+POSTGRES = {
+    "id": "lpad(to_hex(p), 32, '0')",
+    "session": "lpad(to_hex(n), 32, '0')",
+    "at": "to_timestamp(1770000000 + mod(n, 997))",
+    "first": FIRST,
+    "yes": "true",
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """A statement as the driver was given it, with its values."""
+
+    sql: str
+    values: object
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.sql.split())
+
+
+# --- every statement -------------------------------------------------------------------------
+
+
+def work_on_everything(statements: Statements) -> None:
+    """Call every method of every repository, on every way through it."""
+    repository: Any = Noted(SqlSessions(statements, replica="test", lease_s=20))
+    own = Session(id=SessionId("f" * 32), owner=ANA, title="", created_at=T0, updated_at=T0)
+    repository.create(own)
+    lease = repository.acquire(ANA, own.id, TURN)
+    renew(statements, [lease], seconds=20)
+    repository.append(lease, Author.USER, "text", ts=T0)
+    repository.get(ANA, own.id)
+    mark = repository.page(ANA, limit=20)[-1]
+    repository.page(ANA, limit=20, after=PageMark(updated_at=mark.updated_at, id=mark.id))
+    repository.messages(ANA, own.id, limit=20, before=9, after=0)
+    repository.messages(ANA, own.id, limit=20, after=9)
+    repository.messages_from(ANA, own.id, after=0, limit=20)
+    for version in range(2):
+        repository.memory(ANA, own.id)
+        assert repository.put_memory(ANA, own.id, Memory(version=version), epoch=0)
+    repository.reset(lease, ts=T0)
+    repository.release(lease)
+    repository.delete(repository.acquire(ANA, own.id, TURN))
+    people, tries = Noted(SqlUsers(statements)), Noted(SqlAttempts(statements))
+    work_on_people(people, tries)
+    assert repository.forgotten | people.forgotten | tries.forgotten == set()
+
+
+def work_on_people(people: Any, tries: Any) -> None:
+    user = User(
+        id=UserId("f" * 32),
+        email="ana@example.com",
+        password_hash="x",
+        roles=(),
+        department="",
+        created_at=T0,
+    )
+    people.add(user, unless_any_has=frozenset({"admin"}))
+    assert people.by_id(user.id) == people.by_email(user.email) == user
+    people.set_password_hash(user.id, old="x", new="y")
+    people.roles()
+    tally = Tally(key=AttemptKey("k"), allowed=3)
+    tries.count([tally], at=T0 - timedelta(days=900))
+    tries.withdraw([tally], at=T0)
+    tries.clear(tally.key)
+
+
+class Noted:
+    """A repository, and which of its methods were called."""
+
+    def __init__(self, repository: object) -> None:
+        self._repository, self.called = repository, set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.called.add(name)
+        return getattr(self._repository, name)
+
+    @property
+    def forgotten(self) -> set[str]:
+        public = {name for name in vars(type(self._repository)) if not name.startswith("_")}
+        return public - self.called
+
+
+def statements_of(database: Database) -> Sequence[Said]:
+    """What the repositories say, each once."""
+    said: dict[str, Said] = {}
+    with database.connect() as connection, listening(connection.engine, said):
+        kind = _Statements if connection.dialect.name == "sqlite" else Statements
+        work_on_everything(kind(connection))
+        connection.rollback()
+    return list(said.values())
+
+
+@contextmanager
+def listening(engine: Engine, said: dict[str, Said]) -> Iterator[None]:
+    def hear(_: Connection, __: object, sql: str, values: object, *___: object) -> None:
+        said[sql] = Said(sql, values)
+
+    event.listen(engine, "before_cursor_execute", hear)
+    yield
+    event.remove(engine, "before_cursor_execute", hear)
+
+
+# --- SQLite ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def large_sqlite(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Database:
+    path = Path(shutil.copy(sqlite_template, tmp_path_factory.mktemp("large") / "chatbot.db"))
+    database = SqliteDatabase(path)
+    with database.connect() as connection:
+        connection.exec_driver_sql("PRAGMA synchronous = OFF")
+        connection.connection.driver_connection.executescript(FILL.format(**SQLITE))  # type: ignore[union-attr]
+        check_size(connection)
+    return database
+
+
+def check_size(connection: Connection) -> None:
+    found = connection.execute(text("SELECT count(*) FROM sessions")).scalar()
+    assert found == (USERS - 1) * EACH + MANY
+    assert found > 99_000
+
+
+def test_sqlite_scans_and_sorts_nothing(large_sqlite: Database) -> None:
+    said = statements_of(large_sqlite)
+    assert len(said) > 20
+    with large_sqlite.connect() as connection:
+        for one in said:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {one.sql}", one.values).all()  # type: ignore[arg-type]
+            steps = [str(row[3]) for row in plan]
+            if one.words.startswith(READS_ALL_USERS):
+                assert steps == ["SCAN users"]
+                continue
+            assert not [
+                step for step in steps if step.startswith("SCAN") and "roles" not in step
+            ], one
+            assert not [step for step in steps if "TEMP B-TREE" in step], (one, steps)
+
+
+# --- Postgres --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def large_postgres(postgres: str) -> Iterator[Database]:
+    with new_database(postgres) as url:
+        database = PostgresDatabase(url, connections=1, prepared=True)
+        upgrade(database)
+        with database.connect() as connection:
+            connection.exec_driver_sql("SET synchronous_commit = off")
+            for statement in FILL.format(**POSTGRES).strip().split(";\n"):
+                connection.exec_driver_sql(statement.rstrip(";"))
+            check_size(connection)
+            connection.exec_driver_sql("ANALYZE")
+            connection.commit()
+        yield database
+
+
+def test_postgres_scans_and_sorts_nothing(large_postgres: Database) -> None:
+    said = statements_of(large_postgres)
+    assert len(said) > 20
+    with large_postgres.connect() as connection:
+        for one in said:
+            if one.sql.startswith("LOCK"):
+                continue
+            plan = connection.exec_driver_sql(f"EXPLAIN {one.sql}", one.values).scalars().all()  # type: ignore[arg-type]
+            if one.words.startswith(READS_ALL_USERS):
+                continue
+            scans = [step for step in plan if "Seq Scan" in step and "roles" not in step]
+            assert not scans, (one, plan)
+            assert not [step for step in plan if "Sort" in step], (one, plan)
+
+
+# --- the owner -------------------------------------------------------------------------------
+
+
+def test_owner_stands_in_every_statement_on_what_is_his(large_sqlite: Database) -> None:
+    seen = set[str]()
+    for one in statements_of(large_sqlite):
+        for table in OF_AN_OWNER:
+            words = one.words
+            if f"INSERT INTO {table} " in words:
+                assert words.startswith(f"INSERT INTO {table} (owner, ")
+            elif f"UPDATE {table} " in words or f"FROM {table} " in words:
+                _, found, where = words.partition(" WHERE ")
+                assert found
+                assert where.startswith(f"{table}.owner = ?"), words
+                while where != (where := re.sub(r"\([^()]*\)", "", where)):
+                    pass
+                assert " OR " not in where
+            else:
+                continue
+            seen.add(table)
+    assert seen == set(OF_AN_OWNER)
