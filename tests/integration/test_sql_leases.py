@@ -1,164 +1,246 @@
-"""Leases in SQL: how long a session stays held when its replica dies, hangs or cannot write."""
+"""Leases in a database: they run out, are renewed, and a turn that lost its own writes nothing."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import text
 
-from chatbot.adapters.storage.sql.database import Database
-from chatbot.adapters.storage.sql.leases import LEASE_S
+from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
-from chatbot.adapters.storage.sql.tables import sessions
-from chatbot.domain.chat import Author, Lease, Session, SessionId, TurnId
-from chatbot.domain.errors import SessionBusy
+from chatbot.domain.chat import Author, Lease, Message, Session, SessionId, TurnId
+from chatbot.domain.errors import SessionBusy, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Transaction
 from conversation import PATIENCE_S
 
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
+Found = TypeVar("Found")
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
-TALK, OTHER = SessionId("1" * 32), SessionId("2" * 32)
-Open = Callable[[], Database]
+SESSION = SessionId("1" * 32)
+OLD, NEW = TurnId("1" * 32), TurnId("2" * 32)
+FOR_EVER, SOON = 3600.0, 0.05
+
+
+class Replicas:
+    """Several processes on one database, as far as it can tell."""
+
+    def __init__(
+        self, open_one: Callable[[float, float], SqlStorage], stack: AsyncExitStack
+    ) -> None:
+        self._open_one, self._stack = open_one, stack
+
+    async def one(self, *, lease_s: float = FOR_EVER, renew_s: float = FOR_EVER) -> SqlStorage:
+        return await self._stack.enter_async_context(self._open_one(lease_s, renew_s))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def open_database(request: pytest.FixtureRequest) -> Open:
-    """Another access to the same database."""
-    where = request.getfixturevalue(f"{request.param}_store")
-    if request.param == "sqlite":
-        return lambda: SqliteDatabase(where)
-    return lambda: PostgresDatabase(where, connections=2, prepared=True)
+async def replicas(request: pytest.FixtureRequest) -> AsyncIterator[Replicas]:
+    store = request.getfixturevalue(f"{request.param}_store")
+
+    def open_one(lease_s: float, renew_s: float) -> SqlStorage:
+        database = (
+            SqliteDatabase(store)
+            if isinstance(store, Path)
+            else PostgresDatabase(store, connections=2, prepared=True)
+        )
+        return SqlStorage(database, replica="test", lease_s=lease_s, renew_s=renew_s)
+
+    async with AsyncExitStack() as stack:
+        replicas = Replicas(open_one, stack)
+        first = await replicas.one()
+        session = Session(id=SESSION, owner=ANA, title="", created_at=T0, updated_at=T0)
+        await first.transact(lambda tx: tx.sessions.create(session))
+        yield replicas
 
 
-@pytest.fixture
-async def first(open_database: Open) -> AsyncIterator[SqlStorage]:
-    """A replica that renews its leases again and again; it has two sessions."""
-    async with SqlStorage(open_database(), replica="first", renew_s=0.05) as storage:
-        for each in (TALK, OTHER):
-            new = Session(id=each, owner=ANA, title="", created_at=NOW, updated_at=NOW)
-            await storage.transact(lambda tx, new=new: tx.sessions.create(new))  # type: ignore[misc] # a bound default
-        yield storage
+def acquire(turn: TurnId) -> Callable[[Transaction], Lease]:
+    return lambda tx: tx.sessions.acquire(ANA, SESSION, turn)
 
 
-@pytest.fixture
-async def second(open_database: Open) -> AsyncIterator[SqlStorage]:
-    async with SqlStorage(open_database(), replica="second") as storage:
-        yield storage
+def say(lease: Lease, words: str = "text") -> Callable[[Transaction], Message]:
+    return lambda tx: tx.sessions.append(lease, Author.USER, words, ts=T0)
 
 
-async def take(storage: SqlStorage, session_id: SessionId, turn: str) -> Lease:
-    return await storage.transact(
-        lambda tx: tx.sessions.acquire(ANA, session_id, TurnId(turn * 32))
-    )
+def said(tx: Transaction) -> list[str]:
+    return [message.content for message in tx.sessions.messages(ANA, SESSION, limit=99)]
 
 
-@asynccontextmanager
-async def running_turn(storage: SqlStorage, session_id: SessionId) -> AsyncIterator[Lease]:
-    """A turn whose model is asked in the block; it does not give the session back."""
-    lease = await take(storage, session_id, "1")
-    with storage.keeping(lease):
-        yield lease
-
-
-def held_until(database: Database, session_id: SessionId) -> float:
-    with database.connect() as connection:
-        query = select(sessions.c.lease_until).where(sessions.c.id == session_id)
-        found: float = connection.execute(query).scalar_one()
-        return found
-
-
-async def until_renewed(database: Database, session_id: SessionId) -> None:
+async def until_free(store: SqlStorage, turn: TurnId) -> Lease:
     async with asyncio.timeout(PATIENCE_S):
-        before = held_until(database, session_id)
-        while held_until(database, session_id) <= before:  # noqa: ASYNC110 - nobody tells
+        while True:
+            try:
+                return await store.transact(acquire(turn))
+            except SessionBusy:
+                await asyncio.sleep(0.01)
+
+
+async def end_of_lease(store: SqlStorage) -> float:
+    """When it runs out, by the database's clock."""
+    found = await store._database.run(lambda tx: tx.row(text("SELECT lease_until FROM sessions")))
+    assert found is not None
+    return float(found.lease_until)
+
+
+async def until_later(store: SqlStorage, first: float) -> None:
+    """Return when somebody has renewed it."""
+    async with asyncio.timeout(PATIENCE_S):
+        while await end_of_lease(store) <= first:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
 
 
-def let_pass(database: Database, seconds: float) -> None:
-    """Let time pass, for all leases."""
-    with database.connect() as connection:
-        connection.execute(update(sessions).values(lease_until=sessions.c.lease_until - seconds))
-        connection.commit()
+def test_a_lease_outlives_three_renewals() -> None:
+    assert LEASE_S >= 4 * RENEW_S
 
 
-def hand_over(database: Database, session_id: SessionId) -> None:
-    """Give the session to another turn, as if the lease had run out."""
-    with database.connect() as connection:
-        taken = update(sessions).where(sessions.c.id == session_id).values(lease_turn="2" * 32)
-        connection.execute(taken)
-        connection.commit()
-
-
-def answer(lease: Lease) -> Callable[[Transaction], None]:
-    def work(tx: Transaction) -> None:
-        tx.sessions.append(lease, Author.ASSISTANT, "late", ts=NOW)
-
-    return work
-
-
-async def test_session_of_a_dead_replica_is_free_when_its_lease_has_run_out(
-    open_database: Open, second: SqlStorage, first: SqlStorage
+async def test_lease_of_a_replica_that_died_runs_out_and_the_next_turn_has_it(
+    replicas: Replicas,
 ) -> None:
-    async with SqlStorage(open_database(), replica="dead") as dead:
-        await take(dead, TALK, "1")
+    dead, alive = await replicas.one(lease_s=SOON), await replicas.one()
+    await dead.transact(acquire(OLD))
+    lease = await until_free(alive, NEW)
+    await alive.transact(say(lease, "new"))
     with pytest.raises(SessionBusy):
-        await take(second, TALK, "2")
-    let_pass(open_database(), LEASE_S)
-    await second.transact(answer(await take(second, TALK, "2")))
+        await dead.transact(acquire(OLD))
 
 
-async def test_turn_whose_session_was_taken_over_writes_nothing(
-    open_database: Open, second: SqlStorage, first: SqlStorage
-) -> None:
-    async with SqlStorage(open_database(), replica="hung") as hung:
-        old = await take(hung, TALK, "1")
-        let_pass(open_database(), LEASE_S)
-        new = await take(second, TALK, "2")
+async def test_lease_that_has_not_run_out_keeps_others_away(replicas: Replicas) -> None:
+    one, other = await replicas.one(), await replicas.one()
+    lease = await one.transact(acquire(OLD))
+    for _ in range(3):
         with pytest.raises(SessionBusy):
-            await hung.transact(answer(old))
-        await second.transact(answer(new))
-        stored = await hung.transact(lambda tx: tx.sessions.messages(ANA, TALK, limit=9))
-    assert [message.turn_id for message in stored] == [new.turn_id]
+            await other.transact(acquire(NEW))
+    await one.transact(lambda tx: tx.sessions.release(lease))
+    await other.transact(acquire(NEW))
 
 
-async def test_turn_whose_session_was_taken_over_does_not_prolong_the_new_lease(
-    open_database: Open, first: SqlStorage
+async def test_kept_lease_is_renewed_again_and_again(replicas: Replicas) -> None:
+    one = await replicas.one(lease_s=FOR_EVER, renew_s=SOON)
+    lease = await one.transact(acquire(OLD))
+    first = await end_of_lease(one)
+    with one.keeping(lease):
+        await until_later(one, first)
+        await until_later(one, await end_of_lease(one))
+
+
+async def test_lease_that_nobody_keeps_is_not_renewed(replicas: Replicas) -> None:
+    one = await replicas.one()
+    lease = await one.transact(acquire(OLD))
+    first = await end_of_lease(one)
+    await one._renew_once()
+    assert await end_of_lease(one) == first
+    with one.keeping(lease):
+        await one._renew_once()
+    assert await end_of_lease(one) > first
+
+
+async def test_renewal_goes_on_after_the_database_could_not_be_had(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running_turn(first, TALK), running_turn(first, OTHER):
-        hand_over(open_database(), TALK)
-        await until_renewed(open_database(), OTHER)
-        until = held_until(open_database(), TALK)
-        await until_renewed(open_database(), OTHER)
-        assert held_until(open_database(), TALK) == until
+    failed = list[int]()
+    one = await replicas.one(renew_s=SOON)
+    lease = await one.transact(acquire(OLD))
+    first, run = await end_of_lease(one), one._database.run
+
+    def fail_three_times(work: Callable[..., Found]) -> "asyncio.Future[Found]":
+        if len(failed) < 3 and asyncio.current_task() is one._renewing:
+            failed.append(1)
+            raise StorageUnavailable
+        return run(work)
+
+    with one.keeping(lease):
+        monkeypatch.setattr(one._database, "run", fail_three_times)
+        await until_later(one, first)
+    assert len(failed) == 3
 
 
-async def test_running_turn_keeps_its_session(
-    open_database: Open, first: SqlStorage, second: SqlStorage
+async def test_turn_that_was_taken_over_writes_nothing_and_ends_nothing(
+    replicas: Replicas,
 ) -> None:
-    async with running_turn(first, TALK) as lease:
-        for _ in range(3):
-            let_pass(open_database(), LEASE_S / 2)
-            await until_renewed(open_database(), TALK)
+    late, now = await replicas.one(lease_s=SOON), await replicas.one()
+    old = await late.transact(acquire(OLD))
+    await late.transact(say(old, "before"))
+    new = await until_free(now, NEW)
+    before = await now.transact(lambda tx: tx.sessions.get(ANA, SESSION))
+
+    for work in (
+        say(old, "late"),
+        lambda tx: tx.sessions.reset(old, ts=T0),
+        lambda tx: tx.sessions.delete(old),
+    ):
         with pytest.raises(SessionBusy):
-            await take(second, TALK, "2")
-        await first.transact(answer(lease))
+            await late.transact(work)
+    with late.keeping(old):
+        await late._renew_once()
+    await late.transact(lambda tx: tx.sessions.release(old))
+
+    assert await now.transact(lambda tx: tx.sessions.get(ANA, SESSION)) == before
+    with pytest.raises(SessionBusy):
+        await late.transact(acquire(OLD))
+    assert (await now.transact(say(new, "after"))).seq == 2
+    assert await now.transact(said) == ["before", "after"]
 
 
-async def test_turn_that_ended_without_giving_its_session_back_does_not_keep_it(
-    open_database: Open, first: SqlStorage, second: SqlStorage
+async def test_late_write_with_nobody_in_between_is_accepted(replicas: Replicas) -> None:
+    late = await replicas.one(lease_s=0.0)
+    lease = await late.transact(acquire(OLD))
+    await late.transact(say(lease, "late"))
+    assert await late.transact(said) == ["late"]
+
+
+async def test_lease_that_was_given_back_writes_nothing(replicas: Replicas) -> None:
+    one = await replicas.one()
+    lease = await one.transact(acquire(OLD))
+    await one.transact(lambda tx: tx.sessions.release(lease))
+    with pytest.raises(SessionBusy):
+        await one.transact(say(lease))
+    assert await one.transact(said) == []
+
+
+async def test_work_that_fails_leaves_no_lease_and_no_message(replicas: Replicas) -> None:
+    one = await replicas.one()
+
+    def fail(tx: Transaction) -> None:
+        lease = acquire(OLD)(tx)
+        say(lease)(tx)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await one.transact(fail)
+    await one.transact(acquire(NEW))
+    assert await one.transact(said) == []
+
+
+@pytest.mark.parametrize("wrong_by_s", [-10 * FOR_EVER, 10 * FOR_EVER])
+async def test_clock_of_a_replica_does_not_matter(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch, wrong_by_s: float
 ) -> None:
-    """As when the database was down in that moment."""
-    async with running_turn(first, TALK):
-        await until_renewed(open_database(), TALK)
-    async with running_turn(first, OTHER):
-        await until_renewed(open_database(), OTHER)
-        until = held_until(open_database(), TALK)
-        await until_renewed(open_database(), OTHER)
-        assert held_until(open_database(), TALK) == until
-    let_pass(open_database(), LEASE_S)
-    await take(second, TALK, "2")
+    right, wrong = await replicas.one(), await replicas.one()
+    right_time = time.time
+    monkeypatch.setattr(time, "time", lambda: right_time() + wrong_by_s)
+    lease = await wrong.transact(acquire(OLD))
+    assert abs(await end_of_lease(wrong) - right_time() - FOR_EVER) < FOR_EVER / 2
+    with pytest.raises(SessionBusy):
+        await right.transact(acquire(NEW))
+    await wrong.transact(lambda tx: tx.sessions.release(lease))
+    await right.transact(acquire(NEW))
+    with pytest.raises(SessionBusy):
+        await wrong.transact(acquire(OLD))
+
+
+async def test_of_many_turns_at_once_on_two_replicas_one_has_the_session(
+    replicas: Replicas,
+) -> None:
+    both = [await replicas.one(), await replicas.one()]
+    tries = [both[n % 2].transact(acquire(TurnId(f"{n:032x}"))) for n in range(40)]
+    found = await asyncio.gather(*tries, return_exceptions=True)
+    assert sum(isinstance(one, Lease) for one in found) == 1
+    assert {type(one) for one in found} == {Lease, SessionBusy}

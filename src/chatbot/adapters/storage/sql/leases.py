@@ -2,7 +2,7 @@
 
 While a turn runs its replica renews the lease. Of a replica that died the leases run out, and the
 next turn takes the session over; from that moment on the old turn writes nothing, since every
-write names its turn.
+write names its turn. Until then a late write is accepted: nobody has written in between.
 """
 
 from collections.abc import Iterable
