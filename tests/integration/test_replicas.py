@@ -20,10 +20,9 @@ from kill_under_load import World
 from postgres import PostgresServer, postgres_server
 from replicas import BUSY, DONE, DOWN, GONE, Answer, HeldProvider, Load, Replicas, replicas
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(sys.platform == "win32", reason="Windows stops no process for a while"),
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+if sys.platform == "win32":
+    pytest.skip("Windows stops no process for a while", allow_module_level=True)
 
 SESSIONS, TURNS = 4, 40
 KEPT, DIED, HUNG = "[0-0-1]", "[0-0-2]", "[0-0-3]"
