@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import psycopg
 import pytest
@@ -150,7 +151,7 @@ def test_server_that_vanished_is_noticed(postgres_tables: str) -> None:
         pytest.skip("others name these options differently")
     database = PostgresDatabase(postgres_tables, connections=1, prepared=True)
     with database.connect() as connection:
-        driver: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment] # it is psycopg's
+        driver = cast(psycopg.Connection, connection.connection.driver_connection)
         with socket.socket(fileno=os.dup(driver.fileno())) as tcp:
             keepalive = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
             asks_s = [tcp.getsockopt(socket.IPPROTO_TCP, option) for option in keepalive]
