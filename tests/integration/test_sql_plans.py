@@ -14,10 +14,11 @@ from sqlalchemy import Connection, Engine, event, text
 
 from chatbot.adapters.storage.sql.attempts import SqlAttempts
 from chatbot.adapters.storage.sql.database import Database
+from chatbot.adapters.storage.sql.group_commits import SqliteStatements
 from chatbot.adapters.storage.sql.leases import renew
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sessions import SqlSessions
-from chatbot.adapters.storage.sql.sqlite import SqliteDatabase, _Statements
+from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.adapters.storage.sql.users import SqlUsers
@@ -148,7 +149,7 @@ def statements_of(database: Database) -> Sequence[Said]:
     """What the repositories say, each once."""
     said: dict[str, Said] = {}
     with database.connect() as connection, listening(connection.engine, said):
-        kind = _Statements if connection.dialect.name == "sqlite" else Statements
+        kind = SqliteStatements if connection.dialect.name == "sqlite" else Statements
         work_on_everything(kind(connection))
         connection.rollback()
     return list(said.values())

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from chatbot.adapters.storage.sql import sqlite
+from chatbot.adapters.storage.sql.group_commits import SqliteStatements
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.upgrading import upgrade
@@ -158,7 +158,7 @@ async def test_commit_that_fails_keeps_nothing_and_the_thread_goes_on(
         raise failure
 
     with monkeypatch.context() as broken:
-        broken.setattr(sqlite._Statements, "commit", fail)
+        broken.setattr(SqliteStatements, "commit", fail)
         with pytest.raises((MemoryError, StorageUnavailable)):
             await asyncio.wait_for(store.transact(create(1)), PATIENCE_S)
     await asyncio.wait_for(store.transact(create(2)), PATIENCE_S)
@@ -267,11 +267,10 @@ async def test_work_that_has_read_may_write_although_others_wrote_meanwhile(
 
 
 async def test_writer_that_stands_still_is_waited_for_within_bounds_only(
-    sqlite_store: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_store: Path,
 ) -> None:
-    assert sqlite.BUSY_WAIT_S == 5
-    monkeypatch.setattr(sqlite, "BUSY_WAIT_S", 0.2)
-    async with SqlStorage(SqliteDatabase(sqlite_store), replica="test") as store:
+    database = SqliteDatabase(sqlite_store, busy_wait_s=0.2)
+    async with SqlStorage(database, replica="test") as store:
         with other(sqlite_store) as writer:
             writer.execute("BEGIN IMMEDIATE")
             with pytest.raises(StorageUnavailable):
