@@ -120,7 +120,7 @@ def everything_in(archive: Archive) -> list[Item]:
 def trace_of(folder: Path) -> str:
     """A digest over the names of all that is in a folder, and the files' times and contents."""
     found = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    for path in sorted([folder, *folder.rglob("*")]):
         content = path.read_bytes() if path.is_file() else b""
         time = path.stat().st_mtime_ns if path.is_file() else 0
         found.update(f"{path} {time} {len(content)}\n".encode() + content)

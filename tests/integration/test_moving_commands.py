@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from threading import Event, Thread
 
 import pytest
 
+from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.application.moving import digest
 from chatbot.domain.chat import Author, Lease, SessionId, TurnId
 from chatbot.domain.identity import DEFAULT_ROLES
@@ -152,7 +154,7 @@ def require_states_of(url: str, later: str) -> None:
         whole = afterwards[found.session.id]
         assert isinstance(whole, Conversation)
         assert found.messages == whole.messages[: len(found.messages)]
-        assert found.memory.version <= len(found.messages) // 2 + 1
+        assert found.memory.version <= len(found.messages) // 2
         assert found.session.last_seq == len(found.messages)
 
 
@@ -243,12 +245,25 @@ class TestMigrate:
         assert run(*again, "--delete-others")[::2] == (0, "")
         assert list(sessions_of(other).values()) == [conversation(1)]
 
+    def test_database_of_a_killed_service_is_moved_and_left_as_it_was(
+        self, run: Run, new_store: NewStore, tmp_path: Path
+    ) -> None:
+        living, killed = filled(new_store("sqlite")), tmp_path / "store-b"
+        with archive_at(living) as archive:
+            archive.put([Change(conversation(9), None)])
+            shutil.copytree(tmp_path / "store-a", killed)
+        assert (killed / "chatbot.db-wal").stat().st_size > 0
+        before = {name: trace_of(killed / name) for name in ("chatbot.db", "chatbot.db-wal")}
+        other = new_store("json")
+        assert run("migrate", "--from", f"sqlite:///{killed}/chatbot.db", "--to", other)[0] == 0
+        assert content_of(other) == content_of(living)
+        assert {name: trace_of(killed / name) for name in before} == before
+
     def test_damaged_session_is_named_and_the_others_are_moved(
         self, run: Run, new_store: NewStore, tmp_path: Path
     ) -> None:
         one, other = filled(new_store("json")), new_store("sqlite")
-        log = next(tmp_path.glob(f"store-a/memory/user-{'a' * 32}/*1.log"))
-        log.write_bytes(log.read_bytes().replace(b"bla", b"blu").replace(b"long", b"lung"))
+        _damage(tmp_path / "store-a")
         code, out, err = run("migrate", "--from", one, "--to", other)
         assert code == 1
         assert f"session {1:032x} of user {'a' * 32}: unreadable: " in err
@@ -284,6 +299,12 @@ class TestMigrate:
         assert told in err
         assert err.count("\n") == 1
         assert "s3cret" not in err
+
+
+def _damage(root: Path) -> None:
+    """Change a text of the longest conversation."""
+    log = root / "memory" / f"user-{'a' * 32}" / f"{1:032x}.log"
+    log.write_bytes(log.read_bytes().replace(b"long", b"lung"))
 
 
 def _killed_when(url: str, reached: int, *arguments: str) -> None:
@@ -338,6 +359,16 @@ class TestBackup:
         assert ready("restore", "b.gz")[0] == 0
         require_states_of(other, later=one)
         assert all(len(c.messages) > 2 for c in sessions_of(other).values())  # type: ignore[union-attr] # they are conversations
+
+    def test_session_that_cannot_be_read_is_named_and_the_others_are_saved(
+        self, ready: Run, tmp_path: Path
+    ) -> None:
+        filled(f"json:{tmp_path}/data")
+        _damage(tmp_path / "data")
+        code, out, err = ready("backup", "b.gz")
+        assert (code, out) == (1, f"{len(EVERYTHING) - 1} saved, 1 unreadable\n")
+        assert f"session {1:032x} of user {'a' * 32}: unreadable: " in err
+        assert BackupFile(tmp_path / "b.gz").verify() == len(EVERYTHING) - 1
 
     def test_spoiled_backup_is_refused_and_nothing_is_restored(
         self, ready: Run, tmp_path: Path

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import Author, Lease, TurnId
 from chatbot.domain.errors import Conflict, SessionBusy
-from chatbot.domain.identity import DEFAULT_ROLES, Permission
+from chatbot.domain.identity import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive
 from chatbot.domain.ports.storage import Storage, Transaction
@@ -210,6 +211,18 @@ def test_conversation_that_is_removed_is_gone_with_all_of_it(store: Store) -> No
     assert (kept.owner, kept.id) in store.archive.session_keys()
     put(store.archive, conversation(1, texts=[]))
     assert store.archive.find(conversation(1)) == conversation(1, texts=[])
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
+def test_everything_in_a_database_is_of_the_same_moment(archive: WritableArchive) -> None:
+    fill(archive, [user(1), conversation(1)])
+    with closing(archive.items()) as items:
+        first = next(items)
+        longer = conversation(1, texts=["Hi", "Hello!", "More"])
+        archive.put([Change(longer, conversation(1)), Change(conversation(2), None)])
+        archive.put([Change(user(2), None)])
+        found = [first, *items]
+    assert [item for item in found if not isinstance(item, Role)] == [user(1), conversation(1)]
 
 
 def test_people_are_put_all_or_none(archive: WritableArchive) -> None:

@@ -1,0 +1,59 @@
+"""Reading a conversation from JSON files while somebody writes to it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatbot.adapters.storage.json_files.archive import JsonFileArchive
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.domain.ports.archive import Change, Conversation
+from conversations import conversation, everything_in, fill, remembered, trace_of
+
+BEFORE = conversation(texts=["Hi", "Hello!"], memory=remembered("one", version=1))
+LONGER = conversation(texts=["Hi", "Hello!", "More"], memory=remembered("two", version=2))
+RESET = conversation(texts=[], reset_at=2, epoch=1)
+
+
+class Interrupted(Files):
+    """Something happens in front of the n-th opening of a file."""
+
+    def __init__(self, number: int, happen: Callable[[], None]) -> None:
+        self._left, self._happen = number, happen
+
+    def open_to_read(self, path: Path) -> int:
+        self._left -= 1
+        if self._left == 0:
+            self._happen()
+        return super().open_to_read(path)
+
+
+@pytest.mark.parametrize("after", [LONGER, RESET], ids=["longer", "reset"])
+def test_conversation_is_as_it_was_at_one_moment(tmp_path: Path, after: Conversation) -> None:
+    met = set()
+    for number in range(1, 12):
+        root = tmp_path / str(number)
+        fill(JsonFileArchive(root), [BEFORE])
+
+        def change(root: Path = root) -> None:
+            JsonFileArchive(root).put([Change(after, BEFORE)])
+
+        [found] = everything_in(JsonFileArchive(root, Interrupted(number, change)))
+        assert found in (BEFORE, after)
+        met.add(found == after)
+    assert met == {True, False}
+
+
+def test_reading_leaves_no_trace(tmp_path: Path) -> None:
+    fill(JsonFileArchive(tmp_path / "data"))
+    before = trace_of(tmp_path)
+    archive = JsonFileArchive(tmp_path / "data")
+    assert [archive.find(item) for item in everything_in(archive)] == everything_in(archive)
+    assert trace_of(tmp_path) == before
+
+
+def test_folder_that_is_not_there_is_empty_and_is_not_made(tmp_path: Path) -> None:
+    archive = JsonFileArchive(tmp_path / "none")
+    assert everything_in(archive) == []
+    assert archive.session_keys() == set()
+    assert list(tmp_path.iterdir()) == []
