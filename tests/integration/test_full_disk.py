@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
+from chatbot.adapters.storage.sql.storage import SqlStorage
+from chatbot.adapters.storage.sql.upgrading import upgrade
 from process import ENVIRONMENT, Running, running, with_provider
 from provider import FakeProvider
 from service import SSE
@@ -31,6 +34,8 @@ import resource
 LONG = "palabra " * 480  # fits into no page that is in use already
 ROOT = os.geteuid() == 0
 MOUNT = "mount -t tmpfs -o size=256k,mode=700 tmpfs data"
+INIT = f"{sys.executable} -c 'from chatbot.entrypoints.cli import main; main()' db upgrade"
+SQLITE = {"STORAGE_URL": "sqlite:///data/chatbot.db"}
 READ_ONLY = "mount -o remount,ro data"
 WRITABLE = "mount -o remount,rw data"
 
@@ -197,6 +202,96 @@ def test_read_only_folder_stops_the_start_with_one_line(mountable: Path, folders
         (*read_only, sys.executable, "-m", "chatbot", "--port", "0"),
         cwd=mountable,
         env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("chatbot: STORAGE_URL: ")
+    assert "serving" not in ended.stdout
+
+
+# --- the same on SQLite ----------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def small_disk_for_sqlite(folder: Path, upstream: FakeProvider) -> AsyncGenerator[Disk]:
+    environment = with_provider(upstream) | SQLITE
+    async with running(folder, *after(MOUNT, INIT), **environment) as service:
+        data = Path(f"/proc/{service.process.pid}/root{folder}/data")
+
+        def fill() -> None:
+            with suppress(OSError), (data / "ballast").open("wb", buffering=0) as ballast:
+                while ballast.write(b"x" * 4096):
+                    pass
+
+        yield Disk(service, data, fill, (data / "ballast").unlink)
+
+
+async def check_full_disk_of_sqlite(disk: Disk, copy: Path) -> None:
+    service, full = disk.service, (507, "storage_full")
+    first = await service.answer("POST", "/chat", json={"prompt": "Hola"})
+    path, body = f"/sessions/{first['session_id']}", {"session_id": first["session_id"]}
+    await service.answer("PUT", f"{path}/summary", json={"summary": "old"})
+    before = await service.answer("GET", path)
+
+    for method, where, given in (
+        ("POST", "/chat", {"json": {"prompt": LONG, **body}}),
+        ("POST", "/chat", {"json": {"prompt": LONG, **body}, "headers": SSE}),
+        ("PUT", f"{path}/summary", {"json": {"summary": LONG}}),
+    ):
+        disk.fill()  # each time: a failure ends with the log being written back, which makes room
+        assert await problem(service, method, where, **given) == full
+    assert await service.answer("GET", path) == before
+
+    disk.clear()
+    again = await service.answer("POST", "/chat", json={"prompt": "Again", **body})
+    assert again["finish_reason"] == "stop"
+    assert (await service.client.get("/ready")).status_code == 200
+    found = await service.answer("GET", path)
+    assert found["messages"][:-2] == before["messages"]
+    assert [m["content"] for m in found["messages"][-2:]] == ["Again", again["text"]]
+    seen = shutil.copytree(disk.data, copy)  # SQLite does not find its way through /proc
+    async with SqlStorage(SqliteDatabase(seen / "chatbot.db"), replica="test") as storage:
+        assert [flaw for flaw in await storage.flaws() if "chmod" not in flaw] == []
+
+
+async def test_full_disk_of_sqlite_is_a_507_leaves_what_is_there_and_recovers(
+    mountable: Path,
+) -> None:
+    async with FakeProvider() as upstream, small_disk_for_sqlite(mountable, upstream) as disk:
+        await check_full_disk_of_sqlite(disk, mountable / "copy")
+
+
+async def test_limit_on_the_size_of_files_loses_nothing_of_sqlite(tmp_path: Path) -> None:
+    """SQLite tells no more of it than that writing failed."""
+    (tmp_path / "data").mkdir()
+    await asyncio.to_thread(SqliteDatabase(tmp_path / "data" / "chatbot.db").create)
+    await asyncio.to_thread(upgrade, SqliteDatabase(tmp_path / "data" / "chatbot.db"))
+    async with (
+        FakeProvider() as upstream,
+        running(tmp_path, **with_provider(upstream), **SQLITE) as service,
+    ):
+        first = await service.answer("POST", "/chat", json={"prompt": "Hola"})
+        path, pid = f"/sessions/{first['session_id']}", service.process.pid
+        before = await service.answer("GET", path)
+        body = {"prompt": LONG, "session_id": first["session_id"]}
+
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        status, _ = await problem(service, "POST", "/chat", json=body)
+        assert status in {503, 507}
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+        assert await service.answer("GET", path) == before
+        assert (await service.client.post("/chat", json=body)).status_code == 200
+
+
+def test_read_only_file_of_sqlite_stops_the_start_with_one_line(mountable: Path) -> None:
+    ended = subprocess.run(
+        (*after(MOUNT, INIT, READ_ONLY), sys.executable, "-m", "chatbot", "--port", "0"),
+        cwd=mountable,
+        env=ENVIRONMENT | SQLITE,
         capture_output=True,
         check=False,
         text=True,

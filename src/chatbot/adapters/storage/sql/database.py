@@ -15,7 +15,8 @@ from chatbot.domain.errors import StorageFull, StorageUnavailable
 
 Found = TypeVar("Found")
 
-_FULL = {"53100", "SQLITE_FULL"}  # PostgreSQL's disk_full (appendix A), SQLite's result code 13
+_FULL = {"53100", "SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
+"""PostgreSQL's disk_full (appendix A), SQLite's code 13, and no room for the index of its log."""
 
 
 class Database(Protocol):

@@ -7,6 +7,7 @@ statement.)
 
 import asyncio
 import contextvars
+import logging
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -20,10 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from chatbot.adapters.storage.sql.database import translated
 from chatbot.adapters.storage.sql.statements import Statements, Values
 from chatbot.adapters.storage.threads import as_told, call_soon
-from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.errors import StorageFull, StorageUnavailable
 
 Found = TypeVar("Found")
 
+_log = logging.getLogger("chatbot.storage")
 _ERRORS = (SQLAlchemyError, sqlite3.Error)
 _GROUP = 64
 
@@ -69,6 +71,12 @@ class SqliteStatements(Statements):
             self._has_erased = not self._is_log_emptied()
         self.connection.rollback()  # nothing but SQLAlchemy's own idea of a transaction
         self._is_writing = False
+
+    def rollback(self) -> None:
+        if self._raw.in_transaction:
+            self._raw.execute("ROLLBACK")
+        self.connection.rollback()
+        self._is_writing = self._is_marked = False
 
     def _is_log_emptied(self) -> bool:
         """Empty the write-ahead log, which holds what was; not while somebody reads from it."""
@@ -187,9 +195,22 @@ class GroupCommits:
                     job.attempt(statements)
                 statements.commit()
         except BaseException as failure:  # noqa: BLE001 - the thread goes on, whatever it is
-            self._disconnect()
+            self._undo(failure)
             for job in jobs:
                 job.fail(failure)
+
+    def _undo(self, failure: BaseException) -> None:
+        """Keep nothing, and no connection whose state is in doubt.
+
+        It is not when the disk was full; a new one would need room for the index of its log.
+        """
+        try:
+            if isinstance(failure, StorageFull) and self._statements is not None:
+                self._statements.rollback()
+                return
+        except _ERRORS:
+            _log.warning("what was written could not be undone: it goes with the connection")
+        self._disconnect()
 
     def _connected(self) -> SqliteStatements:
         if self._statements is None:

@@ -20,7 +20,7 @@ from chatbot.domain.errors import StorageUnavailable
 
 Found = TypeVar("Found")
 
-_LOG = "PRAGMA journal_mode = WAL"
+_WAL = "PRAGMA journal_mode = WAL"
 _PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
@@ -138,4 +138,4 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
         connection.execute(pragma)
     (is_ours,) = connection.execute(_IS_OURS, [VERSION_TABLE]).fetchone()
     if is_ours:  # a file remembers it, and that of another application is left as it is
-        connection.execute(_LOG)
+        connection.execute(_WAL)
