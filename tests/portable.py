@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from multiprocessing import connection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -178,6 +179,7 @@ def pretend() -> None:
         setattr(Path, name, changed(getattr(Path, name)))
     Path.mkdir = makes(Path.mkdir)  # type: ignore[method-assign]
     del asyncio.SelectorEventLoop.add_signal_handler
+    connection.PipeConnection = connection.Connection  # type: ignore[attr-defined] # Windows has both
 
 
 def main(arguments: list[str]) -> int:
