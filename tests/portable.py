@@ -179,7 +179,7 @@ def pretend() -> None:
         setattr(Path, name, changed(getattr(Path, name)))
     Path.mkdir = makes(Path.mkdir)  # type: ignore[method-assign]
     del asyncio.SelectorEventLoop.add_signal_handler
-    connection.PipeConnection = connection.Connection  # type: ignore[attr-defined] # Windows has both
+    vars(connection)["PipeConnection"] = connection.Connection  # Windows has both
 
 
 def main(arguments: list[str]) -> int:
