@@ -9,7 +9,8 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Found, Storage, Transaction
 
 BUSY_WAIT_S = 5.0
-_POLL_S = 0.02
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.16
+"""Between two tries, doubling: in a database many who wait must not hold up the one they wait for."""
 
 
 async def patiently(
@@ -21,13 +22,15 @@ async def patiently(
         SessionBusy: it was still held after 5 s.
     """
     deadline = asyncio.get_running_loop().time() + BUSY_WAIT_S
+    pause_s = _FIRST_PAUSE_S
     while True:
         try:
             return await storage.transact(work, brief=brief)
         except SessionBusy:
             if asyncio.get_running_loop().time() >= deadline:
                 raise
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 async def exclusively(
