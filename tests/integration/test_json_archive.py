@@ -44,6 +44,15 @@ def test_conversation_is_as_it_was_at_one_moment(tmp_path: Path, after: Conversa
     assert met == {True, False}
 
 
+def test_what_was_reset_away_is_gone_from_the_target_too(tmp_path: Path) -> None:
+    archive = JsonFileArchive(tmp_path)
+    fill(archive, [conversation(texts=["canary"], memory=remembered("canary"))])
+    archive.put([Change(RESET, archive.find(RESET))])
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not any(b"canary" in path.read_bytes() for path in files)
+
+
 def test_reading_leaves_no_trace(tmp_path: Path) -> None:
     fill(JsonFileArchive(tmp_path / "data"))
     before = trace_of(tmp_path)
