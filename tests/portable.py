@@ -4,7 +4,7 @@ Pretended to our own code, `src/` and `tests/`: `sys.platform` and `os.name` are
 the modules and names below are not there; a folder cannot be opened; a file that this process has
 open is neither replaced nor removed; names that Windows reserves cannot be made; an event loop
 takes no signal handlers. Text whose encoding is not named is an error, and the programs that the
-tests start write to a console of code page 1252.
+tests start write to a console of code page 1252. Postgres and PgBouncer are another machine's.
 
 Not pretended: libraries and the standard library stay those of Linux (paths, filelock's locks, the
 event loop), so does the file system (letters' case, the times of open files, other processes' open
@@ -21,13 +21,16 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing import connection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from postgres import GIVEN as POSTGRES
+from postgres import postgres_url
 
 TESTS = Path(__file__).resolve().parent
 OURS = (f"{TESTS}{os.sep}", f"{TESTS.parent / 'src'}{os.sep}")
@@ -188,11 +191,14 @@ def main(arguments: list[str]) -> int:
         return 2
     if not sys.flags.warn_default_encoding:
         os.execve(sys.executable, [sys.executable, __file__, *arguments], {**os.environ, **CONSOLE})
-    pretend()
     suites = (
         [] if any(TESTS.name in word for word in arguments) else [str(TESTS / s) for s in SUITES]
     )
-    return pytest.main(["-o", "filterwarnings=" + "\n".join(WARNINGS), *suites, *arguments])
+    with ExitStack() as servers:
+        with suppress(pytest.skip.Exception):  # the tests say again why there is none
+            os.environ[POSTGRES] = servers.enter_context(postgres_url())
+        pretend()
+        return pytest.main(["-o", "filterwarnings=" + "\n".join(WARNINGS), *suites, *arguments])
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
+if sys.platform != "win32":
+    import pwd
+
+GIVEN = "CHATBOT_TEST_POSTGRES_URL"
 PASSWORD = "kettle-2f9c"
 UNPRIVILEGED = "nobody"
 """Postgres refuses to run as root. This account is everywhere, so that none has to be made."""
@@ -150,12 +154,10 @@ def _is_root() -> bool:
     return sys.platform != "win32" and os.geteuid() == 0
 
 
-def _group() -> int:
-    if sys.platform == "win32":
-        raise NotImplementedError
-    import pwd  # noqa: PLC0415 - there is none on Windows
-
-    return pwd.getpwnam(UNPRIVILEGED).pw_gid
+def _group() -> int | None:
+    if sys.platform != "win32":
+        return pwd.getpwnam(UNPRIVILEGED).pw_gid
+    return None
 
 
 def own_folder() -> Path:
@@ -201,7 +203,7 @@ def unavailable(reason: str) -> NoReturn:
 @contextmanager
 def postgres_url() -> Iterator[str]:
     """The address of a server for databases that tests make, the given one or an own one."""
-    if given := os.environ.get("CHATBOT_TEST_POSTGRES_URL"):
+    if given := os.environ.get(GIVEN):
         yield given
     else:
         with postgres_server() as server:
