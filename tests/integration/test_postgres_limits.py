@@ -1,0 +1,153 @@
+"""Postgres: what others do to it must not hold up or harm this replica for long."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from chatbot.adapters.storage.sql import postgres as postgres_module
+from chatbot.adapters.storage.sql.database import translated
+from chatbot.adapters.storage.sql.postgres import PostgresDatabase
+from chatbot.adapters.storage.sql.storage import SqlStorage
+from chatbot.domain.chat import Lease, Session, SessionId, TurnId
+from chatbot.domain.errors import StorageFull, StorageUnavailable
+from chatbot.domain.identity import Owner
+from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.throttling import AttemptKey, Tally
+from conversation import PATIENCE_S
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ANA = Owner(kind="user", id="a" * 32)
+SESSION = SessionId("1" * 32)
+TALLY = Tally(key=AttemptKey("k"), allowed=3)
+CONNECTIONS = 3
+
+
+def create(tx: Transaction) -> None:
+    tx.sessions.create(Session(id=SESSION, owner=ANA, title="", created_at=T0, updated_at=T0))
+
+
+def acquire(tx: Transaction) -> Lease:
+    return tx.sessions.acquire(ANA, SESSION, TurnId("1" * 32))
+
+
+def count(tx: Transaction) -> object:
+    return tx.attempts.count([TALLY], at=T0)
+
+
+@pytest.fixture(params=[True, False], ids=["prepared", "as behind PgBouncer"])
+async def store(
+    request: pytest.FixtureRequest, postgres_store: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[SqlStorage]:
+    """A store whose limits are short."""
+    limits = dict.fromkeys(postgres_module._LIMITS, "200ms") | {"statement_timeout": "2s"}
+    monkeypatch.setattr(postgres_module, "_LIMITS", limits)
+    database = PostgresDatabase(postgres_store, connections=CONNECTIONS, prepared=request.param)
+    async with SqlStorage(database, replica="test") as store:
+        yield store
+
+
+async def test_limits_hold_on_every_connection(store: SqlStorage) -> None:
+    def limits() -> "asyncio.Future[list[str]]":
+        names = postgres_module._LIMITS
+        return store._database.run(
+            lambda tx: [str(tx.connection.exec_driver_sql(f"SHOW {one}").scalar()) for one in names]
+        )
+
+    for found in await asyncio.gather(*(limits() for _ in range(2 * CONNECTIONS))):
+        assert found == list(postgres_module._LIMITS.values())
+
+
+@pytest.mark.parametrize(
+    ("held", "work"),
+    [
+        ("LOCK TABLE attempts IN EXCLUSIVE MODE", count),
+        ("SELECT * FROM sessions FOR UPDATE", acquire),
+    ],
+    ids=["table", "row"],
+)
+async def test_replica_that_stands_still_in_a_transaction_holds_up_nobody_for_long(
+    store: SqlStorage, postgres_store: str, held: str, work: Callable[[Transaction], object]
+) -> None:
+    await store.transact(create)
+    with closing(psycopg.connect(postgres_store)) as still:
+        still.execute(held)
+        with pytest.raises(StorageUnavailable):
+            await asyncio.wait_for(store.transact(work), PATIENCE_S)
+        await store.transact(lambda tx: tx.sessions.page(ANA, limit=9))
+    await store.transact(work)
+
+
+async def test_server_ends_the_transaction_of_a_replica_that_stands_still(
+    store: SqlStorage, postgres_store: str
+) -> None:
+    """It is this one that stands still, and another that goes on."""
+    await store.transact(create)
+
+    def stand_still(tx: Transaction) -> None:
+        count(tx)
+        with psycopg.connect(postgres_store) as other:  # waits until the server has ended us
+            other.execute("LOCK TABLE attempts IN EXCLUSIVE MODE")
+
+    with pytest.raises(StorageUnavailable):
+        await asyncio.wait_for(store.transact(stand_still), PATIENCE_S)
+    await store.transact(count)
+    assert (await store.transact(lambda tx: tx.sessions.get(ANA, SESSION))).id == SESSION
+
+
+def test_limits_are_those_that_are_documented() -> None:
+    assert postgres_module._LIMITS == {
+        "lock_timeout": "5s",
+        "statement_timeout": "30s",
+        "idle_in_transaction_session_timeout": "10s",
+    }
+
+
+async def test_connections_are_bounded_and_given_back(
+    store: SqlStorage, postgres_store: str
+) -> None:
+    await store.transact(create)
+    works: list[Callable[[Transaction], object]] = [
+        lambda tx: tx.sessions.page(ANA, limit=9),
+        count,
+        create,
+        lambda _: 1 // 0,
+    ]
+    await asyncio.gather(
+        *(store.transact(work) for _ in range(20) for work in works), return_exceptions=True
+    )
+    mine = "SELECT state FROM pg_stat_activity WHERE application_name = 'chatbot'"
+    mine += " AND datname = current_database()"
+    with closing(psycopg.connect(postgres_store)) as other:
+        states = [state for (state,) in other.execute(mine)]
+    assert 1 <= len(states) <= CONNECTIONS
+    assert set(states) == {"idle"}
+
+
+async def test_connection_that_was_ended_is_replaced(
+    store: SqlStorage, postgres_store: str
+) -> None:
+    await store.transact(create)
+    with closing(psycopg.connect(postgres_store, autocommit=True)) as other:
+        other.execute("""
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = 'chatbot' AND datname = current_database()
+        """)
+    await store.transact(acquire)
+
+
+def test_full_disk_is_told_as_such() -> None:
+    with pytest.raises(StorageFull), translated():
+        raise_as_the_driver_does(errors.DiskFull("could not extend file"))
+    with pytest.raises(StorageUnavailable), translated():
+        raise_as_the_driver_does(errors.IoError("could not read block"))
+
+
+def raise_as_the_driver_does(error: psycopg.Error) -> None:
+    from sqlalchemy.exc import OperationalError  # noqa: PLC0415
+
+    raise OperationalError("INSERT", {}, error) from error
