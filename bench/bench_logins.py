@@ -26,19 +26,20 @@ from rig import (
     turn,
     user,
 )
+from stores import made, settings_of
 
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
-from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.identity import UserId
+from chatbot.entrypoints.container import build_storage
 
 CLIENTS = 8
 PASSWORD = "violet kettle drums at noon"
 
 
-async def add_users(data: Path) -> list[str]:
+async def add_users(url: str) -> list[str]:
     hasher = Argon2Hasher()
     people = [user(UserId(f"{n:032x}"), await hasher.hash(PASSWORD)) for n in range(CLIENTS)]
-    async with JsonFileStorage(data) as storage:
+    async with build_storage(settings_of(url)) as storage:
         for person in people:
             await storage.transact(lambda tx, person=person: tx.users.add(person))
     await hasher.aclose()
@@ -93,12 +94,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sessions = asyncio.run(fill(folder / "data", 10))
-        emails = asyncio.run(add_users(folder / "data"))
+        url = made(f"json:{folder / 'data'}")
+        sessions = asyncio.run(fill(url, 10))
+        emails = asyncio.run(add_users(url))
         with (
             provider(folder) as upstream,
             started("service", ["-m", "chatbot"], folder,
-                    **environment(upstream, folder / "data"), **MEMORY_OFF) as server,
+                    **environment(upstream, url), **MEMORY_OFF) as server,
         ):  # fmt: skip
             asyncio.run(chat(server, sessions, options.turns))  # warms up
             alone, with_logins = [], []

@@ -30,6 +30,7 @@ from rig import (
     table,
     turn,
 )
+from stores import made
 
 LONE_TURNS = 20
 IMPORTS = """
@@ -85,9 +86,10 @@ def main() -> None:
     starts, imports, firsts, memory = [], [], [], 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sessions = asyncio.run(fill(folder / "data", 10))
+        url = made(f"json:{folder / 'data'}")
+        sessions = asyncio.run(fill(url, 10))
         with provider(folder) as upstream:
-            settings = environment(upstream, folder / "data") | MEMORY_OFF
+            settings = environment(upstream, url) | MEMORY_OFF
             for _ in range(options.rounds):
                 began = time.perf_counter()
                 subprocess.run([sys.executable, "-c", IMPORTS], check=True)

@@ -1,9 +1,10 @@
-"""CPU of a whole turn, beside a bare endpoint in the same run.
+"""CPU of a whole turn on each store, beside a bare endpoint in the same run.
 
 Server CPU (user + system) per turn, 16 at once, medians of interleaved rounds. The turn is
 authenticated by key and token, and stored; the bare endpoint sends the same ten messages and
 stores nothing. Both talk to the same provider on loopback, which answers a stream in some 50
 pieces. Memory is off in the service, as the bare endpoint makes none; its cost is the last row.
+What a Postgres server uses comes on top.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import asyncio
 import json
 import statistics
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,11 +29,16 @@ from rig import (
     environment,
     fill,
     measure,
+    new_sessions,
     provider,
     started,
     table,
     turn,
 )
+from stores import stores
+
+SERVICE = ["-m", "chatbot"]
+Cases = dict[str, tuple[Server, Ask]]
 
 
 def main() -> None:
@@ -47,44 +54,63 @@ def main() -> None:
                 cpu_ms = asyncio.run(measure(server, ask, options.turns))
                 if number:  # the first round warms up
                     found[name].append(cpu_ms)
-    print(table(figures({name: statistics.median(rows) for name, rows in found.items()})))
+    medians = {name: statistics.median(rows) for name, rows in found.items()}
+    print(table(list(figures(medians))))
 
 
-def start(folder: Path, stack: ExitStack) -> dict[str, tuple[Server, Ask]]:
-    upstream, data = stack.enter_context(provider(folder)), folder / "data"
+def start(folder: Path, stack: ExitStack) -> Cases:
+    upstream = stack.enter_context(provider(folder))
     roles = ("user", "assistant")
     history = [{"role": roles[n % 2], "content": TEXT} for n in range(HISTORY_MESSAGES)]
-    settings = environment(upstream, data)
-    short = asyncio.run(fill(data, HISTORY_MESSAGES))
-    long = asyncio.run(fill(data, LONG_MESSAGES))
-    remembered = asyncio.run(fill(data, HISTORY_MESSAGES))
+    environ = {"OPENAI_BASE_URL": f"{upstream.url}/v1", "BENCH_HISTORY": json.dumps(history)}
     endpoint = stack.enter_context(
-        started("bare", [str(HERE / "bare_endpoint.py")], folder,
-                OPENAI_BASE_URL=settings["OPENAI_BASE_URL"], BENCH_HISTORY=json.dumps(history))
-    )  # fmt: skip
-    command = ["-m", "chatbot"]
-    lean = stack.enter_context(started("lean", command, folder, **settings, **MEMORY_OFF))
-    whole = stack.enter_context(started("whole", command, folder, **settings))
-    return {
+        started("bare", [str(HERE / "bare_endpoint.py")], folder, **environ)
+    )
+    cases = {
         "bare endpoint": (endpoint, bare(endpoint, "/chat")),
-        "turn, 10 messages": (lean, turn(lean, short)),
-        "turn, 5,000 messages": (lean, turn(lean, long)),
         "bare endpoint, stream": (endpoint, bare(endpoint, "/stream")),
-        "turn, stream": (lean, turn(lean, short, stream=True)),
-        "turn, 10 messages, with memory": (whole, turn(whole, remembered)),
     }
+    for store, url in stack.enter_context(stores(folder)).items():
+        cases |= on_store(store, url, folder, environment(upstream, url), stack)
+    return cases
 
 
-def figures(median: dict[str, float]) -> list[Figure]:
-    def ratio(what: str, one: str, other: str, target: float) -> Figure:
-        return Figure(what=what, value=median[one] / median[other], target=target)
+def on_store(
+    store: str, url: str, folder: Path, settings: dict[str, str], stack: ExitStack
+) -> Cases:
+    """Turns on this store; on JSON also streamed ones, and some with memory."""
+    lean = started(store, SERVICE, folder, **settings, **MEMORY_OFF)
+    if store == "memory":  # nobody fills it from outside, so that nobody has a user there
+        server = stack.enter_context(lean)
+        sessions = asyncio.run(new_sessions(server))
+        return {f"{store}, 10 messages": (server, turn(server, sessions, has_user=False))}
+    short = asyncio.run(fill(url, HISTORY_MESSAGES))
+    long = asyncio.run(fill(url, LONG_MESSAGES))
+    server = stack.enter_context(lean)
+    cases: Cases = {
+        f"{store}, 10 messages": (server, turn(server, short)),
+        f"{store}, 5,000 messages": (server, turn(server, long)),
+    }
+    if store == "JSON":
+        remembered = asyncio.run(fill(url, HISTORY_MESSAGES))
+        whole = stack.enter_context(started("whole", SERVICE, folder, **settings))
+        cases["JSON, stream"] = (server, turn(server, short, stream=True))
+        cases["JSON, 10 messages, with memory"] = (whole, turn(whole, remembered))
+    return cases
 
-    return [
-        *(Figure(what=f"CPU a turn: {name}", value=ms, unit=" ms") for name, ms in median.items()),
-        ratio("turn / bare endpoint", "turn, 10 messages", "bare endpoint", 0.6),
-        ratio("5,000 / 10 messages", "turn, 5,000 messages", "turn, 10 messages", 1.15),
-        ratio("streamed piece / bare endpoint", "turn, stream", "bare endpoint, stream", 0.4),
-    ]
+
+def figures(median: dict[str, float]) -> Iterator[Figure]:
+    def ratio(one: str, other: str, target: float | None) -> Figure:
+        return Figure(what=f"{one} / {other}", value=median[one] / median[other], target=target)
+
+    for name, ms in median.items():
+        yield Figure(what=f"CPU a turn: {name}", value=ms, unit=" ms")
+    for store in ("memory", "JSON", "SQLite", "Postgres"):
+        target = 0.6 if store == "JSON" else None
+        yield ratio(f"{store}, 10 messages", "bare endpoint", target)
+    for store in ("JSON", "SQLite", "Postgres"):
+        yield ratio(f"{store}, 5,000 messages", f"{store}, 10 messages", 1.15)
+    yield ratio("JSON, stream", "bare endpoint, stream", 0.4)
 
 
 if __name__ == "__main__":

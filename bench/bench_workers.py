@@ -27,6 +27,7 @@ from rig import (
     table,
     turn,
 )
+from stores import made
 
 WORKERS = (1, 2, 4)
 MODELS = {"a provider": "openai/bench", "the embedded model": "local/extractive"}
@@ -47,7 +48,7 @@ async def turns_a_second(ask: Ask, turns: int) -> float:
 
 
 def measured(workers: int, folder: Path, settings: dict[str, str], turns: int) -> Row:
-    sessions = asyncio.run(fill(folder / "data", HISTORY_MESSAGES))
+    sessions = asyncio.run(fill(settings["STORAGE_URL"], HISTORY_MESSAGES))
     began = time.perf_counter()
     command = ["-m", "chatbot", "--workers", str(workers)]
     with started("service", command, folder, **settings) as server:
@@ -70,7 +71,8 @@ def main() -> None:
     found: dict[tuple[str, int], list[Row]] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory() as name, provider(Path(name)) as upstream:
         folder = Path(name)
-        settings = environment(upstream, folder / "data") | MEMORY_OFF | {"LOG_LEVEL": "warning"}
+        url = made(f"json:{folder / 'data'}")
+        settings = environment(upstream, url) | MEMORY_OFF | {"LOG_LEVEL": "warning"}
         for _ in range(options.rounds):
             for (model, workers), rows in found.items():
                 given = settings | {"GENKIT_MODEL": MODELS[model]}

@@ -14,14 +14,12 @@ from pathlib import Path
 
 import aiohttp
 import psutil
+from stores import conversation, put, settings_of
 
 from chatbot.adapters.security.jose_tokens import JoseTokens
-from chatbot.adapters.storage.json_files.files import Files
-from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.domain.chat import Author, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.ports.security import Claims
-from chatbot.domain.ports.storage import Transaction
+from chatbot.entrypoints.container import build_storage
 
 HERE = Path(__file__).resolve().parent
 AT_ONCE = 16
@@ -36,13 +34,6 @@ MEMORY_OFF = {
     "MEM_WINDOW_MESSAGES": str(HISTORY_MESSAGES + 1),
     "MEM_STRUCTURED_ENABLE": "false",
 }
-
-
-class UnsyncedFiles(Files):
-    """For filling a store quickly: nothing is synced."""
-
-    def sync(self, fd: int) -> None:
-        """Leave it to the system."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +125,7 @@ def provider(folder: Path) -> Iterator[Server]:
         yield server
 
 
-def environment(upstream: Server, data: Path) -> dict[str, str]:
+def environment(upstream: Server, url: str) -> dict[str, str]:
     """The settings of a service that asks that provider."""
     return {
         "API_KEY": KEY,
@@ -142,7 +133,7 @@ def environment(upstream: Server, data: Path) -> dict[str, str]:
         "GENKIT_MODEL": "openai/bench",
         "LOG_FORMAT": "json",
         "OPENAI_BASE_URL": f"{upstream.url}/v1",
-        "STORAGE_URL": f"json:{data}",
+        "STORAGE_URL": url,
     }
 
 
@@ -153,27 +144,14 @@ def user(user_id: UserId, password_hash: str = "none") -> User:
     )  # fmt: skip
 
 
-async def fill(data: Path, messages: int) -> list[str]:
+async def fill(url: str, messages: int) -> list[str]:
     """One session for each client that asks at once, with so many messages."""
-    now, owner = datetime.now(UTC), Owner(kind="user", id=USER)
-
-    def one(tx: Transaction) -> str:
-        session_id = SessionId(secrets.token_hex(16))
-        tx.sessions.create(
-            Session(id=session_id, owner=owner, title="", created_at=now, updated_at=now)
-        )
-        lease = tx.sessions.acquire(owner, session_id, TurnId(secrets.token_hex(16)))
-        for number in range(messages):
-            role = Author.ASSISTANT if number % 2 else Author.USER
-            tx.sessions.append(lease, role, TEXT, ts=now)
-        tx.sessions.release(lease)
-        return session_id
-
-    async with JsonFileStorage(data, UnsyncedFiles()) as storage:
-        await storage.make_roles()
+    owner, now = Owner(kind="user", id=USER), datetime.now(UTC)
+    async with build_storage(settings_of(url)) as storage:
         if await storage.transact(lambda tx: tx.users.by_id(USER)) is None:
             await storage.transact(lambda tx: tx.users.add(user(USER)))
-        return [await storage.transact(one) for _ in range(AT_ONCE)]
+        said = (conversation(owner, messages, TEXT, at=now) for _ in range(AT_ONCE))
+        return list(await put(storage, url, said))
 
 
 def token(user_id: UserId = USER) -> str:
@@ -199,8 +177,22 @@ def bare(server: Server, path: str) -> Ask:
     return ask
 
 
-def turn(server: Server, sessions: list[str], *, stream: bool = False) -> Ask:
-    headers = {"X-API-Key": KEY, "Authorization": f"Bearer {token()}"}
+async def new_sessions(server: Server) -> list[str]:
+    """One empty session for each client that asks at once, of the API key's client."""
+    found = []
+    async with aiohttp.ClientSession(headers={"X-API-Key": KEY}) as http:
+        for _ in range(AT_ONCE):
+            async with http.post(f"{server.url}/sessions/new") as answer:
+                found.append((await answer.json())["session_id"])
+    return found
+
+
+def turn(
+    server: Server, sessions: list[str], *, stream: bool = False, has_user: bool = True
+) -> Ask:
+    headers = {"X-API-Key": KEY}
+    if has_user:
+        headers["Authorization"] = f"Bearer {token()}"
     if stream:
         headers["Accept"] = "text/event-stream"
 
