@@ -300,6 +300,26 @@ class TestMigrate:
         assert err.count("\n") == 1
         assert "s3cret" not in err
 
+    @pytest.mark.skipif(shutil.which("sh") is None or os.name == "nt", reason="needs ulimit")
+    @pytest.mark.parametrize("target", ["json", "sqlite"])
+    def test_full_disk_is_one_line_and_the_next_run_goes_on(
+        self, run: Run, new_store: NewStore, target: str
+    ) -> None:
+        long = conversation(20, texts=["long " * 50_000])
+        one, other = filled(new_store("json"), [*many(20), long]), new_store(target)
+        arguments = ("migrate", "--from", one, "--to", other)
+        limited = ("sh", "-c", 'ulimit -f 400; exec "$@"', "sh", *PROGRAM, *arguments)
+        ended = subprocess.run(limited, env=ENVIRONMENT, capture_output=True, check=False)
+        told = ended.stderr.decode()
+        assert ended.returncode == 1
+        reason = "There is no space left in the store."
+        if target == "sqlite":  # which calls a file that may not grow an error of the disk
+            reason = "The store cannot be read or written."
+        assert told.endswith(f": {reason}\n")
+        assert told.count("\n") == 1
+        assert run(*arguments)[0] == 0
+        assert content_of(other) == content_of(one)
+
 
 def _damage(root: Path) -> None:
     """Change a text of the longest conversation."""
@@ -379,7 +399,8 @@ class TestBackup:
         backup.write_bytes(backup.read_bytes()[:-5])
         code, out, err = ready("restore", "b.gz")
         assert (code, out) == (1, "")
-        assert err == "chatbot: b.gz: no backup, or not as it was written. Take another one.\n"
+        told = "This is no backup, or not as it was written. Take another one."
+        assert err == f"chatbot: b.gz to {tmp_path / 'data'}: {told}\n"
         assert trace_of(tmp_path / "data") == before
 
     def test_store_that_went_on_is_not_taken_back(self, ready: Run, tmp_path: Path) -> None:
@@ -401,7 +422,7 @@ class TestBackup:
             (("backup", "none/b.gz"), 2, "FILE: there is no folder"),
             (("backup",), 2, "FILE"),
             (("restore", "none.gz"), 2, "FILE: there is no file none.gz"),
-            (("restore", "there.gz"), 1, "there.gz: no backup"),
+            (("restore", "there.gz"), 1, "This is no backup"),
         ],
     )
     def test_wrong_usage_is_one_line(

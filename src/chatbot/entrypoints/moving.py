@@ -6,7 +6,7 @@ Each shows a bar on a terminal, names what was left as it is on stderr, and ends
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +16,7 @@ import typer
 from chatbot.adapters.storage.backup_file import BackupFile, write_backup
 from chatbot.adapters.storage.mvp_files import MvpFiles, mvp_files, session_id_of
 from chatbot.application.moving import Moving, Outcome, Step, name_of
-from chatbot.domain.errors import NotFound, StorageUnavailable
+from chatbot.domain.errors import ChatbotError, NotFound, StorageFailure, StorageUnavailable
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, normalise_email
 from chatbot.domain.ports.archive import (
     Archive,
@@ -44,7 +44,11 @@ def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> 
     from_url, to_url = _store_at("--from", source), _store_at("--to", target)
     if (from_url.path or from_url.raw) == (to_url.path or to_url.raw):
         raise SettingsError("--to: this is the store that --from names. Name another one.")
-    with _to_read("--from", from_url) as found, _to_write("--to", to_url) as there:
+    with (
+        _on_the_way(from_url, to_url),
+        _to_read("--from", from_url) as found,
+        _to_write("--to", to_url) as there,
+    ):
         moving = Moving(found, there, dry_run=dry_run)
         steps = _followed(moving.steps(), total=_size(found))
         if delete_others:
@@ -69,7 +73,7 @@ def import_files(url: StorageUrl, folder: Path, email: str | None) -> bool:
     if not folder.is_dir():
         raise SettingsError(f"DIR: there is no folder {folder}.")
     files = mvp_files(folder)
-    with _to_write("STORAGE_URL", url) as there:
+    with _on_the_way(folder, url), _to_write("STORAGE_URL", url) as there:
         owner = DEFAULT_PRINCIPAL.owner if email is None else _owner(there, email)
         steps = Moving(MvpFiles(folder, owner), there).steps()
         is_done = _told(_followed(steps, total=len(files)), fine=_DONE | {Outcome.AHEAD})
@@ -88,7 +92,7 @@ def back_up(url: StorageUrl, file: Path) -> bool:
     if not file.absolute().parent.is_dir():
         raise SettingsError(f"FILE: there is no folder {file.absolute().parent}.")
     steps: list[Step] = []
-    with _to_read("STORAGE_URL", url) as found:
+    with _on_the_way(url, file), _to_read("STORAGE_URL", url) as found:
         items = _followed(found.items(), total=_size(found))
         write_backup(file, _readable(items, steps), made_at=utc_now())
     return _told(steps, fine=_DONE)
@@ -99,13 +103,13 @@ def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
 
     Raises:
         SettingsError: there is no file, or the store cannot be had.
-        StorageUnavailable: the file is not as it was written; nothing was restored.
+        ChatbotError: the file is not as it was written, and nothing was restored; or a store failed.
     """
     if not file.is_file():
         raise SettingsError(f"FILE: there is no file {file}.")
     backup = BackupFile(file)
-    total = backup.verify()
-    with _to_write("STORAGE_URL", url) as there:
+    with _on_the_way(file, url), _to_write("STORAGE_URL", url) as there:
+        total = backup.verify()
         steps = _followed(Moving(backup, there, dry_run=dry_run).steps(), total=total)
         return _told(steps, fine=_DONE, dry_run=dry_run)
 
@@ -118,6 +122,19 @@ def waiting_files(url: StorageUrl) -> int:
     with build_archive(url) as archive:
         there = {session_id for _, session_id in archive.session_keys()}
     return sum(session_id_of(file) not in there for file in files)
+
+
+@contextmanager
+def _on_the_way(source: object, target: object) -> Iterator[None]:
+    """Say between what it was that a store failed.
+
+    Raises:
+        ChatbotError: one did; what was copied before is there.
+    """
+    try:
+        yield
+    except StorageFailure as error:
+        raise ChatbotError(f"{source} to {target}: {error}") from error
 
 
 def _store_at(name: str, raw: str) -> StorageUrl:

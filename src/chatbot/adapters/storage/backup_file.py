@@ -71,13 +71,13 @@ class BackupFile(Archive):
             digest.update(line)
             line = next_line
         if line != _seal(digest.hexdigest(), number - 1):
-            raise _damaged(self._path)
+            raise _damaged()
         return number - 1
 
     def _require_header(self, line: bytes) -> None:
-        header = Fields(load(line, str(self._path)), str(self._path))
+        header = Fields(load(line, "backup"), "backup")
         if header.found.get("format") != FORMAT:
-            raise Damaged(f"{self._path}: this is no backup.")
+            raise _damaged()
         header.require_version()
 
 
@@ -133,13 +133,13 @@ def _lines(path: Path) -> Iterator[bytes]:
                 *lines, rest = (rest + unpack.decompress(chunk)).split(b"\n")
                 yield from (line + b"\n" for line in lines)
     except zlib.error as error:
-        raise _damaged(path) from error
+        raise _damaged() from error
     if rest or unpack.unused_data or not unpack.eof:
-        raise _damaged(path)
+        raise _damaged()
 
 
-def _damaged(path: Path) -> Damaged:
-    return Damaged(f"{path}: no backup, or not as it was written. Take another one.")
+def _damaged() -> Damaged:
+    return Damaged("This is no backup, or not as it was written. Take another one.")
 
 
 def _to_json(item: Item) -> Json:
