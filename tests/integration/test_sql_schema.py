@@ -33,7 +33,6 @@ from chatbot.adapters.storage.sql.upgrading import configured, upgrade
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.cli import main
-from chatbot.entrypoints.http import server
 from process import ENVIRONMENT
 
 TABLES = {table.name for table in metadata.sorted_tables}
@@ -195,7 +194,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run a command on a database; return its exit code and what it says of the storage."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
-    monkeypatch.setattr(server, "listen", lambda _: None)  # it would stay open in this process
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
 
