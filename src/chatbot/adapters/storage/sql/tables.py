@@ -61,6 +61,11 @@ def _now_of_postgres(_: unix_now, __: SQLCompiler, **___: object) -> str:
     return "extract(epoch from clock_timestamp())::float8"
 
 
+Numbered = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database gives. 32 bits would be used up by a year of guessed passwords;
+SQLite has 64 anyway."""
+
+
 def owner_key(owner: Owner) -> str:
     """The owner as one value, as in `user:0f3a...`: it is part of every key."""
     return f"{owner.kind}:{owner.id}"
@@ -151,7 +156,7 @@ roles = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Numbered, primary_key=True),
     Column("key", Text, nullable=False),
     Column("at", Moment, nullable=False),
     Index(None, "key", "at"),
