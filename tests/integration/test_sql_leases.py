@@ -169,7 +169,10 @@ async def test_turn_that_was_taken_over_writes_nothing_and_ends_nothing(
     old = await late.transact(acquire(OLD))
     await late.transact(say(old, "before"))
     new = await until_free(now, NEW)
-    before = await now.transact(lambda tx: tx.sessions.get(ANA, SESSION))
+    before, end = (
+        await now.transact(lambda tx: tx.sessions.get(ANA, SESSION)),
+        await end_of_lease(now),
+    )
 
     for work in (
         say(old, "late"),
@@ -183,6 +186,7 @@ async def test_turn_that_was_taken_over_writes_nothing_and_ends_nothing(
     await late.transact(lambda tx: tx.sessions.release(old))
 
     assert await now.transact(lambda tx: tx.sessions.get(ANA, SESSION)) == before
+    assert await end_of_lease(now) == end
     with pytest.raises(SessionBusy):
         await late.transact(acquire(OLD))
     assert (await now.transact(say(new, "after"))).seq == 2

@@ -19,7 +19,7 @@ from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.chat import Author, Lease, Session, SessionId, TurnId
-from chatbot.domain.errors import Conflict, StorageUnavailable
+from chatbot.domain.errors import Conflict, StorageFull, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.storage import Transaction
@@ -162,6 +162,23 @@ async def test_commit_that_fails_keeps_nothing_and_the_thread_goes_on(
         with pytest.raises((MemoryError, StorageUnavailable)):
             await asyncio.wait_for(store.transact(create(1)), PATIENCE_S)
     await asyncio.wait_for(store.transact(create(2)), PATIENCE_S)
+    assert await store.transact(known) == {2}
+
+
+async def test_full_disk_undoes_the_group_and_keeps_the_connection(store: SqlStorage) -> None:
+    """A new one would need room for the index of its log: nothing could be read any more."""
+
+    def raw(tx: Transaction) -> sqlite3.Connection:
+        return tx.sessions._statements._raw  # type: ignore[attr-defined,no-any-return]
+
+    before = await store.transact(raw)
+    await store.transact(lambda tx: raw(tx).execute("PRAGMA max_page_count = 1"))  # as large as now
+    found = await together(store, create(1), fill(2, "x" * 100_000), create(3))
+    assert [type(one) for one in found] == [StorageFull] * 3
+    assert await store.transact(known) == set()
+    assert await store.transact(raw) is before
+    await store.transact(lambda tx: raw(tx).execute("PRAGMA max_page_count = 9999"))
+    await store.transact(fill(2, "x" * 100_000))
     assert await store.transact(known) == {2}
 
 
