@@ -182,6 +182,18 @@ async def test_full_disk_undoes_the_group_and_keeps_the_connection(store: SqlSto
     assert await store.transact(known) == {2}
 
 
+async def test_database_that_does_not_answer_is_given_up(sqlite_store: Path) -> None:
+    database, goes_on = SqliteDatabase(sqlite_store), threading.Event()
+    async with SqlStorage(database, replica="test", answer_s=0.1) as store:
+        with pytest.raises(StorageUnavailable, match="does not answer"):
+            await store.transact(lambda _: goes_on.wait(PATIENCE_S))
+        with pytest.raises(StorageUnavailable, match="does not answer"):
+            await store.transact(create(1))
+        goes_on.set()
+    async with SqlStorage(database, replica="test") as store:
+        assert await store.transact(known) == set()
+
+
 # --- callers ---------------------------------------------------------------------------------
 
 

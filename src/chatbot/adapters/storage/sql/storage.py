@@ -16,9 +16,10 @@ from chatbot.adapters.storage.sql.sessions import SqlSessions
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.users import SqlUsers
 from chatbot.domain.chat import Lease
-from chatbot.domain.errors import StorageFailure, cause_of
+from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
 from chatbot.domain.ports.storage import Found, Storage, Transaction
 
+ANSWER_S = 40.0
 _log = logging.getLogger("chatbot.storage")
 
 
@@ -35,6 +36,8 @@ class SqlStorage(Storage):
         replica: the name of this process among those that share the database.
         lease_s: for how long a session stays held when its process is not heard of any more.
         renew_s: how often a process is heard of.
+        answer_s: how long to wait for the database, which bounds most of it by itself; not if it
+            stands still. What it does after that is not acknowledged.
     """
 
     def __init__(
@@ -44,9 +47,10 @@ class SqlStorage(Storage):
         replica: str,
         lease_s: float = LEASE_S,
         renew_s: float = RENEW_S,
+        answer_s: float = ANSWER_S,
     ) -> None:
         self._database, self._replica = database, replica
-        self._lease_s, self._renew_s = lease_s, renew_s
+        self._lease_s, self._renew_s, self._answer_s = lease_s, renew_s, answer_s
         self._kept: set[Lease] = set()
         self._renewing: asyncio.Task[None] | None = None
 
@@ -59,7 +63,7 @@ class SqlStorage(Storage):
         """
         await asyncio.to_thread(self._database.open)
         try:
-            await self._database.run(lambda statements: require_current(statements.connection))
+            await self._do(lambda statements: require_current(statements.connection))
         except BaseException:
             await asyncio.to_thread(self._database.close)
             raise
@@ -74,7 +78,14 @@ class SqlStorage(Storage):
         await asyncio.to_thread(self._database.close)
 
     async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:  # noqa: ARG002 # all of it is done off the event loop
-        return await self._database.run(lambda statements: work(self._transaction(statements)))
+        return await self._do(lambda statements: work(self._transaction(statements)))
+
+    async def _do(self, work: Callable[[Statements], Found]) -> Found:
+        try:
+            async with asyncio.timeout(self._answer_s):
+                return await self._database.run(work)
+        except TimeoutError as error:
+            raise StorageUnavailable("The store does not answer.") from error
 
     def _transaction(self, statements: Statements) -> Transaction:
         return Transaction(
@@ -93,7 +104,7 @@ class SqlStorage(Storage):
 
     async def check(self) -> None:
         """Take the right to write, without writing."""
-        await self._database.run(
+        await self._do(
             lambda statements: statements.write(text("UPDATE roles SET name = name WHERE 1 = 0"))
         )
 
@@ -111,4 +122,4 @@ class SqlStorage(Storage):
     async def _renew_once(self) -> None:
         kept = sorted(self._kept, key=lambda lease: lease.session_id)
         if kept:
-            await self._database.run(lambda tx: renew(tx, kept, seconds=self._lease_s))
+            await self._do(lambda tx: renew(tx, kept, seconds=self._lease_s))
