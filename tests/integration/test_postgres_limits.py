@@ -12,6 +12,7 @@ from psycopg import errors
 from chatbot.adapters.storage.sql import postgres as postgres_module
 from chatbot.adapters.storage.sql.database import translated
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
+from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import Lease, Session, SessionId, TurnId
 from chatbot.domain.errors import StorageFull, StorageUnavailable
@@ -54,12 +55,23 @@ async def store(
 async def test_limits_hold_on_every_connection(store: SqlStorage) -> None:
     def limits() -> "asyncio.Future[list[str]]":
         names = postgres_module._LIMITS
-        return store._database.run(
-            lambda tx: [str(tx.connection.exec_driver_sql(f"SHOW {one}").scalar()) for one in names]
-        )
+        return store._database.run(lambda tx: [setting(tx, one) for one in names])
 
     for found in await asyncio.gather(*(limits() for _ in range(2 * CONNECTIONS))):
         assert found == list(postgres_module._LIMITS.values())
+
+
+async def test_options_of_the_url_hold_beside_the_limits(postgres_store: str) -> None:
+    url = f"{postgres_store}?options=-c%20work_mem%3D1234kB"
+    database = PostgresDatabase(url, connections=1, prepared=True)
+    async with SqlStorage(database, replica="test") as store:
+        for name, value in (("work_mem", "1234kB"), ("lock_timeout", "5s")):
+            found = await store._database.run(lambda tx, name=name: setting(tx, name))  # type: ignore[misc]
+            assert found == value
+
+
+def setting(statements: Statements, name: str) -> str:
+    return str(statements.connection.exec_driver_sql(f"SHOW {name}").scalar())
 
 
 @pytest.mark.parametrize(

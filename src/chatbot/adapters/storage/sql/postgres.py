@@ -52,8 +52,9 @@ class PostgresDatabase(Database):
         self._threads: Threads | None = None
 
     def open(self) -> None:
-        limits = " ".join(f"-c {name}={value}" for name, value in _LIMITS.items())
-        pool = self._engine(QueuePool, {"options": limits} if self._prepared else {})
+        given = [str(self._url.query.get("options", ""))]  # as in `?options=-c search_path=...`
+        options = " ".join(given + [f"-c {name}={value}" for name, value in _LIMITS.items()])
+        pool = self._engine(QueuePool, {"options": options} if self._prepared else {})
         _first(pool).close()
         self._pool = pool
         self._threads = Threads(self._connections, name="chatbot-postgres")
