@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,6 @@ from chatbot.domain.errors import StorageUnavailable
 
 Found = TypeVar("Found")
 
-_WAL = "PRAGMA journal_mode = WAL"
 _PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
@@ -138,4 +138,17 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
         connection.execute(pragma)
     (is_ours,) = connection.execute(_IS_OURS, [VERSION_TABLE]).fetchone()
     if is_ours:  # a file remembers it, and that of another application is left as it is
-        connection.execute(_WAL)
+        _keep_log(connection)
+
+
+def _keep_log(connection: sqlite3.Connection) -> None:
+    """Have a write-ahead log; SQLite itself does not wait for who makes the tables meanwhile."""
+    (wait_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    deadline = time.monotonic() + wait_ms / 1000
+    while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
