@@ -21,7 +21,7 @@ from chatbot.application.moving import digest
 from chatbot.domain.chat import Author, Lease, SessionId, TurnId
 from chatbot.domain.identity import DEFAULT_ROLES
 from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Transaction
 from chatbot.entrypoints.container import build_archive, build_container
 from chatbot.entrypoints.settings import load_settings
 from chatbot.entrypoints.storage_url import parse_storage_url
@@ -90,47 +90,27 @@ def many(count: int) -> list[Item]:
 
 
 @contextmanager
-def serving(storage: Storage) -> Iterator[Callable[[Callable[[Transaction], object]], None]]:
-    """A store that is open in a loop of its own, as in a service."""
-    loop = asyncio.new_event_loop()
-    thread = Thread(target=loop.run_forever)
-    thread.start()
-
-    def do(work: Callable[[Transaction], object]) -> None:
-        asyncio.run_coroutine_threadsafe(storage.transact(work), loop).result(STARTS_WITHIN_S)
-
-    try:
-        asyncio.run_coroutine_threadsafe(storage.__aenter__(), loop).result(STARTS_WITHIN_S)
-        yield do
-        asyncio.run_coroutine_threadsafe(storage.__aexit__(), loop).result(STARTS_WITHIN_S)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-@contextmanager
-def writer(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
-    """Somebody who appends to three sessions, as the service does; is set after some turns."""
+def writer(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Somebody who appends to three sessions, as the service does; entered after some turns."""
     monkeypatch.setenv("STORAGE_URL", url)
-    storage = build_container(load_settings()).storage()
+    store = build_container(load_settings()).storage()
     begun, over = Event(), Event()
 
-    def write() -> None:
+    async def write() -> None:
         ids = [SessionId(f"{number:032x}") for number in (1, 2, 3)]
-        with serving(storage) as do:
+        async with store as storage:
             for turn in range(100_000):
                 if over.is_set():
                     return
-                do(_turn(ids[turn % 3], f"turn {turn}"))
+                await storage.transact(_turn(ids[turn % 3], f"turn {turn}"))
                 if turn > 20:
                     begun.set()
 
-    thread = Thread(target=write)
+    thread = Thread(target=lambda: asyncio.run(write()))
     thread.start()
     try:
         assert begun.wait(STARTS_WITHIN_S)
-        yield begun
+        yield
     finally:
         over.set()
         thread.join()
@@ -309,7 +289,8 @@ class TestMigrate:
         one, other = filled(new_store("json"), [*many(20), long]), new_store(target)
         arguments = ("migrate", "--from", one, "--to", other)
         limited = ("sh", "-c", 'ulimit -f 400; exec "$@"', "sh", *PROGRAM, *arguments)
-        ended = subprocess.run(limited, env=ENVIRONMENT, capture_output=True, check=False)
+        own = ENVIRONMENT | {"PYTHONDONTWRITEBYTECODE": "1"}  # they would be cut, and stay so
+        ended = subprocess.run(limited, env=own, capture_output=True, check=False)
         told = ended.stderr.decode()
         assert ended.returncode == 1
         reason = "There is no space left in the store."
