@@ -200,15 +200,6 @@ async def test_late_write_with_nobody_in_between_is_accepted(replicas: Replicas)
     assert await late.transact(said) == ["late"]
 
 
-async def test_lease_that_was_given_back_writes_nothing(replicas: Replicas) -> None:
-    one = await replicas.one()
-    lease = await one.transact(acquire(OLD))
-    await one.transact(lambda tx: tx.sessions.release(lease))
-    with pytest.raises(SessionBusy):
-        await one.transact(say(lease))
-    assert await one.transact(said) == []
-
-
 async def test_work_that_fails_leaves_no_lease_and_no_message(replicas: Replicas) -> None:
     one = await replicas.one()
 
