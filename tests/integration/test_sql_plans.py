@@ -32,7 +32,6 @@ T0 = datetime(2026, 3, 1, tzinfo=UTC)
 USERS, EACH, MANY = 100, 900, 10_000
 ANA = Owner(kind="user", id=f"{1:032x}")
 TURN = TurnId("1" * 32)
-MANY_ROWS = ("sessions", "messages", "memories", "users", "attempts")
 OF_AN_OWNER = ("sessions", "messages", "memories")
 READS_ALL_USERS = "SELECT users.roles"
 """Whether there is an administrator: asked once in the life of a store, by a command."""
