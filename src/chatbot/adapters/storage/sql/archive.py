@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatbot.adapters.storage.fields import Damaged
@@ -41,10 +41,9 @@ from chatbot.domain.ports.archive import (
 )
 
 _ROWS_AT_ONCE = 500
-_IS_ITS_MEMORY = and_(memories.c.owner == sessions.c.owner, memories.c.session_id == sessions.c.id)
 _SESSIONS = (
     select(sessions, memories.c.content)
-    .outerjoin(memories, _IS_ITS_MEMORY)
+    .outerjoin_from(sessions, memories)
     .order_by(sessions.c.owner, sessions.c.id)
 )
 _MESSAGES = select(messages).order_by(messages.c.owner, messages.c.session_id, messages.c.seq)
@@ -95,9 +94,8 @@ class SqlArchive(WritableArchive):
 
     def remove(self, owner: Owner, session_id: SessionId) -> None:
         with self._writing() as connection:
-            is_it = _is_it(owner, session_id)
-            _require_idle(connection, is_it)
-            connection.execute(delete(sessions).where(is_it))
+            _require_idle(connection, owner, session_id)
+            connection.execute(delete(sessions).where(_is_of(sessions, owner, session_id)))
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -143,23 +141,24 @@ def _found(connection: Connection, item: Item) -> Item | None:
             row = by_id or connection.execute(by_email).first()
             return None if row is None else user_of(row)
         case Conversation(session=session):
-            all_of_it = list(_conversations(connection, session.owner, session.id))
-            found = all_of_it[0] if all_of_it else None
+            key = session.owner, session.id
+            row = connection.execute(_SESSIONS.where(_is_of(sessions, *key))).first()
+            if row is None:
+                return None
+            lines = connection.execute(_MESSAGES.where(_is_of(messages, *key))).all()
+            found = _conversation(row, lines)
             if isinstance(found, Unreadable):
                 raise Conflict(f"What is there is damaged ({found.reason}).")
             return found
 
 
-def _conversations(
-    connection: Connection, *key: str | Owner
-) -> Iterator[Conversation | Unreadable]:
-    """All conversations, or the one with this owner and id.
-
-    Sessions and messages are read side by side in the same order: their keys'.
-    """
-    by_session = _narrowed(_SESSIONS, sessions.c.owner, sessions.c.id, *key)
-    by_message = _narrowed(_MESSAGES, messages.c.owner, messages.c.session_id, *key)
-    with connection.execute(by_session) as rows, connection.execute(by_message) as lines:
+def _conversations(connection: Connection) -> Iterator[Conversation | Unreadable]:
+    """Sessions and messages are read side by side in the same order: their keys'."""
+    slowly = {"yield_per": _ROWS_AT_ONCE}
+    with (
+        connection.execute(_SESSIONS, execution_options=slowly) as rows,
+        connection.execute(_MESSAGES, execution_options=slowly) as lines,
+    ):
         groups = groupby(lines, lambda line: (line.owner, line.session_id))
         whose, group = next(groups, (None, iter(())))
         for row in rows:
@@ -184,8 +183,7 @@ def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Un
 def _put(connection: Connection, change: Change) -> None:
     """Put an item in its place, if what is there is what was expected."""
     if isinstance(change.item, Conversation):
-        session = change.item.session
-        _require_idle(connection, _is_it(session.owner, session.id))
+        _require_idle(connection, change.item.session.owner, change.item.session.id)
     there = _found(connection, change.item)
     if there != change.over:
         raise Conflict("There is something else by now.")
@@ -203,35 +201,32 @@ def _put(connection: Connection, change: Change) -> None:
         raise Conflict("The e-mail address is taken, or there is something else by now.") from error
 
 
-def _require_idle(connection: Connection, is_it: ColumnElement[bool]) -> None:
+def _require_idle(connection: Connection, owner: Owner, session_id: SessionId) -> None:
     """Lock the row of the session, if there is one."""
-    is_busy = (sessions.c.lease_until > unix_now()).label("is_busy")
-    row = connection.execute(select(is_busy).where(is_it).with_for_update()).first()
-    if row is not None and row.is_busy:
+    is_busy = select(sessions.c.lease_until > unix_now()).where(_is_of(sessions, owner, session_id))
+    if connection.execute(is_busy.with_for_update()).scalar():
         raise SessionBusy
 
 
 def _put_conversation(connection: Connection, new: Conversation, there: Item | None) -> None:
     """What is there already of the messages stays; the others are written."""
-    session, key = new.session, owner_key(new.session.owner)
+    session, key = new.session, (new.session.owner, new.session.id)
     old = there.messages if isinstance(there, Conversation) else ()
     kept = len(old) if old == new.messages[: len(old)] else 0
-    is_of_it = and_(messages.c.owner == key, messages.c.session_id == session.id)
     if there is None:
         connection.execute(insert(sessions), _session_values(new))
     else:
-        is_it = _is_it(session.owner, session.id)
-        connection.execute(update(sessions).where(is_it).values(_session_values(new)))
+        change = update(sessions).where(_is_of(sessions, *key))
+        connection.execute(change.values(_session_values(new)))
     if not kept:
-        connection.execute(delete(messages).where(is_of_it))
-    rows = [message_values(session.owner, session.id, each) for each in new.messages[kept:]]
+        connection.execute(delete(messages).where(_is_of(messages, *key)))
+    rows = [message_values(*key, each) for each in new.messages[kept:]]
     if rows:
         connection.execute(insert(messages), rows)
-    is_its_memory = and_(memories.c.owner == key, memories.c.session_id == session.id)
-    connection.execute(delete(memories).where(is_its_memory))
+    connection.execute(delete(memories).where(_is_of(memories, *key)))
     if new.memory != Memory():
         content = {"content": memory_to_json(new.memory), "version": new.memory.version}
-        values = {"owner": key, "session_id": session.id, **content}
+        values = {"owner": owner_key(session.owner), "session_id": session.id, **content}
         connection.execute(insert(memories), values)
 
 
@@ -250,14 +245,7 @@ def _session_values(new: Conversation) -> dict[str, object]:
     }
 
 
-def _is_it(owner: Owner, session_id: SessionId) -> ColumnElement[bool]:
-    return and_(sessions.c.owner == owner_key(owner), sessions.c.id == session_id)
-
-
-def _narrowed(
-    query: Select[Any], owner: ColumnElement[Any], session_id: ColumnElement[Any], *key: str | Owner
-) -> Select[Any]:
-    """The query for one session, whose rows are few enough to be fetched at once."""
-    for column, value in zip((owner, session_id), key, strict=False):
-        query = query.where(column == (owner_key(value) if isinstance(value, Owner) else value))
-    return query if key else query.execution_options(yield_per=_ROWS_AT_ONCE)
+def _is_of(table: Table, owner: Owner, session_id: SessionId) -> ColumnElement[bool]:
+    """Which rows are the session's: its own, its messages, its memory."""
+    column = table.c.id if table is sessions else table.c.session_id
+    return and_(table.c.owner == owner_key(owner), column == session_id)

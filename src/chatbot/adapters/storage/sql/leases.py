@@ -17,39 +17,40 @@ LEASE_S = 20.0
 RENEW_S = 5.0
 """So that three renewals in a row may fail: a database that restarts costs nobody the session."""
 
-_IS_IT = and_(sessions.c.owner == bindparam("o"), sessions.c.id == bindparam("s"))
-_IS_HELD = and_(_IS_IT, sessions.c.lease_turn == bindparam("turn"))
+IS_IT = and_(sessions.c.owner == bindparam("o"), sessions.c.id == bindparam("s"))
+IS_HELD = and_(IS_IT, sessions.c.lease_turn == bindparam("turn"))
 _IS_FREE = or_(sessions.c.lease_until.is_(None), sessions.c.lease_until <= unix_now())
 _TAKE = (
     update(sessions)
-    .where(_IS_IT, _IS_FREE)
+    .where(IS_IT, _IS_FREE)
     .values(
         lease_turn=bindparam("turn"),
         lease_replica=bindparam("replica"),
         lease_until=unix_now() + bindparam("seconds"),
     )
 )
-_RENEW = update(sessions).where(_IS_HELD).values(lease_until=unix_now() + bindparam("seconds"))
+_RENEW = update(sessions).where(IS_HELD).values(lease_until=unix_now() + bindparam("seconds"))
 _GIVE_BACK = (
-    update(sessions).where(_IS_HELD).values(lease_turn=None, lease_replica=None, lease_until=None)
+    update(sessions).where(IS_HELD).values(lease_turn=None, lease_replica=None, lease_until=None)
 )
 
 
 def take(statements: Statements, lease: Lease, *, replica: str, seconds: float) -> bool:
     """Take the session if it is there and free. `replica` is for whoever looks at the row."""
-    values = {**_row(lease), "replica": replica, "seconds": seconds}
+    values = {**held(lease), "replica": replica, "seconds": seconds}
     return bool(statements.write(_TAKE, values).rowcount)
 
 
 def give_back(statements: Statements, lease: Lease) -> None:
-    statements.write(_GIVE_BACK, _row(lease))
+    statements.write(_GIVE_BACK, held(lease))
 
 
 def renew(statements: Statements, leases: Iterable[Lease], *, seconds: float) -> None:
     """Prolong the leases that nobody has taken over."""
     for lease in leases:
-        statements.write(_RENEW, {**_row(lease), "seconds": seconds})
+        statements.write(_RENEW, {**held(lease), "seconds": seconds})
 
 
-def _row(lease: Lease) -> dict[str, object]:
+def held(lease: Lease) -> dict[str, object]:
+    """The values of `IS_HELD`."""
     return {"o": owner_key(lease.owner), "s": lease.session_id, "turn": lease.turn_id}

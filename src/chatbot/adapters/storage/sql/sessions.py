@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Executable, Row, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatbot.adapters.storage.records import memory_from_json, memory_to_json
-from chatbot.adapters.storage.sql.leases import give_back, take
+from chatbot.adapters.storage.sql.leases import IS_HELD, IS_IT, give_back, held, take
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.tables import (
     memories,
@@ -34,8 +34,6 @@ from chatbot.domain.memory import Memory
 from chatbot.domain.ports.storage import SessionRepository
 
 # Made once: SQLAlchemy then finds each compiled form in its cache at the first look.
-_IS_IT = and_(sessions.c.owner == bindparam("o"), sessions.c.id == bindparam("s"))
-_IS_HELD = and_(_IS_IT, sessions.c.lease_turn == bindparam("turn"))
 _IS_OF_IT = and_(messages.c.owner == bindparam("o"), messages.c.session_id == bindparam("s"))
 _IS_ITS_MEMORY = and_(memories.c.owner == bindparam("o"), memories.c.session_id == bindparam("s"))
 
@@ -49,8 +47,8 @@ _SESSION = select(
     sessions.c.last_seq,
     sessions.c.epoch,
 )
-_GET = _SESSION.where(_IS_IT)
-_EXISTS = select(sessions.c.id).where(_IS_IT)
+_GET = _SESSION.where(IS_IT)
+_EXISTS = select(sessions.c.id).where(IS_IT)
 _PAGE = (
     _SESSION.where(sessions.c.owner == bindparam("o"))
     .order_by(sessions.c.updated_at.desc(), sessions.c.id)
@@ -67,17 +65,10 @@ _BETWEEN = (
 )
 _NEWEST = _BETWEEN.order_by(messages.c.seq.desc())
 _OLDEST = _BETWEEN.order_by(messages.c.seq)
-_MEMORY = (
-    select(memories.c.content)
-    .select_from(sessions)
-    .outerjoin(
-        memories, and_(memories.c.owner == sessions.c.owner, memories.c.session_id == sessions.c.id)
-    )
-    .where(_IS_IT)
-)
+_MEMORY = select(memories.c.content).select_from(sessions).outerjoin(memories).where(IS_IT)
 _APPEND = (
     update(sessions)
-    .where(_IS_HELD)
+    .where(IS_HELD)
     .values(
         last_seq=sessions.c.last_seq + 1,
         message_count=sessions.c.message_count + 1,
@@ -147,7 +138,7 @@ class SqlSessions(SessionRepository):
     ) -> Message:
         title = title_of(content) if role is Author.USER else None
         seq = self._statements.write(
-            _APPEND, {**_held(lease), "ts": ts, "title_now": title}
+            _APPEND, {**held(lease), "ts": ts, "title_now": title}
         ).scalar()
         if seq is None:
             raise _lost()
@@ -166,17 +157,18 @@ class SqlSessions(SessionRepository):
         before: int | None = None,
         after: int = 0,
     ) -> Sequence[Message]:
-        bounds = {"after": after, "before": _LAST if before is None else before, "n": limit}
-        rows = self._statements.rows(_NEWEST, {**_key(owner, session_id), **bounds})
-        if not rows:
-            self._require(owner, session_id)
-        return [message_of(row) for row in reversed(rows)]
+        before = _LAST if before is None else before
+        return self._said(_NEWEST, owner, session_id, after=after, before=before, n=limit)[::-1]
 
     def messages_from(
         self, owner: Owner, session_id: SessionId, *, after: int, limit: int
     ) -> Sequence[Message]:
-        bounds = {"after": after, "before": _LAST, "n": limit}
-        rows = self._statements.rows(_OLDEST, {**_key(owner, session_id), **bounds})
+        return self._said(_OLDEST, owner, session_id, after=after, before=_LAST, n=limit)
+
+    def _said(
+        self, query: Executable, owner: Owner, session_id: SessionId, **bounds: int
+    ) -> list[Message]:
+        rows = self._statements.rows(query, {**_key(owner, session_id), **bounds})
         if not rows:
             self._require(owner, session_id)
         return [message_of(row) for row in rows]
@@ -191,7 +183,7 @@ class SqlSessions(SessionRepository):
         self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
     ) -> bool:
         key, stored_version = _key(owner, session_id), memory.version + 1
-        current = select(sessions.c.epoch).where(_IS_IT).with_for_update()
+        current = select(sessions.c.epoch).where(IS_IT).with_for_update()
         if self._statements.write(current, key).scalar() != epoch:
             return False
         row = self._statements.row(select(memories.c.version).where(_IS_ITS_MEMORY), key)
@@ -213,9 +205,7 @@ class SqlSessions(SessionRepository):
             "updated_at": ts,
             "epoch": sessions.c.epoch + 1,
         }
-        done = self._statements.write(
-            update(sessions).where(_IS_HELD).values(emptied), _held(lease)
-        )
+        done = self._statements.write(update(sessions).where(IS_HELD).values(emptied), held(lease))
         if not done.rowcount:
             raise _lost()
         key = _key(lease.owner, lease.session_id)
@@ -224,7 +214,7 @@ class SqlSessions(SessionRepository):
 
     def delete(self, lease: Lease) -> None:
         """Messages and memory go with the row (`ON DELETE CASCADE`)."""
-        if not self._statements.erase(delete(sessions).where(_IS_HELD), _held(lease)).rowcount:
+        if not self._statements.erase(delete(sessions).where(IS_HELD), held(lease)).rowcount:
             raise _lost()
 
     def _require(self, owner: Owner, session_id: SessionId) -> None:
@@ -272,10 +262,6 @@ def session_of(row: Row[Any]) -> Session:
 
 def _key(owner: Owner, session_id: SessionId) -> dict[str, object]:
     return {"o": owner_key(owner), "s": session_id}
-
-
-def _held(lease: Lease) -> dict[str, object]:
-    return {**_key(lease.owner, lease.session_id), "turn": lease.turn_id}
 
 
 def _lost() -> SessionBusy:
