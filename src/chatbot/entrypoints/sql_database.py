@@ -25,9 +25,7 @@ def build_sql_storage(settings: Settings) -> Storage:
 
 def build_sql_archive(url: StorageUrl) -> WritableArchive:
     """Everything in a database, by a connection that any PgBouncer lets through."""
-    if url.kind is StorageKind.SQLITE and url.path is not None:
-        return SqlArchive(SqliteDatabase(url.path))
-    return SqlArchive(PostgresDatabase(url.raw, connections=1, prepared=False))
+    return SqlArchive(_database(url, connections=1, prepared=False))
 
 
 def build_database(settings: Settings) -> Database:
@@ -36,15 +34,18 @@ def build_database(settings: Settings) -> Database:
     Raises:
         SettingsError: the settings name none.
     """
-    url = settings.storage_url
+    return _database(
+        settings.storage_url,
+        connections=settings.postgres_connections,
+        prepared=settings.postgres_prepared_statements,
+    )
+
+
+def _database(url: StorageUrl, *, connections: int, prepared: bool) -> Database:
     if url.kind is StorageKind.SQLITE and url.path is not None:
         return SqliteDatabase(url.path)
     if url.kind is StorageKind.POSTGRES:
-        return PostgresDatabase(
-            url.raw,
-            connections=settings.postgres_connections,
-            prepared=settings.postgres_prepared_statements,
-        )
+        return PostgresDatabase(url.raw, connections=connections, prepared=prepared)
     raise SettingsError(f"STORAGE_URL: {url} has no tables; sqlite:/// and postgresql:// have.")
 
 
