@@ -50,7 +50,7 @@ def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> 
         _to_write("--to", to_url) as there,
     ):
         moving = Moving(found, there, dry_run=dry_run)
-        steps = _followed(moving.steps(), total=_size(found))
+        steps = _followed(moving.steps(), total=len(found.session_keys()))
         if delete_others:
             steps = chain(steps, moving.remove_others())
         is_done = _told(steps, fine=_DONE, dry_run=dry_run)
@@ -93,7 +93,7 @@ def back_up(url: StorageUrl, file: Path) -> bool:
         raise SettingsError(f"FILE: there is no folder {file.absolute().parent}.")
     steps: list[Step] = []
     with _on_the_way(url, file), _to_read("STORAGE_URL", url) as found:
-        items = _followed(found.items(), total=_size(found))
+        items = _followed(found.items(), total=len(found.session_keys()))
         write_backup(file, _readable(items, steps), made_at=utc_now())
     return _told(steps, fine=_DONE)
 
@@ -187,11 +187,6 @@ def _owner(archive: Archive, email: str) -> Owner:
     raise NotFound("--owner: nobody has this e-mail address. `chatbot user create` makes a user.")
 
 
-def _size(archive: Archive) -> int:
-    """How many steps there will be, for the bar: people are few."""
-    return len(archive.session_keys())
-
-
 def _readable(items: Iterable[Item | Unreadable], steps: list[Step]) -> Iterator[Item]:
     """The items that can be read, while the steps are noted."""
     for item in items:
@@ -203,7 +198,10 @@ def _readable(items: Iterable[Item | Unreadable], steps: list[Step]) -> Iterator
 
 
 def _followed(things: Iterable[Thing], *, total: int) -> Iterator[Thing]:
-    """The same, while a bar grows; where there is no terminal, there is none."""
+    """The same, while a bar grows; where there is no terminal, there is none.
+
+    People need not count in `total`: they are few.
+    """
     is_hidden = not sys.stderr.isatty()
     with typer.progressbar(length=total, file=sys.stderr, hidden=is_hidden) as bar:
         for thing in things:
