@@ -11,9 +11,8 @@ from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import TypeVar
 
-Found = TypeVar("Found")
+from chatbot.domain.ports.storage import Found
 
 
 class Threads:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import TypeVar
 
 from chatbot.adapters.storage.fields import Damaged, naming
 from chatbot.adapters.storage.json_files.appends import SessionAppends, Written
@@ -51,10 +50,9 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.storage import SessionRepository
+from chatbot.domain.ports.storage import Found, SessionRepository
 
 _COMMIT_LOCKS = 64
-Found = TypeVar("Found")
 
 
 class SessionFiles(SessionRepository):

@@ -5,15 +5,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from sqlite3 import Error as SqliteError
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.domain.errors import StorageFull, StorageUnavailable
-
-Found = TypeVar("Found")
+from chatbot.domain.ports.storage import Found
 
 _FULL = {"53100", "SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
 """PostgreSQL's disk_full (appendix A), SQLite's code 13, and no room for the index of its log."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from sqlalchemy import Connection, CursorResult, Executable, Table
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,8 +22,7 @@ from chatbot.adapters.storage.sql.database import translated
 from chatbot.adapters.storage.sql.statements import Statements, Values
 from chatbot.adapters.storage.threads import as_told, call_soon
 from chatbot.domain.errors import StorageFull, StorageUnavailable
-
-Found = TypeVar("Found")
+from chatbot.domain.ports.storage import Found
 
 _log = logging.getLogger("chatbot.storage")
 _ERRORS = (SQLAlchemyError, sqlite3.Error)

@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
@@ -14,8 +13,7 @@ from chatbot.adapters.storage.sql.database import Database, translated
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.errors import StorageUnavailable
-
-Found = TypeVar("Found")
+from chatbot.domain.ports.storage import Found
 
 CONNECT_TIMEOUT_S = 5
 _DURABLE = ("fsync", "synchronous_commit", "full_page_writes")

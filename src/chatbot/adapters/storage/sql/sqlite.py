@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -18,8 +17,7 @@ from chatbot.adapters.storage.sql.group_commits import GroupCommits, SqliteState
 from chatbot.adapters.storage.sql.schema import VERSION_TABLE
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.domain.errors import StorageUnavailable
-
-Found = TypeVar("Found")
+from chatbot.domain.ports.storage import Found
 
 _PRAGMAS = (
     "PRAGMA synchronous = FULL",
