@@ -24,6 +24,7 @@ from chatbot.domain.ports.archive import (
     Item,
     Unreadable,
     WritableArchive,
+    name_of_session,
 )
 from chatbot.domain.text import rfc3339
 
@@ -121,7 +122,7 @@ class Moving:
     def remove_others(self) -> Iterator[Step]:
         """Remove them from the target, so that what was deleted does not come back with it."""
         for owner, session_id in self.others():
-            step = Step(name=_name_of(owner, session_id), outcome=Outcome.REMOVED)
+            step = Step(name=name_of_session(owner, session_id), outcome=Outcome.REMOVED)
             try:
                 if not self._dry_run:
                     self._target.remove(owner, session_id)
@@ -138,11 +139,7 @@ def name_of(item: Item) -> str:
         case User():
             return f"user {item.id}"
         case Conversation(session=session):
-            return _name_of(session.owner, session.id)
-
-
-def _name_of(owner: Owner, session_id: SessionId) -> str:
-    return f"session {session_id} of {owner.kind} {owner.id}"
+            return name_of_session(session.owner, session.id)
 
 
 def digest(item: Item) -> str:

@@ -14,6 +14,11 @@ from chatbot.domain.identity import Owner, Role, User
 from chatbot.domain.memory import Memory
 
 
+def name_of_session(owner: Owner, session_id: SessionId) -> str:
+    """What a person calls it."""
+    return f"session {session_id} of {owner.kind} {owner.id}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     """A session with all that belongs to it, as it was at one moment; messages ascend by `seq`."""

@@ -31,6 +31,7 @@ from chatbot.domain.ports.archive import (
     Item,
     Unreadable,
     WritableArchive,
+    name_of_session,
 )
 
 
@@ -46,12 +47,12 @@ class JsonFileArchive(WritableArchive):
         yield from self._people()
         for owner, session_id in sorted(self.session_keys(), key=_order):
             try:
-                yield self._sessions.whole(owner, session_id)
-            except NotFound:
-                continue  # deleted since it was listed
+                found = self._sessions.find(owner, session_id)
             except StorageUnavailable as error:
-                name = f"session {session_id} of {owner.kind} {owner.id}"
-                yield Unreadable(name=name, reason=str(error))
+                yield Unreadable(name=name_of_session(owner, session_id), reason=str(error))
+            else:
+                if found is not None:  # else it was deleted since it was listed
+                    yield found
 
     def _people(self) -> Iterator[Item | Unreadable]:
         try:
@@ -108,29 +109,22 @@ class _WholeSessions(SessionFiles):
     def keys(self) -> set[tuple[Owner, SessionId]]:
         names = self._files.names(self._root) if exists(self._files, self._root) else []
         owners = (owner for owner in map(owner_of, names) if owner is not None)
-        return {(owner, session_id) for owner in owners for session_id in self._ids(owner)}
-
-    def _ids(self, owner: Owner) -> Iterator[SessionId]:
-        for session_id, _ in self._times(self._folder(owner)):
-            yield session_id
+        return {
+            (owner, session_id)
+            for owner in owners
+            for session_id, _ in self._times(self._folder(owner))
+        }
 
     def find(self, owner: Owner, session_id: SessionId) -> Conversation | None:
+        """The session between two changes of its memory, so that both are of one moment."""
         try:
-            return self.whole(owner, session_id)
+            while True:
+                memory = self.memory(owner, session_id)
+                session, messages = self._look(self._place(owner, session_id), _read)
+                if self.memory(owner, session_id) == memory:
+                    return Conversation(session=session, messages=messages, memory=memory)
         except NotFound:
             return None
-
-    def whole(self, owner: Owner, session_id: SessionId) -> Conversation:
-        """The session between two changes of its memory, so that both are of one moment.
-
-        Raises:
-            NotFound: there is none.
-        """
-        while True:
-            memory = self.memory(owner, session_id)
-            session, messages = self._look(self._place(owner, session_id), _read)
-            if self.memory(owner, session_id) == memory:
-                return Conversation(session=session, messages=messages, memory=memory)
 
     def put_whole(self, new: Conversation, *, over: Item | None) -> None:
         owner, session_id = new.session.owner, new.session.id

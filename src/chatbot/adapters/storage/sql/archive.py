@@ -38,6 +38,7 @@ from chatbot.domain.ports.archive import (
     Item,
     Unreadable,
     WritableArchive,
+    name_of_session,
 )
 
 _ROWS_AT_ONCE = 500
@@ -175,8 +176,7 @@ def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Un
         memory = Memory() if row.content is None else memory_from_json(row.content, "memory")
         own = tuple(message_of(line) for line in lines)
     except (Damaged, ValueError) as error:
-        name = f"session {session.id} of {session.owner.kind} {session.owner.id}"
-        return Unreadable(name=name, reason=str(error))
+        return Unreadable(name=name_of_session(session.owner, session.id), reason=str(error))
     return Conversation(session=session, messages=own, memory=memory)
 
 
