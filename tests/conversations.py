@@ -25,6 +25,7 @@ ODD_OWNER = Owner(kind="user", id="Zoë/../%41:b")
 CLIENT = Owner(kind="client", id="default")
 ODD_TEXTS = [
     "",
+    " ",
     'quotes " and \\ backslashes',
     "lines\nand\r\nmore\ttabs",
     "separators \u2028 \u2029 \x85 \x1c",
@@ -81,12 +82,14 @@ def remembered(text: str = "Ana's ñ 👩‍👩‍👧 \u2028", *, version: int
     return Memory(summary=text, structured=structured, summarized_to=1, version=version)
 
 
-def user(number: int = 1, *, email: str | None = None) -> User:
+def user(
+    number: int = 1, *, email: str | None = None, roles: tuple[str, ...] = ("employee",)
+) -> User:
     return User(
         id=UserId(f"{number:032x}"),
         email=email or f"user{number}@example.com",
         password_hash="$argon2id$old",
-        roles=("employee",),
+        roles=roles,
         department="R&D ñ",
         created_at=T0,
     )

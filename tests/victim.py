@@ -4,7 +4,6 @@
 import asyncio
 import ctypes
 import os
-import secrets
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -18,8 +17,8 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.turn import Started
 from chatbot.domain.chat import SessionId
 from chatbot.domain.identity import User, UserId
-from chatbot.domain.ports.storage import Storage
-from conversation import ANA, NO_MEMORY, START, Desk
+from conversation import ANA, START, Desk
+from storage_worker import desk_on
 
 OPEN, TORN = "still open", '{"seq":4,"ro'
 USER = User(
@@ -54,12 +53,6 @@ class Change:
     prepare: Callable[[Desk, Path], Awaitable[object]]
     make: Callable[[Desk, SessionId, Tell], Awaitable[object]]
     states: tuple[Seen, ...]
-
-
-def desk_on(storage: Storage) -> Desk:
-    return Desk(
-        lambda _: "answered", storage=storage, rules=NO_MEMORY, new_id=lambda: secrets.token_hex(16)
-    )
 
 
 # --- what is there before --------------------------------------------------------------------
@@ -169,7 +162,7 @@ CHANGES = {
         prepare=open_question,
         make=take_turn,
         states=tuple(
-            one_session(*SAID, OPEN, *("crash", "asked", "answered")[:count], summary="old summary")
+            one_session(*SAID, OPEN, *("crash", "asked", "answer")[:count], summary="old summary")
             for count in range(4)
         ),
     ),
@@ -180,7 +173,7 @@ CHANGES = {
             Seen(),
             one_session(),
             one_session("asked"),
-            one_session("asked", "answered"),
+            one_session("asked", "answer"),
         ),
     ),
     "append behind a torn write": Change(

@@ -24,7 +24,8 @@ from chatbot.adapters.storage.json_files.inspection import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, Session
 from conversation import ANA, PATIENCE_S, Desk
-from victim import CHANGES, OPEN, SURVIVED, TORN, USER, Change, Seen, be_killed, desk_on
+from storage_worker import desk_on
+from victim import CHANGES, OPEN, SURVIVED, TORN, USER, Change, Seen, be_killed
 
 if sys.platform != "linux":
     pytest.skip("strace is a tool of Linux", allow_module_level=True)
@@ -204,7 +205,7 @@ async def go_on(desk: Desk, session: Session) -> None:
     assert after[: len(before)] == before
     first = session.last_seq - len(before) + 1
     assert [m.seq for m in after] == list(range(first, first + len(after)))
-    assert [m.content for m in after[-2:]] == ["once more", "answered"]
+    assert [m.content for m in after[-2:]] == ["once more", "answer"]
     await desk.by_hand.put_summary(ANA, session.id, "a summary")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,27 +36,14 @@ from chatbot.domain.ports.storage import (
     UserRepository,
 )
 from chatbot.domain.throttling import WINDOW, AttemptKey, Tally
+from conversations import ANA, CLIENT, ODD_TEXTS, T0, user
 from repositories import each_call_apart
 
 Given = TypeVar("Given")
 Done = TypeVar("Done")
 
-T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 TURN = TurnId("1" * 32)
-ANA = Owner(kind="user", id="a" * 32)
 BOB = Owner(kind="user", id="b" * 32)
-CLIENT = Owner(kind="client", id="default")
-ODD_TEXTS = [
-    "",
-    " ",
-    'quotes " and \\ backslashes',
-    "lines\nand\r\nmore\ttabs",
-    "separators \u2028 \u2029 \x85 \x1c",
-    "ñandú, 日本語, عربى, e\u0301",
-    "👩‍👩‍👧 \U0010ffff",
-    '","crc32":"00000000"}',
-    "long " * 9000,
-]
 
 
 def later(seconds: float) -> datetime:
@@ -69,17 +56,6 @@ def session_id(number: int) -> SessionId:
 
 def new_session(number: int = 1, owner: Owner = ANA, at: datetime = T0) -> Session:
     return Session(id=session_id(number), owner=owner, title="", created_at=at, updated_at=at)
-
-
-def user(number: int = 1, *, email: str | None = None, roles: tuple[str, ...] = ()) -> User:
-    return User(
-        id=UserId(f"{number:032x}"),
-        email=email or f"user{number}@example.com",
-        password_hash="$argon2id$old",
-        roles=roles,
-        department="R&D ñ",
-        created_at=T0,
-    )
 
 
 @pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres", "pgbouncer"])
