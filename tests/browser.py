@@ -10,17 +10,16 @@ import base64
 import itertools
 import json
 import os
-import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
+
+from programs import program
 
 PATIENCE_S = 60.0
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--headless",
     "--no-sandbox",  # Chromium has none for root; it sees nothing but our own pages
@@ -137,20 +136,15 @@ class Page:
         await asyncio.to_thread(file.write_bytes, base64.b64decode(shot["data"]))
 
 
-def program() -> str:
-    """Where Chromium is; without one the test is skipped, or fails where CI has to have it."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        give_up("there is no Chromium: `apt install chromium`")
-    return found
+def chromium_program() -> str:
+    return program("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @asynccontextmanager
 async def chromium(folder: Path) -> AsyncGenerator[Page]:
     """Run a Chromium with a profile of its own in `folder`; yield its one page."""
     process = await asyncio.create_subprocess_exec(
-        program(),
+        chromium_program(),
         *FLAGS,
         f"--user-data-dir={folder / 'profile'}",
         "about:blank",

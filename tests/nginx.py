@@ -6,7 +6,6 @@ async with nginx(tmp_path, service.url) as front:
 
 import asyncio
 import os
-import shutil
 import socket
 import ssl
 import sys
@@ -16,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import pytest
 
 from company_network import Authority
 from process import STARTS_WITHIN_S
+from programs import program
 from service import API_KEY
 
 SHIPPED = Path(__file__).resolve().parents[1] / "deploy" / "nginx.conf"
@@ -95,7 +94,7 @@ async def nginx(folder: Path, *replicas: str) -> AsyncGenerator[Front]:
     plain, tls = free_ports(2)
     write_files(folder, replicas, plain, tls)
     process = await asyncio.create_subprocess_exec(
-        program(), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"
+        program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"
     )
     try:
         await _until_it_listens(process, tls)
@@ -120,16 +119,6 @@ async def nginx(folder: Path, *replicas: str) -> AsyncGenerator[Front]:
         if process.returncode is None:
             process.terminate()
         await process.wait()
-
-
-def program() -> str:
-    """The path of nginx; where there is none, the test is skipped, or fails in CI."""
-    found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail("CI has to have nginx")
-    if found is None:
-        pytest.skip("nginx is not installed")
-    return found
 
 
 async def _until_it_listens(process: asyncio.subprocess.Process, port: int) -> None:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from postgres import STARTS_WITHIN_S, free_port, own_folder, unavailable, unprivileged
+from postgres import STARTS_WITHIN_S, free_port, own_folder, unprivileged
+from programs import program
 
 SERVERS = 2
 """Connections to Postgres: fewer than clients, so that every transaction may get another one."""
@@ -22,12 +23,9 @@ here it must not."""
 @contextmanager
 def pgbouncer(database_url: str) -> Iterator[str]:
     """The address of the same database through it."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if program is None:
-        unavailable("no pgbouncer: it is a package of Debian and others")
-    folder, port = own_folder(), free_port()
-    settings = _settings(folder, database_url, port, program)
-    process = unprivileged(program, str(settings), log=folder / "log")
+    path, folder, port = program("pgbouncer"), own_folder(), free_port()
+    settings = _settings(folder, database_url, port, path)
+    process = unprivileged(path, str(settings), log=folder / "log")
     parts = urlsplit(database_url)
     url = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}").geturl()
     try:
@@ -39,16 +37,16 @@ def pgbouncer(database_url: str) -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def _version(program: str) -> tuple[int, ...]:
-    said = subprocess.run([program, "--version"], capture_output=True, check=True).stdout.decode()
+def _version(path: str) -> tuple[int, ...]:
+    said = subprocess.run([path, "--version"], capture_output=True, check=True).stdout.decode()
     return tuple(map(int, said.split()[1].split(".")))
 
 
-def _settings(folder: Path, database_url: str, port: int, program: str) -> Path:
+def _settings(folder: Path, database_url: str, port: int, path: str) -> Path:
     url = urlsplit(database_url)
     users, file = folder / "users.txt", folder / "pgbouncer.ini"
     users.write_text(f'"{url.username}" "{url.password}"\n', "utf-8")
-    prepared = "max_prepared_statements = 0" if _version(program) >= _TRACKS_PREPARED else ""
+    prepared = "max_prepared_statements = 0" if _version(path) >= _TRACKS_PREPARED else ""
     file.write_text(
         f"""[databases]
 * = host={url.hostname} port={url.port or 5432}
@@ -64,8 +62,8 @@ default_pool_size = {SERVERS}
 """,
         "utf-8",
     )
-    for path in (users, file):
-        path.chmod(0o644)
+    for each in (users, file):
+        each.chmod(0o644)
     return file
 
 

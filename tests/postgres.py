@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import urlsplit
 
 import psycopg
-import pytest
 from psycopg import sql
+
+from programs import unavailable
 
 if sys.platform != "win32":
     import pwd
@@ -191,13 +191,6 @@ def postgres_server(**options: str) -> Iterator[PostgresServer]:
         if server is not None:
             server.stop()
         shutil.rmtree(folder)
-
-
-def unavailable(reason: str) -> NoReturn:
-    """Skip, or fail where everything has to be there."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @contextmanager

@@ -116,7 +116,7 @@ async def test_page_finds_its_files_below_a_root_path() -> None:
 @asynccontextmanager
 async def docs_open(folder: Path, *, width: int) -> AsyncGenerator[tuple[Service, Page]]:
     """The page over a real service. At the end: it complained of nothing and asked only us."""
-    browser.program()  # without one, no service is started for nothing
+    browser.chromium_program()  # without one, no service is started for nothing
     async with serving() as service, chromium(folder) as page:
         await page.open(f"{service.url}/docs", width=width)
         await page.text(".info .title")

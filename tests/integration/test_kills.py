@@ -24,6 +24,7 @@ from chatbot.adapters.storage.json_files.inspection import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, Session
 from conversation import ANA, PATIENCE_S, Desk
+from programs import program
 from storage_worker import desk_on
 from victim import CHANGES, OPEN, SURVIVED, TORN, USER, Change, Seen, be_killed
 
@@ -46,11 +47,7 @@ class Call(NamedTuple):
 
 @pytest.fixture(scope="module")
 def strace() -> str:
-    found = shutil.which("strace")
-    if found is None:
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        give_up("there is no strace: `apt install strace`")
-    return found
+    return program("strace")
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -1,7 +1,6 @@
 """The unit for systemd, `deploy/chatbot.service`: what systemd says of it, and whether it is too tight."""
 
 import asyncio
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from conversation import eventually
 from process import STOPS_WITHIN_S, running
+from programs import program
 from service import SSE, code_of
 
 if sys.platform != "linux":
@@ -35,8 +35,8 @@ def unit(tmp_path: Path) -> str:
     text = UNIT.read_text(encoding="utf-8")
     assert text.count("/opt/chatbot/bin/chatbot ") == 1
     copy = tmp_path / UNIT.name
-    program = Path(sys.executable).with_name("chatbot")
-    copy.write_text(text.replace("/opt/chatbot/bin/chatbot ", f"{program} "), encoding="utf-8")
+    chatbot = Path(sys.executable).with_name("chatbot")
+    copy.write_text(text.replace("/opt/chatbot/bin/chatbot ", f"{chatbot} "), encoding="utf-8")
     return str(copy)
 
 
@@ -48,11 +48,11 @@ def test_systemd_finds_nothing_wrong(unit: str) -> None:
 def test_systemd_takes_the_change_for_postgres_of_the_guide(unit: str) -> None:
     guide = (UNIT.parents[1] / "docs" / "deploying.md").read_text(encoding="utf-8")
     [change] = re.findall(r"^```ini\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
-    program = Path(sys.executable).with_name("chatbot")
+    chatbot = Path(sys.executable).with_name("chatbot")
     folder = Path(f"{unit}.d")
     folder.mkdir()
     (folder / "override.conf").write_text(
-        change.replace("/opt/chatbot/bin/chatbot", str(program)), encoding="utf-8"
+        change.replace("/opt/chatbot/bin/chatbot", str(chatbot)), encoding="utf-8"
     )
     found = analyze("verify", "--man=no", "--recursive-errors=no", unit)
     assert (found.returncode, found.stdout + found.stderr) == (0, "")
@@ -86,9 +86,7 @@ def allowed_calls() -> set[str]:
 
 def tracer() -> tuple[str, ...]:
     """Strace beside the program, whose own process it leaves alone."""
-    if not shutil.which("strace"):
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("strace is not installed")
-    return ("strace", "-D", "-f", "-q", "-s", "0", "-e", "signal=none", "-o", "calls.txt")
+    return (program("strace"), "-D", "-f", "-q", "-s", "0", "-e", "signal=none", "-o", "calls.txt")
 
 
 async def test_unit_forbids_nothing_that_the_service_does(tmp_path: Path) -> None:
