@@ -1,6 +1,6 @@
 """How sessions, messages, memory, users, roles and attempts to log in look in JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Json
@@ -190,16 +190,18 @@ def roles_to_json(roles: Mapping[str, Role]) -> Json:
 
 
 def roles_from_json(found: object, what: str) -> dict[str, Role]:
-    """Read the roles. Unknown permissions grant nothing: a newer version may know them."""
     document = Fields(found, what)
     document.require_version()
-    known = set(Permission)
     roles = {}
     for name, entry in document.object("roles").items():
         granted = _texts(Fields(entry, f"{what}, role {name}"), "permissions")
-        permissions = frozenset(Permission(word) for word in granted if word in known)
-        roles[name] = Role(name=name, permissions=permissions)
+        roles[name] = Role(name=name, permissions=permissions_of(granted))
     return roles
+
+
+def permissions_of(words: Iterable[str]) -> frozenset[Permission]:
+    """Unknown permissions grant nothing: a newer version may know them."""
+    return frozenset(map(Permission, set(Permission).intersection(words)))
 
 
 def attempts_to_json(made: Made) -> Json:

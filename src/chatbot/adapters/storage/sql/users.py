@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from chatbot.adapters.storage.records import permissions_of
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.tables import roles, users
 from chatbot.domain.errors import Conflict
-from chatbot.domain.identity import Permission, Role, User, UserId
+from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import UserRepository
 
 _BY_ID = select(users).where(users.c.id == bindparam("u"))
@@ -83,7 +84,4 @@ def role_values(role: Role) -> dict[str, object]:
 
 
 def role_of(row: Row[Any]) -> Role:
-    """Unknown permissions grant nothing: a newer version may know them."""
-    known = set(Permission)
-    permissions = frozenset(Permission(word) for word in row.permissions if word in known)
-    return Role(name=row.name, permissions=permissions)
+    return Role(name=row.name, permissions=permissions_of(row.permissions))
