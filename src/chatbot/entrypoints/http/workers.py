@@ -131,9 +131,10 @@ class Workers:
         links = {worker.link: worker for worker in self._alive}
         if not links:  # Windows cannot wait for nothing
             time.sleep(_TICK_S)
-        for link in wait(links, _TICK_S) if links else ():
+            return
+        for link in wait(links, _TICK_S):
             worker = links[link]  # type: ignore[index] # what is given comes back
-            if _is_alive(worker):
+            if _has_said_ready(worker):
                 worker.is_ready = True
             else:
                 self._bury(worker)
@@ -145,7 +146,7 @@ class Workers:
             WorkerFailed: it was never ready, and nobody else is.
         """
         self._alive.remove(worker)
-        code = _exit_code(worker)
+        code = _ended(worker)
         if self._is_stopping:
             return
         if not (worker.is_ready or any(other.is_ready for other in self._alive)):
@@ -182,15 +183,15 @@ def _do(work: Work, link: Link, inherited: Iterable[Link]) -> None:
     work(Parent(link, inherited))
 
 
-def _is_alive(worker: _Worker) -> bool:
+def _has_said_ready(worker: _Worker) -> bool:
     try:
         return worker.link.recv_bytes() == _READY
     except (OSError, EOFError):
         return False
 
 
-def _exit_code(worker: _Worker) -> int | None:
-    """How it ended; with a dead link it cannot be heard any more, so that it has to end."""
+def _ended(worker: _Worker) -> int | None:
+    """End what cannot be heard any more, if it has not ended by itself; return its exit code."""
     worker.link.close()
     worker.process.join(_TICK_S)
     worker.process.kill()
