@@ -151,7 +151,8 @@ def _to_read(name: str, url: StorageUrl) -> Archive:
     """The archive, once it is sure that it can be read."""
     if url.path is not None and not url.path.exists():
         raise SettingsError(f"{name}: there is no {url.path}.")
-    if url.kind is StorageKind.JSON and not _has_store(url.local_folder):
+    parts = [url.local_folder / name for name in ("memory", "auth")]
+    if url.kind is StorageKind.JSON and not any(part.is_dir() for part in parts):
         raise SettingsError(f"{name}: {url.path} holds no store.")
     archive = build_archive(url)
     try:
@@ -160,10 +161,6 @@ def _to_read(name: str, url: StorageUrl) -> Archive:
     except StorageUnavailable as error:
         raise SettingsError(f"{name}: {error}") from error
     return archive
-
-
-def _has_store(folder: Path) -> bool:
-    return (folder / "memory").is_dir() or (folder / "auth").is_dir()
 
 
 def _to_write(name: str, url: StorageUrl) -> WritableArchive:
