@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from chatbot.adapters.storage.json_files import attempts
 from chatbot.adapters.storage.json_files import storage as storage_module
 from chatbot.adapters.storage.json_files.durable import locked, put
-from chatbot.adapters.storage.json_files.files import Files, Status
+from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Problem
 from chatbot.adapters.storage.json_files.leases import Held
 from chatbot.adapters.storage.json_files.places import folder_name
@@ -151,9 +151,6 @@ class Faulty(Files):
         if "write" in self.failing:
             super().write(fd, data[: len(data) // 2])
             raise StorageFull("full")
-        if "lie" in self.failing:
-            super().write(fd, data[: len(data) // 2])
-            return len(data)
         short = max(1, len(data) // 3) if "short" in self.failing else len(data)
         return super().write(fd, data[:short])
 
@@ -182,13 +179,6 @@ class Faulty(Files):
         if "remove" in self.failing:
             raise StorageUnavailable("remove")
         super().remove(path)
-
-    def status_of(self, path: Path) -> Status:
-        if "second look" in self.failing and path.suffix == ".log":
-            self.failing = {"look"}
-        elif "look" in self.failing and path.suffix == ".log":
-            raise StorageUnavailable("status")
-        return super().status_of(path)
 
     def open_to_read(self, path: Path) -> int:
         self.opened += 1
@@ -656,59 +646,6 @@ class TestFaults:
         async with JsonFileStorage(root, files) as storage:
             talk(storage)
             assert len(told(storage)) == 3
-
-    async def test_write_that_took_less_than_it_says_is_not_acknowledged(self, root: Path) -> None:
-        files = Faulty()
-        async with JsonFileStorage(root, files) as storage:
-            lease, sessions = talk(storage), sessions_of(storage)
-            files.failing = {"lie"}
-            with pytest.raises(StorageUnavailable):
-                sessions.append(lease, Author.USER, "not stored", ts=later(99))
-            files.failing = set()
-            assert sessions.append(lease, Author.USER, "stored", ts=later(99)).seq == 4
-            assert [m.content for m in told(storage)][3:] == ["stored"]
-
-    async def test_session_is_free_if_the_look_at_it_failed(self, root: Path) -> None:
-        files = Faulty()
-        async with JsonFileStorage(root, files) as storage:
-            sessions_of(storage).release(talk(storage))
-            files.failing = {"second look"}
-            with pytest.raises(StorageUnavailable):
-                sessions_of(storage).acquire(ANA, ONE, TURN)
-            files.failing = set()
-            add_message(storage)
-
-    async def test_next_turn_does_not_go_by_an_answer_that_failed(self, root: Path) -> None:
-        files = Faulty()
-        async with JsonFileStorage(root, files) as storage:
-            lease, sessions = talk(storage, count=1), sessions_of(storage)
-            before = sessions.get(ANA, ONE)
-            files.failing = {"sync", "cut"}
-            with pytest.raises(StorageUnavailable):
-                sessions.append(lease, Author.ASSISTANT, "failed", ts=later(99))
-            sessions.release(lease)
-            with pytest.raises(StorageUnavailable):  # as long as it cannot be undone
-                sessions.acquire(ANA, ONE, TURN)
-            files.failing = set()
-            sessions.acquire(ANA, ONE, TURN)
-            assert [m.content for m in told(storage)] == ["text ñ 0"]
-            assert sessions.get(ANA, ONE) == before
-
-    async def test_failed_sync_is_not_acknowledged_and_its_number_is_free(
-        self, root: Path, log: Path
-    ) -> None:
-        files = Faulty()
-        async with JsonFileStorage(root, files) as storage:
-            lease, sessions = talk(storage), sessions_of(storage)
-            before = log.read_bytes()
-            for failing in ({"sync"}, {"sync", "cut"}):
-                files.failing = failing
-                with pytest.raises(StorageUnavailable):
-                    sessions.append(lease, Author.USER, "not stored", ts=later(99))
-                files.failing = set()
-            assert sessions.append(lease, Author.USER, "stored", ts=later(99)).seq == 4
-            assert log.read_bytes().startswith(before)
-            assert [m.content for m in told(storage)][3:] == ["stored"]
 
     async def test_failed_write_is_not_undone_over_what_another_process_wrote(
         self, root: Path
