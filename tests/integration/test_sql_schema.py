@@ -23,9 +23,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from chatbot.adapters.storage.sql import postgres as postgres_module
+from chatbot.adapters.storage.sql import schema
 from chatbot.adapters.storage.sql.database import Database
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
-from chatbot.adapters.storage.sql.schema import VERSION_TABLE, current, require_current
+from chatbot.adapters.storage.sql.schema import VERSION_TABLE, current
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.tables import REVISIONS, metadata
@@ -244,8 +245,7 @@ async def test_older_schema_is_refused_and_the_upgrade_is_named(
     url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await asyncio.to_thread(upgrade, database)
-    now = (*REVISIONS, "9999")
-    monkeypatch.setattr(require_current, "__defaults__", (now,))
+    monkeypatch.setattr(schema, "REVISIONS", (*REVISIONS, "9999"))
     with pytest.raises(StorageUnavailable, match="backup, and run `chatbot db upgrade`"):
         async with SqlStorage(database, replica="new"):
             pass

@@ -1,7 +1,5 @@
 """The state of a database's tables, and whether this version can work on them."""
 
-from collections.abc import Sequence
-
 from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select
 
 from chatbot.adapters.storage.sql.tables import REVISIONS
@@ -27,7 +25,7 @@ def current(connection: Connection) -> str | None:
     return None
 
 
-def require_current(connection: Connection, revisions: Sequence[str] = REVISIONS) -> None:
+def require_current(connection: Connection) -> None:
     """Return if the tables are those of this version.
 
     Raises:
@@ -36,21 +34,21 @@ def require_current(connection: Connection, revisions: Sequence[str] = REVISIONS
     found = current(connection)
     if found is None:
         raise StorageUnavailable("The database is empty: `chatbot init` makes its tables.")
-    require_known(found, revisions)
-    if found != revisions[-1]:
+    require_known(found)
+    if found != REVISIONS[-1]:
         raise StorageUnavailable(
             f"The database has the older schema {found}: stop the service, make a backup, and run "
             "`chatbot db upgrade`."
         )
 
 
-def require_known(found: str | None, revisions: Sequence[str] = REVISIONS) -> None:
+def require_known(found: str | None) -> None:
     """Return if this version knows the revision, or there is none.
 
     Raises:
         StorageUnavailable: it is of a newer version.
     """
-    if found is not None and found not in revisions:
+    if found is not None and found not in REVISIONS:
         raise StorageUnavailable(
             f"The database has the schema {found} of a newer version: run that version."
         )
