@@ -100,9 +100,9 @@ def told(storage: JsonFileStorage, session_id: SessionId = ONE) -> list[Message]
     return list(sessions_of(storage).messages(ANA, session_id, limit=99))
 
 
-def add_message(storage: JsonFileStorage, session_id: SessionId = ONE) -> Message:
+def add_message(storage: JsonFileStorage) -> Message:
     """One message in a turn of its own."""
-    lease = sessions_of(storage).acquire(ANA, session_id, TURN)
+    lease = sessions_of(storage).acquire(ANA, ONE, TURN)
     try:
         return sessions_of(storage).append(lease, Author.USER, "one more", ts=later(99))
     finally:

@@ -271,12 +271,10 @@ async def test_a_revoked_or_odd_token_is_invalid_at_once_and_always_in_the_same_
 WAIT = "Too many failed log-ins. Try again later."
 
 
-async def throttled(
-    service: Service, email: str, password: str = PASSWORD, *, peer: str = "192.0.2.1"
-) -> float:
+async def throttled(service: Service, email: str, password: str = PASSWORD) -> float:
     """Seconds until the next attempt."""
     with pytest.raises(RateLimited, match=WAIT) as refused:
-        await service.login(email, password, peer=peer)
+        await service.login(email, password, peer="192.0.2.1")
     return refused.value.retry_after_s
 
 

@@ -21,9 +21,9 @@ def block(content: object) -> str:
     return f"<data-0123456789abcdef>\n{line}\n</data-0123456789abcdef>\n\n"
 
 
-def extracted(*texts: str, memory: object = None) -> object:
+def extracted(*texts: str) -> object:
     messages = [{"seq": number, "text": text} for number, text in enumerate(texts, 1)]
-    content = block({"memory": memory or {}, "messages": messages})
+    content = block({"memory": {}, "messages": messages})
     return json.loads(answer("extract_memory", [("user", content)]))
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from chatbot.application.prompt import Composer, TokenEstimator, alternating
+from chatbot.application.prompt import TokenEstimator, alternating
 from chatbot.domain.chat import Author, FinishReason, Interruption, Message
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task, Usage
@@ -389,7 +389,7 @@ def _common_prefix(one: str, other: str) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-async def fifty_turns(composer: Composer | None = None) -> Desk:
+async def fifty_turns() -> Desk:
     rng = random.Random(7)
     learned = {"facts": [], "profile": {"name": "Ana Ruiz", "role": "compras"}}
 
@@ -402,7 +402,6 @@ async def fifty_turns(composer: Composer | None = None) -> Desk:
             summarize=lambda _: " ".join(rng.choice(WORDS) for _ in range(100)),
             extract=update,
         ),
-        composer=composer,
     )
     session_id = await desk.sessions.begin(ANA)
     for _ in range(50):

@@ -78,16 +78,14 @@ def silent(*pieces: str) -> Callable[[ModelRequest], Answer]:
 # -- retries ------------------------------------------------------------------------------------
 
 
-def retrying(
-    answers: Iterable[Answer], *, attempts: int = 3
-) -> tuple[ChatModel, ScriptedModel, list[float]]:
+def retrying(answers: Iterable[Answer]) -> tuple[ChatModel, ScriptedModel, list[float]]:
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
     inner = ScriptedModel(answers)
-    model = WithRetries(inner, attempts=attempts, sleep=sleep, random=lambda: 0.5)
+    model = WithRetries(inner, sleep=sleep, random=lambda: 0.5)
     return model, inner, waits
 
 
