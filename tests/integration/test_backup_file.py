@@ -6,10 +6,12 @@ import os
 import random
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chatbot.adapters.storage import backup_file
 from chatbot.adapters.storage.backup_file import BackupFile, write_backup
 from chatbot.domain.errors import Conflict, StorageUnavailable
 from chatbot.domain.ports.archive import Item
@@ -110,6 +112,20 @@ def test_backup_with_sound_gzip_but_other_lines_is_refused(path: Path, change: o
     path.write_bytes(gzip.compress(b"".join(change(lines))))  # type: ignore[operator] # one of the above
     with pytest.raises(StorageUnavailable, match="backup"):
         next(BackupFile(path).items())
+
+
+@pytest.mark.parametrize("change", [{"message_count": 7}, {"last_seq": 1}, {"last_seq": 2**70}])
+def test_session_that_counts_other_messages_than_it_has_is_refused(
+    path: Path, change: dict[str, int]
+) -> None:
+    one = conversation()
+    write_backup_unseen(path, replace(one, session=replace(one.session, **change)))  # type: ignore[arg-type] # they are numbers
+    with pytest.raises(StorageUnavailable, match="what its session counts"):
+        everything_in(BackupFile(path))
+
+
+def write_backup_unseen(path: Path, item: Item) -> None:
+    path.write_bytes(b"".join(backup_file._packed([item], made_at=T0)))
 
 
 def test_two_backups_in_one_file_are_none(path: Path) -> None:

@@ -14,16 +14,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from chatbot.adapters.storage.sql.archive import SqlArchive
 from chatbot.adapters.storage.sql.group_commits import SqliteStatements
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.chat import Author, Lease, Session, SessionId, TurnId
 from chatbot.domain.errors import Conflict, StorageFull, StorageUnavailable
-from chatbot.domain.identity import Owner
+from chatbot.domain.identity import Owner, Role
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.archive import Conversation, Unreadable
 from chatbot.domain.ports.storage import Transaction
 from conversation import PATIENCE_S
+from conversations import everything_in
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
@@ -426,3 +429,41 @@ async def test_damaged_page_is_named_and_other_sessions_go_on(sqlite_store: Path
             )
             assert [one.content for one in found] == [f"text of {number}"] * 5
         await store.transact(fill(4, "new"))
+
+
+async def test_session_that_was_deleted_by_hand_takes_no_other_out_of_a_backup(
+    sqlite_store: Path,
+) -> None:
+    """Without `PRAGMA foreign_keys` its messages stay behind, before those of the next session."""
+    database = SqliteDatabase(sqlite_store)
+    async with SqlStorage(database, replica="test") as store:
+        for number in (1, 2, 3):
+            await store.transact(fill(number, f"text of {number}"))
+        assert await store.flaws() == []
+        with other(sqlite_store) as by_hand:
+            by_hand.execute("DELETE FROM sessions WHERE id = ?", [session_id(1)])
+        assert any("without their session" in flaw for flaw in await store.flaws())
+    assert texts_in(database) == {session_id(2): ["text of 2"], session_id(3): ["text of 3"]}
+
+
+async def test_session_without_some_of_its_messages_is_not_backed_up_as_if_it_were_whole(
+    sqlite_store: Path,
+) -> None:
+    database = SqliteDatabase(sqlite_store)
+    async with SqlStorage(database, replica="test") as store:
+        for number in (1, 2):
+            await store.transact(fill(number, "first", "second"))
+    with other(sqlite_store) as by_hand:
+        by_hand.execute("DELETE FROM messages WHERE session_id = ? AND seq = 1", [session_id(1)])
+    lost, kept = (item for item in SqlArchive(database).items() if not isinstance(item, Role))
+    assert isinstance(lost, Unreadable)
+    assert isinstance(kept, Conversation)
+    assert len(kept.messages) == 2
+
+
+def texts_in(database: SqliteDatabase) -> dict[SessionId, list[str]]:
+    return {
+        item.session.id: [message.content for message in item.messages]
+        for item in everything_in(SqlArchive(database))
+        if isinstance(item, Conversation)
+    }

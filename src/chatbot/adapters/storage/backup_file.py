@@ -163,8 +163,11 @@ def _from_json(found: object, what: str) -> Iterator[Item]:
     elif fields.has("user"):
         yield user_from_json(fields.object("user"), what)
     else:
-        yield Conversation(
+        conversation = Conversation(
             session=session_from_json(fields.object("session"), what),
             messages=tuple(message_from_json(each, what) for each in fields.list("messages")),
             memory=memory_from_json(fields.object("memory"), what),
         )
+        if not conversation.is_whole():
+            raise fields.wrong("messages", "what its session counts")
+        yield conversation

@@ -27,6 +27,12 @@ class Conversation:
     messages: tuple[Message, ...]
     memory: Memory
 
+    def is_whole(self) -> bool:
+        """Whether it has the messages that its session counts: since a reset none is missing."""
+        last = self.session.last_seq
+        numbers = range(last - self.session.message_count + 1, last + 1)
+        return [message.seq for message in self.messages] == list(numbers)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:

@@ -47,7 +47,11 @@ _SESSIONS = (
     .outerjoin_from(sessions, memories)
     .order_by(sessions.c.owner, sessions.c.id)
 )
-_MESSAGES = select(messages).order_by(messages.c.owner, messages.c.session_id, messages.c.seq)
+_MESSAGES = (
+    select(messages)
+    .join(sessions)  # a session that somebody deleted by hand may leave some
+    .order_by(messages.c.owner, messages.c.session_id, messages.c.seq)
+)
 
 
 class SqlArchive(WritableArchive):
@@ -172,12 +176,16 @@ def _conversations(connection: Connection) -> Iterator[Conversation | Unreadable
 
 def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Unreadable:
     session = session_of(row)
+    name = name_of_session(session.owner, session.id)
     try:
         memory = Memory() if row.content is None else memory_from_json(row.content, "memory")
         own = tuple(message_of(line) for line in lines)
     except (Damaged, ValueError) as error:
-        return Unreadable(name=name_of_session(session.owner, session.id), reason=str(error))
-    return Conversation(session=session, messages=own, memory=memory)
+        return Unreadable(name=name, reason=str(error))
+    found = Conversation(session=session, messages=own, memory=memory)
+    if not found.is_whole():
+        return Unreadable(name=name, reason="messages are missing, or too many")
+    return found
 
 
 def _put(connection: Connection, change: Change) -> None:

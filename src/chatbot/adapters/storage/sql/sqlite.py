@@ -114,6 +114,8 @@ class SqliteDatabase(Database):
         except DBAPIError as error:  # it gives up where it cannot go on
             found = [str(error.orig)]
         texts = [" ".join(text.split()) for text in found if text != "ok"]
+        if not texts and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+            texts = ["messages or memory without their session"]
         flaws = [f"{self._path}: {text}. Mend: restore a backup" for text in texts]
         files = self._path.parent.glob(f"{self._path.name}*")
         open_ones = [file for file in files if sys.platform != "win32" and _is_open(file)]
