@@ -467,3 +467,19 @@ def texts_in(database: SqliteDatabase) -> dict[SessionId, list[str]]:
         for item in everything_in(SqlArchive(database))
         if isinstance(item, Conversation)
     }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+async def test_nothing_is_acknowledged_that_went_to_a_file_without_its_name(
+    sqlite_store: Path, store: SqlStorage
+) -> None:
+    await store.transact(create(1))
+    sqlite_store.rename(sqlite_store.with_name("moved.db"))
+    for number in (2, 3):
+        with pytest.raises(StorageUnavailable):
+            await store.transact(create(number))
+    with pytest.raises(StorageUnavailable):
+        await store.check()
+    sqlite_store.with_name("moved.db").rename(sqlite_store)
+    await store.transact(create(4))
+    assert {1, 4} <= await store.transact(known)

@@ -8,6 +8,7 @@ statement.)
 import asyncio
 import contextvars
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -39,6 +40,8 @@ class SqliteStatements(Statements):
         super().__init__(connection)
         self._raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment] # it is SQLite's
         self._is_writing = self._is_marked = self._has_erased = False
+        (*_, self._path) = self._raw.execute("PRAGMA database_list").fetchone()
+        self._file = self._named()
 
     def write(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
         self._begin_to_write()
@@ -70,12 +73,22 @@ class SqliteStatements(Statements):
             self._has_erased = not self._is_log_emptied()
         self.connection.rollback()  # nothing but SQLAlchemy's own idea of a transaction
         self._is_writing = False
+        if self._named() != self._file:
+            raise StorageUnavailable("The store was moved or removed.")
 
     def rollback(self) -> None:
         if self._raw.in_transaction:
             self._raw.execute("ROLLBACK")
         self.connection.rollback()
         self._is_writing = self._is_marked = False
+
+    def _named(self) -> tuple[int, int] | None:
+        """Which file has the name now. What goes to one without it is lost when the last one ends."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - at each commit: pathlib's takes longer
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _is_log_emptied(self) -> bool:
         """Empty the write-ahead log, which holds what was; not while somebody reads from it."""
