@@ -1,11 +1,17 @@
 """Where data lies, as `STORAGE_URL` and the commands name it."""
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
 _SQLITE = "sqlite:///"
+_POSTGRES = re.compile(
+    r"postgresql://([^\s@/?#]*@)?(\[[^\s\[\]@/?#]+\]|[^\s\[\]@/?#:]*)(:[0-9]+)?/[^\s@/?#]+(\?[^\s#]*)?"
+)
+"""A `@`, `/`, `?`, `#` or blank within a password would make it a part of the host or the path, which
+are shown: there they stand as `%40`, `%2F`, `%3F`, `%23`, `%20`."""
 
 
 class StorageKind(StrEnum):
@@ -61,14 +67,14 @@ def parse_storage_url(raw: object) -> StorageUrl:
     if text.startswith("postgresql://") and _names_a_database(text):
         return StorageUrl(kind=StorageKind.POSTGRES, path=None, raw=text)
     raise ValueError(
-        "must be json:DIR, sqlite:///FILE, postgresql://USER:PASSWORD@HOST:PORT/DATABASE or memory:"
+        "must be json:DIR, sqlite:///FILE, postgresql://USER:PASSWORD@HOST:PORT/DATABASE or memory: "
+        "(in a password %40 stands for @, %2F for /, %3F for ?, %23 for #)"
     )
 
 
 def _names_a_database(url: str) -> bool:
-    """Whether it has a database's name, and a port that is one."""
+    """Whether it can be read in one way only, and has a database's name and a port that is one."""
     try:
-        parts = urlsplit(url)
-        return bool(parts.path.strip("/")) and parts.port != 0
+        return _POSTGRES.fullmatch(url) is not None and urlsplit(url).port != 0
     except ValueError:
         return False
