@@ -142,6 +142,22 @@ async def test_body_over_the_limit_is_refused_and_never_reaches_the_service(tmp_
         assert len(re.findall(b'"upstream_status":"413"', w.front.log.read_bytes())) == 1
 
 
+async def test_no_prompt_goes_into_a_file_of_nginx(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        folder = w.front.log.parent / "body"
+        before = folder.stat().st_mtime_ns
+        largest = json.dumps({"prompt": "Hello"}).encode().ljust(LIMIT)
+        form = {"Content-Type": "application/json"}
+        for body in (largest, chunks(largest)):
+            answer = await w.front.client.post("/chat", content=body, headers=form)
+            assert answer.status_code == 200
+        assert folder.stat().st_mtime_ns == before
+
+
+def test_no_answer_goes_into_a_file_of_nginx_while_its_reader_is_slow() -> None:
+    assert "    proxy_max_temp_file_size 0;\n" in SHIPPED.read_text("utf-8")
+
+
 async def test_address_that_a_caller_claims_is_not_believed(tmp_path: Path) -> None:
     claims = ({"X-Forwarded-For": f"203.0.113.{number}"} for number in range(1, 100))
 
