@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -1274,6 +1275,18 @@ class TestRightsAndLinks:
                 sessions_of(storage).append(lease, Author.USER, "x", ts=T0)
             assert elsewhere.read_bytes() == before
             assert list(sessions_of(storage).page(ANA, limit=9)) == []
+
+    async def test_pipe_in_the_place_of_a_file_is_not_waited_for(
+        self, root: Path, log: Path, folder: Path
+    ) -> None:
+        async with JsonFileStorage(root) as storage:
+            talk(storage)
+            await asyncio.to_thread(log.unlink)
+            for place in (log, folder / f"{TWO}.log"):
+                await asyncio.to_thread(subprocess.run, ["mkfifo", place], check=True)
+            with pytest.raises(StorageUnavailable):
+                told(storage)
+            assert len([flaw for flaw in await storage.inspect() if ".log" in str(flaw)]) == 2
 
     @pytest.mark.parametrize("name", [".", "auth", "auth/attempts", "memory", "memory/.locks"])
     async def test_linked_folders_are_refused(self, root: Path, tmp_path: Path, name: str) -> None:

@@ -25,7 +25,9 @@ from chatbot.domain.errors import StorageFull, StorageUnavailable
 
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """The disk is full, a file may not grow (`ulimit -f`), or the account has used up its share."""
-_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = 0
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # a pipe is not waited for
+    _FLAGS |= getattr(os, _flag, 0)
 _TRIES = 50  # Windows: half a second
 
 
