@@ -16,7 +16,6 @@ class Script:
     pieces: tuple[str, ...] = ()
     pause: Callable[[], Awaitable[object]] | None = None
     failure: ModelFailure | None = None
-    finish_reason: FinishReason = FinishReason.STOP
 
 
 Answer = str | Completion | ModelFailure | Script
@@ -66,7 +65,7 @@ class ScriptedModel(ChatModel):
             case str():
                 answer = Script(pieces=_words(answer))
         text = "".join(answer.pieces)
-        return answer, Completion(text=text, finish_reason=answer.finish_reason, usage=None)
+        return answer, Completion(text=text, finish_reason=FinishReason.STOP, usage=None)
 
 
 def _one_by_one(answers: Iterable[Answer]) -> Callable[[ModelRequest], Answer]:
