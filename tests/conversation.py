@@ -109,14 +109,13 @@ class Desk:
         *,
         storage: Storage | None = None,
         rules: Rules = RULES,
-        composer: Composer | None = None,
         notice: str = "",
         new_id: NewId | None = None,
     ) -> None:
         new_id, clock = new_id or fresh_ids(), ticking_clock()
         self.storage = storage or InMemoryStorage()
         self.model = answers if isinstance(answers, ScriptedModel) else ScriptedModel(answers)
-        self.composer = composer or composer_of(rules)
+        self.composer = composer_of(rules)
         self.consolidation = Consolidation(self.storage, self.model, rules, new_id=new_id)
         self.chat = Chat(
             self.storage,
