@@ -15,7 +15,7 @@ from chatbot.adapters.storage import backup_file
 from chatbot.adapters.storage.backup_file import BackupFile, write_backup
 from chatbot.domain.errors import Conflict, StorageUnavailable
 from chatbot.domain.ports.archive import Item
-from conversations import EVERYTHING, T0, conversation, everything_in
+from stored import EVERYTHING, T0, conversation, everything_in
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from chatbot.adapters.storage.json_files.archive import JsonFileArchive
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.domain.ports.archive import Change, Conversation
-from conversations import conversation, everything_in, fill, remembered, trace_of
+from stored import conversation, everything_in, fill, remembered, trace_of
 
 BEFORE = conversation(texts=["Hi", "Hello!"], memory=remembered("one", version=1))
 LONGER = conversation(texts=["Hi", "Hello!", "More"], memory=remembered("two", version=2))

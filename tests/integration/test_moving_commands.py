@@ -26,7 +26,9 @@ from chatbot.entrypoints.container import build_archive, build_container
 from chatbot.entrypoints.settings import load_settings
 from chatbot.entrypoints.storage_url import parse_storage_url
 from commands import Run
-from conversations import (
+from postgres import new_database
+from process import ENVIRONMENT, STARTS_WITHIN_S, running
+from stored import (
     ANA,
     CLIENT,
     EVERYTHING,
@@ -38,8 +40,6 @@ from conversations import (
     trace_of,
     user,
 )
-from postgres import new_database
-from process import ENVIRONMENT, STARTS_WITHIN_S, running
 
 STORES = ["json", "sqlite", "postgres"]
 PROGRAM = (sys.executable, "-c", "from chatbot.entrypoints.cli import main; main()")

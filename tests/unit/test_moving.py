@@ -17,7 +17,7 @@ from chatbot.domain.ports.archive import (
     Unreadable,
     WritableArchive,
 )
-from conversations import EVERYTHING, T0, conversation, remembered, user
+from stored import EVERYTHING, T0, conversation, remembered, user
 
 
 class Shelf(WritableArchive):

@@ -23,7 +23,7 @@ from chatbot.domain.identity import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive
 from chatbot.domain.ports.storage import Storage, Transaction
-from conversations import (
+from stored import (
     ANA,
     AUDITOR,
     EVERYTHING,

@@ -36,8 +36,8 @@ from chatbot.domain.ports.storage import (
     UserRepository,
 )
 from chatbot.domain.throttling import WINDOW, AttemptKey, Tally
-from conversations import ANA, CLIENT, ODD_TEXTS, T0, user
 from repositories import each_call_apart
+from stored import ANA, CLIENT, ODD_TEXTS, T0, user
 
 Given = TypeVar("Given")
 Done = TypeVar("Done")

@@ -1,4 +1,4 @@
-"""Conversations, people and stores to be moved, and what a folder looked like."""
+"""What stands in a store, for tests: conversations and people; and what a folder looked like."""
 
 import hashlib
 from dataclasses import replace
