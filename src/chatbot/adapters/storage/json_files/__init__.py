@@ -3,8 +3,10 @@
 storage            the threads, and one transaction over the three repositories
 sessions   users   attempts            the repositories
 log   head         a session's two files: its messages, its memory
+brief              the sessions of brief work: written on the spot, synced in a thread
 appends   leases   removal   places    writing to the log, who may, deleting, where files are
-inspection         what `chatbot doctor` and `serve` find in a folder
-records   sealed   domain objects as JSON; JSON that is checked, and sealed by a checksum
+archive            everything in a folder, to be moved
+inspection         what `chatbot doctor` finds in a folder
+sealed             JSON with a checksum
 durable   files    what is wholly done or not at all; the only calls to the file system
 """
