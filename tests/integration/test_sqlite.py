@@ -2,6 +2,7 @@
 # ruff: noqa: ASYNC240 - a test may block a loop that is its own
 
 import asyncio
+import os
 import sqlite3
 import stat
 import sys
@@ -329,15 +330,20 @@ async def test_connection_is_as_durable_and_as_thorough_as_promised(store: SqlSt
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such rights")
 async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "chatbot.db"
+    path = tmp_path / "new" / "folder" / "chatbot.db"
     database = SqliteDatabase(path)
-    database.create()
+    usual = os.umask(0)
+    try:
+        database.create()
+    finally:
+        os.umask(usual)
     upgrade(database)
     async with SqlStorage(database, replica="test") as store:
         await store.transact(create(1))
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
         assert modes == {f"chatbot.db{end}": 0o600 for end in ("", "-wal", "-shm")}
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        for folder in (path.parent, path.parent.parent):
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert await store.flaws() == []
         path.chmod(0o644)
         [flaw] = await store.flaws()

@@ -47,7 +47,8 @@ class SqliteDatabase(Database):
         """Make an empty file for its owner's eyes only, if there is none, and its folder."""
         self._refuse_link()
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in reversed(self._path.parents):  # `parents=True` makes the others for all
+                folder.mkdir(mode=0o700, exist_ok=True)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise StorageUnavailable(f"{error.filename}: {error.strerror}.") from error
