@@ -27,7 +27,7 @@ from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Conversation, Unreadable
 from chatbot.domain.ports.storage import Transaction
 from conversation import PATIENCE_S
-from conversations import everything_in
+from stored import everything_in
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
