@@ -48,6 +48,16 @@ def test_init_overwrites_nothing(ready: Run, tmp_path: Path) -> None:
     assert roles.read_text(encoding="utf-8") == '{"version": 1, "roles": {}}'
 
 
+def test_init_names_the_folder_that_cannot_hold_a_store(
+    ready: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("STORAGE_URL", f"json:{tmp_path / 'file'}")
+    code, _, err = ready("init")
+    assert code == 2
+    assert err.startswith(f"chatbot: STORAGE_URL: {tmp_path / 'file'} cannot hold a store (")
+
+
 def test_there_is_one_first_administrator(ready: Run) -> None:
     create = ("admin", "create", "--password-stdin", "--email")
 

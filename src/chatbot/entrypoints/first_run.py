@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.errors import StorageFailure
 from chatbot.entrypoints.secrets import random_secret
-from chatbot.entrypoints.settings import ENV_FILE, Settings
+from chatbot.entrypoints.settings import ENV_FILE, Settings, SettingsError
 from chatbot.entrypoints.storage_url import StorageKind, StorageUrl
 
 _TEMPLATE = """\
@@ -41,12 +42,19 @@ def make_store(settings: Settings) -> str:
 
 
 def _make_data_folders(root: Path) -> str:
+    """Raises:
+    SettingsError: there cannot be such folders.
+    """
 
     async def make() -> None:
         async with JsonFileStorage(root) as storage:
             await storage.make_roles()
 
-    asyncio.run(make())
+    try:
+        asyncio.run(make())
+    except StorageFailure as error:
+        why = getattr(error.__cause__, "strerror", None) or error
+        raise SettingsError(f"STORAGE_URL: {root} cannot hold a store ({why}).") from error
     for folder in (root, root / "auth", root / "memory"):
         folder.chmod(0o700)  # a checkout makes some of them, and open to all
     return f"data lies in {root}"

@@ -72,6 +72,8 @@ class SqliteDatabase(Database):
     def connect(self, *, to_read: bool = False) -> Connection:
         self._refuse_link()
         if not os.path.isfile(self._path):  # noqa: PTH113 - pathlib's raises where it may not look
+            if os.path.isdir(self._path):  # noqa: PTH112 - as above
+                raise StorageUnavailable(f"{self._path} is a folder: name a file.")
             raise StorageUnavailable(f"There is no file {self._path}: `chatbot init` makes it.")
         url = f"{self._path.as_uri()}?mode={'ro' if to_read and self._is_in_use() else 'rw'}"
         engine = create_engine(
