@@ -246,7 +246,10 @@ async def test_older_schema_is_refused_and_the_upgrade_is_named(
 ) -> None:
     await asyncio.to_thread(upgrade, database)
     monkeypatch.setattr(schema, "REVISIONS", (*REVISIONS, "9999"))
-    with pytest.raises(StorageUnavailable, match="backup, and run `chatbot db upgrade`"):
+    with pytest.raises(
+        StorageUnavailable,
+        match="backup with the version that made it, and run `chatbot db upgrade`",
+    ):
         async with SqlStorage(database, replica="new"):
             pass
 
@@ -287,6 +290,7 @@ def test_missing_file_is_refused_and_not_made(run: Run, tmp_path: Path) -> None:
 def test_folder_and_way_through_a_file_are_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert run("upgrade", f"sqlite:///{tmp_path}")[0] == 2
+    check_refusals(run, f"sqlite:///{tmp_path}", "is a folder", but={"upgrade"})
     assert run("upgrade", f"sqlite:///{tmp_path / 'file' / 'chatbot.db'}")[0] == 2
 
 
@@ -323,7 +327,9 @@ def test_what_keeps_from_postgres_is_one_line_in_the_servers_words(run: Run, pos
         port = nobody.getsockname()[1]
         wrong = {
             f"postgresql://postgres:wrong-0815@127.0.0.1:{parts.port}/postgres": "password",
-            parts._replace(path="/no_such_db").geturl(): '"no_such_db" does not exist',
+            parts._replace(
+                path="/no_such_db"
+            ).geturl(): '"no_such_db" does not exist; `createdb` makes one',
             f"postgresql://postgres:wrong-0815@127.0.0.1:{port}/db": "Connection refused",
         }
         for url, words in wrong.items():

@@ -37,8 +37,8 @@ def require_current(connection: Connection) -> None:
     require_known(found)
     if found != REVISIONS[-1]:
         raise StorageUnavailable(
-            f"The database has the older schema {found}: stop the service, make a backup, and run "
-            "`chatbot db upgrade`."
+            f"The database has the older schema {found}: stop the service, make a backup with the "
+            "version that made it, and run `chatbot db upgrade`."
         )
 
 
