@@ -101,7 +101,9 @@ class PostgresDatabase(Database):
 
     def _engine(self, pool: type[NullPool] | type[QueuePool], options: dict[str, str]) -> Engine:
         if find_spec("psycopg") is None:
-            raise StorageUnavailable("Postgres needs psycopg: install the extra `postgres`.")
+            raise StorageUnavailable(
+                "Postgres needs psycopg: install the extra `postgres`; in a checkout `make install` does."
+            )
         arguments = {
             **options,
             "connect_timeout": CONNECT_TIMEOUT_S,
@@ -130,4 +132,6 @@ def _first(engine: Engine) -> Connection:
         words = re.split("FATAL: | failed: ", first)[-1].strip()
         if "startup parameter" in words:  # PgBouncer passes on those that it knows
             words += "; behind a PgBouncer set POSTGRES_PREPARED_STATEMENTS=false"
+        if "does not exist" in words and words.startswith("database"):
+            words += "; `createdb` makes one"
         raise StorageUnavailable(f"No connection to Postgres ({words}).") from error
