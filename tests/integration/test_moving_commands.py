@@ -206,7 +206,7 @@ class TestMigrate:
             f"user {2:032x}",
             f"session {2:032x} of user {'a' * 32}",
         ]
-        assert out.startswith("2 new, 2 different in the target\n1 sessions are in the target only")
+        assert out.startswith("2 new, 2 different in the target\nsessions in the target only: 1,")
         there = content_of(other)
         assert all(there.get(digest(item)) == item for item in own)
 

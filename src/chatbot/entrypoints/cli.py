@@ -134,7 +134,7 @@ def create_admin(email: Email, *, password_stdin: PasswordStdin = False) -> None
 @user.command("create")
 def create_user(
     email: Email,
-    role: Annotated[str, typer.Option(help="One of the roles in roles.json.")],
+    role: Annotated[str, typer.Option(help="As in `admin` or `employee`.")],
     department: Annotated[str, typer.Option(help="Department, as in `sales`.")],
     *,
     password_stdin: PasswordStdin = False,
@@ -183,7 +183,10 @@ def migrate(
     ],
     *,
     delete_others: Annotated[
-        bool, typer.Option(help="Delete sessions of the target that the source has not.")
+        bool,
+        typer.Option(
+            "--delete-others", help="Delete sessions of the target that the source has not."
+        ),
     ] = False,
     dry_run: DryRun = False,
 ) -> None:

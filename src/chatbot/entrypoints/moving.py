@@ -57,7 +57,7 @@ def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> 
         others = len(moving.others())
         if others and not delete_others:
             typer.echo(
-                f"{others} sessions are in the target only: its own, or deleted in the source since "
+                f"sessions in the target only: {others}, its own or deleted in the source since "
                 "an earlier run. --delete-others deletes them."
             )
         return is_done

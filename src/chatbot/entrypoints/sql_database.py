@@ -46,7 +46,9 @@ def _database(url: StorageUrl, *, connections: int, prepared: bool) -> Database:
         return SqliteDatabase(url.path)
     if url.kind is StorageKind.POSTGRES:
         return PostgresDatabase(url.raw, connections=connections, prepared=prepared)
-    raise SettingsError(f"STORAGE_URL: {url} has no tables; sqlite:/// and postgresql:// have.")
+    raise SettingsError(
+        f"STORAGE_URL: {url.kind}: has no tables; sqlite:/// and postgresql:// have."
+    )
 
 
 def upgrade(settings: Settings) -> str:
