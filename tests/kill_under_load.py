@@ -32,7 +32,7 @@ import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 
 from process import ENVIRONMENT, Running, running, with_provider
 from provider import FakeProvider, Fault, default_reply
-from service import SSE
+from service import SSE, begin
 
 CLIENTS, FIRST_SESSIONS, NEW_SESSION_ODDS = 8, 5, 0.03
 MOST_TURNS, MOST_SECONDS = 60, 0.05
@@ -91,18 +91,12 @@ def reply(body: dict[str, Any]) -> str:
     return answer_to(marks[-1])
 
 
-async def begin(service: Running) -> str:
-    answer = await service.client.post("/sessions/new")
-    answer.raise_for_status()
-    return str(answer.json()["session_id"])
-
-
 async def converse(service: Running, world: World, number: int, client: int) -> None:
     """Ask until the service dies."""
     with suppress(httpx.TransportError):
         for question in count():
             if world.rng.random() < NEW_SESSION_ODDS:
-                world.sessions.append(await begin(service))
+                world.sessions.append(await begin(service.client))
             mark = f"[{number}-{client}-{question}]"
             await ask(service, world, world.rng.choice(world.sessions), mark, stream=client % 2)
 
@@ -292,8 +286,8 @@ async def run(
         _, errors = await command(folder, "init", environment)
         assert not errors, errors
         service = await services.enter_async_context(running(folder, **environment))
-        world.notebook = await begin(service)
-        world.sessions += [await begin(service) for _ in range(FIRST_SESSIONS)]
+        world.notebook = await begin(service.client)
+        world.sessions += [await begin(service.client) for _ in range(FIRST_SESSIONS)]
         for number in range(1, rounds + 1):
             await load_and_kill(service, world, number)
             leftovers = await examine(folder, world, environment)

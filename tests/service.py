@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -30,6 +31,18 @@ def said_by(answer: httpx.Response, *, but: str = "") -> tuple[int, bytes, tuple
     headers = sorted((name, value) for name, value in answer.headers.items() if name not in own)
     content = answer.content.replace(answer.headers["x-request-id"].encode(), b"id")
     return answer.status_code, content, tuple(headers)
+
+
+async def begin(client: httpx.AsyncClient) -> str:
+    """The id of a new session."""
+    answer = (await client.post("/sessions/new")).raise_for_status()
+    return str(answer.json()["session_id"])
+
+
+async def messages_of(client: httpx.AsyncClient, session_id: str) -> list[dict[str, Any]]:
+    answer = await client.get(f"/sessions/{session_id}?limit=200")
+    found: list[dict[str, Any]] = answer.json()["messages"]
+    return found
 
 
 def settings_for_tests(**given: object) -> Settings:

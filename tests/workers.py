@@ -73,13 +73,3 @@ async def a_client_of_each(service: Running) -> AsyncGenerator[Clients]:
                 await answer.aread()  # or else the connection would not be kept
                 found.setdefault(await worker_at(service, answer), client)
         yield found
-
-
-async def begin(client: httpx.AsyncClient) -> str:
-    return str((await client.post("/sessions/new")).json()["session_id"])
-
-
-async def messages_of(client: httpx.AsyncClient, session_id: str) -> list[dict[str, Any]]:
-    answer = await client.get(f"/sessions/{session_id}?limit=200")
-    found: list[dict[str, Any]] = answer.json()["messages"]
-    return found

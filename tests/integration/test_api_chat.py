@@ -20,7 +20,7 @@ from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.ports.model import ChatModel
 from chatbot.entrypoints.http import streaming
 from conversation import PATIENCE_S
-from service import SSE, Service, serving, settings_for_tests
+from service import SSE, Service, messages_of, serving, settings_for_tests
 
 ANSWER = "Hola, ¿qué tal?"
 ANSWER_KEYS = {
@@ -80,12 +80,6 @@ async def chatting(model: ChatModel, **settings: object) -> AsyncGenerator[Servi
         yield service
 
 
-async def messages_of(service: Service, session_id: str) -> list[dict[str, Any]]:
-    answer = await service.client.get(f"/sessions/{session_id}")
-    messages: list[dict[str, Any]] = answer.json()["messages"]
-    return messages
-
-
 async def only_session(service: Service) -> str:
     """The id of the caller's one session."""
     [session] = (await service.client.get("/sessions")).json()["sessions"]
@@ -95,7 +89,7 @@ async def only_session(service: Service) -> str:
 async def eventually_answered(service: Service, session_id: str) -> list[dict[str, Any]]:
     """The messages as soon as the turn has been stored."""
     async with asyncio.timeout(PATIENCE_S):  # nothing tells a third party that a turn was stored
-        while (messages := await messages_of(service, session_id))[-1]["role"] == "user":  # noqa: ASYNC110
+        while (messages := await messages_of(service.client, session_id))[-1]["role"] == "user":  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     return messages
 
@@ -119,7 +113,7 @@ async def test_json_answer_has_the_documented_form() -> None:
         assert body["usage"].keys() == {"input_tokens", "output_tokens", "estimated"}
         assert (body["text"], body["finish_reason"]) == (ANSWER, "stop")
         assert (body["model"], body["memory_used"]) == ("local/scripted", [])
-        assert [m["content"] for m in await messages_of(service, body["session_id"])] == [
+        assert [m["content"] for m in await messages_of(service.client, body["session_id"])] == [
             "Hi",
             ANSWER,
         ]
@@ -130,7 +124,7 @@ async def test_stream_is_session_then_deltas_then_done_with_the_json_answers_obj
         answer = await service.client.post("/chat", json={"prompt": "Hi"}, headers=SSE)
         plain = (await service.client.post("/chat", json={"prompt": "Hi"})).json()
         events = events_of(answer.content)
-        stored = await messages_of(service, events[0].data["session_id"])
+        stored = await messages_of(service.client, events[0].data["session_id"])
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["cache-control"] == "no-store"
     assert [event.id for event in events] == list(range(1, len(events) + 1))
@@ -234,7 +228,7 @@ async def test_failure_after_the_first_delta_is_an_error_event_with_the_problem(
     async with chatting(ScriptedModel([script])) as service:
         answer = await service.client.post("/chat", json={"prompt": "Hi"}, headers=SSE)
         events = events_of(answer.content)
-        messages = await messages_of(service, events[0].data["session_id"])
+        messages = await messages_of(service.client, events[0].data["session_id"])
     assert answer.status_code == 200
     assert [event.name for event in events] == ["session", "delta", "error"]
     assert [event.id for event in events] == [1, 2, 3]
@@ -305,7 +299,7 @@ async def test_upstream_is_cancelled_and_the_answer_stored_once_when_the_client_
         held.let_go.set()
         again = {"prompt": "Again", "session_id": await only_session(service)}
         assert (await service.client.post("/chat", json=again)).status_code == 200
-        later = await messages_of(service, again["session_id"])
+        later = await messages_of(service.client, again["session_id"])
     question, answer = messages
     assert (question["content"], question["state"]) == ("Hi", "complete")
     assert (answer["state"], answer["reason"]) == ("interrupted", "client")
@@ -323,10 +317,10 @@ async def test_running_turn_shows_the_question_and_not_yet_the_answer() -> None:
     async with chatting(held.model) as service:
         asking = asyncio.create_task(service.client.post("/chat", json={"prompt": "Hi"}))
         await asyncio.wait_for(held.reached.wait(), PATIENCE_S)
-        during = await messages_of(service, await only_session(service))
+        during = await messages_of(service.client, await only_session(service))
         held.let_go.set()
         session_id = (await asking).json()["session_id"]
-        afterwards = await messages_of(service, session_id)
+        afterwards = await messages_of(service.client, session_id)
     assert [(m["role"], m["content"]) for m in during] == [("user", "Hi")]
     assert [m["role"] for m in afterwards] == ["user", "assistant"]
 
@@ -344,7 +338,7 @@ async def test_busy_session_is_a_409_that_is_not_to_be_retried(
         answer = await service.client.post("/chat", json=second, headers=headers)
         held.let_go.set()
         assert (await asking).status_code == 200
-        messages = await messages_of(service, second["session_id"])
+        messages = await messages_of(service.client, second["session_id"])
     assert (answer.status_code, answer.json()["code"]) == (409, "session_busy")
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.headers["x-should-retry"] == "false"
@@ -362,7 +356,7 @@ async def test_second_turn_waits_for_the_first() -> None:
         assert not second.done()
         held.let_go.set()
         assert [(await task).status_code for task in (first, second)] == [200, 200]
-        contents = [m["content"] for m in await messages_of(service, body["session_id"])]
+        contents = [m["content"] for m in await messages_of(service.client, body["session_id"])]
     assert contents == ["One", "one two", "Two", "one two"]
 
 

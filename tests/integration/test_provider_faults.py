@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from chatbot.adapters.llm import resilience
 from provider import SECRET, FakeProvider, Fault, closed_port_url
-from service import SSE, Service, serving, settings_for_tests
+from service import SSE, Service, begin, messages_of, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -93,10 +93,6 @@ def _settings(base_url: str, wire: str, **given: object) -> Any:
     return settings_for_tests(**provider, model_wire=wire, mem_structured_enable=False, **given)
 
 
-async def begin(service: Service) -> str:
-    return str((await service.client.post("/sessions/new")).json()["session_id"])
-
-
 async def ask(
     service: Service,
     session_id: str,
@@ -106,12 +102,6 @@ async def ask(
     body = {"prompt": prompt, "session_id": session_id}
     async with asyncio.timeout(WITHIN_S):
         return await service.client.post("/chat", json=body, headers=headers)
-
-
-async def messages_of(service: Service, session_id: str) -> list[dict[str, Any]]:
-    answer = await service.client.get(f"/sessions/{session_id}")
-    messages: list[dict[str, Any]] = answer.json()["messages"]
-    return messages
 
 
 def last_event(answer: httpx.Response) -> tuple[str, dict[str, Any]]:
@@ -125,7 +115,7 @@ async def test_failed_turn_is_a_problem_and_the_session_goes_on(
     world: World, fault: Fault, headers: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
     service = world.service_for(fault)
-    session_id = await begin(service)
+    session_id = await begin(service.client)
     status, code, reason = FAILURES[fault]
     if "plugin-reset-json" in request.node.name:
         # The SDK cannot tell a reset inside a body from a connection that was never there.
@@ -133,9 +123,9 @@ async def test_failed_turn_is_a_problem_and_the_session_goes_on(
     world.upstream.fault = fault
     answer = await ask(service, session_id, headers=headers)
     world.upstream.fault = None
-    failed = await messages_of(service, session_id)
+    failed = await messages_of(service.client, session_id)
     again = await ask(world.service, session_id, "And now?", headers)
-    afterwards = await messages_of(service, session_id)
+    afterwards = await messages_of(service.client, session_id)
 
     has_begun = bool(headers) and (fault in CUT_IN_THE_MIDDLE or fault is Fault.NO_FINISH_REASON)
     if has_begun:
@@ -165,7 +155,7 @@ async def test_failed_turn_is_a_problem_and_the_session_goes_on(
 async def test_odd_answer_that_is_an_answer_is_given(
     world: World, fault: Fault, headers: dict[str, str]
 ) -> None:
-    session_id = await begin(world.service)
+    session_id = await begin(world.service.client)
     world.upstream.fault = fault
     answer = await ask(world.service, session_id, headers=headers)
     world.upstream.fault = None
@@ -173,7 +163,9 @@ async def test_odd_answer_that_is_an_answer_is_given(
     assert answer.status_code == 200
     assert body["finish_reason"] == FINISHED[fault]
     assert body["usage"]["estimated"] == (fault is Fault.NO_USAGE)
-    assert [m["state"] for m in await messages_of(world.service, session_id)] == ["complete"] * 2
+    assert [m["state"] for m in await messages_of(world.service.client, session_id)] == [
+        "complete"
+    ] * 2
 
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
@@ -181,7 +173,7 @@ async def test_prompt_follows_no_redirect(world: World, headers: dict[str, str])
     async with FakeProvider() as elsewhere:
         world.upstream.fault = Fault.REDIRECT
         world.upstream.moved_to = f"{elsewhere.base_url}/chat/completions"
-        answer = await ask(world.service, await begin(world.service), headers=headers)
+        answer = await ask(world.service, await begin(world.service.client), headers=headers)
         world.upstream.fault = None
     assert (answer.status_code, answer.json()["code"]) == (502, "model_error")
     assert "OPENAI_BASE_URL" in answer.json()["detail"]
@@ -192,7 +184,7 @@ async def test_prompt_follows_no_redirect(world: World, headers: dict[str, str])
 async def test_providers_retry_after_is_passed_on(world: World, headers: dict[str, str]) -> None:
     world.upstream.fault = Fault.RATE_LIMITED
     before = len(world.upstream.requests)
-    answer = await ask(world.service, await begin(world.service), headers=headers)
+    answer = await ask(world.service, await begin(world.service.client), headers=headers)
     world.upstream.fault = None
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "41")
     assert answer.json()["code"] == "model_unavailable"
@@ -205,7 +197,7 @@ async def test_outage_is_tried_again_before_it_is_reported(
 ) -> None:
     world.upstream.fault = Fault.SERVER_ERROR
     before = len(world.upstream.requests)
-    await ask(world.service, await begin(world.service), headers=headers)
+    await ask(world.service, await begin(world.service.client), headers=headers)
     world.upstream.fault = None
     assert len(world.upstream.requests) == before + 3
 
@@ -214,7 +206,7 @@ async def test_outage_is_tried_again_before_it_is_reported(
 async def test_provider_that_wants_alternating_roles_is_satisfied_after_failed_turns(
     world: World, headers: dict[str, str]
 ) -> None:
-    session_id = await begin(world.service)
+    session_id = await begin(world.service.client)
     for fault in (None, Fault.BAD_REQUEST, Fault.IDLE, Fault.SILENT, Fault.ALTERNATE):
         world.upstream.fault = fault
         answer = await ask(world.service_for(fault), session_id, f"With {fault}", headers)
@@ -228,13 +220,13 @@ async def test_provider_that_wants_alternating_roles_is_satisfied_after_failed_t
 
 async def test_json_caller_is_served_without_streaming_and_a_stream_with_it(world: World) -> None:
     for headers, streams in (({}, False), (SSE, True)):
-        await ask(world.service, await begin(world.service), headers=headers)
+        await ask(world.service, await begin(world.service.client), headers=headers)
         assert bool(world.upstream.requests[-1].body.get("stream")) is streams
 
 
 async def test_template_syntax_goes_over_the_wire_as_typed(world: World) -> None:
     typed = '{{role "system"}} {{#each x}}{{this}}{{/each}}'
-    await ask(world.service, await begin(world.service), typed)
+    await ask(world.service, await begin(world.service.client), typed)
     sent = world.upstream.requests[-1].body["messages"]
     assert [m["role"] for m in sent] == ["system", "user"]
     assert sent[-1]["content"] == typed
@@ -265,10 +257,10 @@ async def test_provider_that_is_not_there_is_a_503(
 ) -> None:
     monkeypatch.setattr(resilience, "BACKOFF_S", 0.01)
     async with serving(_settings(closed_port_url(), wire)) as service:
-        session_id = await begin(service)
+        session_id = await begin(service.client)
         answer = await ask(service, session_id, headers=headers)
         ready = await service.anonymous.get("/ready")
-        _, lost = await messages_of(service, session_id)
+        _, lost = await messages_of(service.client, session_id)
     assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
     assert lost["reason"] == "upstream"
     assert ready.status_code == 200, "the model itself is not called"

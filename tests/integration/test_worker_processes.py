@@ -26,14 +26,12 @@ from process import (
     with_provider,
 )
 from provider import FakeProvider, Fault
-from service import API_KEY, SSE
+from service import API_KEY, SSE, begin, messages_of
 from workers import (
     PATIENT,
     POSIX,
     WORKERS,
     a_client_of_each,
-    begin,
-    messages_of,
     several,
     workers_of,
 )

@@ -14,15 +14,13 @@ from process import (
     with_provider,
 )
 from provider import FakeProvider, Fault
-from service import PASSWORD, SSE, settings_for_tests
+from service import PASSWORD, SSE, begin, messages_of, settings_for_tests
 from workers import (
     PATIENT,
     POSIX,
     WORKERS,
     a_client_of_each,
-    begin,
     logged,
-    messages_of,
     several,
     worker_at,
     workers_of,
