@@ -225,3 +225,11 @@ async def test_unknown_certificate_is_named_and_neither_key_nor_proxy_password(
     assert "CERTIFICATE_VERIFY_FAILED" in requests_of(stderr)[-1]["cause"]
     for secret in ("sk-ours-and-only-ours", "open-sesame", "YW5hOm9wZW4tc2VzYW1l"):
         assert secret not in stderr.getvalue() + answer.text
+
+
+def test_what_asyncio_repeats_is_told_once_a_second(stderr: io.StringIO) -> None:
+    for _ in range(50):
+        logging.getLogger("asyncio").error("socket.accept() out of system resource")
+    assert 1 <= len(lines_of(stderr)) <= 25  # one, but a slow machine needs more seconds
+    logging.getLogger("asyncio").error("something else")
+    assert lines_of(stderr)[-1]["event"] == "something else"

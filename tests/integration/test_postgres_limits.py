@@ -10,6 +10,7 @@ import pytest
 from psycopg import errors
 
 from chatbot.adapters.storage.sql import postgres as postgres_module
+from chatbot.adapters.storage.sql.archive import SqlArchive
 from chatbot.adapters.storage.sql.database import translated
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.statements import Statements
@@ -59,6 +60,13 @@ async def test_limits_hold_on_every_connection(store: SqlStorage) -> None:
 
     for found in await asyncio.gather(*(limits() for _ in range(2 * CONNECTIONS))):
         assert found == list(postgres_module._LIMITS.values())
+
+
+def test_limits_hold_for_who_moves_a_store_too(postgres_store: str) -> None:
+    database = PostgresDatabase(postgres_store, connections=1, prepared=True)
+    with SqlArchive(database) as archive, archive._writing() as connection:
+        for name, value in postgres_module._LIMITS.items():
+            assert connection.exec_driver_sql(f"SHOW {name}").scalar() == value
 
 
 async def test_options_of_the_url_hold_beside_the_limits(postgres_store: str) -> None:

@@ -27,7 +27,7 @@ T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
 SESSION = SessionId("1" * 32)
 OLD, NEW = TurnId("1" * 32), TurnId("2" * 32)
-FOR_EVER, SOON = 3600.0, 0.05
+FOR_EVER, SOON = 50.0, 0.05
 
 
 class Replicas:
@@ -229,6 +229,16 @@ async def test_clock_of_a_replica_does_not_matter(
     await right.transact(acquire(NEW))
     with pytest.raises(SessionBusy):
         await wrong.transact(acquire(OLD))
+
+
+async def test_clock_of_the_database_that_is_set_back_keeps_nobody_out_for_long(
+    replicas: Replicas,
+) -> None:
+    died, other = await replicas.one(), await replicas.one()
+    await died.transact(acquire(OLD))
+    ahead = text("UPDATE sessions SET lease_until = lease_until + 3600")
+    await died._database.run(lambda statements: statements.write(ahead))
+    assert (await other.transact(acquire(NEW))).turn_id == NEW
 
 
 async def test_of_many_turns_at_once_on_two_replicas_one_has_the_session(

@@ -42,6 +42,24 @@ class _Warnings(_Stderr):
     info = debug
 
 
+class _OnceASecond(logging.Filter):
+    """Lets a message pass once a second.
+
+    Where no descriptor is left, asyncio tells so for each of the 2,048 connections that may wait.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        last = self._told.get(record.msg, 0.0)
+        is_new = not 0 <= record.created - last < 1
+        if is_new:
+            self._told = {record.msg: record.created}
+        return is_new
+
+
 def configure(level: str, form: Literal["text", "json"] | None, *, with_pid: bool = False) -> None:
     """Send structlog's and the standard library's records through one chain to stderr.
 
@@ -77,6 +95,7 @@ def configure(level: str, form: Literal["text", "json"] | None, *, with_pid: boo
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    logging.getLogger("asyncio").filters = [_OnceASecond()]
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 

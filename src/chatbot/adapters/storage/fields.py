@@ -64,7 +64,7 @@ class Fields:
 
     def number(self, key: str, default: int | None = None) -> int:
         value = self.found.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
             raise self.wrong(key, "a whole number")
         return value
 

@@ -109,6 +109,7 @@ class SqlArchive(WritableArchive):
             self._make()
             self._writer = self._database.connect()
         with translated(), self._writer.begin():
+            self._database.limit(self._writer)
             self._database.lock_schema(self._writer)
             yield self._writer
 

@@ -63,6 +63,10 @@ class Database(Protocol):
         """What is wrong with what is stored, or with how it is, and the mend."""
 
     @abstractmethod
+    def limit(self, connection: Connection) -> None:
+        """See that a transaction which stands still does not hold up the others for long."""
+
+    @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
         """Keep others from changing the tables until the transaction ends."""
 

@@ -74,7 +74,7 @@ class PostgresDatabase(Database):
     def _transacted(self, pool: Engine, work: Callable[[Statements], Found]) -> Found:
         with translated(), pool.begin() as connection:
             if not self._prepared:
-                connection.execute(_LIMITS_HERE, _LIMITS)
+                self.limit(connection)
             return work(Statements(connection))
 
     def create(self) -> None:
@@ -95,6 +95,9 @@ class PostgresDatabase(Database):
             for name, value in settings.items()
             if value == "off"
         ]
+
+    def limit(self, connection: Connection) -> None:
+        connection.execute(_LIMITS_HERE, _LIMITS)
 
     def lock_schema(self, connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})

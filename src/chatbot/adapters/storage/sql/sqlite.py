@@ -124,6 +124,9 @@ class SqliteDatabase(Database):
         open_ones = [file for file in files if sys.platform != "win32" and _is_open(file)]
         return flaws + [f"{file}: others may read it. Mend: chmod go-rwx" for file in open_ones]
 
+    def limit(self, connection: Connection) -> None:
+        """Who waits for a file gives up by himself."""
+
     def lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
