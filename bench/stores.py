@@ -5,6 +5,7 @@ import secrets
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -16,8 +17,8 @@ from chatbot.adapters.storage.json_files.places import place_of, to_ns
 from chatbot.adapters.storage.json_files.sealed import seal
 from chatbot.adapters.storage.records import message_to_json
 from chatbot.adapters.storage.sql import tables
-from chatbot.adapters.storage.sql.sessions import message_values
-from chatbot.domain.chat import Author, Message, Session, SessionId, TurnId
+from chatbot.adapters.storage.sql.rows import message_values, session_values
+from chatbot.domain.chat import Author, Message, Session, SessionId, TurnId, title_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.entrypoints.first_run import make_store
@@ -131,13 +132,8 @@ def _insert(connection: Connection, conversations: Iterator[Conversation]) -> No
 
 
 def _row(session: Session, messages: Sequence[Message]) -> dict[str, object]:
-    return {
-        "owner": tables.owner_key(session.owner),
-        "id": session.id,
-        "title": messages[0].content[:60],
-        "created_at": session.created_at,
-        "updated_at": session.updated_at,
-        "message_count": len(messages),
-        "last_seq": len(messages),
-        "epoch": 0,
-    }
+    count = len(messages)
+    told = replace(
+        session, title=title_of(messages[0].content), message_count=count, last_seq=count
+    )
+    return session_values(told, is_titled=True)

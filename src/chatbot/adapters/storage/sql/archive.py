@@ -15,19 +15,27 @@ from sqlalchemy.exc import IntegrityError
 from chatbot.adapters.storage.fields import Damaged
 from chatbot.adapters.storage.records import memory_from_json, memory_to_json
 from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.rows import (
+    message_of,
+    message_values,
+    owner_key,
+    owner_of,
+    role_of,
+    role_values,
+    session_of,
+    session_values,
+    user_of,
+    user_values,
+)
 from chatbot.adapters.storage.sql.schema import current, require_current
-from chatbot.adapters.storage.sql.sessions import message_of, message_values, session_of
 from chatbot.adapters.storage.sql.tables import (
     memories,
     messages,
-    owner_key,
-    owner_of,
     roles,
     sessions,
     unix_now,
     users,
 )
-from chatbot.adapters.storage.sql.users import role_of, role_values, user_of, user_values
 from chatbot.domain.chat import Author, SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role, User
@@ -220,13 +228,15 @@ def _require_idle(connection: Connection, owner: Owner, session_id: SessionId) -
 def _put_conversation(connection: Connection, new: Conversation, there: Item | None) -> None:
     """What is there already of the messages stays; the others are written."""
     session, key = new.session, (new.session.owner, new.session.id)
+    is_titled = any(message.role is Author.USER for message in new.messages)
+    values = session_values(session, is_titled=is_titled)
     old = there.messages if isinstance(there, Conversation) else ()
     kept = len(old) if old == new.messages[: len(old)] else 0
     if there is None:
-        connection.execute(insert(sessions), _session_values(new))
+        connection.execute(insert(sessions), values)
     else:
         change = update(sessions).where(_is_of(sessions, *key))
-        connection.execute(change.values(_session_values(new)))
+        connection.execute(change.values(values))
     if not kept:
         connection.execute(delete(messages).where(_is_of(messages, *key)))
     rows = [message_values(*key, each) for each in new.messages[kept:]]
@@ -235,23 +245,8 @@ def _put_conversation(connection: Connection, new: Conversation, there: Item | N
     connection.execute(delete(memories).where(_is_of(memories, *key)))
     if new.memory != Memory():
         content = {"content": memory_to_json(new.memory), "version": new.memory.version}
-        values = {"owner": owner_key(session.owner), "session_id": session.id, **content}
-        connection.execute(insert(memories), values)
-
-
-def _session_values(new: Conversation) -> dict[str, object]:
-    session = new.session
-    is_titled = any(message.role is Author.USER for message in new.messages)
-    return {
-        "owner": owner_key(session.owner),
-        "id": session.id,
-        "title": session.title if is_titled else None,
-        "created_at": session.created_at,
-        "updated_at": session.updated_at,
-        "message_count": session.message_count,
-        "last_seq": session.last_seq,
-        "epoch": session.epoch,
-    }
+        place = {"owner": owner_key(session.owner), "session_id": session.id}
+        connection.execute(insert(memories), {**place, **content})
 
 
 def _is_of(table: Table, owner: Owner, session_id: SessionId) -> ColumnElement[bool]:

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import and_, bindparam, or_, update
 
+from chatbot.adapters.storage.sql.rows import owner_key
 from chatbot.adapters.storage.sql.statements import Statements
-from chatbot.adapters.storage.sql.tables import owner_key, sessions, unix_now
+from chatbot.adapters.storage.sql.tables import sessions, unix_now
 from chatbot.domain.chat import Lease
 
 LEASE_S = 20.0

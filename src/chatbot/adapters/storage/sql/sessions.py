@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Executable, Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Executable, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatbot.adapters.storage.records import memory_from_json, memory_to_json
 from chatbot.adapters.storage.sql.leases import IS_HELD, IS_IT, give_back, held, take
+from chatbot.adapters.storage.sql.rows import (
+    message_of,
+    message_values,
+    owner_key,
+    session_of,
+    session_values,
+)
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.tables import (
     memories,
     messages,
-    owner_key,
-    owner_of,
     sessions,
 )
 from chatbot.domain.chat import (
@@ -77,7 +81,7 @@ _APPEND = (
     )
     .returning(sessions.c.last_seq)
 )
-_ADD_MESSAGE = insert(messages)
+_ADD_SESSION, _ADD_MESSAGE = insert(sessions), insert(messages)
 _LAST = 2**62
 
 
@@ -88,17 +92,8 @@ class SqlSessions(SessionRepository):
         self._statements, self._replica, self._lease_s = statements, replica, lease_s
 
     def create(self, session: Session) -> None:
-        values = {
-            "owner": owner_key(session.owner),
-            "id": session.id,
-            "created_at": session.created_at,
-            "updated_at": session.updated_at,
-            "message_count": 0,
-            "last_seq": 0,
-            "epoch": 0,
-        }
         try:
-            self._statements.write(insert(sessions), values)
+            self._statements.write(_ADD_SESSION, session_values(session, is_titled=False))
         except IntegrityError as error:
             raise Conflict("There is such a session already.") from error
 
@@ -220,44 +215,6 @@ class SqlSessions(SessionRepository):
     def _require(self, owner: Owner, session_id: SessionId) -> None:
         if self._statements.row(_EXISTS, _key(owner, session_id)) is None:
             raise NotFound
-
-
-def message_values(owner: Owner, session_id: SessionId, message: Message) -> dict[str, object]:
-    """The row of a message."""
-    return {
-        "owner": owner_key(owner),
-        "session_id": session_id,
-        "seq": message.seq,
-        "role": message.role.value,
-        "content": message.content,
-        "ts": message.ts,
-        "turn_id": message.turn_id,
-        "reason": message.reason.value if message.reason else None,
-    }
-
-
-def message_of(row: Row[Any]) -> Message:
-    return Message(
-        seq=row.seq,
-        role=Author(row.role),
-        content=row.content,
-        ts=row.ts,
-        turn_id=TurnId(row.turn_id),
-        reason=Interruption(row.reason) if row.reason else None,
-    )
-
-
-def session_of(row: Row[Any]) -> Session:
-    return Session(
-        id=SessionId(row.id),
-        owner=owner_of(row.owner),
-        title=row.title or "",
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        message_count=row.message_count,
-        last_seq=row.last_seq,
-        epoch=row.epoch,
-    )
 
 
 def _key(owner: Owner, session_id: SessionId) -> dict[str, object]:

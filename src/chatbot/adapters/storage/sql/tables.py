@@ -23,8 +23,6 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from chatbot.domain.identity import Owner
-
 REVISIONS = ("0001",)
 """Those of `migrations/versions`, in their order: this version works on the last one."""
 
@@ -64,17 +62,6 @@ def _now_of_postgres(_: unix_now, __: SQLCompiler, **___: object) -> str:
 Numbered = BigInteger().with_variant(Integer, "sqlite")
 """A number that the database gives. 32 bits would be used up by a year of guessed passwords;
 SQLite has 64 anyway."""
-
-
-def owner_key(owner: Owner) -> str:
-    """The owner as one value, as in `user:0f3a...`: it is part of every key."""
-    return f"{owner.kind}:{owner.id}"
-
-
-def owner_of(key: str) -> Owner:
-    """The owner with this key."""
-    kind, _, name = key.partition(":")
-    return Owner(kind="user" if kind == "user" else "client", id=name)
 
 
 metadata = MetaData(

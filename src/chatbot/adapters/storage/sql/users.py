@@ -1,12 +1,11 @@
 """People and the roles they can have, as rows."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from chatbot.adapters.storage.records import permissions_of
+from chatbot.adapters.storage.sql.rows import role_of, user_of, user_values
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.tables import roles, users
 from chatbot.domain.errors import Conflict
@@ -49,39 +48,3 @@ class SqlUsers(UserRepository):
 
     def roles(self) -> Mapping[str, Role]:
         return {row.name: role_of(row) for row in self._statements.rows(_ROLES)}
-
-
-def user_values(user: User) -> dict[str, object]:
-    """The row of a user."""
-    return {
-        "id": user.id,
-        "email": user.email,
-        "password_hash": user.password_hash,
-        "roles": list(user.roles),
-        "department": user.department,
-        "created_at": user.created_at,
-        "is_active": user.is_active,
-        "token_version": user.token_version,
-    }
-
-
-def user_of(row: Row[Any]) -> User:
-    return User(
-        id=UserId(row.id),
-        email=row.email,
-        password_hash=row.password_hash,
-        roles=tuple(row.roles),
-        department=row.department,
-        created_at=row.created_at,
-        is_active=row.is_active,
-        token_version=row.token_version,
-    )
-
-
-def role_values(role: Role) -> dict[str, object]:
-    """The row of a role."""
-    return {"name": role.name, "permissions": sorted(each.value for each in role.permissions)}
-
-
-def role_of(row: Row[Any]) -> Role:
-    return Role(name=row.name, permissions=permissions_of(row.permissions))
