@@ -114,13 +114,22 @@ def test_backup_with_sound_gzip_but_other_lines_is_refused(path: Path, change: o
         next(BackupFile(path).items())
 
 
-@pytest.mark.parametrize("change", [{"message_count": 7}, {"last_seq": 1}, {"last_seq": 2**70}])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"message_count": 7}, "what its session counts"),
+        ({"last_seq": 1}, "what its session counts"),
+        ({"last_seq": 2**62}, "what its session counts"),
+        ({"last_seq": 2**70}, "not a whole number"),
+        ({"epoch": 2**70}, "not a whole number"),
+    ],
+)
 def test_session_that_counts_other_messages_than_it_has_is_refused(
-    path: Path, change: dict[str, int]
+    path: Path, change: dict[str, int], words: str
 ) -> None:
     one = conversation()
     write_backup_unseen(path, replace(one, session=replace(one.session, **change)))  # type: ignore[arg-type] # they are numbers
-    with pytest.raises(StorageUnavailable, match="what its session counts"):
+    with pytest.raises(StorageUnavailable, match=words):
         everything_in(BackupFile(path))
 
 
