@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 import ssl
 import sys
 from asyncio.subprocess import PIPE
@@ -22,6 +21,7 @@ from chatbot.entrypoints.http.server import build_config
 from conversation import PATIENCE_S, eventually
 from nginx import SHIPPED, Front, nginx
 from process import first_delta, running, with_provider
+from programs import program
 from provider import FakeProvider, Fault, closed_port_url
 from service import API_KEY, PROBLEM_KEYS, SSE, Service, code_of, serving, settings_for_tests
 
@@ -101,11 +101,11 @@ async def test_who_leaves_before_the_first_word_stops_the_model_too(tmp_path: Pa
         await asyncio.wait_for(w.upstream.requests[-1].client_left.wait(), PATIENCE_S)
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl speaks HTTP/2, httpx here does not")
 async def test_so_it_does_over_http_2(tmp_path: Path) -> None:
+    """By curl, for httpx here speaks no HTTP/2."""
     async with world(tmp_path) as w:
         w.upstream.fault = Fault.IDLE
-        command = ["curl", "--http2", "-siN", "--cacert", str(w.front.trust_file)]
+        command = [program("curl"), "--http2", "-siN", "--cacert", str(w.front.trust_file)]
         command += ["-H", f"X-API-Key: {API_KEY}", "-H", "Accept: text/event-stream"]
         command += ["-H", "Content-Type: application/json", "-d", '{"prompt": "Hello"}']
         curl = await asyncio.create_subprocess_exec(*command, f"{w.front.url}/chat", stdout=PIPE)

@@ -89,6 +89,8 @@ class Chat:
             Forbidden, InvalidInput, PromptTooLong, NotFound, SessionBusy: nothing was stored.
             ModelFailure, StorageFailure, ShuttingDown: the user's message is kept if it was
                 stored, and the partial answer with it.
+            SessionBusy, after `Started`: the session was lost to another turn, and the answer
+                is not stored.
         """
         require(principal, Action.CHAT)
         self._check(prompt)
