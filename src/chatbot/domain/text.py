@@ -4,11 +4,56 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Literal
 
 _UNSOUND = re.compile("[\0\ud800-\udfff]")
 _LANGUAGE_NAMES = {"es": ("espanol", "castellano", "spanish"), "en": ("ingles", "english")}
 _STEM_CHARS = 4
 _ENDING_CHARS = 2
+
+# The words that tell the two languages apart, without accents; what both have (`a`, `me`, `no`,
+# `he`, `has`, `ten`) is left out.
+_SPANISH_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    al algo alguien aqui ahora antes aunque ayuda ayer bien buenas buenos buen cada casi como con
+    contigo cual cuales cuando cuanto cuanta cuantos cuantas cuyo de del desde despues dia dias
+    dime donde dos el ella ellas ellos en entonces entre eres esa ese eso esas esos esta estan
+    estas este esto estos estoy fue fui gracias gusta hace hacer hacia han hasta hay hola hoy
+    igual jefa jefe la las le les lo los llamo luego manana mas mi mis mia mio mismo muchas mucho
+    muy nada nadie ni nos nosotros nuestra nuestro nunca olvida otra otro para pero perdon poco
+    por porque pude puede puedes puedo pues que quien quiero quiere saber se ser si sido siempre
+    sobre solo somos soy su sus tal tambien tampoco tarde tareas tengo tiene tienes toda todas
+    todo todos trabajo tu tus un una unas uno unos usted ustedes vale vamos vas ver vivo voy y ya
+    yo
+    """,
+    )
+)
+_ENGLISH_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    about after again all also am an and any anymore are as ask at be because been before being
+    bye but by call can cannot could did do does doing done for forget from get give go going good
+    got had hello help her here hey hi him his how i if in into is it its job just know let like
+    list live made make many may might more morning most much must my myself name need never new
+    not now of off on one only or other our out over please pls remind right said say see she
+    should show so some still sure tell than thank thanks that the their them then there these
+    they thing this those to today tomorrow too up us very want was way we well were what when
+    where which while who whom why will with work would yes yet you your yours
+    im ive ill id dont doesnt didnt cant isnt arent wasnt wont youre thats whats
+    """,
+    )
+)
+# What is typical of a word of the language when it is none of those.
+_SPANISH_SHAPE = re.compile(
+    "(?:cion|ciones|mente|ando|iendo|idad|arme|irme|ito|itos)$|[bcfmprsv]ue[lnr][a-z]"
+)
+_ENGLISH_SHAPE = re.compile("w|th|sh|ck|gh|oo|ee|(?:ing|tion|tions|ness|ment|ly|ed)$")
+_QUOTED = re.compile('["“«][^"”»\\n]*["”»]')
+_LANGUAGE_SAMPLE_CHARS = 2000
+_WORD_POINTS, _SIGN_POINTS = 3, 1
 
 
 def is_sound(text: str) -> bool:
@@ -30,6 +75,37 @@ def fold(text: str) -> str:
     """The text without accents and case, for comparing words."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in plain if not unicodedata.combining(char))
+
+
+def detect_language(text: str) -> Literal["es", "en"] | None:
+    """Return the language in which a person wrote this, or `None` if that is undecided.
+
+    Only Spanish and English are told apart, by their frequent words, letters and endings, in the
+    first 2,000 characters. What is quoted counts only where nothing else decides.
+    """
+    sample = text[:_LANGUAGE_SAMPLE_CHARS]
+    own_words = _QUOTED.sub(" ", sample)
+    for words in dict.fromkeys((own_words, sample)):
+        lead = _spanish_lead(words)
+        if lead:
+            return "es" if lead > 0 else "en"
+    return None
+
+
+def _spanish_lead(text: str) -> int:
+    """By how many points the text is Spanish rather than English; negative for English."""
+    words = re.findall(r"[^\W\d_]+", re.sub("['\u2019]", "", text.casefold()))
+    signs = text.count("¿") + text.count("¡")
+    return _SIGN_POINTS * signs + sum(_spanish_points(word) for word in words)
+
+
+def _spanish_points(word: str) -> int:
+    plain = fold(word)
+    is_spanish, is_english = plain in _SPANISH_WORDS, plain in _ENGLISH_WORDS
+    if is_spanish or is_english:
+        return _WORD_POINTS * (is_spanish - is_english)
+    looks_spanish = plain != word or _SPANISH_SHAPE.search(plain) is not None
+    return _SIGN_POINTS * (looks_spanish - (_ENGLISH_SHAPE.search(plain) is not None))
 
 
 def was_said(value: str, texts: Iterable[str]) -> bool:
