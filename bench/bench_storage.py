@@ -88,10 +88,7 @@ async def append(storage: Storage, held: list[Lease], count: int) -> None:
     for number in range(count):
         lease, now = held[number % len(held)], utc_now()
         await storage.transact(
-            lambda tx, lease=lease, now=now: tx.sessions.append(
-                lease, Author.USER, CONTENT, ts=now
-            ),
-            brief=True,
+            lambda tx, lease=lease, now=now: tx.sessions.append(lease, Author.USER, CONTENT, ts=now)
         )
 
 

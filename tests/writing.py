@@ -34,7 +34,6 @@ class Step:
     name: str
     parts: tuple[Part, ...]
     session_id: SessionId | None = None
-    brief: bool = False
     holds: bool = False
     frees: bool = False
 
@@ -127,13 +126,13 @@ def append(session_id: SessionId, seconds: int, text: str = "alone") -> Step:
 
 
 def turn(session_id: SessionId, seconds: int, asked: str, answered: str) -> tuple[Step, Step]:
-    """The two pieces of brief work of a turn."""
+    """The two transactions of a turn."""
     mark = partial(_mark_crash, session_id, seconds)
     ask = partial(_append, session_id, Author.USER, asked, seconds)
     answer = partial(_append, session_id, Author.ASSISTANT, answered, seconds + 1)
     return (
-        Step("ask", (mark, ask), session_id, brief=True, holds=True),
-        Step("answer", (answer,), session_id, brief=True, frees=True),
+        Step("ask", (mark, ask), session_id, holds=True),
+        Step("answer", (answer,), session_id, frees=True),
     )
 
 
@@ -245,7 +244,7 @@ class Writer:
         self._held.discard(step.session_id)
         whole = [(*h, (step, len(step.parts))) for h in before]
         try:
-            await storage.transact(partial(_do, step, step.parts), brief=step.brief)
+            await storage.transact(partial(_do, step, step.parts))
         except StorageFailure:
             return False
         except (NotFound, Conflict) as error:
@@ -299,7 +298,7 @@ async def goes_on(
 ) -> None:
     """A turn and a memory more: they come after what is there."""
     for step in turn(session.id, 80, "more", "and more"):
-        await storage.transact(partial(_do, step, step.parts), brief=step.brief)
+        await storage.transact(partial(_do, step, step.parts))
     await storage.transact(partial(_put_memory, session.id, "more"))
     now = everything(storage._transaction).sessions[session.id]
     added = now[1][len(messages) :]

@@ -42,10 +42,10 @@ class FailingStorage(InMemoryStorage):
 
     failure: Exception | None = None
 
-    async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         if self.failure is not None:
             raise self.failure
-        return await super().transact(work, brief=brief)
+        return await super().transact(work)
 
     async def check(self) -> None:
         if self.failure is not None:

@@ -39,7 +39,7 @@ NEEDS_STORAGE: list[tuple[str, str, dict[str, object] | None]] = [
 class DownStorage(InMemoryStorage):
     """Nothing can be read or written."""
 
-    async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         raise StorageUnavailable("The store is down.")
 
     async def check(self) -> None:

@@ -191,8 +191,8 @@ class Faulty(Files):
         return found
 
 
-class TestBriefWork:
-    """`transact(brief=True)`: written on the spot, synced in a thread before it returns."""
+class TestTurns:
+    """The two transactions of a turn."""
 
     async def begin(self, storage: JsonFileStorage) -> None:
         await storage.transact(lambda tx: tx.sessions.create(new_session()))
@@ -211,14 +211,14 @@ class TestBriefWork:
         finally:
             tx.sessions.release(lease)
 
-    async def test_turn_of_two_pieces_of_brief_work_is_stored(self, root: Path) -> None:
+    async def test_turn_of_two_transactions_is_stored(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
             await self.begin(storage)
             for _ in range(2):
-                lease = await storage.transact(self.ask, brief=True)
+                lease = await storage.transact(self.ask)
                 with pytest.raises(SessionBusy):
-                    await storage.transact(self.ask, brief=True)
-                await storage.transact(partial(self.answer, lease=lease), brief=True)
+                    await storage.transact(self.ask)
+                await storage.transact(partial(self.answer, lease=lease))
         async with JsonFileStorage(root) as storage:
             assert [m.content for m in told(storage)] == ["", "asked", "answered"] * 2
             assert [m.seq for m in told(storage)] == [1, 2, 3, 4, 5, 6]
@@ -228,13 +228,11 @@ class TestBriefWork:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
             await self.begin(storage)
-            lease = await storage.transact(self.ask, brief=True)
+            lease = await storage.transact(self.ask)
             files.may_sync.clear()
-            answering = asyncio.create_task(
-                storage.transact(lambda tx: self.answer(tx, lease), brief=True)
-            )
+            answering = asyncio.create_task(storage.transact(lambda tx: self.answer(tx, lease)))
             await asyncio.to_thread(files.is_syncing.wait, 10)
-            with pytest.raises(SessionBusy):  # the lease was given back, but is not free yet
+            with pytest.raises(SessionBusy):
                 sessions_of(storage).acquire(ANA, ONE, TURN)
             assert not answering.done()
             files.may_sync.set()
@@ -263,7 +261,7 @@ class TestBriefWork:
             before = log.read_bytes()
             files.failing = {failing}
             with pytest.raises(StorageFailure):
-                await storage.transact(self.ask_in_good_order, brief=True)
+                await storage.transact(self.ask_in_good_order)
             files.failing = set()
             assert add_message(storage).seq == 1
             assert log.read_bytes().startswith(before)
@@ -274,10 +272,10 @@ class TestBriefWork:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
             await self.begin(storage)
-            lease = await storage.transact(self.ask, brief=True)
+            lease = await storage.transact(self.ask)
             files.failing = {"sync"}
             with pytest.raises(StorageUnavailable):
-                await storage.transact(lambda tx: self.answer(tx, lease), brief=True)
+                await storage.transact(lambda tx: self.answer(tx, lease))
             files.failing = set()
             assert [m.content for m in told(storage)] == ["", "asked"]
             assert add_message(storage).seq == 3
@@ -288,11 +286,9 @@ class TestBriefWork:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
             await self.begin(storage)
-            lease = await storage.transact(self.ask, brief=True)
+            lease = await storage.transact(self.ask)
             files.may_sync.clear()
-            answering = asyncio.create_task(
-                storage.transact(lambda tx: self.answer(tx, lease), brief=True)
-            )
+            answering = asyncio.create_task(storage.transact(lambda tx: self.answer(tx, lease)))
             await asyncio.to_thread(files.is_syncing.wait, 10)
             answering.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -302,38 +298,35 @@ class TestBriefWork:
             await eventually(lambda: add_message(storage))
             assert [m.content for m in told(storage)] == ["", "asked", "answered", "one more"]
 
-    async def test_caller_that_is_cancelled_before_the_sync_begins_is_no_different(
+    async def test_answer_whose_caller_is_cancelled_before_its_turn_comes_writes_nothing(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(storage_module, "_THREADS", 1)
         go_on = threading.Event()
         async with JsonFileStorage(root) as storage:
             await self.begin(storage)
-            lease = await storage.transact(self.ask, brief=True)
+            lease = await storage.transact(self.ask)
             blocking = asyncio.create_task(storage.transact(lambda _: go_on.wait(10)))
             await asyncio.sleep(0)
-            answering = asyncio.create_task(
-                storage.transact(lambda tx: self.answer(tx, lease), brief=True)
-            )
+            answering = asyncio.create_task(storage.transact(lambda tx: self.answer(tx, lease)))
             await asyncio.sleep(0)
             answering.cancel()
             await asyncio.wait({answering})
             go_on.set()
             await blocking
-            await storage.check()
-            add_message(storage)
-            assert [m.content for m in told(storage)] == ["", "asked", "answered", "one more"]
+            await storage.transact(partial(self.answer, lease=lease))
+            assert [m.content for m in told(storage)] == ["", "asked", "answered"]
 
     async def test_question_that_somebody_cut_out_of_the_log_is_told_and_its_number_not_given_anew(
         self, root: Path, log: Path
     ) -> None:
         async with JsonFileStorage(root) as storage:
             await self.begin(storage)
-            lease = await storage.transact(self.ask, brief=True)
+            lease = await storage.transact(self.ask)
             lines = log.read_bytes().splitlines(keepends=True)
             log.write_bytes(b"".join(lines[:-1]))
             with pytest.raises(StorageUnavailable, match="message 2: gone"):
-                await storage.transact(lambda tx: self.answer(tx, lease), brief=True)
+                await storage.transact(lambda tx: self.answer(tx, lease))
             assert log.read_bytes() == b"".join(lines[:-1])
 
     async def test_failed_write_of_a_cancelled_caller_is_logged(
@@ -342,11 +335,9 @@ class TestBriefWork:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
             await self.begin(storage)
-            lease = await storage.transact(self.ask, brief=True)
+            lease = await storage.transact(self.ask)
             files.may_sync.clear()
-            answering = asyncio.create_task(
-                storage.transact(lambda tx: self.answer(tx, lease), brief=True)
-            )
+            answering = asyncio.create_task(storage.transact(lambda tx: self.answer(tx, lease)))
             await asyncio.to_thread(files.is_syncing.wait, 10)
             answering.cancel()
             await asyncio.wait({answering})
@@ -355,11 +346,11 @@ class TestBriefWork:
             await eventually(lambda: add_message(storage))
         assert "after its caller had gone" in caplog.text
 
-    async def test_store_that_is_closed_takes_no_brief_work(self, root: Path) -> None:
+    async def test_store_that_is_closed_takes_no_work(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
             await self.begin(storage)
         with pytest.raises(StorageUnavailable):
-            await storage.transact(self.ask, brief=True)
+            await storage.transact(self.ask)
         async with JsonFileStorage(root) as storage:
             assert told(storage) == []
 
@@ -875,7 +866,7 @@ class TestLeases:
     ) -> None:
         async with JsonFileStorage(root) as storage:
             lease = talk(storage)
-            held = storage._leases._held[lease]
+            held = storage._sessions._leases._held[lease]
             held.writing = Overtaken(held, lambda: sessions_of(storage).release(lease))  # type: ignore[assignment] # a lock
             with pytest.raises(SessionBusy):
                 sessions_of(storage).append(lease, Author.USER, "too late", ts=T0)

@@ -129,12 +129,10 @@ async def test_no_transaction_is_open_while_the_model_works(stream: bool) -> Non
     class Counting(InMemoryStorage):
         open = 0
 
-        async def transact(
-            self, work: Callable[[Transaction], Found], *, brief: bool = False
-        ) -> Found:
+        async def transact(self, work: Callable[[Transaction], Found]) -> Found:
             self.open += 1
             try:
-                return await super().transact(work, brief=brief)
+                return await super().transact(work)
             finally:
                 self.open -= 1
 
@@ -624,12 +622,10 @@ async def test_a_reader_that_is_cancelled_twice_leaves_nothing_and_no_complaint(
     gate = asyncio.Event()
 
     class Slow(InMemoryStorage):
-        async def transact(
-            self, work: Callable[[Transaction], Found], *, brief: bool = False
-        ) -> Found:
+        async def transact(self, work: Callable[[Transaction], Found]) -> Found:
             if desk.model.requests:
                 await gate.wait()
-            return await super().transact(work, brief=brief)
+            return await super().transact(work)
 
     desk = Desk([speaking("Half")], storage=Slow())
     session_id = await desk.sessions.begin(ANA)

@@ -95,7 +95,7 @@ class Authentication:
             return of_client(client)
         claims = self._tokens.read(raw_token)
         user, roles = await self._storage.transact(
-            lambda tx: (tx.users.by_id(claims.user_id), tx.users.roles()), brief=True
+            lambda tx: (tx.users.by_id(claims.user_id), tx.users.roles())
         )
         if user is None or not user.is_active or user.token_version != claims.token_version:
             raise InvalidToken

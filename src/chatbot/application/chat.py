@@ -148,8 +148,7 @@ class Chat:
             turn.end()
 
     async def _take(self, turn: Turn) -> None:
-        is_known = turn.session_id is not None
-        asked = await patiently(self._storage, lambda tx: self._ask(tx, turn), brief=is_known)
+        asked = await patiently(self._storage, lambda tx: self._ask(tx, turn))
         lease = asked.lease
         reason: Interruption | None = Interruption.UPSTREAM
         try:
@@ -166,9 +165,7 @@ class Chat:
         else:
             reason = None
         finally:
-            await self._storage.transact(
-                lambda tx: self._answer(tx, lease, turn.heard, reason), brief=True
-            )
+            await self._storage.transact(lambda tx: self._answer(tx, lease, turn.heard, reason))
         turn.tell(self._reply(asked, completion, prompt))
         self._consolidation.schedule(
             turn.owner, lease.session_id, asked.memory, last_seq=asked.history[-1].seq + 1

@@ -13,9 +13,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.16
 """Between two tries, doubling: in a database many who wait must not hold up the one they wait for."""
 
 
-async def patiently(
-    storage: Storage, work: Callable[[Transaction], Found], *, brief: bool = False
-) -> Found:
+async def patiently(storage: Storage, work: Callable[[Transaction], Found]) -> Found:
     """Do work that takes a session; wait up to 5 s for whoever holds it now.
 
     Raises:
@@ -25,7 +23,7 @@ async def patiently(
     pause_s = _FIRST_PAUSE_S
     while True:
         try:
-            return await storage.transact(work, brief=brief)
+            return await storage.transact(work)
         except SessionBusy:
             if asyncio.get_running_loop().time() >= deadline:
                 raise

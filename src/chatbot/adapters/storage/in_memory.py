@@ -223,7 +223,7 @@ class InMemoryStorage(Storage):
     async def __aexit__(self, *exc_info: object) -> None:
         """Keep it: the next opening finds it again."""
 
-    async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:  # noqa: ARG002 # all of it is
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         return work(self._transaction)
 
     def keeping(self, lease: Lease) -> AbstractContextManager[None]:  # noqa: ARG002 # it lasts as long as this does

@@ -6,13 +6,17 @@ at once; here that is one future and a queue, 9 us.
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 
+from chatbot.domain.errors import cause_of
 from chatbot.domain.ports.storage import Found
+
+_log = logging.getLogger("chatbot.storage")
 
 
 class Threads:
@@ -27,7 +31,8 @@ class Threads:
     def run(self, work: Callable[[], Found]) -> "asyncio.Future[Found]":
         """Do the work in a thread, in the caller's context.
 
-        Cancelling what is returned takes back work that has not begun, and stops none that has.
+        Cancelling what is returned takes back work that has not begun, and stops none that has;
+        if that fails then, it is logged.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Found] = loop.create_future()
@@ -35,8 +40,7 @@ class Threads:
 
         def job() -> None:
             if not done.cancelled():
-                tell = _attempt(partial(context.run, work), done)
-                call_soon(loop, lambda: None if done.cancelled() else tell())
+                call_soon(loop, _attempt(partial(context.run, work), done))
 
         self._jobs.put(job)
         return done
@@ -56,9 +60,15 @@ class Threads:
 def _attempt(work: Callable[[], Found], done: "asyncio.Future[Found]") -> Callable[[], None]:
     """Do the work, and return what tells the caller how it went."""
     try:
-        return partial(done.set_result, work())
+        found = work()
     except BaseException as error:  # noqa: BLE001 - all of them are the caller's
-        return partial(done.set_exception, as_told(error))
+        failure = as_told(error)
+        return lambda: _log_failure(failure) if done.cancelled() else done.set_exception(failure)
+    return lambda: None if done.cancelled() else done.set_result(found)
+
+
+def _log_failure(failure: BaseException) -> None:
+    _log.warning("work failed after its caller had gone: %s", cause_of(failure))
 
 
 def as_told(error: BaseException) -> BaseException:

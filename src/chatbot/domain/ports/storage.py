@@ -214,16 +214,13 @@ class Storage(Protocol):
     async def __aexit__(self, *exc_info: object) -> None: ...
 
     @abstractmethod
-    async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         """Do the work on the repositories and commit; an exception undoes it.
 
         What it wrote is durable when this returns. The work is an ordinary function: it cannot
         wait for a model, so that no transaction is ever open while one is asked. Where it blocks,
         it is done off the event loop. A caller that is cancelled does not stop work that has
         begun. How much an exception undoes is the backend's: see its docstring.
-
-        Brief work looks up a user, or takes or gives back a session that is there, reads what a
-        prompt holds and appends a message or two. A store may do that where the caller stands.
         """
 
     @abstractmethod

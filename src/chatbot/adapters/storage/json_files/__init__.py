@@ -3,7 +3,6 @@
 storage            the threads, and one transaction over the three repositories
 sessions   users   attempts            the repositories
 log   head         a session's two files: its messages, its memory
-brief              the sessions of brief work: written on the spot, synced in a thread
 appends   leases   removal   places    writing to the log, who may, deleting, where files are
 archive            everything in a folder, to be moved
 inspection         what `chatbot doctor` finds in a folder

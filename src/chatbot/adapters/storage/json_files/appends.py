@@ -33,17 +33,6 @@ class Tail:
     lacks_newline: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """A message in a log that is still open, not synced yet. `before` is where the log ended."""
-
-    place: Place
-    fd: int
-    message: Message
-    before: Tail
-    tail: Tail
-
-
 class SessionAppends:
     """Writes to logs whose session is held by this process."""
 
@@ -51,17 +40,19 @@ class SessionAppends:
         self._files = files
         self._unsure: dict[Path, tuple[Tail, Status]] = {}
 
-    def write(self, place: Place, compose: Callable[[int], Message], known: Tail | None) -> Written:
-        """Write the message that `compose` makes of the next number; `settle` has to follow.
+    def append(
+        self, place: Place, compose: Callable[[int], Message], known: Tail | None
+    ) -> tuple[Message, Tail]:
+        """Write and sync the message that `compose` makes of the next number.
 
         A tail that is known from the last append, and still is the file's, spares a look at it.
 
         Raises:
             FileNotFoundError: there is no such session.
             Damaged: the log is; nothing was written.
+            StorageFailure: the message is not on the disk, and was cut off again.
         """
-        fd = self._files.open_to_append(place.log)
-        try:
+        with opened(self._files, self._files.open_to_append(place.log)) as fd:
             self._cut_unsure(place, fd)
             tail = known
             if tail is None or tail.status != self._files.status(fd):
@@ -70,11 +61,7 @@ class SessionAppends:
             line = seal(message_to_json(message)) + b"\n"
             start = b"\n" if tail.lacks_newline else b""
             status = self._write(place, fd, tail, start + line, mtime_ns=to_ns(message.ts))
-        except BaseException:
-            self._files.close(fd)
-            raise
-        after = Tail(status=status, last_seq=message.seq, end=status.size)
-        return Written(place=place, fd=fd, message=message, before=tail, tail=after)
+            return message, Tail(status=status, last_seq=message.seq, end=status.size)
 
     def make_sure(self, place: Place) -> None:
         """Undo what a failed append may have left, before anybody goes by what stands there.
@@ -85,19 +72,6 @@ class SessionAppends:
         if place.log in self._unsure:
             with opened(self._files, self._files.open_to_append(place.log)) as fd:
                 self._cut_unsure(place, fd)
-
-    def settle(self, written: Written) -> None:
-        """Sync what was written, and close the log.
-
-        Raises:
-            StorageFailure: it is not on the disk, and was cut off again.
-        """
-        with opened(self._files, written.fd) as fd:
-            try:
-                self._files.sync(fd)
-            except StorageFailure:
-                self._undo(written.place, fd, written.before)
-                raise
 
     def _look(self, place: Place, fd: int, known: Tail | None) -> Tail:
         """Find the end of the log; bytes of a torn write behind it are set aside."""
@@ -113,13 +87,14 @@ class SessionAppends:
         )
 
     def _write(self, place: Place, fd: int, tail: Tail, line: bytes, *, mtime_ns: int) -> Status:
-        """Write and stamp, before the sync: so the time reaches the disk together with the data."""
+        """Write, stamp and sync, in this order: the time reaches the disk together with the data."""
         try:
             write_all(self._files, fd, line)
             self._files.stamp(fd, place.log, mtime_ns)
             status = self._files.status(fd)
             if status.size != tail.end + len(line):
                 raise StorageUnavailable("The store does not hold what was written.")
+            self._files.sync(fd)
         except StorageFailure:
             self._undo(place, fd, tail)
             raise

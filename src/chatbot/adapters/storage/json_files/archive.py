@@ -9,11 +9,9 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from chatbot.adapters.storage.fields import Damaged
-from chatbot.adapters.storage.json_files.appends import SessionAppends
 from chatbot.adapters.storage.json_files.durable import exists, make_durable_folders, put
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.head import head_line, load_head
-from chatbot.adapters.storage.json_files.leases import SessionLeases
 from chatbot.adapters.storage.json_files.log import Header, LogView
 from chatbot.adapters.storage.json_files.places import Place, folder_of, owner_of, to_ns
 from chatbot.adapters.storage.json_files.removal import finish_deletions, remove_rest
@@ -102,9 +100,6 @@ class JsonFileArchive(WritableArchive):
 
 class _WholeSessions(SessionFiles):
     """Sessions that are read and written as a whole."""
-
-    def __init__(self, root: Path, files: Files) -> None:
-        super().__init__(root, files, SessionLeases(files), SessionAppends(files))
 
     def keys(self) -> set[tuple[Owner, SessionId]]:
         names = self._files.names(self._root) if exists(self._files, self._root) else []

@@ -2,7 +2,7 @@
 
 `<id>.log` holds the messages, and its time is the session's `updated_at`, so that a list is
 ordered without opening files. `<id>.json`, the head, holds the memory, and exists from the first
-memory change on. Everything here blocks: `JsonFileStorage.transact` says what runs where.
+memory change on. Everything here blocks: `JsonFileStorage` calls it in a thread.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 
 from chatbot.adapters.storage.fields import Damaged, naming
-from chatbot.adapters.storage.json_files.appends import SessionAppends, Written
+from chatbot.adapters.storage.json_files.appends import SessionAppends
 from chatbot.adapters.storage.json_files.durable import (
     exists,
     locked,
@@ -58,11 +58,9 @@ _COMMIT_LOCKS = 64
 class SessionFiles(SessionRepository):
     """The sessions below one folder."""
 
-    def __init__(
-        self, root: Path, files: Files, leases: SessionLeases, appends: SessionAppends
-    ) -> None:
+    def __init__(self, root: Path, files: Files) -> None:
         self._root, self._files = root, files
-        self._leases, self._appends = leases, appends
+        self._leases, self._appends = SessionLeases(files), SessionAppends(files)
 
     def open(self) -> None:
         make_durable_folder(self._files, self._root)
@@ -158,13 +156,8 @@ class SessionFiles(SessionRepository):
         with self._leases.writing(lease) as held:
             with naming(held.place.log), _found():
                 known, held.tail = held.tail, None
-                written = self._appends.write(held.place, compose, known)
-                self._conclude(written)
-            held.tail = written.tail
-            return written.message
-
-    def _conclude(self, written: Written) -> None:
-        self._appends.settle(written)
+                message, held.tail = self._appends.append(held.place, compose, known)
+            return message
 
     def messages(
         self,

@@ -1,30 +1,24 @@
 """Storage in a folder of JSON files."""
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
-from chatbot.adapters.storage.json_files.appends import SessionAppends
 from chatbot.adapters.storage.json_files.attempts import AttemptFiles
-from chatbot.adapters.storage.json_files.brief import BriefSessions
 from chatbot.adapters.storage.json_files.durable import make_durable_folders, write_new
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Finding, inspect
-from chatbot.adapters.storage.json_files.leases import SessionLeases
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
 from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.chat import Lease
-from chatbot.domain.errors import StorageUnavailable, cause_of
+from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found, Storage, Transaction
 
 _THREADS = 8
-_log = logging.getLogger("chatbot.storage")
-Sessions = TypeVar("Sessions", bound=SessionFiles)
 
 
 class JsonFileStorage(Storage):
@@ -43,17 +37,12 @@ class JsonFileStorage(Storage):
     def __init__(self, root: Path, files: Files | None = None) -> None:
         self._root, self._files = root, files or Files()
         self._threads: Threads | None = None
-        self._leases, self._appends = SessionLeases(self._files), SessionAppends(self._files)
-        self._sessions = self._sessions_as(SessionFiles)
+        self._sessions = SessionFiles(root / "memory", self._files)
         self._users = UserFiles(root / "auth", self._files)
         self._attempts = AttemptFiles(root / "auth", self._files)
-        self._transaction = self._transaction_on(self._sessions)
-
-    def _sessions_as(self, kind: type[Sessions]) -> Sessions:
-        return kind(self._root / "memory", self._files, self._leases, self._appends)
-
-    def _transaction_on(self, sessions: SessionFiles) -> Transaction:
-        return Transaction(sessions=sessions, users=self._users, attempts=self._attempts)
+        self._transaction = Transaction(
+            sessions=self._sessions, users=self._users, attempts=self._attempts
+        )
 
     async def __aenter__(self) -> Self:
         """Make the folders.
@@ -87,31 +76,9 @@ class JsonFileStorage(Storage):
         if threads is not None:
             await asyncio.to_thread(threads.end)
 
-    async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:
-        """Do the work in one thread, or here if it is brief, and then only the sync in a thread.
-
-        See the class for what an exception undoes: nothing.
-        """
-        if brief:
-            return await self._on_the_spot(work)
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+        """Do the work in one thread. See the class for what an exception undoes: nothing."""
         return await self._in_thread(lambda: work(self._transaction))
-
-    async def _on_the_spot(self, work: Callable[[Transaction], Found]) -> Found:
-        if self._threads is None:
-            raise StorageUnavailable("The store is not open.")
-        sessions = self._sessions_as(BriefSessions)
-        try:
-            return work(self._transaction_on(sessions))
-        except FileNotFoundError as error:
-            raise StorageUnavailable("A part of the store is missing.") from error
-        finally:
-            if not sessions.is_settled:  # also if the caller is cancelled: it holds a lease
-                settling = self._threads.run(sessions.settle)
-                try:
-                    await asyncio.shield(settling)
-                except asyncio.CancelledError:
-                    settling.add_done_callback(_log_failure)
-                    raise
 
     async def _in_thread(self, work: Callable[[], Found]) -> Found:
         if self._threads is None:
@@ -142,9 +109,3 @@ class JsonFileStorage(Storage):
     async def inspect(self) -> list[Finding]:
         """Read everything, verify every checksum, and say what is wrong where."""
         return await self._in_thread(lambda: inspect(self._root, self._files))
-
-
-def _log_failure(settled: asyncio.Future[None]) -> None:
-    """Tell the log of a failed write whose caller was cancelled and hears of nothing."""
-    if error := settled.exception():
-        _log.warning("a write failed after its caller had gone: %s", cause_of(error))

@@ -77,7 +77,7 @@ class SqlStorage(Storage):
             await asyncio.wait({renewing})
         await asyncio.to_thread(self._database.close)
 
-    async def transact(self, work: Callable[[Transaction], Found], *, brief: bool = False) -> Found:  # noqa: ARG002 # all of it is done off the event loop
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         return await self._do(lambda statements: work(self._transaction(statements)))
 
     async def _do(self, work: Callable[[Statements], Found]) -> Found:
