@@ -158,6 +158,7 @@ def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:
         "model:",
         "proxy:",
         "tls:",
+        "files:",
     ]
     assert all(line.startswith("ok") for line in out.splitlines())
     assert "no language model" in out
@@ -192,6 +193,34 @@ def test_doctor_names_the_mend_of_an_edit_by_hand_that_went_wrong(
     assert code == 1
     assert "roles.json" in line
     assert line.endswith("Mend: correct it, or move it away")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        (".env", ""),
+        (".genkit", ""),
+        ("provider.key", "OPENAI_API_KEY_FILE"),
+        ("store.url", "STORAGE_URL_FILE"),
+    ],
+)
+def test_doctor_names_what_every_account_may_read_until_it_is_private(
+    ready: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, setting: str
+) -> None:
+    path = tmp_path / name
+    if name == ".genkit":
+        path.mkdir()
+    elif setting:
+        path.write_text("json:data" if "STORAGE" in setting else "a key", encoding="utf-8")
+        monkeypatch.setenv(setting, str(path))
+    path.chmod(0o755)
+    code, out, _ = ready("doctor")
+    [line] = [line for line in out.splitlines() if " files: " in line]
+    assert code == 1
+    assert line.endswith(f"chmod go-rwx {path}")
+    path.chmod(0o700)
+    assert "ok    files: " in ready("doctor")[1]
 
 
 def test_missing_settings_are_named_with_the_mend(run: Run) -> None:

@@ -89,6 +89,37 @@ def test_every_fault_has_a_line_of_its_own(environment: Environment) -> None:
     ]
 
 
+@pytest.mark.parametrize("form", ["{}", " {} ", "file"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("API_KEY", "JWT_SECRET"),
+        ("API_KEY", "OPENAI_API_KEY"),
+        ("JWT_SECRET", "OPENAI_API_KEY"),
+        ("JWT_SECRET", "STORAGE_URL"),
+    ],
+)
+def test_the_same_secret_for_two_purposes_is_refused_by_both_names(
+    environment: Environment, tmp_path: Path, one: str, other: str, form: str
+) -> None:
+    secret = {"API_KEY": API_KEY, "JWT_SECRET": JWT_SECRET}[one]
+    value = f"postgresql://chat:{secret}@db/chat" if other == "STORAGE_URL" else secret
+    if form == "file":
+        (tmp_path / "secret.txt").write_text(f"{value}\n", encoding="utf-8")
+        present = {other: None} if other == "JWT_SECRET" else {}
+        environment(**present, **{f"{other}_FILE": "secret.txt"})
+    else:
+        environment(**{other: form.format(value)})
+    message = refusal()
+    assert f"{other}: must differ from {one}" in message
+    assert secret not in message
+
+
+def test_provider_keys_that_are_absent_do_not_count_as_the_same(environment: Environment) -> None:
+    environment(OPENAI_API_KEY="  ", STORAGE_URL="postgresql://chat@db/chat")
+    load_settings()
+
+
 @pytest.mark.parametrize("name", ["API_KEY", "JWT_SECRET", "OPENAI_API_KEY"])
 def test_secret_may_stand_in_a_file(environment: Environment, tmp_path: Path, name: str) -> None:
     secret = "Zm4Nb2Vc8Xq6Wp0Le1Kr3Jt5Hy7Gu9Fi"

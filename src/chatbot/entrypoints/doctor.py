@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from chatbot.adapters.llm.network import OPENAI_URL, NoWay, proxy_for
 from chatbot.domain.errors import ChatbotError, ModelFailure, cause_of
 from chatbot.entrypoints.container import build_storage
+from chatbot.entrypoints.file_modes import world_readable
 from chatbot.entrypoints.model_choice import model_name, only_model, served_models
 from chatbot.entrypoints.provider_mends import host_and_port, mend_of
 from chatbot.entrypoints.settings import (
@@ -46,6 +47,7 @@ def examine() -> Iterator[Finding]:
     yield _model(settings)
     yield _proxy(settings)
     yield _tls(settings)
+    yield from _file_modes(settings)
 
 
 async def _storage(settings: Settings) -> list[Finding]:
@@ -122,3 +124,16 @@ def _not_after(context: ssl.SSLContext) -> datetime | None:
         seconds = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
         return datetime.fromtimestamp(seconds, UTC)
     return None
+
+
+def _file_modes(settings: Settings) -> list[Finding]:
+    exposed = [
+        Finding(
+            subject="files",
+            ok=False,
+            text=f"{path}: every account of this machine may read it. Mend: chmod go-rwx {path}",
+        )
+        for path in world_readable(settings)
+    ]
+    private = "secrets are readable by this account only"
+    return exposed or [Finding(subject="files", ok=True, text=private)]

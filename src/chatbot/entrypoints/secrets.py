@@ -1,6 +1,7 @@
 """Which secrets are good enough to start with, and how to make one."""
 
 import secrets
+from collections.abc import Mapping
 
 from chatbot.domain.common_passwords import unpredictable_chars
 
@@ -29,6 +30,21 @@ def check_secret(value: str) -> None:
         raise ValueError(f"needs at least {MIN_SECRET_CHARS} characters")
     if unpredictable_chars(value, also=_WORDS_OF_EXAMPLES) < MIN_UNPREDICTABLE_CHARS:
         raise ValueError("is an example or easy to guess")
+
+
+def check_distinct(values: Mapping[str, str]) -> None:
+    """Return if no two secrets have the same value, leading and trailing white space aside.
+
+    Who learns a secret that serves two purposes, as an API key that also signs tokens, has both.
+
+    Raises:
+        ValueError: two do; the message names them and repeats no value.
+    """
+    first_name: dict[str, str] = {}
+    for name, value in values.items():
+        other = first_name.setdefault(value.strip(), name)
+        if other != name:
+            raise ValueError(f"{name}: must differ from {other}: use each secret for one purpose")
 
 
 def random_secret() -> str:

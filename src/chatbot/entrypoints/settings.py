@@ -26,7 +26,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from chatbot.entrypoints.secrets import check_secret
+from chatbot.entrypoints.secrets import check_distinct, check_secret
 from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url
 
 SECRETS = ("API_KEY", "JWT_SECRET", "OPENAI_API_KEY")
@@ -200,6 +200,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 "STORAGE_URL: memory: is one process's own: set WORKERS=1, or use json:DIR or sqlite:///FILE"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _use_each_secret_once(self) -> Self:
+        given = {
+            "API_KEY": self.api_key.get_secret_value(),
+            "JWT_SECRET": self.jwt_secret.get_secret_value(),
+            "OPENAI_API_KEY": self.openai_api_key.get_secret_value() if self.openai_api_key else "",
+            "STORAGE_URL": self.storage_url.password,
+        }
+        check_distinct({name: value for name, value in given.items() if value.strip()})
         return self
 
     @property

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 _SQLITE = "sqlite:///"
 _POSTGRES = re.compile(
@@ -40,6 +40,12 @@ class StorageUrl:
         parts = urlsplit(self.raw)
         port = f":{parts.port}" if parts.port else ""
         return f"postgresql://{parts.hostname or ''}{port}{parts.path}"
+
+    @property
+    def password(self) -> str:
+        """The password for the database; empty = none."""
+        parts = urlsplit(self.raw) if self.kind is StorageKind.POSTGRES else None
+        return unquote(parts.password or "") if parts else ""
 
     @property
     def local_folder(self) -> Path:

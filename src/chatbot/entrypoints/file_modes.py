@@ -1,0 +1,37 @@
+"""Files that hold secrets or conversations and that other accounts of the machine may read."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from chatbot.entrypoints.settings import ENV_FILE, IN_FILES, Settings
+
+GENKIT_FOLDER = Path(".genkit")
+"""Genkit's developer mode writes traces there, which hold prompts and answers."""
+
+
+def world_readable(settings: Settings) -> Iterator[Path]:
+    """Yield each such file or folder that any account may read. Windows does not say."""
+    for path in _private_paths(settings):
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            continue  # absent, or not ours to look at: whoever needs the file reports that
+        is_open = sys.platform != "win32" and mode & (stat.S_IROTH | stat.S_IWOTH)
+        if is_open and not _is_read_only(path):
+            yield path
+
+
+def _private_paths(settings: Settings) -> list[Path]:
+    files = [getattr(settings, f"{name}_file".lower()) for name in IN_FILES]
+    named = [file for file in (*files, settings.tls_key_file) if file is not None]
+    return [ENV_FILE.absolute(), GENKIT_FOLDER.absolute(), *named]
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether the file lies on a read-only mount, as secrets in a container do: no mode to change."""
+    if sys.platform == "win32":
+        return False
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
