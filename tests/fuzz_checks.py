@@ -25,7 +25,7 @@ CODES = {  # those of the contract that a fuzzer can meet
     409: {"session_busy"},
     413: {"prompt_too_long", "body_too_large"},
     415: {"unsupported_media_type"},
-    422: {"invalid_request"},
+    422: {"invalid_request", "prompt_refused"},
     429: {"rate_limited"},
 }
 KEYS = {"type", "title", "status", "detail", "code", "instance"}

@@ -17,9 +17,11 @@ from chatbot.adapters.security.argon2_hasher import MAX_WAITING, Argon2Hasher
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.application import leases
 from chatbot.domain.errors import (
+    ContextTooLong,
     ModelError,
     ModelTimeout,
     ModelUnavailable,
+    PromptRefused,
     StorageFull,
     StorageUnavailable,
 )
@@ -346,6 +348,8 @@ async def test_429_when_too_many_wait_to_log_in() -> None:
         (ModelError("No use."), 502, "model_error"),
         (ModelUnavailable("Not now."), 503, "model_unavailable"),
         (ModelTimeout("Too slow."), 504, "model_timeout"),
+        (PromptRefused(), 422, "prompt_refused"),
+        (ContextTooLong(), 422, "prompt_refused"),
     ],
 )
 async def test_failure_of_the_model(failure: Any, status: int, code: str) -> None:

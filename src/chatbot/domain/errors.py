@@ -13,6 +13,8 @@
     |-- RateLimited             too much, too fast: try later
     |-- ModelFailure            the language model did not do its part
     |   |-- ModelError          it answered, but not usably
+    |   |-- PromptRefused       the provider's content filter refuses this prompt
+    |   |   `-- ContextTooLong  the prompt is longer than the model's context
     |   |-- ModelUnavailable    it could not be reached, or sent us away
     |   `-- ModelTimeout        it took longer than we wait
     |-- StorageFailure          the store did not do its part
@@ -95,11 +97,42 @@ class RateLimited(ChatbotError):
 
 
 class ModelFailure(ChatbotError):
-    """The language model did not do its part."""
+    """The language model did not do its part.
+
+    `status`, `code` and `param` are what an answer of the provider said about itself, for the log:
+    the HTTP status and two identifiers, never the provider's words.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param
 
 
 class ModelError(ModelFailure):
     """The model's answer is unusable: refused request, garbage, cut stream, no finish reason."""
+
+
+class PromptRefused(ModelFailure):
+    """The provider refuses this prompt, and would refuse it again; other prompts are answered."""
+
+    sentence = "The model provider's content filter refuses this prompt."
+
+
+class ContextTooLong(PromptRefused):
+    """The prompt is longer than the model's context; a shorter one would be taken."""
+
+    sentence = (
+        "The conversation is longer than the language model's context: see MODEL_CONTEXT_TOKENS."
+    )
 
 
 class ModelUnavailable(ModelFailure):
@@ -107,8 +140,16 @@ class ModelUnavailable(ModelFailure):
 
     sentence = "The language model is not available right now."
 
-    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after_s: float | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code, param=param)
         self.retry_after_s = retry_after_s
 
 

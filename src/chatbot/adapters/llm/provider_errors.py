@@ -13,6 +13,8 @@ import httpx2
 import openai
 from genkit import GenkitError
 
+from chatbot.adapters.llm.provider_http import RefusedRequest
+from chatbot.adapters.llm.refusals import Refusal, refusal_of
 from chatbot.domain.errors import ModelError, ModelFailure, ModelTimeout, ModelUnavailable
 
 UNUSABLE = "The language model gave no usable answer."
@@ -66,6 +68,19 @@ def proxy_status(cause: BaseException | None) -> int | None:
     return None
 
 
+def refusal_in(cause: BaseException) -> Refusal | None:
+    """What the provider said with an error status, if that is what this error is."""
+    match cause:
+        case RefusedRequest():
+            return cause.refusal
+        case openai.APIStatusError():
+            return refusal_of(cause.status_code, cause.response.content)
+        case aiohttp.ClientResponseError():
+            return Refusal(status=cause.status)
+        case _:
+            return None
+
+
 def _known(  # noqa: PLR0911 (it is a table)
     cause: BaseException, retry_after_s: float | None
 ) -> ModelFailure | None:
@@ -76,10 +91,8 @@ def _known(  # noqa: PLR0911 (it is a table)
             return _of_proxy(cause.status)
         case openai.APIConnectionError() if status := proxy_status(cause.__cause__):
             return _of_proxy(status)
-        case openai.APIStatusError():
-            return _of_status(cause.status_code, retry_after_s)
-        case aiohttp.ClientResponseError():
-            return _of_status(cause.status, retry_after_s)
+        case openai.APIStatusError() | aiohttp.ClientResponseError() if found := refusal_in(cause):
+            return _of_refusal(found, retry_after_s)
         case openai.APITimeoutError() | TimeoutError():
             return ModelTimeout()
         case openai.APIConnectionError() if _CUT_BODY in str(cause.__cause__):
@@ -92,11 +105,15 @@ def _known(  # noqa: PLR0911 (it is a table)
             return None
 
 
-def _of_status(status: int, retry_after_s: float | None) -> ModelFailure:
+def _of_refusal(refusal: Refusal, retry_after_s: float | None) -> ModelFailure:
+    if about_the_prompt := refusal.about_the_prompt():
+        return about_the_prompt
+    status, code, param = refusal.status, refusal.code, refusal.param
     if status >= 500 or status in _TRANSIENT_STATUSES:
-        return ModelUnavailable(retry_after_s=retry_after_s)
+        return ModelUnavailable(retry_after_s=retry_after_s, status=status, code=code, param=param)
     other = _MOVED if status < 400 else _REFUSED_REQUEST
-    return ModelError(_STATUS_MESSAGES.get(status, other))
+    message = _STATUS_MESSAGES.get(status, other)
+    return ModelError(message, status=status, code=code, param=param)
 
 
 def _of_proxy(status: int) -> ModelFailure:

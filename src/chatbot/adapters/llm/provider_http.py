@@ -1,9 +1,10 @@
 """HTTP to an OpenAI-compatible provider with aiohttp: one session per event loop."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
 import aiohttp
@@ -12,8 +13,20 @@ from genkit.plugin_api import loop_local_client, wrap_http_error
 from yarl import URL
 
 from chatbot.adapters.llm.network import Proxy, Way
+from chatbot.adapters.llm.refusals import MAX_REFUSAL_BYTES, Refusal, refusal_of
 
+_REFUSAL_S = 2.0
 MAX_BODY_BYTES = 16 * 1024 * 1024  # far above any answer that max_tokens allows
+
+
+class RefusedRequest(aiohttp.ClientResponseError):
+    """The provider answered with an error status."""
+
+    def __init__(self, response: aiohttp.ClientResponse, refusal: Refusal) -> None:
+        super().__init__(
+            response.request_info, (), status=response.status, headers=response.headers
+        )
+        self.refusal = refusal
 
 
 class ProviderHttp:
@@ -60,7 +73,7 @@ class ProviderHttp:
             allow_redirects=False,  # the prompt goes to the configured provider only
         ) as response:
             if response.status >= HTTPStatus.MULTIPLE_CHOICES:
-                raise _status_error(response)
+                raise await _status_error(response)
             yield response
 
     async def aclose(self) -> None:
@@ -104,12 +117,22 @@ def _encode(body: Mapping[str, object]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _status_error(response: aiohttp.ClientResponse) -> GenkitError:
-    # The provider's own words stay unread: they may quote the prompt.
-    error = aiohttp.ClientResponseError(
-        response.request_info, (), status=response.status, headers=response.headers
-    )
+async def _status_error(response: aiohttp.ClientResponse) -> GenkitError:
+    refusal = refusal_of(response.status, await _start_of(response))
+    error = RefusedRequest(response, refusal)
     return wrap_http_error(error, status_code=response.status, message="The provider refused.")
+
+
+async def _start_of(response: aiohttp.ClientResponse) -> bytes:
+    """The first part of an error's body, as far as it comes in time: the status says the most."""
+    body = bytearray()
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(_REFUSAL_S):
+            async for data in response.content.iter_any():
+                body += data
+                if len(body) >= MAX_REFUSAL_BYTES:
+                    break
+    return bytes(body[:MAX_REFUSAL_BYTES])
 
 
 def _proxy_headers(proxy: Proxy | None) -> dict[str, str] | None:

@@ -29,6 +29,7 @@ _STATUS_AND_CODE: Mapping[type[Exception], tuple[int, str]] = {
     errors.SessionBusy: (409, "session_busy"),
     errors.RateLimited: (429, "rate_limited"),
     errors.ModelError: (502, "model_error"),
+    errors.PromptRefused: (422, "prompt_refused"),
     errors.ModelUnavailable: (503, "model_unavailable"),
     errors.ModelTimeout: (504, "model_timeout"),
     errors.StorageUnavailable: (503, "storage_unavailable"),

@@ -46,6 +46,7 @@ _PROBLEMS = (
     _problem(errors.PromptTooLong("A prompt has at most 4000 characters.")),
     _problem(errors.InvalidInput("The prompt is empty.", where=("prompt",))),
     _problem(errors.RateLimited("Too many failed log-ins. Try again later.", retry_after_s=30)),
+    _problem(errors.PromptRefused()),
     _problem(errors.ModelUnavailable()),
     _problem(errors.ShuttingDown()),
 )
@@ -121,7 +122,8 @@ EXAMPLES: Mapping[str, Example] = {
         answer=_REPLY,
         problems=(
             *_CHANGING,
-            *("prompt_too_long", "invalid_request", "model_unavailable", "shutting_down"),
+            *("prompt_too_long", "invalid_request", "prompt_refused"),
+            *("model_unavailable", "shutting_down"),
         ),
     ),
     "POST /sessions/new": Example(answer={**_ID, "notice": _NOTICE}, problems=_CALLER),
