@@ -300,11 +300,12 @@ def test_the_estimate_approaches_what_the_provider_reports() -> None:
     assert estimator.tokens("x" * 4000) == pytest.approx(1000, rel=0.01)
 
 
-@pytest.mark.parametrize("reported", [0, 1, 10**9])
-def test_one_absurd_report_moves_the_estimate_little(reported: int) -> None:
+@pytest.mark.parametrize("reported", [-1, 0, 1, 370, 3100, 10**9])
+def test_count_that_the_bytes_do_not_allow_does_not_move_the_estimate(reported: int) -> None:
     estimator = TokenEstimator()
-    estimator.learn(request_of(3000), reported)
-    assert 900 <= estimator.tokens("x" * 3000) <= 1300
+    for _ in range(60):
+        estimator.learn(request_of(3000), reported)
+    assert estimator.tokens("x" * 3000) == 1000
 
 
 def completion(usage: Usage | None) -> Completion:
@@ -318,6 +319,26 @@ def test_usage_is_the_providers_and_teaches_the_estimator() -> None:
     before = composer.estimator.tokens(as_text(prompt.request))
     assert composer.usage(prompt, completion(counted)) == counted
     assert 200 < composer.estimator.tokens(as_text(prompt.request)) < before
+
+
+@pytest.mark.parametrize("reported", [(0, 0), (200, 0), (0, 7)])
+def test_count_of_zero_is_estimated(reported: tuple[int, int]) -> None:
+    composer = composer_of()
+    prompt = composer.compose(REMEMBERED, history_of(3))
+    expected = round(len(as_text(prompt.request).encode()) / 3)
+    counted = Usage(input_tokens=reported[0], output_tokens=reported[1])
+    usage = composer.usage(prompt, completion(counted))
+    assert usage.estimated
+    assert usage.input_tokens == (reported[0] or expected)
+    assert usage.output_tokens == reported[1] or usage.output_tokens > 0
+
+
+def test_answer_without_text_has_no_tokens_and_that_is_no_estimate() -> None:
+    composer = composer_of()
+    prompt = composer.compose(Memory(), history_of(1))
+    counted = Usage(input_tokens=200, output_tokens=0)
+    blocked = Completion(text="", finish_reason=FinishReason.BLOCKED, usage=counted)
+    assert composer.usage(prompt, blocked) == counted
 
 
 def test_usage_is_estimated_where_the_provider_gives_none() -> None:

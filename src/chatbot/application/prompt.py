@@ -17,6 +17,8 @@ from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, 
 from chatbot.domain.ports.runtime import NewId
 
 _FIRST_TOKENS_PER_BYTE = 1 / 3  # on the safe side for Latin scripts: 4 bytes a token is usual
+_MOST_BYTES_PER_TOKEN = 8  # single tokens are longer, no prompt is on average
+_MOST_TOKENS_AROUND_A_MESSAGE = 16  # of the chat template: its role, its beginning, its end
 _MEMORY_SHARE = 0.25  # of the prompt's budget; the conversation itself needs the rest
 
 
@@ -39,10 +41,13 @@ class TokenEstimator:
         return round(sum(len(text.encode()) for text in texts) * self._tokens_per_byte)
 
     def learn(self, request: ModelRequest, reported_tokens: int) -> None:
-        """Correct the estimate by what a request really cost; odd reports count little."""
-        size = sum(len(text.encode()) for text in _texts(request))
-        seen = min(max(reported_tokens / max(size, 1), 1 / 8), 1.0)
-        self._tokens_per_byte += (seen - self._tokens_per_byte) / 10
+        """Correct the estimate by what a request cost, unless its bytes do not allow the count."""
+        texts = _texts(request)
+        size = sum(len(text.encode()) for text in texts)
+        most = size + _MOST_TOKENS_AROUND_A_MESSAGE * len(texts)
+        if size / _MOST_BYTES_PER_TOKEN <= reported_tokens <= most:
+            seen = min(reported_tokens / max(size, 1), 1.0)
+            self._tokens_per_byte += (seen - self._tokens_per_byte) / 10
 
 
 class Composer:
@@ -101,14 +106,20 @@ class Composer:
         return Prompt(request=request, memory_used=tuple(recollections(kept)))
 
     def usage(self, prompt: Prompt, completion: Completion) -> Usage:
-        """What the call cost: as the provider counted it, else estimated from bytes."""
-        if completion.usage is not None:
-            self.estimator.learn(prompt.request, completion.usage.input_tokens)
-            return completion.usage
+        """What the call cost: as the provider counted it, else estimated from bytes.
+
+        `estimated` is said if one of the two counts is ours.
+        """
+        reported = completion.usage or Usage(input_tokens=0, output_tokens=0)
+        self.estimator.learn(prompt.request, reported.input_tokens)
+        tokens = self.estimator.tokens
+        is_complete = reported.input_tokens > 0 and (
+            reported.output_tokens > 0 or not completion.text
+        )
         return Usage(
-            input_tokens=self.estimator.tokens(*_texts(prompt.request)),
-            output_tokens=self.estimator.tokens(completion.text),
-            estimated=True,
+            input_tokens=reported.input_tokens or tokens(*_texts(prompt.request)),
+            output_tokens=reported.output_tokens or tokens(completion.text),
+            estimated=not is_complete,
         )
 
     def _history_within_budget(

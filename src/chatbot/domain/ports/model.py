@@ -40,7 +40,10 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one call; `estimated` where the provider did not count them."""
+    """Tokens of one call; `estimated` where the provider did not count them.
+
+    A model reports 0 for what the provider did not count, or not credibly.
+    """
 
     input_tokens: int
     output_tokens: int
