@@ -247,9 +247,9 @@ async def go_on(service: Running, world: World, number: int) -> None:
 async def examine(folder: Path, world: World, environment: dict[str, str]) -> int:
     """What `chatbot doctor` says of the dead service's files; return the number of leftovers."""
     out, errors = await command(folder, "doctor", environment)
-    mends = [line for line in out.splitlines() if line.startswith("MEND")]
-    leftovers = [line for line in mends if ": leftover: " in line]
-    world.broken += [line for line in mends if line not in leftovers]
+    failed = [line for line in out.splitlines() if line.startswith("FAIL")]
+    leftovers = [line for line in failed if ": leftover: " in line]
+    world.broken += [line for line in failed if line not in leftovers]
     world.expect(out and not errors, errors)
     return len(leftovers)
 

@@ -200,9 +200,10 @@ async def test_404_for_unknown_sessions_and_paths(shared: Service) -> None:
     [
         ("GET", "/chat", {"POST"}),
         ("DELETE", "/sessions", {"GET"}),
-        ("POST", "/health", {"GET"}),
+        ("POST", "/health", {"GET", "HEAD"}),
+        ("POST", "/ready", {"GET", "HEAD"}),
         ("BREW", "/me", {"GET"}),
-        ("POST", "/docs", {"GET"}),
+        ("POST", "/docs", {"GET", "HEAD"}),
         ("OPTIONS", f"/sessions/{'0' * 32}", {"GET", "DELETE"}),
         ("POST", f"/sessions/{'0' * 32}/memory", {"GET", "PUT"}),
     ],

@@ -178,10 +178,10 @@ def test_doctor_names_a_damaged_session_and_a_provider_that_is_down(
 
     code, out, _ = ready("doctor")
 
-    mends = [line for line in out.splitlines() if line.startswith("MEND")]
+    failed = [line for line in out.splitlines() if line.startswith("FAIL")]
     assert code == 1
-    assert any(log.name in line for line in mends)
-    assert any("OPENAI_BASE_URL" in line for line in mends)
+    assert any(log.name in line for line in failed)
+    assert any("OPENAI_BASE_URL" in line for line in failed)
 
 
 def test_doctor_names_the_mend_of_an_edit_by_hand_that_went_wrong(
@@ -189,10 +189,10 @@ def test_doctor_names_the_mend_of_an_edit_by_hand_that_went_wrong(
 ) -> None:
     (tmp_path / "data" / "auth" / "roles.json").write_bytes(b"{")
     code, out, _ = ready("doctor")
-    [line] = [line for line in out.splitlines() if line.startswith("MEND")]
+    [line] = [line for line in out.splitlines() if line.startswith("FAIL")]
     assert code == 1
     assert "roles.json" in line
-    assert line.endswith("Mend: correct it, or move it away")
+    assert line.endswith("Fix: correct it, or move it away")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
@@ -241,7 +241,7 @@ def test_misspelt_setting_is_told(ready: Run, tmp_path: Path) -> None:
 
     code, out, _ = ready("doctor")
     assert code == 1
-    assert f"MEND  settings: .env: {told}" in out
+    assert f"FAIL  settings: .env: {told}" in out
 
 
 @pytest.mark.parametrize("workers", ["1", "4"])

@@ -109,17 +109,17 @@ async def test_name_that_dns_does_not_know(
     monkeypatch.setattr(socket, "getaddrinfo", of_this_machine)
     on_each_wire.set("OPENAI_BASE_URL", "https://model.invalid/v1")
     line = await on_each_wire.model()
-    assert line.startswith("MEND  model: DNS does not know model.invalid. Mend: check OPENAI_BASE_")
+    assert line.startswith("FAIL  model: DNS does not know model.invalid. Fix: check OPENAI_BASE_")
     on_each_wire.set("HTTPS_PROXY", "http://model.invalid:3128")
     line = await on_each_wire.model()
-    assert "the proxy model.invalid:3128 is not there. Mend: check HTTPS_PROXY" in line
+    assert "the proxy model.invalid:3128 is not there. Fix: check HTTPS_PROXY" in line
 
 
 async def test_provider_that_is_not_there(on_each_wire: Clinic) -> None:
     url = closed_port_url()
     on_each_wire.set("OPENAI_BASE_URL", url)
     line = await on_each_wire.model()
-    assert line.startswith(f"MEND  model: nobody answers at {url[7:-3]}. Mend: check OPENAI_BASE_")
+    assert line.startswith(f"FAIL  model: nobody answers at {url[7:-3]}. Fix: check OPENAI_BASE_")
 
 
 async def test_proxy_that_is_not_there(on_each_wire: Clinic) -> None:
@@ -127,7 +127,7 @@ async def test_proxy_that_is_not_there(on_each_wire: Clinic) -> None:
     on_each_wire.set("HTTPS_PROXY", f"http://ana:open-sesame@{proxy}")
     on_each_wire.set("OPENAI_BASE_URL", "https://model.example/v1")
     line = await on_each_wire.model()
-    assert line.startswith(f"MEND  model: the proxy {proxy} is not there. Mend: check HTTPS_PROXY")
+    assert line.startswith(f"FAIL  model: the proxy {proxy} is not there. Fix: check HTTPS_PROXY")
     assert await on_each_wire.says("proxy") == f"ok    proxy: {proxy}, from HTTPS_PROXY"
 
 
@@ -136,8 +136,8 @@ async def test_proxy_that_asks_for_a_password(on_each_wire: Clinic) -> None:
     proxy = await on_each_wire.proxy(user="ana:open-sesame")
     on_each_wire.set("HTTPS_PROXY", f"http://{proxy.address}")
     line = await on_each_wire.model()
-    assert line.startswith(f"MEND  model: the proxy {proxy.address} asks for a user and a password")
-    assert "(407). Mend: write them into HTTPS_PROXY" in line
+    assert line.startswith(f"FAIL  model: the proxy {proxy.address} asks for a user and a password")
+    assert "(407). Fix: write them into HTTPS_PROXY" in line
 
 
 @pytest.mark.parametrize("status", [403, 502])
@@ -146,7 +146,7 @@ async def test_proxy_that_refuses(on_each_wire: Clinic, status: int) -> None:
     proxy = await on_each_wire.proxy(status=status)
     line = await on_each_wire.model()
     where = provider.base_url[8:-3]
-    assert f"the proxy {proxy.address} does not open the way to {where}. Mend: " in line
+    assert f"the proxy {proxy.address} does not open the way to {where}. Fix: " in line
     assert "NO_PROXY=localhost" in line
 
 
@@ -159,7 +159,7 @@ async def test_environment_that_cannot_be_used_is_named_by_doctor_and_at_the_sta
 ) -> None:
     on_each_wire.set("OPENAI_BASE_URL", "https://model.example/v1")
     on_each_wire.set(name, value)
-    assert (await on_each_wire.model()).startswith(f"MEND  model: {name}: must be ")
+    assert (await on_each_wire.model()).startswith(f"FAIL  model: {name}: must be ")
     app = await asyncio.to_thread(create_app)
     with pytest.raises(SettingsError, match=rf"^{name}: must be "):
         async with app.router.lifespan_context(app):
@@ -171,7 +171,7 @@ async def test_certificate_of_an_unknown_authority(on_each_wire: Clinic, tmp_pat
     on_each_wire.set("SSL_CERT_FILE", str(Authority(tmp_path / "other").file))
     await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
     line = await on_each_wire.model()
-    assert "localhost is signed by an authority that is not trusted here. Mend: " in line
+    assert "localhost is signed by an authority that is not trusted here. Fix: " in line
     assert "SSL_CERT_FILE" in line
 
 
@@ -181,14 +181,14 @@ async def test_certificate_for_another_name(on_each_wire: Clinic, *, proxied: bo
     if proxied:
         await on_each_wire.proxy()
     line = await on_each_wire.model()
-    assert "the certificate at localhost is for another name. Mend: " in line
+    assert "the certificate at localhost is for another name. Fix: " in line
     assert "OPENAI_BASE_URL" in line
 
 
 async def test_certificate_that_has_expired(on_each_wire: Clinic) -> None:
     await on_each_wire.provider(tls=on_each_wire.company.server("localhost", expired=True))
     line = await on_each_wire.model()
-    assert "the certificate of localhost has expired or is not valid yet. Mend: " in line
+    assert "the certificate of localhost has expired or is not valid yet. Fix: " in line
 
 
 async def test_port_that_speaks_no_tls(on_each_wire: Clinic) -> None:
@@ -201,7 +201,7 @@ async def test_port_that_speaks_no_tls(on_each_wire: Clinic) -> None:
         port = server.sockets[0].getsockname()[1]
         on_each_wire.set("OPENAI_BASE_URL", f"https://127.0.0.1:{port}/v1")
         line = await on_each_wire.model()
-    assert line.startswith(f"MEND  model: no TLS with 127.0.0.1:{port} (")
+    assert line.startswith(f"FAIL  model: no TLS with 127.0.0.1:{port} (")
     assert "OPENAI_BASE_URL" in line
 
 
@@ -209,26 +209,26 @@ async def test_port_that_speaks_tls_where_plain_http_is_configured(on_each_wire:
     provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
     on_each_wire.set("OPENAI_BASE_URL", provider.base_url.replace("https:", "http:"))
     line = await on_each_wire.model()
-    assert "is no OpenAI-compatible API. Mend: check OPENAI_BASE_URL, http:// or https://" in line
+    assert "is no OpenAI-compatible API. Fix: check OPENAI_BASE_URL, http:// or https://" in line
 
 
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (Fault.UNAUTHENTICATED, "127.0.0.1 refuses the key. Mend: check OPENAI_API_KEY"),
-        (Fault.FORBIDDEN, "127.0.0.1 refuses the key. Mend: check OPENAI_API_KEY"),
-        (Fault.NOT_FOUND, "does not know this path (404). Mend: check the path of OPENAI_BASE_URL"),
-        (Fault.REDIRECT, "not followed. Mend: write the address itself into OPENAI_BASE_URL"),
-        (Fault.RATE_LIMITED, "127.0.0.1 is overloaded or failing. Mend: "),
-        (Fault.SERVER_ERROR, "127.0.0.1 is overloaded or failing. Mend: "),
-        (Fault.HANG_UP, "is no OpenAI-compatible API. Mend: check OPENAI_BASE_URL"),
+        (Fault.UNAUTHENTICATED, "127.0.0.1 refuses the key. Fix: check OPENAI_API_KEY"),
+        (Fault.FORBIDDEN, "127.0.0.1 refuses the key. Fix: check OPENAI_API_KEY"),
+        (Fault.NOT_FOUND, "does not know this path (404). Fix: check the path of OPENAI_BASE_URL"),
+        (Fault.REDIRECT, "not followed. Fix: write the address itself into OPENAI_BASE_URL"),
+        (Fault.RATE_LIMITED, "127.0.0.1 is overloaded or failing. Fix: "),
+        (Fault.SERVER_ERROR, "127.0.0.1 is overloaded or failing. Fix: "),
+        (Fault.HANG_UP, "is no OpenAI-compatible API. Fix: check OPENAI_BASE_URL"),
     ],
 )
 async def test_provider_that_refuses(on_each_wire: Clinic, fault: Fault, said: str) -> None:
     provider = await on_each_wire.provider()
     provider.fault = fault
     line = await on_each_wire.model()
-    assert line.startswith("MEND  model: ")
+    assert line.startswith("FAIL  model: ")
     assert said in line
 
 
@@ -246,7 +246,7 @@ async def test_page_that_is_no_list_of_models(on_each_wire: Clinic, body: bytes)
         port = server.sockets[0].getsockname()[1]
         on_each_wire.set("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
         line = await on_each_wire.model()
-    assert f"what answers at 127.0.0.1:{port} is no OpenAI-compatible API. Mend: " in line
+    assert f"what answers at 127.0.0.1:{port} is no OpenAI-compatible API. Fix: " in line
 
 
 async def test_model_that_is_not_listed(on_each_wire: Clinic) -> None:
@@ -254,8 +254,8 @@ async def test_model_that_is_not_listed(on_each_wire: Clinic) -> None:
     provider.models = ["b-pro", "c"]
     line = await on_each_wire.model()
     assert line == (
-        "MEND  model: GENKIT_MODEL: the provider does not list openai/fake-model. "
-        "Mend: set it to one of: openai/b-pro, openai/c"
+        "FAIL  model: GENKIT_MODEL: the provider does not list openai/fake-model. "
+        "Fix: set it to one of: openai/b-pro, openai/c"
     )
     assert len(provider.requests) == 1
 

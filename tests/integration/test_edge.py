@@ -278,6 +278,16 @@ async def test_security_headers_are_on_every_answer(shared: Service, method: str
             assert_stamped(await caller.request(method, path))
 
 
+@pytest.mark.parametrize("path", ["/health", "/ready", "/docs", "/openapi.json"])
+async def test_head_of_a_public_path_answers_like_get_without_a_body(
+    shared: Service, path: str
+) -> None:
+    got, asked = [await shared.anonymous.request(method, path) for method in ("GET", "HEAD")]
+    assert (got.status_code, asked.status_code, asked.content) == (200, 200, b"")
+    for name in ("content-type", "content-length", "cache-control"):
+        assert asked.headers[name] == got.headers[name]
+
+
 class BrokenStorage(InMemoryStorage):
     async def check(self) -> None:
         raise RuntimeError("a defect")

@@ -125,10 +125,16 @@ def test_file_that_is_not_of_the_form_is_named_with_the_reason(
     assert told in reason(tmp_path)
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
-def test_file_that_is_no_json_is_named(tmp_path: Path, raw: bytes) -> None:
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        *((raw, "not JSON") for raw in (b"", b"{", b"[" * 100_000)),
+        *((raw, "save it as UTF-8") for raw in (b"\xff\xfe{\0", b'{"summary": "\xf1"}')),
+    ],
+)
+def test_file_that_is_not_json_is_named(tmp_path: Path, raw: bytes, expected: str) -> None:
     write(tmp_path, {}).write_bytes(raw)
-    assert "not JSON" in reason(tmp_path)
+    assert expected in reason(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["demo", "", ID[:-1], ID + "0", "-"])

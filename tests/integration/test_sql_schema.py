@@ -205,7 +205,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             main(list(COMMANDS[name]))
         out, err = capsys.readouterr()
         if name == "doctor":
-            [err] = [line for line in out.splitlines() if line.startswith("MEND  storage: ")]
+            [err] = [line for line in out.splitlines() if line.startswith("FAIL  storage: ")]
         [line] = err.splitlines()
         assert "STORAGE_URL" in line
         return int(ended.value.code or 0), line

@@ -426,7 +426,7 @@ async def test_damaged_page_is_named_and_other_sessions_go_on(sqlite_store: Path
         flaws = await store.flaws()
         assert flaws
         assert not any("\n" in flaw for flaw in flaws)
-        assert all("Mend: restore a backup" in flaw for flaw in flaws)
+        assert all("Fix: restore a backup" in flaw for flaw in flaws)
         with pytest.raises(StorageUnavailable):
             await store.transact(lambda tx: tx.sessions.messages(ANA, session_id(2), limit=200))
         for number in (1, 3):

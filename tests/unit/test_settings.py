@@ -82,6 +82,66 @@ def test_bad_secret_is_refused_by_name_with_the_mend_and_without_the_value(
     assert not (value and value.strip() and value in message)
 
 
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {}\t", '"{}"', "'{}'\n", "\ufeff{}"])
+def test_blanks_and_quotes_around_a_value_of_the_environment_are_not_part_of_it(
+    environment: Environment, around: str
+) -> None:
+    """`docker --env-file` keeps quotes; a Kubernetes secret made with `echo` keeps its newline."""
+    values = {
+        "API_KEY": API_KEY,
+        "JWT_SECRET": JWT_SECRET,
+        "OPENAI_API_KEY": PROVIDER_KEY,
+        "OPENAI_BASE_URL": "http://127.0.0.1:1/v1",
+        "GENKIT_MODEL": "openai/m",
+        "STORAGE_URL": "postgresql://ana:x@db:5432/chatbot",
+        "HOST": "0.0.0.0",
+        "PORT": "9001",
+    }
+    environment(**{name: around.format(value) for name, value in values.items()})
+    settings = load_settings()
+    assert settings.api_key.get_secret_value() == API_KEY
+    assert settings.jwt_secret.get_secret_value() == JWT_SECRET
+    assert settings.openai_api_key is not None
+    assert settings.openai_api_key.get_secret_value() == PROVIDER_KEY
+    assert settings.storage_url.raw == values["STORAGE_URL"]
+    assert (settings.openai_base_url, settings.genkit_model) == (
+        values["OPENAI_BASE_URL"],
+        values["GENKIT_MODEL"],
+    )
+    assert (settings.host, settings.port) == ("0.0.0.0", 9001)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("API_KEY", f"{API_KEY[:8]}\n{API_KEY[8:]}", "line end or another invisible character"),
+        ("JWT_SECRET", f"{JWT_SECRET[:8]}\r\n{JWT_SECRET[8:]}", "line end or another invisible"),
+        ("OPENAI_API_KEY", "sk-4711\nsk-4712", "line end or another invisible character"),
+        ("OPENAI_API_KEY", "sk-4711\u200bsk", "line end or another invisible character"),
+        ("OPENAI_API_KEY", "sk-4711\x1b[0m", "line end or another invisible character"),
+        ("OPENAI_API_KEY", "Bearer sk-4711", "contains a blank"),
+        ("OPENAI_API_KEY", "sk-\u0430471", "beyond ASCII"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:4711/ v1", "contains a blank"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:4711/\tv1", "line end or another invisible"),
+        ("STORAGE_URL", "json:4711\ndata", "line end or another invisible character"),
+    ],
+)
+def test_character_inside_that_no_header_and_no_address_takes_is_named_without_the_value(
+    environment: Environment, tmp_path: Path, name: str, value: str, reason: str
+) -> None:
+    (tmp_path / "secret.txt").write_text(value, encoding="utf-8", newline="")
+    ways = [{name: value}]
+    if name != "OPENAI_BASE_URL":
+        ways.append({name: "", f"{name}_FILE": "secret.txt"})
+    for way in ways:
+        environment(**way)
+        message = refusal()
+        assert message.startswith(f"{name}: contains a ")
+        assert reason in message
+        assert "4711" not in message
+        assert not any(half in message for half in (API_KEY[8:], JWT_SECRET[8:]))
+
+
 def test_every_fault_has_a_line_of_its_own(environment: Environment) -> None:
     environment(API_KEY=None, JWT_SECRET=None, PORT="x")
     assert [line.partition(":")[0] for line in refusal().splitlines()] == [

@@ -10,6 +10,38 @@ _UNSOUND = re.compile("[\0\ud800-\udfff]")
 _LANGUAGE_NAMES = {"es": ("espanol", "castellano", "spanish"), "en": ("ingles", "english")}
 _STEM_CHARS = 4
 _ENDING_CHARS = 2
+_BYTE_ORDER_MARK = "\ufeff"
+_BLANKS = " \t\r\n\v\f\u00a0\u200b\u2060\ufeff"
+"""Also those that are pasted along unseen: no-break and zero-width spaces, a byte order mark."""
+_QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
+
+
+class NotUtf8(UnicodeError):
+    """A file or a stream is not UTF-8 text. The message repeats nothing of it."""
+
+
+def decode_utf8(raw: bytes) -> str:
+    """Decode UTF-8 text; a byte order mark, which editors on Windows write, is left out.
+
+    Raises:
+        NotUtf8: it is in another encoding; UTF-16 is recognised and named.
+    """
+    is_utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw[:2]
+    if is_utf16:
+        raise NotUtf8("it is UTF-16 text; save it as UTF-8")
+    try:
+        return raw.decode("utf-8").removeprefix(_BYTE_ORDER_MARK)
+    except UnicodeDecodeError as error:
+        raise NotUtf8("it is not UTF-8 text; save it as UTF-8") from error
+
+
+def unquoted(value: str) -> str:
+    """A value without the blanks, line ends and quotes around it that copying leaves there."""
+    bare = value.strip(_BLANKS)
+    while len(bare) > 1 and _QUOTES.get(bare[0]) == bare[-1] and bare[-1] not in bare[1:-1]:
+        bare = bare[1:-1].strip(_BLANKS)
+    return bare
+
 
 # The words that tell the two languages apart, without accents; what both have (`a`, `me`, `no`,
 # `he`, `has`, `ten`) is left out.

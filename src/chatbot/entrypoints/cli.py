@@ -20,6 +20,7 @@ from chatbot import __version__
 from chatbot.application.administration import Administration
 from chatbot.domain.errors import ChatbotError, ModelFailure, StorageFailure
 from chatbot.domain.policy import MIN_PASSWORD_CHARS
+from chatbot.domain.text import NotUtf8, decode_utf8
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.settings import Settings, SettingsError, ignored_names, load_settings
 from chatbot.entrypoints.storage_url import StorageKind
@@ -71,8 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(f"STORAGE_URL: {error}", 1)
     except (ChatbotError, Refused) as error:
         _fail(str(error), 1)
-    except UnicodeError:
-        _fail("the input or a file is not UTF-8 text", 1)
+    except UnicodeError as error:
+        why = error if isinstance(error, NotUtf8) else "it is not UTF-8 text"
+        _fail(f"the input or a file cannot be read: {why}", 1)
     except OSError as error:
         _fail(f"{error.filename or 'input or output'}: {error.strerror}", 1)
 
@@ -243,7 +245,7 @@ def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
 
 @app.command()
 def doctor() -> None:
-    """Check settings, storage, model, proxy and TLS; say ok or the mend for each."""
+    """Check settings, storage, model, proxy and TLS; each line is `ok`, or `FAIL` with its fix."""
     from chatbot.entrypoints.doctor import examine
 
     all_well = True
@@ -275,7 +277,7 @@ def _lasting(settings: Settings) -> Settings:
 
 def _password(*, from_stdin: bool) -> str:
     if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+        return decode_utf8(sys.stdin.buffer.readline()).rstrip("\r\n")
     if not sys.stdin.isatty():
         raise Refused("There is no terminal to ask for the password: use --password-stdin.")
     password = getpass.getpass(f"Password ({MIN_PASSWORD_CHARS} characters or more): ")

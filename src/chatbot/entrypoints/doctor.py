@@ -1,4 +1,4 @@
-"""`chatbot doctor`: settings, storage, model, proxy and TLS; each ok, or what is wrong and the mend."""
+"""`chatbot doctor`: settings, storage, model, proxy and TLS; each line `ok`, or `FAIL` and its fix."""
 
 import asyncio
 import ssl
@@ -23,14 +23,14 @@ from chatbot.entrypoints.settings import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was found about one subject; `text` names the mend where it is not ok."""
+    """What was found about one subject; `text` names the fix where it is not ok."""
 
     subject: str
     ok: bool
     text: str
 
     def __str__(self) -> str:
-        return f"{'ok  ' if self.ok else 'MEND'}  {self.subject}: {self.text}"
+        return f"{'ok  ' if self.ok else 'FAIL'}  {self.subject}: {self.text}"
 
 
 def examine() -> Iterator[Finding]:
@@ -57,9 +57,9 @@ async def _storage(settings: Settings) -> list[Finding]:
             await storage.check()
             found = await storage.flaws()
     except ChatbotError as error:
-        text = f"STORAGE_URL: {error}"  # it is ours, and names the mend
+        text = f"STORAGE_URL: {error}"  # it is ours, and names the fix
         if error.__cause__ or error.__context__:
-            text = f"{cause_of(error).rstrip('.')}. Mend: check STORAGE_URL and the rights on {url}"
+            text = f"{cause_of(error).rstrip('.')}. Fix: check STORAGE_URL and the rights on {url}"
         return [Finding(subject="storage", ok=False, text=text)]
     findings = [Finding(subject="storage", ok=False, text=one) for one in found]
     return findings or [Finding(subject="storage", ok=True, text=str(url))]
@@ -84,7 +84,7 @@ def _served(settings: Settings) -> str:
     if name.removeprefix("openai/") not in served:
         names = ", ".join(f"openai/{one}" for one in served) or "none"
         raise SettingsError(
-            f"GENKIT_MODEL: the provider does not list {name}. Mend: set it to one of: {names}"
+            f"GENKIT_MODEL: the provider does not list {name}. Fix: set it to one of: {names}"
         )
     return f"{name} is served"
 
@@ -113,7 +113,7 @@ def _tls(settings: Settings) -> Finding:
         return Finding(subject="tls", ok=False, text=text)
     ends = _not_after(context)
     if ends is not None and ends < datetime.now(UTC):
-        text = f"TLS_CERT_FILE expired on {ends:%Y-%m-%d}. Mend: renew it"
+        text = f"TLS_CERT_FILE expired on {ends:%Y-%m-%d}. Fix: renew it"
         return Finding(subject="tls", ok=False, text=text)
     return Finding(subject="tls", ok=True, text=str(settings.tls_cert_file))
 
@@ -131,7 +131,7 @@ def _file_modes(settings: Settings) -> list[Finding]:
         Finding(
             subject="files",
             ok=False,
-            text=f"{path}: every account of this machine may read it. Mend: chmod go-rwx {path}",
+            text=f"{path}: every account of this machine may read it. Fix: chmod go-rwx {path}",
         )
         for path in world_readable(settings)
     ]

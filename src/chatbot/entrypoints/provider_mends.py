@@ -8,33 +8,33 @@ from chatbot.domain.errors import ModelFailure, cause_of
 from chatbot.entrypoints.settings import Settings
 
 _MENDS = {
-    Fault.NAME: "DNS does not know {host}. Mend: check OPENAI_BASE_URL; where only a proxy knows "
+    Fault.NAME: "DNS does not know {host}. Fix: check OPENAI_BASE_URL; where only a proxy knows "
     "names of the outside, set HTTPS_PROXY.",
-    Fault.CONNECTION: "nobody answers at {host}:{port}. Mend: check OPENAI_BASE_URL and that the "
+    Fault.CONNECTION: "nobody answers at {host}:{port}. Fix: check OPENAI_BASE_URL and that the "
     "provider runs; where the way out is a proxy, set HTTPS_PROXY.",
-    Fault.PROXY: "the proxy {proxy} is not there. Mend: check {variable}, or go around it with "
+    Fault.PROXY: "the proxy {proxy} is not there. Fix: check {variable}, or go around it with "
     "NO_PROXY={host}.",
     Fault.PROXY_LOGIN: "the proxy {proxy} asks for a user and a password, or refuses ours (407). "
-    "Mend: write them into {variable} as http://USER:PASSWORD@HOST:PORT, special characters as %XX.",
-    Fault.PROXY_REFUSAL: "the proxy {proxy} does not open the way to {host}:{port}. Mend: have it "
+    "Fix: write them into {variable} as http://USER:PASSWORD@HOST:PORT, special characters as %XX.",
+    Fault.PROXY_REFUSAL: "the proxy {proxy} does not open the way to {host}:{port}. Fix: have it "
     "allowed there, or go around it with NO_PROXY={host}.",
     Fault.ISSUER: "the certificate of {host} is signed by an authority that is not trusted here. "
-    "Mend: install the company's CA in the system, or name a PEM file with it in SSL_CERT_FILE.",
-    Fault.HOST_NAME: "the certificate at {host} is for another name. Mend: write the name that it "
+    "Fix: install the company's CA in the system, or name a PEM file with it in SSL_CERT_FILE.",
+    Fault.HOST_NAME: "the certificate at {host} is for another name. Fix: write the name that it "
     "is for into OPENAI_BASE_URL.",
-    Fault.EXPIRED: "the certificate of {host} has expired or is not valid yet. Mend: have it "
+    Fault.EXPIRED: "the certificate of {host} has expired or is not valid yet. Fix: have it "
     "renewed, and check this machine's clock.",
-    Fault.TLS: "no TLS with {host}:{port} ({cause}). Mend: check https:// and the port in "
+    Fault.TLS: "no TLS with {host}:{port} ({cause}). Fix: check https:// and the port in "
     "OPENAI_BASE_URL; for an own CA see SSL_CERT_FILE.",
-    Fault.KEY: "{host} refuses the key. Mend: check OPENAI_API_KEY and what it may use.",
-    Fault.ADDRESS: "{host} does not know this path (404). Mend: check the path of OPENAI_BASE_URL, "
+    Fault.KEY: "{host} refuses the key. Fix: check OPENAI_API_KEY and what it may use.",
+    Fault.ADDRESS: "{host} does not know this path (404). Fix: check the path of OPENAI_BASE_URL, "
     "mostly /v1.",
-    Fault.MOVED: "{host} redirects to another address, which is not followed. Mend: write the "
+    Fault.MOVED: "{host} redirects to another address, which is not followed. Fix: write the "
     "address itself into OPENAI_BASE_URL.",
-    Fault.BUSY: "{host} is overloaded or failing. Mend: try again later, or ask who runs it.",
-    Fault.SLOW: "{host}:{port} does not answer in time. Mend: check OPENAI_BASE_URL and the way "
+    Fault.BUSY: "{host} is overloaded or failing. Fix: try again later, or ask who runs it.",
+    Fault.SLOW: "{host}:{port} does not answer in time. Fix: check OPENAI_BASE_URL and the way "
     "there.",
-    Fault.ANSWER: "what answers at {host}:{port} is no OpenAI-compatible API. Mend: check "
+    Fault.ANSWER: "what answers at {host}:{port} is no OpenAI-compatible API. Fix: check "
     "OPENAI_BASE_URL, http:// or https:// included.",
 }
 

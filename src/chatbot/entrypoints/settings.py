@@ -1,6 +1,7 @@
 """The settings of the service: environment variables, `.env`, and `NAME_FILE` for secrets."""
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cached_property
@@ -26,6 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from chatbot.domain.text import NotUtf8, decode_utf8, unquoted
 from chatbot.entrypoints.secrets import check_distinct, check_secret
 from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url
 
@@ -43,6 +45,8 @@ _NOTICES = {
 }
 
 
+_ONE_WORD = {"API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"}
+_CONTROL = "contains a line end or another invisible character: paste it again, on one line"
 _HOW_TO_MAKE_ONE = 'python -c "import secrets; print(secrets.token_urlsafe(32))" makes one'
 
 _ENVIRONMENT_ONLY = {  # what libraries read by themselves
@@ -86,7 +90,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_file=ENV_FILE,
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",  # an editor on Windows may write a byte order mark
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
@@ -147,8 +151,13 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, given: dict[str, object]) -> dict[str, object]:
-        """An empty value is none (but for the notice); a secret may stand in a file."""
-        known = {k: v for k, v in given.items() if v != "" or k == "assistant_notice"}
+        """An empty value counts as unset (but for the notice); a secret may stand in a file.
+
+        Blanks and quotes around a value are not part of it: `docker --env-file` keeps quotes,
+        and a Kubernetes secret made with `echo` keeps its newline.
+        """
+        bare = {k: unquoted(v) if isinstance(v, str) else v for k, v in given.items()}
+        known = {k: v for k, v in bare.items() if v != "" or k == "assistant_notice"}
         for name in IN_FILES:
             file = known.get(f"{name}_file".lower())
             if file is None:
@@ -156,6 +165,8 @@ class Settings(BaseSettings):
             if name.lower() in known:
                 raise ValueError(f"{name}: set it or {name}_FILE, not both")
             known[name.lower()] = _secret_in(name, Path(str(file)))
+        for name in (*SECRETS, "STORAGE_URL", "OPENAI_BASE_URL"):
+            _require_printable(name, str(known.get(name.lower(), "")))
         return known
 
     @field_validator("api_key", "jwt_secret")
@@ -247,11 +258,12 @@ class Settings(BaseSettings):
         if self.assistant_instructions_file is None:
             return ""
         try:
-            return self.assistant_instructions_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            return _text_of(self.assistant_instructions_file)
+        except (NotUtf8, OSError) as error:
+            why = getattr(error, "strerror", None) or error
             raise SettingsError(
-                f"ASSISTANT_INSTRUCTIONS_FILE: {self.assistant_instructions_file} cannot be read as "
-                "UTF-8 text. Mend the path or the file."
+                f"ASSISTANT_INSTRUCTIONS_FILE: {self.assistant_instructions_file} cannot be read: "
+                f"{why}."
             ) from error
 
 
@@ -261,12 +273,11 @@ def load_settings(**given: object) -> Settings:
     Raises:
         SettingsError: something is missing or wrong.
     """
+    _require_readable_env()
     try:
         settings = Settings(**given)  # type: ignore[arg-type] # checked by pydantic
     except ValidationError as error:
         raise SettingsError("\n".join(_line(e["loc"], e["msg"]) for e in error.errors())) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(".env: cannot be read as UTF-8 text. Mend the file.") from error
     _ = settings.instructions
     if is_developer_mode() and not (settings.is_loopback and settings.workers == 1):
         raise SettingsError(
@@ -290,6 +301,21 @@ def ignored_names() -> Iterator[str]:
             yield f".env: {name.upper()} is no setting and has no effect{meant}"
 
 
+def _require_readable_env() -> None:
+    """Return if there is no `.env`, or one that can be read.
+
+    Raises:
+        SettingsError: there is one that cannot; without this, UTF-16 would look like no settings.
+    """
+    try:
+        if ENV_FILE.is_file():
+            decode_utf8(ENV_FILE.read_bytes())
+    except NotUtf8 as error:
+        raise SettingsError(f".env: cannot be read: {error}.") from error
+    except OSError as error:
+        raise SettingsError(f".env: cannot be read ({error.strerror}).") from error
+
+
 def is_developer_mode() -> bool:
     """Whether Genkit opens its reflection server and the flows are registered."""
     return os.environ.get("GENKIT_ENV") == "dev"
@@ -297,9 +323,35 @@ def is_developer_mode() -> bool:
 
 def _secret_in(name: str, path: Path) -> str:
     try:
-        return _absolute(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise ValueError(f"{name}_FILE: cannot be read as UTF-8 text") from None
+        return unquoted(_text_of(_absolute(path)))
+    except NotUtf8 as error:
+        raise ValueError(f"{name}_FILE: cannot be read: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{name}_FILE: cannot be read ({error.strerror})") from None
+
+
+def _text_of(path: Path) -> str:
+    """The text of a file, with the line ends of this service.
+
+    Raises:
+        NotUtf8: it is in another encoding.
+        OSError: it cannot be read.
+    """
+    return decode_utf8(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _require_printable(name: str, value: str) -> None:
+    """Return if the value has no characters that no header and no address takes.
+
+    Raises:
+        ValueError: it has; the text names the setting and the kind of character, never the value.
+    """
+    if any(unicodedata.category(char) in {"Cc", "Cf"} for char in value):
+        raise ValueError(f"{name}: {_CONTROL}")
+    if name in _ONE_WORD and any(char.isspace() for char in value):
+        raise ValueError(f"{name}: contains a blank: paste it again as one word")
+    if name in _ONE_WORD and name != "API_KEY" and not value.isascii():
+        raise ValueError(f"{name}: contains a letter beyond ASCII: type it again by hand")
 
 
 def _line(location: tuple[int | str, ...], message: str) -> str:
@@ -312,4 +364,4 @@ def _line(location: tuple[int | str, ...], message: str) -> str:
     reason = "is not set" if reason == "Field required" else reason
     if not ENV_FILE.exists():
         return f"{name}: {reason}. There is no .env here: go to its folder, or `chatbot init` makes one."
-    return f"{name}: {reason}. Mend it in .env: {_HOW_TO_MAKE_ONE}"
+    return f"{name}: {reason}. Fix it in .env: {_HOW_TO_MAKE_ONE}"

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import sys
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from pathlib import Path
 
 from chatbot.adapters.runtime import name_of_this_terminal
@@ -13,6 +13,7 @@ from chatbot.adapters.storage.json_files.files import Files
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
+from chatbot.domain.text import decode_utf8
 from chatbot.entrypoints.container import (
     DEFAULT_PRINCIPAL,
     Container,
@@ -69,14 +70,16 @@ async def _answer(container: Container, session_id: SessionId | None, text: str)
 
 
 def _lines() -> Iterator[str]:
-    """The lines that are typed, without empty ones, until the end of the input."""
-    while True:
-        try:
-            line = input("> " if sys.stdin.isatty() else "")
-        except EOFError:
-            return
+    """The lines that are typed or piped in, without empty ones, until the end of the input."""
+    for line in _typed() if sys.stdin.isatty() else map(decode_utf8, sys.stdin.buffer):
         if line.strip():
-            yield line
+            yield line.rstrip("\r\n")
+
+
+def _typed() -> Iterator[str]:
+    with suppress(EOFError):
+        while True:
+            yield input("> ")
 
 
 def _note_of_this_terminal(settings: Settings) -> Path | None:

@@ -15,6 +15,7 @@ import httpx2
 from yarl import URL
 
 from chatbot.domain.errors import ModelUnavailable
+from chatbot.domain.text import unquoted
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -63,7 +64,7 @@ def proxy_for(url: str) -> Proxy | None:
     kind = next((kind for kind in (to.scheme, "all") if proxies.get(kind)), None)
     if kind is None or _goes_around(to, proxies.get("no", "")):
         return None
-    raw, variable = proxies[kind], f"{kind}_proxy".upper()
+    raw, variable = unquoted(proxies[kind]), f"{kind}_proxy".upper()
     try:
         proxy = URL(raw if "://" in raw else f"http://{raw}")
     except ValueError:

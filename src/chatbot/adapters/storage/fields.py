@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.text import is_sound
+from chatbot.domain.text import NotUtf8, decode_utf8, is_sound
 
 Json = dict[str, object]
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -128,12 +128,14 @@ def dump(found: Json, *, indent: int | None = None) -> bytes:
 
 
 def load(raw: bytes, what: str) -> object:
-    """Decode JSON.
+    """Decode JSON; a byte order mark before it is skipped.
 
     Raises:
-        Damaged: it is none.
+        Damaged: it is not JSON, or not in UTF-8.
     """
     try:
-        return json.loads(raw.decode())
+        return json.loads(decode_utf8(raw))
+    except NotUtf8 as error:
+        raise Damaged(f"{what}: {error}", flaw=Flaw.FOREIGN) from error
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{what}: not JSON", flaw=Flaw.FOREIGN) from error

@@ -137,10 +137,16 @@ def _where(one: Mapping[str, Any]) -> list[str | int]:
 
 
 def _allowed(request: Request) -> dict[str, str]:
-    """Every method of the path; the framework names those of its first route only."""
+    """Every method of the path; the framework names those of its first route only.
+
+    HEAD is not in the OpenAPI document: it belongs to every GET that needs no key.
+    """
     path = getattr(request.scope.get("route"), "path", None)
     found = request.app.openapi()["paths"].get(path, {})
-    return {"Allow": ", ".join(method.upper() for method in found)} if found else {}
+    methods = [method.upper() for method in found]
+    if "get" in found and not found["get"]["security"]:
+        methods.append("HEAD")
+    return {"Allow": ", ".join(methods)} if methods else {}
 
 
 async def _answer(request: Request, error: Exception) -> Response:

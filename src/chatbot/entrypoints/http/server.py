@@ -167,7 +167,7 @@ def _loaded(config: uvicorn.Config) -> uvicorn.Config:
     except OSError as error:  # ssl.SSLError is one
         raise SettingsError(
             "TLS_CERT_FILE: it does not work together with TLS_KEY_FILE "
-            f"({error.strerror or error}). Mend one of them."
+            f"({error.strerror or error}). Fix one of them."
         ) from error
     return config
 

@@ -23,6 +23,7 @@ _FILES: Mapping[str, tuple[str, str]] = {  # not guessed: Windows may know .js a
     "/docs/swagger-ui-bundle.js": ("swagger-ui/swagger-ui-bundle.js", "text/javascript"),
 }
 
+_METHODS = ["GET", "HEAD"]
 PATHS = frozenset(_FILES) | {"/openapi.json"}
 
 _HEADERS: Mapping[str, str] = {
@@ -37,8 +38,8 @@ def router() -> APIRouter:
     """The page, what it loads, and the OpenAPI document that it shows."""
     routes = APIRouter(include_in_schema=False)
     for path, (name, media_type) in _FILES.items():
-        routes.add_api_route(path, _file(name, media_type))
-    routes.add_api_route("/openapi.json", _openapi)
+        routes.add_api_route(path, _file(name, media_type), methods=_METHODS)
+    routes.add_api_route("/openapi.json", _openapi, methods=_METHODS)
     return routes
 
 

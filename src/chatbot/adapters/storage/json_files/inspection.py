@@ -40,11 +40,11 @@ class Problem(StrEnum):
     """Other accounts of the machine may look into it."""
 
 
-_MENDS = {  # of the others the detail says it
-    Problem.DAMAGED: ". Mend: put a copy from the backup in its place, or move it away",
-    Problem.NEWER: ". Mend: run the version that wrote it",
-    Problem.FOREIGN: ". Mend: correct it, or move it away",
-    Problem.UNREADABLE: ". Mend: have the service's account own it",
+_FIXES = {  # of the others the detail says it
+    Problem.DAMAGED: ". Fix: put a copy from the backup in its place, or move it away",
+    Problem.NEWER: ". Fix: run the version that wrote it",
+    Problem.FOREIGN: ". Fix: correct it, or move it away",
+    Problem.UNREADABLE: ". Fix: have the service's account own it",
 }
 
 
@@ -57,7 +57,7 @@ class Finding:
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.problem}: {self.detail}{_MENDS.get(self.problem, '')}"
+        return f"{self.path}: {self.problem}: {self.detail}{_FIXES.get(self.problem, '')}"
 
 
 def inspect(root: Path, files: Files) -> list[Finding]:
@@ -149,7 +149,7 @@ class _Inspection:
     def _exposed(self, path: Path) -> Iterator[Finding]:
         if exists(self._files, path) and self._files.status_of(path).is_open_to_others:
             yield self._finding(
-                path, Problem.EXPOSED, "other accounts may read it. Mend: chmod go-rwx"
+                path, Problem.EXPOSED, "other accounts may read it. Fix: chmod go-rwx"
             )
 
     def _finding(self, path: Path, problem: Problem, detail: str) -> Finding:
@@ -166,7 +166,7 @@ def _leftover(name: str) -> str:
     if ".torn-" in name:
         return "bytes of a torn write, kept until the session is reset or deleted"
     if SET_ASIDE in name:
-        return "log-in attempts that could not be read; counting began anew. Mend: remove it"
+        return "log-in attempts that could not be read; counting began anew. Fix: remove it"
     if is_session_id(name.partition(".")[0]):
         return "of a write that did not end; goes with its session"
-    return "of a write that did not end. Mend: remove it while the service is stopped"
+    return "of a write that did not end. Fix: remove it while the service is stopped"

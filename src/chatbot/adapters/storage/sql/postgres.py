@@ -91,7 +91,7 @@ class PostgresDatabase(Database):
     def flaws(self, connection: Connection) -> list[str]:
         settings = {name: connection.exec_driver_sql(f"SHOW {name}").scalar() for name in _DURABLE}
         return [
-            f"{name} is off: a power loss takes acknowledged turns. Mend: set it to on"
+            f"{name} is off: a power loss takes acknowledged turns. Fix: set it to on"
             for name, value in settings.items()
             if value == "off"
         ]

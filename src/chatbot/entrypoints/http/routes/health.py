@@ -1,4 +1,4 @@
-"""GET /health and /ready: for load balancers, without a key."""
+"""GET and HEAD of /health and /ready: for load balancers and uptime monitors, without a key."""
 
 from fastapi import APIRouter
 
@@ -9,12 +9,14 @@ from chatbot.entrypoints.http.wire import StatusAnswer
 router = APIRouter(tags=["health"])
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health() -> StatusAnswer:
     """The process answers."""
     return StatusAnswer()
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 async def ready(use: UseCases) -> StatusAnswer:
     """Storage answers and the model path is warm; the model itself is not called."""
