@@ -10,7 +10,7 @@ WORKDIR /src
 RUN python -m venv --without-pip /opt/chatbot
 COPY requirements-postgres.lock ./
 RUN python -m pip --python /opt/chatbot/bin/python install --no-cache-dir --only-binary :all: \
-    --require-hashes -r requirements-postgres.lock
+    --no-deps --require-hashes -r requirements-postgres.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 RUN python -m pip --python /opt/chatbot/bin/python install --no-cache-dir --no-index --no-deps \

@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import time
 from pathlib import Path
+from typing import IO
 
 if sys.version_info < (3, 11):  # noqa: UP036 - it is for whoever starts this with an older one
     sys.stderr.write(
@@ -42,14 +43,30 @@ HOME = f"{sys.implementation.cache_tag} {sysconfig.get_platform()} {ROOT}"
 ENV = {**os.environ, "PYTHONUTF8": "1", "PIP_NO_INPUT": "1", "PIP_USER": "0"}
 ADMIN_EMAIL = "admin@example.com"
 NO_VENV = f"this Python cannot fill a .venv: `apt install python3.{sys.version_info[1]}-venv`, or install uv"
-NO_REGISTRY = (
-    "cannot reach the package registry: check the network, or set HTTPS_PROXY, SSL_CERT_FILE or a "
-    "mirror in PIP_INDEX_URL (uv: UV_DEFAULT_INDEX); the installer's words are in .venv/install.log"
-)
+FIXES = {  # the first of these patterns that an installer's output contains says what to do
+    "No space left|Disk quota": "free some space on this disk and run it again",
+    "HASHES|[Hh]ash mismatch": (
+        "the registry or a cache holds other files than the lock: `pip cache purge`, or name "
+        "another registry in PIP_INDEX_URL (uv: `uv cache clean`, UV_DEFAULT_INDEX)"
+    ),
+    "Retrying|NewConnection|Failed to fetch|from versions: none": (
+        "cannot reach the package registry: check the network, or set HTTPS_PROXY, SSL_CERT_FILE "
+        "or a mirror in PIP_INDEX_URL (uv: UV_DEFAULT_INDEX)"
+    ),
+    "No matching distribution": (
+        "the registry lacks a package of the lock: name another one in PIP_INDEX_URL (uv: "
+        "UV_DEFAULT_INDEX), or another Python, as in `make run PYTHON=python3.11`"
+    ),
+    "": "run it again; if it fails once more, report it",
+}
 
 
 class Failed(Exception):
-    """A task cannot go on; the text is the one line for the user, with the mend in it."""
+    """A task cannot go on; the text is for the user and says what to do."""
+
+
+class Inconsistent(Failed):
+    """The packages in `.venv` do not fit together."""
 
 
 def call(*command: str, log: "int | None" = None) -> int:
@@ -72,21 +89,32 @@ def call(*command: str, log: "int | None" = None) -> int:
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
-def install(kind: str) -> None:
-    """Bring `.venv` up to the lock of that kind; nothing is done when it is there already."""
-    with Path(__file__).open("rb") as this_file:
-        if sys.platform != "win32":  # a second terminal waits; the kernel frees a dead one's lock
-            fcntl.flock(this_file, fcntl.LOCK_EX)
+def install(kind: str, *, with_uv: bool = True) -> None:
+    """Bring `.venv` up to the lock of that kind; nothing is done when it is there already.
+
+    The log is locked meanwhile, also by the installer that writes to it: a second terminal waits
+    for both, and the kernel frees the lock of the dead.
+    """
+    VENV.mkdir(exist_ok=True)
+    with LOG.open("a+b") as log:
+        if sys.platform != "win32":
+            fcntl.flock(log, fcntl.LOCK_EX)
         state = STATE.read_text(encoding="utf-8") if STATE.exists() else ""
         enough = {wanted(kind), wanted("dev")}  # the dev lock holds the base lock
         if state in enough and Path(PYTHON).exists():
             return
+        log.truncate(0)
         is_usable = usable(state)
-        VENV.mkdir(exist_ok=True)
         STATE.write_text("installing", encoding="utf-8")
         if not is_usable:
             make_venv()
-        fill_venv(LOCKS[kind])
+        try:
+            fill_venv(LOCKS[kind], log, with_uv=with_uv)
+        except Inconsistent:
+            if not is_usable:
+                raise
+            make_venv()  # what was there before does not fit what the lock brought
+            fill_venv(LOCKS[kind], log, with_uv=with_uv)
         STATE.write_text(wanted(kind), encoding="utf-8")
         print("installed")
 
@@ -108,47 +136,78 @@ def usable(state: str) -> bool:
 
 
 def make_venv() -> None:
-    """Make an empty `.venv` without pip. The state file stays, should this be interrupted."""
+    """Make an empty `.venv` without pip. State and log stay, should this be interrupted."""
     for old in VENV.iterdir():
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old)
-        elif old != STATE:
+        elif old not in (STATE, LOG):
             old.unlink()
     base = getattr(sys, "_base_executable", sys.executable)  # not that of the .venv being replaced
     if call(base, "-m", "venv", "--without-pip", str(VENV)):
         raise Failed(NO_VENV)
 
 
-def fill_venv(lock: str) -> None:
+def fill_venv(lock: str, log: "IO[bytes]", *, with_uv: bool) -> None:
     """Install the lock, then the project, with uv or else with pip.
 
     pip also has its turn when uv fails: a company's mirror often stands in pip's settings only.
     """
-    tools = {"uv": ["uv", "pip", "install", "--python", PYTHON]} if shutil.which("uv") else {}
-    tools["pip (a minute or two)"] = [PYTHON, "-m", "pip", "install"]
-    with LOG.open("wb") as file:
-        log = file.fileno()
-        for name, tool in tools.items():
-            print(f"installing {lock} into .venv with {name} ...")
-            no_pip = name != "uv" and call(PYTHON, "-c", "import pip", log=log)
-            if no_pip and call(PYTHON, "-m", "ensurepip", log=log):
-                raise Failed(NO_VENV)
-            project = ["--no-deps", "--no-build-isolation", "--editable", "."]
-            for packages in (["--require-hashes", "-r", lock], project):
-                if call(*tool, *packages, log=log):
-                    break
-            else:
-                return
-    text = LOG.read_text(encoding="utf-8", errors="replace").strip() or "no message"
-    if re.search("Retrying|NewConnection|Failed to fetch|No matching distribution", text):
-        raise Failed(NO_REGISTRY)
-    raise Failed(f"the install failed: {text.splitlines()[-1]} (all of it: .venv/install.log)")
+    failed = ""
+    if with_uv and shutil.which("uv"):
+        print(f"installing {lock} into .venv with uv ...")
+        failed = install_with(["uv", "pip"], ["--python", PYTHON], lock, log)
+        if not failed:
+            return
+    no_pip, _ = logged(log, PYTHON, "-c", "import pip")
+    if no_pip and logged(log, PYTHON, "-m", "ensurepip")[0]:
+        raise Failed(explained(failed) if failed else NO_VENV)
+    print(f"installing {lock} into .venv with pip (a minute or two) ...")
+    failed = install_with([PYTHON, "-m", "pip"], [], lock, log)
+    if failed:
+        raise Failed(explained(failed))
+
+
+def install_with(tool: "list[str]", options: "list[str]", lock: str, log: "IO[bytes]") -> str:
+    """Install the lock and the project, and return the output of the step that failed, if one did.
+
+    Dependencies are not looked up: the lock holds all of them, and for one that is required with an
+    extra, such as `pydantic[email]`, a pip before 23.3 takes the newest release, which has no hash.
+    """
+    locked = ["--no-deps", "--require-hashes", "-r", lock]
+    project = ["--no-deps", "--no-build-isolation", "--editable", "."]
+    for packages in (locked, project):
+        code, output = logged(log, *tool, "install", *options, *packages)
+        if code:
+            return output or "no message"
+    code, output = logged(log, *tool, "check", *options)
+    if code:
+        lines = [line for line in output.splitlines() if "requires" in line] or [output.strip()]
+        raise Inconsistent(f"{lock} does not fit together: {lines[0]}\nFix: `python tasks.py lock`")
+    return ""
+
+
+def logged(log: "IO[bytes]", *command: str) -> "tuple[int, str]":
+    """Run a program, and return its exit code and what it wrote, which is also in the log."""
+    start = log.seek(0, os.SEEK_END)
+    code = call(*command, log=log.fileno())
+    log.seek(start)
+    return code, log.read().decode("utf-8", "replace")
+
+
+def explained(output: str) -> str:
+    """The line of an installer's output that says what failed, and what to do."""
+    lines = output.strip().splitlines()
+    starts = [n for n, line in enumerate(lines) if re.match(" *(ERROR:|error:|\u00d7)", line)]
+    first = starts[0] if starts else len(lines) - 1
+    error = [lines[first], *lines[first + 1 : first + 2]]  # pip names the package one line below
+    fix = next(fix for pattern, fix in FIXES.items() if re.search(pattern, output))
+    return f"{' '.join(map(str.strip, error))}\nFix: {fix} (all of the output: .venv/install.log)"
 
 
 def task_install(args: list[str]) -> int:
-    if args not in ([], ["--base"]):
-        raise Failed("install takes only --base (without the dev tools)")
-    install("base" if args else "dev")
+    if not set(args) <= {"--base", "--pip"}:
+        raise Failed("install takes --base (without the dev tools) and --pip (without uv)")
+    install("base" if "--base" in args else "dev", with_uv="--pip" not in args)
     return 0
 
 
@@ -258,7 +317,7 @@ TASKS = {
         "kill the service under load and look for losses [--rounds 20] [--storage URL]",
     ),
     "provider": (lambda args: dev_python("tests/provider.py", *args), "run a stand-in provider"),
-    "install": (task_install, "fill .venv from the locks [--base: without the dev tools]"),
+    "install": (task_install, "fill .venv from the locks [--base: no dev tools] [--pip: no uv]"),
     "lock": (task_lock, "remake the locks [uv's --upgrade ...], or `lock check`"),
 }
 

@@ -6,16 +6,15 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from lock_graph import Pins, incomplete
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE, POSTGRES, DEV = (f"requirements{which}.lock" for which in ("", "-postgres", "-dev"))
 PIN = re.compile(
-    r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(\s*;[^\\]*?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*"
+    r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(\s*;\s*(?P<marker>[^\\]*?))?(\s+--hash=sha256:[0-9a-f]{64})+\s*"
 )
-
-Pins = dict[str, set[str]]
 
 
 def problems(root: Path) -> Iterator[str]:
@@ -31,7 +30,7 @@ def problems(root: Path) -> Iterator[str]:
     for name, requirements in ((BASE, base), (POSTGRES, postgres), (DEV, dev)):
         lock = (root / name).read_text(encoding="utf-8")
         pins[name] = read_pins(lock)
-        found = [*loose_lines(lock), *unmet(requirements, pins[name])]
+        found = [*loose_lines(lock), *incomplete(requirements, pins[name])]
         yield from (f"{name}: {text}" for text in found)
     for small, large in ((BASE, POSTGRES), (POSTGRES, DEV)):
         for name, versions in pins[small].items():
@@ -40,11 +39,12 @@ def problems(root: Path) -> Iterator[str]:
 
 
 def read_pins(lock: str) -> Pins:
-    """Return the versions of each name: more than one where platforms differ."""
+    """Return the versions of each name, with their markers: more than one where platforms differ."""
     pins: Pins = {}
     for line in statements(lock):
         if pin := PIN.fullmatch(line):
-            pins.setdefault(canonicalize_name(pin["name"]), set()).add(pin["version"])
+            version = (pin["version"], pin["marker"] or "")
+            pins.setdefault(canonicalize_name(pin["name"]), []).append(version)
     return pins
 
 
@@ -60,16 +60,6 @@ def statements(lock: str) -> list[str]:
     """The lock without comments, each requirement on one line with its hashes."""
     text = re.sub(r"(?m)^\s*#.*$", "", lock).replace("\\\n", " ")
     return [line for line in text.splitlines() if line.strip()]
-
-
-def unmet(requirements: list[str], pins: Pins) -> Iterator[str]:
-    for requirement in map(Requirement, requirements):
-        versions = pins.get(canonicalize_name(requirement.name), set())
-        if not versions:
-            yield f"{requirement} is missing"
-        for version in versions:
-            if not requirement.specifier.contains(version, prereleases=True):
-                yield f"{requirement} is not met by {version}"
 
 
 def main() -> int:

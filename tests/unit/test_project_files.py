@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import lock_check
+import lock_graph
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.storage.records import (
     roles_from_json,
@@ -42,6 +43,12 @@ def test_locks_fit_pyproject(project: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "complaint"),
     [
+        (lock_check.BASE, r"^email-validator==[^ ]+( \\\n    --hash=\S+)+\n", "", "(required by pydantic=="),
+        (lock_check.BASE, r"^dnspython==[^ ]+( \\\n    --hash=\S+)+\n", "", "(required by email-validator=="),
+        (lock_check.BASE, r"^colorama==[^ ]+ ;", "colorama==0.4.6 ; python_version < '3' and", "win32 (required by typer=="),
+        (lock_check.BASE, r"^(uvloop==\S+) ; .*win32'", r"\1 ; sys_platform == 'linux'", "CPython 3.11, darwin (required by"),
+        (lock_check.BASE, r"^idna==[^ ]+", "idna==1.0", "idna>=2.0.0 is not met by 1.0 (required by email-validator=="),
+        (lock_check.BASE, r"^colorama==[^ ]+", "colorama==0.4.7", "colorama==0.4.7 is not installed here"),
         ("pyproject.toml", r'^    "aiohttp>', r'    "not-there>=1",\n    "aiohttp>', "not-there>=1 is missing"),
         ("pyproject.toml", r'^    "ruff>=[0-9.]+"', '    "ruff>=999"', "ruff>=999 is not met by"),
         (lock_check.BASE, r"^typer==[^ ]+", "typer==999.0", "typer is not at the version of"),
@@ -58,6 +65,21 @@ def test_lock_check_names_what_is_wrong(
     edit(project / file, old, new)
 
     assert any(complaint in problem for problem in lock_check.problems(project))
+
+
+def test_requirements_are_noted_for_packages_that_are_locked_and_no_others() -> None:
+    lock = lock_check.read_pins((ROOT / lock_check.DEV).read_text(encoding="utf-8"))
+    pinned = {f"{name}=={version}" for name, pins in lock.items() for version, _ in pins}
+
+    assert lock_graph.ELSEWHERE.keys() <= pinned
+
+
+def test_every_install_from_a_lock_leaves_dependencies_to_the_lock() -> None:
+    for name in ("Dockerfile", "tasks.py", "docs/deploying.md"):
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        installs = [line for line in lines if "-require-hashes" in line]
+        assert installs
+        assert all("--no-deps" in line for line in installs), name
 
 
 def test_env_example_names_exactly_the_settings() -> None:
