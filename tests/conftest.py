@@ -3,6 +3,7 @@
 Under CI Hypothesis draws the same each time.
 """
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,16 @@ import pytest
 from hypothesis import settings
 from psycopg import sql
 
+from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.adapters.storage.records import roles_to_json
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
+from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
+from chatbot.domain.identity import DEFAULT_ROLES
+from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints import logs
 from commands import Run, runner
 from pgbouncer import pgbouncer
@@ -97,3 +104,21 @@ def ready(run: Run) -> Run:
     """The same, after `chatbot init`."""
     assert run("init")[0] == 0
     return run
+
+
+@pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres", "pgbouncer"])
+def closed_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """A storage that is not open yet."""
+    if request.param == "in_memory":
+        return InMemoryStorage()
+    if request.param == "sqlite":
+        path: Path = request.getfixturevalue("sqlite_store")
+        return SqlStorage(SqliteDatabase(path), replica="test")
+    if request.param in {"postgres", "pgbouncer"}:
+        url: str = request.getfixturevalue(f"{request.param}_store")
+        prepared = request.param == "postgres"
+        return SqlStorage(PostgresDatabase(url, connections=4, prepared=prepared), replica="test")
+    auth = tmp_path / "data" / "auth"
+    auth.mkdir(parents=True, mode=0o700)
+    (auth / "roles.json").write_text(json.dumps(roles_to_json(DEFAULT_ROLES)), "utf-8")
+    return JsonFileStorage(tmp_path / "data")

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any, cast
 
+from chatbot.domain.ports.sessions import SessionRepository
 from chatbot.domain.ports.storage import (
     AttemptRepository,
-    SessionRepository,
     Storage,
     Transaction,
     UserRepository,

@@ -48,9 +48,9 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.sessions import SessionRepository
 from chatbot.domain.ports.storage import (
     AttemptRepository,
-    SessionRepository,
     Transaction,
     UserRepository,
 )

@@ -94,9 +94,7 @@ class Authentication:
         if raw_token is None:
             return of_client(client)
         claims = self._tokens.read(raw_token)
-        user, roles = await self._storage.transact(
-            lambda tx: (tx.users.by_id(claims.user_id), tx.users.roles())
-        )
+        user, roles = await self._storage.find_caller(claims.user_id)
         if user is None or not user.is_active or user.token_version != claims.token_version:
             raise InvalidToken
         return on_behalf_of(user, roles, client)

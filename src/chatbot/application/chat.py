@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 
 from chatbot.application.consolidation import Consolidation
@@ -16,17 +15,15 @@ from chatbot.application.leases import patiently
 from chatbot.application.prompt import Composer, Prompt, is_answer
 from chatbot.application.turn import Reply, ReplyEvent, Started, Turn
 from chatbot.domain.chat import (
-    Author,
     Interruption,
-    Lease,
-    Message,
+    Question,
     Session,
     SessionId,
+    TurnContext,
     TurnId,
 )
 from chatbot.domain.errors import InvalidInput, ModelTimeout, PromptTooLong, ShuttingDown, cause_of
 from chatbot.domain.identity import Owner, Principal
-from chatbot.domain.memory import Memory
 from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.model import ChatModel, Completion
 from chatbot.domain.ports.runtime import Clock, NewId
@@ -34,15 +31,6 @@ from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.domain.text import is_sound
 
 logger = logging.getLogger("chatbot.chat")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """A question that is stored, and what its prompt is made of."""
-
-    lease: Lease
-    memory: Memory
-    history: tuple[Message, ...]
 
 
 class Chat:
@@ -148,7 +136,7 @@ class Chat:
             turn.end()
 
     async def _take(self, turn: Turn) -> None:
-        asked = await patiently(self._storage, lambda tx: self._ask(tx, turn))
+        asked = await patiently(partial(self._store_question, turn))
         lease = asked.lease
         reason: Interruption | None = Interruption.UPSTREAM
         try:
@@ -165,26 +153,33 @@ class Chat:
         else:
             reason = None
         finally:
-            await self._storage.transact(lambda tx: self._answer(tx, lease, turn.heard, reason))
+            await self._storage.store_answer(lease, turn.heard, ts=self._clock(), reason=reason)
         turn.tell(self._reply(asked, completion, prompt))
         self._consolidation.schedule(
             turn.owner, lease.session_id, asked.memory, last_seq=asked.history[-1].seq + 1
         )
 
-    def _ask(self, tx: Transaction, turn: Turn) -> _Asked:
-        """Take the session, store the user's message, and read what its prompt may hold."""
+    async def _store_question(self, turn: Turn) -> TurnContext:
         turn.go_on()
-        if turn.session_id is None:
+        if turn.session_id is not None:
+            return await self._storage.store_question(self._question(turn, turn.session_id))
+
+        def begin(tx: Transaction) -> TurnContext:
             turn.session_id = self._new_session(tx, turn.owner)
-        lease = tx.sessions.acquire(turn.owner, turn.session_id, turn.id)
-        try:
-            memory, history = self._before(tx, lease)
-            asked = tx.sessions.append(lease, Author.USER, turn.prompt, ts=self._clock())
-        except BaseException:
-            tx.sessions.release(lease)
-            raise
-        history = (*history, asked)[-self._composer.history_limit :]
-        return _Asked(lease=lease, memory=memory, history=history)
+            return tx.sessions.store_question(self._question(turn, turn.session_id))
+
+        return await self._storage.transact(begin)
+
+    def _question(self, turn: Turn, session_id: SessionId) -> Question:
+        return Question(
+            owner=turn.owner,
+            session_id=session_id,
+            turn_id=turn.id,
+            text=turn.prompt,
+            ts=self._clock(),
+            summarized_step=self._composer.summarized_step,
+            history_limit=self._composer.history_limit,
+        )
 
     def _new_session(self, tx: Transaction, owner: Owner) -> SessionId:
         session_id, now = SessionId(self._new_id()), self._clock()
@@ -193,30 +188,7 @@ class Chat:
         )
         return session_id
 
-    def _before(self, tx: Transaction, lease: Lease) -> tuple[Memory, tuple[Message, ...]]:
-        """The memory and the messages before the question.
-
-        If the last one has no answer, its process died, for the lease is ours now: write it down.
-        """
-        memory = tx.sessions.memory(lease.owner, lease.session_id)
-        start, limit = self._composer.history_start(memory), self._composer.history_limit
-        history = tx.sessions.messages(lease.owner, lease.session_id, limit=limit, after=start)
-        if not history or history[-1].role is Author.ASSISTANT:
-            return memory, tuple(history)
-        now, reason = self._clock(), Interruption.CRASH
-        crashed = tx.sessions.append(lease, Author.ASSISTANT, "", ts=now, reason=reason)
-        return memory, (*history, crashed)
-
-    def _answer(
-        self, tx: Transaction, lease: Lease, text: str, reason: Interruption | None
-    ) -> None:
-        """Store what the model said, however that ended, and give the session back."""
-        try:
-            tx.sessions.append(lease, Author.ASSISTANT, text, ts=self._clock(), reason=reason)
-        finally:
-            tx.sessions.release(lease)
-
-    def _reply(self, asked: _Asked, completion: Completion, prompt: Prompt) -> Reply:
+    def _reply(self, asked: TurnContext, completion: Completion, prompt: Prompt) -> Reply:
         is_first = not asked.memory.summarized_to and not any(map(is_answer, asked.history))
         return Reply(
             session_id=asked.lease.session_id,

@@ -1,7 +1,7 @@
 """Holding a session while it is written to: one turn or change at a time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from chatbot.domain.chat import Lease, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
@@ -13,8 +13,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.16
 """Between two tries, doubling: in a database many who wait must not hold up the one they wait for."""
 
 
-async def patiently(storage: Storage, work: Callable[[Transaction], Found]) -> Found:
-    """Do work that takes a session; wait up to 5 s for whoever holds it now.
+async def patiently(attempt: Callable[[], Awaitable[Found]]) -> Found:
+    """Do what acquires a session; try again for up to 5 s while somebody else holds it.
 
     Raises:
         SessionBusy: it was still held after 5 s.
@@ -23,7 +23,7 @@ async def patiently(storage: Storage, work: Callable[[Transaction], Found]) -> F
     pause_s = _FIRST_PAUSE_S
     while True:
         try:
-            return await storage.transact(work)
+            return await attempt()
         except SessionBusy:
             if asyncio.get_running_loop().time() >= deadline:
                 raise
@@ -52,4 +52,4 @@ async def exclusively(
         finally:
             tx.sessions.release(lease)
 
-    return await patiently(storage, held)
+    return await patiently(lambda: storage.transact(held))

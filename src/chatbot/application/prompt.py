@@ -77,21 +77,17 @@ class Composer:
         self.estimator = TokenEstimator()
         self.history_limit = 2 * threshold or max(window, 1)
         self._system = f"{company_instructions}\n\n{ours}" if company_instructions else ours
-        self._summarized_step = threshold or 1
+        self.summarized_step = threshold or 1
         self._step = max(threshold - window, 2) if threshold else 1
         self._max_output_tokens = max_output_tokens
         self._budget = context_tokens - max_output_tokens
         self._new_id = new_id
 
-    def history_start(self, memory: Memory) -> int:
-        """The number of the message after which a prompt begins: the last whole step summarised."""
-        return memory.summarized_to - memory.summarized_to % self._summarized_step
-
     def compose(self, memory: Memory, history: Sequence[Message]) -> Prompt:
         """Build the prompt for the newest message of `history`, which is the user's.
 
-        `history` holds the newest messages after `history_start`, ascending, at most
-        `history_limit`.
+        `history` is that of a `TurnContext`, whose question has this composer's
+        `summarized_step` and `history_limit`.
         """
         kept = self._remembered(memory)
         block = data_block(_wire(kept), nonce=self._new_id()[:16]) if recollections(kept) else ""

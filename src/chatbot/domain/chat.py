@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Literal, NewType
 
 from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory
 
 SessionId = NewType("SessionId", str)
 TurnId = NewType("TurnId", str)
@@ -96,6 +97,39 @@ class Lease:
     owner: Owner
     session_id: SessionId
     turn_id: TurnId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A message of the user that begins a turn, and how much of the history its prompt may hold.
+
+    That is the newest `history_limit` messages after the last whole `summarized_step` of messages
+    that the summary covers.
+    """
+
+    owner: Owner
+    session_id: SessionId
+    turn_id: TurnId
+    text: str
+    ts: datetime
+    summarized_step: int
+    history_limit: int
+
+    def history_start(self, memory: Memory) -> int:
+        """The number of the message after which the history begins."""
+        return memory.summarized_to - memory.summarized_to % self.summarized_step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnContext:
+    """A turn whose question is stored, and what its prompt is made of.
+
+    `history` ends with the question.
+    """
+
+    lease: Lease
+    memory: Memory
+    history: tuple[Message, ...]
 
 
 def title_of(prompt: str) -> str:

@@ -1,20 +1,12 @@
 """One suite for every storage: a new backend is done when it passes."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from chatbot.adapters.storage.in_memory import InMemoryStorage
-from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.adapters.storage.records import roles_to_json
-from chatbot.adapters.storage.sql.postgres import PostgresDatabase
-from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
-from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import (
     Author,
     Interruption,
@@ -26,11 +18,11 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
-from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, User, UserId
+from chatbot.domain.identity import Owner, Permission, User, UserId
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
+from chatbot.domain.ports.sessions import SessionRepository
 from chatbot.domain.ports.storage import (
     AttemptRepository,
-    SessionRepository,
     Storage,
     Transaction,
     UserRepository,
@@ -58,28 +50,10 @@ def new_session(number: int = 1, owner: Owner = ANA, at: datetime = T0) -> Sessi
     return Session(id=session_id(number), owner=owner, title="", created_at=at, updated_at=at)
 
 
-@pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres", "pgbouncer"])
-def closed(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    """A storage that is not open yet."""
-    if request.param == "in_memory":
-        return InMemoryStorage()
-    if request.param == "sqlite":
-        path: Path = request.getfixturevalue("sqlite_store")
-        return SqlStorage(SqliteDatabase(path), replica="test")
-    if request.param in {"postgres", "pgbouncer"}:
-        url: str = request.getfixturevalue(f"{request.param}_store")
-        prepared = request.param == "postgres"
-        return SqlStorage(PostgresDatabase(url, connections=4, prepared=prepared), replica="test")
-    auth = tmp_path / "data" / "auth"
-    auth.mkdir(parents=True, mode=0o700)
-    (auth / "roles.json").write_text(json.dumps(roles_to_json(DEFAULT_ROLES)), "utf-8")
-    return JsonFileStorage(tmp_path / "data")
-
-
 @pytest.fixture
-async def storage(closed: Storage) -> AsyncIterator[Storage]:
-    async with closed:
-        yield closed
+async def storage(closed_storage: Storage) -> AsyncIterator[Storage]:
+    async with closed_storage:
+        yield closed_storage
 
 
 @pytest.fixture
@@ -732,7 +706,7 @@ class TestStorage:
         await storage.check()
 
     async def test_what_was_stored_is_there_after_closing_and_opening(
-        self, closed: Storage
+        self, closed_storage: Storage
     ) -> None:
         def fill(tx: Transaction) -> tuple[list[Message], Session]:
             sent = say(tx.sessions, held(tx.sessions), 3)
@@ -742,10 +716,10 @@ class TestStorage:
                 tx.attempts.count([tally()], at=T0)
             return sent, tx.sessions.get(ANA, session_id(1))
 
-        async with closed:
-            sent, stored = await closed.transact(fill)
-        async with closed:
-            with each_call_apart(closed) as tx:
+        async with closed_storage:
+            sent, stored = await closed_storage.transact(fill)
+        async with closed_storage:
+            with each_call_apart(closed_storage) as tx:
                 assert tx.sessions.get(ANA, session_id(1)) == stored
                 assert list(tx.sessions.messages(ANA, session_id(1), limit=9)) == sent
                 assert tx.sessions.memory(ANA, session_id(1)).summary == MEMORY.summary

@@ -20,10 +20,10 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role, User, UserId
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.sessions import SessionRepository
 from chatbot.domain.ports.storage import (
     AttemptRepository,
     Found,
-    SessionRepository,
     Storage,
     Transaction,
     UserRepository,

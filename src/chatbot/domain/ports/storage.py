@@ -11,132 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, Self, TypeVar
 
-from chatbot.domain.chat import (
-    Author,
-    Interruption,
-    Lease,
-    Message,
-    PageMark,
-    Session,
-    SessionId,
-    TurnId,
-)
-from chatbot.domain.identity import Owner, Role, User, UserId
-from chatbot.domain.memory import Memory
+from chatbot.domain.chat import Interruption, Lease, Question, TurnContext
+from chatbot.domain.identity import Role, User, UserId
+from chatbot.domain.ports.sessions import SessionRepository
 from chatbot.domain.throttling import AttemptKey, Tally
 
 Found = TypeVar("Found")
-
-
-class SessionRepository(Protocol):
-    """Sessions, their messages and memory.
-
-    What a transaction wrote is durable when `transact` returns. Methods that take a `Lease` raise `SessionBusy` and write
-    nothing when it is not held any more.
-    """
-
-    @abstractmethod
-    def create(self, session: Session) -> None:
-        """Store a new, empty session.
-
-        Raises:
-            Conflict: the owner has a session with this id.
-        """
-
-    @abstractmethod
-    def get(self, owner: Owner, session_id: SessionId) -> Session:
-        """Return the session.
-
-        Raises:
-            NotFound: the owner has no such session.
-        """
-
-    @abstractmethod
-    def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
-        """Return the owner's sessions by `updated_at`, newest first, then by id ascending."""
-
-    @abstractmethod
-    def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
-        """Take the right to write to the session, without waiting.
-
-        It ends with `release`, or some time after the process that holds it has died.
-
-        Raises:
-            NotFound: the owner has no such session.
-            SessionBusy: somebody else holds it.
-        """
-
-    @abstractmethod
-    def release(self, lease: Lease) -> None:
-        """Give the right back; one that is not held any more is none."""
-
-    @abstractmethod
-    def append(
-        self,
-        lease: Lease,
-        role: Author,
-        content: str,
-        *,
-        ts: datetime,
-        reason: Interruption | None = None,
-    ) -> Message:
-        """Append a message of the lease's turn, and return it with its number.
-
-        The first message of the user becomes the title; `ts` becomes `updated_at`.
-        """
-
-    @abstractmethod
-    def messages(
-        self,
-        owner: Owner,
-        session_id: SessionId,
-        *,
-        limit: int,
-        before: int | None = None,
-        after: int = 0,
-    ) -> Sequence[Message]:
-        """Return the newest `limit` messages with `after < seq < before`, ascending by `seq`.
-
-        The cost does not grow with the number of older messages.
-
-        Raises:
-            NotFound: the owner has no such session.
-        """
-
-    @abstractmethod
-    def messages_from(
-        self, owner: Owner, session_id: SessionId, *, after: int, limit: int
-    ) -> Sequence[Message]:
-        """Return the oldest `limit` messages with `seq > after`, ascending by `seq`."""
-
-    @abstractmethod
-    def memory(self, owner: Owner, session_id: SessionId) -> Memory:
-        """Return what is remembered of the session; `Memory()` if nothing was ever stored.
-
-        Raises:
-            NotFound: the owner has no such session.
-        """
-
-    @abstractmethod
-    def put_memory(
-        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
-    ) -> bool:
-        """Store the memory if nothing has changed since it was read.
-
-        That is: if the session is still in `epoch` and its memory still has `memory.version`.
-        The stored memory has the next version. Needs no lease.
-
-        Returns:
-            Whether it was stored. False also if the session is gone.
-        """
-
-    @abstractmethod
-    def reset(self, lease: Lease, *, ts: datetime) -> None:
-        """Empty messages, title and memory, at once or not at all. Numbers are not used again."""
-
-    @abstractmethod
-    def delete(self, lease: Lease) -> None:
-        """Remove the session with all that belongs to it, and with it the lease."""
 
 
 class UserRepository(Protocol):
@@ -222,6 +102,24 @@ class Storage(Protocol):
         it is done off the event loop. A caller that is cancelled does not stop work that has
         begun. How much an exception undoes is the backend's: see its docstring.
         """
+
+    async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
+        """Return the user, or None, and the roles by name.
+
+        This and the next two are what every turn does. Each is one transaction, and is defined by
+        the repositories' methods; a store may have a shorter way that comes to the same.
+        """
+        return await self.transact(lambda tx: (tx.users.by_id(user_id), tx.users.roles()))
+
+    async def store_question(self, question: Question) -> TurnContext:
+        """Begin a turn of a session: see `SessionRepository.store_question`."""
+        return await self.transact(lambda tx: tx.sessions.store_question(question))
+
+    async def store_answer(
+        self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None
+    ) -> None:
+        """End a turn: see `SessionRepository.store_answer`."""
+        await self.transact(lambda tx: tx.sessions.store_answer(lease, text, ts=ts, reason=reason))
 
     @abstractmethod
     def keeping(self, lease: Lease) -> AbstractContextManager[None]:

@@ -50,7 +50,8 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.storage import Found, SessionRepository
+from chatbot.domain.ports.sessions import SessionRepository
+from chatbot.domain.ports.storage import Found
 
 _COMMIT_LOCKS = 64
 

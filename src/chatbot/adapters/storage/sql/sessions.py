@@ -35,7 +35,7 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.storage import SessionRepository
+from chatbot.domain.ports.sessions import SessionRepository
 
 # Made once: SQLAlchemy then finds each compiled form in its cache at the first look.
 _IS_OF_IT = and_(messages.c.owner == bindparam("o"), messages.c.session_id == bindparam("s"))
