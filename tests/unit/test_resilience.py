@@ -1,4 +1,4 @@
-"""The wrappers around a model: limit, retries, time-outs."""
+"""The wrappers around a model: retries, time-outs, and all of them together."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -6,8 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
-from chatbot.adapters.llm.resilience import WithLimit, WithRetries, WithTimeouts
+from chatbot.adapters.llm.resilience import WithRetries, WithTimeouts
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
+from chatbot.adapters.llm.slots import WithSlots
 from chatbot.domain.chat import Author
 from chatbot.domain.errors import ModelError, ModelFailure, ModelTimeout, ModelUnavailable
 from chatbot.domain.ports.model import (
@@ -150,56 +151,6 @@ async def test_nothing_is_tried_again_once_a_piece_was_handed_on() -> None:
     assert (pieces, len(inner.requests)) == (["once"], 1)
 
 
-# -- the limit ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_no_more_calls_than_the_limit_run_at_once(mode: str) -> None:
-    async def shortly() -> None:
-        await asyncio.sleep(0.001)
-
-    inner = Watched(lambda _: Script(pieces=("x",), pause=shortly))
-    model = WithLimit(inner, max_concurrent=2)
-    assert await asyncio.gather(*(ask(model, mode) for _ in range(7))) == ["x"] * 7
-    assert (inner.most, inner.running) == (2, 0)
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_a_slot_is_free_again_after_failure_and_cancelling(mode: str) -> None:
-    forever = asyncio.Event()
-    inner = ScriptedModel([DOWN, Script(pause=forever.wait), "free"])
-    model = WithLimit(inner, max_concurrent=1)
-    with pytest.raises(ModelUnavailable):
-        await ask(model, mode)
-    task = asyncio.create_task(ask(model, mode))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await asyncio.wait_for(ask(model, mode), PATIENCE_S) == "free"
-
-
-async def test_a_slot_is_free_again_when_a_stream_is_closed_early() -> None:
-    model = WithLimit(ScriptedModel(["one two", "three"]), max_concurrent=1)
-    stream = model.stream(REQUEST)
-    assert await anext(stream) == "one"
-    await stream.aclose()
-    assert await asyncio.wait_for(ask(model, "complete"), PATIENCE_S) == "three"
-
-
-async def test_a_call_that_is_cancelled_while_it_waits_takes_no_slot() -> None:
-    model = WithLimit(ScriptedModel(["one two", "three"]), max_concurrent=1)
-    stream = model.stream(REQUEST)
-    await anext(stream)
-    waiting = asyncio.create_task(ask(model, "complete"))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-    await stream.aclose()
-    assert await asyncio.wait_for(ask(model, "complete"), PATIENCE_S) == "three"
-
-
 # -- time-outs ----------------------------------------------------------------------------------
 
 
@@ -250,28 +201,21 @@ async def test_a_slow_reader_does_not_count_as_an_idle_model() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_the_turn_limit_counts_retries_and_the_wait_for_a_slot(mode: str) -> None:
+async def test_the_turn_limit_counts_retries(mode: str) -> None:
     down = WithRetries(
         ScriptedModel(lambda _: DOWN), attempts=99, sleep=asyncio.sleep, random=lambda: 0.0
     )
-    full = WithLimit(Watched(silent()), max_concurrent=1)
-    holding = asyncio.create_task(ask(full, mode))
-    await asyncio.sleep(0)
-    for model in (down, full):
-        async with asyncio.timeout(PATIENCE_S):
-            with pytest.raises(ModelTimeout):
-                await ask(timed(model, turn_s=0.02), mode)
-    holding.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await holding
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(ModelTimeout):
+            await ask(timed(down, turn_s=0.02), mode)
 
 
 # -- all together -------------------------------------------------------------------------------
 
 
 def stacked(inner: ChatModel) -> ChatModel:
-    limited = WithLimit(inner, max_concurrent=1)
-    return timed(WithRetries(limited, sleep=asyncio.sleep, random=lambda: 0.0))
+    retried = WithRetries(inner, sleep=asyncio.sleep, random=lambda: 0.0)
+    return WithSlots(timed(retried), max_concurrent=1, wait_s=PATIENCE_S)
 
 
 async def test_closing_the_outermost_stream_ends_the_innermost_at_once() -> None:

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 
 from dependency_injector import containers, providers
 
-from chatbot.adapters.llm.resilience import WithLimit, WithRetries, WithTimeouts
+from chatbot.adapters.llm.resilience import WithRetries, WithTimeouts
+from chatbot.adapters.llm.slots import WithSlots
 from chatbot.adapters.security.api_keys import DEFAULT_CLIENT, identify_by_setting
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.security.jose_tokens import JoseTokens
@@ -90,12 +91,15 @@ def build_genkit_model(settings: Settings) -> ChatModel:
 
 
 def build_model(settings: Settings, genkit_model: ChatModel) -> ChatModel:
-    limited = WithLimit(genkit_model, max_concurrent=settings.model_max_concurrent)
-    return WithTimeouts(
-        WithRetries(limited, sleep=asyncio.sleep, random=random.random),
-        first_token_s=settings.model_first_token_timeout_s,
+    first_token_s, turn_s = settings.model_first_token_timeout_s, settings.model_turn_timeout_s
+    timed = WithTimeouts(
+        WithRetries(genkit_model, sleep=asyncio.sleep, random=random.random),
+        first_token_s=first_token_s,
         idle_s=settings.model_idle_timeout_s,
-        turn_s=settings.model_turn_timeout_s,
+        turn_s=turn_s,
+    )
+    return WithSlots(
+        timed, max_concurrent=settings.model_max_concurrent, wait_s=min(first_token_s, turn_s)
     )
 
 
@@ -157,6 +161,7 @@ def build_chat(
         clock=utc_now,
         new_id=random_id,
         max_prompt_chars=settings.max_prompt_chars,
+        max_turns_per_owner=settings.max_turns_per_owner,
         notice=settings.notice,
     )
 

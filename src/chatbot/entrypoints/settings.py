@@ -244,6 +244,11 @@ class Settings(BaseSettings):
             return self.assistant_notice
         return _NOTICES[self.default_language]
 
+    @property
+    def max_turns_per_owner(self) -> int:
+        """Turns that one person, or one client without people, may have under way at once."""
+        return max(2, self.model_max_concurrent // 4)
+
     def extract_every(self, model_name: str) -> int:
         """User messages between two extractions; the embedded model costs nothing, so each."""
         return self.mem_extract_every or (1 if model_name.startswith("local/") else 6)

@@ -32,7 +32,7 @@ class RefusedRequest(aiohttp.ClientResponseError):
 class ProviderHttp:
     """The provider's address, key and connections.
 
-    The number of connections is not limited here: `WithLimit` bounds the calls.
+    The number of connections is not limited here: `WithSlots` bounds the calls.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Wrappers around a model, each a model itself.
 
-From the outside in: `WithTimeouts(WithRetries(WithLimit(model)))`. The turn limit counts retries
-and the wait for a free slot; a call that waits to be retried holds no slot.
+From the outside in: `WithSlots(WithTimeouts(WithRetries(model)))`. The turn limit counts retries,
+not the wait for a free slot (`slots.py`).
 """
 
 import asyncio
@@ -27,23 +27,6 @@ class Wrapped(ChatModel):
 
     async def aclose(self) -> None:
         await self._model.aclose()
-
-
-class WithLimit(Wrapped):
-    """At most `max_concurrent` calls at once; the others wait in the order in which they came."""
-
-    def __init__(self, model: ChatModel, *, max_concurrent: int) -> None:
-        super().__init__(model)
-        self._slots = asyncio.Semaphore(max_concurrent)
-
-    async def complete(self, request: ModelRequest) -> Completion:
-        async with self._slots:
-            return await self._model.complete(request)
-
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
-        async with self._slots, aclosing(self._model.stream(request)) as pieces:
-            async for piece in pieces:
-                yield piece
 
 
 class WithRetries(Wrapped):

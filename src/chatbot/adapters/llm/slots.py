@@ -1,0 +1,83 @@
+"""How many calls to the model run at once: turns first, memory in the slots that they leave over."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+
+from chatbot.adapters.llm.resilience import Wrapped
+from chatbot.domain.errors import ModelUnavailable
+from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Task
+
+_RETRY_AFTER_S = 2.0
+_BUSY = "The language model is busy: every call that it may serve at once is under way."
+
+
+class WithSlots(Wrapped):
+    """At most `max_concurrent` calls at once.
+
+    Turns wait in the order of their arrival, for `wait_s` at most, and then end as
+    `ModelUnavailable`. Calls for memory use spare slots: a quarter of all at most, at least one,
+    and only while no turn waits. A turn that finds no free slot stops the newest of them, which
+    begins anew when a slot is spare again.
+
+    To be the outermost wrapper: the wait is not part of the limits of the call itself.
+    """
+
+    def __init__(self, model: ChatModel, *, max_concurrent: int, wait_s: float) -> None:
+        super().__init__(model)
+        self._wait_s = wait_s
+        self._slots = asyncio.Semaphore(max_concurrent)
+        self._for_memory = asyncio.Semaphore(max(1, max_concurrent // 4))
+        self._released = asyncio.Event()
+        self._memory_calls: list[asyncio.Task[Completion]] = []
+
+    async def complete(self, request: ModelRequest) -> Completion:
+        if request.task is not Task.CHAT:
+            async with self._for_memory:
+                return await self._complete_in_spare_slots(request)
+        async with self._slot():
+            return await self._model.complete(request)
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
+        async with self._slot(), aclosing(self._model.stream(request)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncGenerator[None]:
+        if self._slots.locked() and self._memory_calls:
+            self._memory_calls.pop().cancel()
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise ModelUnavailable(_BUSY, retry_after_s=_RETRY_AFTER_S) from error
+        try:
+            yield
+        finally:
+            self._release()
+
+    async def _complete_in_spare_slots(self, request: ModelRequest) -> Completion:
+        while True:
+            await self._acquire_spare_slot()
+            call = asyncio.create_task(self._model.complete(request))
+            self._memory_calls.append(call)
+            try:
+                return await call
+            except asyncio.CancelledError:
+                if (own := asyncio.current_task()) is None or own.cancelling():
+                    raise  # not only the call: whoever waits for it was cancelled
+            finally:
+                if call in self._memory_calls:
+                    self._memory_calls.remove(call)
+                self._release()
+
+    async def _acquire_spare_slot(self) -> None:
+        while self._slots.locked():
+            self._released.clear()
+            await self._released.wait()
+        await self._slots.acquire()
+
+    def _release(self) -> None:
+        self._slots.release()
+        self._released.set()
