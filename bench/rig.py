@@ -132,6 +132,7 @@ def environment(upstream: Server, url: str) -> dict[str, str]:
         "JWT_SECRET": JWT_SECRET,
         "GENKIT_MODEL": "openai/bench",
         "LOG_FORMAT": "json",
+        "MODEL_MAX_CONCURRENT": str(4 * AT_ONCE),  # one person may have a quarter
         "OPENAI_BASE_URL": f"{upstream.url}/v1",
         "STORAGE_URL": url,
     }

@@ -111,6 +111,7 @@ class Desk:
         rules: Rules = RULES,
         notice: str = "",
         new_id: NewId | None = None,
+        max_turns_per_owner: int = 1000,
     ) -> None:
         new_id, clock = new_id or fresh_ids(), ticking_clock()
         self.storage = storage or InMemoryStorage()
@@ -125,6 +126,7 @@ class Desk:
             clock=clock,
             new_id=new_id,
             max_prompt_chars=4000,
+            max_turns_per_owner=max_turns_per_owner,
             notice=notice,
         )
         self.sessions = Sessions(self.storage, clock=clock, new_id=new_id)

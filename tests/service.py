@@ -18,6 +18,7 @@ JWT_SECRET = "d212d237d0e766b4e0536be01914dd4cf2ee21c661bdc0bb"
 ADMIN_EMAIL = "ana@example.com"
 SSE = {"Accept": "text/event-stream"}
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance"}
+OF_A_FAILED_TURN = {"session_id", "turn_id"}
 PASSWORD = "violet kettle drums at noon"
 
 

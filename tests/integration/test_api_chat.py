@@ -13,14 +13,22 @@ from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.types import Message
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
-from chatbot.application import leases
+from chatbot.application import leases, shares
 from chatbot.application.turn import Delta, ReplyEvent, Started
 from chatbot.domain.chat import SessionId, TurnId
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.ports.model import ChatModel
 from chatbot.entrypoints.http import streaming
-from conversation import PATIENCE_S
-from service import SSE, Service, messages_of, serving, settings_for_tests
+from conversation import PATIENCE_S, eventually
+from service import (
+    OF_A_FAILED_TURN,
+    PROBLEM_KEYS,
+    SSE,
+    Service,
+    messages_of,
+    serving,
+    settings_for_tests,
+)
 
 ANSWER = "Hola, ¿qué tal?"
 ANSWER_KEYS = {
@@ -234,11 +242,34 @@ async def test_failure_after_the_first_delta_is_an_error_event_with_the_problem(
     assert [event.id for event in events] == [1, 2, 3]
     assert events[1].data == {"text": "one two"}
     problem = events[-1].data
-    assert problem.keys() == {"type", "title", "status", "detail", "code", "instance"}
+    assert problem.keys() == PROBLEM_KEYS | OF_A_FAILED_TURN
+    assert {name: problem[name] for name in OF_A_FAILED_TURN} == events[0].data
     assert (problem["status"], problem["code"]) == (503, "model_unavailable")
     assert problem["instance"] == answer.headers["x-request-id"]
     assert [m["content"] for m in messages] == ["Hi", "one two"]
     assert (messages[-1]["state"], messages[-1]["reason"]) == ("interrupted", "upstream")
+
+
+@pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
+async def test_turn_beyond_a_persons_share_is_429_and_stores_nothing(
+    headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "WAIT_S", 0.01)
+    go_on = asyncio.Event()
+    model = ScriptedModel(lambda _: Script(pieces=("ok",), pause=go_on.wait))
+    async with chatting(model, model_max_concurrent=8) as service:
+        asking = [
+            asyncio.create_task(service.client.post("/chat", json={"prompt": f"{number}"}))
+            for number in range(2)
+        ]
+        await eventually(lambda: len(model.requests) == 2)
+        answer = await service.client.post("/chat", json={"prompt": "Hi"}, headers=headers)
+        go_on.set()
+        assert [(await one).status_code for one in asking] == [200, 200]
+        listed = (await service.client.get("/sessions")).json()["sessions"]
+    assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert len(listed) == 2
 
 
 async def test_no_header_leaves_before_the_first_delta() -> None:

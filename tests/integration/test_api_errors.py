@@ -31,7 +31,17 @@ from chatbot.entrypoints.http import app as http_app
 from chatbot.entrypoints.http.edge import Limits
 from conversation import PATIENCE_S
 from raw_http import answer_to_raw
-from service import API_KEY, PASSWORD, PROBLEM_KEYS, SSE, Service, serving, settings_for_tests
+from service import (
+    API_KEY,
+    OF_A_FAILED_TURN,
+    PASSWORD,
+    PROBLEM_KEYS,
+    SSE,
+    Service,
+    messages_of,
+    serving,
+    settings_for_tests,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -74,7 +84,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
     problem: dict[str, Any] = answer.json()
     assert (answer.status_code, problem["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
-    assert problem.keys() == PROBLEM_KEYS | ({"errors"} if "errors" in problem else set())
+    assert problem.keys() - {"errors"} in (PROBLEM_KEYS, PROBLEM_KEYS | OF_A_FAILED_TURN)
     assert problem["status"] == status
     assert problem["instance"] == answer.headers["x-request-id"]
     assert len(problem["instance"]) == 32
@@ -356,7 +366,9 @@ async def test_429_when_too_many_wait_to_log_in() -> None:
 async def test_failure_of_the_model(failure: Any, status: int, code: str) -> None:
     async with answering(failure) as service:
         answer = await service.client.post("/chat", json={"prompt": CANARY})
-    assert_problem(answer, status, code)
+        problem = assert_problem(answer, status, code)
+        messages = await messages_of(service.client, problem["session_id"])
+    assert [m["turn_id"] for m in messages] == [problem["turn_id"]] * 2, "the question is kept"
 
 
 async def test_503_passes_the_providers_wish_on() -> None:

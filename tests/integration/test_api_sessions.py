@@ -22,7 +22,7 @@ SESSION_KEYS = {
     "messages",
 }
 LINE_KEYS = {"session_id", "title", "created_at", "updated_at", "message_count"}
-MESSAGE_KEYS = {"seq", "role", "content", "ts", "state"}
+MESSAGE_KEYS = {"seq", "role", "content", "ts", "turn_id", "state"}
 EMPTY_MEMORY = {
     "profile": {"name": None, "role": None},
     "preferences": {"language": "es", "tone": "neutral"},

@@ -50,7 +50,7 @@ async def world(wire: str, folder: Path) -> AsyncGenerator[tuple[Service, FakePr
             openai_base_url=upstream.base_url,
             genkit_model="openai/fake-model",
             model_wire=wire,
-            model_max_concurrent=WAVE,
+            model_max_concurrent=4 * WAVE,  # one client may have a quarter
             model_first_token_timeout_s=600,
             model_idle_timeout_s=600,
             model_turn_timeout_s=900,

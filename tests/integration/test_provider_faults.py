@@ -57,7 +57,6 @@ FINISHED = {
     Fault.ALTERNATE: "stop",
     Fault.LENGTH: "length",
     Fault.CONTENT_FILTER: "blocked",
-    Fault.REFUSAL: "blocked",
 }
 
 
@@ -166,6 +165,22 @@ async def test_odd_answer_that_is_an_answer_is_given(
     assert [m["state"] for m in await messages_of(world.service.client, session_id)] == [
         "complete"
     ] * 2
+
+
+@pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
+async def test_blocked_answer_without_text_is_a_refused_prompt_and_the_next_one_is_answered(
+    world: World, headers: dict[str, str]
+) -> None:
+    session_id = await begin(world.service.client)
+    world.upstream.fault = Fault.REFUSAL
+    refused = await ask(world.service, session_id, headers=headers)
+    world.upstream.fault = None
+    again = await ask(world.service, session_id, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (422, "prompt_refused")
+    assert again.status_code == 200
+    messages = await messages_of(world.service.client, session_id)
+    assert [m.get("reason") for m in messages] == [None, "refused", None, None]
+    assert refused.json()["turn_id"] == messages[0]["turn_id"] == messages[1]["turn_id"]
 
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])

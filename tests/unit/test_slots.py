@@ -174,7 +174,7 @@ async def test_memory_waits_while_a_turn_has_the_last_slot() -> None:
     await a_while()
     assert inner.begun == [Task.CHAT]
     inner.gate.set()
-    assert await asyncio.gather(turn, next_turn, memory) == ["chat", "chat", "extract_memory"]
+    assert [await call for call in (turn, next_turn, memory)] == ["chat", "chat", "extract_memory"]
     assert inner.begun == [Task.CHAT, Task.CHAT, Task.EXTRACT_MEMORY]
 
 

@@ -8,24 +8,38 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 
+from chatbot.application.asking import Asking, Heard
 from chatbot.application.consolidation import Consolidation
+from chatbot.application.first_failures import FirstFailures
 from chatbot.application.leases import patiently
-from chatbot.application.prompt import Composer, Prompt, is_answer
+from chatbot.application.prompt import Composer, is_answer
+from chatbot.application.shares import Shares
 from chatbot.application.turn import Reply, ReplyEvent, Started, Turn
 from chatbot.domain.chat import (
     Interruption,
+    Lease,
     Question,
     Session,
     SessionId,
     TurnContext,
     TurnId,
 )
-from chatbot.domain.errors import InvalidInput, ModelTimeout, PromptTooLong, ShuttingDown, cause_of
+from chatbot.domain.errors import (
+    ChatbotError,
+    InvalidInput,
+    ModelTimeout,
+    NotFound,
+    PromptRefused,
+    PromptTooLong,
+    ShuttingDown,
+    cause_of,
+)
 from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.policy import Action, require
-from chatbot.domain.ports.model import ChatModel, Completion
+from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.domain.text import is_sound
@@ -39,6 +53,8 @@ class Chat:
     Args:
         notice: the sentence that goes with a session's first answer; empty = none.
         max_prompt_chars: longest prompt, in code points.
+        max_turns_per_owner: turns that one owner may have under way in this process, so that
+            nobody takes all of the model's slots.
     """
 
     def __init__(
@@ -51,6 +67,7 @@ class Chat:
         clock: Clock,
         new_id: NewId,
         max_prompt_chars: int,
+        max_turns_per_owner: int,
         notice: str,
     ) -> None:
         self._storage = storage
@@ -60,7 +77,10 @@ class Chat:
         self._clock = clock
         self._new_id = new_id
         self._max_prompt_chars = max_prompt_chars
+        self._shares = Shares(most=max_turns_per_owner)
         self._notice = notice
+        self._asking = Asking(model, composer)
+        self._first_failures = FirstFailures()
         self._running: dict[asyncio.Task[None], Turn] = {}
         self._closing = False
 
@@ -74,14 +94,19 @@ class Chat:
         it had said is stored as interrupted.
 
         Raises:
-            Forbidden, InvalidInput, PromptTooLong, NotFound, SessionBusy: nothing was stored.
+            Forbidden, InvalidInput, PromptTooLong, RateLimited, NotFound, SessionBusy: nothing
+                was stored.
             ModelFailure, StorageFailure, ShuttingDown: the user's message is kept if it was
-                stored, and the partial answer with it.
+                stored, and the partial answer with it; then the error names session and turn.
             SessionBusy, after `Started`: the session was lost to another turn, and the answer
                 is not stored.
         """
         require(principal, Action.CHAT)
         self._check(prompt)
+        await self._shares.acquire(principal.owner)
+        if self._closing:  # since the turn waited for its share
+            self._shares.release(principal.owner)
+            raise ShuttingDown
         turn = Turn(
             owner=principal.owner,
             session_id=session_id,
@@ -91,7 +116,7 @@ class Chat:
         )
         task = asyncio.create_task(self._run(turn))
         self._running[task] = turn
-        task.add_done_callback(self._running.pop)
+        task.add_done_callback(self._ended)
         is_heard_out = False
         try:
             async with aclosing(turn.told()) as events:
@@ -129,6 +154,9 @@ class Chat:
         if len(prompt) > self._max_prompt_chars:
             raise PromptTooLong(f"A prompt has at most {self._max_prompt_chars} characters.")
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._shares.release(self._running.pop(task).owner)
+
     async def _run(self, turn: Turn) -> None:
         try:
             await self._take(turn)
@@ -136,28 +164,61 @@ class Chat:
             turn.end()
 
     async def _take(self, turn: Turn) -> None:
-        asked = await patiently(partial(self._store_question, turn))
+        is_first = turn.session_id is None
+        asked = await self._begin(turn)
+        try:
+            await self._answer_to(turn, asked)
+        except ChatbotError as error:
+            error.session_id, error.turn_id = asked.lease.session_id, turn.id
+            if is_first and not turn.heard:
+                self._first_failures.remember(turn.owner, asked.lease.session_id, turn.prompt)
+            raise
+
+    async def _begin(self, turn: Turn) -> TurnContext:
+        """Store the question: where the same one failed as the first of a session, in that one."""
+        if turn.session_id is None:
+            turn.session_id = self._first_failures.pop(turn.owner, turn.prompt)
+            if turn.session_id is not None:
+                try:
+                    return await patiently(partial(self._store_question, turn))
+                except NotFound:
+                    turn.session_id = None  # it was deleted meanwhile
+        return await patiently(partial(self._store_question, turn))
+
+    async def _answer_to(self, turn: Turn, asked: TurnContext) -> None:
         lease = asked.lease
+        heard: Heard | None = None
         reason: Interruption | None = Interruption.UPSTREAM
         try:
             turn.tell(Started(session_id=lease.session_id, turn_id=turn.id))
-            prompt = self._composer.compose(asked.memory, asked.history)
             with self._storage.keeping(lease):
-                completion = await turn.hear(self._model, prompt.request)
+                heard = await self._asking.ask(turn, lease.session_id, asked.memory, asked.history)
         except asyncio.CancelledError:
             reason = turn.interruption or Interruption.SHUTDOWN
             raise ShuttingDown("The service stopped while it was answering.") from None
         except ModelTimeout:
             reason = Interruption.TIMEOUT
             raise
+        except PromptRefused:
+            reason = Interruption.REFUSED
+            raise
         else:
             reason = None
         finally:
             await self._storage.store_answer(lease, turn.heard, ts=self._clock(), reason=reason)
-        turn.tell(self._reply(asked, completion, prompt))
+        if heard.refused or heard.prompts_after:
+            await self._mark(lease, heard)
+        turn.tell(self._reply(asked, heard))
         self._consolidation.schedule(
             turn.owner, lease.session_id, asked.memory, last_seq=asked.history[-1].seq + 1
         )
+
+    async def _mark(self, lease: Lease, heard: Heard) -> None:
+        """Store what the provider refuses; what is not stored is found again by the next turn."""
+        try:
+            await self._storage.transact(partial(_mark, lease, heard))
+        except ChatbotError as error:
+            logger.warning("refused messages are not marked: %s", cause_of(error))
 
     async def _store_question(self, turn: Turn) -> TurnContext:
         turn.go_on()
@@ -188,18 +249,25 @@ class Chat:
         )
         return session_id
 
-    def _reply(self, asked: TurnContext, completion: Completion, prompt: Prompt) -> Reply:
+    def _reply(self, asked: TurnContext, heard: Heard) -> Reply:
         is_first = not asked.memory.summarized_to and not any(map(is_answer, asked.history))
         return Reply(
             session_id=asked.lease.session_id,
             turn_id=asked.lease.turn_id,
-            text=completion.text,
-            finish_reason=completion.finish_reason,
-            usage=self._composer.usage(prompt, completion),
+            text=heard.completion.text,
+            finish_reason=heard.completion.finish_reason,
+            usage=self._composer.usage(heard.prompt, heard.completion),
             model=self._model.name,
-            memory_used=prompt.memory_used,
+            memory_used=heard.prompt.memory_used,
             notice=self._notice or None if is_first else None,
         )
+
+
+def _mark(lease: Lease, heard: Heard, tx: Transaction) -> None:
+    epoch = tx.sessions.get(lease.owner, lease.session_id).epoch
+    memory = tx.sessions.memory(lease.owner, lease.session_id).with_refused(heard.refused)
+    memory = replace(memory, prompts_after=max(memory.prompts_after, heard.prompts_after))
+    tx.sessions.put_memory(lease.owner, lease.session_id, memory, epoch=epoch)
 
 
 def _log_failure(turn: Turn, task: asyncio.Task[None]) -> None:

@@ -9,9 +9,10 @@ a prefix of the one before, which providers cache.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from chatbot.application.texts import SYSTEM, Language
-from chatbot.domain.chat import Author, Message
+from chatbot.domain.chat import Author, Interruption, Message
 from chatbot.domain.memory import Item, Memory, Recollection, recollections
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task, Usage
 from chatbot.domain.ports.runtime import NewId
@@ -22,12 +23,26 @@ _MOST_TOKENS_AROUND_A_MESSAGE = 16  # of the chat template: its role, its beginn
 _MEMORY_SHARE = 0.25  # of the prompt's budget; the conversation itself needs the rest
 
 
+class Scope(StrEnum):
+    """How much of what is known a prompt holds around the newest question."""
+
+    WHOLE = "whole"
+    """Memory, history, and the questions that got no answer."""
+    ANSWERED = "without memory and unanswered questions"
+    NEWEST = "the newest question alone"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
     """A request, and which memory went into it."""
 
     request: ModelRequest
     memory_used: tuple[Recollection, ...]
+
+    @property
+    def size(self) -> int:
+        """Its texts in UTF-8 bytes."""
+        return _size(self.request)
 
 
 class TokenEstimator:
@@ -38,7 +53,11 @@ class TokenEstimator:
 
     def tokens(self, *texts: str) -> int:
         """The estimated number of tokens of the texts."""
-        return round(sum(len(text.encode()) for text in texts) * self._tokens_per_byte)
+        return self.tokens_of_bytes(sum(len(text.encode()) for text in texts))
+
+    def tokens_of_bytes(self, size: int) -> int:
+        """The estimated number of tokens of this many bytes of UTF-8."""
+        return round(size * self._tokens_per_byte)
 
     def learn(self, request: ModelRequest, reported_tokens: int) -> None:
         """Correct the estimate by what a request cost, unless its bytes do not allow the count."""
@@ -83,15 +102,28 @@ class Composer:
         self._budget = context_tokens - max_output_tokens
         self._new_id = new_id
 
-    def compose(self, memory: Memory, history: Sequence[Message]) -> Prompt:
+    def compose(
+        self,
+        memory: Memory,
+        history: Sequence[Message],
+        *,
+        scope: Scope = Scope.WHOLE,
+        most_bytes: int | None = None,
+    ) -> Prompt:
         """Build the prompt for the newest message of `history`, which is the user's.
 
         `history` is that of a `TurnContext`, whose question has this composer's
-        `summarized_step` and `history_limit`.
+        `summarized_step` and `history_limit`. `most_bytes` bounds the prompt beside the token budget, but for the
+        question itself.
         """
-        kept = self._remembered(memory)
+        budget = self._budget
+        if most_bytes is not None:
+            budget = min(budget, self.estimator.tokens_of_bytes(most_bytes))
+        kept = self._remembered(memory, budget) if scope is Scope.WHOLE else Memory()
         block = data_block(_wire(kept), nonce=self._new_id()[:16]) if recollections(kept) else ""
-        messages = self._history_within_budget(history, block)
+        shown = _shown(memory, history, scope)
+        may_begin = len(history) < self.history_limit
+        messages = self._history_within_budget(shown, block, budget, may_begin=may_begin)
         newest = PromptMessage(role=Author.USER, text=block + messages[-1].text)
         request = ModelRequest(
             task=Task.CHAT,
@@ -119,27 +151,27 @@ class Composer:
         )
 
     def _history_within_budget(
-        self, history: Sequence[Message], block: str
+        self, history: Sequence[Message], block: str, budget: float, *, may_begin: bool
     ) -> tuple[PromptMessage, ...]:
         """The newest messages that fit; the oldest leave in steps, so that prefixes last."""
         starts = [
             i for i, message in enumerate(history) if message.seq % self._step == 1 % self._step
         ]
-        if len(history) < self.history_limit or self._step == 1:
+        if may_begin or self._step == 1:
             starts = [0, *starts]
         for start in starts:
             messages = alternating(history[start:])
-            if self._fits(block, messages):
+            if self._fits(block, messages, budget):
                 return messages
         return alternating(history[-1:])
 
-    def _fits(self, block: str, messages: Sequence[PromptMessage]) -> bool:
+    def _fits(self, block: str, messages: Sequence[PromptMessage], budget: float) -> bool:
         texts = (message.text for message in messages)
-        return self.estimator.tokens(self._system, block, *texts) <= self._budget
+        return self.estimator.tokens(self._system, block, *texts) <= budget
 
-    def _remembered(self, memory: Memory) -> Memory:
+    def _remembered(self, memory: Memory, budget: float) -> Memory:
         """The memory, as far as a prompt has room for it."""
-        limit = self._budget * _MEMORY_SHARE
+        limit = budget * _MEMORY_SHARE
         while self.estimator.tokens(_line(_wire(memory))) > limit:
             memory = _shorter(memory)
         return memory
@@ -148,18 +180,48 @@ class Composer:
 def alternating(history: Sequence[Message]) -> tuple[PromptMessage, ...]:
     """The messages as a prompt wants them: in turns, from the user's to the user's.
 
-    Interrupted and empty answers are left out; what the user said before is joined to the next.
+    Interrupted and empty answers are left out; what the user said before is joined to the next,
+    unless the next says the same.
     """
     messages: list[PromptMessage] = []
+    last = ""
     for message in history:
         if message.role is Author.ASSISTANT and not (messages and is_answer(message)):
             continue
         if messages and messages[-1].role is message.role:
-            joined = f"{messages[-1].text}\n\n{message.content}"
-            messages[-1] = PromptMessage(role=message.role, text=joined)
+            if message.content != last:
+                joined = f"{messages[-1].text}\n\n{message.content}"
+                messages[-1] = PromptMessage(role=message.role, text=joined)
         else:
             messages.append(PromptMessage(role=message.role, text=message.content))
+        last = message.content
     return tuple(messages)
+
+
+def accepted(messages: Sequence[Message], memory: Memory) -> list[Message]:
+    """The messages without those that the provider refuses."""
+    turns = {m.turn_id for m in messages if m.reason is Interruption.REFUSED}
+    if not turns and not memory.refused:
+        return list(messages)
+    return [m for m in messages if m.turn_id not in turns and m.seq not in memory.refused]
+
+
+def unanswered_before(memory: Memory, history: Sequence[Message]) -> list[Message]:
+    """The questions before the newest one that a prompt joins to it."""
+    *before, _ = history
+    shown = [m for m in accepted(before, memory) if m.seq > memory.prompts_after]
+    answered_to = max((m.seq for m in shown if is_answer(m)), default=0)
+    return [m for m in shown if m.role is Author.USER and m.seq > answered_to]
+
+
+def _shown(memory: Memory, history: Sequence[Message], scope: Scope) -> list[Message]:
+    if scope is Scope.NEWEST:
+        return [history[-1]]
+    shown = [m for m in accepted(history, memory) if m.seq > memory.prompts_after]
+    if scope is Scope.WHOLE:
+        return shown
+    unanswered = {m.seq for m in unanswered_before(memory, history)}
+    return [m for m in shown if m.seq not in unanswered]
 
 
 def is_answer(message: Message) -> bool:
@@ -212,6 +274,10 @@ def _wire(memory: Memory) -> dict[str, object]:
     wire: dict[str, object] = {"summary": memory.summary} if memory.summary else {}
     structured = memory_wire(memory)
     return wire | ({"memory": structured} if structured else {})
+
+
+def _size(request: ModelRequest) -> int:
+    return sum(len(text.encode()) for text in _texts(request))
 
 
 def _texts(request: ModelRequest) -> list[str]:

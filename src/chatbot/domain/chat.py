@@ -34,6 +34,8 @@ class Interruption(StrEnum):
     """The service was stopped."""
     CRASH = "crash"
     """The process died; written by the next turn."""
+    REFUSED = "refused"
+    """The provider refuses the question, which is left out of later prompts and of memory."""
 
 
 class FinishReason(StrEnum):

@@ -29,9 +29,14 @@ rejected input and names no internals.
 
 
 class ChatbotError(Exception):
-    """Root of the tree. `str(error)` is one sentence for the caller: its own, or its kind's."""
+    """Root of the tree. `str(error)` is one sentence for the caller: its own, or its kind's.
+
+    `session_id` and `turn_id` are set where a turn failed whose question is stored.
+    """
 
     sentence = ""
+    session_id: str | None = None
+    turn_id: str | None = None
 
     def __str__(self) -> str:
         return super().__str__() or self.sentence

@@ -19,6 +19,7 @@ MAX_EXTRA_KEYS = 20
 MAX_KEY_CHARS = 64
 MAX_VALUE_CHARS = 500
 MAX_SUMMARY_CHARS = 4000
+MAX_REFUSED = 200
 DEFAULT_TONE = "neutral"
 PROFILE_KEYS = frozenset({"name", "role"})
 PREFERENCE_KEYS = frozenset({"language", "tone"})
@@ -62,6 +63,9 @@ class Memory:
 
     `summarized_to` and `extracted_to` are watermarks: the number of the newest message that the
     summary, or the structured memory, has taken in. `version` rises with every stored change.
+
+    `refused` names messages that the provider refuses: prompts, summaries and extractions leave
+    them out. Prompts begin after `prompts_after`, since the provider refuses something before it.
     """
 
     summary: str = ""
@@ -69,6 +73,13 @@ class Memory:
     summarized_to: int = 0
     extracted_to: int = 0
     version: int = 0
+    refused: tuple[int, ...] = ()
+    prompts_after: int = 0
+
+    def with_refused(self, messages: Iterable[int]) -> "Memory":
+        """The memory with these messages marked as refused; of all marks the newest are kept."""
+        marked = sorted({*self.refused, *messages})
+        return replace(self, refused=tuple(marked[-MAX_REFUSED:]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

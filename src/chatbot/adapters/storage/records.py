@@ -82,8 +82,9 @@ def message_from_json(found: object, what: str) -> Message:
 
 
 def memory_to_json(memory: Memory) -> Json:
+    """The memory; marks of what a provider refuses stand there only if there are any."""
     known = memory.structured
-    return {
+    found: Json = {
         "summary": memory.summary,
         "profile": {key: _item_to_json(item) for key, item in known.profile.items()},
         "preferences": {key: _item_to_json(item) for key, item in known.preferences.items()},
@@ -93,6 +94,8 @@ def memory_to_json(memory: Memory) -> Json:
         "extracted_to": memory.extracted_to,
         "version": memory.version,
     }
+    marks: Json = {"refused": list(memory.refused), "prompts_after": memory.prompts_after}
+    return found | {name: mark for name, mark in marks.items() if mark}
 
 
 def memory_from_json(found: object, what: str) -> Memory:
@@ -108,6 +111,8 @@ def memory_from_json(found: object, what: str) -> Memory:
         summarized_to=fields.number("summarized_to"),
         extracted_to=fields.number("extracted_to"),
         version=fields.number("version"),
+        refused=_numbers(fields, "refused"),
+        prompts_after=fields.number("prompts_after", 0),
     )
 
 
@@ -117,11 +122,17 @@ def _item_to_json(item: Item) -> Json:
 
 def _item_from_json(found: object, what: str) -> Item:
     fields = Fields(found, what)
-    sources = fields.list("sources")
-    numbers = tuple(n for n in sources if isinstance(n, int) and not isinstance(n, bool))
-    if len(numbers) != len(sources):
-        raise fields.wrong("sources", "a list of whole numbers")
-    return Item(value=fields.text("value"), set_by=fields.choice("set_by", Setter), sources=numbers)
+    sources = _numbers(fields, "sources")
+    return Item(value=fields.text("value"), set_by=fields.choice("set_by", Setter), sources=sources)
+
+
+def _numbers(fields: Fields, key: str) -> tuple[int, ...]:
+    """A list of numbers; none if there is no such key."""
+    found = fields.list(key, [])
+    numbers = tuple(n for n in found if isinstance(n, int) and not isinstance(n, bool))
+    if len(numbers) != len(found):
+        raise fields.wrong(key, "a list of whole numbers")
+    return numbers
 
 
 def _keyed_items(found: Json, what: str) -> dict[str, Item]:

@@ -55,7 +55,10 @@ _RETRY_AFTER_S = {"session_busy": 1, "shutting_down": 5, "storage_unavailable": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemDetails:
-    """An error as it is answered. `retry_after_s` becomes the header of that name."""
+    """An error as it is answered. `retry_after_s` becomes the header of that name.
+
+    `session_id` and `turn_id` say where the question is that was stored but not answered.
+    """
 
     status: int
     code: str
@@ -63,6 +66,8 @@ class ProblemDetails:
     errors: tuple[dict[str, object], ...] = ()
     retry_after_s: float | None = None
     headers: Mapping[str, str] | None = None
+    session_id: str | None = None
+    turn_id: str | None = None
 
     def body(self, request_id: str) -> dict[str, object]:
         """The problem document; `instance` is the id of the request."""
@@ -74,6 +79,8 @@ class ProblemDetails:
             "code": self.code,
             "instance": request_id,
         }
+        if self.session_id is not None:
+            body |= {"session_id": self.session_id, "turn_id": self.turn_id}
         return body | ({"errors": list(self.errors)} if self.errors else {})
 
     def response(self, request_id: str) -> Response:
@@ -113,6 +120,8 @@ def _known(error: errors.ChatbotError, status: int, code: str) -> ProblemDetails
         detail=str(error),
         errors=({"loc": ["body", *where], "msg": str(error)},) if where else (),
         retry_after_s=getattr(error, "retry_after_s", None) or _RETRY_AFTER_S.get(code),
+        session_id=error.session_id,
+        turn_id=error.turn_id,
     )
 
 
@@ -155,6 +164,8 @@ async def _answer(request: Request, error: Exception) -> Response:
         problem = replace(problem, headers=_allowed(request) or problem.headers)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         request.state.log["cause"] = errors.cause_of(error)
+    if problem.session_id is not None:
+        request.state.log["session_id"] = problem.session_id
     return problem.response(request.state.request_id)
 
 

@@ -81,8 +81,9 @@ _NO_MEMORY: Json = {
 }
 _ID: Json = {"session_id": _SESSION_ID}
 _LINE: Json = {**_ID, "title": _PROMPT, **_TIMES, "message_count": 2}
-_USER_MESSAGE: Json = {"role": "user", "content": _PROMPT, "ts": _CREATED_AT}
-_ASSISTANT_MESSAGE: Json = {"role": "assistant", "content": _TEXT, "ts": _UPDATED_AT}
+_TURN: Json = {"turn_id": "b94f8afc8be6ad8dbb5ebb3a46e176d7"}
+_USER_MESSAGE: Json = {"role": "user", "content": _PROMPT, "ts": _CREATED_AT, **_TURN}
+_ASSISTANT_MESSAGE: Json = {"role": "assistant", "content": _TEXT, "ts": _UPDATED_AT, **_TURN}
 _MESSAGES = [
     {"seq": 1, **_USER_MESSAGE, "state": "complete"},
     {"seq": 2, **_ASSISTANT_MESSAGE, "state": "complete"},
@@ -90,7 +91,7 @@ _MESSAGES = [
 _REPLY: Json = {
     **_ID,
     "text": _TEXT,
-    "turn_id": "b94f8afc8be6ad8dbb5ebb3a46e176d7",
+    **_TURN,
     "finish_reason": "stop",
     "usage": {"input_tokens": 422, "output_tokens": 9, "estimated": False},
     "model": "openai/a-model",

@@ -130,6 +130,7 @@ class MessageAnswer(Answer):
     role: Literal["user", "assistant"]
     content: str
     ts: str
+    turn_id: str
     state: Literal["complete", "interrupted"]
     reason: str | None = Field(default=None, exclude_if=_is_none)
 
@@ -140,6 +141,7 @@ class MessageAnswer(Answer):
             role=message.role.value,
             content=message.content,
             ts=rfc3339(message.ts),
+            turn_id=message.turn_id,
             state=message.state,
             reason=message.reason,
         )
@@ -251,7 +253,10 @@ class FieldProblem(Answer):
 
 
 class Problem(Answer):
-    """An error, as RFC 9457 problem details; `instance` is the request id."""
+    """An error, as RFC 9457 problem details; `instance` is the request id.
+
+    `session_id` and `turn_id` come with the failure of a turn whose question is stored.
+    """
 
     type: str
     title: str
@@ -260,3 +265,5 @@ class Problem(Answer):
     code: str
     instance: str
     errors: list[FieldProblem] | None = None
+    session_id: str | None = None
+    turn_id: str | None = None

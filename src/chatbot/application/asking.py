@@ -1,0 +1,118 @@
+"""Asking the model for an answer: what a provider refuses is asked again with less around it.
+
+A provider refuses a whole prompt, without a word on which part it means. So the question is asked
+again without what may be the cause, and what the accepted prompt lacks is marked: one refused
+message costs its own turn and never the session.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from chatbot.application.prompt import Composer, Prompt, Scope, unanswered_before
+from chatbot.application.turn import Turn
+from chatbot.domain.chat import FinishReason, Message, SessionId
+from chatbot.domain.errors import ContextTooLong, ModelError, ModelFailure, PromptRefused
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest
+
+logger = logging.getLogger("chatbot.chat")
+
+_LESSONS = 1000
+_CUT = 0.5  # of the bytes of a prompt that was too long
+_ABOUT_THE_REQUEST = frozenset({400, 413, 422})
+"""Statuses of an error that may come from a part of the prompt, though it does not say so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """An answer, the prompt that it answers, and what the provider refuses of the session.
+
+    `refused` are messages, `prompts_after` is the message after which later prompts begin.
+    """
+
+    completion: Completion
+    prompt: Prompt
+    refused: tuple[int, ...] = ()
+    prompts_after: int = 0
+
+
+class Asking:
+    """Asks a model for answers.
+
+    Which sessions had a prompt that was too long is remembered in this process, so that their
+    next prompt fits at once.
+    """
+
+    def __init__(self, model: ChatModel, composer: Composer) -> None:
+        self._model = model
+        self._composer = composer
+        self._most_bytes: OrderedDict[SessionId, int] = OrderedDict()
+
+    async def ask(
+        self, turn: Turn, session_id: SessionId, memory: Memory, history: Sequence[Message]
+    ) -> Heard:
+        """Ask for the answer to the newest message of `history`, at most once in each scope.
+
+        A prompt that is too long is cut and sent once more in the same scope.
+
+        Raises:
+            PromptRefused: the provider refuses the question by itself.
+            ModelFailure: as the model says; also once text of the answer has arrived.
+        """
+        refused: list[ModelRequest] = []
+        most_bytes = self._most_bytes.get(session_id)
+        failure: ModelFailure | None = None
+        for scope in (Scope.WHOLE, Scope.WHOLE, Scope.ANSWERED, Scope.NEWEST):
+            prompt = self._composer.compose(memory, history, scope=scope, most_bytes=most_bytes)
+            if any(_is_same(prompt.request, other) for other in refused):
+                continue
+            try:
+                completion = await self._hear(turn, prompt)
+            except (PromptRefused, ModelError) as error:
+                if turn.heard or not _is_about_the_prompt(error):
+                    raise
+                failure = error
+                refused.append(prompt.request)
+                if isinstance(error, ContextTooLong):
+                    most_bytes = int(prompt.size * _CUT)
+            else:
+                if failure is not None and most_bytes is not None:
+                    self._remember(session_id, most_bytes)
+                heard = Heard(completion=completion, prompt=prompt)
+                return heard if failure is None else _marked(heard, scope, failure, memory, history)
+        raise failure or PromptRefused
+
+    async def _hear(self, turn: Turn, prompt: Prompt) -> Completion:
+        completion = await turn.hear(self._model, prompt.request)
+        if completion.finish_reason is FinishReason.BLOCKED and not completion.text:
+            raise PromptRefused
+        return completion
+
+    def _remember(self, session_id: SessionId, most_bytes: int) -> None:
+        self._most_bytes[session_id] = most_bytes
+        self._most_bytes.move_to_end(session_id)
+        if len(self._most_bytes) > _LESSONS:
+            self._most_bytes.popitem(last=False)
+
+
+def _marked(
+    heard: Heard, scope: Scope, failure: ModelFailure, memory: Memory, history: Sequence[Message]
+) -> Heard:
+    """What the accepted prompt lacks is refused, unless the one before was merely too long."""
+    logger.warning("the provider took a prompt at the second try: %s", scope.value)
+    if isinstance(failure, ContextTooLong) or scope is Scope.WHOLE:
+        return heard
+    if scope is Scope.NEWEST:
+        return replace(heard, prompts_after=history[-1].seq - 1)
+    return replace(heard, refused=tuple(m.seq for m in unanswered_before(memory, history)))
+
+
+def _is_about_the_prompt(error: ModelFailure) -> bool:
+    return isinstance(error, PromptRefused) or error.status in _ABOUT_THE_REQUEST
+
+
+def _is_same(one: ModelRequest, other: ModelRequest) -> bool:
+    """Whether the two would be refused alike: data blocks differ by their delimiters only."""
+    return [len(m.text) for m in one.messages] == [len(m.text) for m in other.messages]

@@ -1,0 +1,260 @@
+"""A prompt that the provider refuses costs its own turn, and never the session."""
+
+from dataclasses import replace
+
+import pytest
+
+from chatbot.adapters.llm.scripted import Answer, Script
+from chatbot.application.prompt import accepted
+from chatbot.domain.chat import FinishReason, Interruption, SessionId
+from chatbot.domain.errors import (
+    ContextTooLong,
+    ModelError,
+    ModelFailure,
+    ModelUnavailable,
+    PromptRefused,
+)
+from chatbot.domain.memory import Memory, Update
+from chatbot.domain.ports.model import Completion, ModelRequest
+from conversation import ANA, BEN, NO_MEMORY, RULES, Desk, by_task, message
+
+BLOCKED = Completion(text="", finish_reason=FinishReason.BLOCKED, usage=None)
+WAYS = pytest.mark.parametrize("stream", [True, False], ids=["stream", "complete"])
+REFUSALS = pytest.mark.parametrize(
+    "refusal", [PromptRefused(), BLOCKED], ids=["an error", "a blocked finish without text"]
+)
+
+
+def as_text(request: ModelRequest) -> str:
+    return "\n".join(m.text for m in request.messages)
+
+
+def refusing(word: str, refusal: Answer = PromptRefused()) -> Desk:  # noqa: B008 # never changed
+    """A provider that refuses every prompt in which the word stands."""
+    return Desk(by_task(chat=lambda r: refusal if word in as_text(r) else "ok"), rules=NO_MEMORY)
+
+
+async def prompts(desk: Desk, session_id: SessionId, *questions: str) -> list[list[str]]:
+    """The texts of each call that these questions lead to, all of them answered."""
+    before = len(desk.asked())
+    for question in questions:
+        await desk.ask(question, session_id)
+    return [[m.text for m in request.messages] for request in desk.asked()[before:]]
+
+
+@WAYS
+@REFUSALS
+async def test_a_refused_question_is_stored_and_marked_and_left_out_of_later_prompts(
+    refusal: Answer, stream: bool
+) -> None:
+    desk = refusing("BAD", refusal)
+    session_id = (await desk.ask("hello", stream=stream)).session_id
+    with pytest.raises(PromptRefused):
+        await desk.ask("say BAD", session_id, stream=stream)
+    stored = [(m.role.value, m.content, m.reason) for m in await desk.messages(session_id)]
+    assert stored[2:] == [("user", "say BAD", None), ("assistant", "", Interruption.REFUSED)]
+    assert await prompts(desk, session_id, "and now?") == [["hello", "ok", "and now?"]]
+
+
+async def test_a_refused_first_question_is_asked_only_once() -> None:
+    desk = refusing("BAD")
+    with pytest.raises(PromptRefused):
+        await desk.ask("say BAD")
+    assert len(desk.asked()) == 1
+
+
+@REFUSALS
+async def test_a_question_of_an_outage_that_is_refused_later_does_not_spoil_the_next_one(
+    refusal: Answer,
+) -> None:
+    down = True
+    desk = Desk(
+        by_task(
+            chat=lambda r: (
+                ModelUnavailable("down") if down else refusal if "BAD" in as_text(r) else "ok"
+            )
+        ),
+        rules=NO_MEMORY,
+    )
+    session_id = await desk.sessions.begin(ANA)
+    with pytest.raises(ModelUnavailable):
+        await desk.ask("say BAD", session_id)
+    down = False
+    assert await prompts(desk, session_id, "hello", "and now?") == [
+        ["say BAD\n\nhello"],
+        ["hello"],
+        ["hello", "ok", "and now?"],
+    ]
+    assert (await desk.memory(session_id)).refused == (1,)
+
+
+async def test_questions_of_an_outage_that_are_not_refused_are_still_joined() -> None:
+    answers: list[Answer] = [ModelUnavailable("down"), "ok"]
+    desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
+    session_id = await desk.sessions.begin(ANA)
+    with pytest.raises(ModelUnavailable):
+        await desk.ask("a", session_id)
+    assert await prompts(desk, session_id, "b") == [["a\n\nb"]]
+
+
+async def test_an_earlier_answered_message_that_is_refused_now_leaves_later_prompts() -> None:
+    is_strict = False
+    desk = Desk(
+        by_task(chat=lambda r: PromptRefused() if is_strict and "BAD" in as_text(r) else "ok"),
+        rules=NO_MEMORY,
+    )
+    session_id = (await desk.ask("say BAD")).session_id
+    await desk.ask("more", session_id)
+    is_strict = True
+    assert await prompts(desk, session_id, "hello", "and now?") == [
+        ["say BAD", "ok", "more", "ok", "hello"],
+        ["hello"],
+        ["hello", "ok", "and now?"],
+    ]
+
+
+async def test_a_remembered_item_that_is_refused_does_not_spoil_the_turn() -> None:
+    desk = refusing("BAD")
+    session_id = (await desk.ask("hello")).session_id
+    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
+    reply = await desk.ask("and now?", session_id)
+    assert (reply.text, reply.memory_used) == ("ok", ())
+    assert as_text(desk.asked()[-1]) == "hello\nok\nand now?", "the history is still there"
+
+
+async def test_an_unnamed_refusal_of_what_was_joined_does_not_spoil_the_session() -> None:
+    desk = refusing("BAD", ModelError("no", status=400))
+    session_id = (await desk.ask("hello")).session_id
+    with pytest.raises(ModelError):
+        await desk.ask("say BAD", session_id)
+    assert (await desk.messages(session_id))[-1].reason is Interruption.UPSTREAM
+    assert (await desk.ask("and now?", session_id)).text == "ok"
+
+
+@pytest.mark.parametrize(
+    "failure", [ModelUnavailable("down"), ModelError("garbage"), ModelError("key", status=401)]
+)
+async def test_a_failure_that_is_not_about_the_prompt_is_not_asked_again(
+    failure: ModelFailure,
+) -> None:
+    answers: list[Answer] = ["ok", failure]
+    desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
+    session_id = (await desk.ask("a")).session_id
+    with pytest.raises(type(failure)):
+        await desk.ask("b", session_id)
+
+
+async def test_a_refusal_after_text_has_arrived_is_not_asked_again() -> None:
+    answers: list[Answer] = ["ok", Script(pieces=("Half",), failure=PromptRefused())]
+    desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
+    session_id = (await desk.ask("a")).session_id
+    with pytest.raises(PromptRefused):
+        await desk.ask("b", session_id)
+    last = (await desk.messages(session_id))[-1]
+    assert (last.content, last.reason) == ("Half", Interruption.REFUSED)
+
+
+async def test_a_blocked_answer_with_text_is_an_answer() -> None:
+    partly = Completion(text="Half", finish_reason=FinishReason.BLOCKED, usage=None)
+    reply = await Desk([partly], rules=NO_MEMORY).ask("a")
+    assert (reply.text, reply.finish_reason) == ("Half", FinishReason.BLOCKED)
+
+
+def test_an_answer_that_a_refused_turn_gave_in_part_is_left_out_with_its_question() -> None:
+    history = [
+        message(1, "BAD"),
+        message(2, "half", reason=Interruption.REFUSED),
+        message(3, "x"),
+    ]
+    assert [m.seq for m in accepted(history, Memory())] == [3]
+    assert [m.seq for m in accepted(history, Memory(refused=(3,)))] == []
+
+
+# --- prompts that are too long ---------------------------------------------------------------
+
+
+def bounded(most_bytes: int) -> Desk:
+    """A provider whose context is smaller than the settings say."""
+
+    def answer(request: ModelRequest) -> Answer:
+        size = len(as_text(request).encode())
+        return ContextTooLong() if size > most_bytes else "ok"
+
+    return Desk(by_task(chat=answer), rules=NO_MEMORY if most_bytes < 500 else SUMMARIES_OFF)
+
+
+SUMMARIES_OFF = replace(RULES, threshold=60, structured=False)
+
+
+async def test_a_prompt_that_is_too_long_is_cut_and_the_next_one_fits_at_once() -> None:
+    desk = bounded(3000)
+    session_id = await desk.sessions.begin(ANA)
+    calls = [len(await prompts(desk, session_id, f"{n} ".ljust(300, "x"))) for n in range(20)]
+    first = calls.index(2)
+    assert max(calls) == 2, "cut and sent once more"
+    assert calls[first + 1 : first + 4] == [1, 1, 1]
+    assert (await desk.memory(session_id)) == Memory(), "nothing of it is refused for good"
+
+
+async def test_a_question_that_is_too_long_by_itself_is_refused_and_marked() -> None:
+    desk = bounded(400)
+    session_id = (await desk.ask("hello")).session_id
+    with pytest.raises(ContextTooLong):
+        await desk.ask("x" * 401, session_id)
+    assert (await desk.messages(session_id))[-1].reason is Interruption.REFUSED
+    assert (await prompts(desk, session_id, "and now?"))[-1] == ["hello", "ok", "and now?"]
+
+
+# --- what a failed turn leaves ---------------------------------------------------------------
+
+
+async def count_of_sessions(desk: Desk) -> int:
+    return len((await desk.sessions.page(ANA, limit=50, after=None)).sessions)
+
+
+@pytest.mark.parametrize("failure", [ModelUnavailable("down"), ModelError("no"), PromptRefused()])
+async def test_a_failed_turn_names_its_session_and_turn(failure: ModelFailure) -> None:
+    desk = Desk([failure], rules=NO_MEMORY)
+    with pytest.raises(type(failure)) as failed:
+        await desk.ask("a")
+    (session,) = (await desk.sessions.page(ANA, limit=2, after=None)).sessions
+    question = (await desk.messages(session.id))[0]
+    assert (failed.value.session_id, failed.value.turn_id) == (session.id, question.turn_id)
+
+
+async def test_a_first_question_that_is_asked_again_goes_on_in_the_session_of_the_first_try() -> (
+    None
+):
+    answers: list[Answer] = [*[ModelUnavailable("down")] * 3, "ok"]
+    desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
+    for _ in range(3):
+        with pytest.raises(ModelUnavailable):
+            await desk.ask("hello")
+    assert await count_of_sessions(desk) == 1
+    await desk.ask("hello")
+    assert await count_of_sessions(desk) == 1
+    assert as_text(desk.asked()[-1]) == "hello", "the same question is not repeated"
+
+
+async def test_another_first_question_or_the_one_of_another_person_is_a_session_of_its_own() -> (
+    None
+):
+    answers: list[Answer] = [ModelUnavailable("down"), "ok", "ok", "ok", "ok"]
+    desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
+    with pytest.raises(ModelUnavailable):
+        await desk.ask("hello")
+    await desk.ask("hello", who=BEN)
+    await desk.ask("good morning")
+    assert await count_of_sessions(desk) == 2
+    await desk.ask("hello")
+    await desk.ask("hello")
+    assert await count_of_sessions(desk) == 3, "only the failed one is asked again"
+
+
+async def test_a_failed_first_session_that_was_deleted_is_made_anew() -> None:
+    answers: list[Answer] = [ModelUnavailable("down"), "ok"]
+    desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
+    with pytest.raises(ModelUnavailable) as failed:
+        await desk.ask("hello")
+    await desk.sessions.delete(ANA, SessionId(str(failed.value.session_id)))
+    assert (await desk.ask("hello")).session_id != failed.value.session_id

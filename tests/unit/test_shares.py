@@ -1,0 +1,102 @@
+"""A share of the model for each owner: what is refused, who waits, and that nothing is left over."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from chatbot.adapters.llm.scripted import Script
+from chatbot.application import shares
+from chatbot.application.turn import ReplyEvent
+from chatbot.domain.errors import RateLimited, ShuttingDown
+from chatbot.domain.identity import Principal
+from conversation import ANA, BEN, NO_MEMORY, Desk, by_task, eventually, never
+
+
+def slow_where_asked_to(*, share: int) -> Desk:
+    """A model that never ends its answer to what begins with `slow`."""
+    answers = by_task(
+        chat=lambda r: Script(pause=never) if r.messages[-1].text.startswith("slow") else "ok"
+    )
+    return Desk(answers, rules=NO_MEMORY, max_turns_per_owner=share)
+
+
+async def under_way(desk: Desk, count: int) -> list[AsyncGenerator[ReplyEvent]]:
+    turns = [desk.events(f"slow {number}") for number in range(count)]
+    for events in turns:
+        await anext(events)
+    return turns
+
+
+async def count_of_sessions(desk: Desk, who: Principal = ANA) -> int:
+    return len((await desk.sessions.page(who, limit=50, after=None)).sessions)
+
+
+async def test_a_turn_beyond_the_share_is_refused_and_nothing_of_it_is_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shares, "WAIT_S", 0.01)
+    desk = slow_where_asked_to(share=2)
+    turns = await under_way(desk, 2)
+    with pytest.raises(RateLimited) as refused:
+        await desk.ask("one more")
+    assert refused.value.retry_after_s > 0
+    assert await count_of_sessions(desk) == 2
+    for events in turns:
+        await events.aclose()
+    assert (await desk.ask("hello")).text == "ok"
+
+
+async def test_another_person_is_not_held_up() -> None:
+    desk = slow_where_asked_to(share=2)
+    turns = await under_way(desk, 2)
+    assert (await desk.ask("hello", who=BEN)).text == "ok"
+    for events in turns:
+        await events.aclose()
+
+
+async def test_a_turn_waits_a_moment_for_one_of_the_same_person_to_end() -> None:
+    desk = slow_where_asked_to(share=1)
+    (events,) = await under_way(desk, 1)
+    waiting = asyncio.create_task(desk.ask("hello"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    await events.aclose()
+    assert (await waiting).text == "ok"
+
+
+async def test_who_would_wait_behind_as_many_others_is_refused_at_once() -> None:
+    desk = slow_where_asked_to(share=1)
+    (events,) = await under_way(desk, 1)
+    waiting = asyncio.create_task(desk.ask("hello"))
+    await asyncio.sleep(0)
+    with pytest.raises(RateLimited):
+        await desk.ask("and another")
+    await events.aclose()
+    await waiting
+
+
+async def test_a_turn_that_waits_for_its_share_is_refused_when_the_service_stops() -> None:
+    desk = slow_where_asked_to(share=1)
+    (events,) = await under_way(desk, 1)
+    waiting = asyncio.create_task(desk.ask("slow, too"))
+    await asyncio.sleep(0)
+    await desk.chat.aclose()
+    with pytest.raises(ShuttingDown):
+        await waiting
+    with pytest.raises(ShuttingDown):
+        await anext(events)
+
+
+async def test_nothing_is_left_of_owners_without_a_turn() -> None:
+    desk = slow_where_asked_to(share=1)
+    (events,) = await under_way(desk, 1)
+    leaving = asyncio.create_task(desk.ask("hello"))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    await events.aclose()
+    await desk.ask("hello", who=BEN)
+    await eventually(lambda: not desk.chat._shares._shares)
