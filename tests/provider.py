@@ -75,6 +75,7 @@ class Received:
     path: str
     headers: dict[str, str]
     body: Json
+    query: str = ""
     client_left: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -90,7 +91,8 @@ class FakeProvider:
 
     def __init__(self, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.fault: Fault | None = None
-        self.models = ["fake-model", "text-embedding-fake", "whisper-fake"]
+        # None: there is no list, and asking for it is a 404
+        self.models: list[str] | None = ["fake-model", "text-embedding-fake", "whisper-fake"]
         self.reply: Callable[[Json], str] = default_reply
         self.api_key: str | None = None  # if set, another one is a 401
         self.retry_after = "1"
@@ -171,17 +173,15 @@ class FakeProvider:
     async def _answer_well(self, wire: "Wire", received: Received, fault: Fault | None) -> None:
         if fault is Fault.SLOW:
             await pause(received, self.slow_s)
-        match received.path.rsplit("/v1")[-1]:
-            case "/chat/completions" if received.body.get("stream"):
-                await self._stream(wire, received, fault)
-            case "/chat/completions":
-                await self._complete(wire, received, fault)
-            case "/models":
-                await wire.send_json({"object": "list", "data": [model(m) for m in self.models]})
-            case "/embeddings":
-                await wire.send_json(embeddings(received.body))
-            case _:
-                await wire.send_json(error_body(404), status=404)
+        if received.path.endswith("/chat/completions"):
+            answer = self._stream if received.body.get("stream") else self._complete
+            await answer(wire, received, fault)
+        elif received.path.endswith("/models") and self.models is not None:
+            await wire.send_json({"object": "list", "data": [model(m) for m in self.models]})
+        elif received.path.endswith("/embeddings"):
+            await wire.send_json(embeddings(received.body))
+        else:
+            await wire.send_json(error_body(404), status=404)
 
     async def _complete(self, wire: "Wire", received: Received, fault: Fault | None) -> None:
         body = completion(received.body, self.reply(received.body), fault)
@@ -253,7 +253,8 @@ class Wire:
         headers = {k.lower(): v.strip() for k, v in (line.split(":", 1) for line in lines)}
         raw = await self.reader.readexactly(int(headers.get("content-length", "0")))
         body = json.loads(raw) if raw else {}
-        return Received(method=method, path=target.split("?")[0], headers=headers, body=body)
+        path, _, query = target.partition("?")
+        return Received(method=method, path=path, headers=headers, body=body, query=query)
 
     async def watch(self, received: Received) -> None:
         """Notice that the client closes while it should be waiting for its answer."""

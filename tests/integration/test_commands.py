@@ -212,7 +212,7 @@ def test_doctor_names_what_every_account_may_read_until_it_is_private(
     if name == ".genkit":
         path.mkdir()
     elif setting:
-        path.write_text("json:data" if "STORAGE" in setting else "a key", encoding="utf-8")
+        path.write_text("json:data" if "STORAGE" in setting else "a-key", encoding="utf-8")
         monkeypatch.setenv(setting, str(path))
     path.chmod(0o755)
     code, out, _ = ready("doctor")

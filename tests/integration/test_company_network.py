@@ -8,10 +8,10 @@ import httpx2
 import pytest
 import truststore
 
+from chatbot.adapters.llm.diagnosis import Fault, fault_of
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.network import NoWay, proxy_for
 from chatbot.adapters.llm.provider import Wire, build_genkit
-from chatbot.adapters.llm.provider_faults import Fault, fault_of
 from chatbot.domain.chat import Author
 from chatbot.domain.errors import ModelError, ModelFailure, ModelUnavailable, cause_of
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task

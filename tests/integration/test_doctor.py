@@ -1,4 +1,4 @@
-"""`chatbot doctor` on the way to the model: one line for each fault, with its mend."""
+"""`chatbot doctor` on the way to the model: one line for each fault, with its fix."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from chatbot.entrypoints.doctor import examine
 from chatbot.entrypoints.http.app import create_app
 from chatbot.entrypoints.settings import SettingsError
 from company_network import Authority, Proxy
-from provider import FakeProvider, Fault, closed_port_url
+from provider import SECRET, FakeProvider, Fault, closed_port_url
 from service import API_KEY, JWT_SECRET
 
 SECRETS = ("sk-ours-and-only-ours", "open-sesame")
@@ -81,7 +81,7 @@ async def on_each_wire(clinic: Clinic, request: pytest.FixtureRequest) -> Clinic
     return clinic
 
 
-async def test_provider_is_asked_once_even_where_the_model_has_to_be_chosen(
+async def test_model_is_looked_up_once_and_asked_once_even_where_it_has_to_be_chosen(
     on_each_wire: Clinic,
 ) -> None:
     provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
@@ -89,10 +89,97 @@ async def test_provider_is_asked_once_even_where_the_model_has_to_be_chosen(
         on_each_wire.set("GENKIT_MODEL", name)
         provider.requests.clear()
         assert await on_each_wire.model() == "ok    model: openai/fake-model is served"
-        [request] = provider.requests
-        assert (request.method, request.path) == ("GET", "/v1/models")
-        asked_by_sdk = "x-stainless-lang" in request.headers
-        assert asked_by_sdk is (on_each_wire.wire == "plugin")
+        asked = [(request.method, request.path) for request in provider.requests]
+        assert asked == [("GET", "/v1/models"), ("POST", "/v1/chat/completions")]
+        for request in provider.requests:
+            asked_by_sdk = "x-stainless-lang" in request.headers
+            assert asked_by_sdk is (on_each_wire.wire == "plugin")
+
+
+@pytest.mark.parametrize(
+    ("named", "listed"),
+    [("llama3.2", "llama3.2:latest"), ("llama3.2:latest", "llama3.2:latest"), ("a/b", "a/b")],
+)
+async def test_model_without_ollamas_tag_is_found(
+    on_each_wire: Clinic, named: str, listed: str
+) -> None:
+    provider = await on_each_wire.provider()
+    provider.models = ["other:1b", listed]
+    on_each_wire.set("GENKIT_MODEL", f"openai/{named}")
+    assert await on_each_wire.model() == f"ok    model: openai/{named} is served"
+
+
+async def test_tag_that_is_not_the_latest_is_not_found(on_each_wire: Clinic) -> None:
+    provider = await on_each_wire.provider()
+    provider.models = ["llama3.2:1b"]
+    on_each_wire.set("GENKIT_MODEL", "openai/llama3.2")
+    assert "the provider does not list openai/llama3.2. Fix: " in await on_each_wire.model()
+
+
+@pytest.mark.parametrize("models", [None, []], ids=["404", "empty"])
+async def test_provider_without_a_list_of_models_is_tested_by_a_call(
+    on_each_wire: Clinic, models: list[str] | None
+) -> None:
+    provider = await on_each_wire.provider()
+    provider.models = models
+    assert (await on_each_wire.model()).startswith("ok    model: openai/fake-model answers; the ")
+    provider.fault = Fault.NOT_FOUND
+    line = await on_each_wire.model()
+    assert line.startswith("FAIL  model: 127.0.0.1 does not know this path or the model (404")
+
+
+async def test_start_without_a_list_of_models_asks_for_the_name(clinic: Clinic) -> None:
+    provider = await clinic.provider()
+    provider.models = None
+    clinic.set("GENKIT_MODEL", "")
+    with pytest.raises(SettingsError, match=r"its models cannot be listed: .*Or set GENKIT_MODEL"):
+        await asyncio.to_thread(create_app)
+
+
+@pytest.mark.parametrize("named", ["openai/my-deployment", ""])
+@pytest.mark.parametrize("models", [None, ["gpt-4.1", "gpt-4.1-mini"]], ids=["404", "base-models"])
+async def test_deployment_of_azure_is_known_by_its_address(
+    on_each_wire: Clinic, named: str, models: list[str] | None
+) -> None:
+    provider = await on_each_wire.provider()
+    provider.models = models
+    path = "/openai/deployments/my-deployment"
+    url = provider.base_url.replace("/v1", f"{path}/?api-version=2024-10-21&x=%26")
+    on_each_wire.set("OPENAI_BASE_URL", url)
+    on_each_wire.set("GENKIT_MODEL", named)
+    assert (await on_each_wire.model()).startswith("ok    model: openai/my-deployment answers; ")
+    asked = [(request.path, request.query) for request in provider.requests]
+    assert asked == [
+        (f"{path}/{call}", "api-version=2024-10-21&x=%26")
+        for call in ("models", "chat/completions")
+    ]
+    assert all(request.headers["api-key"] == SECRETS[0] for request in provider.requests)
+
+
+async def test_deployment_of_azure_behind_an_address_without_it_is_tested_by_a_call(
+    on_each_wire: Clinic,
+) -> None:
+    provider = await on_each_wire.provider()
+    provider.models = ["gpt-4.1"]
+    on_each_wire.set("OPENAI_BASE_URL", f"{provider.base_url}?api-version=preview")
+    assert (await on_each_wire.model()).startswith("ok    model: openai/fake-model answers; the ")
+    assert {request.query for request in provider.requests} == {"api-version=preview"}
+
+
+async def test_key_for_azure_is_not_sent_to_others(on_each_wire: Clinic) -> None:
+    provider = await on_each_wire.provider()
+    await on_each_wire.model()
+    assert not any("api-key" in request.headers for request in provider.requests)
+
+
+async def test_refusal_shows_its_status_and_identifiers_and_not_its_words(
+    on_each_wire: Clinic,
+) -> None:
+    provider = await on_each_wire.provider()
+    provider.fault = Fault.BAD_REQUEST
+    line = await on_each_wire.model()
+    assert line.startswith("FAIL  model: 127.0.0.1 refuses the request (400 fake_error). Fix: ")
+    assert SECRET not in line
 
 
 async def test_name_that_dns_does_not_know(
@@ -112,7 +199,7 @@ async def test_name_that_dns_does_not_know(
     assert line.startswith("FAIL  model: DNS does not know model.invalid. Fix: check OPENAI_BASE_")
     on_each_wire.set("HTTPS_PROXY", "http://model.invalid:3128")
     line = await on_each_wire.model()
-    assert "the proxy model.invalid:3128 is not there. Fix: check HTTPS_PROXY" in line
+    assert "the proxy model.invalid:3128 cannot be reached. Fix: check HTTPS_PROXY" in line
 
 
 async def test_provider_that_is_not_there(on_each_wire: Clinic) -> None:
@@ -127,7 +214,9 @@ async def test_proxy_that_is_not_there(on_each_wire: Clinic) -> None:
     on_each_wire.set("HTTPS_PROXY", f"http://ana:open-sesame@{proxy}")
     on_each_wire.set("OPENAI_BASE_URL", "https://model.example/v1")
     line = await on_each_wire.model()
-    assert line.startswith(f"FAIL  model: the proxy {proxy} is not there. Fix: check HTTPS_PROXY")
+    assert line.startswith(
+        f"FAIL  model: the proxy {proxy} cannot be reached. Fix: check HTTPS_PROXY"
+    )
     assert await on_each_wire.says("proxy") == f"ok    proxy: {proxy}, from HTTPS_PROXY"
 
 
@@ -209,19 +298,25 @@ async def test_port_that_speaks_tls_where_plain_http_is_configured(on_each_wire:
     provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
     on_each_wire.set("OPENAI_BASE_URL", provider.base_url.replace("https:", "http:"))
     line = await on_each_wire.model()
-    assert "is no OpenAI-compatible API. Fix: check OPENAI_BASE_URL, http:// or https://" in line
+    assert "closes the connection without an answer. Fix: check OPENAI_BASE_URL, http:// or" in line
 
 
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (Fault.UNAUTHENTICATED, "127.0.0.1 refuses the key. Fix: check OPENAI_API_KEY"),
-        (Fault.FORBIDDEN, "127.0.0.1 refuses the key. Fix: check OPENAI_API_KEY"),
-        (Fault.NOT_FOUND, "does not know this path (404). Fix: check the path of OPENAI_BASE_URL"),
+        (
+            Fault.UNAUTHENTICATED,
+            "127.0.0.1 refuses the key (401 fake_error). Fix: check OPENAI_API_KEY",
+        ),
+        (Fault.FORBIDDEN, "127.0.0.1 refuses the key (403 fake_error). Fix: check OPENAI_API_KEY"),
+        (
+            Fault.NOT_FOUND,
+            "this path or the model (404 fake_error). Fix: check the path of OPENAI_BASE_URL",
+        ),
         (Fault.REDIRECT, "not followed. Fix: write the address itself into OPENAI_BASE_URL"),
-        (Fault.RATE_LIMITED, "127.0.0.1 is overloaded or failing. Fix: "),
-        (Fault.SERVER_ERROR, "127.0.0.1 is overloaded or failing. Fix: "),
-        (Fault.HANG_UP, "is no OpenAI-compatible API. Fix: check OPENAI_BASE_URL"),
+        (Fault.RATE_LIMITED, "127.0.0.1 is overloaded or failing (429 fake_error). Fix: "),
+        (Fault.SERVER_ERROR, "127.0.0.1 is overloaded or failing (500 fake_error). Fix: "),
+        (Fault.HANG_UP, "closes the connection without an answer. Fix: check OPENAI_BASE_URL"),
     ],
 )
 async def test_provider_that_refuses(on_each_wire: Clinic, fault: Fault, said: str) -> None:
@@ -246,7 +341,7 @@ async def test_page_that_is_no_list_of_models(on_each_wire: Clinic, body: bytes)
         port = server.sockets[0].getsockname()[1]
         on_each_wire.set("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
         line = await on_each_wire.model()
-    assert f"what answers at 127.0.0.1:{port} is no OpenAI-compatible API. Fix: " in line
+    assert f"what answers at 127.0.0.1:{port} is not an OpenAI-compatible API. Fix: " in line
 
 
 async def test_model_that_is_not_listed(on_each_wire: Clinic) -> None:

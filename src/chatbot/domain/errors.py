@@ -121,6 +121,13 @@ class ModelFailure(ChatbotError):
         self.code = code
         self.param = param
 
+    @property
+    def said(self) -> str:
+        """The status and the identifiers in one, as in `400 unknown_parameter, param top_k`."""
+        status = str(self.status or "")
+        said = f"{status} {self.code}" if self.code and self.code != status else status
+        return f"{said}, param {self.param}" if self.param else said
+
 
 class ModelError(ModelFailure):
     """The model's answer is unusable: refused request, garbage, cut stream, no finish reason."""
@@ -186,5 +193,7 @@ def cause_of(error: BaseException) -> str:
     """What led to an error, for the log: of others' errors only the kind, as providers quote prompts."""
     is_ours = isinstance(error, ChatbotError | OSError)
     named = type(error).__name__ + (f": {error}" if is_ours else "")
+    if isinstance(error, ModelFailure) and error.said:
+        named += f" [{error.said}]"
     cause = error.__cause__ or error.__context__
     return f"{named} <- {cause_of(cause)}" if cause else named

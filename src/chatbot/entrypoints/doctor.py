@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from chatbot.adapters.llm.network import OPENAI_URL, NoWay, proxy_for
-from chatbot.domain.errors import ChatbotError, ModelFailure, cause_of
+from chatbot.domain.errors import ChatbotError, cause_of
 from chatbot.entrypoints.container import build_storage
 from chatbot.entrypoints.file_modes import world_readable
-from chatbot.entrypoints.model_choice import model_name, only_model, served_models
-from chatbot.entrypoints.provider_mends import host_and_port, mend_of
+from chatbot.entrypoints.model_check import model_in_use
 from chatbot.entrypoints.settings import (
-    EMBEDDED_MODEL,
     Settings,
     SettingsError,
     ignored_names,
@@ -67,26 +65,9 @@ async def _storage(settings: Settings) -> list[Finding]:
 
 def _model(settings: Settings) -> Finding:
     try:
-        return Finding(subject="model", ok=True, text=_served(settings))
+        return Finding(subject="model", ok=True, text=model_in_use(settings))
     except SettingsError as error:
         return Finding(subject="model", ok=False, text=str(error))
-    except ModelFailure as error:
-        return Finding(subject="model", ok=False, text=mend_of(error, settings))
-
-
-def _served(settings: Settings) -> str:
-    """Which model answers; the provider is asked once, on the wire in use."""
-    name = model_name(settings)
-    if name == EMBEDDED_MODEL:
-        return f"{name}: embedded, no language model; set OPENAI_API_KEY or OPENAI_BASE_URL"
-    served = served_models(settings)
-    name = name or only_model(served)
-    if name.removeprefix("openai/") not in served:
-        names = ", ".join(f"openai/{one}" for one in served) or "none"
-        raise SettingsError(
-            f"GENKIT_MODEL: the provider does not list {name}. Fix: set it to one of: {names}"
-        )
-    return f"{name} is served"
 
 
 def _proxy(settings: Settings) -> Finding:
@@ -96,7 +77,7 @@ def _proxy(settings: Settings) -> Finding:
         proxy = proxy_for(settings.openai_base_url or OPENAI_URL)
     except NoWay as error:
         return Finding(subject="proxy", ok=False, text=str(error))
-    text = f"{host_and_port(proxy)}, from {proxy.variable}" if proxy else "none on the way out"
+    text = f"{proxy.address}, from {proxy.variable}" if proxy else "none on the way out"
     return Finding(subject="proxy", ok=True, text=text)
 
 

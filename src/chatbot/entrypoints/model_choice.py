@@ -1,11 +1,12 @@
-"""Which model answers when `GENKIT_MODEL` does not say."""
+"""Which model answers: the one that `GENKIT_MODEL` names, or the provider's only one."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+from chatbot.adapters.llm.diagnosis import explanation
+from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of
 from chatbot.adapters.llm.provider import chat_models, is_chat_model
 from chatbot.domain.errors import ModelFailure
-from chatbot.entrypoints.provider_mends import mend_of
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, OPENAI_MODEL, Settings, SettingsError
 
 
@@ -21,7 +22,7 @@ def with_model_name(settings: Settings) -> Settings:
             name = only_model(served_models(settings))
         except ModelFailure as error:
             raise SettingsError(
-                f"OPENAI_BASE_URL: its models cannot be listed: {mend_of(error, settings)} "
+                f"OPENAI_BASE_URL: its models cannot be listed: {explanation(error, settings.openai_base_url or OPENAI_URL)} "
                 "Or set GENKIT_MODEL."
             ) from error
     return settings.model_copy(update={"genkit_model": name})
@@ -37,7 +38,8 @@ def model_name(settings: Settings) -> str | None:
         _require_known(settings, settings.genkit_model)
         return settings.genkit_model
     if settings.openai_base_url:
-        return None
+        deployment = endpoint_of(settings.openai_base_url).deployment
+        return f"openai/{deployment}" if deployment else None
     return OPENAI_MODEL if settings.openai_api_key else EMBEDDED_MODEL
 
 
@@ -51,6 +53,12 @@ def only_model(served: list[str]) -> str:
         return f"openai/{served[0]}"
     names = ", ".join(f"openai/{name}" for name in served) or "none"
     raise SettingsError(f"GENKIT_MODEL: set it to one of the provider's models: {names}")
+
+
+def is_listed(name: str, served: list[str]) -> bool:
+    """Whether a provider's list has the model; Ollama lists `llama3.2` as `llama3.2:latest`."""
+    model_id = name.removeprefix("openai/")
+    return model_id in served or f"{model_id}:latest" in served
 
 
 def _require_known(settings: Settings, name: str) -> None:

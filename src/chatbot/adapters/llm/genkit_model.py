@@ -23,8 +23,8 @@ from genkit import ModelRequest as GenkitRequest
 from genkit.plugin_api import Action
 from genkit_openai.typing import OpenAIConfig
 
+from chatbot.adapters.llm.diagnosis import CUT, UNUSABLE, model_failure, unknown_model
 from chatbot.adapters.llm.provider import ChatGenkit
-from chatbot.adapters.llm.provider_errors import CUT, UNUSABLE, model_failure, unknown_model
 from chatbot.domain.chat import Author, FinishReason
 from chatbot.domain.errors import ModelError, ModelUnavailable
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Task, Usage

@@ -7,6 +7,7 @@ that Windows and macOS keep beside their proxies.
 """
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from urllib.request import getproxies, proxy_bypass
@@ -18,12 +19,13 @@ from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.text import unquoted
 
 OPENAI_URL = "https://api.openai.com/v1"
+AZURE_QUERY = "api-version"
 
 
 class NoWay(ModelUnavailable):
     """The environment names a proxy or a file of certificates that cannot be used.
 
-    The message names the variable and the mend, never the value: it may hold a password.
+    The message names the variable and the fix, never the value: it may hold a password.
     """
 
 
@@ -36,6 +38,11 @@ class Proxy:
     user: str | None = None
     password: str = field(default="", repr=False)
 
+    @property
+    def address(self) -> str:
+        """Host and port, as they may be shown: without a user or a password."""
+        return f"{self.url.host}:{self.url.port}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
@@ -43,6 +50,41 @@ class Way:
 
     proxy: Proxy | None
     tls: ssl.SSLContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A provider's base URL in its parts: every request has the query, as Azure's `?api-version=`."""
+
+    base: URL
+    query: Mapping[str, str]
+
+    def to(self, path: str) -> URL:
+        """The address of one of its calls, as in `chat/completions`."""
+        return (self.base / path).with_query(self.query or None)
+
+    def headers(self, api_key: str | None) -> dict[str, str]:
+        """Azure's deployments look for a key in `api-key`; a bearer token is another thing there."""
+        return {"api-key": api_key} if api_key and AZURE_QUERY in self.query else {}
+
+    @property
+    def is_azure(self) -> bool:
+        """Whether models are deployments, with names of the customer's own."""
+        is_theirs = (self.base.host or "").endswith((".azure.com", ".azure-api.net"))
+        return is_theirs or AZURE_QUERY in self.query or self.deployment is not None
+
+    @property
+    def deployment(self) -> str | None:
+        """The deployment that the path names: Azure takes it, and not the model in the body."""
+        before, at, name = self.base.path.rpartition("/deployments/")
+        return name.partition("/")[0] or None if before and at else None
+
+
+def endpoint_of(base_url: str) -> Endpoint:
+    """The parts of a base URL; a slash at its end makes no difference."""
+    url = URL(base_url)
+    base = url.with_query(None).with_fragment(None)
+    return Endpoint(base=base.with_path(base.path.rstrip("/")), query=dict(url.query))
 
 
 def way_to(url: str) -> Way:

@@ -7,10 +7,10 @@ from genkit import Genkit
 from genkit_openai.openai_plugin import _classify_model, _is_known_unsupported, _ModelType
 from openai import Timeout
 
+from chatbot.adapters.llm.diagnosis import model_failure
 from chatbot.adapters.llm.extractive import define_extractive
 from chatbot.adapters.llm.lean_wire import LeanOpenAI
-from chatbot.adapters.llm.network import OPENAI_URL, way_to
-from chatbot.adapters.llm.provider_errors import model_failure
+from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of, way_to
 from chatbot.adapters.llm.provider_http import ProviderHttp
 from chatbot.adapters.llm.provider_openai import ProviderOpenAI
 
@@ -73,17 +73,19 @@ def _plugin(
     total_timeout_s: float,
 ) -> ProviderOpenAI:
     address = base_url or OPENAI_URL
-    way = way_to(address)
+    way, endpoint = way_to(address), endpoint_of(address)
     sdk: dict[str, Any] = {
         "api_key": api_key or _NO_KEY,
-        "base_url": address,
+        "base_url": str(endpoint.base),
+        "default_query": endpoint.query,
+        "default_headers": endpoint.headers(api_key),
         "max_retries": 0,
         "timeout": Timeout(total_timeout_s, connect=connect_timeout_s),
     }
     if wire == "plugin":
         return ProviderOpenAI(way, **sdk)
     http = ProviderHttp(
-        base_url=address,
+        endpoint=endpoint,
         api_key=api_key,
         way=way,
         connect_timeout_s=connect_timeout_s,

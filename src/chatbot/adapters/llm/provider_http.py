@@ -10,9 +10,8 @@ from http import HTTPStatus
 import aiohttp
 from genkit import GenkitError
 from genkit.plugin_api import loop_local_client, wrap_http_error
-from yarl import URL
 
-from chatbot.adapters.llm.network import Proxy, Way
+from chatbot.adapters.llm.network import Endpoint, Proxy, Way
 from chatbot.adapters.llm.refusals import MAX_REFUSAL_BYTES, Refusal, refusal_of
 
 _REFUSAL_S = 2.0
@@ -38,14 +37,14 @@ class ProviderHttp:
     def __init__(
         self,
         *,
-        base_url: str,
+        endpoint: Endpoint,
         api_key: str | None,
         way: Way,
         connect_timeout_s: float,
         total_timeout_s: float,
     ) -> None:
-        self._base_url = URL(base_url.rstrip("/"))
-        self._headers = _headers(api_key)
+        self._endpoint = endpoint
+        self._headers = {**_headers(api_key), **endpoint.headers(api_key)}
         self._timeout = aiohttp.ClientTimeout(total=total_timeout_s, sock_connect=connect_timeout_s)
         self._tls = way.tls
         self._proxy = way.proxy.url if way.proxy else None
@@ -65,7 +64,7 @@ class ProviderHttp:
         """
         async with self._session().request(
             method,
-            self._base_url / path,
+            self._endpoint.to(path),
             data=None if body is None else _encode(body),
             headers=self._headers,
             proxy=self._proxy,

@@ -6,7 +6,7 @@ its words never reach a log or an answer. Only its status and its identifiers do
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from chatbot.domain.errors import ContextTooLong, PromptRefused
@@ -109,11 +109,11 @@ class Refusal:
 def refusal_of(status: int, body: object) -> Refusal:
     """Classify an error answer: `body` is its bytes, its text, or the JSON that it holds."""
     found = tuple(_leaves(_parsed(body) if isinstance(body, bytes | str) else body, "", 0))
-    codes = tuple(text for name, text in found if name in _CODES)
+    codes = tuple(text for code in _CODES for name, text in found if name == code)
     params = tuple(text for name, text in found if name in _PARAMS)
     return Refusal(
         status=status,
-        code=next(filter(None, map(_identifier, codes)), None),
+        code=_first_word(filter(None, map(_identifier, codes))),
         param=next(filter(None, map(_identifier, params)), None),
         params=params,
         codes=codes,
@@ -150,6 +150,12 @@ def _leaves(found: object, name: str, depth: int) -> Iterator[tuple[str, str]]:
             yield "code", "content_filter"
         case str() | int() | float() if not isinstance(found, bool):
             yield name, str(found)
+
+
+def _first_word(identifiers: Iterable[str]) -> str | None:
+    """The first that is a word; a number only where there is none."""
+    found = list(identifiers)
+    return next((one for one in found if not one.isdecimal()), found[0] if found else None)
 
 
 def _is_nested(value: object) -> bool:

@@ -1,0 +1,93 @@
+"""Whether the model answers, for `chatbot doctor`: it is looked up in the provider's list and asked."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http import HTTPStatus
+
+from chatbot.adapters.llm.diagnosis import Fault, explanation, fault_of
+from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of
+from chatbot.domain.chat import Author
+from chatbot.domain.errors import ModelFailure, ModelTimeout
+from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
+from chatbot.entrypoints.container import build_genkit_model
+from chatbot.entrypoints.model_choice import is_listed, model_name, only_model, served_models
+from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError
+
+_QUESTION = ModelRequest(
+    task=Task.EXTRACT_MEMORY,  # has every optional parameter
+    system="Answer with a JSON object.",
+    messages=(PromptMessage(role=Author.USER, text='Answer with the JSON object {"ok": true}.'),),
+    max_output_tokens=0,
+)
+_NO_LIST = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
+_NO_LIST |= {HTTPStatus.GONE, HTTPStatus.NOT_IMPLEMENTED}
+
+
+def model_in_use(settings: Settings) -> str:
+    """Say which model answers, and what is remarkable about it.
+
+    Raises:
+        SettingsError: it does not; the text names the fix.
+    """
+    name = model_name(settings)
+    if name == EMBEDDED_MODEL:
+        return f"{name}: embedded, no language model; set OPENAI_API_KEY or OPENAI_BASE_URL"
+    try:
+        name, how = _looked_up(settings, name)
+        _ask(settings.model_copy(update={"genkit_model": name}))
+    except ModelFailure as error:
+        raise SettingsError(explanation(error, settings.openai_base_url or OPENAI_URL)) from error
+    return f"{name} {how}"
+
+
+def _looked_up(settings: Settings, name: str | None) -> tuple[str, str]:
+    """The model's name and what the provider's list says about it.
+
+    Raises:
+        ModelFailure: there is no answer, or no list to choose from.
+        SettingsError: the provider has not got the model.
+    """
+    try:
+        served = served_models(settings)
+    except ModelFailure as error:
+        if name is None or not _may_have_no_list(error):
+            raise
+        return name, "answers; the provider does not list its models"
+    name = name or only_model(served)
+    if is_listed(name, served):
+        return name, "is served"
+    is_azure = endpoint_of(settings.openai_base_url or OPENAI_URL).is_azure
+    if not served or is_azure:  # which lists base models, not deployments
+        return name, "answers; the provider does not list it"
+    names = ", ".join(f"openai/{one}" for one in served)
+    raise SettingsError(
+        f"GENKIT_MODEL: the provider does not list {name}. Fix: set it to one of: {names}"
+    )
+
+
+def _may_have_no_list(error: ModelFailure) -> bool:
+    """Whether the provider answered, and only has no list of models, or none that can be read."""
+    return error.status in _NO_LIST or (error.status is None and fault_of(error) is Fault.ANSWER)
+
+
+def _ask(settings: Settings) -> None:
+    """Ask the model for a few words, with everything that the service sends along.
+
+    Raises:
+        ModelFailure: it did not answer.
+    """
+    model = build_genkit_model(settings)
+    with ThreadPoolExecutor(1) as pool:  # the caller may be inside an event loop
+        pool.submit(asyncio.run, _answered(model, settings)).result()
+
+
+async def _answered(model: ChatModel, settings: Settings) -> None:
+    question = replace(_QUESTION, max_output_tokens=settings.model_max_output_tokens)
+    try:
+        async with asyncio.timeout(settings.model_turn_timeout_s):
+            await model.complete(question)
+    except TimeoutError as error:
+        raise ModelTimeout from error
+    finally:
+        await model.aclose()
