@@ -109,7 +109,7 @@ class Desk:
         *,
         storage: Storage | None = None,
         rules: Rules = RULES,
-        notice: str = "",
+        notice: str | None = "",
         new_id: NewId | None = None,
         max_turns_per_owner: int = 1000,
     ) -> None:

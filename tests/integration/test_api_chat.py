@@ -14,6 +14,7 @@ from starlette.types import Message
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.application import leases, shares
+from chatbot.application.texts import NAMES, NOTICES, Language
 from chatbot.application.turn import Delta, ReplyEvent, Started
 from chatbot.domain.chat import SessionId, TurnId
 from chatbot.domain.errors import ModelUnavailable
@@ -184,6 +185,29 @@ async def test_notice_comes_with_the_first_answer_only() -> None:
         second = (await service.client.post("/chat", json=again)).json()
     assert first["notice"] == "I am an AI."
     assert "notice" not in second
+
+
+@pytest.mark.parametrize(
+    ("prompt", "headers", "language"),
+    [
+        ("Hello, what can you do?", {}, "en"),
+        ("Hola, ¿qué sabes hacer?", {}, "es"),
+        ("Hola, ¿qué sabes hacer?", {"Accept-Language": "en"}, "en"),
+        ("Hello, what can you do?", {"Accept-Language": "fr, *;q=0.1"}, "en"),
+        ("123", {}, "es"),
+    ],
+)
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_texts_are_in_the_callers_language_or_else_in_that_of_the_prompt(
+    prompt: str, headers: dict[str, str], language: Language, accept: str
+) -> None:
+    model = ScriptedModel(lambda _: ANSWER)
+    async with chatting(model) as service:
+        answer = await service.client.post(
+            "/chat", json={"prompt": prompt}, headers={"Accept": accept} | headers
+        )
+    assert json.dumps(NOTICES[language], ensure_ascii=False) in answer.text
+    assert NAMES[language] in model.requests[0].system
 
 
 async def test_empty_notice_is_none() -> None:

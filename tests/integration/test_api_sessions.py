@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.application.texts import NOTICES
 from service import Service, code_of, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -144,6 +145,55 @@ async def test_default_language_is_the_first_preference() -> None:
         path = f"/sessions/{await begin(service)}/memory"
         memory = (await service.client.get(path)).json()["structured_memory"]
     assert memory == EMPTY_MEMORY | {"preferences": {"language": "en", "tone": "neutral"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "header", "expected"),
+    [
+        ({}, "en-GB, es;q=0.5", NOTICES["en"]),
+        ({}, "es, en;q=0.5", NOTICES["es"]),
+        ({}, "fr", NOTICES["es"]),
+        ({"default_language": "es"}, "en", NOTICES["es"]),
+        ({"assistant_notice": "I am an AI."}, "es", "I am an AI."),
+    ],
+)
+async def test_new_sessions_notice_is_in_the_callers_language(
+    given: dict[str, str], header: str, expected: str
+) -> None:
+    async with serving_sessions(**given) as service:
+        answer = await service.client.post("/sessions/new", headers={"Accept-Language": header})
+    assert answer.json()["notice"] == expected
+
+
+async def test_defaults_that_are_put_back_are_nothing_that_anybody_said(shared: Service) -> None:
+    session_id = await begin(shared)
+    path = f"/sessions/{session_id}/memory"
+    shown = (await shared.client.get(path)).json()["structured_memory"]
+    shown["preferences"]["answers"] = "with examples"
+
+    put = await shared.client.put(path, json={"structured_memory": shown})
+    body = {"prompt": "Hello", "session_id": session_id}
+    answer = (await shared.client.post("/chat", json=body)).json()
+
+    assert put.json()["structured_memory"] == shown
+    assert [used["id"] for used in answer["memory_used"]] == ["preference.answers"]
+
+
+async def test_preference_other_than_the_default_is_used_until_it_is_changed(
+    shared: Service,
+) -> None:
+    session_id = await begin(shared)
+    path = f"/sessions/{session_id}/memory"
+    used = []
+    for language in ("en", "es"):
+        await shared.client.put(
+            path, json={"structured_memory": {"preferences": {"language": language}}}
+        )
+        body = {"prompt": "Hello", "session_id": session_id}
+        answer = (await shared.client.post("/chat", json=body)).json()
+        used.append(answer["memory_used"][0]["text"])
+
+    assert used == ["language: en", "language: es"]
 
 
 async def test_messages_come_in_windows_from_the_newest_back(shared: Service) -> None:

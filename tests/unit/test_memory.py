@@ -171,6 +171,23 @@ def test_a_value_was_not_said_by_other_words(value: str, text: str) -> None:
     assert not was_said(value, [text])
 
 
+def test_default_preference_is_learned_only_if_the_user_said_it() -> None:
+    echoed = Update(preferences={"language": "es", "tone": " neutral "})
+
+    assert learned(StructuredMemory(), echoed) == StructuredMemory()
+    assert learned(StructuredMemory(), Update(preferences={"tone": "warm"})).preferences
+    stated = learned(StructuredMemory(), echoed, "Háblame en español, en tono neutral.")
+    assert values(tuple(stated.preferences.values())) == ["es", "neutral"]
+
+
+def test_known_preference_changes_back_to_the_default() -> None:
+    known = learned(StructuredMemory(), Update(preferences={"tone": "warm"}))
+
+    changed = learned(known, Update(preferences={"tone": "neutral"}))
+
+    assert values(tuple(changed.preferences.values())) == ["neutral"]
+
+
 def test_the_words_of_one_value_are_looked_for_in_one_text() -> None:
     assert not was_said("José Núñez", ["soy José", "vi a Núñez"])
     assert not was_said("Ana", [])

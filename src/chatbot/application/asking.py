@@ -65,7 +65,9 @@ class Asking:
         most_bytes = self._most_bytes.get(session_id)
         failure: ModelFailure | None = None
         for scope in (Scope.WHOLE, Scope.WHOLE, Scope.ANSWERED, Scope.NEWEST):
-            prompt = self._composer.compose(memory, history, scope=scope, most_bytes=most_bytes)
+            prompt = self._composer.compose(
+                memory, history, scope=scope, most_bytes=most_bytes, preferred=turn.language
+            )
             if any(_is_same(prompt.request, other) for other in refused):
                 continue
             try:

@@ -17,6 +17,7 @@ from chatbot.application.first_failures import FirstFailures
 from chatbot.application.leases import patiently
 from chatbot.application.prompt import Composer, is_answer
 from chatbot.application.shares import Shares
+from chatbot.application.texts import Language, notice_in
 from chatbot.application.turn import Reply, ReplyEvent, Started, Turn
 from chatbot.domain.chat import (
     Interruption,
@@ -51,7 +52,7 @@ class Chat:
     """Answers prompts.
 
     Args:
-        notice: the sentence that goes with a session's first answer; empty = none.
+        notice: the sentence that goes with a session's first answer; empty = none, None = ours.
         max_prompt_chars: longest prompt, in code points.
         max_turns_per_owner: turns that one owner may have under way in this process, so that
             nobody takes all of the model's slots.
@@ -68,7 +69,7 @@ class Chat:
         new_id: NewId,
         max_prompt_chars: int,
         max_turns_per_owner: int,
-        notice: str,
+        notice: str | None,
     ) -> None:
         self._storage = storage
         self._model = model
@@ -85,11 +86,18 @@ class Chat:
         self._closing = False
 
     async def reply(
-        self, principal: Principal, session_id: SessionId | None, prompt: str, *, stream: bool
+        self,
+        principal: Principal,
+        session_id: SessionId | None,
+        prompt: str,
+        *,
+        stream: bool,
+        language: Language | None = None,
     ) -> AsyncGenerator[ReplyEvent]:
         """Answer a prompt: `Started`, then `Delta`s, then one `Reply`.
 
         Without `stream` the model answers in one piece. Without a session id the session is new.
+        `language` is the caller's preference for the service's own texts.
         Closing the generator early means that the caller has left: the model is stopped, and what
         it had said is stored as interrupted.
 
@@ -112,6 +120,7 @@ class Chat:
             session_id=session_id,
             id=TurnId(self._new_id()),
             prompt=prompt,
+            language=language,
             stream=stream,
         )
         task = asyncio.create_task(self._run(turn))
@@ -259,7 +268,7 @@ class Chat:
             usage=self._composer.usage(heard.prompt, heard.completion),
             model=self._model.name,
             memory_used=heard.prompt.memory_used,
-            notice=self._notice or None if is_first else None,
+            notice=notice_in(heard.prompt.language, self._notice) if is_first else None,
         )
 
 

@@ -10,12 +10,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from chatbot.application.prompt import data_block, is_answer, memory_wire
-from chatbot.application.texts import EXTRACT, REPAIR, SUMMARIZE, Language
+from chatbot.application.prompt import data_block, is_answer, memory_wire, prompts_of
+from chatbot.application.texts import EXTRACT, REPAIR, SUMMARIZE, Language, language_of
 from chatbot.domain.chat import Author, Message, SessionId
 from chatbot.domain.errors import ChatbotError, InvalidInput, ModelError, cause_of
 from chatbot.domain.identity import Owner
-from chatbot.domain.memory import MAX_SUMMARY_CHARS, Memory, Update, merge, update_from_json
+from chatbot.domain.memory import (
+    MAX_SUMMARY_CHARS,
+    Memory,
+    Update,
+    default_preferences,
+    merge,
+    update_from_json,
+)
 from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.storage import Storage
@@ -29,7 +36,10 @@ _AT_ONCE = 4  # consolidations of different sessions; people's turns come first
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """When and how memory is made; the settings `MEM_*`."""
+    """When and how memory is made; the settings `MEM_*`.
+
+    `language` is that of our texts to the model; None = as the person writes.
+    """
 
     window: int
     threshold: int
@@ -37,7 +47,7 @@ class Rules:
     summary_max_words: int
     max_items: int
     structured: bool
-    language: Language
+    language: Language | None
     max_output_tokens: int
 
     def summary_is_due(self, memory: Memory, last_seq: int) -> bool:
@@ -139,6 +149,7 @@ class Consolidation:
                 sources=[message.seq for message in said],
                 said=[message.content for message in said],
                 max_items=self._rules.max_items,
+                defaults=default_preferences(self._rules.language),
             )
             done = replace(memory, structured=structured, extracted_to=batch[-1].seq)
             stored = await self._store(owner, session_id, done, epoch)
@@ -194,7 +205,8 @@ class Consolidation:
             "max_words": self._rules.summary_max_words,
             "messages": [{"role": m.role, "text": m.content} for m in told],
         }
-        system = SUMMARIZE[self._rules.language].format(max_words=self._rules.summary_max_words)
+        language = language_of(prompts_of(batch), preferred=self._rules.language)
+        system = SUMMARIZE[language].format(max_words=self._rules.summary_max_words)
         answer = await self._ask(Task.SUMMARIZE, system, self._block(content))
         words = answer.split()[: self._rules.summary_max_words]
         if not words:
@@ -207,7 +219,7 @@ class Consolidation:
             "memory": memory_wire(memory),
             "messages": [{"seq": m.seq, "text": m.content} for m in said],
         }
-        language = self._rules.language
+        language = language_of(prompts_of(said), preferred=self._rules.language)
         system = EXTRACT[language]
         block = self._block(content)
         answer = await self._ask(Task.EXTRACT_MEMORY, system, block)

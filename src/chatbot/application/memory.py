@@ -3,14 +3,22 @@
 A person's word settles what was said before it: the model looks only at later messages.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from chatbot.application.leases import exclusively
 from chatbot.domain.chat import Lease, Session, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
 from chatbot.domain.identity import Permission, Principal
-from chatbot.domain.memory import Memory, Setter, Update, replaced_by_hand, with_summary
+from chatbot.domain.memory import (
+    DEFAULT_PREFERENCES,
+    Memory,
+    Setter,
+    Update,
+    replaced_by_hand,
+    with_summary,
+    without_defaults,
+)
 from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.storage import Storage, Transaction
@@ -19,12 +27,24 @@ _TRIES = 5
 
 
 class MemoryByHand:
-    """Shows and replaces the summary and the structured memory of the caller's own sessions."""
+    """Shows and replaces the summary and the structured memory of the caller's own sessions.
 
-    def __init__(self, storage: Storage, *, new_id: NewId, max_items: int) -> None:
+    Args:
+        defaults: the preferences that empty memory shows.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        new_id: NewId,
+        max_items: int,
+        defaults: Mapping[str, str] = DEFAULT_PREFERENCES,
+    ) -> None:
         self._storage = storage
         self._new_id = new_id
         self._max_items = max_items
+        self._defaults = defaults
 
     async def read(self, principal: Principal, session_id: SessionId) -> Memory:
         """Return what is remembered.
@@ -55,21 +75,24 @@ class MemoryByHand:
     ) -> Memory:
         """Replace the structured memory; an empty update forgets it.
 
+        A preference that was shown by default and comes back as it was stays a default.
+
         Raises:
             InvalidInput: something is over its limit.
             NotFound, SessionBusy: there is no such session, or a turn holds it.
         """
         by_admin = Permission.ADMINISTER in principal.permissions
         setter = Setter.ADMINISTRATOR if by_admin else Setter.USER
-        return await self._change(
-            principal,
-            session_id,
-            lambda memory, session: replace(
-                memory,
-                structured=replaced_by_hand(update, by=setter, max_items=self._max_items),
-                extracted_to=session.last_seq,
-            ),
-        )
+
+        def replaced(memory: Memory, session: Session) -> Memory:
+            known = memory.structured.preferences
+            stated = without_defaults(update.preferences, known, self._defaults)
+            new = replaced_by_hand(
+                replace(update, preferences=stated), by=setter, max_items=self._max_items
+            )
+            return replace(memory, structured=new, extracted_to=session.last_seq)
+
+        return await self._change(principal, session_id, replaced)
 
     async def _change(
         self,

@@ -7,11 +7,11 @@ a prefix of the one before, which providers cache.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from chatbot.application.texts import SYSTEM, Language
+from chatbot.application.texts import LANGUAGES, NAMES, SYSTEM, Language, language_of
 from chatbot.domain.chat import Author, Interruption, Message
 from chatbot.domain.memory import Item, Memory, Recollection, recollections
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task, Usage
@@ -34,10 +34,11 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A request, and which memory went into it."""
+    """A request, which memory went into it, and the language of our texts in it."""
 
     request: ModelRequest
     memory_used: tuple[Recollection, ...]
+    language: Language
 
     @property
     def size(self) -> int:
@@ -73,7 +74,9 @@ class Composer:
     """Builds chat prompts.
 
     Args:
+        assistant_name: what the assistant calls itself; None = the word for one in each language.
         company_instructions: the company's own system text, put word for word in front of ours.
+        language: of our texts; None = as the caller prefers, else as the person writes.
         window: the newest messages, all a prompt holds when there are no summaries.
         threshold: unsummarised messages that set off a summary; 0 = no summaries. Also the step
             in which summarised messages leave.
@@ -83,19 +86,23 @@ class Composer:
     def __init__(
         self,
         *,
-        assistant_name: str,
+        assistant_name: str | None,
         company_instructions: str,
-        language: Language,
+        language: Language | None,
         window: int,
         threshold: int,
         context_tokens: int,
         max_output_tokens: int,
         new_id: NewId,
     ) -> None:
-        ours = SYSTEM[language].format(name=assistant_name)
         self.estimator = TokenEstimator()
         self.history_limit = 2 * threshold or max(window, 1)
-        self._system = f"{company_instructions}\n\n{ours}" if company_instructions else ours
+        self._language = language
+        self._systems: dict[Language, str] = {}
+        for each in LANGUAGES:
+            ours = SYSTEM[each].format(name=assistant_name or NAMES[each])
+            whole = f"{company_instructions}\n\n{ours}" if company_instructions else ours
+            self._systems[each] = whole
         self.summarized_step = threshold or 1
         self._step = max(threshold - window, 2) if threshold else 1
         self._max_output_tokens = max_output_tokens
@@ -109,13 +116,16 @@ class Composer:
         *,
         scope: Scope = Scope.WHOLE,
         most_bytes: int | None = None,
+        preferred: Language | None = None,
     ) -> Prompt:
         """Build the prompt for the newest message of `history`, which is the user's.
 
         `history` is that of a `TurnContext`, whose question has this composer's
         `summarized_step` and `history_limit`. `most_bytes` bounds the prompt beside the token budget, but for the
-        question itself.
+        question itself. `preferred` is the caller's language for our texts.
         """
+        language = language_of(prompts_of(history), preferred=self._language or preferred)
+        system = self._systems[language]
         budget = self._budget
         if most_bytes is not None:
             budget = min(budget, self.estimator.tokens_of_bytes(most_bytes))
@@ -123,15 +133,16 @@ class Composer:
         block = data_block(_wire(kept), nonce=self._new_id()[:16]) if recollections(kept) else ""
         shown = _shown(memory, history, scope)
         may_begin = len(history) < self.history_limit
-        messages = self._history_within_budget(shown, block, budget, may_begin=may_begin)
+        room = budget - self.estimator.tokens(system, block)
+        messages = self._history_within(room, shown, may_begin=may_begin)
         newest = PromptMessage(role=Author.USER, text=block + messages[-1].text)
         request = ModelRequest(
             task=Task.CHAT,
-            system=self._system,
+            system=system,
             messages=(*messages[:-1], newest),
             max_output_tokens=self._max_output_tokens,
         )
-        return Prompt(request=request, memory_used=tuple(recollections(kept)))
+        return Prompt(request=request, memory_used=tuple(recollections(kept)), language=language)
 
     def usage(self, prompt: Prompt, completion: Completion) -> Usage:
         """What the call cost: as the provider counted it, else estimated from bytes.
@@ -150,8 +161,8 @@ class Composer:
             estimated=not is_complete,
         )
 
-    def _history_within_budget(
-        self, history: Sequence[Message], block: str, budget: float, *, may_begin: bool
+    def _history_within(
+        self, room: float, history: Sequence[Message], *, may_begin: bool
     ) -> tuple[PromptMessage, ...]:
         """The newest messages that fit; the oldest leave in steps, so that prefixes last."""
         starts = [
@@ -161,13 +172,9 @@ class Composer:
             starts = [0, *starts]
         for start in starts:
             messages = alternating(history[start:])
-            if self._fits(block, messages, budget):
+            if self.estimator.tokens(*(each.text for each in messages)) <= room:
                 return messages
         return alternating(history[-1:])
-
-    def _fits(self, block: str, messages: Sequence[PromptMessage], budget: float) -> bool:
-        texts = (message.text for message in messages)
-        return self.estimator.tokens(self._system, block, *texts) <= budget
 
     def _remembered(self, memory: Memory, budget: float) -> Memory:
         """The memory, as far as a prompt has room for it."""
@@ -212,6 +219,11 @@ def unanswered_before(memory: Memory, history: Sequence[Message]) -> list[Messag
     shown = [m for m in accepted(before, memory) if m.seq > memory.prompts_after]
     answered_to = max((m.seq for m in shown if is_answer(m)), default=0)
     return [m for m in shown if m.role is Author.USER and m.seq > answered_to]
+
+
+def prompts_of(messages: Sequence[Message]) -> Iterator[str]:
+    """What the user wrote, newest first."""
+    return (each.content for each in reversed(messages) if each.role is Author.USER)
 
 
 def _shown(memory: Memory, history: Sequence[Message], scope: Scope) -> list[Message]:

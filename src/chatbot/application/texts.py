@@ -1,9 +1,22 @@
-"""What the model is told, in each language."""
+"""The service's own texts in each language, and in which one they are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from chatbot.domain.text import detect_language
+
 Language = Literal["es", "en"]
+LANGUAGES: tuple[Language, ...] = ("es", "en")
+DEFAULT_LANGUAGE: Language = "es"
+"""Where nothing says which."""
+
+NAMES: Mapping[Language, str] = {"es": "Asistente", "en": "Assistant"}
+
+NOTICES: Mapping[Language, str] = {
+    "es": "Hablas con un sistema de inteligencia artificial; sus respuestas pueden contener errores.",
+    "en": "You are talking to an artificial intelligence system; its answers may contain errors.",
+}
+"""That the answers come from an AI system, where the company has no sentence of its own."""
 
 SYSTEM: Mapping[Language, str] = {
     "es": """\
@@ -94,3 +107,17 @@ REPAIR: Mapping[Language, str] = {
     "es": "Eso no era un objeto JSON. Responde solo con el objeto JSON.",
     "en": "That was not a JSON object. Answer only with the JSON object.",
 }
+
+
+def language_of(prompts: Iterable[str], *, preferred: Language | None) -> Language:
+    """The language of our texts: the preferred one, else that of the first prompt that shows one.
+
+    Prompts come newest first: a person who changes the language is followed.
+    """
+    found = (detect_language(prompt) for prompt in prompts)
+    return preferred or next(filter(None, found), None) or DEFAULT_LANGUAGE
+
+
+def notice_in(language: Language, own: str | None) -> str | None:
+    """The company's own notice, or ours where it has none; None if its own is empty."""
+    return (NOTICES[language] if own is None else own) or None

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from chatbot.application.texts import Language
 from chatbot.domain.chat import FinishReason, Interruption, SessionId, TurnId
 from chatbot.domain.errors import ShuttingDown
 from chatbot.domain.identity import Owner
@@ -49,13 +50,15 @@ ReplyEvent = Started | Delta | Reply
 class Turn:
     """One turn. Only the model's work is ever cancelled, never a write.
 
-    `session_id` is None until a new session has been made for it.
+    `session_id` is None until a new session has been made for it. `language` is the caller's
+    preference for the service's own texts, None if there is none.
     """
 
     owner: Owner
     session_id: SessionId | None
     id: TurnId
     prompt: str
+    language: Language | None
     stream: bool
     interruption: Interruption | None = None
     _pieces: list[str] = field(default_factory=list)

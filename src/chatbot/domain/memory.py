@@ -20,7 +20,8 @@ MAX_KEY_CHARS = 64
 MAX_VALUE_CHARS = 500
 MAX_SUMMARY_CHARS = 4000
 MAX_REFUSED = 200
-DEFAULT_TONE = "neutral"
+DEFAULT_PREFERENCES: Mapping[str, str] = {"language": "es", "tone": "neutral"}
+"""What empty memory shows. Nobody has said it: it is neither stored nor in a prompt."""
 PROFILE_KEYS = frozenset({"name", "role"})
 PREFERENCE_KEYS = frozenset({"language", "tone"})
 
@@ -101,6 +102,24 @@ class Recollection:
     text: str
 
 
+def default_preferences(language: str | None) -> Mapping[str, str]:
+    """What empty memory shows where the language of the texts is set, or not."""
+    return (
+        DEFAULT_PREFERENCES if language is None else {**DEFAULT_PREFERENCES, "language": language}
+    )
+
+
+def without_defaults(
+    preferences: Mapping[str, str], known: Mapping[str, Item], defaults: Mapping[str, str]
+) -> dict[str, str]:
+    """The preferences but for defaults that are merely given back: nobody has stated them."""
+    return {
+        key: value
+        for key, value in preferences.items()
+        if key in known or defaults.get(key) != value.strip()
+    }
+
+
 def merge(
     memory: StructuredMemory,
     update: Update,
@@ -108,14 +127,17 @@ def merge(
     sources: Sequence[int],
     said: Sequence[str],
     max_items: int,
+    defaults: Mapping[str, str] = DEFAULT_PREFERENCES,
 ) -> StructuredMemory:
     """Merge what the model extracted from the messages `sources`, whose texts are `said`.
 
     Objects merge by key. Lists append new, trimmed, non-empty texts once and keep the last
     `max_items`, those that a person set before the others. A value that a person set stays
-    unless the user said the new one.
+    unless the user said the new one; a default preference counts only if the user said it.
     """
     came_from = tuple(sources)
+    stated = {k: v for k, v in update.preferences.items() if was_said(v, said)}
+    preferences = {**without_defaults(update.preferences, memory.preferences, defaults), **stated}
 
     def keyed(
         known: Mapping[str, Item], new: Mapping[str, str], standard: frozenset[str]
@@ -144,7 +166,7 @@ def merge(
 
     return StructuredMemory(
         profile=keyed(memory.profile, update.profile, PROFILE_KEYS),
-        preferences=keyed(memory.preferences, update.preferences, PREFERENCE_KEYS),
+        preferences=keyed(memory.preferences, preferences, PREFERENCE_KEYS),
         facts=listed(memory.facts, update.facts),
         todos=listed(memory.todos, update.todos),
     )

@@ -162,12 +162,17 @@ def build_chat(
         new_id=random_id,
         max_prompt_chars=settings.max_prompt_chars,
         max_turns_per_owner=settings.max_turns_per_owner,
-        notice=settings.notice,
+        notice=settings.assistant_notice,
     )
 
 
 def build_memory_by_hand(settings: Settings, storage: Storage) -> MemoryByHand:
-    return MemoryByHand(storage, new_id=random_id, max_items=settings.mem_structured_max_items)
+    return MemoryByHand(
+        storage,
+        new_id=random_id,
+        max_items=settings.mem_structured_max_items,
+        defaults=settings.default_preferences,
+    )
 
 
 class Container(containers.DeclarativeContainer):

@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import ip_address, ip_network
@@ -27,6 +27,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from chatbot.application.texts import Language
+from chatbot.domain.memory import default_preferences
 from chatbot.domain.text import NotUtf8, decode_utf8, unquoted
 from chatbot.entrypoints.secrets import check_distinct, check_secret
 from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url
@@ -38,12 +40,6 @@ ENV_FILE = Path(".env")
 OPENAI_MODEL = "openai/gpt-4.1-mini"
 """The pinned default on OpenAI itself: current, and spends no output tokens on hidden reasoning."""
 EMBEDDED_MODEL = "local/extractive"
-
-_NOTICES = {
-    "es": "Hablas con un sistema de inteligencia artificial; sus respuestas pueden contener errores.",
-    "en": "You are talking to an artificial intelligence system; its answers may contain errors.",
-}
-
 
 _ONE_WORD = {"API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"}
 _CONTROL = "contains a line end or another invisible character: paste it again, on one line"
@@ -116,10 +112,10 @@ class Settings(BaseSettings):
     model_idle_timeout_s: Seconds = 15
     model_turn_timeout_s: Seconds = 120
 
-    assistant_name: str = "Asistente"
+    assistant_name: str | None = None
     assistant_instructions_file: File | None = None
-    default_language: Literal["es", "en"] = "es"
-    assistant_notice: str = ""
+    default_language: Language | None = None
+    assistant_notice: str | None = None
 
     storage_url: Annotated[StorageUrl, NoDecode, PlainValidator(parse_storage_url)] = Field(
         default="json:data", validate_default=True
@@ -238,11 +234,9 @@ class Settings(BaseSettings):
             return self.host == "localhost"
 
     @property
-    def notice(self) -> str:
-        """The sentence that says that this is an AI system; empty = none."""
-        if "assistant_notice" in self.model_fields_set:
-            return self.assistant_notice
-        return _NOTICES[self.default_language]
+    def default_preferences(self) -> Mapping[str, str]:
+        """The preferences that empty memory shows."""
+        return default_preferences(self.default_language)
 
     @property
     def max_turns_per_owner(self) -> int:

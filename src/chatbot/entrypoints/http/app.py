@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
 from chatbot import __version__
+from chatbot.application.texts import NAMES
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.container import Container, build_container, opened, random_id
 from chatbot.entrypoints.http import errors
@@ -43,7 +44,8 @@ def build_app(settings: Settings, container: Container) -> FastAPI:
 
     root_path = settings.root_path.rstrip("/")
     app = FastAPI(
-        title=settings.assistant_name,
+        title=settings.assistant_name
+        or NAMES[settings.default_language or "en"],  # of English pages
         version=__version__,
         lifespan=lifespan,
         openapi_url=None,  # web/docs_page.py serves it

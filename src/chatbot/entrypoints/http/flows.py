@@ -15,7 +15,7 @@ def register_flows(container: Container) -> None:
     """Register the flows; call it on the application's event loop."""
     caller = DEFAULT_PRINCIPAL
     consolidation = container.consolidation()
-    language = container.settings().default_language
+    defaults = container.settings().default_preferences
 
     async def chat(prompt: str, session_id: str | None) -> AsyncGenerator[str | Json]:
         session = SessionId(session_id) if session_id is not None else None
@@ -32,7 +32,7 @@ def register_flows(container: Container) -> None:
 
     async def extract_memory(session_id: str) -> Json:
         memory = await consolidation.extract(caller.owner, SessionId(session_id), at_once=True)
-        shape = StructuredMemoryShape.of(memory, language)
+        shape = StructuredMemoryShape.of(memory, defaults)
         return {"session_id": session_id, "structured_memory": shape.model_dump()}
 
     model = container.genkit_model()

@@ -10,7 +10,7 @@ from chatbot.application.sessions import OpenSession, Page
 from chatbot.application.turn import Reply
 from chatbot.domain.chat import FinishReason, Message, Session
 from chatbot.domain.identity import User
-from chatbot.domain.memory import DEFAULT_TONE, Item, Memory, Update
+from chatbot.domain.memory import Item, Memory, Update
 from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.http.cursor import write_cursor
 
@@ -176,13 +176,12 @@ class StructuredMemoryShape(Body):
         )
 
     @classmethod
-    def of(cls, memory: Memory, language: str) -> Self:
+    def of(cls, memory: Memory, defaults: Mapping[str, str]) -> Self:
         known = memory.structured
-        defaults = {"language": language, "tone": DEFAULT_TONE}
         return cls.model_validate(
             {
                 "profile": {"name": None, "role": None, **_values(known.profile)},
-                "preferences": defaults | _values(known.preferences),
+                "preferences": {**defaults, **_values(known.preferences)},
                 "facts": [item.value for item in known.facts],
                 "todos": [item.value for item in known.todos],
             }
@@ -207,7 +206,7 @@ class SessionAnswer(Answer):
     messages: list[MessageAnswer]
 
     @classmethod
-    def of(cls, opened: OpenSession, language: str) -> Self:
+    def of(cls, opened: OpenSession, defaults: Mapping[str, str]) -> Self:
         session = opened.session
         return cls(
             session_id=session.id,
@@ -215,7 +214,7 @@ class SessionAnswer(Answer):
             created_at=rfc3339(session.created_at),
             updated_at=rfc3339(session.updated_at),
             summary=opened.memory.summary,
-            structured_memory=StructuredMemoryShape.of(opened.memory, language),
+            structured_memory=StructuredMemoryShape.of(opened.memory, defaults),
             messages=[MessageAnswer.of(message) for message in opened.messages],
         )
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.deps import Caller, UseCases, session_id_of
 from chatbot.entrypoints.http.examples import stream
 from chatbot.entrypoints.http.streaming import TurnAnswer, TurnStream
@@ -25,5 +26,6 @@ async def chat(body: ChatBody, request: Request, caller: Caller, use: UseCases) 
     """Ask the assistant; without `session_id` in a new session."""
     session_id = session_id_of(request, body.session_id) if body.session_id is not None else None
     as_stream = "text/event-stream" in request.headers.get("accept", "")
-    events = use.chat().reply(caller, session_id, body.prompt, stream=as_stream)
+    language = preferred_language(request.headers)
+    events = use.chat().reply(caller, session_id, body.prompt, stream=as_stream, language=language)
     return TurnStream(events) if as_stream else TurnAnswer(events)

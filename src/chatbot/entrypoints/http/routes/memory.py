@@ -42,7 +42,7 @@ async def reset_summary(caller: Caller, session_id: PathSessionId, use: UseCases
 async def read_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
     """Return the structured memory."""
     memory = await use.memory_by_hand().read(caller, session_id)
-    shape = StructuredMemoryShape.of(memory, use.settings().default_language)
+    shape = StructuredMemoryShape.of(memory, use.settings().default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=shape)
 
 
@@ -53,7 +53,7 @@ async def put_memory(
     """Replace the structured memory."""
     update = body.structured_memory.as_update()
     memory = await use.memory_by_hand().put_structured(caller, session_id, update)
-    shape = StructuredMemoryShape.of(memory, use.settings().default_language)
+    shape = StructuredMemoryShape.of(memory, use.settings().default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=shape)
 
 
@@ -61,5 +61,5 @@ async def put_memory(
 async def reset_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
     """Forget the structured memory; what was said before is not extracted again."""
     memory = await use.memory_by_hand().put_structured(caller, session_id, Update())
-    shape = StructuredMemoryShape.of(memory, use.settings().default_language)
+    shape = StructuredMemoryShape.of(memory, use.settings().default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=shape)

@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
+from chatbot.application.texts import language_of, notice_in
+from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.cursor import read_cursor
 from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases
 from chatbot.entrypoints.http.wire import (
@@ -21,10 +23,14 @@ Before = Annotated[int | None, Query(ge=1, description="only messages with a sma
 
 
 @router.post("/new", status_code=201)
-async def new(caller: Caller, use: UseCases) -> NewSessionAnswer:
+async def new(request: Request, caller: Caller, use: UseCases) -> NewSessionAnswer:
     """Begin a session."""
     session_id = await use.sessions().begin(caller)
-    return NewSessionAnswer(session_id=session_id, notice=use.settings().notice or None)
+    settings = use.settings()
+    preferred = settings.default_language or preferred_language(request.headers)
+    language = language_of((), preferred=preferred)
+    notice = notice_in(language, settings.assistant_notice)
+    return NewSessionAnswer(session_id=session_id, notice=notice)
 
 
 @router.get("")
@@ -46,14 +52,14 @@ async def read(
 ) -> SessionAnswer:
     """Return a session with its memory and its newest messages."""
     opened = await use.sessions().read(caller, session_id, limit=limit, before=before)
-    return SessionAnswer.of(opened, use.settings().default_language)
+    return SessionAnswer.of(opened, use.settings().default_preferences)
 
 
 @router.post("/{session_id}/reset")
 async def reset(caller: Caller, session_id: PathSessionId, use: UseCases) -> SessionAnswer:
     """Empty a session: messages, summary and memory."""
     opened = await use.sessions().reset(caller, session_id)
-    return SessionAnswer.of(opened, use.settings().default_language)
+    return SessionAnswer.of(opened, use.settings().default_preferences)
 
 
 @router.delete("/{session_id}")

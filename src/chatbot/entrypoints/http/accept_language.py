@@ -1,0 +1,27 @@
+"""Which of our languages a caller prefers: the header Accept-Language (RFC 9110, section 12.5.4)."""
+
+import re
+
+from starlette.datastructures import Headers
+
+from chatbot.application.texts import LANGUAGES, Language
+
+_MAX_CHARS = 1000  # of a header that is looked at; browsers send less than 100
+_RANGE = re.compile(
+    r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9]{1,8})*\s*(?:;\s*q=([01](?:\.\d{0,3})?)\s*)?"
+)
+
+
+def preferred_language(headers: Headers) -> Language | None:
+    """The caller's favourite among our languages, or None if the header names none of them.
+
+    Regions do not count: `es-419` is `es`. What is not of the header's form is left out.
+    """
+    weights: dict[str, float] = {}
+    for part in ",".join(headers.getlist("accept-language"))[:_MAX_CHARS].split(","):
+        if found := _RANGE.fullmatch(part):
+            name, weight = found[1].lower(), float(found[2] or 1)
+            weights[name] = max(weight, weights.get(name, 0))
+    ours = [each for each in LANGUAGES if weights.get(each, 0) > 0]
+    order = list(weights)
+    return max(ours, key=lambda each: (weights[each], -order.index(each)), default=None)
