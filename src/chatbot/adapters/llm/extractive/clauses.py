@@ -1,0 +1,222 @@
+"""What a sentence states, clause by clause, by the rules of a language."""
+
+import re
+from dataclasses import dataclass
+
+from chatbot.adapters.llm.extractive.language import Kind, Language, Rule
+from chatbot.adapters.llm.extractive.names import Name, name_at
+from chatbot.adapters.llm.extractive.wording import Wording, wording
+from chatbot.domain.memory import MAX_VALUE_CHARS
+from chatbot.domain.text import fold
+
+_MAX_CLAUSES = 24
+_HEAD_WORDS = 4  # a job is named in the first words, as in `the new senior nurse`
+_EDGES = " ,.;:!?¡¿()\u2026-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One thing that a person said: what kind it is, and its value in their own words.
+
+    With `everything` the whole memory is to be forgotten.
+    """
+
+    kind: Kind
+    value: str
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A rule that may hold, and where it matched."""
+
+    rule: Rule
+    match: re.Match[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Clause:
+    """A clause: where the one before it ends, where it starts, and its body, behind greetings."""
+
+    end_before: int
+    start: int
+    body: int
+    time: str
+    greeted: bool
+    rules: tuple[_Found, ...]
+
+
+class SentenceReader:
+    """Reads one sentence in one language."""
+
+    def __init__(self, said: Wording, known: Language) -> None:
+        self._said = said
+        self._plain = said.plain
+        self._known = known
+
+    def statements(self) -> list[Statement]:
+        """What the clauses state, last to first, since one ends where another begins."""
+        end = 0 if self._known.doubt.search(self._plain) else self._asserted()
+        found: list[Statement] = []
+        for clause in reversed(self._clauses(end) if end else []):
+            if statements := self._read(clause, end):
+                found = [*statements, *found]
+                end = clause.end_before
+        return found
+
+    def _asserted(self) -> int:
+        """How far it is no question; a request, though it may ask, counts to its end."""
+        plain, known = self._plain, self._known
+        start = self._after_opener(0, len(plain))
+        if known.request.match(plain, start):
+            return len(plain)
+        if known.question.match(plain, start):
+            return 0
+        if not plain.rstrip().endswith("?"):
+            return len(plain)
+        mark = self._said.written.find("¿")
+        cut = next((i for i, at in enumerate(self._said.starts) if at > mark), 0) if mark > 0 else 0
+        cut = cut or plain.rfind(",") + 1
+        tail = plain[cut:].strip()
+        if cut and not known.tag.match(tail) and (mark > 0 or known.question.match(tail)):
+            return len(plain[:cut].rstrip(" ,"))
+        return 0
+
+    def _clauses(self, end: int) -> list[_Clause]:
+        found = self._known.boundary.finditer(self._plain, 0, end)
+        starts = [(0, 0), *(each.span() for each in found)][:_MAX_CLAUSES]
+        return [self._clause(before, start, end) for before, start in starts]
+
+    def _clause(self, end_before: int, start: int, end: int) -> _Clause:
+        """Step over greetings, times and requests, and find the rules that may hold then."""
+        plain, known = self._plain, self._known
+        body, time = self._after_opener(start, end), ""
+        places = [body]
+        if timed := known.time.match(plain, body, end):
+            time = self._said.source(*timed.span()).strip(_EDGES)
+            places.append(self._after_opener(timed.end(), end))
+        if asked := known.request.match(plain, places[-1], end):
+            places.append(self._after_opener(asked.end(), end))
+        rules = tuple(
+            _Found(rule=rule, match=match)
+            for place in reversed(places)
+            for rule in known.rules
+            if (match := rule.pattern.match(plain, place, end))
+        )
+        return _Clause(
+            end_before=end_before,
+            start=start,
+            body=body,
+            time=time,
+            greeted=body > start,
+            rules=rules,
+        )
+
+    def _after_opener(self, start: int, end: int) -> int:
+        opened = self._known.opener.match(self._plain, start, end)
+        return opened.end() if opened else start
+
+    def _read(self, clause: _Clause, end: int) -> list[Statement]:
+        """What the clause, which goes as far as `end`, states by the first rule with a value."""
+        for found in clause.rules:
+            if statements := self._by_rule(clause, found, end):
+                return statements
+        return self._corrected_name(clause)
+
+    def _by_rule(self, clause: _Clause, found: _Found, end: int) -> list[Statement]:
+        rule = found.rule
+        match rule.take:
+            case "name" | "weak_name":
+                return self._named(found, end, greeted=clause.greeted)
+            case "statement":
+                return self._told(found.match.end(), end)
+            case "everything":
+                return [Statement(kind=rule.kind, value="", everything=True)]
+        value = self._value(clause, found, end)
+        return [Statement(kind=rule.kind, value=value)] if value else []
+
+    def _value(self, clause: _Clause, found: _Found, end: int) -> str:
+        rule, match = found.rule, found.match
+        match rule.take:
+            case "value":
+                return rule.value
+            case "group":
+                span = next(at for at in map(match.span, range(1, 9)) if at != (-1, -1))
+                value = self._said.source(*span)
+            case "role" | "job":
+                value = self._role(match.end(), end, is_job=rule.take == "job")
+            case "clause":
+                value = self._said.source(clause.body, end)
+            case _:
+                value = self._said.source(match.end(), end)
+        value = self._tidy(value)
+        if rule.kind == "language":
+            return self._known.tongues.get(fold(value), value)
+        if rule.kind == "todo" and clause.time and value:
+            return f"{value} {clause.time[0].lower()}{clause.time[1:]}"
+        return value
+
+    def _told(self, start: int, end: int) -> list[Statement]:
+        """What is to be remembered: as a rule reads it, else as a fact in its own words."""
+        inner = self._clause(start, start, len(self._plain))
+        direct = (each for each in inner.rules if each.rule.take != "statement")
+        read = (self._by_rule(inner, each, end) for each in direct)
+        value = self._tidy(self._said.source(start, end))
+        as_fact = [Statement(kind="fact", value=value)] if value else []
+        return next(filter(None, read), as_fact)
+
+    def _role(self, start: int, end: int, *, is_job: bool) -> str:
+        """The name of a role; `is_job`: only one that is known as such."""
+        plain, known = self._plain, self._known
+        article = known.article.match(plain, start)
+        start = article.end() if article else start
+        ended = known.role_end.search(plain, start, end)
+        end = ended.start() if ended else end
+        words = [start, *(start + at.end() for at in re.finditer(" ", plain[start:end]))]
+        is_known = any(known.job.match(plain, at, end) for at in words[:_HEAD_WORDS])
+        if known.not_role.match(plain, start) or (is_job and not is_known):
+            return ""
+        return self._said.source(start, end)
+
+    def _named(self, found: _Found, end: int, *, greeted: bool) -> list[Statement]:
+        """A name, and the department or the job that comes with it."""
+        is_weak = found.rule.take == "weak_name"
+        start = found.match.end()
+        name = name_at(self._said, self._known, start, is_weak=is_weak, greeted=greeted)
+        if name is None:
+            return []
+        name = self._correction_of(name) or name
+        statements = [Statement(kind=found.rule.kind, value=name.text)]
+        after = name.end
+        if where := self._known.department.match(self._plain, after, end):
+            statements.append(Statement(kind="department", value=self._said.source(*where.span(1))))
+            after = where.end()
+        if apposed := self._known.apposition.match(self._plain, after, end):
+            role = self._tidy(self._role(apposed.end(), len(self._plain), is_job=True))
+            statements += [Statement(kind="role", value=role)] if role else []
+        return statements
+
+    def _correction_of(self, name: Name) -> Name | None:
+        corrected = self._known.correction.match(self._plain, name.end)
+        if corrected is None:
+            return None
+        return name_at(self._said, self._known, corrected.end(), is_weak=True, greeted=True)
+
+    def _corrected_name(self, clause: _Clause) -> list[Statement]:
+        """`Ana, sorry, Anna` without any introduction."""
+        if clause.start:
+            return []
+        first = name_at(self._said, self._known, clause.body, is_weak=True, greeted=False)
+        second = self._correction_of(first) if first else None
+        if second is None or self._plain[second.end :].strip(_EDGES):
+            return []
+        return [Statement(kind="name", value=second.text)]
+
+    def _tidy(self, value: str) -> str:
+        """Without courtesies at its end, and as it was corrected in the same breath."""
+        said = wording(value, self._known.spelling)
+        corrections = [each.end() for each in self._known.self_correction.finditer(said.plain)]
+        start = corrections[-1] if corrections else 0
+        ended = self._known.courtesy.search(said.plain, start)
+        end = ended.start() if ended else len(said.plain)
+        return said.source(start, end)[:MAX_VALUE_CHARS].strip(_EDGES)

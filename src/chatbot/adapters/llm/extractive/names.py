@@ -1,0 +1,138 @@
+"""Reading a person's name where a sentence introduces one."""
+
+import re
+from dataclasses import dataclass
+
+from chatbot.adapters.llm.extractive.language import CODES, Language, language
+from chatbot.adapters.llm.extractive.wording import Wording
+
+_MAX_WORDS = 4
+_WORD = re.compile(r"[^\W\d_](?:['\u2019-]?[^\W\d_])*")
+_PARTICLES = frozenset(
+    {
+        "de",
+        "del",
+        "la",
+        "las",
+        "los",
+        "y",
+        "i",
+        "da",
+        "do",
+        "dos",
+        "di",
+        "van",
+        "von",
+        "der",
+        "den",
+        "bin",
+        "al",
+        "el",
+        "mac",
+        "o'",
+    }
+)
+_MIN_UNKNOWN_CHARS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    """A name with its capitals, and where it ends in the plain text."""
+
+    text: str
+    end: int
+
+
+def name_at(
+    said: Wording, known: Language, start: int, *, is_weak: bool, greeted: bool
+) -> Name | None:
+    """The name that begins there, if one does.
+
+    After `my name is` every word will do that is not known for something else. Where the
+    introduction is weak, as after `I am`, a name is one that begins with a capital or is a common
+    one; an uncommon one in lower case is believed to who greets and says nothing else.
+    """
+    plain = said.plain
+    start += len(plain[start:]) - len(plain[start:].lstrip(" :,"))
+    if title := known.title.match(plain, start):
+        start = title.end()
+    words = _words(said, known, start)
+    if not words:
+        return None
+    end = words[-1][1]
+    if is_weak and not _is_believed(said, known, words, greeted=greeted):
+        return None
+    shouted = said.written.upper() == said.written
+    text = " ".join(_capitalised(said.source(a, b), shouted=shouted) for a, b in words)
+    return Name(text=text, end=end)
+
+
+def _words(said: Wording, known: Language, start: int) -> list[tuple[int, int]]:
+    """Where the words of the name are; one too many words, and it is no name."""
+    plain, at = said.plain, start
+    found: list[tuple[int, int]] = []
+    while word := _WORD.match(plain, at):
+        text = word[0]
+        is_particle = text in _PARTICLES and bool(found)
+        if is_particle and not _goes_on(said, word.end()):
+            break
+        if not is_particle and (known.not_name.match(text) or text in known.stop):
+            break
+        is_capital = said.source(*word.span())[:1].isupper()
+        if (
+            found
+            and not is_particle
+            and not (is_capital or _is_given(text) or _all_lower(said, found))
+        ):
+            break
+        found.append(word.span())
+        at = word.end()
+        if plain[at : at + 1] != " ":
+            break
+        at += 1
+    if sum(plain[a:b] not in _PARTICLES for a, b in found) > _MAX_WORDS:
+        return []
+    return found
+
+
+def _goes_on(said: Wording, end: int) -> bool:
+    """Whether a name goes on after a particle: with a capital, as in `Iñigo de Haro`."""
+    following = re.compile(r" (?:(?:la|las|los|el|der|den) )?([^\W\d_]\w*)").match(said.plain, end)
+    if following is None:
+        return False
+    word = said.source(*following.span(1))
+    return word[:1].isupper() and not said.written.isupper()
+
+
+def _all_lower(said: Wording, found: list[tuple[int, int]]) -> bool:
+    return not said.source(*found[0])[:1].isupper() or said.written.isupper()
+
+
+def _is_given(word: str) -> bool:
+    return any(word in language(code).given_names for code in CODES)
+
+
+def _is_believed(
+    said: Wording, known: Language, words: list[tuple[int, int]], *, greeted: bool
+) -> bool:
+    first = said.plain[slice(*words[0])]
+    written = said.source(*words[0])
+    shouted = said.written.isupper()
+    if _is_given(first):
+        return True
+    if written[:1].isupper() and not shouted:
+        return not known.job.match(first) or len(words) > 1
+    after = said.plain[words[-1][1] :]
+    alone = not after.strip(" ,.!?") or after[:1] in ",.!?" or known.department.match(after)
+    is_odd = known.not_name_shape.match(first) or known.job.match(first)
+    short = len(first) < _MIN_UNKNOWN_CHARS or len(words) > 2
+    return bool(greeted and alone and not is_odd and not short)
+
+
+def _capitalised(word: str, *, shouted: bool) -> str:
+    if word.casefold() in _PARTICLES:
+        return word.lower()
+    if word.islower() or (word.isupper() and (shouted or len(word) > 2)):
+        parts = re.split(r"(['\u2019-])", word.lower())
+        return "".join(part[:1].upper() + part[1:] for part in parts)
+    return word

@@ -1,0 +1,164 @@
+"""What `local/extractive` answers: what it has just learnt, what it remembers, or a courtesy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chatbot.adapters.llm.extractive.language import Code, Language, language
+from chatbot.adapters.llm.extractive.learning import Learned, items, learned, stems
+from chatbot.adapters.llm.extractive.statements import is_question, plain_sentences
+from chatbot.adapters.llm.extractive.summary import sentences
+from chatbot.domain.memory import Update
+from chatbot.domain.text import detect_language, fold
+
+_EARLIER_MESSAGES = 40
+_EARLIER_CHARS = 1500
+_BEST_SENTENCES = 3
+_COURTESIES = ("hello", "identity", "thanks", "bye")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """What an answer is made from: the newest message, and what is known besides.
+
+    `system` is the system text: its language is the last resort.
+    """
+
+    prompt: str
+    earlier: Sequence[str] = ()
+    memory: Update = field(default_factory=Update)
+    summary: str = ""
+    system: str = ""
+
+
+def reply(talk: Conversation, *, notice: bool = True) -> str:
+    """Answer from what is said now, then from what is remembered, then from what was said.
+
+    The first answer ends with a notice that this is no language model, unless `notice` is False.
+    """
+    known = language(_code_of(talk))
+    earlier = [text[:_EARLIER_CHARS] for text in talk.earlier[-_EARLIER_MESSAGES:]]
+    memory = talk.memory
+    if not any(items(memory)):
+        memory = _merged(Update(), learned(earlier, Update()))
+    news = learned([talk.prompt], memory)
+    text = _changes(news, known, memory)
+    memory = _merged(memory, news)
+    asked = _asked(talk.prompt, known)
+    if asked and (not text or is_question(talk.prompt)):
+        text = "\n\n".join(filter(None, [text, _answer(asked, known, memory, talk)]))
+    if not text:
+        text = _other(talk, known, memory, earlier)
+    is_first = not (earlier or talk.summary)
+    return f"{text}\n\n{known.phrases['notice']}" if is_first and notice else text
+
+
+def _code_of(talk: Conversation) -> Code:
+    """The language of the message, else of earlier ones, else the preferred, else the system's."""
+    for text in (talk.prompt, *reversed(talk.earlier[-_EARLIER_MESSAGES:])):
+        if code := detect_language(text):
+            return code
+    preferred = talk.memory.preferences.get("language", "")[:2].lower()
+    if preferred in ("es", "en"):
+        return "es" if preferred == "es" else "en"
+    return detect_language(talk.system) or "es"
+
+
+def _asked(prompt: str, known: Language) -> str:
+    """What the message asks for, by the name of the pattern; empty if nothing is recognised."""
+    plain = " ".join(plain_sentences(prompt, known))
+    is_asking = is_question(prompt)
+    found = (
+        key
+        for key, pattern in known.asks.items()
+        if (is_asking or key in _COURTESIES) and pattern.search(plain)
+    )
+    return next(found, "")
+
+
+def _changes(news: Learned, known: Language, memory: Update) -> str:
+    """What was learnt, forgotten and done, as far as there was something to forget."""
+    keyed = {key: value for key, value in news.keyed().items() if value}
+    name = f", {keyed['name']}" if "name" in keyed else _name(memory)
+    stored = {*memory.profile, *memory.preferences, *items(memory)}
+    forgotten = [each for each in news.forget if each in stored]
+    new = [*news.facts, *news.todos]
+    parts = []
+    if [*keyed] == ["name"] and not new:
+        parts.append(known.phrases["met"].format(name=name))
+    elif keyed or new:
+        listed = _listed([*_labelled(keyed, known), *new])
+        parts.append(known.phrases["noted"].format(name=name, items=listed))
+    if forgotten:
+        words = _listed([known.labels.get(each, each) for each in forgotten])
+        parts.append(known.phrases["forgotten"].format(items=words))
+    elif news.forget and not parts:
+        parts.append(known.phrases["unknown"])
+    if news.done:
+        parts.append(known.phrases["done"].format(items=_listed(news.done)))
+    return "\n\n".join(parts)
+
+
+def _answer(asked: str, known: Language, memory: Update, talk: Conversation) -> str:
+    keyed = {**memory.profile, **memory.preferences}
+    phrases = known.phrases
+    if asked in ("name", "role", "language", "tone"):
+        if asked in keyed:
+            return phrases[asked].format(value=keyed[asked])
+        return phrases.get(f"no_{asked}", phrases["nothing"])
+    if asked == "todos":
+        listed = _listed(memory.todos)
+        return phrases["todos"].format(items=listed) if listed else phrases["no_todos"]
+    if asked in ("about", "facts"):
+        everything = [*_labelled(keyed, known), *memory.facts, *memory.todos]
+        listed = _listed([*everything, *filter(None, [talk.summary])])
+        return phrases["about"].format(items=listed) if listed else phrases["no_about"]
+    key = "greeting" if asked == "hello" else asked
+    return phrases[key].format(name=_name(memory))
+
+
+def _other(talk: Conversation, known: Language, memory: Update, earlier: Sequence[str]) -> str:
+    """A question gets the best sentences that are known, any other message a word of receipt."""
+    if not is_question(talk.prompt):
+        return known.phrases["acknowledged"].format(name=_name(memory))
+    best = _relevant(talk.prompt, [*memory.facts, *memory.todos, talk.summary, *earlier])
+    if not best:
+        return known.phrases["nothing"]
+    return known.phrases["found"].format(items=_listed(best))
+
+
+def _relevant(prompt: str, texts: Sequence[str]) -> list[str]:
+    """At most three sentences that share half of the prompt's words or more, the best first."""
+    wanted = stems(prompt)
+    shared = {each: 2 * len(wanted & stems(each)) for each in sentences(*texts)}
+    best = sorted(shared, key=lambda each: -shared[each])[:_BEST_SENTENCES]
+    return [each for each in best if shared[each] >= max(len(wanted), 1)]
+
+
+def _merged(memory: Update, news: Learned) -> Update:
+    gone = {fold(each) for each in (*news.forget, *news.done)}
+
+    def kept(texts: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(each for each in (*texts, *new) if fold(each) not in gone))
+
+    def keyed(old: dict[str, str], new: dict[str, str]) -> dict[str, str]:
+        return {key: value for key, value in (old | new).items() if key not in gone}
+
+    return Update(
+        profile=keyed(dict(memory.profile), news.profile),
+        preferences=keyed(dict(memory.preferences), news.preferences),
+        facts=kept(memory.facts, news.facts),
+        todos=kept(memory.todos, news.todos),
+    )
+
+
+def _labelled(keyed: dict[str, str], known: Language) -> list[str]:
+    return [f"{known.labels.get(key, key)}: {value}" for key, value in keyed.items()]
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return "".join(f"\n- {text}" for text in texts)
+
+
+def _name(memory: Update) -> str:
+    name = memory.profile.get("name", "")
+    return f", {name}" if name else ""

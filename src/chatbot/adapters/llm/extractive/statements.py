@@ -1,0 +1,83 @@
+"""What a person states of themselves in a message, sentence by sentence."""
+
+import re
+from collections.abc import Sequence
+
+from chatbot.adapters.llm.extractive.clauses import SentenceReader, Statement
+from chatbot.adapters.llm.extractive.language import CODES, Language, language
+from chatbot.adapters.llm.extractive.wording import wording
+from chatbot.domain.text import detect_language
+
+MAX_TEXT_CHARS = 1500  # a longer one was pasted
+_MAX_SENTENCES = 40
+
+_QUOTED = re.compile(
+    r"```.*?(?:```|\Z)|\"[^\"\n]*\"|«[^»\n]*»|\u201c[^\u201d\n]*\u201d|(?m:^)[ \t]*>[^\n]*",
+    re.DOTALL,
+)
+_PICTURE = re.compile(r"(?<!\w):-?[()DP](?!\w)|;-?\)|<3")
+_TITLES = "".join(rf"(?<!\b{title}\.)" for title in ("Dr", "dr", "Mr", "Ms", "Sr", "sr", "Mrs", "Dra", "Sra"))  # fmt: skip
+_SENTENCE = re.compile(rf"(?<=[.!?…]){_TITLES}\s+|[\n;]+\s*")
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a text; a line's end ends one, too."""
+    return _SENTENCE.split(text)
+
+
+def own_sentences(text: str) -> list[str]:
+    """The sentences that are the user's own: quotations, code and what is to be translated go."""
+    found: list[str] = []
+    for sentence in split_sentences(_without_quotations(text)):
+        if any(_is_foreign(sentence, language(code)) for code in CODES):
+            break
+        found.append(sentence)
+    return found
+
+
+def _without_quotations(text: str) -> str:
+    return _QUOTED.sub(" ", text)
+
+
+def _is_foreign(sentence: str, known: Language) -> bool:
+    """Whether somebody else's text begins here, or an attempt to give orders."""
+    return known.foreign.search(wording(sentence, known.spelling).plain) is not None
+
+
+def plain_sentences(text: str, known: Language) -> list[str]:
+    """The first sentences of a text in plain form."""
+    cut = split_sentences(text[:MAX_TEXT_CHARS])[:_MAX_SENTENCES]
+    return [wording(each, known.spelling).plain for each in cut]
+
+
+def stated(text: str) -> list[Statement]:
+    """What the user states in a message; nothing if it is as long as something pasted."""
+    if len(text) > MAX_TEXT_CHARS:
+        return []
+    own = _PICTURE.sub(" , ", _without_quotations(text))
+    return next(filter(None, (_stated_in(own, known) for known in _languages_of(own))), [])
+
+
+def is_question(text: str) -> bool:
+    """Whether the text asks something; without a question mark, by how it begins."""
+    return any(
+        plain.rstrip().endswith("?") or known.is_question(plain)
+        for known in _languages_of(text)
+        for plain in plain_sentences(text, known)
+    )
+
+
+def _languages_of(text: str) -> Sequence[Language]:
+    """The languages to read a text in: the one in which it is written, or else both."""
+    code = detect_language(text)
+    return [language(code)] if code else [language(each) for each in CODES]
+
+
+def _stated_in(own: str, known: Language) -> list[Statement]:
+    found: list[Statement] = []
+    for sentence in split_sentences(own)[:_MAX_SENTENCES]:
+        said = wording(sentence, known.spelling)
+        if known.foreign.search(said.plain):
+            break
+        found += SentenceReader(said, known).statements()
+    return found

@@ -1,0 +1,31 @@
+"""A summary without a model: the sentences that matter most, in the order of the conversation."""
+
+import re
+from collections.abc import Sequence
+
+from chatbot.adapters.llm.extractive.learning import stems
+from chatbot.adapters.llm.extractive.statements import own_sentences, stated
+
+_SENTENCE_WORDS = 40
+_MAX_SENTENCES = 400
+
+
+def summarized(previous: str, texts: Sequence[str], max_words: int) -> str:
+    """What fits into `max_words`: what users state of themselves first, then the newest."""
+    told = sentences(previous, *texts)[-_MAX_SENTENCES:]
+    ranks = {each: (bool(stated(each)), number) for number, each in enumerate(told)}
+    kept: set[str] = set()
+    room = max_words
+    for each in sorted(told, key=ranks.__getitem__, reverse=True):
+        if (words := len(each.split())) <= room:
+            kept.add(each)
+            room -= words
+    return " ".join(each for each in told if each in kept) or "…"[: max(0, max_words)]
+
+
+def sentences(*texts: str) -> list[str]:
+    """The different sentences that tell something, as far as their first 40 words."""
+    own = (each for text in texts for each in own_sentences(text))
+    cut = (" ".join(each.split()[:_SENTENCE_WORDS]) for each in own)
+    told = (each for each in cut if each[-1:] != "?" and stems(each))
+    return list(dict.fromkeys(re.sub(r"[.\s]*$", ".", each, count=1) for each in told))
