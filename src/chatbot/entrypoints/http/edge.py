@@ -24,6 +24,7 @@ from chatbot.entrypoints.web import docs_page
 
 PUBLIC_PATHS = frozenset({"/health", "/ready"}) | docs_page.PATHS
 BODY_DEADLINE_S = 20.0
+MAX_QUERY_PARAMETERS = 32
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 _SINGLE_HEADERS = frozenset(
@@ -122,6 +123,8 @@ class Edge:
         """Check the request; return where the application reads its body."""
         headers = _headers(scope)
         self._check_host(headers)
+        if scope.get("query_string", b"").count(b"&") >= MAX_QUERY_PARAMETERS:
+            raise _Refused(400, "bad_request", "The query has too many parameters.")
         if scope["path"] not in PUBLIC_PATHS:
             self._check_key(scope, headers)
         if scope["method"] not in _BODY_METHODS:
