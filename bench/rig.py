@@ -162,7 +162,7 @@ def token(user_id: UserId = USER) -> str:
         clock=lambda: datetime.now(UTC),
         new_id=lambda: secrets.token_hex(16),
     )
-    claims = Claims(user_id=user_id, token_version=0)
+    claims = Claims(user_id=user_id, token_stamp=user(user_id).token_stamp)
     return tokens.issue(claims, roles=("employee",), department="bench")
 
 

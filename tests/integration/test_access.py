@@ -109,7 +109,7 @@ async def _bad_tokens(service: Service) -> list[Headers]:
     """Tokens of the owner: expired, and signed by somebody else; and one that is none."""
     user = await service.container.storage().transact(lambda tx: tx.users.by_email(OWNER))
     assert user is not None
-    claims = Claims(user_id=user.id, token_version=user.token_version)
+    claims = Claims(user_id=user.id, token_stamp=user.token_stamp)
 
     def issued(secret: str, *, hours_ago: int) -> str:
         tokens = JoseTokens(

@@ -214,6 +214,7 @@ def test_doctor_names_what_every_account_may_read_until_it_is_private(
     elif setting:
         path.write_text("json:data" if "STORAGE" in setting else "a-key", encoding="utf-8")
         monkeypatch.setenv(setting, str(path))
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # nobody answers there
     path.chmod(0o755)
     code, out, _ = ready("doctor")
     [line] = [line for line in out.splitlines() if " files: " in line]

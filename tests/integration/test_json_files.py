@@ -1062,7 +1062,7 @@ class TestUserFiles:
             users.add(user(1))
         document = json.loads(path.read_text("utf-8"))
         assert (document["note"], document["version"]) == ("by hand", 1)
-        assert document["users"][0] == {**old, "password_hash": "new"}
+        assert document["users"][0] == {**old, "password_hash": "new", "token_version": 1}
         assert stat.S_IMODE(path.stat().st_mode) == 0o600 or os.name == "nt"
 
     @pytest.mark.parametrize(

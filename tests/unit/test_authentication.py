@@ -114,7 +114,9 @@ async def refusal(service: Service, email: str, password: str, *, peer: str = "1
 async def test_the_right_password_gives_a_token_for_the_user(service: Service, ana: User) -> None:
     token = await service.login(" Ana@ACME.es", PASSWORD)
     assert token.expires_in == 60
-    assert service.tokens.read(token.access_token) == Claims(user_id=ana.id, token_version=7)
+    assert service.tokens.read(token.access_token) == Claims(
+        user_id=ana.id, token_stamp=ana.token_stamp
+    )
 
 
 async def test_a_token_does_not_show_in_a_repr() -> None:
@@ -171,9 +173,17 @@ async def test_a_weaker_hash_is_replaced_at_login(service: Service) -> None:
     await service.login(user.email, PASSWORD)
     stored = await service.stored(user)
     assert stored.password_hash.startswith("$argon2id$v=19$m=64,t=2,p=1$")
-    assert stored == replace(user, password_hash=stored.password_hash)
+    assert stored == replace(user, password_hash=stored.password_hash, token_version=8)
     await service.login(user.email, PASSWORD)
     assert await service.stored(user) == stored
+
+
+async def test_token_of_a_login_that_replaced_the_hash_is_valid(service: Service) -> None:
+    user = await service.add("eva@acme.es", await weak_hash())
+    tokens = await asyncio.gather(*(service.login(user.email, PASSWORD) for _ in range(3)))
+    for token in tokens:
+        principal = await service.authentication.identify(CLIENT, token.access_token)
+        assert principal.user is not None
 
 
 async def test_a_wrong_password_replaces_nothing(service: Service) -> None:
@@ -237,7 +247,7 @@ async def test_with_a_token_the_user_calls_with_the_rights_that_both_have(
 async def test_rights_come_from_storage_and_never_from_the_token(
     service: Service, ana: User
 ) -> None:
-    claims = Claims(user_id=ana.id, token_version=7)
+    claims = Claims(user_id=ana.id, token_stamp=ana.token_stamp)
     token = service.tokens.issue(claims, roles=("admin",), department="Dirección")
     principal = await service.authentication.identify(replace(CLIENT, permissions=ALL), token)
     assert Permission.ADMINISTER not in principal.permissions
@@ -245,7 +255,8 @@ async def test_rights_come_from_storage_and_never_from_the_token(
 
 
 @pytest.mark.parametrize(
-    "change", ["removed", "disabled", "version raised", "version lowered", "garbage", "empty"]
+    "change",
+    ["removed", "disabled", "password", "version raised", "version lowered", "garbage", "empty"],
 )
 async def test_a_revoked_or_odd_token_is_invalid_at_once_and_always_in_the_same_words(
     service: Service, ana: User, change: str
@@ -257,6 +268,8 @@ async def test_a_revoked_or_odd_token_is_invalid_at_once_and_always_in_the_same_
             service.remove(ana)
         case "disabled":
             service.replace(replace(ana, is_active=False))
+        case "password":
+            service.replace(replace(ana, password_hash=f"{ana.password_hash}x"))
         case "version raised":
             service.replace(replace(ana, token_version=8))
         case "version lowered":

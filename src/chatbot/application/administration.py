@@ -1,13 +1,21 @@
-"""Making users. Whoever may start these commands on the host is an administrator."""
+"""Managing users. Whoever may start these commands on the host is an administrator."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from chatbot.domain.errors import Conflict, InvalidInput
-from chatbot.domain.identity import Permission, Role, User, UserId, normalise_email
+from chatbot.domain.errors import Conflict, InvalidInput, NotFound
+from chatbot.domain.identity import (
+    Permission,
+    Role,
+    User,
+    UserId,
+    next_token_version,
+    normalise_email,
+)
 from chatbot.domain.policy import check_password, normalise_password
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.security import PasswordHasher
-from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.storage import Storage, Transaction
 
 ADMIN_ROLE = "admin"
 NO_DEPARTMENT = ""  # the first administrator belongs to none, and so to no real one by accident
@@ -49,6 +57,54 @@ class Administration:
         await self._storage.transact(lambda tx: tx.users.add(user))
         return user
 
+    async def users(self) -> Sequence[User]:
+        """Return everybody, by e-mail address."""
+        return await self._storage.transact(lambda tx: tx.users.all())
+
+    async def disable(self, email: str) -> User:
+        """Keep the user from logging in, and end the user's tokens. No-op if disabled already.
+
+        Raises:
+            NotFound: nobody has this address.
+            Conflict: it is the last active administrator, or another process was faster.
+        """
+        return await self._change(email, lambda user: _activated(user, is_active=False))
+
+    async def enable(self, email: str) -> User:
+        """Let the user log in again; tokens of before stay revoked. No-op if enabled already.
+
+        Raises:
+            NotFound: nobody has this address.
+            Conflict: another process was faster.
+        """
+        return await self._change(email, lambda user: _activated(user, is_active=True))
+
+    async def set_password(self, email: str, password: str) -> User:
+        """Give the user another password, and end the user's tokens.
+
+        Raises:
+            InvalidInput: the password is not acceptable.
+            NotFound: nobody has this address.
+            Conflict: another process was faster.
+        """
+        user = await self._storage.transact(lambda tx: _found(tx, email))
+        check_password(password, email=user.email, department=user.department)
+        password_hash = await self._hasher.hash(normalise_password(password))
+        return await self._change(email, lambda user: _with_password(user, password_hash))
+
+    async def _change(self, email: str, change: Callable[[User], User]) -> User:
+        """Store the changed user, unless nobody active could administer the service any more."""
+
+        def work(tx: Transaction) -> User:
+            user = _found(tx, email)
+            changed = change(user)
+            if changed != user:
+                granting = _administering(tx.users.roles())
+                tx.users.replace(changed, old=user, keeping_one_of=granting)
+            return changed
+
+        return await self._storage.transact(work)
+
     async def _roles(self) -> Mapping[str, Role]:
         return await self._storage.transact(lambda tx: tx.users.roles())
 
@@ -63,6 +119,24 @@ class Administration:
             department=department,
             created_at=self._clock(),
         )
+
+
+def _found(tx: Transaction, email: str) -> User:
+    user = tx.users.by_email(normalise_email(email))
+    if user is None:
+        raise NotFound("Nobody has this e-mail address: `chatbot user list` shows who is there.")
+    return user
+
+
+def _activated(user: User, *, is_active: bool) -> User:
+    if user.is_active == is_active:
+        return user
+    return replace(user, is_active=is_active, token_version=next_token_version(user.token_version))
+
+
+def _with_password(user: User, password_hash: str) -> User:
+    version = next_token_version(user.token_version)
+    return replace(user, password_hash=password_hash, token_version=version)
 
 
 def _administering(roles: Mapping[str, Role]) -> frozenset[str]:

@@ -81,7 +81,7 @@ class Authentication:
             if not await self._verify(password, user, (account, address), at) or user is None:
                 raise _invalid_credentials()
             await self._forgive(account, address, at)
-        await self._strengthen(user, password)
+            user = await self._strengthened(user, password)
         return self._token_for(user)
 
     async def identify(self, client: Client, raw_token: str | None) -> Principal:
@@ -89,13 +89,13 @@ class Authentication:
 
         Raises:
             InvalidToken: the token is not valid, or was revoked: the user is gone, disabled, or
-                has another token version.
+                has had another password or token version since.
         """
         if raw_token is None:
             return of_client(client)
         claims = self._tokens.read(raw_token)
         user, roles = await self._storage.find_caller(claims.user_id)
-        if user is None or not user.is_active or user.token_version != claims.token_version:
+        if user is None or not user.is_active or user.token_stamp != claims.token_stamp:
             raise InvalidToken
         return on_behalf_of(user, roles, client)
 
@@ -157,22 +157,31 @@ class Authentication:
         except StorageFailure:
             return  # it counts until the window is over; the password was right all the same
 
-    async def _strengthen(self, user: User, password: str) -> None:
-        """Replace a hash that was made with less cost: only now is the password at hand."""
+    async def _strengthened(self, user: User, password: str) -> User:
+        """Replace a hash that was made with less cost: only now is the password at hand.
+
+        Returns:
+            The user as stored by then. Where another process has changed the password meanwhile,
+            the user of before, whose tokens do not hold any more.
+        """
         if not self._hasher.is_weaker(user.password_hash):
-            return
+            return user
         try:
             new = await self._hasher.hash(password)
-            await self._storage.transact(
-                lambda tx: tx.users.set_password_hash(user.id, old=user.password_hash, new=new)
-            )
+            stored = await self._storage.transact(lambda tx: _with_hash(tx, user, new))
         except (RateLimited, StorageFailure):
-            return  # the old hash still holds, and the next log-in tries again
+            return user  # the old hash still holds, and the next log-in tries again
+        return stored if stored is not None and stored.password_hash == new else user
 
     def _token_for(self, user: User) -> AccessToken:
-        claims = Claims(user_id=user.id, token_version=user.token_version)
+        claims = Claims(user_id=user.id, token_stamp=user.token_stamp)
         token = self._tokens.issue(claims, roles=user.roles, department=user.department)
         return AccessToken(access_token=token, expires_in=self._tokens.ttl_s)
+
+
+def _with_hash(tx: Transaction, user: User, new: str) -> User | None:
+    tx.users.set_password_hash(user.id, old=user.password_hash, new=new)
+    return tx.users.by_id(user.id)
 
 
 def _active_user(tx: Transaction, email: str) -> User | None:

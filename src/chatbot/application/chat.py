@@ -17,6 +17,7 @@ from chatbot.application.first_failures import FirstFailures
 from chatbot.application.leases import patiently
 from chatbot.application.prompt import Composer, is_answer
 from chatbot.application.shares import Shares
+from chatbot.application.sign_ins import SignIns
 from chatbot.application.texts import Language, notice_in
 from chatbot.application.turn import Reply, ReplyEvent, Started, Turn
 from chatbot.domain.chat import (
@@ -38,7 +39,7 @@ from chatbot.domain.errors import (
     ShuttingDown,
     cause_of,
 )
-from chatbot.domain.identity import Owner, Principal
+from chatbot.domain.identity import Owner, Principal, User
 from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
@@ -82,6 +83,7 @@ class Chat:
         self._notice = notice
         self._asking = Asking(model, composer)
         self._first_failures = FirstFailures()
+        self._sign_ins = SignIns(storage)
         self._running: dict[asyncio.Task[None], Turn] = {}
         self._closing = False
 
@@ -104,8 +106,8 @@ class Chat:
         Raises:
             Forbidden, InvalidInput, PromptTooLong, RateLimited, NotFound, SessionBusy: nothing
                 was stored.
-            ModelFailure, StorageFailure, ShuttingDown: the user's message is kept if it was
-                stored, and the partial answer with it; then the error names session and turn.
+            ModelFailure, StorageFailure, ShuttingDown, Revoked: the user's message is kept if it
+                was stored, and the partial answer with it; then the error names session and turn.
             SessionBusy, after `Started`: the session was lost to another turn, and the answer
                 is not stored.
         """
@@ -123,7 +125,7 @@ class Chat:
             language=language,
             stream=stream,
         )
-        task = asyncio.create_task(self._run(turn))
+        task = asyncio.create_task(self._run(turn, principal.user))
         self._running[task] = turn
         task.add_done_callback(self._ended)
         is_heard_out = False
@@ -152,6 +154,7 @@ class Chat:
             turn.interrupt(Interruption.SHUTDOWN)
         if running:
             await asyncio.wait(running)
+        self._sign_ins.close()
 
     def _check(self, prompt: str) -> None:
         if self._closing:
@@ -166,9 +169,10 @@ class Chat:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._shares.release(self._running.pop(task).owner)
 
-    async def _run(self, turn: Turn) -> None:
+    async def _run(self, turn: Turn, user: User | None) -> None:
         try:
-            await self._take(turn)
+            with self._sign_ins.watching(turn, user):
+                await self._take(turn)
         finally:
             turn.end()
 
@@ -204,7 +208,7 @@ class Chat:
                 heard = await self._asking.ask(turn, lease.session_id, asked.memory, asked.history)
         except asyncio.CancelledError:
             reason = turn.interruption or Interruption.SHUTDOWN
-            raise ShuttingDown("The service stopped while it was answering.") from None
+            raise turn.cut_short() from None
         except ModelTimeout:
             reason = Interruption.TIMEOUT
             raise

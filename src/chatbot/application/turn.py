@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from chatbot.application.texts import Language
 from chatbot.domain.chat import FinishReason, Interruption, SessionId, TurnId
-from chatbot.domain.errors import ShuttingDown
+from chatbot.domain.errors import ChatbotError, Revoked, ShuttingDown
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Recollection
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Usage
@@ -107,10 +107,16 @@ class Turn:
         """Return unless the turn was interrupted before it began.
 
         Raises:
-            ShuttingDown: it was; there is nothing to store.
+            ShuttingDown, Revoked: it was; there is nothing to store.
         """
         if self.interruption is not None:
-            raise ShuttingDown("The turn was given up before it began.")
+            raise self.cut_short()
+
+    def cut_short(self) -> ChatbotError:
+        """The error that a turn ends with when it was interrupted."""
+        if self.interruption is Interruption.REVOKED:
+            return Revoked()
+        return ShuttingDown("The service stopped while it was answering.")
 
     async def hear(self, model: ChatModel, request: ModelRequest) -> Completion:
         """Ask the model, passing pieces on as they come.

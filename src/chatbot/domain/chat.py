@@ -32,6 +32,8 @@ class Interruption(StrEnum):
     """The model took too long."""
     SHUTDOWN = "shutdown"
     """The service was stopped."""
+    REVOKED = "revoked"
+    """The sign-in of the person who asked was revoked meanwhile."""
     CRASH = "crash"
     """The process died; written by the next turn."""
     REFUSED = "refused"

@@ -5,7 +5,8 @@
     |   `-- PromptTooLong
     |-- Unauthenticated         nobody proved who is calling
     |   |-- InvalidCredentials
-    |   `-- InvalidToken
+    |   |-- InvalidToken
+    |   `-- Revoked             the sign-in ended while it was in use
     |-- Forbidden               known, but not allowed
     |-- NotFound                absent, or somebody else's: the caller cannot tell
     |-- Conflict                the state does not allow it
@@ -71,6 +72,12 @@ class InvalidToken(Unauthenticated):
     """The bearer token is malformed, forged, expired or revoked; which of them is not said."""
 
     sentence = "The token is not valid or has expired: log in again."
+
+
+class Revoked(Unauthenticated):
+    """The sign-in was revoked while the answer was on its way."""
+
+    sentence = "Your sign-in was revoked: log in again."
 
 
 class Forbidden(ChatbotError):

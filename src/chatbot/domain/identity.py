@@ -1,16 +1,20 @@
 """Who is calling, and with which rights."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NewType
 
-from chatbot.domain.errors import InvalidInput
+from chatbot.domain.errors import Conflict, InvalidInput
 
 UserId = NewType("UserId", str)
 ClientId = NewType("ClientId", str)
 
+MAX_TOKEN_VERSION = 2**31 - 1
+"""The largest integer of a database column; the version after it is 1."""
 MAX_EMAIL_CHARS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 
 
@@ -47,7 +51,7 @@ DEFAULT_ROLES: Mapping[str, Role] = {
 class User:
     """A person with a password.
 
-    `token_version` is carried by every token of the user: raising it revokes them all.
+    Raising `token_version` revokes all tokens of the user; so does another password.
     """
 
     id: UserId
@@ -58,6 +62,24 @@ class User:
     created_at: datetime
     is_active: bool = True
     token_version: int = 0
+
+    @property
+    def token_stamp(self) -> str:
+        """What a token of the user must carry to be valid: it changes with what revokes tokens.
+
+        Roles and department are not in it: rights are read from the stored user at each request.
+        """
+        text = json.dumps([self.token_version, self.password_hash])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def is_still(self, stored: "User | None") -> bool:
+        """Whether what began for this user may go on, now that `stored` is the user's record."""
+        return (
+            stored is not None
+            and stored.is_active
+            and stored.token_stamp == self.token_stamp
+            and (set(stored.roles), stored.department) == (set(self.roles), self.department)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,3 +144,29 @@ def normalise_email(raw: str) -> str:
     if not (local and at and host) or "@" in host or not printable or len(email) > MAX_EMAIL_CHARS:
         raise InvalidInput("This is not an e-mail address.", where=("email",))
     return email
+
+
+def scheme_of(password_hash: str) -> str:
+    """What an encoded hash says before its salt: the algorithm and its cost (PHC string format)."""
+    return password_hash.rsplit("$", 2)[0]
+
+
+def next_token_version(version: int) -> int:
+    """The version that revokes the tokens of this one."""
+    return version % MAX_TOKEN_VERSION + 1
+
+
+def require_another_active(
+    changed: User, *, old: User, others: Iterable[User], with_any_of: frozenset[str]
+) -> None:
+    """Return unless the change takes the last active user with one of these roles away.
+
+    Raises:
+        Conflict: it does.
+    """
+
+    def counts(user: User) -> bool:
+        return user.is_active and not with_any_of.isdisjoint(user.roles)
+
+    if counts(old) and not counts(changed) and not any(map(counts, others)):
+        raise Conflict("This is the last active administrator: make another one first.")

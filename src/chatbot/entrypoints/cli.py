@@ -1,31 +1,23 @@
-"""The command line: `chatbot init | serve | admin create | user create | chat | db | migrate |
-import | backup | restore | doctor`.
+"""The command line: `chatbot init | serve | admin | user | chat | db | migrate | import | backup |
+restore | doctor`.
 
 A command imports what it needs when it runs: importing genkit takes longer than `--help` may.
 """
 
-import asyncio
-import getpass
 import io
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 from typer.exceptions import TyperException
 
 from chatbot import __version__
-from chatbot.application.administration import Administration
 from chatbot.domain.errors import ChatbotError, ModelFailure, StorageFailure
-from chatbot.domain.policy import MIN_PASSWORD_CHARS
-from chatbot.domain.text import NotUtf8, decode_utf8
-from chatbot.entrypoints import logs
-from chatbot.entrypoints.settings import Settings, SettingsError, ignored_names, load_settings
-from chatbot.entrypoints.storage_url import StorageKind
-
-logger = structlog.get_logger("chatbot.settings")
+from chatbot.domain.text import NotUtf8
+from chatbot.entrypoints.command_line import Refused, command_settings, lasting
+from chatbot.entrypoints.people_commands import admin, user
+from chatbot.entrypoints.settings import SettingsError, load_settings
 
 app = typer.Typer(
     help="A company's own assistant behind its own HTTP API.",
@@ -33,25 +25,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-admin = typer.Typer(help="Administrators.", no_args_is_help=True)
-user = typer.Typer(help="Users.", no_args_is_help=True)
 db = typer.Typer(help="The tables of SQLite and Postgres.", no_args_is_help=True)
 app.add_typer(admin, name="admin")
 app.add_typer(user, name="user")
 app.add_typer(db, name="db")
 
-Email = Annotated[str, typer.Option(help="E-mail address to log in with.")]
-PasswordStdin = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from standard input.")
-]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
 ]
 BackupPath = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
-
-
-class Refused(Exception):
-    """The command will not do it; the message says why."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -118,34 +100,12 @@ def serve(
 ) -> None:
     """Serve the HTTP API until Ctrl-C or SIGTERM."""
     given = {"host": host, "port": port, "workers": workers}
-    settings = _settings(**{name: value for name, value in given.items() if value is not None})
+    settings = command_settings(
+        **{name: value for name, value in given.items() if value is not None}
+    )
     from chatbot.entrypoints.http.server import run
 
     run(settings)
-
-
-@admin.command("create")
-def create_admin(email: Email, *, password_stdin: PasswordStdin = False) -> None:
-    """Create the first administrator; refused once there is one."""
-    settings = _lasting(_settings())
-    password = _password(from_stdin=password_stdin)
-    _administer(settings, lambda use: use.create_first_admin(email, password))
-    typer.echo(f"admin: {email.strip().lower()}")
-
-
-@user.command("create")
-def create_user(
-    email: Email,
-    role: Annotated[str, typer.Option(help="As in `admin` or `employee`.")],
-    department: Annotated[str, typer.Option(help="Department, as in `sales`.")],
-    *,
-    password_stdin: PasswordStdin = False,
-) -> None:
-    """Create a user who can log in."""
-    settings = _lasting(_settings())
-    password = _password(from_stdin=password_stdin)
-    _administer(settings, lambda use: use.create_user(email, role, department, password))
-    typer.echo(f"user: {email.strip().lower()}")
 
 
 @app.command()
@@ -155,7 +115,7 @@ def chat(
     new: Annotated[bool, typer.Option("--new", help="Begin a new session.")] = False,
 ) -> None:
     """Talk to the assistant here, as the client `default`, in this terminal's last session."""
-    settings = _settings()
+    settings = command_settings()
     from chatbot.entrypoints.terminal import talk
 
     talk(settings, prompt, new=new)
@@ -166,7 +126,7 @@ def upgrade_database() -> None:
     """Bring the tables of SQLite or Postgres up to date; stop the service first."""
     from chatbot.entrypoints.sql_database import upgrade
 
-    typer.echo(upgrade(_settings()))
+    typer.echo(upgrade(command_settings()))
 
 
 @db.command("current")
@@ -174,7 +134,7 @@ def current_schema() -> None:
     """Say which schema the tables of SQLite or Postgres have."""
     from chatbot.entrypoints.sql_database import schema
 
-    typer.echo(schema(_settings()))
+    typer.echo(schema(command_settings()))
 
 
 @app.command()
@@ -211,7 +171,7 @@ def import_sessions(
     ] = None,
 ) -> None:
     """Import the sessions of the first version; its files are only read."""
-    settings = _lasting(_settings())
+    settings = lasting(command_settings())
     from chatbot.entrypoints.moving import import_files
 
     _done(import_files(settings.storage_url, folder, owner))
@@ -225,7 +185,7 @@ def backup(file: BackupPath) -> None:
     moment. The file holds conversations and password hashes, and is for your eyes only (0600).
     It does not hold .env: keep that apart.
     """
-    settings = _lasting(_settings())
+    settings = lasting(command_settings())
     from chatbot.entrypoints.moving import back_up
 
     _done(back_up(settings.storage_url, file))
@@ -237,7 +197,7 @@ def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
 
     What the store has and is no earlier state of the same is named and left as it is.
     """
-    settings = _lasting(_settings())
+    settings = lasting(command_settings())
     from chatbot.entrypoints.moving import restore
 
     _done(restore(settings.storage_url, file, dry_run=dry_run))
@@ -259,43 +219,3 @@ def doctor() -> None:
 def _done(is_all: bool) -> None:
     if not is_all:
         raise typer.Exit(1)
-
-
-def _settings(**given: object) -> Settings:
-    settings = load_settings(**given)
-    logs.configure(settings.log_level, settings.log_format, with_pid=settings.workers > 1)
-    for line in ignored_names():
-        logger.warning(line)
-    return settings
-
-
-def _lasting(settings: Settings) -> Settings:
-    if settings.storage_url.kind is StorageKind.MEMORY:
-        raise Refused("STORAGE_URL=memory: forgets what a command writes. Use json:DIR.")
-    return settings
-
-
-def _password(*, from_stdin: bool) -> str:
-    if from_stdin:
-        return decode_utf8(sys.stdin.buffer.readline()).rstrip("\r\n")
-    if not sys.stdin.isatty():
-        raise Refused("There is no terminal to ask for the password: use --password-stdin.")
-    password = getpass.getpass(f"Password ({MIN_PASSWORD_CHARS} characters or more): ")
-    if getpass.getpass("Again: ") != password:
-        raise Refused("The two passwords differ.")
-    return password
-
-
-def _administer(settings: Settings, work: Callable[[Administration], Awaitable[object]]) -> None:
-    """Do it beside a running service, which sees it with its next request."""
-    from chatbot.entrypoints.container import build_container, opened_store
-
-    async def done() -> None:
-        container = build_container(settings)
-        async with opened_store(container.storage()):
-            try:
-                await work(container.administration())
-            finally:
-                await container.hasher().aclose()
-
-    asyncio.run(done())

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -586,6 +587,71 @@ class TestUsers:
             users.by_id(user(number).id) for number in (1, 2, 3)
         ]]  # fmt: skip
         assert hashes == ["$argon2id$old", "$argon2id$new", "$argon2id$old"]
+        assert [each.token_version for each in users.all()] == [0, 1, 0]
+
+    def test_everybody_is_listed_by_email_address(self, users: UserRepository) -> None:
+        people = [
+            user(1, email="ñ@example.com"),
+            user(2, email="b@example.com"),
+            user(3, email="z@x.y"),
+        ]
+        assert users.all() == []
+        for each in people:
+            users.add(each)
+        assert [each.email for each in users.all()] == ["b@example.com", "z@x.y", "ñ@example.com"]
+        assert users.all()[0] == people[1]
+
+    def test_schemes_of_passwords_are_counted(self, users: UserRepository) -> None:
+        assert dict(users.password_schemes()) == {}
+        for number, password_hash in enumerate(["$a$m=1$s$d", "$a$m=1$t$e", "$b$m=2$s$d", "odd"]):
+            users.add(replace(user(number), password_hash=password_hash))
+        assert dict(users.password_schemes()) == {"$a$m=1": 2, "$b$m=2": 1, "odd": 1}
+
+    def test_user_is_replaced_if_it_is_the_old_one(self, users: UserRepository) -> None:
+        for number in (1, 2):
+            users.add(user(number))
+        changed = replace(user(1), is_active=False, token_version=3, password_hash="new")
+        users.replace(changed, old=user(1))
+        assert users.by_id(user(1).id) == changed
+        assert users.by_email(user(1).email) == changed
+        assert users.by_id(user(2).id) == user(2)
+        for old in (user(1), user(3)):
+            with pytest.raises(Conflict):
+                users.replace(replace(old, department="late"), old=old)
+        assert users.by_id(user(1).id) == changed
+        assert users.by_id(user(3).id) is None
+
+    def test_last_active_user_with_a_role_keeps_it(self, users: UserRepository) -> None:
+        roles = frozenset({"admin", "owner"})
+        admin, other = user(1, roles=("employee", "admin")), user(2, roles=("owner",))
+        users.add(admin)
+        users.add(replace(other, is_active=False))
+        users.add(user(3))
+        for change in (replace(admin, is_active=False), replace(admin, roles=("employee",))):
+            with pytest.raises(Conflict, match="last active administrator"):
+                users.replace(change, old=admin, keeping_one_of=roles)
+        users.replace(replace(user(3), is_active=False), old=user(3), keeping_one_of=roles)
+        users.replace(other, old=replace(other, is_active=False), keeping_one_of=roles)
+        users.replace(replace(admin, is_active=False), old=admin, keeping_one_of=roles)
+        assert users.by_id(admin.id) == replace(admin, is_active=False)
+
+    async def test_of_the_last_users_with_a_role_one_stays_whoever_is_disabled_at_once(
+        self, storage: Storage, users: UserRepository
+    ) -> None:
+        admins = [user(number, roles=("admin",)) for number in range(6)]
+        for admin in admins:
+            users.add(admin)
+
+        def was_disabled(tx: Transaction, admin: User) -> bool:
+            try:
+                disabled = replace(admin, is_active=False)
+                tx.users.replace(disabled, old=admin, keeping_one_of=frozenset({"admin"}))
+            except Conflict:
+                return False
+            return True
+
+        assert sum(await at_once(storage, was_disabled, admins)) == 5
+        assert sum(each.is_active for each in users.all()) == 1
 
     def test_roles_are_returned_by_name(self, users: UserRepository) -> None:
         roles = users.roles()

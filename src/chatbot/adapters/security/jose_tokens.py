@@ -80,7 +80,7 @@ class JoseTokens(Tokens):
             "iat": now,
             "nbf": now,
             "exp": now + self._ttl_s,
-            "ver": claims.token_version,
+            "ver": claims.token_stamp,
         }
 
     def _sign(self, claims: Mapping[str, object]) -> str:
@@ -109,7 +109,7 @@ class JoseTokens(Tokens):
         _text(payload, "jti")
         self._check_times(*(_integer(payload, name) for name in ("iat", "nbf", "exp")))
         user_id = UserId(_text(payload, "sub"))
-        return Claims(user_id=user_id, token_version=_integer(payload, "ver"))
+        return Claims(user_id=user_id, token_stamp=_text(payload, "ver"))
 
     def _check_times(self, issued: int, not_before: int, expires: int) -> None:
         now = self._clock().timestamp()

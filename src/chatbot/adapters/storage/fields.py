@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -127,14 +127,21 @@ def dump(found: Json, *, indent: int | None = None) -> bytes:
         return json.dumps(found, separators=separators, indent=indent).encode()
 
 
-def load(raw: bytes, what: str) -> object:
-    """Decode JSON; a byte order mark before it is skipped.
+def plain_object(pairs: list[tuple[str, object]]) -> Json:
+    """A hook that only makes the object: where it is called, Python lets another thread run."""
+    return dict(pairs)
+
+
+def load(
+    raw: bytes, what: str, *, hook: Callable[[list[tuple[str, object]]], Json] | None = None
+) -> object:
+    """Decode JSON; a byte order mark before it is skipped. Without a hook no other thread runs.
 
     Raises:
         Damaged: it is not JSON, or not in UTF-8.
     """
     try:
-        return json.loads(decode_utf8(raw))
+        return json.loads(decode_utf8(raw), object_pairs_hook=hook)
     except NotUtf8 as error:
         raise Damaged(f"{what}: {error}", flaw=Flaw.FOREIGN) from error
     except (ValueError, RecursionError) as error:

@@ -1,5 +1,6 @@
 """Storage in the memory of this process: gone when it ends. For tests, demos and trying out."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,16 @@ from chatbot.domain.chat import (
     title_of,
 )
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
-from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role, User, UserId
+from chatbot.domain.identity import (
+    DEFAULT_ROLES,
+    Owner,
+    Role,
+    User,
+    UserId,
+    next_token_version,
+    require_another_active,
+    scheme_of,
+)
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.sessions import SessionRepository
 from chatbot.domain.ports.storage import (
@@ -179,10 +189,26 @@ class _Users(UserRepository):
     def by_email(self, email: str) -> User | None:
         return next((user for user in self._users.values() if user.email == email), None)
 
+    def all(self) -> Sequence[User]:
+        return sorted(self._users.values(), key=lambda user: user.email)
+
+    def password_schemes(self) -> Mapping[str, int]:
+        return Counter(scheme_of(user.password_hash) for user in self._users.values())
+
+    def replace(
+        self, user: User, *, old: User, keeping_one_of: frozenset[str] = frozenset()
+    ) -> None:
+        if self._users.get(user.id) != old:
+            raise Conflict("The user was changed meanwhile.")
+        others = [other for other in self._users.values() if other.id != user.id]
+        require_another_active(user, old=old, others=others, with_any_of=keeping_one_of)
+        self._users[user.id] = user
+
     def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
         user = self._users.get(user_id)
         if user is not None and user.password_hash == old:
-            self._users[user_id] = replace(user, password_hash=new)
+            version = next_token_version(user.token_version)
+            self._users[user_id] = replace(user, password_hash=new, token_version=version)
 
     def roles(self) -> Mapping[str, Role]:
         return dict(self._roles)

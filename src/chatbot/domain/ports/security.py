@@ -40,7 +40,7 @@ class Claims:
     """What a valid token says."""
 
     user_id: UserId
-    token_version: int
+    token_stamp: str
 
 
 class Tokens(Protocol):

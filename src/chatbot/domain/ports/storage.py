@@ -39,8 +39,27 @@ class UserRepository(Protocol):
         """Return the user with this normalised e-mail address, or None."""
 
     @abstractmethod
+    def all(self) -> Sequence[User]:
+        """Return everybody, by e-mail address."""
+
+    @abstractmethod
+    def password_schemes(self) -> Mapping[str, int]:
+        """Return the schemes of the stored password hashes, each with how many users have it."""
+
+    @abstractmethod
+    def replace(
+        self, user: User, *, old: User, keeping_one_of: frozenset[str] = frozenset()
+    ) -> None:
+        """Store the user in place of `old`, who has the same id and e-mail address.
+
+        Raises:
+            Conflict: the stored user is not `old` by now, or nobody active would be left who has
+                one of the roles `keeping_one_of`; of two such changes at once, one wins at most.
+        """
+
+    @abstractmethod
     def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
-        """Replace a password hash if it still is `old`; else do nothing."""
+        """Replace a password hash and raise the token version, if the hash still is `old`."""
 
     @abstractmethod
     def roles(self) -> Mapping[str, Role]:

@@ -23,6 +23,7 @@ _STATUS_AND_CODE: Mapping[type[Exception], tuple[int, str]] = {
     errors.Unauthenticated: (401, "unauthenticated"),
     errors.InvalidCredentials: (401, "invalid_credentials"),
     errors.InvalidToken: (401, "invalid_token"),
+    errors.Revoked: (401, "revoked"),
     errors.Forbidden: (403, "forbidden"),
     errors.NotFound: (404, "not_found"),
     errors.Conflict: (409, "conflict"),

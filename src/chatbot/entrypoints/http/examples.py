@@ -42,6 +42,7 @@ _PROBLEMS = (
     _problem(errors.InvalidCredentials()),
     _problem(errors.InvalidToken()),
     _problem(errors.NotFound()),
+    _problem(errors.Revoked()),
     _problem(errors.SessionBusy()),
     _problem(errors.PromptTooLong("A prompt has at most 4000 characters.")),
     _problem(errors.InvalidInput("The prompt is empty.", where=("prompt",))),
@@ -122,7 +123,7 @@ EXAMPLES: Mapping[str, Example] = {
         body={"prompt": _PROMPT},
         answer=_REPLY,
         problems=(
-            *_CHANGING,
+            *(*_CHANGING, "revoked"),
             *("prompt_too_long", "invalid_request", "prompt_refused"),
             *("model_unavailable", "shutting_down"),
         ),

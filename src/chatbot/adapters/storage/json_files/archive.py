@@ -13,11 +13,12 @@ from chatbot.adapters.storage.json_files.durable import exists, make_durable_fol
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.head import head_line, load_head
 from chatbot.adapters.storage.json_files.log import Header, LogView
+from chatbot.adapters.storage.json_files.people import ROLES, USERS
 from chatbot.adapters.storage.json_files.places import Place, folder_of, owner_of, to_ns
 from chatbot.adapters.storage.json_files.removal import finish_deletions, remove_rest
 from chatbot.adapters.storage.json_files.sealed import seal
 from chatbot.adapters.storage.json_files.sessions import SessionFiles, session_of
-from chatbot.adapters.storage.json_files.users import ROLES, USERS, UserFiles
+from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.adapters.storage.records import message_to_json
 from chatbot.domain.chat import Message, Session, SessionId, TurnId
 from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable

@@ -16,8 +16,8 @@ from chatbot.adapters.storage.json_files.durable import WORK, exists, opened, re
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.head import read_head
 from chatbot.adapters.storage.json_files.log import LogView
+from chatbot.adapters.storage.json_files.people import ROLES, USERS, parse_roles, parse_users
 from chatbot.adapters.storage.json_files.places import DELETED, HEAD, LOCKS, LOG, Place, owner_of
-from chatbot.adapters.storage.json_files.users import ROLES, USERS, parse_roles, parse_users
 from chatbot.adapters.storage.mvp_files import is_mvp_file
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure

@@ -38,7 +38,7 @@ class JsonFileStorage(Storage):
         self._root, self._files = root, files or Files()
         self._threads: Threads | None = None
         self._sessions = SessionFiles(root / "memory", self._files)
-        self._users = UserFiles(root / "auth", self._files)
+        self._users = UserFiles(root / "auth", self._files, is_serving=True)
         self._attempts = AttemptFiles(root / "auth", self._files)
         self._transaction = Transaction(
             sessions=self._sessions, users=self._users, attempts=self._attempts

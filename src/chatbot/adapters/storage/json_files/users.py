@@ -4,117 +4,96 @@ Every call looks at the file's status, so that an edit holds from the next reque
 not know, it keeps: keys that somebody added stay in the file when it is written again.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
 
-from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Json, dump, load, naming
+from chatbot.adapters.storage.fields import (
+    VERSION,
+    Fields,
+    Json,
+    dump,
+    load,
+    naming,
+)
 from chatbot.adapters.storage.json_files.durable import (
     exists,
     locked,
     make_durable_folder,
-    opened,
     put,
     read,
 )
-from chatbot.adapters.storage.json_files.files import Files, Status
-from chatbot.adapters.storage.records import (
-    roles_from_json,
-    roles_to_json,
-    user_from_json,
-    user_to_json,
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.people import (
+    ROLES,
+    USERS,
+    Users,
+    document_of,
+    parse_roles,
+    parse_users,
+    users_of,
 )
-from chatbot.domain.errors import Conflict
-from chatbot.domain.identity import DEFAULT_ROLES, Role, User, UserId
+from chatbot.adapters.storage.json_files.token_versions import (
+    TokenVersions,
+    Versions,
+    as_reached,
+    reconciled,
+)
+from chatbot.adapters.storage.json_files.watched import Watched
+from chatbot.adapters.storage.records import roles_to_json, user_to_json
+from chatbot.domain.errors import Conflict, StorageFailure, cause_of
+from chatbot.domain.identity import (
+    DEFAULT_ROLES,
+    Role,
+    User,
+    UserId,
+    next_token_version,
+    require_another_active,
+    scheme_of,
+)
 from chatbot.domain.ports.storage import UserRepository
 
-USERS, ROLES = "users.json", "roles.json"
-_FRESH_NS = 50_000_000
-"""A file may change twice within one tick of the clock that stamps it (1 to 10 ms on Linux), and
-its freed inode may come back: younger than this, it is read again (git's "racy" entries)."""
-Parsed = TypeVar("Parsed")
+_ADOPTION_WAIT_S = 1.0
+_log = logging.getLogger("chatbot.storage")
 
 
 @dataclass(frozen=True, slots=True)
-class Users:
-    """The users of one state of the file, and the document they stand in."""
+class _Editable:
+    """What is to be changed: the document, its users by now, and their token versions."""
 
     document: Json
-    users: tuple[User, ...]
-    by_id: Mapping[UserId, User]
-    by_email: Mapping[str, User]
-
-
-def parse_users(raw: bytes | None) -> Users:
-    """Read the document; without a file there are no users.
-
-    Raises:
-        Damaged: it is not one, its version is newer, or a record in it is wrong. The record is
-            named by its place: the message may be read by anybody.
-    """
-    fields = Fields({"users": []} if raw is None else load(raw, USERS), USERS)
-    fields.require_version()
-    records = enumerate(fields.list("users"), 1)
-    users = tuple(user_from_json(found, f"{USERS}, record {number}") for number, found in records)
-    by_id = {user.id: user for user in users}
-    by_email = {user.email: user for user in users}
-    if len(by_id) < len(users) or len(by_email) < len(users):
-        raise Damaged(f"{USERS}: an id or e-mail address stands there twice")
-    return Users(fields.found, users, by_id, by_email)
-
-
-def parse_roles(raw: bytes | None) -> Mapping[str, Role]:
-    """Read the roles; without a file there are none, and nobody may do anything."""
-    return {} if raw is None else roles_from_json(load(raw, ROLES), ROLES)
-
-
-class _Watched(Generic[Parsed]):
-    """A file that is parsed again when it has changed."""
-
-    def __init__(self, path: Path, files: Files, parse: Callable[[bytes | None], Parsed]) -> None:
-        self._path, self._files, self._parse = path, files, parse
-        self._known: tuple[Status, Parsed] | None = None
-
-    def read(self) -> Parsed:
-        known = self._known
-        try:
-            if known is not None and known[0] == self._files.status_of(self._path):
-                return known[1]
-            with naming(self._path):
-                return self._read_again()
-        except FileNotFoundError:
-            return self._parse(None)
-
-    def _read_again(self) -> Parsed:
-        with opened(self._files, self._files.open_to_read(self._path)) as fd:
-            status = self._files.status(fd)
-            parsed = self._parse(self._files.read_at(fd, status.size, 0))
-            is_settled = self._files.now_ns() - status.mtime_ns > _FRESH_NS
-            self._known = (status, parsed) if is_settled else None
-            return parsed
+    users: Users
+    versions: Versions
 
 
 class UserFiles(UserRepository):
-    """The files `users.json` and `roles.json` in one folder."""
+    """The files `users.json` and `roles.json` in one folder.
 
-    def __init__(self, root: Path, files: Files) -> None:
-        self._root, self._files = root, files
+    Args:
+        is_serving: whether token versions that an edit by hand has raised are written down. Who
+            only reads the folder leaves it as it is.
+    """
+
+    def __init__(self, root: Path, files: Files, *, is_serving: bool = False) -> None:
+        self._root, self._files, self._is_serving = root, files, is_serving
         self._lock = root / ".users.lock"
-        self._users = _Watched(root / USERS, files, parse_users)
-        self._roles = _Watched(root / ROLES, files, parse_roles)
+        self._versions = TokenVersions(root, files)
+        self._users = Watched(root / USERS, files, self._parse)
+        self._roles = Watched(root / ROLES, files, parse_roles)
 
     def open(self) -> None:
         make_durable_folder(self._files, self._root)
 
     def add(self, user: User, *, unless_any_has: frozenset[str] = frozenset()) -> None:
-        with self._changing() as known:
-            if any(unless_any_has.intersection(other.roles) for other in known.users):
+        with self._changing() as found:
+            if any(unless_any_has.intersection(other.roles) for other in found.users.all):
                 raise Conflict("There is an administrator already.")
-            if user.email in known.by_email or user.id in known.by_id:
+            if user.email in found.users.by_email or user.id in found.users.by_id:
                 raise Conflict("The e-mail address is taken.")
-            self._write(known, [*_records(known), user_to_json(user)])
+            self._write(found, {user.id: user_to_json(user)}, [user])
 
     def by_id(self, user_id: UserId) -> User | None:
         return self._users.read().by_id.get(user_id)
@@ -122,21 +101,33 @@ class UserFiles(UserRepository):
     def by_email(self, email: str) -> User | None:
         return self._users.read().by_email.get(email)
 
+    def all(self) -> Sequence[User]:
+        return sorted(self._users.read().all, key=lambda user: user.email)
+
+    def password_schemes(self) -> Mapping[str, int]:
+        return Counter(scheme_of(user.password_hash) for user in self._users.read().all)
+
+    def replace(
+        self, user: User, *, old: User, keeping_one_of: frozenset[str] = frozenset()
+    ) -> None:
+        with self._changing() as found:
+            if found.users.by_id.get(user.id) != old:
+                raise Conflict("The user was changed meanwhile.")
+            others = [other for other in found.users.all if other.id != user.id]
+            require_another_active(user, old=old, others=others, with_any_of=keeping_one_of)
+            self._write(found, {user.id: user_to_json(user)}, [user])
+
     def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
-        with self._changing() as known:
-            user = known.by_id.get(user_id)
-            if user is None or user.password_hash != old:
-                return
-            place = known.users.index(user)
-            records = _records(known)
-            records[place] = {**Fields(records[place], USERS).found, "password_hash": new}
-            self._write(known, records)
+        with self._changing() as found:
+            user = found.users.by_id.get(user_id)
+            if user is not None and user.password_hash == old:
+                version = next_token_version(user.token_version)
+                changed = replace(user, password_hash=new, token_version=version)
+                record: Json = {"password_hash": new, "token_version": version}
+                self._write(found, {user_id: record}, [changed])
 
     def roles(self) -> Mapping[str, Role]:
         return self._roles.read()
-
-    def all(self) -> Sequence[User]:
-        return self._users.read().users
 
     def put(self, changes: Mapping[User, User | None]) -> None:
         """Put users in the place of what was there, all or none.
@@ -144,17 +135,14 @@ class UserFiles(UserRepository):
         Raises:
             Conflict: something else is there by now, or an e-mail address is another user's.
         """
-        with self._changing() as known:
-            records = dict(zip(known.by_id, _records(known), strict=True))
-            by_email = dict(known.by_email)
+        with self._changing() as found:
+            by_email = dict(found.users.by_email)
             for user, over in changes.items():
-                if known.by_id.get(user.id) != over:
+                if found.users.by_id.get(user.id) != over:
                     raise Conflict("The user was changed meanwhile.")
                 if by_email.setdefault(user.email, user) not in {user, over}:
                     raise Conflict("The e-mail address is taken.")
-                kept = Fields(records.get(user.id, {}), USERS).found
-                records[user.id] = {**kept, **user_to_json(user)}
-            self._write(known, list(records.values()))
+            self._write(found, {user.id: user_to_json(user) for user in changes}, changes)
 
     def put_roles(self, changes: Mapping[Role, Role | None]) -> None:
         """Put roles in the place of what was there, all or none.
@@ -178,21 +166,69 @@ class UserFiles(UserRepository):
             if not exists(self._files, self._root / ROLES):
                 put(self._files, self._root / ROLES, _text(roles_to_json(DEFAULT_ROLES)))
 
+    def _parse(self, raw: bytes | None) -> Users:
+        """The users with the token versions that an edit by hand has raised, which is written down.
+
+        If it cannot be, as on a full disk, it holds in this process all the same.
+        """
+        users = parse_users(raw)
+        if self._is_serving and raw is not None:
+            try:
+                with locked(self._files, self._lock, wait_s=_ADOPTION_WAIT_S):
+                    return self._adopted(users, raw)
+            except StorageFailure as error:
+                _log.warning("token versions could not be written down: %s", cause_of(error))
+        return _in_force(users, reconciled(users.all, self._versions.load()))
+
+    def _adopted(self, users: Users, raw: bytes) -> Users:
+        known = self._versions.load()
+        versions = reconciled(users.all, known)
+        if versions != known and self._read_raw() == raw:  # else a newer state is there to adopt
+            self._versions.save(versions)
+        return _in_force(users, versions)
+
+    def _read_raw(self) -> bytes | None:
+        try:
+            return read(self._files, self._root / USERS)
+        except FileNotFoundError:
+            return None
+
     @contextmanager
-    def _changing(self) -> Iterator[Users]:
+    def _changing(self) -> Iterator[_Editable]:
         """The users as they stay until the end, whoever else wants to change them."""
-        with locked(self._files, self._lock):
-            yield self._users.read()
+        with locked(self._files, self._lock), naming(self._root / USERS):
+            document = document_of(self._read_raw())
+            users = users_of(document)
+            versions = reconciled(users.all, self._versions.load())
+            yield _Editable(document.found, _in_force(users, versions), versions)
 
-    def _write(self, known: Users, records: list[object]) -> None:
-        document = {**known.document, "version": VERSION, "users": records}
+    def _write(
+        self, found: _Editable, changes: Mapping[UserId, Json], changed: Iterable[User]
+    ) -> None:
+        """Change or add records, then write down the token versions that go with them."""
+        records = dict(
+            zip(found.users.by_id, Fields(found.document, USERS).list("users"), strict=True)
+        )
+        for user_id, change in changes.items():
+            records[user_id] = {**Fields(records.get(user_id, {}), USERS).found, **change}
+        document = {**found.document, "version": VERSION, "users": list(records.values())}
         put(self._files, self._root / USERS, _text(document))
-
-
-def _records(known: Users) -> list[object]:
-    return list(Fields(known.document, USERS).list("users"))
+        reached = {user.id: as_reached(user) for user in changed}
+        self._versions.save({**found.versions, **reached})
 
 
 def _text(document: Json) -> bytes:
     """JSON as people like to edit it."""
     return dump(document, indent=2) + b"\n"
+
+
+def _in_force(users: Users, versions: Versions) -> Users:
+    """The users with the token versions that they have reached."""
+    now = (
+        user
+        if (version := versions[user.id].version) == user.token_version
+        else replace(user, token_version=version)
+        for user in users.by_id.values()
+    )
+    by_id = {user.id: user for user in now}
+    return Users(by_id, {user.email: user for user in by_id.values()})

@@ -1,0 +1,54 @@
+"""What `users.json` and `roles.json` hold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from chatbot.adapters.storage.fields import Damaged, Fields, load, plain_object
+from chatbot.adapters.storage.records import roles_from_json, user_from_json
+from chatbot.domain.identity import Role, User, UserId
+
+USERS, ROLES = "users.json", "roles.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The users of one state of the file."""
+
+    by_id: Mapping[UserId, User]
+    by_email: Mapping[str, User]
+
+    @property
+    def all(self) -> Sequence[User]:
+        return tuple(self.by_id.values())
+
+
+def parse_users(raw: bytes | None) -> Users:
+    """Read the document; without a file there are no users.
+
+    Raises:
+        Damaged: it is not one, its version is newer, or a record in it is wrong. The record is
+            named by its place: the message may be read by anybody.
+    """
+    return users_of(document_of(raw))
+
+
+def document_of(raw: bytes | None) -> Fields:
+    found = {"users": []} if raw is None else load(raw, USERS, hook=plain_object)
+    fields = Fields(found, USERS)
+    fields.require_version()
+    return fields
+
+
+def users_of(fields: Fields) -> Users:
+    records = enumerate(fields.list("users"), 1)
+    users = [user_from_json(found, f"{USERS}, record {number}") for number, found in records]
+    by_id = {user.id: user for user in users}
+    by_email = {user.email: user for user in users}
+    if len(by_id) < len(users) or len(by_email) < len(users):
+        raise Damaged(f"{USERS}: an id or e-mail address stands there twice")
+    return Users(by_id, by_email)
+
+
+def parse_roles(raw: bytes | None) -> Mapping[str, Role]:
+    """Read the roles; without a file there are none, and nobody may do anything."""
+    return {} if raw is None else roles_from_json(load(raw, ROLES), ROLES)

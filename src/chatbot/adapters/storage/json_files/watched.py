@@ -1,0 +1,40 @@
+"""A file that people may edit while the service runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from chatbot.adapters.storage.fields import naming
+from chatbot.adapters.storage.json_files.durable import opened
+from chatbot.adapters.storage.json_files.files import Files, Status
+
+_FRESH_NS = 50_000_000
+"""A file may change twice within one tick of the clock that stamps it (1 to 10 ms on Linux), and
+its freed inode may come back: younger than this, it is read again (git's "racy" entries)."""
+Parsed = TypeVar("Parsed")
+
+
+class Watched(Generic[Parsed]):
+    """A file that is parsed again when it has changed."""
+
+    def __init__(self, path: Path, files: Files, parse: Callable[[bytes | None], Parsed]) -> None:
+        self._path, self._files, self._parse = path, files, parse
+        self._known: tuple[Status, Parsed] | None = None
+
+    def read(self) -> Parsed:
+        known = self._known
+        try:
+            if known is not None and known[0] == self._files.status_of(self._path):
+                return known[1]
+            with naming(self._path):
+                return self._read_again()
+        except FileNotFoundError:
+            return self._parse(None)
+
+    def _read_again(self) -> Parsed:
+        with opened(self._files, self._files.open_to_read(self._path)) as fd:
+            status = self._files.status(fd)
+            parsed = self._parse(self._files.read_at(fd, status.size, 0))
+            is_settled = self._files.now_ns() - status.mtime_ns > _FRESH_NS
+            self._known = (status, parsed) if is_settled else None
+            return parsed

@@ -1,0 +1,128 @@
+"""`chatbot user list|disable|enable|password` on every store that lasts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatbot.domain.policy import MIN_PASSWORD_CHARS
+from commands import Run
+
+PASSWORD = "violet kettle drums at noon"
+OTHER_PASSWORD = "a quite different set of words"
+ANA, LUIS = "ana@example.com", "luis@example.com"
+
+
+@pytest.fixture(params=["json", "sqlite", "postgres"])
+def staffed(ready: Run, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A store with an administrator, Ana, and an employee, Luis."""
+    if request.param == "sqlite":
+        monkeypatch.setenv("STORAGE_URL", f"sqlite:///{request.getfixturevalue('sqlite_store')}")
+    elif request.param == "postgres":
+        monkeypatch.setenv("STORAGE_URL", request.getfixturevalue("postgres_store"))
+    assert ready("admin", "create", "--email", ANA, "--password-stdin", text=PASSWORD)[0] == 0
+    create = ("user", "create", "--email", LUIS, "--role", "employee", "--department", "sales")
+    assert ready(*create, "--password-stdin", text=PASSWORD)[0] == 0
+    return ready
+
+
+def listed(run: Run) -> dict[str, dict[str, Any]]:
+    code, out, err = run("user", "list", "--json")
+    assert (code, err) == (0, "")
+    return {each["email"]: each for each in json.loads(out)["users"]}
+
+
+def test_everybody_is_listed_with_state_roles_and_department(staffed: Run) -> None:
+    assert staffed("user", "disable", LUIS)[0] == 0
+    assert staffed("user", "list") == (
+        0,
+        "ana@example.com   active    admin     -\nluis@example.com  disabled  employee  sales\n",
+        "",
+    )
+    luis = listed(staffed)[LUIS]
+    assert luis["created_at"].endswith("Z")
+    assert {key: luis[key] for key in luis if key not in {"id", "created_at"}} == {
+        "email": LUIS,
+        "roles": ["employee"],
+        "department": "sales",
+        "is_active": False,
+    }
+    assert "argon2" not in staffed("user", "list", "--json")[1]
+
+
+@pytest.mark.parametrize("form", [(LUIS,), ("--email", f" {LUIS.upper()} ")])
+def test_user_is_disabled_and_enabled_once_or_more_often(
+    staffed: Run, form: tuple[str, ...]
+) -> None:
+    for _ in range(2):
+        assert staffed("user", "disable", *form) == (0, f"disabled: {LUIS}\n", "")
+        assert not listed(staffed)[LUIS]["is_active"]
+    for _ in range(2):
+        assert staffed("user", "enable", *form) == (0, f"enabled: {LUIS}\n", "")
+        assert listed(staffed)[LUIS]["is_active"]
+
+
+def test_last_active_administrator_is_not_disabled(staffed: Run) -> None:
+    assert staffed("user", "disable", ANA) == (
+        1,
+        "",
+        "chatbot: This is the last active administrator: make another one first.\n",
+    )
+    assert listed(staffed)[ANA]["is_active"]
+
+
+def test_password_is_changed_and_a_bad_one_is_refused_with_the_reason(staffed: Run) -> None:
+    change = ("user", "password", LUIS, "--password-stdin")
+    assert staffed(*change, text=f"{OTHER_PASSWORD}\n") == (0, f"password changed: {LUIS}\n", "")
+    code, out, err = staffed(*change, text="short\n")
+    assert (code, out) == (1, "")
+    assert str(MIN_PASSWORD_CHARS) in err
+    assert "short" not in err
+
+
+@pytest.mark.parametrize("command", ["disable", "enable", "password"])
+def test_user_who_is_not_there_is_refused_with_the_command_that_helps(
+    staffed: Run, command: str
+) -> None:
+    options = ("--password-stdin",) if command == "password" else ()
+    code, out, err = staffed("user", command, "eva@example.com", *options, text=OTHER_PASSWORD)
+    assert (code, out) == (1, "")
+    assert (
+        err == "chatbot: Nobody has this e-mail address: `chatbot user list` shows who is there.\n"
+    )
+
+
+@pytest.mark.parametrize("names", [(), (ANA, "--email", LUIS)])
+@pytest.mark.parametrize("command", ["disable", "enable", "password"])
+def test_command_needs_exactly_one_user(ready: Run, command: str, names: tuple[str, ...]) -> None:
+    code, out, err = ready("user", command, *names, text=PASSWORD)
+    assert (code, out) == (2, "")
+    assert err.startswith("chatbot: ")
+    assert "name one user" in err
+
+
+def test_empty_store_names_the_command_that_makes_the_first_user(ready: Run) -> None:
+    assert "chatbot admin create" in ready("user", "list")[1]
+    assert listed(ready) == {}
+
+
+def test_nothing_that_steers_a_terminal_is_shown_of_an_edit_by_hand(
+    ready: Run, tmp_path: Path
+) -> None:
+    evil = {"id": "x", "email": "x@example.com", "password_hash": "x", "department": "\x1b[2J\x9b"}
+    path = tmp_path / "data" / "auth" / "users.json"
+    path.write_text(json.dumps({"version": 1, "users": [evil]}), encoding="utf-8")
+    for options in ((), ("--json",)):
+        out = ready("user", "list", *options)[1]
+        assert all(char.isprintable() or char == "\n" for char in out)
+
+
+def test_commands_are_refused_where_nothing_lasts(
+    ready: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_URL", "memory:")
+    for command in (("list",), ("disable", ANA), ("enable", ANA), ("password", ANA)):
+        code, _, err = ready("user", *command, text=PASSWORD)
+        assert code == 1
+        assert err.startswith("chatbot: ")

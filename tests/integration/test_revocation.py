@@ -1,0 +1,199 @@
+"""What ends a person's tokens and running answers: on every store, by command and by hand."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatbot.adapters.llm.scripted import Script, ScriptedModel
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.application.administration import Administration
+from chatbot.domain.errors import Conflict
+from chatbot.entrypoints.container import build_container, opened_store
+from chatbot.entrypoints.settings import Settings
+from conversation import eventually
+from service import ADMIN_EMAIL, SSE, Service, code_of, messages_of, serving, settings_for_tests
+
+EMAIL = "luis@example.com"
+OTHER_PASSWORD = "a quite different set of words"
+ENDS_WITHIN_S = 5.0
+Operator = Callable[[Administration], Awaitable[object]]
+
+
+@pytest.fixture(params=["json", "sqlite", "postgres", "memory"])
+async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    match request.param:
+        case "json":
+            async with JsonFileStorage(tmp_path / "data") as storage:
+                await storage.make_roles()
+            url = f"json:{tmp_path / 'data'}"
+        case "sqlite":
+            url = f"sqlite:///{request.getfixturevalue('sqlite_store')}"
+        case "postgres":
+            url = request.getfixturevalue("postgres_store")
+        case _:
+            url = "memory:"
+    return settings_for_tests(storage_url=url, mem_structured_enable=False)
+
+
+@asynccontextmanager
+async def serving_luis(settings: Settings, **parts: object) -> AsyncGenerator[Service]:
+    model = ScriptedModel(lambda _: Script(pieces=("Half",), pause=asyncio.Event().wait))
+    async with serving(settings, model=model, **parts) as service:
+        await service.add_admin()
+        await service.add_user(EMAIL)
+        yield service
+
+
+async def operate(service: Service, settings: Settings, operator: Operator) -> None:
+    """Do it as a command beside the service does, in memory as the service itself."""
+    if settings.storage_url.raw == "memory:":
+        await operator(service.container.administration())
+        return
+    container = build_container(settings)
+    async with opened_store(container.storage()):
+        try:
+            await operator(container.administration())
+        finally:
+            await container.hasher().aclose()
+
+
+async def is_accepted(service: Service, bearer: dict[str, str]) -> bool:
+    answer = await service.client.get("/me", headers=bearer)
+    assert answer.status_code == 200 or code_of(answer) == (401, "invalid_token")
+    return answer.status_code == 200
+
+
+async def test_another_password_ends_the_tokens_of_before(settings: Settings) -> None:
+    async with serving_luis(settings) as service:
+        before, admin = await service.bearer(EMAIL), await service.bearer()
+        await operate(service, settings, lambda use: use.set_password(EMAIL, OTHER_PASSWORD))
+        assert not await is_accepted(service, before)
+        assert await is_accepted(service, admin), "of nobody else"
+        assert await is_accepted(service, await service.bearer(EMAIL, OTHER_PASSWORD))
+
+
+async def test_enabled_user_logs_in_again_and_tokens_of_before_stay_revoked(
+    settings: Settings,
+) -> None:
+    async with serving_luis(settings) as service:
+        before = await service.bearer(EMAIL)
+        await operate(service, settings, lambda use: use.disable(EMAIL))
+        await operate(service, settings, lambda use: use.enable(EMAIL))
+        assert not await is_accepted(service, before)
+        after = await service.bearer(EMAIL)
+        await operate(service, settings, lambda use: use.enable(EMAIL))
+        assert await is_accepted(service, after), "enabling once more changes nothing"
+
+
+async def test_last_active_administrator_is_not_disabled(settings: Settings) -> None:
+    async with serving_luis(settings) as service:
+        with pytest.raises(Conflict, match="last active administrator"):
+            await operate(service, settings, lambda use: use.disable(ADMIN_EMAIL))
+        assert await is_accepted(service, await service.bearer())
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "complete"])
+async def test_running_answer_ends_when_its_user_is_disabled_and_keeps_what_it_had(
+    settings: Settings, *, stream: bool
+) -> None:
+    async with serving_luis(settings) as service:
+        bearer, began = await service.bearer(EMAIL), time.monotonic()
+        asked = asyncio.create_task(
+            service.client.post(
+                "/chat", json={"prompt": "Hi"}, headers={**bearer, **(SSE if stream else {})}
+            )
+        )
+        await eventually(lambda: bool(service.container.chat()._running))
+        await operate(service, settings, lambda use: use.disable(EMAIL))
+        answer = await asked
+        assert time.monotonic() - began < ENDS_WITHIN_S
+        await operate(service, settings, lambda use: use.enable(EMAIL))
+        bearer = await service.bearer(EMAIL)
+        [session] = (await service.client.get("/sessions", headers=bearer)).json()["sessions"]
+        path = f"/sessions/{session['session_id']}"
+        last = (await service.client.get(path, headers=bearer)).json()["messages"][-1]
+    assert problem_in(answer.text, stream=stream)["code"] == "revoked"
+    assert (last["role"], last["state"], last["reason"]) == ("assistant", "interrupted", "revoked")
+    assert last["content"] == ("Half" if stream else "")
+
+
+def problem_in(text: str, *, stream: bool) -> dict[str, Any]:
+    if stream:
+        assert "event: delta" in text
+        text = text.partition("event: error\ndata: ")[2].partition("\n")[0]
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+@pytest.mark.parametrize(
+    "edit", [{"roles": ["admin"]}, {"department": "legal"}, {"password_hash": "$argon2id$other"}]
+)
+async def test_running_answer_ends_when_its_user_is_edited_by_hand(
+    tmp_path: Path, edit: dict[str, object]
+) -> None:
+    async with JsonFileStorage(tmp_path) as storage:
+        await storage.make_roles()
+    settings = settings_for_tests(storage_url=f"json:{tmp_path}", mem_structured_enable=False)
+    async with serving_luis(settings) as service:
+        bearer, began = await service.bearer(EMAIL), time.monotonic()
+        asking = service.client.post("/chat", json={"prompt": "Hi"}, headers={**bearer, **SSE})
+        asked = asyncio.create_task(asking)
+        await eventually(lambda: bool(service.container.chat()._running))
+        edit_luis(tmp_path, edit)
+        answer = await asked
+    assert time.monotonic() - began < ENDS_WITHIN_S
+    assert problem_in(answer.text, stream=True)["code"] == "revoked"
+
+
+def edit_luis(folder: Path, edit: dict[str, object]) -> None:
+    path = folder / "auth" / "users.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    next(each for each in document["users"] if each["email"] == EMAIL).update(edit)
+    path.write_text(json.dumps(document, indent=4), encoding="utf-8")
+
+
+async def test_disabled_and_enabled_by_hand_revives_no_token(tmp_path: Path) -> None:
+    async with JsonFileStorage(tmp_path) as storage:
+        await storage.make_roles()
+    settings = settings_for_tests(storage_url=f"json:{tmp_path}", mem_structured_enable=False)
+    async with serving_luis(settings) as service:
+        before = await service.bearer(EMAIL)
+        original = (tmp_path / "auth" / "users.json").read_bytes()
+        edit_luis(tmp_path, {"is_active": False})
+        assert not await is_accepted(service, before)
+        (tmp_path / "auth" / "users.json").write_bytes(original)
+        assert not await is_accepted(service, before)
+        assert await is_accepted(service, await service.bearer(EMAIL))
+
+
+async def test_answers_of_others_and_of_clients_go_on() -> None:
+    go_on = asyncio.Event()
+    model = ScriptedModel(lambda _: Script(pieces=("All",), pause=go_on.wait))
+    settings = settings_for_tests(mem_structured_enable=False)
+    async with serving(settings, model=model) as service:
+        await service.add_admin()
+        await service.add_user(EMAIL)
+        asked = [
+            asyncio.create_task(
+                service.client.post("/chat", json={"prompt": "Hi"}, headers={**bearer, **SSE})
+            )
+            for bearer in ({}, await service.bearer(), await service.bearer(EMAIL))
+        ]
+        await eventually(lambda: len(model.requests) == 3)
+        await service.container.administration().disable(EMAIL)
+        ended = await asked[2]
+        assert problem_in(ended.text, stream=True)["code"] == "revoked"
+        go_on.set()
+        for answer in await asyncio.gather(*asked[:2]):
+            assert "event: done" in answer.text
+        [session] = (await service.client.get("/sessions")).json()["sessions"]
+        assert [m["state"] for m in await messages_of(service.client, session["session_id"])] == [
+            "complete",
+            "complete",
+        ]
