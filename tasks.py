@@ -316,7 +316,10 @@ TASKS = {
         lambda args: dev_python("tests/kill_under_load.py", *args),
         "kill the service under load and look for losses [--rounds 20] [--storage URL]",
     ),
-    "provider": (lambda args: dev_python("tests/provider.py", *args), "run a stand-in provider"),
+    "provider": (
+        lambda args: dev_python("tests/stand_in.py", *args),
+        "run a stand-in for a provider, to talk to",
+    ),
     "install": (task_install, "fill .venv from the locks [--base: no dev tools] [--pip: no uv]"),
     "lock": (task_lock, "remake the locks [uv's --upgrade ...], or `lock check`"),
 }
