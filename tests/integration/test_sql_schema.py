@@ -329,7 +329,7 @@ def test_what_keeps_from_postgres_is_one_line_in_the_servers_words(run: Run, pos
             f"postgresql://postgres:wrong-0815@127.0.0.1:{parts.port}/postgres": "password",
             parts._replace(
                 path="/no_such_db"
-            ).geturl(): '"no_such_db" does not exist; `createdb` makes one',
+            ).geturl(): '"no_such_db" does not exist; `createdb -E UTF8` makes one',
             f"postgresql://postgres:wrong-0815@127.0.0.1:{port}/db": "Connection refused",
         }
         for url, words in wrong.items():

@@ -116,6 +116,8 @@ class SqlArchive(WritableArchive):
         if self._writer is None:
             self._make()
             self._writer = self._database.connect()
+            with translated(), self._writer.begin():
+                self._database.require_usable(self._writer)
         with translated(), self._writer.begin():
             self._database.limit(self._writer)
             self._database.lock_schema(self._writer)

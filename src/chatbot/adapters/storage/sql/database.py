@@ -63,6 +63,22 @@ class Database(Protocol):
         """What is wrong with what is stored, or with how it is, and the mend."""
 
     @abstractmethod
+    def require_usable(self, connection: Connection) -> None:
+        """Return if what we store can be held there, and the account may read and write it.
+
+        Raises:
+            StorageUnavailable: it is not so; the text names the command that fixes it.
+        """
+
+    @abstractmethod
+    def require_changeable(self, connection: Connection) -> None:
+        """Return if the account may make and change tables.
+
+        Raises:
+            StorageUnavailable: it may not; the text names the command that fixes it.
+        """
+
+    @abstractmethod
     def limit(self, connection: Connection) -> None:
         """See that a transaction which stands still does not hold up the others for long."""
 

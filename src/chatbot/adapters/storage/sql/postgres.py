@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.postgres_rights import require_changeable, require_usable
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.errors import StorageUnavailable
@@ -85,8 +86,11 @@ class PostgresDatabase(Database):
 
     def connect(self, *, to_read: bool = False) -> Connection:
         connection = _first(self._engine(NullPool, {}))
-        snapshot = "REPEATABLE READ" if to_read else "READ COMMITTED"
-        return connection.execution_options(isolation_level=snapshot, postgresql_readonly=to_read)
+        if not to_read:  # not "read write" outright: a standby refuses that before it says why
+            return connection.execution_options(isolation_level="READ COMMITTED")
+        return connection.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
 
     def flaws(self, connection: Connection) -> list[str]:
         settings = {name: connection.exec_driver_sql(f"SHOW {name}").scalar() for name in _DURABLE}
@@ -95,6 +99,12 @@ class PostgresDatabase(Database):
             for name, value in settings.items()
             if value == "off"
         ]
+
+    def require_usable(self, connection: Connection) -> None:
+        require_usable(connection)
+
+    def require_changeable(self, connection: Connection) -> None:
+        require_changeable(connection)
 
     def limit(self, connection: Connection) -> None:
         connection.execute(_LIMITS_HERE, _LIMITS)
@@ -114,6 +124,7 @@ class PostgresDatabase(Database):
             "keepalives_idle": _LOST_AFTER_S // 2,  # who waits for an answer sends nothing else
             "keepalives_interval": _LOST_AFTER_S // 2,
             "application_name": "chatbot",
+            "client_encoding": "utf8",  # whatever PGCLIENTENCODING or the account's settings say
             "prepare_threshold": _PREPARE_THRESHOLD if self._prepared else None,
         }
         sizes = {"pool_size": self._connections, "max_overflow": 0} if pool is QueuePool else {}
@@ -136,5 +147,7 @@ def _first(engine: Engine) -> Connection:
         if "startup parameter" in words:  # PgBouncer passes on those that it knows
             words += "; behind a PgBouncer set POSTGRES_PREPARED_STATEMENTS=false"
         if "does not exist" in words and words.startswith("database"):
-            words += "; `createdb` makes one"
+            words += "; `createdb -E UTF8` makes one"
+        if words.startswith("permission denied for database"):
+            words += "; `GRANT CONNECT ON DATABASE ... TO ...` opens it"
         raise StorageUnavailable(f"No connection to Postgres ({words}).") from error

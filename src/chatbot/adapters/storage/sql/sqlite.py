@@ -124,6 +124,12 @@ class SqliteDatabase(Database):
         open_ones = [file for file in files if sys.platform != "win32" and _is_open(file)]
         return flaws + [f"{file}: others may read it. Fix: chmod go-rwx" for file in open_ones]
 
+    def require_usable(self, connection: Connection) -> None:
+        """SQLite holds every text and knows no accounts."""
+
+    def require_changeable(self, connection: Connection) -> None:
+        """As above."""
+
     def limit(self, connection: Connection) -> None:
         """Who waits for a file gives up by himself."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from chatbot.adapters.storage.sql.attempts import SqlAttempts
 from chatbot.adapters.storage.sql.database import Database
@@ -58,17 +58,21 @@ class SqlStorage(Storage):
         """Connect.
 
         Raises:
-            StorageUnavailable: the database cannot be reached, or has not the tables of this
-                version; the text says what mends it.
+            StorageUnavailable: the database cannot be reached or not be used, or has not the
+                tables of this version; the text says what fixes it.
         """
         await asyncio.to_thread(self._database.open)
         try:
-            await self._do(lambda statements: require_current(statements.connection))
+            await self._do(lambda statements: self._require_ready(statements.connection))
         except BaseException:
             await asyncio.to_thread(self._database.close)
             raise
         self._renewing = asyncio.create_task(self._renew())
         return self
+
+    def _require_ready(self, connection: Connection) -> None:
+        self._database.require_usable(connection)
+        require_current(connection)
 
     async def __aexit__(self, *exc_info: object) -> None:
         renewing, self._renewing = self._renewing, None

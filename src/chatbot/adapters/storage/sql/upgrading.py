@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from chatbot.adapters.storage.sql.database import Database, translated
 from chatbot.adapters.storage.sql.schema import current, require_known
+from chatbot.adapters.storage.sql.tables import REVISIONS
 
 _MIGRATIONS = "chatbot.adapters.storage.sql:migrations"
 
@@ -20,13 +21,16 @@ def upgrade(database: Database) -> tuple[str | None, str | None]:
         The revision that was found, None for an empty database, and the one that there is now.
 
     Raises:
-        StorageUnavailable: it cannot be reached, holds tables of another application, or is of a
-            newer version.
+        StorageUnavailable: it cannot be reached or not be used, holds tables of another
+            application, or is of a newer version.
     """
     with translated(), database.connect() as connection:
+        database.require_usable(connection)
         database.lock_schema(connection)
         before = current(connection)
         require_known(before)
+        if before != REVISIONS[-1]:
+            database.require_changeable(connection)
         command.upgrade(configured(connection), "head")
         after = current(connection)
         connection.commit()
