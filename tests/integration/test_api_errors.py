@@ -38,6 +38,7 @@ from service import (
     PROBLEM_KEYS,
     SSE,
     Service,
+    code_of,
     messages_of,
     serving,
     settings_for_tests,
@@ -462,3 +463,52 @@ async def test_500_after_the_first_delta_is_an_error_event() -> None:
     assert last.startswith("event: error\n")
     assert '"code":"internal_error"' in last
     assert CANARY not in last
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "where", "allowed"),
+    [
+        ("POST /chat", {"prompt": "a", CANARY: 1}, ["body"], "prompt, session_id"),
+        ("POST /auth/login", {CANARY: 1}, ["body"], "email, password"),
+        ("POST /sessions/new", {CANARY: 1}, ["body"], "none"),
+        ("POST {session}/reset", {"session_id": 1}, ["body"], "none"),
+        ("POST {session}/summary/reset", {CANARY: 1}, ["body"], "none"),
+        ("POST {session}/memory/reset", {CANARY: 1}, ["body"], "none"),
+        ("PUT {session}/summary", {"summary": "", CANARY: 1}, ["body"], "summary"),
+        ("PUT {session}/memory", {"facts": []}, ["body"], "structured_memory"),
+        (
+            "PUT {session}/memory",
+            {"structured_memory": {CANARY: []}},
+            ["body", "structured_memory"],
+            "profile, preferences, facts, todos",
+        ),
+    ],
+)
+async def test_unknown_field_is_422_and_the_allowed_ones_are_named(
+    shared: Service, call: str, body: dict[str, Any], where: list[str], allowed: str
+) -> None:
+    session_id = (await shared.client.post("/sessions/new")).json()["session_id"]
+    method, path = call.replace("{session}", f"/sessions/{session_id}").split()
+
+    answer = await shared.client.request(method, path, json=body)
+
+    assert code_of(answer) == (422, "invalid_request")
+    unknown = {"loc": where, "msg": f"A field here is not known. Allowed: {allowed}."}
+    assert unknown in answer.json()["errors"]
+    assert CANARY not in answer.text
+
+
+@pytest.mark.parametrize("content", [b"", b"{}"])
+async def test_call_without_fields_takes_an_empty_body(shared: Service, content: bytes) -> None:
+    answer = await shared.client.post("/sessions/new", content=content, headers=JSON)
+
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize("content", [b"[]", b"1", b'"x"', b"{", b"null"])
+async def test_call_without_fields_refuses_any_other_body(shared: Service, content: bytes) -> None:
+    before = (await shared.client.get("/sessions")).json()
+    answer = await shared.client.post("/sessions/new", content=content, headers=JSON)
+
+    assert answer.status_code in {400, 422}
+    assert (await shared.client.get("/sessions")).json() == before

@@ -98,6 +98,17 @@ async def test_wrong_api_key_is_told_from_a_missing_one(shared: Service, key: st
     headers = {b"X-API-Key": key.encode()}
     answer = await shared.anonymous.get("/sessions", headers=headers)
     assert code_of(answer) == (401, "invalid_api_key")
+    assert answer.headers["www-authenticate"] == 'ApiKey header="X-API-Key"'
+
+
+async def test_unauthenticated_answer_names_the_scheme_that_is_missing(shared: Service) -> None:
+    without_key = await shared.anonymous.get("/me", headers={"Authorization": "Bearer x"})
+    without_token = await shared.client.get("/me")
+    with_another = await shared.client.get("/me", headers={"Authorization": "Basic YTpi"})
+
+    assert without_key.headers["www-authenticate"] == 'ApiKey header="X-API-Key"'
+    assert without_token.headers["www-authenticate"] == "Bearer"
+    assert with_another.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("path", ["/me", "/sessions"])

@@ -88,6 +88,24 @@ async def test_what_is_beside_the_page_is_not_public(path: str) -> None:
     assert (anonymous.status_code, with_key.status_code) == (401, 404)
 
 
+@pytest.mark.parametrize(
+    ("root_path", "target"), [("", "/docs"), ("/assistant", "/assistant/docs")]
+)
+async def test_address_of_the_service_leads_to_the_page(root_path: str, target: str) -> None:
+    settings = settings_for_tests(root_path=root_path)
+    async with serving(settings, model=ScriptedModel([])) as service:
+        for method in ("GET", "HEAD"):
+            answer = await service.anonymous.request(method, "/")
+            assert (answer.status_code, answer.headers["location"]) == (307, target)
+
+
+async def test_address_of_the_service_leads_nowhere_without_the_page() -> None:
+    settings = settings_for_tests(docs_enabled=False)
+    async with serving(settings, model=ScriptedModel([])) as service:
+        answer = await service.anonymous.get("/")
+    assert answer.status_code == 404
+
+
 class Addresses(HTMLParser):
     """What a page names in `src` and `href`; `data:` needs no host."""
 

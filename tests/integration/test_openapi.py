@@ -15,8 +15,8 @@ from chatbot.entrypoints.http.edge import PUBLIC_PATHS
 from service import serving, settings_for_tests
 
 PUBLIC, KEY, KEY_AND_USER, KEY_OR_USER = "public", "key", "key and user", "key, or key and user"
-DOCS = {row.path for row in CALLS if re.match(r"/docs|/openapi", row.path)}
-DOCUMENTED = [row for row in CALLS if not re.match(r"HEAD |[A-Z]+ /(docs|openapi)", row.route)]
+DOCS = {row.path for row in CALLS if re.match(r"/$|/docs|/openapi", row.path)}
+DOCUMENTED = [row for row in CALLS if not re.match(r"HEAD |[A-Z]+ /(docs|openapi|$)", row.route)]
 """HEAD is that of its GET, without a body; the documents do not describe themselves."""
 SECURITY: dict[str, list[dict[str, list[str]]]] = {
     PUBLIC: [],
@@ -114,4 +114,4 @@ async def test_documents_can_be_switched_off() -> None:
         switched_off = [(await service.anonymous.get(path)).status_code for path in sorted(DOCS)]
     async with serving(model=ScriptedModel([])) as service:
         shown = [(await service.anonymous.get(path)).status_code for path in sorted(DOCS)]
-    assert (set(switched_off), set(shown)) == ({404}, {200})
+    assert (set(switched_off), set(shown)) == ({404}, {200, 307})

@@ -59,7 +59,7 @@ def build_app(settings: Settings, container: Container) -> FastAPI:
     for subject in (health, identity, chat, sessions, memory):
         app.include_router(subject.router)
     if settings.docs_enabled:
-        app.include_router(docs_page.router())
+        app.include_router(docs_page.router(root_path))
     _guard(app, settings, container)
     app.openapi = completed(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app

@@ -2,12 +2,13 @@
 
 from typing import Annotated, cast
 
-from fastapi import Depends, Path, Request
+from fastapi import Body, Depends, Path, Request
 
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound, Unauthenticated
 from chatbot.domain.identity import Client, Principal, User
 from chatbot.entrypoints.container import Container
+from chatbot.entrypoints.http.wire import NoFields
 
 
 def container_of(request: Request) -> Container:
@@ -53,6 +54,13 @@ async def _peer(request: Request) -> str:
 
 
 Peer = Annotated[str, Depends(_peer)]
+
+
+async def _no_fields(_: Annotated[NoFields, Body(default_factory=NoFields)]) -> None:
+    """Refuse a body with fields, as every other route refuses fields that it does not know."""
+
+
+WithoutFields = Depends(_no_fields)
 
 
 def session_id_of(request: Request, raw: str) -> SessionId:

@@ -38,6 +38,7 @@ _SINGLE_HEADERS = frozenset(
         b"x-api-key",
     }
 )
+_ASK_FOR_KEY = {"WWW-Authenticate": 'ApiKey header="X-API-Key"'}
 _OTHER_CHARSET = re.compile(rb"charset\s*=(?!\s*\"?utf-?8\b)")
 _SECURITY_HEADERS: Mapping[str, str] = {  # OWASP Secure Headers Project, for a JSON API
     "Cache-Control": "no-store",
@@ -139,10 +140,12 @@ class Edge:
     def _check_key(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         raw_key = headers.get(b"x-api-key")
         if raw_key is None:
-            raise _Refused(401, "unauthenticated", "The header X-API-Key is missing.")
+            detail = "The header X-API-Key is missing."
+            raise _Refused(401, "unauthenticated", detail, **_ASK_FOR_KEY)
         client = self._identify(raw_key.decode("latin-1"))
         if client is None:
-            raise _Refused(401, "invalid_api_key", "The API key is not valid.")
+            detail = "The API key is not valid."
+            raise _Refused(401, "invalid_api_key", detail, **_ASK_FOR_KEY)
         scope["state"]["client"] = client
         scope["state"]["log"]["client"] = client.id
 

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ from starlette.responses import Response
 from chatbot.domain import errors
 
 MEDIA_TYPE = "application/problem+json"
+
+AllowedFields = Callable[[Sequence[str | int]], Sequence[str]]
 
 _STATUS_AND_CODE: Mapping[type[Exception], tuple[int, str]] = {
     errors.InvalidInput: (422, "invalid_request"),
@@ -89,7 +92,7 @@ class ProblemDetails:
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
         if self.status == HTTPStatus.UNAUTHORIZED:
-            headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 15.5.2
+            headers.setdefault("WWW-Authenticate", "Bearer")  # RFC 9110, section 15.5.2
         if self.code in _UNREAD_BODY:
             headers["Connection"] = "close"
         if self.code == "session_busy":
@@ -98,10 +101,13 @@ class ProblemDetails:
         return Response(content, self.status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def problem_of(error: Exception) -> ProblemDetails:
-    """What a caller is told about an error: never its cause, never the rejected input."""
+def problem_of(error: Exception, fields: AllowedFields = lambda _: ()) -> ProblemDetails:
+    """What a caller is told about an error: never its cause, never the rejected input.
+
+    `fields` names those that the body may have where the unknown one stands.
+    """
     if isinstance(error, RequestValidationError):
-        return _invalid(error)
+        return _invalid(error, fields)
     if isinstance(error, HTTPException):
         code = _CODES_OF_THE_FRAMEWORK.get(error.status_code, "bad_request")
         return ProblemDetails(
@@ -126,10 +132,10 @@ def _known(error: errors.ChatbotError, status: int, code: str) -> ProblemDetails
     )
 
 
-def _invalid(error: RequestValidationError) -> ProblemDetails:
+def _invalid(error: RequestValidationError, fields: AllowedFields) -> ProblemDetails:
     """Where and why, never what: pydantic's own message may repeat the input."""
     found: tuple[dict[str, object], ...] = tuple(
-        {"loc": _where(one), "msg": str(one["msg"])[:200]} for one in error.errors()
+        {"loc": _where(one), "msg": _why(one, fields)} for one in error.errors()
     )
     if any(one["type"] == "json_invalid" for one in error.errors()):
         return ProblemDetails(status=400, code="bad_request", detail="The body is not JSON.")
@@ -146,6 +152,26 @@ def _where(one: Mapping[str, Any]) -> list[str | int]:
     return place[:-1] if one["type"] == "extra_forbidden" else place
 
 
+def _why(one: Mapping[str, Any], fields: AllowedFields) -> str:
+    if one["type"] != "extra_forbidden":
+        return str(one["msg"])[:200]
+    names = ", ".join(fields(_where(one)))
+    return f"A field here is not known. Allowed: {names or 'none'}."
+
+
+def _fields(request: Request, place: Sequence[str | int]) -> Sequence[str]:
+    """The fields of the object at this place of a request's body, as documented."""
+    document = request.app.openapi()
+    path, method = request.scope["route"].path, request.method.lower()
+    schema = document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
+    for name in [*place[1:], None]:
+        while "properties" not in schema:  # a reference, or one that may be null
+            reference = schema.get("$ref") or schema["anyOf"][0]["$ref"]
+            schema = document["components"]["schemas"][reference.rpartition("/")[2]]
+        schema = schema if name is None else schema["properties"][name]
+    return list(schema["properties"])
+
+
 def _allowed(request: Request) -> dict[str, str]:
     """Every method of the path; the framework names those of its first route only.
 
@@ -160,7 +186,7 @@ def _allowed(request: Request) -> dict[str, str]:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    problem = problem_of(error)
+    problem = problem_of(error, partial(_fields, request))
     if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
         problem = replace(problem, headers=_allowed(request) or problem.headers)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -128,15 +128,18 @@ EXAMPLES: Mapping[str, Example] = {
             *("model_unavailable", "shutting_down"),
         ),
     ),
-    "POST /sessions/new": Example(answer={**_ID, "notice": _NOTICE}, problems=_CALLER),
+    "POST /sessions/new": Example(
+        body={}, answer={**_ID, "notice": _NOTICE}, problems=(*_CALLER, "invalid_request")
+    ),
     "GET /sessions": Example(answer={"sessions": [_LINE], "next": None}, problems=_CALLER),
     "GET /sessions/{session_id}": Example(
         answer={**_ID, "title": _PROMPT, **_TIMES, "summary": "", **_MEMORY, "messages": _MESSAGES},
         problems=_OF_A_SESSION,
     ),
     "POST /sessions/{session_id}/reset": Example(
+        body={},
         answer={**_ID, "title": "", **_TIMES, "summary": "", **_NO_MEMORY, "messages": []},
-        problems=_CHANGING,
+        problems=(*_CHANGING, "invalid_request"),
     ),
     "DELETE /sessions/{session_id}": Example(answer={"deleted": True, **_ID}, problems=_CHANGING),
     "GET /sessions/{session_id}/summary": Example(
@@ -146,14 +149,14 @@ EXAMPLES: Mapping[str, Example] = {
         body=_SUMMARY, answer={**_ID, **_SUMMARY}, problems=(*_CHANGING, "invalid_request")
     ),
     "POST /sessions/{session_id}/summary/reset": Example(
-        answer={**_ID, "summary": ""}, problems=_CHANGING
+        body={}, answer={**_ID, "summary": ""}, problems=(*_CHANGING, "invalid_request")
     ),
     "GET /sessions/{session_id}/memory": Example(answer={**_ID, **_MEMORY}, problems=_OF_A_SESSION),
     "PUT /sessions/{session_id}/memory": Example(
         body=_MEMORY, answer={**_ID, **_MEMORY}, problems=(*_CHANGING, "invalid_request")
     ),
     "POST /sessions/{session_id}/memory/reset": Example(
-        answer={**_ID, **_NO_MEMORY}, problems=_CHANGING
+        body={}, answer={**_ID, **_NO_MEMORY}, problems=(*_CHANGING, "invalid_request")
     ),
 }
 

@@ -31,6 +31,10 @@ class Answer(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+class NoFields(Body):
+    """The body of a call that takes nothing; it may also be left out."""
+
+
 class LoginBody(Body):
     email: str
     password: str = Field(json_schema_extra={"format": "password"})

@@ -1,5 +1,7 @@
 """GET /docs: the API's documentation, where a call can also be tried out. It needs no network.
 
+Whoever opens the service's own address, `/`, is sent there.
+
 Swagger UI comes from this package (static/swagger-ui), the page around it is our own: it has no
 inline script, so that a strict Content-Security-Policy holds. Addresses in it are relative.
 """
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -24,7 +26,7 @@ _FILES: Mapping[str, tuple[str, str]] = {  # not guessed: Windows may know .js a
 }
 
 _METHODS = ["GET", "HEAD"]
-PATHS = frozenset(_FILES) | {"/openapi.json"}
+PATHS = frozenset(_FILES) | {"/", "/openapi.json"}
 
 _HEADERS: Mapping[str, str] = {
     "Cache-Control": "public, no-cache",  # kept, and asked for again by its ETag
@@ -34,9 +36,14 @@ _HEADERS: Mapping[str, str] = {
 }
 
 
-def router() -> APIRouter:
-    """The page, what it loads, and the OpenAPI document that it shows."""
+def router(root_path: str = "") -> APIRouter:
+    """The page, what it loads, and the OpenAPI document that it shows; below `root_path`, if set."""
+
+    async def front() -> RedirectResponse:
+        return RedirectResponse(f"{root_path}/docs")
+
     routes = APIRouter(include_in_schema=False)
+    routes.add_api_route("/", front, methods=_METHODS)
     for path, (name, media_type) in _FILES.items():
         routes.add_api_route(path, _file(name, media_type), methods=_METHODS)
     routes.add_api_route("/openapi.json", _openapi, methods=_METHODS)

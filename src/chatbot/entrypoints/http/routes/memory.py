@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from chatbot.domain.memory import Update
-from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases
+from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases, WithoutFields
 from chatbot.entrypoints.http.wire import (
     MemoryAnswer,
     MemoryBody,
@@ -31,7 +31,7 @@ async def put_summary(
     return SummaryAnswer(session_id=session_id, summary=memory.summary)
 
 
-@router.post("/summary/reset")
+@router.post("/summary/reset", dependencies=[WithoutFields])
 async def reset_summary(caller: Caller, session_id: PathSessionId, use: UseCases) -> SummaryAnswer:
     """Forget the running summary; what it covered is not summarised again."""
     memory = await use.memory_by_hand().put_summary(caller, session_id, "")
@@ -57,7 +57,7 @@ async def put_memory(
     return MemoryAnswer(session_id=session_id, structured_memory=shape)
 
 
-@router.post("/memory/reset")
+@router.post("/memory/reset", dependencies=[WithoutFields])
 async def reset_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
     """Forget the structured memory; what was said before is not extracted again."""
     memory = await use.memory_by_hand().put_structured(caller, session_id, Update())

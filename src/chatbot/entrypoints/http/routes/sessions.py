@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from chatbot.application.texts import language_of, notice_in
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.cursor import read_cursor
-from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases
+from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases, WithoutFields
 from chatbot.entrypoints.http.wire import (
     DeletedAnswer,
     NewSessionAnswer,
@@ -22,7 +22,7 @@ After = Annotated[str | None, Query(max_length=200, description="`next` of the p
 Before = Annotated[int | None, Query(ge=1, description="only messages with a smaller `seq`")]
 
 
-@router.post("/new", status_code=201)
+@router.post("/new", status_code=201, dependencies=[WithoutFields])
 async def new(request: Request, caller: Caller, use: UseCases) -> NewSessionAnswer:
     """Begin a session."""
     session_id = await use.sessions().begin(caller)
@@ -55,7 +55,7 @@ async def read(
     return SessionAnswer.of(opened, use.settings().default_preferences)
 
 
-@router.post("/{session_id}/reset")
+@router.post("/{session_id}/reset", dependencies=[WithoutFields])
 async def reset(caller: Caller, session_id: PathSessionId, use: UseCases) -> SessionAnswer:
     """Empty a session: messages, summary and memory."""
     opened = await use.sessions().reset(caller, session_id)
