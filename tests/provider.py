@@ -17,7 +17,7 @@ import re
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -60,6 +60,23 @@ class Fault(StrEnum):
     ALTERNATE = "alternate"  # 400 unless the roles alternate, as strict chat templates demand
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raw:
+    """An answer as bytes. A number among the pieces is a pause in seconds.
+
+    Without a `content_length` the body is chunked. `hangs_up` closes the connection behind the
+    last piece, `hangs` leaves it open without an end.
+    """
+
+    pieces: Sequence[bytes | float]
+    status: int = 200
+    content_type: str = "text/event-stream"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_length: int | None = None
+    hangs_up: bool = False
+    hangs: bool = False
+
+
 REASONS = {
     Fault.CONTENT_FILTER: "content_filter",
     Fault.LENGTH: "length",
@@ -94,6 +111,7 @@ class FakeProvider:
         # None: there is no list, and asking for it is a 404
         self.models: list[str] | None = ["fake-model", "text-embedding-fake", "whisper-fake"]
         self.reply: Callable[[Json], str] = default_reply
+        self.raw: Callable[[Json], Raw | None] = lambda _: None  # what is said instead, if anything
         self.api_key: str | None = None  # if set, another one is a 401
         self.retry_after = "1"
         self.moved_to = "http://127.0.0.1:9/v1/chat/completions"
@@ -158,6 +176,9 @@ class FakeProvider:
             fault = Fault.UNAUTHENTICATED
         if fault is Fault.ALTERNATE and alternates(received.body):
             fault = None
+        if (raw := self.raw(received.body)) is not None:
+            await wire.send_raw(raw, received)
+            return
         status = status_of(fault)
         if status != 200:
             headers = {"Retry-After": self.retry_after} if status in {429, 503} else {}
@@ -283,6 +304,28 @@ class Wire:
     async def send_half(self, body: bytes) -> None:
         self._head(200, "application/json", {"Content-Length": str(len(body))})
         self.writer.write(body[: len(body) // 2])
+        await self.writer.drain()
+
+    async def send_raw(self, raw: Raw, received: Received) -> None:
+        length = raw.content_length
+        framing = {"Transfer-Encoding": "chunked"}
+        if length is not None:
+            framing = {"Content-Length": str(length)}
+        self._head(raw.status, raw.content_type, {**raw.headers, **framing})
+        for piece in raw.pieces:
+            if isinstance(piece, bytes):
+                await (self.send_chunk(piece) if length is None else self.send_as_it_is(piece))
+            else:
+                await pause(received, piece)
+        if raw.hangs:
+            await received.client_left.wait()
+        if raw.hangs_up:
+            self.hang_up()
+        if length is None:
+            await self.end_stream()
+
+    async def send_as_it_is(self, data: bytes) -> None:
+        self.writer.write(data)
         await self.writer.drain()
 
     async def begin_stream(self) -> None:

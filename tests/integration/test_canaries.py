@@ -78,7 +78,7 @@ def _template(path: str) -> str:
 
 
 @asynccontextmanager
-async def world(wire: str, folder: Path) -> AsyncGenerator[World]:
+async def world(transport: str, folder: Path) -> AsyncGenerator[World]:
     canaries = {name: f"canary{number}zq" for number, name in enumerate(PLANTED)}
     email = f"{canaries['email']}@example.com"
     password = f"{canaries['password']} {PASSWORD}"
@@ -86,7 +86,7 @@ async def world(wire: str, folder: Path) -> AsyncGenerator[World]:
     async with FakeProvider() as upstream:
         environment = with_provider(upstream) | {
             "OPENAI_API_KEY": canaries["provider_key"],
-            "MODEL_WIRE": wire,
+            "MODEL_TRANSPORT": transport,
             "MODEL_FIRST_TOKEN_TIMEOUT_S": "0.5",
             "MODEL_IDLE_TIMEOUT_S": "0.5",
             "MODEL_TURN_TIMEOUT_S": "1",
@@ -219,11 +219,11 @@ def leaks_in_files(world: World, folder: Path) -> list[str]:
     return leaks
 
 
-@pytest.mark.parametrize("wire", ["lean", "plugin"])
+@pytest.mark.parametrize("transport", ["aiohttp", "sdk"])
 async def test_no_canary_is_in_a_log_an_answer_or_a_file_but_its_own(
-    wire: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    transport: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with world(wire, tmp_path) as found:
+    async with world(transport, tmp_path) as found:
         session_id = await use(found)
         secret = found.canaries
         said = f"No: {secret['prompt']} {secret['provider_key']} {secret['provider_error']}"

@@ -1,4 +1,4 @@
-"""Both wires in a company's network: its proxy, its own certificate authority, and their faults."""
+"""Both transports in a company's network: its proxy, its own certificate authority, and their faults."""
 
 import ssl
 from contextlib import aclosing
@@ -11,7 +11,7 @@ import truststore
 from chatbot.adapters.llm.diagnosis import Fault, fault_of
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.network import NoWay, proxy_for
-from chatbot.adapters.llm.provider import Wire, build_genkit
+from chatbot.adapters.llm.provider import TransportName, build_genkit
 from chatbot.domain.chat import Author
 from chatbot.domain.errors import ModelError, ModelFailure, ModelUnavailable, cause_of
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task
@@ -29,7 +29,7 @@ REFUSALS: dict[int, tuple[type[ModelFailure], Fault]] = {
 }
 CLOSED = closed_port_url().removesuffix("/v1")
 
-each_wire = pytest.mark.parametrize("wire", ["lean", "plugin"])
+each_wire = pytest.mark.parametrize("transport", ["aiohttp", "sdk"])
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-async def ask(wire: Wire, base_url: str) -> list[str | ModelFailure]:
-    """What comes of asking on this wire, in one piece and as a stream."""
+async def ask(transport: TransportName, base_url: str) -> list[str | ModelFailure]:
+    """What comes of asking on this transport, in one piece and as a stream."""
     ai = build_genkit(
-        wire=wire, api_key=KEY, base_url=base_url, connect_timeout_s=10, turn_timeout_s=20
+        transport=transport, api_key=KEY, base_url=base_url, connect_timeout_s=10, turn_timeout_s=20
     )
     model = GenkitChatModel(ai, "openai/fake-model", temperature=None)
     # What resolving the name comes to, without the half second for the plug-in's other models.
@@ -77,9 +77,9 @@ async def ask(wire: Wire, base_url: str) -> list[str | ModelFailure]:
     return outcomes
 
 
-async def failures(wire: Wire, base_url: str) -> list[ModelFailure]:
+async def failures(transport: TransportName, base_url: str) -> list[ModelFailure]:
     """The same, where neither way may work."""
-    outcomes = [one for one in await ask(wire, base_url) if isinstance(one, ModelFailure)]
+    outcomes = [one for one in await ask(transport, base_url) if isinstance(one, ModelFailure)]
     assert len(outcomes) == 2
     return outcomes
 
@@ -90,12 +90,12 @@ async def failures(wire: Wire, base_url: str) -> list[ModelFailure]:
 @each_wire
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 async def test_proxy_opens_a_tunnel_and_never_sees_the_key(
-    company: Authority, environment: pytest.MonkeyPatch, wire: Wire, variable: str
+    company: Authority, environment: pytest.MonkeyPatch, transport: TransportName, variable: str
 ) -> None:
     environment.setenv("SSL_CERT_FILE", str(company.file))
     async with FakeProvider(tls=company.server("localhost")) as provider, Proxy() as proxy:
         environment.setenv(variable, proxy.url)
-        assert await ask(wire, provider.base_url) == ANSWERED
+        assert await ask(transport, provider.base_url) == ANSWERED
     for asked in proxy.asked:
         assert f"{asked.method} {asked.target}" == f"CONNECT {provider.base_url[8:-3]}"
         assert "authorization" not in asked.headers
@@ -106,7 +106,7 @@ async def test_proxy_opens_a_tunnel_and_never_sees_the_key(
 
 @each_wire
 async def test_names_of_the_outside_are_resolved_by_the_proxy(
-    company: Authority, environment: pytest.MonkeyPatch, wire: Wire
+    company: Authority, environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     environment.setenv("SSL_CERT_FILE", str(company.file))
     name = "model.invalid"  # here, nobody can resolve it
@@ -116,12 +116,12 @@ async def test_names_of_the_outside_are_resolved_by_the_proxy(
     ):
         environment.setenv("HTTPS_PROXY", proxy.address)  # without http:// is right, too
         url = provider.base_url.replace("localhost", name)
-        assert await ask(wire, url) == ANSWERED
+        assert await ask(transport, url) == ANSWERED
 
 
 @each_wire
 async def test_proxy_gets_its_password_and_the_provider_does_not(
-    company: Authority, environment: pytest.MonkeyPatch, wire: Wire
+    company: Authority, environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     environment.setenv("SSL_CERT_FILE", str(company.file))
     async with (
@@ -129,43 +129,43 @@ async def test_proxy_gets_its_password_and_the_provider_does_not(
         Proxy(user="ana:open-sesame") as proxy,
     ):
         environment.setenv("HTTPS_PROXY", proxy.url)
-        assert await ask(wire, provider.base_url) == ANSWERED
+        assert await ask(transport, provider.base_url) == ANSWERED
     assert "proxy-authorization" not in provider.requests[-1].headers
 
 
 @each_wire
 async def test_proxy_may_itself_be_spoken_to_in_tls(
-    company: Authority, environment: pytest.MonkeyPatch, wire: Wire
+    company: Authority, environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     environment.setenv("SSL_CERT_FILE", str(company.file))
     tls = company.server("localhost")
     async with FakeProvider(tls=tls) as provider, Proxy(tls=tls, user="ana:pass") as proxy:
         environment.setenv("HTTPS_PROXY", proxy.url)
-        assert await ask(wire, provider.base_url) == ANSWERED
+        assert await ask(transport, provider.base_url) == ANSWERED
     assert proxy.asked
 
 
 @each_wire
 async def test_plain_http_goes_through_its_own_proxy(
-    environment: pytest.MonkeyPatch, wire: Wire
+    environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     environment.setenv("HTTPS_PROXY", CLOSED)
     async with FakeProvider() as provider, Proxy() as proxy:
         environment.setenv("HTTP_PROXY", proxy.url)
-        assert await ask(wire, provider.base_url) == ANSWERED
+        assert await ask(transport, provider.base_url) == ANSWERED
     assert proxy.asked[0].target == f"{provider.base_url}/chat/completions"
 
 
 @each_wire
 @pytest.mark.parametrize("exempt", [".localhost", "example.com, localhost:{port}", "*"])
 async def test_no_proxy_goes_around_the_proxy(
-    company: Authority, environment: pytest.MonkeyPatch, wire: Wire, exempt: str
+    company: Authority, environment: pytest.MonkeyPatch, transport: TransportName, exempt: str
 ) -> None:
     environment.setenv("SSL_CERT_FILE", str(company.file))
     async with FakeProvider(tls=company.server("localhost")) as provider, Proxy() as proxy:
         environment.setenv("HTTPS_PROXY", proxy.url)
         environment.setenv("NO_PROXY", exempt.format(port=httpx2.URL(provider.base_url).port))
-        assert await ask(wire, provider.base_url) == ANSWERED
+        assert await ask(transport, provider.base_url) == ANSWERED
     assert proxy.asked == []
 
 
@@ -248,7 +248,7 @@ async def test_proxy_that_cannot_be_used_is_refused_and_not_gone_around(
 async def test_proxy_that_refuses_is_not_taken_for_the_provider(
     company: Authority,
     environment: pytest.MonkeyPatch,
-    wire: Wire,
+    transport: TransportName,
     status: int,
 ) -> None:
     failure, fault = REFUSALS[status]
@@ -258,7 +258,7 @@ async def test_proxy_that_refuses_is_not_taken_for_the_provider(
         Proxy(status=status) as proxy,
     ):
         environment.setenv("HTTPS_PROXY", proxy.url)
-        for caught in await failures(wire, provider.base_url):
+        for caught in await failures(transport, provider.base_url):
             assert type(caught) is failure
             assert ("HTTPS_PROXY" in str(caught)) is (failure is ModelError)
             assert fault_of(caught, proxied=True) is fault
@@ -267,17 +267,17 @@ async def test_proxy_that_refuses_is_not_taken_for_the_provider(
 
 @each_wire
 async def test_proxy_that_is_not_there_is_an_outage(
-    environment: pytest.MonkeyPatch, wire: Wire
+    environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     environment.setenv("HTTPS_PROXY", CLOSED)
-    for caught in await failures(wire, "https://model.invalid/v1"):
+    for caught in await failures(transport, "https://model.invalid/v1"):
         assert type(caught) is ModelUnavailable
         assert fault_of(caught, proxied=True) is Fault.PROXY
 
 
 @each_wire
 async def test_netrc_is_not_read(
-    company: Authority, environment: pytest.MonkeyPatch, tmp_path: Path, wire: Wire
+    company: Authority, environment: pytest.MonkeyPatch, tmp_path: Path, transport: TransportName
 ) -> None:
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine localhost login eve password evil\n", encoding="utf-8")
@@ -286,7 +286,7 @@ async def test_netrc_is_not_read(
     environment.setenv("NETRC", str(netrc))
     environment.setenv("SSL_CERT_FILE", str(company.file))
     async with FakeProvider(tls=company.server("localhost")) as provider:
-        assert await ask(wire, provider.base_url) == ANSWERED
+        assert await ask(transport, provider.base_url) == ANSWERED
     assert provider.requests[-1].headers["authorization"] == f"Bearer {KEY}"
 
 
@@ -307,7 +307,7 @@ async def test_netrc_is_not_read(
 async def test_certificate_that_is_no_good_is_refused_and_named_in_the_cause(
     company: Authority,
     environment: pytest.MonkeyPatch,
-    wire: Wire,
+    transport: TransportName,
     name: str,
     fault: Fault,
     *,
@@ -321,7 +321,7 @@ async def test_certificate_that_is_no_good_is_refused_and_named_in_the_cause(
     async with FakeProvider(tls=tls) as provider, Proxy() as proxy:
         if proxied:
             environment.setenv("HTTPS_PROXY", proxy.url)
-        for caught in await failures(wire, provider.base_url):
+        for caught in await failures(transport, provider.base_url):
             assert type(caught) is ModelUnavailable
             assert "CERTIFICATE_VERIFY_FAILED" in cause_of(caught)
             assert fault_of(caught, proxied=proxied) is fault
@@ -331,28 +331,28 @@ async def test_certificate_that_is_no_good_is_refused_and_named_in_the_cause(
 @each_wire
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 async def test_certificates_may_stand_in_a_file_or_a_folder(
-    company: Authority, environment: pytest.MonkeyPatch, wire: Wire, variable: str
+    company: Authority, environment: pytest.MonkeyPatch, transport: TransportName, variable: str
 ) -> None:
     where = company.file if variable == "SSL_CERT_FILE" else company.hashed_folder()
     environment.setenv(variable, str(where))
     async with FakeProvider(tls=company.server("localhost")) as provider:
-        assert await ask(wire, provider.base_url) == ANSWERED
+        assert await ask(transport, provider.base_url) == ANSWERED
 
 
 @each_wire
 async def test_authority_in_the_systems_store_is_trusted(
-    company: Authority, environment: pytest.MonkeyPatch, wire: Wire
+    company: Authority, environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     """OpenSSL's own path is compiled in; here it is moved to a file with our authority."""
     paths = ssl.get_default_verify_paths()._replace(openssl_cafile=str(company.file))
     environment.setattr(ssl, "get_default_verify_paths", lambda: paths)
     async with FakeProvider(tls=company.server("localhost")) as provider:
-        assert await ask(wire, provider.base_url) == ANSWERED
+        assert await ask(transport, provider.base_url) == ANSWERED
 
 
 @each_wire
-async def test_context_of_windows_and_macos_works_on_both_wires(
-    company: Authority, environment: pytest.MonkeyPatch, wire: Wire
+async def test_context_of_windows_and_macos_works_on_both_transports(
+    company: Authority, environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     """There httpx2 hands out truststore's; on Linux that one trusts what OpenSSL does."""
     environment.setattr(
@@ -360,20 +360,20 @@ async def test_context_of_windows_and_macos_works_on_both_wires(
     )
     async with FakeProvider(tls=company.server("localhost")) as provider, Proxy() as proxy:
         environment.setenv("HTTPS_PROXY", proxy.url)
-        for caught in await failures(wire, provider.base_url):
+        for caught in await failures(transport, provider.base_url):
             assert fault_of(caught, proxied=True) is Fault.ISSUER
         environment.setenv("SSL_CERT_FILE", str(company.file))
-        assert await ask(wire, provider.base_url) == ANSWERED
+        assert await ask(transport, provider.base_url) == ANSWERED
 
 
 @each_wire
 @pytest.mark.parametrize("content", [None, "no certificate"])
 async def test_file_of_certificates_that_cannot_be_used_is_named_at_once(
-    environment: pytest.MonkeyPatch, tmp_path: Path, wire: Wire, content: str | None
+    environment: pytest.MonkeyPatch, tmp_path: Path, transport: TransportName, content: str | None
 ) -> None:
     file = tmp_path / "company.pem"
     if content is not None:
         file.write_text(content, encoding="utf-8")
     environment.setenv("SSL_CERT_FILE", str(file))
     with pytest.raises(NoWay, match=r"^SSL_CERT_FILE: "):
-        await ask(wire, "https://model.invalid/v1")
+        await ask(transport, "https://model.invalid/v1")

@@ -9,7 +9,7 @@ import pytest
 
 from chatbot.adapters.llm.diagnosis import CUT, UNUSABLE, Fault, explanation, fault_of
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
-from chatbot.adapters.llm.provider import Wire, build_genkit
+from chatbot.adapters.llm.provider import TransportName, build_genkit
 from chatbot.domain.chat import Author
 from chatbot.domain.errors import (
     ModelError,
@@ -29,7 +29,7 @@ REQUEST = ModelRequest(
 )
 WORDS = f"No, {SECRET} is not welcome here."
 
-each_wire = pytest.mark.parametrize("wire", ["lean", "plugin"])
+each_wire = pytest.mark.parametrize("transport", ["aiohttp", "sdk"])
 
 
 @asynccontextmanager
@@ -48,10 +48,14 @@ async def answering(raw: bytes) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
 
 
-async def failures(wire: Wire, base_url: str) -> list[ModelFailure]:
+async def failures(transport: TransportName, base_url: str) -> list[ModelFailure]:
     """What comes of asking in one piece and as a stream."""
     ai = build_genkit(
-        wire=wire, api_key="sk-ours", base_url=base_url, connect_timeout_s=10, turn_timeout_s=20
+        transport=transport,
+        api_key="sk-ours",
+        base_url=base_url,
+        connect_timeout_s=10,
+        turn_timeout_s=20,
     )
     model = GenkitChatModel(ai, "openai/fake-model", temperature=None)
     found = []
@@ -93,9 +97,11 @@ def refusal(status: int, **error: str) -> bytes:
     ],
     ids=["tls", "ssh", "status", "header", "length", "gzip", "coding", "html", "list", "empty"],
 )
-async def test_what_is_not_the_protocol_is_not_called_a_refusal(wire: Wire, raw: bytes) -> None:
+async def test_what_is_not_the_protocol_is_not_called_a_refusal(
+    transport: TransportName, raw: bytes
+) -> None:
     async with answering(raw) as base_url:
-        for failure in await failures(wire, base_url):
+        for failure in await failures(transport, base_url):
             assert type(failure) is ModelError
             assert str(failure) == UNUSABLE
             assert failure.status is None
@@ -106,17 +112,17 @@ async def test_what_is_not_the_protocol_is_not_called_a_refusal(wire: Wire, raw:
 
 @each_wire
 async def test_coding_that_needs_a_library_we_have_not_got_is_not_called_a_refusal(
-    wire: Wire,
+    transport: TransportName,
 ) -> None:
     async with answering(
         http(200, b"\x0b\x02\x80{}\x03", **{"Content-Encoding": "br"})
     ) as base_url:
-        for failure in await failures(wire, base_url):
+        for failure in await failures(transport, base_url):
             assert (type(failure), str(failure)) == (ModelError, UNUSABLE)
 
 
 @each_wire
-async def test_fault_of_tls_is_not_called_a_refusal(wire: Wire) -> None:
+async def test_fault_of_tls_is_not_called_a_refusal(transport: TransportName) -> None:
     async def alert(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"\x15\x03\x03\x00\x02\x02\x28")  # handshake_failure, RFC 8446 section 6
@@ -125,7 +131,7 @@ async def test_fault_of_tls_is_not_called_a_refusal(wire: Wire) -> None:
 
     async with await asyncio.start_server(alert, "127.0.0.1", 0) as server:
         base_url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        for failure in await failures(wire, base_url):
+        for failure in await failures(transport, base_url):
             assert type(failure) is ModelUnavailable
             assert "refused" not in cause_of(failure)
             assert fault_of(failure) is Fault.TLS
@@ -149,10 +155,10 @@ async def test_fault_of_tls_is_not_called_a_refusal(wire: Wire) -> None:
     ],
 )  # fmt: skip
 async def test_status_and_identifiers_of_a_refusal_are_in_the_log_and_its_words_are_not(
-    wire: Wire, raw: bytes, kind: type[ModelFailure], said: str, fault: Fault
+    transport: TransportName, raw: bytes, kind: type[ModelFailure], said: str, fault: Fault
 ) -> None:
     async with answering(raw) as base_url:
-        for failure in await failures(wire, base_url):
+        for failure in await failures(transport, base_url):
             assert type(failure) is kind
             assert f"[{said}]" in cause_of(failure)
             assert fault_of(failure) is fault
@@ -165,18 +171,18 @@ async def test_status_and_identifiers_of_a_refusal_are_in_the_log_and_its_words_
 
 
 @each_wire
-async def test_answer_that_breaks_off_is_said_to_have_broken_off(wire: Wire) -> None:
+async def test_answer_that_breaks_off_is_said_to_have_broken_off(transport: TransportName) -> None:
     async with answering(http(200, b'{"choices": [', **{"Content-Length": "400"})) as base_url:
-        whole, streamed = await failures(wire, base_url)
+        whole, streamed = await failures(transport, base_url)
         for failure in (whole, streamed):
             assert (type(failure), str(failure)) == (ModelError, CUT)
             assert fault_of(failure) is Fault.CUT
 
 
 @each_wire
-async def test_connection_that_is_closed_unanswered_is_an_outage(wire: Wire) -> None:
+async def test_connection_that_is_closed_unanswered_is_an_outage(transport: TransportName) -> None:
     async with answering(b"") as base_url:
-        for failure in await failures(wire, base_url):
+        for failure in await failures(transport, base_url):
             assert type(failure) is ModelUnavailable
             assert fault_of(failure) is Fault.HANG_UP
 

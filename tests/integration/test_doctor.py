@@ -24,7 +24,7 @@ class Clinic:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, company: Authority) -> None:
         self.company = company
-        self.wire = "lean"
+        self.transport = "aiohttp"
         self.stack = AsyncExitStack()
         self.set = monkeypatch.setenv
 
@@ -74,10 +74,10 @@ async def clinic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
         yield clinic
 
 
-@pytest.fixture(params=["lean", "plugin"])
+@pytest.fixture(params=["aiohttp", "sdk"])
 async def on_each_wire(clinic: Clinic, request: pytest.FixtureRequest) -> Clinic:
-    clinic.wire = request.param
-    clinic.set("MODEL_WIRE", clinic.wire)
+    clinic.transport = request.param
+    clinic.set("MODEL_TRANSPORT", clinic.transport)
     return clinic
 
 
@@ -93,7 +93,7 @@ async def test_model_is_looked_up_once_and_asked_once_even_where_it_has_to_be_ch
         assert asked == [("GET", "/v1/models"), ("POST", "/v1/chat/completions")]
         for request in provider.requests:
             asked_by_sdk = "x-stainless-lang" in request.headers
-            assert asked_by_sdk is (on_each_wire.wire == "plugin")
+            assert asked_by_sdk is (on_each_wire.transport == "sdk")
 
 
 @pytest.mark.parametrize(

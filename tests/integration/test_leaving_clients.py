@@ -1,4 +1,4 @@
-"""Five hundred clients that leave, over both wires: only what the model had said stays of them."""
+"""Five hundred clients that leave, over both transports: only what the model had said stays of them."""
 
 import asyncio
 import json
@@ -43,13 +43,13 @@ STORED = ["", "", "", "You said:"]  # of who had sent all of the question
 
 
 @asynccontextmanager
-async def world(wire: str, folder: Path) -> AsyncGenerator[tuple[Service, FakeProvider]]:
+async def world(transport: str, folder: Path) -> AsyncGenerator[tuple[Service, FakeProvider]]:
     async with FakeProvider() as upstream:
         settings = settings_for_tests(
             storage_url=f"json:{folder}",
             openai_base_url=upstream.base_url,
             genkit_model="openai/fake-model",
-            model_wire=wire,
+            model_transport=transport,
             model_max_concurrent=4 * WAVE,  # one client may have a quarter
             model_first_token_timeout_s=600,
             model_idle_timeout_s=600,
@@ -119,9 +119,9 @@ def open_files() -> int:
     return int(process.num_handles() if psutil.WINDOWS else process.num_fds())
 
 
-@pytest.mark.parametrize("wire", ["lean", "plugin"])
-async def test_clients_that_leave_leave_nothing_behind(wire: str, tmp_path: Path) -> None:
-    async with world(wire, tmp_path) as (service, upstream):
+@pytest.mark.parametrize("transport", ["aiohttp", "sdk"])
+async def test_clients_that_leave_leave_nothing_behind(transport: str, tmp_path: Path) -> None:
+    async with world(transport, tmp_path) as (service, upstream):
         ids = [
             (await service.client.post("/sessions/new")).json()["session_id"] for _ in range(WAVE)
         ]
@@ -151,7 +151,7 @@ async def test_clients_that_leave_leave_nothing_behind(wire: str, tmp_path: Path
 async def test_client_that_has_sent_more_is_seen_leaving_too(
     tmp_path: Path, ahead: bytes, as_stream: bool
 ) -> None:
-    async with world("lean", tmp_path) as (service, upstream):
+    async with world("aiohttp", tmp_path) as (service, upstream):
         session_id = (await service.client.post("/sessions/new")).json()["session_id"]
         upstream.fault = Fault.SILENT
         _, writer = await arrive(service, session_id, Leaving(Fault.SILENT, as_stream=as_stream))

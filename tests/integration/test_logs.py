@@ -199,13 +199,13 @@ def test_what_looks_like_a_secret_is_redacted(stderr: io.StringIO, value: str) -
     assert stderr.getvalue().count("[redacted]") == 4
 
 
-@pytest.mark.parametrize("wire", ["lean", "plugin"])
+@pytest.mark.parametrize("transport", ["aiohttp", "sdk"])
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
 async def test_unknown_certificate_is_named_and_neither_key_nor_proxy_password(
     stderr: io.StringIO,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    wire: str,
+    transport: str,
     headers: dict[str, str],
 ) -> None:
     configure(stderr, level="debug")
@@ -217,7 +217,7 @@ async def test_unknown_certificate_is_named_and_neither_key_nor_proxy_password(
             openai_base_url=provider.base_url,
             openai_api_key="sk-ours-and-only-ours",
             genkit_model="openai/fake-model",
-            model_wire=wire,
+            model_transport=transport,
         )
         async with serving(settings) as service:
             answer = await service.client.post("/chat", json={"prompt": "Hi"}, headers=headers)

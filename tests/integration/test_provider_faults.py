@@ -1,4 +1,4 @@
-"""The whole service over the wire to a provider that refuses, lies, stalls and hangs up."""
+"""The whole service over the transport to a provider that refuses, lies, stalls and hangs up."""
 
 import asyncio
 import json
@@ -71,11 +71,11 @@ class World:
         return self.hasty if fault in NEVER_ENDS else self.service
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["lean", "plugin"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["aiohttp", "sdk"])
 async def world(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[World]:
-    """One provider and two services on one folder for each wire."""
+    """One provider and two services on one folder for each transport."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resilience, "BACKOFF_S", 0.01)
         async with FakeProvider() as upstream:
@@ -87,9 +87,11 @@ async def world(
                 yield World(service, impatient, upstream)
 
 
-def _settings(base_url: str, wire: str, **given: object) -> Any:
+def _settings(base_url: str, transport: str, **given: object) -> Any:
     provider = {"openai_base_url": base_url, "genkit_model": "openai/fake-model"}
-    return settings_for_tests(**provider, model_wire=wire, mem_structured_enable=False, **given)
+    return settings_for_tests(
+        **provider, model_transport=transport, mem_structured_enable=False, **given
+    )
 
 
 async def ask(
@@ -116,7 +118,7 @@ async def test_failed_turn_is_a_problem_and_the_session_goes_on(
     service = world.service_for(fault)
     session_id = await begin(service.client)
     status, code, reason = FAILURES[fault]
-    if "plugin-reset-json" in request.node.name:
+    if "sdk-reset-json" in request.node.name:
         # The SDK cannot tell a reset inside a body from a connection that was never there.
         status, code = 503, "model_unavailable"
     world.upstream.fault = fault
@@ -265,13 +267,13 @@ async def test_upstream_call_ends_when_the_client_leaves(
     await asyncio.wait_for(world.upstream.requests[-1].client_left.wait(), WITHIN_S)
 
 
-@pytest.mark.parametrize("wire", ["lean", "plugin"])
+@pytest.mark.parametrize("transport", ["aiohttp", "sdk"])
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
 async def test_provider_that_is_not_there_is_a_503(
-    wire: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    transport: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resilience, "BACKOFF_S", 0.01)
-    async with serving(_settings(closed_port_url(), wire)) as service:
+    async with serving(_settings(closed_port_url(), transport)) as service:
         session_id = await begin(service.client)
         answer = await ask(service, session_id, headers=headers)
         ready = await service.anonymous.get("/ready")

@@ -9,7 +9,7 @@ import pytest
 from chatbot.adapters.llm.resilience import WithRetries, WithTimeouts
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
 from chatbot.adapters.llm.slots import WithSlots
-from chatbot.domain.chat import Author
+from chatbot.domain.chat import Author, FinishReason
 from chatbot.domain.errors import ModelError, ModelFailure, ModelTimeout, ModelUnavailable
 from chatbot.domain.ports.model import (
     ChatModel,
@@ -198,6 +198,44 @@ async def test_a_slow_reader_does_not_count_as_an_idle_model() -> None:
         await asyncio.sleep(0.02)
         read.append(piece)
     assert read[:3] == ["one", " two", " three"]
+
+
+async def alive_for(pause_s: float, signs: int) -> AsyncGenerator[str | Completion]:
+    for _ in range(signs):
+        await asyncio.sleep(pause_s)
+        yield ""
+    yield "hello"
+    yield Completion(text="hello", finish_reason=FinishReason.STOP, usage=None)
+
+
+class Alive(ScriptedModel):
+    """Shows signs of life before it answers."""
+
+    def __init__(self, pause_s: float, signs: int) -> None:
+        super().__init__([])
+        self._pause_s, self._signs = pause_s, signs
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
+        return alive_for(self._pause_s, self._signs)
+
+
+async def test_signs_of_life_begin_the_wait_anew_and_are_not_passed_on() -> None:
+    model = WithTimeouts(Alive(0.05, 12), first_token_s=0.4, idle_s=0.4, turn_s=PATIENCE_S)
+    pieces: list[str] = []
+    assert await ask(model, "stream", pieces) == "hello"
+    assert pieces == ["hello"]
+
+
+async def test_the_turn_limit_holds_for_a_model_that_is_alive() -> None:
+    model = WithTimeouts(Alive(0.02, 10_000), first_token_s=5, idle_s=5, turn_s=0.2)
+    with pytest.raises(ModelTimeout):
+        await ask(model, "stream")
+
+
+async def test_sign_of_life_does_not_keep_a_failure_from_being_tried_again() -> None:
+    model, inner, _ = retrying([Script(pieces=("", ""), failure=DOWN), "hello"])
+    assert await ask(model, "stream") == "hello"
+    assert len(inner.requests) == 2
 
 
 @pytest.mark.parametrize("mode", MODES)

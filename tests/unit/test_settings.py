@@ -247,6 +247,20 @@ def test_names_in_the_env_file_that_are_no_setting_are_told_with_the_nearest_one
     ]
 
 
+@pytest.mark.parametrize(("old", "new"), [("lean", "aiohttp"), ("plugin", "sdk"), ("sdk", "sdk")])
+def test_transport_is_still_read_by_its_old_name(
+    environment: Environment, tmp_path: Path, old: str, new: str
+) -> None:
+    environment(MODEL_WIRE=old)
+    assert load_settings().model_transport == new
+    environment(MODEL_WIRE=None)
+    (tmp_path / ".env").write_text(f"MODEL_WIRE={old}\n", encoding="utf-8")
+    assert load_settings().model_transport == new
+    assert list(ignored_names()) == []
+    environment(MODEL_TRANSPORT="aiohttp")
+    assert load_settings().model_transport == "aiohttp", "the new name comes first"
+
+
 def test_env_file_that_is_no_text_is_named(environment: Environment, tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"API_KEY=\xff")
     assert refusal().startswith(".env: cannot be read")
@@ -308,7 +322,11 @@ def test_notice_is_the_languages_unless_it_is_set_even_to_nothing(environment: E
         *(("MODEL_TURN_TIMEOUT_S", value) for value in ("0", "-1", "nan", "inf", "x")),
         *(("MODEL_TEMPERATURE", value) for value in ("-0.1", "2.1")),
         ("MODEL_MAX_CONCURRENT", "0"),
-        ("MODEL_WIRE", "other"),
+        ("MODEL_TRANSPORT", "other"),
+        ("MODEL_MAX_TOKENS_FIELD", "tokens"),
+        ("MODEL_SYSTEM_ROLE", "user"),
+        ("MODEL_REASONING_EFFORT", "a lot"),
+        ("MODEL_STRIP_THINKING", "perhaps"),
         ("DEFAULT_LANGUAGE", "fr"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),

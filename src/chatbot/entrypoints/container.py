@@ -15,6 +15,7 @@ from dependency_injector import containers, providers
 
 from chatbot.adapters.llm.resilience import WithRetries, WithTimeouts
 from chatbot.adapters.llm.slots import WithSlots
+from chatbot.adapters.llm.thinking import WithoutThinking
 from chatbot.adapters.security.api_keys import DEFAULT_CLIENT, identify_by_setting
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.security.jose_tokens import JoseTokens
@@ -74,26 +75,37 @@ def build_genkit_model(settings: Settings) -> ChatModel:
     # Imported here: genkit takes seconds to import, and `chatbot admin create` needs no model.
     from chatbot.adapters.llm.genkit_model import GenkitChatModel  # noqa: PLC0415
     from chatbot.adapters.llm.provider import build_genkit  # noqa: PLC0415
+    from chatbot.adapters.llm.quirks import Quirks  # noqa: PLC0415
 
     key = settings.openai_api_key
     try:
         ai = build_genkit(
-            wire=settings.model_wire,
+            transport=settings.model_transport,
             api_key=key.get_secret_value() if key else None,
             base_url=settings.openai_base_url,
             connect_timeout_s=settings.model_connect_timeout_s,
             turn_timeout_s=settings.model_turn_timeout_s,
+            quirks=Quirks(
+                max_tokens_field=settings.model_max_tokens_field,
+                system_role=settings.model_system_role,
+            ),
         )
     except ModelUnavailable as error:
         raise SettingsError(str(error)) from error
     name = settings.genkit_model or EMBEDDED_MODEL
-    return GenkitChatModel(ai, name, temperature=settings.model_temperature)
+    return GenkitChatModel(
+        ai,
+        name,
+        temperature=settings.model_temperature,
+        reasoning_effort=settings.model_reasoning_effort,
+    )
 
 
 def build_model(settings: Settings, genkit_model: ChatModel) -> ChatModel:
+    model = WithoutThinking(genkit_model) if settings.model_strip_thinking else genkit_model
     first_token_s, turn_s = settings.model_first_token_timeout_s, settings.model_turn_timeout_s
     timed = WithTimeouts(
-        WithRetries(genkit_model, sleep=asyncio.sleep, random=random.random),
+        WithRetries(model, sleep=asyncio.sleep, random=random.random),
         first_token_s=first_token_s,
         idle_s=settings.model_idle_timeout_s,
         turn_s=turn_s,

@@ -79,14 +79,14 @@ def _require_known(settings: Settings, name: str) -> None:
 
 
 def served_models(settings: Settings) -> list[str]:
-    """The chat models that the provider lists, asked for on the wire in use.
+    """The chat models that the provider lists, asked for over the transport in use.
 
     Raises:
         ModelFailure: it does not answer, or not with a list.
     """
     key = settings.openai_api_key
     asking = chat_models(
-        wire=settings.model_wire,
+        transport=settings.model_transport,
         base_url=settings.openai_base_url,
         api_key=key.get_secret_value() if key else None,
         connect_timeout_s=settings.model_connect_timeout_s,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BeforeValidator,
     Field,
     PlainValidator,
@@ -40,6 +41,8 @@ ENV_FILE = Path(".env")
 OPENAI_MODEL = "openai/gpt-4.1-mini"
 """The pinned default on OpenAI itself: current, and spends no output tokens on hidden reasoning."""
 EMBEDDED_MODEL = "local/extractive"
+OLD_TRANSPORT = "model_wire"
+"""The name that `model_transport` had, still read."""
 
 _ONE_WORD = {"API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"}
 _CONTROL = "contains a line end or another invisible character: paste it again, on one line"
@@ -62,6 +65,11 @@ def _absolute(path: Path) -> Path:
 
 def _words(raw: object) -> object:
     return tuple(raw.replace(",", " ").split()) if isinstance(raw, str) else raw
+
+
+def _transport(name: object) -> object:
+    """The transport; the values that it had as MODEL_WIRE are still read."""
+    return {"lean": "aiohttp", "plugin": "sdk"}.get(str(name), name)
 
 
 def _is_address(url: str) -> bool:
@@ -102,7 +110,13 @@ class Settings(BaseSettings):
     openai_api_key_file: File | None = None
     openai_base_url: str | None = None
     genkit_model: str | None = None
-    model_wire: Literal["lean", "plugin"] = "lean"
+    model_transport: Annotated[Literal["aiohttp", "sdk"], BeforeValidator(_transport)] = Field(
+        default="aiohttp", validation_alias=AliasChoices("model_transport", OLD_TRANSPORT)
+    )
+    model_max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
+    model_system_role: Literal["system", "developer", "none"] | None = None
+    model_reasoning_effort: str | None = Field(default=None, pattern="^[A-Za-z_]{1,32}$")
+    model_strip_thinking: bool = True
     model_max_output_tokens: int = Field(default=1024, ge=16)
     model_context_tokens: int = Field(default=8192, ge=1024)
     model_temperature: float | None = Field(default=None, ge=0, le=2)
@@ -292,7 +306,7 @@ def ignored_names() -> Iterator[str]:
     A line without `=` is passed over: it could be a part of a secret.
     """
     for name, value in DotEnvSettingsSource(Settings).env_vars.items():
-        if name not in Settings.model_fields and value is not None:
+        if name not in {*Settings.model_fields, OLD_TRANSPORT} and value is not None:
             near = get_close_matches(name, Settings.model_fields, n=1)
             meant = f": is {near[0].upper()} meant?" if near else ""
             if name in _ENVIRONMENT_ONLY:

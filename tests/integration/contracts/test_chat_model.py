@@ -1,14 +1,14 @@
-"""One suite for every adapter of the `ChatModel` port, and the faults of the wires.
+"""One suite for every adapter of the `ChatModel` port, and the faults of the transports.
 
 Genkit takes a second to resolve the first model of a plug-in, once per event loop: the tests
-share a loop, a provider and one Genkit for each wire. Faults are asked for by the model's name.
+share a loop, a provider and one Genkit for each transport. Faults are asked for by the model's name.
 """
 
 import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 
 import pytest
 import pytest_asyncio
@@ -17,56 +17,26 @@ from genkit.plugin_api import ActionKind
 from genkit_openai import OpenAI
 
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
-from chatbot.adapters.llm.provider import ChatGenkit, Wire, build_genkit, chat_models
+from chatbot.adapters.llm.provider import ChatGenkit, TransportName, build_genkit, chat_models
 from chatbot.adapters.llm.resilience import WithTimeouts
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
-from chatbot.domain.chat import Author, FinishReason
+from chatbot.domain.chat import FinishReason
 from chatbot.domain.errors import ModelError, ModelFailure, ModelTimeout, ModelUnavailable
 from chatbot.domain.ports.model import (
     ChatModel,
     Completion,
-    ModelRequest,
-    PromptMessage,
     Task,
     Usage,
 )
 from conversation import PATIENCE_S
+from model_calls import MODES, TRANSPORTS, answer, ask, build, collect
 from provider import SECRET, FakeProvider, Fault, closed_port_url
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WIRES: tuple[Wire, ...] = ("lean", "plugin")
-MODES = ("complete", "stream")
 TRICKY = 'ñandú 👩‍👩‍👧 \u2028 {{role "system"}} {{media url=x}} <b>"\\'
 
 OpenModel = Callable[[str], ChatModel]
-
-
-def ask(
-    text: str = "one two three", *, task: Task = Task.CHAT, history: tuple[str, ...] = ()
-) -> ModelRequest:
-    roles = (Author.USER, Author.ASSISTANT)
-    said = [PromptMessage(role=roles[i % 2], text=t) for i, t in enumerate((*history, text))]
-    return ModelRequest(task=task, system="Be kind.", messages=tuple(said), max_output_tokens=77)
-
-
-async def collect(model: ChatModel, request: ModelRequest) -> tuple[list[str], Completion]:
-    *pieces, last = [piece async for piece in model.stream(request)]
-    assert isinstance(last, Completion)
-    return [piece for piece in pieces if isinstance(piece, str)], last
-
-
-async def answer(model: ChatModel, mode: str, pieces: list[str] | None = None) -> Completion:
-    """Ask in one of the two ways; `pieces` takes what is streamed."""
-    if mode == "complete":
-        return await model.complete(ask())
-    async with aclosing(model.stream(ask())) as stream:
-        async for piece in stream:
-            if isinstance(piece, Completion):
-                return piece
-            if pieces is not None:
-                pieces.append(piece)
-    raise AssertionError("The generator ended without its completion.")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,21 +54,11 @@ async def provider() -> AsyncIterator[FakeProvider]:
         yield provider
 
 
-def build(
-    wire: Wire, base_url: str, *, turn_timeout_s: float = 60, connect_timeout_s: float = 3
-) -> ChatGenkit:
-    return build_genkit(
-        wire=wire,
-        api_key="sk-ours",
-        base_url=base_url,
-        connect_timeout_s=connect_timeout_s,
-        turn_timeout_s=turn_timeout_s,
-    )
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def genkits(provider: FakeProvider) -> AsyncIterator[dict[str, ChatGenkit]]:
-    genkits: dict[str, ChatGenkit] = {wire: build(wire, provider.base_url) for wire in WIRES}
+    genkits: dict[str, ChatGenkit] = {
+        transport: build(transport, provider.base_url) for transport in TRANSPORTS
+    }
     yield genkits
     for ai in genkits.values():
         await ai.aclose()
@@ -119,7 +79,7 @@ def scripted(kind: str) -> ChatModel:
             return ScriptedModel(lambda _: Script(pieces=pieces, pause=forever.wait))
 
 
-@pytest.fixture(params=[*WIRES, "scripted"])
+@pytest.fixture(params=[*TRANSPORTS, "scripted"])
 def open_model(request: pytest.FixtureRequest, genkits: dict[str, ChatGenkit]) -> OpenModel:
     """A function from what the model should be like to a model of the adapter in question."""
     if request.param == "scripted":
@@ -206,7 +166,7 @@ async def test_a_stream_may_be_closed_before_it_begins_and_in_the_middle(
 @pytest.mark.parametrize("task", Task)
 async def test_the_embedded_model_keeps_the_contract_without_a_provider(task: Task) -> None:
     ai = build_genkit(
-        wire="lean", api_key=None, base_url=None, connect_timeout_s=1, turn_timeout_s=5
+        transport="aiohttp", api_key=None, base_url=None, connect_timeout_s=1, turn_timeout_s=5
     )
     model = GenkitChatModel(ai, "local/extractive", temperature=None)
     await model.warm_up()
@@ -227,13 +187,13 @@ async def test_warming_up_calls_nobody(open_model: OpenModel, provider: FakeProv
     assert len(provider.requests) == before
 
 
-# -- what the wires send ------------------------------------------------------------------------
+# -- what the transports send ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["fake-model", "o3-mini"])
 @pytest.mark.parametrize("task", Task)
 @pytest.mark.parametrize("mode", MODES)
-async def test_both_wires_send_the_same_body(
+async def test_both_transports_send_the_same_body(
     provider: FakeProvider, genkits: dict[str, ChatGenkit], mode: str, task: Task, name: str
 ) -> None:
     bodies = []
@@ -245,11 +205,11 @@ async def test_both_wires_send_the_same_body(
     assert bodies[0] == bodies[1]
 
 
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_the_request_is_what_a_provider_expects(
-    provider: FakeProvider, genkits: dict[str, ChatGenkit], wire: Wire
+    provider: FakeProvider, genkits: dict[str, ChatGenkit], transport: TransportName
 ) -> None:
-    model = GenkitChatModel(genkits[wire], "openai/fake-model", temperature=0.25)
+    model = GenkitChatModel(genkits[transport], "openai/fake-model", temperature=0.25)
     completion = await model.complete(ask("c", task=Task.EXTRACT_MEMORY, history=("a", "b")))
     assert provider.requests[-1].body == {
         "model": "fake-model",
@@ -271,12 +231,16 @@ async def test_the_request_is_what_a_provider_expects(
     )
 
 
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_without_a_key_a_provider_with_an_address_is_still_asked(
-    provider: FakeProvider, wire: Wire
+    provider: FakeProvider, transport: TransportName
 ) -> None:
     ai = build_genkit(
-        wire=wire, api_key=None, base_url=provider.base_url, connect_timeout_s=1, turn_timeout_s=5
+        transport=transport,
+        api_key=None,
+        base_url=provider.base_url,
+        connect_timeout_s=1,
+        turn_timeout_s=5,
     )
     model = GenkitChatModel(ai, "openai/fake-model", temperature=None)
     assert (await model.complete(ask())).text == "You said: one two three"
@@ -284,13 +248,13 @@ async def test_without_a_key_a_provider_with_an_address_is_still_asked(
     await model.aclose()
 
 
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_proxy_of_the_environment_is_used(
-    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, wire: Wire
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     monkeypatch.setenv("http_proxy", provider.base_url.removesuffix("/v1").replace("//", "//u:p@"))
     monkeypatch.setenv("no_proxy", "")
-    ai = build(wire, "http://model.invalid/v1")
+    ai = build(transport, "http://model.invalid/v1")
     model = GenkitChatModel(ai, "openai/fake-model", temperature=None)
     await model.complete(ask())
     received = provider.requests[-1]
@@ -299,8 +263,10 @@ async def test_a_proxy_of_the_environment_is_used(
     await model.aclose()
 
 
-async def test_lean_wire_uses_a_connection_again(provider: FakeProvider) -> None:
-    model = GenkitChatModel(build("lean", provider.base_url), "openai/fake-model", temperature=None)
+async def test_aiohttp_transport_uses_a_connection_again(provider: FakeProvider) -> None:
+    model = GenkitChatModel(
+        build("aiohttp", provider.base_url), "openai/fake-model", temperature=None
+    )
     before = provider.connections
     provider.piece_delay_s = 0.002  # the end of the body comes after its last event
     try:
@@ -327,22 +293,22 @@ async def test_the_models_are_listed_as_the_plugin_itself_lists_them(
             assert listed[name].input_schema == action.input_schema
 
 
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_model_id_may_itself_begin_with_the_plugins_name(
-    provider: FakeProvider, genkits: dict[str, ChatGenkit], wire: Wire
+    provider: FakeProvider, genkits: dict[str, ChatGenkit], transport: TransportName
 ) -> None:
-    model = GenkitChatModel(genkits[wire], "openai/openai/gpt-oss-20b", temperature=None)
+    model = GenkitChatModel(genkits[transport], "openai/openai/gpt-oss-20b", temperature=None)
     await model.complete(ask())
     assert provider.requests[-1].body["model"] == "openai/gpt-oss-20b"
 
 
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_tunnel_is_opened_without_showing_our_key_to_the_proxy(
-    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, wire: Wire
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     monkeypatch.setenv("https_proxy", provider.base_url.removesuffix("/v1").replace("//", "//u:p@"))
     monkeypatch.setenv("no_proxy", "")
-    ai = build(wire, "https://model.invalid/v1")
+    ai = build(transport, "https://model.invalid/v1")
     model = GenkitChatModel(ai, "openai/fake-model", temperature=None)
     with pytest.raises(ModelFailure):
         await model.complete(ask())
@@ -354,20 +320,20 @@ async def test_a_tunnel_is_opened_without_showing_our_key_to_the_proxy(
 
 
 @pytest.mark.parametrize("size", [1, 7])
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_characters_may_be_cut_by_the_network(
-    provider: FakeProvider, genkits: dict[str, ChatGenkit], wire: Wire, size: int
+    provider: FakeProvider, genkits: dict[str, ChatGenkit], transport: TransportName, size: int
 ) -> None:
     provider.segment_bytes = size
     try:
-        model = GenkitChatModel(genkits[wire], "openai/fake-model", temperature=None)
+        model = GenkitChatModel(genkits[transport], "openai/fake-model", temperature=None)
         _, completion = await collect(model, ask(TRICKY))
     finally:
         provider.segment_bytes = None
     assert completion.text == f"You said: {TRICKY}"
 
 
-# -- faults of the provider, the same on both wires ----------------------------------------------
+# -- faults of the provider, the same on both transports ----------------------------------------------
 
 FAILURES: dict[Fault, type[ModelFailure]] = {
     Fault.BAD_REQUEST: ModelError,
@@ -392,11 +358,11 @@ FAILURES: dict[Fault, type[ModelFailure]] = {
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("fault", FAILURES)
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_each_fault_is_its_domain_error_in_bounded_time(
-    genkits: dict[str, ChatGenkit], wire: Wire, fault: Fault, mode: str
+    genkits: dict[str, ChatGenkit], transport: TransportName, fault: Fault, mode: str
 ) -> None:
-    inner = GenkitChatModel(genkits[wire], f"openai/fault-{fault}", temperature=None)
+    inner = GenkitChatModel(genkits[transport], f"openai/fault-{fault}", temperature=None)
     # Short only where the end is waited for: a busy machine is slow by itself.
     turn_s = 0.6 if FAILURES[fault] is ModelTimeout else PATIENCE_S
     model = WithTimeouts(inner, first_token_s=turn_s, idle_s=turn_s, turn_s=turn_s)
@@ -409,42 +375,42 @@ async def test_each_fault_is_its_domain_error_in_bounded_time(
 
 
 @pytest.mark.parametrize("fault", [Fault.DROP, Fault.RESET, Fault.IN_BAND, Fault.GARBAGE_EVENT])
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_text_before_a_fault_is_handed_on_before_the_error(
-    genkits: dict[str, ChatGenkit], wire: Wire, fault: Fault
+    genkits: dict[str, ChatGenkit], transport: TransportName, fault: Fault
 ) -> None:
-    model = GenkitChatModel(genkits[wire], f"openai/fault-{fault}", temperature=None)
+    model = GenkitChatModel(genkits[transport], f"openai/fault-{fault}", temperature=None)
     pieces: list[str] = []
     with pytest.raises(ModelError):
         await answer(model, "stream", pieces)
     assert "".join(pieces) == "You said:"
 
 
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_pieces_that_come_apart_are_handed_on_apart(
     genkits: dict[str, ChatGenkit],
     provider: FakeProvider,
-    wire: Wire,
+    transport: TransportName,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(provider, "piece_delay_s", 0.05)
-    model = GenkitChatModel(genkits[wire], "openai/fake-model", temperature=None)
+    model = GenkitChatModel(genkits[transport], "openai/fake-model", temperature=None)
     pieces, completion = await collect(model, ask())
     assert len(pieces) > 1
     assert "".join(pieces) == completion.text
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("wire", WIRES)
-async def test_a_refused_connection_is_unavailable(wire: Wire, mode: str) -> None:
-    model = GenkitChatModel(build(wire, closed_port_url()), "openai/m", temperature=None)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_refused_connection_is_unavailable(transport: TransportName, mode: str) -> None:
+    model = GenkitChatModel(build(transport, closed_port_url()), "openai/m", temperature=None)
     with pytest.raises(ModelUnavailable):
         await answer(model, mode)
     await model.aclose()
 
 
-@pytest.mark.parametrize("wire", WIRES)
-async def test_a_connection_that_is_not_taken_is_a_timeout(wire: Wire) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_connection_that_is_not_taken_is_a_timeout(transport: TransportName) -> None:
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -453,7 +419,7 @@ async def test_a_connection_that_is_not_taken_is_a_timeout(wire: Wire) -> None:
             with suppress(BlockingIOError):
                 client.connect(listener.getsockname())
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        ai = build(wire, url, connect_timeout_s=0.1)
+        ai = build(transport, url, connect_timeout_s=0.1)
         model = GenkitChatModel(ai, "openai/m", temperature=None)
         async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(ModelTimeout):
@@ -462,31 +428,33 @@ async def test_a_connection_that_is_not_taken_is_a_timeout(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("wire", WIRES)
-async def test_a_wire_has_its_own_limit_for_the_whole_call(
-    provider: FakeProvider, wire: Wire, mode: str
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_transport_has_its_own_limit_for_the_whole_call(
+    provider: FakeProvider, transport: TransportName, mode: str
 ) -> None:
-    ai = build(wire, provider.base_url, turn_timeout_s=0.05)
+    ai = build(transport, provider.base_url, turn_timeout_s=0.05)
     model = GenkitChatModel(ai, "openai/fault-silent", temperature=None)
     with pytest.raises(ModelTimeout):
         await answer(model, mode)
     await model.aclose()
 
 
-@pytest.mark.parametrize("wire", WIRES)
-async def test_a_providers_retry_after_is_kept(genkits: dict[str, ChatGenkit], wire: Wire) -> None:
-    model = GenkitChatModel(genkits[wire], "openai/fault-429", temperature=None)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_providers_retry_after_is_kept(
+    genkits: dict[str, ChatGenkit], transport: TransportName
+) -> None:
+    model = GenkitChatModel(genkits[transport], "openai/fault-429", temperature=None)
     with pytest.raises(ModelUnavailable) as caught:
         await model.complete(ask())
     assert caught.value.retry_after_s == 1.0
 
 
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_missing_model_names_the_setting(
-    genkits: dict[str, ChatGenkit], wire: Wire
+    genkits: dict[str, ChatGenkit], transport: TransportName
 ) -> None:
     for name in ("openai/fault-404", "local/nobody", "nobody"):
-        model = GenkitChatModel(genkits[wire], name, temperature=None)
+        model = GenkitChatModel(genkits[transport], name, temperature=None)
         with pytest.raises(ModelError, match="GENKIT_MODEL"):
             await model.complete(ask())
 
@@ -500,22 +468,28 @@ async def test_a_missing_model_names_the_setting(
         (Fault.LENGTH, FinishReason.LENGTH),
     ],
 )
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_blocked_and_cut_short_answers_are_answers(
-    genkits: dict[str, ChatGenkit], wire: Wire, fault: Fault, reason: FinishReason, mode: str
+    genkits: dict[str, ChatGenkit],
+    transport: TransportName,
+    fault: Fault,
+    reason: FinishReason,
+    mode: str,
 ) -> None:
-    model = GenkitChatModel(genkits[wire], f"openai/fault-{fault}", temperature=None)
+    model = GenkitChatModel(genkits[transport], f"openai/fault-{fault}", temperature=None)
     completion = await answer(model, mode)
     assert completion.finish_reason is reason
     assert bool(completion.text) is (fault is not Fault.REFUSAL)
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("wire", WIRES)
-async def test_missing_usage_is_none(genkits: dict[str, ChatGenkit], wire: Wire, mode: str) -> None:
-    model = GenkitChatModel(genkits[wire], "openai/fault-no-usage", temperature=None)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_missing_usage_is_none(
+    genkits: dict[str, ChatGenkit], transport: TransportName, mode: str
+) -> None:
+    model = GenkitChatModel(genkits[transport], "openai/fault-no-usage", temperature=None)
     assert (await answer(model, mode)).usage is None
-    model = GenkitChatModel(genkits[wire], "openai/fake-model", temperature=None)
+    model = GenkitChatModel(genkits[transport], "openai/fake-model", temperature=None)
     assert (await answer(model, mode)).usage == Usage(input_tokens=5, output_tokens=5)
 
 
@@ -524,11 +498,15 @@ async def test_missing_usage_is_none(genkits: dict[str, ChatGenkit], wire: Wire,
 
 @pytest.mark.parametrize("fault", [Fault.SILENT, Fault.IDLE])
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_cancelling_closes_the_upstream_call(
-    provider: FakeProvider, genkits: dict[str, ChatGenkit], wire: Wire, mode: str, fault: Fault
+    provider: FakeProvider,
+    genkits: dict[str, ChatGenkit],
+    transport: TransportName,
+    mode: str,
+    fault: Fault,
 ) -> None:
-    model = GenkitChatModel(genkits[wire], f"openai/fault-{fault}", temperature=None)
+    model = GenkitChatModel(genkits[transport], f"openai/fault-{fault}", temperature=None)
     provider.arrived.clear()
     task = asyncio.create_task(answer(model, mode))
     await provider.arrived.wait()
@@ -539,20 +517,26 @@ async def test_cancelling_closes_the_upstream_call(
         await provider.requests[-1].client_left.wait()
 
 
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_closing_the_stream_closes_the_upstream_call(
-    provider: FakeProvider, genkits: dict[str, ChatGenkit], wire: Wire
+    provider: FakeProvider, genkits: dict[str, ChatGenkit], transport: TransportName
 ) -> None:
-    stream = GenkitChatModel(genkits[wire], "openai/fault-idle", temperature=None).stream(ask())
+    stream = GenkitChatModel(genkits[transport], "openai/fault-idle", temperature=None).stream(
+        ask()
+    )
     await anext(stream)
     async with asyncio.timeout(PATIENCE_S):
         await stream.aclose()
         await provider.requests[-1].client_left.wait()
 
 
-@pytest.mark.parametrize("wire", WIRES)
-async def test_one_model_serves_several_event_loops(provider: FakeProvider, wire: Wire) -> None:
-    model = GenkitChatModel(build(wire, provider.base_url), "openai/fake-model", temperature=None)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_one_model_serves_several_event_loops(
+    provider: FakeProvider, transport: TransportName
+) -> None:
+    model = GenkitChatModel(
+        build(transport, provider.base_url), "openai/fake-model", temperature=None
+    )
 
     async def elsewhere() -> str:
         completion = await model.complete(ask("there"))
@@ -566,7 +550,7 @@ async def test_one_model_serves_several_event_loops(provider: FakeProvider, wire
 
 
 async def test_many_calls_at_once_do_not_mix(genkits: dict[str, ChatGenkit]) -> None:
-    model = GenkitChatModel(genkits["lean"], "openai/fake-model", temperature=None)
+    model = GenkitChatModel(genkits["aiohttp"], "openai/fake-model", temperature=None)
     texts = [f"number {i}" for i in range(50)]
     answers = await asyncio.gather(*(collect(model, ask(text)) for text in texts))
     assert [completion.text for _, completion in answers] == [f"You said: {t}" for t in texts]
@@ -575,10 +559,12 @@ async def test_many_calls_at_once_do_not_mix(genkits: dict[str, ChatGenkit]) -> 
 # -- the list of models ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wire", WIRES)
-async def test_only_chat_models_are_listed(provider: FakeProvider, wire: Wire) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_only_chat_models_are_listed(
+    provider: FakeProvider, transport: TransportName
+) -> None:
     listed = await chat_models(
-        wire=wire, base_url=provider.base_url, api_key=None, connect_timeout_s=1
+        transport=transport, base_url=provider.base_url, api_key=None, connect_timeout_s=1
     )
     assert listed == ["fake-model"]
 
@@ -591,13 +577,13 @@ async def test_only_chat_models_are_listed(provider: FakeProvider, wire: Wire) -
         (Fault.HANG_UP, ModelUnavailable),
     ],
 )
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_list_that_cannot_be_had_is_a_domain_error(
-    fault: Fault, failure: type[ModelFailure], wire: Wire
+    fault: Fault, failure: type[ModelFailure], transport: TransportName
 ) -> None:
     async with FakeProvider() as provider:
         provider.fault = fault
         with pytest.raises(failure):
             await chat_models(
-                wire=wire, base_url=provider.base_url, api_key="k", connect_timeout_s=1
+                transport=transport, base_url=provider.base_url, api_key="k", connect_timeout_s=1
             )

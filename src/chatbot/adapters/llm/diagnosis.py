@@ -19,9 +19,10 @@ from aiohttp.http_exceptions import ContentEncodingError
 from genkit import GenkitError
 from yarl import URL
 
+from chatbot.adapters.llm.answers import InBandError
 from chatbot.adapters.llm.network import NoWay, proxy_for
 from chatbot.adapters.llm.provider_http import RefusedRequest
-from chatbot.adapters.llm.refusals import Refusal, refusal_of
+from chatbot.adapters.llm.refusals import Refusal, in_band_refusal, refusal_of
 from chatbot.domain.errors import (
     ModelError,
     ModelFailure,
@@ -106,6 +107,8 @@ def _of_status(cause: BaseException) -> Fault | None:
     refusal = refusal_in(cause)
     if refusal is None:
         return None
+    if refusal.is_in_band:
+        return Fault.ANSWER
     other = Fault.MOVED if refusal.status < 400 else Fault.REQUEST
     return _OF_STATUS.get(refusal.status) or (Fault.BUSY if refusal.status >= 500 else other)
 
@@ -158,16 +161,25 @@ def _proxy_status(cause: BaseException | None) -> int | None:
     return None
 
 
+def refusal_behind(error: BaseException) -> Refusal | None:
+    """What the provider said, if that led to this error."""
+    return next(filter(None, map(refusal_in, causes_of(error))), None)
+
+
 def refusal_in(cause: BaseException) -> Refusal | None:
-    """What the provider said with an error status, if that is what this error is.
+    """What the provider said with an error status or inside an answer, if this error is that.
 
     aiohttp's own ClientResponseError is not: it reports malformed HTTP with an invented 400.
     """
     match cause:
         case RefusedRequest():
             return cause.refusal
+        case InBandError():
+            return cause.refusal
         case openai.APIStatusError():
             return refusal_of(cause.status_code, cause.response.content)
+        case openai.APIError() if cause.body:
+            return in_band_refusal(cause.body)
         case _:
             return None
 
@@ -192,7 +204,7 @@ def model_failure(error: BaseException) -> ModelFailure:
     if ours := next((cause for cause in causes if isinstance(cause, ModelFailure)), None):
         return ours
     fault = fault_of(error)
-    if refusal := next(filter(None, map(refusal_in, causes)), None):
+    if refusal := refusal_behind(error):
         return refusal.about_the_prompt() or _of_refusal(fault, refusal, _retry_after_s(error))
     is_failing = any((_proxy_status(cause) or 0) >= 500 for cause in causes)
     match fault:

@@ -5,7 +5,9 @@ and reads prompts as templates. Only typed messages go in.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from genkit import (
@@ -25,12 +27,10 @@ from genkit_openai.typing import OpenAIConfig
 
 from chatbot.adapters.llm.diagnosis import CUT, UNUSABLE, model_failure, unknown_model
 from chatbot.adapters.llm.provider import ChatGenkit
+from chatbot.adapters.llm.thinking import OUTPUT_SPENT
 from chatbot.domain.chat import Author, FinishReason
 from chatbot.domain.errors import ModelError, ModelUnavailable
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Task, Usage
-from chatbot.domain.text import made_sound
-
-_ODD_TOKENS = 1e9  # nor is NaN below it: such counts are not believed
 
 _ROLES = {Author.USER: Role.USER, Author.ASSISTANT: Role.MODEL}
 _FINISH_REASONS = {
@@ -39,21 +39,45 @@ _FINISH_REASONS = {
     GenkitFinishReason.BLOCKED: FinishReason.BLOCKED,
 }
 
-# The plug-in's own class: Genkit would turn another one into dicts and back.
-_PROVIDER_REQUEST = GenkitRequest[OpenAIConfig]
+_MESSAGES_KEPT = 2048
 
 OnChunk = Callable[[ModelResponseChunk], None]
+
+
+class _ProviderRequest(GenkitRequest[OpenAIConfig]):
+    """The plug-in's own class: Genkit would turn another one into dicts and back."""
+
+
+class _UntracedRequest(_ProviderRequest):
+    """A request that is not written into Genkit's span as JSON: only the Developer UI reads it."""
+
+    def model_dump_json(self, **_: object) -> str:
+        return "{}"
 
 
 class GenkitChatModel(ChatModel):
     """Any chat model that Genkit knows by name."""
 
-    def __init__(self, ai: ChatGenkit, name: str, *, temperature: float | None) -> None:
+    def __init__(
+        self,
+        ai: ChatGenkit,
+        name: str,
+        *,
+        temperature: float | None = None,
+        reasoning_effort: str | None = None,
+    ) -> None:
         self.name = name
         self.ai = ai
-        self._temperature = temperature
+        self._config = cache(partial(_config, temperature, reasoning_effort))
+        is_traced = os.environ.get("GENKIT_ENV") == "dev"
+        self._request_class = _ProviderRequest if is_traced else _UntracedRequest
         self._is_embedded = name.startswith("local/")
         self._action: Action | None = None
+
+    @property
+    def adapted(self) -> str:
+        """What this model has been found not to take, and how it is asked instead; else empty."""
+        return self.ai.quirks_of(self.name)
 
     async def complete(self, request: ModelRequest) -> Completion:
         return await self._run(request, None)
@@ -64,7 +88,7 @@ class GenkitChatModel(ChatModel):
         news = asyncio.Event()
 
         def on_chunk(chunk: ModelResponseChunk) -> None:
-            unread.append(made_sound(chunk.text))
+            unread.append(chunk.text)
             news.set()
 
         running = asyncio.create_task(self._run(request, on_chunk))
@@ -74,10 +98,11 @@ class GenkitChatModel(ChatModel):
             while not running.done() or unread:
                 await news.wait()
                 news.clear()
+                is_alive = bool(unread)
                 piece = "".join(unread)
                 unread.clear()
-                if piece:
-                    started = True
+                started = started or bool(piece)
+                if is_alive:
                     yield piece
             yield await running
         except ModelUnavailable as error:
@@ -109,11 +134,9 @@ class GenkitChatModel(ChatModel):
         except Exception as error:
             raise model_failure(error) from error
         completion = _completion(answer.response)
-        # The embedded model may find nothing to say of a talk; a provider's silence is a failure,
-        # which the plug-in sees in a whole answer but not in a stream.
-        silent = not completion.text and completion.finish_reason is FinishReason.STOP
-        if silent and not self._is_embedded:
-            raise ModelError(UNUSABLE)
+        # The embedded model may find nothing to say of a talk; a provider's silence is a failure.
+        if not self._is_embedded and not completion.text.strip():
+            _require_reason_for_silence(completion)
         return completion
 
     def _genkit_request(self, request: ModelRequest) -> GenkitRequest[Any]:
@@ -122,32 +145,49 @@ class GenkitChatModel(ChatModel):
             messages.insert(0, _message(Role.SYSTEM, request.system))
         if self._is_embedded:
             return GenkitRequest(messages=messages, config={"task": request.task.value})
-        return _PROVIDER_REQUEST.model_construct(messages=messages, config=self._config(request))
-
-    def _config(self, request: ModelRequest) -> OpenAIConfig:
-        """The plug-in renames `max_tokens` for models that want it renamed."""
-        config = OpenAIConfig(max_tokens=request.max_output_tokens, temperature=self._temperature)
-        if request.task is Task.EXTRACT_MEMORY:
-            config.response_format = {"type": "json_object"}
-        return config
+        return self._request_class.model_construct(
+            messages=messages,
+            config=self._config(request.max_output_tokens, request.task),
+        )
 
 
+def _config(
+    temperature: float | None, reasoning_effort: str | None, max_tokens: int, task: Task
+) -> OpenAIConfig:
+    """The plug-in renames `max_tokens` for models that want it renamed."""
+    config = OpenAIConfig(max_tokens=max_tokens, temperature=temperature)
+    if task is Task.EXTRACT_MEMORY:
+        config.response_format = {"type": "json_object"}
+    # Not validated: a provider may have other efforts than OpenAI.
+    return config.model_copy(update={"reasoning_effort": reasoning_effort})
+
+
+@lru_cache(maxsize=_MESSAGES_KEPT)
 def _message(role: Role, text: str) -> Message:
+    """Kept, since most of a prompt was in the one before; nobody changes them."""
     # Not validated: Genkit looks three times at what is typed already.
     return Message.model_construct(role=role, content=[Part.from_text(text)])
+
+
+def _require_reason_for_silence(completion: Completion) -> None:
+    if completion.finish_reason is FinishReason.LENGTH:
+        raise ModelError(OUTPUT_SPENT)
+    if completion.finish_reason is FinishReason.STOP:
+        raise ModelError(UNUSABLE)
 
 
 def _completion(response: ModelResponse) -> Completion:
     if response.finish_reason not in _FINISH_REASONS:
         raise ModelError(CUT)
     return Completion(
-        text=made_sound(response.text),
+        text=response.text,
         finish_reason=_FINISH_REASONS[response.finish_reason],
         usage=_usage(response.usage),
     )
 
 
 def _usage(usage: ModelUsage | None) -> Usage | None:
-    counts = (usage.input_tokens, usage.output_tokens) if usage else (None, None)
-    tokens = [int(count) for count in counts if count is not None and 0 <= count < _ODD_TOKENS]
-    return Usage(input_tokens=tokens[0], output_tokens=tokens[1]) if len(tokens) == 2 else None
+    """The counts as integers, Genkit's are floats; 0 where the provider gave none that can be."""
+    given, made = (usage.input_tokens, usage.output_tokens) if usage else (None, None)
+    counts = Usage(input_tokens=int(given or 0), output_tokens=int(made or 0))
+    return counts if counts.input_tokens or counts.output_tokens else None

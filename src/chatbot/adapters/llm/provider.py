@@ -9,15 +9,15 @@ from openai import Timeout
 
 from chatbot.adapters.llm.diagnosis import model_failure
 from chatbot.adapters.llm.extractive import define_extractive
-from chatbot.adapters.llm.lean_wire import LeanOpenAI
 from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of, way_to
 from chatbot.adapters.llm.provider_http import ProviderHttp
-from chatbot.adapters.llm.provider_openai import ProviderOpenAI
+from chatbot.adapters.llm.provider_openai import AiohttpOpenAI, ProviderOpenAI
+from chatbot.adapters.llm.quirks import AS_THE_PLUGIN, KnownQuirks, Quirks
 
 LISTING_TIMEOUT_S = 10.0
 _NO_KEY = "none"  # the SDK refuses an empty key; providers that need none do not look at it
 
-Wire = Literal["lean", "plugin"]
+TransportName = Literal["aiohttp", "sdk"]
 
 
 class ChatGenkit(Genkit):
@@ -28,6 +28,11 @@ class ChatGenkit(Genkit):
         super().__init__(plugins=[plugin] if plugin else [], prompt_dir="")
         self._plugin = plugin
 
+    def quirks_of(self, name: str) -> str:
+        """How a model is asked differently from others, by its Genkit name; empty = not at all."""
+        quirks = self._plugin and self._plugin.quirks.of(name.removeprefix("openai/"))
+        return str(quirks) if quirks else ""
+
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
         if self._plugin is not None:
@@ -36,16 +41,18 @@ class ChatGenkit(Genkit):
 
 def build_genkit(
     *,
-    wire: Wire,
+    transport: TransportName,
     api_key: str | None,
     base_url: str | None,
     connect_timeout_s: float,
     turn_timeout_s: float,
+    quirks: Quirks = AS_THE_PLUGIN,
 ) -> ChatGenkit:
     """Build Genkit with the embedded model and, where one is configured, the provider's plug-in.
 
     Nothing is retried here, and the only limits are on connecting and on the whole call: those
-    between tokens are `WithTimeouts`', which knows whether an answer streams.
+    between tokens are `WithTimeouts`', which knows whether an answer streams. `quirks` are what is
+    set by hand; the others are found out.
 
     Raises:
         NoWay: the environment names a proxy or certificates that cannot be used.
@@ -53,11 +60,12 @@ def build_genkit(
     plugin = None
     if api_key or base_url:
         plugin = _plugin(
-            wire=wire,
+            transport=transport,
             api_key=api_key,
             base_url=base_url,
             connect_timeout_s=connect_timeout_s,
             total_timeout_s=turn_timeout_s,
+            quirks=quirks,
         )
     ai = ChatGenkit(plugin)
     define_extractive(ai)
@@ -66,11 +74,12 @@ def build_genkit(
 
 def _plugin(
     *,
-    wire: Wire,
+    transport: TransportName,
     api_key: str | None,
     base_url: str | None,
     connect_timeout_s: float,
     total_timeout_s: float,
+    quirks: Quirks = AS_THE_PLUGIN,
 ) -> ProviderOpenAI:
     address = base_url or OPENAI_URL
     way, endpoint = way_to(address), endpoint_of(address)
@@ -82,8 +91,9 @@ def _plugin(
         "max_retries": 0,
         "timeout": Timeout(total_timeout_s, connect=connect_timeout_s),
     }
-    if wire == "plugin":
-        return ProviderOpenAI(way, **sdk)
+    known = KnownQuirks(quirks)
+    if transport == "sdk":
+        return ProviderOpenAI(way, known, **sdk)
     http = ProviderHttp(
         endpoint=endpoint,
         api_key=api_key,
@@ -91,11 +101,11 @@ def _plugin(
         connect_timeout_s=connect_timeout_s,
         total_timeout_s=total_timeout_s,
     )
-    return LeanOpenAI(http, way, **sdk)
+    return AiohttpOpenAI(http, way, known, **sdk)
 
 
 async def chat_models(
-    *, wire: Wire, base_url: str | None, api_key: str | None, connect_timeout_s: float
+    *, transport: TransportName, base_url: str | None, api_key: str | None, connect_timeout_s: float
 ) -> list[str]:
     """Return the ids of the provider's chat models, by the plug-in's own classification.
 
@@ -103,7 +113,7 @@ async def chat_models(
         ModelFailure: the list could not be had.
     """
     plugin = _plugin(
-        wire=wire,
+        transport=transport,
         api_key=api_key,
         base_url=base_url,
         connect_timeout_s=connect_timeout_s,

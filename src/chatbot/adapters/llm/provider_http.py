@@ -90,6 +90,11 @@ class ProviderHttp:
         )
 
 
+def unread(response: aiohttp.ClientResponse) -> bytes:
+    """What had arrived when the connection failed: aiohttp keeps it, and has no public way to it."""
+    return response.content._read_nowait(-1)  # noqa: SLF001
+
+
 async def read_body(response: aiohttp.ClientResponse) -> bytes:
     """Read a body to its end.
 

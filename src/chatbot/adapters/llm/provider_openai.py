@@ -1,4 +1,4 @@
-"""The OpenAI plug-in on its own wire: the openai SDK, over the way that both wires go."""
+"""The OpenAI plug-in over the openai SDK, and that SDK as the reference transport."""
 
 import copy
 from collections.abc import Callable
@@ -11,18 +11,26 @@ from genkit_openai import OpenAI
 from genkit_openai.models.handler import OpenAIModelHandler
 from genkit_openai.models.model import OpenAIModel
 from genkit_openai.typing import OpenAIConfig
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient
+from openai import BaseModel as OpenAIBaseModel
 
+from chatbot.adapters.llm.aiohttp_transport import AiohttpTransport
+from chatbot.adapters.llm.answers import Answer, document_in
+from chatbot.adapters.llm.chat_completions import OnText, ProviderModel, Transport
 from chatbot.adapters.llm.network import Way
+from chatbot.adapters.llm.provider_http import ProviderHttp, read_body
+from chatbot.adapters.llm.quirks import Body, KnownQuirks
 
 
 class ProviderOpenAI(OpenAI):
     """The plug-in, but cheap to start and with connections that can be closed."""
 
-    def __init__(self, way: Way, **openai_params: Any) -> None:  # noqa: ANN401 (the plug-in's)
+    def __init__(self, way: Way, quirks: KnownQuirks, **openai_params: Any) -> None:  # noqa: ANN401 (the plug-in's)
         super().__init__(**openai_params)
+        self.quirks = quirks
         self._way = way
         self._runtime_client = loop_local_client(self._open_sdk)
+        self._transport: Transport = SdkTransport(self._runtime_client)
         self._sdk_in_use = False
         self._template: Action | None = None
 
@@ -67,8 +75,61 @@ class ProviderOpenAI(OpenAI):
 
         return _generate
 
-    def _chat_model(self, local: str, request: ModelRequest[OpenAIConfig]) -> OpenAIModel:  # noqa: ARG002 (the lean wire looks at it)
-        return OpenAIModel(local, self._runtime_client())
+    def _chat_model(self, local: str, request: ModelRequest[OpenAIConfig]) -> OpenAIModel:
+        if request.tools:  # not by the service, only by hand in the Developer UI
+            return OpenAIModel(local, self._runtime_client())
+        return ProviderModel(local, self._transport, self.quirks)
+
+
+class SdkTransport(Transport):
+    """Over the openai SDK's own requests and streams."""
+
+    def __init__(self, client: Callable[[], AsyncOpenAI]) -> None:
+        self._client = client
+
+    async def ask(self, body: Body, answer: Answer, on_text: OnText) -> None:
+        created = await self._client().chat.completions.create(**body)
+        if not isinstance(created, AsyncStream):
+            on_text(answer.take(_as_dict(created)))
+            return
+        try:
+            async for chunk in created:
+                on_text(answer.take(_as_dict(chunk)))
+                if answer.is_full:
+                    return
+        except Exception:
+            if not answer.is_finished:
+                raise
+        finally:
+            await created.close()
+
+
+def _as_dict(found: object) -> object:
+    """What the SDK has read, as the JSON that it was; it does not insist on its own types."""
+    return found.to_dict(warnings=False) if isinstance(found, OpenAIBaseModel) else found
+
+
+class AiohttpOpenAI(ProviderOpenAI):
+    """The plug-in with its chat models over aiohttp; the other kinds stay on the SDK."""
+
+    def __init__(
+        self,
+        http: ProviderHttp,
+        way: Way,
+        quirks: KnownQuirks,
+        **openai_params: Any,  # noqa: ANN401 (the plug-in's)
+    ) -> None:
+        super().__init__(way, quirks, **openai_params)
+        self._http = http
+        self._transport = AiohttpTransport(http)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self._http.aclose()
+
+    async def model_ids(self) -> list[str]:
+        async with self._http.request("GET", "models") as response:
+            return ids_of(document_in(await read_body(response)))
 
 
 def ids_of(listing: Any) -> list[str]:  # noqa: ANN401 (JSON; of another shape, it raises)
@@ -76,7 +137,7 @@ def ids_of(listing: Any) -> list[str]:  # noqa: ANN401 (JSON; of another shape, 
 
 
 def _httpx2_client(way: Way) -> httpx2.AsyncClient:
-    """The SDK's own client, but for the way: that one is the same on both wires."""
+    """The SDK's own client, but for the way: that one is the same on both transports."""
     proxy = None
     if way.proxy is not None:
         auth = None if way.proxy.user is None else (way.proxy.user, way.proxy.password)

@@ -7,7 +7,7 @@ its words never reach a log or an answer. Only its status and its identifiers do
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chatbot.domain.errors import ContextTooLong, PromptRefused
 
@@ -55,7 +55,7 @@ _FILTER_WORDS = re.compile(
     re.IGNORECASE,
 )
 
-_ABOUT_THE_PROMPT = frozenset({400, 403, 413, 422, 429, 500})
+_ABOUT_THE_PROMPT = frozenset({200, 400, 403, 413, 422, 429, 500})
 """Statuses that may be about this prompt; the others are about the key, the address or an outage."""
 
 
@@ -64,7 +64,8 @@ class Refusal:
     """What a provider said with an error. `words` and `codes` serve to classify it and no more.
 
     `code` and `param` are identifiers that may be logged. `params` are the parameters of the
-    request that the error blames, by its own fields.
+    request that the error blames, by its own fields. An error `is_in_band` if it came inside an
+    answer that had begun with 200; its status is then the one that it names, or 200.
     """
 
     status: int
@@ -73,6 +74,7 @@ class Refusal:
     params: tuple[str, ...] = ()
     codes: tuple[str, ...] = field(default=(), repr=False)
     words: str = field(default="", repr=False)
+    is_in_band: bool = False
 
     def about_the_prompt(self) -> PromptRefused | None:
         """The error for a prompt that would be refused again, or None if that is not the reason."""
@@ -106,6 +108,13 @@ class Refusal:
         return self.status < 500 and _FILTER_WORDS.search(self.words) is not None
 
 
+def in_band_refusal(body: object) -> Refusal:
+    """Classify an error that came inside an answer."""
+    refusal = refusal_of(200, body)
+    named = next((int(code) for code in refusal.codes if re.fullmatch("[45][0-9]{2}", code)), 200)
+    return replace(refusal, status=named, is_in_band=True)
+
+
 def refusal_of(status: int, body: object) -> Refusal:
     """Classify an error answer: `body` is its bytes, its text, or the JSON that it holds."""
     found = tuple(_leaves(_parsed(body) if isinstance(body, bytes | str) else body, "", 0))
@@ -113,8 +122,8 @@ def refusal_of(status: int, body: object) -> Refusal:
     params = tuple(text for name, text in found if name in _PARAMS)
     return Refusal(
         status=status,
-        code=_first_word(filter(None, map(_identifier, codes))),
-        param=next(filter(None, map(_identifier, params)), None),
+        code=_first_word(filter(None, map(identifier, codes))),
+        param=next(filter(None, map(identifier, params)), None),
         params=params,
         codes=codes,
         words="\n".join(text for name, text in found if name not in _CODES),
@@ -162,5 +171,6 @@ def _is_nested(value: object) -> bool:
     return isinstance(value, dict | list)
 
 
-def _identifier(text: str) -> str | None:
+def identifier(text: str) -> str | None:
+    """The text if it is an identifier that may be logged, else None."""
     return text if _IDENTIFIER.fullmatch(text) or (text.isdecimal() and len(text) < 8) else None

@@ -66,7 +66,7 @@ class WithRetries(Wrapped):
             try:
                 async with aclosing(self._model.stream(request)) as pieces:
                     async for piece in pieces:
-                        started = True
+                        started = started or piece != ""
                         yield piece
             except ModelUnavailable as error:
                 if started:
@@ -88,7 +88,8 @@ class WithTimeouts(Wrapped):
     """Bounds the whole call and, for a stream, the waits for the first and for each next piece.
 
     Only waiting for the model counts towards first token and idle, not what the caller does with
-    a piece. Time passes on the event loop's clock.
+    a piece. A sign of life begins either wait anew, and goes no further than here. Time passes on
+    the event loop's clock.
     """
 
     def __init__(
@@ -121,5 +122,6 @@ class WithTimeouts(Wrapped):
                     return
                 except TimeoutError as error:
                     raise ModelTimeout from error
-                yield piece
-                patience_s = self._idle_s
+                if piece:
+                    yield piece
+                    patience_s = self._idle_s

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+BOM = b"\xef\xbb\xbf"
 MAX_EVENT_BYTES = 1024 * 1024
 
 
@@ -12,11 +13,15 @@ class EventTooLong(ValueError):
 class EventData:
     """Gives the `data` of each event. Comments and other fields are passed over.
 
-    Works on bytes, so that a character may be spread over two pieces. A piece may end anywhere.
+    Works on bytes, so that a character may be spread over two pieces. A piece may end anywhere;
+    lines end in CR, LF or both, also mixed, and a byte order mark may stand at the beginning.
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._held = [b""]
+        self._held_size = 0
+        self._ends_in_cr = False
+        self._has_begun = False
         self._data: list[bytes] = []
         self._size = 0
 
@@ -26,19 +31,31 @@ class EventData:
         Raises:
             EventTooLong: what is held back exceeds `MAX_EVENT_BYTES`.
         """
-        lines = (self._rest + piece).splitlines(keepends=True)
-        # A last line without its end waits; so does one that ends in CR, for its LF.
-        self._rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
-        for line in lines:
-            yield from self._line(line.rstrip(b"\r\n"))
-        if len(self._rest) + self._size > MAX_EVENT_BYTES:
+        if self._ends_in_cr and piece:
+            piece = piece.removeprefix(b"\n")  # of a CR LF that was cut
+            self._ends_in_cr = False
+        self._held.append(piece)
+        self._held_size += len(piece)
+        if b"\n" in piece or b"\r" in piece:
+            yield from self._lines()
+        if self._held_size + self._size > MAX_EVENT_BYTES:
             raise EventTooLong("The provider sends an event without end.")
 
     def flush(self) -> Iterator[bytes]:
         """Yield the last event, if the stream ended without the blank line that ends an event."""
-        yield from self._line(self._rest.rstrip(b"\r\n"))
-        yield from self._line(b"")
-        self._rest = b""
+        self._held.append(b"\n\n")
+        yield from self._lines()
+
+    def _lines(self) -> Iterator[bytes]:
+        lines = b"".join(self._held).splitlines(keepends=True)
+        rest = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
+        self._ends_in_cr = not rest and lines[-1].endswith(b"\r")
+        self._held, self._held_size = [rest], len(rest)
+        if not self._has_begun:
+            self._has_begun = True
+            lines[0] = lines[0].removeprefix(BOM)
+        for line in lines:
+            yield from self._line(line.rstrip(b"\r\n"))
 
     def _line(self, line: bytes) -> Iterator[bytes]:
         if line.startswith(b"data:"):

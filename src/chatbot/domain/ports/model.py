@@ -62,8 +62,7 @@ class Completion:
 class ChatModel(Protocol):
     """A language model, or something that answers like one.
 
-    Both methods raise `ModelError`, `ModelUnavailable` or `ModelTimeout` and nothing else of their
-    own. Cancelling the call, or closing the generator, closes the upstream request at once.
+    Both methods raise a `ModelFailure` and nothing else of their own. Cancelling the call, or closing the generator, closes the upstream request at once.
     The same request may be sent again; nothing is remembered between calls.
     """
 
@@ -78,8 +77,8 @@ class ChatModel(Protocol):
     def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
         """Yield the answer's text piece by piece, and last the whole `Completion`.
 
-        Pieces are never empty, are valid Unicode, and joined they are `Completion.text`. Those
-        that the provider sent together may come as one. An answer that breaks off raises after
+        Pieces are valid Unicode, and joined they are `Completion.text`. Those that the provider
+        sent together may come as one. An empty one is a sign of life: the model is thinking. An answer that breaks off raises after
         the pieces that arrived; a generator that ends has yielded its completion.
         """
 

@@ -1,0 +1,110 @@
+"""Answers without the thinking that some models write in front of them, as `<think>...</think>`."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from chatbot.adapters.llm.resilience import Wrapped
+from chatbot.domain.chat import FinishReason
+from chatbot.domain.errors import ModelError
+from chatbot.domain.ports.model import Completion, ModelRequest
+
+OUTPUT_SPENT = (
+    "The language model used its whole output on thinking: set MODEL_MAX_OUTPUT_TOKENS higher."
+)
+
+_TAGS = ("<think>", "<thinking>", "<thought>", "<reasoning>", "[think]")
+_LONGEST_TAG = max(map(len, _TAGS))
+
+
+class WithoutThinking(Wrapped):
+    """Removes thinking at the head of each answer, and the blanks around it.
+
+    An answer that is nothing but thinking is a `ModelError`. Text that begins otherwise is passed
+    on as it comes.
+    """
+
+    async def complete(self, request: ModelRequest) -> Completion:
+        completion = await self._model.complete(request)
+        head = _Head()
+        return _without(completion, head.feed(completion.text) + head.flush())
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
+        head, texts = _Head(), list[str]()
+        async with aclosing(self._model.stream(request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, str):
+                    texts.append(head.feed(piece))
+                    yield texts[-1]
+                    continue
+                if rest := head.flush():
+                    texts.append(rest)
+                    yield rest
+                yield _without(piece, "".join(texts))
+
+
+class _Head:
+    """The head of an answer while it is read: what is fed comes out without its thinking."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._end_tag = ""
+        self._was_thinking = False
+        self._is_over = False
+
+    def feed(self, piece: str) -> str:
+        """The text that is known to belong to the answer by now."""
+        if self._is_over:
+            return piece
+        self._held += piece
+        while self._step():
+            pass
+        return self._released()
+
+    def flush(self) -> str:
+        """What is left at the end; thinking without an end is none of the answer."""
+        return (
+            ""
+            if self._end_tag or (self._was_thinking and not self._held.strip())
+            else self._taken()
+        )
+
+    def _step(self) -> bool:
+        """Take a tag off what is held; False if it takes more text to go on."""
+        if self._end_tag:
+            at = self._held.lower().find(self._end_tag)
+            if at < 0:  # an end tag may be cut
+                self._held = self._held[-len(self._end_tag) :]
+                return False
+            self._held = self._held[at + len(self._end_tag) :]
+            self._end_tag, self._was_thinking = "", True
+            return True
+        begun = self._held.lstrip()
+        start = begun[:_LONGEST_TAG].lower()
+        for tag in _TAGS:
+            if start.startswith(tag):
+                self._held = begun[len(tag) :]
+                self._end_tag = f"{tag[0]}/{tag[1:]}"
+                return True
+        self._is_over = not any(tag.startswith(start) for tag in _TAGS)
+        return False
+
+    def _released(self) -> str:
+        return self._taken() if self._is_over else ""
+
+    def _taken(self) -> str:
+        text = self._held.lstrip() if self._was_thinking else self._held
+        self._held = ""
+        return text
+
+
+def _without(completion: Completion, text: str) -> Completion:
+    """The completion with the text that is left.
+
+    Raises:
+        ModelError: nothing is, though the model was not blocked.
+    """
+    is_spent = completion.text.strip() and not text.strip()
+    if is_spent and completion.finish_reason is not FinishReason.BLOCKED:
+        raise ModelError(OUTPUT_SPENT)
+    return replace(completion, text=text)
