@@ -114,7 +114,7 @@ def test_it_greets_by_the_remembered_name_and_only_the_first_time_explains_itsel
         ("qué tengo pendiente", "Tienes pendiente:\n- llamar a RRHH"),
         ("What are my tasks?", "On your list:\n- llamar a RRHH"),
         ("what's on my list", "On your list:\n- llamar a RRHH"),
-        ("¿Dónde vivo?", "Esto es lo que me contaste:\n- vivo en Lugo."),
+        ("¿Dónde vivo?", "Esto es lo que me contaste:\n- vivo en Lugo"),
         (
             "No, me llamo Eva. ¿Cómo me llamo?",
             "Un placer, Eva. Recordaré tu nombre.\n\nTe llamas Eva.",

@@ -7,6 +7,7 @@ patterns were tuned on two of three lines; every third is held out and shows how
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,3 +128,15 @@ def test_a_rule_that_learns_everything_would_fail() -> None:
     assert not is_alike(("name", "Ana"), ("name", "Eva"))
     assert not is_alike(("todo", "llamar al banco"), ("fact", "llamar al banco"))
     assert not is_alike(("fact", "vivo en Lugo"), ("fact", "trabajo en Sevilla"))
+
+
+@pytest.mark.parametrize("language", ["es", "en"])
+def test_no_sentence_however_often_repeated_takes_long(language: str) -> None:
+    slowest = 0.0
+    for sentence in read(language)[::4]:
+        for piece in (sentence.text, f"{sentence.text} ", f"{sentence.text}, ", sentence.text[:9]):
+            text = (piece * 1500)[:1500]
+            started = time.thread_time()
+            learnt(text)
+            slowest = max(slowest, time.thread_time() - started)
+    assert slowest < 0.25  # measured: 0.03 s

@@ -152,9 +152,15 @@ class SentenceReader:
         value = self._tidy(value)
         if rule.kind == "language":
             return self._known.tongues.get(fold(value), value)
-        if rule.kind == "todo" and clause.time and value:
-            return f"{value} {clause.time[0].lower()}{clause.time[1:]}"
+        if rule.kind == "todo" and value:
+            return self._with_time(value, clause, match)
         return value
+
+    def _with_time(self, task: str, clause: _Clause, match: re.Match[str]) -> str:
+        """The task, and behind it the time that was said before it."""
+        inner = self._known.inner_time.search(self._plain, match.start(), match.end())
+        time = self._said.source(*inner.span()) if inner else clause.time
+        return f"{task} {time[0].lower()}{time[1:]}" if time else task
 
     def _told(self, start: int, end: int) -> list[Statement]:
         """What is to be remembered: as a rule reads it, else as a fact in its own words."""

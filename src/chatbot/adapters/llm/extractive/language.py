@@ -71,6 +71,7 @@ class Language:
     rules: tuple[Rule, ...]
     opener: re.Pattern[str]
     time: re.Pattern[str]
+    inner_time: re.Pattern[str]
     request: re.Pattern[str]
     question: re.Pattern[str]
     tag: re.Pattern[str]
@@ -145,6 +146,7 @@ def language(code: Code) -> Language:
         ),
         opener=compiled(r"(?:(?:{opener})(?:[ ,.!:;)]+|$)){1,6}"),
         time=compiled(r"(?:{time}),? "),
+        inner_time=compiled(r"\b(?:{time})\b"),
         request=compiled(r"(?:{request}),? "),
         question=word("question"),
         tag=compiled(r"(?:{tag})[ ?.!]*$"),

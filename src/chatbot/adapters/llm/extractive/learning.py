@@ -19,7 +19,10 @@ _ENOUGH = 0.5  # of the words of the shorter text have to be the same
 
 @dataclass(slots=True)
 class Learned:
-    """What messages change: the update of memory, in the order in which it was said."""
+    """What messages change: the update of memory, in the order in which it was said.
+
+    `nicknamed`: the message says how the person is called; a name beside that is the full one.
+    """
 
     profile: dict[str, str] = field(default_factory=dict)
     preferences: dict[str, str] = field(default_factory=dict)
@@ -27,6 +30,7 @@ class Learned:
     todos: list[str] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
+    nicknamed: bool = False
 
     def as_update(self) -> dict[str, object]:
         """As the answer to `extract_memory`; what is empty is left out."""
@@ -58,6 +62,7 @@ def learned(texts: Iterable[str], known: Update) -> Learned:
     """What the texts change in memory; `known` is what is remembered so far."""
     result = Learned()
     for text in texts:
+        result.nicknamed = False
         for statement in stated(text):
             _take(result, statement, known)
     return result
@@ -78,6 +83,9 @@ def _take(result: Learned, statement: Statement, known: Update) -> None:
             if full := result.profile.get("name"):
                 result.profile["full_name"] = full
             result.profile["name"] = statement.value
+            result.nicknamed = True
+        case "name" if result.nicknamed:
+            result.profile["full_name"] = statement.value
         case "name" | "role" | "department" | "language" | "tone":
             part = result.preferences if statement.kind in _PREFERENCES else result.profile
             part[statement.kind] = statement.value

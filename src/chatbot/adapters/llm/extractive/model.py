@@ -18,8 +18,8 @@ from chatbot.domain.ports.model import Task
 NAME = "local/extractive"
 
 _BLOCK = re.compile(r"\A<data-[0-9a-f]{16}>\n([^\n]*)\n</data-[0-9a-f]{16}>\s*")
-_MAX_MESSAGES = 200
 _MAX_CHARS = 4000  # of a message: what a person writes by hand; the rest is not looked at
+_MAX_MESSAGES = 40  # a batch of consolidation holds as many
 _LOOP_CHARS = 2000  # more than this is read in a thread, beside the event loop
 
 
@@ -41,7 +41,7 @@ def answer(
 ) -> str:
     """Do the task for the newest of the (role, text) `messages`, in time that is bounded.
 
-    Of each message the first 4,000 characters count, of a conversation the newest 200 messages.
+    Of each message the first 4,000 characters count, of a conversation the newest 40 messages.
     """
     *data, prompt = _BLOCK.split(messages[-1][1] if messages else "")
     block = _block(data[-1] if data else "{}")

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 
 from chatbot.adapters.llm.extractive.language import Code, Language, language
 from chatbot.adapters.llm.extractive.learning import Learned, items, learned, stems
-from chatbot.adapters.llm.extractive.statements import is_question, plain_sentences
+from chatbot.adapters.llm.extractive.statements import is_question, plain_sentences, stated
 from chatbot.adapters.llm.extractive.summary import sentences
 from chatbot.domain.memory import Update
 from chatbot.domain.text import detect_language, fold
 
-_EARLIER_MESSAGES = 40
 _EARLIER_CHARS = 1500
 _BEST_SENTENCES = 3
 _COURTESIES = ("hello", "identity", "thanks", "bye")
@@ -36,10 +35,8 @@ def reply(talk: Conversation, *, notice: bool = True) -> str:
     The first answer ends with a notice that this is no language model, unless `notice` is False.
     """
     known = language(_code_of(talk))
-    earlier = [text[:_EARLIER_CHARS] for text in talk.earlier[-_EARLIER_MESSAGES:]]
-    memory = talk.memory
-    if not any(items(memory)):
-        memory = _merged(Update(), learned(earlier, Update()))
+    earlier = [text[:_EARLIER_CHARS] for text in talk.earlier]
+    memory = _caught_up(talk.memory, earlier)
     news = learned([talk.prompt], memory)
     text = _changes(news, known, memory)
     memory = _merged(memory, news)
@@ -52,9 +49,22 @@ def reply(talk: Conversation, *, notice: bool = True) -> str:
     return f"{text}\n\n{known.phrases['notice']}" if is_first and notice else text
 
 
+def _caught_up(memory: Update, earlier: Sequence[str]) -> Update:
+    """The memory with what it may not hold yet: the last message, or all if it holds nothing.
+
+    What it does hold is right: a person may have corrected it since.
+    """
+    if not any(items(memory)):
+        return _merged(Update(), learned(earlier, Update()))
+    news = learned(earlier[-1:], memory)
+    news.profile = {k: v for k, v in news.profile.items() if k not in memory.profile}
+    news.preferences = {k: v for k, v in news.preferences.items() if k not in memory.preferences}
+    return _merged(memory, news)
+
+
 def _code_of(talk: Conversation) -> Code:
     """The language of the message, else of earlier ones, else the preferred, else the system's."""
-    for text in (talk.prompt, *reversed(talk.earlier[-_EARLIER_MESSAGES:])):
+    for text in (talk.prompt, *reversed(talk.earlier)):
         if code := detect_language(text):
             return code
     preferred = talk.memory.preferences.get("language", "")[:2].lower()
@@ -110,17 +120,24 @@ def _answer(asked: str, known: Language, memory: Update, talk: Conversation) -> 
         return phrases["todos"].format(items=listed) if listed else phrases["no_todos"]
     if asked in ("about", "facts"):
         everything = [*_labelled(keyed, known), *memory.facts, *memory.todos]
-        listed = _listed([*everything, *filter(None, [talk.summary])])
+        listed = _listed([*everything, *_beyond_items(talk.summary)])
         return phrases["about"].format(items=listed) if listed else phrases["no_about"]
     key = "greeting" if asked == "hello" else asked
     return phrases[key].format(name=_name(memory))
+
+
+def _beyond_items(summary: str) -> list[str]:
+    """What the summary tells apart from statements, which are items of memory already."""
+    told = [each for each in sentences(summary) if not stated(each)]
+    return [" ".join(told)] if told else []
 
 
 def _other(talk: Conversation, known: Language, memory: Update, earlier: Sequence[str]) -> str:
     """A question gets the best sentences that are known, any other message a word of receipt."""
     if not is_question(talk.prompt):
         return known.phrases["acknowledged"].format(name=_name(memory))
-    best = _relevant(talk.prompt, [*memory.facts, *memory.todos, talk.summary, *earlier])
+    best = _relevant(talk.prompt, [*memory.facts, *memory.todos])
+    best = best or _relevant(talk.prompt, [talk.summary, *earlier])
     if not best:
         return known.phrases["nothing"]
     return known.phrases["found"].format(items=_listed(best))
@@ -131,7 +148,7 @@ def _relevant(prompt: str, texts: Sequence[str]) -> list[str]:
     wanted = stems(prompt)
     shared = {each: 2 * len(wanted & stems(each)) for each in sentences(*texts)}
     best = sorted(shared, key=lambda each: -shared[each])[:_BEST_SENTENCES]
-    return [each for each in best if shared[each] >= max(len(wanted), 1)]
+    return [each.rstrip(".") for each in best if shared[each] >= max(len(wanted), 1)]
 
 
 def _merged(memory: Update, news: Learned) -> Update:

@@ -15,6 +15,10 @@ _QUOTED = re.compile(
     r"```.*?(?:```|\Z)|\"[^\"\n]*\"|«[^»\n]*»|\u201c[^\u201d\n]*\u201d|(?m:^)[ \t]*>[^\n]*",
     re.DOTALL,
 )
+_ELLIPSIS = re.compile(r"\.{2,}|…")
+_LISTED = re.compile(
+    r"\s*(?:a|en|to|on|from|off|de|as|como) (?:mi|mis|la|my|the|done|hech)", re.IGNORECASE
+)
 _PICTURE = re.compile(r"(?<!\w):-?[()DP](?!\w)|;-?\)|<3")
 _TITLES = "".join(rf"(?<!\b{title}\.)" for title in ("Dr", "dr", "Mr", "Ms", "Sr", "sr", "Mrs", "Dra", "Sra"))  # fmt: skip
 _SENTENCE = re.compile(rf"(?<=[.!?…]){_TITLES}\s+|[\n;]+\s*")
@@ -36,7 +40,13 @@ def own_sentences(text: str) -> list[str]:
 
 
 def _without_quotations(text: str) -> str:
-    return _QUOTED.sub(" ", text)
+    """The text without quotations and code, save for what is quoted to be put on a list."""
+
+    def kept(quoted: re.Match[str]) -> str:
+        is_listed = _LISTED.match(text, quoted.end()) and "\n" not in quoted[0]
+        return quoted[0].strip('"«»\u201c\u201d') if is_listed else " "
+
+    return _QUOTED.sub(kept, text)
 
 
 def _is_foreign(sentence: str, known: Language) -> bool:
@@ -54,7 +64,7 @@ def stated(text: str) -> list[Statement]:
     """What the user states in a message; nothing if it is as long as something pasted."""
     if len(text) > MAX_TEXT_CHARS:
         return []
-    own = _PICTURE.sub(" , ", _without_quotations(text))
+    own = _ELLIPSIS.sub(", ", _PICTURE.sub(" , ", _without_quotations(text)))
     return next(filter(None, (_stated_in(own, known) for known in _languages_of(own))), [])
 
 

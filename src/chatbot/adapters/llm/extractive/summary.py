@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from chatbot.adapters.llm.extractive.learning import stems
-from chatbot.adapters.llm.extractive.statements import own_sentences, stated
+from chatbot.adapters.llm.extractive.statements import is_question, own_sentences, stated
 
 _SENTENCE_WORDS = 40
 _MAX_SENTENCES = 400
@@ -20,12 +20,15 @@ def summarized(previous: str, texts: Sequence[str], max_words: int) -> str:
         if (words := len(each.split())) <= room:
             kept.add(each)
             room -= words
-    return " ".join(each for each in told if each in kept) or "…"[: max(0, max_words)]
+    return (
+        " ".join(each[0].upper() + each[1:] for each in told if each in kept)
+        or "…"[: max(0, max_words)]
+    )
 
 
 def sentences(*texts: str) -> list[str]:
     """The different sentences that tell something, as far as their first 40 words."""
     own = (each for text in texts for each in own_sentences(text))
     cut = (" ".join(each.split()[:_SENTENCE_WORDS]) for each in own)
-    told = (each for each in cut if each[-1:] != "?" and stems(each))
+    told = (each for each in cut if stems(each) and not is_question(each))
     return list(dict.fromkeys(re.sub(r"[.\s]*$", ".", each, count=1) for each in told))

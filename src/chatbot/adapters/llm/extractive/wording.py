@@ -53,6 +53,8 @@ def wording(written: str, spelling: Spelling) -> Wording:
         for index, char in enumerate(text):
             if char == " " and (not plain or plain[-1] == " "):
                 continue
+            if char == _BREAK and plain[-1:] == [_BREAK]:
+                continue
             if char == _BREAK and plain and plain[-1] == " " and not found[0].isalnum():
                 plain.pop()
                 starts.pop()
