@@ -1,4 +1,4 @@
-"""What log-ins cost those who chat: eight clients log in without a pause while eight chat.
+"""What log-ins cost those who chat: there are 20 log-ins a second while eight clients chat.
 
 Chat latency (p99) and throughput with the log-ins, each divided by that without them; medians
 of interleaved rounds. Every log-in hashes a password with Argon2id.
@@ -33,6 +33,7 @@ from chatbot.domain.identity import UserId
 from chatbot.entrypoints.container import build_storage
 
 CLIENTS = 8
+LOGINS_PER_S = 20
 PASSWORD = "violet kettle drums at noon"
 
 
@@ -65,12 +66,15 @@ async def chat(server: Server, sessions: list[str], turns: int) -> tuple[float, 
 
 async def log_in(http: aiohttp.ClientSession, server: Server, email: str) -> None:
     credentials, headers = {"email": email, "password": PASSWORD}, {"X-API-Key": KEY}
+    pause_s = CLIENTS / LOGINS_PER_S
     while True:
+        due = time.perf_counter() + pause_s
         async with http.post(
             f"{server.url}/auth/login", json=credentials, headers=headers
         ) as answer:
             await answer.read()
             assert answer.status == 200, answer.status
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
 
 async def besieged(
@@ -122,7 +126,7 @@ def figures(
         Figure(what="chat p99 alone", value=median(alone, 0) * 1000, unit=" ms"),
         Figure(what="chat p99 with log-ins", value=median(with_logins, 0) * 1000, unit=" ms"),
         Figure(what="chat p99, with / without log-ins", value=slower, target=1.25),
-        Figure(what="throughput, with / without", value=kept, target=0.75, at_least=True),
+        Figure(what="throughput, with / without", value=kept, target=0.8, at_least=True),
     ]
 
 

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.adapters.security.argon2_hasher import Argon2Hasher, Cost
+from chatbot.adapters.security.argon2_costs import Cost
+from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from service import PASSWORD, Service, said_by, serving, settings_for_tests
 

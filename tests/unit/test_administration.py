@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chatbot.adapters.security.argon2_hasher import Argon2Hasher, Cost
+from chatbot.adapters.security.argon2_costs import Cost
+from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.application.administration import Administration
 from chatbot.domain.errors import Conflict, InvalidInput, RateLimited

@@ -11,14 +11,10 @@ from argon2.exceptions import HashingError, VerificationError
 from argon2.low_level import Type, hash_secret, verify_secret
 
 from chatbot.adapters.security import argon2_hasher
-from chatbot.adapters.security.argon2_hasher import (
-    CEILING,
-    FLOOR,
-    MAX_WAITING,
-    Argon2Hasher,
-    Cost,
-)
+from chatbot.adapters.security.argon2_costs import CEILING, FLOOR, Cost, work_of
+from chatbot.adapters.security.argon2_hasher import MAX_WAITING, Argon2Hasher
 from chatbot.domain.errors import RateLimited, ShuttingDown
+from chatbot.domain.identity import scheme_of
 from conversation import PATIENCE_S
 
 
@@ -163,7 +159,7 @@ async def test_an_unknown_user_costs_one_computation_with_the_current_cost(
 async def test_an_unreadable_or_hostile_hash_costs_what_an_unknown_user_costs(
     hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch, stored: str
 ) -> None:
-    nobody = hasher._nobodys_hash
+    nobody = hasher._dummies[hasher._current]
     computed = Computed(monkeypatch)
     assert not await hasher.verify("anything", stored)
     assert computed.hashes[-1] == nobody
@@ -336,3 +332,78 @@ async def test_without_memory_for_a_hash_the_caller_is_told_to_come_back(
     monkeypatch.setattr(argon2_hasher, "verify_secret", fail)
     with pytest.raises(RateLimited):
         await (hasher.hash("x") if failure is HashingError else hasher.verify("x", None))
+
+
+DEAR = Cost(memory_kib=512, passes=3, lanes=4)
+
+
+async def test_a_check_computes_a_hash_of_each_stored_scheme_whoever_it_is_for(
+    hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dear, cheap = encoded(DEAR, variant=Type.ID), encoded(CHEAP, variant=Type.ID)
+    old = encoded(CHEAP, variant=Type.I)
+    hasher.pad_to({scheme_of(each): 1 for each in (dear, cheap, old, *HOSTILE, *UNREADABLE)})
+    works = []
+    for stored in (dear, cheap, old, None, "not a hash", HOSTILE[0]):
+        computed = Computed(monkeypatch)
+        assert await hasher.verify("secret", stored) is (stored in {dear, cheap, old})
+        assert not await hasher.verify("other", stored)
+        works.append([scheme_of(each.decode()) for each in computed.hashes])
+    assert all(work == works[0] for work in works)
+    assert set(works[0]) == {scheme_of(each) for each in (dear, cheap, old)}
+
+
+async def test_a_scheme_that_is_met_before_it_was_looked_up_is_padded_from_then_on(
+    hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dear = encoded(DEAR, variant=Type.ID)
+    assert await hasher.verify("secret", dear)
+    computed = Computed(monkeypatch)
+    assert not await hasher.verify("secret", None)
+    assert scheme_of(dear) in {scheme_of(each.decode()) for each in computed.hashes}
+
+
+async def test_padding_is_bounded_and_keeps_the_most_common_schemes(
+    hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(argon2_hasher, "MAX_PADDING", work_of(DEAR) + work_of(CHEAP))
+    rare = encoded(Cost(memory_kib=256, passes=1, lanes=1), variant=Type.ID)
+    common = [encoded(cost, variant=Type.ID) for cost in (DEAR, CHEAP)]
+    counts = {scheme_of(rare): 1} | {scheme_of(each): 5 for each in common}
+    for _ in range(2):
+        hasher.pad_to(counts)
+        assert await hasher.verify("secret", rare), "it is checked all the same"
+    computed = Computed(monkeypatch)
+    assert not await hasher.verify("other", None)
+    assert {scheme_of(each.decode()) for each in computed.hashes} == set(map(scheme_of, common))
+    assert caplog.text.count("m=256,t=1,p=1") == 1
+
+
+async def test_the_worker_rests_after_it_has_answered_as_long_as_it_hashed_and_chats_run(
+    hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+    hashed_s = 0.2
+    monkeypatch.setattr(hasher._closed, "wait", rests.append)
+    monkeypatch.setattr(argon2_hasher, "monotonic", iter([0.0, hashed_s, 5.0]).__next__)
+    hasher.rest_while(lambda: False)
+    await hasher.hash("x")
+    await asyncio.to_thread(hasher._worker.submit(len, "").result)
+    assert rests == []
+    hasher.rest_while(lambda: True)
+    monkeypatch.setattr(argon2_hasher, "monotonic", iter([1.0, 1.0 + hashed_s]).__next__)
+    await hasher.hash("x")
+    await asyncio.to_thread(hasher._worker.submit(len, "").result)
+    assert rests == [pytest.approx(hashed_s)]
+
+
+async def test_an_answer_does_not_wait_for_the_rest_and_closing_ends_it(
+    hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(argon2_hasher, "LONGEST_REST_S", 600.0)
+    monkeypatch.setattr(
+        argon2_hasher, "monotonic", iter([0.0, 600.0]).__next__
+    )  # as if it had hashed for long
+    hasher.rest_while(lambda: True)
+    await asyncio.wait_for(hasher.hash("x"), PATIENCE_S)
+    await asyncio.wait_for(hasher.aclose(), PATIENCE_S)

@@ -11,7 +11,8 @@ import pytest
 from argon2.low_level import Type, verify_secret
 
 from chatbot.adapters.security import argon2_hasher
-from chatbot.adapters.security.argon2_hasher import Argon2Hasher, Cost
+from chatbot.adapters.security.argon2_costs import Cost
+from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.application import authentication
@@ -27,7 +28,7 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.identity import Client, ClientId, Permission, User, UserId
 from chatbot.domain.ports.security import Claims
-from chatbot.domain.throttling import AttemptKey
+from chatbot.domain.throttling import AttemptKey, tally_of_account, tally_of_address
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 PASSWORD = "el niño comió piñones"
@@ -148,6 +149,23 @@ async def test_what_cannot_be_a_password_is_wrong_for_everybody_and_not_hashed(
     answers = {await refusal(service, e, password) for e in (ana.email, "nobody@acme.es")}
     assert answers == {await refusal(service, ana.email, "wrong")}
     assert len(computed) == 1
+
+
+async def test_a_login_costs_the_same_work_whoever_it_is_for(
+    service: Service, ana: User, computed: list[bytes]
+) -> None:
+    """Also of those whom nobody has seen log in since the start: an older, dearer hash, disabled."""
+    dear = Argon2Hasher(Cost(memory_kib=128, passes=3, lanes=4), below_floor_for_tests=True)
+    old = await service.add("old@acme.es", await dear.hash(PASSWORD))
+    await service.add("off@acme.es", old.password_hash, is_active=False)
+    await dear.aclose()
+    works = []
+    for email in ("nobody@acme.es", "off@acme.es", ana.email, old.email):
+        computed.clear()
+        await refusal(service, email, "wrong")
+        works.append(list(computed))
+    assert works == [works[0]] * 4
+    assert sorted(works[0]) == [b"$argon2id$v=19$m=128,t=3,p=4", b"$argon2id$v=19$m=64,t=2,p=1"]
 
 
 async def test_a_password_that_is_common_by_now_still_opens(service: Service) -> None:
@@ -332,6 +350,15 @@ async def test_success_clears_the_account(service: Service, ana: User) -> None:
     for _ in range(3):
         await guess(service, ana.email, 4)
         await service.login(ana.email, PASSWORD)
+
+
+async def test_counters_are_keyed_so_that_nobody_can_choose_names_that_meet_anothers(
+    service: Service, ana: User
+) -> None:
+    await guess(service, ana.email, 1)
+    kept = set(service.storage._transaction.attempts._made)  # type: ignore[attr-defined] # what is stored
+    assert len(kept) == 2
+    assert not kept & {tally_of_account(ana.email).key, tally_of_address("192.0.2.1").key}
 
 
 async def test_other_accounts_do_not_wait(service: Service, ana: User) -> None:

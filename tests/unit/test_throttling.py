@@ -87,6 +87,13 @@ def test_account_is_the_same_in_any_spelling_that_logs_in(spelling: str) -> None
     assert tally_of_account(spelling) == ANA
 
 
+def test_no_key_of_a_tally_can_be_computed_without_the_secret() -> None:
+    for tally in (tally_of_account, tally_of_address):
+        keys = {tally("192.0.2.1", secret=secret).key for secret in (b"", b"one", b"two")}
+        assert len(keys) == 3
+        assert tally("192.0.2.1", secret=b"one") == tally("192.0.2.1", secret=b"one")
+
+
 @pytest.mark.parametrize("sent", ["", "no address", "\ud800", "x" * 100_000, "bea@example.com"])
 def test_anything_that_is_sent_as_an_account_has_a_tally_of_its_own(sent: str) -> None:
     tally = tally_of_account(sent)

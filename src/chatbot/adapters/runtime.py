@@ -1,14 +1,31 @@
 """What only some operating systems have, asked of the running process.
 
+`return_large_blocks`: only glibc keeps them.
 `lower_this_thread`: Linux sets the nice value of the thread; macOS and Windows do nothing.
 `name_of_this_terminal`: POSIX has its device and session; Windows the tab of Windows Terminal.
 """
 
+import ctypes
 import os
 import sys
 import threading
 
 BACKGROUND_NICE = 10
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_LARGE_BYTES = 128 * 1024  # the threshold that glibc starts with
+
+
+def return_large_blocks() -> bool:
+    """Have freed blocks of 128 KiB and more go back to the system; return whether they do.
+
+    glibc raises that threshold to the size of the first large block that is freed, as the 19 MiB
+    of a password hash are; what is smaller then stays with the process (mallopt(3), "Dynamic
+    adjustment of the mmap threshold"). Setting it keeps it. Other C libraries have no such call.
+    """
+    if sys.platform != "linux":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES))
 
 
 def lower_this_thread(nice: int = BACKGROUND_NICE) -> bool:

@@ -1,6 +1,7 @@
 """Who is calling: log-in with a password, and from a token to its user."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.domain.throttling import AttemptKey, Tally, tally_of_account, tally_of_address
 
 TURN_WAIT_S = 5.0
+SCHEMES_HOLD_S = 60.0
+"""For so long it is not looked up again with which schemes passwords are hashed. A user's own is
+noticed at once."""
 MAX_AT_ONCE = 32
 """Log-ins that are being counted or checked, in all processes: fewer than an address may fail."""
 
@@ -43,7 +47,13 @@ class AccessToken:
 
 
 class Authentication:
-    """Log-in, and the identification of callers, in one of so many processes."""
+    """Log-in, and the identification of callers.
+
+    Args:
+        processes: how many processes share the log-ins.
+        tally_secret: what the counters of failed log-ins are keyed with, the same in all processes
+            and after a restart; without one they are this process's own.
+    """
 
     def __init__(
         self,
@@ -53,11 +63,14 @@ class Authentication:
         clock: Clock,
         *,
         processes: int = 1,
+        tally_secret: bytes | None = None,
     ) -> None:
         self._storage = storage
         self._hasher = hasher
         self._tokens = tokens
         self._clock = clock
+        self._tally_secret = tally_secret or secrets.token_bytes(32)
+        self._schemes_read_at = float("-inf")
         self._turns: WeakValueDictionary[AttemptKey, asyncio.Lock] = WeakValueDictionary()
         self._places = asyncio.Semaphore(max(1, MAX_AT_ONCE // processes))
 
@@ -74,7 +87,8 @@ class Authentication:
         if not is_checkable(password):  # quick, but it tells nothing about the account
             raise _invalid_credentials()
         password = normalise_password(password)
-        account, address = tally_of_account(email), tally_of_address(peer)
+        account = tally_of_account(email, secret=self._tally_secret)
+        address = tally_of_address(peer, secret=self._tally_secret)
         async with self._turn_of(account):
             at = self._clock()
             user = await self._admit(email, (account, address), at)
@@ -123,11 +137,17 @@ class Authentication:
         Raises:
             RateLimited: it is too early for another attempt; this one does not count.
         """
+        now = asyncio.get_running_loop().time()
+        is_due = now - self._schemes_read_at >= SCHEMES_HOLD_S
 
         def work(tx: Transaction) -> tuple[User | None, timedelta]:
+            if is_due:
+                self._hasher.pad_to(tx.users.password_schemes())
             return _active_user(tx, email), tx.attempts.count(tallies, at=at)
 
         user, wait = await self._storage.transact(work)
+        if is_due:
+            self._schemes_read_at = now
         if wait:
             message = "Too many failed log-ins. Try again later."
             raise RateLimited(message, retry_after_s=wait.total_seconds())

@@ -6,6 +6,7 @@ acknowledged. While the model runs the session is held, by its lease, and no tra
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -85,6 +86,7 @@ class Chat:
         self._first_failures = FirstFailures()
         self._sign_ins = SignIns(storage)
         self._running: dict[asyncio.Task[None], Turn] = {}
+        self._ended_at = float("-inf")
         self._closing = False
 
     async def reply(
@@ -142,6 +144,11 @@ class Chat:
                 await asyncio.wait({task})
 
     @property
+    def is_answering(self) -> bool:
+        """Whether turns run, or one has ended within the last second; from any thread."""
+        return bool(self._running) or time.monotonic() - self._ended_at < 1
+
+    @property
     def is_closing(self) -> bool:
         """Whether no new turns are taken."""
         return self._closing
@@ -167,6 +174,7 @@ class Chat:
             raise PromptTooLong(f"A prompt has at most {self._max_prompt_chars} characters.")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
+        self._ended_at = time.monotonic()
         self._shares.release(self._running.pop(task).owner)
 
     async def _run(self, turn: Turn, user: User | None) -> None:

@@ -11,7 +11,7 @@ of NIST SP 800-63B-4, section 3.2.2 (a wait that grows, from 30 seconds) and OWA
 left out: it would let anybody lock anybody out.
 """
 
-import hashlib
+import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,11 @@ ALLOWED_PER_ADDRESS = 50
 _NO_WAIT = timedelta(0)
 
 AttemptKey = NewType("AttemptKey", str)
-"""What is counted together: 64 hexadecimal digits that name nobody to whoever reads them."""
+"""What is counted together: 64 hexadecimal digits that name nobody without the key.
+
+They come from a key of the service, so that nobody can choose names whose keys meet another's in
+the bounded tables of a store, to push its attempts out.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +51,15 @@ class Tally:
         return max(_NO_WAIT, max(recent) + min(doubled, LONGEST_WAIT) - now)
 
 
-def tally_of_account(raw_email: str) -> Tally:
+def tally_of_account(raw_email: str, *, secret: bytes = b"") -> Tally:
     """The tally of an e-mail address in any spelling, and of anything else that was sent as one."""
-    return Tally(key=_key("account", raw_email.strip().lower()), allowed=ALLOWED_PER_ACCOUNT)
+    key = _key(secret, "account", raw_email.strip().lower())
+    return Tally(key=key, allowed=ALLOWED_PER_ACCOUNT)
 
 
-def tally_of_address(host: str) -> Tally:
+def tally_of_address(host: str, *, secret: bytes = b"") -> Tally:
     """The tally of an IP address; of IPv6 its /64, since one line gets that many (RFC 6177)."""
-    return Tally(key=_key("address", _network(host)), allowed=ALLOWED_PER_ADDRESS)
+    return Tally(key=_key(secret, "address", _network(host)), allowed=ALLOWED_PER_ADDRESS)
 
 
 def with_attempt(
@@ -84,9 +89,9 @@ def _recent(made: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:
     return tuple(at for at in made if abs(now - at) < WINDOW)
 
 
-def _key(kind: str, name: str) -> AttemptKey:
-    digest = hashlib.sha256(f"{kind}:{name}".encode("utf-8", "surrogatepass"))
-    return AttemptKey(digest.hexdigest())
+def _key(secret: bytes, kind: str, name: str) -> AttemptKey:
+    named = f"{kind}:{name}".encode("utf-8", "surrogatepass")
+    return AttemptKey(hmac.digest(secret, named, "sha256").hex())
 
 
 def _network(host: str) -> str:

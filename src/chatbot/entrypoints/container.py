@@ -5,6 +5,7 @@ parts: `build_container(settings, storage=InMemoryStorage())`.
 """
 
 import asyncio
+import hmac
 import random
 import secrets
 from collections.abc import AsyncGenerator
@@ -127,7 +128,15 @@ def build_tokens(settings: Settings) -> Tokens:
 def build_authentication(
     settings: Settings, storage: Storage, hasher: PasswordHasher, tokens: Tokens
 ) -> Authentication:
-    return Authentication(storage, hasher, tokens, clock=utc_now, processes=settings.workers)
+    jwt_secret = settings.jwt_secret.get_secret_value().encode()
+    return Authentication(
+        storage,
+        hasher,
+        tokens,
+        clock=utc_now,
+        processes=settings.workers,
+        tally_secret=hmac.digest(jwt_secret, b"chatbot log-in attempts", "sha256"),
+    )
 
 
 def build_composer(settings: Settings) -> Composer:
@@ -259,5 +268,6 @@ async def opened(container: Container) -> AsyncGenerator[None]:
         stack.push_async_callback(container.model().aclose)
         stack.push_async_callback(container.consolidation().aclose)
         stack.push_async_callback(container.chat().aclose)
+        container.hasher().rest_while(lambda: container.chat().is_answering)
         await container.model().warm_up()
         yield

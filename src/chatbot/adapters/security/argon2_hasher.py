@@ -1,65 +1,47 @@
 """Password hashing with Argon2id, in one thread of its own."""
 
 import asyncio
-import base64
+import logging
 import os
-import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from time import monotonic
 from typing import TypeVar
 
 from argon2.exceptions import HashingError, VerificationError, VerifyMismatchError
 from argon2.low_level import Type, hash_secret, verify_secret
 
 from chatbot.adapters.runtime import lower_this_thread
+from chatbot.adapters.security.argon2_costs import (
+    CEILING,
+    DIGEST_BYTES,
+    FLOOR,
+    SALT_BYTES,
+    Cost,
+    cost_of,
+    dummy_hash,
+    read_hash,
+    read_scheme,
+    type_of,
+    work_of,
+)
 from chatbot.domain.errors import RateLimited, ShuttingDown
+from chatbot.domain.identity import scheme_of
 from chatbot.domain.ports.security import PasswordHasher
 
 MAX_WAITING = 32
 RETRY_AFTER_S = 2.0  # a full queue of the cheapest hashes takes about one second
-SALT_BYTES = 16  # RFC 9106, section 3.1
-DIGEST_BYTES = 32  # RFC 9106, section 4
-MAX_HASH_CHARS = 512
 
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What one hash costs: memory in KiB, passes over it, lanes."""
+MAX_PADDING = 2**20
+"""KiB times passes, about a second: what the padding of a check may cost."""
 
-    memory_kib: int
-    passes: int
-    lanes: int
+LONGEST_REST_S = 1.0
 
-    def is_within(self, limit: "Cost") -> bool:
-        """Whether none of the three is above the limit's."""
-        return (
-            self.memory_kib <= limit.memory_kib
-            and self.passes <= limit.passes
-            and self.lanes <= limit.lanes
-        )
-
-
-FLOOR = Cost(memory_kib=19_456, passes=2, lanes=1)
-"""OWASP Password Storage Cheat Sheet, Argon2id."""
-
-CEILING = Cost(memory_kib=262_144, passes=16, lanes=16)
-"""Stored hashes above are not computed, so that none can exhaust memory or hold up the worker.
-
-Wide enough for the second recommendation of RFC 9106 (64 MiB, 3 passes, 4 lanes) and for every
-default that argon2-cffi has had.
-"""
-
-_TYPES = {"argon2id": Type.ID, "argon2i": Type.I, "argon2d": Type.D}
-_SHAPE = re.compile(
-    r"\$(argon2id|argon2i|argon2d)(?:\$v=(?:16|19))?"
-    r"\$m=([1-9]\d{0,9}),t=([1-9]\d{0,9}),p=([1-9]\d{0,9})"
-    r"\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+",
-    re.ASCII,
-)
+logger = logging.getLogger("chatbot.security")
 
 
 class Argon2Hasher(PasswordHasher):
@@ -68,9 +50,9 @@ class Argon2Hasher(PasswordHasher):
     A hash takes 20 to 40 ms and releases the GIL; in a pool of threads many of them at once
     would take every core. Passwords are bounded and normalised by the caller (domain.policy).
 
-    Wrong, unknown and unreadable cost the same if the stored hashes have the current cost.
-    One that is weaker is replaced at the next log-in; one that was made stronger elsewhere stays
-    so, and takes longer.
+    Right, wrong, unknown and unreadable take the same time: a check computes one hash of each
+    scheme that is stored, its own among them. One that is weaker than the current scheme is
+    replaced at the next log-in; one that was made stronger elsewhere stays so.
     """
 
     def __init__(self, cost: Cost = FLOOR, *, below_floor_for_tests: bool = False) -> None:
@@ -79,9 +61,13 @@ class Argon2Hasher(PasswordHasher):
         if not (FLOOR.is_within(cost) or below_floor_for_tests):
             raise ValueError("the cost of a password hash is below the floor")
         self._cost = cost
-        self._nobodys_hash = _nobodys_hash(cost)
+        self._current = f"$argon2id$v=19$m={cost.memory_kib},t={cost.passes},p={cost.lanes}"
+        self._dummies = {self._current: dummy_hash(self._current)}
+        self._left_out: frozenset[str] = frozenset()
+        self._is_busy: Callable[[], bool] = lambda: False
         self._places = threading.BoundedSemaphore(MAX_WAITING + 1)  # one more is being served
         self._closing = False
+        self._closed = threading.Event()
         self._worker = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix="argon2", initializer=lower_this_thread
         )
@@ -92,7 +78,54 @@ class Argon2Hasher(PasswordHasher):
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
         secret = password.encode()
-        return await self._in_worker(lambda: self._verify(secret, password_hash))
+        scheme = _computable_scheme(password_hash)
+        if scheme is not None:
+            self._notice(scheme)
+        dummies = self._dummies
+        return await self._in_worker(lambda: self._verify(secret, password_hash, dummies))
+
+    def pad_to(self, schemes: Mapping[str, int]) -> None:
+        """Take the most common schemes, as long as a check with all of them stays bearable."""
+        kept: list[str] = []
+        work = 0
+        for scheme in sorted(schemes, key=lambda scheme: (-schemes[scheme], scheme)):
+            read = read_scheme(scheme)
+            if read is None or not read[1].is_possible:
+                continue  # nobody logs in with such a hash
+            if kept and work + work_of(read[1]) > MAX_PADDING:
+                self._leave_out(scheme)
+                continue
+            work += work_of(read[1])
+            kept.append(scheme)
+        known = self._dummies
+        self._dummies = {
+            each: known.get(each) or dummy_hash(each) for each in kept or [self._current]
+        }
+
+    def _notice(self, scheme: str) -> None:
+        """Pad to a scheme of which a user is met before it was looked up who has which."""
+        if scheme in self._dummies or scheme in self._left_out:
+            return
+        work = sum(work_of(cost) for cost in map(cost_of, (*self._dummies, scheme)))
+        if work > MAX_PADDING:
+            self._leave_out(scheme)
+        else:
+            self._dummies = {**self._dummies, scheme: dummy_hash(scheme)}
+
+    def _leave_out(self, scheme: str) -> None:
+        if scheme not in self._left_out:
+            self._left_out |= {scheme}
+            logger.warning(
+                "password hashes of many costs are stored: log-ins with %s take longer than others",
+                scheme.strip("$").replace("$", " "),
+            )
+
+    def rest_while(self, is_busy: Callable[[], bool]) -> None:
+        """Rest for as long as the hash took: then chats have half of the second core at least.
+
+        A lower priority alone does not help them: a hash fills the caches and the memory bus.
+        """
+        self._is_busy = is_busy
 
     def is_weaker(self, password_hash: str) -> bool:
         """Whether a hash with the current cost would be harder to guess from.
@@ -101,17 +134,18 @@ class Argon2Hasher(PasswordHasher):
         for it: memory times passes is what a guess costs, and that must not become less. A hash
         that cannot be read is not replaced: nobody has logged in with it.
         """
-        read = _read(password_hash)
+        read = read_hash(password_hash)
         if read is None:
             return False
         variant, cost = read
         return variant is not Type.ID or (
-            not self._cost.is_within(cost) and _work(cost) <= _work(self._cost)
+            not self._cost.is_within(cost) and work_of(cost) <= work_of(self._cost)
         )
 
     async def aclose(self) -> None:
         """End the worker: the hash in progress is finished; calls that wait raise `ShuttingDown`."""
         self._closing = True
+        self._closed.set()
         await asyncio.to_thread(self._worker.shutdown)
 
     async def _in_worker(self, job: Callable[[], Result]) -> Result:
@@ -120,9 +154,24 @@ class Argon2Hasher(PasswordHasher):
             raise ShuttingDown
         if not self._places.acquire(blocking=False):
             raise _too_many()
-        running = self._worker.submit(self._unless_closing, job)
-        running.add_done_callback(self._give_place_back)
-        return await asyncio.wrap_future(running)
+        answer: Future[Result] = Future()
+        answer.add_done_callback(self._give_place_back)
+        self._worker.submit(self._serve, job, answer)
+        return await asyncio.wrap_future(answer)
+
+    def _serve(self, job: Callable[[], Result], answer: Future[Result]) -> None:
+        """Do the job, answer, and only then rest: who waits for this answer does not wait for that."""
+        if not answer.set_running_or_notify_cancel():
+            return
+        began = monotonic()
+        try:
+            found = self._unless_closing(job)
+        except BaseException as error:  # noqa: BLE001 - all of them are the caller's
+            answer.set_exception(error)
+        else:
+            answer.set_result(found)
+        if self._is_busy():
+            self._closed.wait(min(monotonic() - began, LONGEST_REST_S))
 
     def _unless_closing(self, job: Callable[[], Result]) -> Result:
         if self._closing:
@@ -146,50 +195,43 @@ class Argon2Hasher(PasswordHasher):
         except HashingError as error:  # with a valid cost: no memory, or no thread for a lane
             raise _too_many() from error
 
-    def _verify(self, secret: bytes, password_hash: str | None) -> bool:
-        read = None if password_hash is None else _read(password_hash)
-        if password_hash is None or read is None:
-            return self._verify_nobody(secret)
+    def _verify(
+        self, secret: bytes, password_hash: str | None, dummies: Mapping[str, bytes]
+    ) -> bool:
+        """Compute one hash of each scheme, in the same order whoever it is for."""
+        own = _computable_scheme(password_hash)
+        belongs = False
+        for scheme in dummies if own is None or own in dummies else (*dummies, own):
+            if password_hash is not None and scheme == own:
+                belongs = self._check(secret, password_hash, dummies.get(own))
+            else:
+                _burn(secret, dummies[scheme])
+        return belongs
+
+    def _check(self, secret: bytes, password_hash: str, dummy: bytes | None) -> bool:
         try:
-            return verify_secret(password_hash.encode("ascii"), secret, read[0])
+            return verify_secret(password_hash.encode("ascii"), secret, type_of(password_hash))
         except VerifyMismatchError:
             return False
         except VerificationError:  # it only looked like a hash, and was refused before any work
-            return self._verify_nobody(secret)
-
-    def _verify_nobody(self, secret: bytes) -> bool:
-        """Do the work of a check, and say no."""
-        try:
-            verify_secret(self._nobodys_hash, secret, Type.ID)
-        except VerifyMismatchError:
+            _burn(secret, dummy or self._dummies[self._current])
             return False
-        except VerificationError as error:  # no memory, or no thread for a lane
-            raise _too_many() from error
-        return False
 
 
-def _nobodys_hash(cost: Cost) -> bytes:
-    """Return a hash to which nobody knows a password. It takes no hashing to make."""
-    salt, digest = (
-        base64.b64encode(os.urandom(size)).rstrip(b"=").decode("ascii")
-        for size in (SALT_BYTES, DIGEST_BYTES)
-    )
-    parameters = f"m={cost.memory_kib},t={cost.passes},p={cost.lanes}"
-    return f"$argon2id$v=19${parameters}${salt}${digest}".encode("ascii")
+def _computable_scheme(password_hash: str | None) -> str | None:
+    read = None if password_hash is None else read_hash(password_hash)
+    is_computable = read is not None and read[1].is_possible
+    return scheme_of(password_hash) if password_hash is not None and is_computable else None
 
 
-def _read(password_hash: str) -> tuple[Type, Cost] | None:
-    """Return variant and cost of an encoded hash, or None if it is none or too dear to compute."""
-    shape = _SHAPE.fullmatch(password_hash) if len(password_hash) <= MAX_HASH_CHARS else None
-    if shape is None:
-        return None
-    memory_kib, passes, lanes = map(int, shape.group(2, 3, 4))
-    cost = Cost(memory_kib=memory_kib, passes=passes, lanes=lanes)
-    return (_TYPES[shape.group(1)], cost) if cost.is_within(CEILING) else None
-
-
-def _work(cost: Cost) -> int:
-    return cost.memory_kib * cost.passes
+def _burn(secret: bytes, dummy: bytes) -> None:
+    """Do the work of a check."""
+    try:
+        verify_secret(dummy, secret, type_of(dummy.decode("ascii")))
+    except VerifyMismatchError:
+        return
+    except VerificationError as error:  # no memory, or no thread for a lane
+        raise _too_many() from error
 
 
 def _too_many() -> RateLimited:

@@ -1,7 +1,7 @@
 """The ports to password hashing, tokens and API keys."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,18 @@ class PasswordHasher(Protocol):
         None stands for an unknown user: it takes as long as a real check and is False. So does a
         hash that cannot be read.
         """
+
+    def pad_to(self, schemes: Mapping[str, int]) -> None:  # noqa: ARG002 # one that does not hash has no time to hide
+        """Let every check take as long as one of each of these schemes together.
+
+        `schemes` says how many users have a hash of each (`identity.scheme_of`). So the time of a
+        check does not say whose it was. May be called from any thread.
+        """
+        return
+
+    def rest_while(self, is_busy: Callable[[], bool]) -> None:  # noqa: ARG002 # as above
+        """Pause after each hash for as long as it took, while others need the processor."""
+        return
 
     @abstractmethod
     def is_weaker(self, password_hash: str) -> bool:

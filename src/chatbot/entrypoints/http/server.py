@@ -14,6 +14,7 @@ import typer
 import uvicorn
 from starlette.types import ASGIApp
 
+from chatbot.adapters.runtime import return_large_blocks
 from chatbot.application.chat import Chat
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
@@ -113,6 +114,7 @@ def run(settings: Settings) -> None:
         chat = container.chat()
         _greet(settings, sock.getsockname()[1])
         _spare_the_collector()
+        return_large_blocks()
         if settings.workers > 1:
             _run_workers(settings, sock)
         else:
@@ -137,6 +139,7 @@ def _work(settings: Settings, sock: socket.socket, parent: Parent) -> None:
     container = build_container(settings)
     config = build_config(build_app(settings, container), settings)
     _spare_the_collector()
+    return_large_blocks()
     server = Server(config, container.chat(), on_start=lambda: parent.heed(server.stop))
     server.run(sockets=[sock])
 

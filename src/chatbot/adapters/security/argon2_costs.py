@@ -1,0 +1,97 @@
+"""Encoded Argon2 hashes (PHC string format): which there may be, and what they cost."""
+
+import base64
+import os
+import re
+from dataclasses import dataclass
+
+from argon2.low_level import Type
+
+from chatbot.domain.identity import scheme_of
+
+SALT_BYTES = 16  # RFC 9106, section 3.1
+DIGEST_BYTES = 32  # RFC 9106, section 4
+MAX_HASH_CHARS = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one hash costs: memory in KiB, passes over it, lanes."""
+
+    memory_kib: int
+    passes: int
+    lanes: int
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the library computes it: there is memory enough for so many lanes."""
+        return self.memory_kib >= _MIN_KIB_PER_LANE * self.lanes
+
+    def is_within(self, limit: "Cost") -> bool:
+        """Whether none of the three is above the limit's."""
+        return (
+            self.memory_kib <= limit.memory_kib
+            and self.passes <= limit.passes
+            and self.lanes <= limit.lanes
+        )
+
+
+_MIN_KIB_PER_LANE = 8  # RFC 9106, section 3.1
+FLOOR = Cost(memory_kib=19_456, passes=2, lanes=1)
+"""OWASP Password Storage Cheat Sheet, Argon2id."""
+
+CEILING = Cost(memory_kib=262_144, passes=16, lanes=16)
+"""Stored hashes above are not computed, so that none can exhaust memory or hold up the worker.
+
+Wide enough for the second recommendation of RFC 9106 (64 MiB, 3 passes, 4 lanes) and for every
+default that argon2-cffi has had.
+"""
+
+_TYPES = {"argon2id": Type.ID, "argon2i": Type.I, "argon2d": Type.D}
+_SCHEME = (
+    r"\$(argon2id|argon2i|argon2d)(?:\$v=(?:16|19))?"
+    r"\$m=([1-9]\d{0,9}),t=([1-9]\d{0,9}),p=([1-9]\d{0,9})"
+)
+_SCHEME_SHAPE = re.compile(_SCHEME, re.ASCII)
+_HASH_SHAPE = re.compile(_SCHEME + r"\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+", re.ASCII)
+
+
+def dummy_hash(scheme: str) -> bytes:
+    """Return a hash to which nobody knows a password. It takes no hashing to make."""
+    salt, digest = (
+        base64.b64encode(os.urandom(size)).rstrip(b"=").decode("ascii")
+        for size in (SALT_BYTES, DIGEST_BYTES)
+    )
+    return f"{scheme}${salt}${digest}".encode("ascii")
+
+
+def read_hash(password_hash: str) -> tuple[Type, Cost] | None:
+    """Return variant and cost of an encoded hash, or None if it is none or too dear to compute."""
+    if len(password_hash) > MAX_HASH_CHARS or not _HASH_SHAPE.fullmatch(password_hash):
+        return None
+    return read_scheme(scheme_of(password_hash))
+
+
+def read_scheme(scheme: str) -> tuple[Type, Cost] | None:
+    """Return variant and cost of a scheme, or None if it is none or too dear to compute."""
+    shape = _SCHEME_SHAPE.fullmatch(scheme)
+    if shape is None:
+        return None
+    memory_kib, passes, lanes = map(int, shape.group(2, 3, 4))
+    cost = Cost(memory_kib=memory_kib, passes=passes, lanes=lanes)
+    return (_TYPES[shape.group(1)], cost) if cost.is_within(CEILING) else None
+
+
+def cost_of(scheme: str) -> Cost:
+    read = read_scheme(scheme)
+    if read is None:
+        raise ValueError("not a scheme of Argon2")
+    return read[1]
+
+
+def type_of(password_hash: str) -> Type:
+    return _TYPES[password_hash.split("$")[1]]
+
+
+def work_of(cost: Cost) -> int:
+    return cost.memory_kib * cost.passes
