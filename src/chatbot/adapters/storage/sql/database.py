@@ -2,8 +2,9 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from sqlite3 import Error as SqliteError
 from typing import Protocol
 
@@ -11,11 +12,45 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.domain.chat import Interruption, Lease, Question, TurnContext
 from chatbot.domain.errors import StorageFull, StorageUnavailable
+from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import Found
 
 _FULL = {"53100", "SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
 """PostgreSQL's disk_full (appendix A), SQLite's code 13, and no room for the index of its log."""
+
+
+class Turns(Protocol):
+    """A shorter way for the steps of a turn than by the repositories.
+
+    Each of them is a transaction. It returns None or False, and has done nothing, where the
+    repositories are needed: they come to a result, or say what is wrong.
+    """
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, as far as that is possible by now."""
+
+    @abstractmethod
+    async def aclose(self) -> None: ...
+
+    @abstractmethod
+    def give_up(self, after_s: float) -> None:
+        """Have what the database has not answered for so long fail; to be called now and then."""
+
+    @abstractmethod
+    async def find_caller(
+        self, user_id: UserId
+    ) -> tuple[User | None, Mapping[str, Role]] | None: ...
+
+    @abstractmethod
+    async def store_question(self, question: Question) -> TurnContext | None: ...
+
+    @abstractmethod
+    async def store_answer(
+        self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None
+    ) -> bool: ...
 
 
 class Database(Protocol):
@@ -39,6 +74,10 @@ class Database(Protocol):
 
         It is committed when the future is done; an exception has undone it.
         """
+
+    def turns(self, *, replica: str, lease_s: float) -> Turns | None:  # noqa: ARG002 # for those that have them
+        """A shorter way for the steps of a turn, not open yet; None if there is none."""
+        return None
 
     @abstractmethod
     def create(self) -> None:

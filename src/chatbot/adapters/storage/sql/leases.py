@@ -18,7 +18,7 @@ LEASE_S = 20.0
 RENEW_S = 5.0
 """So that three renewals in a row may fail: a database that restarts costs nobody the session."""
 
-_NO_LEASE_S = 3 * LEASE_S
+NO_LEASE_S = 3 * LEASE_S
 """None lasts as long."""
 
 IS_IT = and_(sessions.c.owner == bindparam("o"), sessions.c.id == bindparam("s"))
@@ -26,7 +26,7 @@ IS_HELD = and_(IS_IT, sessions.c.lease_turn == bindparam("turn"))
 _IS_FREE = or_(
     sessions.c.lease_until.is_(None),
     sessions.c.lease_until <= unix_now(),
-    sessions.c.lease_until > unix_now() + _NO_LEASE_S,  # the clock was set back
+    sessions.c.lease_until > unix_now() + NO_LEASE_S,  # the clock was set back
 )
 _TAKE = (
     update(sessions)

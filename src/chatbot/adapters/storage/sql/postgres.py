@@ -4,14 +4,23 @@ import asyncio
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    create_engine,
+    make_url,
+    text,
+)
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.database import Database, Turns, translated
 from chatbot.adapters.storage.sql.postgres_rights import require_changeable, require_usable
-from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.statements import Statements, Values
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found
@@ -34,11 +43,27 @@ _PREPARE_THRESHOLD = 5
 """psycopg's own: a statement is prepared on the server when it is run for the fifth time."""
 
 
+class _StaleConnection(SQLAlchemyError):
+    """The connection had ended before the first statement of the transaction: nothing was done."""
+
+
+class _PostgresStatements(Statements):
+    """Knows whether the server has executed any of them."""
+
+    is_begun = False
+
+    def _execute(self, statement: Executable, values: Values | None = None) -> CursorResult[Any]:
+        found = super()._execute(statement, values)
+        self.is_begun = True
+        return found
+
+
 class PostgresDatabase(Database):
     """A database of a Postgres server, or of a PgBouncer in front of it.
 
     Args:
-        connections: how many there are at most, and how many pieces of work are done at once.
+        connections: how many there are at most. Half of them are for the steps of turns, which are
+            pipelined, the others for as many pieces of work at once.
         prepared: whether a connection is one to the server for as long as it lasts, so that
             statements can be prepared and limits set for all of it. Behind a PgBouncer in
             transaction mode it is not.
@@ -46,17 +71,20 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, *, connections: int, prepared: bool) -> None:
         self._url, self._prepared = make_url(url).set(drivername="postgresql+psycopg"), prepared
-        self._connections = connections
+        self._connections, self._pipelines = connections, connections // 2 if prepared else 0
+        self._options = ""
         self._pool: Engine | None = None
         self._threads: Threads | None = None
 
     def open(self) -> None:
         given = [str(self._url.query.get("options", ""))]  # as in `?options=-c search_path=...`
         options = " ".join(given + [f"-c {name}={value}" for name, value in _LIMITS.items()])
-        pool = self._engine(QueuePool, {"options": options} if self._prepared else {})
+        self._options = options
+        arguments = {"options": options} if self._prepared else {}
+        pool = self._engine(QueuePool, arguments, size=self._connections - self._pipelines)
         _first(pool).close()
         self._pool = pool
-        self._threads = Threads(self._connections, name="chatbot-postgres")
+        self._threads = Threads(self._connections - self._pipelines, name="chatbot-postgres")
 
     def close(self) -> None:
         threads, self._threads = self._threads, None
@@ -73,10 +101,43 @@ class PostgresDatabase(Database):
         return self._threads.run(lambda: self._transacted(pool, work))
 
     def _transacted(self, pool: Engine, work: Callable[[Statements], Found]) -> Found:
-        with translated(), pool.begin() as connection:
-            if not self._prepared:
-                self.limit(connection)
-            return work(Statements(connection))
+        """Do the work; once more, on a new connection, if the server had closed this one before.
+
+        Asking each time whether it still answers would be a round trip more.
+        """
+        with translated():
+            try:
+                return self._attempt(pool, work)
+            except _StaleConnection:  # the pool has dropped all that are as old
+                return self._attempt(pool, work)
+
+    def _attempt(self, pool: Engine, work: Callable[[Statements], Found]) -> Found:
+        with pool.begin() as connection:
+            statements = _PostgresStatements(connection)
+            try:
+                if not self._prepared:
+                    statements.write(_LIMITS_HERE, _LIMITS)
+                return work(statements)
+            except DBAPIError as error:
+                if error.connection_invalidated and not statements.is_begun:
+                    raise _StaleConnection from error
+                raise
+
+    def turns(self, *, replica: str, lease_s: float) -> Turns | None:
+        """Only on a connection of its own: a PgBouncer mixes up what is pipelined and prepared."""
+        if not self._pipelines:
+            return None
+        from chatbot.adapters.storage.sql.postgres_turns import PostgresTurns  # noqa: PLC0415 - psycopg is optional
+
+        return PostgresTurns(
+            self._of_pipelines(), count=self._pipelines, replica=replica, lease_s=lease_s
+        )
+
+    def _of_pipelines(self) -> dict[str, Any]:
+        """How to connect without SQLAlchemy around it: moments have to be in UTC."""
+        _, given = self._engine(NullPool, {}).dialect.create_connect_args(self._url)
+        options = f"{self._options} -c timezone=UTC -c datestyle=ISO"
+        return {**given, **self._arguments({"options": options})}
 
     def create(self) -> None:
         """Databases are made by the server's administrator."""
@@ -112,12 +173,23 @@ class PostgresDatabase(Database):
     def lock_schema(self, connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
-    def _engine(self, pool: type[NullPool] | type[QueuePool], options: dict[str, str]) -> Engine:
+    def _engine(
+        self, pool: type[NullPool] | type[QueuePool], options: dict[str, str], *, size: int = 0
+    ) -> Engine:
         if find_spec("psycopg") is None:
             raise StorageUnavailable(
                 "Postgres needs psycopg: install the extra `postgres`; in a checkout `make install` does."
             )
-        arguments = {
+        sizes = {"pool_size": size, "max_overflow": 0} if size else {}
+        return create_engine(
+            self._url,
+            poolclass=pool,
+            connect_args=self._arguments(options),
+            **sizes,
+        )
+
+    def _arguments(self, options: dict[str, str]) -> dict[str, object]:
+        return {
             **options,
             "connect_timeout": CONNECT_TIMEOUT_S,
             "tcp_user_timeout": _LOST_AFTER_S * 1000,
@@ -127,14 +199,6 @@ class PostgresDatabase(Database):
             "client_encoding": "utf8",  # whatever PGCLIENTENCODING or the account's settings say
             "prepare_threshold": _PREPARE_THRESHOLD if self._prepared else None,
         }
-        sizes = {"pool_size": self._connections, "max_overflow": 0} if pool is QueuePool else {}
-        return create_engine(
-            self._url,
-            poolclass=pool,
-            connect_args=arguments,
-            pool_pre_ping=True,
-            **sizes,
-        )
 
 
 def _first(engine: Engine) -> Connection:

@@ -23,7 +23,7 @@ class Statements:
 
     def write(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
         """Insert, update or delete; also to read what is to be changed, with `FOR UPDATE`."""
-        return self.connection.execute(change, values)
+        return self._execute(change, values)
 
     def erase(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
         """Delete rows that a person wants gone; as far as the database can, also from its files."""
@@ -31,7 +31,10 @@ class Statements:
 
     def lock(self, table: Table) -> None:
         """Keep others from writing to the table, and from locking it, until the end."""
-        self.connection.execute(text(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))
+        self._execute(text(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))
 
     def _read(self, query: Executable, values: Values | None) -> CursorResult[Any]:
-        return self.connection.execute(query, values)
+        return self._execute(query, values)
+
+    def _execute(self, statement: Executable, values: Values | None = None) -> CursorResult[Any]:
+        return self.connection.execute(statement, values)

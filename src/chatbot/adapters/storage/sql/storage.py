@@ -2,21 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Self
 
 from sqlalchemy import Connection, text
 
 from chatbot.adapters.storage.sql.attempts import SqlAttempts
-from chatbot.adapters.storage.sql.database import Database
+from chatbot.adapters.storage.sql.database import Database, Turns
 from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S, renew
 from chatbot.adapters.storage.sql.schema import require_current
 from chatbot.adapters.storage.sql.sessions import SqlSessions
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.users import SqlUsers
-from chatbot.domain.chat import Lease
+from chatbot.domain.chat import Interruption, Lease, Question, TurnContext
 from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
+from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import Found, Storage, Transaction
 
 ANSWER_S = 40.0
@@ -53,6 +55,7 @@ class SqlStorage(Storage):
         self._lease_s, self._renew_s, self._answer_s = lease_s, renew_s, answer_s
         self._kept: set[Lease] = set()
         self._renewing: asyncio.Task[None] | None = None
+        self._turns: Turns | None = None
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -64,6 +67,9 @@ class SqlStorage(Storage):
         await asyncio.to_thread(self._database.open)
         try:
             await self._do(lambda statements: self._require_ready(statements.connection))
+            self._turns = self._database.turns(replica=self._replica, lease_s=self._lease_s)
+            if self._turns is not None:
+                await self._turns.open()
         except BaseException:
             await asyncio.to_thread(self._database.close)
             raise
@@ -79,10 +85,36 @@ class SqlStorage(Storage):
         if renewing is not None:
             renewing.cancel()
             await asyncio.wait({renewing})
+        turns, self._turns = self._turns, None
+        if turns is not None:
+            await turns.aclose()
         await asyncio.to_thread(self._database.close)
 
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         return await self._do(lambda statements: work(self._transaction(statements)))
+
+    async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
+        if self._turns is not None:
+            found = await self._turns.find_caller(user_id)
+            if found is not None:
+                return found
+        return await super().find_caller(user_id)
+
+    async def store_question(self, question: Question) -> TurnContext:
+        if self._turns is not None:
+            context = await self._turns.store_question(question)
+            if context is not None:
+                return context
+        return await super().store_question(question)
+
+    async def store_answer(
+        self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None
+    ) -> None:
+        if self._turns is not None:
+            is_stored = await self._turns.store_answer(lease, text, ts=ts, reason=reason)
+            if is_stored:
+                return
+        await super().store_answer(lease, text, ts=ts, reason=reason)
 
     async def _do(self, work: Callable[[Statements], Found]) -> Found:
         try:
@@ -118,6 +150,8 @@ class SqlStorage(Storage):
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._renew_s)
+            if self._turns is not None:
+                self._turns.give_up(self._answer_s)
             try:
                 await self._renew_once()
             except StorageFailure as error:
