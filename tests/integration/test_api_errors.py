@@ -372,11 +372,15 @@ async def test_failure_of_the_model(failure: Any, status: int, code: str) -> Non
     assert [m["turn_id"] for m in messages] == [problem["turn_id"]] * 2, "the question is kept"
 
 
-async def test_503_passes_the_providers_wish_on() -> None:
-    async with answering(ModelUnavailable("Not now.", retry_after_s=41.2)) as service:
+@pytest.mark.parametrize(
+    ("wish_s", "header"),
+    [(0.01, "1"), (41.2, "42"), (3600, "3600"), (3600.1, "3600"), (1e300, "3600")],
+)
+async def test_503_passes_the_providers_wish_on_up_to_an_hour(wish_s: float, header: str) -> None:
+    async with answering(ModelUnavailable("Not now.", retry_after_s=wish_s)) as service:
         answer = await service.client.post("/chat", json={"prompt": CANARY})
     assert_problem(answer, 503, "model_unavailable")
-    assert answer.headers["retry-after"] == "42"
+    assert answer.headers["retry-after"] == header
 
 
 async def test_503_while_the_store_cannot_be_used() -> None:

@@ -376,3 +376,16 @@ async def test_no_origin_is_let_in_by_default() -> None:
         answer = await service.client.get("/sessions", headers={"Origin": ORIGIN})
     assert (preflight.status_code, answer.status_code) == (401, 200)
     assert not [name for name in (*preflight.headers, *answer.headers) if "access-control" in name]
+
+
+# --- connections --------------------------------------------------------------------------------
+
+
+async def test_idle_connection_is_kept_for_as_long_as_is_set(shared: Service) -> None:
+    assert shared.server.config.timeout_keep_alive == 75
+    async with answering(keep_alive_s=1) as service, connected(service) as (reader, writer):
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await read_answer(reader)).status_code == 200
+        began = asyncio.get_running_loop().time()
+        assert await reader.read() == b""
+        assert asyncio.get_running_loop().time() - began > 0.9

@@ -4,6 +4,8 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -206,6 +208,29 @@ async def test_providers_retry_after_is_passed_on(world: World, headers: dict[st
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "41")
     assert answer.json()["code"] == "model_unavailable"
     assert len(world.upstream.requests) == before + 1, "41 s are not waited for"
+
+
+def http_date(*, in_s: float) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=in_s), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "low", "high"),
+    [
+        *(("41.5", 42, 42), ("3600", 3600, 3600), ("86400", 3600, 3600), ("9" * 300, 3600, 3600)),
+        *((http_date(in_s=1800), 1000, 1800), (http_date(in_s=10**9), 3600, 3600)),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600, 3600),
+    ],
+)
+async def test_providers_retry_after_in_any_form_is_whole_seconds_up_to_an_hour(
+    world: World, given: str, low: int, high: int
+) -> None:
+    world.upstream.fault, usual = Fault.RATE_LIMITED, world.upstream.retry_after
+    world.upstream.retry_after = given
+    answer = await ask(world.service, await begin(world.service.client), headers={})
+    world.upstream.fault, world.upstream.retry_after = None, usual
+    assert answer.status_code == 503
+    assert low <= int(answer.headers["retry-after"]) <= high
 
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])

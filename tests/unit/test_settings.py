@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import AfterValidator
 
 from chatbot.entrypoints.settings import Settings, SettingsError, ignored_names, load_settings
 
@@ -337,7 +338,7 @@ def test_notice_is_the_languages_unless_it_is_set_even_to_nothing(environment: E
             ("OPENAI_BASE_URL", f"http://{rest}")
             for rest in ("", "/v1", "[canary", "canary:99999/v1", "canary:x/v1", "u:canary@host/v1")
         ),
-        *(("TRUSTED_PROXIES", value) for value in ("*", "canary", "10.0.0.2:80", "10.0.0.2/8")),
+        *(("KEEP_ALIVE_S", value) for value in ("0", "3601", "x", "1.5")),
         ("DOCS_ENABLED", "perhaps"),
         *(
             ("STORAGE_URL", value)
@@ -389,15 +390,101 @@ def test_settings_that_do_not_fit_together_are_refused(environment: Environment)
     assert load_settings().workers == 2
 
 
-@pytest.mark.parametrize("name", ["TRUSTED_PROXIES", "ALLOWED_HOSTS", "CORS_ALLOW_ORIGINS"])
 @pytest.mark.parametrize(
-    "value", ["10.0.0.1,10.0.0.2", "10.0.0.1 10.0.0.2", " 10.0.0.1 , 10.0.0.2 "]
+    ("name", "entries"),
+    [
+        ("TRUSTED_PROXIES", ("10.0.0.1", "10.0.0.0/24", "::1")),
+        ("ALLOWED_HOSTS", ("10.0.0.1", "Chat.example.com", "[::1]", "chat_1", "xn--espaa-rta.es")),
+        ("CORS_ALLOW_ORIGINS", ("http://10.0.0.1", "https://a.example.com:8443", "http://[::1]:1")),
+    ],
 )
+@pytest.mark.parametrize("between", [",", " ", " , ", ",,", "\t"])
 def test_lists_are_separated_by_commas_or_blanks(
-    environment: Environment, name: str, value: str
+    environment: Environment, name: str, entries: tuple[str, ...], between: str
 ) -> None:
-    environment(**{name: value})
-    assert getattr(load_settings(), name.lower()) == ("10.0.0.1", "10.0.0.2")
+    environment(**{name: f" {between.join(entries)}{between}"})
+    assert getattr(load_settings(), name.lower()) == entries
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        *(
+            ("TRUSTED_PROXIES", one)
+            for one in ("*", "canary", "10.0.0.2:80", "10.0.0.2/8", "[::1]")
+        ),
+        *(
+            ("ALLOWED_HOSTS", one)
+            for one in (
+                *("*", "*.canary.com", "https://canary.com", "canary.com:8000", "canary.com/"),
+                *(
+                    "::1",
+                    "[::g]",
+                    "[::1]:80",
+                    "ñ.canary.com",
+                    "canary..com",
+                    ".canary.com",
+                    "-canary",
+                ),
+                *("canary.com.", "a" * 64, "a." * 127 + "com", "[fe80::1%canary]", "u@canary"),
+            )
+        ),
+        *(
+            ("CORS_ALLOW_ORIGINS", one)
+            for one in (
+                *(
+                    "canary.com",
+                    "https://canary.com/",
+                    "https://canary.com/path",
+                    "null",
+                    "https://",
+                ),
+                *(
+                    "https://*.canary.com",
+                    "HTTPS://canary.com",
+                    "https://Canary.com",
+                    "//canary.com",
+                ),
+                *(
+                    "ftp://canary.com",
+                    "https://u@canary.com",
+                    "https://canary.com:99999",
+                    "https://c:",
+                ),
+                *(
+                    "https://canary.com:443",
+                    "http://canary.com:80",
+                    "http://canary.com:x",
+                    "http://c:0",
+                ),
+                *("https://canary.com?x", "https://canary.com#x", "https://[::g]", "https://[::1"),
+            )
+        ),
+    ],
+)
+def test_list_with_an_entry_of_another_form_is_refused_by_name_and_number(
+    environment: Environment, name: str, entry: str
+) -> None:
+    good = {"CORS_ALLOW_ORIGINS": "https://a.example.com"}.get(name, "10.0.0.1")
+    environment(**{name: f"{good} {entry}"})
+    message = refusal()
+    assert message.startswith(f"{name}: entry 2 of 2 must be ")
+    assert "canary" not in message.lower()
+
+
+def test_every_origin_stands_alone(environment: Environment) -> None:
+    environment(CORS_ALLOW_ORIGINS="*")
+    assert load_settings().cors_allow_origins == ("*",)
+    environment(CORS_ALLOW_ORIGINS="* https://a.example.com")
+    assert refusal().startswith("CORS_ALLOW_ORIGINS: ")
+
+
+def test_settings_that_are_lists_each_have_a_form_of_their_own() -> None:
+    """A list that comes later is checked too: its type is one of `lists`."""
+    lists = {name: f for name, f in Settings.model_fields.items() if "tuple" in str(f.annotation)}
+    assert {"trusted_proxies", "allowed_hosts", "cors_allow_origins"} <= lists.keys()
+    for name, field in lists.items():
+        assert any(isinstance(one, AfterValidator) for one in field.metadata), name
 
 
 @pytest.mark.parametrize(

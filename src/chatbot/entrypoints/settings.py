@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cached_property
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ from pydantic_settings import (
 from chatbot.application.texts import Language
 from chatbot.domain.memory import default_preferences
 from chatbot.domain.text import NotUtf8, decode_utf8, unquoted
+from chatbot.entrypoints.lists import Hosts, Networks, Origins
 from chatbot.entrypoints.secrets import check_distinct, check_secret
 from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url
 
@@ -63,10 +64,6 @@ def _absolute(path: Path) -> Path:
     return path if path.is_absolute() else Path.cwd() / path
 
 
-def _words(raw: object) -> object:
-    return tuple(raw.replace(",", " ").split()) if isinstance(raw, str) else raw
-
-
 def _transport(name: object) -> object:
     """The transport; the values that it had as MODEL_WIRE are still read."""
     return {"lean": "aiohttp", "plugin": "sdk"}.get(str(name), name)
@@ -82,7 +79,6 @@ def _is_address(url: str) -> bool:
 
 
 File = Annotated[Path, AfterValidator(_absolute)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -148,9 +144,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=64)
-    trusted_proxies: Names = ()
-    allowed_hosts: Names = ()
-    cors_allow_origins: Names = ()
+    keep_alive_s: int = Field(default=75, ge=1, le=3600)
+    trusted_proxies: Networks = ()
+    allowed_hosts: Hosts = ()
+    cors_allow_origins: Origins = ()
     root_path: str = ""
     tls_cert_file: File | None = None
     tls_key_file: File | None = None
@@ -195,18 +192,6 @@ class Settings(BaseSettings):
             raise ValueError(
                 "must be http://HOST:PORT/PATH or https://, without a name or password"
             )
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Anything else, `*` among it, would trust nobody without a word, or everybody."""
-        try:
-            for one in value:
-                ip_network(one)
-        except ValueError:
-            message = "must be addresses or networks, as 10.0.0.2 or 10.0.0.0/24"
-            raise ValueError(message) from None
         return value
 
     @model_validator(mode="after")

@@ -82,6 +82,7 @@ def _guard(app: FastAPI, settings: Settings, container: Container) -> None:
             max_body_bytes=largest, allowed_hosts=tuple(map(str.lower, settings.allowed_hosts))
         ),
         cors=cors if settings.cors_allow_origins else None,
+        is_tls=settings.tls_cert_file is not None,
     )
 
 

@@ -23,7 +23,7 @@ def read_cursor(raw: str | None) -> PageMark | None:
     """
     if raw is None:
         return None
-    micros, _, session_id = raw.partition("-")
+    micros, _, session_id = raw.rpartition("-")  # before 1970 there is a sign
     try:
         updated_at = _EPOCH + int(micros, 16) * _MICROSECOND
         mark = PageMark(updated_at=updated_at, id=SessionId(session_id))

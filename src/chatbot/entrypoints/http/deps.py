@@ -1,14 +1,31 @@
 """What a route's signature can ask for: who is calling, and the use cases."""
 
+import re
 from typing import Annotated, cast
 
 from fastapi import Body, Depends, Path, Request
+from pydantic import BeforeValidator
 
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound, Unauthenticated
 from chatbot.domain.identity import Client, Principal, User
 from chatbot.entrypoints.container import Container
 from chatbot.entrypoints.http.wire import NoFields
+
+MAX_INTEGER = 2**53 - 1
+"""The largest integer that every JSON parser keeps exactly (RFC 7493), and every store takes."""
+
+_DIGITS = re.compile("[0-9]{1,16}", re.ASCII)
+
+
+def _digits(raw: object) -> object:
+    """Digits and nothing else: pydantic takes ` 1`, `+1`, `1_0` and `1.0` for numbers, too."""
+    if isinstance(raw, str) and _DIGITS.fullmatch(raw) is None:
+        raise ValueError("must be a whole number, in digits")
+    return raw
+
+
+DIGITS = BeforeValidator(_digits)
 
 
 def container_of(request: Request) -> Container:

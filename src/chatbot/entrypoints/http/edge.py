@@ -12,14 +12,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatbot.domain.errors import cause_of
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.security import IdentifyClient
-from chatbot.entrypoints.http import strict_json
+from chatbot.entrypoints.http import checked_body, strict_json
 from chatbot.entrypoints.http.errors import ProblemDetails, problem_of
+from chatbot.entrypoints.http.stamps import stamped
 from chatbot.entrypoints.web import docs_page
 
 PUBLIC_PATHS = frozenset({"/health", "/ready"}) | docs_page.PATHS
@@ -40,12 +40,6 @@ _SINGLE_HEADERS = frozenset(
 )
 _ASK_FOR_KEY = {"WWW-Authenticate": 'ApiKey header="X-API-Key"'}
 _OTHER_CHARSET = re.compile(rb"charset\s*=(?!\s*\"?utf-?8\b)")
-_SECURITY_HEADERS: Mapping[str, str] = {  # OWASP Secure Headers Project, for a JSON API
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 
 logger = structlog.get_logger("chatbot.access")
 
@@ -78,12 +72,14 @@ class Edge:
         new_id: NewId,
         limits: Limits,
         cors: Callable[[ASGIApp], ASGIApp] | None = None,
+        is_tls: bool = False,
     ) -> None:
         self._app = app
         self._answer = cors(self._guarded) if cors else self._guarded
         self._identify = identify
         self._new_id = new_id
         self._limits = limits
+        self._is_tls = is_tls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -96,14 +92,15 @@ class Edge:
         log: dict[str, object] = {"request_id": request_id}
         scope["state"] = {**scope.get("state", {}), "request_id": request_id, "log": log}
 
-        async def stamped(message: Message) -> None:
+        async def send_stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
                 log["status"] = message["status"]
-                stamp(MutableHeaders(scope=message), request_id)
+                headers = message.get("headers", ())
+                message["headers"] = stamped(headers, request_id, is_tls=self._is_tls)
             await send(message)
 
         try:
-            await self._answer(scope, receive, stamped)
+            await self._answer(scope, receive, send_stamped)
         finally:
             log["ms"] = round((time.perf_counter() - began) * 1000, 1)
             _write_line(scope, log)
@@ -130,7 +127,10 @@ class Edge:
             self._check_key(scope, headers)
         if scope["method"] not in _BODY_METHODS:
             return receive
-        return _replay(await self._body(headers, receive), receive)
+        body = await self._body(headers, receive)
+        if body:
+            scope["state"][checked_body.STATE] = _checked(headers, body)
+        return _replay(body, receive)
 
     def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
         host = re.sub(r":\d+$", "", headers.get(b"host", b"").decode("latin-1")).lower()
@@ -163,27 +163,19 @@ class Edge:
                     chunks.append(chunk)
         except TimeoutError:
             raise _Refused(408, "request_timeout", "The body took too long to arrive.") from None
-        body = b"".join(chunks)
-        if body:
-            _check_form(headers, body)
-        return body
-
-
-def stamp(headers: MutableHeaders, request_id: str) -> None:
-    """Give an answer what every answer carries."""
-    headers["X-Request-Id"] = request_id
-    for name, value in _SECURITY_HEADERS.items():
-        headers.setdefault(name, value)
+        return b"".join(chunks)
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
-    counts = Counter(name for name, _ in scope["headers"])
-    if any(counts[name] > 1 for name in _SINGLE_HEADERS):
-        raise _Refused(400, "bad_request", "A header that may stand once stands twice.")
-    if counts[b"content-length"] and counts[b"transfer-encoding"]:  # RFC 9112, section 6.1
+    headers = dict(scope["headers"])
+    if len(headers) < len(scope["headers"]):
+        counts = Counter(name for name, _ in scope["headers"])
+        if any(counts[name] > 1 for name in _SINGLE_HEADERS):
+            raise _Refused(400, "bad_request", "A header that may stand once stands twice.")
+    if b"content-length" in headers and b"transfer-encoding" in headers:  # RFC 9112, section 6.1
         detail = "The body's length is given in two ways."
         raise _Refused(400, "bad_request", detail, Connection="close")
-    return dict(scope["headers"])
+    return headers
 
 
 async def _chunks(receive: Receive) -> AsyncGenerator[bytes]:
@@ -196,7 +188,8 @@ async def _chunks(receive: Receive) -> AsyncGenerator[bytes]:
         more = message.get("more_body", False)
 
 
-def _check_form(headers: Mapping[bytes, bytes], body: bytes) -> None:
+def _checked(headers: Mapping[bytes, bytes], body: bytes) -> object:
+    """The value of a body that has the one form which is accepted."""
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise _Refused(415, "unsupported_media_type", "Compressed bodies are not accepted.")
     media_type, _, parameters = headers.get(b"content-type", b"").lower().partition(b";")
@@ -205,7 +198,7 @@ def _check_form(headers: Mapping[bytes, bytes], body: bytes) -> None:
     if _OTHER_CHARSET.search(parameters):
         raise _Refused(415, "unsupported_media_type", "The body must be UTF-8.")
     try:
-        strict_json.check(body)
+        return strict_json.check(body)
     except strict_json.NotStrictJson as error:
         raise _Refused(400, "bad_request", str(error)) from None
 

@@ -54,6 +54,12 @@ _UNREAD_BODY = {"request_timeout", "body_too_large"}
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 """As RFC 9110 calls them; Python does so since 3.13, and an answer is the same on every one."""
 
+MAX_ERRORS = 20
+"""Most errors that a 422 lists: a body can hold thousands."""
+
+MAX_RETRY_AFTER_S = 3600
+"""Longest wait that an answer asks for, whatever a provider says."""
+
 _RETRY_AFTER_S = {"session_busy": 1, "shutting_down": 5, "storage_unavailable": 5}
 
 
@@ -90,7 +96,9 @@ class ProblemDetails:
     def response(self, request_id: str) -> Response:
         headers = dict(self.headers or {})
         if self.retry_after_s is not None:
-            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
+            headers["Retry-After"] = str(
+                math.ceil(min(MAX_RETRY_AFTER_S, max(1.0, self.retry_after_s)))
+            )
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers.setdefault("WWW-Authenticate", "Bearer")  # RFC 9110, section 15.5.2
         if self.code in _UNREAD_BODY:
@@ -134,10 +142,11 @@ def _known(error: errors.ChatbotError, status: int, code: str) -> ProblemDetails
 
 def _invalid(error: RequestValidationError, fields: AllowedFields) -> ProblemDetails:
     """Where and why, never what: pydantic's own message may repeat the input."""
+    listed = error.errors()[:MAX_ERRORS]
     found: tuple[dict[str, object], ...] = tuple(
-        {"loc": _where(one), "msg": _why(one, fields)} for one in error.errors()
+        {"loc": _where(one), "msg": _why(one, fields)} for one in listed
     )
-    if any(one["type"] == "json_invalid" for one in error.errors()):
+    if any(one["type"] == "json_invalid" for one in listed):
         return ProblemDetails(status=400, code="bad_request", detail="The body is not JSON.")
     detail = "The request does not have the documented form."
     return ProblemDetails(status=422, code="invalid_request", detail=detail, errors=found)

@@ -14,8 +14,8 @@ from uvicorn.server import ServerState
 from chatbot.entrypoints.container import random_id
 from chatbot.entrypoints.http.backlog import backlog_of
 from chatbot.entrypoints.http.connection import BoundedConnection
-from chatbot.entrypoints.http.edge import stamp
 from chatbot.entrypoints.http.errors import ProblemDetails
+from chatbot.entrypoints.http.stamps import stamped
 from chatbot.entrypoints.http.transport import LingeringTransport
 
 logger = structlog.get_logger("chatbot.access")
@@ -126,11 +126,9 @@ class ProblemProtocol(H11Protocol, asyncio.BufferedProtocol):
             status=400, code="bad_request", detail="This is no valid HTTP request."
         )
         answer = problem.response(request_id)
-        stamp(answer.headers, request_id)
         answer.headers["Connection"] = "close"
-        begin = h11.Response(
-            status_code=answer.status_code, headers=answer.raw_headers, reason=b"Bad Request"
-        )
+        headers = stamped(answer.raw_headers, request_id, is_tls=self.config.is_ssl)
+        begin = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
         for event in (begin, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         logger.info("request", method="-", route="-", request_id=request_id, status=400)

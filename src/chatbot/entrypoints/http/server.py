@@ -158,6 +158,7 @@ def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         forwarded_allow_ips=list(settings.trusted_proxies),
         ssl_certfile=settings.tls_cert_file,
         ssl_keyfile=settings.tls_key_file,
+        timeout_keep_alive=settings.keep_alive_s,  # uvicorn's 5 s are less than any pool's
         timeout_graceful_shutdown=GRACE_S,
         workers=settings.workers,  # Windows has to share the socket once more
     )

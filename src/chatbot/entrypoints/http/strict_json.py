@@ -19,8 +19,8 @@ class NotStrictJson(ValueError):
     """The text is not acceptable JSON; the message says why, without repeating it."""
 
 
-def check(body: bytes) -> None:
-    """Accept a body that is UTF-8, one JSON value, at most 32 deep, and unambiguous.
+def check(body: bytes) -> object:
+    """The value of a body that is UTF-8, one JSON value, at most 32 deep, and unambiguous.
 
     Raises:
         NotStrictJson: otherwise; also on NaN, Infinity and what Python reads as it (`1e999`), a
@@ -41,6 +41,7 @@ def check(body: bytes) -> None:
         raise NotStrictJson("The body is not JSON.") from None
     if b"\0" in body or _ODD_ESCAPES.search(body):
         _check_texts([value])
+    return value
 
 
 def _check_depth(body: bytes) -> None:

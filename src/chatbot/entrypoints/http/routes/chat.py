@@ -2,15 +2,16 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
+from chatbot.entrypoints.http import checked_body
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.deps import Caller, UseCases, session_id_of
 from chatbot.entrypoints.http.examples import stream
 from chatbot.entrypoints.http.streaming import TurnAnswer, TurnStream
 from chatbot.entrypoints.http.wire import ChatAnswer, ChatBody
 
-router = APIRouter(tags=["chat"])
+router = checked_body.router(tag="chat")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {

@@ -1,11 +1,10 @@
 """POST /auth/login and GET /me: who is calling."""
 
-from fastapi import APIRouter
-
+from chatbot.entrypoints.http import checked_body
 from chatbot.entrypoints.http.deps import CurrentUser, Peer, UseCases
 from chatbot.entrypoints.http.wire import LoginBody, MeAnswer, TokenAnswer
 
-router = APIRouter(tags=["identity"])
+router = checked_body.router(tag="identity")
 
 
 @router.post("/auth/login")

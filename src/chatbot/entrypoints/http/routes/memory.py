@@ -1,8 +1,7 @@
 """/sessions/{id}/summary and /memory: reading and correcting what is remembered."""
 
-from fastapi import APIRouter
-
 from chatbot.domain.memory import Update
+from chatbot.entrypoints.http import checked_body
 from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases, WithoutFields
 from chatbot.entrypoints.http.wire import (
     MemoryAnswer,
@@ -12,7 +11,7 @@ from chatbot.entrypoints.http.wire import (
     SummaryBody,
 )
 
-router = APIRouter(prefix="/sessions/{session_id}", tags=["memory"])
+router = checked_body.router(tag="memory", prefix="/sessions/{session_id}")
 
 
 @router.get("/summary")

@@ -2,12 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from chatbot.application.texts import language_of, notice_in
+from chatbot.entrypoints.http import checked_body
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.cursor import read_cursor
-from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases, WithoutFields
+from chatbot.entrypoints.http.deps import (
+    DIGITS,
+    MAX_INTEGER,
+    Caller,
+    PathSessionId,
+    UseCases,
+    WithoutFields,
+)
 from chatbot.entrypoints.http.wire import (
     DeletedAnswer,
     NewSessionAnswer,
@@ -15,11 +23,15 @@ from chatbot.entrypoints.http.wire import (
     SessionsAnswer,
 )
 
-router = APIRouter(prefix="/sessions", tags=["sessions"])
+router = checked_body.router(tag="sessions", prefix="/sessions")
 
-Limit = Annotated[int, Query(ge=1, le=200)]
+Limit = Annotated[int, Query(ge=1, le=200), DIGITS]
 After = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
-Before = Annotated[int | None, Query(ge=1, description="only messages with a smaller `seq`")]
+Before = Annotated[
+    int | None,
+    Query(ge=1, le=MAX_INTEGER, description="only messages with a smaller `seq`"),
+    DIGITS,
+]
 
 
 @router.post("/new", status_code=201, dependencies=[WithoutFields])
