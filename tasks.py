@@ -38,6 +38,7 @@ LOCKS = {  # the one for Postgres is what the container holds
     "postgres": "requirements-postgres.lock",
     "dev": "requirements-dev.lock",
 }
+PROVIDERS_LOCK = "requirements-providers.lock"  # real servers for tests, on top of the dev lock
 # A compiled package fits one version and one platform, a script of a .venv only its folder.
 HOME = f"{sys.implementation.cache_tag} {sysconfig.get_platform()} {ROOT}"
 ENV = {**os.environ, "PYTHONUTF8": "1", "PIP_NO_INPUT": "1", "PIP_USER": "0"}
@@ -205,9 +206,15 @@ def explained(output: str) -> str:
 
 
 def task_install(args: list[str]) -> int:
-    if not set(args) <= {"--base", "--pip"}:
-        raise Failed("install takes --base (without the dev tools) and --pip (without uv)")
+    if not set(args) <= {"--base", "--pip", "--providers"}:
+        raise Failed(
+            "install takes --base (without the dev tools), --pip (without uv) and --providers (with "
+            "llama.cpp's server, for its tests)"
+        )
     install("base" if "--base" in args else "dev", with_uv="--pip" not in args)
+    if "--providers" in args:
+        with LOG.open("a+b") as log:
+            fill_venv(PROVIDERS_LOCK, log, with_uv="--pip" not in args)
     return 0
 
 
@@ -296,10 +303,15 @@ def task_lock(args: list[str]) -> int:
         raise Failed("lock needs uv on the PATH: `pip install uv`")
     command = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
     command += ["--custom-compile-command", "python tasks.py lock", "--generate-hashes"]
-    command += ["--no-emit-index-url", "pyproject.toml", "--group", "build", *args]
-    dev = ["--all-extras", "--group", "dev", "-c", LOCKS["base"], "-o", LOCKS["dev"]]
-    postgres = ["--extra", "postgres", "-c", LOCKS["dev"], "-o", LOCKS["postgres"]]
-    return call(*command, "-o", LOCKS["base"]) or call(*command, *dev) or call(*command, *postgres)
+    command += ["--no-emit-index-url", *args]
+    project = ["pyproject.toml", "--group", "build"]
+    steps = [
+        [*project, "-o", LOCKS["base"]],
+        [*project, "--all-extras", "--group", "dev", "-c", LOCKS["base"], "-o", LOCKS["dev"]],
+        [*project, "--extra", "postgres", "-c", LOCKS["dev"], "-o", LOCKS["postgres"]],
+        ["--group", "providers", "-o", PROVIDERS_LOCK],
+    ]
+    return next(filter(None, (call(*command, *step) for step in steps)), 0)
 
 
 TASKS = {

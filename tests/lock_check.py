@@ -11,7 +11,9 @@ from packaging.utils import canonicalize_name
 from lock_graph import Pins, incomplete
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE, POSTGRES, DEV = (f"requirements{which}.lock" for which in ("", "-postgres", "-dev"))
+BASE, POSTGRES, DEV, PROVIDERS = LOCKS = tuple(
+    f"requirements{which}.lock" for which in ("", "-postgres", "-dev", "-providers")
+)
 PIN = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(\s*;\s*(?P<marker>[^\\]*?))?(\s+--hash=sha256:[0-9a-f]{64})+\s*"
 )
@@ -27,7 +29,8 @@ def problems(root: Path) -> Iterator[str]:
     postgres = [*base, *extras["postgres"]]
 
     pins: dict[str, Pins] = {}
-    for name, requirements in ((BASE, base), (POSTGRES, postgres), (DEV, dev)):
+    locked = {BASE: base, POSTGRES: postgres, DEV: dev, PROVIDERS: groups["providers"]}
+    for name, requirements in locked.items():
         lock = (root / name).read_text(encoding="utf-8")
         pins[name] = read_pins(lock)
         found = [*loose_lines(lock), *incomplete(requirements, pins[name])]

@@ -18,6 +18,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "httpx2-jsfetch==1.0": (),
     "tzdata==2026.6": (),
     "uvloop==0.23.0": (),
+    "xllamacpp==2026.10.11549": (),  # of the lock that is installed in CI only
 }
 """What the packages that some platform does without require, extras left out that nothing asks for.
 

@@ -25,7 +25,7 @@ EXAMPLES = ROOT / "data" / "auth"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name in ("pyproject.toml", lock_check.BASE, lock_check.POSTGRES, lock_check.DEV):
+    for name in ("pyproject.toml", *lock_check.LOCKS):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
@@ -56,6 +56,7 @@ def test_locks_fit_pyproject(project: Path) -> None:
         (lock_check.POSTGRES, r"^psycopg==([^ ]+)", "psycopg==999.0", "psycopg is not at the version of"),
         (lock_check.DEV, r"^pytest==([^ ]+)", r"pytest>=\1", "is not pinned with hashes: pytest>="),
         (lock_check.DEV, r"^ruff==([^ ]+)( \\\n    --hash=\S+)+", r"ruff==\1", "is not pinned with hashes: ruff=="),
+        (lock_check.PROVIDERS, r"^xllamacpp==[^ ]+", "xllamacpp==1.0", "xllamacpp>=2026.10 is not met by 1.0"),
         (lock_check.BASE, r"\A", "--index-url https://mirror.example/simple\n", "holds an address"),
     ],
 )  # fmt: skip
@@ -68,8 +69,12 @@ def test_lock_check_names_what_is_wrong(
 
 
 def test_requirements_are_noted_for_packages_that_are_locked_and_no_others() -> None:
-    lock = lock_check.read_pins((ROOT / lock_check.DEV).read_text(encoding="utf-8"))
-    pinned = {f"{name}=={version}" for name, pins in lock.items() for version, _ in pins}
+    pinned = {
+        f"{name}=={version}"
+        for lock in (lock_check.DEV, lock_check.PROVIDERS)
+        for name, pins in lock_check.read_pins((ROOT / lock).read_text(encoding="utf-8")).items()
+        for version, _ in pins
+    }
 
     assert lock_graph.ELSEWHERE.keys() <= pinned
 
