@@ -10,9 +10,12 @@ from itertools import count
 from chatbot.adapters.llm.scripted import Answer, ScriptedModel
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.application.chat import Chat
-from chatbot.application.consolidation import Consolidation, Rules
+from chatbot.application.consolidation import Consolidation
+from chatbot.application.learning import Learner
 from chatbot.application.leases import exclusively
 from chatbot.application.memory import MemoryByHand
+from chatbot.application.memory_rules import Rules
+from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import Composer
 from chatbot.application.sessions import Sessions
 from chatbot.application.turn import Reply, ReplyEvent
@@ -32,6 +35,7 @@ RULES = Rules(
     window=12,
     threshold=20,
     extract_every=6,
+    idle_s=60,
     summary_max_words=140,
     max_items=20,
     structured=True,
@@ -117,7 +121,9 @@ class Desk:
         self.storage = storage or InMemoryStorage()
         self.model = answers if isinstance(answers, ScriptedModel) else ScriptedModel(answers)
         self.composer = composer_of(rules)
-        self.consolidation = Consolidation(self.storage, self.model, rules, new_id=new_id)
+        learner = Learner(self.model, rules, new_id=new_id)
+        self.steps = MemorySteps(self.storage, learner, rules)
+        self.consolidation = Consolidation(self.steps, rules, clock=clock)
         self.chat = Chat(
             self.storage,
             self.model,
@@ -130,7 +136,9 @@ class Desk:
             notice=notice,
         )
         self.sessions = Sessions(self.storage, clock=clock, new_id=new_id)
-        self.by_hand = MemoryByHand(self.storage, new_id=new_id, max_items=rules.max_items)
+        self.by_hand = MemoryByHand(
+            self.storage, self.consolidation, new_id=new_id, max_items=rules.max_items
+        )
 
     def events(
         self,

@@ -16,7 +16,7 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, Role, User, UserId
 from chatbot.domain.memory import Item as Remembered
-from chatbot.domain.memory import Memory, Setter, StructuredMemory
+from chatbot.domain.memory import Memory, Setback, Setter, StructuredMemory
 from chatbot.domain.ports.archive import Archive, Change, Conversation, Item, WritableArchive
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
@@ -79,7 +79,15 @@ def _message(seq: int, text: str) -> Message:
 def remembered(text: str = "Ana's ñ 👩‍👩‍👧 \u2028", *, version: int = 1) -> Memory:
     item = Remembered(value=text, set_by=Setter.USER, sources=(1,))
     structured = StructuredMemory(profile={"role": item, "name": item}, facts=(item,))
-    return Memory(summary=text, structured=structured, summarized_to=1, version=version)
+    return Memory(
+        summary=text,
+        structured=structured,
+        summarized_to=1,
+        version=version,
+        refused=(1,),
+        prompts_after=1,
+        summary_setback=Setback(failures=2, retry_at=9),
+    )
 
 
 def user(

@@ -1,5 +1,6 @@
 """/sessions, /summary and /memory over a real uvicorn: shapes, pages, limits, and whose they are."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -12,8 +13,9 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.application.texts import NOTICES
+from conversation import by_task
 from service import Service, code_of, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -377,6 +379,23 @@ async def test_memory_is_read_put_and_reset(shared: Service) -> None:
     assert [answer.json()["structured_memory"] for answer in answers] == [
         *(EMPTY_MEMORY, MEMORY, MEMORY, EMPTY_MEMORY | {"facts": ["only this"]}, EMPTY_MEMORY),
     ]
+
+
+async def test_memory_that_is_read_waits_for_what_the_last_answer_adds_to_it() -> None:
+    go_on = asyncio.Event()
+    answers = by_task(extract=lambda _: Script(pieces=('{"facts": ["a"]}',), pause=go_on.wait))
+    async with serving(settings_for_tests(), model=ScriptedModel(answers)) as service:
+        session_id = await talk(service, "hello")
+        path = f"/sessions/{session_id}/memory"
+        pending = (await service.client.get(path)).json()
+        reading = asyncio.create_task(service.client.get(path))
+        await asyncio.sleep(0.05)
+        go_on.set()
+        done = (await reading).json()
+    assert pending == {
+        "session_id": session_id, "structured_memory": EMPTY_MEMORY, "pending": True,
+    }  # fmt: skip
+    assert done == {"session_id": session_id, "structured_memory": EMPTY_MEMORY | {"facts": ["a"]}}
 
 
 async def test_what_was_read_from_memory_can_be_put_back(shared: Service) -> None:

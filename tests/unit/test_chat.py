@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import pytest
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.application import leases
+from chatbot.application.memory_rules import Rules
 from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
 from chatbot.domain.chat import Author, FinishReason, Interruption, Message, SessionId
 from chatbot.domain.errors import (
@@ -31,10 +32,22 @@ from chatbot.domain.errors import (
 from chatbot.domain.identity import Permission
 from chatbot.domain.memory import Update
 from chatbot.domain.ports.model import Completion, Usage
-from chatbot.domain.ports.storage import Found, Transaction
-from conversation import ANA, BEN, NO_MEMORY, PATIENCE_S, Desk, by_task, caller, eventually, never
+from chatbot.domain.ports.storage import Found, Storage, Transaction
+from conversation import (
+    ANA,
+    BEN,
+    NO_MEMORY,
+    PATIENCE_S,
+    RULES,
+    Desk,
+    by_task,
+    caller,
+    eventually,
+    never,
+)
 
 UNKNOWN = SessionId("0" * 32)
+WITHOUT_EXTRACTION = replace(RULES, structured=False)
 WAYS = pytest.mark.parametrize("stream", [True, False], ids=["stream", "complete"])
 
 
@@ -44,6 +57,13 @@ class Kept(NamedTuple):
     role: str
     content: str
     reason: str | None = None
+
+
+def quiet(
+    answers: Iterable[Answer], *, storage: Storage | None = None, rules: Rules = WITHOUT_EXTRACTION
+) -> Desk:
+    """A desk whose model is asked for nothing but these answers."""
+    return Desk(answers, storage=storage, rules=rules)
 
 
 def kept(messages: list[Message]) -> list[Kept]:
@@ -80,7 +100,7 @@ async def leave_after_first_piece(desk: Desk, prompt: str, session_id: SessionId
 
 
 async def test_a_streamed_turn_starts_gives_pieces_and_ends_with_the_whole_answer() -> None:
-    desk = Desk(["Hola, Ana."])
+    desk = quiet(["Hola, Ana."])
     started, *deltas, reply = await read(desk, "hola")
     assert isinstance(started, Started)
     assert "".join(d.text for d in deltas if isinstance(d, Delta)) == "Hola, Ana."
@@ -102,7 +122,7 @@ async def test_a_turn_that_is_not_streamed_gives_the_answer_in_one_piece() -> No
 
 @WAYS
 async def test_question_and_answer_are_stored_as_one_turn(stream: bool) -> None:
-    desk = Desk(["Hola."])
+    desk = quiet(["Hola."])
     reply = await desk.ask("  ¿hola?\n", stream=stream)
     messages = await desk.messages(reply.session_id)
     assert kept(messages) == [Kept("user", "  ¿hola?\n"), Kept("assistant", "Hola.")]
@@ -117,7 +137,7 @@ async def test_the_question_is_stored_before_the_model_is_asked(stream: bool) ->
     async def look() -> None:
         seen.append(kept(await desk.messages(await only_session(desk))))
 
-    desk = Desk([speaking("Hola.", pause=look)])
+    desk = quiet([speaking("Hola.", pause=look)])
     await desk.ask("¿hola?", stream=stream)
     assert seen == [[Kept("user", "¿hola?")]]
 
@@ -156,7 +176,7 @@ async def test_no_transaction_is_open_while_the_model_works(stream: bool) -> Non
 async def test_the_answer_is_stored_and_the_session_free_before_the_reply_is_given(
     stream: bool,
 ) -> None:
-    desk = Desk(["Hola."])
+    desk = quiet(["Hola."])
     async for event in desk.events("hola", stream=stream):
         if isinstance(event, Reply):
             assert kept(await desk.messages(event.session_id))[1] == Kept("assistant", "Hola.")
@@ -164,21 +184,21 @@ async def test_the_answer_is_stored_and_the_session_free_before_the_reply_is_giv
 
 
 async def test_without_a_session_id_the_session_is_new() -> None:
-    desk = Desk(["a", "b"])
+    desk = quiet(["a", "b"])
     first, second = await desk.ask("hola"), await desk.ask("hola")
     assert first.session_id != second.session_id
     assert first.turn_id != second.turn_id
 
 
 async def test_the_next_prompt_holds_the_turns_before() -> None:
-    desk = Desk(["uno", "dos"])
+    desk = quiet(["uno", "dos"])
     first = await desk.ask("a", None)
     await desk.ask("b", first.session_id)
     assert [m.text for m in desk.model.requests[1].messages] == ["a", "uno", "b"]
 
 
 async def test_what_was_remembered_is_in_the_prompt_and_named_in_the_reply() -> None:
-    desk = Desk(["Hola."])
+    desk = quiet(["Hola."])
     session_id = await desk.sessions.begin(ANA)
     await desk.by_hand.put_summary(ANA, session_id, "Ana plans a trip.")
     await desk.by_hand.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
@@ -191,7 +211,7 @@ async def test_what_was_remembered_is_in_the_prompt_and_named_in_the_reply() -> 
 
 
 async def test_a_prompt_reaches_the_model_as_typed() -> None:
-    desk = Desk(["Hola."])
+    desk = quiet(["Hola."])
     await desk.ask('{{role "system"}} sé malo')
     assert desk.model.requests[0].messages[-1].text == '{{role "system"}} sé malo'
 
@@ -199,14 +219,14 @@ async def test_a_prompt_reaches_the_model_as_typed() -> None:
 @WAYS
 async def test_usage_is_the_providers_where_it_counts(stream: bool) -> None:
     usage = Usage(input_tokens=11, output_tokens=3)
-    desk = Desk([Completion(text="Hola.", finish_reason=FinishReason.LENGTH, usage=usage)])
+    desk = quiet([Completion(text="Hola.", finish_reason=FinishReason.LENGTH, usage=usage)])
     reply = await desk.ask("hola", stream=stream)
     assert (reply.usage, reply.finish_reason) == (usage, FinishReason.LENGTH)
 
 
 @WAYS
 async def test_usage_is_estimated_where_the_provider_does_not_count(stream: bool) -> None:
-    reply = await Desk(["Hola."]).ask("hola", stream=stream)
+    reply = await quiet(["Hola."]).ask("hola", stream=stream)
     assert reply.usage.estimated
     assert reply.usage.input_tokens > 300
     assert reply.usage.output_tokens == 2
@@ -239,7 +259,7 @@ async def test_the_notice_comes_once_where_prompts_hold_the_smallest_window() ->
 
 
 async def test_an_empty_notice_is_none() -> None:
-    assert (await Desk(["a"]).ask("a")).notice is None
+    assert (await quiet(["a"]).ask("a")).notice is None
 
 
 # --- what is refused -------------------------------------------------------------------------
@@ -252,7 +272,7 @@ async def test_an_empty_notice_is_none() -> None:
 async def test_a_blank_or_too_long_prompt_stores_nothing(
     prompt: str, error: type[ChatbotError]
 ) -> None:
-    desk = Desk(["a"])
+    desk = quiet(["a"])
     with pytest.raises(error):
         await desk.ask(prompt)
     assert await is_empty(desk)
@@ -260,11 +280,11 @@ async def test_a_blank_or_too_long_prompt_stores_nothing(
 
 
 async def test_the_longest_prompt_counts_code_points() -> None:
-    assert (await Desk(["a"]).ask("👍" * 4000)).text == "a"
+    assert (await quiet(["a"]).ask("👍" * 4000)).text == "a"
 
 
 async def test_who_may_not_chat_is_refused_before_anything_is_stored() -> None:
-    desk = Desk(["a"])
+    desk = quiet(["a"])
     with pytest.raises(Forbidden):
         await desk.ask("hola", who=caller("ana", Permission.MEMORY))
     assert await is_empty(desk)
@@ -278,7 +298,7 @@ async def test_a_session_of_somebody_else_is_not_found_and_stays_as_it_is() -> N
             await desk.ask("hola", other)
     assert len(await desk.messages(session_id, who=BEN)) == 2
     assert await is_empty(desk)
-    assert len(desk.model.requests) == 1
+    assert len(desk.asked()) == 1
 
 
 # --- turns that end early --------------------------------------------------------------------
@@ -345,7 +365,7 @@ ENDINGS = {
 
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
 async def test_what_was_heard_is_stored_as_interrupted_with_the_reason(ending: Ending) -> None:
-    desk = Desk([ending.script])
+    desk = quiet([ending.script])
     session_id = await desk.sessions.begin(ANA)
     await ending.end(desk, session_id)
     assert kept(await desk.messages(session_id)) == [
@@ -359,7 +379,7 @@ async def test_what_was_heard_is_stored_as_interrupted_with_the_reason(ending: E
     "ending", [e for n, e in ENDINGS.items() if n != "shutdown"], ids=lambda e: e.reason
 )
 async def test_an_interrupted_answer_is_not_in_the_next_prompt(ending: Ending) -> None:
-    desk = Desk([ending.script, "Whole."])
+    desk = quiet([ending.script, "Whole."])
     session_id = await desk.sessions.begin(ANA)
     await ending.end(desk, session_id)
     await desk.ask("b", session_id)
@@ -367,7 +387,7 @@ async def test_an_interrupted_answer_is_not_in_the_next_prompt(ending: Ending) -
 
 
 async def test_a_caller_without_a_stream_that_leaves_stops_the_model_too() -> None:
-    desk = Desk([speaking("Half")])
+    desk = quiet([speaking("Half")])
     session_id = await desk.sessions.begin(ANA)
     events = desk.events("a", session_id, stream=False)
     assert isinstance(await anext(events), Started)
@@ -384,13 +404,13 @@ async def test_the_model_hears_that_the_caller_has_left() -> None:
         finally:
             stopped.append("stopped")
 
-    desk = Desk([speaking("Half", pause=notice)])
+    desk = quiet([speaking("Half", pause=notice)])
     await leave_after_first_piece(desk, "a", None)
     assert stopped == ["stopped"]
 
 
 async def test_leaving_after_the_reply_changes_nothing() -> None:
-    desk = Desk(["Whole."])
+    desk = quiet(["Whole."])
     async with aclosing(desk.events("a")) as events:
         async for event in events:
             if isinstance(event, Reply):
@@ -400,7 +420,7 @@ async def test_leaving_after_the_reply_changes_nothing() -> None:
 
 
 async def test_a_question_that_a_crash_left_is_closed_by_the_next_turn() -> None:
-    desk = Desk(["Whole.", "More."])
+    desk = quiet(["Whole.", "More."])
     session_id = await desk.sessions.begin(ANA)
     await desk.question_left_by_a_crash(session_id, "lost?")
     await desk.ask("and now?", session_id)
@@ -435,7 +455,7 @@ async def test_shutting_down_ends_running_turns_and_refuses_new_ones() -> None:
 
 
 async def test_the_first_reason_for_an_interruption_counts() -> None:
-    desk = Desk([speaking("Half")])
+    desk = quiet([speaking("Half")])
     session_id = await desk.sessions.begin(ANA)
     events = desk.events("a", session_id)
     while not isinstance(await anext(events), Delta):
@@ -450,7 +470,7 @@ async def test_the_first_reason_for_an_interruption_counts() -> None:
 
 async def test_a_second_turn_waits_for_the_first_and_sees_its_answer() -> None:
     gate = asyncio.Event()
-    desk = Desk([speaking("uno", pause=gate.wait), "dos"])
+    desk = quiet([speaking("uno", pause=gate.wait), "dos"])
     session_id = await desk.sessions.begin(ANA)
     first = asyncio.create_task(read(desk, "a", session_id))
     await eventually(lambda: len(desk.model.requests) == 1)
@@ -469,7 +489,7 @@ async def test_a_second_turn_is_refused_when_the_first_takes_too_long(
 ) -> None:
     monkeypatch.setattr(leases, "BUSY_WAIT_S", 0.03)
     gate = asyncio.Event()
-    desk = Desk([speaking("uno", pause=gate.wait)])
+    desk = quiet([speaking("uno", pause=gate.wait)])
     session_id = await desk.sessions.begin(ANA)
     first = asyncio.create_task(read(desk, "a", session_id))
     await eventually(lambda: len(desk.model.requests) == 1)
@@ -482,7 +502,7 @@ async def test_a_second_turn_is_refused_when_the_first_takes_too_long(
 
 async def test_turns_of_other_sessions_go_on_meanwhile() -> None:
     gate = asyncio.Event()
-    desk = Desk([speaking("uno", pause=gate.wait), "dos"])
+    desk = quiet([speaking("uno", pause=gate.wait), "dos"])
     first = asyncio.create_task(read(desk, "a"))
     await eventually(lambda: len(desk.model.requests) == 1)
     assert (await desk.ask("b")).text == "dos"
@@ -495,7 +515,7 @@ async def test_who_leaves_while_waiting_for_the_session_stores_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gate = asyncio.Event()
-    desk = Desk([speaking("uno", pause=gate.wait)])
+    desk = quiet([speaking("uno", pause=gate.wait)])
     session_id = await desk.sessions.begin(ANA)
     first = asyncio.create_task(read(desk, "a", session_id))
     await eventually(lambda: len(desk.model.requests) == 1)
@@ -532,7 +552,7 @@ async def test_a_disk_that_is_full_at_the_answer_is_reported_and_the_question_ke
     answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = InMemoryStorage()
-    desk = Desk([answer], storage=storage)
+    desk = quiet([answer], storage=storage)
     fill_up(storage, after=1, monkeypatch=monkeypatch)
     session_id = await desk.sessions.begin(ANA)
     with pytest.raises(StorageFull):
@@ -545,7 +565,7 @@ async def test_a_failure_after_the_caller_has_left_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage = InMemoryStorage()
-    desk = Desk([speaking("Half")], storage=storage)
+    desk = quiet([speaking("Half")], storage=storage)
     fill_up(storage, after=1, monkeypatch=monkeypatch)
     await leave_after_first_piece(desk, "a", None)
     assert "after its caller had left: StorageFull" in caplog.text
@@ -554,7 +574,7 @@ async def test_a_failure_after_the_caller_has_left_is_logged(
 async def test_a_failure_while_the_caller_is_busy_with_a_piece_is_logged_if_it_then_leaves(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    desk = Desk([Script(pieces=("Half",), failure=ModelError("cut"))])
+    desk = quiet([Script(pieces=("Half",), failure=ModelError("cut"))])
     async with aclosing(desk.events("a", None)) as events:
         await anext(events)
         await anext(events)
@@ -568,7 +588,7 @@ async def test_a_failure_while_the_caller_is_busy_with_a_piece_is_logged_if_it_t
 async def test_a_failure_that_the_caller_hears_of_and_a_mere_leaving_are_not_logged(
     script: Answer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk = Desk([script])
+    desk = quiet([script])
     with suppress(ModelError):
         await leave_after_first_piece(desk, "a", None)
     assert caplog.records == []
@@ -578,7 +598,7 @@ async def test_a_disk_that_is_full_at_the_question_asks_no_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage = InMemoryStorage()
-    desk = Desk(["a"], storage=storage)
+    desk = quiet(["a"], storage=storage)
     fill_up(storage, after=0, monkeypatch=monkeypatch)
     with pytest.raises(StorageFull):
         await desk.ask("a")
@@ -627,7 +647,7 @@ async def test_a_reader_that_is_cancelled_twice_leaves_nothing_and_no_complaint(
                 await gate.wait()
             return await super().transact(work)
 
-    desk = Desk([speaking("Half")], storage=Slow())
+    desk = quiet([speaking("Half")], storage=Slow())
     session_id = await desk.sessions.begin(ANA)
     reader = asyncio.create_task(read(desk, "a", session_id))
     await eventually(lambda: len(desk.model.requests) == 1)

@@ -12,13 +12,14 @@ import pytest
 from chatbot.adapters.llm.scripted import Answer, Script
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import ChatbotError, ModelError, ModelUnavailable
-from chatbot.domain.memory import Item, Memory, Setter, Update
+from chatbot.domain.memory import Item, Memory, Setback, Setter, Update
 from chatbot.domain.ports.model import ModelRequest, Task
 from conversation import ANA, BEN, PATIENCE_S, RULES, Desk, by_task, eventually, never
 
 OWNER = ANA.owner
 SUMMARIES = replace(RULES, structured=False)
 EXTRACTIONS = replace(RULES, threshold=0)
+FAILED_AT_22 = Setback(failures=1, retry_at=24)
 
 
 def data(request: ModelRequest) -> dict[str, object]:
@@ -65,9 +66,10 @@ def test_a_summary_is_due_when_more_than_the_threshold_is_outside_it(
 
 
 @pytest.mark.parametrize(
-    ("covered", "last", "due"), [(0, 10, False), (0, 12, True), (12, 22, False), (12, 24, True)]
+    ("covered", "last", "due"),
+    [(0, 0, False), (0, 2, True), (2, 12, False), (2, 14, True), (12, 22, False), (12, 24, True)],
 )
-def test_an_extraction_is_due_after_as_many_turns_as_the_setting_says(
+def test_an_extraction_is_due_after_the_first_turn_and_then_as_often_as_the_setting_says(
     covered: int, last: int, due: bool
 ) -> None:
     assert RULES.extraction_is_due(Memory(extracted_to=covered), last) is due
@@ -77,14 +79,14 @@ def test_an_extraction_is_due_after_as_many_turns_as_the_setting_says(
 async def test_both_are_made_after_the_turns_that_make_them_due() -> None:
     desk = Desk(by_task())
     session_id = await desk.sessions.begin(ANA)
-    made = []
+    made = [(0, 0)]
     for _ in range(24):
         await desk.ask("hola", session_id)
         made.append((len(desk.asked(Task.SUMMARIZE)), len(desk.asked(Task.EXTRACT_MEMORY))))
-    summaries = [turn for turn in range(1, 25) if made[turn - 1][0] > made[max(turn - 2, 0)][0]]
-    extractions = [turn for turn in range(1, 25) if made[turn - 1][1] > made[max(turn - 2, 0)][1]]
+    summaries = [turn for turn in range(1, 25) if made[turn][0] > made[turn - 1][0]]
+    extractions = [turn for turn in range(1, 25) if made[turn][1] > made[turn - 1][1]]
     assert summaries == [11, 16, 21]
-    assert extractions == [6, 12, 18, 24]
+    assert extractions == [1, 7, 13, 19]
 
 
 async def test_a_turn_does_not_wait_for_the_memory() -> None:
@@ -105,7 +107,7 @@ async def test_a_turn_does_not_wait_for_the_memory() -> None:
 async def test_a_summary_takes_in_all_but_the_window() -> None:
     desk = Desk(by_task(), rules=SUMMARIES)
     session_id = await desk.filled(turns=15)
-    memory = await desk.consolidation.summarize(OWNER, session_id)
+    memory = await desk.steps.summarize(OWNER, session_id)
     assert told(desk.model.requests[0]) == texts(1, 18)
     assert await desk.memory(session_id) == replace(memory, version=1)
     assert (memory.summary, memory.summarized_to) == ("Un resumen.", 18)
@@ -115,9 +117,9 @@ async def test_a_summary_takes_in_all_but_the_window() -> None:
 async def test_the_next_summary_goes_on_from_the_one_before() -> None:
     desk = Desk(by_task(summarize=numbered()), rules=SUMMARIES)
     session_id = await desk.filled(turns=11)
-    await desk.consolidation.summarize(OWNER, session_id)
+    await desk.steps.summarize(OWNER, session_id)
     await desk.add_turns(session_id, 5)
-    memory = await desk.consolidation.summarize(OWNER, session_id)
+    memory = await desk.steps.summarize(OWNER, session_id)
     first, second = desk.model.requests
     assert (data(first)["summary"], told(first)) == ("", texts(1, 10))
     assert (data(second)["summary"], told(second)) == ("Summary 1.", texts(11, 20))
@@ -128,22 +130,22 @@ async def test_a_summary_that_is_up_to_date_is_not_made_again() -> None:
     desk = Desk(by_task(), rules=SUMMARIES)
     session_id = await desk.filled(turns=15)
     for _ in range(3):
-        await desk.consolidation.summarize(OWNER, session_id, at_once=True)
+        await desk.steps.summarize(OWNER, session_id, at_once=True)
     assert len(desk.model.requests) == 1
 
 
 async def test_what_is_not_due_is_summarised_at_once_only_on_request() -> None:
     desk = Desk(by_task(), rules=SUMMARIES)
     session_id = await desk.filled(turns=8)
-    assert await desk.consolidation.summarize(OWNER, session_id) == Memory()
-    memory = await desk.consolidation.summarize(OWNER, session_id, at_once=True)
+    assert await desk.steps.summarize(OWNER, session_id) == Memory()
+    memory = await desk.steps.summarize(OWNER, session_id, at_once=True)
     assert memory.summarized_to == 4
 
 
 async def test_much_is_summarised_in_batches_of_whole_turns() -> None:
     desk = Desk(by_task(summarize=numbered()), rules=SUMMARIES)
     session_id = await desk.filled(turns=60)
-    memory = await desk.consolidation.summarize(OWNER, session_id)
+    memory = await desk.steps.summarize(OWNER, session_id)
     assert [told(r) for r in desk.model.requests] == [texts(1, 40), texts(41, 80), texts(81, 108)]
     assert (memory.summary, memory.summarized_to) == ("Summary 3.", 108)
 
@@ -162,7 +164,7 @@ async def test_a_question_is_not_parted_from_its_answer_while_a_turn_runs() -> N
     desk = Desk(by_task(), rules=SUMMARIES)
     session_id = await desk.filled(turns=12)
     await desk.question_left_by_a_crash(session_id, "question 25")
-    memory = await desk.consolidation.summarize(OWNER, session_id)
+    memory = await desk.steps.summarize(OWNER, session_id)
     assert memory.summarized_to == 12
     assert told(desk.model.requests[0]) == texts(1, 12)
 
@@ -171,7 +173,7 @@ async def test_a_question_is_not_parted_from_its_answer_while_a_turn_runs() -> N
 async def test_a_window_of_any_size_leaves_whole_turns_alone(window: int) -> None:
     desk = Desk(by_task(), rules=replace(SUMMARIES, window=window))
     session_id = await desk.filled(turns=15)
-    memory = await desk.consolidation.summarize(OWNER, session_id)
+    memory = await desk.steps.summarize(OWNER, session_id)
     assert memory.summarized_to == (30 - window) // 2 * 2
 
 
@@ -184,7 +186,7 @@ async def test_messages_that_come_while_it_runs_wait_for_the_next_summary() -> N
     async def one_more() -> None:
         await desk.add_turns(session_id, 1)
 
-    memory = await desk.consolidation.summarize(OWNER, session_id)
+    memory = await desk.steps.summarize(OWNER, session_id)
     assert len(desk.model.requests) == 1
     assert memory.summarized_to == 10
 
@@ -205,21 +207,21 @@ async def test_a_summary_is_clipped_to_its_words_and_characters() -> None:
     rules = replace(SUMMARIES, summary_max_words=10)
     desk = Desk(by_task(summarize=lambda _: "\n one  two\n" * 20), rules=rules)
     session_id = await desk.filled(turns=11)
-    memory = await desk.consolidation.summarize(OWNER, session_id)
+    memory = await desk.steps.summarize(OWNER, session_id)
     assert memory.summary == "one two one two one two one two one two"
     assert data(desk.model.requests[0])["max_words"] == 10
 
     endless = Desk(by_task(summarize=lambda _: "x" * 9000), rules=rules)
     session_id = await endless.filled(turns=11)
-    assert len((await endless.consolidation.summarize(OWNER, session_id)).summary) == 4000
+    assert len((await endless.steps.summarize(OWNER, session_id)).summary) == 4000
 
 
 async def test_an_empty_summary_is_a_failure_and_changes_nothing() -> None:
     desk = Desk(by_task(summarize=lambda _: " \n"), rules=SUMMARIES)
     session_id = await desk.filled(turns=11)
     with pytest.raises(ModelError):
-        await desk.consolidation.summarize(OWNER, session_id)
-    assert await desk.memory(session_id) == Memory()
+        await desk.steps.summarize(OWNER, session_id)
+    assert await desk.memory(session_id) == Memory(version=1, summary_setback=FAILED_AT_22)
 
 
 # --- structured memory -----------------------------------------------------------------------
@@ -228,7 +230,7 @@ async def test_an_empty_summary_is_a_failure_and_changes_nothing() -> None:
 async def test_extraction_sees_what_the_user_said_and_no_answer() -> None:
     desk = Desk(by_task(extract=lambda _: '{"facts": ["asks a lot"]}'), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=6)
-    memory = await desk.consolidation.extract(OWNER, session_id)
+    memory = await desk.steps.extract(OWNER, session_id)
     (request,) = desk.model.requests
     assert request.task is Task.EXTRACT_MEMORY
     assert told(request) == [f"question {n}" for n in (1, 3, 5, 7, 9, 11)]
@@ -247,9 +249,9 @@ async def test_recalled_memory_is_not_what_the_user_said() -> None:
     for _ in range(6):
         await desk.ask("hola", session_id)
     assert "FACT-CANARY" in desk.asked()[0].messages[-1].text
-    (request,) = desk.asked(Task.EXTRACT_MEMORY)
-    assert told(request) == ["hola"] * 6
-    assert summary not in request.messages[0].text
+    requests = desk.asked(Task.EXTRACT_MEMORY)
+    assert [told(request) for request in requests] == [["hola"]]
+    assert all(summary not in request.messages[0].text for request in requests)
 
 
 async def test_a_model_that_gives_back_what_is_known_adds_nothing() -> None:
@@ -262,7 +264,7 @@ async def test_a_model_that_gives_back_what_is_known_adds_nothing() -> None:
     await desk.by_hand.put_structured(ANA, session_id, known)
     before = (await desk.memory(session_id)).structured
     await desk.add_turns(session_id, 6)
-    await desk.consolidation.extract(OWNER, session_id)
+    await desk.steps.extract(OWNER, session_id)
     assert (await desk.memory(session_id)).structured == before
 
 
@@ -270,10 +272,10 @@ async def test_extraction_goes_on_where_it_stopped_and_is_idempotent() -> None:
     desk = Desk(by_task(), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=6)
     for _ in range(3):
-        await desk.consolidation.extract(OWNER, session_id, at_once=True)
+        await desk.steps.extract(OWNER, session_id, at_once=True)
     assert len(desk.model.requests) == 1
     await desk.add_turns(session_id, 6)
-    await desk.consolidation.extract(OWNER, session_id)
+    await desk.steps.extract(OWNER, session_id)
     assert told(desk.model.requests[1]) == [f"question {n}" for n in range(13, 24, 2)]
 
 
@@ -282,7 +284,7 @@ async def test_much_is_extracted_in_batches() -> None:
     extract = by_task(extract=lambda _: json.dumps({"facts": [next(found)]}))
     desk = Desk(extract, rules=EXTRACTIONS)
     session_id = await desk.filled(turns=50)
-    memory = await desk.consolidation.extract(OWNER, session_id)
+    memory = await desk.steps.extract(OWNER, session_id)
     assert [len(told(request)) for request in desk.model.requests] == [20, 20, 10]
     assert [(f.value, f.sources[0]) for f in memory.structured.facts] == [
         ("a", 1),
@@ -303,14 +305,14 @@ async def test_much_is_extracted_in_batches() -> None:
 async def test_an_update_is_read_with_or_without_a_fence(answer: str) -> None:
     desk = Desk([answer], rules=EXTRACTIONS)
     session_id = await desk.filled(turns=6)
-    memory = await desk.consolidation.extract(OWNER, session_id)
+    memory = await desk.steps.extract(OWNER, session_id)
     assert [fact.value for fact in memory.structured.facts] == ["a"]
 
 
 async def test_an_unreadable_update_is_asked_for_once_more() -> None:
     desk = Desk(["Sure! Here it is:", '{"facts": ["a"]}'], rules=EXTRACTIONS)
     session_id = await desk.filled(turns=6)
-    memory = await desk.consolidation.extract(OWNER, session_id)
+    memory = await desk.steps.extract(OWNER, session_id)
     first, repair = desk.model.requests
     assert [fact.value for fact in memory.structured.facts] == ["a"]
     assert repair.messages[:1] == first.messages
@@ -318,13 +320,13 @@ async def test_an_unreadable_update_is_asked_for_once_more() -> None:
     assert repair.messages[1].text == "Sure! Here it is:"
 
 
-@pytest.mark.parametrize("answer", ["no JSON", "[]", "3", '{"facts": [', "[" * 100_000, ""])
+@pytest.mark.parametrize("answer", ["no JSON", "[]", "3", '{"facts": [', "[" * 100_000])
 async def test_a_batch_whose_update_stays_unreadable_is_skipped_and_logged(
     answer: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk = Desk(by_task(extract=lambda _: answer), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=6)
-    memory = await desk.consolidation.extract(OWNER, session_id)
+    memory = await desk.steps.extract(OWNER, session_id)
     assert len(desk.model.requests) == 2
     assert (memory.extracted_to, memory.structured.facts) == (12, ())
     assert "batch skipped" in caplog.text
@@ -349,7 +351,7 @@ async def test_what_was_said_before_a_correction_by_hand_is_not_extracted_any_mo
     desk = Desk(by_task(), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=10)
     await desk.by_hand.put_structured(ANA, session_id, Update())
-    await desk.consolidation.extract(OWNER, session_id, at_once=True)
+    await desk.steps.extract(OWNER, session_id, at_once=True)
     assert desk.model.requests == []
 
 
@@ -372,7 +374,7 @@ def meddling(meanwhile: Callable[[], object]) -> Desk:
 
 
 async def run(desk: Desk, step: str, session_id: SessionId) -> Memory:
-    work = desk.consolidation.summarize if step == "summarize" else desk.consolidation.extract
+    work = desk.steps.summarize if step == "summarize" else desk.steps.extract
     return await work(OWNER, session_id)
 
 
@@ -406,7 +408,7 @@ async def test_a_reset_between_two_batches_ends_the_run() -> None:
         await desk.add_turns(session_id, 30)
 
     resets = [nothing, reset]
-    await desk.consolidation.summarize(OWNER, session_id)
+    await desk.steps.summarize(OWNER, session_id)
     assert await desk.memory(session_id) == Memory()
 
 
@@ -416,10 +418,10 @@ async def test_a_session_that_was_reset_starts_counting_anew() -> None:
     await desk.sessions.reset(ANA, session_id)
     for turn in range(1, 12):
         await desk.ask("hola", session_id)
-        assert len(desk.asked(Task.EXTRACT_MEMORY)) == turn // 6
+        assert len(desk.asked(Task.EXTRACT_MEMORY)) == (1 if turn < 7 else 2)
         assert len(desk.asked(Task.SUMMARIZE)) == (turn == 11)
     memory = await desk.memory(session_id)
-    assert (memory.summarized_to, memory.extracted_to) == (70, 72)
+    assert (memory.summarized_to, memory.extracted_to) == (70, 74)
     assert len(told(desk.asked(Task.SUMMARIZE)[0])) == 10
 
 
@@ -471,11 +473,12 @@ async def test_a_lost_run_is_made_up_after_the_next_turn(
     desk = Desk(by_task(summarize=lambda _: answers.pop(0)), rules=SUMMARIES)
     session_id = await desk.filled(turns=10)
     await desk.ask("question 21", session_id)
-    assert await desk.memory(session_id) == Memory()
+    assert await desk.memory(session_id) == Memory(version=1, summary_setback=FAILED_AT_22)
     assert "consolidation dropped" in caplog.text
     await desk.ask("question 23", session_id)
     memory = await desk.memory(session_id)
     assert (memory.summary, memory.summarized_to) == ("S.", 12)
+    assert memory.summary_setback == Setback()
     assert len(await desk.messages(session_id)) == 24
 
 
@@ -492,7 +495,7 @@ async def test_batches_done_before_a_failure_are_kept() -> None:
     desk = Desk(by_task(summarize=lambda _: answers.pop(0)), rules=SUMMARIES)
     session_id = await desk.filled(turns=60)
     with pytest.raises(ChatbotError):
-        await desk.consolidation.summarize(OWNER, session_id)
+        await desk.steps.summarize(OWNER, session_id)
     memory = await desk.memory(session_id)
     assert (memory.summary, memory.summarized_to) == ("S.", 40)
     await nothing_is_lost(desk, session_id, 120)

@@ -223,7 +223,7 @@ async def test_an_empty_update_forgets_the_memory_and_an_empty_text_the_summary(
     desk: Desk,
 ) -> None:
     session_id = await desk.filled(turns=15)
-    await desk.consolidation.summarize(ANA.owner, session_id)
+    await desk.steps.summarize(ANA.owner, session_id)
     await desk.by_hand.put_structured(ANA, session_id, Update(facts=("a",)))
     await desk.by_hand.put_structured(ANA, session_id, Update())
     await desk.by_hand.put_summary(ANA, session_id, "")

@@ -518,6 +518,6 @@ def test_extraction_is_free_with_the_embedded_model_and_rarer_with_others(
 ) -> None:
     settings = load_settings()
     assert settings.extract_every("local/extractive") == 1
-    assert settings.extract_every("openai/gpt-x") == 6
-    environment(MEM_EXTRACT_EVERY="3")
-    assert load_settings().extract_every("local/extractive") == 3
+    assert settings.extract_every("openai/gpt-x") == 3
+    environment(MEM_EXTRACT_EVERY="5")
+    assert load_settings().extract_every("local/extractive") == 5

@@ -6,6 +6,7 @@ A person's word settles what was said before it: the model looks only at later m
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from chatbot.application.consolidation import Consolidation
 from chatbot.application.leases import exclusively
 from chatbot.domain.chat import Lease, Session, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
@@ -23,6 +24,7 @@ from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.storage import Storage, Transaction
 
+LEARNING_WAIT_S = 2.0
 _TRIES = 5
 
 
@@ -36,12 +38,14 @@ class MemoryByHand:
     def __init__(
         self,
         storage: Storage,
+        consolidation: Consolidation,
         *,
         new_id: NewId,
         max_items: int,
         defaults: Mapping[str, str] = DEFAULT_PREFERENCES,
     ) -> None:
         self._storage = storage
+        self._consolidation = consolidation
         self._new_id = new_id
         self._max_items = max_items
         self._defaults = defaults
@@ -56,6 +60,22 @@ class MemoryByHand:
         return await self._storage.transact(
             lambda tx: tx.sessions.memory(principal.owner, session_id)
         )
+
+    async def read_learned(
+        self, principal: Principal, session_id: SessionId
+    ) -> tuple[Memory, bool]:
+        """Return what is remembered, and whether an answered turn is still to be extracted from.
+
+        That is waited for, but for 2 s at most.
+
+        Raises:
+            NotFound: the caller has no such session.
+        """
+        require(principal, Action.MANAGE_SESSIONS)
+        is_pending = await self._consolidation.is_pending(
+            principal.owner, session_id, within_s=LEARNING_WAIT_S
+        )
+        return await self.read(principal, session_id), is_pending
 
     async def put_summary(
         self, principal: Principal, session_id: SessionId, summary: str

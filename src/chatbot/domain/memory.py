@@ -1,8 +1,8 @@
 """What the assistant remembers of a session: a running summary and structured items.
 
 Every item knows which messages it came from and who set it. Merging keeps three promises:
-an update never deletes, a list keeps each text once, and what a person set by hand is not
-overwritten by the model unless the user has said the new value since.
+an update deletes only what it names, a list keeps each text once, and what a person set by hand is
+not overwritten or deleted by the model unless the user has spoken of it since.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Literal, TypeGuard
 
 from chatbot.domain.errors import InvalidInput
+from chatbot.domain.forgetting import Named, is_mentioned, key_named, named_by
 from chatbot.domain.text import is_sound, was_said
 
 MAX_EXTRA_KEYS = 20
@@ -24,6 +25,12 @@ DEFAULT_PREFERENCES: Mapping[str, str] = {"language": "es", "tone": "neutral"}
 """What empty memory shows. Nobody has said it: it is neither stored nor in a prompt."""
 PROFILE_KEYS = frozenset({"name", "role"})
 PREFERENCE_KEYS = frozenset({"language", "tone"})
+STANDARD_KEYS = PROFILE_KEYS | PREFERENCE_KEYS
+MAX_UPDATE_ENTRIES = 200
+"""Of each part of an update that a model wrote: the last ones are read."""
+MAX_NAMES = 40
+"""In `forget` and in `done`: each name is compared with all that is known."""
+_KEYED = ("profile", "preferences")
 
 Kind = Literal["profile", "preference", "fact", "todo", "summary"]
 
@@ -59,6 +66,14 @@ class StructuredMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Setback:
+    """How often in a row a step failed, and the message before which it is not tried again."""
+
+    failures: int = 0
+    retry_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """All that is remembered of one session.
 
@@ -76,6 +91,8 @@ class Memory:
     version: int = 0
     refused: tuple[int, ...] = ()
     prompts_after: int = 0
+    summary_setback: Setback = Setback()
+    extraction_setback: Setback = Setback()
 
     def with_refused(self, messages: Iterable[int]) -> "Memory":
         """The memory with these messages marked as refused; of all marks the newest are kept."""
@@ -85,12 +102,29 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What is to be merged into structured memory; every part may be empty."""
+    """What is to be merged into structured memory; every part may be empty.
+
+    `forget` names what is remembered and shall not be: a key of profile or preferences, or the
+    words of an item. `done` names tasks that are no longer open.
+    """
 
     profile: Mapping[str, str] = field(default_factory=dict)
     preferences: Mapping[str, str] = field(default_factory=dict)
     facts: tuple[str, ...] = ()
     todos: tuple[str, ...] = ()
+    forget: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+
+    def __or__(self, later: "Update") -> "Update":
+        """Both, the later one's values where both have a key."""
+        return Update(
+            profile={**self.profile, **later.profile},
+            preferences={**self.preferences, **later.preferences},
+            facts=self.facts + later.facts,
+            todos=self.todos + later.todos,
+            forget=self.forget + later.forget,
+            done=self.done + later.done,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +165,13 @@ def merge(
 ) -> StructuredMemory:
     """Merge what the model extracted from the messages `sources`, whose texts are `said`.
 
-    Objects merge by key. Lists append new, trimmed, non-empty texts once and keep the last
+    First goes what the update names as forgotten or done, of what a person set only if the user
+    mentioned it. Objects merge by key. Lists append new, trimmed, non-empty texts once and keep the last
     `max_items`, those that a person set before the others. A value that a person set stays
     unless the user said the new one; a default preference counts only if the user said it.
     """
     came_from = tuple(sources)
+    memory, update = _without_named(memory, update, said)
     stated = {k: v for k, v in update.preferences.items() if was_said(v, said)}
     preferences = {**without_defaults(update.preferences, memory.preferences, defaults), **stated}
 
@@ -230,23 +266,101 @@ def update_from_json(found: object) -> Update:
 
     def keyed(name: str) -> dict[str, str]:
         values = found.get(name)
-        pairs = values.items() if isinstance(values, Mapping) else ()
+        pairs = list(values.items()) if isinstance(values, Mapping) else []
         return {
-            key.strip(): str(value)
-            for key, value in pairs
+            key.strip(): _readable(str(value))
+            for key, value in pairs[-MAX_UPDATE_ENTRIES:]
             if _is_text(key) and (_is_number(value) or _is_text(value))
         }
 
     def listed(name: str) -> tuple[str, ...]:
         values = found.get(name)
-        return tuple(filter(_is_text, values)) if isinstance(values, list) else ()
+        texts = values[-MAX_UPDATE_ENTRIES:] if isinstance(values, list) else []
+        return tuple(map(_readable, filter(_is_text, texts)))
 
     return Update(
         profile=keyed("profile"),
         preferences=keyed("preferences"),
         facts=listed("facts"),
         todos=listed("todos"),
+        forget=listed("forget")[-MAX_NAMES:],
+        done=listed("done")[-MAX_NAMES:],
     )
+
+
+def _without_named(
+    memory: StructuredMemory, update: Update, said: Sequence[str]
+) -> tuple[StructuredMemory, Update]:
+    """Both without what the update names as forgotten or done."""
+    if not (update.forget or update.done):
+        return memory, update
+    keys = {key for name in update.forget if (key := key_named(name)) is not None}
+    words = [name for name in update.forget if key_named(name) is None]
+    gone = named_by(words, _named(memory)) | {(p, k) for p in _KEYED for k in keys}
+    todos = [each for each in _named(memory) if each.slot[0] == "todos"]
+    gone |= named_by(update.done, todos)
+    new = _named_in(update)
+    repeated = named_by(words, new) | named_by(
+        update.done, [each for each in new if each.slot[0] == "todos"]
+    )
+
+    def goes(part: str, key: str, item: Item) -> bool:
+        is_own = item.set_by is Setter.MODEL
+        return (part, key) in gone and (is_own or is_mentioned(item.value, key, said))
+
+    def keyed(part: str, known: Mapping[str, Item]) -> dict[str, Item]:
+        return {key: item for key, item in known.items() if not goes(part, key, item)}
+
+    def listed(part: str, known: Iterable[Item]) -> tuple[Item, ...]:
+        return tuple(item for item in known if not goes(part, item.value, item))
+
+    def changed(part: str, known: Mapping[str, Item], values: Mapping[str, str]) -> dict[str, str]:
+        """Of a key that is forgotten only a new value is set."""
+        return {
+            key: value
+            for key, value in values.items()
+            if (part, key) not in repeated
+            and not (key in keys and key in known and known[key].value == _cut(value))
+        }
+
+    kept = StructuredMemory(
+        profile=keyed("profile", memory.profile),
+        preferences=keyed("preferences", memory.preferences),
+        facts=listed("facts", memory.facts),
+        todos=listed("todos", memory.todos),
+    )
+    rest = replace(
+        update,
+        profile=changed("profile", memory.profile, update.profile),
+        preferences=changed("preferences", memory.preferences, update.preferences),
+        facts=tuple(text for text in update.facts if ("facts", text) not in repeated),
+        todos=tuple(text for text in update.todos if ("todos", text) not in repeated),
+    )
+    return kept, rest
+
+
+def _named(memory: StructuredMemory) -> list[Named]:
+    """What a name may mean."""
+    return _named_in(
+        Update(
+            profile={key: item.value for key, item in memory.profile.items()},
+            preferences={key: item.value for key, item in memory.preferences.items()},
+            facts=tuple(item.value for item in memory.facts),
+            todos=tuple(item.value for item in memory.todos),
+        )
+    )
+
+
+def _named_in(update: Update) -> list[Named]:
+    keyed = {"profile": update.profile, "preferences": update.preferences}
+    listed = {"facts": update.facts, "todos": update.todos}
+    pairs = [(p, k, v) for p, values in keyed.items() for k, v in values.items()]
+    return [
+        *(Named((part, key), value) for part, key, value in pairs),
+        *(Named((part, key), key) for part, key, _ in pairs if key not in STANDARD_KEYS),
+        *(Named((part, key), f"{key}: {value}") for part, key, value in pairs),
+        *(Named((part, text), text) for part, texts in listed.items() for text in texts),
+    ]
 
 
 def recollections(memory: Memory) -> list[Recollection]:
@@ -287,8 +401,13 @@ def _cut(text: str) -> str:
     return text.strip()[:MAX_VALUE_CHARS].rstrip()
 
 
+def _readable(text: str) -> str:
+    """As much of a text as can matter: it is trimmed and cut when it is merged."""
+    return text[: 2 * MAX_VALUE_CHARS]
+
+
 def _is_text(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and is_sound(value)
+    return isinstance(value, str) and is_sound(_readable(value))
 
 
 def _is_number(value: object) -> bool:

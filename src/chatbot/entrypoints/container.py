@@ -26,8 +26,11 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.administration import Administration
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
-from chatbot.application.consolidation import Consolidation, Rules
+from chatbot.application.consolidation import Consolidation
+from chatbot.application.learning import Learner
 from chatbot.application.memory import MemoryByHand
+from chatbot.application.memory_rules import Rules
+from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import Composer
 from chatbot.application.sessions import Sessions
 from chatbot.domain.errors import ModelUnavailable, StorageFailure
@@ -152,18 +155,22 @@ def build_composer(settings: Settings) -> Composer:
     )
 
 
-def build_consolidation(settings: Settings, storage: Storage, model: ChatModel) -> Consolidation:
-    rules = Rules(
+def build_rules(settings: Settings, model: ChatModel) -> Rules:
+    return Rules(
         window=settings.mem_window_messages,
         threshold=settings.mem_summarize_threshold,
         extract_every=settings.extract_every(model.name),
+        idle_s=settings.mem_idle_seconds,
         summary_max_words=settings.mem_summary_max_words,
         max_items=settings.mem_structured_max_items,
         structured=settings.mem_structured_enable,
         language=settings.default_language,
         max_output_tokens=settings.model_max_output_tokens,
     )
-    return Consolidation(storage, model, rules, new_id=random_id)
+
+
+def build_memory_steps(storage: Storage, model: ChatModel, rules: Rules) -> MemorySteps:
+    return MemorySteps(storage, Learner(model, rules, new_id=random_id), rules)
 
 
 def build_chat(
@@ -187,9 +194,12 @@ def build_chat(
     )
 
 
-def build_memory_by_hand(settings: Settings, storage: Storage) -> MemoryByHand:
+def build_memory_by_hand(
+    settings: Settings, storage: Storage, consolidation: Consolidation
+) -> MemoryByHand:
     return MemoryByHand(
         storage,
+        consolidation,
         new_id=random_id,
         max_items=settings.mem_structured_max_items,
         defaults=settings.default_preferences,
@@ -209,8 +219,12 @@ class Container(containers.DeclarativeContainer):
     hasher: providers.Provider[PasswordHasher] = providers.Singleton(Argon2Hasher)
     tokens: providers.Provider[Tokens] = providers.Singleton(build_tokens, settings)
     composer: providers.Provider[Composer] = providers.Singleton(build_composer, settings)
+    rules: providers.Provider[Rules] = providers.Singleton(build_rules, settings, model)
+    memory_steps: providers.Provider[MemorySteps] = providers.Singleton(
+        build_memory_steps, storage, model, rules
+    )
     consolidation: providers.Provider[Consolidation] = providers.Singleton(
-        build_consolidation, settings, storage, model
+        Consolidation, memory_steps, rules, clock=utc_now
     )
     chat: providers.Provider[Chat] = providers.Singleton(
         build_chat,
@@ -224,7 +238,7 @@ class Container(containers.DeclarativeContainer):
         Sessions, storage, clock=utc_now, new_id=random_id
     )
     memory_by_hand: providers.Provider[MemoryByHand] = providers.Singleton(
-        build_memory_by_hand, settings, storage
+        build_memory_by_hand, settings, storage, consolidation
     )
     authentication: providers.Provider[Authentication] = providers.Singleton(
         build_authentication, settings, storage, hasher, tokens

@@ -137,6 +137,7 @@ class Settings(BaseSettings):
     mem_window_messages: int = Field(default=12, ge=2)
     mem_summarize_threshold: int = Field(default=20, ge=0)
     mem_extract_every: int | None = Field(default=None, ge=1)
+    mem_idle_seconds: Seconds = 60
     mem_summary_max_words: int = Field(default=140, ge=10, le=600)
     mem_structured_enable: bool = True
     mem_structured_max_items: int = Field(default=20, ge=1, le=200)
@@ -244,7 +245,7 @@ class Settings(BaseSettings):
 
     def extract_every(self, model_name: str) -> int:
         """User messages between two extractions; the embedded model costs nothing, so each."""
-        return self.mem_extract_every or (1 if model_name.startswith("local/") else 6)
+        return self.mem_extract_every or (1 if model_name.startswith("local/") else 3)
 
     @cached_property
     def instructions(self) -> str:

@@ -20,7 +20,7 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Permission, User, UserId
-from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
+from chatbot.domain.memory import Item, Memory, Setback, Setter, StructuredMemory
 from chatbot.domain.ports.sessions import SessionRepository
 from chatbot.domain.ports.storage import (
     AttemptRepository,
@@ -391,6 +391,10 @@ MEMORY = Memory(
     ),
     summarized_to=4,
     extracted_to=6,
+    refused=(2, 3),
+    prompts_after=3,
+    summary_setback=Setback(failures=1, retry_at=8),
+    extraction_setback=Setback(failures=6, retry_at=70),
 )  # fmt: skip
 
 

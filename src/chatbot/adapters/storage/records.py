@@ -15,7 +15,7 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.identity import Owner, Permission, Role, User, UserId, normalise_email
-from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
+from chatbot.domain.memory import Item, Memory, Setback, Setter, StructuredMemory
 from chatbot.domain.text import is_sound, rfc3339
 from chatbot.domain.throttling import AttemptKey
 
@@ -82,7 +82,7 @@ def message_from_json(found: object, what: str) -> Message:
 
 
 def memory_to_json(memory: Memory) -> Json:
-    """The memory; marks of what a provider refuses stand there only if there are any."""
+    """The memory; marks of what a provider refuses, and setbacks, only where there are any."""
     known = memory.structured
     found: Json = {
         "summary": memory.summary,
@@ -94,7 +94,12 @@ def memory_to_json(memory: Memory) -> Json:
         "extracted_to": memory.extracted_to,
         "version": memory.version,
     }
-    marks: Json = {"refused": list(memory.refused), "prompts_after": memory.prompts_after}
+    marks: Json = {
+        "refused": list(memory.refused),
+        "prompts_after": memory.prompts_after,
+        "summary_setback": _setback_to_json(memory.summary_setback),
+        "extraction_setback": _setback_to_json(memory.extraction_setback),
+    }
     return found | {name: mark for name, mark in marks.items() if mark}
 
 
@@ -113,7 +118,22 @@ def memory_from_json(found: object, what: str) -> Memory:
         version=fields.number("version"),
         refused=_numbers(fields, "refused"),
         prompts_after=fields.number("prompts_after", 0),
+        summary_setback=_setback_from_json(fields, "summary_setback"),
+        extraction_setback=_setback_from_json(fields, "extraction_setback"),
     )
+
+
+def _setback_to_json(setback: Setback) -> Json | None:
+    if setback == Setback():
+        return None
+    return {"failures": setback.failures, "retry_at": setback.retry_at}
+
+
+def _setback_from_json(fields: Fields, key: str) -> Setback:
+    if not fields.has(key):
+        return Setback()
+    found = Fields(fields.object(key), key)
+    return Setback(failures=found.number("failures"), retry_at=found.number("retry_at"))
 
 
 def _item_to_json(item: Item) -> Json:

@@ -14,7 +14,7 @@ from chatbot.entrypoints.http.wire import StructuredMemoryShape, chat_answer
 def register_flows(container: Container) -> None:
     """Register the flows; call it on the application's event loop."""
     caller = DEFAULT_PRINCIPAL
-    consolidation = container.consolidation()
+    steps = container.memory_steps()
     defaults = container.settings().default_preferences
 
     async def chat(prompt: str, session_id: str | None) -> AsyncGenerator[str | Json]:
@@ -27,11 +27,11 @@ def register_flows(container: Container) -> None:
                     yield chat_answer(event)
 
     async def summarize(session_id: str) -> Json:
-        memory = await consolidation.summarize(caller.owner, SessionId(session_id), at_once=True)
+        memory = await steps.summarize(caller.owner, SessionId(session_id), at_once=True)
         return {"session_id": session_id, "summary": memory.summary}
 
     async def extract_memory(session_id: str) -> Json:
-        memory = await consolidation.extract(caller.owner, SessionId(session_id), at_once=True)
+        memory = await steps.extract(caller.owner, SessionId(session_id), at_once=True)
         shape = StructuredMemoryShape.of(memory, defaults)
         return {"session_id": session_id, "structured_memory": shape.model_dump()}
 

@@ -19,6 +19,10 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+def _is_false(value: object) -> bool:
+    return value is False
+
+
 class Body(BaseModel):
     """A request's body: strict types, no unknown fields."""
 
@@ -242,8 +246,11 @@ class MemoryBody(Body):
 
 
 class MemoryAnswer(Answer):
+    """`pending` comes while something is still being extracted from an answered turn."""
+
     session_id: str
     structured_memory: StructuredMemoryShape
+    pending: bool = Field(default=False, exclude_if=_is_false)
 
 
 class StatusAnswer(Answer):

@@ -39,10 +39,13 @@ async def reset_summary(caller: Caller, session_id: PathSessionId, use: UseCases
 
 @router.get("/memory")
 async def read_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
-    """Return the structured memory."""
-    memory = await use.memory_by_hand().read(caller, session_id)
+    """Return the structured memory; waits up to 2 s for what the last answered turn adds to it.
+
+    `pending: true` says that it is still to come.
+    """
+    memory, pending = await use.memory_by_hand().read_learned(caller, session_id)
     shape = StructuredMemoryShape.of(memory, use.settings().default_preferences)
-    return MemoryAnswer(session_id=session_id, structured_memory=shape)
+    return MemoryAnswer(session_id=session_id, structured_memory=shape, pending=pending)
 
 
 @router.put("/memory")

@@ -1,0 +1,223 @@
+"""What a model makes of messages: a summary, and updates of structured memory.
+
+A reply that was filtered, cut or is empty is none, and what is known stays. A message that the
+provider refuses is found, marked and left out, but not the messages beside it.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+
+from chatbot.application.memory_rules import Rules
+from chatbot.application.prompt import accepted, data_block, is_answer, memory_wire, prompts_of
+from chatbot.application.replies import read_update, without_thinking
+from chatbot.application.texts import EXTRACT, REPAIR, SUMMARIZE, language_of
+from chatbot.domain.chat import Author, FinishReason, Message
+from chatbot.domain.errors import InvalidInput, ModelError, ModelFailure, PromptRefused
+from chatbot.domain.memory import (
+    MAX_SUMMARY_CHARS,
+    Memory,
+    StructuredMemory,
+    Update,
+    default_preferences,
+    merge,
+)
+from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
+from chatbot.domain.ports.runtime import NewId
+
+logger = logging.getLogger("chatbot.consolidation")
+
+_TakeIn = Callable[[Memory, Sequence[Message]], Awaitable[Memory]]
+"""Asks the model about messages and returns the memory with what it made of them."""
+
+_REFUSALS = 16
+"""Refused calls for one batch: enough to find a message in it, wherever it is."""
+_FAILURES = 2
+"""After so many in a row, a reply that cannot be used is blamed on the messages, too."""
+_FAILED_REPAIRS = 3
+"""After so many in a row, this process asks for no more: the model does not write JSON."""
+_LARGE_CHARS = 20_000
+"""If a batch and what an update names are more, they are merged in a thread."""
+_BAD_REPLY_CHARS = 4000
+
+
+class Learner:
+    """Makes summaries and extractions with a model.
+
+    Both methods return the memory with the batch taken in, or a beginning of it. `failures` is how
+    often in a row that has failed for the session.
+    """
+
+    def __init__(self, model: ChatModel, rules: Rules, *, new_id: NewId) -> None:
+        self._model = model
+        self._rules = rules
+        self._new_id = new_id
+        self._failed_repairs = 0
+
+    async def summarize(self, memory: Memory, batch: Sequence[Message], *, failures: int) -> Memory:
+        """Renew the summary.
+
+        Raises:
+            ModelFailure: nothing of the batch was taken in.
+        """
+        told = [m for m in accepted(batch, memory) if m.role is Author.USER or is_answer(m)]
+        known, end = await self._take_in(memory, told, self._summarized, failures=failures)
+        return replace(known, summarized_to=end or batch[-1].seq)
+
+    async def extract(self, memory: Memory, batch: Sequence[Message], *, failures: int) -> Memory:
+        """Merge what the user said into structured memory.
+
+        Raises:
+            ModelFailure: nothing of the batch was taken in.
+        """
+        said = [m for m in accepted(batch, memory) if m.role is Author.USER]
+        known, end = await self._take_in(memory, said, self._extracted, failures=failures)
+        return replace(known, extracted_to=end or batch[-1].seq)
+
+    async def _take_in(
+        self, memory: Memory, messages: Sequence[Message], take_in: _TakeIn, *, failures: int
+    ) -> tuple[Memory, int | None]:
+        """The new memory, and the last message that was taken in; None = all of them.
+
+        What the provider refuses is split until the messages are found that it refuses alone.
+        """
+        waiting = deque([messages] if messages else [])
+        refusals, end, is_task_accepted = 0, 0, False
+        while waiting:
+            part = waiting.popleft()
+            try:
+                memory = await take_in(memory, part)
+                is_task_accepted = True
+            except (PromptRefused, ModelError) as error:
+                refusals += 1
+                is_to_blame = isinstance(error, PromptRefused) or failures >= _FAILURES
+                if not is_to_blame or (refusals > _REFUSALS and not end):
+                    raise
+                if refusals > _REFUSALS:
+                    return memory, end
+                if len(part) > 1:
+                    half = len(part) // 2
+                    waiting.extendleft((part[half:], part[:half]))
+                    continue
+                is_task_accepted = is_task_accepted or await _is_accepted(take_in, error)
+                if not is_task_accepted:
+                    raise
+                logger.warning("message %d is refused, and left out of memory", part[0].seq)
+                memory = memory.with_refused([part[0].seq])
+            end = part[-1].seq
+        return memory, None
+
+    async def _summarized(self, memory: Memory, messages: Sequence[Message]) -> Memory:
+        try:
+            text = await self._summary(memory.summary, messages)
+        except PromptRefused:
+            if len(messages) != 1 or not memory.summary:
+                raise
+            # It may be the summary: then the new part is made by itself, and the oldest words go.
+            new = await self._summary("", messages)
+            words = [*memory.summary.split(), *new.split()[: self._rules.summary_max_words]]
+            text = " ".join(words[-self._rules.summary_max_words :])
+        words = text.split()[: self._rules.summary_max_words]
+        return replace(memory, summary=" ".join(words)[:MAX_SUMMARY_CHARS])
+
+    async def _summary(self, summary: str, messages: Sequence[Message]) -> str:
+        content = {
+            "summary": summary,
+            "max_words": self._rules.summary_max_words,
+            "messages": [{"role": m.role, "text": m.content} for m in messages],
+        }
+        language = language_of(prompts_of(messages), preferred=self._rules.language)
+        system = SUMMARIZE[language].format(max_words=self._rules.summary_max_words)
+        return await self._ask(Task.SUMMARIZE, system, self._block(content))
+
+    async def _extracted(self, memory: Memory, messages: Sequence[Message]) -> Memory:
+        try:
+            update = await self._update(memory_wire(memory), messages)
+        except PromptRefused:
+            if len(messages) != 1 or memory.structured == StructuredMemory():
+                raise
+            update = await self._update({}, messages)  # it may be what is known
+        return replace(memory, structured=await self._merged(memory, update, messages))
+
+    async def _merged(
+        self, memory: Memory, update: Update, messages: Sequence[Message]
+    ) -> StructuredMemory:
+        said = [message.content for message in messages]
+
+        def merged() -> StructuredMemory:
+            return merge(
+                memory.structured,
+                update,
+                sources=[message.seq for message in messages],
+                said=said,
+                max_items=self._rules.max_items,
+                defaults=default_preferences(self._rules.language),
+            )
+
+        names = (*update.forget, *update.done)
+        is_large = sum(map(len, said)) + sum(map(len, names)) > _LARGE_CHARS
+        return await asyncio.to_thread(merged) if is_large else merged()
+
+    async def _update(self, known: Mapping[str, object], messages: Sequence[Message]) -> Update:
+        """What the model finds; after a failed repair nothing, so that nobody asks for ever."""
+        content = {
+            "memory": known,
+            "messages": [{"seq": m.seq, "text": m.content} for m in messages],
+        }
+        language = language_of(prompts_of(messages), preferred=self._rules.language)
+        system, block = EXTRACT[language], self._block(content)
+        reply = await self._ask(Task.EXTRACT_MEMORY, system, block)
+        try:
+            return self._read(reply)
+        except InvalidInput:
+            if self._failed_repairs >= _FAILED_REPAIRS:
+                return Update()
+        bad = PromptMessage(role=Author.ASSISTANT, text=reply[:_BAD_REPLY_CHARS])
+        repair = PromptMessage(role=Author.USER, text=REPAIR[language])
+        reply = await self._ask(Task.EXTRACT_MEMORY, system, block, bad, repair)
+        try:
+            return self._read(reply)
+        except InvalidInput:
+            self._failed_repairs += 1
+            logger.warning("the model's memory update is no JSON object; batch skipped")
+            return Update()
+
+    def _read(self, reply: str) -> Update:
+        update = read_update(reply)
+        self._failed_repairs = 0
+        return update
+
+    def _block(self, content: Mapping[str, object]) -> PromptMessage:
+        block = data_block(content, nonce=self._new_id()[:16])
+        return PromptMessage(role=Author.USER, text=block.rstrip())
+
+    async def _ask(self, task: Task, system: str, *messages: PromptMessage) -> str:
+        """The text of a reply that is whole.
+
+        Raises:
+            ModelError: it was filtered, cut at the length limit, or is empty.
+        """
+        request = ModelRequest(
+            task=task,
+            system=system,
+            messages=messages,
+            max_output_tokens=self._rules.max_output_tokens,
+        )
+        completion = await self._model.complete(request)
+        text = without_thinking(completion.text)
+        if completion.finish_reason is not FinishReason.STOP or not text:
+            raise ModelError(f"A reply for memory is not usable: {completion.finish_reason}.")
+        return text
+
+
+async def _is_accepted(take_in: _TakeIn, error: ModelFailure) -> bool:
+    """Whether the task itself is accepted, without any message, after one failed with this error."""
+    try:
+        await take_in(Memory(), ())
+    except PromptRefused:
+        return False
+    except ModelError:
+        return isinstance(error, PromptRefused)  # a bad reply to nothing proves nothing else
+    return True

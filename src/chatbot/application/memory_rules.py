@@ -1,0 +1,42 @@
+"""When and how memory is made."""
+
+from dataclasses import dataclass
+
+from chatbot.application.texts import Language
+from chatbot.domain.memory import Memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The settings `MEM_*`.
+
+    `language` is that of our texts to the model; None = as the person writes. `reset_at` is the
+    newest message before a session's last reset.
+    """
+
+    window: int
+    threshold: int
+    extract_every: int
+    idle_s: float
+    summary_max_words: int
+    max_items: int
+    structured: bool
+    language: Language | None
+    max_output_tokens: int
+
+    def summary_is_due(self, memory: Memory, last_seq: int) -> bool:
+        """Whether more messages than the threshold are outside the summary."""
+        is_over = 0 < self.threshold < last_seq - memory.summarized_to
+        return is_over and last_seq >= memory.summary_setback.retry_at
+
+    def extraction_is_due(self, memory: Memory, last_seq: int, *, reset_at: int = 0) -> bool:
+        """Whether nothing was extracted yet, or enough turns, of two messages each, since then."""
+        if not self.extraction_is_left(memory, last_seq):
+            return False
+        is_first = memory.extracted_to <= reset_at
+        is_over = is_first or last_seq - memory.extracted_to >= 2 * self.extract_every
+        return is_over and last_seq >= memory.extraction_setback.retry_at
+
+    def extraction_is_left(self, memory: Memory, last_seq: int) -> bool:
+        """Whether there is anything to extract from, as for a session that has become idle."""
+        return self.structured and last_seq > memory.extracted_to

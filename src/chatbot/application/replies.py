@@ -1,0 +1,71 @@
+"""Reading the JSON that a model was asked for, with what models put around it.
+
+Thinking in front, prose, fences of any kind: the objects in it count, in their order. A list of
+objects is its objects. An object is an update if it is empty or has a part of one, also one level
+deep, as in `{"memory": {...}}`; of several the later ones win.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import or_
+
+from chatbot.domain.errors import InvalidInput
+from chatbot.domain.memory import Update, update_from_json
+
+_END_OF_THINKING = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+_BEGINNING = re.compile(r"[{\[]")
+_PARTS = frozenset({"profile", "preferences", "facts", "todos", "forget", "done"})
+_READ_CHARS = 100_000
+_TRIES = 50
+"""Beginnings of JSON that are looked at: prose may have brackets, and none of it is to cost much."""
+
+
+def without_thinking(text: str) -> str:
+    """What a reasoning model says after its thinking."""
+    return _END_OF_THINKING.split(text)[-1].strip()
+
+
+def read_update(text: str) -> Update:
+    """Read a memory update.
+
+    Raises:
+        InvalidInput: there is none in the text.
+    """
+    found = [part for value in _values(without_thinking(text)) for part in _updates(value)]
+    if not found:
+        raise InvalidInput("The reply holds no memory update.")
+    return reduce(or_, map(update_from_json, found))
+
+
+def _values(text: str) -> Iterator[object]:
+    decoder, position = json.JSONDecoder(), 0
+    for _ in range(_TRIES):
+        beginning = _BEGINNING.search(text, position, _READ_CHARS)
+        if beginning is None:
+            return
+        try:
+            value, position = decoder.raw_decode(text, beginning.start())
+        except (ValueError, RecursionError):
+            position = beginning.end()
+        else:
+            yield value
+
+
+def _updates(value: object) -> Iterator[Mapping[str, object]]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _updates_in(each)
+    else:
+        yield from _updates_in(value)
+
+
+def _updates_in(value: object) -> Iterator[Mapping[str, object]]:
+    if not isinstance(value, dict):
+        return
+    inner = list(value.values())
+    if not value or not _PARTS.isdisjoint(value):
+        yield value
+    elif len(inner) == 1 and isinstance(inner[0], dict) and not _PARTS.isdisjoint(inner[0]):
+        yield inner[0]

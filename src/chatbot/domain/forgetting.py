@@ -1,0 +1,184 @@
+"""Which remembered items the words of an update name: what is to be forgotten, what is done.
+
+Names come from a model or from rules and need not be the stored words. So the best way of naming
+counts: a key, the same words, the same words but for their endings; and where only a part of the
+words is the same, only if nothing else has that part. What is not named for sure stays.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from chatbot.domain.text import fold
+
+Slot = tuple[str, str]
+"""Where an item is: its part of the memory and its key, or in a list its text."""
+
+_KEY_WORDS = {
+    "name": frozenset({"name", "nombre", "called", "llamo", "llama", "llamar"}),
+    "role": frozenset(
+        {"role", "job", "profession", "position", "puesto", "cargo", "rol", "trabajo"}
+    ),
+    "language": frozenset({"language", "idioma", "lengua"}),
+    "tone": frozenset({"tone", "style", "tono", "estilo"}),
+}
+_FILLERS = frozenset(
+    [
+        "a",
+        "about",
+        "al",
+        "am",
+        "an",
+        "and",
+        "are",
+        "at",
+        "con",
+        "de",
+        "del",
+        "el",
+        "en",
+        "es",
+        "forget",
+        "have",
+        "he",
+        "i",
+        "im",
+        "in",
+        "is",
+        "la",
+        "las",
+        "lo",
+        "los",
+        "me",
+        "mi",
+        "mis",
+        "my",
+        "of",
+        "on",
+        "or",
+        "para",
+        "por",
+        "que",
+        "se",
+        "soy",
+        "su",
+        "sus",
+        "that",
+        "the",
+        "to",
+        "tu",
+        "un",
+        "una",
+        "was",
+        "with",
+        "y",
+        "ya",
+        "yo",
+        "you",
+        "your",
+    ]
+)
+_MOST_WORDS = 80  # MAX_VALUE_CHARS has about as many
+_SHORTEST_STEM, _LONGEST_ENDING = 4, 3
+_SAME_SHARE, _SHORTEST_SHARED = 0.7, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A text that may be named."""
+
+    slot: Slot
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    text: str
+    is_fixed: bool
+    """A name or a number: no other ending is the same."""
+
+    def is_as(self, other: "_Word") -> bool:
+        if self.text == other.text:
+            return True
+        return not (self.is_fixed or other.is_fixed) and _differ_by_endings(self.text, other.text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Phrase:
+    """The first words of a text: all of them, and those that carry meaning."""
+
+    text: str
+    words: tuple[str, ...] = field(init=False)
+    meaning: tuple[_Word, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        raw = re.findall(r"\w+", self.text)[:_MOST_WORDS]
+        words = [_word(each, is_first=number == 0) for number, each in enumerate(raw)]
+        object.__setattr__(self, "words", tuple(word.text for word in words))
+        meaning = tuple(dict.fromkeys(word for word in words if word.text not in _FILLERS))
+        object.__setattr__(self, "meaning", meaning)
+
+    def is_in(self, other: "_Phrase") -> bool:
+        """Whether all that carries meaning here stands there, too."""
+        return bool(self.meaning) and all(
+            any(word.is_as(each) for each in other.meaning) for word in self.meaning
+        )
+
+
+def named_by(names: Iterable[str], known: Sequence[Named]) -> set[Slot]:
+    """The slots of the known texts that the names mean."""
+    phrases = [(each.slot, _Phrase(each.text)) for each in known]
+    found: set[Slot] = set()
+    for name in names:
+        found |= _named_by_one(_Phrase(name), phrases)
+    return found
+
+
+def key_named(name: str) -> str | None:
+    """The standard key that a name means: `name`, `my name`, `mi nombre`, `profile.name`."""
+    phrase = _Phrase(name.rpartition(".")[2])
+    if len(phrase.meaning) != 1:
+        return None
+    word = phrase.meaning[0].text
+    return next((key for key, words in _KEY_WORDS.items() if word in words), None)
+
+
+def is_mentioned(name: str, key: str, texts: Iterable[str]) -> bool:
+    """Whether a text has a word of the name, or one for the key."""
+    meaning = _Phrase(name).meaning
+    words = _KEY_WORDS.get(key, frozenset({fold(key)}))
+    spoken = [word for text in texts for word in _Phrase(text).meaning]
+    return any(word.text in words or any(word.is_as(each) for each in meaning) for word in spoken)
+
+
+def _named_by_one(name: _Phrase, phrases: Sequence[tuple[Slot, _Phrase]]) -> set[Slot]:
+    def slots(is_meant: Callable[[_Phrase], bool]) -> set[Slot]:
+        return {slot for slot, phrase in phrases if is_meant(phrase)}
+
+    if not name.words:
+        return set()
+    surely = slots(lambda phrase: phrase.words == name.words) or slots(
+        lambda phrase: phrase.is_in(name) and name.is_in(phrase)
+    )
+    if surely:
+        return surely
+    parts = slots(name.is_in) or slots(
+        lambda phrase: phrase.is_in(name) and 2 * len(phrase.meaning) >= len(name.meaning)
+    )
+    return parts if len(parts) == 1 else set()
+
+
+def _word(raw: str, *, is_first: bool) -> _Word:
+    is_name = raw[:1].isupper() and not is_first
+    return _Word(fold(raw), is_fixed=is_name or raw[:1].isdigit())
+
+
+def _differ_by_endings(one: str, other: str) -> bool:
+    shared = next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
+        min(len(one), len(other)),
+    )
+    shorter, longer = sorted((len(one), len(other)))
+    if shared == shorter:
+        return shorter >= _SHORTEST_STEM and longer - shorter <= _LONGEST_ENDING
+    return shared >= max(_SHORTEST_SHARED, _SAME_SHARE * longer)

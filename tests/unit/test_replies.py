@@ -1,0 +1,103 @@
+"""Memory updates as models write them: what is read of a reply, and what is none."""
+
+import json
+import time
+
+import pytest
+
+from chatbot.application.replies import read_update, without_thinking
+from chatbot.domain.errors import InvalidInput
+from chatbot.domain.memory import MAX_UPDATE_ENTRIES, Update
+
+ANA = '{"profile": {"name": "Ana"}}'
+NAMED = Update(profile={"name": "Ana"})
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ANA,
+        f"<think>She is Ana: {{maybe}}.</think>\n{ANA}",
+        f'<think>{{"profile": {{"name": "Eva"}}}}</think>{ANA}',
+        f"<THINKING>hm</THINKING> {ANA}",
+        f"no opening tag of the thinking</think>{ANA}",
+        f"```json\n{ANA}\n```",
+        f"```JSON\n{ANA}\n```",
+        f"~~~\n{ANA}\n~~~",
+        f"Sure! Here it is [as asked]: {ANA} Anything else?",
+        f"\ufeff{ANA}",
+        f"[{ANA}]",
+        f'{{"memory": {ANA}}}',
+        f'{{"profile": {{"name": "Eva"}}}}\n{ANA}',
+        f"{{broken, {ANA}",
+    ],
+)
+def test_an_update_is_read_whatever_is_around_it(reply: str) -> None:
+    assert read_update(reply) == NAMED
+
+
+def test_several_objects_are_one_update_in_their_order() -> None:
+    reply = '{"facts": ["a"], "profile": {"name": "Eva"}}\n[{"facts": ["b"]}, {"profile": {"name": "Ana"}}]'
+    assert read_update(reply) == Update(profile={"name": "Ana"}, facts=("a", "b"))
+
+
+def test_every_part_of_an_update_is_read() -> None:
+    parts = {
+        "profile": {"name": "Ana"},
+        "preferences": {"tone": "dry"},
+        "facts": ["a"],
+        "todos": ["b"],
+        "forget": ["c"],
+        "done": ["d"],
+    }
+    update = read_update(json.dumps(parts))
+    assert (update.facts, update.todos, update.forget, update.done) == (
+        ("a",),
+        ("b",),
+        ("c",),
+        ("d",),
+    )
+
+
+def test_an_empty_object_is_an_empty_update() -> None:
+    assert read_update("{}") == Update()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "no JSON",
+        "[]",
+        "3",
+        '{"facts": [',
+        '{"profile": {"name": "Ana"}, "facts": ["cut',
+        '{"answer": "There is nothing new."}',
+        "[1, 2]",
+        f"<think>{ANA}</think>",
+        "[" * 100_000,
+        '{"a":' * 20_000,
+    ],
+)
+def test_what_is_no_update_is_refused(reply: str) -> None:
+    with pytest.raises(InvalidInput):
+        read_update(reply)
+
+
+def test_a_reply_full_of_beginnings_costs_little() -> None:
+    began = time.perf_counter()
+    for reply in ('{"a":[' * 50_000, "{" * 200_000, "{ " * 100_000 + ANA):
+        with pytest.raises(InvalidInput):
+            read_update(reply)
+    assert time.perf_counter() - began < 1
+
+
+def test_lists_are_bounded_before_they_are_merged() -> None:
+    update = read_update(json.dumps({"facts": [str(n) for n in range(5000)], "done": ["x" * 9000]}))
+    assert len(update.facts) == MAX_UPDATE_ENTRIES
+    assert update.facts[-1] == "4999"
+    assert len(update.done[0]) == 1000
+
+
+def test_text_without_thinking_stays_as_it_is() -> None:
+    assert without_thinking(" a < b ") == "a < b"
