@@ -9,10 +9,12 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from genkit import Genkit
+from genkit._core import _tracing
 from genkit.plugin_api import ActionKind
 from genkit_openai import OpenAI
 
@@ -261,6 +263,28 @@ async def test_a_proxy_of_the_environment_is_used(
     assert received.path == "http://model.invalid/v1/chat/completions"
     assert received.headers["proxy-authorization"] == "Basic dTpw"
     await model.aclose()
+
+
+@pytest.mark.parametrize("environment", [None, "dev"])
+async def test_only_the_developer_ui_is_given_prompts_in_spans(
+    genkits: dict[str, ChatGenkit], monkeypatch: pytest.MonkeyPatch, environment: str | None
+) -> None:
+    given: list[str] = []
+
+    def start_attributes(metadata: Any, **_: object) -> dict[str, str]:
+        given.append(_tracing._to_json_attr(metadata.input))
+        return {}
+
+    with monkeypatch.context() as patch:
+        if environment:
+            patch.setenv("GENKIT_ENV", environment)
+        else:
+            patch.delenv("GENKIT_ENV", raising=False)
+        patch.setattr(_tracing, "start_attributes", start_attributes)
+        model = GenkitChatModel(genkits["aiohttp"], "openai/fake-model")
+        await model.complete(ask("canary"))
+    assert len(given) == 1
+    assert ("canary" in given[0]) is (environment == "dev")
 
 
 async def test_aiohttp_transport_uses_a_connection_again(provider: FakeProvider) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
@@ -10,6 +9,7 @@ from http import HTTPStatus
 import aiohttp
 from genkit import GenkitError
 from genkit.plugin_api import loop_local_client, wrap_http_error
+from pydantic_core import to_json
 
 from chatbot.adapters.llm.network import Endpoint, Proxy, Way
 from chatbot.adapters.llm.refusals import MAX_REFUSAL_BYTES, Refusal, refusal_of
@@ -65,7 +65,7 @@ class ProviderHttp:
         async with self._session().request(
             method,
             self._endpoint.to(path),
-            data=None if body is None else _encode(body),
+            data=None if body is None else to_json(body),
             headers=self._headers,
             proxy=self._proxy,
             proxy_headers=self._proxy_headers,
@@ -115,10 +115,6 @@ def _headers(api_key: str | None) -> dict[str, str]:
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
     return headers
-
-
-def _encode(body: Mapping[str, object]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 async def _status_error(response: aiohttp.ClientResponse) -> GenkitError:
