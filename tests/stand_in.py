@@ -36,7 +36,7 @@ class StandIn(FakeProvider):
             await super()._answer(wire, received)
             return
         message = f"The base URL ends in /v1: set OPENAI_BASE_URL={self.base_url}"
-        sys.stderr.write(f"{received.method} {ascii(received.path)[1:65]} refused. {message}\n")
+        sys.stderr.write(f"{received.method} {received.path[:64]!a} refused. {message}\n")
         error = {"message": message, "type": "invalid_request_error", "code": "unknown_url"}
         await wire.send_json({"error": error}, status=404)
 

@@ -178,11 +178,19 @@ class SentenceReader:
         start = article.end() if article else start
         ended = known.role_end.search(plain, start, end)
         end = ended.start() if ended else end
-        words = [start, *(start + at.end() for at in re.finditer(" ", plain[start:end]))]
-        is_known = any(known.job.match(plain, at, end) for at in words[:_HEAD_WORDS])
+        is_known = any(known.job.match(plain, at, end) for at in self._head_of(start, end))
         if known.not_role.match(plain, start) or (is_job and not is_known):
             return ""
         return self._said.source(start, end)
+
+    def _head_of(self, start: int, end: int) -> list[int]:
+        """Where the first words begin, up to the first that is a mere `of`, `in` or the like."""
+        found: list[int] = []
+        for word in re.finditer(r"\S+", self._plain[start:end]):
+            if found and (word[0] in self._known.stop or len(found) == _HEAD_WORDS):
+                break
+            found.append(start + word.start())
+        return found
 
     def _named(self, found: _Found, end: int, *, greeted: bool) -> list[Statement]:
         """A name, and the department or the job that comes with it."""

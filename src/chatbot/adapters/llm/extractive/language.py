@@ -16,7 +16,17 @@ Code = Literal["es", "en"]
 CODES: tuple[Code, ...] = ("es", "en")
 
 Kind = Literal[
-    "forget", "done", "tone", "language", "todo", "role", "nickname", "name", "department", "fact"
+    "forget",
+    "done",
+    "tone",
+    "language",
+    "todo",
+    "role",
+    "nickname",
+    "full_name",
+    "name",
+    "department",
+    "fact",
 ]
 Take = Literal[
     "rest", "clause", "statement", "group", "value", "name", "weak_name", "role", "job",
@@ -152,7 +162,7 @@ def language(code: Code) -> Language:
         tag=compiled(r"(?:{tag})[ ?.!]*$"),
         doubt=compiled(r"{doubt}"),
         foreign=compiled(r"{foreign}"),
-        boundary=compiled(r"[,:;(] ?|,? (?:{boundary}),? "),
+        boundary=compiled(r"[,:;(](?!\d) ?|,? (?:{boundary}),? "),
         correction=compiled(r",? (?:{correction})[,:]? |, (?:{correction}),? "),
         self_correction=compiled(r", (?:{self_correction})[,:]? (?:de |que )?"),
         courtesy=compiled(r"[ ,.!?;:)]+(?:(?:{courtesy})[ ,.!?)]*)?$"),

@@ -84,8 +84,9 @@ def _take(result: Learned, statement: Statement, known: Update) -> None:
                 result.profile["full_name"] = full
             result.profile["name"] = statement.value
             result.nicknamed = True
-        case "name" if result.nicknamed:
-            result.profile["full_name"] = statement.value
+        case "full_name" | "name" if result.nicknamed or statement.kind == "full_name":
+            has_name = "name" in {**known.profile, **result.profile}
+            result.profile["full_name" if has_name else "name"] = statement.value
         case "name" | "role" | "department" | "language" | "tone":
             part = result.preferences if statement.kind in _PREFERENCES else result.profile
             part[statement.kind] = statement.value

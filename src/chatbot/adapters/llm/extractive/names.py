@@ -32,6 +32,7 @@ _PARTICLES = frozenset(
         "o'",
     }
 )
+_NATIONALITY = re.compile("(?:ian|ese|ish)$")  # in English with a capital like a name
 _MIN_UNKNOWN_CHARS = 3
 
 
@@ -121,7 +122,8 @@ def _is_believed(
     if _is_given(first):
         return True
     if written[:1].isupper() and not shouted:
-        return not known.job.match(first) or len(words) > 1
+        is_people = _NATIONALITY.search(first) is not None
+        return len(words) > 1 or not (is_people or known.job.match(first))
     after = said.plain[words[-1][1] :]
     alone = not after.strip(" ,.!?") or after[:1] in ",.!?" or known.department.match(after)
     is_odd = known.not_name_shape.match(first) or known.job.match(first)

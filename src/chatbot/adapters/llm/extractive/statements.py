@@ -11,6 +11,8 @@ from chatbot.domain.text import detect_language
 MAX_TEXT_CHARS = 1500  # a longer one was pasted
 _MAX_SENTENCES = 40
 
+_COURTESIES = ("hello", "thanks", "bye")
+
 _QUOTED = re.compile(
     r"```.*?(?:```|\Z)|\"[^\"\n]*\"|«[^»\n]*»|\u201c[^\u201d\n]*\u201d|(?m:^)[ \t]*>[^\n]*",
     re.DOTALL,
@@ -75,6 +77,12 @@ def is_question(text: str) -> bool:
         for known in _languages_of(text)
         for plain in plain_sentences(text, known)
     )
+
+
+def is_courtesy(sentence: str) -> bool:
+    """Whether a sentence is a greeting, thanks or a farewell and nothing else."""
+    plain = [(known, wording(sentence, known.spelling).plain) for known in _languages_of(sentence)]
+    return any(known.asks[key].search(text) for known, text in plain for key in _COURTESIES)
 
 
 def _languages_of(text: str) -> Sequence[Language]:

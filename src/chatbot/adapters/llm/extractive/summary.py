@@ -4,7 +4,12 @@ import re
 from collections.abc import Sequence
 
 from chatbot.adapters.llm.extractive.learning import stems
-from chatbot.adapters.llm.extractive.statements import is_question, own_sentences, stated
+from chatbot.adapters.llm.extractive.statements import (
+    is_courtesy,
+    is_question,
+    own_sentences,
+    stated,
+)
 
 _SENTENCE_WORDS = 40
 _MAX_SENTENCES = 400
@@ -30,5 +35,5 @@ def sentences(*texts: str) -> list[str]:
     """The different sentences that tell something, as far as their first 40 words."""
     own = (each for text in texts for each in own_sentences(text))
     cut = (" ".join(each.split()[:_SENTENCE_WORDS]) for each in own)
-    told = (each for each in cut if stems(each) and not is_question(each))
+    told = (each for each in cut if stems(each) and not (is_question(each) or is_courtesy(each)))
     return list(dict.fromkeys(re.sub(r"[.\s]*$", ".", each, count=1) for each in told))
