@@ -150,11 +150,13 @@ def test_letters_that_the_console_lacks_end_no_command(
 
 
 def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:
+    ready("admin", "create", "--email", "a@example.com", "--password-stdin", text=PASSWORD)
     code, out, _ = ready("doctor")
     assert code == 0
     assert [line.split()[1] for line in out.splitlines()] == [
         "settings:",
         "storage:",
+        "people:",
         "model:",
         "proxy:",
         "tls:",

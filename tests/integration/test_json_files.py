@@ -46,7 +46,7 @@ from chatbot.domain.errors import (
     StorageFull,
     StorageUnavailable,
 )
-from chatbot.domain.identity import Owner, User, UserId
+from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.sessions import SessionRepository
 from chatbot.domain.ports.storage import (
@@ -1102,6 +1102,8 @@ class TestUserFiles:
     ) -> None:
         path = root / "auth" / "roles.json"
         async with JsonFileStorage(root) as storage:
+            assert users_of(storage).roles() == DEFAULT_ROLES
+            path.unlink()
             assert users_of(storage).roles() == {}
             await storage.make_roles()
             assert set(users_of(storage).roles()) == {"admin", "employee"}

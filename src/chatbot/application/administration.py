@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from enum import StrEnum
 
 from chatbot.domain.errors import Conflict, InvalidInput, NotFound
 from chatbot.domain.identity import (
@@ -20,6 +21,33 @@ from chatbot.domain.ports.storage import Storage, Transaction
 ADMIN_ROLE = "admin"
 NO_DEPARTMENT = ""  # the first administrator belongs to none, and so to no real one by accident
 MAX_DEPARTMENT_CHARS = 100
+_MAKE_ROLES = (
+    "`chatbot init` makes those of a new store; `chatbot migrate --from OLD --to NEW` brings those "
+    "of the old one, if STORAGE_URL was changed."
+)
+
+
+class Lack(StrEnum):
+    """What a store has not, so that nobody can administer the service."""
+
+    ROLES = "roles"
+    PEOPLE = "people"
+    ADMINISTRATORS = "administrators"
+    ACTIVE_ADMINISTRATORS = "active administrators"
+
+
+async def lack_of(storage: Storage) -> Lack | None:
+    """Return what the open store lacks for somebody to administer the service."""
+    roles, users = await storage.transact(lambda tx: (tx.users.roles(), tx.users.all()))
+    granting = _administering(roles)
+    if not granting:
+        return Lack.ROLES
+    if not users:
+        return Lack.PEOPLE
+    administrators = [user for user in users if not granting.isdisjoint(user.roles)]
+    if not administrators:
+        return Lack.ADMINISTRATORS
+    return None if any(u.is_active for u in administrators) else Lack.ACTIVE_ADMINISTRATORS
 
 
 class Administration:
@@ -147,11 +175,13 @@ def _administering(roles: Mapping[str, Role]) -> frozenset[str]:
 def _first_choice(granting: frozenset[str]) -> str:
     """Return the role for the first administrator: `admin`, else the first by name."""
     if not granting:
-        raise Conflict("No role has the permission `administer`.")
+        raise Conflict(f"No role has the permission `administer`. {_MAKE_ROLES}")
     return ADMIN_ROLE if ADMIN_ROLE in granting else min(granting)
 
 
 def _check_role(role: str, roles: Mapping[str, Role]) -> None:
+    if not roles:
+        raise Conflict(f"The store has no roles. {_MAKE_ROLES}")
     if role not in roles:
         raise InvalidInput(f"The role must be one of: {', '.join(sorted(roles))}.", where=("role",))
 

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from chatbot.adapters.llm.network import OPENAI_URL, NoWay, proxy_for
-from chatbot.domain.errors import ChatbotError, cause_of
+from chatbot.domain.errors import ChatbotError, StorageFailure, cause_of
+from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.container import build_storage
 from chatbot.entrypoints.file_modes import world_readable
 from chatbot.entrypoints.model_check import model_in_use
+from chatbot.entrypoints.people import people_problem
 from chatbot.entrypoints.settings import (
     Settings,
     SettingsError,
     ignored_names,
     load_settings,
 )
+from chatbot.entrypoints.storage_url import StorageKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything; nothing is changed but that missing folders are made."""
+    """Look at everything; nothing is changed but that the folders of a new store are made."""
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -54,13 +57,27 @@ async def _storage(settings: Settings) -> list[Finding]:
         async with build_storage(settings) as storage:
             await storage.check()
             found = await storage.flaws()
+            people = await _people(storage, settings)
     except ChatbotError as error:
         text = f"STORAGE_URL: {error}"  # it is ours, and names the fix
         if error.__cause__ or error.__context__:
             text = f"{cause_of(error).rstrip('.')}. Fix: check STORAGE_URL and the rights on {url}"
         return [Finding(subject="storage", ok=False, text=text)]
     findings = [Finding(subject="storage", ok=False, text=one) for one in found]
-    return findings or [Finding(subject="storage", ok=True, text=str(url))]
+    return [*(findings or [Finding(subject="storage", ok=True, text=str(url))]), *people]
+
+
+async def _people(storage: Storage, settings: Settings) -> list[Finding]:
+    """Whether somebody can administer the service; nothing where the storage's findings say more."""
+    if settings.storage_url.kind is StorageKind.MEMORY:
+        text = "none: memory: keeps nobody"
+        return [Finding(subject="people", ok=True, text=text)]
+    try:
+        problem = await people_problem(storage, settings)
+    except StorageFailure:
+        return []
+    text = problem or "somebody can administer the service"
+    return [Finding(subject="people", ok=problem is None, text=text)]
 
 
 def _model(settings: Settings) -> Finding:

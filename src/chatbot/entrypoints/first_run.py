@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+from contextlib import closing
 from pathlib import Path
 
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageFailure
+from chatbot.domain.identity import DEFAULT_ROLES, Role
+from chatbot.domain.ports.archive import Change
 from chatbot.entrypoints.secrets import random_secret
 from chatbot.entrypoints.settings import ENV_FILE, Settings, SettingsError
 from chatbot.entrypoints.storage_url import StorageKind, StorageUrl
@@ -36,9 +39,19 @@ def make_store(settings: Settings) -> str:
         case StorageUrl(kind=StorageKind.JSON, path=Path() as root):
             return _make_data_folders(root)
         case _:
-            from chatbot.entrypoints.sql_database import upgrade  # noqa: PLC0415 - as in the container
+            return _make_tables(settings)
 
-            return upgrade(settings)
+
+def _make_tables(settings: Settings) -> str:
+    """Tables come with roles; if somebody has deleted all of them, they are put there again."""
+    from chatbot.entrypoints.sql_database import build_sql_archive, upgrade  # noqa: PLC0415 - as in the container
+
+    done = upgrade(settings)
+    with build_sql_archive(settings.storage_url) as archive, closing(archive.items()) as items:
+        if isinstance(next(items, None), Role):
+            return done
+        archive.put([Change(role, over=None) for role in DEFAULT_ROLES.values()])
+    return f"{done}; made the roles {' and '.join(DEFAULT_ROLES)}"
 
 
 def _make_data_folders(root: Path) -> str:

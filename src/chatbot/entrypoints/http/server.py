@@ -6,6 +6,7 @@ import gc
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 
@@ -25,6 +26,7 @@ from chatbot.entrypoints.http.protocol import ProblemProtocol
 from chatbot.entrypoints.http.workers import Parent, WorkerFailed, Workers
 from chatbot.entrypoints.model_choice import with_model_name
 from chatbot.entrypoints.moving import waiting_files
+from chatbot.entrypoints.people import people_problem
 from chatbot.entrypoints.settings import Settings, SettingsError
 
 logger = structlog.get_logger("chatbot.server")
@@ -110,9 +112,9 @@ def run(settings: Settings) -> None:
     with listen(settings) as sock:
         container = build_container(settings)
         config = _loaded(build_config(build_app(settings, container), settings))
-        asyncio.run(_try_out(container.storage()))
+        problem = asyncio.run(_try_out(container.storage(), settings))
         chat = container.chat()
-        _greet(settings, sock.getsockname()[1])
+        _greet(settings, sock.getsockname()[1], problem)
         _spare_the_collector()
         return_large_blocks()
         if settings.workers > 1:
@@ -186,16 +188,22 @@ def _spare_the_collector() -> None:
     gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
 
 
-async def _try_out(storage: Storage) -> None:
-    """Open and close the store: what is wrong with it is one line now, not a failed start later."""
+async def _try_out(storage: Storage, settings: Settings) -> str | None:
+    """Open and close the store: what is wrong with it is one line now, not a failed start later.
+
+    Returns what keeps people out, if the store lacks it; applications with a key need nobody.
+    """
     try:
         async with storage:
             await storage.check()
+            with suppress(StorageFailure):  # a broken edit by hand: log-ins say so, and doctor
+                return await people_problem(storage, settings)
+            return None
     except StorageFailure as error:
         raise SettingsError(f"STORAGE_URL: {error} `chatbot doctor` says more.") from error
 
 
-def _greet(settings: Settings, port: int) -> None:
+def _greet(settings: Settings, port: int, people: str | None) -> None:
     """Say where data lies and where the service listens; warn of an open door."""
     typer.echo(f"data: {settings.storage_url}")
     scheme = "https" if settings.tls_cert_file else "http"
@@ -207,6 +215,8 @@ def _greet(settings: Settings, port: int) -> None:
         typer.echo(
             f"sessions of the first version: {waiting} to import (`chatbot import {folder}`)"
         )
+    if people is not None:
+        typer.echo(f"people: {people}")
     typer.echo(f"model: {settings.genkit_model}")
     typer.echo(f"serving: {url}" + (f" (try {url}/docs)" if settings.docs_enabled else ""))
     if not (settings.is_loopback or settings.tls_cert_file or settings.trusted_proxies):

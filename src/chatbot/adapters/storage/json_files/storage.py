@@ -45,7 +45,7 @@ class JsonFileStorage(Storage):
         )
 
     async def __aenter__(self) -> Self:
-        """Make the folders.
+        """Make the folders, and the roles of a store that holds nobody yet.
 
         Raises:
             StorageUnavailable: something else stands where a folder should be, or a symbolic link.
@@ -61,6 +61,7 @@ class JsonFileStorage(Storage):
     def _open(self) -> None:
         make_durable_folders(self._files, self._root)
         self._users.open()
+        self._users.make_first_roles()
         self._attempts.open()
         self._sessions.open()
 

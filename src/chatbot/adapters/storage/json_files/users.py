@@ -160,6 +160,11 @@ class UserFiles(UserRepository):
             roles = {**Fields(kept, ROLES).found, **Fields(new, ROLES).object("roles")}
             put(self._files, path, _text({**new, "roles": roles}))
 
+    def make_first_roles(self) -> None:
+        """Write the roles of a new store, if it has neither people nor roles."""
+        if not any(exists(self._files, self._root / name) for name in (USERS, ROLES)):
+            self.make_roles()
+
     def make_roles(self) -> None:
         """Write the roles of a new store, if there are none."""
         with locked(self._files, self._lock):
