@@ -118,7 +118,7 @@ def test_chat_goes_on_with_the_last_session_of_this_terminal(ready: Run) -> None
 def test_chat_without_a_prompt_answers_each_line_until_the_end(ready: Run) -> None:
     code, out, _ = ready("chat", text="Hola, me llamo Ana\n\n¿Cómo me llamo?\n")
     assert code == 0
-    assert out.rstrip().endswith("Ana")
+    assert out.rstrip().endswith("Ana.")
 
 
 async def test_answer_that_breaks_off_is_told_in_a_line_of_its_own_with_the_mend(
