@@ -388,6 +388,14 @@ USAGES: dict[str, tuple[object, Usage | None]] = {
         {**USAGE, "total_tokens": 27, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 4},
         Usage(input_tokens=20, output_tokens=7),
     ),
+    "cached outside, by Anthropic's names": (
+        {"input_tokens": 11, "output_tokens": 7, "cache_read_input_tokens": 5},
+        Usage(input_tokens=16, output_tokens=7),
+    ),
+    "cached inside, and thinking in the total alone": (
+        {**USAGE, "total_tokens": 518, "prompt_tokens_details": {"cached_tokens": 10}},
+        Usage(input_tokens=11, output_tokens=7),
+    ),
     "odd details": ({**USAGE, "prompt_tokens_details": "x"}, Usage(input_tokens=11, output_tokens=7)),
 }  # fmt: skip
 
@@ -573,6 +581,32 @@ async def test_optional_parameters_that_are_refused_are_left_out_from_then_on(
     assert "temperature" in record.getMessage()
     assert model.adapted in record.getMessage()
     await model.aclose()
+
+
+async def test_what_many_calls_find_out_at_once_is_logged_once_and_kept_together(
+    provider: FakeProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = GenkitChatModel(
+        build("aiohttp", provider.base_url), "openai/fake-model", temperature=0.5
+    )
+    provider.raw = picky("temperature", "response_format")
+    requests = [ask(), ask(task=Task.EXTRACT_MEMORY)] * 4
+    with caplog.at_level(logging.WARNING, logger="chatbot.model"):
+        await asyncio.gather(*map(model.complete, requests))
+    assert len(caplog.records) <= 2, "one for each parameter at most"
+    assert model.adapted == "without temperature, without response_format"
+    await model.aclose()
+
+
+async def test_blank_lines_before_an_answer_keep_the_connection_awake(
+    provider: FakeProvider, only_aiohttp: GenkitChatModel
+) -> None:
+    data = whole(content="hola")
+    blanks: list[bytes | float] = [b"\n", 0.01]
+    awake = Raw(pieces=[*blanks * 20, data], content_type="application/json")
+    with saying(provider, whole=awake, stream=awake):
+        assert (await said(only_aiohttp, "complete")).text == "hola"
+        assert (await said(only_aiohttp, "stream")).text == "hola"
 
 
 async def test_what_does_not_help_is_not_remembered(

@@ -51,12 +51,13 @@ class _Reading:
         self._size = 0
 
     async def read(self) -> None:
-        first = b""
+        first, size = b"", 0
         while not _begins(first):
             piece = await self._more()
-            if not piece or len(first) > self._answer.max_raw_bytes:
+            size += len(piece)
+            if not piece or size > self._answer.max_raw_bytes:
                 return
-            first += piece
+            first = piece if first.isspace() else first + piece  # blanks keep a connection awake
         if _begins(first) in b"{[":
             await self._read_document(bytearray(first))
         else:
@@ -106,7 +107,7 @@ class _Reading:
             self._on_text("".join(texts))
 
     async def _read_document(self, data: bytearray) -> None:
-        most = self._answer.max_raw_bytes
+        most = self._answer.max_document_bytes
         try:
             while len(data) <= most and (piece := await self._next_of_document(data)):
                 data += piece

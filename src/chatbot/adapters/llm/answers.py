@@ -23,6 +23,9 @@ MOST_BYTES_PER_TOKEN = 16
 _RAW_BYTES_PER_TOKEN = 4096
 """As a chunk of its own in JSON, with all that a gateway puts around a token."""
 _RAW_BYTES_AROUND = 256 * 1024
+_DOCUMENT_BYTES_PER_TOKEN = 256  # all tokens in one string, escaped, and the thinking in another
+_DOCUMENT_BYTES_AROUND = 1024 * 1024
+_TOKENS_IF_UNLIMITED = 100_000  # by hand in the Developer UI only
 _MOST_TOKENS_COUNTED = 10**9
 _REASONS_LOGGED = 16
 
@@ -65,13 +68,15 @@ class NoChoices(Exception):
 class Answer:
     """Takes documents in until the answer is complete.
 
-    With `max_output_tokens` it is bounded: text beyond `MOST_BYTES_PER_TOKEN` a token is cut off,
-    and the answer is then `is_full`.
+    Text beyond `MOST_BYTES_PER_TOKEN` for each token that was asked for is cut off, and the answer
+    is then `is_full`. `max_raw_bytes` are to be read of a stream at most, `max_document_bytes` of
+    an answer in one piece, which has to be held.
     """
 
     def __init__(self, *, max_output_tokens: int | None = None) -> None:
-        tokens = max_output_tokens or 10**6
+        tokens = max_output_tokens or _TOKENS_IF_UNLIMITED
         self.max_raw_bytes = tokens * _RAW_BYTES_PER_TOKEN + _RAW_BYTES_AROUND
+        self.max_document_bytes = tokens * _DOCUMENT_BYTES_PER_TOKEN + _DOCUMENT_BYTES_AROUND
         self.is_full = False
         self._room = tokens * MOST_BYTES_PER_TOKEN
         self._texts: list[str] = []
@@ -235,16 +240,17 @@ def _count_in(usage: Mapping[str, Any], *names: str) -> int | None:
 def _cached_outside(usage: Mapping[str, Any], given: int, made: int) -> int:
     """The cached tokens that the provider did not count into the prompt's.
 
-    OpenAI counts them in, Anthropic does not; of gateways only the numbers tell: there are more of
-    them than the prompt has, or the total is the sum of all.
+    OpenAI counts them in; Anthropic does not. Of a gateway with OpenAI's names only the numbers
+    say it: there are more of them than the prompt has, or the total is the sum of all.
     """
     details = usage.get("prompt_tokens_details")
     read = _count_in(usage, "cache_read_input_tokens", "prompt_cache_hit_tokens") or 0
     if isinstance(details, dict):
         read = max(read, _count_in(details, "cached_tokens") or 0)
     cached = read + (_count_in(usage, "cache_creation_input_tokens") or 0)
-    total = _count_in(usage, "total_tokens") or 0
-    return cached if cached and (cached > given or total >= given + made + cached) else 0
+    is_summed = _count_in(usage, "total_tokens") == given + made + cached
+    is_outside = cached > given or is_summed or "prompt_tokens" not in usage
+    return cached if is_outside else 0
 
 
 def _log_unknown(reason: object) -> None:

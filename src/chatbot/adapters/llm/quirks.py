@@ -126,9 +126,12 @@ class KnownQuirks:
         return self._found.get(model, self._by_hand)
 
     def remember(self, model: str, quirks: Quirks) -> None:
-        """Keep what has helped, and log it."""
-        self._found[model] = quirks
-        logger.warning("%s refuses what is optional; from now on: %s", model, quirks)
+        """Keep what has helped beside what other calls found meanwhile, and log what is new."""
+        before = self.of(model)
+        found = replace(quirks, refused=quirks.refused | before.refused)
+        if found != before:
+            self._found[model] = found
+            logger.warning("%s refuses what is optional; from now on: %s", model, found)
 
 
 def _refused_in(refusal: Refusal, sent: Body) -> str | None:
