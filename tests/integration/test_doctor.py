@@ -1,6 +1,7 @@
 """`chatbot doctor` on the way to the model: one line for each fault, with its fix."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -13,7 +14,7 @@ from chatbot.entrypoints.doctor import examine
 from chatbot.entrypoints.http.app import create_app
 from chatbot.entrypoints.settings import SettingsError
 from company_network import Authority, Proxy
-from provider import SECRET, FakeProvider, Fault, closed_port_url
+from provider import SECRET, FakeProvider, Fault, Raw, closed_port_url
 from service import API_KEY, JWT_SECRET
 
 SECRETS = ("sk-ours-and-only-ours", "open-sesame")
@@ -81,7 +82,7 @@ async def on_each_wire(clinic: Clinic, request: pytest.FixtureRequest) -> Clinic
     return clinic
 
 
-async def test_model_is_looked_up_once_and_asked_once_even_where_it_has_to_be_chosen(
+async def test_model_is_looked_up_once_and_asked_in_both_ways_even_where_it_has_to_be_chosen(
     on_each_wire: Clinic,
 ) -> None:
     provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
@@ -90,7 +91,7 @@ async def test_model_is_looked_up_once_and_asked_once_even_where_it_has_to_be_ch
         provider.requests.clear()
         assert await on_each_wire.model() == "ok    model: openai/fake-model is served"
         asked = [(request.method, request.path) for request in provider.requests]
-        assert asked == [("GET", "/v1/models"), ("POST", "/v1/chat/completions")]
+        assert asked == [("GET", "/v1/models"), *[("POST", "/v1/chat/completions")] * 2]
         for request in provider.requests:
             asked_by_sdk = "x-stainless-lang" in request.headers
             assert asked_by_sdk is (on_each_wire.transport == "sdk")
@@ -128,6 +129,14 @@ async def test_provider_without_a_list_of_models_is_tested_by_a_call(
     assert line.startswith("FAIL  model: 127.0.0.1 does not know this path or the model (404")
 
 
+async def test_list_of_models_may_be_bare(on_each_wire: Clinic) -> None:
+    provider = await on_each_wire.provider()
+    listed = Raw(pieces=[b'[{"id": "a-model"}]'], content_type="application/json")
+    provider.raw = lambda body: None if body else listed
+    on_each_wire.set("GENKIT_MODEL", "")
+    assert await on_each_wire.model() == "ok    model: openai/a-model is served"
+
+
 async def test_start_without_a_list_of_models_asks_for_the_name(clinic: Clinic) -> None:
     provider = await clinic.provider()
     provider.models = None
@@ -149,10 +158,8 @@ async def test_deployment_of_azure_is_known_by_its_address(
     on_each_wire.set("GENKIT_MODEL", named)
     assert (await on_each_wire.model()).startswith("ok    model: openai/my-deployment answers; ")
     asked = [(request.path, request.query) for request in provider.requests]
-    assert asked == [
-        (f"{path}/{call}", "api-version=2024-10-21&x=%26")
-        for call in ("models", "chat/completions")
-    ]
+    calls = ["models", "chat/completions", "chat/completions"]
+    assert asked == [(f"{path}/{call}", "api-version=2024-10-21&x=%26") for call in calls]
     assert all(request.headers["api-key"] == SECRETS[0] for request in provider.requests)
 
 
@@ -164,6 +171,26 @@ async def test_deployment_of_azure_behind_an_address_without_it_is_tested_by_a_c
     on_each_wire.set("OPENAI_BASE_URL", f"{provider.base_url}?api-version=preview")
     assert (await on_each_wire.model()).startswith("ok    model: openai/fake-model answers; the ")
     assert {request.query for request in provider.requests} == {"api-version=preview"}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "said"),
+    [
+        ("response_format", "asked without response_format"),
+        ("stream_options", "asked without stream_options"),
+        ("max_tokens", "asked length limit as max_completion_tokens"),
+        ("temperature", "asked without temperature"),
+    ],
+)
+async def test_parameter_that_the_provider_refuses_is_reported(
+    on_each_wire: Clinic, parameter: str, said: str
+) -> None:
+    provider = await on_each_wire.provider()
+    error = {"error": {"param": parameter, "code": "unsupported_parameter"}}
+    refusal = Raw(pieces=[json.dumps(error).encode()], status=400, content_type="application/json")
+    provider.raw = lambda body: refusal if parameter in body else None
+    on_each_wire.set("MODEL_TEMPERATURE", "0.5")
+    assert await on_each_wire.model() == f"ok    model: openai/fake-model is served; {said}"
 
 
 async def test_key_for_azure_is_not_sent_to_others(on_each_wire: Clinic) -> None:

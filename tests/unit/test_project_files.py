@@ -132,3 +132,10 @@ def test_tests_that_the_documents_name_are_there() -> None:
     for path in sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md")):
         for name in re.findall(r"`(test_\w+)[`\[]", path.read_text("utf-8")):
             assert f"def {name}(" in tests, f"{path.name}: {name}"
+
+
+def test_every_row_about_a_provider_names_its_test() -> None:
+    text = (ROOT / "docs" / "providers.md").read_text("utf-8")
+    rows = [line for line in text.splitlines() if re.match(r"\| (?!provider |quirk )", line)]
+    assert len(rows) > 20
+    assert all(re.search(r"`test_\w+`", row.rsplit(" | ", 1)[1]) for row in rows)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from http import HTTPStatus
 
 from chatbot.adapters.llm.diagnosis import Fault, explanation, fault_of
+from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of
 from chatbot.domain.chat import Author
 from chatbot.domain.errors import ModelFailure, ModelTimeout
@@ -15,7 +16,7 @@ from chatbot.entrypoints.model_choice import is_listed, model_name, only_model, 
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError
 
 _QUESTION = ModelRequest(
-    task=Task.EXTRACT_MEMORY,  # has every optional parameter
+    task=Task.EXTRACT_MEMORY,
     system="Answer with a JSON object.",
     messages=(PromptMessage(role=Author.USER, text='Answer with the JSON object {"ok": true}.'),),
     max_output_tokens=0,
@@ -35,10 +36,10 @@ def model_in_use(settings: Settings) -> str:
         return f"{name}: embedded, no language model; set OPENAI_API_KEY or OPENAI_BASE_URL"
     try:
         name, how = _looked_up(settings, name)
-        _ask(settings.model_copy(update={"genkit_model": name}))
+        quirks = _ask(settings.model_copy(update={"genkit_model": name}))
     except ModelFailure as error:
         raise SettingsError(explanation(error, settings.openai_base_url or OPENAI_URL)) from error
-    return f"{name} {how}"
+    return f"{name} {how}; asked {quirks}" if quirks else f"{name} {how}"
 
 
 def _looked_up(settings: Settings, name: str | None) -> tuple[str, str]:
@@ -71,8 +72,8 @@ def _may_have_no_list(error: ModelFailure) -> bool:
     return error.status in _NO_LIST or (error.status is None and fault_of(error) is Fault.ANSWER)
 
 
-def _ask(settings: Settings) -> None:
-    """Ask the model for a few words, with everything that the service sends along.
+def _ask(settings: Settings) -> str:
+    """Ask the model for a few words, and return how it has to be asked differently from others.
 
     Raises:
         ModelFailure: it did not answer.
@@ -80,13 +81,17 @@ def _ask(settings: Settings) -> None:
     model = build_genkit_model(settings)
     with ThreadPoolExecutor(1) as pool:  # the caller may be inside an event loop
         pool.submit(asyncio.run, _answered(model, settings)).result()
+    return model.ai.quirks_of(model.name) if isinstance(model, GenkitChatModel) else ""
 
 
 async def _answered(model: ChatModel, settings: Settings) -> None:
+    """Ask in both ways, since each has a parameter that the other has not."""
     question = replace(_QUESTION, max_output_tokens=settings.model_max_output_tokens)
     try:
         async with asyncio.timeout(settings.model_turn_timeout_s):
             await model.complete(question)
+            async for _ in model.stream(replace(question, task=Task.CHAT)):
+                pass
     except TimeoutError as error:
         raise ModelTimeout from error
     finally:

@@ -133,7 +133,8 @@ class AiohttpOpenAI(ProviderOpenAI):
 
 
 def ids_of(listing: Any) -> list[str]:  # noqa: ANN401 (JSON; of another shape, it raises)
-    return [model["id"] for model in listing["data"]]
+    models = listing if isinstance(listing, list) else listing["data"]  # bare at Together
+    return [model["id"] for model in models]
 
 
 def _httpx2_client(way: Way) -> httpx2.AsyncClient:
