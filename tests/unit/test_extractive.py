@@ -193,6 +193,26 @@ def test_everything_is_forgotten_by_naming_everything() -> None:
     assert update["forget"] == ["name", "role", *REMEMBERED["facts"], *REMEMBERED["todos"]]
 
 
+def test_what_was_forgotten_is_not_answered_from_the_history() -> None:
+    history = ["soy Ana", "vivo en Lugo y tengo dos hijas", "olvida que vivo en Lugo"]
+    memory = {"profile": {"name": "Ana"}, "facts": ["tengo dos hijas"]}
+    assert chatted("¿dónde vivo?", *history, memory=memory).startswith("De eso no sé nada")
+    assert chatted("¿dónde vivo?", *history).startswith("De eso no sé nada")
+    told = chatted("¿qué sabes de mí?", "soy Ana", "vivo en Lugo", "olvida todo lo que sabes de mí")
+    assert told == "Todavía no me has contado nada de ti."
+
+
+def test_with_the_name_the_full_name_goes_and_with_the_work_the_department() -> None:
+    memory = {"profile": {"name": "Bill", "full_name": "William", "department": "sales"}}
+
+    def forgotten(text: str) -> Any:
+        content = block({"memory": memory, "messages": [{"seq": 1, "text": text}]})
+        return json.loads(answer("extract_memory", [("user", content)]))["forget"]
+
+    assert forgotten("forget my name") == ["name", "full_name"]
+    assert forgotten("I no longer work in sales") == ["department"]
+
+
 @pytest.mark.parametrize("text", ["olvídalo", "never mind", "forget it", "olvida eso"])
 def test_a_phrase_that_drops_a_subject_forgets_nothing(text: str) -> None:
     assert extracted(text) == {}

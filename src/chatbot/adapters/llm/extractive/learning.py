@@ -95,13 +95,18 @@ def _take(result: Learned, statement: Statement, known: Update) -> None:
 
 def _forget(result: Learned, statement: Statement, known: Update) -> None:
     if statement.everything:
-        result.forget += [*known.profile, *known.preferences, *known.facts, *known.todos]
-        result.forget = list(dict.fromkeys(result.forget))
+        known_names = [*known.profile, *known.preferences, *known.facts, *known.todos]
+        forget = list(dict.fromkeys([*result.forget, *known_names]))
+        for part in (result.profile, result.preferences, result.facts, result.todos, result.done):
+            part.clear()
+        result.forget = forget
         return
     what = statement.value
     result.facts = _without(result.facts, what)
     result.todos = _without(result.todos, what)
     keys = _keys_of(what)
+    if "name" in keys and "full_name" in {**known.profile, **result.profile}:
+        keys.append("full_name")
     for key in keys:
         result.profile.pop(key, None)
         result.preferences.pop(key, None)
@@ -133,7 +138,10 @@ def _keys_of(what: str) -> list[str]:
 def _stored(what: str, known: Update) -> list[str]:
     """The stored text, or the key, that the words mean."""
     for key, value in (*known.profile.items(), *known.preferences.items()):
-        if stems(value) and stems(value) == stems(what):
+        is_same = stems(value) == stems(what) or (
+            key == "department" and stems(value) <= stems(what)
+        )
+        if stems(value) and is_same:
             return [key]
     text = best_match(what, (*known.todos, *known.facts))
     return [text] if text else []

@@ -61,6 +61,8 @@ def name_at(
     if not words:
         return None
     end = words[-1][1]
+    if said.plain[:end].endswith("'s"):  # `this is Ana's report`
+        return None
     if is_weak and not _is_believed(said, known, words, greeted=greeted):
         return None
     shouted = said.written.upper() == said.written

@@ -137,18 +137,23 @@ def _other(talk: Conversation, known: Language, memory: Update, earlier: Sequenc
     if not is_question(talk.prompt):
         return known.phrases["acknowledged"].format(name=_name(memory))
     best = _relevant(talk.prompt, [*memory.facts, *memory.todos])
-    best = best or _relevant(talk.prompt, [talk.summary, *earlier])
+    best = best or _relevant(talk.prompt, [talk.summary, *earlier], but_statements=True)
     if not best:
         return known.phrases["nothing"]
     return known.phrases["found"].format(items=_listed(best))
 
 
-def _relevant(prompt: str, texts: Sequence[str]) -> list[str]:
-    """At most three sentences that share half of the prompt's words or more, the best first."""
+def _relevant(prompt: str, texts: Sequence[str], *, but_statements: bool = False) -> list[str]:
+    """At most three sentences that share half of the prompt's words or more, the best first.
+
+    `but_statements`: what users state of themselves is left out. Where memory does not hold it,
+    it was forgotten.
+    """
     wanted = stems(prompt)
     shared = {each: 2 * len(wanted & stems(each)) for each in sentences(*texts)}
     best = sorted(shared, key=lambda each: -shared[each])[:_BEST_SENTENCES]
-    return [each.rstrip(".") for each in best if shared[each] >= max(len(wanted), 1)]
+    enough = [each for each in best if shared[each] >= max(len(wanted), 1)]
+    return [each.rstrip(".") for each in enough if not (but_statements and stated(each))]
 
 
 def _merged(memory: Update, news: Learned) -> Update:
