@@ -136,6 +136,16 @@ def test_refusal_for_another_reason_changes_nothing(status: int, body: Any) -> N
     assert AS_THE_PLUGIN.after(refusal_of(status, body), BODY) is None
 
 
+def test_limit_that_is_too_high_in_both_forms_is_left_out() -> None:
+    refusal = refusal_of(400, error("max_tokens must be less than or equal to 64"))
+    quirks = AS_THE_PLUGIN.after(refusal, BODY)
+    assert quirks is not None
+    assert quirks.fitted(BODY) == changed(MAX_COMPLETION)
+    quirks = quirks.after(refusal, quirks.fitted(BODY))
+    assert quirks is not None
+    assert quirks.fitted(BODY) == changed({"max_tokens": None})
+
+
 def test_everything_may_be_refused_one_after_another_and_that_ends() -> None:
     quirks: Quirks | None = AS_THE_PLUGIN
     asked = 0

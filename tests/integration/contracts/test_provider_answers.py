@@ -335,12 +335,12 @@ async def test_whole_answer_with_a_wrong_length_is_an_answer_if_it_was_finished(
 
 
 async def test_finished_stream_that_does_not_end_is_not_waited_for(
-    provider: FakeProvider, only_aiohttp: GenkitChatModel
+    provider: FakeProvider, model: GenkitChatModel
 ) -> None:
     stream = events(delta(content="hola"), delta("stop"), hangs=True)
-    model = WithTimeouts(only_aiohttp, first_token_s=9, idle_s=9, turn_s=9)
+    timed = WithTimeouts(model, first_token_s=9, idle_s=9, turn_s=9)
     with saying(provider, stream=stream):
-        _, completion = await collect(model, ask())
+        _, completion = await collect(timed, ask())
     assert completion.text == "hola"
 
 
@@ -438,14 +438,14 @@ async def test_answer_without_end_is_cut_and_its_call_closed(
 
 
 async def test_thinking_without_end_is_cut_and_names_the_setting(
-    provider: FakeProvider, only_aiohttp: GenkitChatModel
+    provider: FakeProvider, model: GenkitChatModel
 ) -> None:
     thoughts = [delta(reasoning_content="x" * 65536)] * 20
     with (
         saying(provider, stream=events(*thoughts, hangs=True)),
         pytest.raises(ModelError, match="MODEL_MAX_OUTPUT_TOKENS"),
     ):
-        await said(only_aiohttp, "stream")
+        await said(model, "stream")
     await asyncio.wait_for(provider.requests[-1].client_left.wait(), PATIENCE_S)
 
 

@@ -11,13 +11,12 @@ from contextlib import suppress
 import aiohttp
 
 from chatbot.adapters.llm.answers import Answer, document_begun_in, document_in
-from chatbot.adapters.llm.chat_completions import OnText, Transport
+from chatbot.adapters.llm.chat_completions import AFTER_THE_END_S, OnText, Transport
 from chatbot.adapters.llm.provider_http import ProviderHttp, unread
 from chatbot.adapters.llm.quirks import Body
 from chatbot.adapters.llm.sse import BOM, EventData
 
 _DRAIN_S = 0.05
-_AFTER_THE_END_S = 2.0  # for the usage, `[DONE]` and the end of the body, once it is finished
 _LAST = 8  # bytes of a body, which may end in blanks
 
 
@@ -86,7 +85,7 @@ class _Reading:
                 if answer.is_full:
                     return
                 if answer.is_finished:
-                    patience.reschedule(loop.time() + _AFTER_THE_END_S)
+                    patience.reschedule(loop.time() + AFTER_THE_END_S)
                 piece = await self._more()
         self._take(events.flush())  # the provider does not say that it is done
 
@@ -125,7 +124,7 @@ class _Reading:
         """The next piece; a whole answer whose body does not end is not waited for long."""
         if data[-_LAST:].rstrip().endswith(b"}"):
             try:
-                async with asyncio.timeout(_AFTER_THE_END_S):
+                async with asyncio.timeout(AFTER_THE_END_S):
                     return await self._more()
             except TimeoutError:
                 if self._take_whole(data):

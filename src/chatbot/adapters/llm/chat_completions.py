@@ -16,6 +16,9 @@ from chatbot.adapters.llm.answers import Answer
 from chatbot.adapters.llm.diagnosis import refusal_behind
 from chatbot.adapters.llm.quirks import Body, KnownQuirks
 
+AFTER_THE_END_S = 2.0
+"""How long a finished answer is read on, for the usage, `[DONE]` and the end of the body."""
+
 OnText = Callable[[str], None]
 """Takes text that arrived, or the empty text as a sign of life without any."""
 

@@ -1,5 +1,6 @@
 """The OpenAI plug-in over the openai SDK, and that SDK as the reference transport."""
 
+import asyncio
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ from openai import BaseModel as OpenAIBaseModel
 
 from chatbot.adapters.llm.aiohttp_transport import AiohttpTransport
 from chatbot.adapters.llm.answers import Answer, document_in
-from chatbot.adapters.llm.chat_completions import OnText, ProviderModel, Transport
+from chatbot.adapters.llm.chat_completions import AFTER_THE_END_S, OnText, ProviderModel, Transport
 from chatbot.adapters.llm.network import Way
 from chatbot.adapters.llm.provider_http import ProviderHttp, read_body
 from chatbot.adapters.llm.quirks import Body, KnownQuirks
@@ -93,15 +94,26 @@ class SdkTransport(Transport):
             on_text(answer.take(_as_dict(created)))
             return
         try:
-            async for chunk in created:
-                on_text(answer.take(_as_dict(chunk)))
-                if answer.is_full:
-                    return
+            await self._read(created, answer, on_text)
         except Exception:
             if not answer.is_finished:
                 raise
         finally:
             await created.close()
+
+    async def _read(self, chunks: AsyncStream[Any], answer: Answer, on_text: OnText) -> None:
+        loop, size = asyncio.get_running_loop(), 0
+        async with asyncio.timeout(None) as patience:
+            async for chunk in chunks:
+                document = _as_dict(chunk)
+                on_text(answer.take(document))
+                size += len(repr(document))  # the SDK does not say how much it has read
+                if size > answer.max_raw_bytes:
+                    answer.cut()
+                if answer.is_full:
+                    return
+                if answer.is_finished:
+                    patience.reschedule(loop.time() + AFTER_THE_END_S)
 
 
 def _as_dict(found: object) -> object:

@@ -131,12 +131,18 @@ class KnownQuirks:
         found = replace(quirks, refused=quirks.refused | before.refused)
         if found != before:
             self._found[model] = found
-            logger.warning("%s refuses what is optional; from now on: %s", model, found)
+            logger.warning(
+                "the provider refuses optional parameters for %s; requests are now sent %s",
+                model,
+                found,
+            )
 
 
 def _refused_in(refusal: Refusal, sent: Body) -> str | None:
     """What of the request the refusal blames: by its own field, else what it names first."""
-    patterns = {name: rf"\b{name}\b" for name in (*_OPTIONAL, *_MAX_TOKENS) if name in sent}
+    patterns = {name: rf"\b{name}\b" for name in _OPTIONAL if name in sent}
+    # By whatever name: a gateway speaks of the parameter that it made of ours.
+    patterns |= {name: r"\bmax_\w*tokens\b" for name in _MAX_TOKENS if name in sent}
     if "stream" in patterns:
         patterns["stream"] = r"^stream$|\b(?:verified to|support) stream|\bstreaming is not"
     if "stream_options" in patterns:
