@@ -158,7 +158,7 @@ class TestMigrate:
         assert {path: trace_of(path) for path in before} == before
 
         code, out, _ = run("migrate", "--from", one, "--to", other)
-        assert (code, out) == (0, f"{len(EVERYTHING)} already there\n")
+        assert (code, out) == (0, "9 already there (3 roles, 2 users, 4 sessions)\n")
 
     @pytest.mark.parametrize("target", STORES)
     def test_run_that_is_killed_is_finished_by_the_next_one(
@@ -206,7 +206,9 @@ class TestMigrate:
             f"user {2:032x}",
             f"session {2:032x} of user {'a' * 32}",
         ]
-        assert out.startswith("2 new, 2 different in the target\nsessions in the target only: 1,")
+        sums, others = out.splitlines()
+        assert sums == "2 new (1 user, 1 session), 2 different in the target (1 user, 1 session)"
+        assert others.startswith("sessions in the target only: 1,")
         there = content_of(other)
         assert all(there.get(digest(item)) == item for item in own)
 
@@ -339,11 +341,11 @@ class TestBackup:
     ) -> None:
         one, other = filled(new_store(source)), new_store(target)
         monkeypatch.setenv("STORAGE_URL", one)
-        assert ready("backup", "b.gz") == (0, f"{len(EVERYTHING)} saved\n", "")
+        assert ready("backup", "b.gz") == (0, "9 saved (3 roles, 2 users, 4 sessions)\n", "")
         monkeypatch.setenv("STORAGE_URL", other)
         assert ready("restore", "b.gz")[::2] == (0, "")
         assert content_of(other) == content_of(one)
-        assert ready("restore", "b.gz")[1] == f"{len(EVERYTHING)} already there\n"
+        assert ready("restore", "b.gz")[1] == "9 already there (3 roles, 2 users, 4 sessions)\n"
 
     @pytest.mark.parametrize("source", ["json", "sqlite"])
     def test_backup_of_a_store_in_use_holds_each_session_as_it_was_at_a_moment(
@@ -365,7 +367,7 @@ class TestBackup:
         filled(f"json:{tmp_path}/data")
         _damage(tmp_path / "data")
         code, out, err = ready("backup", "b.gz")
-        assert (code, out) == (1, f"{len(EVERYTHING) - 1} saved, 1 unreadable\n")
+        assert (code, out) == (1, "8 saved (3 roles, 2 users, 3 sessions), 1 unreadable\n")
         assert f"session {1:032x} of user {'a' * 32}: unreadable: " in err
         assert BackupFile(tmp_path / "b.gz").verify() == len(EVERYTHING) - 1
 
@@ -392,7 +394,10 @@ class TestBackup:
         code, out, err = ready("restore", "b.gz")
         assert code == 1
         assert "further on in the target" in err
-        assert out == f"{len(EVERYTHING) - 1} already there, 1 further on in the target\n"
+        assert (
+            out
+            == "8 already there (3 roles, 2 users, 3 sessions), 1 further on in the target (1 session)\n"
+        )
 
     @pytest.mark.parametrize(
         ("arguments", "code", "told"),
@@ -442,14 +447,16 @@ class TestImport:
         before = trace_of(first_version)
         code, out, err = ready("import", str(first_version))
         assert (code, err) == (0, "")
-        assert out.splitlines()[0] == "2 new"
-        assert ready("import", str(first_version))[1].splitlines()[0] == "2 already there"
+        assert out.splitlines()[0] == "2 new (2 sessions)"
+        assert (
+            ready("import", str(first_version))[1].splitlines()[0] == "2 already there (2 sessions)"
+        )
         with archive_at(f"json:{tmp_path}/data") as archive:
             assert archive.session_keys() == {(CLIENT, FIRST_ID), (CLIENT, SECOND_ID)}
 
         filled(f"json:{tmp_path}/data", [user(1)])
         code, out, _ = ready("import", str(first_version), "--owner", "USER1@example.com")
-        assert (code, out.splitlines()[0]) == (0, "2 new")
+        assert (code, out.splitlines()[0]) == (0, "2 new (2 sessions)")
         assert trace_of(first_version) == before
 
     def test_broken_file_is_named_and_the_others_are_imported(
@@ -460,7 +467,7 @@ class TestImport:
         code, out, err = ready("import", str(first_version))
         assert code == 1
         assert err.startswith(f"chatbot: {broken}: unreadable: an id has 32 hexadecimal digits")
-        assert out.splitlines()[0] == "2 new, 1 unreadable"
+        assert out.splitlines()[0] == "2 new (2 sessions), 1 unreadable"
 
     def test_unknown_owner_and_missing_folder_are_one_line(
         self, ready: Run, first_version: Path
@@ -492,7 +499,7 @@ class TestImport:
         ]
         assert found["structured_memory"]["facts"] == ["has a dog"]
         code, out, _ = await asyncio.to_thread(ready, "import", str(tmp_path / "data"))
-        assert (code, out.splitlines()[0]) == (0, "1 further on in the target")
+        assert (code, out.splitlines()[0]) == (0, "1 further on in the target (1 session)")
 
 
 def test_commands_that_move_are_refused_in_memory(

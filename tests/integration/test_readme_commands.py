@@ -124,10 +124,12 @@ async def test_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
             assert set(events[1:-1]) == {"delta"}
             assert events[-1] == "done"
             assert await shell.run(user) == "user: luis@example.com\n"
-            assert re.fullmatch(r"\d+ saved\n", await shell.run(backup))
+            assert re.fullmatch(
+                r"\d+ saved \(2 roles, 2 users, \d+ sessions\)\n", await shell.run(backup)
+            )
 
         await shell.run("mkdir away; mv data away")
         restored, *well = (await shell.run(restore)).splitlines()
-        assert re.fullmatch(r"\d+ new", restored)
+        assert re.fullmatch(r"\d+ new \(2 roles, 2 users, \d+ sessions\)", restored)
         assert {line.split()[0] for line in well} == {"ok"}
         assert "luis@example.com" in (tmp_path / "data/auth/users.json").read_text("utf-8")

@@ -32,6 +32,14 @@ _PEOPLE_AT_ONCE = 500
 """In JSON all users stand in one file, which each change writes anew."""
 
 
+class ItemKind(StrEnum):
+    """What is moved, as people call it."""
+
+    ROLE = "role"
+    USER = "user"
+    SESSION = "session"
+
+
 class Outcome(StrEnum):
     """What became of one item."""
 
@@ -50,10 +58,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One item, and what became of it. `detail` says more where there is more to say."""
+    """One item, and what became of it. `detail` says more where there is more to say.
+
+    `kind` is None where it is not known what stands there.
+    """
 
     name: str
     outcome: Outcome
+    kind: ItemKind | None = None
     detail: str = ""
     change: Change | None = None
 
@@ -94,15 +106,16 @@ class Moving:
 
     def _planned(self, item: Item | Unreadable) -> Step:
         if isinstance(item, Unreadable):
-            return Step(name=item.name, outcome=Outcome.UNREADABLE, detail=item.reason)
-        name = name_of(item)
+            return step_of(item)
+        name, kind = name_of(item), kind_of(item)
         try:
             there = self._target.find(item)
         except Conflict as error:
-            return Step(name=name, outcome=Outcome.REFUSED, detail=str(error))
+            return Step(name=name, kind=kind, outcome=Outcome.REFUSED, detail=str(error))
         outcome = compared(there, item)
         is_due = outcome in {Outcome.NEW, Outcome.UPDATED}
-        return Step(name=name, outcome=outcome, change=Change(item, there) if is_due else None)
+        change = Change(item, there) if is_due else None
+        return Step(name=name, kind=kind, outcome=outcome, change=change)
 
     def _verify(self, changes: Sequence[Change]) -> None:
         for item in (change.item for change in changes):
@@ -122,13 +135,32 @@ class Moving:
     def remove_others(self) -> Iterator[Step]:
         """Remove them from the target, so that what was deleted does not come back with it."""
         for owner, session_id in self.others():
-            step = Step(name=name_of_session(owner, session_id), outcome=Outcome.REMOVED)
+            name = name_of_session(owner, session_id)
+            step = Step(name=name, kind=ItemKind.SESSION, outcome=Outcome.REMOVED)
             try:
                 if not self._dry_run:
                     self._target.remove(owner, session_id)
             except Conflict as error:
                 step = replace(step, outcome=Outcome.REFUSED, detail=str(error))
             yield step
+
+
+def step_of(item: Item | Unreadable) -> Step:
+    """The step of saving an item, or of finding one that cannot be read."""
+    if isinstance(item, Unreadable):
+        detail = item.reason
+        return Step(name=item.name, kind=None, outcome=Outcome.UNREADABLE, detail=detail)
+    return Step(name=name_of(item), kind=kind_of(item), outcome=Outcome.SAVED)
+
+
+def kind_of(item: Item) -> ItemKind:
+    match item:
+        case Role():
+            return ItemKind.ROLE
+        case User():
+            return ItemKind.USER
+        case Conversation():
+            return ItemKind.SESSION
 
 
 def name_of(item: Item) -> str:

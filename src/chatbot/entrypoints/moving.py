@@ -15,7 +15,7 @@ import typer
 
 from chatbot.adapters.storage.backup_file import BackupFile, write_backup
 from chatbot.adapters.storage.mvp_files import MvpFiles, mvp_files, session_id_of
-from chatbot.application.moving import Moving, Outcome, Step, name_of
+from chatbot.application.moving import ItemKind, Moving, Outcome, Step, step_of
 from chatbot.domain.errors import ChatbotError, NotFound, StorageFailure, StorageUnavailable
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, normalise_email
 from chatbot.domain.ports.archive import (
@@ -187,11 +187,9 @@ def _owner(archive: Archive, email: str) -> Owner:
 def _readable(items: Iterable[Item | Unreadable], steps: list[Step]) -> Iterator[Item]:
     """The items that can be read, while the steps are noted."""
     for item in items:
-        if isinstance(item, Unreadable):
-            steps.append(Step(name=item.name, outcome=Outcome.UNREADABLE, detail=item.reason))
-        else:
+        if not isinstance(item, Unreadable):
             yield item
-            steps.append(Step(name=name_of(item), outcome=Outcome.SAVED))
+        steps.append(step_of(item))
 
 
 def _followed(things: Iterable[Thing], *, total: int) -> Iterator[Thing]:
@@ -208,14 +206,25 @@ def _followed(things: Iterable[Thing], *, total: int) -> Iterator[Thing]:
 
 def _told(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = False) -> bool:
     """Tell what came of the steps, and return whether all of it is fine."""
-    counts: Counter[Outcome] = Counter()
+    counts: dict[Outcome, Counter[ItemKind | None]] = {}
     odd = []
     for step in steps:
-        counts[step.outcome] += 1
+        counts.setdefault(step.outcome, Counter())[step.kind] += 1
         if step.outcome not in fine:
             odd.append(step)
     for step in odd:
         typer.echo(f"chatbot: {step}", err=True)
-    sums = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+    sums = ", ".join(
+        f"{counts[outcome].total()} {outcome}{_kinds(counts[outcome])}"
+        for outcome in Outcome
+        if outcome in counts
+    )
     typer.echo(("dry run, nothing was written: " if dry_run else "") + (sums or "nothing there"))
     return not odd
+
+
+def _kinds(counts: Counter[ItemKind | None]) -> str:
+    """What was counted, as in ` (2 roles, 1 user)`."""
+    kinds = [(counts[kind], kind.value) for kind in ItemKind if counts[kind]]
+    named = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for count, kind in kinds)
+    return f" ({named})" if named else ""
