@@ -226,6 +226,39 @@ def test_doctor_names_what_every_account_may_read_until_it_is_private(
     assert "ok    files: " in ready("doctor")[1]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"API_KEY": "short"},
+        {"PORT": "x", "WORKERS": "0"},
+        {"OPENAI_BASE_URL": "ftp://x"},
+        {"OPENAI_API_KEY": "two words"},
+        {"STORAGE_URL": "mysql://x"},
+        {"STORAGE_URL": "sqlite:///absent.db"},
+        {"STORAGE_URL": "postgresql://ana:x@127.0.0.1:9/x"},
+        {"STORAGE_URL": "json:.env"},
+        {"GENKIT_MODEL": "nonsense"},
+        {"OPENAI_API_KEY": "x", "HTTPS_PROXY": "socks5://127.0.0.1:9"},
+        {"TLS_CERT_FILE": ".env", "TLS_KEY_FILE": ".env"},
+        {"ASSISTANT_INSTRUCTIONS_FILE": "absent.txt"},
+        {"GENKIT_ENV": "dev", "HOST": "0.0.0.0"},
+    ],
+    ids=" ".join,
+)
+def test_every_line_of_doctor_is_ok_or_names_a_fix(
+    ready: Run, monkeypatch: pytest.MonkeyPatch, values: dict[str, str]
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    code, out, _ = ready("doctor")
+    failed = [line for line in out.splitlines() if not line.startswith("ok    ")]
+    assert code == 1
+    assert failed
+    for line in failed:
+        assert re.match(r"FAIL  [a-z]+: .*\bFix: \S", line), line
+        assert line.count("Fix: ") == 1, line
+
+
 def test_missing_settings_are_named_with_the_mend(run: Run) -> None:
     code, _, err = run("serve")
     assert code == 2

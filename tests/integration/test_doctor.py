@@ -49,6 +49,7 @@ class Clinic:
         findings = await asyncio.to_thread(lambda: [str(one) for one in examine()])
         [line] = [one for one in findings if one[6:].startswith(f"{subject}: ")]
         assert "\n" not in line
+        assert line.count("Fix: ") == (1 if line.startswith("FAIL") else 0), line
         assert not any(secret in line for secret in SECRETS)
         return line
 

@@ -113,7 +113,7 @@ def test_account_without_rights_on_the_schema_is_refused_until_they_are_granted(
     [message] = refusals(
         lambda: upgrade(database_at(account)), lambda: asyncio.run(opened(account))
     )
-    assert message.startswith('The account "chatbot app" may not use the schema public. Fix, as ')
+    assert message.startswith('The account "chatbot app" may not use the schema public. Fix: as ')
     run_fix(owner, message)
     upgrade(database_at(account))
     asyncio.run(opened(account))
@@ -122,7 +122,7 @@ def test_account_without_rights_on_the_schema_is_refused_until_they_are_granted(
 def test_account_that_may_make_no_tables_is_refused_until_it_may(owner: str, account: str) -> None:
     command(owner, sql.SQL("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
     [message] = refusals(lambda: upgrade(database_at(account)))
-    assert "may not make tables in the schema public. Fix, as " in message
+    assert "may not make tables in the schema public. Fix: as " in message
     run_fix(owner, message)
     upgrade(database_at(account))
 
@@ -186,7 +186,7 @@ def test_database_that_is_read_only_is_refused(
     )
     try:
         [message] = refusals(lambda: asyncio.run(opened(account)))
-        assert 'is read-only for "chatbot app" (default_transaction_read_only). Fix, as' in message
+        assert 'is read-only for "chatbot app" (default_transaction_read_only). Fix: as' in message
         assert f"ALTER {where} " in message
     finally:
         reset = sql.SQL("RESET default_transaction_read_only")

@@ -21,6 +21,16 @@ from chatbot.entrypoints.settings import (
 )
 from chatbot.entrypoints.storage_url import StorageKind
 
+_FIXES = {  # where the text has no closer one
+    "settings": "correct it in .env or in the environment; .env.example explains each setting",
+    "storage": "check STORAGE_URL",
+    "people": "`chatbot init` and `chatbot admin create` make what is missing",
+    "model": "check OPENAI_BASE_URL, OPENAI_API_KEY and GENKIT_MODEL",
+    "proxy": "correct the variable, or unset it",
+    "tls": "check TLS_CERT_FILE and TLS_KEY_FILE",
+    "files": "have the service's account own it, and nobody else read it",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -31,7 +41,10 @@ class Finding:
     text: str
 
     def __str__(self) -> str:
-        return f"{'ok  ' if self.ok else 'FAIL'}  {self.subject}: {self.text}"
+        if self.ok:
+            return f"ok    {self.subject}: {self.text}"
+        fix = "" if "Fix: " in self.text else f". Fix: {_FIXES[self.subject]}"
+        return f"FAIL  {self.subject}: {self.text.rstrip('.') if fix else self.text}{fix}"
 
 
 def examine() -> Iterator[Finding]:

@@ -107,4 +107,4 @@ def _require_open(
 
 
 def _fix(found: Row[tuple[object, ...]], statement: str) -> str:
-    return f"Fix, as the owner of the database: `psql -d {found.database} -c '{statement}'`"
+    return f"Fix: as the owner of the database `psql -d {found.database} -c '{statement}'`"
