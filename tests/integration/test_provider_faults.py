@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -185,6 +186,22 @@ async def test_blocked_answer_without_text_is_a_refused_prompt_and_the_next_one_
     messages = await messages_of(world.service.client, session_id)
     assert [m.get("reason") for m in messages] == [None, "refused", None, None]
     assert refused.json()["turn_id"] == messages[0]["turn_id"] == messages[1]["turn_id"]
+
+
+@pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
+async def test_first_question_that_is_asked_again_in_an_outage_leaves_one_session(
+    world: World, headers: dict[str, str]
+) -> None:
+    client, prompt = world.service.client, {"prompt": f"A first question, {secrets.token_hex(8)}"}
+    world.upstream.fault = Fault("500")
+    failed = [await client.post("/chat", json=prompt, headers=headers) for _ in range(3)]
+    world.upstream.fault = None
+    answered = await client.post("/chat", json=prompt)
+    assert [one.status_code for one in failed] == [503] * 3
+    listed = (await client.get("/sessions?limit=200")).json()["sessions"]
+    assert [s["session_id"] for s in listed if s["title"] == prompt["prompt"]] == [
+        answered.json()["session_id"]
+    ]
 
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])

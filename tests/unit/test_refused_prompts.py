@@ -222,18 +222,29 @@ async def test_a_failed_turn_names_its_session_and_turn(failure: ModelFailure) -
     assert (failed.value.session_id, failed.value.turn_id) == (session.id, question.turn_id)
 
 
-async def test_a_first_question_that_is_asked_again_goes_on_in_the_session_of_the_first_try() -> (
-    None
-):
+async def test_a_first_question_that_is_asked_again_replaces_the_session_of_the_first_try() -> None:
     answers: list[Answer] = [*[ModelUnavailable("down")] * 3, "ok"]
     desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
     for _ in range(3):
         with pytest.raises(ModelUnavailable):
             await desk.ask("hello")
-    assert await count_of_sessions(desk) == 1
-    await desk.ask("hello")
-    assert await count_of_sessions(desk) == 1
+        assert await count_of_sessions(desk) == 1
+    session_id = (await desk.ask("hello")).session_id
+    (session,) = (await desk.sessions.page(ANA, limit=50, after=None)).sessions
+    assert (session.id, session.message_count) == (session_id, 2)
+
+
+async def test_a_failed_first_session_that_was_gone_on_in_stays() -> None:
+    answers: list[Answer] = [ModelUnavailable("down"), "ok", "ok"]
+    desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
+    with pytest.raises(ModelUnavailable) as failed:
+        await desk.ask("hello")
+    first = SessionId(str(failed.value.session_id))
+    await desk.ask("hello", first)
     assert as_text(desk.asked()[-1]) == "hello", "the same question is not repeated"
+    assert (await desk.ask("hello")).session_id != first
+    assert len(await desk.messages(first)) == 4
+    assert await desk.is_free(first)
 
 
 async def test_another_first_question_or_the_one_of_another_person_is_a_session_of_its_own() -> (
@@ -258,3 +269,4 @@ async def test_a_failed_first_session_that_was_deleted_is_made_anew() -> None:
         await desk.ask("hello")
     await desk.sessions.delete(ANA, SessionId(str(failed.value.session_id)))
     assert (await desk.ask("hello")).session_id != failed.value.session_id
+    assert await count_of_sessions(desk) == 1

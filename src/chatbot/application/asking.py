@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 from chatbot.application.prompt import Composer, Prompt, Scope, unanswered_before
 from chatbot.application.turn import Turn
-from chatbot.domain.chat import FinishReason, Message, SessionId
+from chatbot.domain.chat import FinishReason, Lease, Message, SessionId
 from chatbot.domain.errors import ContextTooLong, ModelError, ModelFailure, PromptRefused
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest
+from chatbot.domain.ports.storage import Transaction
 
 logger = logging.getLogger("chatbot.chat")
 
@@ -36,6 +37,13 @@ class Heard:
     prompt: Prompt
     refused: tuple[int, ...] = ()
     prompts_after: int = 0
+
+    def mark(self, lease: Lease, tx: Transaction) -> None:
+        """Store what is refused with the session's memory, unless that is changing right now."""
+        epoch = tx.sessions.get(lease.owner, lease.session_id).epoch
+        memory = tx.sessions.memory(lease.owner, lease.session_id).with_refused(self.refused)
+        memory = replace(memory, prompts_after=max(memory.prompts_after, self.prompts_after))
+        tx.sessions.put_memory(lease.owner, lease.session_id, memory, epoch=epoch)
 
 
 class Asking:

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from functools import partial
 
 from chatbot.application.asking import Asking, Heard
@@ -34,7 +33,6 @@ from chatbot.domain.errors import (
     ChatbotError,
     InvalidInput,
     ModelTimeout,
-    NotFound,
     PromptRefused,
     PromptTooLong,
     ShuttingDown,
@@ -83,7 +81,7 @@ class Chat:
         self._shares = Shares(most=max_turns_per_owner)
         self._notice = notice
         self._asking = Asking(model, composer)
-        self._first_failures = FirstFailures()
+        self._first_failures = FirstFailures(storage, new_id=new_id)
         self._sign_ins = SignIns(storage)
         self._running: dict[asyncio.Task[None], Turn] = {}
         self._ended_at = float("-inf")
@@ -196,15 +194,14 @@ class Chat:
             raise
 
     async def _begin(self, turn: Turn) -> TurnContext:
-        """Store the question: where the same one failed as the first of a session, in that one."""
+        """Store the question; as the first of a session it replaces the same one that failed."""
+        failed = None
         if turn.session_id is None:
-            turn.session_id = self._first_failures.pop(turn.owner, turn.prompt)
-            if turn.session_id is not None:
-                try:
-                    return await patiently(partial(self._store_question, turn))
-                except NotFound:
-                    turn.session_id = None  # it was deleted meanwhile
-        return await patiently(partial(self._store_question, turn))
+            failed = self._first_failures.pop(turn.owner, turn.prompt)
+        asked = await patiently(partial(self._store_question, turn))
+        if failed is not None:
+            await self._first_failures.remove(turn.owner, failed)
+        return asked
 
     async def _answer_to(self, turn: Turn, asked: TurnContext) -> None:
         lease = asked.lease
@@ -237,7 +234,7 @@ class Chat:
     async def _mark(self, lease: Lease, heard: Heard) -> None:
         """Store what the provider refuses; what is not stored is found again by the next turn."""
         try:
-            await self._storage.transact(partial(_mark, lease, heard))
+            await self._storage.transact(partial(heard.mark, lease))
         except ChatbotError as error:
             logger.warning("refused messages are not marked: %s", cause_of(error))
 
@@ -282,13 +279,6 @@ class Chat:
             memory_used=heard.prompt.memory_used,
             notice=notice_in(heard.prompt.language, self._notice) if is_first else None,
         )
-
-
-def _mark(lease: Lease, heard: Heard, tx: Transaction) -> None:
-    epoch = tx.sessions.get(lease.owner, lease.session_id).epoch
-    memory = tx.sessions.memory(lease.owner, lease.session_id).with_refused(heard.refused)
-    memory = replace(memory, prompts_after=max(memory.prompts_after, heard.prompts_after))
-    tx.sessions.put_memory(lease.owner, lease.session_id, memory, epoch=epoch)
 
 
 def _log_failure(turn: Turn, task: asyncio.Task[None]) -> None:
