@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from commands import Run
 from provider import FakeProvider
 
 PASSWORD = "violet kettle drums at noon"
+MAIN = "from chatbot.entrypoints.cli import main; main()"
 
 
 def test_init_writes_secrets_for_the_owner_only_and_makes_the_folders(
@@ -113,6 +115,26 @@ def test_chat_goes_on_with_the_last_session_of_this_terminal(ready: Run) -> None
 
     assert "Ana" in ready("chat", "¿Cómo me llamo?")[1]
     assert "Ana" not in ready("chat", "--new", "¿Cómo me llamo?")[1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no sessions of processes")
+def test_chats_without_a_terminal_go_on_in_one_session(ready: Run, tmp_path: Path) -> None:
+    """As cron starts them: each in a session of processes of its own."""
+    for prompt in ("Hola, me llamo Ana", "Hola", "¿Cómo me llamo?"):
+        ended = subprocess.run(
+            [sys.executable, "-c", MAIN, "chat", prompt],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+            start_new_session=True,
+        )
+    assert "Ana" in ended.stdout
+    assert len(list((tmp_path / "data" / "memory").rglob("*.log"))) == 1
+    assert (
+        len([each for each in (tmp_path / "data" / "terminals").iterdir() if each.is_file()]) == 1
+    )
 
 
 def test_chat_without_a_prompt_answers_each_line_until_the_end(ready: Run) -> None:

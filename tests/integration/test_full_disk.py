@@ -241,6 +241,7 @@ async def check_full_disk_of_sqlite(disk: Disk, copy: Path) -> None:
         ("PUT", f"{path}/summary", {"json": {"summary": LONG}}),
     ):
         disk.fill()  # each time: a failure ends with the log being written back, which makes room
+        assert await problem(service, "GET", "/ready") == (503, "storage_unavailable")
         assert await problem(service, method, where, **given) == full
     assert await service.answer("GET", path) == before
 
@@ -280,6 +281,7 @@ async def test_limit_on_the_size_of_files_loses_nothing_of_sqlite(tmp_path: Path
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         status, _ = await problem(service, "POST", "/chat", json=body)
         assert status in {503, 507}
+        assert await problem(service, "GET", "/ready") == (503, "storage_unavailable")
         unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
         assert await service.answer("GET", path) == before

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import errors, sql
 
 from chatbot.adapters.storage.sql import postgres as postgres_module
 from chatbot.adapters.storage.sql.archive import SqlArchive
@@ -155,6 +155,24 @@ async def test_numbers_of_attempts_do_not_run_out(store: SqlStorage, postgres_st
     with closing(psycopg.connect(postgres_store, autocommit=True)) as other:
         other.execute("SELECT setval(pg_get_serial_sequence('attempts', 'id'), 2147483647)")
     await store.transact(count)
+
+
+async def test_store_is_not_ready_without_room_for_files(postgres_store: str) -> None:
+    """A disk without room fails the same write as a limit on temporary files does."""
+    name = postgres_store.rpartition("/")[2].partition("?")[0]
+    database = PostgresDatabase(postgres_store, connections=1, prepared=True)
+    with closing(psycopg.connect(postgres_store, autocommit=True)) as other:
+        identifier = sql.Identifier(name)
+        other.execute(sql.SQL("ALTER DATABASE {} SET temp_file_limit = '64kB'").format(identifier))
+        try:
+            async with SqlStorage(database, replica="test") as storage:
+                with pytest.raises(StorageUnavailable):
+                    await storage.check()
+                await storage.transact(count)
+        finally:
+            other.execute(sql.SQL("ALTER DATABASE {} RESET temp_file_limit").format(identifier))
+    async with SqlStorage(database, replica="test") as storage:
+        await storage.check()
 
 
 def test_full_disk_is_told_as_such() -> None:

@@ -1,5 +1,6 @@
 """One's own sessions: isolation, paging, reset, delete, and memory corrected by hand."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,9 +10,10 @@ from chatbot.application import leases
 from chatbot.application.turn import Delta
 from chatbot.domain.chat import PageMark, SessionId
 from chatbot.domain.errors import Forbidden, InvalidInput, NotFound, SessionBusy
-from chatbot.domain.identity import Permission, Principal
+from chatbot.domain.identity import Owner, Permission, Principal
 from chatbot.domain.memory import Memory, Setter, StructuredMemory, Update
-from conversation import ANA, BEN, Desk, by_task, caller, never
+from chatbot.domain.ports.storage import Transaction
+from conversation import ANA, BEN, Desk, by_task, caller, eventually, never
 
 UNKNOWN = SessionId("0" * 32)
 
@@ -283,3 +285,33 @@ async def test_a_correction_wins_over_consolidations_that_are_faster(
     monkeypatch.setattr(sessions, "put_memory", put_or_lose)
     await desk.by_hand.put_summary(ANA, session_id, "Mine.")
     assert (await desk.memory(session_id)).summary == "Mine."
+
+
+# --- many sessions ---------------------------------------------------------------------------
+
+
+async def test_an_owner_lists_sessions_once_at_a_time_and_others_do_not_wait(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of 20,000 sessions takes a store of files long."""
+    listing: list[Owner] = []
+    go_on = asyncio.Event()
+    transact = desk.storage.transact
+
+    async def slowly(work: Callable[[Transaction], object]) -> object:
+        found = await transact(work)
+        listing.append(ANA.owner)
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(desk.storage, "transact", slowly)
+    lists = [asyncio.create_task(desk.sessions.page(ANA, limit=5, after=None)) for _ in range(8)]
+    await eventually(lambda: listing)
+    bens = asyncio.create_task(desk.sessions.page(BEN, limit=5, after=None))
+    await eventually(lambda: len(listing) == 2)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(listing) == 2, "of Ana one"
+    go_on.set()
+    await asyncio.gather(*lists, bens)
+    assert len(listing) == 9

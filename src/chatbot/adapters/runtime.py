@@ -50,13 +50,27 @@ def lower_this_thread(nice: int = BACKGROUND_NICE) -> bool:
 def name_of_this_terminal() -> str:
     """What every command that is started in this terminal finds the same, and others do not.
 
+    All commands of an account without a terminal, as cron starts them, find the same too.
+
     On Windows a command's parent is no help: it is a launcher that lives as long as the command.
     The old console windows there have nothing of their own; they count as one.
     """
     if sys.platform == "win32":
         return os.environ.get("WT_SESSION", "console")
     try:
-        device = os.ttyname(sys.stdin.fileno())
-    except (AttributeError, OSError, ValueError):  # no stdin, or one that is no terminal
-        device = "none"
-    return f"{device} {os.getsid(0)}"
+        return f"{os.ttyname(sys.stdin.fileno())} {os.getsid(0)}"
+    except (AttributeError, OSError, ValueError):  # no stdin, or one that is not a terminal
+        if not _has_terminal():
+            return f"no terminal, account {os.getuid()}"
+        return f"none {os.getsid(0)}"
+
+
+def _has_terminal() -> bool:
+    """Whether this process was started in a terminal, whatever its standard input is now."""
+    if sys.platform == "win32":
+        return True
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True

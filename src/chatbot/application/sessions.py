@@ -1,7 +1,9 @@
 """A caller's own sessions: begin, list, read, reset, delete."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from chatbot.application.leases import exclusively
 from chatbot.domain.chat import Lease, Message, PageMark, Session, SessionId, TurnId
@@ -36,6 +38,7 @@ class Sessions:
         self._storage = storage
         self._clock = clock
         self._new_id = new_id
+        self._listing: WeakValueDictionary[Owner, asyncio.Lock] = WeakValueDictionary()
 
     async def begin(self, principal: Principal) -> SessionId:
         """Store a new, empty session and return its id."""
@@ -48,11 +51,16 @@ class Sessions:
         return session_id
 
     async def page(self, principal: Principal, *, limit: int, after: PageMark | None) -> Page:
-        """List the caller's sessions, the most recently used first."""
+        """List the caller's sessions, the most recently used first.
+
+        One list after the other for an owner: with many sessions it takes a store of files long,
+        and many at once would take its threads from everybody else.
+        """
         require(principal, Action.MANAGE_SESSIONS)
-        found = await self._storage.transact(
-            lambda tx: tx.sessions.page(principal.owner, limit=limit + 1, after=after)
-        )
+        async with self._listing.setdefault(principal.owner, asyncio.Lock()):
+            found = await self._storage.transact(
+                lambda tx: tx.sessions.page(principal.owner, limit=limit + 1, after=after)
+            )
         shown = found[:limit]
         more = len(found) > limit
         last = PageMark(updated_at=shown[-1].updated_at, id=shown[-1].id) if more else None

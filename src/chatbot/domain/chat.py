@@ -1,5 +1,6 @@
 """Sessions, their messages, and the states of a turn."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +13,7 @@ SessionId = NewType("SessionId", str)
 TurnId = NewType("TurnId", str)
 
 TITLE_CHARS = 60
+_SESSION_ID = re.compile("[0-9a-f]{32}")
 
 
 class Author(StrEnum):
@@ -143,4 +145,4 @@ def title_of(prompt: str) -> str:
 
 def is_session_id(raw: str) -> bool:
     """Whether `raw` has the form of a session id: 32 lower-case hexadecimal digits."""
-    return len(raw) == 32 and not set(raw) - set("0123456789abcdef")
+    return _SESSION_ID.fullmatch(raw) is not None

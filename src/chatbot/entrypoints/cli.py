@@ -114,7 +114,10 @@ def chat(
     *,
     new: Annotated[bool, typer.Option("--new", help="Begin a new session.")] = False,
 ) -> None:
-    """Talk to the assistant here, as the client `default`, in this terminal's last session."""
+    """Talk to the assistant here, as the client `default`, in this terminal's last session.
+
+    Without a terminal, as from cron, in the account's last session of that kind.
+    """
     settings = command_settings()
     from chatbot.entrypoints.terminal import talk
 

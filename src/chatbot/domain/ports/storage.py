@@ -18,6 +18,9 @@ from chatbot.domain.throttling import AttemptKey, Tally
 
 Found = TypeVar("Found")
 
+ROOM_BYTES = 64 * 1024
+"""What a store has room for while it is ready: some turns."""
+
 
 class UserRepository(Protocol):
     """People and the roles they can have."""
@@ -150,10 +153,10 @@ class Storage(Protocol):
 
     @abstractmethod
     async def check(self) -> None:
-        """Return if the store can be read and written right now.
+        """Return if the store can be read and written right now, and has room for `ROOM_BYTES`.
 
         Raises:
-            StorageUnavailable: it cannot.
+            StorageUnavailable, StorageFull: it cannot.
         """
 
     @abstractmethod

@@ -26,6 +26,8 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.text import rfc3339
 
 _BLOCK = 8192
+_LARGE_BLOCK = 1 << 20
+"""A line that is longer than a block is read in larger and larger ones, and joined once."""
 _SECTOR = 512
 _HEADERS_KEPT = 1024
 _LINES_KEPT, _SHORT_BYTES = 2048, 4096  # 16 MB at the very most
@@ -188,16 +190,23 @@ class LogView:
         The first piece is what stands behind the last newline: as a rule, nothing.
         """
         begin = stop = self.size
-        rest = b""
+        block = _BLOCK
+        behind: list[bytes] = []  # blocks of a line whose beginning is not read yet, the last first
         while begin > self._start:
-            end, begin = begin, max(self._start, begin - _BLOCK)
-            first, *pieces = (self._read(begin, end) + rest).split(b"\n")
+            end, begin = begin, max(self._start, begin - block)
+            found = self._read(begin, end)
+            if b"\n" not in found:
+                behind.append(found)
+                block = min(2 * block, _LARGE_BLOCK)
+                continue
+            first, *pieces = found.split(b"\n")
+            pieces[-1] = b"".join((pieces[-1], *reversed(behind)))
+            behind, block = [first], _BLOCK
             for piece in reversed(pieces):
                 stop -= len(piece)
                 yield stop, piece
                 stop -= 1
-            rest = first
-        yield self._start, rest
+        yield self._start, b"".join(reversed(behind))
 
     def _line_from(self, offset: int) -> bytes:
         known = len(self._first)

@@ -19,7 +19,7 @@ def seal(found: Json) -> bytes:
 
 def is_sealed(line: bytes) -> bool:
     """Whether the line is as it was written."""
-    return line[-_SEAL_BYTES:] == _seal_of(line[:-_SEAL_BYTES])
+    return line[-_SEAL_BYTES:] == _seal_of(memoryview(line)[:-_SEAL_BYTES])  # a line may be long
 
 
 def unseal(line: bytes, what: str) -> object:
@@ -36,5 +36,5 @@ def unseal(line: bytes, what: str) -> object:
     raise Damaged(f"{what}: the checksum does not fit")
 
 
-def _seal_of(body: bytes) -> bytes:
+def _seal_of(body: bytes | memoryview) -> bytes:
     return b',"crc32":"%08x"}' % zlib.crc32(body)

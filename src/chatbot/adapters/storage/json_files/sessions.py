@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
+from heapq import heapify, heappop
 from itertools import islice, takewhile
 from pathlib import Path
 
@@ -91,11 +92,13 @@ class SessionFiles(SessionRepository):
             folder = self._folder(owner)
         except NotFound:
             return []
-        order = sorted((-ns, session_id) for session_id, ns in self._times(folder))
+        order = [(-ns, session_id) for session_id, ns in self._times(folder)]
         if after is not None:
             mark = (-to_ns(after.updated_at), after.id)
             order = [each for each in order if each > mark]
-        found = (self._listed(Place(folder, owner, session_id), -ns) for ns, session_id in order)
+        heapify(order)  # of many only some are asked for
+        newest = (heappop(order) for _ in range(len(order)))
+        found = (self._listed(Place(folder, owner, session_id), -ns) for ns, session_id in newest)
         return list(islice((session for session in found if session is not None), limit))
 
     def _times(self, folder: Path) -> Iterator[tuple[SessionId, int]]:

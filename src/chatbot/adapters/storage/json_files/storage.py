@@ -16,7 +16,7 @@ from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.chat import Lease
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.ports.storage import Found, Storage, Transaction
+from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage, Transaction
 
 _THREADS = 8
 
@@ -97,7 +97,7 @@ class JsonFileStorage(Storage):
 
     def _check(self) -> None:
         probe = self._root / f".probe-{secrets.token_hex(8)}"
-        write_new(self._files, probe, b"ready\n")
+        write_new(self._files, probe, bytes(ROOM_BYTES))
         self._files.remove(probe)
 
     async def flaws(self) -> Sequence[str]:

@@ -98,6 +98,14 @@ class Database(Protocol):
         """
 
     @abstractmethod
+    def require_room(self, connection: Connection) -> None:
+        """Return if `ROOM_BYTES` more can be stored. Nothing of them stays.
+
+        Raises:
+            StorageFull: they cannot.
+        """
+
+    @abstractmethod
     def flaws(self, connection: Connection) -> list[str]:
         """What is wrong with what is stored, or with how it is, and the mend."""
 

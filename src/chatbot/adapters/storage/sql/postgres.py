@@ -23,7 +23,7 @@ from chatbot.adapters.storage.sql.postgres_rights import require_changeable, req
 from chatbot.adapters.storage.sql.statements import Statements, Values
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.ports.storage import Found
+from chatbot.domain.ports.storage import ROOM_BYTES, Found
 
 CONNECT_TIMEOUT_S = 5
 _DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
@@ -38,6 +38,9 @@ _LIMITS = {
 _LIMITS_HERE = text(
     "SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in _LIMITS)
 )
+_SMALL_MEMORY = text("SELECT set_config('work_mem', '64kB', true)")  # the least that there is
+_SORT = text("SELECT md5(n::text) FROM generate_series(1, :rows) AS n ORDER BY 1 OFFSET :rows")
+_BYTES_OF_A_ROW = 64
 _SCHEMA_LOCK = 0x63686174626F74  # "chatbot"
 _PREPARE_THRESHOLD = 5
 """psycopg's own: a statement is prepared on the server when it is run for the fifth time."""
@@ -152,6 +155,15 @@ class PostgresDatabase(Database):
         return connection.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
+
+    def require_room(self, connection: Connection) -> None:
+        """Have the server sort more than it may in memory, so that it writes a temporary file.
+
+        A row that is written and undone may go where there was room before, and leaves work for
+        the vacuum.
+        """
+        connection.execute(_SMALL_MEMORY)
+        connection.execute(_SORT, {"rows": 4 * ROOM_BYTES // _BYTES_OF_A_ROW})
 
     def flaws(self, connection: Connection) -> list[str]:
         settings = {name: connection.exec_driver_sql(f"SHOW {name}").scalar() for name in _DURABLE}

@@ -1,7 +1,9 @@
 """SQLite: a file, which several processes may share. They wait for each other's commits."""
 
 import asyncio
+import errno
 import os
+import secrets
 import sqlite3
 import sys
 import time
@@ -16,8 +18,8 @@ from chatbot.adapters.storage.sql.database import Database, translated
 from chatbot.adapters.storage.sql.group_commits import GroupCommits, SqliteStatements
 from chatbot.adapters.storage.sql.schema import VERSION_TABLE
 from chatbot.adapters.storage.sql.statements import Statements
-from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.ports.storage import Found
+from chatbot.domain.errors import StorageFull, StorageUnavailable
+from chatbot.domain.ports.storage import ROOM_BYTES, Found
 
 _PRAGMAS = (
     "PRAGMA synchronous = FULL",
@@ -110,6 +112,23 @@ class SqliteDatabase(Database):
         (Who can only read leaves files behind where there were none.)
         """
         return self._path.with_name(f"{self._path.name}-wal").exists()
+
+    def require_room(self, connection: Connection) -> None:  # noqa: ARG002 # its log may use old room again
+        """Write a file beside the database's, where its log grows."""
+        probe = self._path.with_name(f".{self._path.name}.probe-{secrets.token_hex(8)}")
+        try:
+            fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                if os.write(fd, bytes(ROOM_BYTES)) < ROOM_BYTES:
+                    raise StorageFull("There is no space left in the store.")
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+                probe.unlink()
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}:
+                raise StorageFull("There is no space left in the store.") from error
+            raise StorageUnavailable("The store cannot be written.") from error
 
     def flaws(self, connection: Connection) -> list[str]:
         try:

@@ -139,10 +139,13 @@ class SqlStorage(Storage):
             self._kept.discard(lease)
 
     async def check(self) -> None:
-        """Take the right to write, without writing."""
-        await self._do(
-            lambda statements: statements.write(text("UPDATE roles SET name = name WHERE 1 = 0"))
-        )
+        """Take the right to write, without changing anything, and see that there is room."""
+
+        def checked(statements: Statements) -> None:
+            statements.write(text("UPDATE roles SET name = name WHERE 1 = 0"))
+            self._database.require_room(statements.connection)
+
+        await self._do(checked)
 
     async def flaws(self) -> Sequence[str]:
         return await self._database.run(lambda tx: self._database.flaws(tx.connection))
