@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found, Transaction
-from chatbot.entrypoints.container import Container, build_container
+from chatbot.entrypoints.container import Container, build_container, build_model
+from model_calls import ask
 from service import ADMIN_EMAIL, PASSWORD, serving, settings_for_tests
 
 SESSION = f"/sessions/{'0' * 32}"
@@ -51,6 +53,22 @@ async def test_every_part_can_be_made_and_is_made_once() -> None:
     for name in Container.providers:
         part = getattr(container, name)
         assert part() is part(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "strips", "text"),
+    [
+        ("openai/m", True, "hola"),
+        ("openai/m", False, "<think>hm</think>hola"),
+        ("local/extractive", True, "<think>hm</think>hola"),
+    ],
+)
+async def test_thinking_is_removed_from_answers_of_a_provider_unless_it_is_wanted(
+    name: str, strips: bool, text: str
+) -> None:
+    said = ScriptedModel(["<think>hm</think>hola"], name=name)
+    model = build_model(settings_for_tests(model_strip_thinking=strips), said)
+    assert (await model.complete(ask())).text == text
 
 
 async def test_a_storage_that_is_given_stands_behind_every_route() -> None:

@@ -106,7 +106,8 @@ def build_genkit_model(settings: Settings) -> ChatModel:
 
 
 def build_model(settings: Settings, genkit_model: ChatModel) -> ChatModel:
-    model = WithoutThinking(genkit_model) if settings.model_strip_thinking else genkit_model
+    thinks = settings.model_strip_thinking and genkit_model.name != EMBEDDED_MODEL
+    model = WithoutThinking(genkit_model) if thinks else genkit_model
     first_token_s, turn_s = settings.model_first_token_timeout_s, settings.model_turn_timeout_s
     timed = WithTimeouts(
         WithRetries(model, sleep=asyncio.sleep, random=random.random),

@@ -222,6 +222,7 @@ REASONS: dict[Any, FinishReason] = {
     "max_output_tokens": LENGTH,
     "token_limit": LENGTH,
     "model_length": LENGTH,
+    "output_limit_reached": LENGTH,
     "model_context_window_exceeded": LENGTH,
     "content_filter": BLOCKED,
     "SAFETY": BLOCKED,

@@ -39,11 +39,11 @@ _MEANINGS = (
         FinishReason.OTHER,
     ),
     (
-        r".*(?:filter|safety|sensitive|refus|recitation|prohibit|block|spii|guardrail|moderat|flagged|policy|censor|violat)",
+        r".*(?:filter|safety|sensitive|refus|recitation|prohibit|block|spii|guardrail|moderat|flagged|policy|censor|violat|unsafe|harm)",
         FinishReason.BLOCKED,
     ),
     (
-        r".*(?:length|max_.*tokens?|token_?limit|context_(?:window|limit)|truncat)",
+        r".*(?:length|max_.*tokens?|limit|context_window|truncat)",
         FinishReason.LENGTH,
     ),
 )
