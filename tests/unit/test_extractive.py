@@ -244,6 +244,28 @@ def test_a_name_gets_sensible_capitals(text: str, name: str) -> None:
     assert extracted(text)["profile"]["name"] == name
 
 
+@pytest.mark.parametrize(
+    ("text", "update"),
+    [
+        ("rekuerdame pagar la luz", {"todos": ["pagar la luz"]}),
+        ("rmeind me to call HR", {"todos": ["call HR"]}),
+        ("kiero q me recuerdes llamar a Eva", {"todos": ["llamar a Eva"]}),
+        ("pls dont let me forget to pay rent", {"todos": ["pay rent"]}),
+        ("me llamo Jose\u0301 \U0001f44b", {"profile": {"name": "José"}}),
+        ("\U0001f44b hola soy ana", {"profile": {"name": "Ana"}}),
+        ("Remind me tomorrow to call Mum", {"todos": ["call Mum tomorrow"]}),
+        ("mañana tengo que ir al banco", {"todos": ["ir al banco mañana"]}),
+        ("recuérdame llamar a Eva, digo, a Ana", {"todos": ["a Ana"]}),
+        ("trabaja en Renfe, mi hermano", {}),
+        ("trabajó en Renfe", {}),
+    ],
+)
+def test_slips_accents_and_corrections_in_the_same_breath_are_understood(
+    text: str, update: object
+) -> None:
+    assert extracted(text) == update
+
+
 def test_it_says_what_it_has_learnt_forgotten_and_ticked_off() -> None:
     memory = {"profile": {"name": "Ana"}, "facts": ["vivo en Lugo"], "todos": ["llamar a RRHH"]}
     said = chatted("ya he llamado a RRHH y tengo que pagar la luz", "hola", memory=memory)

@@ -57,7 +57,7 @@ class _RawLanguage(BaseModel):
     tongues: dict[str, str]
     rules: list[_RawRule]
     apposition: _RawApposition
-    asks: dict[str, str]
+    asks: dict[str, list[str]]
     labels: dict[str, str]
     phrases: dict[str, str]
 
@@ -118,7 +118,8 @@ def _vocabulary(raw: _RawLanguage) -> frozenset[str]:
     """The words in the patterns: they are right as they are."""
     patterns = [each for rule in raw.rules for each in rule.patterns]
     words = [each for name, listed in raw.lists.items() if name != "fuzzy" for each in listed]
-    return frozenset(re.findall("[a-z]{4,}", " ".join([*patterns, *words, *raw.asks.values()])))
+    asked = [each for listed in raw.asks.values() for each in listed]
+    return frozenset(re.findall("[a-z]{4,}", " ".join([*patterns, *words, *asked])))
 
 
 @cache
@@ -179,7 +180,7 @@ def language(code: Code) -> Language:
         department=compiled(raw.apposition.department),
         keys={key: compiled(rf"\b(?:{pattern})\b") for key, pattern in raw.keys.items()},
         tongues=raw.tongues,
-        asks={key: compiled(pattern) for key, pattern in raw.asks.items()},
+        asks={key: compiled("|".join(patterns)) for key, patterns in raw.asks.items()},
         labels=raw.labels,
         phrases=raw.phrases,
     )

@@ -1,6 +1,7 @@
 """A sentence in the plain form that patterns match, and the way back to what was written."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ class Wording:
 
 def wording(written: str, spelling: Spelling) -> Wording:
     """Bring a sentence into plain form: lower case, no accents, spellings replaced."""
-    written = written[:MAX_CHARS]
+    written = unicodedata.normalize("NFC", written[:MAX_CHARS])
     plain: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -79,7 +80,7 @@ def _plain_word(word: str, spelling: Spelling) -> str:
     for ending, replacement in spelling.endings.items():
         if len(word) > len(ending) + 2 and word.endswith(ending):
             word = word.removesuffix(ending) + replacement
-    folded = fold(word)
+    folded = word if word.isascii() else fold(word)
     if folded in spelling.words:
         return spelling.words[folded]
     return folded if folded in spelling.vocabulary else meant(folded, spelling.fuzzy)
