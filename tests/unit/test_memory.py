@@ -18,13 +18,10 @@ from chatbot.domain.memory import (
     Memory,
     Setter,
     StructuredMemory,
-    Update,
-    merge,
     recollections,
-    replaced_by_hand,
-    update_from_json,
     with_summary,
 )
+from chatbot.domain.memory_updates import Update, merge, replaced_by_hand, update_from_json
 from chatbot.domain.text import is_sound, was_said
 
 BY_HAND = [Setter.USER, Setter.ADMINISTRATOR]

@@ -10,7 +10,8 @@ import pytest
 from chatbot.adapters.llm.scripted import Answer, Script
 from chatbot.domain.chat import FinishReason, SessionId
 from chatbot.domain.errors import ContextTooLong, ModelError, ModelFailure, PromptRefused
-from chatbot.domain.memory import Memory, Setback, Update
+from chatbot.domain.memory import Memory, Setback
+from chatbot.domain.memory_updates import Update
 from chatbot.domain.ports.model import Completion, ModelRequest, Task
 from conversation import ANA, PATIENCE_S, RULES, Desk, by_task, eventually, never
 

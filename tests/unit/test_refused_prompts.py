@@ -14,7 +14,8 @@ from chatbot.domain.errors import (
     ModelUnavailable,
     PromptRefused,
 )
-from chatbot.domain.memory import Memory, Update
+from chatbot.domain.memory import Memory
+from chatbot.domain.memory_updates import Update
 from chatbot.domain.ports.model import Completion, ModelRequest
 from conversation import ANA, BEN, NO_MEMORY, RULES, Desk, by_task, message
 

@@ -16,14 +16,8 @@ from chatbot.application.replies import read_update, without_thinking
 from chatbot.application.texts import EXTRACT, REPAIR, SUMMARIZE, language_of
 from chatbot.domain.chat import Author, FinishReason, Message
 from chatbot.domain.errors import InvalidInput, ModelError, ModelFailure, PromptRefused
-from chatbot.domain.memory import (
-    MAX_SUMMARY_CHARS,
-    Memory,
-    StructuredMemory,
-    Update,
-    default_preferences,
-    merge,
-)
+from chatbot.domain.memory import MAX_SUMMARY_CHARS, Memory, StructuredMemory, default_preferences
+from chatbot.domain.memory_updates import Update, merge
 from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
 from chatbot.domain.ports.runtime import NewId
 

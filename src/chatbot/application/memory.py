@@ -15,11 +15,10 @@ from chatbot.domain.memory import (
     DEFAULT_PREFERENCES,
     Memory,
     Setter,
-    Update,
-    replaced_by_hand,
     with_summary,
     without_defaults,
 )
+from chatbot.domain.memory_updates import Update, replaced_by_hand
 from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.storage import Storage, Transaction

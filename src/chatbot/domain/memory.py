@@ -1,20 +1,15 @@
 """What the assistant remembers of a session: a running summary and structured items.
 
-Every item knows which messages it came from and who set it. Merging keeps three promises:
-an update deletes only what it names, a list keeps each text once, and what a person set by hand is
-not overwritten or deleted by the model unless the user has spoken of it since.
+Every item knows which messages it came from and who set it. How it changes: `memory_updates`.
 """
 
 import hashlib
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Literal, TypeGuard
+from typing import Literal
 
 from chatbot.domain.errors import InvalidInput
-from chatbot.domain.forgetting import Named, is_mentioned, key_named, named_by
-from chatbot.domain.text import is_sound, was_said
 
 MAX_EXTRA_KEYS = 20
 MAX_KEY_CHARS = 64
@@ -26,11 +21,6 @@ DEFAULT_PREFERENCES: Mapping[str, str] = {"language": "es", "tone": "neutral"}
 PROFILE_KEYS = frozenset({"name", "role"})
 PREFERENCE_KEYS = frozenset({"language", "tone"})
 STANDARD_KEYS = PROFILE_KEYS | PREFERENCE_KEYS
-MAX_UPDATE_ENTRIES = 200
-"""Of each part of an update that a model wrote: the last ones are read."""
-MAX_NAMES = 40
-"""In `forget` and in `done`: each name is compared with all that is known."""
-_KEYED = ("profile", "preferences")
 
 Kind = Literal["profile", "preference", "fact", "todo", "summary"]
 
@@ -101,33 +91,6 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
-    """What is to be merged into structured memory; every part may be empty.
-
-    `forget` names what is remembered and shall not be: a key of profile or preferences, or the
-    words of an item. `done` names tasks that are no longer open.
-    """
-
-    profile: Mapping[str, str] = field(default_factory=dict)
-    preferences: Mapping[str, str] = field(default_factory=dict)
-    facts: tuple[str, ...] = ()
-    todos: tuple[str, ...] = ()
-    forget: tuple[str, ...] = ()
-    done: tuple[str, ...] = ()
-
-    def __or__(self, later: "Update") -> "Update":
-        """Both, the later one's values where both have a key."""
-        return Update(
-            profile={**self.profile, **later.profile},
-            preferences={**self.preferences, **later.preferences},
-            facts=self.facts + later.facts,
-            todos=self.todos + later.todos,
-            forget=self.forget + later.forget,
-            done=self.done + later.done,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Recollection:
     """A remembered item as the prompt and the caller see it; `id` is stable while the text is."""
 
@@ -154,96 +117,6 @@ def without_defaults(
     }
 
 
-def merge(
-    memory: StructuredMemory,
-    update: Update,
-    *,
-    sources: Sequence[int],
-    said: Sequence[str],
-    max_items: int,
-    defaults: Mapping[str, str] = DEFAULT_PREFERENCES,
-) -> StructuredMemory:
-    """Merge what the model extracted from the messages `sources`, whose texts are `said`.
-
-    First goes what the update names as forgotten or done, of what a person set only if the user
-    mentioned it. Objects merge by key. Lists append new, trimmed, non-empty texts once and keep the last
-    `max_items`, those that a person set before the others. A value that a person set stays
-    unless the user said the new one; a default preference counts only if the user said it.
-    """
-    came_from = tuple(sources)
-    memory, update = _without_named(memory, update, said)
-    stated = {k: v for k, v in update.preferences.items() if was_said(v, said)}
-    preferences = {**without_defaults(update.preferences, memory.preferences, defaults), **stated}
-
-    def keyed(
-        known: Mapping[str, Item], new: Mapping[str, str], standard: frozenset[str]
-    ) -> dict[str, Item]:
-        merged = dict(known)
-        for key, text in new.items():
-            old, value = merged.get(key), _cut(text)
-            further = merged.keys() - standard
-            crowded = key not in standard | further and len(further) >= MAX_EXTRA_KEYS
-            unchanged = old is not None and old.value == value
-            by_hand = old is not None and old.set_by is not Setter.MODEL
-            if not value or not 0 < len(key) <= MAX_KEY_CHARS or crowded or unchanged:
-                continue
-            if by_hand and not was_said(value, said):
-                continue
-            merged[key] = Item(value=value, set_by=Setter.MODEL, sources=came_from)
-        return merged
-
-    def listed(known: tuple[Item, ...], new: Iterable[str]) -> tuple[Item, ...]:
-        merged = {item.value: item for item in known}
-        for text in new:
-            value = _cut(text)
-            if value and value not in merged:
-                merged[value] = Item(value=value, set_by=Setter.MODEL, sources=came_from)
-        return _newest(merged.values(), max_items)
-
-    return StructuredMemory(
-        profile=keyed(memory.profile, update.profile, PROFILE_KEYS),
-        preferences=keyed(memory.preferences, preferences, PREFERENCE_KEYS),
-        facts=listed(memory.facts, update.facts),
-        todos=listed(memory.todos, update.todos),
-    )
-
-
-def replaced_by_hand(update: Update, *, by: Setter, max_items: int) -> StructuredMemory:
-    """The structured memory that a person wrote in place of the old one.
-
-    Raises:
-        InvalidInput: a list, the number of keys, a key or a value is over its limit.
-    """
-
-    def keyed(name: str, new: Mapping[str, str], standard: frozenset[str]) -> dict[str, Item]:
-        if len(new.keys() - standard) > MAX_EXTRA_KEYS:
-            raise InvalidInput(f"At most {MAX_EXTRA_KEYS} further keys.", where=(name,))
-        for key, value in new.items():
-            if not 0 < len(key) <= MAX_KEY_CHARS:
-                raise InvalidInput(f"A key has 1 to {MAX_KEY_CHARS} characters.", where=(name,))
-            if len(value) > MAX_VALUE_CHARS:
-                raise InvalidInput(
-                    f"A value has at most {MAX_VALUE_CHARS} characters.", where=(name,)
-                )
-        return {k: Item(value=v.strip(), set_by=by) for k, v in new.items() if v.strip()}
-
-    def listed(name: str, new: Sequence[str]) -> tuple[Item, ...]:
-        texts = dict.fromkeys(text.strip() for text in new if text.strip())
-        if len(texts) > max_items:
-            raise InvalidInput(f"At most {max_items} entries.", where=(name,))
-        for index, text in enumerate(new):
-            if len(text) > MAX_VALUE_CHARS:
-                raise InvalidInput(f"At most {MAX_VALUE_CHARS} characters.", where=(name, index))
-        return tuple(Item(value=text, set_by=by) for text in texts)
-
-    return StructuredMemory(
-        profile=keyed("profile", update.profile, PROFILE_KEYS),
-        preferences=keyed("preferences", update.preferences, PREFERENCE_KEYS),
-        facts=listed("facts", update.facts),
-        todos=listed("todos", update.todos),
-    )
-
-
 def with_summary(memory: Memory, summary: str) -> Memory:
     """The memory with a summary that a person wrote; the watermark stays where it is.
 
@@ -253,114 +126,6 @@ def with_summary(memory: Memory, summary: str) -> Memory:
     if len(summary) > MAX_SUMMARY_CHARS:
         raise InvalidInput(f"At most {MAX_SUMMARY_CHARS} characters.", where=("summary",))
     return replace(memory, summary=summary.strip())
-
-
-def update_from_json(found: object) -> Update:
-    """Read an update from decoded JSON that a model wrote: what is not of the shape is left out.
-
-    Raises:
-        InvalidInput: it is not an object at all.
-    """
-    if not isinstance(found, Mapping):
-        raise InvalidInput("A memory update is a JSON object.")
-
-    def keyed(name: str) -> dict[str, str]:
-        values = found.get(name)
-        pairs = list(values.items()) if isinstance(values, Mapping) else []
-        return {
-            key.strip(): _readable(str(value))
-            for key, value in pairs[-MAX_UPDATE_ENTRIES:]
-            if _is_text(key) and (_is_number(value) or _is_text(value))
-        }
-
-    def listed(name: str) -> tuple[str, ...]:
-        values = found.get(name)
-        texts = values[-MAX_UPDATE_ENTRIES:] if isinstance(values, list) else []
-        return tuple(map(_readable, filter(_is_text, texts)))
-
-    return Update(
-        profile=keyed("profile"),
-        preferences=keyed("preferences"),
-        facts=listed("facts"),
-        todos=listed("todos"),
-        forget=listed("forget")[-MAX_NAMES:],
-        done=listed("done")[-MAX_NAMES:],
-    )
-
-
-def _without_named(
-    memory: StructuredMemory, update: Update, said: Sequence[str]
-) -> tuple[StructuredMemory, Update]:
-    """Both without what the update names as forgotten or done."""
-    if not (update.forget or update.done):
-        return memory, update
-    keys = {key for name in update.forget if (key := key_named(name)) is not None}
-    words = [name for name in update.forget if key_named(name) is None]
-    gone = named_by(words, _named(memory)) | {(p, k) for p in _KEYED for k in keys}
-    todos = [each for each in _named(memory) if each.slot[0] == "todos"]
-    gone |= named_by(update.done, todos)
-    new = _named_in(update)
-    repeated = named_by(words, new) | named_by(
-        update.done, [each for each in new if each.slot[0] == "todos"]
-    )
-
-    def goes(part: str, key: str, item: Item) -> bool:
-        is_own = item.set_by is Setter.MODEL
-        return (part, key) in gone and (is_own or is_mentioned(item.value, key, said))
-
-    def keyed(part: str, known: Mapping[str, Item]) -> dict[str, Item]:
-        return {key: item for key, item in known.items() if not goes(part, key, item)}
-
-    def listed(part: str, known: Iterable[Item]) -> tuple[Item, ...]:
-        return tuple(item for item in known if not goes(part, item.value, item))
-
-    def changed(part: str, known: Mapping[str, Item], values: Mapping[str, str]) -> dict[str, str]:
-        """Of a key that is forgotten only a new value is set."""
-        return {
-            key: value
-            for key, value in values.items()
-            if (part, key) not in repeated
-            and not (key in keys and key in known and known[key].value == _cut(value))
-        }
-
-    kept = StructuredMemory(
-        profile=keyed("profile", memory.profile),
-        preferences=keyed("preferences", memory.preferences),
-        facts=listed("facts", memory.facts),
-        todos=listed("todos", memory.todos),
-    )
-    rest = replace(
-        update,
-        profile=changed("profile", memory.profile, update.profile),
-        preferences=changed("preferences", memory.preferences, update.preferences),
-        facts=tuple(text for text in update.facts if ("facts", text) not in repeated),
-        todos=tuple(text for text in update.todos if ("todos", text) not in repeated),
-    )
-    return kept, rest
-
-
-def _named(memory: StructuredMemory) -> list[Named]:
-    """What a name may mean."""
-    return _named_in(
-        Update(
-            profile={key: item.value for key, item in memory.profile.items()},
-            preferences={key: item.value for key, item in memory.preferences.items()},
-            facts=tuple(item.value for item in memory.facts),
-            todos=tuple(item.value for item in memory.todos),
-        )
-    )
-
-
-def _named_in(update: Update) -> list[Named]:
-    keyed = {"profile": update.profile, "preferences": update.preferences}
-    listed = {"facts": update.facts, "todos": update.todos}
-    pairs = [(p, k, v) for p, values in keyed.items() for k, v in values.items()]
-    return [
-        *(Named((part, key), value) for part, key, value in pairs),
-        *(Named((part, key), key) for part, key, _ in pairs if key not in STANDARD_KEYS),
-        *(Named((part, key), f"{key}: {value}") for part, key, value in pairs),
-        *(Named((part, text), text) for part, texts in listed.items() for text in texts),
-    ]
 
 
 def recollections(memory: Memory) -> list[Recollection]:
@@ -387,33 +152,6 @@ def recollections(memory: Memory) -> list[Recollection]:
         *listed("fact", known.facts),
         *listed("todo", known.todos),
     ]
-
-
-def _newest(items: Iterable[Item], count: int) -> tuple[Item, ...]:
-    """At most `count` items: the model's oldest go first, then the oldest of all."""
-    kept = list(items)
-    while len(kept) > count:
-        kept.remove(next((item for item in kept if item.set_by is Setter.MODEL), kept[0]))
-    return tuple(kept)
-
-
-def _cut(text: str) -> str:
-    return text.strip()[:MAX_VALUE_CHARS].rstrip()
-
-
-def _readable(text: str) -> str:
-    """As much of a text as can matter: it is trimmed and cut when it is merged."""
-    return text[: 2 * MAX_VALUE_CHARS]
-
-
-def _is_text(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and is_sound(_readable(value))
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _digest(text: str) -> str:

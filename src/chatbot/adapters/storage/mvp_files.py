@@ -23,13 +23,8 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.identity import Owner
-from chatbot.domain.memory import (
-    MAX_SUMMARY_CHARS,
-    Memory,
-    StructuredMemory,
-    merge,
-    update_from_json,
-)
+from chatbot.domain.memory import MAX_SUMMARY_CHARS, Memory, StructuredMemory
+from chatbot.domain.memory_updates import merge, update_from_json
 from chatbot.domain.ports.archive import Archive, Conversation, Unreadable
 from chatbot.domain.text import made_sound
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, JsonValue
 from chatbot.adapters.llm.extractive.learning import learned
 from chatbot.adapters.llm.extractive.replies import Conversation, reply
 from chatbot.adapters.llm.extractive.summary import summarized
-from chatbot.domain.memory import update_from_json
+from chatbot.domain.memory_updates import update_from_json
 from chatbot.domain.ports.model import Task
 
 NAME = "local/extractive"

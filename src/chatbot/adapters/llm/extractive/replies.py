@@ -7,7 +7,7 @@ from chatbot.adapters.llm.extractive.language import Code, Language, language
 from chatbot.adapters.llm.extractive.learning import Learned, items, learned, stems
 from chatbot.adapters.llm.extractive.statements import is_question, plain_sentences, stated
 from chatbot.adapters.llm.extractive.summary import sentences
-from chatbot.domain.memory import Update
+from chatbot.domain.memory_updates import Update
 from chatbot.domain.text import detect_language, fold
 
 _EARLIER_CHARS = 1500
