@@ -142,7 +142,7 @@ async def test_cursor_of_every_moment_that_a_session_can_have_leads_on(service: 
 
 
 async def test_id_of_another_form_is_unknown(service: Service) -> None:
-    odd = [*NOT_DIGITS, *TOO_LARGE, "A" * 32, f"{ZEROS}\n", ZEROS[1:] + "\u0660", "..", "%ED%A0%80"]
+    odd = [*NOT_DIGITS, *TOO_LARGE, "A" * 32, f"{ZEROS}\n", ZEROS[1:] + "\u0660", "%ED%A0%80"]
     for value in odd:
         for method, rest in (("GET", ""), ("DELETE", ""), ("GET", "/memory"), ("POST", "/reset")):
             path = f"/sessions/{quote(value, safe='%')}{rest}"

@@ -87,6 +87,44 @@ async def test_sigterm_ends_streams_with_an_event_saves_partial_answers_and_exit
 
 
 @POSIX
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("repeated", [1, 3])
+async def test_sighup_ends_streams_in_good_order_as_sigterm_does(
+    tmp_path: Path, workers: str, repeated: int
+) -> None:
+    async with (
+        FakeProvider() as upstream,
+        running(tmp_path, WORKERS=workers, **with_provider(upstream), **PATIENT) as service,
+    ):
+        upstream.fault = Fault.IDLE
+        body = {"prompt": "Cut"}
+        async with service.client.stream("POST", "/chat", json=body, headers=SSE) as answer:
+            lines = answer.aiter_lines()
+            session_id = await first_delta(lines)
+            for _ in range(repeated):
+                service.process.send_signal(signal.SIGHUP)
+                await asyncio.sleep(0.05)  # two at once could arrive as one
+            name, problem = await last_event(lines)
+        assert await asyncio.wait_for(service.process.wait(), STOPS_WITHIN_S) == 0
+        upstream.fault = None
+        async with running(tmp_path, **with_provider(upstream)) as again:
+            messages = (await again.answer("GET", f"/sessions/{session_id}"))["messages"]
+    assert (name, problem["code"]) == ("error", "shutting_down")
+    assert (messages[1]["state"], messages[1]["reason"]) == ("interrupted", "shutdown")
+
+
+@POSIX
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_sighup_is_ignored_under_nohup(tmp_path: Path, workers: str) -> None:
+    async with running(tmp_path, "nohup", WORKERS=workers) as service:
+        service.process.send_signal(signal.SIGHUP)
+        assert (await service.client.get("/health")).status_code == 200
+        service.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(service.process.wait(), STOPS_WITHIN_S) == 0
+    assert "Traceback" not in service.log.read_text(encoding="utf-8")
+
+
+@POSIX
 async def test_two_quick_ctrl_c_stop_without_a_traceback(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         service.process.send_signal(signal.SIGINT)

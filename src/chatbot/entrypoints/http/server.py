@@ -3,10 +3,12 @@
 import asyncio
 import errno
 import gc
+import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 
@@ -14,6 +16,7 @@ import structlog
 import typer
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.server import HANDLED_SIGNALS
 
 from chatbot.adapters.runtime import return_large_blocks
 from chatbot.application.chat import Chat
@@ -23,7 +26,7 @@ from chatbot.entrypoints import logs
 from chatbot.entrypoints.container import build_container
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.http.protocol import ProblemProtocol
-from chatbot.entrypoints.http.workers import Parent, WorkerFailed, Workers
+from chatbot.entrypoints.http.workers import Parent, WorkerFailed, Workers, stop_signals
 from chatbot.entrypoints.model_choice import with_model_name
 from chatbot.entrypoints.moving import waiting_files
 from chatbot.entrypoints.people import people_problem
@@ -63,10 +66,28 @@ class Server(uvicorn.Server):
         """Stop in good order; to be called from any thread."""
         self.should_exit = True
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 # uvicorn's signature
-        """Stop in good order; a second Ctrl-C waits for no connection."""
-        self.force_exit = self.should_exit
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 # uvicorn's
+        """Stop in good order; a second Ctrl-C waits for no connection.
+
+        A terminal that closes may say so twice.
+        """
+        if self.should_exit and sig in HANDLED_SIGNALS:
+            self.force_exit = True
         self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Heed uvicorn's signals, and that the terminal is gone."""
+        more = set(stop_signals()) - set(HANDLED_SIGNALS)
+        with super().capture_signals():
+            if threading.current_thread() is not threading.main_thread():
+                more = set()
+            before = {number: signal.signal(number, self.handle_exit) for number in more}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, end the turns and save what they have, then close."""

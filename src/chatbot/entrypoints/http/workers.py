@@ -41,6 +41,17 @@ _LONGEST_PAUSE_S = 30.0
 _READY = b"ready"
 
 
+def stop_signals() -> tuple[int, ...]:
+    """The signals that end a service in good order: also that its terminal is gone.
+
+    Not where that is ignored, as under `nohup`.
+    """
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return HANDLED_SIGNALS
+    return (*HANDLED_SIGNALS, hangup)
+
+
 class WorkerFailed(Exception):
     """A worker ended before it was ready, and no other one is; or it did not end when told to."""
 
@@ -95,7 +106,7 @@ class Workers:
         Raises:
             WorkerFailed: none can start, or one had to be killed at the end.
         """
-        for number in HANDLED_SIGNALS:
+        for number in stop_signals():
             signal.signal(number, self._stop)
         try:
             while not self._is_stopping:
@@ -178,7 +189,7 @@ class Workers:
 
 def _do(work: Work, link: Link, inherited: Iterable[Link]) -> None:
     """In the worker. A signal that comes before it can be heeded is left to the parent."""
-    for number in HANDLED_SIGNALS:
+    for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
     work(Parent(link, inherited))
 
