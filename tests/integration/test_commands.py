@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import chatbot
 from chatbot import __version__
 from commands import Run
 from provider import FakeProvider
@@ -135,6 +136,33 @@ def test_chats_without_a_terminal_go_on_in_one_session(ready: Run, tmp_path: Pat
     assert (
         len([each for each in (tmp_path / "data" / "terminals").iterdir() if each.is_file()]) == 1
     )
+
+
+async def test_text_of_a_model_does_not_command_the_terminal(
+    ready: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeProvider() as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.base_url)
+        monkeypatch.setenv("GENKIT_MODEL", "openai/fake-model")
+        odd = "\x1b]0;owned\x07 \x9b2J \x7f \u202e \r"
+        code, out, _ = await asyncio.to_thread(ready, "chat", f"Hola {odd} fin")
+        _, _, err = await asyncio.to_thread(ready, "user", "create", "--email", odd)
+    assert code == 0
+    assert "\\x1b]0;owned\\x07" in out
+    for text in (out, err):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+
+
+def test_commands_print_through_the_console_only() -> None:
+    """Else a name of a file or a word of a model could command the terminal."""
+    sources = Path(chatbot.__file__).parent.rglob("*.py")
+    found = [
+        path.name
+        for path in sources
+        if path.name != "console.py"
+        and re.search(r"typer\.echo\(|\bprint\(|std(out|err)\.write\(", path.read_text("utf-8"))
+    ]
+    assert [name for name in found if name != "settings.py"] == [], "it names print() in an advice"
 
 
 def test_chat_without_a_prompt_answers_each_line_until_the_end(ready: Run) -> None:

@@ -1,9 +1,12 @@
 """What the service writes about a request; what it never writes is in test_canaries.py."""
 
+import asyncio
 import io
 import json
 import logging
 import os
+import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +21,11 @@ from chatbot.domain.errors import ModelUnavailable
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.http import edge
 from company_network import Authority, Proxy
+from process import STOPS_WITHIN_S, running
 from provider import FakeProvider
 from service import SSE, serving, settings_for_tests
 
+POSIX = pytest.mark.skipif(os.name == "nt", reason="there is no shell to hand a pipe on")
 OF_EVERY_LINE = {"event", "level", "time"}
 OF_EVERY_REQUEST = OF_EVERY_LINE | {"request_id", "method", "route", "status", "ms"}
 OF_A_CLIENT = OF_EVERY_REQUEST | {"client"}
@@ -233,3 +238,48 @@ def test_what_asyncio_repeats_is_told_once_a_second(stderr: io.StringIO) -> None
     assert 1 <= len(lines_of(stderr)) <= 25  # one, but a slow machine needs more seconds
     logging.getLogger("asyncio").error("something else")
     assert lines_of(stderr)[-1]["event"] == "something else"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_commands_a_terminal_reaches_none(
+    stderr: io.StringIO, form: Literal["text", "json"]
+) -> None:
+    configure(stderr, form=form)
+    odd = "\x1b[2J \x9b31m \x7f \u202e \r\n2026-01-01 forged"
+    structlog.get_logger("chatbot.test").info(f"saw {odd}", host=odd[:40], nested=[odd], cause=odd)
+    logging.getLogger("chatbot.test").warning("saw %s", odd, extra={"odd": {odd: odd}})
+    try:
+        raise RuntimeError(odd)  # noqa: TRY301 - a defect is raised somewhere
+    except RuntimeError:
+        structlog.get_logger("chatbot.test").exception("failed")
+    written = stderr.getvalue()
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", written)
+    first, second, *_ = written.splitlines()
+    assert "forged" in first
+    assert "forged" in second
+    if form == "json":
+        assert json.loads(first)["cause"] == odd
+
+
+async def test_text_of_a_caller_is_cut(stderr: io.StringIO) -> None:
+    long = "x" * 300
+    async with serving(model=ScriptedModel([])) as service:
+        headers = {"User-Agent": long, "X-Request-Id": long, "Host": long}
+        await service.client.request(long.upper(), f"/sessions/{long}?{long}", headers=headers)
+        await service.client.get(f"/{long}", headers=headers)
+    for line in requests_of(stderr):
+        assert all(len(value) <= 64 for value in line.values() if isinstance(value, str))
+    assert requests_of(stderr)[0]["method"] == "X" * 63 + "…"
+
+
+@POSIX
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_pipe_on_stderr_that_nobody_reads_stops_nothing(tmp_path: Path, workers: str) -> None:
+    """The pipe takes some 300 lines; a stop is in good order, too."""
+    program = 'mkfifo unread; exec 2<>unread; exec "$0" "$@"'
+    environment = {"WORKERS": workers, "LOG_FORMAT": "json"}
+    async with running(tmp_path, "bash", "-c", program, **environment) as service:
+        for _ in range(1000):
+            assert (await service.client.get("/sessions")).status_code == 200
+        service.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(service.process.wait(), STOPS_WITHIN_S) == 0

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from chatbot.domain.text import detect_language
+from chatbot.domain.text import detect_language, visible, visible_line
 
 SPANISH = [
     "Hola, me llamo Ana",
@@ -73,3 +73,19 @@ def test_a_text_of_a_million_characters_takes_no_longer_than_its_beginning(piece
     started = time.thread_time()
     detect_language(text)
     assert time.thread_time() - started < 0.25  # measured: under 0.01 s
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("¿Qué tal? 😀\n\tBien", "¿Qué tal? 😀\n\tBien"),
+        ("\x1b]0;title\x07\x1b[2J", "\\x1b]0;title\\x07\\x1b[2J"),
+        ("\x9b31m \x85 \x7f \x00 \x08", "\\x9b31m \\x85 \\x7f \\x00 \\x08"),
+        ("paid\rnot paid\r\nyes", "paidnot paid\nyes"),
+        ("\u202etxt.exe \u2066x\u2069", "\\u202etxt.exe \\u2066x\\u2069"),
+        ("\u200f\u05e9\u05dc\u200f", "\u200f\u05e9\u05dc\u200f"),
+    ],
+)
+def test_what_commands_a_terminal_is_written_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
+    assert visible_line(text) == shown.replace("\n", "\\n")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 _UNSOUND = re.compile("[\0\ud800-\udfff]")
+_COMMANDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _LANGUAGE_NAMES = {"es": ("espanol", "castellano", "spanish"), "en": ("ingles", "english")}
 _FOLDED_CHARS = 100_000
 _STEM_CHARS = 4
@@ -97,6 +98,25 @@ def is_sound(text: str) -> bool:
 def made_sound(text: str) -> str:
     """The text with a replacement character wherever it is not sound."""
     return _UNSOUND.sub("\ufffd", text)
+
+
+def visible(text: str) -> str:
+    """The text as a terminal may show it: what would command the terminal is written out.
+
+    Those are control characters (C0 but line feed and tab, DEL, C1) and what turns the direction
+    of writing round. Carriage returns go: alone, they would overwrite a line.
+    """
+    return _COMMANDING.sub(_written_out, text.replace("\r", ""))
+
+
+def visible_line(text: str) -> str:
+    """As `visible`, in one line."""
+    return visible(text).replace("\n", "\\n")
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def rfc3339(moment: datetime) -> str:

@@ -16,6 +16,7 @@ from chatbot import __version__
 from chatbot.domain.errors import ChatbotError, ModelFailure, StorageFailure
 from chatbot.domain.text import NotUtf8
 from chatbot.entrypoints.command_line import Refused, command_settings, lasting
+from chatbot.entrypoints.console import say
 from chatbot.entrypoints.people_commands import admin, user
 from chatbot.entrypoints.settings import SettingsError, load_settings
 
@@ -63,13 +64,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _fail(message: str, code: int) -> None:
     for line in message.splitlines():
-        typer.echo(f"chatbot: {line}", err=True)
+        say(f"chatbot: {line}", err=True)
     sys.exit(code)
 
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"chatbot {__version__}")
+        say(f"chatbot {__version__}")
         raise typer.Exit
 
 
@@ -88,8 +89,8 @@ def init() -> None:
     """Write .env with random secrets and make the store's folders or tables; never overwrites."""
     from chatbot.entrypoints.first_run import make_store, write_env
 
-    typer.echo(write_env())
-    typer.echo(make_store(load_settings()))
+    say(write_env())
+    say(make_store(load_settings()))
 
 
 @app.command()
@@ -129,7 +130,7 @@ def upgrade_database() -> None:
     """Bring the tables of SQLite or Postgres up to date; stop the service first."""
     from chatbot.entrypoints.sql_database import upgrade
 
-    typer.echo(upgrade(command_settings()))
+    say(upgrade(command_settings()))
 
 
 @db.command("current")
@@ -137,7 +138,7 @@ def current_schema() -> None:
     """Say which schema the tables of SQLite or Postgres have."""
     from chatbot.entrypoints.sql_database import schema
 
-    typer.echo(schema(command_settings()))
+    say(schema(command_settings()))
 
 
 @app.command()
@@ -213,7 +214,7 @@ def doctor() -> None:
 
     all_well = True
     for finding in examine():
-        typer.echo(str(finding))
+        say(str(finding))
         all_well = all_well and finding.ok
     if not all_well:
         raise typer.Exit(1)

@@ -25,6 +25,7 @@ from chatbot.domain.ports.archive import (
     Unreadable,
     WritableArchive,
 )
+from chatbot.entrypoints.console import say
 from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, build_archive, utc_now
 from chatbot.entrypoints.settings import SettingsError
 from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url
@@ -56,7 +57,7 @@ def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> 
         is_done = _told(steps, fine=_DONE, dry_run=dry_run)
         others = len(moving.others())
         if others and not delete_others:
-            typer.echo(
+            say(
                 f"sessions in the target only: {others}, its own or deleted in the source since "
                 "an earlier run. --delete-others deletes them."
             )
@@ -78,7 +79,7 @@ def import_files(url: StorageUrl, folder: Path, email: str | None) -> bool:
         steps = Moving(MvpFiles(folder, owner), there).steps()
         is_done = _told(_followed(steps, total=len(files)), fine=_DONE | {Outcome.AHEAD})
     if files:
-        typer.echo("The files were left as they are; move them away once you have looked.")
+        say("The files were left as they are; move them away once you have looked.")
     return is_done
 
 
@@ -213,13 +214,13 @@ def _told(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = Fa
         if step.outcome not in fine:
             odd.append(step)
     for step in odd:
-        typer.echo(f"chatbot: {step}", err=True)
+        say(f"chatbot: {step}", err=True)
     sums = ", ".join(
         f"{counts[outcome].total()} {outcome}{_kinds(counts[outcome])}"
         for outcome in Outcome
         if outcome in counts
     )
-    typer.echo(("dry run, nothing was written: " if dry_run else "") + (sums or "nothing there"))
+    say(("dry run, nothing was written: " if dry_run else "") + (sums or "nothing there"))
     return not odd
 
 

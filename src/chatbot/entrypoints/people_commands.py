@@ -17,6 +17,7 @@ from chatbot.domain.identity import User
 from chatbot.domain.policy import MIN_PASSWORD_CHARS
 from chatbot.domain.text import decode_utf8, rfc3339
 from chatbot.entrypoints.command_line import Refused, command_settings, lasting
+from chatbot.entrypoints.console import say
 
 admin = typer.Typer(help="Administrators.", no_args_is_help=True)
 user = typer.Typer(help="Users.", no_args_is_help=True)
@@ -37,7 +38,7 @@ def create_admin(email: Email, *, password_stdin: PasswordStdin = False) -> None
     """Create the first administrator; refused once there is one."""
     password = _password(from_stdin=password_stdin)
     made = _administer(lambda use: use.create_first_admin(email, password))
-    typer.echo(f"admin: {made.email}")
+    say(f"admin: {made.email}")
 
 
 @user.command("create")
@@ -51,7 +52,7 @@ def create_user(
     """Create a user who can log in."""
     password = _password(from_stdin=password_stdin)
     made = _administer(lambda use: use.create_user(email, role, department, password))
-    typer.echo(f"user: {made.email}")
+    say(f"user: {made.email}")
 
 
 @user.command("list")
@@ -61,12 +62,12 @@ def list_users(
     """List all users: e-mail address, state, roles, department."""
     users = _administer(lambda use: use.users())
     if as_json:
-        typer.echo(json.dumps({"users": [_shown(each) for each in users]}, indent=2))
+        say(json.dumps({"users": [_shown(each) for each in users]}, indent=2))
         return
     for line in _table(users):
-        typer.echo(line)
+        say(line)
     if not users:
-        typer.echo("no users: `chatbot admin create --email EMAIL` makes the first administrator")
+        say("no users: `chatbot admin create --email EMAIL` makes the first administrator")
 
 
 @user.command("disable")
@@ -74,7 +75,7 @@ def disable_user(email: EmailArgument = None, *, option: EmailOption = None) -> 
     """Keep a user from logging in, and end the user's tokens and running answers."""
     address = _address(email, option)
     changed = _administer(lambda use: use.disable(address))
-    typer.echo(f"disabled: {changed.email}")
+    say(f"disabled: {changed.email}")
 
 
 @user.command("enable")
@@ -82,7 +83,7 @@ def enable_user(email: EmailArgument = None, *, option: EmailOption = None) -> N
     """Let a disabled user log in again; tokens of before stay invalid."""
     address = _address(email, option)
     changed = _administer(lambda use: use.enable(address))
-    typer.echo(f"enabled: {changed.email}")
+    say(f"enabled: {changed.email}")
 
 
 @user.command("password")
@@ -96,7 +97,7 @@ def set_password(
     address = _address(email, option)
     password = _password(from_stdin=password_stdin)
     changed = _administer(lambda use: use.set_password(address, password))
-    typer.echo(f"password changed: {changed.email}")
+    say(f"password changed: {changed.email}")
 
 
 def _address(argument: str | None, option: str | None) -> str:

@@ -14,6 +14,7 @@ from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
 from chatbot.domain.text import decode_utf8
+from chatbot.entrypoints.console import write
 from chatbot.entrypoints.container import (
     DEFAULT_PRINCIPAL,
     Container,
@@ -58,14 +59,13 @@ async def _answer(container: Container, session_id: SessionId | None, text: str)
         try:
             async for event in events:
                 if isinstance(event, Delta):
-                    sys.stdout.write(event.text)
-                    sys.stdout.flush()
+                    write(event.text)
                     began = True
                 elif isinstance(event, Reply):
                     notice = f"\n({event.notice})" if event.notice else ""
                     return event.session_id
         finally:  # what is told next, an error too, begins a line
-            sys.stdout.write(f"{notice}\n" if began or notice else "")
+            write(f"{notice}\n" if began or notice else "")
     raise AssertionError("A turn ends with its reply or raises.")
 
 

@@ -13,7 +13,6 @@ from functools import partial
 from types import FrameType
 
 import structlog
-import typer
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.server import HANDLED_SIGNALS
@@ -23,6 +22,7 @@ from chatbot.application.chat import Chat
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints import logs
+from chatbot.entrypoints.console import say
 from chatbot.entrypoints.container import build_container
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.http.protocol import ProblemProtocol
@@ -158,13 +158,16 @@ def _run_workers(settings: Settings, sock: socket.socket) -> None:
 
 def _work(settings: Settings, sock: socket.socket, parent: Parent) -> None:
     """Serve in a worker, with parts of its own."""
-    logs.configure(settings.log_level, settings.log_format, with_pid=True)
+    stream = logs.configure(settings.log_level, settings.log_format, with_pid=True)
     container = build_container(settings)
     config = build_config(build_app(settings, container), settings)
     _spare_the_collector()
     return_large_blocks()
     server = Server(config, container.chat(), on_start=lambda: parent.heed(server.stop))
-    server.run(sockets=[sock])
+    try:
+        server.run(sockets=[sock])
+    finally:
+        stream.drain(logs.EXIT_WITHIN_S)
 
 
 def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
@@ -226,20 +229,18 @@ async def _try_out(storage: Storage, settings: Settings) -> str | None:
 
 def _greet(settings: Settings, port: int, people: str | None) -> None:
     """Say where data lies and where the service listens; warn of an open door."""
-    typer.echo(f"data: {settings.storage_url}")
+    say(f"data: {settings.storage_url}")
     scheme = "https" if settings.tls_cert_file else "http"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"{scheme}://{host}:{port}"
     waiting = waiting_files(settings.storage_url)
     if waiting:
         folder = settings.storage_url.local_folder
-        typer.echo(
-            f"sessions of the first version: {waiting} to import (`chatbot import {folder}`)"
-        )
+        say(f"sessions of the first version: {waiting} to import (`chatbot import {folder}`)")
     if people is not None:
-        typer.echo(f"people: {people}")
-    typer.echo(f"model: {settings.genkit_model}")
-    typer.echo(f"serving: {url}" + (f" (try {url}/docs)" if settings.docs_enabled else ""))
+        say(f"people: {people}")
+    say(f"model: {settings.genkit_model}")
+    say(f"serving: {url}" + (f" (try {url}/docs)" if settings.docs_enabled else ""))
     if not (settings.is_loopback or settings.tls_cert_file or settings.trusted_proxies):
         logger.warning(
             "public address without TLS or proxy: API keys and passwords travel in clear text",
