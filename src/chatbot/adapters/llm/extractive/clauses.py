@@ -18,11 +18,13 @@ _EDGES = " ,.;:!?¡¿()\u2026-"
 class Statement:
     """One thing that a person said: what kind it is, and its value in their own words.
 
-    With `everything` the whole memory is to be forgotten.
+    `context` are the words that make a sentence of the value, as `i am a` before what somebody
+    no longer is. With `everything` the whole memory is to be forgotten.
     """
 
     kind: Kind
     value: str
+    context: str = ""
     everything: bool = False
 
 
@@ -133,7 +135,8 @@ class SentenceReader:
             case "everything":
                 return [Statement(kind=rule.kind, value="", everything=True)]
         value = self._value(clause, found, end)
-        return [Statement(kind=rule.kind, value=value)] if value else []
+        context = "" if rule.take == "value" else rule.value
+        return [Statement(kind=rule.kind, value=value, context=context)] if value else []
 
     def _value(self, clause: _Clause, found: _Found, end: int) -> str:
         rule, match = found.rule, found.match

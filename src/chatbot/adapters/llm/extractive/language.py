@@ -64,7 +64,10 @@ class _RawLanguage(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What a clause that begins like `pattern` says; `take` is the part of it that is learnt."""
+    """What a clause that begins like `pattern` says; `take` is the part of it that is learnt.
+
+    `value` is what is learnt where `take` says so; else it is the context of a value.
+    """
 
     kind: Kind
     take: Take

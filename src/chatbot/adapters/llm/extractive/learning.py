@@ -13,7 +13,6 @@ from chatbot.domain.text import fold
 _PREFERENCES = frozenset({"language", "tone"})
 _KEYED = frozenset({"name", "role", "department", "language", "tone"})
 _STEM_CHARS = 4
-_MAX_ROLE_WORDS = 4
 _ENOUGH = 0.5  # of the words of the shorter text have to be the same
 
 
@@ -104,7 +103,7 @@ def _forget(result: Learned, statement: Statement, known: Update) -> None:
     what = statement.value
     result.facts = _without(result.facts, what)
     result.todos = _without(result.todos, what)
-    keys = _keys_of(what)
+    keys = _keys_of(f"{statement.context} {what}".strip())
     if "name" in keys and "full_name" in {**known.profile, **result.profile}:
         keys.append("full_name")
     for key in keys:
@@ -122,15 +121,11 @@ def _finish(result: Learned, what: str, known: Update) -> None:
 
 
 def _keys_of(what: str) -> list[str]:
-    """The keys that the words stand for, as `my name`, or as `I am a nurse` does."""
+    """The key that the words stand for, as `my name`, or as `I am a nurse` does."""
     for code in CODES:
         for key, pattern in language(code).keys.items():
             if pattern.search(fold(what)):
                 return [key]
-    words = fold(what).split()
-    jobs = [language(code).job for code in CODES]
-    if len(words) <= _MAX_ROLE_WORDS and any(job.match(w) for job in jobs for w in words[:2]):
-        return ["role"]
     said = [each.kind for each in stated(what)]
     return [kind for kind in said[:1] if kind in _KEYED]
 
