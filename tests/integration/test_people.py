@@ -11,7 +11,7 @@ from chatbot.entrypoints.container import build_storage
 from chatbot.entrypoints.people import people_problem
 from commands import Run
 from process import running
-from service import PASSWORD, settings_for_tests
+from service import API_KEY, JWT_SECRET, PASSWORD, settings_for_tests
 
 ADMIN = ("admin", "create", "--email", "ana@example.com", "--password-stdin")
 USER = (
@@ -35,6 +35,18 @@ def test_doctor_names_the_command_for_a_store_without_people(ready: Run) -> None
 
     assert ready(*ADMIN, text=PASSWORD)[0] == 0
     assert people_line(ready) == (0, "ok    people: somebody can administer the service")
+
+
+def test_doctor_lets_a_service_that_was_never_set_up_for_people_be_without_them(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where applications alone call it: every setting comes from the environment."""
+    for name, value in (("API_KEY", API_KEY), ("JWT_SECRET", JWT_SECRET)):
+        monkeypatch.setenv(name, value)
+    code, line = people_line(run)
+    assert code == 0
+    assert line.startswith("ok    people: nobody can log in, as there are no people: ")
+    assert MAKE_ADMIN in line
 
 
 def test_doctor_names_the_migration_where_the_usual_store_has_people(

@@ -2,9 +2,10 @@
 
 from chatbot.application.administration import Lack, lack_of
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings import ENV_FILE, Settings
 from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url
 
+_USUAL = "json:data"
 _PROBLEMS = {
     Lack.ROLES: (
         "no role has the permission `administer`",
@@ -41,11 +42,28 @@ async def people_problem(storage: Storage, settings: Settings) -> str | None:
     return f"{problem}. Fix: {fix}{moved if may_be_another_store else ''}"
 
 
+async def may_be_without_people(storage: Storage, settings: Settings) -> bool:
+    """Whether an empty store is as it should be: nobody ran `chatbot init` and no store was left.
+
+    A service that has its settings from the environment alone may be for applications, which need
+    the API key and no people.
+
+    Raises:
+        StorageFailure: people or roles cannot be read.
+    """
+    was_set_up = ENV_FILE.exists() or _usual_has_people(settings.storage_url)
+    return not was_set_up and await lack_of(storage) is Lack.PEOPLE
+
+
+def _usual_has_people(url: StorageUrl) -> bool:
+    """Whether the usual store is another one than this, and has people."""
+    usual = parse_storage_url(_USUAL)
+    is_other = usual.path is not None and usual.path != url.path
+    return is_other and (usual.local_folder / "auth" / "users.json").exists()
+
+
 def _migration(url: StorageUrl) -> str:
     """The command that fills this store from the one before: the usual one, if it has people."""
-    usual = parse_storage_url("json:data")
-    is_other = usual.path is not None and usual.path != url.path
-    has_people = is_other and (usual.local_folder / "auth" / "users.json").exists()
-    old = usual.raw if has_people else "OLD"
+    old = _USUAL if _usual_has_people(url) else "OLD"
     new = "NEW" if url.password else url.raw
     return f"`chatbot migrate --from {old} --to {new}`"
