@@ -356,11 +356,11 @@ def _require_printable(name: str, value: str) -> None:
 def _line(location: tuple[int | str, ...], message: str) -> str:
     reason = message.removeprefix("Value error, ").rstrip(".")
     if not location:
-        return f"{reason}. See .env.example."
+        return f"{reason}. Fix: see .env.example."
     name = str(location[0]).upper()
     if name not in SECRETS:
-        return f"{name}: {reason}. See .env.example."
+        return f"{name}: {reason}. Fix: see .env.example."
     reason = "is not set" if reason == "Field required" else reason
     if not ENV_FILE.exists():
-        return f"{name}: {reason}. There is no .env here: go to its folder, or `chatbot init` makes one."
-    return f"{name}: {reason}. Fix it in .env: {_HOW_TO_MAKE_ONE}"
+        return f"{name}: {reason}. Fix: there is no .env here; go to its folder, or `chatbot init` makes one."
+    return f"{name}: {reason}. Fix: set it in .env; {_HOW_TO_MAKE_ONE}"
