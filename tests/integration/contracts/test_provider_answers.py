@@ -541,6 +541,20 @@ async def test_refusal_says_what_it_is_about_and_never_its_words(
         assert error.param in {"prompt", "messages", "top_k"}
 
 
+@pytest.mark.parametrize("code", ["content_filter", "exceed_context_size_error", "overloaded"])
+async def test_answer_that_the_provider_breaks_off_is_no_refusal_of_its_prompt(
+    provider: FakeProvider, model: GenkitChatModel, code: str
+) -> None:
+    failing = event({"error": {"code": 500, "type": code, "message": SECRET}})
+    pieces: list[str] = []
+    with (
+        saying(provider, stream=events(delta(content="ho"), 0.05, delta(content="la"), failing)),
+        pytest.raises(ModelError) as caught,
+    ):
+        await answer(model, "stream", pieces)
+    assert ("".join(pieces), caught.value.code) == ("hola", code)
+
+
 def picky(*refused: str) -> Callable[[dict[str, Any]], Raw | None]:
     """A provider that refuses these, the first that it finds."""
 

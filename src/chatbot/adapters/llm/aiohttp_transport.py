@@ -47,7 +47,6 @@ class _Reading:
         self._content = response.content
         self._answer = answer
         self._on_text = on_text
-        self._size = 0
 
     async def read(self) -> None:
         first, size = b"", 0

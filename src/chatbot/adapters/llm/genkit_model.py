@@ -29,7 +29,7 @@ from chatbot.adapters.llm.diagnosis import CUT, UNUSABLE, model_failure, unknown
 from chatbot.adapters.llm.provider import ChatGenkit
 from chatbot.adapters.llm.thinking import OUTPUT_SPENT
 from chatbot.domain.chat import Author, FinishReason
-from chatbot.domain.errors import ModelError, ModelUnavailable
+from chatbot.domain.errors import ModelError, ModelUnavailable, PromptRefused
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Task, Usage
 
 _ROLES = {Author.USER: Role.USER, Author.ASSISTANT: Role.MODEL}
@@ -106,9 +106,11 @@ class GenkitChatModel(ChatModel):
                 if is_alive:
                     yield piece
             yield await running
-        except ModelUnavailable as error:
-            if started:  # a connection that is lost now has cut an answer
-                raise ModelError(CUT) from error
+        except (ModelUnavailable, PromptRefused) as error:
+            if started:  # a connection that is lost now has cut an answer, and so has a filter
+                raise ModelError(
+                    CUT, status=error.status, code=error.code, param=error.param
+                ) from error
             raise
         finally:
             running.cancel()
