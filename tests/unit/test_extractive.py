@@ -266,6 +266,57 @@ def test_slips_accents_and_corrections_in_the_same_breath_are_understood(
     assert extracted(text) == update
 
 
+@pytest.mark.parametrize(
+    ("text", "update"),
+    [
+        (
+            "hello my name is bob i live in york and i need to renew my badge",
+            {"profile": {"name": "Bob"}, "facts": ["i live in york"], "todos": ["renew my badge"]},
+        ),
+        (
+            "Soy Carmen, llevo 3 años en nóminas y necesito saber cuántos días me quedan",
+            {"profile": {"name": "Carmen"}, "facts": ["llevo 3 años en nóminas"]},
+        ),
+        (
+            "no me llamo Ana sino Eva, y no soy enfermera sino médica",
+            {"profile": {"name": "Eva", "role": "médica"}},
+        ),
+        (
+            "I'm Tom, I work in sales, and I'd love some help. Also remind me to call Ann.",
+            {"profile": {"name": "Tom"}, "facts": ["I work in sales"], "todos": ["call Ann"]},
+        ),
+    ],
+)
+def test_each_clause_of_a_long_message_is_read_and_none_runs_into_the_next(
+    text: str, update: object
+) -> None:
+    assert extracted(text) == update
+
+
+@pytest.mark.parametrize("text", ["take the vet off the list", "puedes borrar lo del veterinario"])
+def test_a_task_that_names_a_trade_is_not_the_person_s_job(text: str) -> None:
+    content = block({"memory": {"profile": {"role": "nurse"}}, "messages": [{"text": text}]})
+    assert "role" not in json.loads(answer("extract_memory", [("user", content)]))["forget"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mi contraseña es 1234",
+        "my card number is 4111 1111",
+        "mi número de la Seguridad Social es 1",
+    ],
+)
+def test_secrets_are_not_learnt(text: str) -> None:
+    assert extracted(text) == {}
+
+
+def test_a_language_is_shown_by_its_name() -> None:
+    memory = {"preferences": {"language": "en"}}
+    assert chatted("¿en qué idioma prefiero hablar?", "x", memory=memory).endswith("inglés.")
+    assert chatted("answer in Spanish please", "hi") == "Noted:\n- language: Spanish"
+
+
 def test_it_says_what_it_has_learnt_forgotten_and_ticked_off() -> None:
     memory = {"profile": {"name": "Ana"}, "facts": ["vivo en Lugo"], "todos": ["llamar a RRHH"]}
     said = chatted("ya he llamado a RRHH y tengo que pagar la luz", "hola", memory=memory)

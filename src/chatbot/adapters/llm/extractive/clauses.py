@@ -63,6 +63,7 @@ class SentenceReader:
         for clause in reversed(self._clauses(end) if end else []):
             if statements := self._read(clause, end):
                 found = [*statements, *found]
+            if statements or self._known.aside.match(self._plain, clause.body):
                 end = clause.end_before
         return found
 
@@ -211,7 +212,16 @@ class SentenceReader:
         if apposed := self._known.apposition.match(self._plain, after, end):
             role = self._tidy(self._role(apposed.end(), len(self._plain), is_job=True))
             statements += [Statement(kind="role", value=role)] if role else []
-        return statements
+        return statements + self._after_name(after, end)
+
+    def _after_name(self, start: int, end: int) -> list[Statement]:
+        """What follows a name without a comma, as in `im bob i live in York`."""
+        if self._plain[start : start + 1] != " ":
+            return []
+        clause = self._clause(start, start + 1, end)
+        rules = [each for each in clause.rules if each.rule.take not in ("name", "weak_name")]
+        read = (self._by_rule(clause, each, end) for each in rules)
+        return next(filter(None, read), [])
 
     def _correction_of(self, name: Name) -> Name | None:
         corrected = self._known.correction.match(self._plain, name.end)

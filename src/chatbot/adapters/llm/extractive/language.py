@@ -55,6 +55,7 @@ class _RawLanguage(BaseModel):
     lists: dict[str, list[str]]
     keys: dict[str, str]
     tongues: dict[str, str]
+    tongue_names: dict[str, str]
     rules: list[_RawRule]
     apposition: _RawApposition
     asks: dict[str, list[str]]
@@ -92,6 +93,7 @@ class Language:
     foreign: re.Pattern[str]
     boundary: re.Pattern[str]
     correction: re.Pattern[str]
+    aside: re.Pattern[str]
     self_correction: re.Pattern[str]
     courtesy: re.Pattern[str]
     article: re.Pattern[str]
@@ -107,6 +109,7 @@ class Language:
     department: re.Pattern[str]
     keys: Mapping[str, re.Pattern[str]]
     tongues: Mapping[str, str]
+    tongue_names: Mapping[str, str]
     asks: Mapping[str, re.Pattern[str]]
     labels: Mapping[str, str]
     phrases: Mapping[str, str]
@@ -168,6 +171,7 @@ def language(code: Code) -> Language:
         foreign=compiled(r"{foreign}"),
         boundary=compiled(r"[,:;(](?!\d) ?|,? (?:{boundary}),? "),
         correction=compiled(r",? (?:{correction})[,:]? |, (?:{correction}),? "),
+        aside=word("aside"),
         self_correction=compiled(r", (?:{self_correction})[,:]? (?:de |que )?"),
         courtesy=compiled(r"[ ,.!?;:)]+(?:(?:{courtesy})[ ,.!?)]*)?$"),
         article=compiled(r"(?:(?:{article}) )+"),
@@ -183,6 +187,7 @@ def language(code: Code) -> Language:
         department=compiled(raw.apposition.department),
         keys={key: compiled(rf"\b(?:{pattern})\b") for key, pattern in raw.keys.items()},
         tongues=raw.tongues,
+        tongue_names=raw.tongue_names,
         asks={key: compiled("|".join(patterns)) for key, patterns in raw.asks.items()},
         labels=raw.labels,
         phrases=raw.phrases,

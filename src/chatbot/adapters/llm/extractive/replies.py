@@ -113,7 +113,7 @@ def _answer(asked: str, known: Language, memory: Update, talk: Conversation) -> 
     phrases = known.phrases
     if asked in ("name", "role", "language", "tone"):
         if asked in keyed:
-            return phrases[asked].format(value=keyed[asked])
+            return phrases[asked].format(value=_shown(asked, keyed[asked], known))
         return phrases.get(f"no_{asked}", phrases["nothing"])
     if asked == "todos":
         listed = _listed(memory.todos)
@@ -174,7 +174,14 @@ def _merged(memory: Update, news: Learned) -> Update:
 
 
 def _labelled(keyed: dict[str, str], known: Language) -> list[str]:
-    return [f"{known.labels.get(key, key)}: {value}" for key, value in keyed.items()]
+    return [
+        f"{known.labels.get(key, key)}: {_shown(key, value, known)}" for key, value in keyed.items()
+    ]
+
+
+def _shown(key: str, value: str, known: Language) -> str:
+    """A value as people write it: a language by its name."""
+    return known.tongue_names.get(value.lower(), value) if key == "language" else value
 
 
 def _listed(texts: Sequence[str]) -> str:
