@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import groupby, islice
 
 from chatbot.domain.chat import SessionId
-from chatbot.domain.errors import Conflict, StorageUnavailable
+from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role, User
 from chatbot.domain.ports.archive import (
     Archive,
@@ -28,6 +28,7 @@ from chatbot.domain.ports.archive import (
 )
 from chatbot.domain.text import rfc3339
 
+_TOO_LARGE = "a number in it is too large to count on from"
 _PEOPLE_AT_ONCE = 500
 """In JSON all users stand in one file, which each change writes anew."""
 
@@ -83,8 +84,7 @@ class Moving:
         """Move one item after the other, each with one `next`.
 
         Raises:
-            StorageFailure: a store cannot be read or written, or does not return what was written.
-                What was moved before stays moved.
+            StorageFailure: a store cannot be read or written. What was moved before stays moved.
         """
         for kind, items in groupby(self._source.items(), type):
             while batch := list(islice(items, 1 if kind is Conversation else _PEOPLE_AT_ONCE)):
@@ -96,7 +96,7 @@ class Moving:
         try:
             if changes and not self._dry_run:
                 self._target.put(changes)
-                self._verify(changes)
+                steps = [self._verified(step) for step in steps]
         except Conflict as error:
             if len(batch) == 1:
                 steps = [replace(steps[0], outcome=Outcome.REFUSED, detail=str(error))]
@@ -108,6 +108,10 @@ class Moving:
         if isinstance(item, Unreadable):
             return step_of(item)
         name, kind = name_of(item), kind_of(item)
+        if isinstance(item, Conversation):
+            item = item.kept()
+            if not item.is_within_bounds():
+                return Step(name=name, kind=kind, outcome=Outcome.REFUSED, detail=_TOO_LARGE)
         try:
             there = self._target.find(item)
         except Conflict as error:
@@ -117,13 +121,15 @@ class Moving:
         change = Change(item, there) if is_due else None
         return Step(name=name, kind=kind, outcome=outcome, change=change)
 
-    def _verify(self, changes: Sequence[Change]) -> None:
-        for item in (change.item for change in changes):
-            back = self._target.find(item)
-            if back is None or digest(back) != digest(item):
-                raise StorageUnavailable(
-                    f"{name_of(item)}: the target does not return what was written."
-                )
+    def _verified(self, step: Step) -> Step:
+        """The step, refused if the target does not return what was written."""
+        if step.change is None:
+            return step
+        back = self._target.find(step.change.item)
+        if back is not None and digest(back) == digest(step.change.item):
+            return step
+        detail = "the target does not return what was written"
+        return replace(step, outcome=Outcome.REFUSED, detail=detail)
 
     def others(self) -> set[tuple[Owner, SessionId]]:
         """The sessions that the target has and the source has not.

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import typer
 
-from chatbot.adapters.storage.backup_file import BackupFile, write_backup
+from chatbot.adapters.storage.backup_file import BackupFile, fits, write_backup
 from chatbot.adapters.storage.mvp_files import MvpFiles, mvp_files, session_id_of
-from chatbot.application.moving import ItemKind, Moving, Outcome, Step, step_of
+from chatbot.application.moving import ItemKind, Moving, Outcome, Step, name_of, step_of
 from chatbot.domain.errors import ChatbotError, NotFound, StorageFailure, StorageUnavailable
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, normalise_email
 from chatbot.domain.ports.archive import (
@@ -108,7 +108,7 @@ def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
     """
     if not file.is_file():
         raise SettingsError(f"FILE: there is no file {file}.")
-    backup = BackupFile(file)
+    backup = BackupFile(file, is_lenient=True)
     with _on_the_way(file, url), _to_write("STORAGE_URL", url) as there:
         total = backup.verify()
         steps = _followed(Moving(backup, there, dry_run=dry_run).steps(), total=total)
@@ -188,6 +188,9 @@ def _owner(archive: Archive, email: str) -> Owner:
 def _readable(items: Iterable[Item | Unreadable], steps: list[Step]) -> Iterator[Item]:
     """The items that can be read, while the steps are noted."""
     for item in items:
+        if not isinstance(item, Unreadable) and not fits(item):
+            steps.append(step_of(Unreadable(name=name_of(item), reason="too large for a backup")))
+            continue
         if not isinstance(item, Unreadable):
             yield item
         steps.append(step_of(item))

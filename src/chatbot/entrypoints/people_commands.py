@@ -15,7 +15,7 @@ import typer
 from chatbot.application.administration import Administration
 from chatbot.domain.identity import User
 from chatbot.domain.policy import MIN_PASSWORD_CHARS
-from chatbot.domain.text import decode_utf8, rfc3339
+from chatbot.domain.text import decode_utf8, rfc3339, visible_line
 from chatbot.entrypoints.command_line import Refused, command_settings, lasting
 from chatbot.entrypoints.console import say
 
@@ -130,14 +130,9 @@ def _table(users: Sequence[User]) -> list[str]:
         ]
         for each in users
     ]
-    rows = [[_printable(cell) for cell in row] for row in rows]
+    rows = [[visible_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
-def _printable(text: str) -> str:
-    """The text without what could steer a terminal: a department may be edited by hand."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def _password(*, from_stdin: bool) -> str:

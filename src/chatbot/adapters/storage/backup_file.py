@@ -29,21 +29,32 @@ from chatbot.adapters.storage.records import (
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner, Role, User
-from chatbot.domain.ports.archive import Archive, Conversation, Item
+from chatbot.domain.ports.archive import Archive, Conversation, Item, Unreadable
 from chatbot.domain.text import rfc3339
 
 FORMAT = "chatbot backup"
 _GZIP = 31  # zlib's word for a gzip stream with the largest window
 _CHUNK = 1 << 20
+_MESSAGE_CHARS, _BYTES_A_CHAR = (
+    300,
+    6,
+)  # a message without its content; an escaped control character
+MAX_LINE_BYTES = 128 << 20
+"""The largest item, as JSON: some 30,000 long turns in one session."""
 
 
 class BackupFile(Archive):
-    """A backup to be read. Nothing of it is given out before all of it was verified."""
+    """A backup to be read. Nothing of it is given out before all of it was verified.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Args:
+        is_lenient: whether an item that cannot be stored is given out as `Unreadable`; else it
+            is `Damaged`.
+    """
 
-    def items(self) -> Generator[Item]:
+    def __init__(self, path: Path, *, is_lenient: bool = False) -> None:
+        self._path, self._is_lenient = path, is_lenient
+
+    def items(self) -> Generator[Item | Unreadable]:
         """Everything in the file.
 
         Raises:
@@ -52,7 +63,15 @@ class BackupFile(Archive):
         count = self.verify()
         for number, line in enumerate(_lines(self._path)):
             if 0 < number <= count:
-                yield from _from_json(load(line, f"item {number}"), f"item {number}")
+                yield from self._items_in(line, f"item {number}")
+
+    def _items_in(self, line: bytes, what: str) -> Iterator[Item | Unreadable]:
+        try:
+            yield from list(_from_json(load(line, what), what))
+        except Damaged as damage:
+            if not self._is_lenient:
+                raise
+            yield Unreadable(name=what, reason=str(damage).removeprefix(f"{what}: "))
 
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
         sessions = (item.session for item in self.items() if isinstance(item, Conversation))
@@ -81,8 +100,19 @@ class BackupFile(Archive):
         header.require_version()
 
 
+def fits(item: Item) -> bool:
+    """Whether a backup can hold the item."""
+    if not isinstance(item, Conversation):
+        return True
+    chars = sum(_MESSAGE_CHARS + len(message.content) for message in item.messages)
+    is_small = chars * _BYTES_A_CHAR < MAX_LINE_BYTES
+    return is_small or len(dump(_to_json(item))) < MAX_LINE_BYTES
+
+
 def write_backup(path: Path, items: Iterable[Item], *, made_at: datetime) -> None:
     """Write a new backup, for its owner's eyes only. It is verified before it gets its name.
+
+    All items have to fit.
 
     Raises:
         Conflict: there is such a file.
@@ -126,16 +156,41 @@ def _seal(digest: str, count: int) -> bytes:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """The lines of the file, each with its newline."""
-    unpack, rest = zlib.decompressobj(wbits=_GZIP), b""
+    begun: list[bytes] = []  # pieces of a line whose end is not unpacked yet
+    size = 0
+    for piece in _unpacked(path):
+        first, *lines = piece.split(b"\n")
+        begun.append(first)
+        size += len(first)
+        if size > MAX_LINE_BYTES:
+            raise Damaged(f"This is no backup: an item is larger than {MAX_LINE_BYTES >> 20} MiB.")
+        if lines:
+            yield b"".join((*begun, b"\n"))
+            yield from (line + b"\n" for line in lines[:-1])
+            begun, size = [lines[-1]], len(lines[-1])
+    if size:
+        raise _damaged()
+
+
+def _unpacked(path: Path) -> Iterator[bytes]:
+    """The content in pieces of 1 MiB at most, however far it was packed.
+
+    Raises:
+        Damaged: it is not one gzip stream, or something comes behind it.
+    """
+    unpack = zlib.decompressobj(wbits=_GZIP)
     try:
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                *lines, rest = (rest + unpack.decompress(chunk)).split(b"\n")
-                yield from (line + b"\n" for line in lines)
+            while not unpack.eof:
+                packed = unpack.unconsumed_tail or file.read(_CHUNK)
+                piece = unpack.decompress(packed, _CHUNK)
+                if not packed and not piece and not unpack.eof:
+                    raise _damaged()
+                yield piece
+            if unpack.unused_data or file.read(1):
+                raise _damaged()
     except zlib.error as error:
         raise _damaged() from error
-    if rest or unpack.unused_data or not unpack.eof:
-        raise _damaged()
 
 
 def _damaged() -> Damaged:

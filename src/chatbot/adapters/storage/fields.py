@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.text import NotUtf8, decode_utf8, is_sound
+from chatbot.domain.text import FIRST_MOMENT, LAST_MOMENT, NotUtf8, decode_utf8, is_sound
 
 Json = dict[str, object]
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -62,10 +62,10 @@ class Fields:
             raise self.wrong(key, "a text")
         return value
 
-    def number(self, key: str, default: int | None = None) -> int:
+    def number(self, key: str, default: int | None = None, *, most: int = 2**63 - 1) -> int:
         value = self.found.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-            raise self.wrong(key, "a whole number")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            raise self.wrong(key, f"a whole number from 0 to {most}")
         return value
 
     def truth(self, key: str, *, default: bool) -> bool:
@@ -75,14 +75,20 @@ class Fields:
         return value
 
     def moment(self, key: str) -> datetime:
-        """A time; one without a zone, as people and the first MVP write it, is in UTC."""
+        """A time; one without a zone, as people and the first MVP write it, is in UTC.
+
+        In UTC it may be before year 1 or after year 9999: then it is the first or the last moment.
+        """
         try:
             moment = datetime.fromisoformat(self.text(key))
-            if moment.tzinfo is UTC:
-                return moment
-            return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             raise self.wrong(key, "a time") from error
+        if moment.tzinfo is UTC:
+            return moment
+        try:
+            return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        except OverflowError:
+            return FIRST_MOMENT if moment.year == 1 else LAST_MOMENT
 
     def choice(self, key: str, choices: type[Choice]) -> Choice:
         try:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from chatbot.domain.chat import (
@@ -41,6 +41,7 @@ from chatbot.domain.ports.storage import (
 from chatbot.domain.throttling import AttemptKey, Tally, with_attempt, without_attempt
 
 _MAX_KEYS = 10_000
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(slots=True)
@@ -64,8 +65,8 @@ class _Sessions(SessionRepository):
         return self._find(owner, session_id).session
 
     def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
-        def order(updated_at: datetime, session_id: SessionId) -> tuple[float, SessionId]:
-            return (-updated_at.timestamp(), session_id)
+        def order(updated_at: datetime, session_id: SessionId) -> tuple[timedelta, SessionId]:
+            return (_EPOCH - updated_at, session_id)
 
         own = [kept.session for (whose, _), kept in self._kept.items() if whose == owner]
         own.sort(key=lambda session: order(session.updated_at, session.id))

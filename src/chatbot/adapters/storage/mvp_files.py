@@ -7,8 +7,10 @@ counts as covering no message, so that none is missing from a prompt.
 """
 
 import hashlib
+import os
+import stat
 from collections.abc import Generator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from chatbot.adapters.storage.fields import Damaged, Fields, load
@@ -30,6 +32,7 @@ from chatbot.domain.text import made_sound
 
 _PREFIX, _SUFFIX = "session_", ".json"
 _AUTHORS = {"user": Author.USER, "assistant": Author.ASSISTANT, "model": Author.ASSISTANT}
+MAX_FILE_BYTES = 256 << 20
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
@@ -58,7 +61,7 @@ class MvpFiles(Archive):
     def items(self) -> Generator[Conversation | Unreadable]:
         for path in mvp_files(self._folder):
             try:
-                yield self._conversation(path)
+                yield self._conversation(path, _content(path))
             except (Damaged, OSError) as error:
                 yield Unreadable(name=str(path), reason=str(error).removeprefix(f"{path.name}: "))
 
@@ -66,13 +69,13 @@ class MvpFiles(Archive):
         ids = map(session_id_of, mvp_files(self._folder))
         return {(self._owner, session_id) for session_id in ids if session_id is not None}
 
-    def _conversation(self, path: Path) -> Conversation:
+    def _conversation(self, path: Path, raw: bytes) -> Conversation:
         session_id = session_id_of(path)
         if session_id is None:
             raise Damaged(
                 "an id has 32 hexadecimal digits. Rename a copy of it to session_<id>.json with one"
             )
-        fields = Fields(load(path.read_bytes(), path.name), path.name)
+        fields = Fields(load(raw, path.name), path.name)
         messages = tuple(_messages(fields.list("messages", []), session_id, path.name))
         times = [message.ts for message in messages] or [_LONG_AGO]
         asked = (message.content for message in messages if message.role is Author.USER)
@@ -88,6 +91,22 @@ class MvpFiles(Archive):
         return Conversation(
             session=session, messages=messages, memory=_memory(fields, len(messages))
         )
+
+
+def _content(path: Path) -> bytes:
+    """The content of a regular file, or of one that a symbolic link leads to.
+
+    Raises:
+        Damaged: it is a pipe, a device, a socket or a folder, or larger than 256 MiB.
+    """
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(fd, "rb") as file:  # noqa: PTH123 # a pipe would keep `Path.open` waiting
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Damaged("it is not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise Damaged(f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
+        return file.read(MAX_FILE_BYTES)
 
 
 def _messages(found: list[object], session_id: SessionId, name: str) -> Iterator[Message]:
@@ -115,12 +134,12 @@ def _messages(found: list[object], session_id: SessionId, name: str) -> Iterator
 def _time(fields: Fields) -> datetime:
     """A time as text, or in seconds since 1970."""
     seconds = fields.found.get("ts")
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool):
-        try:
-            return datetime.fromtimestamp(seconds, UTC)
-        except (ValueError, OverflowError, OSError) as error:
-            raise fields.wrong("ts", "a time") from error
-    return fields.moment("ts")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return fields.moment("ts")
+    try:
+        return _LONG_AGO + timedelta(seconds=seconds)
+    except (ValueError, OverflowError) as error:  # it is not a number, or beyond the calendar
+        raise fields.wrong("ts", "a time") from error
 
 
 def _turn(session_id: SessionId, seq: int) -> TurnId:

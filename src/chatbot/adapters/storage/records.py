@@ -14,7 +14,15 @@ from chatbot.domain.chat import (
     is_session_id,
 )
 from chatbot.domain.errors import InvalidInput
-from chatbot.domain.identity import Owner, Permission, Role, User, UserId, normalise_email
+from chatbot.domain.identity import (
+    MAX_TOKEN_VERSION,
+    Owner,
+    Permission,
+    Role,
+    User,
+    UserId,
+    normalise_email,
+)
 from chatbot.domain.memory import Item, Memory, Setback, Setter, StructuredMemory
 from chatbot.domain.text import is_sound, rfc3339
 from chatbot.domain.throttling import AttemptKey
@@ -183,7 +191,7 @@ def user_from_json(found: object, what: str) -> User:
         department=fields.text("department", ""),
         created_at=fields.moment("created_at") if fields.has("created_at") else _LONG_AGO,
         is_active=fields.truth("is_active", default=True),
-        token_version=fields.number("token_version", 0),
+        token_version=fields.number("token_version", 0, most=MAX_TOKEN_VERSION),
     )
 
 

@@ -6,12 +6,21 @@ It is not asynchronous: a command does one thing after the other.
 
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Protocol, Self
 
 from chatbot.domain.chat import Message, Session, SessionId
 from chatbot.domain.identity import Owner, Role, User
 from chatbot.domain.memory import Memory
+
+FIRST_DATE = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_DATE = datetime(2200, 1, 1, tzinfo=UTC)
+"""Between these a file's time, by which JSON files order sessions, is kept by ext4, xfs, btrfs, APFS
+and NTFS. Dates of messages are text and have no such bounds."""
+
+MAX_SEQ, MAX_VERSION = 10**15, 10**9
+"""Half of what a JSON reader and a database's column hold, for a session goes on counting."""
 
 
 def name_of_session(owner: Owner, session_id: SessionId) -> str:
@@ -29,9 +38,25 @@ class Conversation:
 
     def is_whole(self) -> bool:
         """Whether it has the messages that its session counts: since a reset none is missing."""
-        last = self.session.last_seq
-        numbers = range(last - self.session.message_count + 1, last + 1)
-        return [message.seq for message in self.messages] == list(numbers)
+        first = self.session.last_seq - self.session.message_count + 1
+        return len(self.messages) == self.session.message_count and all(
+            message.seq == number for number, message in enumerate(self.messages, first)
+        )
+
+    def kept(self) -> "Conversation":
+        """The conversation with dates of its session that every file system can keep."""
+        session = self.session
+        updated_at = min(max(session.updated_at, FIRST_DATE), LAST_DATE)
+        if updated_at == session.updated_at:
+            return self
+        return replace(self, session=replace(session, updated_at=updated_at))
+
+    def is_within_bounds(self) -> bool:
+        """Whether each number can be counted on from, in every store."""
+        session, memory = self.session, self.memory
+        last_seqs = (session.last_seq, memory.summarized_to, memory.extracted_to)
+        versions = (session.epoch, session.message_count, memory.version)
+        return max(last_seqs) <= MAX_SEQ and max(versions) <= MAX_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

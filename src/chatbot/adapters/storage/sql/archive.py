@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from chatbot.adapters.storage.fields import Damaged
 from chatbot.adapters.storage.records import memory_from_json, memory_to_json
@@ -218,6 +218,8 @@ def _put(connection: Connection, change: Change) -> None:
                 _put_conversation(connection, new, there)
     except IntegrityError as error:
         raise Conflict("The e-mail address is taken, or there is something else by now.") from error
+    except (DataError, OverflowError) as error:
+        raise Conflict("The database cannot hold it.") from error
 
 
 def _require_idle(connection: Connection, owner: Owner, session_id: SessionId) -> None:
