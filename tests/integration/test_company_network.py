@@ -228,6 +228,16 @@ async def test_password_of_a_proxy_is_decoded_and_never_shown(
     assert "p%40ss" not in repr(proxy)
 
 
+@pytest.mark.parametrize("around", ['"{}"', "'{}'\n", " {}\r\n", "\ufeff{}"])
+async def test_blanks_and_quotes_around_a_proxy_are_not_part_of_it(
+    environment: pytest.MonkeyPatch, around: str
+) -> None:
+    environment.setenv("HTTPS_PROXY", around.format("http://proxy.example:3128"))
+    proxy = proxy_for("https://model.example/v1")
+    assert proxy is not None
+    assert proxy.address == "proxy.example:3128"
+
+
 @pytest.mark.parametrize(
     "value",
     ["socks5://127.0.0.1:1080", "ftp://proxy.example", "http://", "http://u:geheim@proxy:port"],
