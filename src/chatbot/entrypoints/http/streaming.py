@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Self
 
-from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -25,6 +25,13 @@ _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"x-accel-buffering", b"no"),  # nginx would collect the stream
 ]
+
+_encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""JSON without a line end, so that an event is one line of data.
+
+`json.dumps` makes an encoder for each call, and `format_sse_event` looks for line ends that are
+not there: of the 45 us that a piece of a stream costs, that was 4.
+"""
 
 Events = AsyncGenerator[ReplyEvent]
 
@@ -168,8 +175,7 @@ class _Frames:
 
     def _named(self, name: str, content: dict[str, object] | dict[str, str]) -> bytes:
         self._count += 1
-        data = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        return format_sse_event(data_str=data, event=name, id=str(self._count))
+        return f"event: {name}\ndata: {_encoded(content)}\nid: {self._count}\n\n".encode()
 
 
 def _note(scope: Scope, reply: Reply) -> None:
