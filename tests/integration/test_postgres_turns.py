@@ -169,7 +169,7 @@ async def test_session_that_is_locked_holds_up_no_other(
             other.execute("SELECT FROM sessions WHERE id = %s FOR UPDATE", [each])
             waiting.append(asyncio.create_task(take_turn(storage, each)))
             await asyncio.sleep(0.05)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(4):  # less than the `lock_timeout`
             for _ in range(5):
                 await take_turn(storage, free)
         assert not any(each.done() for each in waiting)
@@ -205,9 +205,9 @@ async def test_statement_that_fails_takes_no_other_with_it(
     monkeypatch.setitem(module.STATEMENTS, b"find_caller", failing)
     async with storage_of(postgres_store) as storage:
         ids = [await begin(storage) for _ in range(3)]
-        finding = asyncio.create_task(storage.find_caller(UserId("nobody")))
-        contexts = await asyncio.gather(*(storage.store_question(question(each)) for each in ids))
-        found, roles = await finding
+        asking = [asyncio.create_task(storage.store_question(question(each))) for each in ids]
+        found, roles = await asyncio.create_task(storage.find_caller(UserId("nobody")))
+        contexts = await asyncio.gather(*asking)
         assert (found, set(roles)) == (None, {"admin", "employee"})
         assert [context.lease.session_id for context in contexts] == ids
         for each in ids:
