@@ -6,10 +6,10 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-from chatbot.adapters.storage.json_files.files import Files, _translated
-from volatile_files import VolatileFiles
+from chatbot.adapters.storage.json_files.files import Files, translated
+from volatile_files import NO_STEPS, VolatileFiles
 
-OPERATIONS = {name for name in vars(Files) if not name.startswith("_")} - {"now_ns"}
+OPERATIONS = {name for name in vars(Files) if not name.startswith("_")} - NO_STEPS
 
 
 class Fault(Enum):
@@ -70,6 +70,6 @@ class FaultyFiles(VolatileFiles):
         return self._fail(fault)
 
     def _fail(self, fault: Fault) -> int:
-        with _translated:
+        with translated:
             raise OSError(fault.value, "on purpose")
         raise AssertionError("an error that is not translated")

@@ -18,11 +18,15 @@ from itertools import compress, count
 from pathlib import Path
 from typing import Self
 
-from chatbot.adapters.storage.json_files.files import Files, Status
+from chatbot.adapters.storage.json_files.file_status import Status
+from chatbot.adapters.storage.json_files.files import Files
 from chatbot.domain.errors import StorageUnavailable
 
 SECTOR = 512
 START_NS = 1_800_000_000_000_000_000
+NO_STEPS = {"now_ns", "begin_kernel_syncs", "end_kernel_syncs", "sync_in_kernel"}
+"""Methods of `Files` that are no steps on files; the kernel syncs none in memory, a thread does."""
+
 FOLDER, FILE = 0o40700, 0o100600
 
 Tree = dict[str, tuple[bytes, int] | None]
@@ -286,6 +290,9 @@ class VolatileFiles(Files):
         self._node(fd).sync()
         self._save_names(self._changes if self._has_journal else [])
         self.on_change()
+
+    def begin_kernel_syncs(self) -> None:
+        """A kernel could not sync these files: a thread does."""
 
     def fail_to_sync(self, fd: int) -> None:
         self._node(fd).fail_to_sync()

@@ -4,7 +4,7 @@
 acknowledged, every history that may have happened; each is replayed on `InMemoryStorage`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -12,7 +12,16 @@ from functools import lru_cache, partial
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.adapters.storage.json_files.inspection import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.domain.chat import Author, Interruption, Lease, Message, Session, SessionId, TurnId
+from chatbot.domain.chat import (
+    Author,
+    Interruption,
+    Lease,
+    Message,
+    Question,
+    Session,
+    SessionId,
+    TurnId,
+)
 from chatbot.domain.errors import Conflict, NotFound, StorageFailure
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
@@ -36,6 +45,14 @@ class Step:
     session_id: SessionId | None = None
     holds: bool = False
     frees: bool = False
+    act: Callable[[JsonFileStorage], Awaitable[object]] | None = None
+    """The store's own way to do all of them."""
+
+    async def take(self, storage: JsonFileStorage) -> None:
+        if self.act is None:
+            await storage.transact(partial(_do, self, self.parts))
+        else:
+            await self.act(storage)
 
 
 @dataclass(frozen=True)
@@ -127,12 +144,34 @@ def append(session_id: SessionId, seconds: int, text: str = "alone") -> Step:
 
 def turn(session_id: SessionId, seconds: int, asked: str, answered: str) -> tuple[Step, Step]:
     """The two transactions of a turn."""
+    question = Question(
+        owner=ANA,
+        session_id=session_id,
+        turn_id=TURN,
+        text=asked,
+        ts=at(seconds),
+        summarized_step=1,
+        history_limit=9,
+    )
+    lease, end = lease_on(session_id), at(seconds + 1)
     mark = partial(_mark_crash, session_id, seconds)
     ask = partial(_append, session_id, Author.USER, asked, seconds)
     answer = partial(_append, session_id, Author.ASSISTANT, answered, seconds + 1)
     return (
-        Step("ask", (mark, ask), session_id, holds=True),
-        Step("answer", (answer,), session_id, frees=True),
+        Step(
+            "ask",
+            (mark, ask),
+            session_id,
+            holds=True,
+            act=lambda storage: storage.store_question(question),
+        ),
+        Step(
+            "answer",
+            (answer,),
+            session_id,
+            frees=True,
+            act=lambda storage: storage.store_answer(lease, answered, ts=end, reason=None),
+        ),
     )
 
 
@@ -244,7 +283,7 @@ class Writer:
         self._held.discard(step.session_id)
         whole = [(*h, (step, len(step.parts))) for h in before]
         try:
-            await storage.transact(partial(_do, step, step.parts))
+            await step.take(storage)
         except StorageFailure:
             return False
         except (NotFound, Conflict) as error:
@@ -298,7 +337,7 @@ async def goes_on(
 ) -> None:
     """A turn and a memory more: they come after what is there."""
     for step in turn(session.id, 80, "more", "and more"):
-        await storage.transact(partial(_do, step, step.parts))
+        await step.take(storage)
     await storage.transact(partial(_put_memory, session.id, "more"))
     now = everything(storage._transaction).sessions[session.id]
     added = now[1][len(messages) :]

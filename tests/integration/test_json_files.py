@@ -866,7 +866,7 @@ class TestLeases:
     ) -> None:
         async with JsonFileStorage(root) as storage:
             lease = talk(storage)
-            held = storage._sessions._leases._held[lease]
+            held = storage._sessions.leases._held[lease]
             held.writing = Overtaken(held, lambda: sessions_of(storage).release(lease))  # type: ignore[assignment] # a lock
             with pytest.raises(SessionBusy):
                 sessions_of(storage).append(lease, Author.USER, "too late", ts=T0)

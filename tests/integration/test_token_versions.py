@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.storage.json_files.archive import JsonFileArchive
-from chatbot.adapters.storage.json_files.files import Files, _translated
+from chatbot.adapters.storage.json_files.files import Files, translated
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.adapters.storage.json_files.users import UserFiles
 from stored import user
@@ -21,7 +21,7 @@ class FullDisk(Files):
 
     def create(self, path: Path) -> int:
         if self.is_full:
-            with _translated:
+            with translated:
                 raise OSError(errno.ENOSPC, "on purpose")
         return super().create(path)
 

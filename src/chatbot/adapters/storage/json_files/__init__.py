@@ -2,10 +2,12 @@
 
 storage            the threads, and one transaction over the three repositories
 sessions   users   attempts            the repositories
+turns              the two writes of a turn, on the event loop
 log   head         a session's two files: its messages, its memory
 appends   leases   removal   places    writing to the log, who may, deleting, where files are
 archive            everything in a folder, to be moved
 inspection         what `chatbot doctor` finds in a folder
 sealed             JSON with a checksum
 durable   files    what is wholly done or not at all; the only calls to the file system
+kernel_sync        syncs without a thread, on Linux
 """

@@ -12,7 +12,8 @@ from chatbot.adapters.storage.json_files.durable import (
     write_all,
     write_new,
 )
-from chatbot.adapters.storage.json_files.files import Files, Status
+from chatbot.adapters.storage.json_files.file_status import Status
+from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.places import Place, to_ns
 from chatbot.adapters.storage.json_files.sealed import seal
@@ -31,6 +32,15 @@ class Tail:
     last_seq: int
     end: int
     lacks_newline: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A message at the end of a log, which is not synced yet. `before` is where the log ended."""
+
+    message: Message
+    before: Tail
+    tail: Tail
 
 
 class SessionAppends:
@@ -54,14 +64,35 @@ class SessionAppends:
         """
         with opened(self._files, self._files.open_to_append(place.log)) as fd:
             self._cut_unsure(place, fd)
-            tail = known
-            if tail is None or tail.status != self._files.status(fd):
-                tail = self._look(place, fd, known)
-            message = compose(tail.last_seq + 1)
-            line = seal(message_to_json(message)) + b"\n"
-            start = b"\n" if tail.lacks_newline else b""
-            status = self._write(place, fd, tail, start + line, mtime_ns=to_ns(message.ts))
-            return message, Tail(status=status, last_seq=message.seq, end=status.size)
+            written = self.write(place, fd, compose, known)
+            try:
+                self._files.sync(fd)
+            except StorageFailure:
+                self.undo(place, fd, written.before)
+                raise
+            return written.message, written.tail
+
+    def write(
+        self, place: Place, fd: int, compose: Callable[[int], Message], known: Tail | None
+    ) -> Written:
+        """Write a message to the open log; a sync has to follow, and `undo` if that fails.
+
+        Raises:
+            Damaged: the log is; nothing was written.
+        """
+        tail = known
+        if tail is None or tail.status != self._files.status(fd):
+            tail = self._look(place, fd, known)
+        message = compose(tail.last_seq + 1)
+        line = seal(message_to_json(message)) + b"\n"
+        start = b"\n" if tail.lacks_newline else b""
+        status = self._write(place, fd, tail, start + line, mtime_ns=to_ns(message.ts))
+        after = Tail(status=status, last_seq=message.seq, end=status.size)
+        return Written(message=message, before=tail, tail=after)
+
+    def is_unsure(self, place: Place) -> bool:
+        """Whether a failed append may have left something: see `make_sure`."""
+        return place.log in self._unsure
 
     def make_sure(self, place: Place) -> None:
         """Undo what a failed append may have left, before anybody goes by what stands there.
@@ -87,20 +118,19 @@ class SessionAppends:
         )
 
     def _write(self, place: Place, fd: int, tail: Tail, line: bytes, *, mtime_ns: int) -> Status:
-        """Write, stamp and sync, in this order: the time reaches the disk together with the data."""
+        """Write and stamp, before the sync: so the time reaches the disk together with the data."""
         try:
             write_all(self._files, fd, line)
             self._files.stamp(fd, place.log, mtime_ns)
             status = self._files.status(fd)
             if status.size != tail.end + len(line):
                 raise StorageUnavailable("The store does not hold what was written.")
-            self._files.sync(fd)
         except StorageFailure:
-            self._undo(place, fd, tail)
+            self.undo(place, fd, tail)
             raise
         return status
 
-    def _undo(self, place: Place, fd: int, tail: Tail) -> None:
+    def undo(self, place: Place, fd: int, tail: Tail) -> None:
         """Cut off what a failed write or sync left.
 
         After a failed sync nobody knows what is on the disk, and a second one may succeed without

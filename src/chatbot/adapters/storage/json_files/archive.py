@@ -116,7 +116,7 @@ class _WholeSessions(SessionFiles):
         try:
             while True:
                 memory = self.memory(owner, session_id)
-                session, messages = self._look(self._place(owner, session_id), _read)
+                session, messages = self._look(self.place(owner, session_id), _read)
                 if self.memory(owner, session_id) == memory:
                     return Conversation(session=session, messages=messages, memory=memory)
         except NotFound:
@@ -150,7 +150,7 @@ class _WholeSessions(SessionFiles):
         """
         folder = folder_of(self._root, new.session.owner)
         make_durable_folders(self._files, folder)
-        place = self._place(new.session.owner, new.session.id)
+        place = self.place(new.session.owner, new.session.id)
         finish_deletions(self._files, place)
         with self._committing(place):
             if self.find(place.owner, place.session_id) != over:

@@ -10,17 +10,19 @@ What only POSIX has is here with what happens elsewhere:
   again.
 """
 
+import asyncio
 import errno
 import os
-import stat
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
+from chatbot.adapters.storage.json_files.file_status import Status, status_from
+from chatbot.adapters.storage.json_files.kernel_sync import KernelSync
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -30,26 +32,6 @@ for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # a pipe is
     _FLAGS |= getattr(os, _flag, 0)
 _ENTRIES_AT_ONCE, _PAUSE_S = 512, 0.002
 _TRIES = 50  # Windows: half a second
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """What the file system knows about a file. `links` is 0 once its last name is gone."""
-
-    size: int
-    mtime_ns: int
-    inode: int
-    mode: int
-    links: int
-
-    @property
-    def is_folder(self) -> bool:
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_open_to_others(self) -> bool:
-        """Whether the group or everybody may read it; Windows does not say."""
-        return sys.platform != "win32" and bool(self.mode & 0o077)
 
 
 class _Translated:
@@ -69,7 +51,7 @@ class _Translated:
         raise StorageUnavailable("The store cannot be read or written.") from error
 
 
-_translated = _Translated()
+translated = _Translated()
 
 
 def _once_nobody_reads(change: Callable[[], object]) -> None:
@@ -84,22 +66,14 @@ def _once_nobody_reads(change: Callable[[], object]) -> None:
     change()
 
 
-def _status(found: os.stat_result) -> Status:
-    return Status(
-        size=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        inode=found.st_ino,
-        mode=found.st_mode,
-        links=found.st_nlink,
-    )
-
-
 class Files:
     """Single steps on files and folders; what is durable when is the caller's business.
 
     All methods raise `StorageUnavailable` or `StorageFull`; those that need an existing file
     raise `FileNotFoundError` if there is none. Nothing follows a symbolic link in its last part.
     """
+
+    _kernel: KernelSync | None = None
 
     def open_to_read(self, path: Path) -> int:
         return self._open(path, os.O_RDONLY)
@@ -117,18 +91,18 @@ class Files:
         return self._open(path, os.O_RDWR | os.O_CREAT)
 
     def _open(self, path: Path, flags: int) -> int:
-        with _translated:
+        with translated:
             if sys.platform == "win32" and path.is_symlink():
                 raise OSError(errno.ELOOP, "a symbolic link", str(path))
             return os.open(path, flags | _FLAGS, 0o600)
 
     def close(self, fd: int) -> None:
-        with _translated:
+        with translated:
             os.close(fd)
 
     def read_at(self, fd: int, length: int, offset: int) -> bytes:
         """Read `length` bytes, fewer only at the end of the file."""
-        with _translated:
+        with translated:
             found = self._read_once(fd, length, offset)
             while found and len(found) < length:
                 more = self._read_once(fd, length - len(found), offset + len(found))
@@ -145,22 +119,22 @@ class Files:
 
     def write(self, fd: int, data: bytes) -> int:
         """Write what fits and return how many bytes that was."""
-        with _translated:
+        with translated:
             return os.write(fd, data)
 
     def cut(self, fd: int, length: int) -> None:
-        with _translated:
+        with translated:
             os.ftruncate(fd, length)
 
     def stamp(self, fd: int, path: Path, mtime_ns: int) -> None:
         """Set the file's time, which the store orders by."""
-        with _translated:
+        with translated:
             target = fd if os.utime in os.supports_fd else path
             os.utime(target, ns=(mtime_ns, mtime_ns))
 
     def sync(self, fd: int) -> None:
         """Return when the file's data and length are on the disk."""
-        with _translated:
+        with translated:
             if sys.platform == "darwin":
                 import fcntl  # noqa: PLC0415 - there is none on Windows
 
@@ -170,11 +144,33 @@ class Files:
             else:
                 os.fdatasync(fd)
 
+    def begin_kernel_syncs(self) -> None:
+        """Let `sync_in_kernel` do its work, where the system has that, for the running event loop."""
+        if sys.platform == "linux":
+            with suppress(OSError):
+                self._kernel = KernelSync()
+
+    def end_kernel_syncs(self) -> None:
+        kernel, self._kernel = self._kernel, None
+        if kernel is not None:
+            kernel.close()
+
+    def sync_in_kernel(self, fd: int) -> "asyncio.Future[None] | None":
+        """Have the kernel do what `sync` does, and no thread wait for it.
+
+        None if it cannot right now: that is the moment for a thread.
+        """
+        if self._kernel is None:
+            return None
+        with suppress(OSError):
+            return self._kernel.sync(fd)
+        return None
+
     def sync_folder(self, folder: Path) -> None:
         """Return when the names in the folder are on the disk."""
         if sys.platform == "win32":
             return
-        with _translated:
+        with translated:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
             try:
                 os.fsync(fd)
@@ -183,12 +179,12 @@ class Files:
 
     def replace(self, source: Path, target: Path) -> None:
         """Give the file the name of another one, which is gone in the same instant."""
-        with _translated:
+        with translated:
             _once_nobody_reads(lambda: source.replace(target))
 
     def remove(self, path: Path) -> None:
         """Remove a file; one that is not there is removed."""
-        with _translated:
+        with translated:
             _once_nobody_reads(lambda: path.unlink(missing_ok=True))
 
     def make_folder(self, folder: Path) -> bool:
@@ -197,7 +193,7 @@ class Files:
         Raises:
             StorageUnavailable: there is something else under its name, or a symbolic link.
         """
-        with _translated:
+        with translated:
             try:
                 folder.mkdir(mode=0o700)
             except FileExistsError:
@@ -207,17 +203,17 @@ class Files:
             return True
 
     def status(self, fd: int) -> Status:
-        with _translated:
-            return _status(os.fstat(fd))
+        with translated:
+            return status_from(os.fstat(fd))
 
     def status_of(self, path: Path) -> Status:
         """The status of what has this name; of a symbolic link itself, not of what it points to."""
-        with _translated:
-            return _status(path.lstat())
+        with translated:
+            return status_from(path.lstat())
 
     def names(self, folder: Path) -> list[str]:
         """The names in a folder, in no order."""
-        with _translated:
+        with translated:
             return [path.name for path in folder.iterdir()]
 
     def names_by_time(self, folder: Path, suffix: str) -> list[tuple[str, int]]:
@@ -227,7 +223,7 @@ class Files:
         which need the interpreter's lock for each of their steps.
         """
         found = []
-        with _translated, os.scandir(folder) as entries:
+        with translated, os.scandir(folder) as entries:
             for number, entry in enumerate(entries, 1):
                 if number % _ENTRIES_AT_ONCE == 0:
                     time.sleep(_PAUSE_S)
@@ -244,11 +240,11 @@ class Files:
 
         It excludes other processes and other descriptors of this one, and ends with the process.
         """
-        with _translated:
+        with translated:
             return lock_descriptor(fd, blocking=False)
 
     def unlock(self, fd: int) -> None:
-        with _translated:
+        with translated:
             unlock_descriptor(fd)
 
     def remove_locked(self, path: Path) -> None:

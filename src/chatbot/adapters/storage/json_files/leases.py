@@ -22,11 +22,12 @@ class Held:
     """A lock that is held. `writing` keeps a release from overtaking a write in another thread.
 
     `place` is where the session was found then; `tail` is where its log ended after the last
-    write under this lock.
+    write under this lock; `log` is the log, if it is kept open for the next write.
     """
 
     def __init__(self, fd: int, place: Place) -> None:
         self.fd, self.place = fd, place
+        self.log: int | None = None
         self.writing = threading.Lock()
         self.is_over = False
         self.tail: Tail | None = None
@@ -39,7 +40,7 @@ class SessionLeases:
         self._files = files
         self._held: dict[Lease, Held] = {}
 
-    def take(self, lease: Lease, place: Place) -> None:
+    def take(self, lease: Lease, place: Place) -> Held:
         """Take the session's lock.
 
         Raises:
@@ -54,7 +55,8 @@ class SessionLeases:
                 self._files.close(fd)
         if not is_ours:
             raise SessionBusy
-        self._held[lease] = Held(fd, place)
+        held = self._held[lease] = Held(fd, place)
+        return held
 
     def _open(self, lock: Path) -> int:
         try:
@@ -62,6 +64,10 @@ class SessionLeases:
         except FileNotFoundError:
             make_durable_folder(self._files, lock.parent)
             return self._files.open_lock(lock)
+
+    def get(self, lease: Lease) -> Held | None:
+        """What is held by this lease, if it still is."""
+        return self._held.get(lease)
 
     @contextmanager
     def writing(self, lease: Lease) -> Iterator[Held]:
@@ -92,7 +98,14 @@ class SessionLeases:
                 if with_file_of is not None:
                     self._files.remove_locked(with_file_of.lock)
             finally:
-                self._files.close(held.fd)
+                self._close(held)
+
+    def _close(self, held: Held) -> None:
+        try:
+            if held.log is not None:
+                self._files.close(held.log)
+        finally:
+            self._files.close(held.fd)
 
     def give_all_back(self) -> None:
         """Free every lock of this process, as its end would."""

@@ -109,7 +109,7 @@ class LogView:
 
     def __init__(self, files: Files, fd: int, *, session_id: SessionId, owner: Owner) -> None:
         self._files, self._fd = files, fd
-        status = files.status(fd)
+        self.status = status = files.status(fd)
         self.size, self.mtime_ns = status.size, status.mtime_ns
         self._first = files.read_at(fd, min(_BLOCK, self.size), 0)
         header, newline, _ = self._first.partition(b"\n")

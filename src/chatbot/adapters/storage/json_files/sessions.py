@@ -62,19 +62,19 @@ class SessionFiles(SessionRepository):
 
     def __init__(self, root: Path, files: Files) -> None:
         self._root, self._files = root, files
-        self._leases, self._appends = SessionLeases(files), SessionAppends(files)
+        self.leases, self.appends = SessionLeases(files), SessionAppends(files)
 
     def open(self) -> None:
         make_durable_folder(self._files, self._root)
         make_durable_folder(self._files, self._root / LOCKS)
 
     def close(self) -> None:
-        self._leases.give_all_back()
+        self.leases.give_all_back()
 
     def create(self, session: Session) -> None:
         folder = folder_of(self._root, session.owner)
         make_durable_folder(self._files, folder)
-        place = self._place(session.owner, session.id)
+        place = self.place(session.owner, session.id)
         finish_deletions(self._files, place)
         header = Header(session_id=session.id, owner=session.owner, created_at=session.created_at)
         with self._committing(place):
@@ -83,7 +83,7 @@ class SessionFiles(SessionRepository):
             put(self._files, place.log, header.line(), mtime_ns=to_ns(session.updated_at))
 
     def get(self, owner: Owner, session_id: SessionId) -> Session:
-        place = self._place(owner, session_id)
+        place = self.place(owner, session_id)
         return self._look(place, lambda view: session_of(view, view.mtime_ns))
 
     def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
@@ -124,24 +124,24 @@ class SessionFiles(SessionRepository):
             )
 
     def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
-        place = self._place(owner, session_id)
+        place = self.place(owner, session_id)
         self._require(place)
         lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
-        self._leases.take(lease, place)
+        self.leases.take(lease, place)
         try:
             self._require(place)
             with _found():
-                self._appends.make_sure(place)
+                self.appends.make_sure(place)
         except NotFound:
-            self._leases.give_back(lease, with_file_of=place)
+            self.leases.give_back(lease, with_file_of=place)
             raise
         except BaseException:
-            self._leases.give_back(lease)
+            self.leases.give_back(lease)
             raise
         return lease
 
     def release(self, lease: Lease) -> None:
-        self._leases.give_back(lease)
+        self.leases.give_back(lease)
 
     def append(
         self,
@@ -157,10 +157,10 @@ class SessionFiles(SessionRepository):
                 seq=seq, role=role, content=content, ts=ts, turn_id=lease.turn_id, reason=reason
             )
 
-        with self._leases.writing(lease) as held:
+        with self.leases.writing(lease) as held:
             with naming(held.place.log), _found():
                 known, held.tail = held.tail, None
-                message, held.tail = self._appends.append(held.place, compose, known)
+                message, held.tail = self.appends.append(held.place, compose, known)
             return message
 
     def messages(
@@ -177,7 +177,7 @@ class SessionFiles(SessionRepository):
             lines = list(islice(takewhile(lambda line: line.seq > after, older), limit))
             return [line.message() for line in reversed(lines)]
 
-        return self._look(self._place(owner, session_id), newest)
+        return self._look(self.place(owner, session_id), newest)
 
     def messages_from(
         self, owner: Owner, session_id: SessionId, *, after: int, limit: int
@@ -188,10 +188,10 @@ class SessionFiles(SessionRepository):
             lines = deque(takewhile(lambda line: line.seq > after, view.lines()), maxlen=limit)
             return [line.message() for line in reversed(lines)]
 
-        return self._look(self._place(owner, session_id), oldest)
+        return self._look(self.place(owner, session_id), oldest)
 
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
-        place = self._place(owner, session_id)
+        place = self.place(owner, session_id)
         if not exists(self._files, place.head):
             self._require(place)
             return Memory()
@@ -202,7 +202,7 @@ class SessionFiles(SessionRepository):
         self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
     ) -> bool:
         try:
-            place = self._place(owner, session_id)
+            place = self.place(owner, session_id)
             with self._committing(place):
                 if self._look(place, lambda view: view.header.epoch) != epoch:
                     return False
@@ -216,7 +216,7 @@ class SessionFiles(SessionRepository):
 
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         """Replace the log by a new header, which is the commit, then remove what was emptied."""
-        with self._leases.writing(lease) as held:
+        with self.leases.writing(lease) as held:
             place, held.tail = held.place, None
             with self._committing(place):
                 old, last_seq = self._look(place, lambda view: (view.header, view.last_seq))
@@ -226,7 +226,7 @@ class SessionFiles(SessionRepository):
                 self._files.sync_folder(place.folder)
 
     def delete(self, lease: Lease) -> None:
-        with self._leases.writing(lease) as held, self._committing(held.place), _found():
+        with self.leases.writing(lease) as held, self._committing(held.place), _found():
             delete_files(self._files, held.place)
         self.release(lease)
 
@@ -251,7 +251,7 @@ class SessionFiles(SessionRepository):
         number = int(place.session_id[:8], 16) % _COMMIT_LOCKS
         return locked(self._files, self._root / LOCKS / f"commit-{number:02d}.lock")
 
-    def _place(self, owner: Owner, session_id: SessionId) -> Place:
+    def place(self, owner: Owner, session_id: SessionId) -> Place:
         """Where the session would be. An id that is none is nobody's."""
         if not is_session_id(session_id):
             raise NotFound

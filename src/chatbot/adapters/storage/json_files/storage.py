@@ -2,8 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -12,10 +13,12 @@ from chatbot.adapters.storage.json_files.durable import make_durable_folders, wr
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Finding, inspect
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
+from chatbot.adapters.storage.json_files.turns import TurnFiles
 from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.adapters.storage.threads import Threads
-from chatbot.domain.chat import Lease
+from chatbot.domain.chat import Interruption, Lease, Question, TurnContext
 from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage, Transaction
 
 _THREADS = 8
@@ -38,6 +41,9 @@ class JsonFileStorage(Storage):
         self._root, self._files = root, files or Files()
         self._threads: Threads | None = None
         self._sessions = SessionFiles(root / "memory", self._files)
+        self._turns = TurnFiles(
+            self._sessions, self._files, lambda work: self._require_open().run(work)
+        )
         self._users = UserFiles(root / "auth", self._files, is_serving=True)
         self._attempts = AttemptFiles(root / "auth", self._files)
         self._transaction = Transaction(
@@ -53,6 +59,7 @@ class JsonFileStorage(Storage):
         self._threads = Threads(_THREADS, name="chatbot-storage")
         try:
             await self._in_thread(self._open)
+            self._files.begin_kernel_syncs()
         except BaseException:
             await self._end_threads()
             raise
@@ -67,8 +74,10 @@ class JsonFileStorage(Storage):
 
     async def __aexit__(self, *exc_info: object) -> None:
         try:
+            await self._turns.aclose()
             await self._end_threads()
         finally:
+            self._files.end_kernel_syncs()
             self._sessions.close()
 
     async def _end_threads(self) -> None:
@@ -77,17 +86,38 @@ class JsonFileStorage(Storage):
         if threads is not None:
             await asyncio.to_thread(threads.end)
 
+    async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
+        """Two looks at the status of a file, as long as nobody edits them."""
+        self._require_open()
+        return self._users.known_caller(user_id) or await super().find_caller(user_id)
+
+    async def store_question(self, question: Question) -> TurnContext:
+        self._require_open()
+        with _whole():
+            context = await self._turns.store_question(question)
+        return await super().store_question(question) if context is None else context
+
+    async def store_answer(
+        self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None
+    ) -> None:
+        self._require_open()
+        with _whole():
+            is_stored = await self._turns.store_answer(lease, text, ts=ts, reason=reason)
+        if not is_stored:
+            await super().store_answer(lease, text, ts=ts, reason=reason)
+
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         """Do the work in one thread. See the class for what an exception undoes: nothing."""
         return await self._in_thread(lambda: work(self._transaction))
 
-    async def _in_thread(self, work: Callable[[], Found]) -> Found:
+    def _require_open(self) -> Threads:
         if self._threads is None:
             raise StorageUnavailable("The store is not open.")
-        try:
-            return await self._threads.run(work)
-        except FileNotFoundError as error:
-            raise StorageUnavailable("A part of the store is missing.") from error
+        return self._threads
+
+    async def _in_thread(self, work: Callable[[], Found]) -> Found:
+        with _whole():
+            return await self._require_open().run(work)
 
     def keeping(self, lease: Lease) -> AbstractContextManager[None]:  # noqa: ARG002 # the kernel keeps it
         return nullcontext()
@@ -110,3 +140,12 @@ class JsonFileStorage(Storage):
     async def inspect(self) -> list[Finding]:
         """Read everything, verify every checksum, and say what is wrong where."""
         return await self._in_thread(lambda: inspect(self._root, self._files))
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """A file that is not there, where one has to be."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StorageUnavailable("A part of the store is missing.") from error

@@ -98,6 +98,11 @@ class UserFiles(UserRepository):
     def by_id(self, user_id: UserId) -> User | None:
         return self._users.read().by_id.get(user_id)
 
+    def known_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]] | None:
+        """The user and the roles, if the files are as they were; None if one has to be read."""
+        users, roles = self._users.read_unless_changed(), self._roles.read_unless_changed()
+        return None if users is None or roles is None else (users.by_id.get(user_id), roles)
+
     def by_email(self, email: str) -> User | None:
         return self._users.read().by_email.get(email)
 

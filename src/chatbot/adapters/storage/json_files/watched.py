@@ -6,7 +6,8 @@ from typing import Generic, TypeVar
 
 from chatbot.adapters.storage.fields import naming
 from chatbot.adapters.storage.json_files.durable import opened
-from chatbot.adapters.storage.json_files.files import Files, Status
+from chatbot.adapters.storage.json_files.file_status import Status
+from chatbot.adapters.storage.json_files.files import Files
 
 _FRESH_NS = 50_000_000
 """A file may change twice within one tick of the clock that stamps it (1 to 10 ms on Linux), and
@@ -30,6 +31,16 @@ class Watched(Generic[Parsed]):
                 return self._read_again()
         except FileNotFoundError:
             return self._parse(None)
+
+    def read_unless_changed(self) -> Parsed | None:
+        """What was read last, if the file is still as it was then; else None."""
+        try:
+            known = self._known
+            if known is not None and known[0] == self._files.status_of(self._path):
+                return known[1]
+        except FileNotFoundError:
+            pass
+        return None
 
     def _read_again(self) -> Parsed:
         with opened(self._files, self._files.open_to_read(self._path)) as fd:

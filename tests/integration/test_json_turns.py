@@ -1,0 +1,368 @@
+"""The two writes of a turn on JSON files: on the event loop, synced by the kernel or in a thread."""
+# ruff: noqa: ASYNC240 - a test may block a loop that is its own
+
+import asyncio
+import errno
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+
+import pytest
+
+from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_files.kernel_sync import KernelSync
+from chatbot.adapters.storage.json_files.places import folder_name
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.chat import Lease, Message, Question, Session, SessionId, TurnId
+from chatbot.domain.errors import SessionBusy, StorageFailure, StorageFull, StorageUnavailable
+from chatbot.domain.ports.storage import Transaction
+from conversation import PATIENCE_S
+from stored import ANA, T0, user
+
+ONE, TURN = SessionId("1" * 32), TurnId("a" * 32)
+LEASE = Lease(owner=ANA, session_id=ONE, turn_id=TURN)
+QUESTION = Question(
+    owner=ANA,
+    session_id=ONE,
+    turn_id=TURN,
+    text="asked",
+    ts=T0,
+    summarized_step=1,
+    history_limit=9,
+)
+
+
+class Slow(Files):
+    """Syncs wait, and the next one fails if `failure` says so; notes what is opened."""
+
+    def __init__(self, *, in_kernel: bool) -> None:
+        self.in_kernel = in_kernel
+        self.failure: int = 0
+        self.is_syncing, self.may_sync = threading.Event(), threading.Event()
+        self.may_sync.set()
+        self.opened: list[str] = []
+
+    def sync_in_kernel(self, fd: int) -> "asyncio.Future[None] | None":
+        if not self.in_kernel:
+            return None
+
+        async def sync() -> None:
+            await asyncio.to_thread(self._wait)
+            if code := self._failure():
+                raise OSError(code, os.strerror(code))
+            syncing = super(Slow, self).sync_in_kernel(fd)
+            await syncing if syncing is not None else self.sync(fd)
+
+        return asyncio.ensure_future(sync())
+
+    def _failure(self) -> int:
+        """The next sync fails, those after it do not."""
+        code, self.failure = self.failure, 0
+        return code
+
+    def _wait(self) -> None:
+        self.is_syncing.set()
+        self.may_sync.wait(PATIENCE_S)
+
+    def sync(self, fd: int) -> None:
+        if not self.in_kernel:
+            self._wait()
+        if code := self._failure():
+            raise StorageFull("sync") if code == errno.ENOSPC else StorageUnavailable("sync")
+        super().sync(fd)
+
+    def open_to_append(self, path: Path) -> int:
+        self.opened.append(path.name)
+        return super().open_to_append(path)
+
+    def open_to_read(self, path: Path) -> int:
+        self.opened.append(path.name)
+        return super().open_to_read(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def log(root: Path) -> Path:
+    return root / "memory" / folder_name(ANA) / f"{ONE}.log"
+
+
+@pytest.fixture(params=[True, False], ids=["in kernel", "in thread"])
+def files(request: pytest.FixtureRequest) -> Slow:
+    return Slow(in_kernel=request.param)
+
+
+@pytest.fixture
+async def storage(root: Path, files: Slow) -> AsyncIterator[JsonFileStorage]:
+    async with JsonFileStorage(root, files) as storage:
+        session = Session(id=ONE, owner=ANA, title="", created_at=T0, updated_at=T0)
+        await storage.transact(lambda tx: tx.sessions.create(session))
+        files.is_syncing.clear()
+        yield storage
+
+
+async def ask(storage: JsonFileStorage) -> None:
+    await storage.store_question(QUESTION)
+
+
+async def answer(storage: JsonFileStorage) -> None:
+    await storage.store_answer(LEASE, "answered", ts=T0, reason=None)
+
+
+async def texts(storage: JsonFileStorage) -> list[str]:
+    def work(tx: Transaction) -> list[Message]:
+        return [*tx.sessions.messages(ANA, ONE, limit=99)]
+
+    return [message.content for message in await storage.transact(work)]
+
+
+async def is_held(storage: JsonFileStorage) -> bool:
+    def work(tx: Transaction) -> None:
+        tx.sessions.release(tx.sessions.acquire(ANA, ONE, TurnId("b" * 32)))
+
+    try:
+        await storage.transact(work)
+    except SessionBusy:
+        return True
+    return False
+
+
+async def until_free(storage: JsonFileStorage) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while await is_held(storage):
+            pass
+
+
+async def test_answer_is_acknowledged_and_the_session_free_only_when_it_is_synced(
+    storage: JsonFileStorage, files: Slow
+) -> None:
+    await ask(storage)
+    files.is_syncing.clear()
+    files.may_sync.clear()
+    answering = asyncio.create_task(answer(storage))
+    await asyncio.to_thread(files.is_syncing.wait, PATIENCE_S)
+    assert await is_held(storage)
+    assert not answering.done()
+    files.may_sync.set()
+    await answering
+    assert not await is_held(storage)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(errno.EIO, StorageUnavailable), (errno.ENOSPC, StorageFull)]
+)
+async def test_write_whose_sync_fails_is_cut_off_and_the_session_is_free(
+    storage: JsonFileStorage, files: Slow, log: Path, code: int, kind: type[StorageFailure]
+) -> None:
+    before = log.read_bytes()
+    files.failure = code
+    with pytest.raises(kind):
+        await ask(storage)
+    assert log.read_bytes() == before
+    await ask(storage)
+    asked = log.read_bytes()
+    files.failure = code
+    with pytest.raises(kind):
+        await answer(storage)
+    assert log.read_bytes() == asked
+    assert not await is_held(storage)
+    await ask(storage)
+    assert await texts(storage) == ["asked", "", "asked"]
+    assert await storage.inspect() == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("step", [ask, answer])
+async def test_write_whose_caller_is_cancelled_is_whole_or_absent_and_the_session_gets_free(
+    storage: JsonFileStorage,
+    files: Slow,
+    step: Callable[[JsonFileStorage], Coroutine[None, None, None]],
+    caplog: pytest.LogCaptureFixture,
+    *,
+    fails: bool,
+) -> None:
+    if step is answer:
+        await ask(storage)
+    before = await texts(storage)
+    files.is_syncing.clear()
+    files.may_sync.clear()
+    writing = asyncio.create_task(step(storage))
+    await asyncio.to_thread(files.is_syncing.wait, PATIENCE_S)
+    writing.cancel()
+    await asyncio.wait({writing})
+    assert writing.cancelled()
+    assert await is_held(storage)
+    files.failure = errno.EIO if fails else 0
+    files.may_sync.set()
+    await until_free(storage)
+    assert ("after its caller had gone" in caplog.text) == fails
+    written = [] if fails else ["asked" if step is ask else "answered"]
+    assert await texts(storage) == before + written
+    assert await storage.inspect() == []
+
+
+async def test_closing_waits_for_a_write_whose_caller_was_cancelled(
+    root: Path, files: Slow, storage: JsonFileStorage
+) -> None:
+    await ask(storage)
+    files.is_syncing.clear()
+    files.may_sync.clear()
+    answering = asyncio.create_task(answer(storage))
+    await asyncio.to_thread(files.is_syncing.wait, PATIENCE_S)
+    answering.cancel()
+    await asyncio.wait({answering})
+    closing = asyncio.create_task(storage.__aexit__())
+    await asyncio.sleep(0.02)
+    assert not closing.done()
+    files.may_sync.set()
+    await closing
+    async with JsonFileStorage(root) as again:
+        assert await texts(again) == ["asked", "answered"]
+
+
+async def test_usual_turn_opens_the_log_once(storage: JsonFileStorage, files: Slow) -> None:
+    for _ in range(2):
+        files.opened.clear()
+        await ask(storage)
+        await answer(storage)
+        assert files.opened.count(f"{ONE}.log") == 1
+
+
+async def test_log_that_was_replaced_under_a_turn_takes_the_answer(
+    storage: JsonFileStorage, log: Path, tmp_path: Path
+) -> None:
+    """As some editors and copying tools do."""
+    await ask(storage)
+    copy = tmp_path / "copy"
+    copy.write_bytes(log.read_bytes())
+    copy.chmod(0o600)
+    copy.replace(log)
+    await answer(storage)
+    assert await texts(storage) == ["asked", "answered"]
+
+
+async def test_question_that_was_cut_out_under_a_turn_is_missed(
+    storage: JsonFileStorage, log: Path
+) -> None:
+    await ask(storage)
+    log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
+    with pytest.raises(StorageUnavailable, match="gone since it was written"):
+        await answer(storage)
+    assert not await is_held(storage)
+
+
+async def test_torn_write_is_set_aside_before_the_question(
+    storage: JsonFileStorage, log: Path
+) -> None:
+    with log.open("ab") as file:
+        file.write(b'{"seq":1,"ro')
+    await ask(storage)
+    await answer(storage)
+    assert await texts(storage) == ["asked", "answered"]
+    assert [path.name[:38] for path in (log.parent / ".work").iterdir()] == [f"{ONE}.torn-"]
+
+
+async def test_damaged_log_takes_no_question_and_is_named_once(
+    storage: JsonFileStorage, log: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log.write_bytes(log.read_bytes().replace(b'"epoch":0', b'"epoch":1'))
+    with pytest.raises(StorageUnavailable):
+        await ask(storage)
+    assert not await is_held(storage)
+    assert caplog.text.count(str(log)) == 1
+
+
+async def test_closed_store_takes_no_turn(root: Path) -> None:
+    storage = JsonFileStorage(root)
+    for step in (ask, answer, lambda store: store.find_caller(user(1).id)):
+        with pytest.raises(StorageUnavailable, match="not open"):
+            await step(storage)
+
+
+async def test_caller_is_looked_up_without_a_thread_as_long_as_nobody_edits(
+    storage: JsonFileStorage, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await storage.make_roles()
+    await storage.transact(lambda tx: tx.users.add(user(1)))
+    for name in ("users.json", "roles.json"):
+        os.utime(root / "auth" / name, ns=(10**18, 10**18))  # not just written
+    await storage.find_caller(user(1).id)
+    with monkeypatch.context() as without:
+        without.setattr(storage, "_in_thread", None)
+        assert (await storage.find_caller(user(1).id))[0] == user(1)
+    roles = (root / "auth" / "roles.json").read_text("utf-8")
+    (root / "auth" / "roles.json").write_text(roles.replace("employee", "clerk"), "utf-8")
+    assert set((await storage.find_caller(user(1).id))[1]) == {"admin", "clerk"}
+
+
+# --- the kernel ------------------------------------------------------------------------------
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux has these calls")
+
+
+@linux
+async def test_kernel_syncs_many_files_at_once(tmp_path: Path) -> None:
+    kernel = KernelSync()
+    fds = [os.open(tmp_path / f"{n}", os.O_RDWR | os.O_CREAT) for n in range(20)]
+    for fd in fds:
+        os.write(fd, b"x")
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.gather(*(kernel.sync(fd) for fd in fds * 5))
+    kernel.close()
+    for fd in fds:
+        os.close(fd)
+
+
+@linux
+async def test_kernel_says_what_is_wrong() -> None:
+    kernel = KernelSync()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await kernel.sync(10**6)
+    reading, writing = os.pipe()
+    with pytest.raises(OSError, match="Invalid argument"):
+        await kernel.sync(writing)
+    for fd in (reading, writing):
+        os.close(fd)
+    kernel.close()
+
+
+@linux
+async def test_kernel_that_is_asked_for_too_much_leaves_the_rest_to_a_thread(
+    storage: JsonFileStorage, files: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not files.in_kernel:
+        pytest.skip("it is asked for nothing")
+    asked: list[int] = []
+
+    def refuse(_: KernelSync, fd: int) -> None:
+        asked.append(fd)
+        raise BlockingIOError(errno.EAGAIN, "full")
+
+    monkeypatch.setattr(KernelSync, "sync", refuse)
+    await ask(storage)
+    await answer(storage)
+    assert len(asked) == 2
+    assert await texts(storage) == ["asked", "answered"]
+
+
+@linux
+async def test_kernel_that_has_no_such_calls_leaves_all_to_threads(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in some sandboxes."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSYS, "no such call")
+
+    monkeypatch.setattr(KernelSync, "_call", refuse)
+    async with JsonFileStorage(root) as storage:
+        session = Session(id=ONE, owner=ANA, title="", created_at=T0, updated_at=T0)
+        await storage.transact(lambda tx: tx.sessions.create(session))
+        await ask(storage)
+        await answer(storage)
+        assert await texts(storage) == ["asked", "answered"]
