@@ -10,11 +10,13 @@ from dataclasses import replace
 import pytest
 
 from chatbot.adapters.llm.scripted import Answer, Script
+from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import ChatbotError, ModelError, ModelUnavailable
 from chatbot.domain.memory import Item, Memory, Setback, Setter
 from chatbot.domain.memory_updates import Update
 from chatbot.domain.ports.model import ModelRequest, Task
+from chatbot.domain.ports.storage import Found, Transaction
 from conversation import ANA, BEN, PATIENCE_S, RULES, Desk, by_task, eventually, never
 
 OWNER = ANA.owner
@@ -435,6 +437,27 @@ async def test_a_session_that_is_deleted_during_a_run_is_no_trouble(
     assert (await desk.sessions.page(ANA, limit=10, after=None)).sessions == []
     assert [r.levelno for r in caplog.records if r.name != "asyncio"] <= [logging.WARNING] * 2
     assert not [r for r in caplog.records if r.name == "asyncio"]
+
+
+@pytest.mark.parametrize(("turns", "transactions"), [(1, 2), (6, 2), (40, 3)])
+async def test_an_extraction_costs_a_transaction_to_look_and_one_for_each_batch(
+    turns: int, transactions: int
+) -> None:
+    class Counting(InMemoryStorage):
+        count = 0
+
+        async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+            self.count += 1
+            return await super().transact(work)
+
+    storage = Counting()
+    desk = Desk(by_task(), storage=storage, rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=turns)
+    storage.count = 0
+    await desk.steps.extract(OWNER, session_id)
+    assert storage.count == transactions
+    await desk.steps.extract(OWNER, session_id)
+    assert storage.count == transactions + 1, "nothing is due: a look and no more"
 
 
 # --- runs ------------------------------------------------------------------------------------
