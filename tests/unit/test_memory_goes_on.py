@@ -305,6 +305,20 @@ async def test_what_is_left_is_extracted_when_the_session_is_idle() -> None:
     assert desk.consolidation._timers == {}
 
 
+async def test_what_a_turn_during_a_run_left_is_extracted_when_the_session_is_idle() -> None:
+    gate = asyncio.Event()
+    slow = by_task(extract=lambda r: Script(pieces=(facts_of_each_message(r),), pause=gate.wait))
+    desk = Desk(slow, rules=replace(EXTRACTIONS, idle_s=0.02))
+    session_id = await desk.sessions.begin(ANA)
+    for number in range(2):
+        assert [event async for event in desk.events(f"{number}", session_id)]
+        await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 1)
+    gate.set()
+    await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 2)
+    await desk.consolidation.settled(session_id)
+    assert (await desk.memory(session_id)).extracted_to == 4
+
+
 async def test_a_failed_extraction_is_tried_once_more_when_the_session_is_idle() -> None:
     desk = Desk(by_task(extract=lambda _: ModelError("no")), rules=replace(EACH_TURN, idle_s=0.01))
     session_id = (await desk.ask("one")).session_id

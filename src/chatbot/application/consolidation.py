@@ -30,8 +30,12 @@ _LOOK_AGAIN_S = 0.1
 
 @dataclass(slots=True)
 class _Run:
-    """What is under way for a session; a turn meanwhile has it begin `again` at the end."""
+    """What is under way for a session; a turn meanwhile has it begin `again` at the end.
 
+    `last_seq` is the newest message that a turn has told of.
+    """
+
+    last_seq: int
     task: asyncio.Task[None] | None = None
     again: bool = False
     is_idle: bool = False
@@ -56,9 +60,9 @@ class Consolidation:
         self._stop_timer(session_id)
         rules = self._rules
         if rules.extraction_is_due(memory, last_seq) or rules.summary_is_due(memory, last_seq):
-            self._begin(owner, session_id)
+            self._begin(owner, session_id, last_seq)
         elif rules.extraction_is_left(memory, last_seq):
-            self._start_timer(owner, session_id)
+            self._start_timer(owner, session_id, last_seq)
 
     async def settled(self, session_id: SessionId) -> None:
         """Wait for the session's run, if there is one."""
@@ -83,7 +87,7 @@ class Consolidation:
             if not is_answered or not self._is_to_be_extracted(seen, age_s):
                 return False
             if age_s > _OTHERS_S:
-                self._begin(owner, session_id, is_idle=True)
+                self._begin(owner, session_id, seen.last_seq, is_idle=True)
             elif now() >= deadline:
                 return True
             else:
@@ -112,19 +116,21 @@ class Consolidation:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _begin(self, owner: Owner, session_id: SessionId, *, is_idle: bool = False) -> None:
+    def _begin(
+        self, owner: Owner, session_id: SessionId, last_seq: int, *, is_idle: bool = False
+    ) -> None:
         if (run := self._runs.get(session_id)) is not None:
-            run.again = True
+            run.again, run.last_seq = True, last_seq
             run.extracted.clear()
             return
-        run = self._runs[session_id] = _Run(is_idle=is_idle)
+        run = self._runs[session_id] = _Run(last_seq=last_seq, is_idle=is_idle)
         run.task = asyncio.create_task(self._run(owner, session_id, run))
         run.task.add_done_callback(lambda _: self._runs.pop(session_id, None))
 
-    def _start_timer(self, owner: Owner, session_id: SessionId) -> None:
+    def _start_timer(self, owner: Owner, session_id: SessionId, last_seq: int) -> None:
         def begin() -> None:
             del self._timers[session_id]
-            self._begin(owner, session_id, is_idle=True)
+            self._begin(owner, session_id, last_seq, is_idle=True)
 
         loop = asyncio.get_running_loop()
         self._timers[session_id] = loop.call_later(self._rules.idle_s, begin)
@@ -140,27 +146,33 @@ class Consolidation:
                 while is_again:
                     run.again = False
                     extraction = self._steps.extract(owner, session_id, at_once=run.is_idle)
-                    if not await self._is_done(extraction, session_id):
-                        self._retry_when_idle(owner, session_id, run)
+                    memory = await self._outcome(extraction, session_id)
                     if not run.again:
                         run.extracted.set()
-                    await self._is_done(self._steps.summarize(owner, session_id), session_id)
-                    is_again, run.is_idle = run.again, False
+                    await self._outcome(self._steps.summarize(owner, session_id), session_id)
+                    is_again = run.again
+                    self._go_on_when_idle(owner, session_id, run, memory)
+                    run.is_idle = False
         finally:
             run.extracted.set()
 
-    def _retry_when_idle(self, owner: Owner, session_id: SessionId, run: _Run) -> None:
-        if not run.is_idle and session_id not in self._timers:
-            self._start_timer(owner, session_id)
+    def _go_on_when_idle(
+        self, owner: Owner, session_id: SessionId, run: _Run, memory: Memory | None
+    ) -> None:
+        """Extract what this run left, for it failed or that was not due, but only once."""
+        if run.again or run.is_idle or session_id in self._timers:
+            return
+        if memory is None or self._rules.extraction_is_left(memory, run.last_seq):
+            self._start_timer(owner, session_id, run.last_seq)
 
-    async def _is_done(self, step: Awaitable[Memory], session_id: SessionId) -> bool:
+    async def _outcome(self, step: Awaitable[Memory], session_id: SessionId) -> Memory | None:
+        """Return the memory, or None if the step failed."""
         try:
-            await step
+            return await step
         except ChatbotError as error:
             logger.warning(
                 "consolidation dropped: %s",
                 type(error).__name__,
                 extra={"session_id": session_id, "cause": cause_of(error)},
             )
-            return False
-        return True
+            return None
