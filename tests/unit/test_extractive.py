@@ -149,6 +149,9 @@ def test_it_says_plainly_that_it_was_not_told(prompt: str, expected: str) -> Non
     [
         ("la impresora de la tercera planta hace ruido", "Entendido, Ana."),
         ("the printer on the third floor makes a noise", "Got it, Ana."),
+        ("I'd like to know the canteen hours", "Got it, Ana."),
+        ("escríbeme un poema", "Eso no sé hacerlo: solo recuerdo lo que me cuentas."),
+        ("can you explain VAT?", "I can't do that: I only remember what you tell me."),
         ("gracias", "De nada, Ana."),
         ("thanks!", "You're welcome, Ana."),
     ],

@@ -12,7 +12,7 @@ from chatbot.domain.text import detect_language, fold
 
 _EARLIER_CHARS = 1500
 _BEST_SENTENCES = 3
-_COURTESIES = ("hello", "identity", "thanks", "bye")
+_COURTESIES = ("hello", "identity", "thanks", "bye", "task")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ def reply(talk: Conversation, *, notice: bool = True) -> str:
     text = _changes(news, known, memory)
     memory = _merged(memory, news)
     asked = _asked(talk.prompt, known)
-    if asked and (not text or is_question(talk.prompt)):
+    if asked and (not text or (asked != "task" and is_question(talk.prompt))):
         text = "\n\n".join(filter(None, [text, _answer(asked, known, memory, talk)]))
     if not text:
         text = _other(talk, known, memory, earlier)
