@@ -9,12 +9,16 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.streams import StreamReader
 
-from chatbot.adapters.llm import answers
+from chatbot.adapters.llm import aiohttp_transport, answers
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.provider import ChatGenkit, TransportName, build_genkit
 from chatbot.adapters.llm.provider_openai import ProviderOpenAI
@@ -352,18 +356,18 @@ async def test_text_behind_a_finish_reason_still_belongs_to_the_answer(
         assert (await said(model, "stream")).text == "hola"
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_text_that_arrived_together_with_a_cut_is_not_lost(
-    provider: FakeProvider, genkits: dict[str, ChatGenkit], transport: TransportName
-) -> None:
-    model = GenkitChatModel(genkits[transport], "openai/fake-model")
-    pieces: list[str] = []
-    with (
-        saying(provider, stream=events(delta(content="hola"), hangs_up=True)),
-        pytest.raises(ModelError),
-    ):
-        await answer(model, "stream", pieces)
-    assert "".join(pieces) == ("hola" if transport == "aiohttp" else "".join(pieces))
+@pytest.mark.parametrize("is_finished", [True, False])
+async def test_text_that_arrived_before_the_connection_failed_is_read(is_finished: bool) -> None:
+    loop = asyncio.get_running_loop()
+    content = StreamReader(BaseProtocol(loop), 2**16, loop=loop)
+    content.feed_data(delta("stop" if is_finished else None, content="hola"))
+    content.set_exception(aiohttp.ClientPayloadError("cut"))
+    said_so, texts = answers.Answer(), list[str]()
+    response = cast("aiohttp.ClientResponse", SimpleNamespace(content=content))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await aiohttp_transport._Reading(response, said_so, texts.append).read()
+    assert "".join(texts) == "hola"
+    assert said_so.is_finished is is_finished
 
 
 # -- what was counted ------------------------------------------------------------------------------
