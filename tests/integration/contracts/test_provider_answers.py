@@ -18,7 +18,7 @@ import pytest_asyncio
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 
-from chatbot.adapters.llm import aiohttp_transport, answers
+from chatbot.adapters.llm import aiohttp_transport, answers, provider_http
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.provider import ChatGenkit, TransportName, build_genkit
 from chatbot.adapters.llm.provider_openai import ProviderOpenAI
@@ -526,8 +526,13 @@ REFUSED = {
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", REFUSED)
 async def test_refusal_says_what_it_is_about_and_never_its_words(
-    provider: FakeProvider, model: GenkitChatModel, kind: str, mode: str
+    provider: FakeProvider,
+    model: GenkitChatModel,
+    kind: str,
+    mode: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(provider_http, "_REFUSAL_S", 2 * PATIENCE_S)  # the bytes are bounded, too
     raw, failure = REFUSED[kind]
     if kind == "endless" and type(model.ai._plugin) is ProviderOpenAI:
         pytest.skip("the SDK reads an error to its end")
@@ -557,6 +562,19 @@ async def test_answer_that_the_provider_breaks_off_is_no_refusal_of_its_prompt(
     ):
         await answer(model, "stream", pieces)
     assert ("".join(pieces), caught.value.code) == ("hola", code)
+
+
+async def test_nothing_is_asked_again_once_text_was_handed_on(
+    provider: FakeProvider, model: GenkitChatModel
+) -> None:
+    failing = event({"error": {"code": 400, "param": "max_tokens", "message": SECRET}})
+    before = len(provider.requests)
+    with (
+        saying(provider, stream=events(delta(content="hola"), failing)),
+        pytest.raises(ModelError),
+    ):
+        await said(model, "stream")
+    assert len(provider.requests) == before + 1
 
 
 def picky(*refused: str) -> Callable[[dict[str, Any]], Raw | None]:
