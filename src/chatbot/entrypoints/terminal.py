@@ -2,14 +2,18 @@
 
 import asyncio
 import hashlib
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, aclosing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
+
+import typer
 
 from chatbot.adapters.runtime import name_of_this_terminal
 from chatbot.adapters.storage.json_files.durable import make_durable_folder, put
 from chatbot.adapters.storage.json_files.files import Files
+from chatbot.application.texts import LANGUAGES, NAMES, Language, language_of
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
@@ -25,12 +29,25 @@ from chatbot.entrypoints.model_choice import with_model_name
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.storage_url import StorageKind
 
+_END_OF_INPUT = "Ctrl-Z, Enter" if os.name == "nt" else "Ctrl-D"
+_LEAVING = frozenset({"exit", "quit", "salir"})
+_GREETINGS: Mapping[Language, str] = {
+    "es": "{name}. Escribe y pulsa Intro; para salir, {end} o `salir`.",
+    "en": "{name}. Type and press Enter; to leave, {end} or `exit`.",
+}
+_GOES_ON: Mapping[Language, str] = {
+    "es": "Seguimos donde lo dejamos; `chatbot chat --new` empieza otra conversación.",
+    "en": "This goes on where it ended; `chatbot chat --new` begins another conversation.",
+}
+
 
 def talk(settings: Settings, prompt: str | None, *, new: bool) -> None:
-    """Answer one prompt, or each line until the input ends."""
+    """Answer one prompt, or each line until the input ends or somebody types `exit`."""
     container = build_container(with_model_name(settings))
     note = _note_of_this_terminal(settings)
     session_id = None if new else _noted(note)
+    if prompt is None and sys.stdin.isatty():
+        _greet(settings, goes_on=session_id is not None)
     with asyncio.Runner() as runner:  # between two turns Ctrl-C is Python's own again
         stack = AsyncExitStack()
         runner.run(stack.enter_async_context(opened(container)))
@@ -77,9 +94,27 @@ def _lines() -> Iterator[str]:
 
 
 def _typed() -> Iterator[str]:
-    with suppress(EOFError):
-        while True:
-            yield input("> ")
+    try:
+        while (line := input("> ")).strip().lower() not in _LEAVING:
+            yield line
+    except (EOFError, KeyboardInterrupt):
+        sys.stdout.write("\n")  # what the terminal prints next begins a line
+
+
+def _greet(settings: Settings, *, goes_on: bool) -> None:
+    """Say who answers and how to leave, in the language of the settings or of the terminal."""
+    language = language_of((), preferred=settings.default_language or _language_of_terminal())
+    name = settings.assistant_name or NAMES[language]
+    typer.echo(_GREETINGS[language].format(name=name, end=_END_OF_INPUT))
+    if goes_on:
+        typer.echo(_GOES_ON[language])
+
+
+def _language_of_terminal() -> Language | None:
+    """The language of the locale's messages (POSIX, 8.2), if it is one of ours."""
+    given = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    code = next(filter(None, given), "")[:2].lower()
+    return next((language for language in LANGUAGES if language == code), None)
 
 
 def _note_of_this_terminal(settings: Settings) -> Path | None:
