@@ -20,6 +20,7 @@ COMMAND = "from chatbot.entrypoints.cli import main; main()"
 
 def typed(folder: Path, keys: str, **environment: str) -> str:
     """What `chatbot chat` prints to somebody who types these keys; it has to end well."""
+    assert sys.platform != "win32"
     terminal, its_end = pty.openpty()
     try:
         os.write(terminal, keys.encode())
