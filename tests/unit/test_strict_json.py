@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.entrypoints.http.strict_json import MAX_DEPTH, NotStrictJson, check
+from chatbot.entrypoints.http.strict_json import MAX_DEPTH, MAX_VALUES, NotStrictJson, check
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 NUMBERS = st.integers(-(10**300), 10**300) | st.floats(allow_nan=False, allow_infinity=False)
@@ -181,3 +181,21 @@ def test_hostile_text_costs_no_more_than_its_length(body: bytes) -> None:
 )
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     assert not is_accepted(body)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [0] * (MAX_VALUES + 1),
+        {f"key{n}": n for n in range(MAX_VALUES + 1)},
+        [[0] * 100] * 21,
+        {"facts": ["a"] * MAX_VALUES},
+    ],
+)
+def test_body_of_very_many_values_is_refused(value: object) -> None:
+    with pytest.raises(NotStrictJson):
+        check(json.dumps(value).encode())
+
+
+def test_body_of_as_many_values_as_are_allowed_is_taken() -> None:
+    assert check(json.dumps([0] * MAX_VALUES).encode()) == [0] * MAX_VALUES

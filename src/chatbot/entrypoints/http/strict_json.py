@@ -9,6 +9,8 @@ from typing import NoReturn
 from chatbot.domain.text import is_sound
 
 MAX_DEPTH = 32
+MAX_VALUES = 2048
+"""Most values in one body. Each can be an error of its own, and finding 30,000 takes half a second."""
 
 # Possessive, and a string may lack its end: else each quote of a broken one is tried to the end.
 _BRACKETS_AND_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
@@ -24,7 +26,7 @@ def check(body: bytes) -> object:
 
     Raises:
         NotStrictJson: otherwise; also on NaN, Infinity and what Python reads as it (`1e999`), a
-            key twice in one object, a lone surrogate, and the character NUL.
+            key twice in one object, a lone surrogate, the character NUL, and more than 2,048 values.
     """
     try:
         text = body.decode("utf-8")
@@ -41,6 +43,7 @@ def check(body: bytes) -> object:
         raise NotStrictJson("The body is not JSON.") from None
     if b"\0" in body or _ODD_ESCAPES.search(body):
         _check_texts([value])
+    _check_count(value)
     return value
 
 
@@ -53,6 +56,17 @@ def _check_depth(body: bytes) -> None:
                 raise NotStrictJson(f"The body is nested more than {MAX_DEPTH} deep.")
         elif token.group() in b"]}":
             depth -= 1
+
+
+def _check_count(value: object) -> None:
+    waiting, count = [value], 0
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict | list):
+            count += len(one)
+            if count > MAX_VALUES:
+                raise NotStrictJson(f"The body has more than {MAX_VALUES} values.")
+            waiting.extend(one.values() if isinstance(one, dict) else one)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
