@@ -150,11 +150,17 @@ class Noted:
         return public - self.called
 
 
+class HeardStatements(SqliteStatements):
+    """All of them through SQLAlchemy, which tells of them; the texts are the same."""
+
+    _execute = Statements._execute
+
+
 def statements_of(database: Database) -> Sequence[Said]:
     """What the repositories say, each once."""
     said: dict[str, Said] = {}
     with database.connect() as connection, listening(connection.engine, said):
-        kind = SqliteStatements if connection.dialect.name == "sqlite" else Statements
+        kind = HeardStatements if connection.dialect.name == "sqlite" else Statements
         work_on_everything(kind(connection))
         connection.rollback()
     return list(said.values())

@@ -1,8 +1,7 @@
 """All work on an SQLite file in one thread, committed in groups.
 
 What waits while a commit goes to the disk is done together in the next one: one sync for all, and
-one way to a thread and back for each piece of work. (An asynchronous driver goes that way for each
-statement.)
+one way to a thread and back for each piece of work, where an asynchronous driver has one a statement.
 """
 
 import asyncio
@@ -16,11 +15,12 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Generic
 
-from sqlalchemy import Connection, CursorResult, Executable, Table
+from sqlalchemy import Connection, Executable, Table
 from sqlalchemy.exc import SQLAlchemyError
 
+from chatbot.adapters.storage.sql.compiled import compiled
 from chatbot.adapters.storage.sql.database import translated
-from chatbot.adapters.storage.sql.statements import Statements, Values
+from chatbot.adapters.storage.sql.statements import HOT, Result, Statements, Values
 from chatbot.adapters.storage.threads import as_told, call_soon
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.ports.storage import Found
@@ -43,11 +43,11 @@ class SqliteStatements(Statements):
         (*_, self._path) = self._raw.execute("PRAGMA database_list").fetchone()
         self._file = self._named()
 
-    def write(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
+    def write(self, change: Executable, values: Values | None = None) -> Result:
         self._begin_to_write()
         return super().write(change, values)
 
-    def erase(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
+    def erase(self, change: Executable, values: Values | None = None) -> Result:
         self._has_erased = True
         return self.write(change, values)
 
@@ -85,7 +85,7 @@ class SqliteStatements(Statements):
     def _named(self) -> tuple[int, int] | None:
         """Which file has the name now. What goes to one without it is lost when the last one ends."""
         try:
-            found = os.stat(self._path)  # noqa: PTH116 - at each commit: pathlib's takes longer
+            found = os.stat(self._path)  # noqa: PTH116 - pathlib's takes longer, at each commit
         except OSError:
             return None
         return found.st_dev, found.st_ino
@@ -106,10 +106,16 @@ class SqliteStatements(Statements):
         self.connection.invalidate()
         self.connection.close()
 
-    def _read(self, query: Executable, values: Values | None) -> CursorResult[Any]:
+    def _read(self, query: Executable, values: Values | None) -> Result:
         if not self._raw.in_transaction:
             self._raw.execute("BEGIN")
         return super()._read(query, values)
+
+    def _execute(self, statement: Executable, values: Values | None = None) -> Result:
+        given, fixed = values or {}, HOT.get(statement)
+        if fixed is None:
+            return super()._execute(statement, values)
+        return compiled(fixed, tuple(given), self.connection.dialect).run(self._raw, given)
 
     def _begin_to_write(self) -> None:
         if not self._is_writing:

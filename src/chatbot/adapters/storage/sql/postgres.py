@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    CursorResult,
     Engine,
     Executable,
     create_engine,
@@ -20,7 +19,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from chatbot.adapters.storage.sql.database import Database, Turns, translated
 from chatbot.adapters.storage.sql.postgres_rights import require_changeable, require_usable
-from chatbot.adapters.storage.sql.statements import Statements, Values
+from chatbot.adapters.storage.sql.statements import Result, Statements, Values
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import ROOM_BYTES, Found
@@ -55,7 +54,7 @@ class _PostgresStatements(Statements):
 
     is_begun = False
 
-    def _execute(self, statement: Executable, values: Values | None = None) -> CursorResult[Any]:
+    def _execute(self, statement: Executable, values: Values | None = None) -> Result:
         found = super()._execute(statement, values)
         self.is_begun = True
         return found

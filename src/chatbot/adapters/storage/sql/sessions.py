@@ -15,7 +15,7 @@ from chatbot.adapters.storage.sql.rows import (
     session_of,
     session_values,
 )
-from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.statements import Statements, hot
 from chatbot.adapters.storage.sql.tables import (
     memories,
     messages,
@@ -51,7 +51,7 @@ _SESSION = select(
     sessions.c.last_seq,
     sessions.c.epoch,
 )
-_GET = _SESSION.where(IS_IT)
+_GET = hot(_SESSION.where(IS_IT))
 _EXISTS = select(sessions.c.id).where(IS_IT)
 _PAGE = (
     _SESSION.where(sessions.c.owner == bindparam("o"))
@@ -67,10 +67,10 @@ _BETWEEN = (
     .where(_IS_OF_IT, messages.c.seq > bindparam("after"), messages.c.seq < bindparam("before"))
     .limit(bindparam("n"))
 )
-_NEWEST = _BETWEEN.order_by(messages.c.seq.desc())
-_OLDEST = _BETWEEN.order_by(messages.c.seq)
-_MEMORY = select(memories.c.content).select_from(sessions).outerjoin(memories).where(IS_IT)
-_APPEND = (
+_NEWEST = hot(_BETWEEN.order_by(messages.c.seq.desc()))
+_OLDEST = hot(_BETWEEN.order_by(messages.c.seq))
+_MEMORY = hot(select(memories.c.content).select_from(sessions).outerjoin(memories).where(IS_IT))
+_APPEND = hot(
     update(sessions)
     .where(IS_HELD)
     .values(
@@ -81,7 +81,7 @@ _APPEND = (
     )
     .returning(sessions.c.last_seq)
 )
-_ADD_SESSION, _ADD_MESSAGE = insert(sessions), insert(messages)
+_ADD_SESSION, _ADD_MESSAGE = insert(sessions), hot(insert(messages))
 _LAST = 2**62
 
 

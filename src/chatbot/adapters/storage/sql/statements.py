@@ -1,11 +1,38 @@
 """The statements of one piece of work, all in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, Row, Table, text
+from sqlalchemy import Connection, Executable, Row, Select, Table, text
+from sqlalchemy.sql.dml import UpdateBase
 
 Values = Mapping[str, object]
+Fixed = TypeVar("Fixed", bound=Select[Any] | UpdateBase)
+
+HOT = dict[Executable, Select[Any] | UpdateBase]()
+"""Statements of which every turn has some."""
+
+
+def hot(statement: Fixed) -> Fixed:
+    """Mark a statement that is made once and executed often: a database may have a quicker way.
+
+    All its parameters are values of the statement, given by their names each time.
+    """
+    HOT[statement] = statement
+    return statement
+
+
+class Result(Protocol):
+    """What is asked of an executed statement."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def scalar(self) -> Any: ...  # noqa: ANN401 # as SQLAlchemy has it
+
+    def first(self) -> Row[Any] | None: ...
+
+    def all(self) -> Sequence[Row[Any]]: ...
 
 
 class Statements:
@@ -21,11 +48,11 @@ class Statements:
     def rows(self, query: Executable, values: Values | None = None) -> Sequence[Row[Any]]:
         return self._read(query, values).all()
 
-    def write(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
+    def write(self, change: Executable, values: Values | None = None) -> Result:
         """Insert, update or delete; also to read what is to be changed, with `FOR UPDATE`."""
         return self._execute(change, values)
 
-    def erase(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
+    def erase(self, change: Executable, values: Values | None = None) -> Result:
         """Delete rows that a person wants gone; as far as the database can, also from its files."""
         return self.write(change, values)
 
@@ -33,8 +60,8 @@ class Statements:
         """Keep others from writing to the table, and from locking it, until the end."""
         self._execute(text(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))
 
-    def _read(self, query: Executable, values: Values | None) -> CursorResult[Any]:
+    def _read(self, query: Executable, values: Values | None) -> Result:
         return self._execute(query, values)
 
-    def _execute(self, statement: Executable, values: Values | None = None) -> CursorResult[Any]:
+    def _execute(self, statement: Executable, values: Values | None = None) -> Result:
         return self.connection.execute(statement, values)

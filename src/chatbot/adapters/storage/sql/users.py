@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatbot.adapters.storage.sql.rows import role_of, user_of, user_values
-from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.statements import Statements, hot
 from chatbot.adapters.storage.sql.tables import roles, users
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import (
@@ -20,11 +20,11 @@ from chatbot.domain.identity import (
 )
 from chatbot.domain.ports.storage import UserRepository
 
-_BY_ID = select(users).where(users.c.id == bindparam("u"))
+_BY_ID = hot(select(users).where(users.c.id == bindparam("u")))
 _BY_EMAIL = select(users).where(users.c.email == bindparam("e"))
 _ALL = select(users)
 _HASHES = select(users.c.password_hash)
-_ROLES = select(roles)
+_ROLES = hot(select(roles))
 
 
 class SqlUsers(UserRepository):
