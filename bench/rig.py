@@ -145,13 +145,13 @@ def user(user_id: UserId, password_hash: str = "none") -> User:
     )  # fmt: skip
 
 
-async def fill(url: str, messages: int) -> list[str]:
-    """One session for each client that asks at once, with so many messages."""
+async def fill(url: str, messages: int, *, sessions: int = AT_ONCE) -> list[str]:
+    """Make sessions with so many messages; as a rule, one for each client that asks at once."""
     owner, now = Owner(kind="user", id=USER), datetime.now(UTC)
     async with build_storage(settings_of(url)) as storage:
         if await storage.transact(lambda tx: tx.users.by_id(USER)) is None:
             await storage.transact(lambda tx: tx.users.add(user(USER)))
-        said = (conversation(owner, messages, TEXT, at=now) for _ in range(AT_ONCE))
+        said = (conversation(owner, messages, TEXT, at=now) for _ in range(sessions))
         return list(await put(storage, url, said))
 
 
@@ -203,6 +203,16 @@ def turn(
             got = await answer.read()
             assert answer.status == 200, got
             assert not stream or b"event: done" in got, got
+
+    return ask
+
+
+def first_turns(server: Server, sessions: list[str]) -> Ask:
+    """Turns of which each is the first of its session in the life of the server."""
+    unused = iter(sessions)
+
+    async def ask(http: aiohttp.ClientSession, _: int) -> None:
+        await turn(server, [next(unused)])(http, 0)
 
     return ask
 

@@ -14,9 +14,10 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.database import Database, Turns, translated
 from chatbot.adapters.storage.sql.group_commits import GroupCommits, SqliteStatements
 from chatbot.adapters.storage.sql.schema import VERSION_TABLE
+from chatbot.adapters.storage.sql.sqlite_turns import SqliteTurns
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.ports.storage import ROOM_BYTES, Found
@@ -67,6 +68,9 @@ class SqliteDatabase(Database):
         if self._work is None:
             raise StorageUnavailable("The store is not open.")
         return self._work.run(work)
+
+    def turns(self, *, replica: str, lease_s: float) -> Turns | None:  # noqa: ARG002 # only who is calling
+        return SqliteTurns(SqliteDatabase(self._path, busy_wait_s=0).connect)
 
     def is_there(self) -> bool:
         return self._path.exists()
