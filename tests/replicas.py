@@ -99,6 +99,10 @@ class Replicas:
         return found
 
 
+_SHARE = {"MODEL_MAX_CONCURRENT": "256"}
+"""One person may have a quarter: all the load is one person's."""
+
+
 @asynccontextmanager
 async def replicas(
     count: int, folder: Path, upstream: FakeProvider, world: World, **environment: str
@@ -109,7 +113,7 @@ async def replicas(
         "LOG_LEVEL": "warning",
     }
     async with AsyncExitStack() as stack:
-        found = Replicas(folder, settings | environment, stack, world)
+        found = Replicas(folder, settings | _SHARE | environment, stack, world)
         await asyncio.gather(*(found.start() for _ in range(count)))
         yield found
 
