@@ -55,6 +55,10 @@ KINDS: dict[str, Sending] = {
     "requests ahead": lambda _: repeat(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 500),
     "refused requests ahead": lambda _: repeat(b"GET /me HTTP/1.1\r\nHost: x\r\n\r\n" * 500),
     "many headers": lambda _: repeat(b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 4000),
+    "long headers": lambda _: repeat(
+        b"GET /health HTTP/1.1\r\nHost: x\r\n" + (b"x: " + b"y " * 320 + b"y\r\n") * 98 + b"\r\n"
+    ),
+    "a long path": lambda _: repeat(b"GET /" + b"%41" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
     "many parameters": lambda _: repeat(
         b"GET /health?" + b"a&" * 7000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
     ),

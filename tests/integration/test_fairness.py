@@ -6,16 +6,17 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 import siege
+from chatbot.entrypoints.http.backlog import Backlog
 from process import Running, running
 from raw_http import answer_to_raw, connected, read_answer
-from service import API_KEY, Service, code_of, serving
+from service import API_KEY, Service, code_of, serving, settings_for_tests
 
 SAMPLES = 30
 TRIES = 3
@@ -23,8 +24,8 @@ TRIES = 3
 HEALTH_P99_S = 0.1
 SLOWER = 3.0
 
-BUFFERED_BYTES = 16 * 2**20
-"""More than the kernel takes for a server that does not read."""
+LINGERING_BYTES = 64 * 2**20
+"""More than 16 KiB each millisecond for 2 s, and what the kernel takes for a server that does not read."""
 
 HEAD = b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 KEYED = HEAD + b"X-API-Key: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -112,21 +113,29 @@ async def test_body_in_small_chunks_is_taken(size: int) -> None:
     [
         b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 120 + b"\r\n",
         b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 120,
-        b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 17_000 + b"\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 66_000 + b"\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 66_000,
         b"GET /health?" + b"a&" * 40 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
-    ids=["headers", "headers without an end", "a long head", "parameters"],
+    ids=[
+        "headers",
+        "headers without an end",
+        "a long head",
+        "a long head without an end",
+        "parameters",
+    ],
 )
 async def test_head_that_takes_long_to_read_is_refused(head: bytes) -> None:
     async with serving() as service:
         assert code_of(await answer_to_raw(service, head)) == (400, "bad_request")
 
 
-async def test_head_of_100_headers_or_16_kib_is_taken() -> None:
+async def test_head_of_100_headers_or_64_kib_is_taken() -> None:
     many = b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 98 + b"\r\n"
-    long = b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 16_000 + b"\r\n\r\n"
+    cookies = (b"Cookie: " + b"x" * 8000 + b"\r\n") * 8
+    long = b"GET /health HTTP/1.1\r\nHost: x\r\n" + cookies + b"\r\n"
     async with serving() as service:
-        for head in (many, long):
+        for head in (many, long, many.replace(b"\r\n", b"\n")):
             assert (await answer_to_raw(service, head)).status_code == 200
 
 
@@ -139,7 +148,7 @@ async def taken(service: Service, head: bytes) -> int:
         assert answer.status_code >= 400 or head.startswith(b"GET")
         assert answer.headers["connection"] == "close"
         with suppress(OSError):
-            while sent < 2 * BUFFERED_BYTES:
+            while sent < 2 * LINGERING_BYTES:
                 writer.write(piece)
                 await writer.drain()
                 sent += len(piece)
@@ -159,16 +168,59 @@ async def taken(service: Service, head: bytes) -> int:
 )
 async def test_body_that_is_refused_unread_is_not_read_on(head: bytes) -> None:
     async with serving() as service:
-        assert await taken(service, head) < BUFFERED_BYTES
+        assert await taken(service, head) < LINGERING_BYTES
 
 
 async def test_caller_that_sends_all_of_a_refused_body_sees_the_answer() -> None:
+    body = {"prompt": "x" * 20_000_000}  # more than the kernel buffers
     async with serving() as service:
-        for _ in range(5):
-            answer = await service.client.post("/chat", json={"prompt": "x" * 1_000_000})
+        for _ in range(3):
+            answer = await service.client.post("/chat", json=body)
             assert code_of(answer) == (413, "body_too_large")
-            answer = await service.anonymous.post("/chat", json={"prompt": "x" * 1_000_000})
+            answer = await service.anonymous.post("/chat", json=body)
             assert code_of(answer) == (401, "unauthenticated")
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What has been added to the queue of work that waits its turn."""
+    found, add = list[Callable[[], None]](), Backlog.add
+
+    def noted(backlog: Backlog, work: Callable[[], None]) -> None:
+        found.append(work)
+        add(backlog, work)
+
+    monkeypatch.setattr(Backlog, "add", noted)
+    return found
+
+
+@pytest.mark.parametrize("path", ["/health", "/me", "/nowhere"])
+async def test_request_after_an_answer_waits_for_nobody_even_if_that_was_a_refusal(
+    waiting: list[Callable[[], None]], path: str
+) -> None:
+    """A proxy sends the requests of many clients on one connection."""
+    async with serving() as service, connected(service) as (reader, writer):
+        for _ in range(10):
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert (await read_answer(reader)).status_code in (200, 401)
+    assert waiting == []
+
+
+async def test_long_prompt_in_many_packets_waits_for_nobody(
+    waiting: list[Callable[[], None]],
+) -> None:
+    body = json.dumps({"prompt": "x" * 40_000}).encode()
+    head = KEYED.replace(b"%b", API_KEY.encode()).replace(
+        b"Transfer-Encoding: chunked", b"Content-Length: %d" % len(body)
+    )
+    settings = settings_for_tests(max_prompt_chars=50_000)
+    async with serving(settings) as service, connected(service) as (reader, writer):
+        writer.write(head)
+        for at in range(0, len(body), 1448):  # an Ethernet packet's
+            writer.write(body[at : at + 1448])
+            await asyncio.sleep(0.001)
+        assert (await read_answer(reader)).status_code == 200
+    assert waiting == []
 
 
 async def test_refused_request_that_is_whole_keeps_its_connection() -> None:

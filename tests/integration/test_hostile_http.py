@@ -58,7 +58,7 @@ NOT_HTTP = {
     "space before the colon": get(b"/health", b"X : a"),
     "header without a name": get(b"/health", b": a"),
     "header without a colon": get(b"/health", b"abc"),
-    "header without an end": b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000,
+    "header without an end": b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70_000,
     "two lengths": sized(b"{}", b"Content-Length: 3"),
     "two lengths in one": post(b"{}", b"Content-Length: 2, 3"),
     "negative length": post(b"{}", b"Content-Length: -2"),
@@ -195,3 +195,12 @@ async def test_caller_that_leaves_in_the_middle_of_a_request_is_let_go(
     shared: Service, data: bytes
 ) -> None:
     assert await exchange(shared, data, 0) == []
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
+async def test_offer_of_another_protocol_is_passed_over_without_a_warning(
+    shared: Service, caplog: pytest.LogCaptureFixture, protocol: bytes
+) -> None:
+    offer = get(b"/health", b"Connection: Upgrade", b"Upgrade: " + protocol)
+    assert await exchange(shared, offer * 2, 2) == [200, 200]
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

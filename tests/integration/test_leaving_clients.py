@@ -29,6 +29,7 @@ class Leaving:
     as_stream: bool = False
     reads_up_to: bytes = b""
     sends_all: bool = True
+    headers: bytes = b""
 
 
 AFTER_THE_FIRST_DELTA = Leaving(Fault.IDLE, as_stream=True, reads_up_to=b" said:")
@@ -39,6 +40,8 @@ WAVES = [
     AFTER_THE_FIRST_DELTA,
     Leaving(Fault.SILENT, sends_all=False),
 ]
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+"""What Java's HTTP client offers with every request in clear text."""
 STORED = ["", "", "", "You said:"]  # of who had sent all of the question
 
 
@@ -73,7 +76,7 @@ async def arrive(
         b"POST /chat HTTP/1.1\r\nHost: x\r\nX-API-Key: %b\r\nAccept: %b\r\nContent-Length: %d\r\n"
     )
     writer.write(head % (API_KEY.encode(), accept, len(body)))
-    writer.write(b"Content-Type: application/json\r\n\r\n")
+    writer.write(how.headers + b"Content-Type: application/json\r\n\r\n")
     writer.write(body if how.sends_all else body[: len(body) // 2])
     await writer.drain()
     return reader, writer
@@ -147,14 +150,16 @@ async def test_clients_that_leave_leave_nothing_behind(transport: str, tmp_path:
 
 
 @pytest.mark.parametrize("as_stream", [False, True])
+@pytest.mark.parametrize("headers", [b"", UPGRADE], ids=["plain", "upgrade"])
 @pytest.mark.parametrize("ahead", [b"\r\n", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
 async def test_client_that_has_sent_more_is_seen_leaving_too(
-    tmp_path: Path, ahead: bytes, as_stream: bool
+    tmp_path: Path, ahead: bytes, headers: bytes, as_stream: bool
 ) -> None:
     async with world("aiohttp", tmp_path) as (service, upstream):
         session_id = (await service.client.post("/sessions/new")).json()["session_id"]
         upstream.fault = Fault.SILENT
-        _, writer = await arrive(service, session_id, Leaving(Fault.SILENT, as_stream=as_stream))
+        how = Leaving(Fault.SILENT, as_stream=as_stream, headers=headers)
+        _, writer = await arrive(service, session_id, how)
         await eventually(lambda: upstream.requests)
         writer.write(ahead)
         leave(writer, by_reset=False)

@@ -1,9 +1,10 @@
-"""Fairness between connections: what one of them has too much of waits its turn.
+"""Fairness between connections: work of which one connection has much waits its turn.
 
 An event loop serves whatever is ready, so a connection with a thousand tiny chunks, or with a
-hundred requests sent at once, would hold up all others. Its rest waits here instead, and of all
-connections that have one, a single one is served each millisecond, for some 0.2 ms. So all of them
-together take a fifth of the CPU from the others, however many they are.
+hundred requests sent at once, would hold up all others. Its rest waits here instead. All
+connections share one queue, of which one entry is served each millisecond, or later: after each,
+the queue rests for four times as long as it took. So all of them together take a fifth of the CPU
+from the others, however many they are.
 """
 
 import asyncio
@@ -15,10 +16,11 @@ READ_BYTES = 16 * 1024
 """Most that is read of a connection at a time; asyncio itself would read 256 KiB."""
 
 PAUSE_S = 0.001
+_REST = 4
 
 
 class Backlog:
-    """The work of one event loop that waits its turn, and the buffer that all its sockets share.
+    """The queue of one event loop, and the buffer that all its sockets share.
 
     A buffer is filled and read in one step of the loop, so one is enough for all connections.
     """
@@ -26,21 +28,25 @@ class Backlog:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: deque[Callable[[], None]] = deque()
-        self._served_at = 0.0
+        self._next_at = 0.0
         self.buffer = memoryview(bytearray(READ_BYTES))
 
     def add(self, work: Callable[[], None]) -> None:
-        """Do it later, after what was added before."""
+        """Call it later, after what was added before."""
         self._waiting.append(work)
         if len(self._waiting) == 1:
-            self._loop.call_at(self._served_at + PAUSE_S, self._serve)
+            self._loop.call_at(self._next_at, self._serve)
 
     def _serve(self) -> None:
-        work = self._waiting.popleft()
-        self._served_at = self._loop.time()
-        if self._waiting:
-            self._loop.call_at(self._served_at + PAUSE_S, self._serve)
-        work()
+        began = self._loop.time()
+        try:
+            self._waiting[0]()
+        finally:
+            self._waiting.popleft()
+            ended = self._loop.time()
+            self._next_at = max(began + PAUSE_S, ended + _REST * (ended - began))
+            if self._waiting:
+                self._loop.call_at(self._next_at, self._serve)
 
 
 _backlogs: WeakKeyDictionary[asyncio.AbstractEventLoop, Backlog] = WeakKeyDictionary()

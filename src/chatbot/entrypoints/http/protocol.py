@@ -1,6 +1,6 @@
 """HTTP below the application.
 
-What is not HTTP is refused like everything else, and nobody waits for what another caller sends.
+Bytes that are not HTTP get a problem document, and no client waits for what another one sends.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from chatbot.entrypoints.container import random_id
-from chatbot.entrypoints.http.backlog import backlog_of
+from chatbot.entrypoints.http.backlog import READ_BYTES, backlog_of
 from chatbot.entrypoints.http.connection import BoundedConnection
 from chatbot.entrypoints.http.errors import ProblemDetails
 from chatbot.entrypoints.http.stamps import stamped
@@ -24,13 +24,13 @@ _AHEAD_BYTES = 64 * 1024
 
 _SMALL_BYTES = 1024
 _SMALL_READS = 8
-"""So many small pieces of a request are taken as they come; after that, one each 10 ms."""
+"""So many small pieces of a request are parsed as they come; further ones wait their turn."""
 
 
 class ProblemProtocol(H11Protocol, asyncio.BufferedProtocol):
-    """uvicorn's h11, whose own refusal is bare text without an id, and which overlooks leavers.
+    """uvicorn's h11 protocol with our error answers, fairness, and a watch on disconnects.
 
-    As a `BufferedProtocol` it says itself how much is read at a time.
+    As a `BufferedProtocol` it decides how much is read at a time.
     """
 
     def __init__(
@@ -59,60 +59,71 @@ class ProblemProtocol(H11Protocol, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._outgoing.is_lingering:
-            self._outgoing.rest()
-            return
-        self.data_received(bytes(self._backlog.buffer[:nbytes]))
-        if not self._connection.is_unfinished:
-            self._small_reads = 0
-        elif nbytes < _SMALL_BYTES:
-            self._small_reads += 1
-            if self._small_reads > _SMALL_READS and not self._is_waiting:
-                self._outgoing.rest()
+            self._wait()  # and discard what was read
+        else:
+            self.data_received(bytes(self._backlog.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        is_slow_to_parse = self._is_slow_to_parse(len(data))
         self.conn.receive_data(data)
         if self._is_waiting:
             return
-        if self._connection.was_refused:
+        if is_slow_to_parse:
             self._wait()
         else:
             self._proceed()
 
+    def _is_slow_to_parse(self, nbytes: int) -> bool:
+        """Whether a request comes in many small pieces, or its head is longer than one read."""
+        if not self._connection.is_unfinished:
+            self._small_reads = 0
+            return False
+        self._small_reads += nbytes < _SMALL_BYTES
+        return self._small_reads > _SMALL_READS or (
+            self.conn.their_state is h11.IDLE and self._connection.waiting_bytes >= READ_BYTES
+        )
+
     def handle_events(self) -> None:
-        """Called by uvicorn after an answer: what the caller has sent ahead waits its turn."""
+        """Called by uvicorn after an answer: pipelined requests wait their turn."""
         if self._connection.waiting_bytes:
             self._wait()
 
     def _wait(self) -> None:
+        if self._is_waiting:
+            return
         self._is_waiting = True
         self._outgoing.hold()
-        self._backlog.add(self._go_on)
+        self._backlog.add(self._take_turn)
 
-    def _go_on(self) -> None:
+    def _take_turn(self) -> None:
         self._is_waiting = False
+        self._outgoing.release()
         if not self._outgoing.is_closing():
-            self._outgoing.release()
             self._proceed()
 
     def _proceed(self) -> None:
-        """Parse a few events; the rest waits.
+        """Parse a few events; the rest waits its turn.
 
-        Reading goes on, up to a bound, when the next request comes before this one's answer:
-        uvicorn would stop there, and so would not see the caller leave.
+        While a request is being answered, reading continues, up to a bound. uvicorn would stop
+        when the next request arrives, and so would not see the client disconnect.
         """
-        self._connection.go_on()
+        self._connection.allow_more_events()
         super().handle_events()
         if self._connection.is_cut_short:
             self._wait()
-        elif self.conn.their_state is h11.DONE and self._connection.waiting_bytes < _AHEAD_BYTES:
+        elif self._connection.is_answering and self._connection.waiting_bytes < _AHEAD_BYTES:
             self.flow.resume_reading()
+
+    def _should_upgrade(self) -> bool:
+        """No: uvicorn's warning for each offer says to install a library for WebSockets."""
+        return False
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 # uvicorn's signature
         """Answer with a problem, unless this request has its answer already; then close.
 
-        The bytes after a complete answer may be no HTTP either. And the application may be at
-        work on the head of what is refused here: for it the caller has left.
+        The invalid bytes may follow a complete answer. And the application may already be working
+        on the head of the request that is refused here: for it the client has disconnected.
         """
         if self.cycle is not None:
             self.cycle.disconnected = True

@@ -19,10 +19,8 @@ _OVER_TLS: RawHeaders = [
 def stamped(headers: Sequence[tuple[bytes, bytes]], request_id: str, *, is_tls: bool) -> RawHeaders:
     """The headers of an answer with the request's id and what every answer carries.
 
-    What the answer sets itself stays. One list is built for all of them; Starlette's
-    `MutableHeaders` looks through all headers for each that it sets, which costs 12 us, 6 % of
-    `GET /health`. `is_tls` says that the service speaks TLS itself; behind a
-    proxy that does, `Strict-Transport-Security` is the proxy's.
+    A header that the answer sets itself stays. `is_tls` says that the service speaks TLS itself;
+    behind a proxy that does, `Strict-Transport-Security` is the proxy's.
     """
     given = {name for name, _ in headers}
     added = [pair for pair in (_OVER_TLS if is_tls else _ALWAYS) if pair[0] not in given]

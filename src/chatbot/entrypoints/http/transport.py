@@ -4,16 +4,15 @@ import asyncio
 from collections.abc import Callable
 
 LINGER_S = 2.0
-REST_S = 0.01
 
 
 class LingeringTransport(asyncio.Transport):
     """The transport as uvicorn's protocol uses it.
 
-    To close a socket while bytes of the caller wait in it is to reset the connection, and a reset
-    may reach the caller before the answer does. So, where `is_unread` says that the rest of a
-    request is still coming, `close` ends the answer and throws away for up to 2 s what comes:
-    16 KiB each 10 ms, 3.2 MB at most (nginx calls that a lingering close).
+    Closing a socket while it has unread bytes resets the connection, and the reset may reach the
+    client before the answer does. So, if `is_unread` says that the rest of a request is still
+    coming, `close` ends the answer, and up to 2 s later the connection; what arrives meanwhile is
+    to be discarded (nginx calls that a lingering close).
     """
 
     def __init__(self, transport: asyncio.Transport, is_unread: Callable[[], bool]) -> None:
@@ -25,7 +24,7 @@ class LingeringTransport(asyncio.Transport):
 
     @property
     def is_lingering(self) -> bool:
-        """Whether what is received is to be thrown away."""
+        """Whether what is received is to be discarded."""
         return self._ending is not None
 
     def is_closing(self) -> bool:
@@ -36,7 +35,7 @@ class LingeringTransport(asyncio.Transport):
             self._transport.write(data)
 
     def hold(self) -> None:
-        """Read nothing until `release`, whoever resumes reading meanwhile."""
+        """Read nothing until `release`, even after `resume_reading`."""
         self._is_held = True
         self._transport.pause_reading()
 
@@ -55,20 +54,14 @@ class LingeringTransport(asyncio.Transport):
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """Close; at once only where the caller has sent all, or when called again."""
+        """Close: at once if the client has sent all of its request, or on the second call."""
         if self.is_lingering or not self._is_unread() or self._transport.is_closing():
             self._transport.close()
             return
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._ending = asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
-        self._is_paused = False
-        self.rest()
-
-    def rest(self) -> None:
-        """Read nothing for 10 ms."""
-        self.hold()
-        asyncio.get_running_loop().call_later(REST_S, self.release)
+        self.resume_reading()
 
     def forget(self) -> None:
         """The connection is gone."""
