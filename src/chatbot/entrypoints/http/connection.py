@@ -58,9 +58,9 @@ class BoundedConnection(h11.Connection):
     def is_answering(self) -> bool:
         """Whether a request has been parsed to its end, and the next one may not be yet.
 
-        h11 calls it `MIGHT_SWITCH_PROTOCOL` if the client offers an upgrade, as Java's does.
+        h11 has two names for that: another one if the client offers an upgrade, as Java's does.
         """
-        return self.their_state in (h11.DONE, h11.MIGHT_SWITCH_PROTOCOL)
+        return not (self.is_unread or self.their_state is h11.IDLE)
 
     def allow_more_events(self) -> None:
         self.is_cut_short = False
