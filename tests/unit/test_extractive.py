@@ -147,11 +147,11 @@ def test_it_says_plainly_that_it_was_not_told(prompt: str, expected: str) -> Non
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        ("la impresora de la tercera planta hace ruido", "Entendido, Ana."),
-        ("the printer on the third floor makes a noise", "Got it, Ana."),
-        ("I'd like to know the canteen hours", "Got it, Ana."),
-        ("escríbeme un poema", "Eso no sé hacerlo: solo recuerdo lo que me cuentas."),
-        ("can you explain VAT?", "I can't do that: I only remember what you tell me."),
+        ("la impresora de la tercera planta hace ruido", "Vale, Ana."),
+        ("the printer on the third floor makes a noise", "OK, Ana."),
+        ("I'd like to know the canteen hours", "OK, Ana."),
+        ("escríbeme un poema", "Eso no puedo hacerlo sin un modelo de lenguaje: solo recuerdo lo que me cuentas."),
+        ("can you explain VAT?", "I can't do that without a language model: I only remember what you tell me."),
         ("gracias", "De nada, Ana."),
         ("thanks!", "You're welcome, Ana."),
     ],
@@ -316,8 +316,8 @@ def test_secrets_are_not_learnt(text: str) -> None:
 
 def test_a_language_is_shown_by_its_name() -> None:
     memory = {"preferences": {"language": "en"}}
-    assert chatted("¿en qué idioma prefiero hablar?", "x", memory=memory).endswith("inglés.")
-    assert chatted("answer in Spanish please", "hi") == "Noted:\n- language: Spanish"
+    assert chatted("¿en qué idioma prefiero hablar?", "x", memory=memory).endswith("English.")
+    assert chatted("answer in Spanish please", "hi") == "Anotado:\n- idioma: español"
 
 
 def test_it_says_what_it_has_learnt_forgotten_and_ticked_off() -> None:

@@ -133,11 +133,23 @@ class SentenceReader:
                 return self._named(found, end, greeted=clause.greeted)
             case "statement":
                 return self._told(found.match.end(), end)
+            case "relation":
+                at = found.match.end()
+                if not name_at(self._said, self._known, at, is_weak=True, greeted=False):
+                    return []
             case "everything":
                 return [Statement(kind=rule.kind, value="", everything=True)]
         value = self._value(clause, found, end)
         context = "" if rule.take == "value" else rule.value
-        return [Statement(kind=rule.kind, value=value, context=context)] if value else []
+        kind = self._style(value) if rule.kind == "tone" else rule.kind
+        return [Statement(kind=kind, value=value, context=context)] if value else []
+
+    def _style(self, value: str) -> Kind:
+        """How somebody wants to be answered: in which length, format or tone."""
+        plain = wording(value, self._known.spelling).plain
+        if self._known.length.match(plain):
+            return "length"
+        return "format" if self._known.format.match(plain) else "tone"
 
     def _value(self, clause: _Clause, found: _Found, end: int) -> str:
         rule, match = found.rule, found.match
@@ -149,11 +161,13 @@ class SentenceReader:
                 value = self._said.source(*span)
             case "role" | "job":
                 value = self._role(match.end(), end, is_job=rule.take == "job")
-            case "clause":
+            case "clause" | "relation":
                 value = self._said.source(clause.body, end)
             case _:
                 value = self._said.source(match.end(), end)
         value = self._tidy(value)
+        if rule.kind in ("done", "forget", "deny"):  # what follows the comma gives the reason
+            value = value.partition(",")[0].strip()
         if rule.kind == "language":
             return self._known.tongues.get(fold(value), value)
         if rule.kind == "todo" and value:
@@ -169,6 +183,8 @@ class SentenceReader:
     def _told(self, start: int, end: int) -> list[Statement]:
         """What is to be remembered: as a rule reads it, else as a fact in its own words."""
         inner = self._clause(start, start, len(self._plain))
+        if self._known.to_you.match(self._plain, inner.body):
+            return []
         direct = (each for each in inner.rules if each.rule.take != "statement")
         read = (self._by_rule(inner, each, end) for each in direct)
         value = self._tidy(self._said.source(start, end))

@@ -8,30 +8,6 @@ from chatbot.adapters.llm.extractive.wording import Wording
 
 _MAX_WORDS = 4
 _WORD = re.compile(r"[^\W\d_](?:['\u2019-]?[^\W\d_])*")
-_PARTICLES = frozenset(
-    {
-        "de",
-        "del",
-        "la",
-        "las",
-        "los",
-        "y",
-        "i",
-        "da",
-        "do",
-        "dos",
-        "di",
-        "van",
-        "von",
-        "der",
-        "den",
-        "bin",
-        "al",
-        "el",
-        "mac",
-        "o'",
-    }
-)
 _NATIONALITY = re.compile("(?:ian|ese|ish)$")  # in English with a capital like a name
 _MIN_UNKNOWN_CHARS = 3
 
@@ -76,7 +52,7 @@ def _words(said: Wording, known: Language, start: int) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     while word := _WORD.match(plain, at):
         text = word[0]
-        is_particle = text in _PARTICLES and bool(found)
+        is_particle = text in language("en").name_particles and bool(found)
         if is_particle and not _goes_on(said, word.end()):
             break
         if not is_particle and (known.not_name.match(text) or text in known.stop):
@@ -93,7 +69,7 @@ def _words(said: Wording, known: Language, start: int) -> list[tuple[int, int]]:
         if plain[at : at + 1] != " ":
             break
         at += 1
-    if sum(plain[a:b] not in _PARTICLES for a, b in found) > _MAX_WORDS:
+    if sum(plain[a:b] not in language("en").name_particles for a, b in found) > _MAX_WORDS:
         return []
     return found
 
@@ -134,7 +110,7 @@ def _is_believed(
 
 
 def _capitalised(word: str, *, shouted: bool) -> str:
-    if word.casefold() in _PARTICLES:
+    if word.casefold() in language("en").name_particles:
         return word.lower()
     if word.islower() or (word.isupper() and (shouted or len(word) > 2)):
         parts = re.split(r"(['\u2019-])", word.lower())

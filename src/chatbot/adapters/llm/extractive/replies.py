@@ -1,18 +1,26 @@
 """What `local/extractive` answers: what it has just learnt, what it remembers, or a courtesy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from chatbot.adapters.llm.extractive.language import Code, Language, language
+from chatbot.adapters.llm.extractive.language import CODES, Code, Language, language
 from chatbot.adapters.llm.extractive.learning import Learned, items, learned, stems
-from chatbot.adapters.llm.extractive.statements import is_question, plain_sentences, stated
+from chatbot.adapters.llm.extractive.statements import (
+    is_question,
+    languages_of,
+    plain_sentences,
+    stated,
+)
 from chatbot.adapters.llm.extractive.summary import sentences
 from chatbot.domain.memory_updates import Update
 from chatbot.domain.text import detect_language, fold
 
 _EARLIER_CHARS = 1500
 _BEST_SENTENCES = 3
-_COURTESIES = ("hello", "identity", "thanks", "bye", "task")
+_ANY_MESSAGE = frozenset(
+    {"hello", "identity", "thanks", "bye", "laugh", "task", "forget", "done", "note"}
+)
+_ONLY_IF_NOTHING_ELSE = frozenset({"task", "forget", "done", "note"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +42,14 @@ def reply(talk: Conversation, *, notice: bool = True) -> str:
 
     The first answer ends with a notice that this is no language model, unless `notice` is False.
     """
-    known = language(_code_of(talk))
     earlier = [text[:_EARLIER_CHARS] for text in talk.earlier]
     memory = _caught_up(talk.memory, earlier)
     news = learned([talk.prompt], memory)
+    known = language(_code_of(talk, {**memory.preferences, **news.preferences}))
     text = _changes(news, known, memory)
     memory = _merged(memory, news)
-    asked = _asked(talk.prompt, known)
-    if asked and (not text or (asked != "task" and is_question(talk.prompt))):
+    asked = _asked(talk.prompt)
+    if asked and (not text or (asked not in _ONLY_IF_NOTHING_ELSE and is_question(talk.prompt))):
         text = "\n\n".join(filter(None, [text, _answer(asked, known, memory, talk)]))
     if not text:
         text = _other(talk, known, memory, earlier)
@@ -62,68 +70,60 @@ def _caught_up(memory: Update, earlier: Sequence[str]) -> Update:
     return _merged(memory, news)
 
 
-def _code_of(talk: Conversation) -> Code:
-    """The language of the message, else of earlier ones, else the preferred, else the system's."""
-    for text in (talk.prompt, *reversed(talk.earlier)):
-        if code := detect_language(text):
-            return code
-    preferred = talk.memory.preferences.get("language", "")[:2].lower()
-    if preferred in ("es", "en"):
-        return "es" if preferred == "es" else "en"
-    return detect_language(talk.system) or "es"
+def _code_of(talk: Conversation, preferences: Mapping[str, str]) -> Code:
+    """The preferred language, else that of the message, of earlier ones, or of the system text."""
+    preferred = preferences.get("language", "")[:2].lower()
+    texts = (talk.prompt, *reversed(talk.earlier), talk.system)
+    detected = next(filter(None, map(detect_language, texts)), "es")
+    return next((code for code in CODES if code == preferred), detected)
 
 
-def _asked(prompt: str, known: Language) -> str:
+def _asked(prompt: str) -> str:
     """What the message asks for, by the name of the pattern; empty if nothing is recognised."""
-    plain = " ".join(plain_sentences(prompt, known))
     is_asking = is_question(prompt)
     found = (
         key
+        for known in languages_of(prompt)
+        for plain in [" ".join(plain_sentences(prompt, known))]
         for key, pattern in known.asks.items()
-        if (is_asking or key in _COURTESIES) and pattern.search(plain)
+        if (is_asking or key in _ANY_MESSAGE) and pattern.search(plain)
     )
     return next(found, "")
 
 
 def _changes(news: Learned, known: Language, memory: Update) -> str:
-    """What was learnt, forgotten and done, as far as there was something to forget."""
+    """What was learnt, and of what was stored, what is forgotten and done."""
     keyed = {key: value for key, value in news.keyed().items() if value}
-    name = f", {keyed['name']}" if "name" in keyed else _name(memory)
     stored = {*memory.profile, *memory.preferences, *items(memory)}
-    forgotten = [each for each in news.forget if each in stored]
+    forgotten = [known.labels.get(each, each) for each in news.forget if each in stored]
+    done = [each for each in news.done if each in stored]
     new = [*news.facts, *news.todos]
-    parts = []
-    if [*keyed] == ["name"] and not new:
-        parts.append(known.phrases["met"].format(name=name))
-    elif keyed or new:
-        listed = _listed([*_labelled(keyed, known), *new])
-        parts.append(known.phrases["noted"].format(name=name, items=listed))
-    if forgotten:
-        words = _listed([known.labels.get(each, each) for each in forgotten])
-        parts.append(known.phrases["forgotten"].format(items=words))
-    elif news.forget and not parts:
-        parts.append(known.phrases["unknown"])
-    if news.done:
-        parts.append(known.phrases["done"].format(items=_listed(news.done)))
-    return "\n\n".join(parts)
+    name = f", {keyed['name']}" if "name" in keyed else _name(memory)
+    noted = _listed([*_labelled(keyed, known), *new])
+    parts = {
+        "met" if [*keyed] == ["name"] and not new else "noted": noted,
+        "forgotten": _listed(forgotten),
+        "done": _listed(done),
+    }
+    said = [known.phrases[key].format(name=name, items=each) for key, each in parts.items() if each]
+    return "\n\n".join(said)
 
 
 def _answer(asked: str, known: Language, memory: Update, talk: Conversation) -> str:
     keyed = {**memory.profile, **memory.preferences}
     phrases = known.phrases
-    if asked in ("name", "role", "language", "tone"):
-        if asked in keyed:
-            return phrases[asked].format(value=_shown(asked, keyed[asked], known))
-        return phrases.get(f"no_{asked}", phrases["nothing"])
-    if asked == "todos":
-        listed = _listed(memory.todos)
-        return phrases["todos"].format(items=listed) if listed else phrases["no_todos"]
-    if asked in ("about", "facts"):
+    if asked in keyed:
+        shown = _shown(asked, keyed[asked], known)
+        label = known.labels.get(asked, asked).capitalize()
+        return phrases.get(asked, phrases["keyed"]).format(label=label, value=shown)
+    if asked == "todos" and memory.todos:
+        return phrases["todos"].format(items=_listed(memory.todos))
+    if asked == "about":
         everything = [*_labelled(keyed, known), *memory.facts, *memory.todos]
-        listed = _listed([*everything, *_beyond_items(talk.summary)])
-        return phrases["about"].format(items=listed) if listed else phrases["no_about"]
-    key = "greeting" if asked == "hello" else asked
-    return phrases[key].format(name=_name(memory))
+        if listed := _listed([*everything, *_beyond_items(talk.summary)]):
+            return phrases["about"].format(items=listed)
+    phrase = phrases.get(f"no_{asked}") or phrases.get(f"to_{asked}") or phrases["nothing"]
+    return phrase.format(name=_name(memory))
 
 
 def _beyond_items(summary: str) -> list[str]:
@@ -136,7 +136,8 @@ def _other(talk: Conversation, known: Language, memory: Update, earlier: Sequenc
     """A question gets the best sentences that are known, any other message a word of receipt."""
     if not is_question(talk.prompt):
         return known.phrases["acknowledged"].format(name=_name(memory))
-    best = _relevant(talk.prompt, [*memory.facts, *memory.todos])
+    keyed = _labelled({**memory.profile, **memory.preferences}, known)
+    best = _relevant(talk.prompt, [*memory.facts, *memory.todos, *keyed])
     best = best or _relevant(talk.prompt, [talk.summary, *earlier], but_statements=True)
     if not best:
         return known.phrases["nothing"]

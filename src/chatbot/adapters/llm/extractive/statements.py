@@ -67,25 +67,25 @@ def stated(text: str) -> list[Statement]:
     if len(text) > MAX_TEXT_CHARS:
         return []
     own = _ELLIPSIS.sub(", ", _PICTURE.sub(" , ", _without_quotations(text)))
-    return next(filter(None, (_stated_in(own, known) for known in _languages_of(own))), [])
+    return next(filter(None, (_stated_in(own, known) for known in languages_of(own))), [])
 
 
 def is_question(text: str) -> bool:
     """Whether the text asks something; without a question mark, by how it begins."""
     return any(
         plain.rstrip().endswith("?") or known.is_question(plain)
-        for known in _languages_of(text)
+        for known in languages_of(text)
         for plain in plain_sentences(text, known)
     )
 
 
 def is_courtesy(sentence: str) -> bool:
     """Whether a sentence is a greeting, thanks or a farewell and nothing else."""
-    plain = [(known, wording(sentence, known.spelling).plain) for known in _languages_of(sentence)]
+    plain = [(known, wording(sentence, known.spelling).plain) for known in languages_of(sentence)]
     return any(known.asks[key].search(text) for known, text in plain for key in _COURTESIES)
 
 
-def _languages_of(text: str) -> Sequence[Language]:
+def languages_of(text: str) -> Sequence[Language]:
     """The languages to read a text in: the one in which it is written, or else both."""
     code = detect_language(text)
     return [language(code)] if code else [language(each) for each in CODES]
