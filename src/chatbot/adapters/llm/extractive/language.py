@@ -78,7 +78,7 @@ class Language(BaseModel):
     verbs: frozenset[str]
     synonyms: dict[str, str]
     tongues: dict[str, str]
-    tongue_names: dict[str, str]
+    shown: dict[str, str]
     labels: dict[str, str]
     phrases: dict[str, str]
 
@@ -110,9 +110,7 @@ def language(code: Code) -> Language:
         vocabulary=frozenset(plain_words),  # they are right as they are
     )
     words = {name: lists[name] for name in ("given_names", "name_particles", "stop", "verbs")}
-    return Language.model_validate(
-        {**raw, **patterns, **words, "code": code, "spelling": spelling}
-    )
+    return Language.model_validate({**raw, **patterns, **words, "code": code, "spelling": spelling})
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -116,28 +116,23 @@ def _forget(result: Learned, statement: Statement, known: Update) -> None:
         result.forget = forget
         return
     what = statement.value
-    keys = _keys_of(f"{statement.context} {what}".strip())
     values = {**known.profile, **known.preferences, **result.keyed()}
-    if statement.context:  # `I am no nurse` says nothing about somebody who is a doctor
-        is_denial = statement.kind == "deny"
-        keys = [k for k in keys if (k in values or not is_denial) and _is_same(k, values, what)]
-        if is_denial and not keys:
-            return
-    result.facts = _without(result.facts, what)
-    result.todos = _without(result.todos, what)
-    if "name" in keys and "full_name" in values:
-        keys.append("full_name")
-    for key in keys:
+    named = _keys_of(f"{statement.context} {what}".strip(), values)
+    named = named or _keys_with(what, values)
+    if statement.kind == "deny":  # `I am not a nurse` changes nothing about a doctor
+        named = [key for key in named if key in values]
+    else:
+        result.facts = _without(result.facts, what)
+        result.todos = _without(result.todos, what)
+        stored = best_match(what, (*known.todos, *known.facts), verb_will_do=True)
+        is_unknown = known.facts or known.todos or any(s.kind in _KEYED for s in stated(what))
+        named = named or [stored or what] * bool(stored or not is_unknown)
+    if "name" in named and "full_name" in values:
+        named.append("full_name")
+    for key in named:
         result.profile.pop(key, None)
         result.preferences.pop(key, None)
-    unnamed = [] if known.facts or known.todos or statement.context else [what]
-    named = keys or _stored(what, known) or unnamed
     result.forget += [each for each in named if each not in result.forget]
-
-
-def _is_same(key: str, values: Mapping[str, str], what: str) -> bool:
-    """Whether the key has no value, or the one that is denied."""
-    return key not in values or bool(stems(values[key]) & stems(what))
 
 
 def _finish(result: Learned, what: str, known: Update) -> None:
@@ -147,26 +142,29 @@ def _finish(result: Learned, what: str, known: Update) -> None:
         result.done.append(task)
 
 
-def _keys_of(what: str) -> list[str]:
-    """The key that the words stand for, as `my name`, or as `I am a nurse` does."""
+def _keys_of(what: str, values: Mapping[str, str]) -> list[str]:
+    """The key that the words stand for, as `my name`, or as `I am a nurse` if no other is known."""
     for code in CODES:
         for key, pattern in language(code).keys.items():
             if pattern.search(fold(what)):
                 return [key]
-    said = [each.kind for each in stated(what)]
-    return [kind for kind in said[:1] if kind in _KEYED]
+    said = [each for each in stated(what)[:1] if each.kind in _KEYED]
+    return [
+        each.kind
+        for each in said
+        if each.kind not in values or stems(values[each.kind]) & stems(each.value)
+    ]
 
 
-def _stored(what: str, known: Update) -> list[str]:
-    """The stored text, or the key, that the words mean."""
-    for key, value in (*known.profile.items(), *known.preferences.items()):
-        is_same = stems(value) == stems(what) or (
-            key == "department" and stems(value) <= stems(what)
-        )
-        if stems(value) and is_same:
-            return [key]
-    text = best_match(what, (*known.todos, *known.facts), verb_will_do=True)
-    return [text] if text else []
+def _keys_with(what: str, values: Mapping[str, str]) -> list[str]:
+    """The keys that hold this value; a department may come with more words."""
+    wanted = stems(what)
+    return [
+        key
+        for key, value in values.items()
+        if stems(value)
+        and (stems(value) == wanted or (key == "department" and stems(value) <= wanted))
+    ]
 
 
 def best_match(what: str, texts: Sequence[str], *, verb_will_do: bool = False) -> str | None:

@@ -12,6 +12,7 @@ from chatbot.adapters.llm.extractive.statements import (
     stated,
 )
 from chatbot.adapters.llm.extractive.summary import sentences
+from chatbot.adapters.llm.extractive.wording import wording
 from chatbot.domain.memory_updates import Update
 from chatbot.domain.text import detect_language, fold
 
@@ -20,6 +21,7 @@ _BEST_SENTENCES = 3
 _ANY_MESSAGE = frozenset(
     {"hello", "identity", "thanks", "bye", "laugh", "task", "forget", "done", "note"}
 )
+_STYLE = ("tone", "length", "format")
 _ONLY_IF_NOTHING_ELSE = frozenset({"task", "forget", "done", "note"})
 
 
@@ -74,8 +76,8 @@ def _code_of(talk: Conversation, preferences: Mapping[str, str]) -> Code:
     """The preferred language, else that of the message, of earlier ones, or of the system text."""
     preferred = preferences.get("language", "")[:2].lower()
     texts = (talk.prompt, *reversed(talk.earlier), talk.system)
-    detected = next(filter(None, map(detect_language, texts)), "es")
-    return next((code for code in CODES if code == preferred), detected)
+    detected = (code for text in texts if (code := detect_language(text)))
+    return next((code for code in CODES if code == preferred), None) or next(detected, "es")
 
 
 def _asked(prompt: str) -> str:
@@ -112,6 +114,8 @@ def _changes(news: Learned, known: Language, memory: Update) -> str:
 def _answer(asked: str, known: Language, memory: Update, talk: Conversation) -> str:
     keyed = {**memory.profile, **memory.preferences}
     phrases = known.phrases
+    if asked == "tone" and (style := {k: v for k, v in keyed.items() if k in _STYLE}):
+        return phrases["found"].format(items=_listed(_labelled(style, known)))
     if asked in keyed:
         shown = _shown(asked, keyed[asked], known)
         label = known.labels.get(asked, asked).capitalize()
@@ -122,6 +126,10 @@ def _answer(asked: str, known: Language, memory: Update, talk: Conversation) -> 
         everything = [*_labelled(keyed, known), *memory.facts, *memory.todos]
         if listed := _listed([*everything, *_beyond_items(talk.summary)]):
             return phrases["about"].format(items=listed)
+    if asked == "department":
+        plain = {each: f" {wording(each, known.spelling).plain}" for each in memory.facts}
+        if told := [each for each in memory.facts if known.department.search(plain[each])]:
+            return phrases["found"].format(items=_listed(told))
     phrase = phrases.get(f"no_{asked}") or phrases.get(f"to_{asked}") or phrases["nothing"]
     return phrase.format(name=_name(memory))
 
@@ -182,7 +190,7 @@ def _labelled(keyed: dict[str, str], known: Language) -> list[str]:
 
 def _shown(key: str, value: str, known: Language) -> str:
     """A value as people write it: a language by its name."""
-    return known.tongue_names.get(value.lower(), value) if key == "language" else value
+    return known.shown.get(value.lower(), value) if key in ("language", "tone") else value
 
 
 def _listed(texts: Sequence[str]) -> str:
