@@ -150,8 +150,14 @@ def test_it_says_plainly_that_it_was_not_told(prompt: str, expected: str) -> Non
         ("la impresora de la tercera planta hace ruido", "Vale, Ana."),
         ("the printer on the third floor makes a noise", "OK, Ana."),
         ("I'd like to know the canteen hours", "OK, Ana."),
-        ("escríbeme un poema", "Eso no puedo hacerlo sin un modelo de lenguaje: solo recuerdo lo que me cuentas."),
-        ("can you explain VAT?", "I can't do that without a language model: I only remember what you tell me."),
+        (
+            "escríbeme un poema",
+            "Eso no puedo hacerlo sin un modelo de lenguaje: solo recuerdo lo que me cuentas.",
+        ),
+        (
+            "can you explain VAT?",
+            "I can't do that without a language model: I only remember what you tell me.",
+        ),
         ("gracias", "De nada, Ana."),
         ("thanks!", "You're welcome, Ana."),
     ],

@@ -76,8 +76,9 @@ def _code_of(talk: Conversation, preferences: Mapping[str, str]) -> Code:
     """The preferred language, else that of the message, of earlier ones, or of the system text."""
     preferred = preferences.get("language", "")[:2].lower()
     texts = (talk.prompt, *reversed(talk.earlier), talk.system)
+    stated = [code for code in CODES if code == preferred]
     detected = (code for text in texts if (code := detect_language(text)))
-    return next((code for code in CODES if code == preferred), None) or next(detected, "es")
+    return next((code for code in (*stated, *detected)), "es")
 
 
 def _asked(prompt: str) -> str:
