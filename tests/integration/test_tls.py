@@ -14,7 +14,8 @@ from company_network import Authority
 from raw_http import Connection, read_answer
 from service import API_KEY, Service, serving, settings_for_tests
 
-MANY_BYTES = 32 * 2**20
+MANY_BYTES = 64 * 2**20
+"""More than 16 KiB each millisecond for 2 s, and what the kernel takes for a server that does not read."""
 HSTS = "max-age=31536000"
 HEAD = f"POST /chat HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {API_KEY}\r\n".encode()
 JSON = b"Content-Type: application/json\r\n"
@@ -76,6 +77,28 @@ async def test_body_larger_than_what_is_read_at_a_time_arrives_over_tls(tmp_path
             assert (await read_answer(reader)).status_code == 200
 
 
+async def test_long_head_and_pipelined_requests_are_answered_over_tls(tmp_path: Path) -> None:
+    cookies = (b"Cookie: " + b"x" * 8000 + b"\r\n") * 8
+    request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + cookies + b"\r\n"
+    async with (
+        over_tls(tmp_path) as (service, context),
+        connected(service, context) as (reader, writer),
+    ):
+        writer.write(request * 5)
+        for _ in range(5):
+            assert (await read_answer(reader)).status_code == 200
+
+
+async def test_client_that_sends_all_of_a_refused_body_sees_the_answer_over_tls(
+    tmp_path: Path,
+) -> None:
+    async with over_tls(tmp_path) as (service, context):
+        port = httpx.URL(service.url).port
+        async with httpx.AsyncClient(verify=context) as client:
+            answer = await client.post(f"https://localhost:{port}/chat", content=b"x" * 12_000_000)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
 async def test_body_that_is_refused_unread_is_not_read_on_over_tls(tmp_path: Path) -> None:
     async with (
         over_tls(tmp_path) as (service, context),
@@ -86,7 +109,7 @@ async def test_body_that_is_refused_unread_is_not_read_on_over_tls(tmp_path: Pat
         assert (answer.status_code, answer.headers["connection"]) == (401, "close")
         sent = 0
         with suppress(OSError):
-            while sent < MANY_BYTES:
+            while sent < 2 * MANY_BYTES:
                 writer.write(b"x" * 2**16)
                 await writer.drain()
                 sent += 2**16
