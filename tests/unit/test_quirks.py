@@ -109,6 +109,15 @@ OTHERS: dict[str, tuple[int, Any]] = {
     "a parameter that was not sent": (400, error(param="top_k")),
     "a key": (401, error("temperature")),
     "an outage": (503, error("temperature")),
+    "an outage that names one": (
+        500,
+        error("The pool for system message and temperature is full."),
+    ),
+    "an outage inside an answer": (200, error("Lost the temperature.")),
+    "what was sent, repeated": (
+        422,
+        {"detail": [{"msg": "x", "input": {"a": "JSON mode, temperature"}}]},
+    ),
     "a long prompt": (
         400,
         error("maximum context length is 9 tokens: reduce max_tokens or the prompt"),

@@ -1,11 +1,12 @@
 """What real providers say when they refuse, and what it is taken for."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
-from chatbot.adapters.llm.refusals import MAX_REFUSAL_BYTES, refusal_of
+from chatbot.adapters.llm.refusals import MAX_REFUSAL_BYTES, in_band_refusal, refusal_of
 from chatbot.domain.errors import ContextTooLong, PromptRefused
 
 
@@ -162,6 +163,8 @@ FILTERED: dict[str, tuple[int, Any]] = {
         [{"error": {"code": 400, "message": "Blocked.", "details": [{"reason": "SAFETY"}]}}],
     ),
     "Bedrock": (400, {"message": "The guardrail intervened."}),
+    "a community's rules": (400, openai("Your text violates our community guidelines.")),
+    "by its code alone": (403, {"error": {"code": "content_filter"}}),
     "a guard in front": (422, {"detail": "Prompt was blocked by the content filter."}),
 }
 OTHERS: dict[str, tuple[int, Any]] = {
@@ -176,6 +179,29 @@ OTHERS: dict[str, tuple[int, Any]] = {
     "a quota": (429, openai("Rate limit reached.", code="rate_limit_exceeded")),
     "an account": (403, openai("Your account has been blocked for a policy violation.")),
     "a key": (401, openai("Incorrect API key: content filter")),
+    "an account, by its code": (403, openai("Your account is suspended.", code="account_flagged")),
+    "a page of a firewall": (403, '<meta content="text/html"><input>Request blocked by policy.'),
+    "a filter that fails": (500, openai(code="content_filter_error")),
+    "an outage that speaks of the context": (500, openai("No context window buffer is free.")),
+    "the format of gpt-oss": (400, openai("Unexpected tokens.", code="HarmonyError")),
+    "a name": (400, openai(code="case_insensitive_name")),
+    "a rule of a parameter": (400, openai("The input violates a rule: temperature <= 1.")),
+    "what was sent, repeated by the framework": (
+        422,
+        {
+            "detail": [
+                {
+                    "type": "missing",
+                    "msg": "Field required",
+                    "input": FILTERED["a guard in front"][1],
+                }
+            ]
+        },
+    ),
+    "what was generated, repeated by Groq": (
+        400,
+        openai("Failed to generate JSON.", failed_generation="Your input was blocked: unsafe."),
+    ),
     "a filter that is out of order": (503, openai("The content filter is overloaded.")),
     "nothing": (400, ""),
     "no JSON": (400, b"\xff\xfe\x00"),
@@ -218,6 +244,13 @@ def test_what_is_no_identifier_is_no_code(code: object) -> None:
 def test_validation_error_of_a_framework_names_the_parameter() -> None:
     body = {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "no"}]}
     assert refusal_of(422, body).params == ("stream_options",)
+
+
+def test_refusal_of_many_words_is_classified_in_no_time() -> None:
+    endless = in_band_refusal({"error": {"message": "prompt " * 150_000, "code": "max_" * 150_000}})
+    started = time.process_time()
+    assert endless.about_the_prompt() is None
+    assert time.process_time() - started < 0.3
 
 
 def test_only_the_start_of_a_refusal_is_looked_at() -> None:

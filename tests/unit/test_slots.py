@@ -178,6 +178,23 @@ async def test_memory_waits_while_a_turn_has_the_last_slot() -> None:
     assert inner.begun == [Task.CHAT, Task.CHAT, Task.EXTRACT_MEMORY]
 
 
+async def test_memory_is_not_forgotten_when_a_turn_leaves_as_its_slot_comes() -> None:
+    inner = Gated()
+    model = slots(inner, 2)
+    turns = [await begin(model, inner, TURN) for _ in range(2)]
+    waiting = [asyncio.create_task(ask(model)) for _ in range(2)]
+    await a_while()
+    memory = asyncio.create_task(ask(model, request=EXTRACTION))
+    await a_while()
+    for turn in turns:
+        turn.cancel()
+    await asyncio.sleep(0)  # their slots are handed to those that wait, in the same moment
+    for turn in waiting:
+        turn.cancel()
+    inner.gate.set()
+    assert await asyncio.wait_for(memory, PATIENCE_S) == "extract_memory"
+
+
 async def test_a_turn_without_a_free_slot_stops_a_call_for_memory_which_begins_anew() -> None:
     inner = Gated()
     model = slots(inner, 1)

@@ -26,6 +26,7 @@ ANSWERS = {
     "<think>\n\n</think>\n\nhola  ": "hola  ",
     " \n<think>hm <b> < / </thin </think> hola": "hola",
     "<THINK>hm</Think>hola": "hola",
+    "<think>İİİ</think>hola": "hola",
     "<thinking>hm</think></thinking>hola": "hola",
     "<thought>hm</thought>hola": "hola",
     "<reasoning>hm</reasoning>hola": "hola",

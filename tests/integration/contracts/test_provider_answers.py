@@ -7,6 +7,7 @@ stream, `events` to one that does.
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ import pytest_asyncio
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 
-from chatbot.adapters.llm import aiohttp_transport, answers, provider_http
+from chatbot.adapters.llm import aiohttp_transport, answers, provider_http, provider_openai
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.provider import ChatGenkit, TransportName, build_genkit
 from chatbot.adapters.llm.provider_openai import ProviderOpenAI
@@ -228,6 +229,9 @@ REASONS: dict[Any, FinishReason] = {
     "model_length": LENGTH,
     "output_limit_reached": LENGTH,
     "model_context_window_exceeded": LENGTH,
+    "time_limit": LENGTH,
+    "end_of_block": STOP,
+    "harmony_end": STOP,
     "content_filter": BLOCKED,
     "SAFETY": BLOCKED,
     "RECITATION": BLOCKED,
@@ -250,7 +254,9 @@ async def test_every_providers_word_for_the_end_is_understood(
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("reason", [None, "", "null", "error", "network_error", "abort"])
+@pytest.mark.parametrize(
+    "reason", [None, "", "null", "error", "network_error", "abort", "rate_limit", "quota"]
+)
 async def test_answer_that_was_not_finished_is_an_error(
     provider: FakeProvider, model: GenkitChatModel, reason: object, mode: str
 ) -> None:
@@ -347,6 +353,27 @@ async def test_finished_stream_that_does_not_end_is_not_waited_for(
     with saying(provider, stream=stream):
         _, completion = await collect(timed, ask())
     assert completion.text == "hola"
+
+
+async def test_finished_stream_that_goes_on_without_end_is_not_waited_for(
+    provider: FakeProvider, model: GenkitChatModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aiohttp_transport, "AFTER_THE_END_S", 0.3)
+    monkeypatch.setattr(provider_openai, "AFTER_THE_END_S", 0.3)
+    endless: list[bytes | float] = [event({"choices": []}), 0.1] * 600
+    timed = WithTimeouts(model, first_token_s=9, idle_s=9, turn_s=3)
+    with saying(provider, stream=events(delta(content="hola"), delta("stop"), *endless)):
+        _, completion = await collect(timed, ask())
+    assert completion.text == "hola"
+
+
+async def test_finish_reason_without_end_is_read_in_no_time() -> None:
+    answer = answers.Answer(max_output_tokens=9)
+    choice = {"delta": {"content": "hola"}, "finish_reason": "max_" * 50_000}
+    answer.take({"choices": [choice]})
+    started = time.process_time()
+    assert answer.response().text == "hola"
+    assert time.process_time() - started < 1
 
 
 async def test_text_behind_a_finish_reason_still_belongs_to_the_answer(
@@ -646,10 +673,13 @@ async def test_blank_lines_before_an_answer_keep_the_connection_awake(
         assert (await said(only_aiohttp, "stream")).text == "hola"
 
 
+@pytest.mark.parametrize("last", [None, Raw(pieces=[b"<html>Log in</html>"])], ids=["400", "page"])
 async def test_what_does_not_help_is_not_remembered(
-    provider: FakeProvider, model: GenkitChatModel
+    provider: FakeProvider, model: GenkitChatModel, last: Raw | None
 ) -> None:
-    provider.raw = lambda _: refusal(400, message="temperature, system role, max_tokens")
+    refused = refusal(400, message="temperature, system role, max_tokens")
+    is_first = iter([True])
+    provider.raw = lambda _: refused if next(is_first, False) else (last or refused)
     with pytest.raises(ModelError):
         await model.complete(ask())
     assert model.adapted == ""

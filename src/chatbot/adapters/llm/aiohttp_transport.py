@@ -83,7 +83,7 @@ class _Reading:
                     answer.cut()
                 if answer.is_full:
                     return
-                if answer.is_finished:
+                if answer.is_finished and patience.when() is None:
                     patience.reschedule(loop.time() + AFTER_THE_END_S)
                 piece = await self._more()
         self._take(events.flush())  # the provider does not say that it is done

@@ -6,7 +6,6 @@ Only what an answer needs is looked at: a finished answer stays finished, whatev
 
 import json
 import logging
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from genkit import FinishReason, Message, ModelResponse, ModelUsage, Part, Role
 from pydantic_core import from_json
 
 from chatbot.adapters.llm.refusals import Refusal, identifier, in_band_refusal
+from chatbot.adapters.llm.wordings import Table, wording
 from chatbot.domain.text import made_sound
 
 logger = logging.getLogger("chatbot.model")
@@ -29,25 +29,14 @@ _TOKENS_IF_UNLIMITED = 100_000  # by hand in the Developer UI only
 _MOST_TOKENS_COUNTED = 10**9
 _REASONS_LOGGED = 16
 
-_MEANINGS = (
-    (
-        r"(?:stop|end_turn|eos|eos_token|stop_sequence|stop_token|tool_calls|function_call)\Z",
-        FinishReason.STOP,
-    ),
-    (
-        r".*(?:error|fail|abort|cancel|time_?d?_?out|system_resource|overload|interrupt)",
-        FinishReason.OTHER,
-    ),
-    (
-        r".*(?:filter|safety|sensitive|refus|recitation|prohibit|block|spii|guardrail|moderat|flagged|policy|censor|violat|unsafe|harm)",
-        FinishReason.BLOCKED,
-    ),
-    (
-        r".*(?:length|max_.*tokens?|limit|context_window|truncat)",
-        FinishReason.LENGTH,
-    ),
+_MEANINGS: tuple[tuple[Table, FinishReason], ...] = (
+    ("finish_stop", FinishReason.STOP),
+    ("finish_failed", FinishReason.OTHER),
+    ("finish_blocked", FinishReason.BLOCKED),
+    ("finish_length", FinishReason.LENGTH),
 )
-"""What a finish reason in lower case says, the first that matches. OTHER is a failure."""
+"""What a finish reason says, the first that matches."""
+_LONGEST_REASON = 64
 _NOT_YET = frozenset({"", "null", "none"})
 
 _logged_reasons: set[str] = set()
@@ -175,9 +164,9 @@ class Answer:
             return FinishReason.BLOCKED
         if self._finish_reason is None:
             return FinishReason.UNKNOWN
-        reason = str(self._finish_reason).lower()
-        for pattern, meaning in _MEANINGS:
-            if re.match(pattern, reason):
+        reason = str(self._finish_reason)[:_LONGEST_REASON]
+        for table, meaning in _MEANINGS:
+            if wording(table, "codes").search(reason):
                 return meaning
         _log_unknown(self._finish_reason)
         return FinishReason.STOP if has_text else FinishReason.UNKNOWN

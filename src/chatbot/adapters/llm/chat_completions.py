@@ -54,8 +54,8 @@ class ProviderModel(OpenAIModel):
     async def _generate(self, request: ModelRequest[OpenAIConfig]) -> ModelResponse:
         body = await self._get_openai_request_config(request)
         body.pop("stream_options", None)
-        answer = await self._ask(body, request.config, lambda _: None)
-        return self._clean_json_response(answer.response(), request)
+        response = await self._ask(body, request.config, lambda _: None)
+        return self._clean_json_response(response, request)
 
     async def _generate_stream(
         self, request: ModelRequest[OpenAIConfig], callback: _OnChunk
@@ -63,10 +63,10 @@ class ProviderModel(OpenAIModel):
         body = await self._get_openai_request_config(request)
         body["stream"] = True
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-        answer = await self._ask(body, request.config, lambda text: callback(_chunk(text)))
-        return self._clean_json_response(answer.response(), request)
+        response = await self._ask(body, request.config, lambda text: callback(_chunk(text)))
+        return self._clean_json_response(response, request)
 
-    async def _ask(self, body: Body, config: OpenAIConfig | None, on_text: OnText) -> Answer:
+    async def _ask(self, body: Body, config: OpenAIConfig | None, on_text: OnText) -> ModelResponse:
         """Ask, and ask again without what the provider names as refused."""
         quirks = known = self._quirks.of(self._model)
         while True:
@@ -81,9 +81,10 @@ class ProviderModel(OpenAIModel):
                 if other is None:
                     raise
                 quirks = other
+        response = answer.response()
         if quirks != known:
             self._quirks.remember(self._model, quirks)
-        return answer
+        return response
 
     def _get_messages(self, messages: list[Message]) -> list[dict[str, Any]]:
         """As the plug-in, but at once for a message that is one text."""

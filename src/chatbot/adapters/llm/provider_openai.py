@@ -112,7 +112,7 @@ class SdkTransport(Transport):
                     answer.cut()
                 if answer.is_full:
                     return
-                if answer.is_finished:
+                if answer.is_finished and patience.when() is None:
                     patience.reschedule(loop.time() + AFTER_THE_END_S)
 
 

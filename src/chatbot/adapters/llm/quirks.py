@@ -9,9 +9,11 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any, Literal
 
 from chatbot.adapters.llm.refusals import Refusal
+from chatbot.adapters.llm.wordings import wording
 
 logger = logging.getLogger("chatbot.model")
 
@@ -28,13 +30,15 @@ _ANY_OBJECT = {
 _ONLY_IF_NAMED = {"system": "developer", "json_object": "json_schema"}
 """What is tried after a refusal that names it, and counts as refused after another."""
 _MAX_TOKENS: tuple[MaxTokensField, MaxTokensField] = ("max_tokens", "max_completion_tokens")
+_WORDED_AS = {
+    **{name: name for name in (*_OPTIONAL, "max_tokens", "json_object", "json_schema", "system")},
+    "max_completion_tokens": "max_tokens",
+    "developer": "system",
+}
+"""All that may be refused, and where `wordings.toml` has how that is said."""
 _NAMES_A_PARAMETER = frozenset({200, 400, 404, 405, 415, 422, 500, 501})
-_SYSTEM_ROLE = (
-    r"(?:system|developer)['\"`]?,?\s*(?:role|message|prompt|instruction)"
-    r"|role['\"`]?:?\s*['\"`]?(?:system|developer)|['\"`](?:system|developer)['\"`]"
-    r"|messages\W{0,2}\d+\W{0,2}role|only user and assistant roles"
-    r"|roles? must alternate|unexpected role"
-)
+_SAYS_SO = re.compile("support|must|only|expect|enabled|allow|permit|deprecated", re.IGNORECASE)
+"""What an error that may be an outage has to say, as in Gemma's `System role not supported`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,9 @@ class Quirks:
         What is refused only grows, so that asking again and again comes to an end.
         """
         if refusal.status not in _NAMES_A_PARAMETER or refusal.about_the_prompt():
+            return None
+        may_be_an_outage = refusal.status == HTTPStatus.OK or refusal.status >= 500
+        if may_be_an_outage and not _SAYS_SO.search(refusal.words):
             return None
         name = _refused_in(refusal, sent)
         if name is None or name in self.refused:
@@ -140,30 +147,24 @@ class KnownQuirks:
 
 def _refused_in(refusal: Refusal, sent: Body) -> str | None:
     """What of the request the refusal blames: by its own field, else what it names first."""
-    patterns = {name: rf"\b{name}\b" for name in _OPTIONAL if name in sent}
-    # By whatever name: a gateway speaks of the parameter that it made of ours.
-    patterns |= {name: r"\bmax_\w*tokens\b" for name in _MAX_TOKENS if name in sent}
-    if "stream" in patterns:
-        patterns["stream"] = r"^stream$|\b(?:verified to|support) stream|\bstreaming is not"
-    if "stream_options" in patterns:
-        patterns["stream_options"] += r"|\binclude_usage\b"
-    if wanted := sent.get("response_format"):
-        patterns[wanted["type"]] = rf"\bresponse_format\b|\b{wanted['type']}\b|\bjson mode\b"
-    if (role := sent["messages"][0]["role"]) in {"system", "developer"}:
-        patterns[role] = _SYSTEM_ROLE
+    names = {*sent, sent.get("response_format", {}).get("type"), _first_role(sent["messages"])}
     for words in (*refusal.params, refusal.words):
-        named = [
+        blamed = [
             (found.start(), name)
-            for name, pattern in patterns.items()
-            if (found := re.search(pattern, words, re.IGNORECASE))
+            for name, key in _WORDED_AS.items()
+            if name in names and (found := wording("parameter", key).search(words))
         ]
-        if named:
-            return min(named)[1]
+        if blamed:
+            return min(blamed)[1]
     return None
 
 
+def _first_role(messages: list[dict[str, Any]]) -> str | None:
+    return messages[0]["role"] if messages else None
+
+
 def _with_system_as(role: SystemRole, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    if not messages or messages[0]["role"] != "system":
+    if _first_role(messages) != "system":
         return messages
     system, *others = messages
     if role != "none":

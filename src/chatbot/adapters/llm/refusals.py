@@ -9,9 +9,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from chatbot.adapters.llm.wordings import Table, wording
 from chatbot.domain.errors import ContextTooLong, PromptRefused
 
 MAX_REFUSAL_BYTES = 64 * 1024
+_MOST_CHARACTERS = 16 * 1024  # searching them takes 20 ms
+_LONGEST_CODE = 256
 _DEEPEST = 6  # gateways put the error of the provider behind them inside their own
 
 # An identifier and nothing that could be a key (`sk-...`), a sentence or a path.
@@ -19,42 +22,10 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][\w.\[\]]{0,63}", re.ASCII)
 _CODES = ("code", "type", "reason", "status", "blockReason", "error_code", "error_type")
 _PARAMS = ("param", "parameter", "loc", "field")
 
-_TOO_LONG_CODES = re.compile(
-    r"context_?length|context_?window|context_?size|context_?limit|prompt_?too_?long"
-    r"|input_?too_?long|request_?too_?large|token_?limit_?exceeded|max_?tokens?_?exceeded"
-    r"|string_?above_?max_?length|payload_?too_?large",
-    re.IGNORECASE,
-)
-_TOO_LONG_WORDS = re.compile(
-    r"maximum context|context (?:length|window|size|limit)|context is too long"
-    r"|(?:prompt|input|request|conversation|messages?) (?:\w+ )?(?:is|are) too (?:long|large)"
-    r"|(?:too long|too large) for (?:the |this |requested )?model|too many (?:input )?tokens"
-    r"|maximum (?:prompt|model|input|sequence) length|request too large"
-    r"|input (?:token count|length)[^.]{0,60} exceed|exceeds? the (?:maximum |model's |model )?"
-    r"(?:number of (?:input )?tokens|token limit|input length|sequence length)"
-    r"|reduce the length of the (?:messages|prompt|input)|range of input length"
-    r"|tokens? (?:\+|and) `?max_new_tokens`? must be|inputs?`? must have less than \d+ tokens"
-    r"|contextwindowexceeded",
-    re.IGNORECASE,
-)
-_INPUT = re.compile(r"input|prompt|messages", re.IGNORECASE)
-_FILTER_CODES = re.compile(
-    r"content_?filter|content_?polic|responsible_?ai|moderation|safety|sensitive|guardrail"
-    r"|data_?inspection|polic(?:y|ies)_?violation|flagged|prohibited|blocklist"
-    r"|recitation|invalid_prompt|jailbreak|high_?risk|unsafe|harm",
-    re.IGNORECASE,
-)
-_FILTER_WORDS = re.compile(
-    r"content (?:management )?(?:filter|polic)|content_?(?:filter|policy)|contentpolicyviolation"
-    r"|usage polic|safety (?:system|filter|polic|setting|reason)|responsible ?ai"
-    r"|inappropriate content|sensitive (?:content|words?|information)|considered high risk"
-    r"|(?:prompt|input|content|messages?|text|request)\b[^.]{0,40}"
-    r"(?:flagged|blocked|moderat|prohibited|violat|unsafe)"
-    r"|(?:flagged|blocked|rejected|filtered)[^.]{0,40}"
-    r"(?:moderat|safety|polic|filter|unsafe|harmful|guardrail)|guardrail",
-    re.IGNORECASE,
-)
+_ECHOES = {"input", "flagged_input", "failed_generation"}
+"""Fields that repeat what was sent or generated: pydantic's, OpenRouter's, Groq's."""
 
+_INPUT = re.compile("input|prompt|messages|content_", re.IGNORECASE)
 _ABOUT_THE_PROMPT = frozenset({200, 400, 403, 413, 422, 429, 500})
 """Statuses that may be about this prompt; the others are about the key, the address or an outage."""
 
@@ -87,25 +58,32 @@ class Refusal:
         return None
 
     def _is_too_long(self) -> bool:
+        words = self.words.lower()
         if self.status == 429:  # a quota, but for a request that no quota would ever let through
-            return "request too large" in self.words.lower()
-        if self.status == 403:
+            return "request too large" in words
+        if self.status == 403 or (self.status >= 500 and "exceed" not in words):
             return False
-        if self.status == 413 or any(map(_TOO_LONG_CODES.search, self.codes)):
+        if self.status == 413 or self._has_code("prompt_too_long"):
             return True
         # `max_tokens` may be more than the model's whole context: no shorter prompt helps there.
         is_about_output = any(param.startswith("max_") for param in self.params)
-        is_about_input = not is_about_output or _INPUT.search(self.words) is not None
-        return is_about_input and _TOO_LONG_WORDS.search(self.words) is not None
+        is_about_input = not is_about_output or _INPUT.search(words) is not None
+        return is_about_input and self._has_words("prompt_too_long")
 
     def _is_filtered(self) -> bool:
         if self.status == 429:
             return False
-        if any(map(_FILTER_CODES.search, self.codes)):
-            return True
-        if self.status == 403 and not _INPUT.search(self.words):  # an account may be flagged, too
-            return False
-        return self.status < 500 and _FILTER_WORDS.search(self.words) is not None
+        if self.status == 403 and not _INPUT.search("\n".join((*self.codes, self.words))):
+            return False  # it is an account that is flagged, or a country
+        if self.status >= 500:  # a filter may be out of order, too
+            return self._has_code("prompt_filtered") and not self._has_code("finish_failed")
+        return self._has_code("prompt_filtered") or self._has_words("prompt_filtered")
+
+    def _has_code(self, table: Table) -> bool:
+        return any(map(wording(table, "codes").search, self.codes))
+
+    def _has_words(self, table: Table) -> bool:
+        return wording(table, "words").search(self.words) is not None
 
 
 def in_band_refusal(body: object) -> Refusal:
@@ -118,7 +96,7 @@ def in_band_refusal(body: object) -> Refusal:
 def refusal_of(status: int, body: object) -> Refusal:
     """Classify an error answer: `body` is its bytes, its text, or the JSON that it holds."""
     found = tuple(_leaves(_parsed(body) if isinstance(body, bytes | str) else body, "", 0))
-    codes = tuple(text for code in _CODES for name, text in found if name == code)
+    codes = tuple(text[:_LONGEST_CODE] for code in _CODES for name, text in found if name == code)
     params = tuple(text for name, text in found if name in _PARAMS)
     return Refusal(
         status=status,
@@ -126,13 +104,15 @@ def refusal_of(status: int, body: object) -> Refusal:
         param=next(filter(None, map(identifier, params)), None),
         params=params,
         codes=codes,
-        words="\n".join(text for name, text in found if name not in _CODES),
+        words="\n".join(text for name, text in found if name not in _CODES)[:_MOST_CHARACTERS],
     )
 
 
 def _parsed(body: bytes | str) -> object:
     text = body.decode(errors="replace") if isinstance(body, bytes) else body
     text = text[:MAX_REFUSAL_BYTES].removeprefix("\ufeff").strip()
+    if text.startswith("<"):  # a page of something in between
+        return None
     try:
         found: object = json.loads(text) if text[:1] in {"{", "["} else text
     except (ValueError, RecursionError):
@@ -142,7 +122,7 @@ def _parsed(body: bytes | str) -> object:
 
 def _leaves(found: object, name: str, depth: int) -> Iterator[tuple[str, str]]:
     """Every text and number of a JSON value with the name that it goes by, outermost first."""
-    if depth > _DEEPEST:
+    if depth > _DEEPEST or name in _ECHOES:
         return
     match found:
         case dict():

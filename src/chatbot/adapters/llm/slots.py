@@ -48,14 +48,21 @@ class WithSlots(Wrapped):
         if self._slots.locked() and self._memory_calls:
             self._memory_calls.pop().cancel()
         try:
+            await self._acquire_in_time()
+            try:
+                yield
+            finally:
+                self._slots.release()
+        finally:
+            # Also after a wait that was cancelled: the slot may have been its own for a moment.
+            self._released.set()
+
+    async def _acquire_in_time(self) -> None:
+        try:
             async with asyncio.timeout(self._wait_s):
                 await self._slots.acquire()
         except TimeoutError as error:
             raise ModelUnavailable(_BUSY, retry_after_s=_RETRY_AFTER_S) from error
-        try:
-            yield
-        finally:
-            self._release()
 
     async def _complete_in_spare_slots(self, request: ModelRequest) -> Completion:
         while True:
@@ -70,14 +77,11 @@ class WithSlots(Wrapped):
             finally:
                 if call in self._memory_calls:
                     self._memory_calls.remove(call)
-                self._release()
+                self._slots.release()
+                self._released.set()
 
     async def _acquire_spare_slot(self) -> None:
         while self._slots.locked():
             self._released.clear()
             await self._released.wait()
         await self._slots.acquire()
-
-    def _release(self) -> None:
-        self._slots.release()
-        self._released.set()

@@ -1,5 +1,6 @@
 """Answers without the thinking that some models write in front of them, as `<think>...</think>`."""
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -63,20 +64,17 @@ class _Head:
 
     def flush(self) -> str:
         """What is left at the end; thinking without an end is none of the answer."""
-        return (
-            ""
-            if self._end_tag or (self._was_thinking and not self._held.strip())
-            else self._taken()
-        )
+        return "" if self._end_tag else self._taken()
 
     def _step(self) -> bool:
         """Take a tag off what is held; False if it takes more text to go on."""
         if self._end_tag:
-            at = self._held.lower().find(self._end_tag)
-            if at < 0:  # an end tag may be cut
+            # Not lower(): that makes two characters of one, as of a Turkish capital I.
+            end = re.search(re.escape(self._end_tag), self._held, re.IGNORECASE | re.ASCII)
+            if end is None:  # an end tag may be cut
                 self._held = self._held[-len(self._end_tag) :]
                 return False
-            self._held = self._held[at + len(self._end_tag) :]
+            self._held = self._held[end.end() :]
             self._end_tag, self._was_thinking = "", True
             return True
         begun = self._held.lstrip()

@@ -1,0 +1,24 @@
+"""How providers word their refusals and finish reasons: the patterns of `wordings.toml`."""
+
+import re
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+Table = Literal[
+    "prompt_too_long",
+    "prompt_filtered",
+    "parameter",
+    "finish_stop",
+    "finish_failed",
+    "finish_blocked",
+    "finish_length",
+]
+
+
+@cache
+def wording(table: Table, key: str) -> re.Pattern[str]:
+    """One pattern for all that a table lists under a key."""
+    tables = tomllib.loads(files(__package__).joinpath("wordings.toml").read_text("utf-8"))
+    return re.compile("|".join(tables[table][key]), re.IGNORECASE)
