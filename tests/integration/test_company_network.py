@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import truststore
+from genkit.plugin_api import ActionKind
 
 from chatbot.adapters.llm.diagnosis import Fault, fault_of
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
@@ -55,8 +56,8 @@ async def ask(transport: TransportName, base_url: str) -> list[str | ModelFailur
     )
     model = GenkitChatModel(ai, "openai/fake-model", temperature=None)
     # What resolving the name comes to, without the half second for the plug-in's other models.
-    assert ai._plugin is not None
-    model._action = ai._plugin._create_model_action("openai/fake-model")
+    assert ai.plugin is not None
+    model._action = await ai.plugin.resolve(ActionKind.MODEL, "openai/fake-model")
     said = PromptMessage(role=Author.USER, text="Hi")
     request = ModelRequest(task=Task.CHAT, system="", messages=(said,), max_output_tokens=77)
 

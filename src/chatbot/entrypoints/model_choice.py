@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chatbot.adapters.llm.diagnosis import explanation
 from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of
-from chatbot.adapters.llm.provider import chat_models, is_chat_model
+from chatbot.adapters.llm.openai_plugin import is_chat_model
+from chatbot.adapters.llm.provider import chat_models
 from chatbot.domain.errors import ModelFailure
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, OPENAI_MODEL, Settings, SettingsError
 

@@ -19,12 +19,12 @@ import pytest_asyncio
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 
-from chatbot.adapters.llm import aiohttp_transport, answers, provider_http, provider_openai
+from chatbot.adapters.llm import aiohttp_transport, answers, provider_http, sdk_transport
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.provider import ChatGenkit, TransportName, build_genkit
-from chatbot.adapters.llm.provider_openai import ProviderOpenAI
 from chatbot.adapters.llm.quirks import Quirks
 from chatbot.adapters.llm.resilience import WithTimeouts
+from chatbot.adapters.llm.sdk_transport import SdkTransport
 from chatbot.adapters.llm.thinking import WithoutThinking
 from chatbot.domain.chat import FinishReason
 from chatbot.domain.errors import (
@@ -359,7 +359,7 @@ async def test_finished_stream_that_goes_on_without_end_is_not_waited_for(
     provider: FakeProvider, model: GenkitChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aiohttp_transport, "AFTER_THE_END_S", 0.3)
-    monkeypatch.setattr(provider_openai, "AFTER_THE_END_S", 0.3)
+    monkeypatch.setattr(sdk_transport, "AFTER_THE_END_S", 0.3)
     endless: list[bytes | float] = [event({"choices": []}), 0.1] * 600
     timed = WithTimeouts(model, first_token_s=9, idle_s=9, turn_s=3)
     with saying(provider, stream=events(delta(content="hola"), delta("stop"), *endless)):
@@ -561,7 +561,7 @@ async def test_refusal_says_what_it_is_about_and_never_its_words(
 ) -> None:
     monkeypatch.setattr(provider_http, "_REFUSAL_S", 2 * PATIENCE_S)  # the bytes are bounded, too
     raw, failure = REFUSED[kind]
-    if kind == "endless" and type(model.ai._plugin) is ProviderOpenAI:
+    if kind == "endless" and isinstance(model.ai._transports[0], SdkTransport):
         pytest.skip("the SDK reads an error to its end")
     stream = raw
     if kind == "inside an answer":

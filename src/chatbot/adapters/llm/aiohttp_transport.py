@@ -11,8 +11,8 @@ from contextlib import suppress
 import aiohttp
 
 from chatbot.adapters.llm.answers import Answer, document_begun_in, document_in
-from chatbot.adapters.llm.chat_completions import AFTER_THE_END_S, OnText, Transport
-from chatbot.adapters.llm.provider_http import ProviderHttp, unread
+from chatbot.adapters.llm.chat_completions import AFTER_THE_END_S, OnText, Transport, model_ids_in
+from chatbot.adapters.llm.provider_http import ProviderHttp, read_body, unread
 from chatbot.adapters.llm.quirks import Body
 from chatbot.adapters.llm.sse import BOM, EventData
 
@@ -34,6 +34,13 @@ class AiohttpTransport(Transport):
             except Exception:
                 if not answer.is_finished:
                     raise
+
+    async def model_ids(self) -> list[str]:
+        async with self._http.request("GET", "models") as response:
+            return model_ids_in(document_in(await read_body(response)))
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
 
 
 class _Reading:

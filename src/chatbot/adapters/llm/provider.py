@@ -1,18 +1,24 @@
 """Genkit with the provider that the settings name, and the list of that provider's models."""
 
 import asyncio
-from typing import Any, Literal
+from typing import Literal
 
 from genkit import Genkit
-from genkit_openai.openai_plugin import _classify_model, _is_known_unsupported, _ModelType
 from openai import Timeout
 
+from chatbot.adapters.llm.aiohttp_transport import AiohttpTransport
+from chatbot.adapters.llm.chat_completions import ChatCompletions, Transport
 from chatbot.adapters.llm.diagnosis import model_failure
 from chatbot.adapters.llm.extractive import define_extractive
 from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of, way_to
+from chatbot.adapters.llm.openai_plugin import (
+    ProviderOpenAI,
+    is_chat_model,
+    is_served_by_chat_completions,
+)
 from chatbot.adapters.llm.provider_http import ProviderHttp
-from chatbot.adapters.llm.provider_openai import AiohttpOpenAI, ProviderOpenAI
 from chatbot.adapters.llm.quirks import AS_THE_PLUGIN, KnownQuirks, Quirks
+from chatbot.adapters.llm.sdk_transport import SdkTransport
 
 LISTING_TIMEOUT_S = 10.0
 _NO_KEY = "none"  # the SDK refuses an empty key; providers that need none do not look at it
@@ -23,20 +29,23 @@ TransportName = Literal["aiohttp", "sdk"]
 class ChatGenkit(Genkit):
     """Genkit together with the connections that were opened for it."""
 
-    def __init__(self, plugin: ProviderOpenAI | None) -> None:
+    def __init__(
+        self, plugin: ProviderOpenAI | None, quirks: KnownQuirks, *transports: Transport
+    ) -> None:
         # An empty prompt_dir: without it, Genkit loads ./prompts of the working directory.
         super().__init__(plugins=[plugin] if plugin else [], prompt_dir="")
-        self._plugin = plugin
+        self.plugin = plugin
+        self._quirks = quirks
+        self._transports = transports
 
     def quirks_of(self, name: str) -> str:
         """How a model is asked differently from others, by its Genkit name; empty = not at all."""
-        quirks = self._plugin and self._plugin.quirks.of(name.removeprefix("openai/"))
-        return str(quirks) if quirks else ""
+        return str(self._quirks.of(name.removeprefix("openai/")))
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
-        if self._plugin is not None:
-            await self._plugin.aclose()
+        for transport in self._transports:
+            await transport.aclose()
 
 
 def build_genkit(
@@ -57,51 +66,21 @@ def build_genkit(
     Raises:
         NoWay: the environment names a proxy or certificates that cannot be used.
     """
-    plugin = None
+    known = KnownQuirks(quirks)
     if api_key or base_url:
-        plugin = _plugin(
-            transport=transport,
+        used, sdk = _transports(
+            transport,
             api_key=api_key,
             base_url=base_url,
             connect_timeout_s=connect_timeout_s,
             total_timeout_s=turn_timeout_s,
-            quirks=quirks,
         )
-    ai = ChatGenkit(plugin)
+        plugin = ProviderOpenAI(ChatCompletions(used, known), sdk)
+        ai = ChatGenkit(plugin, known, used, sdk)
+    else:
+        ai = ChatGenkit(None, known)
     define_extractive(ai)
     return ai
-
-
-def _plugin(
-    *,
-    transport: TransportName,
-    api_key: str | None,
-    base_url: str | None,
-    connect_timeout_s: float,
-    total_timeout_s: float,
-    quirks: Quirks = AS_THE_PLUGIN,
-) -> ProviderOpenAI:
-    address = base_url or OPENAI_URL
-    way, endpoint = way_to(address), endpoint_of(address)
-    sdk: dict[str, Any] = {
-        "api_key": api_key or _NO_KEY,
-        "base_url": str(endpoint.base),
-        "default_query": endpoint.query,
-        "default_headers": endpoint.headers(api_key),
-        "max_retries": 0,
-        "timeout": Timeout(total_timeout_s, connect=connect_timeout_s),
-    }
-    known = KnownQuirks(quirks)
-    if transport == "sdk":
-        return ProviderOpenAI(way, known, **sdk)
-    http = ProviderHttp(
-        endpoint=endpoint,
-        api_key=api_key,
-        way=way,
-        connect_timeout_s=connect_timeout_s,
-        total_timeout_s=total_timeout_s,
-    )
-    return AiohttpOpenAI(http, way, known, **sdk)
 
 
 async def chat_models(
@@ -112,8 +91,8 @@ async def chat_models(
     Raises:
         ModelFailure: the list could not be had.
     """
-    plugin = _plugin(
-        transport=transport,
+    used, _ = _transports(
+        transport,
         api_key=api_key,
         base_url=base_url,
         connect_timeout_s=connect_timeout_s,
@@ -121,15 +100,42 @@ async def chat_models(
     )
     try:
         async with asyncio.timeout(LISTING_TIMEOUT_S):
-            names = [name for name in await plugin.model_ids() if is_chat_model(name)]
+            names = [name for name in await used.model_ids() if is_chat_model(name)]
     except Exception as error:
         raise model_failure(error) from error
     finally:
-        await plugin.aclose()
-    # OpenAI's own families that chat completions do not serve; elsewhere a name says nothing.
-    return names if base_url else [name for name in names if not _is_known_unsupported(name)]
+        await used.aclose()
+    # Elsewhere than at OpenAI, the name of a family says nothing.
+    return names if base_url else list(filter(is_served_by_chat_completions, names))
 
 
-def is_chat_model(model_id: str) -> bool:
-    """Whether the plug-in takes a model of this name for one that chats."""
-    return bool(model_id) and _classify_model(model_id) is _ModelType.CHAT
+def _transports(
+    name: TransportName,
+    *,
+    api_key: str | None,
+    base_url: str | None,
+    connect_timeout_s: float,
+    total_timeout_s: float,
+) -> tuple[Transport, SdkTransport]:
+    """The transport to be used, and the SDK's for what goes over no other."""
+    address = base_url or OPENAI_URL
+    way, endpoint = way_to(address), endpoint_of(address)
+    sdk = SdkTransport(
+        way,
+        api_key=api_key or _NO_KEY,
+        base_url=str(endpoint.base),
+        default_query=endpoint.query,
+        default_headers=endpoint.headers(api_key),
+        max_retries=0,
+        timeout=Timeout(total_timeout_s, connect=connect_timeout_s),
+    )
+    if name == "sdk":
+        return sdk, sdk
+    http = ProviderHttp(
+        endpoint=endpoint,
+        api_key=api_key,
+        way=way,
+        connect_timeout_s=connect_timeout_s,
+        total_timeout_s=total_timeout_s,
+    )
+    return AiohttpTransport(http), sdk

@@ -15,7 +15,7 @@ from chatbot.adapters.llm.network import Endpoint, Proxy, Way
 from chatbot.adapters.llm.refusals import MAX_REFUSAL_BYTES, Refusal, refusal_of
 
 _REFUSAL_S = 2.0
-MAX_BODY_BYTES = 16 * 1024 * 1024  # far above any answer that max_tokens allows
+_MAX_BODY_BYTES = 16 * 1024 * 1024
 
 
 class RefusedRequest(aiohttp.ClientResponseError):
@@ -96,15 +96,15 @@ def unread(response: aiohttp.ClientResponse) -> bytes:
 
 
 async def read_body(response: aiohttp.ClientResponse) -> bytes:
-    """Read a body to its end.
+    """Read a body to its end, and at most 16 MiB of it.
 
     Raises:
-        GenkitError: it is larger than any answer could be.
+        GenkitError: there is more.
     """
     body = bytearray()
     async for data in response.content.iter_any():
         body += data
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > _MAX_BODY_BYTES:
             raise GenkitError(status="OUT_OF_RANGE", message="The provider's answer is too large.")
     return bytes(body)
 

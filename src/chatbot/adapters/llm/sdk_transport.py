@@ -1,0 +1,83 @@
+"""The openai SDK's own requests and streams: the reference for the aiohttp transport."""
+
+import asyncio
+from typing import Any
+
+import httpx2
+from genkit.plugin_api import loop_local_client
+from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient
+from openai import BaseModel as OpenAIBaseModel
+
+from chatbot.adapters.llm.answers import Answer
+from chatbot.adapters.llm.chat_completions import AFTER_THE_END_S, OnText, Transport, model_ids_in
+from chatbot.adapters.llm.network import Way
+from chatbot.adapters.llm.quirks import Body
+
+
+class SdkTransport(Transport):
+    """Over one SDK client per event loop, which costs 0.1 s and is made at the first use."""
+
+    def __init__(self, way: Way, **client_params: Any) -> None:  # noqa: ANN401 (the SDK's)
+        self._way = way
+        self._params = client_params
+        self._is_in_use = False
+        self.client = loop_local_client(self._open)
+
+    async def ask(self, body: Body, answer: Answer, on_text: OnText) -> None:
+        created = await self.client().chat.completions.create(**body)
+        if not isinstance(created, AsyncStream):
+            on_text(answer.take(_as_dict(created)))
+            return
+        try:
+            await _read(created, answer, on_text)
+        except Exception:
+            if not answer.is_finished:
+                raise
+        finally:
+            await created.close()
+
+    async def model_ids(self) -> list[str]:
+        return model_ids_in(await self.client().get("/models", cast_to=object))
+
+    async def aclose(self) -> None:
+        if self._is_in_use:
+            await self.client().close()
+
+    def _open(self) -> AsyncOpenAI:
+        self._is_in_use = True
+        return AsyncOpenAI(**self._params, http_client=_httpx2_client(self._way))
+
+
+async def _read(chunks: AsyncStream[Any], answer: Answer, on_text: OnText) -> None:
+    loop, size = asyncio.get_running_loop(), 0
+    async with asyncio.timeout(None) as patience:
+        async for chunk in chunks:
+            document = _as_dict(chunk)
+            on_text(answer.take(document))
+            size += len(repr(document))  # the SDK does not say how much it has read
+            if size > answer.max_raw_bytes:
+                answer.cut()
+            if answer.is_full:
+                return
+            if answer.is_finished and patience.when() is None:
+                patience.reschedule(loop.time() + AFTER_THE_END_S)
+
+
+def _as_dict(found: object) -> object:
+    """What the SDK has read, as the JSON that it was; it does not insist on its own types."""
+    return found.to_dict(warnings=False) if isinstance(found, OpenAIBaseModel) else found
+
+
+def _httpx2_client(way: Way) -> httpx2.AsyncClient:
+    """The SDK's own client, but for the way: that one is the same on both transports."""
+    proxy = None
+    if way.proxy is not None:
+        auth = None if way.proxy.user is None else (way.proxy.user, way.proxy.password)
+        tls = way.tls if way.proxy.url.scheme == "https" else None
+        proxy = httpx2.Proxy(str(way.proxy.url), auth=auth, ssl_context=tls)
+    return DefaultAsyncHttpxClient(
+        proxy=proxy,
+        verify=way.tls,
+        trust_env=False,
+        follow_redirects=False,  # the prompt goes to the configured provider only
+    )
