@@ -12,7 +12,7 @@ from typing import Any
 from genkit import FinishReason, Message, ModelResponse, ModelUsage, Part, Role
 from pydantic_core import from_json
 
-from chatbot.adapters.llm.refusals import Refusal, identifier, in_band_refusal
+from chatbot.adapters.llm.refusals import Refusal, RequestRefused, identifier, in_band_refusal
 from chatbot.adapters.llm.wordings import Table, wording
 from chatbot.domain.text import made_sound
 
@@ -40,14 +40,6 @@ _LONGEST_REASON = 64
 _NOT_YET = frozenset({"", "null", "none"})
 
 _logged_reasons: set[str] = set()
-
-
-class InBandError(Exception):
-    """The provider reports a failure inside an answer that had begun well."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__("The provider failed inside its answer.")
-        self.refusal = refusal
 
 
 class NoChoices(Exception):
@@ -89,14 +81,14 @@ class Answer:
         """Take one JSON document in and return the text that it adds.
 
         Raises:
-            InBandError: it is an error, and the answer was not finished.
+            RequestRefused: it is an error, and the answer was not finished.
         """
         if not isinstance(document, dict):
             return ""
         if (error := _error_in(document)) is not None:
             if self.is_finished:
                 return ""
-            raise InBandError(error)
+            raise RequestRefused(error)
         if isinstance(usage := document.get("usage"), dict):
             self._count(usage)
         choices = document.get("choices")
@@ -149,7 +141,7 @@ class Answer:
         return text
 
     def _count(self, usage: Mapping[str, Any]) -> None:
-        """Field by field: what is no count is passed over, and the last good one stays."""
+        """Take each count that is valid; the last valid one stays."""
         given = _count_in(usage, "prompt_tokens", "input_tokens")
         made = _count_in(usage, "completion_tokens", "output_tokens")
         if given is not None:
@@ -243,7 +235,7 @@ def _cached_outside(usage: Mapping[str, Any], given: int, made: int) -> int:
 
 
 def _log_unknown(reason: object) -> None:
-    """Log a finish reason that nobody knows, once in a process."""
+    """Log an unknown finish reason, once per process."""
     name = (identifier(reason) if isinstance(reason, str) else None) or type(reason).__name__
     if name not in _logged_reasons and len(_logged_reasons) < _REASONS_LOGGED:
         _logged_reasons.add(name)

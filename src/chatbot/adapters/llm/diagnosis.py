@@ -19,10 +19,8 @@ from aiohttp.http_exceptions import ContentEncodingError
 from genkit import GenkitError
 from yarl import URL
 
-from chatbot.adapters.llm.answers import InBandError
 from chatbot.adapters.llm.network import NoWay, proxy_for
-from chatbot.adapters.llm.provider_http import RefusedRequest
-from chatbot.adapters.llm.refusals import Refusal, in_band_refusal, refusal_of
+from chatbot.adapters.llm.refusals import Refusal, RequestRefused, in_band_refusal, refusal_of
 from chatbot.domain.errors import (
     ModelError,
     ModelFailure,
@@ -172,12 +170,11 @@ def refusal_in(cause: BaseException) -> Refusal | None:
     aiohttp's own ClientResponseError is not: it reports malformed HTTP with an invented 400.
     """
     match cause:
-        case RefusedRequest():
-            return cause.refusal
-        case InBandError():
+        case RequestRefused():
             return cause.refusal
         case openai.APIStatusError():
-            return refusal_of(cause.status_code, cause.response.content)
+            after = cause.response.headers.get("Retry-After")
+            return refusal_of(cause.status_code, cause.response.content, retry_after=after)
         case openai.APIError() if cause.body:
             return in_band_refusal(cause.body)
         case _:
@@ -205,7 +202,7 @@ def model_failure(error: BaseException) -> ModelFailure:
         return ours
     fault = fault_of(error)
     if refusal := refusal_behind(error):
-        return refusal.about_the_prompt() or _of_refusal(fault, refusal, _retry_after_s(error))
+        return refusal.about_the_prompt() or _of_refusal(fault, refusal)
     is_failing = any((_proxy_status(cause) or 0) >= 500 for cause in causes)
     match fault:
         case Fault.SLOW | Fault.CONNECT_TIMEOUT:
@@ -221,18 +218,13 @@ def unknown_model(name: str) -> ModelError:
     return ModelError(f"There is no model named {name}: see GENKIT_MODEL.")
 
 
-def _of_refusal(fault: Fault, refusal: Refusal, retry_after_s: float | None) -> ModelFailure:
+def _of_refusal(fault: Fault, refusal: Refusal) -> ModelFailure:
     status, code, param = refusal.status, refusal.code, refusal.param
     if fault is Fault.BUSY:
-        return ModelUnavailable(retry_after_s=retry_after_s, status=status, code=code, param=param)
+        wait_s = refusal.retry_after_s
+        return ModelUnavailable(retry_after_s=wait_s, status=status, code=code, param=param)
     message = _MESSAGES.get(fault, _REFUSED_REQUEST)
     return ModelError(message, status=status, code=code, param=param)
-
-
-def _retry_after_s(error: BaseException) -> float | None:
-    metadata = error.response_metadata if isinstance(error, GenkitError) else None
-    milliseconds = (metadata or {}).get("retry_after_ms")
-    return None if milliseconds is None else milliseconds / 1000
 
 
 # --- for a person -------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def _config(
 
 @lru_cache(maxsize=_MESSAGES_KEPT)
 def _message(role: Role, text: str) -> Message:
-    """Kept, since most of a prompt was in the one before; nobody changes them."""
+    """Cached, since most of a prompt was in the one before; must not be changed."""
     # Not validated: Genkit looks three times at what is typed already.
     return Message.model_construct(role=role, content=[Part.from_text(text)])
 

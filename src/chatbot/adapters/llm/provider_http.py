@@ -7,25 +7,14 @@ from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
 import aiohttp
-from genkit import GenkitError
-from genkit.plugin_api import loop_local_client, wrap_http_error
+from genkit.plugin_api import loop_local_client
 from pydantic_core import to_json
 
 from chatbot.adapters.llm.network import Endpoint, Proxy, Way
-from chatbot.adapters.llm.refusals import MAX_REFUSAL_BYTES, Refusal, refusal_of
+from chatbot.adapters.llm.refusals import MAX_REFUSAL_BYTES, RequestRefused, refusal_of
 
 _REFUSAL_S = 2.0
 _MAX_BODY_BYTES = 16 * 1024 * 1024
-
-
-class RefusedRequest(aiohttp.ClientResponseError):
-    """The provider answered with an error status."""
-
-    def __init__(self, response: aiohttp.ClientResponse, refusal: Refusal) -> None:
-        super().__init__(
-            response.request_info, (), status=response.status, headers=response.headers
-        )
-        self.refusal = refusal
 
 
 class ProviderHttp:
@@ -58,7 +47,7 @@ class ProviderHttp:
         """Send a request and give the answer once its head is there; closing closes the answer.
 
         Raises:
-            GenkitError: the provider answered with an error status.
+            RequestRefused: the provider answered with an error status.
             aiohttp.ClientError: there was no answer.
             TimeoutError: it took too long.
         """
@@ -72,7 +61,8 @@ class ProviderHttp:
             allow_redirects=False,  # the prompt goes to the configured provider only
         ) as response:
             if response.status >= HTTPStatus.MULTIPLE_CHOICES:
-                raise await _status_error(response)
+                said, after = await _start_of(response), response.headers.get("Retry-After")
+                raise RequestRefused(refusal_of(response.status, said, retry_after=after))
             yield response
 
     async def aclose(self) -> None:
@@ -99,13 +89,13 @@ async def read_body(response: aiohttp.ClientResponse) -> bytes:
     """Read a body to its end, and at most 16 MiB of it.
 
     Raises:
-        GenkitError: there is more.
+        ValueError: there is more.
     """
     body = bytearray()
     async for data in response.content.iter_any():
         body += data
         if len(body) > _MAX_BODY_BYTES:
-            raise GenkitError(status="OUT_OF_RANGE", message="The provider's answer is too large.")
+            raise ValueError("The provider's answer is too large.")
     return bytes(body)
 
 
@@ -115,12 +105,6 @@ def _headers(api_key: str | None) -> dict[str, str]:
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
     return headers
-
-
-async def _status_error(response: aiohttp.ClientResponse) -> GenkitError:
-    refusal = refusal_of(response.status, await _start_of(response))
-    error = RefusedRequest(response, refusal)
-    return wrap_http_error(error, status_code=response.status, message="The provider refused.")
 
 
 async def _start_of(response: aiohttp.ClientResponse) -> bytes:

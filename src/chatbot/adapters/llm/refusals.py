@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from genkit.plugin_api import parse_retry_after_ms
+
 from chatbot.adapters.llm.wordings import Table, wording
 from chatbot.domain.errors import ContextTooLong, PromptRefused
 
@@ -45,6 +47,7 @@ class Refusal:
     params: tuple[str, ...] = ()
     codes: tuple[str, ...] = field(default=(), repr=False)
     words: str = field(default="", repr=False)
+    retry_after_s: float | None = None
     is_in_band: bool = False
 
     def about_the_prompt(self) -> PromptRefused | None:
@@ -86,6 +89,14 @@ class Refusal:
         return wording(table, "words").search(self.words) is not None
 
 
+class RequestRefused(Exception):
+    """The provider answered with an error: by its status, or inside an answer that began well."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__("The provider reported an error.")
+        self.refusal = refusal
+
+
 def in_band_refusal(body: object) -> Refusal:
     """Classify an error that came inside an answer."""
     refusal = refusal_of(200, body)
@@ -93,13 +104,18 @@ def in_band_refusal(body: object) -> Refusal:
     return replace(refusal, status=named, is_in_band=True)
 
 
-def refusal_of(status: int, body: object) -> Refusal:
-    """Classify an error answer: `body` is its bytes, its text, or the JSON that it holds."""
+def refusal_of(status: int, body: object, *, retry_after: str | None = None) -> Refusal:
+    """Classify an error answer: `body` is its bytes, its text, or the JSON that it holds.
+
+    `retry_after` is the header of that name, in either of its forms.
+    """
+    wait_ms = parse_retry_after_ms(retry_after) if retry_after else None
     found = tuple(_leaves(_parsed(body) if isinstance(body, bytes | str) else body, "", 0))
     codes = tuple(text[:_LONGEST_CODE] for code in _CODES for name, text in found if name == code)
     params = tuple(text for name, text in found if name in _PARAMS)
     return Refusal(
         status=status,
+        retry_after_s=None if wait_ms is None else wait_ms / 1000,
         code=_first_word(filter(None, map(identifier, codes))),
         param=next(filter(None, map(identifier, params)), None),
         params=params,

@@ -33,7 +33,7 @@ class WithRetries(Wrapped):
     """Tries again when the model was unavailable and nothing of the answer was handed on yet.
 
     Waits a jittered, doubling time, or as long as the provider asks. A provider that asks for
-    more than 2 s is not waited for: its wish is passed on.
+    more than 2 s is not waited for: the error is passed on at once.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class WithRetries(Wrapped):
             attempt += 1
 
     async def _wait_or_raise(self, error: ModelUnavailable, attempt: int) -> None:
-        wish_s = error.retry_after_s or 0.0
-        if attempt >= self._attempts or wish_s > LONGEST_RETRY_AFTER_S:
+        asked_s = error.retry_after_s or 0.0
+        if attempt >= self._attempts or asked_s > LONGEST_RETRY_AFTER_S:
             raise error
         backoff_s = BACKOFF_S * 2 ** (attempt - 1) * (0.5 + self._random())
-        await self._sleep(max(wish_s, backoff_s))
+        await self._sleep(max(asked_s, backoff_s))
 
 
 class WithTimeouts(Wrapped):

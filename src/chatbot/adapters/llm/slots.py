@@ -20,7 +20,7 @@ class WithSlots(Wrapped):
     and only while no turn waits. A turn that finds no free slot stops the newest of them, which
     begins anew when a slot is spare again.
 
-    To be the outermost wrapper: the wait is not part of the limits of the call itself.
+    Must be the outermost wrapper: the wait does not count towards the time-outs of the call.
     """
 
     def __init__(self, model: ChatModel, *, max_concurrent: int, wait_s: float) -> None:
@@ -73,7 +73,7 @@ class WithSlots(Wrapped):
                 return await call
             except asyncio.CancelledError:
                 if (own := asyncio.current_task()) is None or own.cancelling():
-                    raise  # not only the call: whoever waits for it was cancelled
+                    raise  # not only the call: the caller was cancelled
             finally:
                 if call in self._memory_calls:
                     self._memory_calls.remove(call)

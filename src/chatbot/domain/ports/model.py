@@ -10,7 +10,7 @@ from chatbot.domain.chat import Author, FinishReason
 
 
 class Task(StrEnum):
-    """What a request is for. A model that is no language model needs to be told."""
+    """What a request is for, which a model that is not a language model cannot read from the text."""
 
     CHAT = "chat"
     SUMMARIZE = "summarize"
@@ -62,7 +62,8 @@ class Completion:
 class ChatModel(Protocol):
     """A language model, or something that answers like one.
 
-    Both methods raise a `ModelFailure` and nothing else of their own. Cancelling the call, or closing the generator, closes the upstream request at once.
+    Both methods raise a `ModelFailure` and nothing else of their own. Cancelling the call, or
+    closing the generator, closes the upstream request at once.
     The same request may be sent again; nothing is remembered between calls.
     """
 
@@ -78,8 +79,9 @@ class ChatModel(Protocol):
         """Yield the answer's text piece by piece, and last the whole `Completion`.
 
         Pieces are valid Unicode, and joined they are `Completion.text`. Those that the provider
-        sent together may come as one. An empty one is a sign of life: the model is thinking. An answer that breaks off raises after
-        the pieces that arrived; a generator that ends has yielded its completion.
+        sent together may come as one. An empty piece is a sign of life: the model is thinking. An
+        answer that is cut off raises after the pieces that arrived; a generator that ends has
+        yielded its completion.
         """
 
     @abstractmethod
