@@ -54,7 +54,7 @@ class ChatCompletions:
         self, model: str, body: Body, *, max_output_tokens: int | None, on_text: OnText
     ) -> ModelResponse:
         """Ask, and ask again without what the provider names as refused."""
-        quirks = known = self._quirks.of(model)
+        quirks = self._quirks.of(model)
         while True:
             sent = quirks.fitted(body)
             answer = Answer(max_output_tokens=max_output_tokens)
@@ -68,8 +68,7 @@ class ChatCompletions:
                     raise
                 quirks = other
         response = answer.response()
-        if quirks != known:
-            self._quirks.remember(model, quirks)
+        self._quirks.remember(model, quirks)
         return response
 
 
