@@ -9,7 +9,7 @@ import pytest
 import truststore
 from genkit.plugin_api import ActionKind
 
-from chatbot.adapters.llm.diagnosis import Fault, fault_of
+from chatbot.adapters.llm.faults import Fault, fault_of
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.network import NoWay, proxy_for
 from chatbot.adapters.llm.provider import TransportName, build_genkit

@@ -7,7 +7,8 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from chatbot.adapters.llm.diagnosis import CUT, UNUSABLE, Fault, explanation, fault_of
+from chatbot.adapters.llm.diagnosis import CUT, UNUSABLE, explanation
+from chatbot.adapters.llm.faults import Fault, fault_of
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.provider import TransportName, build_genkit
 from chatbot.domain.chat import Author

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http import HTTPStatus
 
-from chatbot.adapters.llm.diagnosis import Fault, explanation, fault_of
+from chatbot.adapters.llm.diagnosis import explanation
+from chatbot.adapters.llm.faults import Fault, fault_of
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of
 from chatbot.domain.chat import Author

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from genkit import ModelResponse
 
 from chatbot.adapters.llm.answers import Answer
-from chatbot.adapters.llm.diagnosis import refusal_behind
+from chatbot.adapters.llm.faults import refusal_behind
 from chatbot.adapters.llm.quirks import Body, KnownQuirks
 
 AFTER_THE_END_S = 2.0
@@ -23,7 +23,7 @@ OnText = Callable[[str], None]
 class Transport(Protocol):
     """Carries requests to the provider and reads its answers.
 
-    Its methods raise exceptions of the client in use; `diagnosis` knows them. Cancelling closes
+    Its methods raise exceptions of the client in use; `faults` knows them. Cancelling closes
     the upstream call.
     """
 

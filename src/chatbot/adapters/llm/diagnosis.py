@@ -1,26 +1,14 @@
-"""What went wrong on the way to the model's provider: one table over foreign errors.
+"""The domain's error for what went wrong on the way to the provider, and a sentence for its fix.
 
-Genkit, the openai SDK, httpx2 and aiohttp wrap each other's errors, so each function looks along
-the whole chain of causes. `model_failure` gives the domain's error, `explanation` the sentence for
-the person who has to fix it. Neither repeats what the provider said: error bodies quote prompts
-and parts of keys.
+`model_failure` is for the service, `explanation` for the person who has to fix it. Neither repeats
+what the provider said: error bodies quote prompts and parts of keys.
 """
 
-import socket
-import ssl
-from collections.abc import Iterator
-from enum import StrEnum
-from http import HTTPStatus
-
-import aiohttp
-import httpx2
-import openai
-from aiohttp.http_exceptions import ContentEncodingError
-from genkit import GenkitError
 from yarl import URL
 
+from chatbot.adapters.llm.faults import Fault, causes_of, fault_of, proxy_status, refusal_behind
 from chatbot.adapters.llm.network import NoWay, proxy_for
-from chatbot.adapters.llm.refusals import Refusal, RequestRefused, in_band_refusal, refusal_of
+from chatbot.adapters.llm.refusals import Refusal
 from chatbot.domain.errors import (
     ModelError,
     ModelFailure,
@@ -31,154 +19,6 @@ from chatbot.domain.errors import (
 
 UNUSABLE = "The language model gave no usable answer."
 CUT = "The language model's answer broke off."
-
-
-class Fault(StrEnum):
-    """The part at fault, from this machine to the provider's answer."""
-
-    NAME = "name"  # DNS does not know it
-    CONNECTION = "connection"  # refused, or no route
-    CONNECT_TIMEOUT = "connect-timeout"
-    PROXY = "proxy"  # it cannot be reached
-    PROXY_LOGIN = "proxy-login"  # 407
-    PROXY_REFUSAL = "proxy-refusal"
-    ISSUER = "issuer"  # of a certificate, not trusted here
-    HOST_NAME = "host-name"  # not the certificate's
-    EXPIRED = "expired"  # or not yet valid
-    TLS = "tls"  # any other fault of TLS
-    KEY = "key"  # 401, 403
-    ADDRESS = "address"  # 404
-    MOVED = "moved"  # 3xx
-    REQUEST = "request"  # any other 4xx
-    BUSY = "busy"  # or failing by itself
-    SLOW = "slow"
-    HANG_UP = "hang-up"  # before the first byte of an answer
-    CUT = "cut"  # in the middle of an answer
-    ANSWER = "answer"  # malformed HTTP, an unknown content coding, or not an OpenAI-compatible API
-
-
-# X509_V_ERR_*, <https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/>. Windows and macOS
-# have codes of their own: those are TLS.
-_OF_CERTIFICATE = {
-    **dict.fromkeys((2, 18, 19, 20, 21), Fault.ISSUER),
-    **dict.fromkeys((62, 64), Fault.HOST_NAME),
-    **dict.fromkeys((9, 10), Fault.EXPIRED),
-}
-_OF_STATUS: dict[int, Fault] = {
-    HTTPStatus.UNAUTHORIZED: Fault.KEY,
-    HTTPStatus.FORBIDDEN: Fault.KEY,
-    HTTPStatus.NOT_FOUND: Fault.ADDRESS,
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: Fault.PROXY_LOGIN,
-    HTTPStatus.REQUEST_TIMEOUT: Fault.BUSY,  # "try again", as the next two: RFC 9110, 8470, 6585
-    HTTPStatus.TOO_EARLY: Fault.BUSY,
-    HTTPStatus.TOO_MANY_REQUESTS: Fault.BUSY,
-}
-_UNREACHED = (Fault.NAME, Fault.CONNECTION, Fault.CONNECT_TIMEOUT)
-
-
-def fault_of(error: BaseException, *, proxied: bool = False) -> Fault:
-    """The fault behind an error; with a proxy, it is the proxy that is connected to."""
-    causes = list(causes_of(error))
-    fault = next(filter(None, map(_of_status, causes)), None)
-    fault = fault or next(filter(None, map(_of_socket, reversed(causes))), None)
-    fault = fault or next(filter(None, map(_of_connection, causes)), Fault.ANSWER)
-    return Fault.PROXY if proxied and fault in _UNREACHED else fault
-
-
-def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """The error and what led to it, outermost first.
-
-    The context counts where there is no cause: httpcore2 hides what happened on its sockets there.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        genkit_cause = cause.cause if isinstance(cause, GenkitError) else None
-        cause = genkit_cause or cause.__cause__ or cause.__context__
-
-
-def _of_status(cause: BaseException) -> Fault | None:
-    """What a status says: the provider's, or the proxy's."""
-    if status := _proxy_status(cause):
-        is_login = status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
-        return Fault.PROXY_LOGIN if is_login else Fault.PROXY_REFUSAL
-    refusal = refusal_in(cause)
-    if refusal is None:
-        return None
-    if refusal.is_in_band:
-        return Fault.ANSWER
-    other = Fault.MOVED if refusal.status < 400 else Fault.REQUEST
-    return _OF_STATUS.get(refusal.status) or (Fault.BUSY if refusal.status >= 500 else other)
-
-
-def _of_socket(cause: BaseException) -> Fault | None:
-    """What the operating system and OpenSSL say; the innermost knows most."""
-    match cause:
-        case ssl.SSLCertVerificationError():
-            return _OF_CERTIFICATE.get(getattr(cause, "verify_code", 0), Fault.TLS)
-        case ssl.SSLError() if not isinstance(cause, ssl.SSLWantReadError):  # that one waits
-            return Fault.TLS
-        case socket.gaierror():
-            return Fault.NAME
-        case _:
-            return None
-
-
-def _of_connection(cause: BaseException) -> Fault | None:  # noqa: PLR0911 (it is a table)
-    """What the HTTP clients say, where nothing below them says it better."""
-    match cause:
-        case aiohttp.ConnectionTimeoutError() | httpx2.ConnectTimeout():
-            return Fault.CONNECT_TIMEOUT
-        case TimeoutError() | httpx2.TimeoutException():
-            return Fault.SLOW
-        case aiohttp.ClientConnectorError() | httpx2.ConnectError():
-            return Fault.CONNECTION
-        case aiohttp.ClientPayloadError() if not isinstance(cause.__cause__, ContentEncodingError):
-            return Fault.CUT
-        case httpx2.RemoteProtocolError():
-            return _of_protocol_error(str(cause))
-        case aiohttp.ClientConnectionError() | httpx2.NetworkError():
-            return Fault.HANG_UP
-        case _:
-            return None
-
-
-def _of_protocol_error(words: str) -> Fault:
-    """httpx2 has one class for three things; the words are h11's and httpcore2's, not the provider's."""
-    if "complete message body" in words:
-        return Fault.CUT
-    return Fault.HANG_UP if "disconnected" in words else Fault.ANSWER
-
-
-def _proxy_status(cause: BaseException | None) -> int | None:
-    """The status with which a proxy refused to open a tunnel, if that is what happened."""
-    if isinstance(cause, aiohttp.ClientHttpProxyError):
-        return cause.status
-    if isinstance(cause, httpx2.ProxyError) and str(cause)[:3].isdigit():
-        return int(str(cause)[:3])
-    return None
-
-
-def refusal_behind(error: BaseException) -> Refusal | None:
-    """What the provider said, if that led to this error."""
-    return next(filter(None, map(refusal_in, causes_of(error))), None)
-
-
-def refusal_in(cause: BaseException) -> Refusal | None:
-    """What the provider said with an error status or inside an answer, if this error is that.
-
-    aiohttp's own ClientResponseError is not: it reports malformed HTTP with an invented 400.
-    """
-    match cause:
-        case RequestRefused():
-            return cause.refusal
-        case openai.APIStatusError():
-            after = cause.response.headers.get("Retry-After")
-            return refusal_of(cause.status_code, cause.response.content, retry_after=after)
-        case openai.APIError() if cause.body:
-            return in_band_refusal(cause.body)
-        case _:
-            return None
 
 
 # --- for the service ----------------------------------------------------------------------------
@@ -203,7 +43,7 @@ def model_failure(error: BaseException) -> ModelFailure:
     fault = fault_of(error)
     if refusal := refusal_behind(error):
         return refusal.about_the_prompt() or _of_refusal(fault, refusal)
-    is_failing = any((_proxy_status(cause) or 0) >= 500 for cause in causes)
+    is_failing = any((proxy_status(cause) or 0) >= 500 for cause in causes)
     match fault:
         case Fault.SLOW | Fault.CONNECT_TIMEOUT:
             return ModelTimeout()
