@@ -162,7 +162,7 @@ class Desk:
         events = [e async for e in self.events(prompt, session_id, who=who, stream=stream)]
         reply = events[-1]
         assert isinstance(reply, Reply)
-        await self.consolidation.settled(reply.session_id)
+        await self.consolidation.settled(who.owner, reply.session_id)
         return reply
 
     async def filled(self, turns: int, *, who: Principal = ANA) -> SessionId:

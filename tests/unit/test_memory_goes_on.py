@@ -9,11 +9,17 @@ import pytest
 
 from chatbot.adapters.llm.scripted import Answer, Script
 from chatbot.domain.chat import FinishReason, SessionId
-from chatbot.domain.errors import ContextTooLong, ModelError, ModelFailure, PromptRefused
+from chatbot.domain.errors import (
+    ContextTooLong,
+    ModelError,
+    ModelFailure,
+    NotFound,
+    PromptRefused,
+)
 from chatbot.domain.memory import Memory, Setback
 from chatbot.domain.memory_updates import Update
 from chatbot.domain.ports.model import Completion, ModelRequest, Task
-from conversation import ANA, PATIENCE_S, RULES, Desk, by_task, eventually, never
+from conversation import ANA, BEN, PATIENCE_S, RULES, Desk, by_task, eventually, never
 
 OWNER = ANA.owner
 SUMMARIES = replace(RULES, structured=False)
@@ -300,7 +306,7 @@ async def test_what_is_left_is_extracted_when_the_session_is_idle() -> None:
     await desk.ask("two", session_id)
     assert len(desk.asked(Task.EXTRACT_MEMORY)) == 1
     await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 2)
-    await desk.consolidation.settled(session_id)
+    await desk.consolidation.settled(OWNER, session_id)
     assert (await desk.memory(session_id)).extracted_to == 4
     assert desk.consolidation._timers == {}
 
@@ -315,7 +321,7 @@ async def test_what_a_turn_during_a_run_left_is_extracted_when_the_session_is_id
         await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 1)
     gate.set()
     await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 2)
-    await desk.consolidation.settled(session_id)
+    await desk.consolidation.settled(OWNER, session_id)
     assert (await desk.memory(session_id)).extracted_to == 4
 
 
@@ -323,7 +329,7 @@ async def test_a_failed_extraction_is_tried_once_more_when_the_session_is_idle()
     desk = Desk(by_task(extract=lambda _: ModelError("no")), rules=replace(EACH_TURN, idle_s=0.01))
     session_id = (await desk.ask("one")).session_id
     await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 2)
-    await desk.consolidation.settled(session_id)
+    await desk.consolidation.settled(OWNER, session_id)
     await asyncio.sleep(0.05)
     assert len(desk.asked(Task.EXTRACT_MEMORY)) == 2
 
@@ -336,7 +342,7 @@ async def test_a_turn_that_ends_during_a_run_is_taken_in_by_it_too() -> None:
     for number in range(3):
         assert [event async for event in desk.events(f"{number}", session_id)]
     gate.set()
-    await desk.consolidation.settled(session_id)
+    await desk.consolidation.settled(OWNER, session_id)
     assert (await desk.memory(session_id)).extracted_to == 6
 
 
@@ -374,6 +380,19 @@ async def test_reading_the_memory_does_not_wait_for_ever_and_says_what_is_to_com
     assert [event async for event in desk.events("hello", session_id)]
     memory, is_pending = await read(desk, session_id)
     assert (memory.structured.facts, is_pending) == ((), True)
+    await desk.consolidation.aclose()
+
+
+async def test_nobody_waits_for_the_extraction_of_a_session_of_somebody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chatbot.application.memory.LEARNING_WAIT_S", 2 * PATIENCE_S)
+    desk = Desk(by_task(extract=lambda _: Script(pause=never)), rules=EACH_TURN)
+    session_id = await desk.sessions.begin(ANA)
+    assert [event async for event in desk.events("hello", session_id)]
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(NotFound):
+            await desk.by_hand.read_learned(BEN, session_id)
     await desk.consolidation.aclose()
 
 

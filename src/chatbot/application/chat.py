@@ -15,7 +15,7 @@ from chatbot.application.asking import Asking, Heard
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.first_failures import FirstFailures
 from chatbot.application.leases import patiently
-from chatbot.application.prompt import Composer, is_answer
+from chatbot.application.prompt import Composer
 from chatbot.application.shares import Shares
 from chatbot.application.sign_ins import SignIns
 from chatbot.application.texts import Language, notice_in
@@ -268,7 +268,7 @@ class Chat:
         return session_id
 
     def _reply(self, asked: TurnContext, heard: Heard) -> Reply:
-        is_first = not asked.memory.summarized_to and not any(map(is_answer, asked.history))
+        is_first = not asked.memory.summarized_to and not any(message.is_answer for message in asked.history)
         return Reply(
             session_id=asked.lease.session_id,
             turn_id=asked.lease.turn_id,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from chatbot.application.memory_rules import Rules
 from chatbot.application.memory_steps import MemorySteps, Seen
 from chatbot.domain.chat import SessionId
-from chatbot.domain.errors import ChatbotError, cause_of
+from chatbot.domain.errors import ChatbotError, NotFound, cause_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.runtime import Clock
@@ -26,6 +26,10 @@ _AT_ONCE = 4  # consolidations of different sessions; people's turns come first
 _OTHERS_S = 5.0
 """For so long after a turn another process may be at work on it."""
 _LOOK_AGAIN_S = 0.1
+
+
+_Key = tuple[Owner, SessionId]
+"""With the owner, so that nobody can wait for a run of somebody else's session."""
 
 
 @dataclass(slots=True)
@@ -49,24 +53,24 @@ class Consolidation:
         self._steps = steps
         self._rules = rules
         self._clock = clock
-        self._runs: dict[SessionId, _Run] = {}
-        self._timers: dict[SessionId, asyncio.TimerHandle] = {}
+        self._runs: dict[_Key, _Run] = {}
+        self._timers: dict[_Key, asyncio.TimerHandle] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     def schedule(
         self, owner: Owner, session_id: SessionId, memory: Memory, *, last_seq: int
     ) -> None:
         """Begin what is due after a turn in the background; what is left waits until it is idle."""
-        self._stop_timer(session_id)
-        rules = self._rules
+        key, rules = (owner, session_id), self._rules
+        self._stop_timer(key)
         if rules.extraction_is_due(memory, last_seq) or rules.summary_is_due(memory, last_seq):
-            self._begin(owner, session_id, last_seq)
+            self._begin(key, last_seq)
         elif rules.extraction_is_left(memory, last_seq):
-            self._start_timer(owner, session_id, last_seq)
+            self._start_timer(key, last_seq)
 
-    async def settled(self, session_id: SessionId) -> None:
+    async def settled(self, owner: Owner, session_id: SessionId) -> None:
         """Wait for the session's run, if there is one."""
-        run = self._runs.get(session_id)
+        run = self._runs.get((owner, session_id))
         if run is not None and run.task is not None:
             await asyncio.wait({run.task})
 
@@ -79,20 +83,20 @@ class Consolidation:
         Raises:
             NotFound, StorageFailure: as the storage says.
         """
-        now = asyncio.get_running_loop().time
+        key, now = (owner, session_id), asyncio.get_running_loop().time
         deadline = now() + within_s
-        while session_id not in self._runs:
+        while key not in self._runs:
             seen, is_answered = await self._steps.look(owner, session_id)
             age_s = (self._clock() - seen.updated_at).total_seconds()
             if not is_answered or not self._is_to_be_extracted(seen, age_s):
                 return False
             if age_s > _OTHERS_S:
-                self._begin(owner, session_id, seen.last_seq, is_idle=True)
+                self._begin(key, seen.last_seq, is_idle=True)
             elif now() >= deadline:
                 return True
             else:
                 await asyncio.sleep(_LOOK_AGAIN_S)
-        extracted = self._runs[session_id].extracted
+        extracted = self._runs[key].extracted
         if not extracted.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
@@ -108,71 +112,77 @@ class Consolidation:
 
     async def aclose(self) -> None:
         """Drop what is running; it is made up later."""
-        for session_id in list(self._timers):
-            self._stop_timer(session_id)
+        for key in list(self._timers):
+            self._stop_timer(key)
         tasks = [run.task for run in self._runs.values() if run.task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        self._runs.clear()  # also of those that were cancelled before they began
 
-    def _begin(
-        self, owner: Owner, session_id: SessionId, last_seq: int, *, is_idle: bool = False
-    ) -> None:
-        if (run := self._runs.get(session_id)) is not None:
+    def _begin(self, key: _Key, last_seq: int, *, is_idle: bool = False) -> None:
+        if (run := self._runs.get(key)) is not None:
             run.again, run.last_seq = True, last_seq
             run.extracted.clear()
             return
-        run = self._runs[session_id] = _Run(last_seq=last_seq, is_idle=is_idle)
-        run.task = asyncio.create_task(self._run(owner, session_id, run))
-        run.task.add_done_callback(lambda _: self._runs.pop(session_id, None))
+        run = self._runs[key] = _Run(last_seq=last_seq, is_idle=is_idle)
+        run.task = asyncio.create_task(self._run(key, run))
 
-    def _start_timer(self, owner: Owner, session_id: SessionId, last_seq: int) -> None:
+    def _start_timer(self, key: _Key, last_seq: int) -> None:
         def begin() -> None:
-            del self._timers[session_id]
-            self._begin(owner, session_id, last_seq, is_idle=True)
+            del self._timers[key]
+            self._begin(key, last_seq, is_idle=True)
 
-        loop = asyncio.get_running_loop()
-        self._timers[session_id] = loop.call_later(self._rules.idle_s, begin)
+        self._timers[key] = asyncio.get_running_loop().call_later(self._rules.idle_s, begin)
 
-    def _stop_timer(self, session_id: SessionId) -> None:
-        if (timer := self._timers.pop(session_id, None)) is not None:
+    def _stop_timer(self, key: _Key) -> None:
+        if (timer := self._timers.pop(key, None)) is not None:
             timer.cancel()
 
-    async def _run(self, owner: Owner, session_id: SessionId, run: _Run) -> None:
+    async def _run(self, key: _Key, run: _Run) -> None:
         try:
             async with self._places:
-                is_again = True
-                while is_again:
-                    run.again = False
-                    extraction = self._steps.extract(owner, session_id, at_once=run.is_idle)
-                    memory = await self._outcome(extraction, session_id)
-                    if not run.again:
-                        run.extracted.set()
-                    await self._outcome(self._steps.summarize(owner, session_id), session_id)
-                    is_again = run.again
-                    self._go_on_when_idle(owner, session_id, run, memory)
-                    run.is_idle = False
+                await self._catch_up(key, run)
+        except NotFound:
+            self._stop_timer(key)  # the session was deleted, and its memory with it
         finally:
             run.extracted.set()
+            self._runs.pop(key, None)  # now, so that a turn that ends next begins another run
 
-    def _go_on_when_idle(
-        self, owner: Owner, session_id: SessionId, run: _Run, memory: Memory | None
-    ) -> None:
-        """Extract what this run left, for it failed or that was not due, but only once."""
-        if run.again or run.is_idle or session_id in self._timers:
+    async def _catch_up(self, key: _Key, run: _Run) -> None:
+        is_again = True
+        while is_again:
+            run.again = False
+            memory = await self._outcome(self._steps.extract(*key, at_once=run.is_idle), key)
+            if not run.again:
+                run.extracted.set()
+            await self._outcome(self._steps.summarize(*key), key)
+            is_again = run.again
+            self._resume_when_idle(key, run, memory)
+            run.is_idle = False
+
+    def _resume_when_idle(self, key: _Key, run: _Run, memory: Memory | None) -> None:
+        """Extract what this run left because it failed or was not due yet, but only once."""
+        if run.again or run.is_idle or key in self._timers:
             return
         if memory is None or self._rules.extraction_is_left(memory, run.last_seq):
-            self._start_timer(owner, session_id, run.last_seq)
+            self._start_timer(key, run.last_seq)
 
-    async def _outcome(self, step: Awaitable[Memory], session_id: SessionId) -> Memory | None:
-        """Return the memory, or None if the step failed."""
+    async def _outcome(self, step: Awaitable[Memory], key: _Key) -> Memory | None:
+        """Return the memory, or None if the step failed.
+
+        Raises:
+            NotFound: the session is gone.
+        """
         try:
             return await step
+        except NotFound:
+            raise
         except ChatbotError as error:
             logger.warning(
                 "consolidation dropped: %s",
                 type(error).__name__,
-                extra={"session_id": session_id, "cause": cause_of(error)},
+                extra={"session_id": key[1], "cause": cause_of(error)},
             )
             return None

@@ -6,12 +6,11 @@ provider refuses is found, marked and left out, but not the messages beside it.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from chatbot.application.memory_rules import Rules
-from chatbot.application.prompt import accepted, data_block, is_answer, memory_wire, prompts_of
+from chatbot.application.prompt import accepted, data_block, memory_wire, prompts_of
 from chatbot.application.replies import read_update, without_thinking
 from chatbot.application.texts import EXTRACT, REPAIR, SUMMARIZE, language_of
 from chatbot.domain.chat import Author, FinishReason, Message
@@ -23,11 +22,9 @@ from chatbot.domain.ports.runtime import NewId
 
 logger = logging.getLogger("chatbot.consolidation")
 
-_TakeIn = Callable[[Memory, Sequence[Message]], Awaitable[Memory]]
+_Learn = Callable[[Memory, Sequence[Message]], Awaitable[Memory]]
 """Asks the model about messages and returns the memory with what it made of them."""
 
-_REFUSALS = 16
-"""Refused calls for one batch: enough to find a message in it, wherever it is."""
 _FAILURES = 2
 """After so many in a row, a reply that cannot be used is blamed on the messages, too."""
 _FAILED_REPAIRS = 3
@@ -40,8 +37,8 @@ _BAD_REPLY_CHARS = 4000
 class Learner:
     """Makes summaries and extractions with a model.
 
-    Both methods return the memory with the batch taken in, or a beginning of it. `failures` is how
-    often in a row that has failed for the session.
+    Both methods return the memory with the batch taken in. `failures` is how often in a row that
+    has failed for the session.
     """
 
     def __init__(self, model: ChatModel, rules: Rules, *, new_id: NewId) -> None:
@@ -54,54 +51,21 @@ class Learner:
         """Renew the summary.
 
         Raises:
-            ModelFailure: nothing of the batch was taken in.
+            ModelFailure: the model failed, or the provider refuses the task itself.
         """
-        told = [m for m in accepted(batch, memory) if m.role is Author.USER or is_answer(m)]
-        known, end = await self._take_in(memory, told, self._summarized, failures=failures)
-        return replace(known, summarized_to=end or batch[-1].seq)
+        told = [m for m in accepted(batch, memory) if m.role is Author.USER or m.is_answer]
+        known = await _taken_in(memory, told, self._summarized, failures=failures)
+        return replace(known, summarized_to=batch[-1].seq)
 
     async def extract(self, memory: Memory, batch: Sequence[Message], *, failures: int) -> Memory:
         """Merge what the user said into structured memory.
 
         Raises:
-            ModelFailure: nothing of the batch was taken in.
+            ModelFailure: the model failed, or the provider refuses the task itself.
         """
         said = [m for m in accepted(batch, memory) if m.role is Author.USER]
-        known, end = await self._take_in(memory, said, self._extracted, failures=failures)
-        return replace(known, extracted_to=end or batch[-1].seq)
-
-    async def _take_in(
-        self, memory: Memory, messages: Sequence[Message], take_in: _TakeIn, *, failures: int
-    ) -> tuple[Memory, int | None]:
-        """The new memory, and the last message that was taken in; None = all of them.
-
-        What the provider refuses is split until the messages are found that it refuses alone.
-        """
-        waiting = deque([messages] if messages else [])
-        refusals, end, is_task_accepted = 0, 0, False
-        while waiting:
-            part = waiting.popleft()
-            try:
-                memory = await take_in(memory, part)
-                is_task_accepted = True
-            except (PromptRefused, ModelError) as error:
-                refusals += 1
-                is_to_blame = isinstance(error, PromptRefused) or failures >= _FAILURES
-                if not is_to_blame or (refusals > _REFUSALS and not end):
-                    raise
-                if refusals > _REFUSALS:
-                    return memory, end
-                if len(part) > 1:
-                    half = len(part) // 2
-                    waiting.extendleft((part[half:], part[:half]))
-                    continue
-                is_task_accepted = is_task_accepted or await _is_accepted(take_in, error)
-                if not is_task_accepted:
-                    raise
-                logger.warning("message %d is refused, and left out of memory", part[0].seq)
-                memory = memory.with_refused([part[0].seq])
-            end = part[-1].seq
-        return memory, None
+        known = await _taken_in(memory, said, self._extracted, failures=failures)
+        return replace(known, extracted_to=batch[-1].seq)
 
     async def _summarized(self, memory: Memory, messages: Sequence[Message]) -> Memory:
         try:
@@ -206,10 +170,47 @@ class Learner:
         return text
 
 
-async def _is_accepted(take_in: _TakeIn, error: ModelFailure) -> bool:
-    """Whether the task itself is accepted, without any message, after one failed with this error."""
+async def _taken_in(
+    memory: Memory, messages: Sequence[Message], learn: _Learn, *, failures: int
+) -> Memory:
+    """Return the memory with the messages taken in, and the refused ones among them marked.
+
+    Nothing is marked where the provider refuses the task itself, whatever the messages.
+    """
+    if not messages:
+        return memory
+    blamed = (PromptRefused, ModelError) if failures >= _FAILURES else (PromptRefused,)
     try:
-        await take_in(Memory(), ())
+        return await learn(memory, messages)
+    except blamed as error:
+        if not await _is_accepted(learn, error):
+            raise
+    return await _taken_in_parts(memory, messages, learn, blamed)
+
+
+async def _taken_in_parts(
+    memory: Memory,
+    messages: Sequence[Message],
+    learn: _Learn,
+    blamed: tuple[type[ModelFailure], ...],
+) -> Memory:
+    """Take in two halves of refused messages; a message that is refused alone is marked."""
+    if len(messages) == 1:
+        logger.warning("message %d is refused, and left out of memory", messages[0].seq)
+        return memory.with_refused([messages[0].seq])
+    half = len(messages) // 2
+    for part in (messages[:half], messages[half:]):
+        try:
+            memory = await learn(memory, part)
+        except blamed:
+            memory = await _taken_in_parts(memory, part, learn, blamed)
+    return memory
+
+
+async def _is_accepted(learn: _Learn, error: ModelFailure) -> bool:
+    """Whether the provider accepts the task without any message, after it failed with `error`."""
+    try:
+        await learn(Memory(), ())
     except PromptRefused:
         return False
     except ModelError:

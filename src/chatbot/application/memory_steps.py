@@ -6,13 +6,13 @@ that looks and one that stores. A step that fails is put off, the longer the mor
 a row: for 1, 2, 4 ... 32 turns.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from chatbot.application.learning import Learner
 from chatbot.application.memory_rules import Rules
-from chatbot.application.prompt import is_answer
 from chatbot.domain.chat import Author, Message, SessionId
 from chatbot.domain.errors import ModelFailure
 from chatbot.domain.identity import Owner
@@ -40,6 +40,12 @@ class Seen:
     messages: Sequence[Message] = ()
 
 
+class _Learn(Protocol):
+    async def __call__(
+        self, memory: Memory, batch: Sequence[Message], *, failures: int
+    ) -> Memory: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
     """What differs between the two: `window` newest messages are left alone."""
@@ -49,7 +55,7 @@ class _Step:
     watermark: Callable[[Memory], int]
     setback: Callable[[Memory], Setback]
     with_setback: Callable[[Memory, Setback], Memory]
-    learn: Callable[[Memory, Sequence[Message]], Awaitable[Memory]]
+    learn: _Learn
 
 
 class MemorySteps:
@@ -67,9 +73,7 @@ class MemorySteps:
             watermark=lambda memory: memory.summarized_to,
             setback=lambda memory: memory.summary_setback,
             with_setback=lambda memory, setback: replace(memory, summary_setback=setback),
-            learn=lambda memory, batch: learner.summarize(
-                memory, batch, failures=memory.summary_setback.failures
-            ),
+            learn=learner.summarize,
         )
         self._extraction = _Step(
             window=0,
@@ -79,9 +83,7 @@ class MemorySteps:
             watermark=lambda memory: memory.extracted_to,
             setback=lambda memory: memory.extraction_setback,
             with_setback=lambda memory, setback: replace(memory, extraction_setback=setback),
-            learn=lambda memory, batch: learner.extract(
-                memory, batch, failures=memory.extraction_setback.failures
-            ),
+            learn=learner.extract,
         )
 
     async def look(self, owner: Owner, session_id: SessionId) -> tuple[Seen, bool]:
@@ -89,7 +91,7 @@ class MemorySteps:
 
         def look(tx: Transaction) -> tuple[Seen, bool]:
             newest = tx.sessions.messages(owner, session_id, limit=1)
-            return _look(tx, owner, session_id), any(map(is_answer, newest))
+            return _look(tx, owner, session_id), any(message.is_answer for message in newest)
 
         return await self._storage.transact(look)
 
@@ -125,13 +127,23 @@ class MemorySteps:
             is_over = step.watermark(new) >= until
             return stored if is_over else _with_batch(tx, stored, owner, session_id, step)
 
+        def put_off(tx: Transaction) -> None:
+            """Store that the step failed, unless the session was reset meanwhile."""
+            now = _look(tx, owner, session_id)
+            failures = step.setback(now.memory).failures + 1
+            turns = min(2 ** (failures - 1), _LONGEST_SETBACK_TURNS)
+            setback = Setback(failures=failures, retry_at=now.last_seq + 2 * turns)
+            memory = step.with_setback(now.memory, setback)
+            tx.sessions.put_memory(owner, session_id, memory, epoch=seen.epoch)
+
         seen = await self._storage.transact(look)
         until = seen.last_seq - step.window
         while batch := _whole_turns(seen.messages, until):
             try:
-                learned = await step.learn(seen.memory, batch)
+                failures = step.setback(seen.memory).failures
+                learned = await step.learn(seen.memory, batch, failures=failures)
             except ModelFailure:
-                await self._storage.transact(lambda tx: _put_off(tx, owner, session_id, step))
+                await self._storage.transact(put_off)
                 raise
             seen = await self._storage.transact(store)
         return seen.memory
@@ -162,15 +174,6 @@ def _with_batch(
         return seen
     messages = tx.sessions.messages_from(owner, session_id, after=after, limit=limit)
     return replace(seen, messages=messages)
-
-
-def _put_off(tx: Transaction, owner: Owner, session_id: SessionId, step: _Step) -> None:
-    seen = _look(tx, owner, session_id)
-    failures = step.setback(seen.memory).failures + 1
-    turns = min(2 ** (failures - 1), _LONGEST_SETBACK_TURNS)
-    setback = Setback(failures=failures, retry_at=seen.last_seq + 2 * turns)
-    memory = step.with_setback(seen.memory, setback)
-    tx.sessions.put_memory(owner, session_id, memory, epoch=seen.epoch)
 
 
 def _whole_turns(messages: Sequence[Message], until: int) -> Sequence[Message]:

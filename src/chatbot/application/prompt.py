@@ -193,7 +193,7 @@ def alternating(history: Sequence[Message]) -> tuple[PromptMessage, ...]:
     messages: list[PromptMessage] = []
     last = ""
     for message in history:
-        if message.role is Author.ASSISTANT and not (messages and is_answer(message)):
+        if message.role is Author.ASSISTANT and not (messages and message.is_answer):
             continue
         if messages and messages[-1].role is message.role:
             if message.content != last:
@@ -217,7 +217,7 @@ def unanswered_before(memory: Memory, history: Sequence[Message]) -> list[Messag
     """The questions before the newest one that a prompt joins to it."""
     *before, _ = history
     shown = [m for m in accepted(before, memory) if m.seq > memory.prompts_after]
-    answered_to = max((m.seq for m in shown if is_answer(m)), default=0)
+    answered_to = max((m.seq for m in shown if m.is_answer), default=0)
     return [m for m in shown if m.role is Author.USER and m.seq > answered_to]
 
 
@@ -234,11 +234,6 @@ def _shown(memory: Memory, history: Sequence[Message], scope: Scope) -> list[Mes
         return shown
     unanswered = {m.seq for m in unanswered_before(memory, history)}
     return [m for m in shown if m.seq not in unanswered]
-
-
-def is_answer(message: Message) -> bool:
-    """Whether it is an answer that was given to its end."""
-    return message.role is Author.ASSISTANT and message.reason is None and message.content != ""
 
 
 def data_block(content: Mapping[str, object], *, nonce: str) -> str:

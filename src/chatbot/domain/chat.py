@@ -69,6 +69,11 @@ class Message:
     def state(self) -> Literal["complete", "interrupted"]:
         return "complete" if self.reason is None else "interrupted"
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether the assistant gave it to its end."""
+        return self.role is Author.ASSISTANT and self.reason is None and self.content != ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:

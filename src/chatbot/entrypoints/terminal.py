@@ -65,7 +65,7 @@ async def _turn(container: Container, session_id: SessionId | None, text: str) -
         session_id = await _answer(container, session_id, text)
     except NotFound:
         session_id = await _answer(container, None, text)
-    await container.consolidation().settled(session_id)
+    await container.consolidation().settled(DEFAULT_PRINCIPAL.owner, session_id)
     return session_id
 
 
