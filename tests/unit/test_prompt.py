@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from chatbot.application.prompt import TokenEstimator, alternating
+from chatbot.application.prompt import alternating
+from chatbot.application.tokens import TokenEstimator
 from chatbot.domain.chat import Author, FinishReason, Interruption, Message
 from chatbot.domain.memory import Item, Memory, Setter, StructuredMemory
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task, Usage

@@ -6,17 +6,18 @@ import pytest
 
 from chatbot.adapters.llm.scripted import Answer, Script
 from chatbot.application.prompt import accepted
-from chatbot.domain.chat import FinishReason, Interruption, SessionId
+from chatbot.domain.chat import Author, FinishReason, Interruption, SessionId
 from chatbot.domain.errors import (
     ContextTooLong,
     ModelError,
     ModelFailure,
     ModelUnavailable,
     PromptRefused,
+    StorageUnavailable,
 )
 from chatbot.domain.memory import Memory
 from chatbot.domain.memory_updates import Update
-from chatbot.domain.ports.model import Completion, ModelRequest
+from chatbot.domain.ports.model import Completion, ModelRequest, Task
 from conversation import ANA, BEN, NO_MEMORY, RULES, Desk, by_task, message
 
 BLOCKED = Completion(text="", finish_reason=FinishReason.BLOCKED, usage=None)
@@ -130,6 +131,27 @@ async def test_an_unnamed_refusal_of_what_was_joined_does_not_spoil_the_session(
         await desk.ask("say BAD", session_id)
     assert (await desk.messages(session_id))[-1].reason is Interruption.UPSTREAM
     assert (await desk.ask("and now?", session_id)).text == "ok"
+
+
+async def test_a_question_that_is_asked_twice_is_stored_and_learned_from_twice() -> None:
+    answers: list[Answer] = [ModelUnavailable("down"), "ok", "ok"]
+    rules = replace(RULES, window=2, threshold=2, extract_every=1)
+    desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=rules)
+    session_id = await desk.sessions.begin(ANA)
+    with pytest.raises(ModelUnavailable):
+        await desk.ask("again", session_id)
+    for question in ("again", "again"):
+        await desk.ask(question, session_id)
+    asked = [m.content for m in await desk.messages(session_id) if m.role is Author.USER]
+    assert asked == ["again"] * 3
+    chats = [[m.text for m in request.messages] for request in desk.asked()]
+    assert chats[-2] == ["again"], "the unanswered question and the same one are one"
+    assert chats[-1][:2] == ["again", "ok"]
+    assert chats[-1][2].endswith("again")
+    learned = "\n".join(as_text(request) for request in desk.asked(Task.EXTRACT_MEMORY))
+    assert learned.count('"text":"again"') == 3
+    summed_up = "\n".join(as_text(request) for request in desk.asked(Task.SUMMARIZE))
+    assert summed_up.count('"text":"again"') == 2
 
 
 @pytest.mark.parametrize(
@@ -261,6 +283,23 @@ async def test_another_first_question_or_the_one_of_another_person_is_a_session_
     await desk.ask("hello")
     await desk.ask("hello")
     assert await count_of_sessions(desk) == 3, "only the failed one is asked again"
+
+
+async def test_a_failed_first_session_that_cannot_be_deleted_is_free_and_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise StorageUnavailable("down")
+
+    answers: list[Answer] = [ModelUnavailable("down"), "ok"]
+    desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
+    with pytest.raises(ModelUnavailable) as failed:
+        await desk.ask("hello")
+    sessions = await desk.storage.transact(lambda tx: type(tx.sessions))
+    monkeypatch.setattr(sessions, "delete", fail)
+    assert (await desk.ask("hello")).text == "ok"
+    assert await count_of_sessions(desk) == 2
+    assert await desk.is_free(SessionId(str(failed.value.session_id)))
 
 
 async def test_a_failed_first_session_that_was_deleted_is_made_anew() -> None:

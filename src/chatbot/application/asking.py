@@ -7,14 +7,12 @@ message costs its own turn and never the session.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chatbot.application.prompt import Composer, Prompt, Scope, unanswered_before
 from chatbot.application.turn import Turn
-from chatbot.domain.chat import FinishReason, Lease, Message, SessionId
+from chatbot.domain.chat import FinishReason, Lease, SessionId, TurnContext
 from chatbot.domain.errors import ContextTooLong, ModelError, ModelFailure, PromptRefused
-from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest
 from chatbot.domain.ports.storage import Transaction
 
@@ -27,7 +25,7 @@ _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Answer:
     """An answer, the prompt that it answers, and what the provider refuses of the session.
 
     `refused` are messages, `prompts_after` is the message after which later prompts begin.
@@ -58,10 +56,8 @@ class Asking:
         self._composer = composer
         self._most_bytes: OrderedDict[SessionId, int] = OrderedDict()
 
-    async def ask(
-        self, turn: Turn, session_id: SessionId, memory: Memory, history: Sequence[Message]
-    ) -> Heard:
-        """Ask for the answer to the newest message of `history`, at most once in each scope.
+    async def ask(self, turn: Turn, asked: TurnContext) -> Answer:
+        """Ask for the answer to the turn's question, at most once in each scope.
 
         A prompt that is too long is cut and sent once more in the same scope.
 
@@ -69,33 +65,36 @@ class Asking:
             PromptRefused: the provider refuses the question by itself.
             ModelFailure: as the model says; also once text of the answer has arrived.
         """
-        refused: list[ModelRequest] = []
-        most_bytes = self._most_bytes.get(session_id)
         failure: ModelFailure | None = None
+        refused: Prompt | None = None
+        most_bytes = self._most_bytes.get(asked.lease.session_id)
         for scope in (Scope.WHOLE, Scope.WHOLE, Scope.ANSWERED, Scope.NEWEST):
             prompt = self._composer.compose(
-                memory, history, scope=scope, most_bytes=most_bytes, preferred=turn.language
+                asked.memory,
+                asked.history,
+                scope=scope,
+                most_bytes=most_bytes,
+                preferred=turn.language,
             )
-            if any(_is_same(prompt.request, other) for other in refused):
+            if refused is not None and _is_same(prompt.request, refused.request):
                 continue
             try:
-                completion = await self._hear(turn, prompt)
+                completion = await self._complete(turn, prompt)
             except (PromptRefused, ModelError) as error:
-                if turn.heard or not _is_about_the_prompt(error):
+                if turn.text or not _is_about_the_prompt(error):
                     raise
-                failure = error
-                refused.append(prompt.request)
+                failure, refused = error, prompt
                 if isinstance(error, ContextTooLong):
                     most_bytes = int(prompt.size * _CUT)
             else:
                 if failure is not None and most_bytes is not None:
-                    self._remember(session_id, most_bytes)
-                heard = Heard(completion=completion, prompt=prompt)
-                return heard if failure is None else _marked(heard, scope, failure, memory, history)
+                    self._remember(asked.lease.session_id, most_bytes)
+                answer = Answer(completion=completion, prompt=prompt)
+                return answer if failure is None else _marked(answer, scope, failure, asked)
         raise failure or PromptRefused
 
-    async def _hear(self, turn: Turn, prompt: Prompt) -> Completion:
-        completion = await turn.hear(self._model, prompt.request)
+    async def _complete(self, turn: Turn, prompt: Prompt) -> Completion:
+        completion = await turn.ask(self._model, prompt.request)
         if completion.finish_reason is FinishReason.BLOCKED and not completion.text:
             raise PromptRefused
         return completion
@@ -107,16 +106,15 @@ class Asking:
             self._most_bytes.popitem(last=False)
 
 
-def _marked(
-    heard: Heard, scope: Scope, failure: ModelFailure, memory: Memory, history: Sequence[Message]
-) -> Heard:
-    """What the accepted prompt lacks is refused, unless the one before was merely too long."""
-    logger.warning("the provider took a prompt at the second try: %s", scope.value)
+def _marked(answer: Answer, scope: Scope, failure: ModelFailure, asked: TurnContext) -> Answer:
+    """Mark what the accepted prompt lacks, unless the one before it was merely too long."""
+    logger.warning("the provider accepted a prompt only after a refusal: %s", scope.value)
     if isinstance(failure, ContextTooLong) or scope is Scope.WHOLE:
-        return heard
+        return answer
     if scope is Scope.NEWEST:
-        return replace(heard, prompts_after=history[-1].seq - 1)
-    return replace(heard, refused=tuple(m.seq for m in unanswered_before(memory, history)))
+        return replace(answer, prompts_after=asked.history[-1].seq - 1)
+    refused = unanswered_before(asked.memory, asked.history)
+    return replace(answer, refused=tuple(message.seq for message in refused))
 
 
 def _is_about_the_prompt(error: ModelFailure) -> bool:

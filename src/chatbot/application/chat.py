@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
 
-from chatbot.application.asking import Asking, Heard
+from chatbot.application.asking import Answer, Asking
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.first_failures import FirstFailures
 from chatbot.application.leases import patiently
@@ -81,7 +81,7 @@ class Chat:
         self._shares = Shares(most=max_turns_per_owner)
         self._notice = notice
         self._asking = Asking(model, composer)
-        self._first_failures = FirstFailures(storage, new_id=new_id)
+        self._first_failures = FirstFailures(storage)
         self._sign_ins = SignIns(storage)
         self._running: dict[asyncio.Task[None], Turn] = {}
         self._ended_at = float("-inf")
@@ -128,15 +128,15 @@ class Chat:
         task = asyncio.create_task(self._run(turn, principal.user))
         self._running[task] = turn
         task.add_done_callback(self._ended)
-        is_heard_out = False
+        is_read_to_its_end = False
         try:
-            async with aclosing(turn.told()) as events:
+            async with aclosing(turn.events()) as events:
                 async for event in events:
                     yield event
-            is_heard_out = True
+            is_read_to_its_end = True
             await task
         finally:
-            if not is_heard_out:
+            if not is_read_to_its_end:
                 turn.interrupt(Interruption.CLIENT)
                 task.add_done_callback(partial(_log_failure, turn))
                 await asyncio.wait({task})
@@ -184,36 +184,28 @@ class Chat:
 
     async def _take(self, turn: Turn) -> None:
         is_first = turn.session_id is None
-        asked = await self._begin(turn)
+        asked = await patiently(partial(self._store_question, turn))
+        if is_first:
+            await self._first_failures.replace(turn.owner, turn.prompt, turn.id)
         try:
             await self._answer_to(turn, asked)
         except ChatbotError as error:
             error.session_id, error.turn_id = asked.lease.session_id, turn.id
-            if is_first and not turn.heard:
+            if is_first and not turn.text:
                 self._first_failures.remember(turn.owner, asked.lease.session_id, turn.prompt)
             raise
 
-    async def _begin(self, turn: Turn) -> TurnContext:
-        """Store the question; as the first of a session it replaces the same one that failed."""
-        failed = None
-        if turn.session_id is None:
-            failed = self._first_failures.pop(turn.owner, turn.prompt)
-        asked = await patiently(partial(self._store_question, turn))
-        if failed is not None:
-            await self._first_failures.remove(turn.owner, failed)
-        return asked
-
     async def _answer_to(self, turn: Turn, asked: TurnContext) -> None:
         lease = asked.lease
-        heard: Heard | None = None
+        answer: Answer | None = None
         reason: Interruption | None = Interruption.UPSTREAM
         try:
-            turn.tell(Started(session_id=lease.session_id, turn_id=turn.id))
+            turn.emit(Started(session_id=lease.session_id, turn_id=turn.id))
             with self._storage.keeping(lease):
-                heard = await self._asking.ask(turn, lease.session_id, asked.memory, asked.history)
+                answer = await self._asking.ask(turn, asked)
         except asyncio.CancelledError:
             reason = turn.interruption or Interruption.SHUTDOWN
-            raise turn.cut_short() from None
+            raise turn.interruption_error() from None
         except ModelTimeout:
             reason = Interruption.TIMEOUT
             raise
@@ -223,23 +215,23 @@ class Chat:
         else:
             reason = None
         finally:
-            await self._storage.store_answer(lease, turn.heard, ts=self._clock(), reason=reason)
-        if heard.refused or heard.prompts_after:
-            await self._mark(lease, heard)
-        turn.tell(self._reply(asked, heard))
+            await self._storage.store_answer(lease, turn.text, ts=self._clock(), reason=reason)
+        if answer.refused or answer.prompts_after:
+            await self._mark(lease, answer)
+        turn.emit(self._reply(asked, answer))
         self._consolidation.schedule(
             turn.owner, lease.session_id, asked.memory, last_seq=asked.history[-1].seq + 1
         )
 
-    async def _mark(self, lease: Lease, heard: Heard) -> None:
+    async def _mark(self, lease: Lease, answer: Answer) -> None:
         """Store what the provider refuses; what is not stored is found again by the next turn."""
         try:
-            await self._storage.transact(partial(heard.mark, lease))
+            await self._storage.transact(partial(answer.mark, lease))
         except ChatbotError as error:
             logger.warning("refused messages are not marked: %s", cause_of(error))
 
     async def _store_question(self, turn: Turn) -> TurnContext:
-        turn.go_on()
+        turn.require_uninterrupted()
         if turn.session_id is not None:
             return await self._storage.store_question(self._question(turn, turn.session_id))
 
@@ -267,22 +259,24 @@ class Chat:
         )
         return session_id
 
-    def _reply(self, asked: TurnContext, heard: Heard) -> Reply:
-        is_first = not asked.memory.summarized_to and not any(message.is_answer for message in asked.history)
+    def _reply(self, asked: TurnContext, answer: Answer) -> Reply:
+        is_first = not asked.memory.summarized_to and not any(
+            message.is_answer for message in asked.history
+        )
         return Reply(
             session_id=asked.lease.session_id,
             turn_id=asked.lease.turn_id,
-            text=heard.completion.text,
-            finish_reason=heard.completion.finish_reason,
-            usage=self._composer.usage(heard.prompt, heard.completion),
+            text=answer.completion.text,
+            finish_reason=answer.completion.finish_reason,
+            usage=self._composer.usage(answer.prompt, answer.completion),
             model=self._model.name,
-            memory_used=heard.prompt.memory_used,
-            notice=notice_in(heard.prompt.language, self._notice) if is_first else None,
+            memory_used=answer.prompt.memory_used,
+            notice=notice_in(answer.prompt.language, self._notice) if is_first else None,
         )
 
 
 def _log_failure(turn: Turn, task: asyncio.Task[None]) -> None:
-    """Tell the log of a failure that no reader is left to hear of."""
+    """Log a failure that no reader is left to get."""
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, ShuttingDown):
         logger.warning(

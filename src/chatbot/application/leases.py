@@ -38,12 +38,23 @@ async def exclusively(
     turn_id: TurnId,
     work: Callable[[Transaction, Lease], Found],
 ) -> Found:
-    """Take the session, do the work, and give the session back, in one transaction.
+    """Acquire the session, do the work, and release the session, in one transaction.
 
     Raises:
         NotFound: the owner has no such session.
         SessionBusy: it was still held after 5 s.
     """
+    held = while_held(owner, session_id, turn_id, work)
+    return await patiently(lambda: storage.transact(held))
+
+
+def while_held(
+    owner: Owner,
+    session_id: SessionId,
+    turn_id: TurnId,
+    work: Callable[[Transaction, Lease], Found],
+) -> Callable[[Transaction], Found]:
+    """What a transaction does to do the work on a session that nobody else holds."""
 
     def held(tx: Transaction) -> Found:
         lease = tx.sessions.acquire(owner, session_id, turn_id)
@@ -52,4 +63,4 @@ async def exclusively(
         finally:
             tx.sessions.release(lease)
 
-    return await patiently(lambda: storage.transact(held))
+    return held

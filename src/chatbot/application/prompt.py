@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from chatbot.application.texts import LANGUAGES, NAMES, SYSTEM, Language, language_of
+from chatbot.application.tokens import TokenEstimator, size_of, texts_of
 from chatbot.domain.chat import Author, Interruption, Message
 from chatbot.domain.memory import Item, Memory, Recollection, recollections
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task, Usage
 from chatbot.domain.ports.runtime import NewId
 
-_FIRST_TOKENS_PER_BYTE = 1 / 3  # on the safe side for Latin scripts: 4 bytes a token is usual
-_MOST_BYTES_PER_TOKEN = 8  # single tokens are longer, no prompt is on average
-_MOST_TOKENS_AROUND_A_MESSAGE = 16  # of the chat template: its role, its beginning, its end
 _MEMORY_SHARE = 0.25  # of the prompt's budget; the conversation itself needs the rest
 
 
@@ -43,31 +41,7 @@ class Prompt:
     @property
     def size(self) -> int:
         """Its texts in UTF-8 bytes."""
-        return _size(self.request)
-
-
-class TokenEstimator:
-    """Estimates tokens from UTF-8 bytes and learns from the usage that the provider reports."""
-
-    def __init__(self) -> None:
-        self._tokens_per_byte = _FIRST_TOKENS_PER_BYTE
-
-    def tokens(self, *texts: str) -> int:
-        """The estimated number of tokens of the texts."""
-        return self.tokens_of_bytes(sum(len(text.encode()) for text in texts))
-
-    def tokens_of_bytes(self, size: int) -> int:
-        """The estimated number of tokens of this many bytes of UTF-8."""
-        return round(size * self._tokens_per_byte)
-
-    def learn(self, request: ModelRequest, reported_tokens: int) -> None:
-        """Correct the estimate by what a request cost, unless its bytes do not allow the count."""
-        texts = _texts(request)
-        size = sum(len(text.encode()) for text in texts)
-        most = size + _MOST_TOKENS_AROUND_A_MESSAGE * len(texts)
-        if size / _MOST_BYTES_PER_TOKEN <= reported_tokens <= most:
-            seen = min(reported_tokens / max(size, 1), 1.0)
-            self._tokens_per_byte += (seen - self._tokens_per_byte) / 10
+        return size_of(self.request)
 
 
 class Composer:
@@ -156,7 +130,7 @@ class Composer:
             reported.output_tokens > 0 or not completion.text
         )
         return Usage(
-            input_tokens=reported.input_tokens or tokens(*_texts(prompt.request)),
+            input_tokens=reported.input_tokens or tokens(*texts_of(prompt.request)),
             output_tokens=reported.output_tokens or tokens(completion.text),
             estimated=not is_complete,
         )
@@ -281,11 +255,3 @@ def _wire(memory: Memory) -> dict[str, object]:
     wire: dict[str, object] = {"summary": memory.summary} if memory.summary else {}
     structured = memory_wire(memory)
     return wire | ({"memory": structured} if structured else {})
-
-
-def _size(request: ModelRequest) -> int:
-    return sum(len(text.encode()) for text in _texts(request))
-
-
-def _texts(request: ModelRequest) -> list[str]:
-    return [request.system, *(message.text for message in request.messages)]

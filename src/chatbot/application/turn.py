@@ -1,4 +1,4 @@
-"""A turn while it runs: what its reader is told, and how it is interrupted."""
+"""A turn while it runs: the events that its reader gets, and how it is interrupted."""
 
 import asyncio
 from collections import deque
@@ -62,63 +62,63 @@ class Turn:
     stream: bool
     interruption: Interruption | None = None
     _pieces: list[str] = field(default_factory=list)
-    _hearer: asyncio.Task[object] | None = None
-    _untold: deque[ReplyEvent] = field(default_factory=deque)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _asking: asyncio.Task[object] | None = None
+    _unread: deque[ReplyEvent] = field(default_factory=deque)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _is_over: bool = False
 
     @property
-    def heard(self) -> str:
-        """What the model has said so far."""
+    def text(self) -> str:
+        """The answer's text so far."""
         return "".join(self._pieces)
 
-    async def told(self) -> AsyncGenerator[ReplyEvent]:
-        """What the reader is told, until the turn is over."""
+    async def events(self) -> AsyncGenerator[ReplyEvent]:
+        """Yield the events until the turn is over."""
         while True:
-            while self._untold:
-                yield self._untold.popleft()
+            while self._unread:
+                yield self._unread.popleft()
             if self._is_over:
                 return
-            self._news.clear()
-            await self._news.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
-    def tell(self, event: ReplyEvent) -> None:
-        """Tell the reader. A piece joins the one before if that has not been read yet."""
-        last = self._untold[-1] if self._untold else None
+    def emit(self, event: ReplyEvent) -> None:
+        """Hand an event to the reader. A piece joins the one before if that is not read yet."""
+        last = self._unread[-1] if self._unread else None
         if isinstance(event, Delta) and isinstance(last, Delta):
-            self._untold[-1] = Delta(text=last.text + event.text)
+            self._unread[-1] = Delta(text=last.text + event.text)
         else:
-            self._untold.append(event)
-        self._news.set()
+            self._unread.append(event)
+        self._changed.set()
 
     def end(self) -> None:
-        """There is nothing more to tell."""
+        """End the events."""
         self._is_over = True
-        self._news.set()
+        self._changed.set()
 
     def interrupt(self, reason: Interruption) -> None:
         """Stop the model; the first reason counts."""
         if self.interruption is None:
             self.interruption = reason
-            if self._hearer is not None:
-                self._hearer.cancel()
+            if self._asking is not None:
+                self._asking.cancel()
 
-    def go_on(self) -> None:
+    def require_uninterrupted(self) -> None:
         """Return unless the turn was interrupted before it began.
 
         Raises:
             ShuttingDown, Revoked: it was; there is nothing to store.
         """
         if self.interruption is not None:
-            raise self.cut_short()
+            raise self.interruption_error()
 
-    def cut_short(self) -> ChatbotError:
+    def interruption_error(self) -> ChatbotError:
         """The error that a turn ends with when it was interrupted."""
         if self.interruption is Interruption.REVOKED:
             return Revoked()
         return ShuttingDown("The service stopped while it was answering.")
 
-    async def hear(self, model: ChatModel, request: ModelRequest) -> Completion:
+    async def ask(self, model: ChatModel, request: ModelRequest) -> Completion:
         """Ask the model, passing pieces on as they come.
 
         Raises:
@@ -126,17 +126,17 @@ class Turn:
         """
         if self.interruption is not None:
             raise asyncio.CancelledError
-        hearer = self._hearer = asyncio.current_task()
+        asking = self._asking = asyncio.current_task()
         try:
-            return await self._listen(model, request)
+            return await self._call(model, request)
         except asyncio.CancelledError:
-            if self.interruption is not None and hearer is not None:
-                hearer.uncancel()  # only the listening was meant
+            if self.interruption is not None and asking is not None:
+                asking.uncancel()  # only the model call was meant
             raise
         finally:
-            self._hearer = None
+            self._asking = None
 
-    async def _listen(self, model: ChatModel, request: ModelRequest) -> Completion:
+    async def _call(self, model: ChatModel, request: ModelRequest) -> Completion:
         if not self.stream:
             completion = await model.complete(request)
             self._pass_on(completion.text)
@@ -151,4 +151,4 @@ class Turn:
     def _pass_on(self, piece: str) -> None:
         if piece:
             self._pieces.append(piece)
-            self.tell(Delta(text=piece))
+            self.emit(Delta(text=piece))

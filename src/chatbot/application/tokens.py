@@ -1,0 +1,40 @@
+"""Tokens of a text: estimated from its bytes, and corrected by what a provider reports."""
+
+from chatbot.domain.ports.model import ModelRequest
+
+_FIRST_TOKENS_PER_BYTE = 1 / 3  # on the safe side for Latin scripts: 4 bytes a token is usual
+_MOST_BYTES_PER_TOKEN = 8  # single tokens are longer, no prompt is on average
+_MOST_TOKENS_AROUND_A_MESSAGE = 16  # of the chat template: its role, its beginning, its end
+
+
+class TokenEstimator:
+    """Estimates tokens from UTF-8 bytes and learns from the usage that the provider reports."""
+
+    def __init__(self) -> None:
+        self._tokens_per_byte = _FIRST_TOKENS_PER_BYTE
+
+    def tokens(self, *texts: str) -> int:
+        """The estimated number of tokens of the texts."""
+        return self.tokens_of_bytes(sum(len(text.encode()) for text in texts))
+
+    def tokens_of_bytes(self, size: int) -> int:
+        """The estimated number of tokens of this many bytes of UTF-8."""
+        return round(size * self._tokens_per_byte)
+
+    def learn(self, request: ModelRequest, reported_tokens: int) -> None:
+        """Correct the estimate by what a request cost, unless its bytes do not allow the count."""
+        size, texts = size_of(request), texts_of(request)
+        most = size + _MOST_TOKENS_AROUND_A_MESSAGE * len(texts)
+        if size / _MOST_BYTES_PER_TOKEN <= reported_tokens <= most:
+            seen = min(reported_tokens / max(size, 1), 1.0)
+            self._tokens_per_byte += (seen - self._tokens_per_byte) / 10
+
+
+def size_of(request: ModelRequest) -> int:
+    """The texts of a request in UTF-8 bytes."""
+    return sum(len(text.encode()) for text in texts_of(request))
+
+
+def texts_of(request: ModelRequest) -> list[str]:
+    """The texts of a request, the system's first."""
+    return [request.system, *(message.text for message in request.messages)]
