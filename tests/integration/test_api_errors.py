@@ -403,7 +403,7 @@ async def test_503_while_the_store_cannot_be_used() -> None:
 
 async def test_503_while_the_service_is_stopping() -> None:
     async with answering() as service:
-        await service.container.chat().aclose()
+        await service.container.chat().running.aclose()
         answers = [
             await service.client.post("/chat", json={"prompt": CANARY}),
             await service.anonymous.get("/ready"),

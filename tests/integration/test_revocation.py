@@ -109,7 +109,7 @@ async def test_running_answer_ends_when_its_user_is_disabled_and_keeps_what_it_h
                 "/chat", json={"prompt": "Hi"}, headers={**bearer, **(SSE if stream else {})}
             )
         )
-        await eventually(lambda: bool(service.container.chat()._running))
+        await eventually(lambda: bool(service.container.chat().running._turns))
         await operate(service, settings, lambda use: use.disable(EMAIL))
         answer = await asked
         assert time.monotonic() - began < ENDS_WITHIN_S
@@ -144,7 +144,7 @@ async def test_running_answer_ends_when_its_user_is_edited_by_hand(
         bearer, began = await service.bearer(EMAIL), time.monotonic()
         asking = service.client.post("/chat", json={"prompt": "Hi"}, headers={**bearer, **SSE})
         asked = asyncio.create_task(asking)
-        await eventually(lambda: bool(service.container.chat()._running))
+        await eventually(lambda: bool(service.container.chat().running._turns))
         edit_luis(tmp_path, edit)
         answer = await asked
     assert time.monotonic() - began < ENDS_WITHIN_S

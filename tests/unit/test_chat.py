@@ -332,7 +332,7 @@ async def shut_down(desk: Desk, session_id: SessionId) -> None:
     reader = asyncio.create_task(read(desk, "a", session_id))
     await eventually(lambda: len(desk.model.requests) == 1)
     await asyncio.sleep(0)
-    await desk.chat.aclose()
+    await desk.chat.running.aclose()
     with pytest.raises(ShuttingDown):
         await reader
 
@@ -440,10 +440,10 @@ async def test_shutting_down_ends_running_turns_and_refuses_new_ones() -> None:
     desk = Desk(by_task(chat=lambda _: speaking("Half")))
     readers = [asyncio.create_task(read(desk, f"q{n}")) for n in range(20)]
     await eventually(lambda: len(desk.model.requests) == 20)
-    assert not desk.chat.is_closing
+    assert not desk.chat.running.is_closing
     async with asyncio.timeout(PATIENCE_S):
-        await desk.chat.aclose()
-    assert desk.chat.is_closing
+        await desk.chat.running.aclose()
+    assert desk.chat.running.is_closing
     ends = await asyncio.gather(*readers, return_exceptions=True)
     assert [type(end) for end in ends] == [ShuttingDown] * 20
     for session in (await desk.sessions.page(ANA, limit=50, after=None)).sessions:
@@ -460,7 +460,7 @@ async def test_the_first_reason_for_an_interruption_counts() -> None:
     events = desk.events("a", session_id)
     while not isinstance(await anext(events), Delta):
         pass
-    await desk.chat.aclose()
+    await desk.chat.running.aclose()
     await events.aclose()
     assert kept(await desk.messages(session_id))[1] == Kept("assistant", "Half", "shutdown")
 
@@ -568,7 +568,7 @@ async def test_a_failure_after_the_caller_has_left_is_logged(
     desk = quiet([speaking("Half")], storage=storage)
     fill_up(storage, after=1, monkeypatch=monkeypatch)
     await leave_after_first_piece(desk, "a", None)
-    assert "after its caller had left: StorageFull" in caplog.text
+    assert "after its client disconnected: StorageFull" in caplog.text
 
 
 async def test_a_failure_while_the_caller_is_busy_with_a_piece_is_logged_if_it_then_leaves(
@@ -578,10 +578,10 @@ async def test_a_failure_while_the_caller_is_busy_with_a_piece_is_logged_if_it_t
     async with aclosing(desk.events("a", None)) as events:
         await anext(events)
         await anext(events)
-        await eventually(lambda: not desk.chat._running)
+        await eventually(lambda: not desk.chat.running._turns)
         assert caplog.records == [], "the caller may still hear of it"
     await eventually(lambda: caplog.records != [])
-    assert "after its caller had left: ModelError" in caplog.text
+    assert "after its client disconnected: ModelError" in caplog.text
 
 
 @pytest.mark.parametrize("script", [ModelError("cut"), speaking("Half"), "Whole."])
@@ -633,7 +633,7 @@ async def test_two_hundred_abandoned_turns_leave_no_task_and_no_lease() -> None:
         reasons = [m.reason for m in await desk.messages(session_id) if m.role is Author.ASSISTANT]
         assert reasons == [Interruption.CLIENT] * 2
     async with asyncio.timeout(PATIENCE_S):
-        await desk.chat.aclose()
+        await desk.chat.running.aclose()
 
 
 async def test_a_reader_that_is_cancelled_twice_leaves_nothing_and_no_complaint() -> None:
@@ -659,6 +659,6 @@ async def test_a_reader_that_is_cancelled_twice_leaves_nothing_and_no_complaint(
     gate.set()
     await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
     assert kept(await desk.messages(session_id))[1].reason == "client"
-    await eventually(lambda: not desk.chat._running)
+    await eventually(lambda: not desk.chat.running._turns)
     gc.collect()
     assert complaints == []

@@ -82,7 +82,7 @@ async def test_a_turn_that_waits_for_its_share_is_refused_when_the_service_stops
     (events,) = await under_way(desk, 1)
     waiting = asyncio.create_task(desk.ask("slow, too"))
     await asyncio.sleep(0)
-    await desk.chat.aclose()
+    await desk.chat.running.aclose()
     with pytest.raises(ShuttingDown):
         await waiting
     with pytest.raises(ShuttingDown):
@@ -99,4 +99,4 @@ async def test_nothing_is_left_of_owners_without_a_turn() -> None:
         await leaving
     await events.aclose()
     await desk.ask("hello", who=BEN)
-    await eventually(lambda: not desk.chat._shares._shares)
+    await eventually(lambda: not desk.chat.running._shares._shares)

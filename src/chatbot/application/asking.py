@@ -108,7 +108,7 @@ class Asking:
 
 def _marked(answer: Answer, scope: Scope, failure: ModelFailure, asked: TurnContext) -> Answer:
     """Mark what the accepted prompt lacks, unless the one before it was merely too long."""
-    logger.warning("the provider accepted a prompt only after a refusal: %s", scope.value)
+    logger.warning("the provider accepted a prompt on the second attempt: %s", scope.value)
     if isinstance(failure, ContextTooLong) or scope is Scope.WHOLE:
         return answer
     if scope is Scope.NEWEST:

@@ -6,9 +6,7 @@ acknowledged. While the model runs the session is held, by its lease, and no tra
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from functools import partial
 
 from chatbot.application.asking import Answer, Asking
@@ -16,8 +14,7 @@ from chatbot.application.consolidation import Consolidation
 from chatbot.application.first_failures import FirstFailures
 from chatbot.application.leases import patiently
 from chatbot.application.prompt import Composer
-from chatbot.application.shares import Shares
-from chatbot.application.sign_ins import SignIns
+from chatbot.application.running_turns import RunningTurns
 from chatbot.application.texts import Language, notice_in
 from chatbot.application.turn import Reply, ReplyEvent, Started, Turn
 from chatbot.domain.chat import (
@@ -35,10 +32,9 @@ from chatbot.domain.errors import (
     ModelTimeout,
     PromptRefused,
     PromptTooLong,
-    ShuttingDown,
     cause_of,
 )
-from chatbot.domain.identity import Owner, Principal, User
+from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
@@ -54,8 +50,7 @@ class Chat:
     Args:
         notice: the sentence that goes with a session's first answer; empty = none, None = ours.
         max_prompt_chars: longest prompt, in code points.
-        max_turns_per_owner: turns that one owner may have under way in this process, so that
-            nobody takes all of the model's slots.
+        max_turns_per_owner: turns that one owner may have under way in this process.
     """
 
     def __init__(
@@ -78,16 +73,12 @@ class Chat:
         self._clock = clock
         self._new_id = new_id
         self._max_prompt_chars = max_prompt_chars
-        self._shares = Shares(most=max_turns_per_owner)
+        self.running = RunningTurns(storage, most_per_owner=max_turns_per_owner)
         self._notice = notice
         self._asking = Asking(model, composer)
         self._first_failures = FirstFailures(storage)
-        self._sign_ins = SignIns(storage)
-        self._running: dict[asyncio.Task[None], Turn] = {}
-        self._ended_at = float("-inf")
-        self._closing = False
 
-    async def reply(
+    def reply(
         self,
         principal: Principal,
         session_id: SessionId | None,
@@ -104,8 +95,8 @@ class Chat:
         it had said is stored as interrupted.
 
         Raises:
-            Forbidden, InvalidInput, PromptTooLong, RateLimited, NotFound, SessionBusy: nothing
-                was stored.
+            Forbidden, InvalidInput, PromptTooLong: at once.
+            RateLimited, NotFound, SessionBusy: nothing was stored.
             ModelFailure, StorageFailure, ShuttingDown, Revoked: the user's message is kept if it
                 was stored, and the partial answer with it; then the error names session and turn.
             SessionBusy, after `Started`: the session was lost to another turn, and the answer
@@ -113,10 +104,6 @@ class Chat:
         """
         require(principal, Action.CHAT)
         self._check(prompt)
-        await self._shares.acquire(principal.owner)
-        if self._closing:  # since the turn waited for its share
-            self._shares.release(principal.owner)
-            raise ShuttingDown
         turn = Turn(
             owner=principal.owner,
             session_id=session_id,
@@ -125,62 +112,15 @@ class Chat:
             language=language,
             stream=stream,
         )
-        task = asyncio.create_task(self._run(turn, principal.user))
-        self._running[task] = turn
-        task.add_done_callback(self._ended)
-        is_read_to_its_end = False
-        try:
-            async with aclosing(turn.events()) as events:
-                async for event in events:
-                    yield event
-            is_read_to_its_end = True
-            await task
-        finally:
-            if not is_read_to_its_end:
-                turn.interrupt(Interruption.CLIENT)
-                task.add_done_callback(partial(_log_failure, turn))
-                await asyncio.wait({task})
-
-    @property
-    def is_answering(self) -> bool:
-        """Whether turns run, or one has ended within the last second; from any thread."""
-        return bool(self._running) or time.monotonic() - self._ended_at < 1
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether no new turns are taken."""
-        return self._closing
-
-    async def aclose(self) -> None:
-        """Take no new turns, interrupt those that run, and wait until they are stored."""
-        self._closing = True
-        running = dict(self._running)
-        for turn in running.values():
-            turn.interrupt(Interruption.SHUTDOWN)
-        if running:
-            await asyncio.wait(running)
-        self._sign_ins.close()
+        return self.running.run(turn, principal.user, self._take)
 
     def _check(self, prompt: str) -> None:
-        if self._closing:
-            raise ShuttingDown
         if not prompt.strip():
             raise InvalidInput("The prompt is empty.", where=("prompt",))
         if not is_sound(prompt):
             raise InvalidInput("The prompt is not valid Unicode.", where=("prompt",))
         if len(prompt) > self._max_prompt_chars:
-            raise PromptTooLong(f"A prompt has at most {self._max_prompt_chars} characters.")
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._ended_at = time.monotonic()
-        self._shares.release(self._running.pop(task).owner)
-
-    async def _run(self, turn: Turn, user: User | None) -> None:
-        try:
-            with self._sign_ins.watching(turn, user):
-                await self._take(turn)
-        finally:
-            turn.end()
+            raise PromptTooLong(f"A prompt can have at most {self._max_prompt_chars} characters.")
 
     async def _take(self, turn: Turn) -> None:
         is_first = turn.session_id is None
@@ -228,7 +168,7 @@ class Chat:
         try:
             await self._storage.transact(partial(answer.mark, lease))
         except ChatbotError as error:
-            logger.warning("refused messages are not marked: %s", cause_of(error))
+            logger.warning("rejected messages could not be marked: %s", cause_of(error))
 
     async def _store_question(self, turn: Turn) -> TurnContext:
         turn.require_uninterrupted()
@@ -272,15 +212,4 @@ class Chat:
             model=self._model.name,
             memory_used=answer.prompt.memory_used,
             notice=notice_in(answer.prompt.language, self._notice) if is_first else None,
-        )
-
-
-def _log_failure(turn: Turn, task: asyncio.Task[None]) -> None:
-    """Log a failure that no reader is left to get."""
-    error = None if task.cancelled() else task.exception()
-    if error is not None and not isinstance(error, ShuttingDown):
-        logger.warning(
-            "a turn failed after its caller had left: %s",
-            type(error).__name__,
-            extra={"session_id": turn.session_id, "cause": cause_of(error)},
         )

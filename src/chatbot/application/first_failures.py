@@ -48,7 +48,7 @@ class FirstFailures:
         try:
             await self._storage.transact(while_held(owner, session_id, turn_id, delete))
         except ChatbotError as error:  # then it is listed beside the new one, and that is all
-            logger.warning("a failed first turn is not removed: %s", cause_of(error))
+            logger.warning("a failed first turn could not be removed: %s", cause_of(error))
 
 
 def _digest(prompt: str) -> bytes:

@@ -139,7 +139,7 @@ class Learner:
             return self._read(reply)
         except InvalidInput:
             self._failed_repairs += 1
-            logger.warning("the model's memory update is no JSON object; batch skipped")
+            logger.warning("the model's memory update is not a JSON object; batch skipped")
             return Update()
 
     def _read(self, reply: str) -> Update:
@@ -196,7 +196,7 @@ async def _taken_in_parts(
 ) -> Memory:
     """Take in two halves of refused messages; a message that is refused alone is marked."""
     if len(messages) == 1:
-        logger.warning("message %d is refused, and left out of memory", messages[0].seq)
+        logger.warning("the provider rejects message %d; it is left out of memory", messages[0].seq)
         return memory.with_refused([messages[0].seq])
     half = len(messages) // 2
     for part in (messages[:half], messages[half:]):

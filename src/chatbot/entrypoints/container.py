@@ -282,7 +282,7 @@ async def opened(container: Container) -> AsyncGenerator[None]:
         stack.push_async_callback(container.hasher().aclose)
         stack.push_async_callback(container.model().aclose)
         stack.push_async_callback(container.consolidation().aclose)
-        stack.push_async_callback(container.chat().aclose)
-        container.hasher().rest_while(lambda: container.chat().is_answering)
+        stack.push_async_callback(container.chat().running.aclose)
+        container.hasher().rest_while(lambda: container.chat().running.is_answering)
         await container.model().warm_up()
         yield

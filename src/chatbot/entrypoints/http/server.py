@@ -91,7 +91,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, end the turns and save what they have, then close."""
-        ending = asyncio.create_task(self._chat.aclose())
+        ending = asyncio.create_task(self._chat.running.aclose())
         await super().shutdown(sockets)
         if self.force_exit:  # uvicorn would not close the stores, and cancel what waits for that
             await self.lifespan.shutdown()

@@ -20,7 +20,7 @@ async def health() -> StatusAnswer:
 @router.get("/ready")
 async def ready(use: UseCases) -> StatusAnswer:
     """Storage answers and the model path is warm; the model itself is not called."""
-    if use.chat().is_closing:
+    if use.chat().running.is_closing:
         raise ShuttingDown
     try:
         await use.storage().check()

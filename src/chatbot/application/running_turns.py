@@ -1,0 +1,120 @@
+"""The turns that run in this process, each in a task of its own.
+
+A reader that leaves, a shutdown and a revoked sign-in interrupt the model's work, and never the
+writes of a turn.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
+
+from chatbot.application.shares import Shares
+from chatbot.application.sign_ins import SignIns
+from chatbot.application.turn import ReplyEvent, Turn
+from chatbot.domain.chat import Interruption
+from chatbot.domain.errors import ShuttingDown, cause_of
+from chatbot.domain.identity import User
+from chatbot.domain.ports.storage import Storage
+
+logger = logging.getLogger("chatbot.chat")
+
+
+class RunningTurns:
+    """Runs turns until it is closed.
+
+    Args:
+        most_per_owner: turns that one owner may have under way, so that nobody takes all of the
+            model's slots.
+    """
+
+    def __init__(self, storage: Storage, *, most_per_owner: int) -> None:
+        self._shares = Shares(most=most_per_owner)
+        self._sign_ins = SignIns(storage)
+        self._turns: dict[asyncio.Task[None], Turn] = {}
+        self._ended_at = float("-inf")
+        self._closing = False
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether turns run, or one has ended within the last second; from any thread."""
+        return bool(self._turns) or time.monotonic() - self._ended_at < 1
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether no new turns are taken."""
+        return self._closing
+
+    async def run(
+        self, turn: Turn, user: User | None, work: Callable[[Turn], Awaitable[None]]
+    ) -> AsyncGenerator[ReplyEvent]:
+        """Do the work of a turn and yield its events.
+
+        Closing the generator early interrupts the turn and waits until it is stored.
+
+        Raises:
+            RateLimited: the owner has too many turns under way.
+            ShuttingDown, and what the work raises.
+        """
+        self._require_open()
+        await self._shares.acquire(turn.owner)
+        try:
+            self._require_open()  # it may have been closed since the turn waited for its share
+        except ShuttingDown:
+            self._shares.release(turn.owner)
+            raise
+        task = asyncio.create_task(self._run(turn, user, work))
+        self._turns[task] = turn
+        task.add_done_callback(self._ended)
+        is_read_to_its_end = False
+        try:
+            async with aclosing(turn.events()) as events:
+                async for event in events:
+                    yield event
+            is_read_to_its_end = True
+            await task
+        finally:
+            if not is_read_to_its_end:
+                turn.interrupt(Interruption.CLIENT)
+                task.add_done_callback(partial(_log_failure, turn))
+                await asyncio.wait({task})
+
+    async def aclose(self) -> None:
+        """Take no new turns, interrupt those that run, and wait until they are stored."""
+        self._closing = True
+        running = dict(self._turns)
+        for turn in running.values():
+            turn.interrupt(Interruption.SHUTDOWN)
+        if running:
+            await asyncio.wait(running)
+        self._sign_ins.close()
+
+    def _require_open(self) -> None:
+        if self._closing:
+            raise ShuttingDown
+
+    async def _run(
+        self, turn: Turn, user: User | None, work: Callable[[Turn], Awaitable[None]]
+    ) -> None:
+        try:
+            with self._sign_ins.watching(turn, user):
+                await work(turn)
+        finally:
+            turn.end()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._ended_at = time.monotonic()
+        self._shares.release(self._turns.pop(task).owner)
+
+
+def _log_failure(turn: Turn, task: asyncio.Task[None]) -> None:
+    """Log a failure that no reader is left to get."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, ShuttingDown):
+        logger.warning(
+            "a turn failed after its client disconnected: %s",
+            type(error).__name__,
+            extra={"session_id": turn.session_id, "cause": cause_of(error)},
+        )
