@@ -30,7 +30,7 @@ from chatbot.domain.errors import (
     StorageFull,
 )
 from chatbot.domain.identity import Permission
-from chatbot.domain.memory_updates import Update
+from chatbot.domain.memory import Update
 from chatbot.domain.ports.model import Completion, Usage
 from chatbot.domain.ports.storage import Found, Storage, Transaction
 from conversation import (

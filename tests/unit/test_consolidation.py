@@ -13,8 +13,7 @@ from chatbot.adapters.llm.scripted import Answer, Script
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import ChatbotError, ModelError, ModelUnavailable
-from chatbot.domain.memory import Item, Memory, Setback, Setter
-from chatbot.domain.memory_updates import Update
+from chatbot.domain.memory import Item, Memory, Setback, Setter, Update
 from chatbot.domain.ports.model import ModelRequest, Task
 from chatbot.domain.ports.storage import Found, Transaction
 from conversation import ANA, BEN, PATIENCE_S, RULES, Desk, by_task, eventually, never

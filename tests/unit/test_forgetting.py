@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from chatbot.domain.memory import Item, Setter, StructuredMemory
-from chatbot.domain.memory_updates import Update, merge, update_from_json
+from chatbot.domain.memory import Item, Setter, StructuredMemory, Update
+from chatbot.domain.memory_updates import merge, update_from_json
 
 
 def by_model(value: str) -> Item:

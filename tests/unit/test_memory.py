@@ -18,10 +18,11 @@ from chatbot.domain.memory import (
     Memory,
     Setter,
     StructuredMemory,
+    Update,
     recollections,
     with_summary,
 )
-from chatbot.domain.memory_updates import Update, merge, replaced_by_hand, update_from_json
+from chatbot.domain.memory_updates import merge, replaced_by_hand, update_from_json
 from chatbot.domain.text import is_sound, was_said
 
 BY_HAND = [Setter.USER, Setter.ADMINISTRATOR]

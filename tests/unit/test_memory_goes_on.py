@@ -16,8 +16,7 @@ from chatbot.domain.errors import (
     NotFound,
     PromptRefused,
 )
-from chatbot.domain.memory import Memory, Setback
-from chatbot.domain.memory_updates import Update
+from chatbot.domain.memory import Memory, Setback, Update
 from chatbot.domain.ports.model import Completion, ModelRequest, Task
 from conversation import ANA, BEN, PATIENCE_S, RULES, Desk, by_task, eventually, never
 

@@ -15,8 +15,7 @@ from chatbot.domain.errors import (
     PromptRefused,
     StorageUnavailable,
 )
-from chatbot.domain.memory import Memory
-from chatbot.domain.memory_updates import Update
+from chatbot.domain.memory import Memory, Update
 from chatbot.domain.ports.model import Completion, ModelRequest, Task
 from conversation import ANA, BEN, NO_MEMORY, RULES, Desk, by_task, message
 

@@ -7,7 +7,8 @@ import pytest
 
 from chatbot.application.replies import read_update, without_thinking
 from chatbot.domain.errors import InvalidInput
-from chatbot.domain.memory_updates import MAX_UPDATE_ENTRIES, Update
+from chatbot.domain.memory import Update
+from chatbot.domain.memory_updates import MAX_UPDATE_ENTRIES
 
 ANA = '{"profile": {"name": "Ana"}}'
 NAMED = Update(profile={"name": "Ana"})

@@ -11,8 +11,7 @@ from chatbot.application.turn import Delta
 from chatbot.domain.chat import PageMark, SessionId
 from chatbot.domain.errors import Forbidden, InvalidInput, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Permission, Principal
-from chatbot.domain.memory import Memory, Setter, StructuredMemory
-from chatbot.domain.memory_updates import Update
+from chatbot.domain.memory import Memory, Setter, StructuredMemory, Update
 from chatbot.domain.ports.storage import Transaction
 from conversation import ANA, BEN, Desk, by_task, caller, eventually, never
 

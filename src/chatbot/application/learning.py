@@ -9,14 +9,21 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
+from chatbot.application.data_blocks import data_block, structured_content
 from chatbot.application.memory_rules import Rules
-from chatbot.application.prompt import accepted, data_block, memory_wire, prompts_of
+from chatbot.application.prompt import accepted, prompts_of
 from chatbot.application.replies import read_update, without_thinking
 from chatbot.application.texts import EXTRACT, REPAIR, SUMMARIZE, language_of
 from chatbot.domain.chat import Author, FinishReason, Message
 from chatbot.domain.errors import InvalidInput, ModelError, ModelFailure, PromptRefused
-from chatbot.domain.memory import MAX_SUMMARY_CHARS, Memory, StructuredMemory, default_preferences
-from chatbot.domain.memory_updates import Update, merge
+from chatbot.domain.memory import (
+    MAX_SUMMARY_CHARS,
+    Memory,
+    StructuredMemory,
+    Update,
+    default_preferences,
+)
+from chatbot.domain.memory_updates import merge
 from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
 from chatbot.domain.ports.runtime import NewId
 
@@ -92,7 +99,7 @@ class Learner:
 
     async def _extracted(self, memory: Memory, messages: Sequence[Message]) -> Memory:
         try:
-            update = await self._update(memory_wire(memory), messages)
+            update = await self._update(structured_content(memory.structured), messages)
         except PromptRefused:
             if len(messages) != 1 or memory.structured == StructuredMemory():
                 raise

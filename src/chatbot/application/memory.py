@@ -15,10 +15,11 @@ from chatbot.domain.memory import (
     DEFAULT_PREFERENCES,
     Memory,
     Setter,
+    Update,
     with_summary,
     without_defaults,
 )
-from chatbot.domain.memory_updates import Update, replaced_by_hand
+from chatbot.domain.memory_updates import replaced_by_hand
 from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.storage import Storage, Transaction

@@ -6,15 +6,15 @@ complete. Last comes the newest user message with one data block in front. So mo
 a prefix of the one before, which providers cache.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
+from chatbot.application.data_blocks import data_block, json_line, memory_content, shortened
 from chatbot.application.texts import LANGUAGES, NAMES, SYSTEM, Language, language_of
 from chatbot.application.tokens import TokenEstimator, size_of, texts_of
 from chatbot.domain.chat import Author, Interruption, Message
-from chatbot.domain.memory import Item, Memory, Recollection, recollections
+from chatbot.domain.memory import Memory, Recollection, recollections
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task, Usage
 from chatbot.domain.ports.runtime import NewId
 
@@ -104,7 +104,11 @@ class Composer:
         if most_bytes is not None:
             budget = min(budget, self.estimator.tokens_of_bytes(most_bytes))
         kept = self._remembered(memory, budget) if scope is Scope.WHOLE else Memory()
-        block = data_block(_wire(kept), nonce=self._new_id()[:16]) if recollections(kept) else ""
+        block = (
+            data_block(memory_content(kept), nonce=self._new_id()[:16])
+            if recollections(kept)
+            else ""
+        )
         shown = _shown(memory, history, scope)
         may_begin = len(history) < self.history_limit
         room = budget - self.estimator.tokens(system, block)
@@ -153,8 +157,8 @@ class Composer:
     def _remembered(self, memory: Memory, budget: float) -> Memory:
         """The memory, as far as a prompt has room for it."""
         limit = budget * _MEMORY_SHARE
-        while self.estimator.tokens(_line(_wire(memory))) > limit:
-            memory = _shorter(memory)
+        while self.estimator.tokens(json_line(memory_content(memory))) > limit:
+            memory = shortened(memory)
         return memory
 
 
@@ -208,50 +212,3 @@ def _shown(memory: Memory, history: Sequence[Message], scope: Scope) -> list[Mes
         return shown
     unanswered = {m.seq for m in unanswered_before(memory, history)}
     return [m for m in shown if m.seq not in unanswered]
-
-
-def data_block(content: Mapping[str, object], *, nonce: str) -> str:
-    """Content for the model as data: one line of JSON inside delimiters that nobody can guess."""
-    return f"<data-{nonce}>\n{_line(content)}\n</data-{nonce}>\n\n"
-
-
-def memory_wire(memory: Memory) -> dict[str, object]:
-    """Structured memory as the model sees it: values only, what is empty left out."""
-
-    def values(items: Mapping[str, Item]) -> dict[str, str]:
-        return {key: item.value for key, item in items.items()}
-
-    known = memory.structured
-    parts: dict[str, object] = {
-        "profile": values(known.profile),
-        "preferences": values(known.preferences),
-        "facts": [item.value for item in known.facts],
-        "todos": [item.value for item in known.todos],
-    }
-    return {name: part for name, part in parts.items() if part}
-
-
-def _shorter(memory: Memory) -> Memory:
-    """Without the oldest fact or task; if there is none, the newest key; at last half the summary."""
-    known = memory.structured
-    if len(known.facts) > len(known.todos):
-        known = replace(known, facts=known.facts[1:])
-    elif known.todos:
-        known = replace(known, todos=known.todos[1:])
-    elif len(known.preferences) > len(known.profile):
-        known = replace(known, preferences=dict([*known.preferences.items()][:-1]))
-    elif known.profile:
-        known = replace(known, profile=dict([*known.profile.items()][:-1]))
-    else:
-        return replace(memory, summary=memory.summary[: len(memory.summary) // 2])
-    return replace(memory, structured=known)
-
-
-def _line(content: Mapping[str, object]) -> str:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-
-
-def _wire(memory: Memory) -> dict[str, object]:
-    wire: dict[str, object] = {"summary": memory.summary} if memory.summary else {}
-    structured = memory_wire(memory)
-    return wire | ({"memory": structured} if structured else {})

@@ -12,7 +12,8 @@ from functools import reduce
 from operator import or_
 
 from chatbot.domain.errors import InvalidInput
-from chatbot.domain.memory_updates import Update, update_from_json
+from chatbot.domain.memory import Update
+from chatbot.domain.memory_updates import update_from_json
 
 _END_OF_THINKING = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _BEGINNING = re.compile(r"[{\[]")

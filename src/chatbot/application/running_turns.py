@@ -58,13 +58,10 @@ class RunningTurns:
             RateLimited: the owner has too many turns under way.
             ShuttingDown, and what the work raises.
         """
-        self._require_open()
         await self._shares.acquire(turn.owner)
-        try:
-            self._require_open()  # it may have been closed since the turn waited for its share
-        except ShuttingDown:
+        if self._closing:  # perhaps since the turn waited for its share
             self._shares.release(turn.owner)
-            raise
+            raise ShuttingDown
         task = asyncio.create_task(self._run(turn, user, work))
         self._turns[task] = turn
         task.add_done_callback(self._ended)
@@ -90,10 +87,6 @@ class RunningTurns:
         if running:
             await asyncio.wait(running)
         self._sign_ins.close()
-
-    def _require_open(self) -> None:
-        if self._closing:
-            raise ShuttingDown
 
     async def _run(
         self, turn: Turn, user: User | None, work: Callable[[Turn], Awaitable[None]]

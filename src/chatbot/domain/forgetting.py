@@ -6,9 +6,10 @@ words is the same, only if nothing else has that part. What is not named for sur
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from chatbot.domain.memory import STANDARD_KEYS, Item, Setter, StructuredMemory, Update, cut
 from chatbot.domain.text import fold
 
 Slot = tuple[str, str]
@@ -23,61 +24,13 @@ _KEY_WORDS = {
     "tone": frozenset({"tone", "style", "tono", "estilo"}),
 }
 _FILLERS = frozenset(
-    [
-        "a",
-        "about",
-        "al",
-        "am",
-        "an",
-        "and",
-        "are",
-        "at",
-        "con",
-        "de",
-        "del",
-        "el",
-        "en",
-        "es",
-        "forget",
-        "have",
-        "he",
-        "i",
-        "im",
-        "in",
-        "is",
-        "la",
-        "las",
-        "lo",
-        "los",
-        "me",
-        "mi",
-        "mis",
-        "my",
-        "of",
-        "on",
-        "or",
-        "para",
-        "por",
-        "que",
-        "se",
-        "soy",
-        "su",
-        "sus",
-        "that",
-        "the",
-        "to",
-        "tu",
-        "un",
-        "una",
-        "was",
-        "with",
-        "y",
-        "ya",
-        "yo",
-        "you",
-        "your",
-    ]
+    """
+    a about al am an and are at con de del el en es forget have he i im in is la las lo los me
+    mi mis my of on or para por que se soy su sus that the to tu un una was with y ya yo you
+    your
+    """.split()  # noqa: SIM905 # a list has a line for each word
 )
+_KEYED = ("profile", "preferences")
 _MOST_WORDS = 80  # MAX_VALUE_CHARS has about as many
 _SHORTEST_STEM, _LONGEST_ENDING = 4, 3
 _SAME_SHARE, _SHORTEST_SHARED = 0.7, 5
@@ -123,6 +76,81 @@ class _Phrase:
         return bool(self.meaning) and all(
             any(word.is_as(each) for each in other.meaning) for word in self.meaning
         )
+
+
+def without_named(
+    memory: StructuredMemory, update: Update, said: Sequence[str]
+) -> tuple[StructuredMemory, Update]:
+    """Both without what the update names as forgotten or done."""
+    if not (update.forget or update.done):
+        return memory, update
+    keys = {key for name in update.forget if (key := key_named(name)) is not None}
+    words = [name for name in update.forget if key_named(name) is None]
+    gone = named_by(words, _named(memory)) | {(p, k) for p in _KEYED for k in keys}
+    todos = [each for each in _named(memory) if each.slot[0] == "todos"]
+    gone |= named_by(update.done, todos)
+    new = _named_in(update)
+    repeated = named_by(words, new) | named_by(
+        update.done, [each for each in new if each.slot[0] == "todos"]
+    )
+
+    def goes(part: str, key: str, item: Item) -> bool:
+        is_own = item.set_by is Setter.MODEL
+        return (part, key) in gone and (is_own or is_mentioned(item.value, key, said))
+
+    def keyed(part: str, known: Mapping[str, Item]) -> dict[str, Item]:
+        return {key: item for key, item in known.items() if not goes(part, key, item)}
+
+    def listed(part: str, known: Iterable[Item]) -> tuple[Item, ...]:
+        return tuple(item for item in known if not goes(part, item.value, item))
+
+    def changed(part: str, known: Mapping[str, Item], values: Mapping[str, str]) -> dict[str, str]:
+        """Of a key that is forgotten only a new value is set."""
+        return {
+            key: value
+            for key, value in values.items()
+            if (part, key) not in repeated
+            and not (key in keys and key in known and known[key].value == cut(value))
+        }
+
+    kept = StructuredMemory(
+        profile=keyed("profile", memory.profile),
+        preferences=keyed("preferences", memory.preferences),
+        facts=listed("facts", memory.facts),
+        todos=listed("todos", memory.todos),
+    )
+    rest = replace(
+        update,
+        profile=changed("profile", memory.profile, update.profile),
+        preferences=changed("preferences", memory.preferences, update.preferences),
+        facts=tuple(text for text in update.facts if ("facts", text) not in repeated),
+        todos=tuple(text for text in update.todos if ("todos", text) not in repeated),
+    )
+    return kept, rest
+
+
+def _named(memory: StructuredMemory) -> list[Named]:
+    """What a name may mean."""
+    return _named_in(
+        Update(
+            profile={key: item.value for key, item in memory.profile.items()},
+            preferences={key: item.value for key, item in memory.preferences.items()},
+            facts=tuple(item.value for item in memory.facts),
+            todos=tuple(item.value for item in memory.todos),
+        )
+    )
+
+
+def _named_in(update: Update) -> list[Named]:
+    keyed = {"profile": update.profile, "preferences": update.preferences}
+    listed = {"facts": update.facts, "todos": update.todos}
+    pairs = [(p, k, v) for p, values in keyed.items() for k, v in values.items()]
+    return [
+        *(Named((part, key), value) for part, key, value in pairs),
+        *(Named((part, key), key) for part, key, _ in pairs if key not in STANDARD_KEYS),
+        *(Named((part, key), f"{key}: {value}") for part, key, value in pairs),
+        *(Named((part, text), text) for part, texts in listed.items() for text in texts),
+    ]
 
 
 def named_by(names: Iterable[str], known: Sequence[Named]) -> set[Slot]:

@@ -56,6 +56,33 @@ class StructuredMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What is to be merged into structured memory; every part may be empty.
+
+    `forget` names what is remembered and shall not be: a key of profile or preferences, or the
+    words of an item. `done` names tasks that are no longer open.
+    """
+
+    profile: Mapping[str, str] = field(default_factory=dict)
+    preferences: Mapping[str, str] = field(default_factory=dict)
+    facts: tuple[str, ...] = ()
+    todos: tuple[str, ...] = ()
+    forget: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+
+    def __or__(self, later: "Update") -> "Update":
+        """Both, the later one's values where both have a key."""
+        return Update(
+            profile={**self.profile, **later.profile},
+            preferences={**self.preferences, **later.preferences},
+            facts=self.facts + later.facts,
+            todos=self.todos + later.todos,
+            forget=self.forget + later.forget,
+            done=self.done + later.done,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setback:
     """How often in a row a step failed, and the message before which it is not tried again."""
 
@@ -156,3 +183,8 @@ def recollections(memory: Memory) -> list[Recollection]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def cut(text: str) -> str:
+    """As much of a text as a value can hold, trimmed."""
+    return text.strip()[:MAX_VALUE_CHARS].rstrip()

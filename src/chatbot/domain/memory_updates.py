@@ -7,11 +7,10 @@ of it since.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
 from chatbot.domain.errors import InvalidInput
-from chatbot.domain.forgetting import Named, is_mentioned, key_named, named_by
+from chatbot.domain.forgetting import without_named
 from chatbot.domain.memory import (
     DEFAULT_PREFERENCES,
     MAX_EXTRA_KEYS,
@@ -19,10 +18,11 @@ from chatbot.domain.memory import (
     MAX_VALUE_CHARS,
     PREFERENCE_KEYS,
     PROFILE_KEYS,
-    STANDARD_KEYS,
     Item,
     Setter,
     StructuredMemory,
+    Update,
+    cut,
     without_defaults,
 )
 from chatbot.domain.text import is_sound, was_said
@@ -31,34 +31,6 @@ MAX_UPDATE_ENTRIES = 200
 """Of each part of an update that a model wrote: the last ones are read."""
 MAX_NAMES = 40
 """In `forget` and in `done`: each name is compared with all that is known."""
-_KEYED = ("profile", "preferences")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
-    """What is to be merged into structured memory; every part may be empty.
-
-    `forget` names what is remembered and shall not be: a key of profile or preferences, or the
-    words of an item. `done` names tasks that are no longer open.
-    """
-
-    profile: Mapping[str, str] = field(default_factory=dict)
-    preferences: Mapping[str, str] = field(default_factory=dict)
-    facts: tuple[str, ...] = ()
-    todos: tuple[str, ...] = ()
-    forget: tuple[str, ...] = ()
-    done: tuple[str, ...] = ()
-
-    def __or__(self, later: "Update") -> "Update":
-        """Both, the later one's values where both have a key."""
-        return Update(
-            profile={**self.profile, **later.profile},
-            preferences={**self.preferences, **later.preferences},
-            facts=self.facts + later.facts,
-            todos=self.todos + later.todos,
-            forget=self.forget + later.forget,
-            done=self.done + later.done,
-        )
 
 
 def merge(
@@ -78,7 +50,7 @@ def merge(
     unless the user said the new one; a default preference counts only if the user said it.
     """
     came_from = tuple(sources)
-    memory, update = _without_named(memory, update, said)
+    memory, update = without_named(memory, update, said)
     stated = {k: v for k, v in update.preferences.items() if was_said(v, said)}
     preferences = {**without_defaults(update.preferences, memory.preferences, defaults), **stated}
 
@@ -87,7 +59,7 @@ def merge(
     ) -> dict[str, Item]:
         merged = dict(known)
         for key, text in new.items():
-            old, value = merged.get(key), _cut(text)
+            old, value = merged.get(key), cut(text)
             further = merged.keys() - standard
             crowded = key not in standard | further and len(further) >= MAX_EXTRA_KEYS
             unchanged = old is not None and old.value == value
@@ -102,7 +74,7 @@ def merge(
     def listed(known: tuple[Item, ...], new: Iterable[str]) -> tuple[Item, ...]:
         merged = {item.value: item for item in known}
         for text in new:
-            value = _cut(text)
+            value = cut(text)
             if value and value not in merged:
                 merged[value] = Item(value=value, set_by=Setter.MODEL, sources=came_from)
         return _newest(merged.values(), max_items)
@@ -184,91 +156,12 @@ def update_from_json(found: object) -> Update:
     )
 
 
-def _without_named(
-    memory: StructuredMemory, update: Update, said: Sequence[str]
-) -> tuple[StructuredMemory, Update]:
-    """Both without what the update names as forgotten or done."""
-    if not (update.forget or update.done):
-        return memory, update
-    keys = {key for name in update.forget if (key := key_named(name)) is not None}
-    words = [name for name in update.forget if key_named(name) is None]
-    gone = named_by(words, _named(memory)) | {(p, k) for p in _KEYED for k in keys}
-    todos = [each for each in _named(memory) if each.slot[0] == "todos"]
-    gone |= named_by(update.done, todos)
-    new = _named_in(update)
-    repeated = named_by(words, new) | named_by(
-        update.done, [each for each in new if each.slot[0] == "todos"]
-    )
-
-    def goes(part: str, key: str, item: Item) -> bool:
-        is_own = item.set_by is Setter.MODEL
-        return (part, key) in gone and (is_own or is_mentioned(item.value, key, said))
-
-    def keyed(part: str, known: Mapping[str, Item]) -> dict[str, Item]:
-        return {key: item for key, item in known.items() if not goes(part, key, item)}
-
-    def listed(part: str, known: Iterable[Item]) -> tuple[Item, ...]:
-        return tuple(item for item in known if not goes(part, item.value, item))
-
-    def changed(part: str, known: Mapping[str, Item], values: Mapping[str, str]) -> dict[str, str]:
-        """Of a key that is forgotten only a new value is set."""
-        return {
-            key: value
-            for key, value in values.items()
-            if (part, key) not in repeated
-            and not (key in keys and key in known and known[key].value == _cut(value))
-        }
-
-    kept = StructuredMemory(
-        profile=keyed("profile", memory.profile),
-        preferences=keyed("preferences", memory.preferences),
-        facts=listed("facts", memory.facts),
-        todos=listed("todos", memory.todos),
-    )
-    rest = replace(
-        update,
-        profile=changed("profile", memory.profile, update.profile),
-        preferences=changed("preferences", memory.preferences, update.preferences),
-        facts=tuple(text for text in update.facts if ("facts", text) not in repeated),
-        todos=tuple(text for text in update.todos if ("todos", text) not in repeated),
-    )
-    return kept, rest
-
-
-def _named(memory: StructuredMemory) -> list[Named]:
-    """What a name may mean."""
-    return _named_in(
-        Update(
-            profile={key: item.value for key, item in memory.profile.items()},
-            preferences={key: item.value for key, item in memory.preferences.items()},
-            facts=tuple(item.value for item in memory.facts),
-            todos=tuple(item.value for item in memory.todos),
-        )
-    )
-
-
-def _named_in(update: Update) -> list[Named]:
-    keyed = {"profile": update.profile, "preferences": update.preferences}
-    listed = {"facts": update.facts, "todos": update.todos}
-    pairs = [(p, k, v) for p, values in keyed.items() for k, v in values.items()]
-    return [
-        *(Named((part, key), value) for part, key, value in pairs),
-        *(Named((part, key), key) for part, key, _ in pairs if key not in STANDARD_KEYS),
-        *(Named((part, key), f"{key}: {value}") for part, key, value in pairs),
-        *(Named((part, text), text) for part, texts in listed.items() for text in texts),
-    ]
-
-
 def _newest(items: Iterable[Item], count: int) -> tuple[Item, ...]:
     """At most `count` items: the model's oldest go first, then the oldest of all."""
     kept = list(items)
     while len(kept) > count:
         kept.remove(next((item for item in kept if item.set_by is Setter.MODEL), kept[0]))
     return tuple(kept)
-
-
-def _cut(text: str) -> str:
-    return text.strip()[:MAX_VALUE_CHARS].rstrip()
 
 
 def _readable(text: str) -> str:

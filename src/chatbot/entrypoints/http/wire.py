@@ -10,8 +10,7 @@ from chatbot.application.sessions import OpenSession, Page
 from chatbot.application.turn import Reply
 from chatbot.domain.chat import FinishReason, Message, Session
 from chatbot.domain.identity import User
-from chatbot.domain.memory import Item, Memory
-from chatbot.domain.memory_updates import Update
+from chatbot.domain.memory import Item, Memory, Update
 from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.http.cursor import write_cursor
 

@@ -8,7 +8,7 @@ from functools import cache
 from chatbot.adapters.llm.extractive.clauses import Statement
 from chatbot.adapters.llm.extractive.language import CODES, language
 from chatbot.adapters.llm.extractive.statements import stated
-from chatbot.domain.memory_updates import Update
+from chatbot.domain.memory import Update
 from chatbot.domain.text import fold
 
 _PREFERENCES = frozenset({"language", "tone", "length", "format"})

@@ -13,7 +13,7 @@ from chatbot.adapters.llm.extractive.statements import (
 )
 from chatbot.adapters.llm.extractive.summary import sentences
 from chatbot.adapters.llm.extractive.wording import wording
-from chatbot.domain.memory_updates import Update
+from chatbot.domain.memory import Update
 from chatbot.domain.text import detect_language, fold
 
 _EARLIER_CHARS = 1500

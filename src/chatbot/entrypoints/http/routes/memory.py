@@ -1,6 +1,6 @@
 """/sessions/{id}/summary and /memory: reading and correcting what is remembered."""
 
-from chatbot.domain.memory_updates import Update
+from chatbot.domain.memory import Update
 from chatbot.entrypoints.http import checked_body
 from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases, WithoutFields
 from chatbot.entrypoints.http.wire import (

@@ -1,0 +1,58 @@
+"""What a model gets as data: one line of JSON inside delimiters, and memory as such content."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from chatbot.domain.memory import Item, Memory, StructuredMemory
+
+
+def data_block(content: Mapping[str, object], *, nonce: str) -> str:
+    """Content for the model as data: one line of JSON inside delimiters that nobody can guess."""
+    return f"<data-{nonce}>\n{json_line(content)}\n</data-{nonce}>\n\n"
+
+
+def memory_content(memory: Memory) -> dict[str, object]:
+    """Return the summary and the structured memory, without what is empty."""
+    content: dict[str, object] = {"summary": memory.summary} if memory.summary else {}
+    structured = structured_content(memory.structured)
+    return content | ({"memory": structured} if structured else {})
+
+
+def structured_content(known: StructuredMemory) -> dict[str, object]:
+    """Return structured memory as the model sees it: values only, without what is empty."""
+
+    def values(items: Mapping[str, Item]) -> dict[str, str]:
+        return {key: item.value for key, item in items.items()}
+
+    parts: dict[str, object] = {
+        "profile": values(known.profile),
+        "preferences": values(known.preferences),
+        "facts": [item.value for item in known.facts],
+        "todos": [item.value for item in known.todos],
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def shortened(memory: Memory) -> Memory:
+    """Return the memory without its oldest fact or task.
+
+    Where there is none it goes without the newest key, and at last without half of the summary.
+    """
+    known = memory.structured
+    if len(known.facts) > len(known.todos):
+        known = replace(known, facts=known.facts[1:])
+    elif known.todos:
+        known = replace(known, todos=known.todos[1:])
+    elif len(known.preferences) > len(known.profile):
+        known = replace(known, preferences=dict([*known.preferences.items()][:-1]))
+    elif known.profile:
+        known = replace(known, profile=dict([*known.profile.items()][:-1]))
+    else:
+        return replace(memory, summary=memory.summary[: len(memory.summary) // 2])
+    return replace(memory, structured=known)
+
+
+def json_line(content: Mapping[str, object]) -> str:
+    """Return the content as compact JSON without a line end."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
