@@ -569,3 +569,27 @@ async def test_closing_drops_what_runs_and_leaves_no_task() -> None:
     await desk.consolidation.aclose()
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert await desk.memory(session_id) == Memory()
+
+
+async def test_idle_sessions_cost_a_timer_each_and_no_task_and_closing_ends_them() -> None:
+    desk = Desk(by_task(), rules=EXTRACTIONS)
+    for number in range(2000):
+        session_id = SessionId(f"{number:032x}")
+        desk.consolidation.schedule(OWNER, session_id, Memory(extracted_to=2), last_seq=4)
+    assert len(desk.consolidation._timers) == 2000
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await desk.consolidation.aclose()
+    assert desk.consolidation._timers == {}
+
+
+async def test_nothing_begins_once_it_is_closed() -> None:
+    desk = Desk(by_task(), rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=1)
+    await desk.consolidation.aclose()
+    for extracted_to in (0, 1):
+        memory = Memory(extracted_to=extracted_to)
+        desk.consolidation.schedule(OWNER, session_id, memory, last_seq=2)
+    async with asyncio.timeout(PATIENCE_S):
+        assert await desk.consolidation.is_pending(OWNER, session_id, within_s=2 * PATIENCE_S)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert desk.consolidation._timers == {}

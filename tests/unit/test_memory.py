@@ -11,6 +11,7 @@ from chatbot.domain.errors import InvalidInput
 from chatbot.domain.memory import (
     MAX_EXTRA_KEYS,
     MAX_KEY_CHARS,
+    MAX_REFUSED,
     MAX_VALUE_CHARS,
     PREFERENCE_KEYS,
     PROFILE_KEYS,
@@ -444,3 +445,8 @@ def test_what_is_given_back_of_what_is_remembered_adds_nothing(
         todos=tuple(values(known.todos)),
     )
     assert learned(known, parroted, *values(known.facts), sources=(9,)) == known
+
+
+def test_of_more_marks_than_are_kept_the_newest_stay_and_none_is_kept_twice() -> None:
+    memory = Memory().with_refused(range(1, MAX_REFUSED + 1)).with_refused([7, 999])
+    assert memory.refused == (*range(2, MAX_REFUSED + 1), 999)

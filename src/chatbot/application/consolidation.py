@@ -56,11 +56,14 @@ class Consolidation:
         self._runs: dict[_Key, _Run] = {}
         self._timers: dict[_Key, asyncio.TimerHandle] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._closing = False
 
     def schedule(
         self, owner: Owner, session_id: SessionId, memory: Memory, *, last_seq: int
     ) -> None:
         """Begin what is due after a turn in the background; what is left waits until it is idle."""
+        if self._closing:
+            return
         key, rules = (owner, session_id), self._rules
         self._stop_timer(key)
         if rules.extraction_is_due(memory, last_seq) or rules.summary_is_due(memory, last_seq):
@@ -90,10 +93,10 @@ class Consolidation:
             age_s = (self._clock() - seen.updated_at).total_seconds()
             if not is_answered or not self._is_to_be_extracted(seen, age_s):
                 return False
+            if self._closing or now() >= deadline:
+                return True
             if age_s > _OTHERS_S:
                 self._begin(key, seen.last_seq, is_idle=True)
-            elif now() >= deadline:
-                return True
             else:
                 await asyncio.sleep(_LOOK_AGAIN_S)
         extracted = self._runs[key].extracted
@@ -111,7 +114,8 @@ class Consolidation:
         return is_idle and self._rules.extraction_is_left(memory, last_seq)
 
     async def aclose(self) -> None:
-        """Drop what is running; it is made up later."""
+        """Drop what is running, which is made up later, and begin nothing more."""
+        self._closing = True
         for key in list(self._timers):
             self._stop_timer(key)
         tasks = [run.task for run in self._runs.values() if run.task is not None]

@@ -48,9 +48,10 @@ class SignIns:
 
     async def _check_until_none_runs(self) -> None:
         try:
+            await asyncio.sleep(self._check_every_s)
             while self._watched:
-                await asyncio.sleep(self._check_every_s)
                 await self._check()
+                await asyncio.sleep(self._check_every_s)
         finally:
             self._checking = None
 
