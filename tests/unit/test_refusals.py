@@ -246,10 +246,14 @@ def test_validation_error_of_a_framework_names_the_parameter() -> None:
     assert refusal_of(422, body).params == ("stream_options",)
 
 
-def test_refusal_of_many_words_is_classified_in_no_time() -> None:
-    endless = in_band_refusal({"error": {"message": "prompt " * 150_000, "code": "max_" * 150_000}})
+@pytest.mark.parametrize(
+    "error",
+    [{"message": "prompt " * 150_000, "code": "max_" * 150_000}, {"message": ["["] * 250_000}],
+    ids=["words", "texts"],
+)
+def test_refusal_of_many_words_is_classified_in_no_time(error: object) -> None:
     started = time.process_time()
-    assert endless.about_the_prompt() is None
+    assert in_band_refusal({"error": error}).about_the_prompt() is None
     assert time.process_time() - started < 0.3
 
 

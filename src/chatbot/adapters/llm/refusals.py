@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from genkit.plugin_api import parse_retry_after_ms
 
@@ -16,6 +17,7 @@ from chatbot.domain.errors import ContextTooLong, PromptRefused
 
 MAX_REFUSAL_BYTES = 64 * 1024
 _MOST_CHARACTERS = 16 * 1024  # searching them takes 20 ms
+_MOST_TEXTS = 1000
 _LONGEST_CODE = 256
 _DEEPEST = 6  # gateways put the error of the provider behind them inside their own
 
@@ -110,7 +112,8 @@ def refusal_of(status: int, body: object, *, retry_after: str | None = None) -> 
     `retry_after` is the header of that name, in either of its forms.
     """
     wait_ms = parse_retry_after_ms(retry_after) if retry_after else None
-    found = tuple(_leaves(_parsed(body) if isinstance(body, bytes | str) else body, "", 0))
+    document = _parsed(body) if isinstance(body, bytes | str) else body
+    found = tuple(islice(_leaves(document, "", 0), _MOST_TEXTS))
     codes = tuple(text[:_LONGEST_CODE] for code in _CODES for name, text in found if name == code)
     params = tuple(text for name, text in found if name in _PARAMS)
     return Refusal(
