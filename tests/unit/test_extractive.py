@@ -302,6 +302,99 @@ def test_each_clause_of_a_long_message_is_read_and_none_runs_into_the_next(
     assert extracted(text) == update
 
 
+@pytest.mark.parametrize(
+    ("text", "todos"),
+    [
+        ("im so done with this printer", ["fix the printer"]),
+        ("im done with meetings for today", ["book the meetings room"]),
+        ("i called the bank", ["call the plumber"]),
+        ("i called in sick yesterday", ["call the plumber"]),
+        ("i sent the report", ["review the report"]),
+        ("cross off the toner, bought it yday", ["tell Ann i bought it"]),
+        ("ive sent the invoice", ["send the invoice to Acme", "send the invoice to Beta"]),
+        ("ya he llamado al banco", ["llamar a Endesa"]),
+        ("he firmado el contrato", ["revisar el contrato"]),
+    ],
+)
+def test_a_task_that_is_not_clearly_meant_stays_on_the_list(text: str, todos: list[str]) -> None:
+    memory = {"todos": todos}
+    content = block({"memory": memory, "messages": [{"seq": 1, "text": text}]})
+    assert json.loads(answer("extract_memory", [("user", content)])) == {}
+    assert todos[0] not in chatted(text, "hello", memory=memory)
+
+
+@pytest.mark.parametrize(
+    ("text", "memory", "update"),
+    [
+        (
+            "soy jefa de equipo, ya no soy contable",
+            {"profile": {"role": "contable"}},
+            {"profile": {"role": "jefa de equipo"}},
+        ),
+        (
+            "im in purchasing now, no longer in sales",
+            {"profile": {"department": "sales"}},
+            {"profile": {"department": "purchasing"}},
+        ),
+        ("no me llamo Marta", {"profile": {"name": "Marta"}}, {"forget": ["name"]}),
+        ("no me llamo Ana", {"profile": {"name": "Marta"}}, {}),
+        ("im not an analyst anymore", {"profile": {"role": "nurse"}}, {}),
+        ("its not Dave its Davey", {"profile": {"name": "Dave"}}, {"profile": {"name": "Davey"}}),
+        ("ya no trabajo en Lugo", {"facts": ["vivo en Lugo"]}, {}),
+        ("forget where I live", {"facts": ["I live in Leeds"]}, {"forget": ["I live in Leeds"]}),
+    ],
+)
+def test_only_what_is_denied_is_forgotten_and_what_replaces_it_is_kept(
+    text: str, memory: object, update: object
+) -> None:
+    content = block({"memory": memory, "messages": [{"seq": 1, "text": text}]})
+    assert json.loads(answer("extract_memory", [("user", content)])) == update
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("apunta blabla", "No he entendido qué tengo que apuntar"),
+        ("note down blah", "I didn't understand what to note"),
+        ("dont forget you live in Leeds", "I didn't understand what to note"),
+        ("tacha lo del coche", "No encuentro eso en tu lista."),
+        ("pretend im an angry customer and answer me", "I can't do that without a language model"),
+        ("actúa como mi jefe", "Eso no puedo hacerlo sin un modelo de lenguaje"),
+        ("buenos dias! q tal el finde?", "Hola, Ana."),
+        ("its me again", "Hello, Ana."),
+    ],
+)
+def test_what_cannot_be_done_is_not_acknowledged_as_if_it_were(prompt: str, expected: str) -> None:
+    memory = {"profile": {"name": "Ana"}, "todos": ["llamar a RRHH"]}
+    assert chatted(prompt, "x", memory=memory).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "memory", "expected"),
+    [
+        ("what department am i in?", {"profile": {"department": "accounts"}}, "accounts"),
+        ("¿en qué departamento estoy?", {"profile": {"department": "compras"}}, "compras"),
+        ("what department am i in?", {"facts": ["I work in sales"]}, "I work in sales"),
+        ("what's my shoe size?", {"profile": {"shoe size": "43"}}, "43"),
+        ("¿cómo quiero que me contestes?", {"preferences": {"length": "breve"}}, "breve"),
+        ("ok", {"preferences": {"language": "en"}}, "OK."),
+        ("tengo que llamar a Eva", {"preferences": {"language": "en"}}, "Noted:"),
+    ],
+)
+def test_each_stored_value_can_be_asked_for_in_the_preferred_language(
+    prompt: str, memory: object, expected: str
+) -> None:
+    assert expected in chatted(prompt, "x", memory=memory)
+
+
+def test_length_and_format_are_preferences_of_their_own() -> None:
+    assert extracted("sé breve, sin emojis y trátame de usted")["preferences"] == {
+        "length": "breve",
+        "format": "sin emojis",
+        "tone": "usted",
+    }
+
+
 @pytest.mark.parametrize("text", ["take the vet off the list", "puedes borrar lo del veterinario"])
 def test_a_task_that_names_a_trade_is_not_the_person_s_job(text: str) -> None:
     content = block({"memory": {"profile": {"role": "nurse"}}, "messages": [{"text": text}]})

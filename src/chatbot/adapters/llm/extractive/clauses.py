@@ -157,8 +157,7 @@ class SentenceReader:
             case "value":
                 return rule.value
             case "group":
-                span = next(at for at in map(match.span, range(1, 9)) if at != (-1, -1))
-                value = self._said.source(*span)
+                value = self._said.source(*match.span(match.lastindex or 0))
             case "role" | "job":
                 value = self._role(match.end(), end, is_job=rule.take == "job")
             case "clause" | "relation":

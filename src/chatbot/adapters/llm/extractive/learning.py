@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 
 from chatbot.adapters.llm.extractive.clauses import Statement
@@ -34,15 +34,8 @@ class Learned:
 
     def as_update(self) -> dict[str, object]:
         """As the answer to `extract_memory`; what is empty is left out."""
-        parts: dict[str, object] = {
-            "profile": self.profile,
-            "preferences": self.preferences,
-            "facts": self.facts,
-            "todos": self.todos,
-            "forget": self.forget,
-            "done": self.done,
-        }
-        return {name: part for name, part in parts.items() if part}
+        parts = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: part for name, part in parts.items() if part and name != "nicknamed"}
 
     def keyed(self) -> dict[str, str]:
         """Profile and preferences."""
@@ -120,13 +113,14 @@ def _forget(result: Learned, statement: Statement, known: Update) -> None:
     named = _keys_of(f"{statement.context} {what}".strip(), values)
     named = named or _keys_with(what, values)
     if statement.kind == "deny":  # `I am not a nurse` changes nothing about a doctor
-        named = [key for key in named if key in values]
+        named = [key for key in named if key in values and stems(values[key]) & stems(what)]
     else:
         result.facts = _without(result.facts, what)
         result.todos = _without(result.todos, what)
         stored = best_match(what, (*known.todos, *known.facts), verb_will_do=True)
-        is_unknown = known.facts or known.todos or any(s.kind in _KEYED for s in stated(what))
-        named = named or [stored or what] * bool(stored or not is_unknown)
+        is_keyed = statement.context or any(each.kind in _KEYED for each in stated(what))
+        is_unknown = not (is_keyed or known.facts or known.todos)
+        named = named or [stored or what] * bool(stored or is_unknown)
     if "name" in named and "full_name" in values:
         named.append("full_name")
     for key in named:
