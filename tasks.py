@@ -63,11 +63,11 @@ FIXES = {  # the first of these patterns that an installer's output contains say
 
 
 class Failed(Exception):
-    """A task cannot go on; the text is for the user and says what to do."""
+    """A task failed; the message is for the user and says what to do."""
 
 
 class Inconsistent(Failed):
-    """The packages in `.venv` do not fit together."""
+    """The packages in `.venv` are inconsistent."""
 
 
 def call(*command: str, log: "int | None" = None) -> int:
@@ -91,7 +91,7 @@ def call(*command: str, log: "int | None" = None) -> int:
 
 
 def install(kind: str, *, with_uv: bool = True) -> None:
-    """Bring `.venv` up to the lock of that kind; nothing is done when it is there already.
+    """Update `.venv` to the lock of that kind; a no-op if it is up to date.
 
     The log is locked meanwhile, also by the installer that writes to it: a second terminal waits
     for both, and the kernel frees the lock of the dead.
@@ -127,7 +127,7 @@ def wanted(kind: str) -> str:
 
 
 def usable(state: str) -> bool:
-    """Whether the `.venv` that is there will do. One made by hand will, if it is of this Python."""
+    """Whether the existing `.venv` is usable; one made by hand is, if it has this Python."""
     if not Path(PYTHON).exists():
         return False
     if STATE.exists():
@@ -137,7 +137,7 @@ def usable(state: str) -> bool:
 
 
 def make_venv() -> None:
-    """Make an empty `.venv` without pip. State and log stay, should this be interrupted."""
+    """Create an empty `.venv` without pip. State and log survive an interruption."""
     for old in VENV.iterdir():
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old)
@@ -183,12 +183,12 @@ def install_with(tool: "list[str]", options: "list[str]", lock: str, log: "IO[by
     code, output = logged(log, *tool, "check", *options)
     if code:
         lines = [line for line in output.splitlines() if "requires" in line] or [output.strip()]
-        raise Inconsistent(f"{lock} does not fit together: {lines[0]}\nFix: `python tasks.py lock`")
+        raise Inconsistent(f"{lock} is inconsistent: {lines[0]}\nFix: `python tasks.py lock`")
     return ""
 
 
 def logged(log: "IO[bytes]", *command: str) -> "tuple[int, str]":
-    """Run a program, and return its exit code and what it wrote, which is also in the log."""
+    """Run a program, and return its exit code and output, which is also written to the log."""
     start = log.seek(0, os.SEEK_END)
     code = call(*command, log=log.fileno())
     log.seek(start)
@@ -196,7 +196,7 @@ def logged(log: "IO[bytes]", *command: str) -> "tuple[int, str]":
 
 
 def explained(output: str) -> str:
-    """The line of an installer's output that says what failed, and what to do."""
+    """Returns the line of an installer's output with the error, and the fix."""
     lines = output.strip().splitlines()
     starts = [n for n, line in enumerate(lines) if re.match(" *(ERROR:|error:|\u00d7)", line)]
     first = starts[0] if starts else len(lines) - 1
@@ -232,7 +232,7 @@ def task_run(args: list[str]) -> int:
 
 
 def first_run() -> int:
-    """Make settings and a first administrator, or what of it an earlier run did not finish."""
+    """Create settings and a first administrator, or what an earlier run did not finish."""
     fresh = not (ROOT / ".env").exists()
     if not fresh and (ROOT / "data" / "auth" / "users.json").exists():
         return 0
@@ -315,25 +315,25 @@ def task_lock(args: list[str]) -> int:
 
 
 TASKS = {
-    "run": (task_run, "install, make settings and a first admin once, then serve [--port ...]"),
+    "run": (task_run, "install, create settings and a first admin once, then serve [--port ...]"),
     "test": (lambda args: dev_python("-m", "pytest", *args), "run the tests [pytest's arguments]"),
     "test-portable": (
         lambda args: dev_python("tests/portable.py", *args),
         "run tests in a Python without what Windows lacks [pytest's arguments]",
     ),
-    "check": (task_check, "lint, format, types, layers and locks: what a change has to pass"),
+    "check": (task_check, "lint, format, types, layers and locks: the checks for every change"),
     "bench": (task_bench, "run the benchmarks"),
     "fuzz": (lambda args: dev_python("tests/fuzz.py", *args), "fuzz the API for 10 minutes"),
     "kill": (
         lambda args: dev_python("tests/kill_under_load.py", *args),
-        "kill the service under load and look for losses [--rounds 20] [--storage URL]",
+        "kill the service under load and check that nothing is lost [--rounds 20] [--storage URL]",
     ),
     "provider": (
         lambda args: dev_python("tests/stand_in.py", *args),
-        "run a stand-in for a provider, to talk to",
+        "run a stand-in for a model provider",
     ),
-    "install": (task_install, "fill .venv from the locks [--base: no dev tools] [--pip: no uv]"),
-    "lock": (task_lock, "remake the locks [uv's --upgrade ...], or `lock check`"),
+    "install": (task_install, "install the locks into .venv [--base: no dev tools] [--pip: no uv]"),
+    "lock": (task_lock, "regenerate the locks [uv's --upgrade ...], or `lock check`"),
 }
 
 
@@ -341,7 +341,7 @@ def main(arguments: list[str]) -> int:
     name, *args = arguments or ["help"]
     if name not in TASKS:
         asked = name in ("help", "-h", "--help")
-        sys.stderr.write("" if asked else f"tasks.py: there is no task {name}; these are there\n")
+        sys.stderr.write("" if asked else f"tasks.py: unknown task {name}; the tasks are\n")
         print("python tasks.py TASK [arguments]      (or: make TASK)\n")
         print("\n".join(f"  {task:<15}{text}" for task, (_, text) in TASKS.items()))
         return 0 if asked else 2

@@ -58,7 +58,7 @@ def test_init_names_the_folder_that_cannot_hold_a_store(
     monkeypatch.setenv("STORAGE_URL", f"json:{tmp_path / 'file'}")
     code, _, err = ready("init")
     assert code == 2
-    assert err.startswith(f"chatbot: STORAGE_URL: {tmp_path / 'file'} cannot hold a store (")
+    assert err.startswith(f"chatbot: STORAGE_URL: cannot create a store in {tmp_path / 'file'} (")
 
 
 def test_there_is_one_first_administrator(ready: Run) -> None:
@@ -97,7 +97,7 @@ def test_users_can_be_made_and_an_address_is_taken_once(ready: Run) -> None:
     rest = ("--department", "sales", "--password-stdin")
     assert ready(*create, *rest, text=PASSWORD) == (0, "user: luis@example.com\n", "")
     code, _, err = ready(*create, *rest, text=PASSWORD)
-    assert (code, err) == (1, "chatbot: The e-mail address is taken.\n")
+    assert (code, err) == (1, "chatbot: The e-mail address is already in use.\n")
 
 
 def test_command_that_writes_is_refused_where_nothing_lasts(
@@ -213,7 +213,7 @@ def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:
         "files:",
     ]
     assert all(line.startswith("ok") for line in out.splitlines())
-    assert "no language model" in out
+    assert "not a language model" in out
 
 
 def test_doctor_names_a_damaged_session_and_a_provider_that_is_down(
@@ -322,7 +322,7 @@ def test_misspelt_setting_is_told(ready: Run, tmp_path: Path) -> None:
         file.write("ALOWED_HOSTS=chat.example.com\n")
     code, out, _ = ready("chat", "Hola")
     assert code == 0
-    told = "ALOWED_HOSTS is no setting and has no effect: is ALLOWED_HOSTS meant?"
+    told = "ALOWED_HOSTS is not a setting and has no effect: did you mean ALLOWED_HOSTS?"
     assert told in out
 
     code, out, _ = ready("doctor")
@@ -355,7 +355,7 @@ def test_wrong_usage_is_exit_code_2(run: Run) -> None:
     assert run("serve", "--port", "many")[0] == 2
     assert run("dance")[0] == 2
     assert run("admin", "create")[0] == 2
-    assert run()[::2] == (2, "chatbot: Name a command. (--help says more)\n")
+    assert run()[::2] == (2, "chatbot: No command was given. (see --help)\n")
 
 
 def test_version_and_help_need_no_settings(run: Run) -> None:

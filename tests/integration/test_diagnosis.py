@@ -136,7 +136,7 @@ async def test_fault_of_tls_is_not_called_a_refusal(transport: TransportName) ->
             assert type(failure) is ModelUnavailable
             assert "refused" not in cause_of(failure)
             assert fault_of(failure) is Fault.TLS
-            assert explanation(failure, base_url).startswith("no TLS with 127.0.0.1:")
+            assert explanation(failure, base_url).startswith("the TLS handshake with 127.0.0.1:")
 
 
 @each_wire

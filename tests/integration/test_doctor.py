@@ -127,7 +127,7 @@ async def test_provider_without_a_list_of_models_is_tested_by_a_call(
     assert (await on_each_wire.model()).startswith("ok    model: openai/fake-model answers; the ")
     provider.fault = Fault.NOT_FOUND
     line = await on_each_wire.model()
-    assert line.startswith("FAIL  model: 127.0.0.1 does not know this path or the model (404")
+    assert line.startswith("FAIL  model: 127.0.0.1 does not know this path or model (404")
 
 
 async def test_list_of_models_may_be_bare(on_each_wire: Clinic) -> None:
@@ -206,7 +206,7 @@ async def test_refusal_shows_its_status_and_identifiers_and_not_its_words(
     provider = await on_each_wire.provider()
     provider.fault = Fault.BAD_REQUEST
     line = await on_each_wire.model()
-    assert line.startswith("FAIL  model: 127.0.0.1 refuses the request (400 fake_error). Fix: ")
+    assert line.startswith("FAIL  model: 127.0.0.1 rejects the request (400 fake_error). Fix: ")
     assert SECRET not in line
 
 
@@ -224,17 +224,17 @@ async def test_name_that_dns_does_not_know(
     monkeypatch.setattr(socket, "getaddrinfo", of_this_machine)
     on_each_wire.set("OPENAI_BASE_URL", "https://model.invalid/v1")
     line = await on_each_wire.model()
-    assert line.startswith("FAIL  model: DNS does not know model.invalid. Fix: check OPENAI_BASE_")
+    assert line.startswith("FAIL  model: DNS cannot resolve model.invalid. Fix: check OPENAI_BASE_")
     on_each_wire.set("HTTPS_PROXY", "http://model.invalid:3128")
     line = await on_each_wire.model()
-    assert "the proxy model.invalid:3128 cannot be reached. Fix: check HTTPS_PROXY" in line
+    assert "cannot connect to the proxy model.invalid:3128. Fix: check HTTPS_PROXY" in line
 
 
 async def test_provider_that_is_not_there(on_each_wire: Clinic) -> None:
     url = closed_port_url()
     on_each_wire.set("OPENAI_BASE_URL", url)
     line = await on_each_wire.model()
-    assert line.startswith(f"FAIL  model: nobody answers at {url[7:-3]}. Fix: check OPENAI_BASE_")
+    assert line.startswith(f"FAIL  model: cannot connect to {url[7:-3]}. Fix: check OPENAI_BASE_")
 
 
 async def test_proxy_that_is_not_there(on_each_wire: Clinic) -> None:
@@ -243,7 +243,7 @@ async def test_proxy_that_is_not_there(on_each_wire: Clinic) -> None:
     on_each_wire.set("OPENAI_BASE_URL", "https://model.example/v1")
     line = await on_each_wire.model()
     assert line.startswith(
-        f"FAIL  model: the proxy {proxy} cannot be reached. Fix: check HTTPS_PROXY"
+        f"FAIL  model: cannot connect to the proxy {proxy}. Fix: check HTTPS_PROXY"
     )
     assert await on_each_wire.says("proxy") == f"ok    proxy: {proxy}, from HTTPS_PROXY"
 
@@ -253,8 +253,10 @@ async def test_proxy_that_asks_for_a_password(on_each_wire: Clinic) -> None:
     proxy = await on_each_wire.proxy(user="ana:open-sesame")
     on_each_wire.set("HTTPS_PROXY", f"http://{proxy.address}")
     line = await on_each_wire.model()
-    assert line.startswith(f"FAIL  model: the proxy {proxy.address} asks for a user and a password")
-    assert "(407). Fix: write them into HTTPS_PROXY" in line
+    assert line.startswith(
+        f"FAIL  model: the proxy {proxy.address} requires a user name and password"
+    )
+    assert "(407). Fix: put them into HTTPS_PROXY" in line
 
 
 @pytest.mark.parametrize("status", [403, 502])
@@ -263,7 +265,7 @@ async def test_proxy_that_refuses(on_each_wire: Clinic, status: int) -> None:
     proxy = await on_each_wire.proxy(status=status)
     line = await on_each_wire.model()
     where = provider.base_url[8:-3]
-    assert f"the proxy {proxy.address} does not open the way to {where}. Fix: " in line
+    assert f"the proxy {proxy.address} refuses to connect to {where}. Fix: " in line
     assert "NO_PROXY=localhost" in line
 
 
@@ -288,7 +290,7 @@ async def test_certificate_of_an_unknown_authority(on_each_wire: Clinic, tmp_pat
     on_each_wire.set("SSL_CERT_FILE", str(Authority(tmp_path / "other").file))
     await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
     line = await on_each_wire.model()
-    assert "localhost is signed by an authority that is not trusted here. Fix: " in line
+    assert "localhost is signed by an authority that this machine does not trust. Fix: " in line
     assert "SSL_CERT_FILE" in line
 
 
@@ -298,7 +300,7 @@ async def test_certificate_for_another_name(on_each_wire: Clinic, *, proxied: bo
     if proxied:
         await on_each_wire.proxy()
     line = await on_each_wire.model()
-    assert "the certificate at localhost is for another name. Fix: " in line
+    assert "the certificate of localhost is for another host name. Fix: " in line
     assert "OPENAI_BASE_URL" in line
 
 
@@ -318,7 +320,7 @@ async def test_port_that_speaks_no_tls(on_each_wire: Clinic) -> None:
         port = server.sockets[0].getsockname()[1]
         on_each_wire.set("OPENAI_BASE_URL", f"https://127.0.0.1:{port}/v1")
         line = await on_each_wire.model()
-    assert line.startswith(f"FAIL  model: no TLS with 127.0.0.1:{port} (")
+    assert line.startswith(f"FAIL  model: the TLS handshake with 127.0.0.1:{port} failed (")
     assert "OPENAI_BASE_URL" in line
 
 
@@ -326,7 +328,10 @@ async def test_port_that_speaks_tls_where_plain_http_is_configured(on_each_wire:
     provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
     on_each_wire.set("OPENAI_BASE_URL", provider.base_url.replace("https:", "http:"))
     line = await on_each_wire.model()
-    assert "closes the connection without an answer. Fix: check OPENAI_BASE_URL, http:// or" in line
+    assert (
+        "closed the connection without an answer. Fix: check OPENAI_BASE_URL, including http:// or"
+        in line
+    )
 
 
 @pytest.mark.parametrize(
@@ -334,17 +339,20 @@ async def test_port_that_speaks_tls_where_plain_http_is_configured(on_each_wire:
     [
         (
             Fault.UNAUTHENTICATED,
-            "127.0.0.1 refuses the key (401 fake_error). Fix: check OPENAI_API_KEY",
+            "127.0.0.1 rejects the API key (401 fake_error). Fix: check OPENAI_API_KEY",
         ),
-        (Fault.FORBIDDEN, "127.0.0.1 refuses the key (403 fake_error). Fix: check OPENAI_API_KEY"),
+        (
+            Fault.FORBIDDEN,
+            "127.0.0.1 rejects the API key (403 fake_error). Fix: check OPENAI_API_KEY",
+        ),
         (
             Fault.NOT_FOUND,
-            "this path or the model (404 fake_error). Fix: check the path of OPENAI_BASE_URL",
+            "this path or model (404 fake_error). Fix: check the path of OPENAI_BASE_URL",
         ),
-        (Fault.REDIRECT, "not followed. Fix: write the address itself into OPENAI_BASE_URL"),
+        (Fault.REDIRECT, "not followed. Fix: set OPENAI_BASE_URL to the final URL"),
         (Fault.RATE_LIMITED, "127.0.0.1 is overloaded or failing (429 fake_error). Fix: "),
         (Fault.SERVER_ERROR, "127.0.0.1 is overloaded or failing (500 fake_error). Fix: "),
-        (Fault.HANG_UP, "closes the connection without an answer. Fix: check OPENAI_BASE_URL"),
+        (Fault.HANG_UP, "closed the connection without an answer. Fix: check OPENAI_BASE_URL"),
     ],
 )
 async def test_provider_that_refuses(on_each_wire: Clinic, fault: Fault, said: str) -> None:
@@ -369,7 +377,7 @@ async def test_page_that_is_no_list_of_models(on_each_wire: Clinic, body: bytes)
         port = server.sockets[0].getsockname()[1]
         on_each_wire.set("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
         line = await on_each_wire.model()
-    assert f"what answers at 127.0.0.1:{port} is not an OpenAI-compatible API. Fix: " in line
+    assert f"the server at 127.0.0.1:{port} is not an OpenAI-compatible API. Fix: " in line
 
 
 async def test_model_that_is_not_listed(on_each_wire: Clinic) -> None:
@@ -386,5 +394,5 @@ async def test_model_that_is_not_listed(on_each_wire: Clinic) -> None:
 async def test_start_without_a_model_says_the_same_as_doctor(clinic: Clinic) -> None:
     clinic.set("GENKIT_MODEL", "")
     await clinic.provider(tls=clinic.company.server("model.example"))
-    with pytest.raises(SettingsError, match=r"^OPENAI_BASE_URL: .*another name.*GENKIT_MODEL"):
+    with pytest.raises(SettingsError, match=r"^OPENAI_BASE_URL: .*another host name.*GENKIT_MODEL"):
         await asyncio.to_thread(create_app)

@@ -325,7 +325,7 @@ class TestTurns:
             lease = await storage.transact(self.ask)
             lines = log.read_bytes().splitlines(keepends=True)
             log.write_bytes(b"".join(lines[:-1]))
-            with pytest.raises(StorageUnavailable, match="message 2: gone"):
+            with pytest.raises(StorageUnavailable, match="message 2: removed"):
                 await storage.transact(lambda tx: self.answer(tx, lease))
             assert log.read_bytes() == b"".join(lines[:-1])
 
@@ -344,7 +344,7 @@ class TestTurns:
             files.failing = {"late sync"}
             files.may_sync.set()
             await eventually(lambda: add_message(storage))
-        assert "after its caller had gone" in caplog.text
+        assert "after its caller was cancelled" in caplog.text
 
     async def test_store_that_is_closed_takes_no_work(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
@@ -507,7 +507,7 @@ class TestDamage:
             sessions.release(talk(storage, TWO))
             damaged = log.read_bytes().replace(b"text", b"tExt", 1)
             log.write_bytes(damaged)
-            with pytest.raises(StorageUnavailable, match="message 1: the checksum does not fit"):
+            with pytest.raises(StorageUnavailable, match="message 1: checksum mismatch"):
                 told(storage, ONE)
             [record] = caplog.records
             assert (record.name, record.levelname) == ("chatbot.storage", "ERROR")

@@ -200,7 +200,7 @@ async def test_write_whose_caller_is_cancelled_is_whole_or_absent_and_the_sessio
     files.failure = errno.EIO if fails else 0
     files.may_sync.set()
     await until_free(storage)
-    assert ("after its caller had gone" in caplog.text) == fails
+    assert ("after its caller was cancelled" in caplog.text) == fails
     written = [] if fails else ["asked" if step is ask else "answered"]
     assert await texts(storage) == before + written
     assert await storage.inspect() == []
@@ -251,7 +251,7 @@ async def test_question_that_was_cut_out_under_a_turn_is_missed(
 ) -> None:
     await ask(storage)
     log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
-    with pytest.raises(StorageUnavailable, match="gone since it was written"):
+    with pytest.raises(StorageUnavailable, match="removed after it was written"):
         await answer(storage)
     assert not await is_held(storage)
 

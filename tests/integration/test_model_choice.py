@@ -55,7 +55,7 @@ async def test_provider_that_lists_nothing_is_named_with_the_mend(provider: Fake
 
 @pytest.mark.parametrize("name", ["llama3.2", "foo/bar", "openai/", "openai/text-embedding-3"])
 async def test_name_that_can_be_no_model_is_refused(name: str) -> None:
-    with pytest.raises(SettingsError, match=r"GENKIT_MODEL: .* is no chat model"):
+    with pytest.raises(SettingsError, match=r"GENKIT_MODEL: .* is not a chat model"):
         await chosen(genkit_model=name, openai_api_key="k")
 
 

@@ -208,7 +208,7 @@ class TestMigrate:
         ]
         sums, others = out.splitlines()
         assert sums == "2 new (1 user, 1 session), 2 different in the target (1 user, 1 session)"
-        assert others.startswith("sessions in the target only: 1,")
+        assert others.startswith("sessions only in the target: 1,")
         there = content_of(other)
         assert all(there.get(digest(item)) == item for item in own)
 
@@ -255,13 +255,13 @@ class TestMigrate:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (("--from", "json:none", "--to", "json:b"), "--from: there is no "),
-            (("--from", "json:.", "--to", "json:b"), "holds no store"),
-            (("--from", "sqlite:///none.db", "--to", "json:b"), "--from: there is no "),
+            (("--from", "json:none", "--to", "json:b"), "does not exist"),
+            (("--from", "json:.", "--to", "json:b"), "does not contain a store"),
+            (("--from", "sqlite:///none.db", "--to", "json:b"), "does not exist"),
             (("--from", "mysql://x", "--to", "json:b"), "--from: must be json:DIR"),
             (("--from", "json:data", "--to", "redis:x"), "--to: must be json:DIR"),
-            (("--from", "json:data", "--to", "memory:"), "--to: memory: is gone"),
-            (("--from", "json:data", "--to", "json:./data/"), "--to: this is the store"),
+            (("--from", "json:data", "--to", "memory:"), "--to: memory: ends with its process"),
+            (("--from", "json:data", "--to", "json:./data/"), "--to: names the same store"),
             (("--from", "json:data", "--to", "sqlite:///other.db"), "--to: "),
             (
                 ("--from", "json:data", "--to", "postgresql://u:s3cret@127.0.0.1:1/x"),
@@ -380,7 +380,7 @@ class TestBackup:
         backup.write_bytes(backup.read_bytes()[:-5])
         code, out, err = ready("restore", "b.gz")
         assert (code, out) == (1, "")
-        told = "This is no backup, or not as it was written. Take another one."
+        told = "This is not a valid backup, or it was truncated or modified. Use another backup."
         assert err == f"chatbot: b.gz to {tmp_path / 'data'}: {told}\n"
         assert trace_of(tmp_path / "data") == before
 
@@ -393,20 +393,20 @@ class TestBackup:
             archive.put([Change(longer, there)])
         code, out, err = ready("restore", "b.gz")
         assert code == 1
-        assert "further on in the target" in err
+        assert "newer in the target" in err
         assert (
             out
-            == "8 already there (3 roles, 2 users, 3 sessions), 1 further on in the target (1 session)\n"
+            == "8 already there (3 roles, 2 users, 3 sessions), 1 newer in the target (1 session)\n"
         )
 
     @pytest.mark.parametrize(
         ("arguments", "code", "told"),
         [
-            (("backup", "there.gz"), 1, "there.gz: there is such a file already"),
-            (("backup", "none/b.gz"), 2, "FILE: there is no folder"),
+            (("backup", "there.gz"), 1, "there.gz: the file already exists"),
+            (("backup", "none/b.gz"), 2, "FILE: the folder"),
             (("backup",), 2, "FILE"),
-            (("restore", "none.gz"), 2, "FILE: there is no file none.gz"),
-            (("restore", "there.gz"), 1, "This is no backup"),
+            (("restore", "none.gz"), 2, "FILE: none.gz does not exist"),
+            (("restore", "there.gz"), 1, "This is not a valid backup"),
         ],
     )
     def test_wrong_usage_is_one_line(
@@ -466,7 +466,9 @@ class TestImport:
         broken.write_text("{}", "utf-8")
         code, out, err = ready("import", str(first_version))
         assert code == 1
-        assert err.startswith(f"chatbot: {broken}: unreadable: an id has 32 hexadecimal digits")
+        assert err.startswith(
+            f"chatbot: {broken}: unreadable: a session id has 32 hexadecimal digits"
+        )
         assert out.splitlines()[0] == "2 new (2 sessions), 1 unreadable"
 
     def test_unknown_owner_and_missing_folder_are_one_line(
@@ -474,9 +476,9 @@ class TestImport:
     ) -> None:
         code, _, err = ready("import", str(first_version), "--owner", "nobody@example.com")
         assert (code, err.count("\n")) == (1, 1)
-        assert "--owner: nobody has this e-mail address" in err
+        assert "--owner: no user has this e-mail address" in err
         code, _, err = ready("import", "none")
-        assert (code, err) == (2, "chatbot: DIR: there is no folder none.\n")
+        assert (code, err) == (2, "chatbot: DIR: the folder none does not exist.\n")
 
     async def test_service_goes_on_with_what_was_imported(
         self, ready: Run, first_version: Path, tmp_path: Path
@@ -499,7 +501,7 @@ class TestImport:
         ]
         assert found["structured_memory"]["facts"] == ["has a dog"]
         code, out, _ = await asyncio.to_thread(ready, "import", str(tmp_path / "data"))
-        assert (code, out.splitlines()[0]) == (0, "1 further on in the target (1 session)")
+        assert (code, out.splitlines()[0]) == (0, "1 newer in the target (1 session)")
 
 
 def test_commands_that_move_are_refused_in_memory(

@@ -140,7 +140,7 @@ def test_file_that_is_not_json_is_named(tmp_path: Path, raw: bytes, expected: st
 @pytest.mark.parametrize("name", ["demo", "", ID[:-1], ID + "0", "-"])
 def test_id_that_cannot_be_kept_is_told_with_the_mend(tmp_path: Path, name: str) -> None:
     write(tmp_path, {}, f"session_{name}.json")
-    assert "32 hexadecimal digits. Rename" in reason(tmp_path)
+    assert "32 hexadecimal digits. Fix: copy" in reason(tmp_path)
 
 
 def test_other_files_are_none(tmp_path: Path) -> None:

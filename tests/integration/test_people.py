@@ -30,11 +30,11 @@ def people_line(run: Run) -> tuple[int, str]:
 def test_doctor_names_the_command_for_a_store_without_people(ready: Run) -> None:
     code, line = people_line(ready)
     assert code == 1
-    assert line.startswith("FAIL  people: nobody can log in, as there are no people. Fix: ")
+    assert line.startswith("FAIL  people: no one can log in: there are no users. Fix: ")
     assert MAKE_ADMIN in line
 
     assert ready(*ADMIN, text=PASSWORD)[0] == 0
-    assert people_line(ready) == (0, "ok    people: somebody can administer the service")
+    assert people_line(ready) == (0, "ok    people: at least one active administrator")
 
 
 def test_doctor_lets_a_service_that_was_never_set_up_for_people_be_without_them(
@@ -45,7 +45,7 @@ def test_doctor_lets_a_service_that_was_never_set_up_for_people_be_without_them(
         monkeypatch.setenv(name, value)
     code, line = people_line(run)
     assert code == 0
-    assert line.startswith("ok    people: nobody can log in, as there are no people: ")
+    assert line.startswith("ok    people: no one can log in: there are no users: ")
     assert MAKE_ADMIN in line
 
 
@@ -70,7 +70,7 @@ def test_people_without_an_administrator_are_named(ready: Run) -> None:
     code, line = people_line(ready)
 
     assert code == 1
-    assert "nobody can administer the service. Fix: " in line
+    assert "there is no administrator. Fix: " in line
     assert MAKE_ADMIN in line
     assert "migrate" not in line
 
@@ -84,7 +84,7 @@ def test_disabled_administrators_are_named(ready: Run, tmp_path: Path) -> None:
     code, line = people_line(ready)
 
     assert code == 1
-    assert "all administrators are disabled. Fix: `chatbot user enable --email`" in line
+    assert "all administrators are disabled. Fix: " in line
 
 
 @pytest.mark.parametrize("command", [ADMIN, USER])
@@ -100,7 +100,7 @@ def test_command_that_finds_no_roles_names_the_one_that_makes_them(
     assert code == 1
     assert "`chatbot init`" in err
     assert "`chatbot migrate --from OLD --to NEW`" in err
-    assert "`chatbot init` makes the roles of a new store" in people_line(ready)[1]
+    assert "create the roles of a new store with `chatbot init`" in people_line(ready)[1]
     assert ready("init")[0] == 0
     assert ready(*command, text=PASSWORD)[0] == 0
 
@@ -112,7 +112,7 @@ def test_roles_that_were_deleted_from_tables_are_made_again_by_init(
     assert ready("init")[0] == 0
     with closing(sqlite3.connect(tmp_path / "chatbot.db")) as connection, connection:
         connection.execute("DELETE FROM roles")
-    assert "Fix: `chatbot init`" in people_line(ready)[1]
+    assert "with `chatbot init`" in people_line(ready)[1]
 
     assert ready("init")[0] == 0
     assert ready(*ADMIN, text=PASSWORD)[0] == 0
@@ -140,5 +140,5 @@ async def test_service_says_at_its_start_that_nobody_can_log_in(tmp_path: Path) 
         pass
     lines = service.out.read_text("utf-8").splitlines()
     assert any(
-        line.startswith("people: nobody can log in") and MAKE_ADMIN in line for line in lines
+        line.startswith("people: no one can log in") and MAKE_ADMIN in line for line in lines
     )

@@ -67,7 +67,7 @@ def test_last_active_administrator_is_not_disabled(staffed: Run) -> None:
     assert staffed("user", "disable", ANA) == (
         1,
         "",
-        "chatbot: This is the last active administrator: make another one first.\n",
+        "chatbot: This is the last active administrator: create another one first.\n",
     )
     assert listed(staffed)[ANA]["is_active"]
 
@@ -89,7 +89,8 @@ def test_user_who_is_not_there_is_refused_with_the_command_that_helps(
     code, out, err = staffed("user", command, "eva@example.com", *options, text=OTHER_PASSWORD)
     assert (code, out) == (1, "")
     assert (
-        err == "chatbot: Nobody has this e-mail address: `chatbot user list` shows who is there.\n"
+        err
+        == "chatbot: No user has this e-mail address: list the users with `chatbot user list`.\n"
     )
 
 
@@ -99,7 +100,7 @@ def test_command_needs_exactly_one_user(ready: Run, command: str, names: tuple[s
     code, out, err = ready("user", command, *names, text=PASSWORD)
     assert (code, out) == (2, "")
     assert err.startswith("chatbot: ")
-    assert "name one user" in err
+    assert "name exactly one user" in err
 
 
 def test_empty_store_names_the_command_that_makes_the_first_user(ready: Run) -> None:

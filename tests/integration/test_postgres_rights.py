@@ -103,7 +103,10 @@ def test_database_that_cannot_hold_every_text_is_refused_by_every_start(
     for one in STARTS:
         code, line = start(one, server.url(name))
         assert code == (1 if one == "doctor" else 2)
-        assert f"encoding {encoding}, which cannot hold every text. Fix: `createdb -E UTF8" in line
+        assert (
+            f"encoding {encoding}, which cannot store every text. Fix: create one with `createdb -E UTF8"
+            in line
+        )
 
 
 def test_account_without_rights_on_the_schema_is_refused_until_they_are_granted(
@@ -122,7 +125,7 @@ def test_account_without_rights_on_the_schema_is_refused_until_they_are_granted(
 def test_account_that_may_make_no_tables_is_refused_until_it_may(owner: str, account: str) -> None:
     command(owner, sql.SQL("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
     [message] = refusals(lambda: upgrade(database_at(account)))
-    assert "may not make tables in the schema public. Fix: as " in message
+    assert "may not create tables in the schema public. Fix: as " in message
     run_fix(owner, message)
     upgrade(database_at(account))
 
@@ -146,7 +149,7 @@ def test_account_that_lacks_a_right_on_one_table_is_refused_until_it_has_it(
         lambda: upgrade(database_at(account)),
         lambda: _put(account, role),
     )
-    assert f'"chatbot app" has no right to {missing} in every table of the schema pub' in message
+    assert f'"chatbot app" lacks {missing} on some tables of the schema pub' in message
     run_fix(owner, message)
     asyncio.run(opened(account))
     upgrade(database_at(account))
@@ -167,7 +170,7 @@ def test_tables_of_another_owner_are_not_changed(owner: str, account: str) -> No
     with database_at(account).connect() as connection:
         [message] = refusals(lambda: database_at(account).require_changeable(connection))
     assert "does not own attempts, chatbot_schema, " in message
-    assert "Fix: run this command with the account that made them in STORAGE_URL." in message
+    assert "Fix: run this command with the owner of the tables in STORAGE_URL." in message
 
 
 @pytest.mark.parametrize("where", ["DATABASE", "ROLE"])
@@ -198,7 +201,7 @@ def test_account_that_may_not_connect_is_refused_with_the_grant(owner: str, acco
     name = sql.Identifier(urlsplit(owner).path[1:])
     command(owner, sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(name))
     [message] = refusals(lambda: asyncio.run(opened(account)))
-    assert "`GRANT CONNECT ON DATABASE ... TO ...` opens it" in message
+    assert "allow it with `GRANT CONNECT ON DATABASE ... TO ...`" in message
 
 
 def test_text_is_sent_as_utf8_whatever_the_environment_and_the_account_say(
@@ -225,7 +228,7 @@ def test_standby_is_refused_by_every_start(
         for one in STARTS:
             code, line = start(one, server.url("postgres"))
             assert code == (1 if one == "doctor" else 2)
-            assert "is a standby and takes no writes. Fix: name the primary" in line
+            assert "is a standby and accepts no writes. Fix: name the primary" in line
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             assert connection.execute("SELECT pg_promote()").fetchone() == (True,)
         asyncio.run(opened(server.url("postgres")))

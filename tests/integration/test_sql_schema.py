@@ -248,7 +248,7 @@ async def test_older_schema_is_refused_and_the_upgrade_is_named(
     monkeypatch.setattr(schema, "REVISIONS", (*REVISIONS, "9999"))
     with pytest.raises(
         StorageUnavailable,
-        match="backup with the version that made it, and run `chatbot db upgrade`",
+        match="backup with the version that created it, and run `chatbot db upgrade`",
     ):
         async with SqlStorage(database, replica="new"):
             pass
@@ -329,7 +329,7 @@ def test_what_keeps_from_postgres_is_one_line_in_the_servers_words(run: Run, pos
             f"postgresql://postgres:wrong-0815@127.0.0.1:{parts.port}/postgres": "password",
             parts._replace(
                 path="/no_such_db"
-            ).geturl(): '"no_such_db" does not exist; `createdb -E UTF8` makes one',
+            ).geturl(): '"no_such_db" does not exist; create it with `createdb -E UTF8`',
             f"postgresql://postgres:wrong-0815@127.0.0.1:{port}/db": "Connection refused",
         }
         for url, words in wrong.items():

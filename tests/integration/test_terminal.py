@@ -40,11 +40,17 @@ def typed(folder: Path, keys: str, **environment: str) -> str:
 @pytest.mark.parametrize(
     ("environment", "greeting"),
     [
-        ({"LANG": "en_GB.UTF-8"}, "Assistant. Type and press Enter; to leave, Ctrl-D or `exit`."),
-        ({"LANG": "C"}, "Asistente. Escribe y pulsa Intro; para salir, Ctrl-D o `salir`."),
+        (
+            {"LANG": "en_GB.UTF-8"},
+            "Assistant. Type and press Enter; to leave, press Ctrl-D or type `exit`.",
+        ),
+        (
+            {"LANG": "C"},
+            "Asistente. Escribe y pulsa Intro; para salir, pulsa Ctrl-D o escribe `salir`.",
+        ),
         (
             {"LANG": "en", "DEFAULT_LANGUAGE": "es", "ASSISTANT_NAME": "Clara"},
-            "Clara. Escribe y pulsa Intro; para salir, Ctrl-D o `salir`.",
+            "Clara. Escribe y pulsa Intro; para salir, pulsa Ctrl-D o escribe `salir`.",
         ),
     ],
 )

@@ -150,7 +150,10 @@ async def test_service_whose_workers_cannot_start_ends_with_a_line_and_exit_code
     assert process.returncode == 1
     assert out.count(b"a worker begins") <= 2
     [line] = errors.splitlines()
-    assert json.loads(line)["event"] == "the service ends: a worker could not start (exit code 3)"
+    assert (
+        json.loads(line)["event"]
+        == "the service is stopping: a worker could not start (exit code 3)"
+    )
 
 
 @POSIX
@@ -178,5 +181,5 @@ async def test_worker_that_does_not_end_is_killed_and_the_exit_code_says_so(tmp_
         process.terminate()
         _, errors = await process.communicate()
     assert process.returncode == 1
-    assert b"2 workers did not end within 1 s" in errors
+    assert b"2 workers did not stop within 1 s" in errors
     assert not any(worker.is_running() for worker in workers)

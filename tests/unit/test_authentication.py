@@ -296,7 +296,7 @@ async def test_a_revoked_or_odd_token_is_invalid_at_once_and_always_in_the_same_
             token = "garbage" if change == "garbage" else ""
     with pytest.raises(InvalidToken) as refused:
         await service.authentication.identify(CLIENT, token)
-    assert str(refused.value) == "The token is not valid or has expired: log in again."
+    assert str(refused.value) == "The token is invalid or has expired: log in again."
 
 
 WAIT = "Too many failed log-ins. Try again later."

@@ -19,7 +19,7 @@ TTL_S = 3600
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 T = int(NOW.timestamp())
 CLAIMS = Claims(user_id=UserId("u1"), token_stamp="a1")
-MESSAGE = "The token is not valid or has expired: log in again."
+MESSAGE = "The token is invalid or has expired: log in again."
 
 
 class SettableClock:

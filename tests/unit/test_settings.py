@@ -115,16 +115,16 @@ def test_blanks_and_quotes_around_a_value_of_the_environment_are_not_part_of_it(
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("API_KEY", f"{API_KEY[:8]}\n{API_KEY[8:]}", "line end or another invisible character"),
-        ("JWT_SECRET", f"{JWT_SECRET[:8]}\r\n{JWT_SECRET[8:]}", "line end or another invisible"),
-        ("OPENAI_API_KEY", "sk-4711\nsk-4712", "line end or another invisible character"),
-        ("OPENAI_API_KEY", "sk-4711\u200bsk", "line end or another invisible character"),
-        ("OPENAI_API_KEY", "sk-4711\x1b[0m", "line end or another invisible character"),
-        ("OPENAI_API_KEY", "Bearer sk-4711", "contains a blank"),
-        ("OPENAI_API_KEY", "sk-\u0430471", "beyond ASCII"),
-        ("OPENAI_BASE_URL", "http://127.0.0.1:4711/ v1", "contains a blank"),
-        ("OPENAI_BASE_URL", "http://127.0.0.1:4711/\tv1", "line end or another invisible"),
-        ("STORAGE_URL", "json:4711\ndata", "line end or another invisible character"),
+        ("API_KEY", f"{API_KEY[:8]}\n{API_KEY[8:]}", "line break or an invisible character"),
+        ("JWT_SECRET", f"{JWT_SECRET[:8]}\r\n{JWT_SECRET[8:]}", "line break or an invisible"),
+        ("OPENAI_API_KEY", "sk-4711\nsk-4712", "line break or an invisible character"),
+        ("OPENAI_API_KEY", "sk-4711\u200bsk", "line break or an invisible character"),
+        ("OPENAI_API_KEY", "sk-4711\x1b[0m", "line break or an invisible character"),
+        ("OPENAI_API_KEY", "Bearer sk-4711", "contains a space"),
+        ("OPENAI_API_KEY", "sk-\u0430471", "non-ASCII"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:4711/ v1", "contains a space"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:4711/\tv1", "line break or an invisible"),
+        ("STORAGE_URL", "json:4711\ndata", "line break or an invisible character"),
     ],
 )
 def test_character_inside_that_no_header_and_no_address_takes_is_named_without_the_value(
@@ -243,8 +243,8 @@ def test_names_in_the_env_file_that_are_no_setting_are_told_with_the_nearest_one
         encoding="utf-8",
     )
     assert list(ignored_names()) == [
-        ".env: TRUSTED_PROXY is no setting and has no effect: is TRUSTED_PROXIES meant?",
-        ".env: HTTPS_PROXY is no setting and has no effect here: set it in the environment",
+        ".env: TRUSTED_PROXY is not a setting and has no effect: did you mean TRUSTED_PROXIES?",
+        ".env: HTTPS_PROXY is not a setting and has no effect here: set it in the environment",
     ]
 
 

@@ -22,8 +22,8 @@ ADMIN_ROLE = "admin"
 NO_DEPARTMENT = ""  # the first administrator belongs to none, and so to no real one by accident
 MAX_DEPARTMENT_CHARS = 100
 _MAKE_ROLES = (
-    "`chatbot init` makes those of a new store; `chatbot migrate --from OLD --to NEW` brings those "
-    "of the old one, if STORAGE_URL was changed."
+    "Create the roles of a new store with `chatbot init`; if STORAGE_URL was changed, "
+    "copy the old store with `chatbot migrate --from OLD --to NEW`."
 )
 
 
@@ -152,7 +152,7 @@ class Administration:
 def _found(tx: Transaction, email: str) -> User:
     user = tx.users.by_email(normalise_email(email))
     if user is None:
-        raise NotFound("Nobody has this e-mail address: `chatbot user list` shows who is there.")
+        raise NotFound("No user has this e-mail address: list the users with `chatbot user list`.")
     return user
 
 

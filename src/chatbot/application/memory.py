@@ -130,6 +130,6 @@ class MemoryByHand:
                 memory = change(tx.sessions.memory(owner, session_id), session)
                 if tx.sessions.put_memory(owner, session_id, memory, epoch=session.epoch):
                     return memory
-            raise SessionBusy("The session's memory is being changed.")
+            raise SessionBusy("The session's memory is being changed. Try again.")
 
         return await exclusively(self._storage, owner, session_id, turn_id, changed)

@@ -28,7 +28,7 @@ from chatbot.domain.ports.archive import (
 )
 from chatbot.domain.text import rfc3339
 
-_TOO_LARGE = "a number in it is too large to count on from"
+_TOO_LARGE = "it contains a number too large to count on from"
 _PEOPLE_AT_ONCE = 500
 """In JSON all users stand in one file, which each change writes anew."""
 
@@ -46,9 +46,9 @@ class Outcome(StrEnum):
 
     NEW = "new"
     SAVED = "saved"
-    UPDATED = "brought up to date"
+    UPDATED = "updated"
     SAME = "already there"
-    AHEAD = "further on in the target"
+    AHEAD = "newer in the target"
     """The target has the item in a later state; it stays."""
     DIFFERENT = "different in the target"
     """What the target has is no earlier or later state of the item; it stays."""

@@ -36,7 +36,7 @@ def read_update(text: str) -> Update:
     """
     found = [part for value in _values(without_thinking(text)) for part in _updates(value)]
     if not found:
-        raise InvalidInput("The reply holds no memory update.")
+        raise InvalidInput("The reply contains no memory update.")
     return reduce(or_, map(update_from_json, found))
 
 

@@ -68,6 +68,6 @@ class Shares:
 
     def _refusal(self) -> RateLimited:
         return RateLimited(
-            f"You have {self._most} answers under way: wait for one of them to end.",
+            f"You already have {self._most} answers in progress: wait for one of them to finish.",
             retry_after_s=_RETRY_AFTER_S,
         )

@@ -63,7 +63,9 @@ class SignIns:
                 lambda tx: {user_id: tx.users.by_id(user_id) for user_id in ids}
             )
         except StorageFailure as error:
-            logger.warning("sign-ins of running turns were not checked: %s", cause_of(error))
+            logger.warning(
+                "the sign-ins of running turns could not be checked: %s", cause_of(error)
+            )
             return
         for turn, user in watched:
             if not user.is_still(stored[user.id]):

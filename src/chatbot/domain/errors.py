@@ -65,13 +65,13 @@ class Unauthenticated(ChatbotError):
 class InvalidCredentials(Unauthenticated):
     """E-mail and password do not belong together; which of them is wrong is not said."""
 
-    sentence = "E-mail or password is wrong."
+    sentence = "Wrong e-mail or password."
 
 
 class InvalidToken(Unauthenticated):
     """The bearer token is malformed, forged, expired or revoked; which of them is not said."""
 
-    sentence = "The token is not valid or has expired: log in again."
+    sentence = "The token is invalid or has expired: log in again."
 
 
 class Revoked(Unauthenticated):
@@ -87,7 +87,7 @@ class Forbidden(ChatbotError):
 class NotFound(ChatbotError):
     """It does not exist, or belongs to somebody else: the same answer to both."""
 
-    sentence = "There is no such session."
+    sentence = "The session does not exist."
 
 
 class Conflict(ChatbotError):
@@ -97,7 +97,7 @@ class Conflict(ChatbotError):
 class SessionBusy(Conflict):
     """Another turn or change holds the session and did not finish in time."""
 
-    sentence = "The session is busy."
+    sentence = "The session is busy with another turn: try again."
 
 
 class RateLimited(ChatbotError):
@@ -143,14 +143,14 @@ class ModelError(ModelFailure):
 class PromptRefused(ModelFailure):
     """The provider refuses this prompt, and would refuse it again; other prompts are answered."""
 
-    sentence = "The model provider's content filter refuses this prompt."
+    sentence = "The model provider's content filter rejects this prompt."
 
 
 class ContextTooLong(PromptRefused):
     """The prompt is longer than the model's context; a shorter one would be taken."""
 
     sentence = (
-        "The conversation is longer than the language model's context: see MODEL_CONTEXT_TOKENS."
+        "The conversation is longer than the language model's context: check MODEL_CONTEXT_TOKENS."
     )
 
 
@@ -175,7 +175,7 @@ class ModelUnavailable(ModelFailure):
 class ModelTimeout(ModelFailure):
     """The model took longer than one of the time limits."""
 
-    sentence = "The language model took too long."
+    sentence = "The language model took too long to answer."
 
 
 class StorageFailure(ChatbotError):
@@ -193,7 +193,7 @@ class StorageFull(StorageFailure):
 class ShuttingDown(ChatbotError):
     """The service is stopping and takes no new work."""
 
-    sentence = "The service is stopping."
+    sentence = "The service is shutting down: try again."
 
 
 def cause_of(error: BaseException) -> str:

@@ -169,4 +169,4 @@ def require_another_active(
         return user.is_active and not with_any_of.isdisjoint(user.roles)
 
     if counts(old) and not counts(changed) and not any(map(counts, others)):
-        raise Conflict("This is the last active administrator: make another one first.")
+        raise Conflict("This is the last active administrator: create another one first.")

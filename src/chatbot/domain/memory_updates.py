@@ -96,13 +96,15 @@ def replaced_by_hand(update: Update, *, by: Setter, max_items: int) -> Structure
 
     def keyed(name: str, new: Mapping[str, str], standard: frozenset[str]) -> dict[str, Item]:
         if len(new.keys() - standard) > MAX_EXTRA_KEYS:
-            raise InvalidInput(f"At most {MAX_EXTRA_KEYS} further keys.", where=(name,))
+            raise InvalidInput(f"At most {MAX_EXTRA_KEYS} additional keys.", where=(name,))
         for key, value in new.items():
             if not 0 < len(key) <= MAX_KEY_CHARS:
-                raise InvalidInput(f"A key has 1 to {MAX_KEY_CHARS} characters.", where=(name,))
+                raise InvalidInput(
+                    f"A key must have 1 to {MAX_KEY_CHARS} characters.", where=(name,)
+                )
             if len(value) > MAX_VALUE_CHARS:
                 raise InvalidInput(
-                    f"A value has at most {MAX_VALUE_CHARS} characters.", where=(name,)
+                    f"A value can have at most {MAX_VALUE_CHARS} characters.", where=(name,)
                 )
         return {k: Item(value=v.strip(), set_by=by) for k, v in new.items() if v.strip()}
 
@@ -130,7 +132,7 @@ def update_from_json(found: object) -> Update:
         InvalidInput: it is not an object at all.
     """
     if not isinstance(found, Mapping):
-        raise InvalidInput("A memory update is a JSON object.")
+        raise InvalidInput("A memory update must be a JSON object.")
 
     def keyed(name: str) -> dict[str, str]:
         values = found.get(name)

@@ -82,7 +82,7 @@ def check_password(raw_password: str, *, email: str, department: str) -> None:
     if len(password) < MIN_PASSWORD_CHARS:
         raise _refusal(f"The password needs at least {MIN_PASSWORD_CHARS} characters.")
     if unpredictable_chars(password, also=_own_words(email, department)) < MIN_UNPREDICTABLE_CHARS:
-        raise _refusal("The password is too easy to guess; some unrelated words make a good one.")
+        raise _refusal("The password is too easy to guess; use several unrelated words.")
 
 
 def _refusal(message: str) -> InvalidInput:

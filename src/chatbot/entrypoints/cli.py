@@ -1,7 +1,7 @@
 """The command line: `chatbot init | serve | admin | user | chat | db | migrate | import | backup |
 restore | doctor`.
 
-A command imports what it needs when it runs: importing genkit takes longer than `--help` may.
+Each command imports its dependencies when it runs: importing genkit would make `--help` slow.
 """
 
 import io
@@ -21,43 +21,45 @@ from chatbot.entrypoints.people_commands import admin, user
 from chatbot.entrypoints.settings import SettingsError, load_settings
 
 app = typer.Typer(
-    help="A company's own assistant behind its own HTTP API.",
+    help="An assistant under your company's name, behind its own HTTP API.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-db = typer.Typer(help="The tables of SQLite and Postgres.", no_args_is_help=True)
+db = typer.Typer(
+    help="Upgrade and inspect the tables of SQLite and Postgres.", no_args_is_help=True
+)
 app.add_typer(admin, name="admin")
 app.add_typer(user, name="user")
 app.add_typer(db, name="db")
 
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+    bool, typer.Option("--dry-run", help="Show what would be done, without writing anything.")
 ]
-BackupPath = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
+BackupPath = Annotated[Path, typer.Argument(metavar="FILE", help="Backup file.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # letters that a console lacks end no command
+        if isinstance(stream, io.TextIOWrapper):  # characters that the console lacks must not raise
             stream.reconfigure(errors="replace")
     try:
         sys.exit(app(arguments, standalone_mode=False))
     except TyperException as error:
         told = getattr(error, "format_message", error.__str__)()
-        _fail(f"{told or 'Name a command.'} (--help says more)", 2)
+        _fail(f"{told or 'No command was given.'} (see --help)", 2)
     except SettingsError as error:
         _fail(str(error), 2)
     except ModelFailure as error:
-        _fail(f"{error} `chatbot doctor` looks for the cause.", 1)
+        _fail(f"{error} Run `chatbot doctor` to find the cause.", 1)
     except StorageFailure as error:
         _fail(f"STORAGE_URL: {error}", 1)
     except (ChatbotError, Refused) as error:
         _fail(str(error), 1)
     except UnicodeError as error:
         why = error if isinstance(error, NotUtf8) else "it is not UTF-8 text"
-        _fail(f"the input or a file cannot be read: {why}", 1)
+        _fail(f"cannot read the input or a file: {why}", 1)
     except OSError as error:
         _fail(f"{error.filename or 'input or output'}: {error.strerror}", 1)
 
@@ -78,15 +80,18 @@ def _version(asked: bool) -> None:
 def _root(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """A company's own assistant behind its own HTTP API."""
+    """An assistant under your company's name, behind its own HTTP API."""
 
 
 @app.command()
 def init() -> None:
-    """Write .env with random secrets and make the store's folders or tables; never overwrites."""
+    """Write .env with random secrets and create the store; never overwrites anything."""
     from chatbot.entrypoints.first_run import make_store, write_env
 
     say(write_env())
@@ -97,7 +102,7 @@ def init() -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that share the work.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of worker processes.")] = None,
 ) -> None:
     """Serve the HTTP API until Ctrl-C or SIGTERM."""
     given = {"host": host, "port": port, "workers": workers}
@@ -111,13 +116,15 @@ def serve(
 
 @app.command()
 def chat(
-    prompt: Annotated[str | None, typer.Argument(help="Without it, a conversation.")] = None,
+    prompt: Annotated[
+        str | None, typer.Argument(help="Prompt to answer; without it, start a conversation.")
+    ] = None,
     *,
-    new: Annotated[bool, typer.Option("--new", help="Begin a new session.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Start a new session.")] = False,
 ) -> None:
-    """Talk to the assistant here, as the client `default`, in this terminal's last session.
+    """Chat in the terminal, as the client `default`, in this terminal's last session.
 
-    Without a terminal, as from cron, in the account's last session of that kind.
+    Without a terminal, for example from cron, continues the account's last such session.
     """
     settings = command_settings()
     from chatbot.entrypoints.terminal import talk
@@ -127,7 +134,7 @@ def chat(
 
 @db.command("upgrade")
 def upgrade_database() -> None:
-    """Bring the tables of SQLite or Postgres up to date; stop the service first."""
+    """Upgrade the tables of SQLite or Postgres; stop the service first."""
     from chatbot.entrypoints.sql_database import upgrade
 
     say(upgrade(command_settings()))
@@ -135,7 +142,7 @@ def upgrade_database() -> None:
 
 @db.command("current")
 def current_schema() -> None:
-    """Say which schema the tables of SQLite or Postgres have."""
+    """Show the schema version of the tables of SQLite or Postgres."""
     from chatbot.entrypoints.sql_database import schema
 
     say(schema(command_settings()))
@@ -143,23 +150,25 @@ def current_schema() -> None:
 
 @app.command()
 def migrate(
-    source: Annotated[str, typer.Option("--from", help="Where data lies, as in STORAGE_URL.")],
+    source: Annotated[
+        str, typer.Option("--from", help="Store to copy from, in the form of STORAGE_URL.")
+    ],
     target: Annotated[
-        str, typer.Option("--to", help="Where it is to lie; made if it is not there.")
+        str, typer.Option("--to", help="Store to copy to; created if it does not exist.")
     ],
     *,
     delete_others: Annotated[
         bool,
         typer.Option(
-            "--delete-others", help="Delete sessions of the target that the source has not."
+            "--delete-others", help="Delete the target's sessions that the source does not have."
         ),
     ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Copy users, roles and sessions to another store, also while the service uses the source.
+    """Copy users, roles and sessions to another store, even while the service uses the source.
 
-    The source is only read. Run it again, any time, to go on after a stop or to take in what is
-    new; what the target has and is no earlier state of the same is named and left as it is.
+    The source is only read. Run it again at any time to resume or to copy what is new. Items that
+    are newer or different in the target are listed and left unchanged.
     """
     from chatbot.entrypoints.moving import migrate
 
@@ -168,13 +177,15 @@ def migrate(
 
 @app.command("import")
 def import_sessions(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of session_<id>.json.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with the session_<id>.json files.")
+    ],
     *,
     owner: Annotated[
-        str | None, typer.Option(help="E-mail address of whose they are; else the API client's.")
+        str | None, typer.Option(help="E-mail address of the owner. Default: the API client.")
     ] = None,
 ) -> None:
-    """Import the sessions of the first version; its files are only read."""
+    """Import the sessions of the first version; the files are only read."""
     settings = lasting(command_settings())
     from chatbot.entrypoints.moving import import_files
 
@@ -183,11 +194,11 @@ def import_sessions(
 
 @app.command()
 def backup(file: BackupPath) -> None:
-    """Write everything into one new file, also while the service runs.
+    """Write all data into one new file, even while the service is running.
 
-    Each session is as it was at one moment; on SQLite and Postgres all of them are of the same
-    moment. The file holds conversations and password hashes, and is for your eyes only (0600).
-    It does not hold .env: keep that apart.
+    Each session is captured as of one point in time; on SQLite and Postgres, all sessions as of
+    the same one. The file contains conversations and password hashes; only you can read it (0600).
+    It does not contain .env: back that up separately.
     """
     settings = lasting(command_settings())
     from chatbot.entrypoints.moving import back_up
@@ -197,9 +208,9 @@ def backup(file: BackupPath) -> None:
 
 @app.command()
 def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
-    """Bring back what a backup holds and the store has not; stop the service first.
+    """Restore what is missing in the store from a backup; stop the service first.
 
-    What the store has and is no earlier state of the same is named and left as it is.
+    Items that are newer or different in the store are listed and left unchanged.
     """
     settings = lasting(command_settings())
     from chatbot.entrypoints.moving import restore

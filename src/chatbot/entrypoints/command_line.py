@@ -1,4 +1,4 @@
-"""What the commands of several modules share."""
+"""Shared code of the command modules."""
 
 import structlog
 
@@ -10,14 +10,14 @@ logger = structlog.get_logger("chatbot.settings")
 
 
 class Refused(Exception):
-    """The command will not do it; the message says why."""
+    """The command refuses to run; the message says why."""
 
 
 def command_settings(**given: object) -> Settings:
-    """Read the settings, `given` ones first, and configure the log by them.
+    """Read the settings, with `given` taking precedence, and configure logging.
 
     Raises:
-        SettingsError: something is missing or wrong.
+        SettingsError: a setting is missing or invalid.
     """
     settings = load_settings(**given)
     logs.configure(settings.log_level, settings.log_format, with_pid=settings.workers > 1)
@@ -27,11 +27,11 @@ def command_settings(**given: object) -> Settings:
 
 
 def lasting(settings: Settings) -> Settings:
-    """Return the settings if what a command writes stays.
+    """Return the settings, unless what a command writes would be lost.
 
     Raises:
-        Refused: the store is the memory of a process.
+        Refused: the store is process memory.
     """
     if settings.storage_url.kind is StorageKind.MEMORY:
-        raise Refused("STORAGE_URL=memory: forgets what a command writes. Use json:DIR.")
+        raise Refused("STORAGE_URL=memory: would lose what the command writes. Use json:DIR.")
     return settings

@@ -1,4 +1,4 @@
-"""What commands print. Text of models, providers, callers and files never commands the terminal."""
+"""Output of the commands. Untrusted text never controls the terminal."""
 
 import sys
 
@@ -13,6 +13,6 @@ def say(text: str, *, err: bool = False) -> None:
 
 
 def write(text: str) -> None:
-    """Print a part of a line on stdout, at once."""
+    """Print part of a line on stdout and flush it."""
     sys.stdout.write(visible(text))
     sys.stdout.flush()

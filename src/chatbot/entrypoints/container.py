@@ -1,7 +1,7 @@
-"""The one place that knows everything: which adapter stands behind which port.
+"""The composition root: it alone knows which adapter implements which port.
 
-Every part is made once, by a typed function, when it is first asked for. Tests give their own
-parts: `build_container(settings, storage=InMemoryStorage())`.
+Each part is built once, by a typed function, on first use. Tests pass their own parts:
+`build_container(settings, storage=InMemoryStorage())`.
 """
 
 import asyncio
@@ -44,12 +44,12 @@ from chatbot.entrypoints.storage_url import StorageKind, StorageUrl
 
 
 def utc_now() -> datetime:
-    """The present moment, aware, in UTC."""
+    """Returns the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 def random_id() -> str:
-    """128 random bits as 32 hexadecimal digits."""
+    """Returns 128 random bits as 32 hexadecimal digits."""
     return secrets.token_hex(16)
 
 
@@ -59,24 +59,24 @@ def build_storage(settings: Settings) -> Storage:
         return InMemoryStorage()
     if url.kind is StorageKind.JSON and url.path is not None:
         return JsonFileStorage(url.path)
-    # Imported here, as genkit below.
+    # imported here for the same reason as genkit below
     from chatbot.entrypoints.sql_database import build_sql_storage  # noqa: PLC0415
 
     return build_sql_storage(settings)
 
 
 def build_archive(url: StorageUrl) -> WritableArchive:
-    """Everything in a store of files or tables, to be moved."""
+    """Returns all data of a JSON or SQL store as an archive, for copying."""
     if url.kind is StorageKind.JSON and url.path is not None:
         return JsonFileArchive(url.path)
-    # Imported here, as above.
+    # imported here for the same reason as above
     from chatbot.entrypoints.sql_database import build_sql_archive  # noqa: PLC0415
 
     return build_sql_archive(url)
 
 
 def build_genkit_model(settings: Settings) -> ChatModel:
-    # Imported here: genkit takes seconds to import, and `chatbot admin create` needs no model.
+    # imported here: genkit takes seconds to import, and `chatbot admin create` needs no model
     from chatbot.adapters.llm.genkit_model import GenkitChatModel  # noqa: PLC0415
     from chatbot.adapters.llm.provider import build_genkit  # noqa: PLC0415
     from chatbot.adapters.llm.quirks import Quirks  # noqa: PLC0415
@@ -208,7 +208,7 @@ def build_memory_by_hand(
 
 
 class Container(containers.DeclarativeContainer):
-    """The parts and what each is made of."""
+    """The parts and their dependencies."""
 
     settings: providers.Provider[Settings] = providers.Dependency(instance_of=Settings)
     identify_client: providers.Provider[IdentifyClient] = providers.Singleton(
@@ -250,33 +250,35 @@ class Container(containers.DeclarativeContainer):
 
 
 def build_container(settings: Settings, **parts: object) -> Container:
-    """A container for these settings; `parts` stand in for those of the same name."""
+    """Returns a container for these settings; `parts` replace those of the same name."""
     given = {name: providers.Object(part) for name, part in parts.items()}
     return Container(settings=providers.Object(settings), **given)
 
 
 DEFAULT_PRINCIPAL = of_client(DEFAULT_CLIENT)
-"""The caller that commands and flows act as: the client of the `API_KEY` setting."""
+"""The principal of commands and flows: the client of the `API_KEY` setting."""
 
 
 @asynccontextmanager
 async def opened_store(storage: Storage) -> AsyncGenerator[None]:
-    """Open the store, and close it on the way out.
+    """Opens the store, and closes it on exit.
 
     Raises:
-        SettingsError: it cannot be opened.
+        SettingsError: the store cannot be opened.
     """
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(storage)
         except StorageFailure as error:
-            raise SettingsError(f"STORAGE_URL: {error} `chatbot doctor` says more.") from error
+            raise SettingsError(
+                f"STORAGE_URL: {error} Run `chatbot doctor` for details."
+            ) from error
         yield
 
 
 @asynccontextmanager
 async def opened(container: Container) -> AsyncGenerator[None]:
-    """Open what needs opening; on the way out end turns first, then close in reverse."""
+    """Opens what needs opening; on exit, ends turns first and then closes in reverse order."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(opened_store(container.storage()))
         stack.push_async_callback(container.hasher().aclose)

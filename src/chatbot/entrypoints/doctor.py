@@ -21,20 +21,20 @@ from chatbot.entrypoints.settings import (
 )
 from chatbot.entrypoints.storage_url import StorageKind
 
-_FIXES = {  # where the text has no closer one
+_FIXES = {  # used where the text names no fix of its own
     "settings": "correct it in .env or in the environment; .env.example explains each setting",
     "storage": "check STORAGE_URL",
-    "people": "`chatbot init` and `chatbot admin create` make what is missing",
+    "people": "create what is missing with `chatbot init` and `chatbot admin create`",
     "model": "check OPENAI_BASE_URL, OPENAI_API_KEY and GENKIT_MODEL",
     "proxy": "correct the variable, or unset it",
     "tls": "check TLS_CERT_FILE and TLS_KEY_FILE",
-    "files": "have the service's account own it, and nobody else read it",
+    "files": "make the service's account the owner, and let no other account read it",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was found about one subject; `text` names the fix where it is not ok."""
+    """The result of one check; `text` includes the fix if the check failed."""
 
     subject: str
     ok: bool
@@ -48,7 +48,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything; nothing is changed but that the folders of a new store are made."""
+    """Runs all checks. Changes nothing, except that the folders of a new store are created."""
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -72,25 +72,28 @@ async def _storage(settings: Settings) -> list[Finding]:
             found = await storage.flaws()
             people = await _people(storage, settings)
     except ChatbotError as error:
-        text = f"STORAGE_URL: {error}"  # it is ours, and names the fix
+        text = f"STORAGE_URL: {error}"  # the message is ours and names the fix
         if error.__cause__ or error.__context__:
-            text = f"{cause_of(error).rstrip('.')}. Fix: check STORAGE_URL and the rights on {url}"
+            text = (
+                f"{cause_of(error).rstrip('.')}. Fix: check STORAGE_URL and the permissions on "
+                f"{url}"
+            )
         return [Finding(subject="storage", ok=False, text=text)]
     findings = [Finding(subject="storage", ok=False, text=one) for one in found]
     return [*(findings or [Finding(subject="storage", ok=True, text=str(url))]), *people]
 
 
 async def _people(storage: Storage, settings: Settings) -> list[Finding]:
-    """Whether somebody can administer the service; nothing where the storage's findings say more."""
+    """Checks for an active administrator; empty if the storage check already failed."""
     if settings.storage_url.kind is StorageKind.MEMORY:
-        text = "none: memory: keeps nobody"
+        text = "none: memory: does not store users"
         return [Finding(subject="people", ok=True, text=text)]
     try:
         problem = await people_problem(storage, settings)
         is_fine = problem is None or await may_be_without_people(storage, settings)
     except StorageFailure:
         return []
-    text = problem or "somebody can administer the service"
+    text = problem or "at least one active administrator"
     return [Finding(subject="people", ok=is_fine, text=text)]
 
 
@@ -103,24 +106,24 @@ def _model(settings: Settings) -> Finding:
 
 def _proxy(settings: Settings) -> Finding:
     if not settings.has_provider:
-        return Finding(subject="proxy", ok=True, text="not needed: no provider is called")
+        return Finding(subject="proxy", ok=True, text="not needed: no provider is used")
     try:
         proxy = proxy_for(settings.openai_base_url or OPENAI_URL)
     except NoWay as error:
         return Finding(subject="proxy", ok=False, text=str(error))
-    text = f"{proxy.address}, from {proxy.variable}" if proxy else "none on the way out"
+    text = f"{proxy.address}, from {proxy.variable}" if proxy else "none is used"
     return Finding(subject="proxy", ok=True, text=text)
 
 
 def _tls(settings: Settings) -> Finding:
     if settings.tls_cert_file is None or settings.tls_key_file is None:
-        text = "none in the service: it listens on plain HTTP"
+        text = "not configured: the service listens on plain HTTP"
         return Finding(subject="tls", ok=True, text=text)
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
         context.load_verify_locations(settings.tls_cert_file)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # includes ssl.SSLError
         text = f"TLS_CERT_FILE and TLS_KEY_FILE do not work together ({error.strerror or error})"
         return Finding(subject="tls", ok=False, text=text)
     ends = _not_after(context)
@@ -131,7 +134,7 @@ def _tls(settings: Settings) -> Finding:
 
 
 def _not_after(context: ssl.SSLContext) -> datetime | None:
-    """When the first certificate of the file expires, as far as OpenSSL lists it."""
+    """Returns when the first certificate in the file expires, as far as OpenSSL lists it."""
     for certificate in context.get_ca_certs():
         seconds = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
         return datetime.fromtimestamp(seconds, UTC)
@@ -143,9 +146,9 @@ def _file_modes(settings: Settings) -> list[Finding]:
         Finding(
             subject="files",
             ok=False,
-            text=f"{path}: every account of this machine may read it. Fix: chmod go-rwx {path}",
+            text=f"{path}: every account on this machine can read it. Fix: chmod go-rwx {path}",
         )
         for path in world_readable(settings)
     ]
-    private = "secrets are readable by this account only"
+    private = "only this account can read the secrets"
     return exposed or [Finding(subject="files", ok=True, text=private)]

@@ -1,4 +1,4 @@
-"""Files that hold secrets or conversations and that other accounts of the machine may read."""
+"""Files with secrets or conversations that other accounts on the machine can read."""
 
 import os
 import stat
@@ -9,16 +9,16 @@ from pathlib import Path
 from chatbot.entrypoints.settings import ENV_FILE, IN_FILES, Settings
 
 GENKIT_FOLDER = Path(".genkit")
-"""Genkit's developer mode writes traces there, which hold prompts and answers."""
+"""Genkit's developer mode writes traces there, which contain prompts and answers."""
 
 
 def world_readable(settings: Settings) -> Iterator[Path]:
-    """Yield each such file or folder that any account may read. Windows does not say."""
+    """Yield each such file or folder that every account can read; none on Windows."""
     for path in _private_paths(settings):
         try:
             mode = path.stat().st_mode
         except OSError:
-            continue  # absent, or not ours to look at: whoever needs the file reports that
+            continue  # absent or not accessible: the code that needs the file reports that
         is_open = sys.platform != "win32" and mode & (stat.S_IROTH | stat.S_IWOTH)
         if is_open and not _is_read_only(path):
             yield path
@@ -31,7 +31,7 @@ def _private_paths(settings: Settings) -> list[Path]:
 
 
 def _is_read_only(path: Path) -> bool:
-    """Whether the file lies on a read-only mount, as secrets in a container do: no mode to change."""
+    """Whether the file is on a read-only mount, as secrets in a container are."""
     if sys.platform == "win32":
         return False
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)

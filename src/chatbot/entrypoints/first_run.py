@@ -1,4 +1,4 @@
-"""`chatbot init`: a `.env` with random secrets and a new store; overwrites nothing."""
+"""`chatbot init`: a `.env` with random secrets and a new store; never overwrites anything."""
 
 import asyncio
 import os
@@ -21,18 +21,18 @@ JWT_SECRET={jwt_secret}
 
 
 def write_env() -> str:
-    """Write `.env` into the working directory with mode 0600; say what was done."""
+    """Write `.env` into the working directory with mode 0600; returns a message for the user."""
     try:
         handle = os.open(ENV_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return f"{ENV_FILE.absolute()} is there already and was left alone"
+        return f"{ENV_FILE.absolute()} already exists and was not changed"
     with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
         file.write(_TEMPLATE.format(api_key=random_secret(), jwt_secret=random_secret()))
     return f"wrote {ENV_FILE.absolute()}"
 
 
 def make_store(settings: Settings) -> str:
-    """Make the folders and `roles.json`, or the tables, of a new store; say where."""
+    """Create a new store: folders and `roles.json`, or tables. Returns a message for the user."""
     match settings.storage_url:
         case StorageUrl(kind=StorageKind.MEMORY):
             return "STORAGE_URL=memory: needs no folders"
@@ -43,7 +43,7 @@ def make_store(settings: Settings) -> str:
 
 
 def _make_tables(settings: Settings) -> str:
-    """Tables come with roles; if somebody has deleted all of them, they are put there again."""
+    """Create the tables, which include the roles; restore the roles if all were deleted."""
     from chatbot.entrypoints.sql_database import build_sql_archive, upgrade  # noqa: PLC0415 - as in the container
 
     done = upgrade(settings)
@@ -51,12 +51,14 @@ def _make_tables(settings: Settings) -> str:
         if isinstance(next(items, None), Role):
             return done
         archive.put([Change(role, over=None) for role in DEFAULT_ROLES.values()])
-    return f"{done}; made the roles {' and '.join(DEFAULT_ROLES)}"
+    return f"{done}; created the roles {' and '.join(DEFAULT_ROLES)}"
 
 
 def _make_data_folders(root: Path) -> str:
-    """Raises:
-    SettingsError: there cannot be such folders.
+    """Create the folders.
+
+    Raises:
+        SettingsError: the folders cannot be created.
     """
 
     async def make() -> None:
@@ -67,7 +69,7 @@ def _make_data_folders(root: Path) -> str:
         asyncio.run(make())
     except StorageFailure as error:
         why = getattr(error.__cause__, "strerror", None) or error
-        raise SettingsError(f"STORAGE_URL: {root} cannot hold a store ({why}).") from error
+        raise SettingsError(f"STORAGE_URL: cannot create a store in {root} ({why}).") from error
     for folder in (root, root / "auth", root / "memory"):
-        folder.chmod(0o700)  # a checkout makes some of them, and open to all
-    return f"data lies in {root}"
+        folder.chmod(0o700)  # a checkout creates some of them, readable by everyone
+    return f"data folder: {root}"

@@ -1,7 +1,7 @@
-"""Settings that are lists: hosts, origins and networks, each entry in the one form that works.
+"""Settings that are lists: hosts, origins and networks, each entry in its one valid form.
 
-An entry in another form would match nothing, or everything, without a word. A refusal says which
-entry it is and what form it needs, and never repeats it.
+An entry in another form would silently match nothing, or everything. The error names the entry
+by its number and the required form, and never repeats the value.
 """
 
 import re
@@ -17,11 +17,11 @@ _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.IGNORECASE | re.ASCII)
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
-_NETWORK = "an address or a network, as 10.0.0.2 or 10.0.0.0/24"
-_HOST = "a name or an address without scheme and port, as chat.example.com or [::1]"
+_NETWORK = "an address or a network, such as 10.0.0.2 or 10.0.0.0/24"
+_HOST = "a name or an address without scheme and port, such as chat.example.com or [::1]"
 _ORIGIN = (
-    "http:// or https://, a host in lower case and a port that is not the scheme's own, no path, "
-    "as https://intranet.example.com; or * alone"
+    "http:// or https:// with a lower-case host, without the scheme's default port and "
+    "without a path, such as https://intranet.example.com; or * alone"
 )
 
 
@@ -30,7 +30,7 @@ def _words(raw: object) -> object:
 
 
 def _each(is_valid: Callable[[str], bool], form: str) -> AfterValidator:
-    """A check of each entry."""
+    """Returns a validator for each entry."""
 
     def checked(entries: tuple[str, ...]) -> tuple[str, ...]:
         for number, entry in enumerate(entries, 1):
@@ -42,7 +42,7 @@ def _each(is_valid: Callable[[str], bool], form: str) -> AfterValidator:
 
 
 def _is_network(entry: str) -> bool:
-    """`*` is not one: uvicorn would trust everybody."""
+    """Rejects `*`: uvicorn would trust everyone."""
     try:
         ip_network(entry)
     except ValueError:
@@ -51,7 +51,7 @@ def _is_network(entry: str) -> bool:
 
 
 def is_host(entry: str) -> bool:
-    """Whether a Host header without its port may be this."""
+    """Whether a Host header without its port can have this value."""
     if entry.startswith("[") and entry.endswith("]"):
         try:
             IPv6Address(entry[1:-1])
@@ -62,7 +62,7 @@ def is_host(entry: str) -> bool:
 
 
 def is_origin(entry: str) -> bool:
-    """Whether a browser may send this as Origin (RFC 6454, section 6.2); `null` is anybody's."""
+    """Whether a browser can send this as Origin (RFC 6454, section 6.2); `null` could be anyone."""
     try:
         parts = urlsplit(entry)
         port = parts.port
@@ -81,7 +81,7 @@ def is_origin(entry: str) -> bool:
 
 def _are_origins(entries: tuple[str, ...]) -> tuple[str, ...]:
     if "*" in entries and len(entries) > 1:
-        raise ValueError("* lets every origin in: it stands alone")
+        raise ValueError("* allows every origin and must be the only entry")
     return entries
 
 

@@ -1,8 +1,8 @@
-"""Log lines that never make the service wait for who reads them.
+"""A log stream that never blocks the service, however slowly its reader reads.
 
-A pipe takes 64 KiB and then blocks: a terminal that is paused, or a collector that hangs, would
-stop every answer. So a line is written at once only where the system says that it will not block;
-else it is queued, up to a bound, for a thread that may wait. What does not fit is counted.
+A pipe takes 64 KiB and then blocks: a paused terminal, or a log collector that hangs, would stop
+every response. So a line is written directly only if the system reports that this will not block;
+otherwise it is queued, up to a limit, for a thread that may block. Lines beyond it are counted.
 """
 
 import os
@@ -18,17 +18,17 @@ from typing import TextIO
 
 QUEUED_BYTES = 2**20
 _AT_ONCE_BYTES = 4096
-"""What a pipe takes without blocking once it takes anything (POSIX's PIPE_BUF on Linux)."""
+"""Bytes that a pipe accepts without blocking if it accepts any (POSIX's PIPE_BUF on Linux)."""
 
 
 class UnblockedStream:
-    """A file for log lines around another one, usually stderr.
+    """A file for log lines that wraps another one, usually stderr.
 
     Args:
-        stream: where the lines go. One without a descriptor is written to directly.
-        is_shared: whether other processes write there too. What the system says may then be wrong
-            a moment later, so that every line goes through the thread.
-        on_dropped: called by the thread with how many lines were dropped, once it can write again.
+        stream: where the lines go. A stream without a descriptor is written to directly.
+        is_shared: whether other processes write there too. What the system reports may then be
+            outdated a moment later, so every line goes through the thread.
+        on_dropped: called by the thread with the number of dropped lines, once it can write again.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class UnblockedStream:
         self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> None:
-        """Write the text, or queue it, or drop it."""
+        """Write, queue or drop the text."""
         if self._fd is None:
             self._stream.write(text)
             return
@@ -68,7 +68,7 @@ class UnblockedStream:
             self._stream.flush()
 
     def drain(self, within_s: float) -> None:
-        """Wait for what is queued to be written, but no longer than this."""
+        """Wait until the queue is written, at most `timeout_s`."""
         deadline = time.monotonic() + within_s
         with self._changed:
             self._changed.wait_for(lambda: not self._lines, max(0.0, deadline - time.monotonic()))
@@ -85,7 +85,9 @@ class UnblockedStream:
         self._changed.notify_all()
 
     def _work(self) -> None:
-        """In the thread: a line leaves the queue once it is written, so that none overtakes it."""
+        """Runs in the thread: a line leaves the queue once it is written, so lines stay in
+        order.
+        """
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._lines))
@@ -109,7 +111,7 @@ def _descriptor_of(stream: TextIO) -> int | None:
 
 
 def _takes(fd: int, data: bytes) -> bool:
-    """Whether writing this would not block. Windows cannot tell."""
+    """Whether a write would not block. Windows cannot tell."""
     if sys.platform == "win32" or len(data) > _AT_ONCE_BYTES:
         return False
     poll = select.poll()
@@ -118,14 +120,14 @@ def _takes(fd: int, data: bytes) -> bool:
 
 
 def _write(fd: int, data: bytes) -> None:
-    """A line that cannot be written is lost: it must not cost an answer."""
+    """A line that cannot be written is dropped: logging must not break a response."""
     with suppress(OSError):
         while data:
             data = data[os.write(fd, data) :]
 
 
 def _write_patiently(fd: int, data: bytes) -> None:
-    """As `_write`, also where somebody has made the descriptor non-blocking."""
+    """As `_write`, but also works if the descriptor was made non-blocking."""
     while data:
         try:
             data = data[os.write(fd, data[:_AT_ONCE_BYTES]) :]

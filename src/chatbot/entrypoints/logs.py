@@ -1,7 +1,8 @@
-"""Logs: one line an event on stderr, as text on a terminal and as JSON elsewhere.
+"""Logging: one line per event on stderr, as text on a terminal and as JSON elsewhere.
 
-Configured before genkit is imported, which else would choose for us. Never holds prompts,
-answers, secrets or query strings; one processor removes what looks like a secret all the same.
+Configured before genkit is imported, which would otherwise configure logging itself. Log lines
+never contain prompts, answers, secrets or query strings; as a safeguard, one processor removes
+whatever looks like a secret.
 """
 
 import atexit
@@ -23,34 +24,34 @@ _SECRET_VALUES = re.compile(
 )
 
 _CHATTY = ("aiohttp", "alembic", "asyncio", "genkit", "httpx", "httpx2", "openai", "uvicorn")
-"""Libraries that tell at `info` what our own line says already, or what nobody asked."""
+"""Libraries that log at `info` what our own line already contains, or what is not needed."""
 
 
 _COMMANDING = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _MAX_CHARS = 64
-"""Longest value of a field: some are a caller's text, as the method of a request is."""
+"""Maximum length of a value: some are a caller's text, such as the request method."""
 
 _LONG_FIELDS = {"event": 2000, "cause": 1000, "exception": 20_000, "stack": 20_000}
 _OF_SEVERAL_LINES = frozenset({"exception", "stack"})
 
 EXIT_WITHIN_S = 1.0
-"""How long a process waits at its end for lines that nobody reads."""
+"""How long a process waits on exit for unread log lines."""
 
 
 class _Warnings(structlog.WriteLogger):
-    """For libraries with structlog (genkit): below `warning` they quote prompts and keys."""
+    """For libraries that use structlog (genkit): below `warning` they quote prompts and keys."""
 
     def debug(self, message: str) -> None:
-        """Say nothing."""
+        """Discard the message."""
 
     info = debug
 
 
 class _OnceASecond(logging.Filter):
-    """Lets a message pass once a second.
+    """Passes a message at most once a second.
 
-    Where no descriptor is left, asyncio tells so for each of the 2,048 connections that may wait.
+    When no descriptors are left, asyncio logs this for each of the up to 2,048 waiting connections.
     """
 
     def __init__(self) -> None:
@@ -68,9 +69,10 @@ class _OnceASecond(logging.Filter):
 def configure(
     level: str, form: Literal["text", "json"] | None, *, with_pid: bool = False
 ) -> UnblockedStream:
-    """Send structlog's and the standard library's records through one chain to stderr.
+    """Send the records of structlog and the standard library through one chain to stderr.
 
-    Returns the stream, for a process that ends without `atexit`. `with_pid` names the process in each line, where several write to the same place.
+    Returns the stream, for a process that exits without `atexit`. `with_pid` adds the process id,
+    for several processes that write to the same place.
     """
     as_text = form == "text" or (form is None and sys.stderr.isatty())
     shared: list[Processor] = [
@@ -85,7 +87,7 @@ def configure(
     last: list[Processor] = [_show, console] if as_text else [_to_json]
     stream = UnblockedStream(sys.stderr, is_shared=with_pid, on_dropped=_tell_dropped)
     atexit.register(stream.drain, EXIT_WITHIN_S)
-    file = cast("TextIO", stream)  # as much of one as loggers use
+    file = cast("TextIO", stream)  # the part of a logger's interface that is used
     ours, others = structlog.WriteLogger(file), _Warnings(file)
     structlog.configure(
         processors=[*shared, *last],
@@ -114,7 +116,7 @@ def _add_pid(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Remove what looks like a secret, by its name or its form."""
+    """Remove secrets, recognised by name or form."""
     for name, value in event.items():
         if isinstance(value, str):
             hidden = _SECRET_NAMES.search(name)
@@ -123,7 +125,7 @@ def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _cut(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Bound each value."""
+    """Truncate each value."""
     for name, value in event.items():
         if isinstance(value, str) and len(value) > _MAX_CHARS:
             limit = _LONG_FIELDS.get(name, _MAX_CHARS)
@@ -132,7 +134,7 @@ def _cut(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _show(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Write out what would command a terminal, or make a second line."""
+    """Escape characters that would control a terminal or start another line."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = visible(value) if name in _OF_SEVERAL_LINES else visible_line(value)
@@ -143,7 +145,7 @@ _render_json = structlog.processors.JSONRenderer(ensure_ascii=False)
 
 
 def _to_json(logger: WrappedLogger, name: str, event: EventDict) -> str:
-    """As JSON, with JSON's escapes for what would command a terminal; JSON has none for C1 itself."""
+    """Render as JSON, and escape C1 control characters, which plain JSON leaves as they are."""
     return _COMMANDING.sub(
         lambda found: f"\\u{ord(found[0]):04x}", str(_render_json(logger, name, event))
     )
@@ -151,5 +153,5 @@ def _to_json(logger: WrappedLogger, name: str, event: EventDict) -> str:
 
 def _tell_dropped(count: int) -> None:
     structlog.get_logger("chatbot.logs").warning(
-        "log lines were dropped: what reads stderr was too slow", count=count
+        "log lines were dropped: the reader of stderr was too slow", count=count
     )

@@ -1,4 +1,4 @@
-"""Whether the model answers, for `chatbot doctor`: it is looked up in the provider's list and asked."""
+"""The model check of `chatbot doctor`: look the model up in the provider's list, and call it."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -27,14 +27,17 @@ _NO_LIST |= {HTTPStatus.GONE, HTTPStatus.NOT_IMPLEMENTED}
 
 
 def model_in_use(settings: Settings) -> str:
-    """Say which model answers, and what is remarkable about it.
+    """Returns which model answers, and what is special about it.
 
     Raises:
-        SettingsError: it does not; the text names the fix.
+        SettingsError: the model does not answer; the message names the fix.
     """
     name = model_name(settings)
     if name == EMBEDDED_MODEL:
-        return f"{name}: embedded, no language model; set OPENAI_API_KEY or OPENAI_BASE_URL"
+        return (
+            f"{name}: embedded, not a language model; to connect one, set OPENAI_API_KEY or "
+            "OPENAI_BASE_URL"
+        )
     try:
         name, how = _looked_up(settings, name)
         quirks = _ask(settings.model_copy(update={"genkit_model": name}))
@@ -44,11 +47,11 @@ def model_in_use(settings: Settings) -> str:
 
 
 def _looked_up(settings: Settings, name: str | None) -> tuple[str, str]:
-    """The model's name and what the provider's list says about it.
+    """Returns the model's name and what the provider's list says about it.
 
     Raises:
         ModelFailure: there is no answer, or no list to choose from.
-        SettingsError: the provider has not got the model.
+        SettingsError: the provider does not have the model.
     """
     try:
         served = served_models(settings)
@@ -69,15 +72,15 @@ def _looked_up(settings: Settings, name: str | None) -> tuple[str, str]:
 
 
 def _may_have_no_list(error: ModelFailure) -> bool:
-    """Whether the provider answered, and only has no list of models, or none that can be read."""
+    """Whether the provider answered but has no list of models, or an unreadable one."""
     return error.status in _NO_LIST or (error.status is None and fault_of(error) is Fault.ANSWER)
 
 
 def _ask(settings: Settings) -> str:
-    """Ask the model for a few words, and return how it has to be asked differently from others.
+    """Call the model with a short prompt; returns the parameters that had to be changed.
 
     Raises:
-        ModelFailure: it did not answer.
+        ModelFailure: the model did not answer.
     """
     model = build_genkit_model(settings)
     with ThreadPoolExecutor(1) as pool:  # the caller may be inside an event loop
@@ -86,7 +89,7 @@ def _ask(settings: Settings) -> str:
 
 
 async def _answered(model: ChatModel, settings: Settings) -> None:
-    """Ask in both ways, since each has a parameter that the other has not."""
+    """Call it in both modes, because each has a parameter that the other lacks."""
     question = replace(_QUESTION, max_output_tokens=settings.model_max_output_tokens)
     try:
         async with asyncio.timeout(settings.model_turn_timeout_s):

@@ -1,4 +1,4 @@
-"""Which model answers: the one that `GENKIT_MODEL` names, or the provider's only one."""
+"""Chooses the model: the one in `GENKIT_MODEL`, or the provider's only one."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +12,10 @@ from chatbot.entrypoints.settings import EMBEDDED_MODEL, OPENAI_MODEL, Settings,
 
 
 def with_model_name(settings: Settings) -> Settings:
-    """The settings with `GENKIT_MODEL` decided: asks another provider than OpenAI for its models.
+    """Returns the settings with `GENKIT_MODEL` set, if necessary by asking the provider.
 
     Raises:
-        SettingsError: it has none or several, or does not answer.
+        SettingsError: the provider has no model or several, or does not answer.
     """
     name = model_name(settings)
     if name is None:
@@ -30,10 +30,10 @@ def with_model_name(settings: Settings) -> Settings:
 
 
 def model_name(settings: Settings) -> str | None:
-    """The model as far as the settings alone say it; None where the provider has to be asked.
+    """Returns the model if the settings determine it; None if the provider has to be asked.
 
     Raises:
-        SettingsError: it can be no model here.
+        SettingsError: the configured model cannot be used.
     """
     if settings.genkit_model:
         _require_known(settings, settings.genkit_model)
@@ -45,10 +45,10 @@ def model_name(settings: Settings) -> str | None:
 
 
 def only_model(served: list[str]) -> str:
-    """The Genkit name of a provider's only chat model.
+    """Returns the Genkit name of a provider's only chat model.
 
     Raises:
-        SettingsError: it has none or several.
+        SettingsError: the provider has no chat model or several.
     """
     if len(served) == 1:
         return f"openai/{served[0]}"
@@ -57,33 +57,34 @@ def only_model(served: list[str]) -> str:
 
 
 def is_listed(name: str, served: list[str]) -> bool:
-    """Whether a provider's list has the model; Ollama lists `llama3.2` as `llama3.2:latest`."""
+    """Whether the list contains the model; Ollama lists `llama3.2` as `llama3.2:latest`."""
     model_id = name.removeprefix("openai/")
     return model_id in served or f"{model_id}:latest" in served
 
 
 def _require_known(settings: Settings, name: str) -> None:
-    """Refuse a name that can be no model here.
+    """Reject a name that cannot be used.
 
     Raises:
-        SettingsError: it is neither ours nor, with a provider, one of the plug-in's chat models.
+        SettingsError: the name is neither an embedded model nor, with a provider, one of the
+            plug-in's chat models.
     """
     if name == EMBEDDED_MODEL:
         return
     model_id = name.removeprefix("openai/")
     if name == model_id or not is_chat_model(model_id):
         raise SettingsError(
-            f"GENKIT_MODEL: {name} is no chat model. Write openai/NAME, or {EMBEDDED_MODEL}."
+            f"GENKIT_MODEL: {name} is not a chat model. Use openai/NAME or {EMBEDDED_MODEL}."
         )
     if not settings.has_provider:
         raise SettingsError(f"GENKIT_MODEL: {name} needs OPENAI_API_KEY or OPENAI_BASE_URL.")
 
 
 def served_models(settings: Settings) -> list[str]:
-    """The chat models that the provider lists, asked for over the transport in use.
+    """Returns the chat models that the provider lists, using the configured transport.
 
     Raises:
-        ModelFailure: it does not answer, or not with a list.
+        ModelFailure: the provider does not answer, or not with a list.
     """
     key = settings.openai_api_key
     asking = chat_models(
@@ -92,5 +93,5 @@ def served_models(settings: Settings) -> list[str]:
         api_key=key.get_secret_value() if key else None,
         connect_timeout_s=settings.model_connect_timeout_s,
     )
-    with ThreadPoolExecutor(1) as pool:  # uvicorn's factory is called inside its event loop
+    with ThreadPoolExecutor(1) as pool:  # uvicorn calls the factory inside its event loop
         return pool.submit(asyncio.run, asking).result()

@@ -1,6 +1,7 @@
-"""`chatbot migrate`, `import`, `backup` and `restore`: everything of a store, to somewhere else.
+"""`chatbot migrate`, `import`, `backup` and `restore`: copy all data of a store.
 
-Each shows a bar on a terminal, names what was left as it is on stderr, and ends with one line.
+Each shows a progress bar on a terminal, lists skipped items on stderr, and ends with a summary
+line.
 """
 
 import sys
@@ -37,14 +38,14 @@ _DONE = frozenset(Outcome) - {
 
 
 def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> bool:
-    """Copy a store to another one; return whether all of it is there now.
+    """Copy a store to another one; returns whether everything is there now.
 
     Raises:
-        SettingsError: an address is none, or there is no store.
+        SettingsError: a storage URL is invalid, or there is no store.
     """
     from_url, to_url = _store_at("--from", source), _store_at("--to", target)
     if (from_url.path or from_url.raw) == (to_url.path or to_url.raw):
-        raise SettingsError("--to: this is the store that --from names. Name another one.")
+        raise SettingsError("--to: names the same store as --from. Name another one.")
     with (
         _on_the_way(from_url, to_url),
         _to_read("--from", from_url) as found,
@@ -58,40 +59,40 @@ def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> 
         others = len(moving.others())
         if others and not delete_others:
             say(
-                f"sessions in the target only: {others}, its own or deleted in the source since "
-                "an earlier run. --delete-others deletes them."
+                f"sessions only in the target: {others}, created there or deleted in the "
+                "source since an earlier run. To delete them, use --delete-others."
             )
         return is_done
 
 
 def import_files(url: StorageUrl, folder: Path, email: str | None) -> bool:
-    """Import the sessions of the first version; return whether all of them are there now.
+    """Import the sessions of the first version; returns whether all of them are there now.
 
     Raises:
-        SettingsError: there is no folder, or no store.
-        NotFound: nobody has this e-mail address.
+        SettingsError: the folder or the store does not exist.
+        NotFound: no user has this e-mail address.
     """
     if not folder.is_dir():
-        raise SettingsError(f"DIR: there is no folder {folder}.")
+        raise SettingsError(f"DIR: the folder {folder} does not exist.")
     files = mvp_files(folder)
     with _on_the_way(folder, url), _to_write("STORAGE_URL", url) as there:
         owner = DEFAULT_PRINCIPAL.owner if email is None else _owner(there, email)
         steps = Moving(MvpFiles(folder, owner), there).steps()
         is_done = _told(_followed(steps, total=len(files)), fine=_DONE | {Outcome.AHEAD})
     if files:
-        say("The files were left as they are; move them away once you have looked.")
+        say("The files were not changed; move them away once you have checked the result.")
     return is_done
 
 
 def back_up(url: StorageUrl, file: Path) -> bool:
-    """Write everything into a new file; return whether all of it could be read.
+    """Write all data into a new file; returns whether all of it could be read.
 
     Raises:
-        SettingsError: there is no store, or no folder for the file.
-        Conflict: there is such a file.
+        SettingsError: the store, or the folder for the file, does not exist.
+        Conflict: the file already exists.
     """
     if not file.absolute().parent.is_dir():
-        raise SettingsError(f"FILE: there is no folder {file.absolute().parent}.")
+        raise SettingsError(f"FILE: the folder {file.absolute().parent} does not exist.")
     steps: list[Step] = []
     with _on_the_way(url, file), _to_read("STORAGE_URL", url) as found:
         items = _followed(found.items(), total=len(found.session_keys()))
@@ -100,14 +101,15 @@ def back_up(url: StorageUrl, file: Path) -> bool:
 
 
 def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
-    """Bring back what a backup holds; return whether all of it is there now.
+    """Restore a backup; returns whether everything is there now.
 
     Raises:
-        SettingsError: there is no file, or the store cannot be had.
-        ChatbotError: the file is not as it was written, and nothing was restored; or a store failed.
+        SettingsError: the file does not exist, or the store is unavailable.
+        ChatbotError: the file was truncated or modified, and nothing was restored; or a store
+            failed.
     """
     if not file.is_file():
-        raise SettingsError(f"FILE: there is no file {file}.")
+        raise SettingsError(f"FILE: {file} does not exist.")
     backup = BackupFile(file, is_lenient=True)
     with _on_the_way(file, url), _to_write("STORAGE_URL", url) as there:
         total = backup.verify()
@@ -116,7 +118,7 @@ def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
 
 
 def waiting_files(url: StorageUrl) -> int:
-    """How many files of the first version lie beside the store and are not imported yet."""
+    """Returns how many files of the first version are next to the store and not imported yet."""
     files = mvp_files(url.local_folder)
     if not files or url.kind is StorageKind.MEMORY:
         return 0
@@ -127,10 +129,10 @@ def waiting_files(url: StorageUrl) -> int:
 
 @contextmanager
 def _on_the_way(source: object, target: object) -> Iterator[None]:
-    """Say between what it was that a store failed.
+    """Name source and target in the error when a store fails.
 
     Raises:
-        ChatbotError: one did; what was copied before is there.
+        ChatbotError: a store failed; what was copied before stays.
     """
     try:
         yield
@@ -144,17 +146,17 @@ def _store_at(name: str, raw: str) -> StorageUrl:
     except ValueError as error:
         raise SettingsError(f"{name}: {error}.") from None
     if url.kind is StorageKind.MEMORY:
-        raise SettingsError(f"{name}: memory: is gone with its process. Name a store that lasts.")
+        raise SettingsError(f"{name}: memory: ends with its process. Name a persistent store.")
     return url
 
 
 def _to_read(name: str, url: StorageUrl) -> Archive:
-    """The archive, once it is sure that it can be read."""
+    """Returns the archive after checking that it can be read."""
     if url.path is not None and not url.path.exists():
-        raise SettingsError(f"{name}: there is no {url.path}.")
+        raise SettingsError(f"{name}: {url.path} does not exist.")
     parts = [url.local_folder / name for name in ("memory", "auth")]
     if url.kind is StorageKind.JSON and not any(part.is_dir() for part in parts):
-        raise SettingsError(f"{name}: {url.path} holds no store.")
+        raise SettingsError(f"{name}: {url.path} does not contain a store.")
     archive = build_archive(url)
     try:
         with closing(archive.items()) as items:
@@ -165,7 +167,7 @@ def _to_read(name: str, url: StorageUrl) -> Archive:
 
 
 def _to_write(name: str, url: StorageUrl) -> WritableArchive:
-    """The archive, once it is sure that it can be reached."""
+    """Returns the archive after checking that it is reachable."""
     archive = build_archive(url)
     try:
         with archive:
@@ -182,11 +184,13 @@ def _owner(archive: Archive, email: str) -> Owner:
         for person in people:
             if isinstance(person, User) and person.email == wanted:
                 return Owner(kind="user", id=person.id)
-    raise NotFound("--owner: nobody has this e-mail address. `chatbot user create` makes a user.")
+    raise NotFound(
+        "--owner: no user has this e-mail address. Create one with `chatbot user create`."
+    )
 
 
 def _readable(items: Iterable[Item | Unreadable], steps: list[Step]) -> Iterator[Item]:
-    """The items that can be read, while the steps are noted."""
+    """Yields the readable items, and appends a step for each item."""
     for item in items:
         if not isinstance(item, Unreadable) and not fits(item):
             steps.append(step_of(Unreadable(name=name_of(item), reason="too large for a backup")))
@@ -197,9 +201,9 @@ def _readable(items: Iterable[Item | Unreadable], steps: list[Step]) -> Iterator
 
 
 def _followed(things: Iterable[Thing], *, total: int) -> Iterator[Thing]:
-    """The same, while a bar grows; where there is no terminal, there is none.
+    """Yields the same things while a progress bar advances; without a terminal there is no bar.
 
-    People need not count in `total`: they are few.
+    Users are not counted in `total`: they are few.
     """
     is_hidden = not sys.stderr.isatty()
     with typer.progressbar(length=total, file=sys.stderr, hidden=is_hidden) as bar:
@@ -209,7 +213,7 @@ def _followed(things: Iterable[Thing], *, total: int) -> Iterator[Thing]:
 
 
 def _told(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = False) -> bool:
-    """Tell what came of the steps, and return whether all of it is fine."""
+    """Print the result of the steps; returns whether all of them succeeded."""
     counts: dict[Outcome, Counter[ItemKind | None]] = {}
     odd = []
     for step in steps:
@@ -228,7 +232,7 @@ def _told(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = Fa
 
 
 def _kinds(counts: Counter[ItemKind | None]) -> str:
-    """What was counted, as in ` (2 roles, 1 user)`."""
+    """Returns the counts by kind, such as ` (2 roles, 1 user)`."""
     kinds = [(counts[kind], kind.value) for kind in ItemKind if counts[kind]]
     named = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for count, kind in kinds)
     return f" ({named})" if named else ""

@@ -1,4 +1,4 @@
-"""Whether somebody can log in and administer the service, and the command that makes it so."""
+"""Whether a user can log in and administer the service, and the command that fixes it if not."""
 
 from chatbot.application.administration import Lack, lack_of
 from chatbot.domain.ports.storage import Storage
@@ -9,61 +9,61 @@ _USUAL = "json:data"
 _PROBLEMS = {
     Lack.ROLES: (
         "no role has the permission `administer`",
-        "`chatbot init` makes the roles of a new store",
+        "create the roles of a new store with `chatbot init`",
     ),
     Lack.PEOPLE: (
-        "nobody can log in, as there are no people",
-        "`chatbot admin create --email you@example.com` makes the first administrator",
+        "no one can log in: there are no users",
+        "create the first administrator with `chatbot admin create --email you@example.com`",
     ),
     Lack.ADMINISTRATORS: (
-        "nobody can administer the service",
-        "`chatbot admin create --email you@example.com` makes an administrator",
+        "there is no administrator",
+        "create one with `chatbot admin create --email you@example.com`",
     ),
     Lack.ACTIVE_ADMINISTRATORS: (
         "all administrators are disabled",
-        "`chatbot user enable --email` the one of `chatbot user list`",
+        "enable one from `chatbot user list` with `chatbot user enable --email EMAIL`",
     ),
 }
 
 
 async def people_problem(storage: Storage, settings: Settings) -> str | None:
-    """What the open store lacks for somebody to administer the service, with its fix.
+    """Returns what the open store lacks before anyone can administer the service, with the fix.
 
     Raises:
-        StorageFailure: people or roles cannot be read.
+        StorageFailure: users or roles cannot be read.
     """
     url = settings.storage_url
     lack = None if url.kind is StorageKind.MEMORY else await lack_of(storage)
     if lack is None:
         return None
     problem, fix = _PROBLEMS[lack]
-    moved = f"; if STORAGE_URL was changed, {_migration(url)} brings what the old store holds"
+    moved = f"; if STORAGE_URL was changed, copy the old store with {_migration(url)}"
     may_be_another_store = lack in {Lack.ROLES, Lack.PEOPLE}
     return f"{problem}. Fix: {fix}{moved if may_be_another_store else ''}"
 
 
 async def may_be_without_people(storage: Storage, settings: Settings) -> bool:
-    """Whether an empty store is as it should be: nobody ran `chatbot init` and no store was left.
+    """Whether the store may be empty: `chatbot init` was never run, and no other store was in use.
 
-    A service that has its settings from the environment alone may be for applications, which need
-    the API key and no people.
+    A service that is configured by the environment alone may serve only applications, which need
+    the API key and no users.
 
     Raises:
-        StorageFailure: people or roles cannot be read.
+        StorageFailure: users or roles cannot be read.
     """
     was_set_up = ENV_FILE.exists() or _usual_has_people(settings.storage_url)
     return not was_set_up and await lack_of(storage) is Lack.PEOPLE
 
 
 def _usual_has_people(url: StorageUrl) -> bool:
-    """Whether the usual store is another one than this, and has people."""
+    """Whether the default store is a different one from this, and has users."""
     usual = parse_storage_url(_USUAL)
     is_other = usual.path is not None and usual.path != url.path
     return is_other and (usual.local_folder / "auth" / "users.json").exists()
 
 
 def _migration(url: StorageUrl) -> str:
-    """The command that fills this store from the one before: the usual one, if it has people."""
+    """Returns the command that copies the previous store: the default one, if it has users."""
     old = _USUAL if _usual_has_people(url) else "OLD"
     new = "NEW" if url.password else url.raw
     return f"`chatbot migrate --from {old} --to {new}`"

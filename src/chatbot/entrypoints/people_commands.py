@@ -1,6 +1,6 @@
-"""`chatbot admin create` and `chatbot user ...`: on every store, beside a running service.
+"""`chatbot admin create` and `chatbot user ...`, for every store, also while the service is running.
 
-The service sees a change with its next request.
+The next request sees the change.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from chatbot.domain.text import decode_utf8, rfc3339, visible_line
 from chatbot.entrypoints.command_line import Refused, command_settings, lasting
 from chatbot.entrypoints.console import say
 
-admin = typer.Typer(help="Administrators.", no_args_is_help=True)
-user = typer.Typer(help="Users.", no_args_is_help=True)
+admin = typer.Typer(help="Manage administrators.", no_args_is_help=True)
+user = typer.Typer(help="Manage users.", no_args_is_help=True)
 
 Done = TypeVar("Done")
-Email = Annotated[str, typer.Option(help="E-mail address to log in with.")]
+Email = Annotated[str, typer.Option(help="E-mail address for logging in.")]
 EmailArgument = Annotated[
-    str | None, typer.Argument(metavar="EMAIL", help="E-mail address, or as --email.")
+    str | None, typer.Argument(metavar="EMAIL", help="E-mail address of the user; or use --email.")
 ]
 EmailOption = Annotated[str | None, typer.Option("--email", help="E-mail address of the user.")]
 PasswordStdin = Annotated[
@@ -35,7 +35,7 @@ PasswordStdin = Annotated[
 
 @admin.command("create")
 def create_admin(email: Email, *, password_stdin: PasswordStdin = False) -> None:
-    """Create the first administrator; refused once there is one."""
+    """Create the first administrator; fails if there is one already."""
     password = _password(from_stdin=password_stdin)
     made = _administer(lambda use: use.create_first_admin(email, password))
     say(f"admin: {made.email}")
@@ -44,8 +44,8 @@ def create_admin(email: Email, *, password_stdin: PasswordStdin = False) -> None
 @user.command("create")
 def create_user(
     email: Email,
-    role: Annotated[str, typer.Option(help="As in `admin` or `employee`.")],
-    department: Annotated[str, typer.Option(help="Department, as in `sales`.")],
+    role: Annotated[str, typer.Option(help="Role, such as `admin` or `employee`.")],
+    department: Annotated[str, typer.Option(help="Department, such as `sales`.")],
     *,
     password_stdin: PasswordStdin = False,
 ) -> None:
@@ -57,7 +57,7 @@ def create_user(
 
 @user.command("list")
 def list_users(
-    *, as_json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
 ) -> None:
     """List all users: e-mail address, state, roles, department."""
     users = _administer(lambda use: use.users())
@@ -67,12 +67,12 @@ def list_users(
     for line in _table(users):
         say(line)
     if not users:
-        say("no users: `chatbot admin create --email EMAIL` makes the first administrator")
+        say("no users: create the first administrator with `chatbot admin create --email EMAIL`")
 
 
 @user.command("disable")
 def disable_user(email: EmailArgument = None, *, option: EmailOption = None) -> None:
-    """Keep a user from logging in, and end the user's tokens and running answers."""
+    """Disable a user: no more log-ins; revoke the tokens and stop running answers."""
     address = _address(email, option)
     changed = _administer(lambda use: use.disable(address))
     say(f"disabled: {changed.email}")
@@ -80,7 +80,7 @@ def disable_user(email: EmailArgument = None, *, option: EmailOption = None) -> 
 
 @user.command("enable")
 def enable_user(email: EmailArgument = None, *, option: EmailOption = None) -> None:
-    """Let a disabled user log in again; tokens of before stay invalid."""
+    """Let a disabled user log in again; old tokens stay revoked."""
     address = _address(email, option)
     changed = _administer(lambda use: use.enable(address))
     say(f"enabled: {changed.email}")
@@ -93,7 +93,7 @@ def set_password(
     option: EmailOption = None,
     password_stdin: PasswordStdin = False,
 ) -> None:
-    """Give a user another password, and end the user's tokens and running answers."""
+    """Set a user's password, revoke the tokens and stop running answers."""
     address = _address(email, option)
     password = _password(from_stdin=password_stdin)
     changed = _administer(lambda use: use.set_password(address, password))
@@ -101,15 +101,15 @@ def set_password(
 
 
 def _address(argument: str | None, option: str | None) -> str:
-    """The one address that was given, either way."""
+    """Returns the one address, given as an argument or an option."""
     given = {each for each in (argument, option) if each is not None}
     if len(given) != 1:
-        raise typer.BadParameter("name one user: EMAIL or --email EMAIL")
+        raise typer.BadParameter("name exactly one user: EMAIL or --email EMAIL")
     return given.pop()
 
 
 def _shown(each: User) -> dict[str, object]:
-    """What a list shows of a user: never the hash."""
+    """Returns the listed fields of a user, without the password hash."""
     return {
         "id": each.id,
         "email": each.email,
@@ -139,7 +139,7 @@ def _password(*, from_stdin: bool) -> str:
     if from_stdin:
         return decode_utf8(sys.stdin.buffer.readline()).rstrip("\r\n")
     if not sys.stdin.isatty():
-        raise Refused("There is no terminal to ask for the password: use --password-stdin.")
+        raise Refused("Cannot ask for the password without a terminal: use --password-stdin.")
     password = getpass.getpass(f"Password ({MIN_PASSWORD_CHARS} characters or more): ")
     if getpass.getpass("Again: ") != password:
         raise Refused("The two passwords differ.")
@@ -147,11 +147,11 @@ def _password(*, from_stdin: bool) -> str:
 
 
 def _administer(work: Callable[[Administration], Awaitable[Done]]) -> Done:
-    """Do it on the store of the settings.
+    """Runs `work` on the configured store.
 
     Raises:
-        SettingsError: the settings are wrong, or the store cannot be opened.
-        Refused: the store is the memory of a process.
+        SettingsError: the settings are invalid, or the store cannot be opened.
+        Refused: the store is process memory.
     """
     from chatbot.entrypoints.container import build_container, opened_store  # noqa: PLC0415 - slow
 

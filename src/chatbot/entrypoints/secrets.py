@@ -1,4 +1,4 @@
-"""Which secrets are good enough to start with, and how to make one."""
+"""Validates and generates secrets."""
 
 import secrets
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ _WORDS_OF_EXAMPLES = (
 
 
 def check_secret(value: str) -> None:
-    """Return if the value may protect the service. The message never repeats the value.
+    """Return if the value is strong enough as a secret. The message never repeats the value.
 
     Raises:
-        ValueError: it is missing, short, or an example: made of the words that examples are made
-            of (`changeme`, `very-long-secret`), a run of keys, or a repetition.
+        ValueError: it is missing, short, or an example: built from typical example words
+            (`changeme`, `very-long-secret`), a keyboard run, or a repetition.
     """
     if not value.strip():
         raise ValueError("is not set")
@@ -33,12 +33,13 @@ def check_secret(value: str) -> None:
 
 
 def check_distinct(values: Mapping[str, str]) -> None:
-    """Return if no two secrets have the same value, leading and trailing white space aside.
+    """Return if no two secrets have the same value, ignoring leading and trailing white space.
 
-    Who learns a secret that serves two purposes, as an API key that also signs tokens, has both.
+    If one secret served two purposes, say as an API key that also signs tokens, anyone who knows it
+    would have both.
 
     Raises:
-        ValueError: two do; the message names them and repeats no value.
+        ValueError: two are equal; the message names them and repeats no value.
     """
     first_name: dict[str, str] = {}
     for name, value in values.items():
@@ -48,5 +49,5 @@ def check_distinct(values: Mapping[str, str]) -> None:
 
 
 def random_secret() -> str:
-    """Return a new secret of 43 characters that need no quoting anywhere."""
+    """Returns a new secret of 43 characters that never needs quoting."""
     return secrets.token_urlsafe(RANDOM_BYTES)

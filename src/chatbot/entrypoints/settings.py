@@ -37,44 +37,44 @@ from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_stora
 
 SECRETS = ("API_KEY", "JWT_SECRET", "OPENAI_API_KEY")
 IN_FILES = (*SECRETS, "STORAGE_URL")
-"""What may stand in a file that `NAME_FILE` names."""
+"""Settings that can be read from a file named by `NAME_FILE`."""
 ENV_FILE = Path(".env")
 OPENAI_MODEL = "openai/gpt-4.1-mini"
-"""The pinned default on OpenAI itself: current, and spends no output tokens on hidden reasoning."""
+"""The pinned default for OpenAI itself: current, without hidden reasoning tokens."""
 EMBEDDED_MODEL = "local/extractive"
 OLD_TRANSPORT = "model_wire"
-"""The name that `model_transport` had, still read."""
+"""The former name of `model_transport`, still accepted."""
 
 _ONE_WORD = {"API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"}
-_CONTROL = "contains a line end or another invisible character: paste it again, on one line"
-_HOW_TO_MAKE_ONE = 'python -c "import secrets; print(secrets.token_urlsafe(32))" makes one'
+_CONTROL = "contains a line break or an invisible character: paste it again, on one line"
+_HOW_TO_MAKE_ONE = 'generate one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
 
-_ENVIRONMENT_ONLY = {  # what libraries read by themselves
+_ENVIRONMENT_ONLY = {  # read by libraries directly from the environment
     *("https_proxy", "http_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"),
     "genkit_env",
 }
 
 
 class SettingsError(Exception):
-    """The settings are unusable; each line names one setting and the mend, never a value."""
+    """The settings are invalid; each line names one setting and its fix, never a value."""
 
 
 def _absolute(path: Path) -> Path:
-    """A relative path counts from the folder of the `.env` in use, which is the working directory."""
+    """Resolves a path against the folder of `.env`, which is the working directory."""
     return path if path.is_absolute() else Path.cwd() / path
 
 
 def _transport(name: object) -> object:
-    """The transport; the values that it had as MODEL_WIRE are still read."""
+    """Returns the transport; the old values of MODEL_WIRE are still accepted."""
     return {"lean": "aiohttp", "plugin": "sdk"}.get(str(name), name)
 
 
 def _is_address(url: str) -> bool:
-    """Whether it names a host, perhaps a port, and no user."""
+    """Whether the URL has a host, an optional port, and no user."""
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0 and parts.username is None
-    except ValueError:  # brackets without an end, a port that is none
+    except ValueError:  # an unclosed bracket, or an invalid port
         return False
 
 
@@ -83,14 +83,14 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
 class Settings(BaseSettings):
-    """Everything that can be set; the names in the environment are these in upper case.
+    """All settings; the environment variables have the same names in upper case.
 
     `.env.example` explains each in a sentence.
     """
 
     model_config = SettingsConfigDict(
         env_file=ENV_FILE,
-        env_file_encoding="utf-8-sig",  # an editor on Windows may write a byte order mark
+        env_file_encoding="utf-8-sig",  # editors on Windows may write a byte order mark
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
@@ -159,10 +159,10 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, given: dict[str, object]) -> dict[str, object]:
-        """An empty value counts as unset (but for the notice); a secret may stand in a file.
+        """Treats empty values as unset (except for the notice), and reads secrets from files.
 
-        Blanks and quotes around a value are not part of it: `docker --env-file` keeps quotes,
-        and a Kubernetes secret made with `echo` keeps its newline.
+        Spaces and quotes around a value are stripped: `docker --env-file` keeps quotes, and a
+        Kubernetes secret created with `echo` keeps its newline.
         """
         bare = {k: unquoted(v) if isinstance(v, str) else v for k, v in given.items()}
         known = {k: v for k, v in bare.items() if v != "" or k == "assistant_notice"}
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
             if file is None:
                 continue
             if name.lower() in known:
-                raise ValueError(f"{name}: set it or {name}_FILE, not both")
+                raise ValueError(f"{name}: set either it or {name}_FILE, not both")
             known[name.lower()] = _secret_in(name, Path(str(file)))
         for name in (*SECRETS, "STORAGE_URL", "OPENAI_BASE_URL"):
             _require_printable(name, str(known.get(name.lower(), "")))
@@ -186,12 +186,12 @@ class Settings(BaseSettings):
     @field_validator("openai_base_url")
     @classmethod
     def _is_a_url(cls, value: str | None) -> str | None:
-        """With a password in it, every request would fail: it would stand in the key's place."""
+        """Rejects a password in the URL: it would be sent instead of the key."""
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         if value and not _is_address(value):
             raise ValueError(
-                "must be http://HOST:PORT/PATH or https://, without a name or password"
+                "must be http://HOST:PORT/PATH or https://..., without a user name or password"
             )
         return value
 
@@ -200,12 +200,13 @@ class Settings(BaseSettings):
         if 0 < self.mem_summarize_threshold < self.mem_window_messages:
             raise ValueError("MEM_SUMMARIZE_THRESHOLD: must be 0 or at least MEM_WINDOW_MESSAGES")
         if self.model_max_output_tokens * 2 > self.model_context_tokens:
-            raise ValueError("MODEL_CONTEXT_TOKENS: must be twice MODEL_MAX_OUTPUT_TOKENS or more")
+            raise ValueError("MODEL_CONTEXT_TOKENS: must be at least twice MODEL_MAX_OUTPUT_TOKENS")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            raise ValueError("TLS_CERT_FILE: goes with TLS_KEY_FILE")
+            raise ValueError("TLS_CERT_FILE: must be set together with TLS_KEY_FILE")
         if self.workers > 1 and self.storage_url.kind is StorageKind.MEMORY:
             raise ValueError(
-                "STORAGE_URL: memory: is one process's own: set WORKERS=1, or use json:DIR or sqlite:///FILE"
+                "STORAGE_URL: memory: cannot be shared by workers: set WORKERS=1, or use "
+                "json:DIR or sqlite:///FILE"
             )
         return self
 
@@ -222,7 +223,7 @@ class Settings(BaseSettings):
 
     @property
     def has_provider(self) -> bool:
-        """Whether a model of an OpenAI-compatible provider can be reached."""
+        """Whether an OpenAI-compatible provider is configured."""
         return bool(self.openai_base_url or self.openai_api_key)
 
     @property
@@ -235,21 +236,23 @@ class Settings(BaseSettings):
 
     @property
     def default_preferences(self) -> Mapping[str, str]:
-        """The preferences that empty memory shows."""
+        """The preferences shown in an empty memory."""
         return default_preferences(self.default_language)
 
     @property
     def max_turns_per_owner(self) -> int:
-        """Turns that one person, or one client without people, may have under way at once."""
+        """Number of turns that one user, or one client without users, can run at once."""
         return max(2, self.model_max_concurrent // 4)
 
     def extract_every(self, model_name: str) -> int:
-        """User messages between two extractions; the embedded model costs nothing, so each."""
+        """Number of user messages between two extractions; 1 for the embedded model, which is
+        free.
+        """
         return self.mem_extract_every or (1 if model_name.startswith("local/") else 3)
 
     @cached_property
     def instructions(self) -> str:
-        """The company's own system text, word for word, read once; empty = none.
+        """The company's own system text, verbatim, read once; empty if there is none.
 
         Raises:
             SettingsError: the file cannot be read.
@@ -267,10 +270,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(**given: object) -> Settings:
-    """Read the settings of this process; `given` ones, from the command line, come first.
+    """Read the settings of this process; `given` settings, from the command line, take precedence.
 
     Raises:
-        SettingsError: something is missing or wrong.
+        SettingsError: a setting is missing or invalid.
     """
     _require_readable_env()
     try:
@@ -280,31 +283,31 @@ def load_settings(**given: object) -> Settings:
     _ = settings.instructions
     if is_developer_mode() and not (settings.is_loopback and settings.workers == 1):
         raise SettingsError(
-            "GENKIT_ENV: `dev` opens the Developer UI's door to everybody who reaches it. "
-            "Unset it, or use HOST=127.0.0.1 and WORKERS=1."
+            "GENKIT_ENV: `dev` would give everyone who can reach the service the "
+            "Developer UI's access. Unset it, or use HOST=127.0.0.1 and WORKERS=1."
         )
     return settings
 
 
 def ignored_names() -> Iterator[str]:
-    """A sentence for each name in `.env` that is no setting: it may be one that is misspelt.
+    """Yields a sentence for each name in `.env` that is not a setting and may be misspelt.
 
-    A line without `=` is passed over: it could be a part of a secret.
+    Lines without `=` are skipped: they could be part of a secret.
     """
     for name, value in DotEnvSettingsSource(Settings).env_vars.items():
         if name not in {*Settings.model_fields, OLD_TRANSPORT} and value is not None:
             near = get_close_matches(name, Settings.model_fields, n=1)
-            meant = f": is {near[0].upper()} meant?" if near else ""
+            meant = f": did you mean {near[0].upper()}?" if near else ""
             if name in _ENVIRONMENT_ONLY:
                 meant = " here: set it in the environment"
-            yield f".env: {name.upper()} is no setting and has no effect{meant}"
+            yield f".env: {name.upper()} is not a setting and has no effect{meant}"
 
 
 def _require_readable_env() -> None:
-    """Return if there is no `.env`, or one that can be read.
+    """Return if `.env` does not exist, or is readable.
 
     Raises:
-        SettingsError: there is one that cannot; without this, UTF-16 would look like no settings.
+        SettingsError: it is unreadable; without this check, UTF-16 would look like an empty file.
     """
     try:
         if ENV_FILE.is_file():
@@ -330,27 +333,28 @@ def _secret_in(name: str, path: Path) -> str:
 
 
 def _text_of(path: Path) -> str:
-    """The text of a file, with the line ends of this service.
+    """Returns the text of a file, with line endings normalised to LF.
 
     Raises:
-        NotUtf8: it is in another encoding.
-        OSError: it cannot be read.
+        NotUtf8: the file has another encoding.
+        OSError: the file cannot be read.
     """
     return decode_utf8(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _require_printable(name: str, value: str) -> None:
-    """Return if the value has no characters that no header and no address takes.
+    """Return if the value has no characters that are invalid in headers and URLs.
 
     Raises:
-        ValueError: it has; the text names the setting and the kind of character, never the value.
+        ValueError: it has; the message names the setting and the kind of character, never the
+            value.
     """
     if any(unicodedata.category(char) in {"Cc", "Cf"} for char in value):
         raise ValueError(f"{name}: {_CONTROL}")
     if name in _ONE_WORD and any(char.isspace() for char in value):
-        raise ValueError(f"{name}: contains a blank: paste it again as one word")
+        raise ValueError(f"{name}: contains a space: paste it again without it")
     if name in _ONE_WORD and name != "API_KEY" and not value.isascii():
-        raise ValueError(f"{name}: contains a letter beyond ASCII: type it again by hand")
+        raise ValueError(f"{name}: contains a non-ASCII letter: type it again by hand")
 
 
 def _line(location: tuple[int | str, ...], message: str) -> str:
@@ -362,5 +366,8 @@ def _line(location: tuple[int | str, ...], message: str) -> str:
         return f"{name}: {reason}. Fix: see .env.example."
     reason = "is not set" if reason == "Field required" else reason
     if not ENV_FILE.exists():
-        return f"{name}: {reason}. Fix: there is no .env here; go to its folder, or `chatbot init` makes one."
+        return (
+            f"{name}: {reason}. Fix: there is no .env here; change to its folder, or create "
+            "one with `chatbot init`."
+        )
     return f"{name}: {reason}. Fix: set it in .env; {_HOW_TO_MAKE_ONE}"

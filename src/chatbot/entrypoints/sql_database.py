@@ -1,6 +1,6 @@
-"""The SQL database that `STORAGE_URL` names: as a store, and for `init` and the `db` commands.
+"""The SQL database in `STORAGE_URL`: as a store, and for `init` and the `db` commands.
 
-Imported when there is one: SQLAlchemy takes 19 MiB of memory.
+Imported only when one is configured: SQLAlchemy takes 19 MiB of memory.
 """
 
 import os
@@ -24,12 +24,12 @@ def build_sql_storage(settings: Settings) -> Storage:
 
 
 def build_sql_archive(url: StorageUrl) -> WritableArchive:
-    """Everything in a database, by a connection that any PgBouncer lets through."""
+    """Returns all data of a database as an archive, over a connection that suits any PgBouncer."""
     return SqlArchive(_database(url, connections=1, prepared=False))
 
 
 def build_database(settings: Settings) -> Database:
-    """The database, not open yet.
+    """Returns the database, not open yet.
 
     Raises:
         SettingsError: the settings name none.
@@ -47,15 +47,15 @@ def _database(url: StorageUrl, *, connections: int, prepared: bool) -> Database:
     if url.kind is StorageKind.POSTGRES:
         return PostgresDatabase(url.raw, connections=connections, prepared=prepared)
     raise SettingsError(
-        f"STORAGE_URL: {url.kind}: has no tables; sqlite:/// and postgresql:// have."
+        f"STORAGE_URL: {url.kind}: has no tables; only sqlite:/// and postgresql:// do."
     )
 
 
 def upgrade(settings: Settings) -> str:
-    """Bring the tables up to date, making those of an empty database; say what was done.
+    """Upgrade the tables, or create those of an empty database; returns a message for the user.
 
     Raises:
-        SettingsError: the database cannot be had, or is not ours.
+        SettingsError: the database is unavailable, or belongs to another application.
     """
     from chatbot.adapters.storage.sql.upgrading import upgrade as bring_up  # noqa: PLC0415 - Alembic, 9 MiB
 
@@ -66,15 +66,15 @@ def upgrade(settings: Settings) -> str:
     except StorageFailure as error:
         raise SettingsError(f"STORAGE_URL: {error}") from error
     if before == after:
-        return f"{settings.storage_url} has the newest schema: {after}"
+        return f"{settings.storage_url} already has the newest schema: {after}"
     return f"{settings.storage_url}: schema {before or 'none'} -> {after}"
 
 
 def schema(settings: Settings) -> str:
-    """Say which schema the tables have.
+    """Returns the schema version of the tables.
 
     Raises:
-        SettingsError: the database cannot be had, or is not ours.
+        SettingsError: the database is unavailable, or belongs to another application.
     """
     try:
         with translated(), build_database(settings).connect() as connection:

@@ -1,4 +1,4 @@
-"""Where data lies, as `STORAGE_URL` and the commands name it."""
+"""Storage URLs, as in `STORAGE_URL` and in the commands."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,12 +10,14 @@ _SQLITE = "sqlite:///"
 _POSTGRES = re.compile(
     r"postgresql://([^\s@/?#]*@)?(\[[^\s\[\]@/?#]+\]|[^\s\[\]@/?#:]*)(:[0-9]+)?/[^\s@/?#]+(\?[^\s#]*)?"
 )
-"""A `@`, `/`, `?`, `#` or blank within a password would make it a part of the host or the path, which
-are shown: there they stand as `%40`, `%2F`, `%3F`, `%23`, `%20`."""
+"""`@`, `/`, `?`, `#` and spaces in a password must be written as `%40`, `%2F`, `%3F`, `%23`, `%20`.
+
+Otherwise part of the password would be taken as the host or path, which are displayed.
+"""
 
 
 class StorageKind(StrEnum):
-    """Which adapter stands behind a storage URL: the URL's scheme."""
+    """The kind of adapter: the URL's scheme."""
 
     MEMORY = "memory"
     JSON = "json"
@@ -25,41 +27,41 @@ class StorageKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageUrl:
-    """A storage URL. `path` is the absolute folder or file, `raw` may hold a password."""
+    """A storage URL. `path` is the absolute folder or file; `raw` may contain a password."""
 
     kind: StorageKind
     path: Path | None
     raw: str = field(repr=False)
 
     def __str__(self) -> str:
-        """For people: without what could be a secret."""
+        """Returns the URL for display, without anything that could be a secret."""
         if self.path is not None:
             return str(self.path)
         if self.kind is StorageKind.MEMORY:
-            return "in memory only, gone when the service stops"
+            return "in memory only, lost when the service stops"
         parts = urlsplit(self.raw)
         port = f":{parts.port}" if parts.port else ""
         return f"postgresql://{parts.hostname or ''}{port}{parts.path}"
 
     @property
     def password(self) -> str:
-        """The password for the database; empty = none."""
+        """The database password; empty if there is none."""
         parts = urlsplit(self.raw) if self.kind is StorageKind.POSTGRES else None
         return unquote(parts.password or "") if parts else ""
 
     @property
     def local_folder(self) -> Path:
-        """The folder for what a command keeps on this machine."""
+        """The folder for files that commands keep on this machine."""
         if self.path is None:
             return Path.cwd() / "data"
         return self.path if self.kind is StorageKind.JSON else self.path.parent
 
 
 def parse_storage_url(raw: object) -> StorageUrl:
-    """Read a storage URL; a relative path counts from the working directory.
+    """Parse a storage URL; a relative path is resolved against the working directory.
 
     Raises:
-        ValueError: it is none; the text repeats nothing of it.
+        ValueError: it is invalid; the message repeats nothing of it.
     """
     text = str(raw).strip()
     if text == "memory:":
@@ -73,13 +75,13 @@ def parse_storage_url(raw: object) -> StorageUrl:
     if text.startswith("postgresql://") and _names_a_database(text):
         return StorageUrl(kind=StorageKind.POSTGRES, path=None, raw=text)
     raise ValueError(
-        "must be json:DIR, sqlite:///FILE, postgresql://USER:PASSWORD@HOST:PORT/DATABASE or memory: "
-        "(in a password %40 stands for @, %2F for /, %3F for ?, %23 for #)"
+        "must be json:DIR, sqlite:///FILE, postgresql://USER:PASSWORD@HOST:PORT/DATABASE "
+        "or memory: (in a password, write @ as %40, / as %2F, ? as %3F and # as %23)"
     )
 
 
 def _names_a_database(url: str) -> bool:
-    """Whether it can be read in one way only, and has a database's name and a port that is one."""
+    """Whether the URL is unambiguous, and has a database name and a valid port."""
     try:
         return _POSTGRES.fullmatch(url) is not None and urlsplit(url).port != 0
     except ValueError:

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
-import typer
-
 from chatbot.adapters.runtime import name_of_this_terminal
 from chatbot.adapters.storage.json_files.durable import make_durable_folder, put
 from chatbot.adapters.storage.json_files.files import Files
@@ -18,7 +16,7 @@ from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
 from chatbot.domain.text import decode_utf8
-from chatbot.entrypoints.console import write
+from chatbot.entrypoints.console import say, write
 from chatbot.entrypoints.container import (
     DEFAULT_PRINCIPAL,
     Container,
@@ -32,23 +30,25 @@ from chatbot.entrypoints.storage_url import StorageKind
 _END_OF_INPUT = "Ctrl-Z, Enter" if os.name == "nt" else "Ctrl-D"
 _LEAVING = frozenset({"exit", "quit", "salir"})
 _GREETINGS: Mapping[Language, str] = {
-    "es": "{name}. Escribe y pulsa Intro; para salir, {end} o `salir`.",
-    "en": "{name}. Type and press Enter; to leave, {end} or `exit`.",
+    "es": "{name}. Escribe y pulsa Intro; para salir, pulsa {end} o escribe `salir`.",
+    "en": "{name}. Type and press Enter; to leave, press {end} or type `exit`.",
 }
 _GOES_ON: Mapping[Language, str] = {
-    "es": "Seguimos donde lo dejamos; `chatbot chat --new` empieza otra conversación.",
-    "en": "This goes on where it ended; `chatbot chat --new` begins another conversation.",
+    "es": "Continuamos la última conversación; `chatbot chat --new` empieza otra.",
+    "en": "Continuing your last conversation; `chatbot chat --new` starts a new one.",
 }
 
 
 def talk(settings: Settings, prompt: str | None, *, new: bool) -> None:
-    """Answer one prompt, or each line until the input ends or somebody types `exit`."""
+    """Answer one prompt, or each line until the input ends or the user types `exit`."""
     container = build_container(with_model_name(settings))
     note = _note_of_this_terminal(settings)
     session_id = None if new else _noted(note)
     if prompt is None and sys.stdin.isatty():
         _greet(settings, goes_on=session_id is not None)
-    with asyncio.Runner() as runner:  # between two turns Ctrl-C is Python's own again
+    with (
+        asyncio.Runner() as runner
+    ):  # between two turns Ctrl-C has Python's default behaviour again
         stack = AsyncExitStack()
         runner.run(stack.enter_async_context(opened(container)))
         try:
@@ -60,7 +60,7 @@ def talk(settings: Settings, prompt: str | None, *, new: bool) -> None:
 
 
 async def _turn(container: Container, session_id: SessionId | None, text: str) -> SessionId:
-    """One turn and the memory it makes; a session deleted meanwhile is begun anew."""
+    """Run one turn and update the memory; a session deleted in the meantime is started anew."""
     try:
         session_id = await _answer(container, session_id, text)
     except NotFound:
@@ -81,13 +81,13 @@ async def _answer(container: Container, session_id: SessionId | None, text: str)
                 elif isinstance(event, Reply):
                     notice = f"\n({event.notice})" if event.notice else ""
                     return event.session_id
-        finally:  # what is told next, an error too, begins a line
+        finally:  # the next output, or an error, starts on a new line
             write(f"{notice}\n" if began or notice else "")
     raise AssertionError("A turn ends with its reply or raises.")
 
 
 def _lines() -> Iterator[str]:
-    """The lines that are typed or piped in, without empty ones, until the end of the input."""
+    """Yields the non-empty lines that are typed or piped in, until the end of the input."""
     for line in _typed() if sys.stdin.isatty() else map(decode_utf8, sys.stdin.buffer):
         if line.strip():
             yield line.rstrip("\r\n")
@@ -98,27 +98,27 @@ def _typed() -> Iterator[str]:
         while (line := input("> ")).strip().lower() not in _LEAVING:
             yield line
     except (EOFError, KeyboardInterrupt):
-        sys.stdout.write("\n")  # what the terminal prints next begins a line
+        write("\n")  # what the terminal prints next starts on a new line
 
 
 def _greet(settings: Settings, *, goes_on: bool) -> None:
-    """Say who answers and how to leave, in the language of the settings or of the terminal."""
+    """Print the assistant's name and how to leave, in the language of settings or terminal."""
     language = language_of((), preferred=settings.default_language or _language_of_terminal())
     name = settings.assistant_name or NAMES[language]
-    typer.echo(_GREETINGS[language].format(name=name, end=_END_OF_INPUT))
+    say(_GREETINGS[language].format(name=name, end=_END_OF_INPUT))
     if goes_on:
-        typer.echo(_GOES_ON[language])
+        say(_GOES_ON[language])
 
 
 def _language_of_terminal() -> Language | None:
-    """The language of the locale's messages (POSIX, 8.2), if it is one of ours."""
+    """The language of the locale's messages (POSIX, 8.2), if it is a built-in one."""
     given = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
     code = next(filter(None, given), "")[:2].lower()
     return next((language for language in LANGUAGES if language == code), None)
 
 
 def _note_of_this_terminal(settings: Settings) -> Path | None:
-    """The file that keeps this terminal's last session; none where nothing lasts."""
+    """The file that stores this terminal's last session; None if the store does not persist."""
     if settings.storage_url.kind is StorageKind.MEMORY:
         return None
     name = hashlib.sha256(name_of_this_terminal().encode()).hexdigest()[:16]

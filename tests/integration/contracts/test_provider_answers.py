@@ -293,8 +293,8 @@ async def test_unknown_reason_is_logged_once_and_only_if_it_is_a_word(
                 await only_aiohttp.complete(ask())
     said_so = [record.getMessage() for record in caplog.records]
     assert said_so == [
-        "the provider ended an answer for an unknown reason: because",
-        "the provider ended an answer for an unknown reason: str",
+        "the provider ended an answer with an unknown finish reason: because",
+        "the provider ended an answer with an unknown finish reason: str",
     ]
 
 

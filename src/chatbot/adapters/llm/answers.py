@@ -239,4 +239,4 @@ def _log_unknown(reason: object) -> None:
     name = (identifier(reason) if isinstance(reason, str) else None) or type(reason).__name__
     if name not in _logged_reasons and len(_logged_reasons) < _REASONS_LOGGED:
         _logged_reasons.add(name)
-        logger.warning("the provider ended an answer for an unknown reason: %s", name)
+        logger.warning("the provider ended an answer with an unknown finish reason: %s", name)

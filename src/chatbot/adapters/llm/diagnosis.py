@@ -17,19 +17,20 @@ from chatbot.domain.errors import (
     cause_of,
 )
 
-UNUSABLE = "The language model gave no usable answer."
-CUT = "The language model's answer broke off."
+UNUSABLE = "The language model returned no usable answer."
+CUT = "The language model's answer was cut off."
 
 
 # --- for the service ----------------------------------------------------------------------------
 
-_REFUSED_REQUEST = "The model provider refused the request."
+_REFUSED_REQUEST = "The model provider rejected the request."
 _MESSAGES = {
-    Fault.KEY: "The model provider refused our key or our right to use the model.",
-    Fault.ADDRESS: "The model provider does not know the model or the address: see GENKIT_MODEL.",
-    Fault.MOVED: "The model provider answers with a redirect: see OPENAI_BASE_URL.",
-    Fault.PROXY_LOGIN: "The proxy in front of the model provider asks for credentials: see HTTPS_PROXY.",
-    Fault.PROXY_REFUSAL: "The proxy in front of the model provider refuses the way: see HTTPS_PROXY.",
+    Fault.KEY: "The model provider rejected the API key, or the key may not use this model.",
+    Fault.ADDRESS: "The model provider does not know this model or URL: check GENKIT_MODEL and "
+    "OPENAI_BASE_URL.",
+    Fault.MOVED: "The model provider redirects to another URL: check OPENAI_BASE_URL.",
+    Fault.PROXY_LOGIN: "The proxy to the model provider requires credentials: check HTTPS_PROXY.",
+    Fault.PROXY_REFUSAL: "The proxy refused to connect to the model provider: check HTTPS_PROXY.",
     Fault.CUT: CUT,
     Fault.ANSWER: UNUSABLE,
 }
@@ -55,7 +56,7 @@ def model_failure(error: BaseException) -> ModelFailure:
 
 def unknown_model(name: str) -> ModelError:
     """The error for a Genkit name behind which there is no model."""
-    return ModelError(f"There is no model named {name}: see GENKIT_MODEL.")
+    return ModelError(f"There is no model named {name}: check GENKIT_MODEL.")
 
 
 def _of_refusal(fault: Fault, refusal: Refusal) -> ModelFailure:
@@ -70,43 +71,44 @@ def _of_refusal(fault: Fault, refusal: Refusal) -> ModelFailure:
 # --- for a person -------------------------------------------------------------------------------
 
 _NOT_REACHED = (
-    "nobody answers at {host}:{port}. Fix: check OPENAI_BASE_URL and that the provider runs; "
-    "where the way out is a proxy, set HTTPS_PROXY."
+    "cannot connect to {host}:{port}. Fix: check OPENAI_BASE_URL and that the provider is "
+    "running; if this network needs a proxy, set HTTPS_PROXY."
 )
 _EXPLANATIONS = {
-    Fault.NAME: "DNS does not know {host}. Fix: check OPENAI_BASE_URL; where only a proxy resolves "
-    "outside names, set HTTPS_PROXY.",
+    Fault.NAME: "DNS cannot resolve {host}. Fix: check OPENAI_BASE_URL; if only a proxy can resolve "
+    "external names, set HTTPS_PROXY.",
     Fault.CONNECTION: _NOT_REACHED,
     Fault.CONNECT_TIMEOUT: _NOT_REACHED,
-    Fault.PROXY: "the proxy {proxy} cannot be reached. Fix: check {variable}, or go around it with "
+    Fault.PROXY: "cannot connect to the proxy {proxy}. Fix: check {variable}, or bypass the proxy with "
     "NO_PROXY={host}.",
-    Fault.PROXY_LOGIN: "the proxy {proxy} asks for a user and a password, or refuses ours (407). "
-    "Fix: write them into {variable} as http://USER:PASSWORD@HOST:PORT, special characters as %XX.",
-    Fault.PROXY_REFUSAL: "the proxy {proxy} does not open the way to {host}:{port}. Fix: have it "
-    "allowed there, or go around it with NO_PROXY={host}.",
-    Fault.ISSUER: "the certificate of {host} is signed by an authority that is not trusted here. "
-    "Fix: install the company's CA in the system, or name a PEM file with it in SSL_CERT_FILE.",
-    Fault.HOST_NAME: "the certificate at {host} is for another name. Fix: write the name that it "
-    "is for into OPENAI_BASE_URL.",
-    Fault.EXPIRED: "the certificate of {host} has expired or is not valid yet. Fix: have it "
-    "renewed, and check this machine's clock.",
-    Fault.TLS: "no TLS with {host}:{port} ({cause}). Fix: check https:// and the port in "
-    "OPENAI_BASE_URL; for an own CA see SSL_CERT_FILE.",
-    Fault.KEY: "{host} refuses the key ({said}). Fix: check OPENAI_API_KEY and what it may use.",
-    Fault.ADDRESS: "{host} does not know this path or the model ({said}). Fix: check the path of "
-    "OPENAI_BASE_URL, mostly /v1, and GENKIT_MODEL.",
-    Fault.MOVED: "{host} redirects to another address ({said}), which is not followed. Fix: write "
-    "the address itself into OPENAI_BASE_URL.",
-    Fault.REQUEST: "{host} refuses the request ({said}). Fix: look the code up in the provider's "
-    "documentation; docs/providers.md lists what can be set.",
-    Fault.BUSY: "{host} is overloaded or failing ({said}). Fix: try again later, or ask who runs it.",
-    Fault.SLOW: "{host}:{port} does not answer in time. Fix: check OPENAI_BASE_URL and the way "
-    "there.",
-    Fault.HANG_UP: "{host}:{port} closes the connection without an answer. Fix: check "
-    "OPENAI_BASE_URL, http:// or https:// included, and the provider's own log.",
-    Fault.CUT: "the answer of {host}:{port} broke off. Fix: look into the provider's own log.",
-    Fault.ANSWER: "what answers at {host}:{port} is not an OpenAI-compatible API. Fix: check "
-    "OPENAI_BASE_URL, http:// or https:// included.",
+    Fault.PROXY_LOGIN: "the proxy {proxy} requires a user name and password, or rejects the ones it got "
+    "(407). Fix: put them into {variable} as http://USER:PASSWORD@HOST:PORT, with special "
+    "characters as %XX.",
+    Fault.PROXY_REFUSAL: "the proxy {proxy} refuses to connect to {host}:{port}. Fix: have the address allowed "
+    "in the proxy, or bypass the proxy with NO_PROXY={host}.",
+    Fault.ISSUER: "the certificate of {host} is signed by an authority that this machine does not "
+    "trust. Fix: install the company's CA in the system, or put its PEM file in "
+    "SSL_CERT_FILE.",
+    Fault.HOST_NAME: "the certificate of {host} is for another host name. Fix: use the name in the "
+    "certificate in OPENAI_BASE_URL.",
+    Fault.EXPIRED: "the certificate of {host} has expired or is not valid yet. Fix: have it renewed, and "
+    "check this machine's clock.",
+    Fault.TLS: "the TLS handshake with {host}:{port} failed ({cause}). Fix: check https:// and the "
+    "port in OPENAI_BASE_URL; for a private CA, set SSL_CERT_FILE.",
+    Fault.KEY: "{host} rejects the API key ({said}). Fix: check OPENAI_API_KEY and its permissions.",
+    Fault.ADDRESS: "{host} does not know this path or model ({said}). Fix: check the path of "
+    "OPENAI_BASE_URL, usually /v1, and GENKIT_MODEL.",
+    Fault.MOVED: "{host} redirects to another URL ({said}), which is not followed. Fix: set "
+    "OPENAI_BASE_URL to the final URL.",
+    Fault.REQUEST: "{host} rejects the request ({said}). Fix: look the code up in the provider's "
+    "documentation; docs/providers.md lists the settings that can help.",
+    Fault.BUSY: "{host} is overloaded or failing ({said}). Fix: try again later, or ask the provider.",
+    Fault.SLOW: "{host}:{port} does not answer in time. Fix: check OPENAI_BASE_URL and the network.",
+    Fault.HANG_UP: "{host}:{port} closed the connection without an answer. Fix: check OPENAI_BASE_URL, "
+    "including http:// or https://, and the provider's log.",
+    Fault.CUT: "the answer of {host}:{port} was cut off. Fix: check the provider's log.",
+    Fault.ANSWER: "the server at {host}:{port} is not an OpenAI-compatible API. Fix: check "
+    "OPENAI_BASE_URL, including http:// or https://.",
 }
 
 

@@ -112,7 +112,7 @@ def proxy_for(url: str) -> Proxy | None:
     except ValueError:
         proxy = URL()
     if proxy.scheme not in {"http", "https"} or not proxy.host:
-        raise NoWay(f"{variable}: must be http://HOST:PORT or https://HOST:PORT, or be unset.")
+        raise NoWay(f"{variable}: must be http://HOST:PORT or https://HOST:PORT, or unset.")
     return Proxy(
         url=proxy.origin(),
         variable=variable,

@@ -139,7 +139,7 @@ class KnownQuirks:
         if found != before:
             self._found[model] = found
             logger.warning(
-                "the provider refuses optional parameters for %s; requests are now sent %s",
+                "the provider rejects optional parameters for %s; requests are now sent %s",
                 model,
                 found,
             )

@@ -9,7 +9,7 @@ from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Task
 
 _RETRY_AFTER_S = 2.0
-_BUSY = "The language model is busy: every call that it may serve at once is under way."
+_BUSY = "The language model is busy: all its call slots are in use. Try again."
 
 
 class WithSlots(Wrapped):

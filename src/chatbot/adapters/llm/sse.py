@@ -39,7 +39,7 @@ class EventData:
         if b"\n" in piece or b"\r" in piece:
             yield from self._lines()
         if self._held_size + self._size > MAX_EVENT_BYTES:
-            raise EventTooLong("The provider sends an event without end.")
+            raise EventTooLong("The provider sent an event that does not end.")
 
     def flush(self) -> Iterator[bytes]:
         """Yield the last event, if the stream ended without the blank line that ends an event."""

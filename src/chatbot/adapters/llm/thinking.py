@@ -11,7 +11,7 @@ from chatbot.domain.errors import ModelError
 from chatbot.domain.ports.model import Completion, ModelRequest
 
 OUTPUT_SPENT = (
-    "The language model used its whole output on thinking: set MODEL_MAX_OUTPUT_TOKENS higher."
+    "The language model used all its output tokens for thinking: increase MODEL_MAX_OUTPUT_TOKENS."
 )
 
 _TAGS = ("<think>", "<thinking>", "<thought>", "<reasoning>", "[think]")

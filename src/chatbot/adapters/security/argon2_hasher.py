@@ -57,9 +57,9 @@ class Argon2Hasher(PasswordHasher):
 
     def __init__(self, cost: Cost = FLOOR, *, below_floor_for_tests: bool = False) -> None:
         if not cost.is_within(CEILING):
-            raise ValueError("the cost of a password hash is above the ceiling")
+            raise ValueError("the cost of a password hash is above the maximum")
         if not (FLOOR.is_within(cost) or below_floor_for_tests):
-            raise ValueError("the cost of a password hash is below the floor")
+            raise ValueError("the cost of a password hash is below the minimum")
         self._cost = cost
         self._current = f"$argon2id$v=19$m={cost.memory_kib},t={cost.passes},p={cost.lanes}"
         self._dummies = {self._current: dummy_hash(self._current)}
@@ -116,7 +116,8 @@ class Argon2Hasher(PasswordHasher):
         if scheme not in self._left_out:
             self._left_out |= {scheme}
             logger.warning(
-                "password hashes of many costs are stored: log-ins with %s take longer than others",
+                "password hashes with many different costs are stored: log-ins with %s "
+                "take longer than others",
                 scheme.strip("$").replace("$", " "),
             )
 

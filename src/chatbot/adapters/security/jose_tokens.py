@@ -39,7 +39,9 @@ class JoseTokens(Tokens):
     def __init__(self, secret: str, *, ttl_s: int, clock: Clock, new_id: NewId) -> None:
         key = secret.encode()
         if len(key) < MIN_SECRET_BYTES:
-            raise ValueError(f"the secret that signs tokens needs {MIN_SECRET_BYTES} bytes")
+            raise ValueError(
+                f"the secret that signs tokens needs at least {MIN_SECRET_BYTES} bytes"
+            )
         self._key = _construct(key)
         self._headers = {"kid": hmac.digest(key, b"chatbot kid", "sha256").hex()[:8]}
         self._first_part = _first_part(jws.sign(b"", self._key, self._headers, ALGORITHM))
@@ -96,7 +98,7 @@ class JoseTokens(Tokens):
         if shape is None or not all(map(_is_canonical, shape.groups())):
             raise ValueError("not three parts of base64url")
         if shape.group(1) != self._first_part:
-            raise ValueError("another header than ours")
+            raise ValueError("not the expected header")
 
     def _checked(self, payload: Mapping[str, object]) -> Claims:
         """Return the claims that the service uses, all required ones checked.
@@ -105,7 +107,7 @@ class JoseTokens(Tokens):
             ValueError: one is missing, of the wrong type, or not true now.
         """
         if (payload.get("iss"), payload.get("aud")) != (ISSUER, AUDIENCE):
-            raise ValueError("issued by or for somebody else")
+            raise ValueError("wrong issuer or audience")
         _text(payload, "jti")
         self._check_times(*(_integer(payload, name) for name in ("iat", "nbf", "exp")))
         user_id = UserId(_text(payload, "sub"))
@@ -114,9 +116,9 @@ class JoseTokens(Tokens):
     def _check_times(self, issued: int, not_before: int, expires: int) -> None:
         now = self._clock().timestamp()
         if not max(issued, not_before) - LEEWAY_S <= now < expires:
-            raise ValueError("not valid yet, or not any more")
+            raise ValueError("expired or not yet valid")
         if not 0 < expires - issued <= self._ttl_s:
-            raise ValueError("valid for longer than tokens are")
+            raise ValueError("lifetime longer than allowed")
 
 
 def _construct(key: bytes) -> Key:
@@ -144,14 +146,14 @@ def _parse(payload: bytes) -> Mapping[str, object]:
     """
     parsed: object = json.loads(payload.decode(), object_pairs_hook=_object)
     if not isinstance(parsed, dict):
-        raise TypeError("the payload is no object")
+        raise TypeError("the payload is not an object")
     return parsed
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a name occurs twice")
+        raise ValueError("duplicate key")
     return members
 
 
@@ -159,7 +161,7 @@ def _text(payload: Mapping[str, object], name: str) -> str:
     """Return a claim that is text without control characters or lone surrogates."""
     value = payload.get(name)
     if not (isinstance(value, str) and value.isprintable() and 0 < len(value) <= MAX_ID_CHARS):
-        raise ValueError(f"{name} is no text")
+        raise ValueError(f"{name} is not a string")
     return value
 
 
@@ -167,5 +169,5 @@ def _integer(payload: Mapping[str, object], name: str) -> int:
     """Return a claim that is a JSON integer: no text, fraction or boolean."""
     value = payload.get(name)
     if type(value) is not int:
-        raise TypeError(f"{name} is no integer")
+        raise TypeError(f"{name} is not an integer")
     return value

@@ -135,7 +135,7 @@ def write_backup(path: Path, items: Iterable[Item], *, made_at: datetime) -> Non
 
 def _require_free(files: Files, path: Path) -> None:
     if exists(files, path):
-        raise Conflict(f"{path}: there is such a file already, and it stays. Choose another name.")
+        raise Conflict(f"{path}: the file already exists and was not changed. Choose another name.")
 
 
 def _packed(items: Iterable[Item], *, made_at: datetime) -> Iterator[bytes]:
@@ -163,7 +163,9 @@ def _lines(path: Path) -> Iterator[bytes]:
         begun.append(first)
         size += len(first)
         if size > MAX_LINE_BYTES:
-            raise Damaged(f"This is no backup: an item is larger than {MAX_LINE_BYTES >> 20} MiB.")
+            raise Damaged(
+                f"This is not a valid backup: an item is larger than {MAX_LINE_BYTES >> 20} MiB."
+            )
         if lines:
             yield b"".join((*begun, b"\n"))
             yield from (line + b"\n" for line in lines[:-1])
@@ -194,7 +196,9 @@ def _unpacked(path: Path) -> Iterator[bytes]:
 
 
 def _damaged() -> Damaged:
-    return Damaged("This is no backup, or not as it was written. Take another one.")
+    return Damaged(
+        "This is not a valid backup, or it was truncated or modified. Use another backup."
+    )
 
 
 def _to_json(item: Item) -> Json:

@@ -116,7 +116,8 @@ class Fields:
         version = self.number("version", 0)
         if version > VERSION:
             newer = (
-                f"{self._what}: written by a newer version ({version}; this one knows {VERSION})"
+                f"{self._what}: written by a newer version ({version}; this program "
+                f"supports {VERSION})"
             )
             raise Damaged(newer, flaw=Flaw.NEWER)
 

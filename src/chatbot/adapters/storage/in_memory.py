@@ -58,7 +58,7 @@ class _Sessions(SessionRepository):
 
     def create(self, session: Session) -> None:
         if (session.owner, session.id) in self._kept:
-            raise Conflict("There is such a session already.")
+            raise Conflict("The session already exists.")
         self._kept[session.owner, session.id] = _Kept(session)
 
     def get(self, owner: Owner, session_id: SessionId) -> Session:
@@ -168,7 +168,7 @@ class _Sessions(SessionRepository):
     def _held(self, lease: Lease) -> _Kept:
         kept = self._kept.get((lease.owner, lease.session_id))
         if kept is None or kept.lease != lease:
-            raise SessionBusy("The session is not held any more.")
+            raise SessionBusy("The turn no longer holds the session.")
         return kept
 
 
@@ -179,9 +179,9 @@ class _Users(UserRepository):
 
     def add(self, user: User, *, unless_any_has: frozenset[str] = frozenset()) -> None:
         if any(unless_any_has.intersection(other.roles) for other in self._users.values()):
-            raise Conflict("There is an administrator already.")
+            raise Conflict("There is already an administrator.")
         if user.id in self._users or self.by_email(user.email) is not None:
-            raise Conflict("The e-mail address is taken.")
+            raise Conflict("The e-mail address is already in use.")
         self._users[user.id] = user
 
     def by_id(self, user_id: UserId) -> User | None:
@@ -200,7 +200,7 @@ class _Users(UserRepository):
         self, user: User, *, old: User, keeping_one_of: frozenset[str] = frozenset()
     ) -> None:
         if self._users.get(user.id) != old:
-            raise Conflict("The user was changed meanwhile.")
+            raise Conflict("The user was changed in the meantime. Try again.")
         others = [other for other in self._users.values() if other.id != user.id]
         require_another_active(user, old=old, others=others, with_any_of=keeping_one_of)
         self._users[user.id] = user

@@ -73,7 +73,8 @@ class MvpFiles(Archive):
         session_id = session_id_of(path)
         if session_id is None:
             raise Damaged(
-                "an id has 32 hexadecimal digits. Rename a copy of it to session_<id>.json with one"
+                "a session id has 32 hexadecimal digits. Fix: copy the file to "
+                "session_<id>.json with such an id"
             )
         fields = Fields(load(raw, path.name), path.name)
         messages = tuple(_messages(fields.list("messages", []), session_id, path.name))
@@ -103,9 +104,9 @@ def _content(path: Path) -> bytes:
     with open(fd, "rb") as file:  # noqa: PTH123 # a pipe would keep `Path.open` waiting
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise Damaged("it is not a regular file")
+            raise Damaged("not a regular file")
         if status.st_size > MAX_FILE_BYTES:
-            raise Damaged(f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
+            raise Damaged(f"larger than {MAX_FILE_BYTES >> 20} MiB")
         return file.read(MAX_FILE_BYTES)
 
 

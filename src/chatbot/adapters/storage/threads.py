@@ -68,7 +68,7 @@ def _attempt(work: Callable[[], Found], done: "asyncio.Future[Found]") -> Callab
 
 
 def _log_failure(failure: BaseException) -> None:
-    _log.warning("work failed after its caller had gone: %s", cause_of(failure))
+    _log.warning("a task failed after its caller was cancelled: %s", cause_of(failure))
 
 
 def as_told(error: BaseException) -> BaseException:

@@ -1,4 +1,4 @@
-"""Which of our languages a caller prefers: the header Accept-Language (RFC 9110, section 12.5.4)."""
+"""The caller's preferred built-in language, from Accept-Language (RFC 9110, section 12.5.4)."""
 
 import re
 
@@ -6,16 +6,16 @@ from starlette.datastructures import Headers
 
 from chatbot.application.texts import LANGUAGES, Language
 
-_MAX_CHARS = 1000  # of a header that is looked at; browsers send less than 100
+_MAX_CHARS = 1000  # of the header are parsed; browsers send less than 100
 _RANGE = re.compile(
     r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9]{1,8})*\s*(?:;\s*q=([01](?:\.\d{0,3})?)\s*)?"
 )
 
 
 def preferred_language(headers: Headers) -> Language | None:
-    """The caller's favourite among our languages, or None if the header names none of them.
+    """Returns the caller's preferred built-in language, or None if the header names none of them.
 
-    Regions do not count: `es-419` is `es`. What is not of the header's form is left out.
+    Regions are ignored: `es-419` is `es`. Malformed parts are skipped.
     """
     weights: dict[str, float] = {}
     for part in ",".join(headers.getlist("accept-language"))[:_MAX_CHARS].split(","):

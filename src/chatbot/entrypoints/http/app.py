@@ -1,4 +1,4 @@
-"""The application: routes, errors and the edge around a container."""
+"""The ASGI application: routes, error handlers and the edge around a container."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -26,14 +26,14 @@ _KIB = 1024
 
 
 def create_app() -> FastAPI:
-    """The factory for uvicorn: the application of this process's settings."""
+    """Factory for uvicorn: returns the application for this process's settings."""
     settings = with_model_name(load_settings())
     logs.configure(settings.log_level, settings.log_format)
     return build_app(settings, build_container(settings))
 
 
 def build_app(settings: Settings, container: Container) -> FastAPI:
-    """The application around a container; the container is opened and closed with it."""
+    """Returns the application for a container, which it opens and closes."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -45,14 +45,14 @@ def build_app(settings: Settings, container: Container) -> FastAPI:
     root_path = settings.root_path.rstrip("/")
     app = FastAPI(
         title=settings.assistant_name
-        or NAMES[settings.default_language or "en"],  # of English pages
+        or NAMES[settings.default_language or "en"],  # for English pages only
         version=__version__,
         lifespan=lifespan,
-        openapi_url=None,  # web/docs_page.py serves it
+        openapi_url=None,  # served by web/docs_page.py
         redirect_slashes=False,
         servers=[{"url": root_path}] if root_path else None,
         generate_unique_id_function=_operation_id,
-        responses={"default": {"model": Problem, "description": "A problem (RFC 9457)"}},
+        responses={"default": {"model": Problem, "description": "A problem document (RFC 9457)"}},
     )
     app.state.container = container
     errors.install(app)

@@ -1,4 +1,4 @@
-"""Where a page of sessions ends, as text that callers hand back."""
+"""Opaque cursors for pages of sessions."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,26 +11,26 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def write_cursor(mark: PageMark) -> str:
-    """A page mark as the opaque text that callers hand back."""
+    """Returns a page mark as an opaque cursor."""
     return f"{(mark.updated_at - _EPOCH) // _MICROSECOND:x}-{mark.id}"
 
 
 def read_cursor(raw: str | None) -> PageMark | None:
-    """The page mark of such a text; None stands for the first page.
+    """Returns the page mark of a cursor; None is the first page.
 
     Raises:
-        RequestValidationError: we never wrote this text.
+        RequestValidationError: the cursor is invalid.
     """
     if raw is None:
         return None
-    micros, _, session_id = raw.rpartition("-")  # before 1970 there is a sign
+    micros, _, session_id = raw.rpartition("-")  # negative before 1970
     try:
         updated_at = _EPOCH + int(micros, 16) * _MICROSECOND
         mark = PageMark(updated_at=updated_at, id=SessionId(session_id))
     except (ValueError, OverflowError):
         mark = None
     if mark is None or not is_session_id(session_id) or write_cursor(mark) != raw:
-        message = "This is no cursor of ours."
+        message = "The cursor is invalid: use `next` of the previous page."
         raise RequestValidationError(
             [{"type": "value_error", "loc": ("query", "after"), "msg": message}]
         )

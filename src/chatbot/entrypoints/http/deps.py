@@ -1,4 +1,4 @@
-"""What a route's signature can ask for: who is calling, and the use cases."""
+"""Dependencies for route signatures: the caller and the use cases."""
 
 import re
 from typing import Annotated, cast
@@ -13,13 +13,13 @@ from chatbot.entrypoints.container import Container
 from chatbot.entrypoints.http.wire import NoFields
 
 MAX_INTEGER = 2**53 - 1
-"""The largest integer that every JSON parser keeps exactly (RFC 7493), and every store takes."""
+"""The largest integer that every JSON parser (RFC 7493) and every store keeps exactly."""
 
 _DIGITS = re.compile("[0-9]{1,16}", re.ASCII)
 
 
 def _digits(raw: object) -> object:
-    """Digits and nothing else: pydantic takes ` 1`, `+1`, `1_0` and `1.0` for numbers, too."""
+    """Digits only: pydantic would also accept ` 1`, `+1`, `1_0` and `1.0` as numbers."""
     if isinstance(raw, str) and _DIGITS.fullmatch(raw) is None:
         raise ValueError("must be a whole number, in digits")
     return raw
@@ -29,12 +29,12 @@ DIGITS = BeforeValidator(_digits)
 
 
 def container_of(request: Request) -> Container:
-    """The container of the application that serves this request."""
+    """Returns the container of the application that serves this request."""
     return cast("Container", request.app.state.container)
 
 
 async def _caller(request: Request) -> Principal:
-    """The API client that the edge let in, on behalf of the user whom the token names."""
+    """Returns the API client that the edge authenticated, with the user of the token, if any."""
     client = cast("Client", request.state.client)
     authentication = container_of(request).authentication()
     principal = await authentication.identify(client, _bearer(request))
@@ -58,7 +58,7 @@ Caller = Annotated[Principal, Depends(_caller)]
 
 async def _current_user(caller: Caller) -> User:
     if caller.user is None:
-        raise Unauthenticated("This needs a user: send the header Authorization.")
+        raise Unauthenticated("This call needs a user: log in and send the header Authorization.")
     return caller.user
 
 
@@ -66,7 +66,7 @@ CurrentUser = Annotated[User, Depends(_current_user)]
 
 
 async def _peer(request: Request) -> str:
-    """The caller's network address: as uvicorn saw it, or as a trusted proxy names it."""
+    """Returns the client's network address, as uvicorn saw it or as a trusted proxy reports it."""
     return request.client.host if request.client is not None else ""
 
 
@@ -74,17 +74,17 @@ Peer = Annotated[str, Depends(_peer)]
 
 
 async def _no_fields(_: Annotated[NoFields, Body(default_factory=NoFields)]) -> None:
-    """Refuse a body with fields, as every other route refuses fields that it does not know."""
+    """Reject a body with fields, as every other route rejects unknown fields."""
 
 
 WithoutFields = Depends(_no_fields)
 
 
 def session_id_of(request: Request, raw: str) -> SessionId:
-    """The session id, noted for the log.
+    """Returns the session id, and adds it to the log line.
 
     Raises:
-        NotFound: it has not the form of one, so that there is no such session.
+        NotFound: the id is malformed, so no such session exists.
     """
     if not is_session_id(raw):
         raise NotFound
@@ -102,7 +102,7 @@ PathSessionId = Annotated[SessionId, Depends(_path_session_id)]
 
 
 async def _use_cases(request: Request) -> Container:
-    """`container_of` on the event loop: FastAPI takes a plain function to a thread."""
+    """`container_of` on the event loop: FastAPI runs plain functions in a thread."""
     return container_of(request)
 
 

@@ -1,7 +1,7 @@
-"""The guard in front of everything: pure ASGI, before anything is parsed.
+"""The outermost layer, in pure ASGI: runs before anything is parsed.
 
 It gives each request an id, checks host, headers and API key, receives the body within its
-bounds, and writes one log line when the answer is out.
+limits, and writes one log line when the response has been sent.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ logger = structlog.get_logger("chatbot.access")
 
 
 class _Refused(Exception):
-    """An answer on its way, not a defect."""
+    """An error response on its way, not a defect."""
 
     def __init__(self, status: int, code: str, detail: str, **headers: str) -> None:
         super().__init__(detail)
@@ -54,7 +54,7 @@ class _Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the edge lets through. `max_body_bytes` counts received bytes."""
+    """The limits of the edge. `max_body_bytes` counts received bytes."""
 
     max_body_bytes: int
     allowed_hosts: tuple[str, ...]
@@ -62,7 +62,7 @@ class Limits:
 
 
 class Edge:
-    """Wraps the application; only HTTP and lifespan pass."""
+    """Wraps the application; passes only HTTP and lifespan."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class Edge:
                 await problem_of(error).response(request_id)(scope, receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
-        """Check the request; return where the application reads its body."""
+        """Check the request; returns the `receive` from which the application reads its body."""
         headers = _headers(scope)
         self._check_host(headers)
         if scope.get("query_string", b"").count(b"&") >= MAX_QUERY_PARAMETERS:
@@ -135,7 +135,7 @@ class Edge:
     def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
         host = re.sub(r":\d+$", "", headers.get(b"host", b"").decode("latin-1")).lower()
         if self._limits.allowed_hosts and host not in self._limits.allowed_hosts:
-            raise _Refused(400, "bad_request", "This host is not served here.")
+            raise _Refused(400, "bad_request", "The Host header is not in ALLOWED_HOSTS.")
 
     def _check_key(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         raw_key = headers.get(b"x-api-key")
@@ -144,7 +144,7 @@ class Edge:
             raise _Refused(401, "unauthenticated", detail, **_ASK_FOR_KEY)
         client = self._identify(raw_key.decode("latin-1"))
         if client is None:
-            detail = "The API key is not valid."
+            detail = "The API key is invalid."
             raise _Refused(401, "invalid_api_key", detail, **_ASK_FOR_KEY)
         scope["state"]["client"] = client
         scope["state"]["log"]["client"] = client.id
@@ -162,7 +162,9 @@ class Edge:
                         raise too_large
                     chunks.append(chunk)
         except TimeoutError:
-            raise _Refused(408, "request_timeout", "The body took too long to arrive.") from None
+            raise _Refused(
+                408, "request_timeout", "The request body took too long to arrive."
+            ) from None
         return b"".join(chunks)
 
 
@@ -171,9 +173,9 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     if len(headers) < len(scope["headers"]):
         counts = Counter(name for name, _ in scope["headers"])
         if any(counts[name] > 1 for name in _SINGLE_HEADERS):
-            raise _Refused(400, "bad_request", "A header that may stand once stands twice.")
+            raise _Refused(400, "bad_request", "A header that may occur only once is repeated.")
     if b"content-length" in headers and b"transfer-encoding" in headers:  # RFC 9112, section 6.1
-        detail = "The body's length is given in two ways."
+        detail = "The request has both Content-Length and Transfer-Encoding."
         raise _Refused(400, "bad_request", detail, Connection="close")
     return headers
 
@@ -183,20 +185,22 @@ async def _chunks(receive: Receive) -> AsyncGenerator[bytes]:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Refused(400, "bad_request", "The body broke off.")
+            raise _Refused(400, "bad_request", "The request body ended early.")
         yield message.get("body", b"")
         more = message.get("more_body", False)
 
 
 def _checked(headers: Mapping[bytes, bytes], body: bytes) -> object:
-    """The value of a body that has the one form which is accepted."""
+    """Returns the decoded body; only the one accepted form passes."""
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise _Refused(415, "unsupported_media_type", "Compressed bodies are not accepted.")
+        raise _Refused(
+            415, "unsupported_media_type", "Compressed request bodies are not supported."
+        )
     media_type, _, parameters = headers.get(b"content-type", b"").lower().partition(b";")
     if media_type.strip() != b"application/json":
-        raise _Refused(415, "unsupported_media_type", "The body must be application/json.")
+        raise _Refused(415, "unsupported_media_type", "The request body must be application/json.")
     if _OTHER_CHARSET.search(parameters):
-        raise _Refused(415, "unsupported_media_type", "The body must be UTF-8.")
+        raise _Refused(415, "unsupported_media_type", "The request body must be UTF-8.")
     try:
         return strict_json.check(body)
     except strict_json.NotStrictJson as error:
@@ -204,7 +208,7 @@ def _checked(headers: Mapping[bytes, bytes], body: bytes) -> object:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that hands out the body once, and then waits for the caller to leave."""
+    """A `receive` that delivers the body once, and then waits for the client to disconnect."""
     pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed() -> Message:

@@ -1,4 +1,4 @@
-"""The one place where errors become HTTP: RFC 9457 problem details with a stable `code`."""
+"""Maps errors to HTTP: RFC 9457 problem details with a stable `code`."""
 
 import json
 import math
@@ -49,25 +49,25 @@ _CODES_OF_THE_FRAMEWORK = {
 }
 
 _UNREAD_BODY = {"request_timeout", "body_too_large"}
-"""The rest of the body may still be on its way: there is no use in reading it."""
+"""The rest of the body may still be in transit and is not worth reading."""
 
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
-"""As RFC 9110 calls them; Python does so since 3.13, and an answer is the same on every one."""
+"""The names in RFC 9110, which Python uses since 3.13; fixed so that all versions answer alike."""
 
 MAX_ERRORS = 20
-"""Most errors that a 422 lists: a body can hold thousands."""
+"""Maximum number of errors listed in a 422: a body can contain thousands."""
 
 MAX_RETRY_AFTER_S = 3600
-"""Longest wait that an answer asks for, whatever a provider says."""
+"""Maximum `Retry-After`, whatever a provider says."""
 
 _RETRY_AFTER_S = {"session_busy": 1, "shutting_down": 5, "storage_unavailable": 5}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemDetails:
-    """An error as it is answered. `retry_after_s` becomes the header of that name.
+    """An error as it is sent. `retry_after_s` becomes the header `Retry-After`.
 
-    `session_id` and `turn_id` say where the question is that was stored but not answered.
+    `session_id` and `turn_id` locate a question that was stored but not answered.
     """
 
     status: int
@@ -80,7 +80,7 @@ class ProblemDetails:
     turn_id: str | None = None
 
     def body(self, request_id: str) -> dict[str, object]:
-        """The problem document; `instance` is the id of the request."""
+        """Returns the problem document; `instance` is the request id."""
         body: dict[str, object] = {
             "type": "about:blank",
             "title": _TITLES.get(self.status) or HTTPStatus(self.status).phrase,
@@ -104,15 +104,15 @@ class ProblemDetails:
         if self.code in _UNREAD_BODY:
             headers["Connection"] = "close"
         if self.code == "session_busy":
-            headers["x-should-retry"] = "false"  # OpenAI's SDKs retry a 409 by themselves
+            headers["x-should-retry"] = "false"  # OpenAI's SDKs retry 409 automatically
         content = json.dumps(self.body(request_id), ensure_ascii=False).encode()
         return Response(content, self.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def problem_of(error: Exception, fields: AllowedFields = lambda _: ()) -> ProblemDetails:
-    """What a caller is told about an error: never its cause, never the rejected input.
+    """Returns the problem for an error, never including its cause or the rejected input.
 
-    `fields` names those that the body may have where the unknown one stands.
+    `fields` returns the allowed fields at the location of an unknown one.
     """
     if isinstance(error, RequestValidationError):
         return _invalid(error, fields)
@@ -124,7 +124,11 @@ def problem_of(error: Exception, fields: AllowedFields = lambda _: ()) -> Proble
     for kind in type(error).__mro__:
         if kind in _STATUS_AND_CODE:
             return _known(cast("errors.ChatbotError", error), *_STATUS_AND_CODE[kind])
-    return ProblemDetails(status=500, code="internal_error", detail="Something went wrong here.")
+    return ProblemDetails(
+        status=500,
+        code="internal_error",
+        detail="Internal error: the log has the cause under this request id.",
+    )
 
 
 def _known(error: errors.ChatbotError, status: int, code: str) -> ProblemDetails:
@@ -141,19 +145,21 @@ def _known(error: errors.ChatbotError, status: int, code: str) -> ProblemDetails
 
 
 def _invalid(error: RequestValidationError, fields: AllowedFields) -> ProblemDetails:
-    """Where and why, never what: pydantic's own message may repeat the input."""
+    """Lists locations and reasons, never values: pydantic's own message may repeat the input."""
     listed = error.errors()[:MAX_ERRORS]
     found: tuple[dict[str, object], ...] = tuple(
         {"loc": _where(one), "msg": _why(one, fields)} for one in listed
     )
     if any(one["type"] == "json_invalid" for one in listed):
-        return ProblemDetails(status=400, code="bad_request", detail="The body is not JSON.")
-    detail = "The request does not have the documented form."
+        return ProblemDetails(
+            status=400, code="bad_request", detail="The request body is not valid JSON."
+        )
+    detail = "The request is invalid: see `errors`."
     return ProblemDetails(status=422, code="invalid_request", detail=detail, errors=found)
 
 
 def _where(one: Mapping[str, Any]) -> list[str | int]:
-    """The place of a fault; the name of a field that we do not know is input too."""
+    """Returns the location of an error, without the name of an unknown field, which is input."""
     place = list(one["loc"])
     for free in ("profile", "preferences"):
         if free in place:
@@ -165,16 +171,16 @@ def _why(one: Mapping[str, Any], fields: AllowedFields) -> str:
     if one["type"] != "extra_forbidden":
         return str(one["msg"])[:200]
     names = ", ".join(fields(_where(one)))
-    return f"A field here is not known. Allowed: {names or 'none'}."
+    return f"Unknown field. Allowed: {names or 'none'}."
 
 
 def _fields(request: Request, place: Sequence[str | int]) -> Sequence[str]:
-    """The fields of the object at this place of a request's body, as documented."""
+    """Returns the documented fields of the object at this location of a request's body."""
     document = request.app.openapi()
     path, method = request.scope["route"].path, request.method.lower()
     schema = document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
     for name in [*place[1:], None]:
-        while "properties" not in schema:  # a reference, or one that may be null
+        while "properties" not in schema:  # a reference, or a nullable one
             reference = schema.get("$ref") or schema["anyOf"][0]["$ref"]
             schema = document["components"]["schemas"][reference.rpartition("/")[2]]
         schema = schema if name is None else schema["properties"][name]
@@ -182,9 +188,9 @@ def _fields(request: Request, place: Sequence[str | int]) -> Sequence[str]:
 
 
 def _allowed(request: Request) -> dict[str, str]:
-    """Every method of the path; the framework names those of its first route only.
+    """Returns every method of the path; the framework lists only those of its first route.
 
-    HEAD is not in the OpenAPI document: it belongs to every GET that needs no key.
+    HEAD is not in the OpenAPI document: it is supported for every GET that needs no key.
     """
     path = getattr(request.scope.get("route"), "path", None)
     found = request.app.openapi()["paths"].get(path, {})
@@ -206,6 +212,6 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Have every expected error of the routes answered as a problem; the edge answers the rest."""
+    """Make every expected error a problem document; the edge handles the rest."""
     for kind in (errors.ChatbotError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer)

@@ -1,6 +1,6 @@
-"""An example for each call: what is sent and what comes back, for the OpenAPI document.
+"""An example request and response for each call, for the OpenAPI document.
 
-They tell one story: Ana in a new session. A test holds them to the shapes of `wire`.
+They tell one story: Ana in a new session. A test validates them against the models in `wire`.
 """
 
 import json
@@ -20,7 +20,7 @@ _SESSION_ID = "0123456789abcdef" * 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """`problems` are codes: the refusals that a caller of this one should expect."""
+    """`problems` are the error codes that callers of this route should expect."""
 
     answer: Json
     body: Json | None = None
@@ -36,15 +36,15 @@ def _refusal(status: int, code: str, detail: str) -> Json:
 
 
 _PROBLEMS = (
-    _refusal(400, "bad_request", "A header that may stand once stands twice."),
+    _refusal(400, "bad_request", "A header that may occur only once is repeated."),
     _refusal(401, "unauthenticated", "The header X-API-Key is missing."),
-    _refusal(401, "invalid_api_key", "The API key is not valid."),
+    _refusal(401, "invalid_api_key", "The API key is invalid."),
     _problem(errors.InvalidCredentials()),
     _problem(errors.InvalidToken()),
     _problem(errors.NotFound()),
     _problem(errors.Revoked()),
     _problem(errors.SessionBusy()),
-    _problem(errors.PromptTooLong("A prompt has at most 4000 characters.")),
+    _problem(errors.PromptTooLong("A prompt can have at most 4000 characters.")),
     _problem(errors.InvalidInput("The prompt is empty.", where=("prompt",))),
     _problem(errors.RateLimited("Too many failed log-ins. Try again later.", retry_after_s=30)),
     _problem(errors.PromptRefused()),
@@ -162,7 +162,7 @@ EXAMPLES: Mapping[str, Example] = {
 
 
 def stream() -> str:
-    """The answer to POST /chat as server-sent events: its ids, the text in pieces, all of it."""
+    """The answer to POST /chat as server-sent events: ids, pieces of text, complete answer."""
     ids = {name: _REPLY[name] for name in ("session_id", "turn_id")}
     pieces = [{"text": "Noted, Ana:"}, {"text": " call HR."}]
     events = [("session", ids), *(("delta", piece) for piece in pieces), ("done", _REPLY)]

@@ -1,4 +1,4 @@
-"""The use cases as Genkit's Developer UI runs them: as the client `default`."""
+"""The use cases as Genkit flows for the Developer UI, run as the client `default`."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -12,7 +12,7 @@ from chatbot.entrypoints.http.wire import StructuredMemoryShape, chat_answer
 
 
 def register_flows(container: Container) -> None:
-    """Register the flows; call it on the application's event loop."""
+    """Register the flows; must be called on the application's event loop."""
     caller = DEFAULT_PRINCIPAL
     steps = container.memory_steps()
     defaults = container.settings().default_preferences

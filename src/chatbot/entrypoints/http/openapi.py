@@ -1,4 +1,4 @@
-"""The OpenAPI document, with what FastAPI does not know: who may call, problems, examples."""
+"""The OpenAPI document, completed with what FastAPI does not know: security, problems, examples."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +12,10 @@ from chatbot.entrypoints.http.errors import MEDIA_TYPE
 Json = dict[str, Any]
 
 _DESCRIPTION = (
-    "Press **Authorize** and give the API key, which stands in `.env`; that is enough to call as "
-    "an application. To call as a person, log in with `POST /auth/login` and give its "
-    "`access_token` as the bearer token too: sessions are then that person's alone."
+    "Press **Authorize** and enter the API key, which is in `.env`; that is enough to "
+    "call as an application. To call as a person, log in with `POST /auth/login` and "
+    "enter its `access_token` as the bearer token too: the sessions then belong to that "
+    "person alone."
 )
 
 _SECURITY_SCHEMES: Json = {
@@ -22,19 +23,19 @@ _SECURITY_SCHEMES: Json = {
         "type": "apiKey",
         "in": "header",
         "name": "X-API-Key",
-        "description": "Which application is calling.",
+        "description": "Identifies the calling application.",
     },
     "bearer": {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "Who is asking: the `access_token` of `POST /auth/login`.",
+        "description": "Identifies the user: the `access_token` of `POST /auth/login`.",
     },
 }
 
 
 def completed(app: FastAPI) -> Callable[[], Json]:
-    """Return the application's `openapi` with its document completed, once."""
+    """Returns the application's `openapi` function; the document is completed once."""
     plain = app.openapi
 
     def openapi() -> Json:

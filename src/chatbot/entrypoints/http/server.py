@@ -1,4 +1,4 @@
-"""uvicorn, stopped as the service promises: streams end with an event, the exit code is 0."""
+"""uvicorn with a clean shutdown: streams end with an event, and the exit code is 0."""
 
 import asyncio
 import errno
@@ -35,21 +35,21 @@ from chatbot.entrypoints.settings import Settings, SettingsError
 logger = structlog.get_logger("chatbot.server")
 
 GRACE_S = 10
-"""Seconds that answers have to get out after their turns have ended."""
+"""Seconds that responses have to be sent after their turns have ended."""
 
 _WORKERS_STOP_WITHIN_S = 3.0 * GRACE_S
-"""The same for a worker, with the time to save what it has and to close its store."""
+"""The same for a worker, including the time to save its state and close its store."""
 
 
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 10_000
-"""Python's own default is 700 (2,000 from 3.13 on)."""
+"""Python's own default is 700 (2,000 since 3.13)."""
 
 
 class Server(uvicorn.Server):
     """Ends running turns before it waits for connections.
 
-    uvicorn alone waits for a stream as long as it lasts, and hands the signal on at the end, so
-    that the process dies of it.
+    uvicorn alone waits for a stream as long as it lasts, and re-raises the signal at the end, which
+    kills the process.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Server(uvicorn.Server):
         self._on_start()
 
     def stop(self) -> None:
-        """Stop in good order; to be called from any thread."""
+        """Shut down cleanly; can be called from any thread."""
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 # uvicorn's
-        """Stop in good order; a second Ctrl-C waits for no connection.
+        """Shut down cleanly; on a second Ctrl-C, do not wait for connections.
 
-        A terminal that closes may say so twice.
+        A terminal that closes may send its signal twice.
         """
         if self.should_exit and sig in HANDLED_SIGNALS:
             self.force_exit = True
@@ -77,7 +77,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Heed uvicorn's signals, and that the terminal is gone."""
+        """Handle uvicorn's signals and SIGHUP."""
         more = set(stop_signals()) - set(HANDLED_SIGNALS)
         with super().capture_signals():
             if threading.current_thread() is not threading.main_thread():
@@ -93,19 +93,20 @@ class Server(uvicorn.Server):
         """Stop accepting, end the turns and save what they have, then close."""
         ending = asyncio.create_task(self._chat.running.aclose())
         await super().shutdown(sockets)
-        if self.force_exit:  # uvicorn would not close the stores, and cancel what waits for that
+        if self.force_exit:  # uvicorn would not close the stores, and would cancel waiting tasks
             await self.lifespan.shutdown()
         await ending
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Take the address.
+    """Bind the address.
 
-    Small packets are sent at once, or else a body waits 40 ms for the acknowledgement of its
-    headers (Nagle's algorithm). Connections inherit that, those of before the start too.
+    Small packets are sent at once; otherwise a body waits 40 ms for the acknowledgement of its
+    headers (Nagle's algorithm). Connections inherit this, also those made before startup is
+    complete.
 
     Raises:
-        SettingsError: it is taken, not ours, or needs a right that we lack.
+        SettingsError: the address is in use, not local, or not permitted.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
@@ -114,20 +115,24 @@ def listen(settings: Settings) -> socket.socket:
         where = f"{settings.host}:{settings.port}"
         if error.errno == errno.EADDRINUSE:
             mend = (
-                f"PORT: {where} is taken. Stop what is there, or choose another port: --port 8300."
+                f"PORT: {where} is already in use. Stop the other program, or choose "
+                "another port: --port 8300."
             )
         else:
-            mend = f"HOST: cannot listen on {where} ({error.strerror}). Choose an address of this machine."
+            mend = (
+                f"HOST: cannot listen on {where} ({error.strerror}). Choose an address of this "
+                "machine."
+            )
         raise SettingsError(mend) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
 def run(settings: Settings) -> None:
-    """Serve until a signal says stop.
+    """Serve until a signal stops the service.
 
     Raises:
-        SettingsError: the address, the certificate, the model or the store cannot be had.
+        SettingsError: the address, the certificate, the model or the store is unusable.
     """
     settings = with_model_name(settings)
     with listen(settings) as sock:
@@ -145,19 +150,19 @@ def run(settings: Settings) -> None:
 
 
 def _run_workers(settings: Settings, sock: socket.socket) -> None:
-    """Hand the socket and the settings to several processes, as they are now."""
+    """Pass the socket and the current settings to several processes."""
     workers = Workers(
         partial(_work, settings, sock), settings.workers, stop_within_s=_WORKERS_STOP_WITHIN_S
     )
     try:
         workers.run(on_stop=sock.close)
     except WorkerFailed as error:
-        logger.error("the service ends: %s", error)  # noqa: TRY400 # the worker has told the cause
+        logger.error("the service is stopping: %s", error)  # noqa: TRY400 # the worker has told the cause
         sys.exit(1)
 
 
 def _work(settings: Settings, sock: socket.socket, parent: Parent) -> None:
-    """Serve in a worker, with parts of its own."""
+    """Serve in a worker, with its own container."""
     stream = logs.configure(settings.log_level, settings.log_format, with_pid=True)
     container = build_container(settings)
     config = build_config(build_app(settings, container), settings)
@@ -171,41 +176,41 @@ def _work(settings: Settings, sock: socket.socket, parent: Parent) -> None:
 
 
 def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """How uvicorn serves the application; what it would do otherwise by default is unsafe here."""
+    """Returns uvicorn's configuration; several of its defaults are unsafe here."""
     return uvicorn.Config(
         app,
         http=ProblemProtocol,
-        loop="asyncio",  # uvloop, which comes with Genkit, costs a turn a sixth more CPU
+        loop="asyncio",  # uvloop, which Genkit installs, costs a sixth more CPU per turn
         ws="none",
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),  # uvicorn alone trusts any local process
+        proxy_headers=bool(settings.trusted_proxies),  # uvicorn by default trusts any local process
         forwarded_allow_ips=list(settings.trusted_proxies),
         ssl_certfile=settings.tls_cert_file,
         ssl_keyfile=settings.tls_key_file,
-        timeout_keep_alive=settings.keep_alive_s,  # uvicorn's 5 s are less than any pool's
+        timeout_keep_alive=settings.keep_alive_s,  # uvicorn's 5 s are shorter than any connection pool's
         timeout_graceful_shutdown=GRACE_S,
-        workers=settings.workers,  # Windows has to share the socket once more
+        workers=settings.workers,  # Windows has to duplicate the socket once more
     )
 
 
 def _loaded(config: uvicorn.Config) -> uvicorn.Config:
-    """Let uvicorn read the certificate, so that what is wrong with it is told before the start."""
+    """Let uvicorn read the certificate, so that errors are reported before startup."""
     try:
         config.load()
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # includes ssl.SSLError
         raise SettingsError(
-            "TLS_CERT_FILE: it does not work together with TLS_KEY_FILE "
-            f"({error.strerror or error}). Fix one of them."
+            "TLS_CERT_FILE: does not work together with TLS_KEY_FILE "
+            f"({error.strerror or error}). Replace one of them."
         ) from error
     return config
 
 
 def _spare_the_collector() -> None:
-    """Look for cycles less often, and never among what was imported.
+    """Run the cyclic garbage collector less often, and never on imported modules.
 
-    That saves a seventh of a turn's CPU, and costs some 5 MiB of cycles that wait to be found.
+    This saves a seventh of a turn's CPU, and costs about 5 MiB of uncollected cycles.
     """
     gc.collect()
     gc.freeze()
@@ -213,22 +218,26 @@ def _spare_the_collector() -> None:
 
 
 async def _try_out(storage: Storage, settings: Settings) -> str | None:
-    """Open and close the store: what is wrong with it is one line now, not a failed start later.
+    """Open and close the store, so that an error is one line now instead of a failed startup later.
 
-    Returns what keeps people out, if the store lacks it; applications with a key need nobody.
+    Returns the reason if no user can log in; applications with a key need no users.
     """
     try:
         async with storage:
             await storage.check()
-            with suppress(StorageFailure):  # a broken edit by hand: log-ins say so, and doctor
+            with suppress(
+                StorageFailure
+            ):  # a broken manual edit: log-ins report it, and so does doctor
                 return await people_problem(storage, settings)
             return None
     except StorageFailure as error:
-        raise SettingsError(f"STORAGE_URL: {error} `chatbot doctor` says more.") from error
+        raise SettingsError(f"STORAGE_URL: {error} Run `chatbot doctor` for details.") from error
 
 
 def _greet(settings: Settings, port: int, people: str | None) -> None:
-    """Say where data lies and where the service listens; warn of an open door."""
+    """Print where the data is and where the service listens; warn of a public address without
+    TLS.
+    """
     say(f"data: {settings.storage_url}")
     scheme = "https" if settings.tls_cert_file else "http"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -243,6 +252,6 @@ def _greet(settings: Settings, port: int, people: str | None) -> None:
     say(f"serving: {url}" + (f" (try {url}/docs)" if settings.docs_enabled else ""))
     if not (settings.is_loopback or settings.tls_cert_file or settings.trusted_proxies):
         logger.warning(
-            "public address without TLS or proxy: API keys and passwords travel in clear text",
+            "public address without TLS or proxy: API keys and passwords are sent in clear text",
             host=settings.host,
         )

@@ -1,7 +1,7 @@
-"""A turn's events as an HTTP answer: one JSON body, or server-sent events.
+"""A turn's events as an HTTP response: one JSON body, or server-sent events.
 
-Headers go out with the first delta, so that an outage before it is a plain problem answer. A
-caller that leaves ends the turn either way.
+Headers are sent with the first delta, so that a failure before it is an ordinary error response. A
+client that disconnects ends the turn either way.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ PING_S = 15.0
 
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"x-accel-buffering", b"no"),  # nginx would collect the stream
+    (b"x-accel-buffering", b"no"),  # otherwise nginx would buffer the stream
 ]
 
 _encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""JSON without a line end, so that an event is one line of data.
+"""Returns JSON without line breaks, so that an event is one line of data.
 
-`json.dumps` makes an encoder for each call, and `format_sse_event` looks for line ends that are
-not there: of the 45 us that a piece of a stream costs, that was 4.
+`json.dumps` creates an encoder for each call, and `format_sse_event` searches for line breaks that
+are not there: together 4 of the 45 us that a piece of a stream costs.
 """
 
 Events = AsyncGenerator[ReplyEvent]
 
 
 class TurnAnswer(Response):
-    """Answers with the reply that a turn ends with."""
+    """Responds with the reply at the end of a turn."""
 
     def __init__(self, events: Events) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class TurnAnswer(Response):
 
 
 class TurnStream(Response):
-    """Answers with a turn's events as they come."""
+    """Streams a turn's events as they come."""
 
     def __init__(self, events: Events) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class TurnStream(Response):
 
 
 class _UntilLeft:
-    """Cancels what is done inside when the caller leaves, and goes on behind it."""
+    """Cancels the work inside when the client disconnects, and continues after the block."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -119,10 +119,10 @@ class _UntilLeft:
 
 
 class _Frames:
-    """Writes events as frames with rising ids; the headers go out with the first.
+    """Writes events as frames with increasing ids; the headers are sent with the first.
 
-    A comment goes out whenever nothing else has for 15 s, so that nobody on the way takes
-    the connection for dead.
+    A comment is sent whenever nothing else has been sent for 15 s, so that no proxy closes
+    the connection as idle.
     """
 
     def __init__(self, send: Send) -> None:
@@ -179,7 +179,7 @@ class _Frames:
 
 
 def _note(scope: Scope, reply: Reply) -> None:
-    """What the log line says about a turn; never what was said in it."""
+    """Returns the turn's fields of the log line; never any content."""
     scope["state"]["log"].update(
         session_id=reply.session_id,
         model=reply.model,

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 and RFC 7493 (I-JSON) have it, without what Python's parser lets through."""
+"""Strict JSON as in RFC 8259 and RFC 7493 (I-JSON), without the extensions of Python's parser."""
 
 import json
 import math
@@ -10,9 +10,9 @@ from chatbot.domain.text import is_sound
 
 MAX_DEPTH = 32
 MAX_VALUES = 2048
-"""Most values in one body. Each can be an error of its own, and finding 30,000 takes half a second."""
+"""Maximum number of values in a body. Finding 30,000 errors would take half a second."""
 
-# Possessive, and a string may lack its end: else each quote of a broken one is tried to the end.
+# Possessive; a string may be unterminated: otherwise each quote of a broken one is tried to the end.
 _BRACKETS_AND_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _ODD_ESCAPES = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
@@ -22,16 +22,17 @@ class NotStrictJson(ValueError):
 
 
 def check(body: bytes) -> object:
-    """The value of a body that is UTF-8, one JSON value, at most 32 deep, and unambiguous.
+    """Returns the value of a UTF-8 body with one unambiguous JSON value, at most 32 levels deep.
 
     Raises:
-        NotStrictJson: otherwise; also on NaN, Infinity and what Python reads as it (`1e999`), a
-            key twice in one object, a lone surrogate, the character NUL, and more than 2,048 values.
+        NotStrictJson: the body is something else, or contains NaN, Infinity or what Python reads as
+            it (`1e999`), a duplicate key, a lone surrogate, the character NUL, or more than 2,048
+            values.
     """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
-        raise NotStrictJson("The body is not UTF-8.") from None
+        raise NotStrictJson("The request body is not UTF-8.") from None
     _check_depth(body)
     try:
         value = json.loads(
@@ -40,7 +41,7 @@ def check(body: bytes) -> object:
     except NotStrictJson:
         raise
     except (ValueError, RecursionError):
-        raise NotStrictJson("The body is not JSON.") from None
+        raise NotStrictJson("The request body is not valid JSON.") from None
     if b"\0" in body or _ODD_ESCAPES.search(body):
         _check_texts([value])
     _check_count(value)
@@ -53,7 +54,9 @@ def _check_depth(body: bytes) -> None:
         if token.group() in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise NotStrictJson(f"The body is nested more than {MAX_DEPTH} deep.")
+                raise NotStrictJson(
+                    f"The request body is nested more than {MAX_DEPTH} levels deep."
+                )
         elif token.group() in b"]}":
             depth -= 1
 
@@ -65,19 +68,19 @@ def _check_count(value: object) -> None:
         if isinstance(one, dict | list):
             count += len(one)
             if count > MAX_VALUES:
-                raise NotStrictJson(f"The body has more than {MAX_VALUES} values.")
+                raise NotStrictJson(f"The request body has more than {MAX_VALUES} values.")
             waiting.extend(one.values() if isinstance(one, dict) else one)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise NotStrictJson("A key stands twice in one object.")
+        raise NotStrictJson("Duplicate key in an object.")
     return found
 
 
 def _no_constant(_: str) -> NoReturn:
-    raise NotStrictJson("NaN and Infinity are not JSON.")
+    raise NotStrictJson("NaN and Infinity are not valid JSON.")
 
 
 def _finite(text: str) -> float:
@@ -94,4 +97,4 @@ def _check_texts(values: Iterable[object]) -> None:
         elif isinstance(value, list):
             _check_texts(value)
         elif isinstance(value, str) and not is_sound(value):
-            raise NotStrictJson("A text holds a lone surrogate or the character NUL.")
+            raise NotStrictJson("A string contains a lone surrogate or the character NUL.")

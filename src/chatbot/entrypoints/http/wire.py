@@ -1,4 +1,4 @@
-"""The shapes of requests and answers on the wire, and how domain objects become them."""
+"""Pydantic models of requests and responses, and their conversion from domain objects."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -24,19 +24,19 @@ def _is_false(value: object) -> bool:
 
 
 class Body(BaseModel):
-    """A request's body: strict types, no unknown fields."""
+    """A request body: strict types, no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class Answer(BaseModel):
-    """An answer's body."""
+    """A response body."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
 class NoFields(Body):
-    """The body of a call that takes nothing; it may also be left out."""
+    """The body of a call without fields; it can also be omitted."""
 
 
 class LoginBody(Body):
@@ -80,7 +80,7 @@ class RecollectionAnswer(Answer):
 
 
 class ChatAnswer(Answer):
-    """The answer to a prompt; `notice` comes with a session's first answer."""
+    """The answer to a prompt; `notice` is present in a session's first answer."""
 
     session_id: str
     text: str
@@ -93,7 +93,7 @@ class ChatAnswer(Answer):
 
 
 def chat_answer(reply: Reply) -> dict[str, object]:
-    """The body of `ChatAnswer`, without the cost of validating our own answer."""
+    """The body of `ChatAnswer`, without the cost of validating our own data."""
     body = asdict(reply)
     if reply.notice is None:
         del body["notice"]
@@ -125,7 +125,7 @@ class SessionLine(Answer):
 
 class SessionsAnswer(Answer):
     sessions: list[SessionLine]
-    next: str | None = Field(description="opaque: give it as `after`")
+    next: str | None = Field(description="opaque: pass it as `after`")
 
     @classmethod
     def of(cls, page: Page) -> Self:
@@ -246,7 +246,7 @@ class MemoryBody(Body):
 
 
 class MemoryAnswer(Answer):
-    """`pending` comes while something is still being extracted from an answered turn."""
+    """`pending` is present while an answered turn is still being extracted."""
 
     session_id: str
     structured_memory: StructuredMemoryShape
@@ -265,7 +265,7 @@ class FieldProblem(Answer):
 class Problem(Answer):
     """An error, as RFC 9457 problem details; `instance` is the request id.
 
-    `session_id` and `turn_id` come with the failure of a turn whose question is stored.
+    `session_id` and `turn_id` are present when a turn failed whose question is stored.
     """
 
     type: str

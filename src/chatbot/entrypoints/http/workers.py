@@ -1,11 +1,11 @@
-"""Processes that share one work: started, replaced when they die, and ended together.
+"""Worker processes: started, replaced when they die, and stopped together.
 
-Each worker has a link to the parent. Over it the worker says that it is ready, and both learn
-from the kernel that the other has died. So a worker needs no signal to end, and none outlives a
+Each worker has a pipe to the parent. Over it the worker reports that it is ready, and both learn
+from the kernel when the other has died. So a worker needs no signal to stop, and none outlives a
 parent that was killed.
 
-uvicorn's own supervisor would start a worker that dies again and again without a pause, wait for
-the end of each without limit, end with 0 whatever happened, and leave its workers behind when it
+uvicorn's own supervisor would restart a failing worker again and again without a pause, wait for
+each to stop without a time limit, always exit with 0, and leave its workers behind when it
 is killed.
 """
 
@@ -31,47 +31,50 @@ else:
 logger = structlog.get_logger("chatbot.workers")
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
-"""A fork shares what the parent has imported. macOS has libraries that do not survive one
-(CPython's issue 77906), Windows has none."""
+"""A fork shares what the parent has imported. macOS has libraries that do not survive a fork
+(CPython's issue 77906), Windows has no fork.
+"""
 
 _TICK_S = 0.2
 _SHORT_LIFE_S = 30.0
-"""Who ends sooner is followed by another after a pause, of 1 s and then twice as long each time."""
+"""A worker that lives for less is replaced after a pause of 1 s, which then doubles each time."""
 _LONGEST_PAUSE_S = 30.0
 _READY = b"ready"
 
 
 def stop_signals() -> tuple[int, ...]:
-    """The signals that end a service in good order: also that its terminal is gone.
+    """The signals for a clean shutdown, including the closing of the terminal.
 
-    Not where that is ignored, as under `nohup`.
+    Signals that are ignored, as under `nohup`, are left alone.
     """
-    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    hangup = getattr(signal, "SIGHUP", None)  # not available on Windows
     if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
         return HANDLED_SIGNALS
     return (*HANDLED_SIGNALS, hangup)
 
 
 class WorkerFailed(Exception):
-    """A worker ended before it was ready, and no other one is; or it did not end when told to."""
+    """A worker ended before any was ready; or a worker did not stop when asked to."""
 
 
 class Parent:
-    """The parent as its worker sees it."""
+    """The parent, seen from its worker."""
 
     def __init__(self, link: Link, inherited: Iterable[Link]) -> None:
         self._link = link
-        for end in inherited:  # of the parent: held here, they would hide that it has died
+        for (
+            end
+        ) in inherited:  # the parent's ends: if they stayed open here, its death would go unnoticed
             end.close()
 
     def heed(self, stop: Callable[[], None]) -> None:
-        """Say that this worker is ready, and call `stop` when the parent wants that or has died."""
+        """Report that this worker is ready; call `stop` when the parent asks for it or has died."""
         Thread(target=self._heed, args=[stop], name="parent", daemon=True).start()
 
     def _heed(self, stop: Callable[[], None]) -> None:
         with suppress(OSError, EOFError):
             self._link.send_bytes(_READY)
-            self._link.recv_bytes()  # nothing comes: the parent closes its end, or its death does
+            self._link.recv_bytes()  # returns when the parent closes its end or dies
         stop()
 
 
@@ -87,10 +90,10 @@ class _Worker:
 
 
 class Workers:
-    """So many processes that do this work, until a signal says stop.
+    """A number of processes that run the same work until a signal arrives.
 
     Args:
-        work: what each does until its parent says stop. With `spawn` it has to be picklable.
+        work: what each process runs until its parent stops it. With `spawn` it must be picklable.
     """
 
     def __init__(self, work: Work, count: int, *, stop_within_s: float) -> None:
@@ -101,7 +104,7 @@ class Workers:
         self._pause_s = self._start_at = 0.0
 
     def run(self, *, on_stop: Callable[[], None]) -> None:
-        """Keep them running; at the signal call `on_stop` and wait until they have ended.
+        """Keep them running; on a signal, call `on_stop` and wait until they have stopped.
 
         Raises:
             WorkerFailed: none can start, or one had to be killed at the end.
@@ -116,7 +119,9 @@ class Workers:
             on_stop()
             killed = self._end()
         if killed:
-            raise WorkerFailed(f"{killed} workers did not end within {self._stop_within_s:g} s")
+            raise WorkerFailed(
+                f"{killed} workers did not stop within {self._stop_within_s:g} s and were killed"
+            )
 
     def _stop(self, *_: object) -> None:
         self._is_stopping = True
@@ -138,9 +143,9 @@ class Workers:
         self._alive.append(_Worker(process, link, time.monotonic()))
 
     def _listen(self) -> None:
-        """Hear for a moment what the workers have to say."""
+        """Wait briefly for messages from the workers."""
         links = {worker.link: worker for worker in self._alive}
-        if not links:  # Windows cannot wait for nothing
+        if not links:  # Windows cannot wait for an empty list
             time.sleep(_TICK_S)
             return
         for link in wait(links, _TICK_S):
@@ -151,10 +156,10 @@ class Workers:
                 self._bury(worker)
 
     def _bury(self, worker: _Worker) -> None:
-        """Tell of its end, and say when another one may take its place.
+        """Log that a worker ended, and schedule its replacement.
 
         Raises:
-            WorkerFailed: it was never ready, and nobody else is.
+            WorkerFailed: it was never ready, and no other worker is.
         """
         self._alive.remove(worker)
         code = _ended(worker)
@@ -167,14 +172,14 @@ class Workers:
         self._pause_s = min(max(1.0, 2 * self._pause_s), _LONGEST_PAUSE_S) if is_short else 0.0
         self._start_at = time.monotonic() + self._pause_s
         logger.warning(
-            "a worker has ended; another takes its place",
+            "a worker has ended and is being replaced",
             worker=worker.process.pid,
             exit_code=code,
             pause_s=self._pause_s,
         )
 
     def _end(self) -> int:
-        """Tell all to end, and return how many had to be killed."""
+        """Ask all to stop; returns how many had to be killed."""
         for worker in self._alive:
             worker.link.close()
         deadline = time.monotonic() + self._stop_within_s
@@ -188,7 +193,7 @@ class Workers:
 
 
 def _do(work: Work, link: Link, inherited: Iterable[Link]) -> None:
-    """In the worker. A signal that comes before it can be heeded is left to the parent."""
+    """Runs in the worker. A signal that arrives too early to be handled is left to the parent."""
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
     work(Parent(link, inherited))
@@ -202,7 +207,7 @@ def _has_said_ready(worker: _Worker) -> bool:
 
 
 def _ended(worker: _Worker) -> int | None:
-    """End what cannot be heard any more, if it has not ended by itself; return its exit code."""
+    """Kill a worker that no longer responds and has not ended; returns its exit code."""
     worker.link.close()
     worker.process.join(_TICK_S)
     worker.process.kill()

@@ -1,9 +1,9 @@
-"""GET /docs: the API's documentation, where a call can also be tried out. It needs no network.
+"""GET /docs: the API documentation, where calls can be tried out. It works offline.
 
-Whoever opens the service's own address, `/`, is sent there.
+`/` redirects there.
 
-Swagger UI comes from this package (static/swagger-ui), the page around it is our own: it has no
-inline script, so that a strict Content-Security-Policy holds. Addresses in it are relative.
+Swagger UI is part of this package (static/swagger-ui), the page around it is our own: it has no
+inline script, so that a strict Content-Security-Policy works. URLs in it are relative.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 _STATIC = Path(__file__).parent / "static"
 
-_FILES: Mapping[str, tuple[str, str]] = {  # not guessed: Windows may know .js as plain text
+_FILES: Mapping[str, tuple[str, str]] = {  # not guessed: Windows may register .js as plain text
     "/docs": ("docs/page.html", "text/html"),
     "/docs/page.css": ("docs/page.css", "text/css"),
     "/docs/initializer.js": ("docs/initializer.js", "text/javascript"),
@@ -29,7 +29,7 @@ _METHODS = ["GET", "HEAD"]
 PATHS = frozenset(_FILES) | {"/", "/openapi.json"}
 
 _HEADERS: Mapping[str, str] = {
-    "Cache-Control": "public, no-cache",  # kept, and asked for again by its ETag
+    "Cache-Control": "public, no-cache",  # cached, and revalidated by its ETag
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
@@ -37,7 +37,7 @@ _HEADERS: Mapping[str, str] = {
 
 
 def router(root_path: str = "") -> APIRouter:
-    """The page, what it loads, and the OpenAPI document that it shows; below `root_path`, if set."""
+    """Serves the page, its assets, and the OpenAPI document, below `root_path` if set."""
 
     async def front() -> RedirectResponse:
         return RedirectResponse(f"{root_path}/docs")

@@ -108,7 +108,7 @@ class SessionAppends:
         """Find the end of the log; bytes of a torn write behind it are set aside."""
         view = LogView(self._files, fd, session_id=place.session_id, owner=place.owner)
         if known is not None and view.last_seq < known.last_seq:
-            raise Damaged(f"message {known.last_seq}: gone since it was written")
+            raise Damaged(f"message {known.last_seq}: removed after it was written")
         self._set_torn_aside(place, fd, view)
         return Tail(
             status=self._files.status(fd),
@@ -124,7 +124,7 @@ class SessionAppends:
             self._files.stamp(fd, place.log, mtime_ns)
             status = self._files.status(fd)
             if status.size != tail.end + len(line):
-                raise StorageUnavailable("The store does not hold what was written.")
+                raise StorageUnavailable("The store does not return what was written.")
         except StorageFailure:
             self.undo(place, fd, tail)
             raise
@@ -143,7 +143,9 @@ class SessionAppends:
             self._files.sync(fd)
         except StorageFailure as error:
             self._unsure[place.log] = (tail, self._files.status(fd))
-            _log.warning("%s: a failed write is not undone yet: %s", place.log, error.__cause__)
+            _log.warning(
+                "%s: a failed write could not be undone yet: %s", place.log, error.__cause__
+            )
 
     def _cut_unsure(self, place: Place, fd: int) -> None:
         """Undo a failed append for good, unless another process has written to the log since."""
@@ -170,4 +172,6 @@ class SessionAppends:
         self._files.cut(fd, view.end)
         self._files.stamp(fd, place.log, view.mtime_ns)
         self._files.sync(fd)
-        _log.warning("%s: the last write was torn; its bytes are in %s", place.log, aside.name)
+        _log.warning(
+            "%s: the last write was incomplete; its bytes were moved to %s", place.log, aside.name
+        )

@@ -76,7 +76,7 @@ class JsonFileArchive(WritableArchive):
                 case Conversation(session=session):
                     return self._sessions.find(session.owner, session.id)
         except Damaged as damage:
-            raise Conflict(f"What is there is damaged ({damage}).") from damage
+            raise Conflict(f"The existing item is damaged ({damage}).") from damage
 
     def put(self, changes: Sequence[Change]) -> None:
         self._make_folders()
@@ -130,7 +130,7 @@ class _WholeSessions(SessionFiles):
         try:
             lease = self.acquire(owner, session_id, TurnId(secrets.token_hex(16)))
         except NotFound as error:
-            raise Conflict("The session was deleted meanwhile.") from error
+            raise Conflict("The session was deleted in the meantime.") from error
         try:
             self._put(new, over)
         finally:
@@ -154,7 +154,7 @@ class _WholeSessions(SessionFiles):
         finish_deletions(self._files, place)
         with self._committing(place):
             if self.find(place.owner, place.session_id) != over:
-                raise Conflict("The session was changed meanwhile.")
+                raise Conflict("The session was changed in the meantime.")
             if over is None:
                 self._put_memory(place, new)
                 self._put_log(place, new)

@@ -34,7 +34,7 @@ def write_all(files: Files, fd: int, data: bytes) -> None:
     while rest:
         written = files.write(fd, bytes(rest))
         if written <= 0:
-            raise StorageUnavailable("The store takes no more bytes.")
+            raise StorageUnavailable("The store accepts no more bytes.")
         rest = rest[written:]
 
 
@@ -135,7 +135,7 @@ def locked(files: Files, path: Path, *, wait_s: float = LOCK_WAIT_S) -> Iterator
         deadline = time.monotonic() + wait_s
         while not files.try_lock(fd):
             if time.monotonic() > deadline:
-                raise StorageUnavailable("Another process keeps the store locked.")
+                raise StorageUnavailable("Another process is holding the store's lock. Try again.")
             time.sleep(_LOCK_POLL_S)
         try:
             yield
@@ -148,4 +148,4 @@ def _remove_remains(files: Files, path: Path) -> None:
     try:
         files.remove(path)
     except StorageFailure as error:
-        _log.warning("%s: an unfinished file stays behind: %s", path, error.__cause__)
+        _log.warning("%s: an unfinished file was left behind: %s", path, error.__cause__)

@@ -41,10 +41,10 @@ class Problem(StrEnum):
 
 
 _FIXES = {  # of the others the detail says it
-    Problem.DAMAGED: ". Fix: put a copy from the backup in its place, or move it away",
-    Problem.NEWER: ". Fix: run the version that wrote it",
+    Problem.DAMAGED: ". Fix: restore the file from a backup, or move it away",
+    Problem.NEWER: ". Fix: use the version that wrote it",
     Problem.FOREIGN: ". Fix: correct it, or move it away",
-    Problem.UNREADABLE: ". Fix: have the service's account own it",
+    Problem.UNREADABLE: ". Fix: make the service's account its owner",
 }
 
 
@@ -98,13 +98,13 @@ class _Inspection:
                 read_it = _reading(self._files, folder / name, parse_attempts)
                 yield from self._flaws(folder / name, read_it)
             elif name != WORK:
-                yield self._finding(folder / name, Problem.FOREIGN, "no file of log-in attempts")
+                yield self._finding(folder / name, Problem.FOREIGN, "not a file of log-in attempts")
         yield from self._leftovers(folder / WORK)
 
     def _owner_folder(self, folder: Path) -> Iterator[Finding]:
         owner = owner_of(folder.name)
         if owner is None or not self._files.status_of(folder).is_folder:
-            yield self._finding(folder, Problem.FOREIGN, "no folder of an owner")
+            yield self._finding(folder, Problem.FOREIGN, "not the folder of an owner")
             return
         yield from self._exposed(folder)
         for file in sorted(set(self._files.names(folder)) - {WORK, LOCKS}):
@@ -115,13 +115,13 @@ class _Inspection:
         path = place.folder / name
         is_ours = is_session_id(place.session_id) and path.suffix in {LOG, HEAD}
         if not is_ours:
-            yield self._finding(path, Problem.FOREIGN, "no file of a session")
+            yield self._finding(path, Problem.FOREIGN, "not a session file")
         elif path.suffix == LOG:
             yield from self._flaws(path, lambda: self._verify_log(place))
         elif exists(self._files, place.log):
             yield from self._flaws(path, lambda: self._verify_head(place))
         else:
-            yield self._finding(path, Problem.LEFTOVER, "memory of a session that is gone")
+            yield self._finding(path, Problem.LEFTOVER, "memory of a session that no longer exists")
 
     def _leftovers(self, work: Path) -> Iterator[Finding]:
         for name in sorted(self._files.names(work) if exists(self._files, work) else []):
@@ -149,7 +149,7 @@ class _Inspection:
     def _exposed(self, path: Path) -> Iterator[Finding]:
         if exists(self._files, path) and self._files.status_of(path).is_open_to_others:
             yield self._finding(
-                path, Problem.EXPOSED, "other accounts may read it. Fix: chmod go-rwx"
+                path, Problem.EXPOSED, "other accounts can read it. Fix: chmod go-rwx"
             )
 
     def _finding(self, path: Path, problem: Problem, detail: str) -> Finding:
@@ -162,11 +162,11 @@ def _reading(files: Files, path: Path, parse: Callable[[bytes], object]) -> Call
 
 def _leftover(name: str) -> str:
     if name.endswith(DELETED):
-        return "of a deleted session; the owner's next new session or deletion removes it"
+        return "from a deleted session; the owner's next new session or deletion removes it"
     if ".torn-" in name:
-        return "bytes of a torn write, kept until the session is reset or deleted"
+        return "bytes of an incomplete write, kept until the session is reset or deleted"
     if SET_ASIDE in name:
-        return "log-in attempts that could not be read; counting began anew. Fix: remove it"
+        return "unreadable log-in attempts; the service started counting again. Fix: remove it"
     if is_session_id(name.partition(".")[0]):
-        return "of a write that did not end; goes with its session"
-    return "of a write that did not end. Fix: remove it while the service is stopped"
+        return "from an unfinished write; removed together with its session"
+    return "from an unfinished write. Fix: stop the service and remove it"

@@ -78,10 +78,10 @@ class SessionLeases:
         """
         held = self._held.get(lease)
         if held is None:
-            raise SessionBusy("The session is not held any more.")
+            raise SessionBusy("The turn no longer holds the session.")
         with held.writing:
             if held.is_over:
-                raise SessionBusy("The session is not held any more.")
+                raise SessionBusy("The turn no longer holds the session.")
             yield held
 
     def give_back(self, lease: Lease, *, with_file_of: Place | None = None) -> None:

@@ -122,7 +122,7 @@ class LogView:
         self._last = None if last is None else self._line(last)
         self.last_seq = self.header.base_seq if self._last is None else self._last.seq
         if self._last is not None and self.last_seq <= self.header.base_seq:
-            raise Damaged(f"message {self.last_seq}: older than the header")
+            raise Damaged(f"message {self.last_seq}: numbered before the header's base")
 
     @property
     def message_count(self) -> int:
@@ -164,7 +164,7 @@ class LogView:
         found = _SEQ.match(raw)
         if found is None or not is_sealed(raw):
             where = f"message {int(found[1])}" if found else "a message"
-            raise Damaged(f"{where}: the checksum does not fit")
+            raise Damaged(f"{where}: checksum mismatch")
         return Line(int(found[1]), raw)
 
     def _find_end(self) -> tuple[int, bool, bytes | None]:
@@ -180,7 +180,7 @@ class LogView:
             if not _has_holes(piece, offset):
                 return end, False, piece
             if end != self.size:
-                raise Damaged("the last messages: torn twice")
+                raise Damaged("the last messages: two incomplete writes")
             end = offset
         return end, False, None
 
@@ -220,7 +220,7 @@ class LogView:
             return self._first[begin:end]
         found = self._files.read_at(self._fd, end - begin, begin)
         if len(found) != end - begin:
-            raise Damaged("the log became shorter while it was read")
+            raise Damaged("the log became shorter while it was being read")
         return found
 
 

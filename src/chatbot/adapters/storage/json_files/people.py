@@ -45,7 +45,7 @@ def users_of(fields: Fields) -> Users:
     by_id = {user.id: user for user in users}
     by_email = {user.email: user for user in users}
     if len(by_id) < len(users) or len(by_email) < len(users):
-        raise Damaged(f"{USERS}: an id or e-mail address stands there twice")
+        raise Damaged(f"{USERS}: duplicate id or e-mail address")
     return Users(by_id, by_email)
 
 

@@ -33,7 +33,7 @@ def unseal(line: bytes, what: str) -> object:
         return load(line, what)
     if line[:1] == b"{" and line[-1:] == b"}":
         Fields(load(line, what), what).require_version()
-    raise Damaged(f"{what}: the checksum does not fit")
+    raise Damaged(f"{what}: checksum mismatch")
 
 
 def _seal_of(body: bytes | memoryview) -> bytes:

@@ -79,7 +79,7 @@ class SessionFiles(SessionRepository):
         header = Header(session_id=session.id, owner=session.owner, created_at=session.created_at)
         with self._committing(place):
             if exists(self._files, place.log):
-                raise Conflict("There is such a session already.")
+                raise Conflict("The session already exists.")
             put(self._files, place.log, header.line(), mtime_ns=to_ns(session.updated_at))
 
     def get(self, owner: Owner, session_id: SessionId) -> Session:
@@ -268,7 +268,7 @@ class SessionFiles(SessionRepository):
         folder = folder_of(self._root, owner)
         with _found():
             if not self._files.status_of(folder).is_folder:
-                raise StorageUnavailable("The store holds something that is no folder.")
+                raise StorageUnavailable("The store contains a file where a folder is expected.")
         return folder
 
 

@@ -148,4 +148,4 @@ def _whole() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise StorageUnavailable("A part of the store is missing.") from error
+        raise StorageUnavailable("Part of the store is missing.") from error

@@ -49,7 +49,7 @@ class TokenVersions:
         except FileNotFoundError:
             return {}
         except Damaged as damage:
-            _log.warning("%s: %s; it is written anew", self._path, damage)
+            _log.warning("%s: %s; the file is rewritten", self._path, damage)
             return {}
 
     def save(self, versions: Versions) -> None:

@@ -179,7 +179,7 @@ class TurnFiles:
         try:
             await syncing
         except (OSError, StorageFailure) as error:
-            _log.warning("a write failed after its caller had gone: %s", cause_of(error))
+            _log.warning("a write failed after its caller was cancelled: %s", cause_of(error))
             await self._undo(lease, held, written)
         else:
             self._leases.give_back(lease)

@@ -90,9 +90,9 @@ class UserFiles(UserRepository):
     def add(self, user: User, *, unless_any_has: frozenset[str] = frozenset()) -> None:
         with self._changing() as found:
             if any(unless_any_has.intersection(other.roles) for other in found.users.all):
-                raise Conflict("There is an administrator already.")
+                raise Conflict("There is already an administrator.")
             if user.email in found.users.by_email or user.id in found.users.by_id:
-                raise Conflict("The e-mail address is taken.")
+                raise Conflict("The e-mail address is already in use.")
             self._write(found, {user.id: user_to_json(user)}, [user])
 
     def by_id(self, user_id: UserId) -> User | None:
@@ -117,7 +117,7 @@ class UserFiles(UserRepository):
     ) -> None:
         with self._changing() as found:
             if found.users.by_id.get(user.id) != old:
-                raise Conflict("The user was changed meanwhile.")
+                raise Conflict("The user was changed in the meantime. Try again.")
             others = [other for other in found.users.all if other.id != user.id]
             require_another_active(user, old=old, others=others, with_any_of=keeping_one_of)
             self._write(found, {user.id: user_to_json(user)}, [user])
@@ -144,9 +144,9 @@ class UserFiles(UserRepository):
             by_email = dict(found.users.by_email)
             for user, over in changes.items():
                 if found.users.by_id.get(user.id) != over:
-                    raise Conflict("The user was changed meanwhile.")
+                    raise Conflict("The user was changed in the meantime. Try again.")
                 if by_email.setdefault(user.email, user) not in {user, over}:
-                    raise Conflict("The e-mail address is taken.")
+                    raise Conflict("The e-mail address is already in use.")
             self._write(found, {user.id: user_to_json(user) for user in changes}, changes)
 
     def put_roles(self, changes: Mapping[Role, Role | None]) -> None:
@@ -158,7 +158,7 @@ class UserFiles(UserRepository):
         with locked(self._files, self._lock):
             path, known = self._root / ROLES, self._roles.read()
             if any(known.get(role.name) != over for role, over in changes.items()):
-                raise Conflict("The role was changed meanwhile.")
+                raise Conflict("The role was changed in the meantime. Try again.")
             old: object = load(read(self._files, path), ROLES) if exists(self._files, path) else {}
             new = roles_to_json({role.name: role for role in changes})
             kept = Fields(old, ROLES).found.get("roles", {})
@@ -187,7 +187,7 @@ class UserFiles(UserRepository):
                 with locked(self._files, self._lock, wait_s=_ADOPTION_WAIT_S):
                     return self._adopted(users, raw)
             except StorageFailure as error:
-                _log.warning("token versions could not be written down: %s", cause_of(error))
+                _log.warning("token versions could not be saved: %s", cause_of(error))
         return _in_force(users, reconciled(users.all, self._versions.load()))
 
     def _adopted(self, users: Users, raw: bytes) -> Users:

@@ -164,7 +164,7 @@ def _found(connection: Connection, item: Item) -> Item | None:
             lines = connection.execute(_MESSAGES.where(_is_of(messages, *key))).all()
             found = _conversation(row, lines)
             if isinstance(found, Unreadable):
-                raise Conflict(f"What is there is damaged ({found.reason}).")
+                raise Conflict(f"The existing item is damaged ({found.reason}).")
             return found
 
 
@@ -195,7 +195,7 @@ def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Un
         return Unreadable(name=name, reason=str(error))
     found = Conversation(session=session, messages=own, memory=memory)
     if not found.is_whole():
-        return Unreadable(name=name, reason="messages are missing, or too many")
+        return Unreadable(name=name, reason="messages are missing or duplicated")
     return found
 
 
@@ -205,7 +205,7 @@ def _put(connection: Connection, change: Change) -> None:
         _require_idle(connection, change.item.session.owner, change.item.session.id)
     there = _found(connection, change.item)
     if there != change.over:
-        raise Conflict("There is something else by now.")
+        raise Conflict("The item was changed in the meantime.")
     try:
         match change.item:
             case Role() as role:
@@ -217,9 +217,11 @@ def _put(connection: Connection, change: Change) -> None:
             case Conversation() as new:
                 _put_conversation(connection, new, there)
     except IntegrityError as error:
-        raise Conflict("The e-mail address is taken, or there is something else by now.") from error
+        raise Conflict(
+            "The e-mail address is in use, or the item was changed in the meantime."
+        ) from error
     except (DataError, OverflowError) as error:
-        raise Conflict("The database cannot hold it.") from error
+        raise Conflict("The database cannot store it.") from error
 
 
 def _require_idle(connection: Connection, owner: Owner, session_id: SessionId) -> None:

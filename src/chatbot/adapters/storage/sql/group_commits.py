@@ -227,7 +227,7 @@ class GroupCommits:
                 self._statements.rollback()
                 return
         except _ERRORS:
-            _log.warning("what was written could not be undone: it goes with the connection")
+            _log.warning("a write could not be rolled back: its connection is closed instead")
         self._disconnect()
 
     def _connected(self) -> SqliteStatements:

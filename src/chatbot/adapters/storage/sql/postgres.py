@@ -167,7 +167,7 @@ class PostgresDatabase(Database):
     def flaws(self, connection: Connection) -> list[str]:
         settings = {name: connection.exec_driver_sql(f"SHOW {name}").scalar() for name in _DURABLE}
         return [
-            f"{name} is off: a power loss takes acknowledged turns. Fix: set it to on"
+            f"{name} is off: a power failure can lose acknowledged turns. Fix: set it to on"
             for name, value in settings.items()
             if value == "off"
         ]
@@ -189,7 +189,8 @@ class PostgresDatabase(Database):
     ) -> Engine:
         if find_spec("psycopg") is None:
             raise StorageUnavailable(
-                "Postgres needs psycopg: install the extra `postgres`; in a checkout `make install` does."
+                "Postgres needs psycopg: install the extra `postgres`; in a checkout, run "
+                "`make install`."
             )
         sizes = {"pool_size": size, "max_overflow": 0} if size else {}
         return create_engine(
@@ -222,7 +223,7 @@ def _first(engine: Engine) -> Connection:
         if "startup parameter" in words:  # PgBouncer passes on those that it knows
             words += "; behind a PgBouncer set POSTGRES_PREPARED_STATEMENTS=false"
         if "does not exist" in words and words.startswith("database"):
-            words += "; `createdb -E UTF8` makes one"
+            words += "; create it with `createdb -E UTF8`"
         if words.startswith("permission denied for database"):
-            words += "; `GRANT CONNECT ON DATABASE ... TO ...` opens it"
+            words += "; allow it with `GRANT CONNECT ON DATABASE ... TO ...`"
         raise StorageUnavailable(f"No connection to Postgres ({words}).") from error

@@ -41,14 +41,15 @@ def require_usable(connection: Connection) -> None:
     found = connection.execute(_DATABASE).one()
     if found.encoding != "UTF8":
         raise StorageUnavailable(
-            f"The database {found.database} has the encoding {found.encoding}, which cannot hold "
-            "every text. Fix: `createdb -E UTF8 -T template0 NAME` makes one that can; name it "
-            "in STORAGE_URL."
+            f"The database {found.database} has the encoding {found.encoding}, which "
+            "cannot store every text. Fix: create one with `createdb -E UTF8 -T template0 "
+            "NAME` and name it in STORAGE_URL."
         )
     if found.is_standby:
         raise StorageUnavailable(
-            "This Postgres is a standby and takes no writes. Fix: name the primary server in "
-            "STORAGE_URL, or promote this one with `SELECT pg_promote()`."
+            "This Postgres server is a standby and accepts no writes. Fix: name the "
+            "primary server in STORAGE_URL, or promote this one with `SELECT "
+            "pg_promote()`."
         )
     if found.is_read_only:
         raise StorageUnavailable(
@@ -76,14 +77,15 @@ def require_changeable(connection: Connection) -> None:
     if not connection.execute(_MAY_CREATE).scalar():
         grant = f"GRANT USAGE, CREATE ON SCHEMA {found.schema} TO {found.account}"
         raise StorageUnavailable(
-            f"The account {found.account} may not make tables in the schema {found.schema}. "
-            f"{_fix(found, grant)}."
+            f"The account {found.account} may not create tables in the schema "
+            f"{found.schema}. {_fix(found, grant)}."
         )
     foreign = sorted(table.name for table in _tables(connection) if not table.is_owner)
     if foreign:
         raise StorageUnavailable(
-            f"The account {found.account} does not own {', '.join(foreign)} and may not change "
-            "them. Fix: run this command with the account that made them in STORAGE_URL."
+            f"The account {found.account} does not own {', '.join(foreign)} and may not "
+            "change them. Fix: run this command with the owner of the tables in "
+            "STORAGE_URL."
         )
 
 
@@ -101,7 +103,7 @@ def _require_open(
         grant = f"GRANT {privileges} ON ALL TABLES IN SCHEMA {found.schema} TO {found.account}"
         lacking = ", ".join(one for one in _PRIVILEGES if one in missing)
         raise StorageUnavailable(
-            f"The account {found.account} has no right to {lacking} in every table of the schema "
+            f"The account {found.account} lacks {lacking} on some tables of the schema "
             f"{found.schema}. {_fix(found, grant)}."
         )
 

@@ -95,7 +95,7 @@ class SqlSessions(SessionRepository):
         try:
             self._statements.write(_ADD_SESSION, session_values(session, is_titled=False))
         except IntegrityError as error:
-            raise Conflict("There is such a session already.") from error
+            raise Conflict("The session already exists.") from error
 
     def get(self, owner: Owner, session_id: SessionId) -> Session:
         row = self._statements.row(_GET, _key(owner, session_id))
@@ -222,4 +222,4 @@ def _key(owner: Owner, session_id: SessionId) -> dict[str, object]:
 
 
 def _lost() -> SessionBusy:
-    return SessionBusy("The session is not held any more.")
+    return SessionBusy("The turn no longer holds the session.")

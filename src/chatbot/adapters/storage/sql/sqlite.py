@@ -80,7 +80,9 @@ class SqliteDatabase(Database):
         if not os.path.isfile(self._path):  # noqa: PTH113 - pathlib's raises where it may not look
             if os.path.isdir(self._path):  # noqa: PTH112 - as above
                 raise StorageUnavailable(f"{self._path} is a folder: name a file.")
-            raise StorageUnavailable(f"There is no file {self._path}: `chatbot init` makes it.")
+            raise StorageUnavailable(
+                f"The file {self._path} does not exist: run `chatbot init` to create it."
+            )
         url = f"{self._path.as_uri()}?mode={'ro' if to_read and self._is_in_use() else 'rw'}"
         engine = create_engine(
             "sqlite+pysqlite://",
@@ -103,7 +105,7 @@ class SqliteDatabase(Database):
         except StorageUnavailable as failure:
             words = getattr(failure.__cause__, "orig", None) or failure.__cause__
             raise StorageUnavailable(
-                f"{self._path} cannot be opened ({words}): name another file, or mend this one."
+                f"{self._path} cannot be opened ({words}): repair it, or name another file."
             ) from failure
 
     def _refuse_link(self) -> None:
@@ -141,11 +143,13 @@ class SqliteDatabase(Database):
             found = [str(error.orig)]
         texts = [" ".join(text.split()) for text in found if text != "ok"]
         if not texts and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-            texts = ["messages or memory without their session"]
+            texts = ["messages or memory without a session"]
         flaws = [f"{self._path}: {text}. Fix: restore a backup" for text in texts]
         files = self._path.parent.glob(f"{self._path.name}*")
         open_ones = [file for file in files if sys.platform != "win32" and _is_open(file)]
-        return flaws + [f"{file}: others may read it. Fix: chmod go-rwx" for file in open_ones]
+        return flaws + [
+            f"{file}: other accounts can read it. Fix: chmod go-rwx" for file in open_ones
+        ]
 
     def require_usable(self, connection: Connection) -> None:
         """SQLite holds every text and knows no accounts."""

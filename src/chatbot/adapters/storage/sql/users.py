@@ -38,11 +38,11 @@ class SqlUsers(UserRepository):
             self._statements.lock(users)
             given = self._statements.rows(select(users.c.roles))
             if any(unless_any_has.intersection(row.roles) for row in given):
-                raise Conflict("There is an administrator already.")
+                raise Conflict("There is already an administrator.")
         try:
             self._statements.write(insert(users), user_values(user))
         except IntegrityError as error:
-            raise Conflict("The e-mail address is taken.") from error
+            raise Conflict("The e-mail address is already in use.") from error
 
     def by_id(self, user_id: UserId) -> User | None:
         row = self._statements.row(_BY_ID, {"u": user_id})
@@ -64,7 +64,7 @@ class SqlUsers(UserRepository):
     ) -> None:
         self._statements.lock(users)
         if self.by_id(user.id) != old:
-            raise Conflict("The user was changed meanwhile.")
+            raise Conflict("The user was changed in the meantime. Try again.")
         others = [other for other in self.all() if other.id != user.id]
         require_another_active(user, old=old, others=others, with_any_of=keeping_one_of)
         change = update(users).where(users.c.id == user.id)

@@ -15,8 +15,8 @@ router = checked_body.router(tag="chat")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The answer; with `Accept: text/event-stream` the events `session`, "
-        "`delta`..., and `done` or `error`.",
+        "description": "The answer. With `Accept: text/event-stream`, the events `session`, `delta`..., "
+        "then `done` or `error`.",
         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": stream()}},
     }
 }

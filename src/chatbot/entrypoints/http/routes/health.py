@@ -12,14 +12,14 @@ router = APIRouter(tags=["health"])
 @router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health() -> StatusAnswer:
-    """The process answers."""
+    """Always `ok` while the process can answer."""
     return StatusAnswer()
 
 
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 async def ready(use: UseCases) -> StatusAnswer:
-    """Storage answers and the model path is warm; the model itself is not called."""
+    """200 if the storage answers and the model path is warm; the model itself is not called."""
     if use.chat().running.is_closing:
         raise ShuttingDown
     try:

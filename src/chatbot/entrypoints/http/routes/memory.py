@@ -1,4 +1,4 @@
-"""/sessions/{id}/summary and /memory: reading and correcting what is remembered."""
+"""/sessions/{id}/summary and /memory: read and correct the memory of a session."""
 
 from chatbot.domain.memory import Update
 from chatbot.entrypoints.http import checked_body
@@ -32,16 +32,16 @@ async def put_summary(
 
 @router.post("/summary/reset", dependencies=[WithoutFields])
 async def reset_summary(caller: Caller, session_id: PathSessionId, use: UseCases) -> SummaryAnswer:
-    """Forget the running summary; what it covered is not summarised again."""
+    """Empty the running summary; messages it covered are not summarised again."""
     memory = await use.memory_by_hand().put_summary(caller, session_id, "")
     return SummaryAnswer(session_id=session_id, summary=memory.summary)
 
 
 @router.get("/memory")
 async def read_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
-    """Return the structured memory; waits up to 2 s for what the last answered turn adds to it.
+    """Return the structured memory, including that of the last turn if it is ready within 2 s.
 
-    `pending: true` says that it is still to come.
+    `pending: true` means that it is not ready yet.
     """
     memory, pending = await use.memory_by_hand().read_learned(caller, session_id)
     shape = StructuredMemoryShape.of(memory, use.settings().default_preferences)
@@ -61,7 +61,7 @@ async def put_memory(
 
 @router.post("/memory/reset", dependencies=[WithoutFields])
 async def reset_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
-    """Forget the structured memory; what was said before is not extracted again."""
+    """Empty the structured memory; earlier messages are not extracted again."""
     memory = await use.memory_by_hand().put_structured(caller, session_id, Update())
     shape = StructuredMemoryShape.of(memory, use.settings().default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=shape)

@@ -26,7 +26,7 @@ from chatbot.entrypoints.http.wire import (
 router = checked_body.router(tag="sessions", prefix="/sessions")
 
 Limit = Annotated[int, Query(ge=1, le=200), DIGITS]
-After = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+After = Annotated[str | None, Query(max_length=200, description="`next` of the previous page")]
 Before = Annotated[
     int | None,
     Query(ge=1, le=MAX_INTEGER, description="only messages with a smaller `seq`"),
@@ -36,7 +36,7 @@ Before = Annotated[
 
 @router.post("/new", status_code=201, dependencies=[WithoutFields])
 async def new(request: Request, caller: Caller, use: UseCases) -> NewSessionAnswer:
-    """Begin a session."""
+    """Create a session."""
     session_id = await use.sessions().begin(caller)
     settings = use.settings()
     preferred = settings.default_language or preferred_language(request.headers)
@@ -49,7 +49,7 @@ async def new(request: Request, caller: Caller, use: UseCases) -> NewSessionAnsw
 async def page(
     caller: Caller, use: UseCases, limit: Limit = 50, after: After = None
 ) -> SessionsAnswer:
-    """List the caller's sessions, the most recently used first."""
+    """List the caller's sessions, most recently used first."""
     found = await use.sessions().page(caller, limit=limit, after=read_cursor(after))
     return SessionsAnswer.of(found)
 
@@ -76,6 +76,6 @@ async def reset(caller: Caller, session_id: PathSessionId, use: UseCases) -> Ses
 
 @router.delete("/{session_id}")
 async def delete(caller: Caller, session_id: PathSessionId, use: UseCases) -> DeletedAnswer:
-    """Remove a session with all that belongs to it."""
+    """Delete a session and everything that belongs to it."""
     await use.sessions().delete(caller, session_id)
     return DeletedAnswer(session_id=session_id)
