@@ -123,6 +123,24 @@ async def test_a_remembered_item_that_is_refused_does_not_spoil_the_turn() -> No
     assert as_text(desk.asked()[-1]) == "hello\nok\nand now?", "the history is still there"
 
 
+async def test_a_remembered_item_that_is_refused_costs_no_question_of_an_outage() -> None:
+    answers: list[Answer] = [ModelUnavailable("down")]
+    desk = Desk(
+        by_task(
+            chat=lambda r: (
+                answers.pop() if answers else PromptRefused() if "BAD" in as_text(r) else "ok"
+            )
+        ),
+        rules=NO_MEMORY,
+    )
+    session_id = await desk.sessions.begin(ANA)
+    with pytest.raises(ModelUnavailable):
+        await desk.ask("hello", session_id)
+    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
+    assert (await prompts(desk, session_id, "and now?"))[1:] == [["hello\n\nand now?"]]
+    assert (await desk.memory(session_id)).refused == ()
+
+
 async def test_an_unnamed_refusal_of_what_was_joined_does_not_spoil_the_session() -> None:
     desk = refusing("BAD", ModelError("no", status=400))
     session_id = (await desk.ask("hello")).session_id

@@ -18,6 +18,7 @@ from chatbot.domain.ports.storage import Transaction
 
 logger = logging.getLogger("chatbot.chat")
 
+_SCOPES = (Scope.WHOLE, Scope.WHOLE, Scope.NO_MEMORY, Scope.ANSWERED, Scope.NEWEST)
 _LESSONS = 1000
 _CUT = 0.5  # of the bytes of a prompt that was too long
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
@@ -59,7 +60,8 @@ class Asking:
     async def ask(self, turn: Turn, asked: TurnContext) -> Answer:
         """Ask for the answer to the turn's question, at most once in each scope.
 
-        A prompt that is too long is cut and sent once more in the same scope.
+        A whole prompt that is too long is cut and sent once more. A scope that leaves out nothing
+        more than the one before is not asked in.
 
         Raises:
             PromptRefused: the provider refuses the question by itself.
@@ -68,7 +70,7 @@ class Asking:
         failure: ModelFailure | None = None
         refused: Prompt | None = None
         most_bytes = self._most_bytes.get(asked.lease.session_id)
-        for scope in (Scope.WHOLE, Scope.WHOLE, Scope.ANSWERED, Scope.NEWEST):
+        for scope in _SCOPES:
             prompt = self._composer.compose(
                 asked.memory,
                 asked.history,
@@ -109,7 +111,7 @@ class Asking:
 def _marked(answer: Answer, scope: Scope, failure: ModelFailure, asked: TurnContext) -> Answer:
     """Mark what the accepted prompt lacks, unless the one before it was merely too long."""
     logger.warning("the provider accepted a prompt on the second attempt: %s", scope.value)
-    if isinstance(failure, ContextTooLong) or scope is Scope.WHOLE:
+    if isinstance(failure, ContextTooLong) or scope in {Scope.WHOLE, Scope.NO_MEMORY}:
         return answer
     if scope is Scope.NEWEST:
         return replace(answer, prompts_after=asked.history[-1].seq - 1)

@@ -26,6 +26,7 @@ class Scope(StrEnum):
 
     WHOLE = "whole"
     """Memory, history, and the questions that got no answer."""
+    NO_MEMORY = "without memory"
     ANSWERED = "without memory and unanswered questions"
     NEWEST = "the newest question alone"
 
@@ -208,7 +209,7 @@ def _shown(memory: Memory, history: Sequence[Message], scope: Scope) -> list[Mes
     if scope is Scope.NEWEST:
         return [history[-1]]
     shown = [m for m in accepted(history, memory) if m.seq > memory.prompts_after]
-    if scope is Scope.WHOLE:
+    if scope is not Scope.ANSWERED:
         return shown
     unanswered = {m.seq for m in unanswered_before(memory, history)}
     return [m for m in shown if m.seq not in unanswered]
