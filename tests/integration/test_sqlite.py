@@ -149,6 +149,7 @@ async def test_failure_of_the_database_is_that_of_the_group_and_nothing_is_kept(
 
     found = await together(store, create(1), break_down, create(2), known)
     assert [type(one) for one in found] == [StorageUnavailable] * 4
+    assert len(set(map(id, found))) == len(found), "a turn notes its session on its own"
     assert await store.transact(known) == set()
     await store.transact(create(3))
     assert await store.transact(known) == {3}

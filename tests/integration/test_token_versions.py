@@ -117,3 +117,22 @@ async def test_version_that_cannot_be_written_down_holds_all_the_same(root: Path
         path.write_bytes(path.read_bytes().replace(b"$argon2id$old", b"other"))
         files.is_full = True
         assert users.all() == [replace(user(1), password_hash="other", token_version=1)]
+
+
+async def test_edit_that_is_taken_back_on_a_full_disk_gives_no_earlier_version(root: Path) -> None:
+    """Neither while it is full, nor when it has space again."""
+    path, files = root / "auth" / "users.json", FullDisk()
+    async with JsonFileStorage(root, files) as storage:
+        users = users_of(storage)
+        users.add(user(1))
+        original = path.read_bytes()
+        files.is_full = True
+        path.write_bytes(original.replace(b'"is_active": true', b'"is_active": false'))
+        assert users.all() == [replace(user(1), is_active=False, token_version=1)]
+        path.write_bytes(original)
+        assert users.all() == [replace(user(1), token_version=2)]
+        files.is_full = False
+        path.write_bytes(original.replace(b'"employee"', b'"admin"'))
+        assert users.all()[0].token_version == 2
+    async with JsonFileStorage(root) as later:
+        assert users_of(later).all()[0].token_version == 2

@@ -11,6 +11,7 @@ import pytest
 
 from chatbot.adapters.llm.scripted import Answer, Script
 from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.application.turn import Reply
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import ChatbotError, ModelError, ModelUnavailable
 from chatbot.domain.memory import Item, Memory, Setback, Setter, Update
@@ -89,6 +90,28 @@ async def test_both_are_made_after_the_turns_that_make_them_due() -> None:
     extractions = [turn for turn in range(1, 25) if made[turn][1] > made[turn - 1][1]]
     assert summaries == [11, 16, 21]
     assert extractions == [1, 7, 13, 19]
+
+
+async def test_what_one_person_has_waiting_for_memory_is_not_in_front_of_another() -> None:
+    asked: list[asyncio.Event] = []
+
+    def slowly(_: ModelRequest) -> Script:
+        asked.append(asyncio.Event())
+        return Script(pieces=("{}",), pause=asked[-1].wait)
+
+    desk = Desk(by_task(extract=slowly), rules=EXTRACTIONS)
+    for _ in range(20):
+        _ = [event async for event in desk.events("hola")]
+    *_, reply = [event async for event in desk.events("hola", who=BEN)]
+    assert isinstance(reply, Reply)
+    await eventually(lambda: len(asked) == 4)
+    for number in range(2):
+        asked[number].set()
+        await eventually(lambda: len(asked) > 4 + number)  # noqa: B023 # it is asked at once
+    asked[5].set()  # the first is one of Ana's, the second Ben's
+    async with asyncio.timeout(PATIENCE_S):
+        await desk.consolidation.settled(BEN.owner, reply.session_id)
+    await desk.consolidation.aclose()
 
 
 async def test_a_turn_does_not_wait_for_the_memory() -> None:

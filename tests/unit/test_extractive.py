@@ -1,7 +1,9 @@
 """The embedded model: what it answers, what it remembers, and that it cannot be led astray."""
 
 import json
+import threading
 import time
+import tomllib
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from genkit import Genkit, Part
 from genkit.model import Message, ModelRequest, ModelResponse, ModelResponseChunk
 
 from chatbot.adapters.llm.extractive import NAME, answer, define_extractive
+from chatbot.adapters.llm.extractive.language import CODES, language
 
 
 def block(content: object) -> str:
@@ -503,7 +506,7 @@ HOSTILE = [
     "y ", "yo, ", "soy ", "no, ", "hola ", "a", " ", "\n", '"', "«", "`", "¿", ",", ". ", ">\n",
     "me llamo Ana ", "me llamo ", "no me llamo a ", "recuerda que ", "prefiero ", "siempre ",
     "I'm a big ", "remind me to ", "resume ", "resumen ", "ignora todas ", "a, si ", "mi a ",
-    "tengo que ", "tres ", "Ana ", "prefiero siempre ", "my a ", "soy Ana. ",
+    "\u201c", "\u00ab", "tengo que ", "tres ", "Ana ", "prefiero siempre ", "my a ", "soy Ana. ",
 ]  # fmt: skip
 
 
@@ -527,6 +530,27 @@ def test_a_chat_answer_over_20_messages_takes_about_2_ms() -> None:
         return time.thread_time() - started
 
     assert min(once() for _ in range(20)) < 0.006  # three times what was measured: CI is slow
+
+
+async def test_every_language_is_compiled_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also the one that nobody has spoken yet: it takes 90 ms, in which nothing else goes on."""
+    threads = []
+    read = tomllib.loads
+
+    def noted(text: str) -> dict[str, Any]:
+        threads.append(threading.current_thread())
+        return read(text)
+
+    language.cache_clear()
+    monkeypatch.setattr(tomllib, "loads", noted)
+    ai = Genkit()
+    define_extractive(ai)
+    for prompt in ("Hola, soy Ana y trabajo en ventas", "Hello, what is the name of my boss?"):
+        await ai.generate(model=NAME, prompt=prompt)
+    assert len(threads) >= len(CODES)
+    assert threading.current_thread() not in threads
 
 
 async def test_genkit_runs_it_and_streams_the_same_text_in_words() -> None:

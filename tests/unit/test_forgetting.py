@@ -154,3 +154,25 @@ def test_forgetting_costs_little_however_much_is_named() -> None:
     began = time.perf_counter()
     after(known, update, "said " * 2000)
     assert time.perf_counter() - began < 1
+
+
+def test_names_that_nearly_fit_all_that_is_known_cost_little() -> None:
+    """Each is compared to its end, where the one word is that is not known."""
+    alike = [f"alike{chr(97 + n // 9)}{chr(97 + n % 9)}" for n in range(54)]
+    known = memory(*(" ".join([f"fact{n}", *alike]) for n in range(100)))
+    names = tuple(" ".join([*alike, f"9other{n}"]) for n in range(40))
+    began = time.process_time()
+    left = merge(known, Update(forget=names), sources=(5,), said=[], max_items=100)
+    assert time.process_time() - began < 0.5
+    assert left == known
+
+
+def test_what_was_said_is_looked_through_once_for_all_values() -> None:
+    said = " ".join(f"said{n}" for n in range(2000))
+    facts = [f"fact {n} " * 40 for n in range(100)]
+    known = memory(*facts, setter=Setter.USER)
+    preferences = {f"key{n}": f"value{n}" for n in range(200)}
+    update = Update(preferences=preferences, forget=tuple(facts[:40]))
+    began = time.process_time()
+    merge(known, update, sources=(5,), said=[said] * 10, max_items=100)
+    assert time.process_time() - began < 0.5

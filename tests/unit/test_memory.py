@@ -24,7 +24,7 @@ from chatbot.domain.memory import (
     with_summary,
 )
 from chatbot.domain.memory_updates import merge, replaced_by_hand, update_from_json
-from chatbot.domain.text import is_sound, was_said
+from chatbot.domain.text import Said, is_sound
 
 BY_HAND = [Setter.USER, Setter.ADMINISTRATOR]
 
@@ -148,7 +148,7 @@ def test_a_value_set_by_hand_gives_way_to_what_the_user_says(setter: Setter) -> 
     ],
 )
 def test_a_value_was_said_whatever_its_case_accents_and_endings(value: str, text: str) -> None:
-    assert was_said(value, [text])
+    assert Said([text]).has(value)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_value_was_said_whatever_its_case_accents_and_endings(value: str, text
     ],
 )
 def test_a_value_was_not_said_by_other_words(value: str, text: str) -> None:
-    assert not was_said(value, [text])
+    assert not Said([text]).has(value)
 
 
 def test_default_preference_is_learned_only_if_the_user_said_it() -> None:
@@ -188,8 +188,8 @@ def test_known_preference_changes_back_to_the_default() -> None:
 
 
 def test_the_words_of_one_value_are_looked_for_in_one_text() -> None:
-    assert not was_said("José Núñez", ["soy José", "vi a Núñez"])
-    assert not was_said("Ana", [])
+    assert not Said(["soy José", "vi a Núñez"]).has("José Núñez")
+    assert not Said([]).has("Ana")
 
 
 def test_what_a_person_put_is_never_crowded_out_by_the_model() -> None:

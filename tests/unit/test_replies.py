@@ -8,7 +8,7 @@ import pytest
 from chatbot.application.replies import read_update, without_thinking
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.memory import Update
-from chatbot.domain.memory_updates import MAX_UPDATE_ENTRIES
+from chatbot.domain.memory_updates import MAX_NAMES, MAX_UPDATE_ENTRIES
 
 ANA = '{"profile": {"name": "Ana"}}'
 NAMED = Update(profile={"name": "Ana"})
@@ -98,6 +98,17 @@ def test_lists_are_bounded_before_they_are_merged() -> None:
     assert len(update.facts) == MAX_UPDATE_ENTRIES
     assert update.facts[-1] == "4999"
     assert len(update.done[0]) == 1000
+
+
+def test_lists_of_many_objects_are_bounded_together() -> None:
+    parts = [{"facts": [str(n)], "forget": [str(n)], "profile": {str(n): "x"}} for n in range(1000)]
+    update = read_update(json.dumps(parts))
+    assert (update.facts[-1], update.forget[-1]) == ("999", "999")
+    counts = [len(update.facts), len(update.forget), len(update.profile)]
+    assert counts == [MAX_UPDATE_ENTRIES, MAX_NAMES, MAX_UPDATE_ENTRIES]
+
+    read = read_update(json.dumps([{"done": [str(n)] * MAX_NAMES} for n in range(100)]))
+    assert read.done == ("99",) * MAX_NAMES
 
 
 def test_text_without_thinking_stays_as_it_is() -> None:

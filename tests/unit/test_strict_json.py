@@ -199,3 +199,18 @@ def test_body_of_very_many_values_is_refused(value: object) -> None:
 
 def test_body_of_as_many_values_as_are_allowed_is_taken() -> None:
     assert check(json.dumps([0] * MAX_VALUES).encode()) == [0] * MAX_VALUES
+
+
+@pytest.mark.parametrize("body", ["[" + "[]," * 21_000 + "[]]", '["",' + '"",' * 21_000 + '""]'])
+def test_very_many_values_are_refused_before_they_are_parsed(
+    monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("it was parsed"))
+    with pytest.raises(NotStrictJson, match="values"):
+        check(body.encode())
+
+
+def test_as_many_marks_as_the_values_may_have_are_taken() -> None:
+    values: list[object] = [{f"key {n}": [] for n in range(MAX_VALUES)}, ["text"] * MAX_VALUES]
+    for value in values:
+        assert check(json.dumps(value).encode()) == value

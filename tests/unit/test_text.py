@@ -89,3 +89,18 @@ def test_a_text_of_a_million_characters_takes_no_longer_than_its_beginning(piece
 def test_what_commands_a_terminal_is_written_out(text: str, shown: str) -> None:
     assert visible(text) == shown
     assert visible_line(text) == shown.replace("\n", "\\n")
+
+
+@pytest.mark.parametrize("mark", ["\u201c", "\u00ab", '"x', "x\u201c", "\u201c\u00ab"])
+def test_language_of_quotes_without_an_end_costs_little(mark: str) -> None:
+    """Every turn looks at all prompts of its history."""
+    began = time.process_time()
+    for _ in range(40):
+        assert detect_language(mark * 2000) is None
+    assert time.process_time() - began < 0.2
+
+
+def test_quote_that_is_not_closed_is_no_quote() -> None:
+    assert detect_language('"where is the office') == "en"
+    assert detect_language('dime qué es "where is the office and who are you"') == "es"
+    assert detect_language("\u00abwhere is \u201cmi casa") == "en"

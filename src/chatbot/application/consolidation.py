@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from chatbot.application.memory_rules import Rules
 from chatbot.application.memory_steps import MemorySteps, Seen
+from chatbot.application.places import Places
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import ChatbotError, NotFound, cause_of
 from chatbot.domain.identity import Owner
@@ -55,7 +56,7 @@ class Consolidation:
         self._clock = clock
         self._runs: dict[_Key, _Run] = {}
         self._timers: dict[_Key, asyncio.TimerHandle] = {}
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._places = Places(_AT_ONCE)
         self._closing = False
 
     def schedule(
@@ -146,7 +147,7 @@ class Consolidation:
 
     async def _run(self, key: _Key, run: _Run) -> None:
         try:
-            async with self._places:
+            async with self._places.taken(key[0]):
                 await self._catch_up(key, run)
         except NotFound:
             self._stop_timer(key)  # the session was deleted, and its memory with it

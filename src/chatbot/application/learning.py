@@ -22,6 +22,7 @@ from chatbot.domain.memory import (
     StructuredMemory,
     Update,
     default_preferences,
+    recollections,
 )
 from chatbot.domain.memory_updates import merge
 from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
@@ -37,7 +38,7 @@ _FAILURES = 2
 _FAILED_REPAIRS = 3
 """After so many in a row, this process asks for no more: the model does not write JSON."""
 _LARGE_CHARS = 20_000
-"""If a batch and what an update names are more, they are merged in a thread."""
+"""If a batch, what an update names and what is known are more, they are merged in a thread."""
 _BAD_REPLY_CHARS = 4000
 
 
@@ -121,8 +122,10 @@ class Learner:
                 defaults=default_preferences(self._rules.language),
             )
 
-        names = (*update.forget, *update.done)
-        is_large = sum(map(len, said)) + sum(map(len, names)) > _LARGE_CHARS
+        named = [*update.forget, *update.done]
+        if named:  # they are compared with all that is known
+            named += (each.text for each in recollections(memory))
+        is_large = sum(map(len, said)) + sum(map(len, named)) > _LARGE_CHARS
         return await asyncio.to_thread(merged) if is_large else merged()
 
     async def _update(self, known: Mapping[str, object], messages: Sequence[Message]) -> Update:

@@ -13,7 +13,7 @@ from operator import or_
 
 from chatbot.domain.errors import InvalidInput
 from chatbot.domain.memory import Update
-from chatbot.domain.memory_updates import update_from_json
+from chatbot.domain.memory_updates import MAX_UPDATE_ENTRIES, bounded, update_from_json
 
 _END_OF_THINKING = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _BEGINNING = re.compile(r"[{\[]")
@@ -37,7 +37,7 @@ def read_update(text: str) -> Update:
     found = [part for value in _values(without_thinking(text)) for part in _updates(value)]
     if not found:
         raise InvalidInput("The reply contains no memory update.")
-    return reduce(or_, map(update_from_json, found))
+    return bounded(reduce(or_, map(update_from_json, found[-MAX_UPDATE_ENTRIES:])))
 
 
 def _values(text: str) -> Iterator[object]:

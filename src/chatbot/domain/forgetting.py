@@ -5,9 +5,11 @@ counts: a key, the same words, the same words but for their endings; and where o
 words is the same, only if nothing else has that part. What is not named for sure stays.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from chatbot.domain.memory import STANDARD_KEYS, Item, Setter, StructuredMemory, Update, cut
 from chatbot.domain.text import fold
@@ -32,6 +34,7 @@ _FILLERS = frozenset(
 )
 _KEYED = ("profile", "preferences")
 _MOST_WORDS = 80  # MAX_VALUE_CHARS has about as many
+_LONGEST_INFLECTED = 40
 _SHORTEST_STEM, _LONGEST_ENDING = 4, 3
 _SAME_SHARE, _SHORTEST_SHARED = 0.7, 5
 
@@ -48,15 +51,35 @@ class Named:
 class _Word:
     text: str
     is_fixed: bool
-    """A name or a number: no other ending is the same."""
+    """A name, a number, or longer than words are: no other ending is the same."""
 
-    def is_as(self, other: "_Word") -> bool:
-        if self.text == other.text:
+
+class _Words:
+    """Words that others are compared with, each in a few look-ups, however many there are.
+
+    Two words are the same if one of them is the other with an ending of at most three letters, or
+    if they begin with the same five letters or more, which are seven tenths of the longer one.
+    """
+
+    def __init__(self, words: Iterable[_Word]) -> None:
+        known = list(words)
+        self._texts = {word.text for word in known}
+        self._inflected = {word.text for word in known if not word.is_fixed}
+        self._shorter = {each for text in self._inflected for each in _shorter(text)}
+        self._beginnings = {each for text in self._inflected for each in _beginnings(text)}
+
+    def has(self, word: _Word) -> bool:
+        """Whether it is one of them, save for its ending."""
+        if word.text in self._texts:
             return True
-        return not (self.is_fixed or other.is_fixed) and _differ_by_endings(self.text, other.text)
+        return not word.is_fixed and (
+            word.text in self._shorter
+            or any(each in self._inflected for each in _shorter(word.text))
+            or any(each in self._beginnings for each in _beginnings(word.text))
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Phrase:
     """The first words of a text: all of them, and those that carry meaning."""
 
@@ -73,9 +96,11 @@ class _Phrase:
 
     def is_in(self, other: "_Phrase") -> bool:
         """Whether all that carries meaning here stands there, too."""
-        return bool(self.meaning) and all(
-            any(word.is_as(each) for each in other.meaning) for word in self.meaning
-        )
+        return bool(self.meaning) and all(map(other.known.has, self.meaning))
+
+    @cached_property
+    def known(self) -> _Words:
+        return _Words(self.meaning)
 
 
 def without_named(
@@ -94,9 +119,11 @@ def without_named(
         update.done, [each for each in new if each.slot[0] == "todos"]
     )
 
+    mentions = Mentions(said)
+
     def goes(part: str, key: str, item: Item) -> bool:
         is_own = item.set_by is Setter.MODEL
-        return (part, key) in gone and (is_own or is_mentioned(item.value, key, said))
+        return (part, key) in gone and (is_own or mentions.has(item.value, key))
 
     def keyed(part: str, known: Mapping[str, Item]) -> dict[str, Item]:
         return {key: item for key, item in known.items() if not goes(part, key, item)}
@@ -171,12 +198,21 @@ def key_named(name: str) -> str | None:
     return next((key for key, words in _KEY_WORDS.items() if word in words), None)
 
 
-def is_mentioned(name: str, key: str, texts: Iterable[str]) -> bool:
-    """Whether a text has a word of the name, or one for the key."""
-    meaning = _Phrase(name).meaning
-    words = _KEY_WORDS.get(key, frozenset({fold(key)}))
-    spoken = [word for text in texts for word in _Phrase(text).meaning]
-    return any(word.text in words or any(word.is_as(each) for each in meaning) for word in spoken)
+class Mentions:
+    """What texts mention; they are looked through once, and only if somebody asks."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = texts
+
+    def has(self, name: str, key: str) -> bool:
+        """Whether a text has a word of the name, or one for the key."""
+        words = _KEY_WORDS.get(key, frozenset({fold(key)}))
+        is_key_spoken = any(self._spoken.has(_Word(each, is_fixed=True)) for each in words)
+        return is_key_spoken or any(map(self._spoken.has, _Phrase(name).meaning))
+
+    @cached_property
+    def _spoken(self) -> _Words:
+        return _Words(word for text in self._texts for word in _Phrase(text).meaning)
 
 
 def _named_by_one(name: _Phrase, phrases: Sequence[tuple[Slot, _Phrase]]) -> set[Slot]:
@@ -198,15 +234,17 @@ def _named_by_one(name: _Phrase, phrases: Sequence[tuple[Slot, _Phrase]]) -> set
 
 def _word(raw: str, *, is_first: bool) -> _Word:
     is_name = raw[:1].isupper() and not is_first
-    return _Word(fold(raw), is_fixed=is_name or raw[:1].isdigit())
+    is_fixed = is_name or raw[:1].isdigit() or len(raw) > _LONGEST_INFLECTED
+    return _Word(fold(raw), is_fixed=is_fixed)
 
 
-def _differ_by_endings(one: str, other: str) -> bool:
-    shared = next(
-        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
-        min(len(one), len(other)),
-    )
-    shorter, longer = sorted((len(one), len(other)))
-    if shared == shorter:
-        return shorter >= _SHORTEST_STEM and longer - shorter <= _LONGEST_ENDING
-    return shared >= max(_SHORTEST_SHARED, _SAME_SHARE * longer)
+def _shorter(text: str) -> Iterator[str]:
+    """The word without its last letters, as far as that is still one."""
+    for end in range(max(_SHORTEST_STEM, len(text) - _LONGEST_ENDING), len(text)):
+        yield text[:end]
+
+
+def _beginnings(text: str) -> Iterator[str]:
+    """What another word has to begin with to be the same in another form."""
+    for end in range(max(_SHORTEST_SHARED, math.ceil(_SAME_SHARE * len(text))), len(text) + 1):
+        yield text[:end]

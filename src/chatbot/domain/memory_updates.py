@@ -25,7 +25,7 @@ from chatbot.domain.memory import (
     cut,
     without_defaults,
 )
-from chatbot.domain.text import is_sound, was_said
+from chatbot.domain.text import Said, is_sound
 
 MAX_UPDATE_ENTRIES = 200
 """Of each part of an update that a model wrote: the last ones are read."""
@@ -51,7 +51,8 @@ def merge(
     """
     came_from = tuple(sources)
     memory, update = without_named(memory, update, said)
-    stated = {k: v for k, v in update.preferences.items() if was_said(v, said)}
+    spoken = Said(said)
+    stated = {k: v for k, v in update.preferences.items() if spoken.has(v)}
     preferences = {**without_defaults(update.preferences, memory.preferences, defaults), **stated}
 
     def keyed(
@@ -66,7 +67,7 @@ def merge(
             by_hand = old is not None and old.set_by is not Setter.MODEL
             if not value or not 0 < len(key) <= MAX_KEY_CHARS or crowded or unchanged:
                 continue
-            if by_hand and not was_said(value, said):
+            if by_hand and not spoken.has(value):
                 continue
             merged[key] = Item(value=value, set_by=Setter.MODEL, sources=came_from)
         return merged
@@ -84,6 +85,22 @@ def merge(
         preferences=keyed(memory.preferences, preferences, PREFERENCE_KEYS),
         facts=listed(memory.facts, update.facts),
         todos=listed(memory.todos, update.todos),
+    )
+
+
+def bounded(update: Update) -> Update:
+    """The last entries of each part: what a model wrote may be of any length."""
+
+    def keyed(values: Mapping[str, str]) -> dict[str, str]:
+        return dict([*values.items()][-MAX_UPDATE_ENTRIES:])
+
+    return Update(
+        profile=keyed(update.profile),
+        preferences=keyed(update.preferences),
+        facts=update.facts[-MAX_UPDATE_ENTRIES:],
+        todos=update.todos[-MAX_UPDATE_ENTRIES:],
+        forget=update.forget[-MAX_NAMES:],
+        done=update.done[-MAX_NAMES:],
     )
 
 
@@ -148,14 +165,15 @@ def update_from_json(found: object) -> Update:
         texts = values[-MAX_UPDATE_ENTRIES:] if isinstance(values, list) else []
         return tuple(map(_readable, filter(_is_text, texts)))
 
-    return Update(
+    update = Update(
         profile=keyed("profile"),
         preferences=keyed("preferences"),
         facts=listed("facts"),
         todos=listed("todos"),
-        forget=listed("forget")[-MAX_NAMES:],
-        done=listed("done")[-MAX_NAMES:],
+        forget=listed("forget"),
+        done=listed("done"),
     )
+    return bounded(update)
 
 
 def _newest(items: Iterable[Item], count: int) -> tuple[Item, ...]:

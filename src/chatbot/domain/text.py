@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Literal
 
 FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
@@ -87,7 +88,8 @@ _SPANISH_SHAPE = re.compile(
     "(?:cion|ciones|mente|ando|iendo|idad|arme|irme|ito|itos)$|[bcfmprsv]ue[lnr][a-z]"
 )
 _ENGLISH_SHAPE = re.compile("w|th|sh|ck|gh|oo|ee|(?:ing|tion|tions|ness|ment|ly|ed)$")
-_QUOTED = re.compile('["“«][^"”»\\n]*["”»]')
+_QUOTED = re.compile('["“«][^"”»\\n]*+(["”»]?)')
+# What is opened and not closed is matched, too, so that its text is not read anew from each mark in it.
 _LANGUAGE_SAMPLE_CHARS = 2000
 _WORD_POINTS, _SIGN_POINTS = 3, 1
 
@@ -142,7 +144,7 @@ def detect_language(text: str) -> Literal["es", "en"] | None:
     first 2,000 characters. What is quoted counts only where nothing else decides.
     """
     sample = text[:_LANGUAGE_SAMPLE_CHARS]
-    own_words = _QUOTED.sub(" ", sample)
+    own_words = _QUOTED.sub(lambda found: " " if found[1] else found[0], sample)
     for words in dict.fromkeys((own_words, sample)):
         lead = _spanish_lead(words)
         if lead:
@@ -166,21 +168,33 @@ def _spanish_points(word: str) -> int:
     return _SIGN_POINTS * (looks_spanish - (_ENGLISH_SHAPE.search(plain) is not None))
 
 
-def was_said(value: str, texts: Iterable[str]) -> bool:
-    """Whether one of the texts says the value: each of its words, save for an ending.
+class Said:
+    """What texts say; they are looked through once, and only if somebody asks."""
 
-    Case and accents do not count, and `breves` says `breve`; `es`, `en` and their regions are said
-    by the names of the languages. A value without words is said by nobody.
-    """
-    wanted = set(_words(value))
-    language = re.fullmatch(r"(es|en)(?:[-_]\w+)?", value.strip().lower())
-    for text in texts:
-        spoken = _words(text)
-        if language and not spoken.isdisjoint(_LANGUAGE_NAMES[language[1]]):
-            return True
-        if wanted and not language and wanted <= _said_by(spoken):
-            return True
-    return False
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = texts
+
+    def has(self, value: str) -> bool:
+        """Whether one of the texts says the value: each of its words, save for an ending.
+
+        Case and accents do not count, and `breves` says `breve`; `es`, `en` and their regions are
+        said by the names of the languages. A value without words is said by nobody.
+        """
+        language = re.fullmatch(r"(es|en)(?:[-_]\w+)?", value.strip().lower())
+        if language:
+            return any(
+                not spoken.isdisjoint(_LANGUAGE_NAMES[language[1]]) for spoken in self._spoken
+            )
+        wanted = _words(value)
+        return bool(wanted) and any(wanted <= said for said in self._said)
+
+    @cached_property
+    def _spoken(self) -> list[set[str]]:
+        return [_words(text) for text in self._texts]
+
+    @cached_property
+    def _said(self) -> list[set[str]]:
+        return [_said_by(spoken) for spoken in self._spoken]
 
 
 def _said_by(spoken: set[str]) -> set[str]:

@@ -33,7 +33,7 @@ def check(body: bytes) -> object:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise NotStrictJson("The request body is not UTF-8.") from None
-    _check_depth(body)
+    _check_marks(body)
     try:
         value = json.loads(
             text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite
@@ -48,17 +48,25 @@ def check(body: bytes) -> object:
     return value
 
 
-def _check_depth(body: bytes) -> None:
-    depth = 0
+def _check_marks(body: bytes) -> None:
+    """Check the depth, and that there are not so many values that parsing alone takes long.
+
+    A value has at most two marks: the string of its key, and its own string or bracket.
+    """
+    depth = marks = 0
     for token in _BRACKETS_AND_STRINGS.finditer(body):
+        if token.group() in b"]}":
+            depth -= 1
+            continue
+        marks += 1
+        if marks > 2 * MAX_VALUES + 1:  # the body itself is none of its values
+            raise _too_many_values()
         if token.group() in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise NotStrictJson(
                     f"The request body is nested more than {MAX_DEPTH} levels deep."
                 )
-        elif token.group() in b"]}":
-            depth -= 1
 
 
 def _check_count(value: object) -> None:
@@ -68,8 +76,12 @@ def _check_count(value: object) -> None:
         if isinstance(one, dict | list):
             count += len(one)
             if count > MAX_VALUES:
-                raise NotStrictJson(f"The request body has more than {MAX_VALUES} values.")
+                raise _too_many_values()
             waiting.extend(one.values() if isinstance(one, dict) else one)
+
+
+def _too_many_values() -> NotStrictJson:
+    return NotStrictJson(f"The request body has more than {MAX_VALUES} values.")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -9,6 +9,7 @@ from genkit import ActionRunContext, Genkit, Part
 from genkit.model import FinishReason, Message, ModelRequest, ModelResponse, ModelResponseChunk
 from pydantic import BaseModel, JsonValue
 
+from chatbot.adapters.llm.extractive.language import CODES, language
 from chatbot.adapters.llm.extractive.learning import learned
 from chatbot.adapters.llm.extractive.replies import Conversation, reply
 from chatbot.adapters.llm.extractive.summary import summarized
@@ -91,9 +92,14 @@ class _Model:
         if self._is_warm and sum(len(text) for _, text in turns) <= _LOOP_CHARS:
             text = answer(task, turns, system=system)
         else:
-            text = await asyncio.to_thread(answer, task, turns, system=system)
-            self._is_warm = True
+            text = await asyncio.to_thread(self._warm_answer, task, turns, system)
         for word in re.findall(r"\s*\S+\s*", text) if ctx.is_streaming else ():
             ctx.send_chunk(ModelResponseChunk(role="model", content=[Part.from_text(word)]))
         message = Message(role="model", content=[Part.from_text(text)])
         return ModelResponse(message=message, finish_reason=FinishReason.STOP)
+
+    def _warm_answer(self, task: str, turns: Sequence[tuple[str, str]], system: str) -> str:
+        for code in CODES:  # whichever is spoken next is not to be compiled on the event loop
+            language(code)
+        self._is_warm = True
+        return answer(task, turns, system=system)

@@ -14,7 +14,7 @@ _MAX_SENTENCES = 40
 _COURTESIES = ("hello", "thanks", "bye")
 
 _QUOTED = re.compile(
-    r"```.*?(?:```|\Z)|\"[^\"\n]*\"|«[^»\n]*»|\u201c[^\u201d\n]*\u201d|(?m:^)[ \t]*>[^\n]*",
+    r"```.*?(?:```|\Z)|\"[^\"\n]*\"|«[^«»\n]*»|\u201c[^\u201c\u201d\n]*\u201d|(?m:^)[ \t]*>[^\n]*",
     re.DOTALL,
 )
 _ELLIPSIS = re.compile(r"\.{2,}|…")

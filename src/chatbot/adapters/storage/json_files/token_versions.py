@@ -68,6 +68,16 @@ def reconciled(users: Iterable[User], known: Versions) -> dict[UserId, Reached]:
     return {**gone, **now}
 
 
+def later_of(written: Versions, unwritten: Versions) -> Versions:
+    """Both; of a user who is in both the later version."""
+    later = {
+        user_id: each
+        for user_id, each in unwritten.items()
+        if user_id not in written or each.version > written[user_id].version
+    }
+    return {**written, **later}
+
+
 def as_reached(user: User) -> Reached:
     """The entry of a record that this service has written."""
     return Reached(_digest(user), user.token_version)

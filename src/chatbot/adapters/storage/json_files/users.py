@@ -40,6 +40,7 @@ from chatbot.adapters.storage.json_files.token_versions import (
     TokenVersions,
     Versions,
     as_reached,
+    later_of,
     reconciled,
 )
 from chatbot.adapters.storage.json_files.watched import Watched
@@ -81,6 +82,7 @@ class UserFiles(UserRepository):
         self._root, self._files, self._is_serving = root, files, is_serving
         self._lock = root / ".users.lock"
         self._versions = TokenVersions(root, files)
+        self._unwritten: Versions = {}
         self._users = Watched(root / USERS, files, self._parse)
         self._roles = Watched(root / ROLES, files, parse_roles)
 
@@ -179,7 +181,8 @@ class UserFiles(UserRepository):
     def _parse(self, raw: bytes | None) -> Users:
         """The users with the token versions that an edit by hand has raised, which is written down.
 
-        If it cannot be, as on a full disk, it holds in this process all the same.
+        If it cannot be, as on a full disk, it holds in this process all the same, and is written
+        down with the next change or edit.
         """
         users = parse_users(raw)
         if self._is_serving and raw is not None:
@@ -188,14 +191,23 @@ class UserFiles(UserRepository):
                     return self._adopted(users, raw)
             except StorageFailure as error:
                 _log.warning("token versions could not be saved: %s", cause_of(error))
-        return _in_force(users, reconciled(users.all, self._versions.load()))
+                self._unwritten = reconciled(users.all, self._known_versions())
+                return _in_force(users, self._unwritten)
+        return _in_force(users, reconciled(users.all, self._known_versions()))
 
     def _adopted(self, users: Users, raw: bytes) -> Users:
-        known = self._versions.load()
-        versions = reconciled(users.all, known)
-        if versions != known and self._read_raw() == raw:  # else a newer state is there to adopt
-            self._versions.save(versions)
+        versions = reconciled(users.all, self._known_versions())
+        if versions != self._versions.load() and self._read_raw() == raw:  # else a newer is there
+            self._save(versions)
         return _in_force(users, versions)
+
+    def _known_versions(self) -> Versions:
+        """What is written down, and what could not be."""
+        return later_of(self._versions.load(), self._unwritten)
+
+    def _save(self, versions: Versions) -> None:
+        self._versions.save(versions)
+        self._unwritten = {}
 
     def _read_raw(self) -> bytes | None:
         try:
@@ -209,7 +221,7 @@ class UserFiles(UserRepository):
         with locked(self._files, self._lock), naming(self._root / USERS):
             document = document_of(self._read_raw())
             users = users_of(document)
-            versions = reconciled(users.all, self._versions.load())
+            versions = reconciled(users.all, self._known_versions())
             yield _Editable(document.found, _in_force(users, versions), versions)
 
     def _write(
@@ -224,7 +236,7 @@ class UserFiles(UserRepository):
         document = {**found.document, "version": VERSION, "users": list(records.values())}
         put(self._files, self._root / USERS, _text(document))
         reached = {user.id: as_reached(user) for user in changed}
-        self._versions.save({**found.versions, **reached})
+        self._save({**found.versions, **reached})
 
 
 def _text(document: Json) -> bytes:

@@ -22,7 +22,7 @@ from chatbot.adapters.storage.sql.compiled import compiled
 from chatbot.adapters.storage.sql.database import translated
 from chatbot.adapters.storage.sql.statements import HOT, Result, Statements, Values
 from chatbot.adapters.storage.threads import as_told, call_soon
-from chatbot.domain.errors import StorageFull, StorageUnavailable
+from chatbot.domain.errors import StorageFailure, StorageFull, StorageUnavailable
 from chatbot.domain.ports.storage import Found
 
 _log = logging.getLogger("chatbot.storage")
@@ -215,7 +215,7 @@ class GroupCommits:
         except BaseException as failure:  # noqa: BLE001 - the thread goes on, whatever it is
             self._undo(failure)
             for job in jobs:
-                job.fail(failure)
+                job.fail(_own(failure))
 
     def _undo(self, failure: BaseException) -> None:
         """Keep nothing, and no connection whose state is in doubt.
@@ -243,6 +243,15 @@ class GroupCommits:
         statements, self._statements = self._statements, None
         if statements is not None:
             statements.close()
+
+
+def _own(failure: BaseException) -> BaseException:
+    """One of its own for each caller: a turn notes its session on what it failed with."""
+    if not isinstance(failure, StorageFailure):
+        return failure
+    own = type(failure)(*failure.args)
+    own.__cause__ = failure
+    return own
 
 
 def _tell(jobs: list[_Job[Any]]) -> None:
