@@ -959,13 +959,10 @@ class Overtaken:
     def __init__(self, held: Held, other: Callable[[], None]) -> None:
         self._held, self._lock, self._other = held, held.writing, other
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
         self._held.writing = self._lock
         self._other()
         self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 class Interrupted(Files):

@@ -6,17 +6,25 @@ import errno
 import os
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 import pytest
 
+from chatbot.adapters.storage.json_files import kernel_sync
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.kernel_sync import KernelSync
-from chatbot.adapters.storage.json_files.places import folder_name
+from chatbot.adapters.storage.json_files.places import LOCKS, folder_name
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Lease, Message, Question, Session, SessionId, TurnId
-from chatbot.domain.errors import SessionBusy, StorageFailure, StorageFull, StorageUnavailable
+from chatbot.domain.errors import (
+    NotFound,
+    SessionBusy,
+    StorageFailure,
+    StorageFull,
+    StorageUnavailable,
+)
 from chatbot.domain.ports.storage import Transaction
 from conversation import PATIENCE_S
 from stored import ANA, T0, user
@@ -225,6 +233,89 @@ async def test_closing_waits_for_a_write_whose_caller_was_cancelled(
         assert await texts(again) == ["asked", "answered"]
 
 
+async def test_closing_waits_for_a_write_that_has_begun(
+    root: Path, files: Slow, storage: JsonFileStorage
+) -> None:
+    await ask(storage)
+    files.is_syncing.clear()
+    files.may_sync.clear()
+    answering = asyncio.create_task(answer(storage))
+    await asyncio.to_thread(files.is_syncing.wait, PATIENCE_S)
+    closing = asyncio.create_task(storage.__aexit__())
+    await asyncio.sleep(0.02)
+    assert not closing.done()
+    files.may_sync.set()
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.gather(answering, closing)
+    async with JsonFileStorage(root) as again:
+        assert await texts(again) == ["asked", "answered"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_release_waits_for_the_sync(
+    storage: JsonFileStorage, files: Slow, root: Path, *, fails: bool
+) -> None:
+    """Else somebody might write behind an answer that is cut off again."""
+    await ask(storage)
+    files.is_syncing.clear()
+    files.may_sync.clear()
+    answering = asyncio.create_task(answer(storage))
+    await asyncio.to_thread(files.is_syncing.wait, PATIENCE_S)
+    files.failure = errno.EIO if fails else 0
+    releasing = asyncio.ensure_future(storage.transact(lambda tx: tx.sessions.release(LEASE)))
+    async with JsonFileStorage(root) as other:
+        for _ in range(20):
+            assert await is_held(other)
+        assert not releasing.done()
+        files.may_sync.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await releasing
+            await asyncio.gather(answering, return_exceptions=True)
+        assert not await is_held(other)
+        assert await texts(other) == ["asked"] + (["answered"] if not fails else [])
+
+
+class Overtaken(Files):
+    """Something else happens right before a lock file is opened."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def open_lock(self, path: Path) -> int:
+        if path.name == f"{ONE}.lock":
+            meanwhile, self.meanwhile = self.meanwhile, lambda: None
+            meanwhile()
+        return super().open_lock(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open log is not deleted there")
+@pytest.mark.parametrize("is_finished", [True, False])
+async def test_session_that_is_deleted_while_a_question_takes_it_is_not_found(
+    root: Path, log: Path, *, is_finished: bool
+) -> None:
+    """The log that was opened before has another name then, or none; no lock file comes back."""
+    files = Overtaken()
+    async with JsonFileStorage(root, files) as storage:
+        session = Session(id=ONE, owner=ANA, title="", created_at=T0, updated_at=T0)
+        await storage.transact(lambda tx: tx.sessions.create(session))
+        await ask(storage)
+        await answer(storage)
+        (log.parent / ".work").mkdir(exist_ok=True)
+        marked = log.parent / ".work" / f"{ONE}.deleted"
+
+        def delete() -> None:
+            log.replace(marked)
+            (log.parent / LOCKS / f"{ONE}.lock").unlink()
+            if is_finished:
+                marked.unlink()
+
+        files.meanwhile = delete
+        with pytest.raises(NotFound):
+            await ask(storage)
+        left = [path.name for path in log.parent.rglob("*") if path.is_file()]
+        assert left == ([] if is_finished else [marked.name])
+
+
 async def test_usual_turn_opens_the_log_once(storage: JsonFileStorage, files: Slow) -> None:
     for _ in range(2):
         files.opened.clear()
@@ -319,6 +410,22 @@ async def test_kernel_syncs_many_files_at_once(tmp_path: Path) -> None:
 
 
 @linux
+async def test_syncs_that_end_at_the_same_moment_are_all_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if they are more than are asked for at a time."""
+    kernel = KernelSync()
+    monkeypatch.setattr(kernel_sync, "_AT_ONCE", 3)
+    with (tmp_path / "file").open("wb", buffering=0) as file:
+        file.write(b"x")
+        syncs = [kernel.sync(file.fileno()) for _ in range(20)]
+        time.sleep(0.2)  # noqa: ASYNC251 - the loop is busy until they have ended
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*syncs)
+    kernel.close()
+
+
+@linux
 async def test_kernel_says_what_is_wrong() -> None:
     kernel = KernelSync()
     with pytest.raises(OSError, match="Bad file descriptor"):
@@ -351,18 +458,29 @@ async def test_kernel_that_is_asked_for_too_much_leaves_the_rest_to_a_thread(
 
 
 @linux
-async def test_kernel_that_has_no_such_calls_leaves_all_to_threads(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ("KernelSync._call", errno.ENOSYS),
+        ("KernelSync._call", errno.EPERM),
+        ("KernelSync._call", errno.EAGAIN),
+        ("_new_eventfd", errno.EMFILE),
+    ],
+)
+async def test_kernel_that_refuses_such_calls_leaves_all_to_threads(
+    root: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:
-    """As in some sandboxes."""
+    """As in some sandboxes, or where others have used up `fs.aio-max-nr`."""
+    before = set(Path("/proc/self/fd").iterdir())
 
     def refuse(*_: object) -> int:
-        raise OSError(errno.ENOSYS, "no such call")
+        raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(KernelSync, "_call", refuse)
+    monkeypatch.setattr(f"{kernel_sync.__name__}.{call}", refuse)
     async with JsonFileStorage(root) as storage:
         session = Session(id=ONE, owner=ANA, title="", created_at=T0, updated_at=T0)
         await storage.transact(lambda tx: tx.sessions.create(session))
         await ask(storage)
         await answer(storage)
         assert await texts(storage) == ["asked", "answered"]
+    assert set(Path("/proc/self/fd").iterdir()) == before

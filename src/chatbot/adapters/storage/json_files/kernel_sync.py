@@ -11,13 +11,13 @@ import ctypes
 import errno
 import os
 import platform
+import sys
 from contextlib import suppress
 from itertools import count
 
 _CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
 """The numbers of io_setup, io_destroy, io_getevents and io_submit (asm/unistd.h)."""
 _FDSYNC, _SIGNALS_EVENTFD = 3, 1  # IOCB_CMD_FDSYNC, IOCB_FLAG_RESFD (linux/aio_abi.h)
-_NONBLOCK_CLOEXEC = 0o2004000  # sys/eventfd.h
 _AT_ONCE = 256
 
 
@@ -45,6 +45,12 @@ def _error(code: int) -> OSError:
     return OSError(code, os.strerror(code))
 
 
+def _new_eventfd() -> int:
+    if sys.platform != "linux":
+        raise _error(errno.ENOSYS)
+    return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+
 class KernelSync:
     """Syncs files for the running event loop; an `OSError` if the system does not do that."""
 
@@ -54,8 +60,12 @@ class KernelSync:
         setup, self._destroy, self._getevents, self._submit = _CALLS[platform.machine()]
         self._libc = ctypes.PyDLL(None, use_errno=True)  # keeps the lock: the calls are so short
         self._context, self._events = ctypes.c_ulong(0), (_Event * _AT_ONCE)()
-        self._call(setup, _AT_ONCE, ctypes.byref(self._context))
-        self._eventfd = int(self._libc.eventfd(0, _NONBLOCK_CLOEXEC))
+        self._eventfd = _new_eventfd()
+        try:
+            self._call(setup, _AT_ONCE, ctypes.byref(self._context))
+        except OSError:
+            os.close(self._eventfd)
+            raise
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._numbers = count()
         self._loop = asyncio.get_running_loop()
@@ -76,13 +86,21 @@ class KernelSync:
         return done
 
     def _finish(self) -> None:
-        with suppress(BlockingIOError):
+        """Resolve the futures of all syncs that have ended, which may be more than `_AT_ONCE`."""
+        found = _AT_ONCE
+        with suppress(
+            BlockingIOError, InterruptedError
+        ):  # the kernel signals after it has stored the event
             os.read(self._eventfd, 8)
-        found = self._call(self._getevents, self._context, 0, _AT_ONCE, self._events, None)
-        for event in self._events[:found]:
-            done = self._waiting.pop(event.data)
-            if not done.done():
-                done.set_exception(_error(-event.result)) if event.result else done.set_result(None)
+            while found == _AT_ONCE:
+                found = self._call(self._getevents, self._context, 0, _AT_ONCE, self._events, None)
+                for event in self._events[:found]:
+                    self._resolve(event)
+
+    def _resolve(self, event: _Event) -> None:
+        done = self._waiting.pop(event.data)
+        if not done.done():
+            done.set_exception(_error(-event.result)) if event.result else done.set_result(None)
 
     def _call(self, number: int, *given: object) -> int:
         wide = (ctypes.c_long(each) if isinstance(each, int) else each for each in given)

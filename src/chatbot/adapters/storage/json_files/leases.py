@@ -69,20 +69,28 @@ class SessionLeases:
         """What is held by this lease, if it still is."""
         return self._held.get(lease)
 
-    @contextmanager
-    def writing(self, lease: Lease) -> Iterator[Held]:
-        """Write under a lease, which stays held until the end.
+    def begin_writing(self, lease: Lease) -> Held:
+        """Keep the lease from being given back until `Held.writing` is released.
 
         Raises:
             SessionBusy: it is not held any more.
         """
         held = self._held.get(lease)
-        if held is None:
-            raise SessionBusy("The turn no longer holds the session.")
-        with held.writing:
-            if held.is_over:
-                raise SessionBusy("The turn no longer holds the session.")
+        if held is not None:
+            held.writing.acquire()
+            if not held.is_over:
+                return held
+            held.writing.release()
+        raise SessionBusy("The turn no longer holds the session.")
+
+    @contextmanager
+    def writing(self, lease: Lease) -> Iterator[Held]:
+        """Write under a lease, which stays held until the end: see `begin_writing`."""
+        held = self.begin_writing(lease)
+        try:
             yield held
+        finally:
+            held.writing.release()
 
     def give_back(self, lease: Lease, *, with_file_of: Place | None = None) -> None:
         """Free the lock once nothing is being written; with its file if the session is gone."""

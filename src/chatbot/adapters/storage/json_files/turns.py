@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from itertools import islice, takewhile
 
 from chatbot.adapters.storage.fields import Damaged
@@ -37,12 +38,12 @@ class TurnFiles:
     def __init__(self, sessions: SessionFiles, files: Files, in_thread: InThread) -> None:
         self._sessions, self._files, self._in_thread = sessions, files, in_thread
         self._leases, self._appends = sessions.leases, sessions.appends
-        self._left: set[asyncio.Task[None]] = set()
+        self._unfinished: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
-        """Wait for writes whose callers were cancelled."""
-        if self._left:
-            await asyncio.wait(self._left)
+        """Wait for the writes that have begun."""
+        if self._unfinished:
+            await asyncio.wait(self._unfinished)
 
     async def store_question(self, question: Question) -> TurnContext | None:
         """As `SessionRepository.store_question`; None if nothing was done, since it is unusual."""
@@ -60,10 +61,13 @@ class TurnFiles:
                 return None
             memory, history = seen
             written = self._write(held, lease, Author.USER, question.text, ts=question.ts)
+        except FileNotFoundError as error:
+            self._leases.give_back(lease, with_file_of=place)
+            raise NotFound from error
         except BaseException:
             self._leases.give_back(lease)
             raise
-        await self._sync(lease, held, written, releases=False)
+        await self._finished(lease, held, written, releases=False)
         history = (*history, written.message)[-question.history_limit :]
         return TurnContext(lease=lease, memory=memory, history=history)
 
@@ -81,7 +85,7 @@ class TurnFiles:
         except BaseException:
             self._leases.give_back(lease)
             raise
-        await self._sync(lease, held, written, releases=True)
+        await self._finished(lease, held, written, releases=True)
         return True
 
     def _is_as_it_was(self, held: Held) -> bool:
@@ -107,12 +111,17 @@ class TurnFiles:
     def _look(
         self, held: Held, place: Place, question: Question
     ) -> tuple[Memory, tuple[Message, ...]] | None:
-        """Memory, history and the end of the log, from one look at it; None if it is unusual."""
+        """Memory, history and the end of the log, from one look at it; None if it is unusual.
+
+        Raises:
+            FileNotFoundError: the session was deleted before it was held.
+        """
         try:
             view = LogView(
                 self._files, held.log or 0, session_id=place.session_id, owner=place.owner
             )
-            if view.status.links == 0 or view.size != view.end:
+            is_the_sessions = self._files.status_of(place.log).inode == view.status.inode
+            if not is_the_sessions or view.size != view.end:
                 return None
             memory = load_head(self._files, place, epoch=view.header.epoch)
             start, limit = question.history_start(memory), question.history_limit
@@ -146,51 +155,51 @@ class TurnFiles:
             )
 
         known, held.tail = held.tail, None
-        with self._leases.writing(lease):
+        self._leases.begin_writing(lease)  # until `_finish`
+        try:
             return self._appends.write(held.place, held.log or 0, compose, known)
+        except BaseException:
+            held.writing.release()
+            raise
 
-    async def _sync(self, lease: Lease, held: Held, written: Written, *, releases: bool) -> None:
-        """Return when it is on the disk; then the session is free, if it is to be.
+    async def _finished(
+        self, lease: Lease, held: Held, written: Written, *, releases: bool
+    ) -> None:
+        """Return when the message is on the disk; then the session is free, if it is to be.
 
-        A caller that is cancelled leaves that to a task, and the session free in any case.
+        A write whose caller is cancelled is finished all the same, and then the session is free.
         """
         log = held.log or 0
+        syncing = self._files.sync_in_kernel(log) or self._in_thread(lambda: self._files.sync(log))
+        task = asyncio.create_task(self._finish(syncing, held, written))
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
         try:
-            syncing = self._files.sync_in_kernel(log) or self._in_thread(
-                lambda: self._files.sync(log)
-            )
-            await asyncio.shield(syncing)
+            await asyncio.shield(task)
         except asyncio.CancelledError:
-            task = asyncio.create_task(self._end_alone(syncing, lease, held, written))
-            self._left.add(task)
-            task.add_done_callback(self._left.discard)
+            task.add_done_callback(_log_failure)
+            task.add_done_callback(lambda _: self._leases.give_back(lease))
             raise
-        except (OSError, StorageFailure):
-            await self._undo(lease, held, written)
-            with translated:
-                raise
-        held.tail = written.tail
+        except BaseException:
+            self._leases.give_back(lease)
+            raise
         if releases:
             self._leases.give_back(lease)
 
-    async def _end_alone(
-        self, syncing: "asyncio.Future[None]", lease: Lease, held: Held, written: Written
-    ) -> None:
+    async def _finish(self, syncing: "asyncio.Future[None]", held: Held, written: Written) -> None:
+        """Wait for the sync. What it did not save is cut off before anybody writes behind it."""
         try:
             await syncing
-        except (OSError, StorageFailure) as error:
-            _log.warning("a write failed after its caller was cancelled: %s", cause_of(error))
-            await self._undo(lease, held, written)
-        else:
-            self._leases.give_back(lease)
+            held.tail = written.tail
+        except (OSError, StorageFailure):
+            undo = partial(self._appends.undo, held.place, held.log or 0, written.before)
+            await self._in_thread(undo)
+            with translated:
+                raise
+        finally:
+            held.writing.release()
 
-    async def _undo(self, lease: Lease, held: Held, written: Written) -> None:
-        """Cut off what is not on the disk; nobody may write behind it before."""
 
-        def undo() -> None:
-            try:
-                self._appends.undo(held.place, held.log or 0, written.before)
-            finally:
-                self._leases.give_back(lease)
-
-        await asyncio.shield(self._in_thread(undo))
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _log.warning("a write failed after its caller was cancelled: %s", cause_of(error))
