@@ -1,7 +1,7 @@
-"""A backup: everything of a store in one compressed file, from which any store can be restored.
+"""A backup: all data of a store in one compressed file that can be restored into any store.
 
-It is gzip, in it one JSON object a line: a header, the items, and a seal with their number and the
-SHA-256 of all lines before it. `zcat` shows it. A file without its seal is none.
+The file is gzip with one JSON object per line: a header, the items, and a seal with their number
+and the SHA-256 of all lines before it. `zcat` shows it. A file without its seal is invalid.
 """
 
 import hashlib
@@ -44,21 +44,21 @@ MAX_LINE_BYTES = 128 << 20
 
 
 class BackupFile(Archive):
-    """A backup to be read. Nothing of it is given out before all of it was verified.
+    """A backup to read. No item is returned before the whole file has been verified.
 
     Args:
-        is_lenient: whether an item that cannot be stored is given out as `Unreadable`; else it
-            is `Damaged`.
+        is_lenient: whether an item that cannot be stored is returned as `Unreadable` instead of
+            raising `Damaged`.
     """
 
     def __init__(self, path: Path, *, is_lenient: bool = False) -> None:
         self._path, self._is_lenient = path, is_lenient
 
     def items(self) -> Generator[Item | Unreadable]:
-        """Everything in the file.
+        """Returns all items of the file.
 
         Raises:
-            Damaged: it is not as it was written, no backup, or of a newer version.
+            Damaged: the file was truncated or modified, is not a backup, or has a newer version.
         """
         count = self.verify()
         for number, line in enumerate(_lines(self._path)):
@@ -110,13 +110,13 @@ def fits(item: Item) -> bool:
 
 
 def write_backup(path: Path, items: Iterable[Item], *, made_at: datetime) -> None:
-    """Write a new backup, for its owner's eyes only. It is verified before it gets its name.
+    """Write a new backup that only its owner can read; it is verified before it gets its name.
 
-    All items have to fit.
+    All items must fit.
 
     Raises:
-        Conflict: there is such a file.
-        StorageFailure: it cannot be written, or was not read back as it was written.
+        Conflict: the file already exists.
+        StorageFailure: it cannot be written, or does not read back as written.
     """
     files, unfinished = Files(), path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     _require_free(files, path)
@@ -175,10 +175,10 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _unpacked(path: Path) -> Iterator[bytes]:
-    """The content in pieces of 1 MiB at most, however far it was packed.
+    """Yields the content in pieces of at most 1 MiB, whatever its compression ratio.
 
     Raises:
-        Damaged: it is not one gzip stream, or something comes behind it.
+        Damaged: the file is not a single gzip stream, or something follows it.
     """
     unpack = zlib.decompressobj(wbits=_GZIP)
     try:

@@ -1,4 +1,4 @@
-"""JSON that is checked as it is read: whatever does not have its form is `Damaged`."""
+"""JSON that is validated while it is read: malformed data raises `Damaged`."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ class Flaw(StrEnum):
 
 
 class Damaged(StorageUnavailable):
-    """A file cannot be trusted. The text says what is wrong, never what stands there."""
+    """A file cannot be trusted. The message says what is wrong, never the content."""
 
     def __init__(self, message: str, *, flaw: Flaw = Flaw.DAMAGED) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class Damaged(StorageUnavailable):
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name a damaged file in the log; the caller hears what is wrong, but not where."""
+    """Log the path of a damaged file; the error for the caller does not contain it."""
     try:
         yield
     except Damaged as damage:
@@ -112,7 +112,7 @@ class Fields:
         return self.found.get(key) is not None
 
     def require_version(self) -> None:
-        """Accept this version and older ones (files of before there were versions have none)."""
+        """Accept this version and older ones; files from before there were versions have none."""
         version = self.number("version", 0)
         if version > VERSION:
             newer = (

@@ -234,9 +234,9 @@ class _Attempts(AttemptRepository):
 
 
 class InMemoryStorage(Storage):
-    """Keeps everything in dictionaries. Work is done at once, so that nothing comes between.
+    """Keeps everything in dictionaries. Work runs immediately and is never interleaved.
 
-    A transaction undoes nothing: what was written before an exception stays.
+    Transactions are not rolled back: what was written before an exception stays.
     """
 
     def __init__(self, roles: Mapping[str, Role] = DEFAULT_ROLES) -> None:
@@ -257,7 +257,7 @@ class InMemoryStorage(Storage):
         return nullcontext()
 
     async def check(self) -> None:
-        """There is nothing that could fail."""
+        """Always succeeds."""
 
     async def flaws(self) -> Sequence[str]:
         return []

@@ -1,9 +1,9 @@
-"""Sessions of the first MVP, to be imported: one `session_<id>.json` each.
+"""Sessions of the first version, for import: one file `session_<id>.json` each.
 
-It holds `summary`, `structured_memory` and `messages:[{role,content,ts}]`. Ids, messages in their
-order and times stay as they are. Where the memory came from was not written down: it is the
-model's, which may go on correcting it from what the user says, and has no sources. The summary
-counts as covering no message, so that none is missing from a prompt.
+It contains `summary`, `structured_memory` and `messages:[{role,content,ts}]`. Ids, and messages in
+their order with their times, are preserved. The origin of the memory was not recorded: it counts as
+the model's, which may correct it from what the user says, and has no sources. The summary counts as
+covering no message, so that none is missing from a prompt.
 """
 
 import hashlib
@@ -47,7 +47,9 @@ def mvp_files(folder: Path) -> list[Path]:
 
 
 def session_id_of(path: Path) -> SessionId | None:
-    """The id in the name of a file, also of a UUID with dashes or in capitals; None if it is none."""
+    """Returns the id in a file's name, also for a UUID with dashes or capitals; None if there is
+    none.
+    """
     raw = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX).replace("-", "").lower()
     return SessionId(raw) if is_session_id(raw) else None
 

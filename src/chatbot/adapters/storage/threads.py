@@ -29,10 +29,10 @@ class Threads:
             thread.start()
 
     def run(self, work: Callable[[], Found]) -> "asyncio.Future[Found]":
-        """Do the work in a thread, in the caller's context.
+        """Run the work in a thread, in the caller's context.
 
-        Cancelling what is returned takes back work that has not begun, and stops none that has;
-        if that fails then, it is logged.
+        Cancelling the result drops work that has not started, and does not stop work that has; if
+        that fails, it is logged.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Found] = loop.create_future()
@@ -58,7 +58,7 @@ class Threads:
 
 
 def _attempt(work: Callable[[], Found], done: "asyncio.Future[Found]") -> Callable[[], None]:
-    """Do the work, and return what tells the caller how it went."""
+    """Run the work; returns a callback that delivers the result to the caller."""
     try:
         found = work()
     except BaseException as error:  # noqa: BLE001 - all of them are the caller's
@@ -72,7 +72,7 @@ def _log_failure(failure: BaseException) -> None:
 
 
 def as_told(error: BaseException) -> BaseException:
-    """The error as a future can hold it: a `StopIteration` becomes what a coroutine makes of it."""
+    """Returns the error as a future can hold it: `StopIteration` is wrapped, as in a coroutine."""
     if not isinstance(error, StopIteration):
         return error
     failure = RuntimeError("work raised StopIteration")
@@ -81,6 +81,6 @@ def as_told(error: BaseException) -> BaseException:
 
 
 def call_soon(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> None:
-    """Have the loop call it; one that was closed meanwhile has nobody who waits."""
+    """Schedule it on the loop; if the loop was closed in the meantime, no one is waiting."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(tell)

@@ -1,4 +1,4 @@
-"""Appending to a session's log so that what is acknowledged is on the disk."""
+"""Appending to a session's log so that acknowledged messages are on the disk."""
 
 import logging
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _log = logging.getLogger("chatbot.storage")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """Where a log ends: behind the message `last_seq`, while the file has this status."""
+    """Where a log ends: after the message `last_seq`, as long as the file has this status."""
 
     status: Status
     last_seq: int
@@ -55,11 +55,11 @@ class SessionAppends:
     ) -> tuple[Message, Tail]:
         """Write and sync the message that `compose` makes of the next number.
 
-        A tail that is known from the last append, and still is the file's, spares a look at it.
+        A tail that is known from the last append, and still matches the file, saves a look at it.
 
         Raises:
-            FileNotFoundError: there is no such session.
-            Damaged: the log is; nothing was written.
+            FileNotFoundError: the session does not exist.
+            Damaged: the log is damaged; nothing was written.
             StorageFailure: the message is not on the disk, and was cut off again.
         """
         with opened(self._files, self._files.open_to_append(place.log)) as fd:
@@ -95,17 +95,17 @@ class SessionAppends:
         return place.log in self._unsure
 
     def make_sure(self, place: Place) -> None:
-        """Undo what a failed append may have left, before anybody goes by what stands there.
+        """Undo what a failed append may have left, before anyone reads it.
 
         Raises:
-            FileNotFoundError: there is no such session.
+            FileNotFoundError: the session does not exist.
         """
         if place.log in self._unsure:
             with opened(self._files, self._files.open_to_append(place.log)) as fd:
                 self._cut_unsure(place, fd)
 
     def _look(self, place: Place, fd: int, known: Tail | None) -> Tail:
-        """Find the end of the log; bytes of a torn write behind it are set aside."""
+        """Find the end of the log; bytes of a torn write after it are moved to a separate file."""
         view = LogView(self._files, fd, session_id=place.session_id, owner=place.owner)
         if known is not None and view.last_seq < known.last_seq:
             raise Damaged(f"message {known.last_seq}: removed after it was written")
@@ -133,9 +133,9 @@ class SessionAppends:
     def undo(self, place: Place, fd: int, tail: Tail) -> None:
         """Cut off what a failed write or sync left.
 
-        After a failed sync nobody knows what is on the disk, and a second one may succeed without
+        After a failed sync it is unknown what is on the disk, and a second one may succeed without
         having written anything (https://wiki.postgresql.org/wiki/Fsync_Errors). If cutting fails
-        too, whoever takes the session next begins with it.
+        too, the next holder of the session repeats it.
         """
         try:
             self._files.cut(fd, tail.end)
@@ -159,9 +159,10 @@ class SessionAppends:
         del self._unsure[place.log]
 
     def _set_torn_aside(self, place: Place, fd: int, view: LogView) -> None:
-        """Cut off a torn tail; the bytes are kept, since they are all there is of that message.
+        """Cut off a torn tail; its bytes are kept, because they are all that remains of that
+        message.
 
-        That is synced before anything is written: else a loss of power might mix the two.
+        The cut is synced before anything is written: otherwise a power failure might mix the two.
         """
         if view.size == view.end:
             return

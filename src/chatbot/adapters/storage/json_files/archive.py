@@ -1,7 +1,7 @@
-"""Everything in a folder of JSON files, to be moved, imported into or backed up.
+"""All data in a folder of JSON files, for copying, importing and backups.
 
-Reading makes no file and takes no lock: a log is read as it was when it was opened, and what is
-appended goes behind that.
+Reading creates no file and takes no lock: a log is read as of the moment it was opened; later
+messages are appended after that.
 """
 
 import secrets
@@ -35,7 +35,7 @@ from chatbot.domain.ports.archive import (
 
 
 class JsonFileArchive(WritableArchive):
-    """What stands in the folder of a `JsonFileStorage`, which may be serving."""
+    """The data in the folder of a `JsonFileStorage`, which may be in use."""
 
     def __init__(self, root: Path, files: Files | None = None) -> None:
         self._root, self._files = root, files or Files()
@@ -50,7 +50,7 @@ class JsonFileArchive(WritableArchive):
             except StorageUnavailable as error:
                 yield Unreadable(name=name_of_session(owner, session_id), reason=str(error))
             else:
-                if found is not None:  # else it was deleted since it was listed
+                if found is not None:  # otherwise it was deleted since it was listed
                     yield found
 
     def _people(self) -> Iterator[Item | Unreadable]:
@@ -143,10 +143,11 @@ class _WholeSessions(SessionFiles):
             return
 
     def _put(self, new: Conversation, over: Item | None) -> None:
-        """Write the log and the head. The log is what makes a new session appear, and comes last.
+        """Write the log and the head. For a new session the log makes it appear, and is written
+        last.
 
-        Of one that is there it comes first: messages without the newest memory are an earlier
-        state, memory of messages that are not there is none.
+        For an existing one the log is written first: messages without the newest memory are an
+        earlier state, but memory without its messages is invalid.
         """
         folder = folder_of(self._root, new.session.owner)
         make_durable_folders(self._files, folder)
@@ -161,7 +162,7 @@ class _WholeSessions(SessionFiles):
             else:
                 self._put_log(place, new)
                 if load_head(self._files, place, epoch=new.session.epoch) == Memory():
-                    remove_rest(self._files, place)  # what was reset away
+                    remove_rest(self._files, place)  # left over from before a reset
                 self._put_memory(place, new)
 
     def _put_log(self, place: Place, new: Conversation) -> None:

@@ -1,8 +1,8 @@
-"""Attempts to log in: up to 256 small files, each for the keys that begin with the same two digits.
+"""Log-in attempts: up to 256 small files, each for the keys that begin with the same two digits.
 
-Keys are digests and what stands there is over in minutes, so that a file that cannot be trusted,
-or that a newer version wrote, is moved aside as it is and counting begins anew: it neither locks
-anybody out nor stops the throttling of what comes next.
+Keys are digests and entries expire within minutes, so a file that cannot be trusted, or that a
+newer version wrote, is moved aside unchanged and counting starts again: this neither locks anyone
+out nor stops the throttling of later attempts.
 """
 
 import secrets
@@ -42,7 +42,7 @@ def parse_attempts(raw: bytes) -> Made:
     """Read a whole file.
 
     Raises:
-        Damaged: it is not as it was written, or its version is newer.
+        Damaged: it was truncated or modified, or has a newer version.
     """
     if raw[-1:] != b"\n":
         raise Damaged("attempts: empty or cut off")
@@ -88,7 +88,9 @@ class AttemptFiles(AttemptRepository):
                 self._store(key, {**others, key: left} if left else others)
 
     def _load(self, key: AttemptKey) -> Made:
-        """What stands in the key's file, nothing if it cannot be trusted: to be called locked."""
+        """Returns the content of the key's file, empty if it cannot be trusted; call it with the
+        lock held.
+        """
         path = self._path(key)
         try:
             with naming(path):
@@ -100,7 +102,7 @@ class AttemptFiles(AttemptRepository):
             return {}
 
     def _store(self, key: AttemptKey, made: Made) -> None:
-        # Not synced: under a flood of log-ins, chats would wait for the disk behind them.
+        # Not synced: during a flood of log-ins, chats would have to wait for the disk.
         put_unsynced(self._files, self._path(key), seal(attempts_to_json(made)) + b"\n")
 
     def _set_aside(self, path: Path) -> None:

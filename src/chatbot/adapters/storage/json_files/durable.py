@@ -1,4 +1,4 @@
-"""What is either wholly done and durable, or not at all: writing, replacing, reading, locking."""
+"""Atomic and durable file operations: writing, replacing, reading, locking."""
 
 import logging
 import secrets
@@ -72,7 +72,7 @@ def write_new(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = N
 
 
 def put(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -> None:
-    """Put a file in place of the one there is: readers see the old one or the new one.
+    """Replace a file atomically: readers see the old one or the new one.
 
     The new bytes are on the disk before they get the name, and the name is before this returns.
     """
@@ -89,9 +89,9 @@ def put(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -
 
 
 def put_unsynced(files: Files, path: Path, data: bytes) -> None:
-    """Put a file in place of the one there is, for readers at once, on the disk when it likes.
+    """Replace a file, visible to readers at once, without syncing.
 
-    It survives the end of the process. After a loss of power it may be the old one, or damaged.
+    It survives the end of the process. After a power failure it may be the old one, or damaged.
     """
     work = path.parent / WORK
     make_durable_folder(files, work)
@@ -109,14 +109,14 @@ def read(files: Files, path: Path) -> bytes:
     """Read a whole file.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the file does not exist.
     """
     with opened(files, files.open_to_read(path)) as fd:
         return files.read_at(fd, files.status(fd).size, 0)
 
 
 def exists(files: Files, path: Path) -> bool:
-    """Whether there is anything with this name."""
+    """Whether a file or folder with this name exists."""
     try:
         files.status_of(path)
     except FileNotFoundError:
@@ -126,10 +126,10 @@ def exists(files: Files, path: Path) -> bool:
 
 @contextmanager
 def locked(files: Files, path: Path, *, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """Hold the lock of this file, which stands for something short, across processes.
+    """Hold this lock file's lock, for a short operation, across processes.
 
     Raises:
-        StorageUnavailable: somebody held it all the time, as a stopped process does.
+        StorageUnavailable: another process held it all the time, as a suspended process does.
     """
     with opened(files, files.open_lock(path)) as fd:
         deadline = time.monotonic() + wait_s

@@ -1,4 +1,4 @@
-"""What the file system knows about a file."""
+"""The file system's metadata of a file."""
 
 import os
 import stat
@@ -22,7 +22,7 @@ class Status:
 
     @property
     def is_open_to_others(self) -> bool:
-        """Whether the group or everybody may read it; Windows does not say."""
+        """Whether the group or everyone can read it; always false on Windows."""
         return sys.platform != "win32" and bool(self.mode & 0o077)
 
 

@@ -35,9 +35,9 @@ _TRIES = 50  # Windows: half a second
 
 
 class _Translated:
-    """The one table of foreign errors. A missing file is no failure: the caller knows better.
+    """The table of foreign errors. A missing file is not translated: the caller decides.
 
-    A class, since `contextlib`'s generators cost more than many a call that is wrapped.
+    A class, because `contextlib`'s generators cost more than many of the wrapped calls.
     """
 
     def __enter__(self) -> None:
@@ -118,7 +118,7 @@ class Files:
         return os.pread(fd, length, offset)
 
     def write(self, fd: int, data: bytes) -> int:
-        """Write what fits and return how many bytes that was."""
+        """Write as much as fits; returns the number of bytes written."""
         with translated:
             return os.write(fd, data)
 
@@ -156,9 +156,9 @@ class Files:
             kernel.close()
 
     def sync_in_kernel(self, fd: int) -> "asyncio.Future[None] | None":
-        """Have the kernel do what `sync` does, and no thread wait for it.
+        """Start a kernel sync equivalent to `sync`, without a waiting thread.
 
-        None if it cannot right now: that is the moment for a thread.
+        Returns None if that is not possible at the moment: then use a thread.
         """
         if self._kernel is None:
             return None
@@ -183,15 +183,15 @@ class Files:
             _once_nobody_reads(lambda: source.replace(target))
 
     def remove(self, path: Path) -> None:
-        """Remove a file; one that is not there is removed."""
+        """Remove a file; a no-op if it does not exist."""
         with translated:
             _once_nobody_reads(lambda: path.unlink(missing_ok=True))
 
     def make_folder(self, folder: Path) -> bool:
-        """Make a folder for its owner's eyes only, and say whether it is new.
+        """Create a folder that only its owner can access; returns whether it is new.
 
         Raises:
-            StorageUnavailable: there is something else under its name, or a symbolic link.
+            StorageUnavailable: the name belongs to something else, or to a symbolic link.
         """
         with translated:
             try:
@@ -207,7 +207,7 @@ class Files:
             return status_from(os.fstat(fd))
 
     def status_of(self, path: Path) -> Status:
-        """The status of what has this name; of a symbolic link itself, not of what it points to."""
+        """Returns the status of this name; for a symbolic link, that of the link itself."""
         with translated:
             return status_from(path.lstat())
 
@@ -236,9 +236,10 @@ class Files:
         return found
 
     def try_lock(self, fd: int) -> bool:
-        """Take the kernel's lock on an open file, or say that somebody else has it.
+        """Try to acquire the kernel's lock on an open file; returns whether it succeeded.
 
-        It excludes other processes and other descriptors of this one, and ends with the process.
+        The lock excludes other processes and other descriptors of this one, and ends with the
+        process.
         """
         with translated:
             return lock_descriptor(fd, blocking=False)

@@ -1,7 +1,7 @@
 """The head of a session: its memory, in one sealed line that is replaced as a whole.
 
-It names the epoch it belongs to. A reset raises the epoch in the log, and with that empties the
-memory in the same instant.
+It names its epoch. A reset increments the epoch in the log, and so empties the memory in the same
+instant.
 """
 
 from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Flaw, Json, naming
@@ -15,7 +15,7 @@ from chatbot.domain.memory import Memory
 
 
 def head_line(memory: Memory, session_id: SessionId, *, epoch: int) -> bytes:
-    """The whole file."""
+    """Returns the content of the file."""
     found: Json = {
         "version": VERSION,
         "session_id": session_id,
@@ -36,10 +36,10 @@ def load_head(files: Files, place: Place, *, epoch: int) -> Memory:
 
 
 def read_head(raw: bytes, session_id: SessionId, *, epoch: int) -> Memory:
-    """Read the memory; that of another epoch is none.
+    """Read the memory; a memory of another epoch counts as empty.
 
     Raises:
-        Damaged: the file is not as it was written, or its version is newer.
+        Damaged: the file was truncated or modified, or has a newer version.
     """
     if raw[-1:] != b"\n":
         raise Damaged("head: empty or cut off")

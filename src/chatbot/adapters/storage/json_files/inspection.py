@@ -1,4 +1,4 @@
-"""What is wrong in a data folder: every file is read, nothing is written."""
+"""Checks a data folder: every file is read, nothing is written."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from chatbot.domain.errors import StorageFailure
 
 
 class Problem(StrEnum):
-    """What kind of thing was found."""
+    """The kind of problem."""
 
     DAMAGED = "damaged"
     """It cannot be trusted; nothing else is affected."""
@@ -40,7 +40,7 @@ class Problem(StrEnum):
     """Other accounts of the machine may look into it."""
 
 
-_FIXES = {  # of the others the detail says it
+_FIXES = {  # for the others, the detail includes it
     Problem.DAMAGED: ". Fix: restore the file from a backup, or move it away",
     Problem.NEWER: ". Fix: use the version that wrote it",
     Problem.FOREIGN: ". Fix: correct it, or move it away",
@@ -61,7 +61,7 @@ class Finding:
 
 
 def inspect(root: Path, files: Files) -> list[Finding]:
-    """All findings; nothing where there is no folder yet."""
+    """Yields all findings; none if the folder does not exist yet."""
     if not exists(files, root):
         return []
     return list(_Inspection(root, files).findings())
@@ -140,7 +140,7 @@ class _Inspection:
         try:
             verify()
         except FileNotFoundError:
-            return  # removed by the running service meanwhile
+            return  # removed by the running service in the meantime
         except Damaged as damage:
             yield self._finding(path, Problem(damage.flaw), str(damage))
         except StorageFailure as failure:

@@ -1,9 +1,9 @@
-"""Syncs that the kernel does by itself, and tells the event loop of (Linux AIO, `man 2 io_submit`).
+"""Syncs by the kernel itself, reported to the event loop (Linux AIO, `man 2 io_submit`).
 
-A thread that waits for `fdatasync` beside a busy event loop costs 140 to 200 us of CPU, since it
-wakes up into a fight for the interpreter's lock; the sync alone costs 37. Here the kernel's own
-worker does it and adds to an eventfd that the loop watches: 15 us, a tenth of a stored turn
-(`bench/bench_turn.py`). Elsewhere, and where a sandbox forbids these calls, a thread does it.
+A thread that waits for `fdatasync` next to a busy event loop costs 140 to 200 us of CPU, because it
+wakes up into contention for the interpreter's lock; the sync alone costs 37. Here a kernel worker
+does it and signals an eventfd that the loop watches: 15 us, a tenth of a stored turn
+(`bench/bench_turn.py`). On other systems, and if a sandbox forbids these calls, a thread does it.
 """
 
 import asyncio
@@ -110,7 +110,7 @@ class KernelSync:
         return result
 
     def close(self) -> None:
-        """Wait for what is under way, and end."""
+        """Wait for the syncs in progress, then close."""
         self._loop.remove_reader(self._eventfd)
         self._call(self._destroy, self._context)
         os.close(self._eventfd)

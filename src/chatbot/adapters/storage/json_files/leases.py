@@ -1,8 +1,8 @@
-"""Who may write to a session: the kernel's lock of the session's own lock file.
+"""Session leases: the kernel's lock on the session's own lock file.
 
-The kernel frees it when the process dies. Lock files stay when a lease ends: removing a file that
-others are about to lock splits them over two files. They go with their session, whose id is
-never used again, and whoever locks a removed file sees that it has no name any more.
+The kernel releases it when the process dies. Lock files stay when a lease ends: removing a file
+that others are about to lock would split them over two files. They are removed with their session,
+whose id is never reused; a process that locks a removed file notices that it is unlinked.
 """
 
 import threading
@@ -21,8 +21,8 @@ from chatbot.domain.errors import SessionBusy, StorageFailure
 class Held:
     """A lock that is held. `writing` keeps a release from overtaking a write in another thread.
 
-    `place` is where the session was found then; `tail` is where its log ended after the last
-    write under this lock; `log` is the log, if it is kept open for the next write.
+    `place` is where the session was found when it was locked; `tail` is where its log ended after
+    the last write under this lock; `log` is the log, if it is kept open for the next write.
     """
 
     def __init__(self, fd: int, place: Place) -> None:
@@ -41,10 +41,10 @@ class SessionLeases:
         self._held: dict[Lease, Held] = {}
 
     def take(self, lease: Lease, place: Place) -> Held:
-        """Take the session's lock.
+        """Acquire the session's lock.
 
         Raises:
-            SessionBusy: somebody has it, or removes it in this moment.
+            SessionBusy: another process holds it, or is removing it.
         """
         fd = self._open(place.lock)
         is_ours = False
@@ -66,7 +66,7 @@ class SessionLeases:
             return self._files.open_lock(lock)
 
     def get(self, lease: Lease) -> Held | None:
-        """What is held by this lease, if it still is."""
+        """Returns the lock held by this lease, if it is still held."""
         return self._held.get(lease)
 
     def begin_writing(self, lease: Lease) -> Held:

@@ -101,10 +101,10 @@ _decoded = lru_cache(maxsize=_LINES_KEPT)(_decode)
 
 
 class LogView:
-    """One look at a log, as it was when it was opened.
+    """A view of a log as of the moment it was opened.
 
-    `end` is where the last whole message ends and the next one is to be written; bytes between
-    `end` and `size` are torn. `lines` may be walked once.
+    `end` is where the last complete message ends and the next one is written; bytes between `end`
+    and `size` are torn. `lines` can be iterated once.
     """
 
     def __init__(self, files: Files, fd: int, *, session_id: SessionId, owner: Owner) -> None:
@@ -129,10 +129,10 @@ class LogView:
         return self.last_seq - self.header.base_seq
 
     def lines(self) -> Iterator[Line]:
-        """All messages from the newest to the oldest; what is not asked for is not read.
+        """Yields all messages, newest first; messages that are not requested are not read.
 
         Raises:
-            Damaged: a line does not fit its checksum, or is missing.
+            Damaged: a line fails its checksum, or is missing.
         """
         seq = self.last_seq
         if self._last is not None:
@@ -157,7 +157,7 @@ class LogView:
         return ""
 
     def torn(self) -> bytes:
-        """The bytes behind the last whole message."""
+        """Returns the bytes after the last complete message."""
         return self._read(self.end, self.size)
 
     def _line(self, raw: bytes) -> Line:
@@ -168,7 +168,9 @@ class LogView:
         return Line(int(found[1]), raw)
 
     def _find_end(self) -> tuple[int, bool, bytes | None]:
-        """Where the whole messages end, whether the last lacks its newline, and the last one."""
+        """Returns where the complete messages end, whether the last lacks its newline, and the last
+        one.
+        """
         offset, tail = next(self._pieces)
         whole = tail.rstrip(b"\0")
         if is_sealed(whole):
@@ -185,9 +187,9 @@ class LogView:
         return end, False, None
 
     def _backwards(self) -> Iterator[tuple[int, bytes]]:
-        """What stands between newlines, with its offset, from the end to the header.
+        """Yields the text between newlines, with its offset, from the end to the header.
 
-        The first piece is what stands behind the last newline: as a rule, nothing.
+        The first piece is the text after the last newline, usually empty.
         """
         begin = stop = self.size
         block = _BLOCK

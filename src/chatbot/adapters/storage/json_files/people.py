@@ -1,4 +1,4 @@
-"""What `users.json` and `roles.json` hold."""
+"""The contents of `users.json` and `roles.json`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ def parse_users(raw: bytes | None) -> Users:
     """Read the document; without a file there are no users.
 
     Raises:
-        Damaged: it is not one, its version is newer, or a record in it is wrong. The record is
-            named by its place: the message may be read by anybody.
+        Damaged: it is malformed, has a newer version, or contains an invalid record. The record is
+            identified by its position only: anyone may see the message.
     """
     return users_of(document_of(raw))
 
@@ -50,5 +50,5 @@ def users_of(fields: Fields) -> Users:
 
 
 def parse_roles(raw: bytes | None) -> Mapping[str, Role]:
-    """Read the roles; without a file there are none, and nobody may do anything."""
+    """Read the roles; without a file there are none, and no one has any permission."""
     return {} if raw is None else roles_from_json(load(raw, ROLES), ROLES)

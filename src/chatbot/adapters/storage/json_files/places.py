@@ -34,7 +34,7 @@ def folder_name(owner: Owner) -> str:
 
 
 def owner_of(folder: str) -> Owner | None:
-    """Whose folder has this name; None if it is nobody's."""
+    """Returns the owner of the folder with this name; None if it is not an owner's folder."""
     kind, _, name = folder.partition("-")
     owner = Owner(kind="user" if kind == "user" else "client", id=unquote(name))
     return owner if folder_name(owner) == folder else None
@@ -86,7 +86,7 @@ class Place:
 
     @property
     def deleted(self) -> Path:
-        """What the log is called once the session is deleted and its files still lie about."""
+        """The log's name after the session is deleted and while its other files still exist."""
         return self.work / f"{self.session_id}{DELETED}"
 
     def torn(self) -> Path:

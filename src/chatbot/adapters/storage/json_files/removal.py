@@ -1,8 +1,8 @@
-"""Removing what belongs to a session, so that an interrupted removal is finished by the next one.
+"""Removes the files of a session, so that an interrupted removal is completed by the next one.
 
-A deletion first moves the log into the work folder under a name that says so: from then on the
-session is gone. Everything else follows, that name last. If the process dies in between, the name
-is still there, and the owner's next new session or deletion goes on from it.
+A deletion first moves the log into the work folder under a marker name: from then on the session is
+gone. The other files follow, the marker last. If the process dies in between, the marker is still
+there, and the owner's next new session or deletion completes the removal.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ def delete_files(files: Files, place: Place) -> None:
     """Delete a session, damaged or not.
 
     Raises:
-        FileNotFoundError: there is no such session.
+        FileNotFoundError: the session does not exist.
     """
     make_durable_folder(files, place.work)
     files.replace(place.log, place.deleted)
@@ -27,7 +27,7 @@ def delete_files(files: Files, place: Place) -> None:
 
 
 def finish_deletions(files: Files, near: Place) -> None:
-    """Remove what is left of all deleted sessions in this folder."""
+    """Remove the remains of all deleted sessions in this folder."""
     for name in files.names(near.work) if exists(files, near.work) else []:
         session_id = name.removesuffix(DELETED)
         if name.endswith(DELETED) and is_session_id(session_id):
@@ -39,7 +39,7 @@ def finish_deletions(files: Files, near: Place) -> None:
 
 
 def remove_rest(files: Files, place: Place) -> None:
-    """Remove a session's head, and what is unfinished or set aside; all but the log."""
+    """Remove a session's head and its unfinished and set-aside files; everything except the log."""
     files.remove(place.head)
     for name in files.names(place.work) if exists(files, place.work) else []:
         if name.startswith(f"{place.session_id}.") and not name.endswith(DELETED):

@@ -18,7 +18,7 @@ def seal(found: Json) -> bytes:
 
 
 def is_sealed(line: bytes) -> bool:
-    """Whether the line is as it was written."""
+    """Whether the line matches its checksum."""
     return line[-_SEAL_BYTES:] == _seal_of(memoryview(line)[:-_SEAL_BYTES])  # a line may be long
 
 

@@ -182,7 +182,7 @@ class SessionFiles(SessionRepository):
     def messages_from(
         self, owner: Owner, session_id: SessionId, *, after: int, limit: int
     ) -> Sequence[Message]:
-        """Walk back from the end, for what is asked for is near it."""
+        """Iterate backwards from the end, because requested messages are usually near it."""
 
         def oldest(view: LogView) -> list[Message]:
             lines = deque(takewhile(lambda line: line.seq > after, view.lines()), maxlen=limit)
@@ -231,7 +231,9 @@ class SessionFiles(SessionRepository):
         self.release(lease)
 
     def _look(self, place: Place, see: Callable[[LogView], Found]) -> Found:
-        """Look at a log. What seems damaged is looked at twice: it may be being written to."""
+        """Returns a view of a log. If it seems damaged, it is read twice: a write may be in
+        progress.
+        """
         with naming(place.log), _found():
             try:
                 return self._look_once(place, see)
@@ -252,18 +254,18 @@ class SessionFiles(SessionRepository):
         return locked(self._files, self._root / LOCKS / f"commit-{number:02d}.lock")
 
     def place(self, owner: Owner, session_id: SessionId) -> Place:
-        """Where the session would be. An id that is none is nobody's."""
+        """Returns where the session would be; an invalid id belongs to no one."""
         if not is_session_id(session_id):
             raise NotFound
         self._folder(owner)
         return place_of(self._root, owner, session_id)
 
     def _folder(self, owner: Owner) -> Path:
-        """The owner's folder.
+        """Returns the owner's folder.
 
         Raises:
-            NotFound: the owner has no sessions at all.
-            StorageUnavailable: something else has its name, as a symbolic link.
+            NotFound: the owner has no sessions.
+            StorageUnavailable: the name belongs to something else, such as a symbolic link.
         """
         folder = folder_of(self._root, owner)
         with _found():

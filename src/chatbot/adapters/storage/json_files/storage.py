@@ -25,16 +25,16 @@ _THREADS = 8
 
 
 class JsonFileStorage(Storage):
-    """A folder with JSON files, which several processes on one machine may share.
+    """A folder with JSON files, which several processes on one machine can share.
 
-    Promised: every write is durable when `transact` returns, but for the counters of log-ins,
-    and each by itself happens wholly or not at all, whenever the process or the power ends; a
-    reset empties messages and memory in one instant. Damage is told by checksums, stays with its
-    session and is never overwritten.
+    Guaranteed: every write is durable when `transact` returns, except for the log-in counters, and
+    each write is atomic by itself, whenever the process or the power fails; a reset empties
+    messages and memory in one instant. Damage is detected by checksums, affects only its session
+    and is never overwritten.
 
-    Not promised: a transaction undoes nothing. What was written before an exception stays, each
-    write being whole by itself. Not for network file systems without working locks, and not
-    encrypted: that is the disk's job.
+    Not guaranteed: rollback. What was written before an exception stays, each write being complete
+    by itself. Not for network file systems without working locks, and not encrypted: use disk
+    encryption.
     """
 
     def __init__(self, root: Path, files: Files | None = None) -> None:
@@ -51,10 +51,10 @@ class JsonFileStorage(Storage):
         )
 
     async def __aenter__(self) -> Self:
-        """Make the folders, and the roles of a store that holds nobody yet.
+        """Create the folders, and the roles of a store without users.
 
         Raises:
-            StorageUnavailable: something else stands where a folder should be, or a symbolic link.
+            StorageUnavailable: a folder's name belongs to something else, or to a symbolic link.
         """
         self._threads = Threads(_THREADS, name="chatbot-storage")
         try:
@@ -81,13 +81,13 @@ class JsonFileStorage(Storage):
             self._sessions.close()
 
     async def _end_threads(self) -> None:
-        """Wait for what is being written; new work is refused."""
+        """Wait for writes in progress; new work is rejected."""
         threads, self._threads = self._threads, None
         if threads is not None:
             await asyncio.to_thread(threads.end)
 
     async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
-        """Two looks at the status of a file, as long as nobody edits them."""
+        """Costs two status checks of files, unless they were edited."""
         self._require_open()
         return self._users.known_caller(user_id) or await super().find_caller(user_id)
 
@@ -107,7 +107,7 @@ class JsonFileStorage(Storage):
             await super().store_answer(lease, text, ts=ts, reason=reason)
 
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
-        """Do the work in one thread. See the class for what an exception undoes: nothing."""
+        """Run the work in one thread. An exception rolls nothing back, see the class."""
         return await self._in_thread(lambda: work(self._transaction))
 
     def _require_open(self) -> Threads:
@@ -134,11 +134,11 @@ class JsonFileStorage(Storage):
         return [str(finding) for finding in await self.inspect()]
 
     async def make_roles(self) -> None:
-        """Write `roles.json` with the roles `admin` and `employee`, if there is none."""
+        """Write `roles.json` with the roles `admin` and `employee`, if it does not exist."""
         await self._in_thread(self._users.make_roles)
 
     async def inspect(self) -> list[Finding]:
-        """Read everything, verify every checksum, and say what is wrong where."""
+        """Read everything, verify every checksum, and return the problems found."""
         return await self._in_thread(lambda: inspect(self._root, self._files))
 
 

@@ -1,9 +1,9 @@
-"""Which token version each user has reached, beside `users.json`.
+"""Each user's current token version, next to `users.json`.
 
-`users.json` may be edited by hand, and an edit may be taken back: somebody who is disabled and
-enabled again has the same record as before, while the tokens of before must stay revoked. So this
-file keeps, for each user, the version in force and a digest of the record that it belongs to. A
-record with another digest was edited by hand, and raises the version.
+`users.json` can be edited by hand, and an edit can be reverted: a user who is disabled and
+re-enabled has the same record as before, while the old tokens must stay revoked. So this file
+keeps, for each user, the current version and a digest of the record that it belongs to. A record
+with another digest was edited by hand, which increments the version.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from chatbot.domain.identity import User, UserId, next_token_version
 
 FILE_NAME = ".token-versions.json"
 _GONE = ""
-"""The digest of a user who is not in the file: who is added again is another one."""
+"""The digest of a user who is not in the file: a user who is added again counts as a new one."""
 _log = logging.getLogger("chatbot.storage")
 
 
@@ -37,7 +37,7 @@ Versions = Mapping[UserId, Reached]
 
 
 class TokenVersions:
-    """The file; whoever writes it holds the lock of `users.json`."""
+    """The file; writers hold the lock of `users.json`."""
 
     def __init__(self, root: Path, files: Files) -> None:
         self._path, self._files = root / FILE_NAME, files
@@ -58,10 +58,10 @@ class TokenVersions:
 
 
 def reconciled(users: Iterable[User], known: Versions) -> dict[UserId, Reached]:
-    """The versions in force, now that the records are these.
+    """Returns the current versions for these records.
 
-    A record that was edited by hand raises its user's version: by a higher `token_version`, or by
-    any other change of what a token depends on.
+    A record that was edited by hand gets a new version: from a higher `token_version`, or because
+    of any other change of what a token depends on.
     """
     now = {user.id: _reached(user, known.get(user.id)) for user in users}
     gone = {user_id: replace(each, digest=_GONE) for user_id, each in known.items()}

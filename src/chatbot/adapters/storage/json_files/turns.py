@@ -1,8 +1,8 @@
-"""The two writes of a turn, on the event loop but for the sync.
+"""The two writes of a turn, on the event loop except for the sync.
 
-What they do besides takes a few calls to files that the system has in memory, less than a way to a
-thread and back. What is not the usual turn is left to `SessionFiles`, in a thread: a log that is
-torn, damaged or was replaced, a question that a crash left open, a failed append to be undone.
+They take a few calls to files that the system has in memory, which cost less than a round trip to a
+thread. Anything unusual is left to `SessionFiles`, in a thread: a log that is torn, damaged or was
+replaced, a question that a crash left open, a failed append to undo.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class TurnFiles:
         return held.tail.status == self._files.status(held.log)
 
     def _take(self, lease: Lease, place: Place) -> Held:
-        """Take the session, and open its log for as long as it is held."""
+        """Acquire the session, and open its log for as long as it is held."""
         try:
             log = self._files.open_to_append(place.log)
         except FileNotFoundError as error:

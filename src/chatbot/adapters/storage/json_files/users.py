@@ -1,7 +1,7 @@
-"""Users and roles as two JSON files that people may edit by hand.
+"""Users and roles as two JSON files that can be edited by hand.
 
-Every call looks at the file's status, so that an edit holds from the next request. What it does
-not know, it keeps: keys that somebody added stay in the file when it is written again.
+Every call checks the file's status, so that an edit applies from the next request. Unknown keys are
+preserved when the file is rewritten.
 """
 
 import logging
@@ -63,7 +63,7 @@ _log = logging.getLogger("chatbot.storage")
 
 @dataclass(frozen=True, slots=True)
 class _Editable:
-    """What is to be changed: the document, its users by now, and their token versions."""
+    """The state to change: the document, its current users, and their token versions."""
 
     document: Json
     users: Users
@@ -74,8 +74,8 @@ class UserFiles(UserRepository):
     """The files `users.json` and `roles.json` in one folder.
 
     Args:
-        is_serving: whether token versions that an edit by hand has raised are written down. Who
-            only reads the folder leaves it as it is.
+        is_serving: whether to save token versions that a manual edit has incremented. Code that
+            only reads the folder leaves it unchanged.
     """
 
     def __init__(self, root: Path, files: Files, *, is_serving: bool = False) -> None:
@@ -101,7 +101,7 @@ class UserFiles(UserRepository):
         return self._users.read().by_id.get(user_id)
 
     def known_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]] | None:
-        """The user and the roles, if the files are as they were; None if one has to be read."""
+        """Returns the user and the roles if the files are unchanged; None if one has to be read."""
         users, roles = self._users.read_unless_changed(), self._roles.read_unless_changed()
         return None if users is None or roles is None else (users.by_id.get(user_id), roles)
 
@@ -137,10 +137,10 @@ class UserFiles(UserRepository):
         return self._roles.read()
 
     def put(self, changes: Mapping[User, User | None]) -> None:
-        """Put users in the place of what was there, all or none.
+        """Replace users, all or none.
 
         Raises:
-            Conflict: something else is there by now, or an e-mail address is another user's.
+            Conflict: a user was changed in the meantime, or another user has the e-mail address.
         """
         with self._changing() as found:
             by_email = dict(found.users.by_email)
@@ -152,10 +152,10 @@ class UserFiles(UserRepository):
             self._write(found, {user.id: user_to_json(user) for user in changes}, changes)
 
     def put_roles(self, changes: Mapping[Role, Role | None]) -> None:
-        """Put roles in the place of what was there, all or none.
+        """Replace roles, all or none.
 
         Raises:
-            Conflict: something else is there by now.
+            Conflict: a role was changed in the meantime.
         """
         with locked(self._files, self._lock):
             path, known = self._root / ROLES, self._roles.read()
@@ -217,7 +217,7 @@ class UserFiles(UserRepository):
 
     @contextmanager
     def _changing(self) -> Iterator[_Editable]:
-        """The users as they stay until the end, whoever else wants to change them."""
+        """Yields the users, unchanged by others until the end."""
         with locked(self._files, self._lock), naming(self._root / USERS):
             document = document_of(self._read_raw())
             users = users_of(document)

@@ -33,7 +33,7 @@ class Watched(Generic[Parsed]):
             return self._parse(None)
 
     def read_unless_changed(self) -> Parsed | None:
-        """What was read last, if the file is still as it was then; else None."""
+        """Returns what was read last, if the file is unchanged; otherwise None."""
         try:
             known = self._known
             if known is not None and known[0] == self._files.status_of(self._path):

@@ -57,13 +57,13 @@ _SESSIONS = (
 )
 _MESSAGES = (
     select(messages)
-    .join(sessions)  # a session that somebody deleted by hand may leave some
+    .join(sessions)  # a session deleted manually may leave some
     .order_by(messages.c.owner, messages.c.session_id, messages.c.seq)
 )
 
 
 class SqlArchive(WritableArchive):
-    """What stands in the database of an `SqlStorage`, which may be serving."""
+    """The data in the database of an `SqlStorage`, which may be in use."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -200,7 +200,7 @@ def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Un
 
 
 def _put(connection: Connection, change: Change) -> None:
-    """Put an item in its place, if what is there is what was expected."""
+    """Replace an item, if the existing one is as expected."""
     if isinstance(change.item, Conversation):
         _require_idle(connection, change.item.session.owner, change.item.session.id)
     there = _found(connection, change.item)
@@ -225,14 +225,14 @@ def _put(connection: Connection, change: Change) -> None:
 
 
 def _require_idle(connection: Connection, owner: Owner, session_id: SessionId) -> None:
-    """Lock the row of the session, if there is one."""
+    """Lock the row of the session, if it exists."""
     is_busy = select(sessions.c.lease_until > unix_now()).where(_is_of(sessions, owner, session_id))
     if connection.execute(is_busy.with_for_update()).scalar():
         raise SessionBusy
 
 
 def _put_conversation(connection: Connection, new: Conversation, there: Item | None) -> None:
-    """What is there already of the messages stays; the others are written."""
+    """Existing messages stay; the others are written."""
     session, key = new.session, (new.session.owner, new.session.id)
     is_titled = any(message.role is Author.USER for message in new.messages)
     values = session_values(session, is_titled=is_titled)

@@ -1,4 +1,4 @@
-"""What a kind of database has to offer to `SqlStorage`, and how its errors are translated."""
+"""What each kind of database offers to `SqlStorage`, and how its errors are translated."""
 
 import asyncio
 from abc import abstractmethod
@@ -37,7 +37,7 @@ class Turns(Protocol):
 
     @abstractmethod
     def give_up(self, after_s: float) -> None:
-        """Have what the database has not answered for so long fail; to be called now and then."""
+        """Fail what the database has not answered for this long; called from time to time."""
 
     @abstractmethod
     async def find_caller(
@@ -58,10 +58,10 @@ class Database(Protocol):
 
     @abstractmethod
     def open(self) -> None:
-        """Connect and begin to take work. It blocks.
+        """Connect and start to accept work. Blocks.
 
         Raises:
-            StorageUnavailable: it cannot be reached; the text says what to mend.
+            StorageUnavailable: it cannot be reached; the message says how to fix it.
         """
 
     @abstractmethod
@@ -76,22 +76,22 @@ class Database(Protocol):
         """
 
     def turns(self, *, replica: str, lease_s: float) -> Turns | None:  # noqa: ARG002 # for those that have them
-        """A shorter way for the steps of a turn, not open yet; None if there is none."""
+        """Returns a faster path for the steps of a turn, not open yet; None if there is none."""
         return None
 
     @abstractmethod
     def create(self) -> None:
-        """Make what the database is kept in, where that is ours to make."""
+        """Create the file that holds the database, where that is our task."""
 
     @abstractmethod
     def is_there(self) -> bool:
-        """Whether there is what the database is kept in, as far as that is ours to make."""
+        """Whether the file that holds the database exists, where that is our task."""
 
     @abstractmethod
     def connect(self, *, to_read: bool = False) -> Connection:
-        """A further connection, for whoever works on the database in one thread of his own.
+        """A separate connection, for code that works on the database in one thread of its own.
 
-        One to read leaves the database as it was, and sees one state of it in a transaction.
+        A read-only one leaves the database unchanged, and sees one state of it in a transaction.
 
         Raises:
             StorageUnavailable: as `open`.
@@ -107,14 +107,14 @@ class Database(Protocol):
 
     @abstractmethod
     def flaws(self, connection: Connection) -> list[str]:
-        """What is wrong with what is stored, or with how it is, and the mend."""
+        """Returns what is wrong with the stored data, or with how it is stored, and the fix."""
 
     @abstractmethod
     def require_usable(self, connection: Connection) -> None:
-        """Return if what we store can be held there, and the account may read and write it.
+        """Return if our data can be stored there, and the account can read and write it.
 
         Raises:
-            StorageUnavailable: it is not so; the text names the command that fixes it.
+            StorageUnavailable: it cannot; the message names the command that fixes it.
         """
 
     @abstractmethod
@@ -127,7 +127,7 @@ class Database(Protocol):
 
     @abstractmethod
     def limit(self, connection: Connection) -> None:
-        """See that a transaction which stands still does not hold up the others for long."""
+        """Limit how long an idle transaction can block others."""
 
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
@@ -136,11 +136,11 @@ class Database(Protocol):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """The one table of foreign errors.
+    """The table of foreign errors.
 
     Raises:
         StorageFull: there is no space left.
-        StorageUnavailable: everything else that a driver raises.
+        StorageUnavailable: every other error of a driver.
     """
     try:
         yield

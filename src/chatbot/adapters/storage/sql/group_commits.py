@@ -1,7 +1,8 @@
 """All work on an SQLite file in one thread, committed in groups.
 
-What waits while a commit goes to the disk is done together in the next one: one sync for all, and
-one way to a thread and back for each piece of work, where an asynchronous driver has one a statement.
+Work that waits while a commit goes to the disk is done together in the next one: one sync for all,
+and one round trip to the thread for each task, where an asynchronous driver needs one per
+statement.
 """
 
 import asyncio
@@ -31,9 +32,9 @@ _GROUP = 64
 
 
 class SqliteStatements(Statements):
-    """Reads in a snapshot until the first write, which takes the right to write.
+    """Reads in a snapshot until the first write, which acquires the write lock.
 
-    Transactions are begun here and not by the driver, so that one that only reads stops nobody.
+    Transactions are begun here and not by the driver, so that read-only ones block no one.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -55,7 +56,7 @@ class SqliteStatements(Statements):
         self._begin_to_write()
 
     def keep(self) -> None:
-        """The piece of work is done: what it wrote goes with the group."""
+        """Finish the task: what it wrote is committed with the group."""
         if self._is_marked:
             self._raw.execute("RELEASE work")
             self._is_marked = False
@@ -83,7 +84,9 @@ class SqliteStatements(Statements):
         self._is_writing = self._is_marked = False
 
     def _named(self) -> tuple[int, int] | None:
-        """Which file has the name now. What goes to one without it is lost when the last one ends."""
+        """Returns which file has the name now. Data in an unlinked file is lost with its last
+        connection.
+        """
         try:
             found = os.stat(self._path)  # noqa: PTH116 - pathlib's takes longer, at each commit
         except OSError:
@@ -91,18 +94,18 @@ class SqliteStatements(Statements):
         return found.st_dev, found.st_ino
 
     def _is_log_emptied(self) -> bool:
-        """Empty the write-ahead log, which holds what was; not while somebody reads from it."""
+        """Empty the write-ahead log, which contains old data; not while a reader needs it."""
         (wait_ms,) = self._raw.execute("PRAGMA busy_timeout").fetchone()
         self._raw.execute("PRAGMA busy_timeout = 0")
         try:
             (is_busy, *_) = self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.OperationalError:  # what was to be committed is: the next commit tries again
+        except sqlite3.OperationalError:  # the data to commit is safe: the next commit tries again
             is_busy = True
         self._raw.execute(f"PRAGMA busy_timeout = {wait_ms}")
         return not is_busy
 
     def close(self) -> None:
-        """End the connection; what is not committed is undone."""
+        """Close the connection; uncommitted work is rolled back."""
         self.connection.invalidate()
         self.connection.close()
 
@@ -129,7 +132,7 @@ class SqliteStatements(Statements):
 
 
 class _Job(Generic[Found]):
-    """A piece of work, and what is to be told of it."""
+    """A task, and the result to report for it."""
 
     def __init__(self, work: Callable[[Statements], Found]) -> None:
         self.loop = asyncio.get_running_loop()
@@ -195,7 +198,7 @@ class GroupCommits:
         self._disconnect()
 
     def _group(self) -> list[_Job[Any] | None]:
-        """What waits now, and at least one."""
+        """Returns the tasks that are waiting, at least one."""
         group = [self._jobs.get()]
         while len(group) < _GROUP and group[-1] is not None:
             try:
@@ -239,7 +242,7 @@ class GroupCommits:
         return self._statements
 
     def _disconnect(self) -> None:
-        """What is not committed is gone with the connection."""
+        """Uncommitted work is rolled back with the connection."""
         statements, self._statements = self._statements, None
         if statements is not None:
             statements.close()

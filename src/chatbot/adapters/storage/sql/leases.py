@@ -1,8 +1,8 @@
-"""Who may write to a session: a turn id in its row, until a time by the database's clock.
+"""Session leases: a turn id in the session's row, until a time by the database's clock.
 
-While a turn runs its replica renews the lease. Of a replica that died the leases run out, and the
-next turn takes the session over; from that moment on the old turn writes nothing, since every
-write names its turn. Until then a late write is accepted: nobody has written in between.
+While a turn runs, its replica renews the lease. When a replica dies, its leases expire, and the
+next turn acquires the session; from then on the old turn writes nothing, because every write checks
+its turn. Until then a late write is accepted: no one has written in between.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from chatbot.domain.chat import Lease
 
 LEASE_S = 20.0
 RENEW_S = 5.0
-"""So that three renewals in a row may fail: a database that restarts costs nobody the session."""
+"""Allows three failed renewals in a row: a database restart costs no one the session."""
 
 NO_LEASE_S = 3 * LEASE_S
 """None lasts as long."""
@@ -44,7 +44,7 @@ _GIVE_BACK = hot(
 
 
 def take(statements: Statements, lease: Lease, *, replica: str, seconds: float) -> bool:
-    """Take the session if it is there and free. `replica` is for whoever looks at the row."""
+    """Acquire the session if it exists and is free. `replica` is for people who inspect the row."""
     values = {**held(lease), "replica": replica, "seconds": seconds}
     return bool(statements.write(_TAKE, values).rowcount)
 
@@ -54,7 +54,7 @@ def give_back(statements: Statements, lease: Lease) -> None:
 
 
 def renew(statements: Statements, leases: Iterable[Lease], *, seconds: float) -> None:
-    """Prolong the leases that nobody has taken over."""
+    """Renew the leases that no other turn has acquired."""
     for lease in leases:
         statements.write(_RENEW, {**held(lease), "seconds": seconds})
 

@@ -10,10 +10,10 @@ _version = Table(VERSION_TABLE, MetaData(), Column("version_num", Text))
 
 
 def current(connection: Connection) -> str | None:
-    """The revision of the tables; None if there are none.
+    """Returns the revision of the tables; None if there are none.
 
     Raises:
-        StorageUnavailable: there are tables, but not ours.
+        StorageUnavailable: the tables belong to another application.
     """
     names = inspect(connection).get_table_names()
     if VERSION_TABLE in names:
@@ -27,10 +27,10 @@ def current(connection: Connection) -> str | None:
 
 
 def require_current(connection: Connection) -> None:
-    """Return if the tables are those of this version.
+    """Return if the tables have this version's schema.
 
     Raises:
-        StorageUnavailable: they are not; the text names the command that mends it.
+        StorageUnavailable: they do not; the message names the command that fixes it.
     """
     found = current(connection)
     if found is None:
@@ -47,7 +47,7 @@ def require_known(found: str | None) -> None:
     """Return if this version knows the revision, or there is none.
 
     Raises:
-        StorageUnavailable: it is of a newer version.
+        StorageUnavailable: it belongs to a newer version.
     """
     if found is not None and found not in REVISIONS:
         raise StorageUnavailable(

@@ -1,4 +1,4 @@
-"""Sessions, their messages and memory, as rows. The owner stands in every WHERE."""
+"""Sessions, their messages and memory, as rows. Every WHERE clause contains the owner."""
 
 from collections.abc import Sequence
 from datetime import datetime

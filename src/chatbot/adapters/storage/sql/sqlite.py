@@ -1,4 +1,4 @@
-"""SQLite: a file, which several processes may share. They wait for each other's commits."""
+"""SQLite: one file that several processes can share. They wait for each other's commits."""
 
 import asyncio
 import errno
@@ -47,7 +47,9 @@ class SqliteDatabase(Database):
         self._work: GroupCommits | None = None
 
     def create(self) -> None:
-        """Make an empty file for its owner's eyes only, if there is none, and its folder."""
+        """Create an empty file that only its owner can access, if it does not exist, and its
+        folder.
+        """
         self._refuse_link()
         try:
             for folder in reversed(self._path.parents):  # `parents=True` makes the others for all
@@ -113,9 +115,9 @@ class SqliteDatabase(Database):
             raise StorageUnavailable(f"{self._path} is a symbolic link: name the file itself.")
 
     def _is_in_use(self) -> bool:
-        """Whether somebody writes, or was killed: the last one who can write tidies up at his end.
+        """Whether a process is writing, or was killed: the last writer cleans up on exit.
 
-        (Who can only read leaves files behind where there were none.)
+        (A read-only connection would leave new files behind.)
         """
         return self._path.with_name(f"{self._path.name}-wal").exists()
 
@@ -176,12 +178,14 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
     for pragma in _PRAGMAS:
         connection.execute(pragma)
     (is_ours,) = connection.execute(_IS_OURS, [VERSION_TABLE]).fetchone()
-    if is_ours:  # a file remembers it, and that of another application is left as it is
+    if is_ours:  # stored in the file; a file of another application stays unchanged
         _keep_log(connection)
 
 
 def _keep_log(connection: sqlite3.Connection) -> None:
-    """Have a write-ahead log; SQLite itself does not wait for who makes the tables meanwhile."""
+    """Set the write-ahead log; SQLite itself does not wait while another process creates the
+    tables.
+    """
     (wait_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
     deadline = time.monotonic() + wait_ms / 1000
     while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):

@@ -1,4 +1,4 @@
-"""`SqlStorage`: what a piece of work sees of a database, and the leases of this process."""
+"""`SqlStorage`: transactions on a database, and the leases of this process."""
 
 import asyncio
 import logging
@@ -61,8 +61,8 @@ class SqlStorage(Storage):
         """Connect.
 
         Raises:
-            StorageUnavailable: the database cannot be reached or not be used, or has not the
-                tables of this version; the text says what fixes it.
+            StorageUnavailable: the database cannot be reached or used, or does not have this
+                version's tables; the message says how to fix it.
         """
         await asyncio.to_thread(self._database.open)
         try:
@@ -139,7 +139,7 @@ class SqlStorage(Storage):
             self._kept.discard(lease)
 
     async def check(self) -> None:
-        """Take the right to write, without changing anything, and see that there is room."""
+        """Acquire the write lock without changing anything, and check that there is room."""
 
         def checked(statements: Statements) -> None:
             statements.write(text("UPDATE roles SET name = name WHERE 1 = 0"))

@@ -15,14 +15,14 @@ _MIGRATIONS = "chatbot.adapters.storage.sql:migrations"
 
 
 def upgrade(database: Database) -> tuple[str | None, str | None]:
-    """Bring the tables to the newest revision, in one transaction; of many at once, one does it.
+    """Upgrade the tables to the newest revision, in one transaction; of many at once, one does it.
 
     Returns:
-        The revision that was found, None for an empty database, and the one that there is now.
+        The previous revision, None for an empty database, and the current one.
 
     Raises:
-        StorageUnavailable: it cannot be reached or not be used, holds tables of another
-            application, or is of a newer version.
+        StorageUnavailable: the database cannot be reached or used, contains tables of another
+            application, or has a newer version.
     """
     with translated(), database.connect() as connection:
         database.require_usable(connection)
@@ -38,7 +38,7 @@ def upgrade(database: Database) -> tuple[str | None, str | None]:
 
 
 def configured(connection: Connection) -> Config:
-    """What Alembic's commands need to work on this connection, in its transaction."""
+    """Returns the Alembic configuration for this connection and its transaction."""
     config = Config()
     config.set_main_option("script_location", _MIGRATIONS)
     config.attributes["connection"] = connection
