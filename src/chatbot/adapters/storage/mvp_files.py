@@ -47,9 +47,7 @@ def mvp_files(folder: Path) -> list[Path]:
 
 
 def session_id_of(path: Path) -> SessionId | None:
-    """Returns the id in a file's name, also for a UUID with dashes or capitals; None if there is
-    none.
-    """
+    """Returns the id in a file's name, also of a UUID with dashes or capitals; None if absent."""
     raw = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX).replace("-", "").lower()
     return SessionId(raw) if is_session_id(raw) else None
 

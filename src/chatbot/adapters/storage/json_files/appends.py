@@ -159,8 +159,7 @@ class SessionAppends:
         del self._unsure[place.log]
 
     def _set_torn_aside(self, place: Place, fd: int, view: LogView) -> None:
-        """Cut off a torn tail; its bytes are kept, because they are all that remains of that
-        message.
+        """Cut off a torn tail, and keep its bytes, which are all that remains of that message.
 
         The cut is synced before anything is written: otherwise a power failure might mix the two.
         """

@@ -143,8 +143,7 @@ class _WholeSessions(SessionFiles):
             return
 
     def _put(self, new: Conversation, over: Item | None) -> None:
-        """Write the log and the head. For a new session the log makes it appear, and is written
-        last.
+        """Write the log and the head. A new session appears with its log, which is written last.
 
         For an existing one the log is written first: messages without the newest memory are an
         earlier state, but memory without its messages is invalid.

@@ -88,9 +88,7 @@ class AttemptFiles(AttemptRepository):
                 self._store(key, {**others, key: left} if left else others)
 
     def _load(self, key: AttemptKey) -> Made:
-        """Returns the content of the key's file, empty if it cannot be trusted; call it with the
-        lock held.
-        """
+        """Returns the key's file, empty if it cannot be trusted; call it with the lock held."""
         path = self._path(key)
         try:
             with naming(path):

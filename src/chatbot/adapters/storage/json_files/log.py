@@ -168,9 +168,7 @@ class LogView:
         return Line(int(found[1]), raw)
 
     def _find_end(self) -> tuple[int, bool, bytes | None]:
-        """Returns where the complete messages end, whether the last lacks its newline, and the last
-        one.
-        """
+        """Returns the end of the complete messages, if the last lacks its newline, and that one."""
         offset, tail = next(self._pieces)
         whole = tail.rstrip(b"\0")
         if is_sealed(whole):

@@ -231,9 +231,7 @@ class SessionFiles(SessionRepository):
         self.release(lease)
 
     def _look(self, place: Place, see: Callable[[LogView], Found]) -> Found:
-        """Returns a view of a log. If it seems damaged, it is read twice: a write may be in
-        progress.
-        """
+        """Returns a view of a log. A damaged one is read twice: a write may be in progress."""
         with naming(place.log), _found():
             try:
                 return self._look_once(place, see)

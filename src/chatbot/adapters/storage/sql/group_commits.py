@@ -84,9 +84,7 @@ class SqliteStatements(Statements):
         self._is_writing = self._is_marked = False
 
     def _named(self) -> tuple[int, int] | None:
-        """Returns which file has the name now. Data in an unlinked file is lost with its last
-        connection.
-        """
+        """Returns which file has the name now. Data in an unlinked file would be lost."""
         try:
             found = os.stat(self._path)  # noqa: PTH116 - pathlib's takes longer, at each commit
         except OSError:

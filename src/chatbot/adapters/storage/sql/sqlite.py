@@ -47,9 +47,7 @@ class SqliteDatabase(Database):
         self._work: GroupCommits | None = None
 
     def create(self) -> None:
-        """Create an empty file that only its owner can access, if it does not exist, and its
-        folder.
-        """
+        """Create an empty file (mode 0600) and its folder, if they do not exist."""
         self._refuse_link()
         try:
             for folder in reversed(self._path.parents):  # `parents=True` makes the others for all
@@ -183,9 +181,7 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _keep_log(connection: sqlite3.Connection) -> None:
-    """Set the write-ahead log; SQLite itself does not wait while another process creates the
-    tables.
-    """
+    """Set the write-ahead log; retries, because SQLite does not wait for table creation here."""
     (wait_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
     deadline = time.monotonic() + wait_ms / 1000
     while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
