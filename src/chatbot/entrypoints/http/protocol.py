@@ -134,7 +134,7 @@ class ProblemProtocol(H11Protocol, asyncio.BufferedProtocol):
 
     def _send_problem(self, request_id: str) -> None:
         problem = ProblemDetails(
-            status=400, code="bad_request", detail="This is no valid HTTP request."
+            status=400, code="bad_request", detail="This is not a valid HTTP request."
         )
         answer = problem.response(request_id)
         answer.headers["Connection"] = "close"
