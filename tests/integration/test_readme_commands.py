@@ -1,4 +1,4 @@
-"""The commands of the README, run as they stand there, and the answers that it shows."""
+"""The commands of each README, run as they stand there, and the answers that it shows."""
 
 import asyncio
 import json
@@ -17,20 +17,26 @@ import pytest
 from process import STARTS_WITHIN_S, running
 from service import ADMIN_EMAIL, PASSWORD
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(sh|json)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [text for kind, text in BLOCKS if kind == "sh"]
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("README.md", "README.es.md")
 ELSEWHERE = ("make run", "make test", "npx ")
 """These install, run all of this, or download: CI, the tests of tasks.py and a person do them."""
 TYPED = {
-    "--department sales": '--department sales --password-stdin <<< "$PASSWORD"',  # no terminal here
+    "--role employee": '--role employee --password-stdin <<< "$PASSWORD"',  # no terminal here
     "the password that make run printed": PASSWORD,
+    "la contraseña que imprimió make run": PASSWORD,
     "admin@example.com": ADMIN_EMAIL,
 }
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("bash", "curl", "sed"))), reason="needs bash, curl and sed"
 )
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    """The code of that kind on the page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 class Terminal:
@@ -82,20 +88,24 @@ def shape(value: Any) -> Any:
     return [shape(inner) for inner in value] if isinstance(value, list) else type(value)
 
 
-def test_every_block_is_run_here_or_said_to_be_run_elsewhere() -> None:
-    assert [block for block in COMMANDS if block.startswith(ELSEWHERE)] == [
-        *(block for block in COMMANDS[:2]),
-        *(block for block in COMMANDS if "npx" in block),
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_run_here_or_said_to_be_run_elsewhere(page: str) -> None:
+    commands = blocks(page, "sh")
+    assert [block for block in commands if block.startswith(ELSEWHERE)] == [
+        *(block for block in commands[:2]),
+        *(block for block in commands if "npx" in block),
     ]
-    assert len(COMMANDS) == 11
+    assert len(commands) == 11
 
 
-async def test_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES)
+async def test_commands_of_the_readme_do_what_it_says(page: str, tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
     first, person, again, chat, stream, user, backup, restore = (
-        block for block in COMMANDS if not block.startswith(ELSEWHERE)
+        block for block in blocks(page, "sh") if not block.startswith(ELSEWHERE)
     )
+    shown, name_shown = (json.loads(block) for block in blocks(page, "json"))
     async with terminal(tmp_path) as shell:
         await shell.run(  # what `make run` does before it serves
             ".venv/bin/chatbot init; .venv/bin/chatbot admin create --email "
@@ -106,10 +116,11 @@ async def test_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
 
         async with running(tmp_path, **as_in_env) as service:
             shell.url = str(service.client.base_url).rstrip("/")
-            [shown] = [json.loads(text) for kind, text in BLOCKS if kind == "json"]
             [answer] = documents(await shell.run(first))
             assert shape(answer) == shape(shown)
             assert (answer["text"], answer["notice"]) == (shown["text"], shown["notice"])
+            about = pytest.approx(shown["usage"]["input_tokens"], rel=0.1)  # our part may grow
+            assert answer["usage"] == {**shown["usage"], "input_tokens": about}
 
             answer, memory = documents(await shell.run(person))
             assert "Ana" in answer["text"]
@@ -117,8 +128,9 @@ async def test_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
 
         async with running(tmp_path, **as_in_env) as service:
             shell.url = str(service.client.base_url).rstrip("/")
-            assert "Ana" in documents(await shell.run(again))[0]["text"]
-            assert (await shell.run(chat)).count("Ana") > 1
+            [answer] = documents(await shell.run(again))
+            assert {key: answer[key] for key in name_shown} == name_shown
+            assert (await shell.run(chat)).endswith(f"\n{name_shown['text']}\n")
             events = re.findall(r"^event: (\w+)$", await shell.run(stream), re.MULTILINE)
             assert events[0] == "session"
             assert set(events[1:-1]) == {"delta"}

@@ -8,10 +8,16 @@ import pytest
 
 from chatbot.adapters.llm.extractive import answer
 from chatbot.application.texts import NOTICES, Language
+from chatbot.domain.text import detect_language
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-SPEECH = re.compile(r'"(prompt|text|notice)": "[^"\n]*"')
+SPEECH = re.compile(
+    r"""("(?:prompt|text|notice)": )"[^"\n]*"|(\\"prompt\\": )\\"[^"\n]*\\"|(chatbot chat )"[^"\n]*"|"""
+    r"""(--department )\w+|(PASSWORD=)'[^'\n]*'|(password: )\(.*\)|("(?:in|out)put_tokens": )\d+"""
+)
+"""What a translation of code changes: words, and how many tokens they are."""
+PROMPT = re.compile(r"""(?:prompt\\?": \\?|chatbot chat )"([^"\\\n]+)\\?\"""")
 LINK = re.compile(r"\]\(([^)]+)\)|<(http[^>]+)>")
 
 
@@ -26,12 +32,16 @@ def sections(name: str) -> list[str]:
     return [section.replace("\0", "#") for section in cut if section]
 
 
+def _key(speech: re.Match[str]) -> str:
+    return speech[speech.lastindex or 0]
+
+
 def shape(section: str) -> dict[str, object]:
     """What a translation leaves as it is."""
     prose = CODE.sub("", section)
     return {
         "level": len(section) - len(section.lstrip("#")),
-        "code": [SPEECH.sub(r"\1", code) for code in CODE.findall(section)],
+        "code": [SPEECH.sub(_key, code) for code in CODE.findall(section)],
         "rows": [row.count("|") for row in re.findall(r"^\|.*", prose, re.MULTILINE)],
         "items": len(re.findall(r"^- ", prose, re.MULTILINE)),
         "links": sorted(max(link) for link in LINK.findall(prose)),
@@ -47,19 +57,18 @@ def test_readmes_have_the_same_headings_code_tables_links_and_names() -> None:
 
 
 @pytest.mark.parametrize(("page", "language"), [("README.md", "en"), ("README.es.md", "es")])
-def test_first_conversation_is_shown_in_the_language_of_the_page(
+def test_prompts_and_answers_are_shown_in_the_language_of_the_page(
     page: str, language: Language
 ) -> None:
-    spoken = dict(
-        reversed(
-            [
-                (found[1], json.loads(f"{{{found[0]}}}")[found[1]])
-                for found in SPEECH.finditer(text_of(page))
-            ]
-        )
-    )
-    assert spoken["text"] == answer("chat", [("user", spoken["prompt"])])
-    assert spoken["notice"] == NOTICES[language]
+    text = text_of(page)
+    prompts = PROMPT.findall(text)
+    [shown, *_] = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+    assert len(prompts) == 6
+    assert {detect_language(prompt) for prompt in prompts} == {language}
+    conversation = json.loads(shown)
+    assert conversation["text"] == answer("chat", [("user", prompts[0])])
+    assert conversation["notice"] == NOTICES[language]
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in ROOT.glob("*.md")))
