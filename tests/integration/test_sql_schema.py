@@ -213,11 +213,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
-def check_refusals(run: Run, url: str, mend: str, but: AbstractSet[str] = frozenset()) -> None:
+def check_refusals(run: Run, url: str, words: str, but: AbstractSet[str] = frozenset()) -> None:
     for name in COMMANDS.keys() - but:
         code, line = run(name, url)
         assert code == (1 if name == "doctor" else 2), name
-        assert mend in line, name
+        assert words in line, name
+        assert line.count("Fix: ") == 1, line
 
 
 def with_version(database: Database, version: str) -> None:
@@ -326,17 +327,22 @@ def test_what_keeps_from_postgres_is_one_line_in_the_servers_words(run: Run, pos
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         wrong = {
-            f"postgresql://postgres:wrong-0815@127.0.0.1:{parts.port}/postgres": "password",
-            parts._replace(
-                path="/no_such_db"
-            ).geturl(): '"no_such_db" does not exist; create it with `createdb -E UTF8`',
-            f"postgresql://postgres:wrong-0815@127.0.0.1:{port}/db": "Connection refused",
+            f"postgresql://postgres:wrong-0815@127.0.0.1:{parts.port}/postgres": (
+                'password authentication failed for user "postgres"). Fix: correct the account'
+            ),
+            parts._replace(path="/no_such_db").geturl(): (
+                '"no_such_db" does not exist). Fix: create it with `createdb -E UTF8 -T template0 NAME`'
+            ),
+            f"postgresql://postgres:wrong-0815@127.0.0.1:{port}/db": (
+                "Connection refused). Fix: start the server, or correct STORAGE_URL."
+            ),
         }
         for url, words in wrong.items():
             for name in COMMANDS:
                 code, line = run(name, url)
                 assert code == (1 if name == "doctor" else 2)
                 assert words in line
+                assert line.count("Fix: ") == 1
                 assert "wrong-0815" not in line
 
 

@@ -72,8 +72,8 @@ async def _storage(settings: Settings) -> list[Finding]:
             found = await storage.flaws()
             people = await _people(storage, settings)
     except ChatbotError as error:
-        text = f"STORAGE_URL: {error}"  # the message is ours and names the fix
-        if error.__cause__ or error.__context__:
+        text = f"STORAGE_URL: {error}"  # the message is ours and may name the fix
+        if "Fix: " not in text and (error.__cause__ or error.__context__):
             text = (
                 f"{cause_of(error).rstrip('.')}. Fix: check STORAGE_URL and the permissions on "
                 f"{url}"

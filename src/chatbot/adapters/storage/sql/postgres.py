@@ -43,6 +43,13 @@ _BYTES_OF_A_ROW = 64
 _SCHEMA_LOCK = 0x63686174626F74  # "chatbot"
 _PREPARE_THRESHOLD = 5
 """psycopg's own: a statement is prepared on the server when it is run for the fifth time."""
+_CONNECTION_FIXES = {  # the first of these patterns that the server's words contain says what to do
+    "startup parameter": "behind a PgBouncer set POSTGRES_PREPARED_STATEMENTS=false",  # it passes on some only
+    "^database .* does not exist": "create it with `createdb -E UTF8 -T template0 NAME`",
+    "^permission denied for database": "allow it with `GRANT CONNECT ON DATABASE ... TO ...`",
+    "authentication failed|no password": "correct the account or the password in STORAGE_URL",
+    "": "start the server, or correct STORAGE_URL",
+}
 
 
 class _StaleConnection(SQLAlchemyError):
@@ -189,7 +196,7 @@ class PostgresDatabase(Database):
     ) -> Engine:
         if find_spec("psycopg") is None:
             raise StorageUnavailable(
-                "Postgres needs psycopg: install the extra `postgres`; in a checkout, run "
+                "Postgres needs psycopg. Fix: install the extra `postgres`; in a checkout, run "
                 "`make install`."
             )
         sizes = {"pool_size": size, "max_overflow": 0} if size else {}
@@ -220,10 +227,5 @@ def _first(engine: Engine) -> Connection:
     except DBAPIError as error:
         first = str(error.orig).strip().partition("\n")[0]
         words = re.split("FATAL: | failed: ", first)[-1].strip()
-        if "startup parameter" in words:  # PgBouncer passes on those that it knows
-            words += "; behind a PgBouncer set POSTGRES_PREPARED_STATEMENTS=false"
-        if "does not exist" in words and words.startswith("database"):
-            words += "; create it with `createdb -E UTF8`"
-        if words.startswith("permission denied for database"):
-            words += "; allow it with `GRANT CONNECT ON DATABASE ... TO ...`"
-        raise StorageUnavailable(f"No connection to Postgres ({words}).") from error
+        fix = next(fix for pattern, fix in _CONNECTION_FIXES.items() if re.search(pattern, words))
+        raise StorageUnavailable(f"No connection to Postgres ({words}). Fix: {fix}.") from error

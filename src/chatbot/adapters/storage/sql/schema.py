@@ -20,7 +20,7 @@ def current(connection: Connection) -> str | None:
         return connection.execute(select(_version.c.version_num)).scalar()
     if names:
         raise StorageUnavailable(
-            "The database contains tables of another application: use a database of its "
+            "The database contains tables of another application. Fix: use a database of its "
             "own for the chatbot."
         )
     return None
@@ -34,11 +34,13 @@ def require_current(connection: Connection) -> None:
     """
     found = current(connection)
     if found is None:
-        raise StorageUnavailable("The database is empty: run `chatbot init` to create its tables.")
+        raise StorageUnavailable(
+            "The database is empty. Fix: run `chatbot init` to create its tables."
+        )
     require_known(found)
     if found != REVISIONS[-1]:
         raise StorageUnavailable(
-            f"The database has the older schema {found}: stop the service, make a backup "
+            f"The database has the older schema {found}. Fix: stop the service, make a backup "
             "with the version that created it, and run `chatbot db upgrade`."
         )
 
@@ -51,5 +53,5 @@ def require_known(found: str | None) -> None:
     """
     if found is not None and found not in REVISIONS:
         raise StorageUnavailable(
-            f"The database has the schema {found} of a newer version: use that version."
+            f"The database has the schema {found} of a newer version. Fix: use that version."
         )

@@ -79,9 +79,9 @@ class SqliteDatabase(Database):
         self._refuse_link()
         if not os.path.isfile(self._path):  # noqa: PTH113 - pathlib's raises where it may not look
             if os.path.isdir(self._path):  # noqa: PTH112 - as above
-                raise StorageUnavailable(f"{self._path} is a folder: name a file.")
+                raise StorageUnavailable(f"{self._path} is a folder. Fix: name a file.")
             raise StorageUnavailable(
-                f"The file {self._path} does not exist: run `chatbot init` to create it."
+                f"The file {self._path} does not exist. Fix: run `chatbot init` to create it."
             )
         url = f"{self._path.as_uri()}?mode={'ro' if to_read and self._is_in_use() else 'rw'}"
         engine = create_engine(
@@ -105,12 +105,12 @@ class SqliteDatabase(Database):
         except StorageUnavailable as failure:
             words = getattr(failure.__cause__, "orig", None) or failure.__cause__
             raise StorageUnavailable(
-                f"{self._path} cannot be opened ({words}): repair it, or name another file."
+                f"{self._path} cannot be opened ({words}). Fix: repair it, or name another file."
             ) from failure
 
     def _refuse_link(self) -> None:
         if os.path.islink(self._path):  # noqa: PTH114 - as above
-            raise StorageUnavailable(f"{self._path} is a symbolic link: name the file itself.")
+            raise StorageUnavailable(f"{self._path} is a symbolic link. Fix: name the file itself.")
 
     def _is_in_use(self) -> bool:
         """Whether a process is writing, or was killed: the last writer cleans up on exit.
