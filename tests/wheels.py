@@ -7,6 +7,8 @@ from pathlib import Path
 
 HOLD = Path("hold")
 """A build waits as long as this is in the project's folder."""
+HELD = Path("held")
+"""Written by a build that waits: the packages of the lock are installed by then."""
 
 
 def write_wheel(folder: Path, name: str, version: str, *headers: str, text: str = "") -> Path:
@@ -42,5 +44,6 @@ def build_editable(
     """The hook of PEP 660: the project's wheel."""
     del config_settings, metadata_directory
     while HOLD.exists():
+        HELD.touch()
         time.sleep(0.02)
     return write_wheel(Path(wheel_directory), "project", "1.0").name

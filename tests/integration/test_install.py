@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -168,6 +169,31 @@ def test_install_that_was_killed_in_the_middle_is_made_whole_by_the_next(project
 
     assert after.wait(STARTS_WITHIN_S) == 0
     assert project.printed("import package; print(package.__name__)") == "package"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_update_that_ctrl_c_interrupted_is_finished_by_the_next_install(project: Project) -> None:
+    project.lock(wheels.write_wheel(project.offered, "package", "1.0", text="version = 1"))
+    assert project.install().returncode == 0
+    project.lock(wheels.write_wheel(project.offered, "package", "2.0", text="version = 2"))
+    hold = project.folder / wheels.HOLD
+    hold.touch()
+    updating = subprocess.Popen(
+        INSTALL, cwd=project.folder, env=project.environment, start_new_session=True
+    )
+    try:
+        wait_for(project.folder, wheels.HELD.name)
+        os.killpg(updating.pid, signal.SIGINT)  # as a terminal does: to pip as well
+        assert updating.wait(STARTS_WITHIN_S) == 130
+    finally:
+        hold.unlink()
+    next(project.folder.rglob("package.py")).unlink()  # as when it came between two files of a package
+
+    ran = project.install()
+
+    assert ran.returncode == 0, ran.stderr
+    assert project.printed("import package; print(package.version)") == "2"
+    assert project.install().stdout == ""
 
 
 def wait_for(folder: Path, name: str) -> Path:
