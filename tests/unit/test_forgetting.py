@@ -151,9 +151,9 @@ def test_forgetting_costs_little_however_much_is_named() -> None:
     known = memory(*(f"word{n} " * 60 for n in range(20)), name="Ana", role="x " * 250)
     names = [" ".join(f"other{n}{m}" for m in range(60)) for n in range(5000)]
     update = update_from_json({"forget": names, "done": names})
-    began = time.perf_counter()
+    began = time.process_time()
     after(known, update, "said " * 2000)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_names_that_nearly_fit_all_that_is_known_cost_little() -> None:

@@ -86,11 +86,11 @@ def test_what_is_no_update_is_refused(reply: str) -> None:
 
 
 def test_a_reply_full_of_beginnings_costs_little() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for reply in ('{"a":[' * 50_000, "{" * 200_000, "{ " * 100_000 + ANA):
         with pytest.raises(InvalidInput):
             read_update(reply)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_lists_are_bounded_before_they_are_merged() -> None:
