@@ -187,7 +187,8 @@ def test_update_that_ctrl_c_interrupted_is_finished_by_the_next_install(project:
         assert updating.wait(STARTS_WITHIN_S) == 130
     finally:
         hold.unlink()
-    next(project.folder.rglob("package.py")).unlink()  # as when it came between two files of a package
+    half = next(project.folder.rglob("package.py"))
+    half.unlink()  # as when it came between two files of a package
 
     ran = project.install()
 
