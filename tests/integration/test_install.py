@@ -183,7 +183,8 @@ def test_update_that_ctrl_c_interrupted_is_finished_by_the_next_install(project:
     )
     try:
         wait_for(project.folder, wheels.HELD.name)
-        os.killpg(updating.pid, signal.SIGINT)  # as a terminal does: to pip as well
+        if sys.platform != "win32":  # which mypy does not read from the mark
+            os.killpg(updating.pid, signal.SIGINT)  # as a terminal does: to pip as well
         assert updating.wait(STARTS_WITHIN_S) == 130
     finally:
         hold.unlink()
