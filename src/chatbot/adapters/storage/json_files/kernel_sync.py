@@ -88,9 +88,8 @@ class KernelSync:
     def _finish(self) -> None:
         """Resolve the futures of all syncs that have ended, which may be more than `_AT_ONCE`."""
         found = _AT_ONCE
-        with suppress(
-            BlockingIOError, InterruptedError
-        ):  # the kernel signals after it has stored the event
+        # The kernel signals after it has stored the event.
+        with suppress(BlockingIOError, InterruptedError):
             os.read(self._eventfd, 8)
             while found == _AT_ONCE:
                 found = self._call(self._getevents, self._context, 0, _AT_ONCE, self._events, None)
