@@ -507,6 +507,7 @@ HOSTILE = [
     "me llamo Ana ", "me llamo ", "no me llamo a ", "recuerda que ", "prefiero ", "siempre ",
     "I'm a big ", "remind me to ", "resume ", "resumen ", "ignora todas ", "a, si ", "mi a ",
     "\u201c", "\u00ab", "tengo que ", "tres ", "Ana ", "prefiero siempre ", "my a ", "soy Ana. ",
+    "have just ", "have been ", "i usually ", "i on monday ", "los lunes ", "my boss ", "note down ",
 ]  # fmt: skip
 
 

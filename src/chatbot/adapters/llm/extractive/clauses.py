@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chatbot.adapters.llm.extractive.language import Kind, Language, Rule
 from chatbot.adapters.llm.extractive.names import Name, name_at
@@ -28,23 +29,20 @@ class Statement:
     everything: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _Found(NamedTuple):
     """A rule that may hold, and where it matched."""
 
     rule: Rule
     match: re.Match[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Clause:
+class _Clause(NamedTuple):
     """A clause: where the one before it ends, where it starts, and its body, behind greetings."""
 
     end_before: int
     start: int
     body: int
     time: str
-    greeted: bool
     rules: tuple[_Found, ...]
 
 
@@ -101,19 +99,12 @@ class SentenceReader:
         if asked := known.request.match(plain, places[-1], end):
             places.append(self._after_opener(asked.end(), end))
         rules = tuple(
-            _Found(rule=rule, match=match)
+            _Found(rule, match)
             for place in reversed(places)
             for rule in known.rules
             if (match := rule.pattern.match(plain, place, end))
         )
-        return _Clause(
-            end_before=end_before,
-            start=start,
-            body=body,
-            time=time,
-            greeted=body > start,
-            rules=rules,
-        )
+        return _Clause(end_before, start, body, time, rules)
 
     def _after_opener(self, start: int, end: int) -> int:
         opened = self._known.opener.match(self._plain, start, end)
@@ -130,7 +121,7 @@ class SentenceReader:
         rule = found.rule
         match rule.take:
             case "name" | "weak_name":
-                return self._named(found, end, greeted=clause.greeted)
+                return self._named(found, end, greeted=clause.body > clause.start)
             case "statement":
                 return self._told(found.match.end(), end)
             case "relation":
