@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import platform
+import struct
 import sys
 from contextlib import suppress
 from itertools import count
@@ -18,27 +19,9 @@ from itertools import count
 _CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
 """The numbers of io_setup, io_destroy, io_getevents and io_submit (asm/unistd.h)."""
 _FDSYNC, _SIGNALS_EVENTFD = 3, 1  # IOCB_CMD_FDSYNC, IOCB_FLAG_RESFD (linux/aio_abi.h)
+_REQUEST = struct.Struct("<QIIHhIQQqQII")  # struct iocb: data, 2, opcode, 1, fd, 4, flags, eventfd
+_EVENT = struct.Struct("<QQqq")  # struct io_event: data, request, result, second result
 _AT_ONCE = 256
-
-
-class _Request(ctypes.Structure):
-    """`struct iocb` of linux/aio_abi.h, on a little-endian machine."""
-
-    _fields_ = (
-        ("data", ctypes.c_uint64), ("key", ctypes.c_uint32), ("rw_flags", ctypes.c_uint32),
-        ("opcode", ctypes.c_uint16), ("priority", ctypes.c_int16), ("fd", ctypes.c_uint32),
-        ("buffer", ctypes.c_uint64), ("bytes", ctypes.c_uint64), ("offset", ctypes.c_int64),
-        ("reserved", ctypes.c_uint64), ("flags", ctypes.c_uint32), ("eventfd", ctypes.c_uint32),
-    )  # fmt: skip
-
-
-class _Event(ctypes.Structure):
-    """`struct io_event`."""
-
-    _fields_ = (
-        ("data", ctypes.c_uint64), ("request", ctypes.c_uint64),
-        ("result", ctypes.c_int64), ("result2", ctypes.c_int64),
-    )  # fmt: skip
 
 
 def _error(code: int) -> OSError:
@@ -59,7 +42,8 @@ class KernelSync:
             raise _error(errno.ENOSYS)
         setup, self._destroy, self._getevents, self._submit = _CALLS[platform.machine()]
         self._libc = ctypes.PyDLL(None, use_errno=True)  # keeps the lock: the calls are so short
-        self._context, self._events = ctypes.c_ulong(0), (_Event * _AT_ONCE)()
+        self._context = ctypes.c_ulong(0)
+        self._events = ctypes.create_string_buffer(_AT_ONCE * _EVENT.size)
         self._eventfd = _new_eventfd()
         try:
             self._call(setup, _AT_ONCE, ctypes.byref(self._context))
@@ -78,10 +62,10 @@ class KernelSync:
             OSError: the kernel takes no more requests, or none of this kind.
         """
         number = next(self._numbers)
-        request = _Request(
-            data=number, opcode=_FDSYNC, fd=fd, flags=_SIGNALS_EVENTFD, eventfd=self._eventfd
-        )  # the kernel has copied it when the call returns
-        self._call(self._submit, self._context, 1, ctypes.byref(ctypes.pointer(request)))
+        flags = _SIGNALS_EVENTFD, self._eventfd
+        values = _REQUEST.pack(number, 0, 0, _FDSYNC, 0, fd, 0, 0, 0, 0, *flags)
+        request = ctypes.pointer(ctypes.create_string_buffer(values))
+        self._call(self._submit, self._context, 1, ctypes.byref(request))  # copies the request
         done = self._waiting[number] = self._loop.create_future()
         return done
 
@@ -93,13 +77,14 @@ class KernelSync:
             os.read(self._eventfd, 8)
             while found == _AT_ONCE:
                 found = self._call(self._getevents, self._context, 0, _AT_ONCE, self._events, None)
-                for event in self._events[:found]:
-                    self._resolve(event)
+                events = memoryview(self._events)[: found * _EVENT.size]
+                for number, _, result, _ in _EVENT.iter_unpack(events):
+                    self._resolve(number, result)
 
-    def _resolve(self, event: _Event) -> None:
-        done = self._waiting.pop(event.data)
+    def _resolve(self, number: int, result: int) -> None:
+        done = self._waiting.pop(number)
         if not done.done():
-            done.set_exception(_error(-event.result)) if event.result else done.set_result(None)
+            done.set_exception(_error(-result)) if result else done.set_result(None)
 
     def _call(self, number: int, *given: object) -> int:
         wide = (ctypes.c_long(each) if isinstance(each, int) else each for each in given)
