@@ -95,11 +95,17 @@ class _Sessions(SessionRepository):
         *,
         ts: datetime,
         reason: Interruption | None = None,
+        turn_id: TurnId | None = None,
     ) -> Message:
         kept = self._held(lease)
         seq = kept.session.last_seq + 1
         message = Message(
-            seq=seq, role=role, content=content, ts=ts, turn_id=lease.turn_id, reason=reason
+            seq=seq,
+            role=role,
+            content=content,
+            ts=ts,
+            turn_id=turn_id or lease.turn_id,
+            reason=reason,
         )
         is_first = role is Author.USER and all(m.role is not Author.USER for m in kept.messages)
         kept.messages.append(message)

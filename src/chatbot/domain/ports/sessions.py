@@ -76,8 +76,9 @@ class SessionRepository(Protocol):
         *,
         ts: datetime,
         reason: Interruption | None = None,
+        turn_id: TurnId | None = None,
     ) -> Message:
-        """Append a message of the lease's turn, and return it with its number.
+        """Append a message of the lease's turn, or of an earlier one, and return it with its number.
 
         The first message of the user becomes the title; `ts` becomes `updated_at`.
         """
@@ -150,15 +151,16 @@ class SessionRepository(Protocol):
             start, limit = question.history_start(memory), question.history_limit
             history = [*self.messages(lease.owner, lease.session_id, limit=limit, after=start)]
             if history and history[-1].role is Author.USER:
-                history.append(self._crashed(lease, question.ts))
+                history.append(self._crashed(lease, history[-1].turn_id, question.ts))
             history.append(self.append(lease, Author.USER, question.text, ts=question.ts))
         except BaseException:
             self.release(lease)
             raise
         return TurnContext(lease=lease, memory=memory, history=tuple(history[-limit:]))
 
-    def _crashed(self, lease: Lease, ts: datetime) -> Message:
-        return self.append(lease, Author.ASSISTANT, "", ts=ts, reason=Interruption.CRASH)
+    def _crashed(self, lease: Lease, turn_id: TurnId, ts: datetime) -> Message:
+        reason = Interruption.CRASH
+        return self.append(lease, Author.ASSISTANT, "", ts=ts, reason=reason, turn_id=turn_id)
 
     def store_answer(
         self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None

@@ -151,10 +151,16 @@ class SessionFiles(SessionRepository):
         *,
         ts: datetime,
         reason: Interruption | None = None,
+        turn_id: TurnId | None = None,
     ) -> Message:
         def compose(seq: int) -> Message:
             return Message(
-                seq=seq, role=role, content=content, ts=ts, turn_id=lease.turn_id, reason=reason
+                seq=seq,
+                role=role,
+                content=content,
+                ts=ts,
+                turn_id=turn_id or lease.turn_id,
+                reason=reason,
             )
 
         with self.leases.writing(lease) as held:

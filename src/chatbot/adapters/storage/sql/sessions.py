@@ -130,6 +130,7 @@ class SqlSessions(SessionRepository):
         *,
         ts: datetime,
         reason: Interruption | None = None,
+        turn_id: TurnId | None = None,
     ) -> Message:
         title = title_of(content) if role is Author.USER else None
         seq = self._statements.write(
@@ -138,7 +139,12 @@ class SqlSessions(SessionRepository):
         if seq is None:
             raise _lost()
         message = Message(
-            seq=seq, role=role, content=content, ts=ts, turn_id=lease.turn_id, reason=reason
+            seq=seq,
+            role=role,
+            content=content,
+            ts=ts,
+            turn_id=turn_id or lease.turn_id,
+            reason=reason,
         )
         self._statements.write(_ADD_MESSAGE, message_values(lease.owner, lease.session_id, message))
         return message
