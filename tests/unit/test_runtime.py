@@ -27,6 +27,6 @@ print(resident_kib() - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries give them back")
 def test_memory_of_password_hashes_goes_back_to_the_system() -> None:
     measured = subprocess.run(
-        [sys.executable, "-c", _HASHES], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _HASHES], capture_output=True, encoding="utf-8", check=True
     )
     assert int(measured.stdout) < 10_000
