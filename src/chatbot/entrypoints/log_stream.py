@@ -68,7 +68,7 @@ class UnblockedStream:
             self._stream.flush()
 
     def drain(self, within_s: float) -> None:
-        """Wait until the queue is written, at most `timeout_s`."""
+        """Wait until the queue is written, for at most `within_s` seconds."""
         deadline = time.monotonic() + within_s
         with self._changed:
             self._changed.wait_for(lambda: not self._lines, max(0.0, deadline - time.monotonic()))
