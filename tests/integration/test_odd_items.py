@@ -192,7 +192,7 @@ def test_what_comes_behind_a_backup_is_refused_unread(tmp_path: Path, more: byte
     path = tmp_path / "b.gz"
     write_backup(path, [conversation()], made_at=T0)
     path.write_bytes(path.read_bytes() + more)
-    with pytest.raises(Damaged, match="no backup"):
+    with pytest.raises(Damaged, match="not a valid backup"):
         BackupFile(path).verify()
 
 
