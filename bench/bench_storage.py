@@ -23,7 +23,7 @@ from threading import Thread
 from rig import USER, Figure, table
 from stores import conversation, put, settings_of, stores
 
-from chatbot.domain.chat import Author, Lease, SessionId, TurnId
+from chatbot.domain.chat import Lease, MessageRole, SessionId, TurnId
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.container import build_storage, utc_now
@@ -74,7 +74,7 @@ async def measure(
     work = [append(storage, held[n::callers], count // callers) for n in range(callers)]
     with ExitStack() as stack:
         for lease in held:
-            stack.enter_context(storage.keeping(lease))
+            stack.enter_context(storage.renewing(lease))
         began, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*work)
         cpu_s, took = time.process_time() - cpu, time.perf_counter() - began
@@ -88,7 +88,9 @@ async def append(storage: Storage, held: list[Lease], count: int) -> None:
     for number in range(count):
         lease, now = held[number % len(held)], utc_now()
         await storage.transact(
-            lambda tx, lease=lease, now=now: tx.sessions.append(lease, Author.USER, CONTENT, ts=now)
+            lambda tx, lease=lease, now=now: tx.sessions.append(
+                lease, MessageRole.USER, CONTENT, ts=now
+            )
         )
 
 

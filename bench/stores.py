@@ -18,7 +18,7 @@ from chatbot.adapters.storage.json_files.sealed import seal
 from chatbot.adapters.storage.records import message_to_json
 from chatbot.adapters.storage.sql import tables
 from chatbot.adapters.storage.sql.rows import message_values, session_values
-from chatbot.domain.chat import Author, Message, Session, SessionId, TurnId, title_of
+from chatbot.domain.chat import Message, MessageRole, Session, SessionId, TurnId, title_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.entrypoints.first_run import make_store
@@ -63,7 +63,7 @@ def conversation(owner: Owner, messages: int, content: str, *, at: datetime) -> 
     said = [
         Message(
             seq=number + 1,
-            role=Author.ASSISTANT if number % 2 else Author.USER,
+            role=MessageRole.ASSISTANT if number % 2 else MessageRole.USER,
             content=content,
             ts=at,
             turn_id=TurnId("a" * 32),

@@ -12,14 +12,14 @@ from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.learning import Learner
-from chatbot.application.leases import exclusively
-from chatbot.application.memory import MemoryByHand
-from chatbot.application.memory_rules import Rules
+from chatbot.application.leases import with_lease
+from chatbot.application.memory import MemoryEditor
+from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
-from chatbot.application.prompt import Composer
+from chatbot.application.prompt import PromptBuilder
 from chatbot.application.sessions import Sessions
 from chatbot.application.turn import Reply, ReplyEvent
-from chatbot.domain.chat import Author, Interruption, Lease, Message, SessionId, TurnId
+from chatbot.domain.chat import InterruptReason, Lease, Message, MessageRole, SessionId, TurnId
 from chatbot.domain.identity import Client, ClientId, Permission, Principal, of_client
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import ModelRequest, Task
@@ -31,7 +31,7 @@ PATIENCE_S = 30
 
 START = datetime(2030, 1, 1, 9, 0, tzinfo=UTC)
 
-RULES = Rules(
+RULES = MemoryRules(
     window=12,
     threshold=20,
     extract_every=6,
@@ -67,9 +67,9 @@ def ticking_clock() -> Clock:
     return lambda: START + timedelta(seconds=next(seconds))
 
 
-def message(seq: int, content: str, *, reason: Interruption | None = None) -> Message:
+def message(seq: int, content: str, *, reason: InterruptReason | None = None) -> Message:
     """A message of a session in which person and assistant take turns: odd numbers ask."""
-    role = Author.USER if seq % 2 else Author.ASSISTANT
+    role = MessageRole.USER if seq % 2 else MessageRole.ASSISTANT
     turn_id = TurnId(f"{(seq + 1) // 2:032x}")
     return Message(seq=seq, role=role, content=content, ts=START, turn_id=turn_id, reason=reason)
 
@@ -89,10 +89,10 @@ def by_task(
     return lambda request: answers[request.task](request)
 
 
-def composer_of(
-    rules: Rules = RULES, *, instructions: str = "", context_tokens: int = 8192
-) -> Composer:
-    return Composer(
+def prompt_builder_of(
+    rules: MemoryRules = RULES, *, instructions: str = "", context_tokens: int = 8192
+) -> PromptBuilder:
+    return PromptBuilder(
         assistant_name="Asistente",
         company_instructions=instructions,
         language=rules.language,
@@ -112,7 +112,7 @@ class Desk:
         answers: Iterable[Answer] | Callable[[ModelRequest], Answer] | ScriptedModel,
         *,
         storage: Storage | None = None,
-        rules: Rules = RULES,
+        rules: MemoryRules = RULES,
         notice: str | None = "",
         new_id: NewId | None = None,
         max_turns_per_owner: int = 1000,
@@ -120,14 +120,14 @@ class Desk:
         new_id, clock = new_id or fresh_ids(), ticking_clock()
         self.storage = storage or InMemoryStorage()
         self.model = answers if isinstance(answers, ScriptedModel) else ScriptedModel(answers)
-        self.composer = composer_of(rules)
+        self.prompt_builder = prompt_builder_of(rules)
         learner = Learner(self.model, rules, new_id=new_id)
         self.steps = MemorySteps(self.storage, learner, rules)
         self.consolidation = Consolidation(self.steps, rules, clock=clock)
         self.chat = Chat(
             self.storage,
             self.model,
-            self.composer,
+            self.prompt_builder,
             self.consolidation,
             clock=clock,
             new_id=new_id,
@@ -136,7 +136,7 @@ class Desk:
             notice=notice,
         )
         self.sessions = Sessions(self.storage, clock=clock, new_id=new_id)
-        self.by_hand = MemoryByHand(
+        self.is_manual = MemoryEditor(
             self.storage, self.consolidation, new_id=new_id, max_items=rules.max_items
         )
 
@@ -162,7 +162,7 @@ class Desk:
         events = [e async for e in self.events(prompt, session_id, who=who, stream=stream)]
         reply = events[-1]
         assert isinstance(reply, Reply)
-        await self.consolidation.settled(who.owner, reply.session_id)
+        await self.consolidation.wait_for(who.owner, reply.session_id)
         return reply
 
     async def filled(self, turns: int, *, who: Principal = ANA) -> SessionId:
@@ -181,19 +181,19 @@ class Desk:
             seq = tx.sessions.get(owner, session_id).last_seq
             for number in range(seq + 1, seq + 2 * turns, 2):
                 question, answer = f"question {number}", f"answer {number + 1}"
-                tx.sessions.append(lease, Author.USER, question, ts=START)
-                tx.sessions.append(lease, Author.ASSISTANT, answer, ts=START)
+                tx.sessions.append(lease, MessageRole.USER, question, ts=START)
+                tx.sessions.append(lease, MessageRole.ASSISTANT, answer, ts=START)
 
-        await exclusively(self.storage, owner, session_id, turn_id, add)
+        await with_lease(self.storage, owner, session_id, turn_id, add)
 
     async def question_left_by_a_crash(self, session_id: SessionId, text: str) -> None:
         """Store what a turn stores before its process dies."""
-        await exclusively(
+        await with_lease(
             self.storage,
             ANA.owner,
             session_id,
             TurnId("c" * 32),
-            lambda tx, lease: tx.sessions.append(lease, Author.USER, text, ts=START),
+            lambda tx, lease: tx.sessions.append(lease, MessageRole.USER, text, ts=START),
         )
 
     async def messages(self, session_id: SessionId, *, who: Principal = ANA) -> list[Message]:

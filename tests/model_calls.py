@@ -1,9 +1,9 @@
-"""Asking a model in both ways, over both transports: for the suites of the `ChatModel` port."""
+"""AnswerGenerator a model in both ways, over both transports: for the suites of the `ChatModel` port."""
 
 from contextlib import aclosing
 
 from chatbot.adapters.llm.provider import ChatGenkit, TransportName, build_genkit
-from chatbot.domain.chat import Author
+from chatbot.domain.chat import MessageRole
 from chatbot.domain.ports.model import (
     ChatModel,
     Completion,
@@ -19,7 +19,7 @@ MODES = ("complete", "stream")
 def ask(
     text: str = "one two three", *, task: Task = Task.CHAT, history: tuple[str, ...] = ()
 ) -> ModelRequest:
-    roles = (Author.USER, Author.ASSISTANT)
+    roles = (MessageRole.USER, MessageRole.ASSISTANT)
     said = [PromptMessage(role=roles[i % 2], text=t) for i, t in enumerate((*history, text))]
     return ModelRequest(task=task, system="Be kind.", messages=tuple(said), max_output_tokens=77)
 

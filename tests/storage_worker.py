@@ -27,12 +27,12 @@ from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import User, UserId
 from chatbot.domain.ports.model import ModelRequest
 from chatbot.domain.ports.storage import Storage, Transaction
-from chatbot.domain.throttling import AttemptKey, Tally
+from chatbot.domain.throttling import AttemptKey, Throttle
 from conversation import ANA, NO_MEMORY, Desk
 
 TURNS, MEMORIES, USERS, GUESSES = 2, 10, 5, 20
 GUESSED = tuple(
-    Tally(key=AttemptKey(char * 64), allowed=allowed) for char, allowed in (("a", 5), ("b", 9))
+    Throttle(key=AttemptKey(char * 64), allowed=allowed) for char, allowed in (("a", 5), ("b", 9))
 )
 NOW = datetime.now(UTC)
 
@@ -183,7 +183,7 @@ async def hold(desk: Desk, job: Job) -> None:
 
 
 async def put_summary(desk: Desk, job: Job) -> None:
-    await desk.by_hand.put_summary(ANA, job.session_id, "new summary")
+    await desk.is_manual.put_summary(ANA, job.session_id, "new summary")
 
 
 class StoppingFiles(Files):

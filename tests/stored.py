@@ -6,17 +6,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Message,
+    MessageRole,
     Session,
     SessionId,
     TurnId,
     title_of,
 )
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, Role, User, UserId
-from chatbot.domain.memory import Item as Remembered
-from chatbot.domain.memory import Memory, Setback, Setter, StructuredMemory
+from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
 from chatbot.domain.ports.archive import Archive, Change, Conversation, Item, WritableArchive
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
@@ -50,7 +49,7 @@ def conversation(
         _message(seq, text)
         for seq, text in enumerate(["Hi", "Hello!"] if texts is None else texts, reset_at + 1)
     )
-    asked = [m.content for m in messages if m.role is Author.USER]
+    asked = [m.content for m in messages if m.role is MessageRole.USER]
     session = Session(
         id=SessionId(f"{number:032x}"),
         owner=owner,
@@ -68,16 +67,16 @@ def _message(seq: int, text: str) -> Message:
     by_user = seq % 2 == 1
     return Message(
         seq=seq,
-        role=Author.USER if by_user else Author.ASSISTANT,
+        role=MessageRole.USER if by_user else MessageRole.ASSISTANT,
         content=text,
         ts=T0 + timedelta(seconds=seq),
         turn_id=TurnId(f"{(seq + 1) // 2:032x}"),
-        reason=None if by_user or text else Interruption.CRASH,
+        reason=None if by_user or text else InterruptReason.CRASH,
     )
 
 
 def remembered(text: str = "Ana's ñ 👩‍👩‍👧 \u2028", *, version: int = 1) -> Memory:
-    item = Remembered(value=text, set_by=Setter.USER, sources=(1,))
+    item = MemoryItem(value=text, origin=Origin.USER, sources=(1,))
     structured = StructuredMemory(profile={"role": item, "name": item}, facts=(item,))
     return Memory(
         summary=text,

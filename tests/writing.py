@@ -13,10 +13,10 @@ from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.adapters.storage.json_files.inspection import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Lease,
     Message,
+    MessageRole,
     Question,
     Session,
     SessionId,
@@ -99,16 +99,18 @@ def _create(session_id: SessionId, seconds: int, tx: Transaction) -> None:
     tx.sessions.create(Session(id=session_id, owner=ANA, title="", created_at=now, updated_at=now))
 
 
-def _append(session_id: SessionId, role: Author, text: str, seconds: int, tx: Transaction) -> None:
+def _append(
+    session_id: SessionId, role: MessageRole, text: str, seconds: int, tx: Transaction
+) -> None:
     tx.sessions.append(lease_on(session_id), role, text, ts=at(seconds))
 
 
 def _mark_crash(session_id: SessionId, seconds: int, tx: Transaction) -> None:
     """As a turn does whose question has found one without an answer."""
     last = tx.sessions.messages(ANA, session_id, limit=1)
-    if last and last[0].role is Author.USER:
+    if last and last[0].role is MessageRole.USER:
         lease, now = lease_on(session_id), at(seconds)
-        tx.sessions.append(lease, Author.ASSISTANT, "", ts=now, reason=Interruption.CRASH)
+        tx.sessions.append(lease, MessageRole.ASSISTANT, "", ts=now, reason=InterruptReason.CRASH)
 
 
 def _put_memory(session_id: SessionId, summary: str, tx: Transaction) -> None:
@@ -138,7 +140,7 @@ def create(session_id: SessionId, seconds: int) -> Step:
 
 
 def append(session_id: SessionId, seconds: int, text: str = "alone") -> Step:
-    part = partial(_append, session_id, Author.USER, text, seconds)
+    part = partial(_append, session_id, MessageRole.USER, text, seconds)
     return Step("append", (part,), session_id)
 
 
@@ -155,8 +157,8 @@ def turn(session_id: SessionId, seconds: int, asked: str, answered: str) -> tupl
     )
     lease, end = lease_on(session_id), at(seconds + 1)
     mark = partial(_mark_crash, session_id, seconds)
-    ask = partial(_append, session_id, Author.USER, asked, seconds)
-    answer = partial(_append, session_id, Author.ASSISTANT, answered, seconds + 1)
+    ask = partial(_append, session_id, MessageRole.USER, asked, seconds)
+    answer = partial(_append, session_id, MessageRole.ASSISTANT, answered, seconds + 1)
     return (
         Step(
             "ask",
@@ -342,7 +344,7 @@ async def goes_on(
     now = everything(storage._transaction).sessions[session.id]
     added = now[1][len(messages) :]
     assert now[1][: len(messages)] == messages
-    is_open = bool(messages) and messages[-1].role is Author.USER
+    is_open = bool(messages) and messages[-1].role is MessageRole.USER
     expected = ["", "more", "and more"] if is_open else ["more", "and more"]
     assert [m.content for m in added] == expected
     assert [m.seq for m in added] == [session.last_seq + 1 + n for n in range(len(added))]

@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.application import leases, shares
-from chatbot.application.texts import NAMES, NOTICES, Language
+from chatbot.application.prompt_texts import NAMES, NOTICES, Language
 from chatbot.application.turn import Delta, ReplyEvent, Started
 from chatbot.domain.chat import SessionId, TurnId
 from chatbot.domain.errors import ModelUnavailable

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
-from chatbot.application.texts import NOTICES
+from chatbot.application.prompt_texts import NOTICES
 from conversation import by_task
 from service import Service, code_of, serving, settings_for_tests
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.adapters.security.argon2_costs import Cost
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
+from chatbot.adapters.security.argon2_parameters import Argon2Parameters
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from service import PASSWORD, Service, said_by, serving, settings_for_tests
 
@@ -24,7 +24,10 @@ class CountingHasher(Argon2Hasher):
     """Hashes cheaply and counts the passwords that were checked."""
 
     def __init__(self) -> None:
-        super().__init__(Cost(memory_kib=64, passes=1, lanes=1), below_floor_for_tests=True)
+        super().__init__(
+            Argon2Parameters(memory_kib=64, time_cost=1, parallelism=1),
+            below_minimum_for_tests=True,
+        )
         self.checked = 0
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
@@ -67,10 +70,12 @@ async def make_users(folder: Path) -> None:
 
 
 async def log_in(
-    service: Service, email: str, password: str = WRONG, *, peer: str = "192.0.2.1"
+    service: Service, email: str, password: str = WRONG, *, client_ip: str = "192.0.2.1"
 ) -> httpx.Response:
     body = {"email": email, "password": password}
-    return await service.client.post("/auth/login", json=body, headers={"X-Forwarded-For": peer})
+    return await service.client.post(
+        "/auth/login", json=body, headers={"X-Forwarded-For": client_ip}
+    )
 
 
 def assert_throttled(answer: httpx.Response) -> None:
@@ -87,8 +92,10 @@ async def test_known_unknown_and_disabled_are_throttled_in_the_same_bytes_for_th
         for number, email in enumerate((KNOWN, DISABLED, UNKNOWN)):
             before = hasher.checked
             passwords = [WRONG] * 6 + [PASSWORD]
-            peer = f"192.0.2.{number}"
-            answers = [await log_in(service, email, each, peer=peer) for each in passwords]
+            client_ip = f"192.0.2.{number}"
+            answers = [
+                await log_in(service, email, each, client_ip=client_ip) for each in passwords
+            ]
             assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
             for answer in answers[5:]:
                 assert_throttled(answer)
@@ -116,7 +123,7 @@ async def test_no_name_or_address_stands_in_the_files(
     tmp_path: Path, hasher: CountingHasher
 ) -> None:
     async with serving_users(hasher, f"json:{tmp_path}") as service:
-        await log_in(service, "canary@example.com", peer="192.0.2.111")
+        await log_in(service, "canary@example.com", client_ip="192.0.2.111")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.parent.name == "attempts" for path in files)
     assert not any(b"canary" in path.read_bytes() for path in files)
@@ -140,19 +147,19 @@ async def test_fifty_failures_from_an_address_throttle_it_and_no_other(
 ) -> None:
     async with serving_in_memory(hasher) as service:
         for n in range(50):
-            answer = await log_in(service, f"user{n}@example.com", peer=f"2001:db8::{n:x}")
+            answer = await log_in(service, f"user{n}@example.com", client_ip=f"2001:db8::{n:x}")
             assert answer.status_code == 401
-        assert_throttled(await log_in(service, KNOWN, PASSWORD, peer="2001:db8::ffff"))
+        assert_throttled(await log_in(service, KNOWN, PASSWORD, client_ip="2001:db8::ffff"))
         assert hasher.checked == 50
-        elsewhere = await log_in(service, KNOWN, PASSWORD, peer="2001:db8:0:1::1")
+        elsewhere = await log_in(service, KNOWN, PASSWORD, client_ip="2001:db8:0:1::1")
         assert elsewhere.status_code == 200
 
 
 async def test_nobody_escapes_by_naming_another_address() -> None:
     async with serving(settings_for_tests(), hasher=CountingHasher()) as service:
         for n in range(50):
-            await log_in(service, f"user{n}@example.com", peer=f"192.0.2.{n}")
-        assert_throttled(await log_in(service, UNKNOWN, peer="198.51.100.1"))
+            await log_in(service, f"user{n}@example.com", client_ip=f"192.0.2.{n}")
+        assert_throttled(await log_in(service, UNKNOWN, client_ip="198.51.100.1"))
 
 
 async def test_log_ins_that_succeed_are_not_counted(hasher: CountingHasher) -> None:

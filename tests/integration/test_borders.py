@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.domain.chat import PageMark, SessionId
+from chatbot.domain.chat import SessionCursor, SessionId
 from chatbot.entrypoints.http.cursor import read_cursor, write_cursor
 from chatbot.entrypoints.sql_database import upgrade
 from service import Service, begin, code_of, serving, settings_for_tests
@@ -134,7 +134,7 @@ async def test_cursor_is_one_that_was_handed_out(service: Service) -> None:
 async def test_cursor_of_every_moment_that_a_session_can_have_leads_on(service: Service) -> None:
     await begin(service.client)
     for moment in MOMENTS:
-        mark = PageMark(updated_at=moment, id=SessionId("f" * 32))
+        mark = SessionCursor(updated_at=moment, id=SessionId("f" * 32))
         assert read_cursor(write_cursor(mark)) == mark
         answer = await service.client.get(f"/sessions?after={write_cursor(mark)}")
         assert answer.status_code == 200, moment

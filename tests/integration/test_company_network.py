@@ -13,7 +13,7 @@ from chatbot.adapters.llm.faults import Fault, fault_of
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.network import NoWay, proxy_for
 from chatbot.adapters.llm.provider import TransportName, build_genkit
-from chatbot.domain.chat import Author
+from chatbot.domain.chat import MessageRole
 from chatbot.domain.errors import ModelError, ModelFailure, ModelUnavailable, cause_of
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task
 from company_network import Authority, Proxy
@@ -58,7 +58,7 @@ async def ask(transport: TransportName, base_url: str) -> list[str | ModelFailur
     # What resolving the name comes to, without the half second for the plug-in's other models.
     assert ai.plugin is not None
     model._action = await ai.plugin.resolve(ActionKind.MODEL, "openai/fake-model")
-    said = PromptMessage(role=Author.USER, text="Hi")
+    said = PromptMessage(role=MessageRole.USER, text="Hi")
     request = ModelRequest(task=Task.CHAT, system="", messages=(said,), max_output_tokens=77)
 
     async def streamed() -> str:

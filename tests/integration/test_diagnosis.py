@@ -11,7 +11,7 @@ from chatbot.adapters.llm.diagnosis import CUT, UNUSABLE, explanation
 from chatbot.adapters.llm.faults import Fault, fault_of
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.provider import TransportName, build_genkit
-from chatbot.domain.chat import Author
+from chatbot.domain.chat import MessageRole
 from chatbot.domain.errors import (
     ModelError,
     ModelFailure,
@@ -25,7 +25,7 @@ SECRET = "sk-quoted-by-the-provider"
 REQUEST = ModelRequest(
     task=Task.CHAT,
     system="",
-    messages=(PromptMessage(role=Author.USER, text="Hi"),),
+    messages=(PromptMessage(role=MessageRole.USER, text="Hi"),),
     max_output_tokens=77,
 )
 WORDS = f"No, {SECRET} is not welcome here."

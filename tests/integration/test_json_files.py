@@ -30,10 +30,10 @@ from chatbot.adapters.storage.json_files.leases import Held
 from chatbot.adapters.storage.json_files.places import folder_name
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Lease,
     Message,
+    MessageRole,
     Session,
     SessionId,
     TurnId,
@@ -54,7 +54,13 @@ from chatbot.domain.ports.storage import (
     Transaction,
     UserRepository,
 )
-from chatbot.domain.throttling import WINDOW, AttemptKey, Tally, tally_of_account, tally_of_address
+from chatbot.domain.throttling import (
+    WINDOW,
+    AttemptKey,
+    Throttle,
+    account_throttle,
+    address_throttle,
+)
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
@@ -92,7 +98,7 @@ def talk(storage: JsonFileStorage, session_id: SessionId = ONE, count: int = 3) 
     sessions.create(new_session(session_id))
     lease = sessions.acquire(ANA, session_id, TURN)
     for n in range(count):
-        author = Author.ASSISTANT if n % 2 else Author.USER
+        author = MessageRole.ASSISTANT if n % 2 else MessageRole.USER
         sessions.append(lease, author, f"text ñ {n}", ts=later(n))
     return lease
 
@@ -105,7 +111,7 @@ def add_message(storage: JsonFileStorage) -> Message:
     """One message in a turn of its own."""
     lease = sessions_of(storage).acquire(ANA, ONE, TURN)
     try:
-        return sessions_of(storage).append(lease, Author.USER, "one more", ts=later(99))
+        return sessions_of(storage).append(lease, MessageRole.USER, "one more", ts=later(99))
     finally:
         sessions_of(storage).release(lease)
 
@@ -200,14 +206,14 @@ class TestTurns:
     @staticmethod
     def ask(tx: Transaction) -> Lease:
         lease = tx.sessions.acquire(ANA, ONE, TURN)
-        tx.sessions.append(lease, Author.ASSISTANT, "", ts=T0, reason=Interruption.CRASH)
-        tx.sessions.append(lease, Author.USER, "asked", ts=later(1))
+        tx.sessions.append(lease, MessageRole.ASSISTANT, "", ts=T0, reason=InterruptReason.CRASH)
+        tx.sessions.append(lease, MessageRole.USER, "asked", ts=later(1))
         return lease
 
     @staticmethod
     def answer(tx: Transaction, lease: Lease) -> None:
         try:
-            tx.sessions.append(lease, Author.ASSISTANT, "answered", ts=later(2))
+            tx.sessions.append(lease, MessageRole.ASSISTANT, "answered", ts=later(2))
         finally:
             tx.sessions.release(lease)
 
@@ -244,8 +250,10 @@ class TestTurns:
         """As a turn asks: a write that fails gives the lease back."""
         lease = tx.sessions.acquire(ANA, ONE, TURN)
         try:
-            tx.sessions.append(lease, Author.ASSISTANT, "", ts=T0, reason=Interruption.CRASH)
-            tx.sessions.append(lease, Author.USER, "asked", ts=later(1))
+            tx.sessions.append(
+                lease, MessageRole.ASSISTANT, "", ts=T0, reason=InterruptReason.CRASH
+            )
+            tx.sessions.append(lease, MessageRole.USER, "asked", ts=later(1))
         except BaseException:
             tx.sessions.release(lease)
             raise
@@ -429,7 +437,7 @@ class TestTornWrites:
                 with pytest.raises(StorageUnavailable):
                     told(storage)
                 with pytest.raises(StorageUnavailable):
-                    sessions.append(lease, Author.USER, "x", ts=T0)
+                    sessions.append(lease, MessageRole.USER, "x", ts=T0)
                 assert log.read_bytes() == header[:length]
 
     @pytest.mark.parametrize("tail", [b"\0", b"\0" * 700, b'{"seq":4,"ro' + b"\0" * 5000])
@@ -451,7 +459,7 @@ class TestTornWrites:
         async with JsonFileStorage(root) as storage:
             lease = talk(storage)
             messages, before = told(storage), log.stat().st_size
-            sessions_of(storage).append(lease, Author.USER, "x" * 5000, ts=T0)
+            sessions_of(storage).append(lease, MessageRole.USER, "x" * 5000, ts=T0)
             sessions_of(storage).release(lease)
             whole = bytearray(log.read_bytes())
             whole[1024:4096] = b"\0" * 3072
@@ -529,7 +537,7 @@ class TestDamage:
             damaged = log.read_bytes()[:-40] + b"!" + log.read_bytes()[-39:]
             log.write_bytes(damaged)
             with pytest.raises(StorageUnavailable):
-                sessions.append(lease, Author.USER, "hello", ts=T0)
+                sessions.append(lease, MessageRole.USER, "hello", ts=T0)
             with pytest.raises(StorageUnavailable):
                 sessions.reset(lease, ts=T0)
             assert log.read_bytes() == damaged
@@ -563,7 +571,7 @@ class TestDamage:
             with pytest.raises(StorageUnavailable):
                 told(storage)
             with pytest.raises(StorageUnavailable):
-                sessions.append(lease, Author.USER, "x", ts=T0)
+                sessions.append(lease, MessageRole.USER, "x", ts=T0)
             assert log.read_bytes() == content
 
     async def test_newer_version_is_refused_untouched_by_name(self, root: Path, log: Path) -> None:
@@ -574,7 +582,7 @@ class TestDamage:
             with pytest.raises(StorageUnavailable, match=r"newer version \(7"):
                 told(storage)
             with pytest.raises(StorageUnavailable, match="newer"):
-                sessions_of(storage).append(lease, Author.USER, "x", ts=T0)
+                sessions_of(storage).append(lease, MessageRole.USER, "x", ts=T0)
             assert log.read_bytes() == newer
 
     async def test_log_in_the_wrong_place_is_refused(
@@ -613,7 +621,7 @@ class TestFaults:
             before, found = tree(root), sessions.get(ANA, ONE)
             files.failing = {"write"}
             for change in (
-                lambda: sessions.append(lease, Author.USER, "x" * 99, ts=later(99)),
+                lambda: sessions.append(lease, MessageRole.USER, "x" * 99, ts=later(99)),
                 lambda: sessions.put_memory(ANA, ONE, Memory(version=1), epoch=0),
                 lambda: sessions.reset(lease, ts=later(99)),
                 lambda: sessions.create(new_session(TWO)),
@@ -628,7 +636,7 @@ class TestFaults:
             assert tree(root) == before
             files.failing = set()
             assert sessions.get(ANA, ONE) == found
-            assert sessions.append(lease, Author.USER, "x", ts=later(99)).seq == 4
+            assert sessions.append(lease, MessageRole.USER, "x", ts=later(99)).seq == 4
             users_of(storage).add(user(2))
             await storage.check()
 
@@ -647,7 +655,7 @@ class TestFaults:
             lease = talk(storage)
             files.failing = {"sync", "cut"}
             with pytest.raises(StorageUnavailable):
-                sessions_of(storage).append(lease, Author.USER, "unsure", ts=T0)
+                sessions_of(storage).append(lease, MessageRole.USER, "unsure", ts=T0)
             files.failing = set()
             sessions_of(storage).release(lease)
             stored = add_message(other)
@@ -793,7 +801,7 @@ class TestCost:
             costs = []
             for _ in range(2):
                 files.read_bytes = 0
-                added = sessions.append(lease, Author.USER, "x", ts=T0)
+                added = sessions.append(lease, MessageRole.USER, "x", ts=T0)
                 sessions.messages(ANA, ONE, limit=12)
                 sessions.messages_from(ANA, ONE, after=added.seq - 1, limit=1)
                 sessions.memory(ANA, ONE)
@@ -802,7 +810,7 @@ class TestCost:
                 log = root / "memory" / folder_name(ANA) / f"{ONE}.log"
                 size = log.stat().st_size
                 for n in range(300):
-                    sessions.append(lease, Author.USER, f"{n}" * 50, ts=T0)
+                    sessions.append(lease, MessageRole.USER, f"{n}" * 50, ts=T0)
             assert size > 60_000
             assert costs[1] < 5 * 2 * 8192 + 1
             assert costs[1] < 3 * costs[0]
@@ -827,7 +835,7 @@ class TestLeases:
             lease = talk(storage)
             files.may_sync.clear()
             write = asyncio.ensure_future(
-                storage.transact(lambda tx: tx.sessions.append(lease, Author.USER, "x", ts=T0))
+                storage.transact(lambda tx: tx.sessions.append(lease, MessageRole.USER, "x", ts=T0))
             )
             assert await asyncio.to_thread(files.is_syncing.wait, 10)
             if caller_leaves:
@@ -856,7 +864,7 @@ class TestLeases:
             with pytest.raises(SessionBusy):
                 sessions_of(other).acquire(ANA, ONE, TURN)
             with pytest.raises(SessionBusy):
-                sessions_of(other).append(lease, Author.USER, "not mine", ts=T0)
+                sessions_of(other).append(lease, MessageRole.USER, "not mine", ts=T0)
             sessions_of(one).delete(lease)
             with pytest.raises(NotFound):
                 sessions_of(other).acquire(ANA, ONE, TURN)
@@ -869,7 +877,7 @@ class TestLeases:
             held = storage._sessions.leases._held[lease]
             held.writing = Overtaken(held, lambda: sessions_of(storage).release(lease))  # type: ignore[assignment] # a lock
             with pytest.raises(SessionBusy):
-                sessions_of(storage).append(lease, Author.USER, "too late", ts=T0)
+                sessions_of(storage).append(lease, MessageRole.USER, "too late", ts=T0)
             assert len(told(storage)) == 3
 
     async def test_session_that_is_deleted_while_it_is_taken_is_not_found(
@@ -1115,8 +1123,8 @@ class TestUserFiles:
                 users_of(storage).roles()
 
 
-GUESSED = tally_of_account("ana@example.com")
-LINE = tally_of_address("192.0.2.77")
+GUESSED = account_throttle("ana@example.com")
+LINE = address_throttle("192.0.2.77")
 
 
 def guess(storage: JsonFileStorage, times: int = 5) -> timedelta:
@@ -1125,8 +1133,8 @@ def guess(storage: JsonFileStorage, times: int = 5) -> timedelta:
     return waits[-1]
 
 
-def file_of(root: Path, tally: Tally = GUESSED) -> Path:
-    return root / "auth" / "attempts" / f"{tally.key[:2]}.json"
+def file_of(root: Path, throttle: Throttle = GUESSED) -> Path:
+    return root / "auth" / "attempts" / f"{throttle.key[:2]}.json"
 
 
 class TestAttemptFiles:
@@ -1151,7 +1159,7 @@ class TestAttemptFiles:
     async def test_what_is_too_old_leaves_the_file_at_the_next_write(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
             guess(storage)
-            neighbour = Tally(key=AttemptKey(GUESSED.key[:2] + "0" * 62), allowed=5)
+            neighbour = Throttle(key=AttemptKey(GUESSED.key[:2] + "0" * 62), allowed=5)
             attempts_of(storage).count([neighbour], at=T0 + WINDOW)
         assert set(json.loads(file_of(root).read_bytes())["attempts"]) == {neighbour.key}
 
@@ -1163,7 +1171,7 @@ class TestAttemptFiles:
             guess(storage)
             for n in range(20):
                 key = AttemptKey(f"{GUESSED.key[:2]}{n:062x}")
-                attempts_of(storage).count([Tally(key=key, allowed=5)], at=later(1))
+                attempts_of(storage).count([Throttle(key=key, allowed=5)], at=later(1))
             assert guess(storage, 1) == timedelta(seconds=30)
         assert len(json.loads(file_of(root).read_bytes())["attempts"]) == 8
 
@@ -1262,7 +1270,7 @@ class TestRightsAndLinks:
             with pytest.raises(StorageUnavailable):
                 told(storage)
             with pytest.raises(StorageUnavailable):
-                sessions_of(storage).append(lease, Author.USER, "x", ts=T0)
+                sessions_of(storage).append(lease, MessageRole.USER, "x", ts=T0)
             assert elsewhere.read_bytes() == before
             assert list(sessions_of(storage).page(ANA, limit=9)) == []
 
@@ -1368,7 +1376,7 @@ class TestInspection:
             lease = talk(storage)
             sessions_of(storage).put_memory(ANA, ONE, Memory(summary="x"), epoch=0)
             sessions_of(storage).reset(lease, ts=T0)
-            sessions_of(storage).append(lease, Author.USER, "x", ts=T0)
+            sessions_of(storage).append(lease, MessageRole.USER, "x", ts=T0)
             users_of(storage).add(user(1))
             await storage.make_roles()
             before = tree(root)

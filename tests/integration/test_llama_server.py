@@ -11,7 +11,7 @@ import pytest
 
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.provider import TransportName, build_genkit, chat_models
-from chatbot.domain.chat import Author, FinishReason
+from chatbot.domain.chat import FinishReason, MessageRole
 from chatbot.domain.errors import ContextTooLong
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task
 from chatbot.entrypoints.doctor import examine
@@ -54,7 +54,7 @@ def request(
     return ModelRequest(
         task=task,
         system="Responde en español.",
-        messages=(PromptMessage(role=Author.USER, text=text),),
+        messages=(PromptMessage(role=MessageRole.USER, text=text),),
         max_output_tokens=max_output_tokens,
     )
 

@@ -17,8 +17,8 @@ from threading import Event, Thread
 import pytest
 
 from chatbot.adapters.storage.backup_file import BackupFile
-from chatbot.application.moving import digest
-from chatbot.domain.chat import Author, Lease, SessionId, TurnId
+from chatbot.application.transfer import name_of
+from chatbot.domain.chat import Lease, MessageRole, SessionId, TurnId
 from chatbot.domain.identity import DEFAULT_ROLES
 from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive
 from chatbot.domain.ports.storage import Transaction
@@ -67,9 +67,9 @@ def archive_at(url: str) -> WritableArchive:
 
 
 def content_of(url: str) -> dict[str, Item]:
-    """Everything in a store, by its digest."""
+    """Everything in a store, by its name."""
     with archive_at(url) as archive:
-        return {digest(item): item for item in everything_in(archive)}
+        return {name_of(item): item for item in everything_in(archive)}
 
 
 def sessions_of(url: str) -> dict[str, Item]:
@@ -119,8 +119,8 @@ def writer(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _turn(session_id: SessionId, text: str) -> Callable[[Transaction], object]:
     def turn(tx: Transaction) -> None:
         lease: Lease = tx.sessions.acquire(ANA, session_id, TurnId(text))
-        tx.sessions.append(lease, Author.USER, text, ts=T0)
-        tx.sessions.append(lease, Author.ASSISTANT, f"answer to {text}", ts=T0)
+        tx.sessions.append(lease, MessageRole.USER, text, ts=T0)
+        tx.sessions.append(lease, MessageRole.ASSISTANT, f"answer to {text}", ts=T0)
         memory = tx.sessions.memory(ANA, session_id)
         tx.sessions.put_memory(ANA, session_id, replace(memory, summary=text), epoch=0)
         tx.sessions.release(lease)
@@ -210,7 +210,7 @@ class TestMigrate:
         assert sums == "2 new (1 user, 1 session), 2 different in the target (1 user, 1 session)"
         assert others.startswith("sessions only in the target: 1,")
         there = content_of(other)
-        assert all(there.get(digest(item)) == item for item in own)
+        assert all(there.get(name_of(item)) == item for item in own)
 
     def test_sessions_that_were_deleted_since_are_deleted_when_asked(
         self, run: Run, new_store: NewStore

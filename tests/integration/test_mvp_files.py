@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from chatbot.adapters.storage.mvp_files import MvpFiles
-from chatbot.domain.chat import Author
+from chatbot.domain.chat import MessageRole
 from chatbot.domain.identity import Owner
-from chatbot.domain.memory import Item, Memory, Setter
+from chatbot.domain.memory import Memory, MemoryItem, Origin
 from chatbot.domain.ports.archive import Conversation, Unreadable
 
 OWNER = Owner(kind="client", id="default")
@@ -69,7 +69,7 @@ def test_id_messages_times_summary_and_memory_are_kept(tmp_path: Path) -> None:
     assert [message.content for message in found.messages] == [
         *("Hola, soy Ana", "¡Hola!", "¿Vacaciones?", "lone \ufffd and NUL \ufffd", "Sí"),
     ]
-    user, assistant = Author.USER, Author.ASSISTANT
+    user, assistant = MessageRole.USER, MessageRole.ASSISTANT
     assert [m.role for m in found.messages] == [user, assistant, user, user, assistant]
     turns = [message.turn_id for message in found.messages]
     assert (turns[0], turns[3]) == (turns[1], turns[4])
@@ -77,8 +77,8 @@ def test_id_messages_times_summary_and_memory_are_kept(tmp_path: Path) -> None:
     assert memory.summary == "Ana asks about holidays."
     assert (memory.summarized_to, memory.extracted_to, memory.version) == (0, 5, 1)
     assert memory.structured.profile == {
-        "name": Item(value="Ana", set_by=Setter.MODEL),
-        "age": Item(value="41", set_by=Setter.MODEL),
+        "name": MemoryItem(value="Ana", origin=Origin.MODEL),
+        "age": MemoryItem(value="41", origin=Origin.MODEL),
     }
     assert [item.value for item in memory.structured.facts] == ["has a dog 🐕", "lives in Zürich"]
     assert len(memory.structured.todos) == 50

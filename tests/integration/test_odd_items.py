@@ -18,7 +18,7 @@ from chatbot.adapters.storage import backup_file
 from chatbot.adapters.storage.backup_file import BackupFile, write_backup
 from chatbot.adapters.storage.fields import Damaged
 from chatbot.adapters.storage.mvp_files import MvpFiles
-from chatbot.application.moving import Moving, Outcome
+from chatbot.application.transfer import Outcome, StoreCopy
 from chatbot.domain.chat import Message, Session, SessionId
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.archive import Archive, Conversation, Item, Unreadable, WritableArchive
@@ -60,7 +60,7 @@ def archive(url: str) -> WritableArchive:
 
 def outcomes(source: Archive, target: WritableArchive) -> list[Outcome]:
     with target:
-        return [step.outcome for step in Moving(source, target).steps()]
+        return [step.outcome for step in StoreCopy(source, target).steps()]
 
 
 class Shelf(Archive):

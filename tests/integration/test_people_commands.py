@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatbot.domain.policy import MIN_PASSWORD_CHARS
+from chatbot.domain.passwords import MIN_PASSWORD_CHARS
 from commands import Run
 
 PASSWORD = "violet kettle drums at noon"

@@ -19,13 +19,13 @@ from chatbot.domain.chat import Lease, Session, SessionId, TurnId
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Transaction
-from chatbot.domain.throttling import AttemptKey, Tally
+from chatbot.domain.throttling import AttemptKey, Throttle
 from conversation import PATIENCE_S
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
 SESSION = SessionId("1" * 32)
-TALLY = Tally(key=AttemptKey("k"), allowed=3)
+TALLY = Throttle(key=AttemptKey("k"), allowed=3)
 CONNECTIONS = 3
 
 

@@ -31,12 +31,12 @@ async def tell_who_calls(scope: Scope, receive: Receive, send: Send) -> None:
     await JSONResponse(seen)(scope, receive, send)
 
 
-def told(peer: str, trusted: str) -> httpx.AsyncClient:
+def told(client_ip: str, trusted: str) -> httpx.AsyncClient:
     """A client at this address of that application, wrapped by uvicorn as the service has it."""
     settings = settings_for_tests(trusted_proxies=trusted)
     config = build_config(tell_who_calls, settings)
     config.load()
-    transport = httpx.ASGITransport(config.loaded_app, client=(peer, 4711))
+    transport = httpx.ASGITransport(config.loaded_app, client=(client_ip, 4711))
     return httpx.AsyncClient(transport=transport, base_url="http://chat.example.com")
 
 
@@ -47,20 +47,20 @@ async def seen_with(client: httpx.AsyncClient, **changed: str) -> Seen:
 
 
 @pytest.mark.parametrize(
-    ("peer", "trusted"),
+    ("client_ip", "trusted"),
     [
         *(("127.0.0.1", ""), ("127.0.0.1", "10.0.0.2 127.0.0.2, 192.168.0.0/16 ::1")),
         *(("::1", ""), ("::1", "127.0.0.1 ::2 fd00::/8")),
     ],
 )
 async def test_forwarded_headers_of_others_change_nothing(
-    peer: str, trusted: str, monkeypatch: pytest.MonkeyPatch
+    client_ip: str, trusted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's own setting is not ours
-    async with told(peer, trusted) as client:
+    async with told(client_ip, trusted) as client:
         seen = await seen_with(client)
     assert seen == {
-        "client": peer,
+        "client": client_ip,
         "scheme": "http",
         "host": "chat.example.com",
         "root_path": "",
@@ -68,16 +68,16 @@ async def test_forwarded_headers_of_others_change_nothing(
 
 
 @pytest.mark.parametrize(
-    ("peer", "trusted"),
+    ("client_ip", "trusted"),
     [
         *(("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "10.0.0.2,127.0.0.0/8")),
         *(("::1", "::1"), ("::1", "0:0:0:0:0:0:0:1"), ("::1", "::/64")),
     ],
 )
 async def test_configured_proxy_names_the_caller_and_the_scheme_and_nothing_else(
-    peer: str, trusted: str
+    client_ip: str, trusted: str
 ) -> None:
-    async with told(peer, trusted) as client:
+    async with told(client_ip, trusted) as client:
         seen = await seen_with(client)
         assert seen == {
             "client": "203.0.113.7",

@@ -15,7 +15,7 @@ from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
-from chatbot.domain.chat import Author, Lease, Message, Session, SessionId, TurnId
+from chatbot.domain.chat import Lease, Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Transaction
@@ -67,7 +67,7 @@ def acquire(turn: TurnId) -> Callable[[Transaction], Lease]:
 
 
 def say(lease: Lease, words: str = "text") -> Callable[[Transaction], Message]:
-    return lambda tx: tx.sessions.append(lease, Author.USER, words, ts=T0)
+    return lambda tx: tx.sessions.append(lease, MessageRole.USER, words, ts=T0)
 
 
 def said(tx: Transaction) -> list[str]:
@@ -126,7 +126,7 @@ async def test_kept_lease_is_renewed_again_and_again(replicas: Replicas) -> None
     one = await replicas.one(lease_s=FOR_EVER, renew_s=SOON)
     lease = await one.transact(acquire(OLD))
     first = await end_of_lease(one)
-    with one.keeping(lease):
+    with one.renewing(lease):
         await until_later(one, first)
         await until_later(one, await end_of_lease(one))
 
@@ -137,7 +137,7 @@ async def test_lease_that_nobody_keeps_is_not_renewed(replicas: Replicas) -> Non
     first = await end_of_lease(one)
     await one._renew_once()
     assert await end_of_lease(one) == first
-    with one.keeping(lease):
+    with one.renewing(lease):
         await one._renew_once()
     assert await end_of_lease(one) > first
 
@@ -156,7 +156,7 @@ async def test_renewal_goes_on_after_the_database_could_not_be_had(
             raise StorageUnavailable
         return run(work)
 
-    with one.keeping(lease):
+    with one.renewing(lease):
         monkeypatch.setattr(one._database, "run", fail_three_times)
         await until_later(one, first)
     assert len(failed) == 3
@@ -181,7 +181,7 @@ async def test_turn_that_was_taken_over_writes_nothing_and_ends_nothing(
     ):
         with pytest.raises(SessionBusy):
             await late.transact(work)
-    with late.keeping(old):
+    with late.renewing(old):
         await late._renew_once()
     await late.transact(lambda tx: tx.sessions.release(old))
 

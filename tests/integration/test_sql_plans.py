@@ -24,10 +24,10 @@ from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.adapters.storage.sql.users import SqlUsers
-from chatbot.domain.chat import Author, PageMark, Session, SessionId, TurnId
+from chatbot.domain.chat import MessageRole, Session, SessionCursor, SessionId, TurnId
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
-from chatbot.domain.throttling import AttemptKey, Tally
+from chatbot.domain.throttling import AttemptKey, Throttle
 from postgres import new_database
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -93,10 +93,10 @@ def work_on_everything(statements: Statements) -> None:
     repository.create(own)
     lease = repository.acquire(ANA, own.id, TURN)
     renew(statements, [lease], seconds=20)
-    repository.append(lease, Author.USER, "text", ts=T0)
+    repository.append(lease, MessageRole.USER, "text", ts=T0)
     repository.get(ANA, own.id)
     mark = repository.page(ANA, limit=20)[-1]
-    repository.page(ANA, limit=20, after=PageMark(updated_at=mark.updated_at, id=mark.id))
+    repository.page(ANA, limit=20, after=SessionCursor(updated_at=mark.updated_at, id=mark.id))
     repository.messages(ANA, own.id, limit=20, before=9, after=0)
     repository.messages(ANA, own.id, limit=20, after=9)
     repository.messages_from(ANA, own.id, after=0, limit=20)
@@ -128,10 +128,10 @@ def work_on_people(people: Any, tries: Any) -> None:
     people.replace(replace(stored, department="sales"), old=stored)
     assert [each.department for each in people.all() if each.id == user.id] == ["sales"]
     assert people.password_schemes()
-    tally = Tally(key=AttemptKey("k"), allowed=3)
-    tries.count([tally], at=T0 - timedelta(days=900))
-    tries.withdraw([tally], at=T0)
-    tries.clear(tally.key)
+    throttle = Throttle(key=AttemptKey("k"), allowed=3)
+    tries.count([throttle], at=T0 - timedelta(days=900))
+    tries.withdraw([throttle], at=T0)
+    tries.clear(throttle.key)
 
 
 class Noted:

@@ -20,7 +20,7 @@ from chatbot.adapters.storage.sql.group_commits import SqliteStatements
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.upgrading import upgrade
-from chatbot.domain.chat import Author, Lease, Session, SessionId, TurnId
+from chatbot.domain.chat import Lease, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.errors import Conflict, StorageFull, StorageUnavailable
 from chatbot.domain.identity import Owner, Role
 from chatbot.domain.memory import Memory
@@ -48,7 +48,7 @@ def fill(number: int, *texts: str) -> Callable[[Transaction], Lease]:
         create(number)(tx)
         lease = tx.sessions.acquire(ANA, session_id(number), TurnId(f"{number:032x}"))
         for one in texts:
-            tx.sessions.append(lease, Author.USER, one, ts=T0)
+            tx.sessions.append(lease, MessageRole.USER, one, ts=T0)
         return lease
 
     return work
@@ -447,8 +447,8 @@ async def test_session_that_was_deleted_by_hand_takes_no_other_out_of_a_backup(
         for number in (1, 2, 3):
             await store.transact(fill(number, f"text of {number}"))
         assert await store.flaws() == []
-        with other(sqlite_store) as by_hand:
-            by_hand.execute("DELETE FROM sessions WHERE id = ?", [session_id(1)])
+        with other(sqlite_store) as is_manual:
+            is_manual.execute("DELETE FROM sessions WHERE id = ?", [session_id(1)])
         assert any("without a session" in flaw for flaw in await store.flaws())
     assert texts_in(database) == {session_id(2): ["text of 2"], session_id(3): ["text of 3"]}
 
@@ -460,8 +460,8 @@ async def test_session_without_some_of_its_messages_is_not_backed_up_as_if_it_we
     async with SqlStorage(database, replica="test") as store:
         for number in (1, 2):
             await store.transact(fill(number, "first", "second"))
-    with other(sqlite_store) as by_hand:
-        by_hand.execute("DELETE FROM messages WHERE session_id = ? AND seq = 1", [session_id(1)])
+    with other(sqlite_store) as is_manual:
+        is_manual.execute("DELETE FROM messages WHERE session_id = ? AND seq = 1", [session_id(1)])
     lost, kept = (item for item in SqlArchive(database).items() if not isinstance(item, Role))
     assert isinstance(lost, Unreadable)
     assert isinstance(kept, Conversation)

@@ -16,7 +16,7 @@ import pytest
 
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
-from chatbot.domain.chat import Author, Session, SessionId, TurnId
+from chatbot.domain.chat import MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Transaction
 
@@ -53,7 +53,10 @@ async def _write(path: Path, life: int, test: Connection) -> None:
             for turn in range(10_000):
 
                 def say(tx: Transaction, turn: int = turn) -> None:
-                    for role, part in ((Author.USER, "asked"), (Author.ASSISTANT, "answered")):
+                    for role, part in (
+                        (MessageRole.USER, "asked"),
+                        (MessageRole.ASSISTANT, "answered"),
+                    ):
                         tx.sessions.append(lease, role, text_of(writer, turn, part), ts=T0)
 
                 await store.transact(say)

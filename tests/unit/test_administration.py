@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chatbot.adapters.security.argon2_costs import Cost
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
+from chatbot.adapters.security.argon2_parameters import Argon2Parameters
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.application.administration import Administration
 from chatbot.domain.errors import Conflict, InvalidInput, RateLimited
@@ -29,7 +29,7 @@ class InstantHasher(PasswordHasher):
     async def verify(self, password: str, password_hash: str | None) -> bool:
         return password_hash == f"hash of {password}"
 
-    def is_weaker(self, password_hash: str) -> bool:
+    def needs_rehash(self, password_hash: str) -> bool:
         return False
 
     async def aclose(self) -> None:
@@ -59,7 +59,9 @@ def administration(storage: InMemoryStorage) -> Administration:
 
 @pytest.fixture
 async def hasher() -> AsyncIterator[Argon2Hasher]:
-    made = Argon2Hasher(Cost(memory_kib=64, passes=1, lanes=1), below_floor_for_tests=True)
+    made = Argon2Hasher(
+        Argon2Parameters(memory_kib=64, time_cost=1, parallelism=1), below_minimum_for_tests=True
+    )
     yield made
     await made.aclose()
 

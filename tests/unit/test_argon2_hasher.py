@@ -11,8 +11,8 @@ from argon2.exceptions import HashingError, VerificationError
 from argon2.low_level import Type, hash_secret, verify_secret
 
 from chatbot.adapters.security import argon2_hasher
-from chatbot.adapters.security.argon2_costs import CEILING, FLOOR, Cost, work_of
 from chatbot.adapters.security.argon2_hasher import MAX_WAITING, Argon2Hasher
+from chatbot.adapters.security.argon2_parameters import MAXIMUM, MINIMUM, Argon2Parameters, work_of
 from chatbot.domain.errors import RateLimited, ShuttingDown
 from chatbot.domain.identity import scheme_of
 from conversation import PATIENCE_S
@@ -25,7 +25,7 @@ def priority_of(thread: int) -> int:
 
 
 PRIORITY_AT_IMPORT = priority_of(os.getpid())
-CHEAP = Cost(memory_kib=64, passes=1, lanes=1)
+CHEAP = Argon2Parameters(memory_kib=64, time_cost=1, parallelism=1)
 SALT, DIGEST = "c2FsdHNhbHRzYWx0c2FsdA", "ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGk"
 UNREADABLE = [
     "",
@@ -84,7 +84,7 @@ class Gate:
 
 @pytest.fixture
 async def hasher() -> AsyncIterator[Argon2Hasher]:
-    made = Argon2Hasher(CHEAP, below_floor_for_tests=True)
+    made = Argon2Hasher(CHEAP, below_minimum_for_tests=True)
     yield made
     await made.aclose()
 
@@ -96,17 +96,17 @@ def gate(monkeypatch: pytest.MonkeyPatch, hasher: Argon2Hasher) -> Iterator[Gate
     made.open.set()
 
 
-def encoded(cost: Cost, *, variant: Type) -> str:
+def encoded(cost: Argon2Parameters, *, variant: Type) -> str:
     parameters = {
         "memory_cost": cost.memory_kib,
-        "time_cost": cost.passes,
-        "parallelism": cost.lanes,
+        "time_cost": cost.time_cost,
+        "parallelism": cost.parallelism,
     }
     return hash_secret(b"secret", b"s" * 16, hash_len=32, type=variant, **parameters).decode()
 
 
-def looks_like(memory_kib: int, passes: int, lanes: int, variant: str = "argon2id") -> str:
-    return f"${variant}$v=19$m={memory_kib},t={passes},p={lanes}${SALT}${DIGEST}"
+def looks_like(memory_kib: int, time_cost: int, parallelism: int, variant: str = "argon2id") -> str:
+    return f"${variant}$v=19$m={memory_kib},t={time_cost},p={parallelism}${SALT}${DIGEST}"
 
 
 async def settle() -> None:
@@ -134,13 +134,13 @@ async def test_without_arguments_a_hash_costs_what_owasp_asks_for() -> None:
 @pytest.mark.parametrize(
     "cost",
     [
-        Cost(memory_kib=19_455, passes=2, lanes=1),
-        Cost(memory_kib=19_456, passes=1, lanes=1),
-        Cost(memory_kib=262_145, passes=2, lanes=1),
-        Cost(memory_kib=19_456, passes=17, lanes=1),
+        Argon2Parameters(memory_kib=19_455, time_cost=2, parallelism=1),
+        Argon2Parameters(memory_kib=19_456, time_cost=1, parallelism=1),
+        Argon2Parameters(memory_kib=262_145, time_cost=2, parallelism=1),
+        Argon2Parameters(memory_kib=19_456, time_cost=17, parallelism=1),
     ],
 )
-def test_a_cost_below_the_floor_or_above_the_ceiling_is_refused(cost: Cost) -> None:
+def test_a_cost_below_the_floor_or_above_the_ceiling_is_refused(cost: Argon2Parameters) -> None:
     with pytest.raises(ValueError, match=r"minimum|maximum"):
         Argon2Hasher(cost)
 
@@ -179,7 +179,7 @@ async def test_a_hash_with_hostile_parameters_never_reaches_the_library(
 async def test_hashes_of_every_argon2_variant_can_be_verified(
     hasher: Argon2Hasher, variant: Type
 ) -> None:
-    stored = encoded(Cost(memory_kib=128, passes=2, lanes=2), variant=variant)
+    stored = encoded(Argon2Parameters(memory_kib=128, time_cost=2, parallelism=2), variant=variant)
     assert await hasher.verify("secret", stored)
     assert not await hasher.verify("other", stored)
 
@@ -190,7 +190,7 @@ async def test_hashes_of_every_argon2_variant_can_be_verified(
         (looks_like(19_456, 2, 1), False),
         (looks_like(65_536, 3, 4), False),
         (looks_like(262_144, 16, 16), False),
-        (looks_like(47_104, 1, 1), False),  # fewer passes, but more work: OWASP's own equivalent
+        (looks_like(47_104, 1, 1), False),  # fewer time_cost, but more work: OWASP's own equivalent
         (looks_like(12_288, 3, 1), True),
         (looks_like(19_456, 1, 1), True),
         (looks_like(64, 16, 16), True),
@@ -203,19 +203,21 @@ async def test_hashes_of_every_argon2_variant_can_be_verified(
 def test_a_hash_is_weaker_only_if_replacing_it_makes_it_stronger(
     stored: str, *, weaker: bool
 ) -> None:
-    assert Argon2Hasher().is_weaker(stored) is weaker
+    assert Argon2Hasher().needs_rehash(stored) is weaker
 
 
 def test_fewer_lanes_are_weaker_when_the_rest_is_the_same() -> None:
-    hasher = Argon2Hasher(Cost(memory_kib=65_536, passes=3, lanes=4))
-    assert hasher.is_weaker(looks_like(65_536, 3, 1))
-    assert not hasher.is_weaker(looks_like(65_536, 3, 8))
+    hasher = Argon2Hasher(Argon2Parameters(memory_kib=65_536, time_cost=3, parallelism=4))
+    assert hasher.needs_rehash(looks_like(65_536, 3, 1))
+    assert not hasher.needs_rehash(looks_like(65_536, 3, 8))
 
 
 def test_the_ceiling_admits_what_rfc_9106_and_argon2_cffi_recommend() -> None:
-    for memory_kib, passes, lanes in ((65_536, 3, 4), (102_400, 2, 8), (19_456, 2, 1)):
-        assert Cost(memory_kib=memory_kib, passes=passes, lanes=lanes).is_within(CEILING)
-    assert FLOOR.is_within(CEILING)
+    for memory_kib, time_cost, parallelism in ((65_536, 3, 4), (102_400, 2, 8), (19_456, 2, 1)):
+        assert Argon2Parameters(
+            memory_kib=memory_kib, time_cost=time_cost, parallelism=parallelism
+        ).is_within(MAXIMUM)
+    assert MINIMUM.is_within(MAXIMUM)
 
 
 async def test_one_call_is_served_32_wait_and_the_next_is_told_to_come_back(
@@ -297,7 +299,7 @@ def argon2_threads() -> list[threading.Thread]:
 
 async def test_there_is_one_worker_from_the_first_use_until_it_is_closed() -> None:
     before = len(argon2_threads())
-    hasher = Argon2Hasher(CHEAP, below_floor_for_tests=True)
+    hasher = Argon2Hasher(CHEAP, below_minimum_for_tests=True)
     assert len(argon2_threads()) == before
     await asyncio.gather(*(hasher.hash("x") for _ in range(8)))
     assert len(argon2_threads()) == before + 1
@@ -334,7 +336,7 @@ async def test_without_memory_for_a_hash_the_caller_is_told_to_come_back(
         await (hasher.hash("x") if failure is HashingError else hasher.verify("x", None))
 
 
-DEAR = Cost(memory_kib=512, passes=3, lanes=4)
+DEAR = Argon2Parameters(memory_kib=512, time_cost=3, parallelism=4)
 
 
 async def test_a_check_computes_a_hash_of_each_stored_scheme_whoever_it_is_for(
@@ -367,7 +369,7 @@ async def test_padding_is_bounded_and_keeps_the_most_common_schemes(
     hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(argon2_hasher, "MAX_PADDING", work_of(DEAR) + work_of(CHEAP))
-    rare = encoded(Cost(memory_kib=256, passes=1, lanes=1), variant=Type.ID)
+    rare = encoded(Argon2Parameters(memory_kib=256, time_cost=1, parallelism=1), variant=Type.ID)
     common = [encoded(cost, variant=Type.ID) for cost in (DEAR, CHEAP)]
     counts = {scheme_of(rare): 1} | {scheme_of(each): 5 for each in common}
     for _ in range(2):

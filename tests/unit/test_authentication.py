@@ -11,8 +11,8 @@ import pytest
 from argon2.low_level import Type, verify_secret
 
 from chatbot.adapters.security import argon2_hasher
-from chatbot.adapters.security.argon2_costs import Cost
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
+from chatbot.adapters.security.argon2_parameters import Argon2Parameters
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.application import authentication
@@ -28,12 +28,12 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.identity import Client, ClientId, Permission, User, UserId
 from chatbot.domain.ports.security import Claims
-from chatbot.domain.throttling import AttemptKey, tally_of_account, tally_of_address
+from chatbot.domain.throttling import AttemptKey, account_throttle, address_throttle
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 PASSWORD = "el niño comió piñones"
-CHEAP = Cost(memory_kib=64, passes=2, lanes=1)
-WEAKER = Cost(memory_kib=64, passes=1, lanes=1)
+CHEAP = Argon2Parameters(memory_kib=64, time_cost=2, parallelism=1)
+WEAKER = Argon2Parameters(memory_kib=64, time_cost=1, parallelism=1)
 ALL = frozenset(Permission)
 CLIENT = Client(id=ClientId("default"), permissions=frozenset({Permission.CHAT}))
 
@@ -43,7 +43,7 @@ class Service:
 
     def __init__(self) -> None:
         self.storage = InMemoryStorage()
-        self.hasher = Argon2Hasher(CHEAP, below_floor_for_tests=True)
+        self.hasher = Argon2Hasher(CHEAP, below_minimum_for_tests=True)
         self.tokens = JoseTokens(
             "s" * 32, ttl_s=60, clock=lambda: NOW, new_id=lambda: secrets.token_hex(16)
         )
@@ -52,8 +52,10 @@ class Service:
             self.storage, self.hasher, self.tokens, clock=lambda: self.now
         )
 
-    async def login(self, email: str, password: str, *, peer: str = "192.0.2.1") -> AccessToken:
-        return await self.authentication.login(email, password, peer=peer)
+    async def login(
+        self, email: str, password: str, *, client_ip: str = "192.0.2.1"
+    ) -> AccessToken:
+        return await self.authentication.login(email, password, client_ip=client_ip)
 
     async def add(self, email: str, password_hash: str, *, is_active: bool = True) -> User:
         user = User(
@@ -106,9 +108,11 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return parameters
 
 
-async def refusal(service: Service, email: str, password: str, *, peer: str = "192.0.2.1") -> str:
+async def refusal(
+    service: Service, email: str, password: str, *, client_ip: str = "192.0.2.1"
+) -> str:
     with pytest.raises(InvalidCredentials) as refused:
-        await service.login(email, password, peer=peer)
+        await service.login(email, password, client_ip=client_ip)
     return str(refused.value)
 
 
@@ -155,7 +159,9 @@ async def test_a_login_costs_the_same_work_whoever_it_is_for(
     service: Service, ana: User, computed: list[bytes]
 ) -> None:
     """Also of those whom nobody has seen log in since the start: an older, dearer hash, disabled."""
-    dear = Argon2Hasher(Cost(memory_kib=128, passes=3, lanes=4), below_floor_for_tests=True)
+    dear = Argon2Hasher(
+        Argon2Parameters(memory_kib=128, time_cost=3, parallelism=4), below_minimum_for_tests=True
+    )
     old = await service.add("old@acme.es", await dear.hash(PASSWORD))
     await service.add("off@acme.es", old.password_hash, is_active=False)
     await dear.aclose()
@@ -180,7 +186,7 @@ async def test_a_user_without_a_readable_hash_cannot_log_in(service: Service) ->
 
 
 async def weak_hash() -> str:
-    weaker = Argon2Hasher(WEAKER, below_floor_for_tests=True)
+    weaker = Argon2Hasher(WEAKER, below_minimum_for_tests=True)
     password_hash = await weaker.hash(PASSWORD)
     await weaker.aclose()
     return password_hash
@@ -211,7 +217,9 @@ async def test_a_wrong_password_replaces_nothing(service: Service) -> None:
 
 
 async def test_a_stronger_hash_is_never_replaced(service: Service) -> None:
-    stronger = Argon2Hasher(Cost(memory_kib=128, passes=2, lanes=1), below_floor_for_tests=True)
+    stronger = Argon2Hasher(
+        Argon2Parameters(memory_kib=128, time_cost=2, parallelism=1), below_minimum_for_tests=True
+    )
     user = await service.add("eva@acme.es", await stronger.hash(PASSWORD))
     await stronger.aclose()
     await service.login(user.email, PASSWORD)
@@ -305,7 +313,7 @@ WAIT = "Too many failed log-ins. Try again later."
 async def throttled(service: Service, email: str, password: str = PASSWORD) -> float:
     """Seconds until the next attempt."""
     with pytest.raises(RateLimited, match=WAIT) as refused:
-        await service.login(email, password, peer="192.0.2.1")
+        await service.login(email, password, client_ip="192.0.2.1")
     return refused.value.retry_after_s
 
 
@@ -358,7 +366,7 @@ async def test_counters_are_keyed_so_that_nobody_can_choose_names_that_meet_anot
     await guess(service, ana.email, 1)
     kept = set(service.storage._transaction.attempts._made)  # type: ignore[attr-defined] # what is stored
     assert len(kept) == 2
-    assert not kept & {tally_of_account(ana.email).key, tally_of_address("192.0.2.1").key}
+    assert not kept & {account_throttle(ana.email).key, address_throttle("192.0.2.1").key}
 
 
 async def test_other_accounts_do_not_wait(service: Service, ana: User) -> None:
@@ -402,7 +410,7 @@ async def test_right_passwords_of_many_people_at_once_are_not_taken_for_guesses(
     monkeypatch.setattr(service.hasher, "verify", verify)
     await asyncio.gather(
         *(
-            each[number % processes].login(user.email, PASSWORD, peer="192.0.2.1")
+            each[number % processes].login(user.email, PASSWORD, client_ip="192.0.2.1")
             for number, user in enumerate(everybody)
         )
     )
@@ -446,7 +454,7 @@ async def test_fifty_failures_from_an_address_make_it_wait_but_no_other(
         await refusal(service, f"user{n}@acme.es", "wrong")
     assert await throttled(service, ana.email) == 30
     assert len(computed) == 50
-    await service.login(ana.email, PASSWORD, peer="192.0.2.2")
+    await service.login(ana.email, PASSWORD, client_ip="192.0.2.2")
     assert await throttled(service, ana.email) == 30
     service.now += timedelta(seconds=30)
     await service.login(ana.email, PASSWORD)

@@ -12,9 +12,9 @@ import pytest
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.application import leases
-from chatbot.application.memory_rules import Rules
+from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
-from chatbot.domain.chat import Author, FinishReason, Interruption, Message, SessionId
+from chatbot.domain.chat import FinishReason, InterruptReason, Message, MessageRole, SessionId
 from chatbot.domain.errors import (
     ChatbotError,
     Forbidden,
@@ -60,7 +60,10 @@ class Kept(NamedTuple):
 
 
 def quiet(
-    answers: Iterable[Answer], *, storage: Storage | None = None, rules: Rules = WITHOUT_EXTRACTION
+    answers: Iterable[Answer],
+    *,
+    storage: Storage | None = None,
+    rules: MemoryRules = WITHOUT_EXTRACTION,
 ) -> Desk:
     """A desk whose model is asked for nothing but these answers."""
     return Desk(answers, storage=storage, rules=rules)
@@ -200,8 +203,8 @@ async def test_the_next_prompt_holds_the_turns_before() -> None:
 async def test_what_was_remembered_is_in_the_prompt_and_named_in_the_reply() -> None:
     desk = quiet(["Hola."])
     session_id = await desk.sessions.begin(ANA)
-    await desk.by_hand.put_summary(ANA, session_id, "Ana plans a trip.")
-    await desk.by_hand.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
+    await desk.is_manual.put_summary(ANA, session_id, "Ana plans a trip.")
+    await desk.is_manual.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
     reply = await desk.ask("hola", session_id)
     assert [(r.id, r.text) for r in reply.memory_used] == [
         ("summary", "Ana plans a trip."),
@@ -343,23 +346,28 @@ class Ending(NamedTuple):
     script: Script
     end: Callable[[Desk, SessionId], Awaitable[None]]
     heard: str
-    reason: Interruption
+    reason: InterruptReason
 
 
 ENDINGS = {
-    "closed": Ending(speaking("Half"), leave_by_closing, "Half", Interruption.CLIENT),
-    "cancelled": Ending(speaking("Half"), leave_by_cancellation, "Half", Interruption.CLIENT),
+    "closed": Ending(speaking("Half"), leave_by_closing, "Half", InterruptReason.CLIENT),
+    "cancelled": Ending(speaking("Half"), leave_by_cancellation, "Half", InterruptReason.CLIENT),
     "error": Ending(
-        Script(pieces=("Half",), failure=ModelError("cut")), fail, "Half", Interruption.UPSTREAM
+        Script(pieces=("Half",), failure=ModelError("cut")), fail, "Half", InterruptReason.UPSTREAM
     ),
-    "error first": Ending(Script(failure=ModelError("refused")), fail, "", Interruption.UPSTREAM),
+    "error first": Ending(
+        Script(failure=ModelError("refused")), fail, "", InterruptReason.UPSTREAM
+    ),
     "unavailable": Ending(
-        Script(failure=ModelUnavailable("down")), fail, "", Interruption.UPSTREAM
+        Script(failure=ModelUnavailable("down")), fail, "", InterruptReason.UPSTREAM
     ),
     "timeout": Ending(
-        Script(pieces=("Half",), failure=ModelTimeout("slow")), fail, "Half", Interruption.TIMEOUT
+        Script(pieces=("Half",), failure=ModelTimeout("slow")),
+        fail,
+        "Half",
+        InterruptReason.TIMEOUT,
     ),
-    "shutdown": Ending(speaking("Half"), shut_down, "Half", Interruption.SHUTDOWN),
+    "shutdown": Ending(speaking("Half"), shut_down, "Half", InterruptReason.SHUTDOWN),
 }
 
 
@@ -448,7 +456,7 @@ async def test_shutting_down_ends_running_turns_and_refuses_new_ones() -> None:
     assert [type(end) for end in ends] == [ShuttingDown] * 20
     for session in (await desk.sessions.page(ANA, limit=50, after=None)).sessions:
         answer = (await desk.messages(session.id))[1]
-        assert answer.reason is Interruption.SHUTDOWN
+        assert answer.reason is InterruptReason.SHUTDOWN
     with pytest.raises(ShuttingDown):
         await desk.ask("too late")
     assert len(desk.model.requests) == 20
@@ -630,8 +638,10 @@ async def test_two_hundred_abandoned_turns_leave_no_task_and_no_lease() -> None:
     assert asyncio.all_tasks() == before
     for session_id in ids:
         assert await desk.is_free(session_id)
-        reasons = [m.reason for m in await desk.messages(session_id) if m.role is Author.ASSISTANT]
-        assert reasons == [Interruption.CLIENT] * 2
+        reasons = [
+            m.reason for m in await desk.messages(session_id) if m.role is MessageRole.ASSISTANT
+        ]
+        assert reasons == [InterruptReason.CLIENT] * 2
     async with asyncio.timeout(PATIENCE_S):
         await desk.chat.running.aclose()
 

@@ -14,7 +14,7 @@ from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.application.turn import Reply
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import ChatbotError, ModelError, ModelUnavailable
-from chatbot.domain.memory import Item, Memory, Setback, Setter, Update
+from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, Update
 from chatbot.domain.ports.model import ModelRequest, Task
 from chatbot.domain.ports.storage import Found, Transaction
 from conversation import ANA, BEN, PATIENCE_S, RULES, Desk, by_task, eventually, never
@@ -110,7 +110,7 @@ async def test_what_one_person_has_waiting_for_memory_is_not_in_front_of_another
         await eventually(lambda: len(asked) > 4 + number)  # noqa: B023 # it is asked at once
     asked[5].set()  # the first is one of Ana's, the second Ben's
     async with asyncio.timeout(PATIENCE_S):
-        await desk.consolidation.settled(BEN.owner, reply.session_id)
+        await desk.consolidation.wait_for(BEN.owner, reply.session_id)
     await desk.consolidation.aclose()
 
 
@@ -260,7 +260,7 @@ async def test_extraction_sees_what_the_user_said_and_no_answer() -> None:
     assert request.task is Task.EXTRACT_MEMORY
     assert told(request) == [f"question {n}" for n in (1, 3, 5, 7, 9, 11)]
     assert "answer" not in request.messages[0].text
-    fact = Item(value="asks a lot", set_by=Setter.MODEL, sources=(1, 3, 5, 7, 9, 11))
+    fact = MemoryItem(value="asks a lot", origin=Origin.MODEL, sources=(1, 3, 5, 7, 9, 11))
     assert memory.structured.facts == (fact,)
     assert memory.extracted_to == 12
 
@@ -269,8 +269,8 @@ async def test_recalled_memory_is_not_what_the_user_said() -> None:
     summary = "SUMMARY-CANARY"
     desk = Desk(by_task(extract=lambda _: '{"facts": ["has a dog"]}'), rules=EXTRACTIONS)
     session_id = await desk.sessions.begin(ANA)
-    await desk.by_hand.put_summary(ANA, session_id, summary)
-    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("FACT-CANARY",)))
+    await desk.is_manual.put_summary(ANA, session_id, summary)
+    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("FACT-CANARY",)))
     for _ in range(6):
         await desk.ask("hola", session_id)
     assert "FACT-CANARY" in desk.asked()[0].messages[-1].text
@@ -286,7 +286,7 @@ async def test_a_model_that_gives_back_what_is_known_adds_nothing() -> None:
     desk = Desk(by_task(extract=echo), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=6)
     known = Update(profile={"name": "Ana"}, facts=("has a dog",), todos=("call Ben",))
-    await desk.by_hand.put_structured(ANA, session_id, known)
+    await desk.is_manual.put_structured(ANA, session_id, known)
     before = (await desk.memory(session_id)).structured
     await desk.add_turns(session_id, 6)
     await desk.steps.extract(OWNER, session_id)
@@ -363,19 +363,19 @@ async def test_a_value_that_a_person_put_is_protected_until_the_user_says_anothe
     desk = Desk(rename, rules=replace(EXTRACTIONS, extract_every=1))
     session_id = await desk.sessions.begin(ANA)
     await desk.ask("soy Eva", session_id)
-    assert (await desk.memory(session_id)).structured.profile["name"].set_by is Setter.MODEL
-    await desk.by_hand.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
+    assert (await desk.memory(session_id)).structured.profile["name"].origin is Origin.MODEL
+    await desk.is_manual.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
     await desk.ask("¿qué tal?", session_id)
     assert (await desk.memory(session_id)).structured.profile["name"].value == "Ana"
     await desk.ask("mejor llámame Eva", session_id)
     name = (await desk.memory(session_id)).structured.profile["name"]
-    assert name == Item(value="Eva", set_by=Setter.MODEL, sources=(5,))
+    assert name == MemoryItem(value="Eva", origin=Origin.MODEL, sources=(5,))
 
 
 async def test_what_was_said_before_a_correction_by_hand_is_not_extracted_any_more() -> None:
     desk = Desk(by_task(), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=10)
-    await desk.by_hand.put_structured(ANA, session_id, Update())
+    await desk.is_manual.put_structured(ANA, session_id, Update())
     await desk.steps.extract(OWNER, session_id, at_once=True)
     assert desk.model.requests == []
 
@@ -405,7 +405,7 @@ async def run(desk: Desk, step: str, session_id: SessionId) -> Memory:
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_work_is_dropped_when_the_memory_was_changed_meanwhile(step: str) -> None:
-    desk = meddling(lambda: desk.by_hand.put_summary(ANA, session_id, "By hand."))
+    desk = meddling(lambda: desk.is_manual.put_summary(ANA, session_id, "By hand."))
     session_id = await desk.filled(turns=11)
     await run(desk, step, session_id)
     memory = await desk.memory(session_id)
@@ -510,7 +510,7 @@ async def test_a_session_has_one_run_at_a_time() -> None:
     await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) > 0)
     assert len(desk.asked(Task.EXTRACT_MEMORY)) == 1
     gate.set()
-    await desk.consolidation.settled(OWNER, session_id)
+    await desk.consolidation.wait_for(OWNER, session_id)
     await desk.ask("hola", session_id)
     assert sum(len(told(request)) for request in desk.asked(Task.EXTRACT_MEMORY)) == 4
     assert (await desk.memory(session_id)).extracted_to == 8
@@ -535,7 +535,7 @@ async def test_a_turn_that_ends_at_the_same_moment_as_a_run_has_another_run(
     session_id = await desk.filled(turns=1)
     schedule()
     await eventually(lambda: len(runs) == 2)
-    await desk.consolidation.settled(OWNER, session_id)
+    await desk.consolidation.wait_for(OWNER, session_id)
 
 
 async def test_two_sessions_are_consolidated_at_the_same_time() -> None:

@@ -4,19 +4,19 @@ import time
 
 import pytest
 
-from chatbot.domain.memory import Item, Setter, StructuredMemory, Update
+from chatbot.domain.memory import MemoryItem, Origin, StructuredMemory, Update
 from chatbot.domain.memory_updates import merge, update_from_json
 
 
-def by_model(value: str) -> Item:
-    return Item(value=value, set_by=Setter.MODEL, sources=(1,))
+def by_model(value: str) -> MemoryItem:
+    return MemoryItem(value=value, origin=Origin.MODEL, sources=(1,))
 
 
 def memory(
-    *facts: str, todos: tuple[str, ...] = (), setter: Setter = Setter.MODEL, **profile: str
+    *facts: str, todos: tuple[str, ...] = (), origin: Origin = Origin.MODEL, **profile: str
 ) -> StructuredMemory:
-    def item(value: str) -> Item:
-        return Item(value=value, set_by=setter, sources=(1,))
+    def item(value: str) -> MemoryItem:
+        return MemoryItem(value=value, origin=origin, sources=(1,))
 
     return StructuredMemory(
         profile={key: item(value) for key, value in profile.items()},
@@ -140,7 +140,7 @@ def test_a_model_that_repeats_what_is_to_be_forgotten_does_not_keep_it() -> None
 
 
 def test_what_a_person_set_is_forgotten_only_if_the_user_spoke_of_it() -> None:
-    known = memory("allergic to nuts", setter=Setter.USER, name="Ana")
+    known = memory("allergic to nuts", origin=Origin.USER, name="Ana")
     update = Update(forget=("name", "allergic to nuts"))
     assert after(known, update, "what is the weather?") == known
     left = after(known, update, "forget my name and my allergy, please")
@@ -170,7 +170,7 @@ def test_names_that_nearly_fit_all_that_is_known_cost_little() -> None:
 def test_what_was_said_is_looked_through_once_for_all_values() -> None:
     said = " ".join(f"said{n}" for n in range(2000))
     facts = [f"fact {n} " * 40 for n in range(100)]
-    known = memory(*facts, setter=Setter.USER)
+    known = memory(*facts, origin=Origin.USER)
     preferences = {f"key{n}": f"value{n}" for n in range(200)}
     update = Update(preferences=preferences, forget=tuple(facts[:40]))
     began = time.process_time()

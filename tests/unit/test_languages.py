@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from starlette.datastructures import Headers
 
-from chatbot.application.prompt import Composer
-from chatbot.application.texts import EXTRACT, NAMES, NOTICES, SUMMARIZE, SYSTEM, Language
+from chatbot.application.prompt import PromptBuilder
+from chatbot.application.prompt_texts import EXTRACT, NAMES, NOTICES, SUMMARIZE, SYSTEM, Language
 from chatbot.domain.chat import Message
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import Task
@@ -27,7 +27,7 @@ def system(
     name: str | None = None,
 ) -> str:
     """The system text of the prompt for the last of these."""
-    composer = Composer(
+    prompt_builder = PromptBuilder(
         assistant_name=name,
         company_instructions="",
         language=language,
@@ -40,7 +40,7 @@ def system(
     history: list[Message] = []
     for number, prompt in enumerate(prompts):
         history += [message(2 * number + 1, prompt), message(2 * number + 2, "...")]
-    return composer.compose(Memory(), history[:-1], preferred=preferred).request.system
+    return prompt_builder.build(Memory(), history[:-1], preferred=preferred).request.system
 
 
 def ours(language: Language) -> str:

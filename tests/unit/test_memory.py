@@ -15,18 +15,18 @@ from chatbot.domain.memory import (
     MAX_VALUE_CHARS,
     PREFERENCE_KEYS,
     PROFILE_KEYS,
-    Item,
     Memory,
-    Setter,
+    MemoryItem,
+    Origin,
     StructuredMemory,
     Update,
     recollections,
     with_summary,
 )
 from chatbot.domain.memory_updates import merge, replaced_by_hand, update_from_json
-from chatbot.domain.text import Said, is_sound
+from chatbot.domain.text import Said, is_storable
 
-BY_HAND = [Setter.USER, Setter.ADMINISTRATOR]
+BY_HAND = [Origin.USER, Origin.ADMINISTRATOR]
 
 
 def learned(
@@ -39,11 +39,11 @@ def learned(
     return merge(memory, update, sources=sources, said=said, max_items=max_items)
 
 
-def by_model(value: str, *sources: int) -> Item:
-    return Item(value=value, set_by=Setter.MODEL, sources=sources)
+def by_model(value: str, *sources: int) -> MemoryItem:
+    return MemoryItem(value=value, origin=Origin.MODEL, sources=sources)
 
 
-def values(items: tuple[Item, ...]) -> list[str]:
+def values(items: tuple[MemoryItem, ...]) -> list[str]:
     return [item.value for item in items]
 
 
@@ -115,19 +115,19 @@ def test_what_the_model_learned_can_be_put_back_by_hand() -> None:
         profile={key: item.value for key, item in known.profile.items()},
         facts=tuple(values(known.facts)),
     )
-    put = replaced_by_hand(same, by=Setter.USER, max_items=20)
+    put = replaced_by_hand(same, by=Origin.USER, max_items=20)
     assert put.profile.keys() == known.profile.keys()
 
 
-@pytest.mark.parametrize("setter", BY_HAND)
-def test_a_value_set_by_hand_stays_when_the_user_has_not_said_the_new_one(setter: Setter) -> None:
-    known = StructuredMemory(profile={"name": Item(value="Ana María", set_by=setter)})
+@pytest.mark.parametrize("origin", BY_HAND)
+def test_a_value_set_by_hand_stays_when_the_user_has_not_said_the_new_one(origin: Origin) -> None:
+    known = StructuredMemory(profile={"name": MemoryItem(value="Ana María", origin=origin)})
     assert learned(known, Update(profile={"name": "Ana"}), "¿qué tal?") == known
 
 
-@pytest.mark.parametrize("setter", BY_HAND)
-def test_a_value_set_by_hand_gives_way_to_what_the_user_says(setter: Setter) -> None:
-    known = StructuredMemory(profile={"name": Item(value="Ana", set_by=setter)})
+@pytest.mark.parametrize("origin", BY_HAND)
+def test_a_value_set_by_hand_gives_way_to_what_the_user_says(origin: Origin) -> None:
+    known = StructuredMemory(profile={"name": MemoryItem(value="Ana", origin=origin)})
     merged = learned(known, Update(profile={"name": "María"}), "llámame maria", sources=(7,))
     assert merged.profile["name"] == by_model("María", 7)
 
@@ -193,11 +193,11 @@ def test_the_words_of_one_value_are_looked_for_in_one_text() -> None:
 
 
 def test_what_a_person_put_is_never_crowded_out_by_the_model() -> None:
-    put = replaced_by_hand(Update(facts=("one", "two", "three")), by=Setter.USER, max_items=5)
+    put = replaced_by_hand(Update(facts=("one", "two", "three")), by=Origin.USER, max_items=5)
     flood = Update(facts=tuple(f"evil {n}" for n in range(20)))
     kept = values(learned(put, flood, max_items=5).facts)
     assert kept == ["one", "two", "three", "evil 18", "evil 19"]
-    full = replaced_by_hand(Update(facts=tuple("abcde")), by=Setter.USER, max_items=5)
+    full = replaced_by_hand(Update(facts=tuple("abcde")), by=Origin.USER, max_items=5)
     assert learned(full, flood, max_items=5) == full
 
 
@@ -207,9 +207,9 @@ def test_a_person_may_put_as_much_as_the_limits_allow() -> None:
         preferences={"language": "en", "tone": "dry"} | {f"k{n}": "v" for n in range(20)},
         facts=tuple(f"fact {n}" for n in range(5)),
     )
-    put = replaced_by_hand(update, by=Setter.USER, max_items=5)
+    put = replaced_by_hand(update, by=Origin.USER, max_items=5)
     assert len(put.profile) == len(put.preferences) == 22
-    assert put.profile["name"] == Item(value="Ana", set_by=Setter.USER)
+    assert put.profile["name"] == MemoryItem(value="Ana", origin=Origin.USER)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_what_a_person_puts_over_a_limit_is_refused_and_located(
     update: Update, where: tuple[str | int, ...]
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
-        replaced_by_hand(update, by=Setter.USER, max_items=5)
+        replaced_by_hand(update, by=Origin.USER, max_items=5)
     assert refused.value.where == where
     assert "kkk" not in str(refused.value)
     assert "vvv" not in str(refused.value)
@@ -238,8 +238,8 @@ def test_what_a_person_puts_over_a_limit_is_refused_and_located(
 
 def test_what_a_person_puts_is_trimmed_and_blanks_are_left_out() -> None:
     update = Update(profile={"name": " Ana ", "role": " "}, todos=(" call ", "", "call"))
-    put = replaced_by_hand(update, by=Setter.ADMINISTRATOR, max_items=5)
-    assert put.profile == {"name": Item(value="Ana", set_by=Setter.ADMINISTRATOR)}
+    put = replaced_by_hand(update, by=Origin.ADMINISTRATOR, max_items=5)
+    assert put.profile == {"name": MemoryItem(value="Ana", origin=Origin.ADMINISTRATOR)}
     assert values(put.todos) == ["call"]
 
 
@@ -372,9 +372,9 @@ def test_merging_keeps_the_order_of_what_was_known(
 def test_what_a_person_set_survives_every_update_that_nobody_said(
     memory: StructuredMemory, update: Update
 ) -> None:
-    by_hand = {key: replace(i, set_by=Setter.USER) for key, i in memory.profile.items()}
-    merged = learned(replace(memory, profile=by_hand), update)
-    assert {key: merged.profile[key] for key in by_hand} == by_hand
+    is_manual = {key: replace(i, origin=Origin.USER) for key, i in memory.profile.items()}
+    merged = learned(replace(memory, profile=is_manual), update)
+    assert {key: merged.profile[key] for key in is_manual} == is_manual
 
 
 SCALARS = st.one_of(
@@ -413,7 +413,7 @@ def test_whatever_a_model_returns_memory_stays_within_its_limits_and_can_be_sent
     assert all(0 < len(item.value) <= MAX_VALUE_CHARS for item in items)
     assert all(item.value == item.value.strip() for item in items)
     for recollection in recollections(Memory(structured=memory)):
-        assert is_sound(recollection.text)
+        assert is_storable(recollection.text)
         recollection.text.encode()
 
 
@@ -423,12 +423,12 @@ def test_no_run_of_updates_takes_an_item_that_a_person_put_into_a_list(
     put: list[str], updates: list[Update]
 ) -> None:
     memory = replaced_by_hand(
-        Update(facts=tuple(put), todos=tuple(put)), by=Setter.USER, max_items=5
+        Update(facts=tuple(put), todos=tuple(put)), by=Origin.USER, max_items=5
     )
     for update in updates:
         memory = learned(memory, update, *put, max_items=5)
     for items in (memory.facts, memory.todos):
-        assert [item.value for item in items if item.set_by is Setter.USER] == put
+        assert [item.value for item in items if item.origin is Origin.USER] == put
         assert len(items) <= 5
 
 

@@ -140,7 +140,7 @@ async def test_known_memory_that_is_refused_does_not_end_extraction() -> None:
     answers = refusing("BAD", otherwise=facts_of_each_message)
     desk = Desk(by_task(extract=answers), rules=EXTRACTIONS)
     session_id = await desk.sessions.begin(ANA)
-    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
+    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
     await desk.add_turns(session_id, 2)
     memory = await desk.steps.extract(OWNER, session_id)
     assert [fact.value for fact in memory.structured.facts] == [
@@ -156,7 +156,7 @@ async def test_a_summary_that_is_refused_keeps_its_newest_words_and_goes_on() ->
     rules = replace(SUMMARIES, summary_max_words=12)
     desk = Desk(by_task(summarize=answers), rules=rules)
     session_id = await desk.filled(turns=11)
-    await desk.by_hand.put_summary(ANA, session_id, "BAD words. Ana works in Madrid.")
+    await desk.is_manual.put_summary(ANA, session_id, "BAD words. Ana works in Madrid.")
     memory = await desk.steps.summarize(OWNER, session_id)
     assert memory.summarized_to == 10
     assert memory.refused == ()
@@ -305,7 +305,7 @@ async def test_what_is_left_is_extracted_when_the_session_is_idle() -> None:
     await desk.ask("two", session_id)
     assert len(desk.asked(Task.EXTRACT_MEMORY)) == 1
     await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 2)
-    await desk.consolidation.settled(OWNER, session_id)
+    await desk.consolidation.wait_for(OWNER, session_id)
     assert (await desk.memory(session_id)).extracted_to == 4
     assert desk.consolidation._timers == {}
 
@@ -320,7 +320,7 @@ async def test_what_a_turn_during_a_run_left_is_extracted_when_the_session_is_id
         await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 1)
     gate.set()
     await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 2)
-    await desk.consolidation.settled(OWNER, session_id)
+    await desk.consolidation.wait_for(OWNER, session_id)
     assert (await desk.memory(session_id)).extracted_to == 4
 
 
@@ -328,7 +328,7 @@ async def test_a_failed_extraction_is_tried_once_more_when_the_session_is_idle()
     desk = Desk(by_task(extract=lambda _: ModelError("no")), rules=replace(EACH_TURN, idle_s=0.01))
     session_id = (await desk.ask("one")).session_id
     await eventually(lambda: len(desk.asked(Task.EXTRACT_MEMORY)) == 2)
-    await desk.consolidation.settled(OWNER, session_id)
+    await desk.consolidation.wait_for(OWNER, session_id)
     await asyncio.sleep(0.05)
     assert len(desk.asked(Task.EXTRACT_MEMORY)) == 2
 
@@ -341,13 +341,13 @@ async def test_a_turn_that_ends_during_a_run_is_taken_in_by_it_too() -> None:
     for number in range(3):
         assert [event async for event in desk.events(f"{number}", session_id)]
     gate.set()
-    await desk.consolidation.settled(OWNER, session_id)
+    await desk.consolidation.wait_for(OWNER, session_id)
     assert (await desk.memory(session_id)).extracted_to == 6
 
 
 async def read(desk: Desk, session_id: SessionId) -> tuple[Memory, bool]:
     async with asyncio.timeout(PATIENCE_S):
-        return await desk.by_hand.read_learned(ANA, session_id)
+        return await desk.is_manual.read_learned(ANA, session_id)
 
 
 async def test_reading_the_memory_waits_for_an_answered_turn(
@@ -391,7 +391,7 @@ async def test_nobody_waits_for_the_extraction_of_a_session_of_somebody_else(
     assert [event async for event in desk.events("hello", session_id)]
     async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(NotFound):
-            await desk.by_hand.read_learned(BEN, session_id)
+            await desk.is_manual.read_learned(BEN, session_id)
     await desk.consolidation.aclose()
 
 

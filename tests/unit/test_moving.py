@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from chatbot.application.moving import Moving, Outcome, Step, compared, digest
+from chatbot.application.transfer import Outcome, Step, StoreCopy, compared
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, Role
@@ -62,7 +62,7 @@ def _key(item: Item) -> object:
 
 
 def outcomes(source: Shelf, target: Shelf) -> list[Outcome]:
-    return [step.outcome for step in Moving(source, target).steps()]
+    return [step.outcome for step in StoreCopy(source, target).steps()]
 
 
 OLD = conversation(texts=["Hi", "Hello!"], memory=remembered(version=1))
@@ -83,7 +83,7 @@ def test_older_state_is_brought_up_to_date_and_a_newer_one_is_not_taken_back(
     new: Conversation,
 ) -> None:
     assert compared(OLD, new) is Outcome.UPDATED
-    assert compared(new, OLD) is Outcome.AHEAD
+    assert compared(new, OLD) is Outcome.TARGET_NEWER
 
 
 @pytest.mark.parametrize(
@@ -99,23 +99,23 @@ def test_older_state_is_brought_up_to_date_and_a_newer_one_is_not_taken_back(
     ids=["text", "memory gone back", "memory", "reset before", "numbers", "creation"],
 )
 def test_state_that_cannot_have_become_the_other_is_different(other: Conversation) -> None:
-    assert compared(OLD, other) is Outcome.DIFFERENT
-    assert compared(other, OLD) is Outcome.DIFFERENT
+    assert compared(OLD, other) is Outcome.CONFLICT
+    assert compared(other, OLD) is Outcome.CONFLICT
 
 
 def test_user_is_brought_up_to_date_unless_revoked_since_or_another() -> None:
     old = user(1)
     assert compared(old, replace(old, password_hash="stronger")) is Outcome.UPDATED
     assert compared(old, replace(old, is_active=False, token_version=1)) is Outcome.UPDATED
-    assert compared(replace(old, token_version=1), old) is Outcome.AHEAD
-    assert compared(old, user(1, email="else@example.com")) is Outcome.DIFFERENT
-    assert compared(old, user(2, email=old.email)) is Outcome.DIFFERENT
+    assert compared(replace(old, token_version=1), old) is Outcome.TARGET_NEWER
+    assert compared(old, user(1, email="else@example.com")) is Outcome.CONFLICT
+    assert compared(old, user(2, email=old.email)) is Outcome.CONFLICT
 
 
 def test_role_gives_way_only_as_it_was_made() -> None:
     edited = Role(name="employee", permissions=frozenset({Permission.CHAT}))
     assert compared(DEFAULT_ROLES["employee"], edited) is Outcome.UPDATED
-    assert compared(edited, DEFAULT_ROLES["employee"]) is Outcome.DIFFERENT
+    assert compared(edited, DEFAULT_ROLES["employee"]) is Outcome.CONFLICT
 
 
 def test_second_run_finds_everything_there() -> None:
@@ -128,23 +128,23 @@ def test_second_run_finds_everything_there() -> None:
 def test_dry_run_says_the_same_and_writes_nothing() -> None:
     source, target = Shelf(*EVERYTHING), Shelf(EVERYTHING[0], conversation(1, texts=["Else"]))
     there = list(target.kept)
-    said = list(Moving(source, target, dry_run=True).steps())
+    said = list(StoreCopy(source, target, dry_run=True).steps())
     assert target.kept == there
-    assert said == list(Moving(source, target).steps())
+    assert said == list(StoreCopy(source, target).steps())
 
 
 def test_what_differs_is_told_and_stays() -> None:
     there = conversation(1, texts=["Else"])
     source, target = Shelf(user(1), conversation(1), conversation(2)), Shelf(there)
-    steps = list(Moving(source, target).steps())
-    assert [step.outcome for step in steps] == [Outcome.NEW, Outcome.DIFFERENT, Outcome.NEW]
+    steps = list(StoreCopy(source, target).steps())
+    assert [step.outcome for step in steps] == [Outcome.NEW, Outcome.CONFLICT, Outcome.NEW]
     assert str(steps[1]) == f"session {1:032x} of user {'a' * 32}: different in the target"
     assert target.kept == [there, user(1), conversation(2)]
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_moved() -> None:
     source = Shelf(Unreadable(name="session x", reason="message 3: missing"), conversation())
-    steps = list(Moving(source, target := Shelf()).steps())
+    steps = list(StoreCopy(source, target := Shelf()).steps())
     assert str(steps[0]) == "session x: unreadable: message 3: missing"
     assert target.kept == [conversation()]
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_moved() -> None:
 def test_one_that_is_refused_stops_no_other(reason: Conflict) -> None:
     target = Shelf()
     target.refuses = reason
-    steps = list(Moving(Shelf(*EVERYTHING), target).steps())
+    steps = list(StoreCopy(Shelf(*EVERYTHING), target).steps())
     refused = [step for step in steps if step.outcome is Outcome.REFUSED]
     assert [(step.name, step.detail) for step in refused] == [(f"user {2:032x}", str(reason))]
     assert len(target.kept) == len(EVERYTHING) - 1
@@ -162,34 +162,20 @@ def test_one_that_is_refused_stops_no_other(reason: Conflict) -> None:
 def test_what_the_target_does_not_return_as_written_is_named_and_the_rest_is_moved() -> None:
     target = Shelf()
     target.spoils = True
-    steps = list(Moving(Shelf(conversation(2), conversation(3)), target).steps())
+    steps = list(StoreCopy(Shelf(conversation(2), conversation(3)), target).steps())
     assert [step.outcome for step in steps] == [Outcome.REFUSED] * 2
     assert all("does not return what was written" in str(step) for step in steps)
 
 
 def test_sessions_of_the_target_only_are_removed_when_asked() -> None:
     source, target = Shelf(conversation(1)), Shelf(conversation(1), conversation(2))
-    assert len(Moving(source, target).others()) == 1
-    dry = list(Moving(source, target, dry_run=True).remove_others())
+    assert len(StoreCopy(source, target).others()) == 1
+    dry = list(StoreCopy(source, target, dry_run=True).remove_others())
     assert len(target.kept) == 2
-    steps = list(Moving(source, target).remove_others())
+    steps = list(StoreCopy(source, target).remove_others())
     assert steps == dry
     assert str(steps[0]) == f"session {2:032x} of user {'a' * 32}: removed from the target"
     assert target.kept == [conversation(1)]
-
-
-def test_digest_is_of_every_part() -> None:
-    one = conversation(memory=remembered())
-    changed = [
-        replace(one, memory=remembered("x")),
-        replace(one, memory=replace(one.memory, version=2)),
-        replace(one, session=replace(one.session, title="x")),
-        replace(one, messages=one.messages[::-1]),
-        replace(one, messages=(replace(one.messages[0], ts=T0), one.messages[1])),
-    ]
-    assert len({digest(each) for each in [one, *changed]}) == 1 + len(changed)
-    again = conversation(memory=remembered())
-    assert digest(again) == digest(one)
 
 
 def test_step_says_what_there_is_to_say() -> None:

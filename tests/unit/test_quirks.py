@@ -167,10 +167,10 @@ def test_everything_may_be_refused_one_after_another_and_that_ends() -> None:
 
 
 def test_what_is_set_by_hand_is_where_it_begins() -> None:
-    by_hand = Quirks(max_tokens_field="max_completion_tokens", system_role="developer")
-    sent = by_hand.fitted(BODY)
+    is_manual = Quirks(max_tokens_field="max_completion_tokens", system_role="developer")
+    sent = is_manual.fitted(BODY)
     assert sent == changed(MAX_COMPLETION | {"messages": AS_DEVELOPER})
-    refused = by_hand.after(refusal_of(400, error(param="max_completion_tokens")), sent)
+    refused = is_manual.after(refusal_of(400, error(param="max_completion_tokens")), sent)
     assert refused is not None
     assert refused.fitted(BODY) == changed({"messages": AS_DEVELOPER})
     assert Quirks(system_role="none").fitted(BODY) == changed({"messages": JOINED})

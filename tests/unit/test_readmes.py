@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.llm.extractive import answer
-from chatbot.application.texts import NOTICES, Language
+from chatbot.application.prompt_texts import NOTICES, Language
 from chatbot.domain.text import detect_language
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ import pytest
 
 from chatbot.adapters.llm.scripted import Answer, Script
 from chatbot.application.prompt import accepted
-from chatbot.domain.chat import Author, FinishReason, Interruption, SessionId
+from chatbot.domain.chat import FinishReason, InterruptReason, MessageRole, SessionId
 from chatbot.domain.errors import (
     ContextTooLong,
     ModelError,
@@ -53,7 +53,7 @@ async def test_a_refused_question_is_stored_and_marked_and_left_out_of_later_pro
     with pytest.raises(PromptRefused):
         await desk.ask("say BAD", session_id, stream=stream)
     stored = [(m.role.value, m.content, m.reason) for m in await desk.messages(session_id)]
-    assert stored[2:] == [("user", "say BAD", None), ("assistant", "", Interruption.REFUSED)]
+    assert stored[2:] == [("user", "say BAD", None), ("assistant", "", InterruptReason.REFUSED)]
     assert await prompts(desk, session_id, "and now?") == [["hello", "ok", "and now?"]]
 
 
@@ -117,7 +117,7 @@ async def test_an_earlier_answered_message_that_is_refused_now_leaves_later_prom
 async def test_a_remembered_item_that_is_refused_does_not_spoil_the_turn() -> None:
     desk = refusing("BAD")
     session_id = (await desk.ask("hello")).session_id
-    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
+    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
     reply = await desk.ask("and now?", session_id)
     assert (reply.text, reply.memory_used) == ("ok", ())
     assert as_text(desk.asked()[-1]) == "hello\nok\nand now?", "the history is still there"
@@ -136,7 +136,7 @@ async def test_a_remembered_item_that_is_refused_costs_no_question_of_an_outage(
     session_id = await desk.sessions.begin(ANA)
     with pytest.raises(ModelUnavailable):
         await desk.ask("hello", session_id)
-    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
+    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
     assert (await prompts(desk, session_id, "and now?"))[1:] == [["hello\n\nand now?"]]
     assert (await desk.memory(session_id)).refused == ()
 
@@ -146,7 +146,7 @@ async def test_an_unnamed_refusal_of_what_was_joined_does_not_spoil_the_session(
     session_id = (await desk.ask("hello")).session_id
     with pytest.raises(ModelError):
         await desk.ask("say BAD", session_id)
-    assert (await desk.messages(session_id))[-1].reason is Interruption.UPSTREAM
+    assert (await desk.messages(session_id))[-1].reason is InterruptReason.UPSTREAM
     assert (await desk.ask("and now?", session_id)).text == "ok"
 
 
@@ -159,7 +159,7 @@ async def test_a_question_that_is_asked_twice_is_stored_and_learned_from_twice()
         await desk.ask("again", session_id)
     for question in ("again", "again"):
         await desk.ask(question, session_id)
-    asked = [m.content for m in await desk.messages(session_id) if m.role is Author.USER]
+    asked = [m.content for m in await desk.messages(session_id) if m.role is MessageRole.USER]
     assert asked == ["again"] * 3
     chats = [[m.text for m in request.messages] for request in desk.asked()]
     assert chats[-2] == ["again"], "the unanswered question and the same one are one"
@@ -191,7 +191,7 @@ async def test_a_refusal_after_text_has_arrived_is_not_asked_again() -> None:
     with pytest.raises(PromptRefused):
         await desk.ask("b", session_id)
     last = (await desk.messages(session_id))[-1]
-    assert (last.content, last.reason) == ("Half", Interruption.REFUSED)
+    assert (last.content, last.reason) == ("Half", InterruptReason.REFUSED)
 
 
 async def test_a_blocked_answer_with_text_is_an_answer() -> None:
@@ -203,7 +203,7 @@ async def test_a_blocked_answer_with_text_is_an_answer() -> None:
 def test_an_answer_that_a_refused_turn_gave_in_part_is_left_out_with_its_question() -> None:
     history = [
         message(1, "BAD"),
-        message(2, "half", reason=Interruption.REFUSED),
+        message(2, "half", reason=InterruptReason.REFUSED),
         message(3, "x"),
     ]
     assert [m.seq for m in accepted(history, Memory())] == [3]
@@ -241,7 +241,7 @@ async def test_a_question_that_is_too_long_by_itself_is_refused_and_marked() -> 
     session_id = (await desk.ask("hello")).session_id
     with pytest.raises(ContextTooLong):
         await desk.ask("x" * 401, session_id)
-    assert (await desk.messages(session_id))[-1].reason is Interruption.REFUSED
+    assert (await desk.messages(session_id))[-1].reason is InterruptReason.REFUSED
     assert (await prompts(desk, session_id, "and now?"))[-1] == ["hello", "ok", "and now?"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from chatbot.adapters.llm.resilience import WithRetries, WithTimeouts
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
 from chatbot.adapters.llm.slots import WithSlots
-from chatbot.domain.chat import Author, FinishReason
+from chatbot.domain.chat import FinishReason, MessageRole
 from chatbot.domain.errors import ModelError, ModelFailure, ModelTimeout, ModelUnavailable
 from chatbot.domain.ports.model import (
     ChatModel,
@@ -23,7 +23,7 @@ from conversation import PATIENCE_S
 REQUEST = ModelRequest(
     task=Task.CHAT,
     system="",
-    messages=(PromptMessage(role=Author.USER, text="hello"),),
+    messages=(PromptMessage(role=MessageRole.USER, text="hello"),),
     max_output_tokens=10,
 )
 MODES = ("complete", "stream")

@@ -8,10 +8,10 @@ import pytest
 from chatbot.adapters.llm.scripted import Script
 from chatbot.application import leases
 from chatbot.application.turn import Delta
-from chatbot.domain.chat import PageMark, SessionId
+from chatbot.domain.chat import SessionCursor, SessionId
 from chatbot.domain.errors import Forbidden, InvalidInput, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Permission, Principal
-from chatbot.domain.memory import Memory, Setter, StructuredMemory, Update
+from chatbot.domain.memory import Memory, Origin, StructuredMemory, Update
 from chatbot.domain.ports.storage import Transaction
 from conversation import ANA, BEN, Desk, by_task, caller, eventually, never
 
@@ -21,13 +21,13 @@ Call = Callable[[Desk, Principal, SessionId], Awaitable[object]]
 
 READS: dict[str, Call] = {
     "read": lambda desk, who, number: desk.sessions.read(who, number, limit=50, before=None),
-    "read memory": lambda desk, who, number: desk.by_hand.read(who, number),
+    "read memory": lambda desk, who, number: desk.is_manual.read(who, number),
 }
 CHANGES: dict[str, Call] = {
     "reset": lambda desk, who, number: desk.sessions.reset(who, number),
     "delete": lambda desk, who, number: desk.sessions.delete(who, number),
-    "put summary": lambda desk, who, number: desk.by_hand.put_summary(who, number, "mine"),
-    "put memory": lambda desk, who, number: desk.by_hand.put_structured(
+    "put summary": lambda desk, who, number: desk.is_manual.put_summary(who, number, "mine"),
+    "put memory": lambda desk, who, number: desk.is_manual.put_structured(
         who, number, Update(facts=("mine",))
     ),
 }
@@ -48,7 +48,7 @@ async def test_anothers_session_and_an_unknown_one_are_the_same_not_found(
     desk: Desk, call: Call
 ) -> None:
     session_id = await desk.filled(turns=2)
-    await desk.by_hand.put_summary(ANA, session_id, "Ana's.")
+    await desk.is_manual.put_summary(ANA, session_id, "Ana's.")
     before = await desk.sessions.read(ANA, session_id, limit=50, before=None)
     said = []
     for number in (session_id, UNKNOWN):
@@ -81,9 +81,9 @@ async def test_a_refusal_comes_before_any_look_at_the_content(desk: Desk) -> Non
     session_id = await desk.filled(turns=1)
     too_much = Update(facts=("x" * 501,))
     with pytest.raises(Forbidden):
-        await desk.by_hand.put_structured(caller("ana", Permission.CHAT), session_id, too_much)
+        await desk.is_manual.put_structured(caller("ana", Permission.CHAT), session_id, too_much)
     with pytest.raises(NotFound):
-        await desk.by_hand.put_structured(BEN, session_id, too_much)
+        await desk.is_manual.put_structured(BEN, session_id, too_much)
 
 
 async def test_beginning_and_listing_need_the_permission_to_chat(desk: Desk) -> None:
@@ -112,7 +112,7 @@ async def test_pages_list_every_own_session_once_and_the_most_recently_used_firs
     await desk.ask("hola", who=BEN)
     await desk.ask("otra vez", ids[1])
     listed: list[SessionId] = []
-    after: PageMark | None = None
+    after: SessionCursor | None = None
     sizes = []
     while True:
         page = await desk.sessions.page(ANA, limit=2, after=after)
@@ -159,8 +159,8 @@ async def test_messages_are_read_from_the_newest_backwards(desk: Desk) -> None:
 
 async def test_a_reset_empties_the_session_and_keeps_its_id(desk: Desk) -> None:
     session_id = (await desk.ask("hola")).session_id
-    await desk.by_hand.put_summary(ANA, session_id, "S.")
-    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("a",)))
+    await desk.is_manual.put_summary(ANA, session_id, "S.")
+    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("a",)))
     emptied = await desk.sessions.reset(ANA, session_id)
     assert (emptied.session.id, emptied.session.title) == (session_id, "")
     assert (emptied.session.message_count, list(emptied.messages)) == (0, [])
@@ -213,9 +213,9 @@ async def test_no_change_is_made_while_a_turn_runs(
 async def test_memory_by_hand_replaces_what_was_there(desk: Desk) -> None:
     session_id = await desk.filled(turns=1)
     first = Update(profile={"name": "Ana", "city": "Lima"}, facts=("a", "b"))
-    await desk.by_hand.put_structured(ANA, session_id, first)
-    await desk.by_hand.put_structured(ANA, session_id, Update(profile={"city": "Cusco"}))
-    memory = await desk.by_hand.read(ANA, session_id)
+    await desk.is_manual.put_structured(ANA, session_id, first)
+    await desk.is_manual.put_structured(ANA, session_id, Update(profile={"city": "Cusco"}))
+    memory = await desk.is_manual.read(ANA, session_id)
     assert {key: item.value for key, item in memory.structured.profile.items()} == {"city": "Cusco"}
     assert memory.structured.facts == ()
     assert memory.extracted_to == 2
@@ -226,9 +226,9 @@ async def test_an_empty_update_forgets_the_memory_and_an_empty_text_the_summary(
 ) -> None:
     session_id = await desk.filled(turns=15)
     await desk.steps.summarize(ANA.owner, session_id)
-    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("a",)))
-    await desk.by_hand.put_structured(ANA, session_id, Update())
-    await desk.by_hand.put_summary(ANA, session_id, "")
+    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("a",)))
+    await desk.is_manual.put_structured(ANA, session_id, Update())
+    await desk.is_manual.put_summary(ANA, session_id, "")
     memory = await desk.memory(session_id)
     assert (memory.summary, memory.structured) == ("", StructuredMemory())
     assert memory.summarized_to == 18
@@ -237,35 +237,35 @@ async def test_an_empty_update_forgets_the_memory_and_an_empty_text_the_summary(
 
 async def test_summary_and_structured_memory_are_replaced_each_by_itself(desk: Desk) -> None:
     session_id = await desk.filled(turns=1)
-    await desk.by_hand.put_summary(ANA, session_id, " S. ")
-    await desk.by_hand.put_structured(ANA, session_id, Update(facts=("a",)))
+    await desk.is_manual.put_summary(ANA, session_id, " S. ")
+    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("a",)))
     memory = await desk.memory(session_id)
     assert (memory.summary, [fact.value for fact in memory.structured.facts]) == ("S.", ["a"])
     assert memory.version == 2
 
 
 @pytest.mark.parametrize(
-    ("permissions", "setter"),
+    ("permissions", "origin"),
     [
-        ([Permission.CHAT, Permission.MEMORY], Setter.USER),
-        ([Permission.CHAT, Permission.MEMORY, Permission.ADMINISTER], Setter.ADMINISTRATOR),
+        ([Permission.CHAT, Permission.MEMORY], Origin.USER),
+        ([Permission.CHAT, Permission.MEMORY, Permission.ADMINISTER], Origin.ADMINISTRATOR),
     ],
 )
 async def test_an_item_says_who_put_it(
-    desk: Desk, permissions: list[Permission], setter: Setter
+    desk: Desk, permissions: list[Permission], origin: Origin
 ) -> None:
     who = caller("ana", *permissions)
     session_id = await desk.filled(turns=1, who=who)
-    memory = await desk.by_hand.put_structured(who, session_id, Update(facts=("a",)))
-    assert [fact.set_by for fact in memory.structured.facts] == [setter]
+    memory = await desk.is_manual.put_structured(who, session_id, Update(facts=("a",)))
+    assert [fact.origin for fact in memory.structured.facts] == [origin]
 
 
 async def test_what_is_over_a_limit_changes_nothing(desk: Desk) -> None:
     session_id = await desk.filled(turns=1)
     with pytest.raises(InvalidInput):
-        await desk.by_hand.put_summary(ANA, session_id, "s" * 4001)
+        await desk.is_manual.put_summary(ANA, session_id, "s" * 4001)
     with pytest.raises(InvalidInput):
-        await desk.by_hand.put_structured(ANA, session_id, Update(facts=("f" * 501,)))
+        await desk.is_manual.put_structured(ANA, session_id, Update(facts=("f" * 501,)))
     assert await desk.memory(session_id) == Memory()
     assert await desk.is_free(session_id)
 
@@ -283,7 +283,7 @@ async def test_a_correction_wins_over_consolidations_that_are_faster(
         return put(*args, **named)  # type: ignore[arg-type] # passed on as they came
 
     monkeypatch.setattr(sessions, "put_memory", put_or_lose)
-    await desk.by_hand.put_summary(ANA, session_id, "Mine.")
+    await desk.is_manual.put_summary(ANA, session_id, "Mine.")
     assert (await desk.memory(session_id)).summary == "Mine."
 
 

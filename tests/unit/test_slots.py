@@ -10,7 +10,7 @@ import pytest
 from chatbot.adapters.llm.resilience import WithTimeouts
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.adapters.llm.slots import WithSlots
-from chatbot.domain.chat import Author
+from chatbot.domain.chat import MessageRole
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, PromptMessage, Task
 from conversation import PATIENCE_S, eventually
@@ -18,7 +18,7 @@ from conversation import PATIENCE_S, eventually
 TURN = ModelRequest(
     task=Task.CHAT,
     system="",
-    messages=(PromptMessage(role=Author.USER, text="hello"),),
+    messages=(PromptMessage(role=MessageRole.USER, text="hello"),),
     max_output_tokens=10,
 )
 EXTRACTION = replace(TURN, task=Task.EXTRACT_MEMORY)

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.adapters.llm.thinking import WithoutThinking
-from chatbot.domain.chat import Author, FinishReason
+from chatbot.domain.chat import FinishReason, MessageRole
 from chatbot.domain.errors import ModelError
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task
 
 REQUEST = ModelRequest(
     task=Task.CHAT,
     system="",
-    messages=(PromptMessage(role=Author.USER, text="hello"),),
+    messages=(PromptMessage(role=MessageRole.USER, text="hello"),),
     max_output_tokens=10,
 )
 ANSWERS = {

@@ -9,28 +9,28 @@ from chatbot.domain.throttling import (
     LONGEST_WAIT,
     WINDOW,
     AttemptKey,
-    Tally,
-    tally_of_account,
-    tally_of_address,
+    Throttle,
+    account_throttle,
+    address_throttle,
     with_attempt,
     without_attempt,
 )
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-ANA = tally_of_account("ana@example.com")
+ANA = account_throttle("ana@example.com")
 
 
 def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
-def waits(tally: Tally, count: int) -> list[float]:
+def waits(throttle: Throttle, count: int) -> list[float]:
     """The wait after each of the attempts, every one made as soon as it may be."""
     made: list[datetime] = []
     now, found = NOW, []
     for _ in range(count):
         made.append(now)
-        wait = tally.wait(made, now)
+        wait = throttle.wait(made, now)
         found.append(wait.total_seconds())
         now += wait
     return found
@@ -38,7 +38,7 @@ def waits(tally: Tally, count: int) -> list[float]:
 
 def test_wait_begins_with_the_allowed_number_and_doubles_up_to_five_minutes() -> None:
     assert waits(ANA, 10) == [0] * 4 + [30, 60, 120, 240, 300, 300]
-    assert waits(tally_of_address("192.0.2.1"), 55) == [0] * 49 + [30, 60, 120, 240, 300, 300]
+    assert waits(address_throttle("192.0.2.1"), 55) == [0] * 49 + [30, 60, 120, 240, 300, 300]
 
 
 def test_no_attempts_no_wait() -> None:
@@ -84,22 +84,22 @@ def test_clock_that_is_set_back_neither_frees_nor_locks_out() -> None:
 @pytest.mark.parametrize("spelling", ["ana@example.com", " ANA@Example.COM\n", "Ana@example.com"])
 def test_account_is_the_same_in_any_spelling_that_logs_in(spelling: str) -> None:
     assert normalise_email(spelling) == "ana@example.com"
-    assert tally_of_account(spelling) == ANA
+    assert account_throttle(spelling) == ANA
 
 
 def test_no_key_of_a_tally_can_be_computed_without_the_secret() -> None:
-    for tally in (tally_of_account, tally_of_address):
-        keys = {tally("192.0.2.1", secret=secret).key for secret in (b"", b"one", b"two")}
+    for throttle in (account_throttle, address_throttle):
+        keys = {throttle("192.0.2.1", secret=secret).key for secret in (b"", b"one", b"two")}
         assert len(keys) == 3
-        assert tally("192.0.2.1", secret=b"one") == tally("192.0.2.1", secret=b"one")
+        assert throttle("192.0.2.1", secret=b"one") == throttle("192.0.2.1", secret=b"one")
 
 
 @pytest.mark.parametrize("sent", ["", "no address", "\ud800", "x" * 100_000, "bea@example.com"])
 def test_anything_that_is_sent_as_an_account_has_a_tally_of_its_own(sent: str) -> None:
-    tally = tally_of_account(sent)
-    assert tally.key != ANA.key
-    assert len(tally.key) == 64
-    assert tally.allowed == ANA.allowed
+    throttle = account_throttle(sent)
+    assert throttle.key != ANA.key
+    assert len(throttle.key) == 64
+    assert throttle.allowed == ANA.allowed
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_anything_that_is_sent_as_an_account_has_a_tally_of_its_own(sent: str) -
     ],
 )
 def test_addresses_of_one_line_are_counted_together(one: str, other: str) -> None:
-    assert tally_of_address(one) == tally_of_address(other)
+    assert address_throttle(one) == address_throttle(other)
 
 
 def test_other_addresses_and_accounts_are_counted_apart() -> None:
     hosts = ["192.0.2.1", "192.0.2.2", "2001:db8:1:2::1", "2001:db8:1:3::1", "", "a proxy's word"]
-    keys = {tally_of_address(host).key for host in hosts}
-    keys |= {tally_of_account(host).key for host in hosts}
+    keys = {address_throttle(host).key for host in hosts}
+    keys |= {account_throttle(host).key for host in hosts}
     assert len(keys) == 2 * len(hosts)
 
 

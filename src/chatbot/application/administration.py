@@ -13,7 +13,7 @@ from chatbot.domain.identity import (
     next_token_version,
     normalise_email,
 )
-from chatbot.domain.policy import check_password, normalise_password
+from chatbot.domain.passwords import check_password, normalise_password
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage, Transaction

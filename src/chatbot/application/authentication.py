@@ -24,11 +24,11 @@ from chatbot.domain.identity import (
     of_client,
     on_behalf_of,
 )
-from chatbot.domain.policy import is_checkable, normalise_password
+from chatbot.domain.passwords import is_checkable, normalise_password
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.security import Claims, PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage, Transaction
-from chatbot.domain.throttling import AttemptKey, Tally, tally_of_account, tally_of_address
+from chatbot.domain.throttling import AttemptKey, Throttle, account_throttle, address_throttle
 
 TURN_WAIT_S = 5.0
 SCHEMES_HOLD_S = 60.0
@@ -51,7 +51,7 @@ class Authentication:
 
     Args:
         processes: how many processes share the log-ins.
-        tally_secret: what the counters of failed log-ins are keyed with, the same in all processes
+        throttle_secret: what the counters of failed log-ins are keyed with, the same in all processes
             and after a restart; without one they are this process's own.
     """
 
@@ -63,21 +63,21 @@ class Authentication:
         clock: Clock,
         *,
         processes: int = 1,
-        tally_secret: bytes | None = None,
+        throttle_secret: bytes | None = None,
     ) -> None:
         self._storage = storage
         self._hasher = hasher
         self._tokens = tokens
         self._clock = clock
-        self._tally_secret = tally_secret or secrets.token_bytes(32)
+        self._throttle_secret = throttle_secret or secrets.token_bytes(32)
         self._schemes_read_at = float("-inf")
         self._turns: WeakValueDictionary[AttemptKey, asyncio.Lock] = WeakValueDictionary()
         self._places = asyncio.Semaphore(max(1, MAX_AT_ONCE // processes))
 
-    async def login(self, email: str, password: str, *, peer: str) -> AccessToken:
+    async def login(self, email: str, password: str, *, client_ip: str) -> AccessToken:
         """Return a token for the user with this e-mail address and password.
 
-        `peer` is the network address of whoever is asking.
+        `client_ip` is the network address of whoever is asking.
 
         Raises:
             InvalidCredentials: unknown, disabled or wrong password: the same answer after the
@@ -87,14 +87,14 @@ class Authentication:
         if not is_checkable(password):  # quick, but it tells nothing about the account
             raise _invalid_credentials()
         password = normalise_password(password)
-        account = tally_of_account(email, secret=self._tally_secret)
-        address = tally_of_address(peer, secret=self._tally_secret)
+        account = account_throttle(email, secret=self._throttle_secret)
+        address = address_throttle(client_ip, secret=self._throttle_secret)
         async with self._turn_of(account):
             at = self._clock()
-            user = await self._admit(email, (account, address), at)
+            user = await self._count_attempt(email, (account, address), at)
             if not await self._verify(password, user, (account, address), at) or user is None:
                 raise _invalid_credentials()
-            await self._forgive(account, address, at)
+            await self._clear_attempts(account, address, at)
             user = await self._strengthened(user, password)
         return self._token_for(user)
 
@@ -114,7 +114,7 @@ class Authentication:
         return on_behalf_of(user, roles, client)
 
     @asynccontextmanager
-    async def _turn_of(self, account: Tally) -> AsyncGenerator[None]:
+    async def _turn_of(self, account: Throttle) -> AsyncGenerator[None]:
         """One log-in after the other for an account, and not many at once for all accounts.
 
         So many right ones at once are not taken for guesses, of one person or of all behind one
@@ -131,7 +131,9 @@ class Authentication:
                 raise RateLimited(message, retry_after_s=1) from error
             yield
 
-    async def _admit(self, email: str, tallies: tuple[Tally, ...], at: datetime) -> User | None:
+    async def _count_attempt(
+        self, email: str, throttles: tuple[Throttle, ...], at: datetime
+    ) -> User | None:
         """Count the attempt, and return the user who may log in with this address, if any.
 
         Raises:
@@ -143,7 +145,7 @@ class Authentication:
         def work(tx: Transaction) -> tuple[User | None, timedelta]:
             if is_due:
                 self._hasher.pad_to(tx.users.password_schemes())
-            return _active_user(tx, email), tx.attempts.count(tallies, at=at)
+            return _active_user(tx, email), tx.attempts.count(throttles, at=at)
 
         user, wait = await self._storage.transact(work)
         if is_due:
@@ -154,15 +156,15 @@ class Authentication:
         return user
 
     async def _verify(
-        self, password: str, user: User | None, tallies: tuple[Tally, ...], at: datetime
+        self, password: str, user: User | None, throttles: tuple[Throttle, ...], at: datetime
     ) -> bool:
         try:
             return await self._hasher.verify(password, user.password_hash if user else None)
         except (RateLimited, ShuttingDown):  # nothing was checked, so that nothing was guessed
-            await self._storage.transact(lambda tx: tx.attempts.withdraw(tallies, at=at))
+            await self._storage.transact(lambda tx: tx.attempts.withdraw(throttles, at=at))
             raise
 
-    async def _forgive(self, account: Tally, address: Tally, at: datetime) -> None:
+    async def _clear_attempts(self, account: Throttle, address: Throttle, at: datetime) -> None:
         """Take back the attempt that succeeded, and all on the account that went before.
 
         Only this one for the address: who has an account may not guess at the others for it.
@@ -184,7 +186,7 @@ class Authentication:
             The user as stored by then. Where another process has changed the password meanwhile,
             the user of before, whose tokens do not hold any more.
         """
-        if not self._hasher.is_weaker(user.password_hash):
+        if not self._hasher.needs_rehash(user.password_hash):
             return user
         try:
             new = await self._hasher.hash(password)

@@ -9,16 +9,17 @@ import logging
 from collections.abc import AsyncGenerator
 from functools import partial
 
-from chatbot.application.asking import Answer, Asking
+from chatbot.application.answer_generation import Answer, AnswerGenerator
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.first_failures import FirstFailures
-from chatbot.application.leases import patiently
-from chatbot.application.prompt import Composer
+from chatbot.application.leases import retry_while_busy
+from chatbot.application.prompt import PromptBuilder
+from chatbot.application.prompt_texts import Language, notice_in
 from chatbot.application.running_turns import RunningTurns
-from chatbot.application.texts import Language, notice_in
 from chatbot.application.turn import Reply, ReplyEvent, Started, Turn
+from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
-    Interruption,
+    InterruptReason,
     Lease,
     Question,
     Session,
@@ -34,12 +35,11 @@ from chatbot.domain.errors import (
     PromptTooLong,
     cause_of,
 )
-from chatbot.domain.identity import Owner, Principal
-from chatbot.domain.policy import Action, require
+from chatbot.domain.identity import Owner, Permission, Principal
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage, Transaction
-from chatbot.domain.text import is_sound
+from chatbot.domain.text import is_storable
 
 logger = logging.getLogger("chatbot.chat")
 
@@ -57,7 +57,7 @@ class Chat:
         self,
         storage: Storage,
         model: ChatModel,
-        composer: Composer,
+        prompt_builder: PromptBuilder,
         consolidation: Consolidation,
         *,
         clock: Clock,
@@ -68,14 +68,14 @@ class Chat:
     ) -> None:
         self._storage = storage
         self._model = model
-        self._composer = composer
+        self._prompt_builder = prompt_builder
         self._consolidation = consolidation
         self._clock = clock
         self._new_id = new_id
         self._max_prompt_chars = max_prompt_chars
         self.running = RunningTurns(storage, most_per_owner=max_turns_per_owner)
         self._notice = notice
-        self._asking = Asking(model, composer)
+        self._asking = AnswerGenerator(model, prompt_builder)
         self._first_failures = FirstFailures(storage)
 
     def reply(
@@ -102,7 +102,7 @@ class Chat:
             SessionBusy, after `Started`: the session was lost to another turn, and the answer
                 is not stored.
         """
-        require(principal, Action.CHAT)
+        require(principal, Permission.CHAT)
         self._check(prompt)
         turn = Turn(
             owner=principal.owner,
@@ -117,14 +117,14 @@ class Chat:
     def _check(self, prompt: str) -> None:
         if not prompt.strip():
             raise InvalidInput("The prompt is empty.", where=("prompt",))
-        if not is_sound(prompt):
+        if not is_storable(prompt):
             raise InvalidInput("The prompt is not valid Unicode.", where=("prompt",))
         if len(prompt) > self._max_prompt_chars:
             raise PromptTooLong(f"A prompt can have at most {self._max_prompt_chars} characters.")
 
     async def _take(self, turn: Turn) -> None:
         is_first = turn.session_id is None
-        asked = await patiently(partial(self._store_question, turn))
+        asked = await retry_while_busy(partial(self._store_question, turn))
         if is_first:
             await self._first_failures.replace(turn.owner, turn.prompt, turn.id)
         try:
@@ -138,19 +138,19 @@ class Chat:
     async def _answer_to(self, turn: Turn, asked: TurnContext) -> None:
         lease = asked.lease
         answer: Answer | None = None
-        reason: Interruption | None = Interruption.UPSTREAM
+        reason: InterruptReason | None = InterruptReason.UPSTREAM
         try:
             turn.emit(Started(session_id=lease.session_id, turn_id=turn.id))
-            with self._storage.keeping(lease):
+            with self._storage.renewing(lease):
                 answer = await self._asking.ask(turn, asked)
         except asyncio.CancelledError:
-            reason = turn.interruption or Interruption.SHUTDOWN
+            reason = turn.interruption or InterruptReason.SHUTDOWN
             raise turn.interruption_error() from None
         except ModelTimeout:
-            reason = Interruption.TIMEOUT
+            reason = InterruptReason.TIMEOUT
             raise
         except PromptRefused:
-            reason = Interruption.REFUSED
+            reason = InterruptReason.REFUSED
             raise
         else:
             reason = None
@@ -188,8 +188,8 @@ class Chat:
             turn_id=turn.id,
             text=turn.prompt,
             ts=self._clock(),
-            summarized_step=self._composer.summarized_step,
-            history_limit=self._composer.history_limit,
+            summarized_step=self._prompt_builder.summarized_step,
+            history_limit=self._prompt_builder.history_limit,
         )
 
     def _new_session(self, tx: Transaction, owner: Owner) -> SessionId:
@@ -208,7 +208,7 @@ class Chat:
             turn_id=asked.lease.turn_id,
             text=answer.completion.text,
             finish_reason=answer.completion.finish_reason,
-            usage=self._composer.usage(answer.prompt, answer.completion),
+            usage=self._prompt_builder.usage(answer.prompt, answer.completion),
             model=self._model.name,
             memory_used=answer.prompt.memory_used,
             notice=notice_in(answer.prompt.language, self._notice) if is_first else None,

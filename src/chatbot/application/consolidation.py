@@ -12,9 +12,9 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from chatbot.application.memory_rules import Rules
+from chatbot.application.background_slots import BackgroundSlots
+from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps, Seen
-from chatbot.application.places import Places
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import ChatbotError, NotFound, cause_of
 from chatbot.domain.identity import Owner
@@ -50,13 +50,13 @@ class _Run:
 class Consolidation:
     """Summarises and extracts, one run at a time per session."""
 
-    def __init__(self, steps: MemorySteps, rules: Rules, *, clock: Clock) -> None:
+    def __init__(self, steps: MemorySteps, rules: MemoryRules, *, clock: Clock) -> None:
         self._steps = steps
         self._rules = rules
         self._clock = clock
         self._runs: dict[_Key, _Run] = {}
         self._timers: dict[_Key, asyncio.TimerHandle] = {}
-        self._places = Places(_AT_ONCE)
+        self._places = BackgroundSlots(_AT_ONCE)
         self._closing = False
 
     def schedule(
@@ -72,7 +72,7 @@ class Consolidation:
         elif rules.extraction_is_left(memory, last_seq):
             self._start_timer(key, last_seq)
 
-    async def settled(self, owner: Owner, session_id: SessionId) -> None:
+    async def wait_for(self, owner: Owner, session_id: SessionId) -> None:
         """Wait for the session's run, if there is one."""
         run = self._runs.get((owner, session_id))
         if run is not None and run.task is not None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from chatbot.domain.memory import Item, Memory, StructuredMemory
+from chatbot.domain.memory import Memory, MemoryItem, StructuredMemory
 
 
 def data_block(content: Mapping[str, object], *, nonce: str) -> str:
@@ -22,7 +22,7 @@ def memory_content(memory: Memory) -> dict[str, object]:
 def structured_content(known: StructuredMemory) -> dict[str, object]:
     """Return structured memory as the model sees it: values only, without what is empty."""
 
-    def values(items: Mapping[str, Item]) -> dict[str, str]:
+    def values(items: Mapping[str, MemoryItem]) -> dict[str, str]:
         return {key: item.value for key, item in items.items()}
 
     parts: dict[str, object] = {

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from chatbot.application.data_blocks import data_block, structured_content
-from chatbot.application.memory_rules import Rules
+from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.prompt import accepted, prompts_of
+from chatbot.application.prompt_texts import EXTRACT, REPAIR, SUMMARIZE, language_of
 from chatbot.application.replies import read_update, without_thinking
-from chatbot.application.texts import EXTRACT, REPAIR, SUMMARIZE, language_of
-from chatbot.domain.chat import Author, FinishReason, Message
+from chatbot.domain.chat import FinishReason, Message, MessageRole
 from chatbot.domain.errors import InvalidInput, ModelError, ModelFailure, PromptRefused
 from chatbot.domain.memory import (
     MAX_SUMMARY_CHARS,
@@ -49,7 +49,7 @@ class Learner:
     has failed for the session.
     """
 
-    def __init__(self, model: ChatModel, rules: Rules, *, new_id: NewId) -> None:
+    def __init__(self, model: ChatModel, rules: MemoryRules, *, new_id: NewId) -> None:
         self._model = model
         self._rules = rules
         self._new_id = new_id
@@ -61,7 +61,7 @@ class Learner:
         Raises:
             ModelFailure: the model failed, or the provider refuses the task itself.
         """
-        told = [m for m in accepted(batch, memory) if m.role is Author.USER or m.is_answer]
+        told = [m for m in accepted(batch, memory) if m.role is MessageRole.USER or m.is_answer]
         known = await _taken_in(memory, told, self._summarized, failures=failures)
         return replace(known, summarized_to=batch[-1].seq)
 
@@ -71,7 +71,7 @@ class Learner:
         Raises:
             ModelFailure: the model failed, or the provider refuses the task itself.
         """
-        said = [m for m in accepted(batch, memory) if m.role is Author.USER]
+        said = [m for m in accepted(batch, memory) if m.role is MessageRole.USER]
         known = await _taken_in(memory, said, self._extracted, failures=failures)
         return replace(known, extracted_to=batch[-1].seq)
 
@@ -142,8 +142,8 @@ class Learner:
         except InvalidInput:
             if self._failed_repairs >= _FAILED_REPAIRS:
                 return Update()
-        bad = PromptMessage(role=Author.ASSISTANT, text=reply[:_BAD_REPLY_CHARS])
-        repair = PromptMessage(role=Author.USER, text=REPAIR[language])
+        bad = PromptMessage(role=MessageRole.ASSISTANT, text=reply[:_BAD_REPLY_CHARS])
+        repair = PromptMessage(role=MessageRole.USER, text=REPAIR[language])
         reply = await self._ask(Task.EXTRACT_MEMORY, system, block, bad, repair)
         try:
             return self._read(reply)
@@ -159,7 +159,7 @@ class Learner:
 
     def _block(self, content: Mapping[str, object]) -> PromptMessage:
         block = data_block(content, nonce=self._new_id()[:16])
-        return PromptMessage(role=Author.USER, text=block.rstrip())
+        return PromptMessage(role=MessageRole.USER, text=block.rstrip())
 
     async def _ask(self, task: Task, system: str, *messages: PromptMessage) -> str:
         """The text of a reply that is whole.

@@ -13,7 +13,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.16
 """Between two tries, doubling: in a database many who wait must not hold up the one they wait for."""
 
 
-async def patiently(attempt: Callable[[], Awaitable[Found]]) -> Found:
+async def retry_while_busy(attempt: Callable[[], Awaitable[Found]]) -> Found:
     """Do what acquires a session; try again for up to 5 s while somebody else holds it.
 
     Raises:
@@ -31,7 +31,7 @@ async def patiently(attempt: Callable[[], Awaitable[Found]]) -> Found:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
-async def exclusively(
+async def with_lease(
     storage: Storage,
     owner: Owner,
     session_id: SessionId,
@@ -45,7 +45,7 @@ async def exclusively(
         SessionBusy: it was still held after 5 s.
     """
     held = while_held(owner, session_id, turn_id, work)
-    return await patiently(lambda: storage.transact(held))
+    return await retry_while_busy(lambda: storage.transact(held))
 
 
 def while_held(

@@ -7,20 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from chatbot.application.consolidation import Consolidation
-from chatbot.application.leases import exclusively
+from chatbot.application.leases import with_lease
+from chatbot.domain.authorization import require
 from chatbot.domain.chat import Lease, Session, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
 from chatbot.domain.identity import Permission, Principal
 from chatbot.domain.memory import (
     DEFAULT_PREFERENCES,
     Memory,
-    Setter,
+    Origin,
     Update,
     with_summary,
     without_defaults,
 )
 from chatbot.domain.memory_updates import replaced_by_hand
-from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.storage import Storage, Transaction
 
@@ -28,7 +28,7 @@ LEARNING_WAIT_S = 2.0
 _TRIES = 5
 
 
-class MemoryByHand:
+class MemoryEditor:
     """Shows and replaces the summary and the structured memory of the caller's own sessions.
 
     Args:
@@ -56,7 +56,7 @@ class MemoryByHand:
         Raises:
             NotFound: the caller has no such session.
         """
-        require(principal, Action.MANAGE_SESSIONS)
+        require(principal, Permission.CHAT)
         return await self._storage.transact(
             lambda tx: tx.sessions.memory(principal.owner, session_id)
         )
@@ -71,7 +71,7 @@ class MemoryByHand:
         Raises:
             NotFound: the caller has no such session.
         """
-        require(principal, Action.MANAGE_SESSIONS)
+        require(principal, Permission.CHAT)
         is_pending = await self._consolidation.is_pending(
             principal.owner, session_id, within_s=LEARNING_WAIT_S
         )
@@ -102,13 +102,13 @@ class MemoryByHand:
             NotFound, SessionBusy: there is no such session, or a turn holds it.
         """
         by_admin = Permission.ADMINISTER in principal.permissions
-        setter = Setter.ADMINISTRATOR if by_admin else Setter.USER
+        origin = Origin.ADMINISTRATOR if by_admin else Origin.USER
 
         def replaced(memory: Memory, session: Session) -> Memory:
             known = memory.structured.preferences
             stated = without_defaults(update.preferences, known, self._defaults)
             new = replaced_by_hand(
-                replace(update, preferences=stated), by=setter, max_items=self._max_items
+                replace(update, preferences=stated), by=origin, max_items=self._max_items
             )
             return replace(memory, structured=new, extracted_to=session.last_seq)
 
@@ -121,7 +121,7 @@ class MemoryByHand:
         change: Callable[[Memory, Session], Memory],
     ) -> Memory:
         """Change memory while no turn runs; try again when a consolidation was faster."""
-        require(principal, Action.CORRECT_MEMORY)
+        require(principal, Permission.MEMORY)
         owner, turn_id = principal.owner, TurnId(self._new_id())
 
         def changed(tx: Transaction, _: Lease) -> Memory:
@@ -132,4 +132,4 @@ class MemoryByHand:
                     return memory
             raise SessionBusy("The session's memory is being changed. Try again.")
 
-        return await exclusively(self._storage, owner, session_id, turn_id, changed)
+        return await with_lease(self._storage, owner, session_id, turn_id, changed)

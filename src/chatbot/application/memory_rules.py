@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from chatbot.application.texts import Language
+from chatbot.application.prompt_texts import Language
 from chatbot.domain.memory import Memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class MemoryRules:
     """The settings `MEM_*`.
 
     `language` is that of our texts to the model; None = as the person writes. `reset_at` is the

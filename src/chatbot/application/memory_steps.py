@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Protocol
 
 from chatbot.application.learning import Learner
-from chatbot.application.memory_rules import Rules
-from chatbot.domain.chat import Author, Message, SessionId
+from chatbot.application.memory_rules import MemoryRules
+from chatbot.domain.chat import Message, MessageRole, SessionId
 from chatbot.domain.errors import ModelFailure
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, Setback
@@ -65,7 +65,7 @@ class MemorySteps:
     They raise NotFound, ModelFailure and StorageFailure; batches done until then are kept.
     """
 
-    def __init__(self, storage: Storage, learner: Learner, rules: Rules) -> None:
+    def __init__(self, storage: Storage, learner: Learner, rules: MemoryRules) -> None:
         self._storage = storage
         self._summary = _Step(
             window=rules.window,
@@ -187,6 +187,6 @@ def _whole_turns(messages: Sequence[Message], until: int) -> Sequence[Message]:
         size += len(message.content.encode())
         if message.seq > until or (end and size > _BATCH_BYTES):
             break
-        if count == len(messages) or messages[count].role is Author.USER:
+        if count == len(messages) or messages[count].role is MessageRole.USER:
             end = count
     return messages[:end]

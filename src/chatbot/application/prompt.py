@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chatbot.application.data_blocks import data_block, json_line, memory_content, shortened
-from chatbot.application.texts import LANGUAGES, NAMES, SYSTEM, Language, language_of
+from chatbot.application.prompt_texts import LANGUAGES, NAMES, SYSTEM, Language, language_of
 from chatbot.application.tokens import TokenEstimator, size_of, texts_of
-from chatbot.domain.chat import Author, Interruption, Message
-from chatbot.domain.memory import Memory, Recollection, recollections
+from chatbot.domain.chat import InterruptReason, Message, MessageRole
+from chatbot.domain.memory import Memory, RecalledItem, recollections
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task, Usage
 from chatbot.domain.ports.runtime import NewId
 
@@ -36,7 +36,7 @@ class Prompt:
     """A request, which memory went into it, and the language of our texts in it."""
 
     request: ModelRequest
-    memory_used: tuple[Recollection, ...]
+    memory_used: tuple[RecalledItem, ...]
     language: Language
 
     @property
@@ -45,7 +45,7 @@ class Prompt:
         return size_of(self.request)
 
 
-class Composer:
+class PromptBuilder:
     """Builds chat prompts.
 
     Args:
@@ -84,7 +84,7 @@ class Composer:
         self._budget = context_tokens - max_output_tokens
         self._new_id = new_id
 
-    def compose(
+    def build(
         self,
         memory: Memory,
         history: Sequence[Message],
@@ -95,7 +95,7 @@ class Composer:
     ) -> Prompt:
         """Build the prompt for the newest message of `history`, which is the user's.
 
-        `history` is that of a `TurnContext`, whose question has this composer's
+        `history` is that of a `TurnContext`, whose question has this prompt_builder's
         `summarized_step` and `history_limit`. `most_bytes` bounds the prompt beside the token budget, but for the
         question itself. `preferred` is the caller's language for our texts.
         """
@@ -114,7 +114,7 @@ class Composer:
         may_begin = len(history) < self.history_limit
         room = budget - self.estimator.tokens(system, block)
         messages = self._history_within(room, shown, may_begin=may_begin)
-        newest = PromptMessage(role=Author.USER, text=block + messages[-1].text)
+        newest = PromptMessage(role=MessageRole.USER, text=block + messages[-1].text)
         request = ModelRequest(
             task=Task.CHAT,
             system=system,
@@ -172,7 +172,7 @@ def alternating(history: Sequence[Message]) -> tuple[PromptMessage, ...]:
     messages: list[PromptMessage] = []
     last = ""
     for message in history:
-        if message.role is Author.ASSISTANT and not (messages and message.is_answer):
+        if message.role is MessageRole.ASSISTANT and not (messages and message.is_answer):
             continue
         if messages and messages[-1].role is message.role:
             if message.content != last:
@@ -186,7 +186,7 @@ def alternating(history: Sequence[Message]) -> tuple[PromptMessage, ...]:
 
 def accepted(messages: Sequence[Message], memory: Memory) -> list[Message]:
     """The messages without those that the provider refuses."""
-    turns = {m.turn_id for m in messages if m.reason is Interruption.REFUSED}
+    turns = {m.turn_id for m in messages if m.reason is InterruptReason.REFUSED}
     if not turns and not memory.refused:
         return list(messages)
     return [m for m in messages if m.turn_id not in turns and m.seq not in memory.refused]
@@ -197,12 +197,12 @@ def unanswered_before(memory: Memory, history: Sequence[Message]) -> list[Messag
     *before, _ = history
     shown = [m for m in accepted(before, memory) if m.seq > memory.prompts_after]
     answered_to = max((m.seq for m in shown if m.is_answer), default=0)
-    return [m for m in shown if m.role is Author.USER and m.seq > answered_to]
+    return [m for m in shown if m.role is MessageRole.USER and m.seq > answered_to]
 
 
 def prompts_of(messages: Sequence[Message]) -> Iterator[str]:
     """What the user wrote, newest first."""
-    return (each.content for each in reversed(messages) if each.role is Author.USER)
+    return (each.content for each in reversed(messages) if each.role is MessageRole.USER)
 
 
 def _shown(memory: Memory, history: Sequence[Message], scope: Scope) -> list[Message]:

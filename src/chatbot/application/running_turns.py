@@ -14,7 +14,7 @@ from functools import partial
 from chatbot.application.shares import Shares
 from chatbot.application.sign_ins import SignIns
 from chatbot.application.turn import ReplyEvent, Turn
-from chatbot.domain.chat import Interruption
+from chatbot.domain.chat import InterruptReason
 from chatbot.domain.errors import ShuttingDown, cause_of
 from chatbot.domain.identity import User
 from chatbot.domain.ports.storage import Storage
@@ -74,7 +74,7 @@ class RunningTurns:
             await task
         finally:
             if not is_read_to_its_end:
-                turn.interrupt(Interruption.CLIENT)
+                turn.interrupt(InterruptReason.CLIENT)
                 task.add_done_callback(partial(_log_failure, turn))
                 await asyncio.wait({task})
 
@@ -83,7 +83,7 @@ class RunningTurns:
         self._closing = True
         running = dict(self._turns)
         for turn in running.values():
-            turn.interrupt(Interruption.SHUTDOWN)
+            turn.interrupt(InterruptReason.SHUTDOWN)
         if running:
             await asyncio.wait(running)
         self._sign_ins.close()

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from chatbot.application.leases import exclusively
-from chatbot.domain.chat import Lease, Message, PageMark, Session, SessionId, TurnId
-from chatbot.domain.identity import Owner, Principal
+from chatbot.application.leases import with_lease
+from chatbot.domain.authorization import require
+from chatbot.domain.chat import Lease, Message, Session, SessionCursor, SessionId, TurnId
+from chatbot.domain.identity import Owner, Permission, Principal
 from chatbot.domain.memory import Memory
-from chatbot.domain.policy import Action, require
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage, Transaction
 
@@ -28,7 +28,7 @@ class Page:
     """Some sessions, and where the next page begins; `next` is None on the last one."""
 
     sessions: Sequence[Session]
-    next: PageMark | None
+    next: SessionCursor | None
 
 
 class Sessions:
@@ -42,7 +42,7 @@ class Sessions:
 
     async def begin(self, principal: Principal) -> SessionId:
         """Store a new, empty session and return its id."""
-        require(principal, Action.MANAGE_SESSIONS)
+        require(principal, Permission.CHAT)
         session_id, now = SessionId(self._new_id()), self._clock()
         new = Session(
             id=session_id, owner=principal.owner, title="", created_at=now, updated_at=now
@@ -50,20 +50,20 @@ class Sessions:
         await self._storage.transact(lambda tx: tx.sessions.create(new))
         return session_id
 
-    async def page(self, principal: Principal, *, limit: int, after: PageMark | None) -> Page:
+    async def page(self, principal: Principal, *, limit: int, after: SessionCursor | None) -> Page:
         """List the caller's sessions, the most recently used first.
 
         One list after the other for an owner: with many sessions it takes a store of files long,
         and many at once would take its threads from everybody else.
         """
-        require(principal, Action.MANAGE_SESSIONS)
+        require(principal, Permission.CHAT)
         async with self._listing.setdefault(principal.owner, asyncio.Lock()):
             found = await self._storage.transact(
                 lambda tx: tx.sessions.page(principal.owner, limit=limit + 1, after=after)
             )
         shown = found[:limit]
         more = len(found) > limit
-        last = PageMark(updated_at=shown[-1].updated_at, id=shown[-1].id) if more else None
+        last = SessionCursor(updated_at=shown[-1].updated_at, id=shown[-1].id) if more else None
         return Page(sessions=shown, next=last)
 
     async def read(
@@ -74,7 +74,7 @@ class Sessions:
         Raises:
             NotFound: the caller has no such session.
         """
-        require(principal, Action.MANAGE_SESSIONS)
+        require(principal, Permission.CHAT)
         owner = principal.owner
         return await self._storage.transact(
             lambda tx: _opened(tx, owner, session_id, limit=limit, before=before)
@@ -87,14 +87,14 @@ class Sessions:
             NotFound: the caller has no such session.
             SessionBusy: a turn is running and did not end in time.
         """
-        require(principal, Action.MANAGE_SESSIONS)
+        require(principal, Permission.CHAT)
         owner, turn_id = principal.owner, TurnId(self._new_id())
 
         def emptied(tx: Transaction, lease: Lease) -> OpenSession:
             tx.sessions.reset(lease, ts=self._clock())
             return _opened(tx, owner, session_id, limit=1, before=None)
 
-        return await exclusively(self._storage, owner, session_id, turn_id, emptied)
+        return await with_lease(self._storage, owner, session_id, turn_id, emptied)
 
     async def delete(self, principal: Principal, session_id: SessionId) -> None:
         """Remove a session with all that belongs to it.
@@ -103,8 +103,8 @@ class Sessions:
             NotFound: the caller has no such session.
             SessionBusy: a turn is running and did not end in time.
         """
-        require(principal, Action.MANAGE_SESSIONS)
-        await exclusively(
+        require(principal, Permission.CHAT)
+        await with_lease(
             self._storage,
             principal.owner,
             session_id,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chatbot.application.turn import Turn
-from chatbot.domain.chat import Interruption, TurnId
+from chatbot.domain.chat import InterruptReason, TurnId
 from chatbot.domain.errors import StorageFailure, cause_of
 from chatbot.domain.identity import User
 from chatbot.domain.ports.storage import Storage
@@ -69,4 +69,4 @@ class SignIns:
             return
         for turn, user in watched:
             if not user.is_still(stored[user.id]):
-                turn.interrupt(Interruption.REVOKED)
+                turn.interrupt(InterruptReason.REVOKED)

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from chatbot.application.texts import Language
-from chatbot.domain.chat import FinishReason, Interruption, SessionId, TurnId
+from chatbot.application.prompt_texts import Language
+from chatbot.domain.chat import FinishReason, InterruptReason, SessionId, TurnId
 from chatbot.domain.errors import ChatbotError, Revoked, ShuttingDown
 from chatbot.domain.identity import Owner
-from chatbot.domain.memory import Recollection
+from chatbot.domain.memory import RecalledItem
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Usage
 
 
@@ -39,7 +39,7 @@ class Reply:
     finish_reason: FinishReason
     usage: Usage
     model: str
-    memory_used: tuple[Recollection, ...]
+    memory_used: tuple[RecalledItem, ...]
     notice: str | None
 
 
@@ -60,7 +60,7 @@ class Turn:
     prompt: str
     language: Language | None
     stream: bool
-    interruption: Interruption | None = None
+    interruption: InterruptReason | None = None
     _pieces: list[str] = field(default_factory=list)
     _asking: asyncio.Task[object] | None = None
     _unread: deque[ReplyEvent] = field(default_factory=deque)
@@ -96,7 +96,7 @@ class Turn:
         self._is_over = True
         self._changed.set()
 
-    def interrupt(self, reason: Interruption) -> None:
+    def interrupt(self, reason: InterruptReason) -> None:
         """Stop the model; the first reason counts."""
         if self.interruption is None:
             self.interruption = reason
@@ -114,7 +114,7 @@ class Turn:
 
     def interruption_error(self) -> ChatbotError:
         """The error that a turn ends with when it was interrupted."""
-        if self.interruption is Interruption.REVOKED:
+        if self.interruption is InterruptReason.REVOKED:
             return Revoked()
         return ShuttingDown("The service stopped while it was answering.")
 

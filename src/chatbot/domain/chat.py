@@ -16,14 +16,14 @@ TITLE_CHARS = 60
 _SESSION_ID = re.compile("[0-9a-f]{32}")
 
 
-class Author(StrEnum):
+class MessageRole(StrEnum):
     """Who wrote a message."""
 
     USER = "user"
     ASSISTANT = "assistant"
 
 
-class Interruption(StrEnum):
+class InterruptReason(StrEnum):
     """Why an answer is not complete."""
 
     CLIENT = "client"
@@ -59,11 +59,11 @@ class Message:
     """
 
     seq: int
-    role: Author
+    role: MessageRole
     content: str
     ts: datetime
     turn_id: TurnId
-    reason: Interruption | None = None
+    reason: InterruptReason | None = None
 
     @property
     def state(self) -> Literal["complete", "interrupted"]:
@@ -72,7 +72,7 @@ class Message:
     @property
     def is_answer(self) -> bool:
         """Whether the assistant gave it to its end."""
-        return self.role is Author.ASSISTANT and self.reason is None and self.content != ""
+        return self.role is MessageRole.ASSISTANT and self.reason is None and self.content != ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PageMark:
+class SessionCursor:
     """The last session of a page: the next page begins after it."""
 
     updated_at: datetime

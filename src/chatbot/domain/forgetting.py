@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from chatbot.domain.memory import STANDARD_KEYS, Item, Setter, StructuredMemory, Update, cut
+from chatbot.domain.memory import STANDARD_KEYS, MemoryItem, Origin, StructuredMemory, Update, cut
 from chatbot.domain.text import fold
 
 Slot = tuple[str, str]
@@ -121,17 +121,19 @@ def without_named(
 
     mentions = Mentions(said)
 
-    def goes(part: str, key: str, item: Item) -> bool:
-        is_own = item.set_by is Setter.MODEL
+    def goes(part: str, key: str, item: MemoryItem) -> bool:
+        is_own = item.origin is Origin.MODEL
         return (part, key) in gone and (is_own or mentions.has(item.value, key))
 
-    def keyed(part: str, known: Mapping[str, Item]) -> dict[str, Item]:
+    def keyed(part: str, known: Mapping[str, MemoryItem]) -> dict[str, MemoryItem]:
         return {key: item for key, item in known.items() if not goes(part, key, item)}
 
-    def listed(part: str, known: Iterable[Item]) -> tuple[Item, ...]:
+    def listed(part: str, known: Iterable[MemoryItem]) -> tuple[MemoryItem, ...]:
         return tuple(item for item in known if not goes(part, item.value, item))
 
-    def changed(part: str, known: Mapping[str, Item], values: Mapping[str, str]) -> dict[str, str]:
+    def changed(
+        part: str, known: Mapping[str, MemoryItem], values: Mapping[str, str]
+    ) -> dict[str, str]:
         """Of a key that is forgotten only a new value is set."""
         return {
             key: value

@@ -25,7 +25,7 @@ STANDARD_KEYS = PROFILE_KEYS | PREFERENCE_KEYS
 Kind = Literal["profile", "preference", "fact", "todo", "summary"]
 
 
-class Setter(StrEnum):
+class Origin(StrEnum):
     """Who put an item into memory."""
 
     USER = "user"
@@ -37,11 +37,11 @@ class Setter(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class MemoryItem:
     """One remembered value. `sources` are the numbers of the messages that it came from."""
 
     value: str
-    set_by: Setter
+    origin: Origin
     sources: tuple[int, ...] = ()
 
 
@@ -49,10 +49,10 @@ class Item:
 class StructuredMemory:
     """Profile and preferences by key, facts and tasks in the order in which they were learned."""
 
-    profile: Mapping[str, Item] = field(default_factory=dict)
-    preferences: Mapping[str, Item] = field(default_factory=dict)
-    facts: tuple[Item, ...] = ()
-    todos: tuple[Item, ...] = ()
+    profile: Mapping[str, MemoryItem] = field(default_factory=dict)
+    preferences: Mapping[str, MemoryItem] = field(default_factory=dict)
+    facts: tuple[MemoryItem, ...] = ()
+    todos: tuple[MemoryItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recollection:
+class RecalledItem:
     """A remembered item as the prompt and the caller see it; `id` is stable while the text is."""
 
     id: str
@@ -134,7 +134,7 @@ def default_preferences(language: str | None) -> Mapping[str, str]:
 
 
 def without_defaults(
-    preferences: Mapping[str, str], known: Mapping[str, Item], defaults: Mapping[str, str]
+    preferences: Mapping[str, str], known: Mapping[str, MemoryItem], defaults: Mapping[str, str]
 ) -> dict[str, str]:
     """The preferences but for defaults that are merely given back: nobody has stated them."""
     return {
@@ -155,23 +155,23 @@ def with_summary(memory: Memory, summary: str) -> Memory:
     return replace(memory, summary=summary.strip())
 
 
-def recollections(memory: Memory) -> list[Recollection]:
+def recollections(memory: Memory) -> list[RecalledItem]:
     """Everything remembered, summary first, as it enters a prompt."""
 
-    def keyed(kind: Kind, items: Mapping[str, Item]) -> list[Recollection]:
+    def keyed(kind: Kind, items: Mapping[str, MemoryItem]) -> list[RecalledItem]:
         return [
-            Recollection(id=f"{kind}.{key}", kind=kind, text=f"{key}: {item.value}")
+            RecalledItem(id=f"{kind}.{key}", kind=kind, text=f"{key}: {item.value}")
             for key, item in items.items()
         ]
 
-    def listed(kind: Kind, items: Iterable[Item]) -> list[Recollection]:
+    def listed(kind: Kind, items: Iterable[MemoryItem]) -> list[RecalledItem]:
         return [
-            Recollection(id=f"{kind}.{_digest(item.value)}", kind=kind, text=item.value)
+            RecalledItem(id=f"{kind}.{_digest(item.value)}", kind=kind, text=item.value)
             for item in items
         ]
 
     known = memory.structured
-    summary = [Recollection(id="summary", kind="summary", text=memory.summary)]
+    summary = [RecalledItem(id="summary", kind="summary", text=memory.summary)]
     return [
         *(summary if memory.summary else []),
         *keyed("profile", known.profile),

@@ -18,14 +18,14 @@ from chatbot.domain.memory import (
     MAX_VALUE_CHARS,
     PREFERENCE_KEYS,
     PROFILE_KEYS,
-    Item,
-    Setter,
+    MemoryItem,
+    Origin,
     StructuredMemory,
     Update,
     cut,
     without_defaults,
 )
-from chatbot.domain.text import Said, is_sound
+from chatbot.domain.text import Said, is_storable
 
 MAX_UPDATE_ENTRIES = 200
 """Of each part of an update that a model wrote: the last ones are read."""
@@ -56,28 +56,28 @@ def merge(
     preferences = {**without_defaults(update.preferences, memory.preferences, defaults), **stated}
 
     def keyed(
-        known: Mapping[str, Item], new: Mapping[str, str], standard: frozenset[str]
-    ) -> dict[str, Item]:
+        known: Mapping[str, MemoryItem], new: Mapping[str, str], standard: frozenset[str]
+    ) -> dict[str, MemoryItem]:
         merged = dict(known)
         for key, text in new.items():
             old, value = merged.get(key), cut(text)
             further = merged.keys() - standard
             crowded = key not in standard | further and len(further) >= MAX_EXTRA_KEYS
             unchanged = old is not None and old.value == value
-            by_hand = old is not None and old.set_by is not Setter.MODEL
+            is_manual = old is not None and old.origin is not Origin.MODEL
             if not value or not 0 < len(key) <= MAX_KEY_CHARS or crowded or unchanged:
                 continue
-            if by_hand and not spoken.has(value):
+            if is_manual and not spoken.has(value):
                 continue
-            merged[key] = Item(value=value, set_by=Setter.MODEL, sources=came_from)
+            merged[key] = MemoryItem(value=value, origin=Origin.MODEL, sources=came_from)
         return merged
 
-    def listed(known: tuple[Item, ...], new: Iterable[str]) -> tuple[Item, ...]:
+    def listed(known: tuple[MemoryItem, ...], new: Iterable[str]) -> tuple[MemoryItem, ...]:
         merged = {item.value: item for item in known}
         for text in new:
             value = cut(text)
             if value and value not in merged:
-                merged[value] = Item(value=value, set_by=Setter.MODEL, sources=came_from)
+                merged[value] = MemoryItem(value=value, origin=Origin.MODEL, sources=came_from)
         return _newest(merged.values(), max_items)
 
     return StructuredMemory(
@@ -104,14 +104,14 @@ def bounded(update: Update) -> Update:
     )
 
 
-def replaced_by_hand(update: Update, *, by: Setter, max_items: int) -> StructuredMemory:
+def replaced_by_hand(update: Update, *, by: Origin, max_items: int) -> StructuredMemory:
     """The structured memory that a person wrote in place of the old one.
 
     Raises:
         InvalidInput: a list, the number of keys, a key or a value is over its limit.
     """
 
-    def keyed(name: str, new: Mapping[str, str], standard: frozenset[str]) -> dict[str, Item]:
+    def keyed(name: str, new: Mapping[str, str], standard: frozenset[str]) -> dict[str, MemoryItem]:
         if len(new.keys() - standard) > MAX_EXTRA_KEYS:
             raise InvalidInput(f"At most {MAX_EXTRA_KEYS} additional keys.", where=(name,))
         for key, value in new.items():
@@ -123,16 +123,16 @@ def replaced_by_hand(update: Update, *, by: Setter, max_items: int) -> Structure
                 raise InvalidInput(
                     f"A value can have at most {MAX_VALUE_CHARS} characters.", where=(name,)
                 )
-        return {k: Item(value=v.strip(), set_by=by) for k, v in new.items() if v.strip()}
+        return {k: MemoryItem(value=v.strip(), origin=by) for k, v in new.items() if v.strip()}
 
-    def listed(name: str, new: Sequence[str]) -> tuple[Item, ...]:
+    def listed(name: str, new: Sequence[str]) -> tuple[MemoryItem, ...]:
         texts = dict.fromkeys(text.strip() for text in new if text.strip())
         if len(texts) > max_items:
             raise InvalidInput(f"At most {max_items} entries.", where=(name,))
         for index, text in enumerate(new):
             if len(text) > MAX_VALUE_CHARS:
                 raise InvalidInput(f"At most {MAX_VALUE_CHARS} characters.", where=(name, index))
-        return tuple(Item(value=text, set_by=by) for text in texts)
+        return tuple(MemoryItem(value=text, origin=by) for text in texts)
 
     return StructuredMemory(
         profile=keyed("profile", update.profile, PROFILE_KEYS),
@@ -176,11 +176,11 @@ def update_from_json(found: object) -> Update:
     return bounded(update)
 
 
-def _newest(items: Iterable[Item], count: int) -> tuple[Item, ...]:
+def _newest(items: Iterable[MemoryItem], count: int) -> tuple[MemoryItem, ...]:
     """At most `count` items: the model's oldest go first, then the oldest of all."""
     kept = list(items)
     while len(kept) > count:
-        kept.remove(next((item for item in kept if item.set_by is Setter.MODEL), kept[0]))
+        kept.remove(next((item for item in kept if item.origin is Origin.MODEL), kept[0]))
     return tuple(kept)
 
 
@@ -190,7 +190,7 @@ def _readable(text: str) -> str:
 
 
 def _is_text(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and is_sound(_readable(value))
+    return isinstance(value, str) and is_storable(_readable(value))
 
 
 def _is_number(value: object) -> bool:

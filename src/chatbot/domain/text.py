@@ -94,12 +94,12 @@ _LANGUAGE_SAMPLE_CHARS = 2000
 _WORD_POINTS, _SIGN_POINTS = 3, 1
 
 
-def is_sound(text: str) -> bool:
+def is_storable(text: str) -> bool:
     """Whether the text can be stored and sent: it has no lone surrogate and no NUL."""
     return _UNSOUND.search(text) is None
 
 
-def made_sound(text: str) -> str:
+def replace_unstorable(text: str) -> str:
     """The text with a replacement character wherever it is not sound."""
     return _UNSOUND.sub("\ufffd", text)
 

@@ -35,7 +35,7 @@ the bounded tables of a store, to push its attempts out.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class Throttle:
     """What is counted together, and how many attempts are allowed before one has to wait."""
 
     key: AttemptKey
@@ -51,15 +51,15 @@ class Tally:
         return max(_NO_WAIT, max(recent) + min(doubled, LONGEST_WAIT) - now)
 
 
-def tally_of_account(raw_email: str, *, secret: bytes = b"") -> Tally:
-    """The tally of an e-mail address in any spelling, and of anything else that was sent as one."""
+def account_throttle(raw_email: str, *, secret: bytes = b"") -> Throttle:
+    """The throttle of an e-mail address in any spelling, and of anything else that was sent as one."""
     key = _key(secret, "account", raw_email.strip().lower())
-    return Tally(key=key, allowed=ALLOWED_PER_ACCOUNT)
+    return Throttle(key=key, allowed=ALLOWED_PER_ACCOUNT)
 
 
-def tally_of_address(host: str, *, secret: bytes = b"") -> Tally:
-    """The tally of an IP address; of IPv6 its /64, since one line gets that many (RFC 6177)."""
-    return Tally(key=_key(secret, "address", _network(host)), allowed=ALLOWED_PER_ADDRESS)
+def address_throttle(host: str, *, secret: bytes = b"") -> Throttle:
+    """The throttle of an IP address; of IPv6 its /64, since one line gets that many (RFC 6177)."""
+    return Throttle(key=_key(secret, "address", _network(host)), allowed=ALLOWED_PER_ADDRESS)
 
 
 def with_attempt(

@@ -28,10 +28,10 @@ from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.learning import Learner
-from chatbot.application.memory import MemoryByHand
-from chatbot.application.memory_rules import Rules
+from chatbot.application.memory import MemoryEditor
+from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
-from chatbot.application.prompt import Composer
+from chatbot.application.prompt import PromptBuilder
 from chatbot.application.sessions import Sessions
 from chatbot.domain.errors import ModelUnavailable, StorageFailure
 from chatbot.domain.identity import of_client
@@ -139,12 +139,12 @@ def build_authentication(
         tokens,
         clock=utc_now,
         processes=settings.workers,
-        tally_secret=hmac.digest(jwt_secret, b"chatbot log-in attempts", "sha256"),
+        throttle_secret=hmac.digest(jwt_secret, b"chatbot log-in attempts", "sha256"),
     )
 
 
-def build_composer(settings: Settings) -> Composer:
-    return Composer(
+def build_prompt_builder(settings: Settings) -> PromptBuilder:
+    return PromptBuilder(
         assistant_name=settings.assistant_name,
         company_instructions=settings.instructions,
         language=settings.default_language,
@@ -156,8 +156,8 @@ def build_composer(settings: Settings) -> Composer:
     )
 
 
-def build_rules(settings: Settings, model: ChatModel) -> Rules:
-    return Rules(
+def build_memory_rules(settings: Settings, model: ChatModel) -> MemoryRules:
+    return MemoryRules(
         window=settings.mem_window_messages,
         threshold=settings.mem_summarize_threshold,
         extract_every=settings.extract_every(model.name),
@@ -170,7 +170,7 @@ def build_rules(settings: Settings, model: ChatModel) -> Rules:
     )
 
 
-def build_memory_steps(storage: Storage, model: ChatModel, rules: Rules) -> MemorySteps:
+def build_memory_steps(storage: Storage, model: ChatModel, rules: MemoryRules) -> MemorySteps:
     return MemorySteps(storage, Learner(model, rules, new_id=random_id), rules)
 
 
@@ -180,12 +180,12 @@ def build_chat(
     model: ChatModel,
     *,
     consolidation: Consolidation,
-    composer: Composer,
+    prompt_builder: PromptBuilder,
 ) -> Chat:
     return Chat(
         storage,
         model,
-        composer,
+        prompt_builder,
         consolidation,
         clock=utc_now,
         new_id=random_id,
@@ -195,10 +195,10 @@ def build_chat(
     )
 
 
-def build_memory_by_hand(
+def build_memory_editor(
     settings: Settings, storage: Storage, consolidation: Consolidation
-) -> MemoryByHand:
-    return MemoryByHand(
+) -> MemoryEditor:
+    return MemoryEditor(
         storage,
         consolidation,
         new_id=random_id,
@@ -219,8 +219,12 @@ class Container(containers.DeclarativeContainer):
     model: providers.Provider[ChatModel] = providers.Singleton(build_model, settings, genkit_model)
     hasher: providers.Provider[PasswordHasher] = providers.Singleton(Argon2Hasher)
     tokens: providers.Provider[Tokens] = providers.Singleton(build_tokens, settings)
-    composer: providers.Provider[Composer] = providers.Singleton(build_composer, settings)
-    rules: providers.Provider[Rules] = providers.Singleton(build_rules, settings, model)
+    prompt_builder: providers.Provider[PromptBuilder] = providers.Singleton(
+        build_prompt_builder, settings
+    )
+    rules: providers.Provider[MemoryRules] = providers.Singleton(
+        build_memory_rules, settings, model
+    )
     memory_steps: providers.Provider[MemorySteps] = providers.Singleton(
         build_memory_steps, storage, model, rules
     )
@@ -233,13 +237,13 @@ class Container(containers.DeclarativeContainer):
         storage,
         model,
         consolidation=consolidation,
-        composer=composer,
+        prompt_builder=prompt_builder,
     )
     sessions: providers.Provider[Sessions] = providers.Singleton(
         Sessions, storage, clock=utc_now, new_id=random_id
     )
-    memory_by_hand: providers.Provider[MemoryByHand] = providers.Singleton(
-        build_memory_by_hand, settings, storage, consolidation
+    memory_editor: providers.Provider[MemoryEditor] = providers.Singleton(
+        build_memory_editor, settings, storage, consolidation
     )
     authentication: providers.Provider[Authentication] = providers.Singleton(
         build_authentication, settings, storage, hasher, tokens

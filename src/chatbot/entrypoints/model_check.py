@@ -9,7 +9,7 @@ from chatbot.adapters.llm.diagnosis import explanation
 from chatbot.adapters.llm.faults import Fault, fault_of
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of
-from chatbot.domain.chat import Author
+from chatbot.domain.chat import MessageRole
 from chatbot.domain.errors import ModelFailure, ModelTimeout
 from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
 from chatbot.entrypoints.container import build_genkit_model
@@ -19,7 +19,9 @@ from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError
 _QUESTION = ModelRequest(
     task=Task.EXTRACT_MEMORY,
     system="Answer with a JSON object.",
-    messages=(PromptMessage(role=Author.USER, text='Answer with the JSON object {"ok": true}.'),),
+    messages=(
+        PromptMessage(role=MessageRole.USER, text='Answer with the JSON object {"ok": true}.'),
+    ),
     max_output_tokens=0,
 )
 _NO_LIST = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}

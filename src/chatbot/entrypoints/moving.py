@@ -16,7 +16,7 @@ import typer
 
 from chatbot.adapters.storage.backup_file import BackupFile, fits, write_backup
 from chatbot.adapters.storage.mvp_files import MvpFiles, mvp_files, session_id_of
-from chatbot.application.moving import ItemKind, Moving, Outcome, Step, name_of, step_of
+from chatbot.application.transfer import ItemKind, Outcome, Step, StoreCopy, name_of, step_of
 from chatbot.domain.errors import ChatbotError, NotFound, StorageFailure, StorageUnavailable
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, normalise_email
 from chatbot.domain.ports.archive import (
@@ -33,7 +33,7 @@ from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_stora
 
 Thing = TypeVar("Thing")
 _DONE = frozenset(Outcome) - {
-    *(Outcome.AHEAD, Outcome.DIFFERENT, Outcome.REFUSED, Outcome.UNREADABLE)
+    *(Outcome.TARGET_NEWER, Outcome.CONFLICT, Outcome.REFUSED, Outcome.UNREADABLE)
 }
 
 
@@ -51,7 +51,7 @@ def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> 
         _to_read("--from", from_url) as found,
         _to_write("--to", to_url) as there,
     ):
-        moving = Moving(found, there, dry_run=dry_run)
+        moving = StoreCopy(found, there, dry_run=dry_run)
         steps = _followed(moving.steps(), total=len(found.session_keys()))
         if delete_others:
             steps = chain(steps, moving.remove_others())
@@ -77,8 +77,8 @@ def import_files(url: StorageUrl, folder: Path, email: str | None) -> bool:
     files = mvp_files(folder)
     with _on_the_way(folder, url), _to_write("STORAGE_URL", url) as there:
         owner = DEFAULT_PRINCIPAL.owner if email is None else _owner(there, email)
-        steps = Moving(MvpFiles(folder, owner), there).steps()
-        is_done = _told(_followed(steps, total=len(files)), fine=_DONE | {Outcome.AHEAD})
+        steps = StoreCopy(MvpFiles(folder, owner), there).steps()
+        is_done = _told(_followed(steps, total=len(files)), fine=_DONE | {Outcome.TARGET_NEWER})
     if files:
         say("The files were not changed; move them away once you have checked the result.")
     return is_done
@@ -113,7 +113,7 @@ def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
     backup = BackupFile(file, is_lenient=True)
     with _on_the_way(file, url), _to_write("STORAGE_URL", url) as there:
         total = backup.verify()
-        steps = _followed(Moving(backup, there, dry_run=dry_run).steps(), total=total)
+        steps = _followed(StoreCopy(backup, there, dry_run=dry_run).steps(), total=total)
         return _told(steps, fine=_DONE, dry_run=dry_run)
 
 

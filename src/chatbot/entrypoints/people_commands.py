@@ -14,7 +14,7 @@ import typer
 
 from chatbot.application.administration import Administration
 from chatbot.domain.identity import User
-from chatbot.domain.policy import MIN_PASSWORD_CHARS
+from chatbot.domain.passwords import MIN_PASSWORD_CHARS
 from chatbot.domain.text import decode_utf8, rfc3339, visible_line
 from chatbot.entrypoints.command_line import Refused, command_settings, lasting
 from chatbot.entrypoints.console import say

@@ -28,7 +28,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from chatbot.application.texts import Language
+from chatbot.application.prompt_texts import Language
 from chatbot.domain.memory import default_preferences
 from chatbot.domain.text import NotUtf8, decode_utf8, unquoted
 from chatbot.entrypoints.lists import Hosts, Networks, Origins

@@ -11,7 +11,7 @@ from pathlib import Path
 from chatbot.adapters.runtime import name_of_this_terminal
 from chatbot.adapters.storage.json_files.durable import make_durable_folder, put
 from chatbot.adapters.storage.json_files.files import Files
-from chatbot.application.texts import LANGUAGES, NAMES, Language, language_of
+from chatbot.application.prompt_texts import LANGUAGES, NAMES, Language, language_of
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
@@ -65,7 +65,7 @@ async def _turn(container: Container, session_id: SessionId | None, text: str) -
         session_id = await _answer(container, session_id, text)
     except NotFound:
         session_id = await _answer(container, None, text)
-    await container.consolidation().settled(DEFAULT_PRINCIPAL.owner, session_id)
+    await container.consolidation().wait_for(DEFAULT_PRINCIPAL.owner, session_id)
     return session_id
 
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Lease,
     Message,
+    MessageRole,
     Question,
     Session,
     SessionId,
@@ -66,7 +66,7 @@ class History:
         self._leases.append(lease)
         return context.memory, context.history
 
-    async def answer(self, text: str, reason: Interruption | None, age: int) -> None:
+    async def answer(self, text: str, reason: InterruptReason | None, age: int) -> None:
         lease, ts = self._chosen(age), T0 + timedelta(seconds=next(self._seconds))
         await self._by(
             lambda: self.storage.store_answer(lease, text, ts=ts, reason=reason),
@@ -78,7 +78,7 @@ class History:
     ) -> Done:
         return await (self.storage.transact(work) if self._by_repository else own_way())
 
-    async def append(self, role: Author, text: str, age: int) -> Message:
+    async def append(self, role: MessageRole, text: str, age: int) -> Message:
         lease, ts = self._chosen(age), T0 + timedelta(seconds=next(self._seconds))
         return await self.storage.transact(lambda tx: tx.sessions.append(lease, role, text, ts=ts))
 
@@ -138,11 +138,11 @@ def asked(text: str, step: int, limit: int, owner: Owner) -> Step:
     return lambda history: history.ask(text, step, limit, owner)
 
 
-def answered(text: str, reason: Interruption | None, age: int) -> Step:
+def answered(text: str, reason: InterruptReason | None, age: int) -> Step:
     return lambda history: history.answer(text, reason, age)
 
 
-def appended(role: Author, text: str, age: int) -> Step:
+def appended(role: MessageRole, text: str, age: int) -> Step:
     return lambda history: history.append(role, text, age)
 
 
@@ -152,9 +152,9 @@ def remembered(memory: Memory, is_late: bool) -> Step:
 
 owners = st.sampled_from([ANA, ANA, ANA, ANA, BOB])
 asking = st.builds(asked, texts, st.integers(1, 4), st.integers(1, 9), owners)
-answering = st.builds(answered, texts, st.sampled_from([None, *Interruption]), ages)
+answering = st.builds(answered, texts, st.sampled_from([None, *InterruptReason]), ages)
 others = st.one_of(
-    st.builds(appended, st.sampled_from(Author), texts, ages),
+    st.builds(appended, st.sampled_from(MessageRole), texts, ages),
     st.builds(remembered, memories, st.booleans()),
     ages.map(lambda age: lambda history: history.release(age)),
     ages.map(lambda age: lambda history: history.reset(age)),

@@ -9,18 +9,18 @@ from typing import TypeVar
 import pytest
 
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Lease,
     Message,
-    PageMark,
+    MessageRole,
     Session,
+    SessionCursor,
     SessionId,
     TurnId,
 )
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Permission, User, UserId
-from chatbot.domain.memory import Item, Memory, Setback, Setter, StructuredMemory
+from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
 from chatbot.domain.ports.sessions import SessionRepository
 from chatbot.domain.ports.storage import (
     AttemptRepository,
@@ -28,7 +28,7 @@ from chatbot.domain.ports.storage import (
     Transaction,
     UserRepository,
 )
-from chatbot.domain.throttling import WINDOW, AttemptKey, Tally
+from chatbot.domain.throttling import WINDOW, AttemptKey, Throttle
 from repositories import each_call_apart
 from stored import ANA, CLIENT, ODD_TEXTS, T0, user
 
@@ -86,7 +86,7 @@ def held(sessions: SessionRepository, number: int = 1, owner: Owner = ANA) -> Le
 
 def say(sessions: SessionRepository, lease: Lease, count: int) -> list[Message]:
     """Append messages of the user and the assistant in turn, a second apart."""
-    authors = (Author.USER, Author.ASSISTANT)
+    authors = (MessageRole.USER, MessageRole.ASSISTANT)
     return [sessions.append(lease, authors[n % 2], f"text {n}", ts=later(n)) for n in range(count)]
 
 
@@ -188,14 +188,14 @@ class TestPages:
         while page := sessions.page(ANA, limit=limit, after=mark):
             assert len(page) <= limit
             joined += page
-            mark = PageMark(updated_at=page[-1].updated_at, id=page[-1].id)
+            mark = SessionCursor(updated_at=page[-1].updated_at, id=page[-1].id)
         assert joined == whole
         assert len(whole) == 7
 
     def test_message_moves_its_session_to_the_front(self, sessions: SessionRepository) -> None:
         lease = held(sessions, 1)
         sessions.create(new_session(2, at=later(1)))
-        sessions.append(lease, Author.USER, "hello", ts=later(2.5))
+        sessions.append(lease, MessageRole.USER, "hello", ts=later(2.5))
         first, second = sessions.page(ANA, limit=9)
         assert (first.id, second.id) == (session_id(1), session_id(2))
         assert first == sessions.get(ANA, session_id(1))
@@ -205,7 +205,7 @@ class TestPages:
         for number in (1, 3):
             sessions.create(new_session(number, at=later(number)))
         sessions.delete(held(sessions, 2))
-        mark = PageMark(updated_at=later(2), id=session_id(2))
+        mark = SessionCursor(updated_at=later(2), id=session_id(2))
         assert [s.id for s in sessions.page(ANA, limit=9, after=mark)] == [session_id(1)]
 
 
@@ -213,26 +213,30 @@ class TestMessages:
     def test_message_comes_back_in_every_field(self, sessions: SessionRepository) -> None:
         lease = held(sessions)
         sent = [
-            sessions.append(lease, Author.USER, "hello", ts=later(0.000001)),
-            sessions.append(lease, Author.ASSISTANT, "he", ts=later(1), reason=Interruption.CLIENT),
+            sessions.append(lease, MessageRole.USER, "hello", ts=later(0.000001)),
+            sessions.append(
+                lease, MessageRole.ASSISTANT, "he", ts=later(1), reason=InterruptReason.CLIENT
+            ),
         ]
         assert list(sessions.messages(ANA, session_id(1), limit=9)) == sent
         assert sent == [
-            Message(seq=1, role=Author.USER, content="hello", ts=later(0.000001), turn_id=TURN),
+            Message(
+                seq=1, role=MessageRole.USER, content="hello", ts=later(0.000001), turn_id=TURN
+            ),
             Message(
                 seq=2,
-                role=Author.ASSISTANT,
+                role=MessageRole.ASSISTANT,
                 content="he",
                 ts=later(1),
                 turn_id=TURN,
-                reason=Interruption.CLIENT,
+                reason=InterruptReason.CLIENT,
             ),
         ]
 
     def test_odd_texts_come_back_unchanged(self, sessions: SessionRepository) -> None:
         lease = held(sessions)
         for text in ODD_TEXTS:
-            sessions.append(lease, Author.USER, text, ts=T0)
+            sessions.append(lease, MessageRole.USER, text, ts=T0)
         found = sessions.messages(ANA, session_id(1), limit=99)
         assert [message.content for message in found] == ODD_TEXTS
         oldest = sessions.messages_from(ANA, session_id(1), after=0, limit=99)
@@ -240,10 +244,10 @@ class TestMessages:
 
     def test_counts_and_title_follow_the_messages(self, sessions: SessionRepository) -> None:
         lease = held(sessions)
-        sessions.append(lease, Author.ASSISTANT, "welcome", ts=later(1))
+        sessions.append(lease, MessageRole.ASSISTANT, "welcome", ts=later(1))
         assert sessions.get(ANA, session_id(1)).title == ""
-        sessions.append(lease, Author.USER, "ñ" * 100, ts=later(2))
-        sessions.append(lease, Author.USER, "second", ts=later(3))
+        sessions.append(lease, MessageRole.USER, "ñ" * 100, ts=later(2))
+        sessions.append(lease, MessageRole.USER, "second", ts=later(3))
         found = sessions.get(ANA, session_id(1))
         assert (found.title, found.message_count, found.last_seq) == ("ñ" * 60, 3, 3)
         assert (found.created_at, found.updated_at, found.epoch) == (T0, later(3), 0)
@@ -301,7 +305,7 @@ class TestMessages:
 
         def talk(tx: Transaction, lease: Lease) -> None:
             for n in range(5):
-                tx.sessions.append(lease, Author.USER, f"{lease.session_id} {n}", ts=later(n))
+                tx.sessions.append(lease, MessageRole.USER, f"{lease.session_id} {n}", ts=later(n))
 
         await at_once(storage, talk, leases)
         for lease in leases:
@@ -319,7 +323,7 @@ class TestLeases:
                 sessions.acquire(ANA, session_id(1), turn)
         sessions.release(lease)
         again = sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
-        sessions.append(again, Author.USER, "hello", ts=T0)
+        sessions.append(again, MessageRole.USER, "hello", ts=T0)
 
     async def test_of_many_at_once_one_gets_it(
         self, storage: Storage, sessions: SessionRepository
@@ -337,7 +341,7 @@ class TestLeases:
 
     def test_sessions_are_held_independently(self, sessions: SessionRepository) -> None:
         for lease in [held(sessions, number) for number in range(3)]:
-            sessions.append(lease, Author.USER, "hello", ts=T0)
+            sessions.append(lease, MessageRole.USER, "hello", ts=T0)
 
     def test_lease_that_is_not_held_any_more_writes_nothing(
         self, sessions: SessionRepository
@@ -347,7 +351,7 @@ class TestLeases:
         before = sessions.get(ANA, session_id(1))
         sessions.release(lease)
         with pytest.raises(SessionBusy):
-            sessions.append(lease, Author.USER, "late", ts=T0)
+            sessions.append(lease, MessageRole.USER, "late", ts=T0)
         with pytest.raises(SessionBusy):
             sessions.reset(lease, ts=T0)
         with pytest.raises(SessionBusy):
@@ -360,14 +364,14 @@ class TestLeases:
         new = sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
         sessions.release(old)
         with pytest.raises(SessionBusy):
-            sessions.append(old, Author.USER, "late", ts=T0)
-        sessions.append(new, Author.USER, "hello", ts=T0)
+            sessions.append(old, MessageRole.USER, "late", ts=T0)
+        sessions.append(new, MessageRole.USER, "hello", ts=T0)
 
     def test_lease_never_taken_writes_nothing(self, sessions: SessionRepository) -> None:
         sessions.create(new_session())
         invented = Lease(owner=ANA, session_id=session_id(1), turn_id=TURN)
         with pytest.raises(SessionBusy):
-            sessions.append(invented, Author.USER, "hello", ts=T0)
+            sessions.append(invented, MessageRole.USER, "hello", ts=T0)
         sessions.release(invented)
 
     def test_reading_does_not_wait_for_the_holder(self, sessions: SessionRepository) -> None:
@@ -379,14 +383,14 @@ class TestLeases:
 MEMORY = Memory(
     summary="Talked about\n“plans” \u2028 👍",
     structured=StructuredMemory(
-        profile={"name": Item(value="Ana Ñ", set_by=Setter.USER, sources=(1, 3)), "": Item(
-            value="odd key", set_by=Setter.ADMINISTRATOR
+        profile={"name": MemoryItem(value="Ana Ñ", origin=Origin.USER, sources=(1, 3)), "": MemoryItem(
+            value="odd key", origin=Origin.ADMINISTRATOR
         )},
-        preferences={"language": Item(value="es", set_by=Setter.MODEL, sources=(2,))},
-        facts=(Item(value="likes tea", set_by=Setter.MODEL, sources=(4, 5)),),
+        preferences={"language": MemoryItem(value="es", origin=Origin.MODEL, sources=(2,))},
+        facts=(MemoryItem(value="likes tea", origin=Origin.MODEL, sources=(4, 5)),),
         todos=(
-            Item(value="b", set_by=Setter.USER),
-            Item(value="a", set_by=Setter.MODEL, sources=(6,)),
+            MemoryItem(value="b", origin=Origin.USER),
+            MemoryItem(value="a", origin=Origin.MODEL, sources=(6,)),
         ),
     ),
     summarized_to=4,
@@ -460,7 +464,7 @@ class TestMemory:
         before = sessions.get(ANA, session_id(1))
         assert sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
         assert sessions.get(ANA, session_id(1)) == before
-        sessions.append(lease, Author.USER, "hello", ts=T0)
+        sessions.append(lease, MessageRole.USER, "hello", ts=T0)
 
 
 class TestReset:
@@ -489,7 +493,7 @@ class TestReset:
         say(sessions, lease, 3)
         sessions.reset(lease, ts=later(60))
         sessions.reset(lease, ts=later(61))
-        message = sessions.append(lease, Author.USER, "again", ts=later(62))
+        message = sessions.append(lease, MessageRole.USER, "again", ts=later(62))
         assert message.seq == 4
         found = sessions.get(ANA, session_id(1))
         assert (found.title, found.message_count, found.last_seq, found.epoch) == ("again", 1, 4, 2)
@@ -510,7 +514,7 @@ class TestDelete:
         with pytest.raises(NotFound):
             sessions.acquire(ANA, session_id(1), TURN)
         with pytest.raises(SessionBusy):
-            sessions.append(lease, Author.USER, "late", ts=T0)
+            sessions.append(lease, MessageRole.USER, "late", ts=T0)
         with pytest.raises(SessionBusy):
             sessions.delete(lease)
         sessions.release(lease)
@@ -665,80 +669,80 @@ class TestUsers:
         assert roles["employee"].name == "employee"
 
 
-def tally(number: int = 1, allowed: int = 3) -> Tally:
-    """A tally; those of 1 to 9 share their first digits."""
-    return Tally(key=AttemptKey(f"{number:064x}"), allowed=allowed)
+def throttle(number: int = 1, allowed: int = 3) -> Throttle:
+    """A throttle; those of 1 to 9 share their first digits."""
+    return Throttle(key=AttemptKey(f"{number:064x}"), allowed=allowed)
 
 
-ELSEWHERE = Tally(key=AttemptKey("f" * 64), allowed=3)
+ELSEWHERE = Throttle(key=AttemptKey("f" * 64), allowed=3)
 
 
 class TestAttempts:
     def test_attempts_are_counted_until_one_has_to_wait(self, attempts: AttemptRepository) -> None:
-        waits = [attempts.count([tally()], at=later(n)).total_seconds() for n in range(5)]
+        waits = [attempts.count([throttle()], at=later(n)).total_seconds() for n in range(5)]
         assert waits == [0, 0, 0, 29, 28]
-        assert attempts.count([tally()], at=later(32)) == timedelta(0)
-        assert attempts.count([tally()], at=later(33)) == timedelta(seconds=59)
+        assert attempts.count([throttle()], at=later(32)) == timedelta(0)
+        assert attempts.count([throttle()], at=later(33)) == timedelta(seconds=59)
 
     def test_moments_are_exact(self, attempts: AttemptRepository) -> None:
         for _ in range(3):
-            attempts.count([tally()], at=later(0.000001))
-        assert attempts.count([tally()], at=later(1)) == timedelta(seconds=29, microseconds=1)
+            attempts.count([throttle()], at=later(0.000001))
+        assert attempts.count([throttle()], at=later(1)) == timedelta(seconds=29, microseconds=1)
 
-    @pytest.mark.parametrize("other", [tally(2, 99), ELSEWHERE])
+    @pytest.mark.parametrize("other", [throttle(2, 99), ELSEWHERE])
     def test_attempt_counts_for_all_or_none(
-        self, attempts: AttemptRepository, other: Tally
+        self, attempts: AttemptRepository, other: Throttle
     ) -> None:
         for _ in range(3):
-            assert not attempts.count([tally(), other], at=T0)
-        for pair in ([tally(), other], [other, tally()]):
+            assert not attempts.count([throttle(), other], at=T0)
+        for pair in ([throttle(), other], [other, throttle()]):
             for _ in range(9):
                 assert attempts.count(pair, at=T0) == timedelta(seconds=30)
-        strict = Tally(key=other.key, allowed=4)
+        strict = Throttle(key=other.key, allowed=4)
         assert not attempts.count([strict], at=T0)
         assert attempts.count([strict], at=T0)
 
     def test_attempts_of_others_do_not_count(self, attempts: AttemptRepository) -> None:
         for number in range(9):
-            attempts.count([tally(number << 248)], at=T0)
-            attempts.count([tally(number)], at=T0)
-        assert not attempts.count([tally(9)], at=T0)
-        assert not attempts.count([tally(1)], at=T0)
+            attempts.count([throttle(number << 248)], at=T0)
+            attempts.count([throttle(number)], at=T0)
+        assert not attempts.count([throttle(9)], at=T0)
+        assert not attempts.count([throttle(1)], at=T0)
 
     def test_window_that_is_over_counts_no_more(self, attempts: AttemptRepository) -> None:
         for _ in range(3):
-            attempts.count([tally()], at=T0)
+            attempts.count([throttle()], at=T0)
         for _ in range(3):
-            assert not attempts.count([tally()], at=T0 + WINDOW)
-        assert attempts.count([tally()], at=T0 + WINDOW)
+            assert not attempts.count([throttle()], at=T0 + WINDOW)
+        assert attempts.count([throttle()], at=T0 + WINDOW)
 
     def test_withdrawn_attempt_never_was(self, attempts: AttemptRepository) -> None:
         for n in range(9):
-            assert not attempts.count([tally(), ELSEWHERE], at=later(n))
-            attempts.withdraw([tally(), ELSEWHERE], at=later(n))
-        attempts.withdraw([tally(), ELSEWHERE, tally(7)], at=T0)
+            assert not attempts.count([throttle(), ELSEWHERE], at=later(n))
+            attempts.withdraw([throttle(), ELSEWHERE], at=later(n))
+        attempts.withdraw([throttle(), ELSEWHERE, throttle(7)], at=T0)
 
     def test_of_two_attempts_in_a_moment_one_is_withdrawn(
         self, attempts: AttemptRepository
     ) -> None:
         for _ in range(3):
-            attempts.count([tally()], at=T0)
-        attempts.withdraw([tally()], at=T0)
-        attempts.withdraw([tally()], at=later(1))
-        assert not attempts.count([tally()], at=T0)
-        assert attempts.count([tally()], at=T0)
+            attempts.count([throttle()], at=T0)
+        attempts.withdraw([throttle()], at=T0)
+        attempts.withdraw([throttle()], at=later(1))
+        assert not attempts.count([throttle()], at=T0)
+        assert attempts.count([throttle()], at=T0)
 
     def test_cleared_tally_starts_again_and_no_other(self, attempts: AttemptRepository) -> None:
         for n in range(3):
-            attempts.count([tally(1), tally(2)], at=later(n))
-        attempts.clear(tally(1).key)
-        attempts.clear(tally(7).key)
-        assert not attempts.count([tally(1)], at=later(3))
-        assert attempts.count([tally(2)], at=later(3))
+            attempts.count([throttle(1), throttle(2)], at=later(n))
+        attempts.clear(throttle(1).key)
+        attempts.clear(throttle(7).key)
+        assert not attempts.count([throttle(1)], at=later(3))
+        assert attempts.count([throttle(2)], at=later(3))
 
     async def test_of_many_at_once_no_more_are_counted_than_allowed(self, storage: Storage) -> None:
         def was_counted(tx: Transaction, n: int) -> bool:
-            return not tx.attempts.count([tally(), ELSEWHERE], at=later(-n / 1000))
+            return not tx.attempts.count([throttle(), ELSEWHERE], at=later(-n / 1000))
 
         counted = await at_once(storage, was_counted, range(50))
         assert sum(counted) == 3
@@ -783,7 +787,7 @@ class TestStorage:
             tx.sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
             tx.users.add(user())
             for _ in range(3):
-                tx.attempts.count([tally()], at=T0)
+                tx.attempts.count([throttle()], at=T0)
             return sent, tx.sessions.get(ANA, session_id(1))
 
         async with closed_storage:
@@ -794,4 +798,4 @@ class TestStorage:
                 assert list(tx.sessions.messages(ANA, session_id(1), limit=9)) == sent
                 assert tx.sessions.memory(ANA, session_id(1)).summary == MEMORY.summary
                 assert tx.users.by_id(user().id) == user()
-                assert tx.attempts.count([tally()], at=T0) == timedelta(seconds=30)
+                assert tx.attempts.count([throttle()], at=T0) == timedelta(seconds=30)

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Lease,
     Message,
+    MessageRole,
     Question,
     Session,
     SessionId,
@@ -66,7 +66,7 @@ class Turns:
         return await self.storage.store_question(asked)
 
     async def answer(
-        self, lease: Lease, text: str, at: float, reason: Interruption | None = None
+        self, lease: Lease, text: str, at: float, reason: InterruptReason | None = None
     ) -> None:
         if self._by_repository:
             await self.storage.transact(
@@ -114,7 +114,7 @@ async def test_question_is_stored_and_returned_behind_the_history(turns: Turns) 
     context = await turns.ask(question())
     stored = await turns.messages()
     assert stored[-1] == Message(
-        seq=5, role=Author.USER, content="¿qué falta?", ts=later(100), turn_id=FIRST
+        seq=5, role=MessageRole.USER, content="¿qué falta?", ts=later(100), turn_id=FIRST
     )
     assert context.history == tuple(stored)
     assert context.lease == Lease(owner=ANA, session_id=ONE, turn_id=FIRST)
@@ -133,18 +133,18 @@ async def test_first_question_of_a_session_is_its_title(turns: Turns) -> None:
 
 async def test_answer_is_stored_in_every_field_and_the_session_is_free(turns: Turns) -> None:
     await turns.begin()
-    for number, reason in enumerate((None, *Interruption)):
+    for number, reason in enumerate((None, *InterruptReason)):
         context = await turns.ask(question(at=2 * number, turn_id=TurnId(f"{number:032x}")))
         await turns.answer(context.lease, f"answer {number}", 2 * number + 1, reason)
         assert (await turns.messages())[-1] == Message(
             seq=2 * number + 2,
-            role=Author.ASSISTANT,
+            role=MessageRole.ASSISTANT,
             content=f"answer {number}",
             ts=later(2 * number + 1),
             turn_id=TurnId(f"{number:032x}"),
             reason=reason,
         )
-    session, count = await turns.session(), len(Interruption) + 1
+    session, count = await turns.session(), len(InterruptReason) + 1
     assert (session.message_count, session.updated_at) == (2 * count, later(2 * count - 1))
 
 
@@ -200,7 +200,7 @@ async def test_question_that_a_crash_left_open_gets_an_empty_answer_first(turns:
     await turns.storage.transact(lambda tx: tx.sessions.release(lease))
     context = await turns.ask(question("again", turn_id=SECOND, limit=3))
     assert [(m.seq, m.content, m.reason) for m in context.history] == [
-        (3, "lost", None), (4, "", Interruption.CRASH), (5, "again", None),
+        (3, "lost", None), (4, "", InterruptReason.CRASH), (5, "again", None),
     ]  # fmt: skip
     lost, crashed, again = (await turns.messages())[2:]
     assert (crashed.turn_id, again.turn_id) == (lost.turn_id, SECOND)
@@ -286,7 +286,7 @@ async def test_question_and_answer_go_on_from_what_was_appended_in_between(turns
     await turns.begin()
     lease = (await turns.ask(question())).lease
     await turns.storage.transact(
-        lambda tx: tx.sessions.append(lease, Author.ASSISTANT, "between", ts=later(101))
+        lambda tx: tx.sessions.append(lease, MessageRole.ASSISTANT, "between", ts=later(101))
     )
     await turns.answer(lease, "after", 102)
     assert [(m.seq, m.content) for m in await turns.messages()][1:] == [

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from chatbot.adapters.llm.refusals import Refusal, RequestRefused, identifier, in_band_refusal
 from chatbot.adapters.llm.wordings import Table, wording
-from chatbot.domain.text import made_sound
+from chatbot.domain.text import replace_unstorable
 
 logger = logging.getLogger("chatbot.model")
 
@@ -131,7 +131,7 @@ class Answer:
         """Add as much of the text as there is room for, and return that."""
         if not text or self.is_full:
             return ""
-        text = made_sound(text)
+        text = replace_unstorable(text)
         size = len(text) if text.isascii() else len(text.encode())
         if size > self._room:
             text = text.encode()[: self._room].decode(errors="ignore")

@@ -28,11 +28,11 @@ from genkit_openai.typing import OpenAIConfig
 from chatbot.adapters.llm.diagnosis import CUT, UNUSABLE, model_failure, unknown_model
 from chatbot.adapters.llm.provider import ChatGenkit
 from chatbot.adapters.llm.thinking import OUTPUT_SPENT
-from chatbot.domain.chat import Author, FinishReason
+from chatbot.domain.chat import FinishReason, MessageRole
 from chatbot.domain.errors import ModelError, ModelUnavailable, PromptRefused
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Task, Usage
 
-_ROLES = {Author.USER: Role.USER, Author.ASSISTANT: Role.MODEL}
+_ROLES = {MessageRole.USER: Role.USER, MessageRole.ASSISTANT: Role.MODEL}
 _FINISH_REASONS = {
     GenkitFinishReason.STOP: FinishReason.STOP,
     GenkitFinishReason.LENGTH: FinishReason.LENGTH,

@@ -125,8 +125,8 @@ AS_THE_PLUGIN = Quirks()
 class KnownQuirks:
     """The quirks of a provider's models, as set by hand and as found out; for one process."""
 
-    def __init__(self, by_hand: Quirks = AS_THE_PLUGIN) -> None:
-        self._by_hand = by_hand
+    def __init__(self, is_manual: Quirks = AS_THE_PLUGIN) -> None:
+        self._by_hand = is_manual
         self._found: dict[str, Quirks] = {}
 
     def of(self, model: str) -> Quirks:

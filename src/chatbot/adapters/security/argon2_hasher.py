@@ -13,14 +13,14 @@ from argon2.exceptions import HashingError, VerificationError, VerifyMismatchErr
 from argon2.low_level import Type, hash_secret, verify_secret
 
 from chatbot.adapters.runtime import lower_this_thread
-from chatbot.adapters.security.argon2_costs import (
-    CEILING,
+from chatbot.adapters.security.argon2_parameters import (
     DIGEST_BYTES,
-    FLOOR,
+    MAXIMUM,
+    MINIMUM,
     SALT_BYTES,
-    Cost,
-    cost_of,
+    Argon2Parameters,
     dummy_hash,
+    parameters_of,
     read_hash,
     read_scheme,
     type_of,
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 
 
 MAX_PADDING = 2**20
-"""KiB times passes, about a second: what the padding of a check may cost."""
+"""KiB times time_cost, about a second: what the padding of a check may cost."""
 
 LONGEST_REST_S = 1.0
 
@@ -48,20 +48,24 @@ class Argon2Hasher(PasswordHasher):
     """One worker, low in priority, and a short queue: log-ins leave the latency of chats alone.
 
     A hash takes 20 to 40 ms and releases the GIL; in a pool of threads many of them at once
-    would take every core. Passwords are bounded and normalised by the caller (domain.policy).
+    would take every core. Passwords are bounded and normalised by the caller (domain.passwords).
 
     Right, wrong, unknown and unreadable take the same time: a check computes one hash of each
     scheme that is stored, its own among them. One that is weaker than the current scheme is
     replaced at the next log-in; one that was made stronger elsewhere stays so.
     """
 
-    def __init__(self, cost: Cost = FLOOR, *, below_floor_for_tests: bool = False) -> None:
-        if not cost.is_within(CEILING):
+    def __init__(
+        self, cost: Argon2Parameters = MINIMUM, *, below_minimum_for_tests: bool = False
+    ) -> None:
+        if not cost.is_within(MAXIMUM):
             raise ValueError("the cost of a password hash is above the maximum")
-        if not (FLOOR.is_within(cost) or below_floor_for_tests):
+        if not (MINIMUM.is_within(cost) or below_minimum_for_tests):
             raise ValueError("the cost of a password hash is below the minimum")
         self._cost = cost
-        self._current = f"$argon2id$v=19$m={cost.memory_kib},t={cost.passes},p={cost.lanes}"
+        self._current = (
+            f"$argon2id$v=19$m={cost.memory_kib},t={cost.time_cost},p={cost.parallelism}"
+        )
         self._dummies = {self._current: dummy_hash(self._current)}
         self._left_out: frozenset[str] = frozenset()
         self._is_busy: Callable[[], bool] = lambda: False
@@ -106,7 +110,7 @@ class Argon2Hasher(PasswordHasher):
         """Pad to a scheme of which a user is met before it was looked up who has which."""
         if scheme in self._dummies or scheme in self._left_out:
             return
-        work = sum(work_of(cost) for cost in map(cost_of, (*self._dummies, scheme)))
+        work = sum(work_of(cost) for cost in map(parameters_of, (*self._dummies, scheme)))
         if work > MAX_PADDING:
             self._leave_out(scheme)
         else:
@@ -128,7 +132,7 @@ class Argon2Hasher(PasswordHasher):
         """
         self._is_busy = is_busy
 
-    def is_weaker(self, password_hash: str) -> bool:
+    def needs_rehash(self, password_hash: str) -> bool:
         """Whether a hash with the current cost would be harder to guess from.
 
         That is: it is not Argon2id, or it has less memory, passes or lanes, unless it makes up
@@ -187,9 +191,9 @@ class Argon2Hasher(PasswordHasher):
             return hash_secret(
                 secret,
                 os.urandom(SALT_BYTES),
-                time_cost=self._cost.passes,
+                time_cost=self._cost.time_cost,
                 memory_cost=self._cost.memory_kib,
-                parallelism=self._cost.lanes,
+                parallelism=self._cost.parallelism,
                 hash_len=DIGEST_BYTES,
                 type=Type.ID,
             ).decode("ascii")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.text import FIRST_MOMENT, LAST_MOMENT, NotUtf8, decode_utf8, is_sound
+from chatbot.domain.text import FIRST_MOMENT, LAST_MOMENT, NotUtf8, decode_utf8, is_storable
 
 Json = dict[str, object]
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -58,7 +58,7 @@ class Fields:
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self.found.get(key, default)
-        if not isinstance(value, str) or not is_sound(value):
+        if not isinstance(value, str) or not is_storable(value):
             raise self.wrong(key, "a text")
         return value
 

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Lease,
     Message,
-    PageMark,
+    MessageRole,
     Session,
+    SessionCursor,
     SessionId,
     TurnId,
     title_of,
@@ -38,7 +38,7 @@ from chatbot.domain.ports.storage import (
     Transaction,
     UserRepository,
 )
-from chatbot.domain.throttling import AttemptKey, Tally, with_attempt, without_attempt
+from chatbot.domain.throttling import AttemptKey, Throttle, with_attempt, without_attempt
 
 _MAX_KEYS = 10_000
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -64,7 +64,9 @@ class _Sessions(SessionRepository):
     def get(self, owner: Owner, session_id: SessionId) -> Session:
         return self._find(owner, session_id).session
 
-    def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
+    def page(
+        self, owner: Owner, *, limit: int, after: SessionCursor | None = None
+    ) -> Sequence[Session]:
         def order(updated_at: datetime, session_id: SessionId) -> tuple[timedelta, SessionId]:
             return (_EPOCH - updated_at, session_id)
 
@@ -90,11 +92,11 @@ class _Sessions(SessionRepository):
     def append(
         self,
         lease: Lease,
-        role: Author,
+        role: MessageRole,
         content: str,
         *,
         ts: datetime,
-        reason: Interruption | None = None,
+        reason: InterruptReason | None = None,
         turn_id: TurnId | None = None,
     ) -> Message:
         kept = self._held(lease)
@@ -107,7 +109,9 @@ class _Sessions(SessionRepository):
             turn_id=turn_id or lease.turn_id,
             reason=reason,
         )
-        is_first = role is Author.USER and all(m.role is not Author.USER for m in kept.messages)
+        is_first = role is MessageRole.USER and all(
+            m.role is not MessageRole.USER for m in kept.messages
+        )
         kept.messages.append(message)
         kept.session = replace(
             kept.session,
@@ -225,14 +229,14 @@ class _Attempts(AttemptRepository):
     def __init__(self) -> None:
         self._made: dict[AttemptKey, tuple[datetime, ...]] = {}
 
-    def count(self, tallies: Sequence[Tally], *, at: datetime) -> timedelta:
-        wait = max(tally.wait(self._made.get(tally.key, ()), at) for tally in tallies)
-        for tally in () if wait else tallies:
-            self._made = with_attempt(self._made, tally.key, at, max_keys=_MAX_KEYS)
+    def count(self, throttles: Sequence[Throttle], *, at: datetime) -> timedelta:
+        wait = max(throttle.wait(self._made.get(throttle.key, ()), at) for throttle in throttles)
+        for throttle in () if wait else throttles:
+            self._made = with_attempt(self._made, throttle.key, at, max_keys=_MAX_KEYS)
         return wait
 
-    def withdraw(self, tallies: Sequence[Tally], *, at: datetime) -> None:
-        for key in (tally.key for tally in tallies if tally.key in self._made):
+    def withdraw(self, throttles: Sequence[Throttle], *, at: datetime) -> None:
+        for key in (throttle.key for throttle in throttles if throttle.key in self._made):
             self._made[key] = without_attempt(self._made[key], at)
 
     def clear(self, key: AttemptKey) -> None:
@@ -259,7 +263,7 @@ class InMemoryStorage(Storage):
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         return work(self._transaction)
 
-    def keeping(self, lease: Lease) -> AbstractContextManager[None]:  # noqa: ARG002 # it lasts as long as this does
+    def renewing(self, lease: Lease) -> AbstractContextManager[None]:  # noqa: ARG002 # it lasts as long as this does
         return nullcontext()
 
     async def check(self) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from chatbot.adapters.storage.fields import Damaged, Fields, load
 from chatbot.domain.chat import (
-    Author,
     Message,
+    MessageRole,
     Session,
     SessionId,
     TurnId,
@@ -28,10 +28,14 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.memory import MAX_SUMMARY_CHARS, Memory, StructuredMemory
 from chatbot.domain.memory_updates import merge, update_from_json
 from chatbot.domain.ports.archive import Archive, Conversation, Unreadable
-from chatbot.domain.text import made_sound
+from chatbot.domain.text import replace_unstorable
 
 _PREFIX, _SUFFIX = "session_", ".json"
-_AUTHORS = {"user": Author.USER, "assistant": Author.ASSISTANT, "model": Author.ASSISTANT}
+_AUTHORS = {
+    "user": MessageRole.USER,
+    "assistant": MessageRole.ASSISTANT,
+    "model": MessageRole.ASSISTANT,
+}
 MAX_FILE_BYTES = 256 << 20
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -79,7 +83,7 @@ class MvpFiles(Archive):
         fields = Fields(load(raw, path.name), path.name)
         messages = tuple(_messages(fields.list("messages", []), session_id, path.name))
         times = [message.ts for message in messages] or [_LONG_AGO]
-        asked = (message.content for message in messages if message.role is Author.USER)
+        asked = (message.content for message in messages if message.role is MessageRole.USER)
         session = Session(
             id=session_id,
             owner=self._owner,
@@ -122,7 +126,7 @@ def _messages(found: list[object], session_id: SessionId, name: str) -> Iterator
         if author is None:
             raise fields.wrong("role", "user or assistant")
         ts = _time(fields) if fields.has("ts") else ts
-        turn = seq if author is Author.USER else turn
+        turn = seq if author is MessageRole.USER else turn
         yield Message(
             seq=seq,
             role=author,
@@ -152,7 +156,7 @@ def _text(fields: Fields, key: str) -> str:
     value = fields.found.get(key) or ""
     if not isinstance(value, str):
         raise fields.wrong(key, "a text")
-    return made_sound(value)
+    return replace_unstorable(value)
 
 
 def _memory(fields: Fields, last_seq: int) -> Memory:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Json
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Message,
+    MessageRole,
     Session,
     SessionId,
     TurnId,
@@ -23,8 +23,8 @@ from chatbot.domain.identity import (
     UserId,
     normalise_email,
 )
-from chatbot.domain.memory import Item, Memory, Setback, Setter, StructuredMemory
-from chatbot.domain.text import is_sound, rfc3339
+from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
+from chatbot.domain.text import is_storable, rfc3339
 from chatbot.domain.throttling import AttemptKey
 
 MAX_ID_CHARS = 64
@@ -81,11 +81,11 @@ def message_from_json(found: object, what: str) -> Message:
     fields = Fields(found, what)
     return Message(
         seq=fields.number("seq"),
-        role=fields.choice("role", Author),
+        role=fields.choice("role", MessageRole),
         content=fields.text("content"),
         ts=fields.moment("ts"),
         turn_id=TurnId(fields.text("turn_id")),
-        reason=fields.choice("reason", Interruption) if fields.has("reason") else None,
+        reason=fields.choice("reason", InterruptReason) if fields.has("reason") else None,
     )
 
 
@@ -144,14 +144,16 @@ def _setback_from_json(fields: Fields, key: str) -> Setback:
     return Setback(failures=found.number("failures"), retry_at=found.number("retry_at"))
 
 
-def _item_to_json(item: Item) -> Json:
-    return {"value": item.value, "set_by": item.set_by.value, "sources": list(item.sources)}
+def _item_to_json(item: MemoryItem) -> Json:
+    return {"value": item.value, "set_by": item.origin.value, "sources": list(item.sources)}
 
 
-def _item_from_json(found: object, what: str) -> Item:
+def _item_from_json(found: object, what: str) -> MemoryItem:
     fields = Fields(found, what)
     sources = _numbers(fields, "sources")
-    return Item(value=fields.text("value"), set_by=fields.choice("set_by", Setter), sources=sources)
+    return MemoryItem(
+        value=fields.text("value"), origin=fields.choice("set_by", Origin), sources=sources
+    )
 
 
 def _numbers(fields: Fields, key: str) -> tuple[int, ...]:
@@ -163,7 +165,7 @@ def _numbers(fields: Fields, key: str) -> tuple[int, ...]:
     return numbers
 
 
-def _keyed_items(found: Json, what: str) -> dict[str, Item]:
+def _keyed_items(found: Json, what: str) -> dict[str, MemoryItem]:
     return {key: _item_from_json(item, what) for key, item in found.items()}
 
 
@@ -214,7 +216,7 @@ def _email(fields: Fields) -> str:
 
 def _texts(fields: Fields, key: str) -> tuple[str, ...]:
     found = fields.list(key, [])
-    texts = tuple(text for text in found if isinstance(text, str) and is_sound(text))
+    texts = tuple(text for text in found if isinstance(text, str) and is_storable(text))
     if len(texts) != len(found):
         raise fields.wrong(key, "a list of texts")
     return texts

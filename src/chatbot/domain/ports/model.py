@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from chatbot.domain.chat import Author, FinishReason
+from chatbot.domain.chat import FinishReason, MessageRole
 
 
 class Task(StrEnum):
@@ -21,7 +21,7 @@ class Task(StrEnum):
 class PromptMessage:
     """One message of a prompt."""
 
-    role: Author
+    role: MessageRole
     text: str
 
 

@@ -39,7 +39,7 @@ class PasswordHasher(Protocol):
         return
 
     @abstractmethod
-    def is_weaker(self, password_hash: str) -> bool:
+    def needs_rehash(self, password_hash: str) -> bool:
         """Whether the hash was made with parameters below the current ones."""
 
     @abstractmethod

@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Protocol
 
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Lease,
     Message,
-    PageMark,
+    MessageRole,
     Question,
     Session,
+    SessionCursor,
     SessionId,
     TurnContext,
     TurnId,
@@ -49,7 +49,9 @@ class SessionRepository(Protocol):
         """
 
     @abstractmethod
-    def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
+    def page(
+        self, owner: Owner, *, limit: int, after: SessionCursor | None = None
+    ) -> Sequence[Session]:
         """Return the owner's sessions by `updated_at`, newest first, then by id ascending."""
 
     @abstractmethod
@@ -71,11 +73,11 @@ class SessionRepository(Protocol):
     def append(
         self,
         lease: Lease,
-        role: Author,
+        role: MessageRole,
         content: str,
         *,
         ts: datetime,
-        reason: Interruption | None = None,
+        reason: InterruptReason | None = None,
         turn_id: TurnId | None = None,
     ) -> Message:
         """Append a message of the lease's turn, or of an earlier one, and return it with its number.
@@ -150,23 +152,23 @@ class SessionRepository(Protocol):
             memory = self.memory(lease.owner, lease.session_id)
             start, limit = question.history_start(memory), question.history_limit
             history = [*self.messages(lease.owner, lease.session_id, limit=limit, after=start)]
-            if history and history[-1].role is Author.USER:
+            if history and history[-1].role is MessageRole.USER:
                 history.append(self._crashed(lease, history[-1].turn_id, question.ts))
-            history.append(self.append(lease, Author.USER, question.text, ts=question.ts))
+            history.append(self.append(lease, MessageRole.USER, question.text, ts=question.ts))
         except BaseException:
             self.release(lease)
             raise
         return TurnContext(lease=lease, memory=memory, history=tuple(history[-limit:]))
 
     def _crashed(self, lease: Lease, turn_id: TurnId, ts: datetime) -> Message:
-        reason = Interruption.CRASH
-        return self.append(lease, Author.ASSISTANT, "", ts=ts, reason=reason, turn_id=turn_id)
+        reason = InterruptReason.CRASH
+        return self.append(lease, MessageRole.ASSISTANT, "", ts=ts, reason=reason, turn_id=turn_id)
 
     def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None
+        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
     ) -> None:
         """End a turn: append what the model said, however that ended, and release the session."""
         try:
-            self.append(lease, Author.ASSISTANT, text, ts=ts, reason=reason)
+            self.append(lease, MessageRole.ASSISTANT, text, ts=ts, reason=reason)
         finally:
             self.release(lease)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, Self, TypeVar
 
-from chatbot.domain.chat import Interruption, Lease, Question, TurnContext
+from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
 from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.sessions import SessionRepository
-from chatbot.domain.throttling import AttemptKey, Tally
+from chatbot.domain.throttling import AttemptKey, Throttle
 
 Found = TypeVar("Found")
 
@@ -76,8 +76,8 @@ class AttemptRepository(Protocol):
     """
 
     @abstractmethod
-    def count(self, tallies: Sequence[Tally], *, at: datetime) -> timedelta:
-        """Count an attempt in all tallies, or in none if one of them has to wait.
+    def count(self, throttles: Sequence[Throttle], *, at: datetime) -> timedelta:
+        """Count an attempt in all throttles, or in none if one of them has to wait.
 
         Of many at once, as many are counted as of the same one after the other.
 
@@ -86,12 +86,12 @@ class AttemptRepository(Protocol):
         """
 
     @abstractmethod
-    def withdraw(self, tallies: Sequence[Tally], *, at: datetime) -> None:
+    def withdraw(self, throttles: Sequence[Throttle], *, at: datetime) -> None:
         """Take back the attempt of this moment; one that is not there is taken back."""
 
     @abstractmethod
     def clear(self, key: AttemptKey) -> None:
-        """Take back all attempts of a tally."""
+        """Take back all attempts of a throttle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +138,13 @@ class Storage(Protocol):
         return await self.transact(lambda tx: tx.sessions.store_question(question))
 
     async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None
+        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
     ) -> None:
         """End a turn: see `SessionRepository.store_answer`."""
         await self.transact(lambda tx: tx.sessions.store_answer(lease, text, ts=ts, reason=reason))
 
     @abstractmethod
-    def keeping(self, lease: Lease) -> AbstractContextManager[None]:
+    def renewing(self, lease: Lease) -> AbstractContextManager[None]:
         """Keep a lease from running out, for as long as it takes; to be entered on the event loop.
 
         For what goes on between two transactions, as a model that is asked. A lease that was lost

@@ -4,7 +4,7 @@ import re
 
 from starlette.datastructures import Headers
 
-from chatbot.application.texts import LANGUAGES, Language
+from chatbot.application.prompt_texts import LANGUAGES, Language
 
 _MAX_CHARS = 1000  # of the header are parsed; browsers send less than 100
 _RANGE = re.compile(

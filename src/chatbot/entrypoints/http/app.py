@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
 from chatbot import __version__
-from chatbot.application.texts import NAMES
+from chatbot.application.prompt_texts import NAMES
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.container import Container, build_container, opened, random_id
 from chatbot.entrypoints.http import errors

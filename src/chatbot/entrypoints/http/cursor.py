@@ -4,18 +4,18 @@ from datetime import UTC, datetime, timedelta
 
 from fastapi.exceptions import RequestValidationError
 
-from chatbot.domain.chat import PageMark, SessionId, is_session_id
+from chatbot.domain.chat import SessionCursor, SessionId, is_session_id
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def write_cursor(mark: PageMark) -> str:
+def write_cursor(mark: SessionCursor) -> str:
     """Returns a page mark as an opaque cursor."""
     return f"{(mark.updated_at - _EPOCH) // _MICROSECOND:x}-{mark.id}"
 
 
-def read_cursor(raw: str | None) -> PageMark | None:
+def read_cursor(raw: str | None) -> SessionCursor | None:
     """Returns the page mark of a cursor; None is the first page.
 
     Raises:
@@ -26,7 +26,7 @@ def read_cursor(raw: str | None) -> PageMark | None:
     micros, _, session_id = raw.rpartition("-")  # negative before 1970
     try:
         updated_at = _EPOCH + int(micros, 16) * _MICROSECOND
-        mark = PageMark(updated_at=updated_at, id=SessionId(session_id))
+        mark = SessionCursor(updated_at=updated_at, id=SessionId(session_id))
     except (ValueError, OverflowError):
         mark = None
     if mark is None or not is_session_id(session_id) or write_cursor(mark) != raw:

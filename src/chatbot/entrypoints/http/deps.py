@@ -65,12 +65,12 @@ async def _current_user(caller: Caller) -> User:
 CurrentUser = Annotated[User, Depends(_current_user)]
 
 
-async def _peer(request: Request) -> str:
+async def _client_ip(request: Request) -> str:
     """Returns the client's network address, as uvicorn saw it or as a trusted proxy reports it."""
     return request.client.host if request.client is not None else ""
 
 
-Peer = Annotated[str, Depends(_peer)]
+ClientIp = Annotated[str, Depends(_client_ip)]
 
 
 async def _no_fields(_: Annotated[NoFields, Body(default_factory=NoFields)]) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NoReturn
 
-from chatbot.domain.text import is_sound
+from chatbot.domain.text import is_storable
 
 MAX_DEPTH = 32
 MAX_VALUES = 2048
@@ -108,5 +108,5 @@ def _check_texts(values: Iterable[object]) -> None:
             _check_texts([*value.keys(), *value.values()])
         elif isinstance(value, list):
             _check_texts(value)
-        elif isinstance(value, str) and not is_sound(value):
+        elif isinstance(value, str) and not is_storable(value):
             raise NotStrictJson("A string contains a lone surrogate or the character NUL.")

@@ -10,7 +10,7 @@ from chatbot.application.sessions import OpenSession, Page
 from chatbot.application.turn import Reply
 from chatbot.domain.chat import FinishReason, Message, Session
 from chatbot.domain.identity import User
-from chatbot.domain.memory import Item, Memory, Update
+from chatbot.domain.memory import Memory, MemoryItem, Update
 from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.http.cursor import write_cursor
 
@@ -200,7 +200,7 @@ def _said(shape: BaseModel) -> dict[str, str]:
     return {key: value for key, value in shape.model_dump().items() if value is not None}
 
 
-def _values(items: Mapping[str, Item]) -> dict[str, str]:
+def _values(items: Mapping[str, MemoryItem]) -> dict[str, str]:
     return {key: item.value for key, item in items.items()}
 
 

@@ -27,7 +27,7 @@ from chatbot.adapters.storage.records import (
     attempts_to_json,
 )
 from chatbot.domain.ports.storage import AttemptRepository
-from chatbot.domain.throttling import AttemptKey, Tally, with_attempt, without_attempt
+from chatbot.domain.throttling import AttemptKey, Throttle, with_attempt, without_attempt
 
 ATTEMPTS = "attempts"
 SET_ASIDE = ".damaged-"
@@ -63,18 +63,19 @@ class AttemptFiles(AttemptRepository):
     def open(self) -> None:
         make_durable_folder(self._files, self._root)
 
-    def count(self, tallies: Sequence[Tally], *, at: datetime) -> timedelta:
+    def count(self, throttles: Sequence[Throttle], *, at: datetime) -> timedelta:
         with locked(self._files, self._lock, wait_s=_LOCK_WAIT_S):
             wait = max(
-                tally.wait(self._load(tally.key).get(tally.key, ()), at) for tally in tallies
+                throttle.wait(self._load(throttle.key).get(throttle.key, ()), at)
+                for throttle in throttles
             )
-            for key in () if wait else (tally.key for tally in tallies):
+            for key in () if wait else (throttle.key for throttle in throttles):
                 self._store(key, with_attempt(self._load(key), key, at, max_keys=MAX_KEYS))
         return wait
 
-    def withdraw(self, tallies: Sequence[Tally], *, at: datetime) -> None:
-        for tally in tallies:
-            self._take_back(tally.key, lambda made: without_attempt(made, at))
+    def withdraw(self, throttles: Sequence[Throttle], *, at: datetime) -> None:
+        for throttle in throttles:
+            self._take_back(throttle.key, lambda made: without_attempt(made, at))
 
     def clear(self, key: AttemptKey) -> None:
         self._take_back(key, lambda _: ())

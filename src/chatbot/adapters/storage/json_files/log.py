@@ -21,7 +21,7 @@ from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Flaw, Json
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.sealed import is_sealed, seal, unseal
 from chatbot.adapters.storage.records import message_from_json
-from chatbot.domain.chat import Author, Message, SessionId, title_of
+from chatbot.domain.chat import Message, MessageRole, SessionId, title_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.text import rfc3339
 
@@ -151,7 +151,7 @@ class LogView:
         while offset < self.end:
             raw = self._line_from(offset)
             message = self._line(raw).message()
-            if message.role is Author.USER:
+            if message.role is MessageRole.USER:
                 return title_of(message.content)
             offset += len(raw) + 1
         return ""

@@ -38,12 +38,12 @@ from chatbot.adapters.storage.json_files.places import (
 )
 from chatbot.adapters.storage.json_files.removal import delete_files, finish_deletions, remove_rest
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Lease,
     Message,
-    PageMark,
+    MessageRole,
     Session,
+    SessionCursor,
     SessionId,
     TurnId,
     is_session_id,
@@ -86,7 +86,9 @@ class SessionFiles(SessionRepository):
         place = self.place(owner, session_id)
         return self._look(place, lambda view: session_of(view, view.mtime_ns))
 
-    def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
+    def page(
+        self, owner: Owner, *, limit: int, after: SessionCursor | None = None
+    ) -> Sequence[Session]:
         """Order by the files' times, then open the sessions of this page only."""
         try:
             folder = self._folder(owner)
@@ -146,11 +148,11 @@ class SessionFiles(SessionRepository):
     def append(
         self,
         lease: Lease,
-        role: Author,
+        role: MessageRole,
         content: str,
         *,
         ts: datetime,
-        reason: Interruption | None = None,
+        reason: InterruptReason | None = None,
         turn_id: TurnId | None = None,
     ) -> Message:
         def compose(seq: int) -> Message:

@@ -16,7 +16,7 @@ from chatbot.adapters.storage.json_files.sessions import SessionFiles
 from chatbot.adapters.storage.json_files.turns import TurnFiles
 from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.adapters.storage.threads import Threads
-from chatbot.domain.chat import Interruption, Lease, Question, TurnContext
+from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage, Transaction
@@ -98,7 +98,7 @@ class JsonFileStorage(Storage):
         return await super().store_question(question) if context is None else context
 
     async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None
+        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
     ) -> None:
         self._require_open()
         with _whole():
@@ -119,7 +119,7 @@ class JsonFileStorage(Storage):
         with _whole():
             return await self._require_open().run(work)
 
-    def keeping(self, lease: Lease) -> AbstractContextManager[None]:  # noqa: ARG002 # the kernel keeps it
+    def renewing(self, lease: Lease) -> AbstractContextManager[None]:  # noqa: ARG002 # the kernel keeps it
         return nullcontext()
 
     async def check(self) -> None:

@@ -20,7 +20,7 @@ from chatbot.adapters.storage.json_files.leases import Held
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.places import Place
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
-from chatbot.domain.chat import Author, Interruption, Lease, Message, Question, TurnContext
+from chatbot.domain.chat import InterruptReason, Lease, Message, MessageRole, Question, TurnContext
 from chatbot.domain.errors import NotFound, StorageFailure, cause_of
 from chatbot.domain.memory import Memory
 
@@ -60,7 +60,7 @@ class TurnFiles:
                 self._leases.give_back(lease)
                 return None
             memory, history = seen
-            written = self._write(held, lease, Author.USER, question.text, ts=question.ts)
+            written = self._write(held, lease, MessageRole.USER, question.text, ts=question.ts)
         except FileNotFoundError as error:
             self._leases.give_back(lease, with_file_of=place)
             raise NotFound from error
@@ -72,7 +72,7 @@ class TurnFiles:
         return TurnContext(lease=lease, memory=memory, history=history)
 
     async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None
+        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
     ) -> bool:
         """As `SessionRepository.store_answer`; False if nothing was done, since it is unusual."""
         held = self._leases.get(lease)
@@ -81,7 +81,7 @@ class TurnFiles:
         try:
             if not self._is_as_it_was(held):
                 return False
-            written = self._write(held, lease, Author.ASSISTANT, text, ts=ts, reason=reason)
+            written = self._write(held, lease, MessageRole.ASSISTANT, text, ts=ts, reason=reason)
         except BaseException:
             self._leases.give_back(lease)
             raise
@@ -129,7 +129,7 @@ class TurnFiles:
             history = tuple(line.message() for line in lines)[::-1]
         except Damaged:
             return None
-        if history and history[-1].role is Author.USER:
+        if history and history[-1].role is MessageRole.USER:
             return None
         held.tail = Tail(
             status=view.status,
@@ -143,11 +143,11 @@ class TurnFiles:
         self,
         held: Held,
         lease: Lease,
-        role: Author,
+        role: MessageRole,
         text: str,
         *,
         ts: datetime,
-        reason: Interruption | None = None,
+        reason: InterruptReason | None = None,
     ) -> Written:
         def compose(seq: int) -> Message:
             return Message(

@@ -36,7 +36,7 @@ from chatbot.adapters.storage.sql.tables import (
     unix_now,
     users,
 )
-from chatbot.domain.chat import Author, SessionId
+from chatbot.domain.chat import MessageRole, SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role, User
 from chatbot.domain.memory import Memory
@@ -234,7 +234,7 @@ def _require_idle(connection: Connection, owner: Owner, session_id: SessionId) -
 def _put_conversation(connection: Connection, new: Conversation, there: Item | None) -> None:
     """Existing messages stay; the others are written."""
     session, key = new.session, (new.session.owner, new.session.id)
-    is_titled = any(message.role is Author.USER for message in new.messages)
+    is_titled = any(message.role is MessageRole.USER for message in new.messages)
     values = session_values(session, is_titled=is_titled)
     old = there.messages if isinstance(there, Conversation) else ()
     kept = len(old) if old == new.messages[: len(old)] else 0

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, delete, func, insert, select
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.tables import attempts
 from chatbot.domain.ports.storage import AttemptRepository
-from chatbot.domain.throttling import WINDOW, AttemptKey, Tally
+from chatbot.domain.throttling import WINDOW, AttemptKey, Throttle
 
 _MADE = select(attempts.c.at).where(attempts.c.key == bindparam("k"))
 _OVER = delete(attempts).where(attempts.c.at < bindparam("then"))
@@ -30,18 +30,18 @@ class SqlAttempts(AttemptRepository):
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
-    def count(self, tallies: Sequence[Tally], *, at: datetime) -> timedelta:
+    def count(self, throttles: Sequence[Throttle], *, at: datetime) -> timedelta:
         self._statements.lock(attempts)
-        wait = max(tally.wait(self._made(tally.key), at) for tally in tallies)
+        wait = max(throttle.wait(self._made(throttle.key), at) for throttle in throttles)
         if not wait:
             self._statements.write(_OVER, {"then": at - WINDOW})
-            for tally in tallies:
-                self._statements.write(insert(attempts), {"key": tally.key, "at": at})
+            for throttle in throttles:
+                self._statements.write(insert(attempts), {"key": throttle.key, "at": at})
         return wait
 
-    def withdraw(self, tallies: Sequence[Tally], *, at: datetime) -> None:
-        for tally in tallies:
-            self._statements.write(_WITHDRAW, {"k": tally.key, "moment": at})
+    def withdraw(self, throttles: Sequence[Throttle], *, at: datetime) -> None:
+        for throttle in throttles:
+            self._statements.write(_WITHDRAW, {"k": throttle.key, "moment": at})
 
     def clear(self, key: AttemptKey) -> None:
         self._statements.write(delete(attempts).where(attempts.c.key == key))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chatbot.adapters.storage.sql.statements import Statements
-from chatbot.domain.chat import Interruption, Lease, Question, TurnContext
+from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import Found
@@ -49,7 +49,7 @@ class Turns(Protocol):
 
     @abstractmethod
     async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None
+        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
     ) -> bool: ...
 
 

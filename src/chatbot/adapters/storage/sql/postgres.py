@@ -112,7 +112,7 @@ class PostgresDatabase(Database):
     def _transacted(self, pool: Engine, work: Callable[[Statements], Found]) -> Found:
         """Do the work; once more, on a new connection, if the server had closed this one before.
 
-        Asking each time whether it still answers would be a round trip more.
+        AnswerGenerator each time whether it still answers would be a round trip more.
         """
         with translated():
             try:

@@ -21,10 +21,10 @@ from chatbot.adapters.storage.sql.pipeline import ConnectionLost, Pipeline, Resu
 from chatbot.adapters.storage.sql.postgres_statements import STATEMENTS
 from chatbot.adapters.storage.sql.rows import owner_key
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Lease,
     Message,
+    MessageRole,
     Question,
     TurnContext,
     TurnId,
@@ -118,14 +118,14 @@ class PostgresTurns(Turns):
         rows = [_row(found, number) for number in range(found.ntuples)]
         seq, memory, *_ = rows[0]
         asked = Message(
-            seq=int(seq or b""), role=Author.USER, content=question.text, ts=question.ts,
+            seq=int(seq or b""), role=MessageRole.USER, content=question.text, ts=question.ts,
             turn_id=lease.turn_id,
         )  # fmt: skip
         history = [_message(row[2:]) for row in reversed(rows) if row[2] is not None]
         return TurnContext(lease=lease, memory=_memory(memory), history=(*history, asked))
 
     async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None
+        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
     ) -> bool:
         why = None if reason is None else reason.value
         found = await self._write(b"store_answer", *_key(lease), text, _moment(ts), why)
@@ -197,11 +197,11 @@ def _message(row: Row) -> Message:
     seq, role, content, ts, turn_id, reason = row
     return Message(
         seq=int(seq or b""),
-        role=Author(_text(role)),
+        role=MessageRole(_text(role)),
         content=_text(content),
         ts=datetime.fromisoformat(_text(ts)),
         turn_id=TurnId(_text(turn_id)),
-        reason=None if reason is None else Interruption(_text(reason)),
+        reason=None if reason is None else InterruptReason(_text(reason)),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from chatbot.adapters.storage.records import permissions_of
-from chatbot.domain.chat import Author, Interruption, Message, Session, SessionId, TurnId
+from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner, Role, User, UserId
 
 
@@ -64,11 +64,11 @@ def message_values(owner: Owner, session_id: SessionId, message: Message) -> dic
 def message_of(row: Row[Any]) -> Message:
     return Message(
         seq=row.seq,
-        role=Author(row.role),
+        role=MessageRole(row.role),
         content=row.content,
         ts=row.ts,
         turn_id=TurnId(row.turn_id),
-        reason=Interruption(row.reason) if row.reason else None,
+        reason=InterruptReason(row.reason) if row.reason else None,
     )
 
 

@@ -22,12 +22,12 @@ from chatbot.adapters.storage.sql.tables import (
     sessions,
 )
 from chatbot.domain.chat import (
-    Author,
-    Interruption,
+    InterruptReason,
     Lease,
     Message,
-    PageMark,
+    MessageRole,
     Session,
+    SessionCursor,
     SessionId,
     TurnId,
     title_of,
@@ -103,7 +103,9 @@ class SqlSessions(SessionRepository):
             raise NotFound
         return session_of(row)
 
-    def page(self, owner: Owner, *, limit: int, after: PageMark | None = None) -> Sequence[Session]:
+    def page(
+        self, owner: Owner, *, limit: int, after: SessionCursor | None = None
+    ) -> Sequence[Session]:
         values: dict[str, object] = {"o": owner_key(owner), "n": limit}
         if after is None:
             rows = self._statements.rows(_PAGE, values)
@@ -125,14 +127,14 @@ class SqlSessions(SessionRepository):
     def append(
         self,
         lease: Lease,
-        role: Author,
+        role: MessageRole,
         content: str,
         *,
         ts: datetime,
-        reason: Interruption | None = None,
+        reason: InterruptReason | None = None,
         turn_id: TurnId | None = None,
     ) -> Message:
-        title = title_of(content) if role is Author.USER else None
+        title = title_of(content) if role is MessageRole.USER else None
         seq = self._statements.write(
             _APPEND, {**held(lease), "ts": ts, "title_now": title}
         ).scalar()

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chatbot.adapters.storage.sql.database import Turns
 from chatbot.adapters.storage.sql.group_commits import SqliteStatements
 from chatbot.adapters.storage.sql.users import SqlUsers
-from chatbot.domain.chat import Interruption, Lease, Question, TurnContext
+from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.identity import Role, User, UserId
 
@@ -73,6 +73,6 @@ class SqliteTurns(Turns):
         text: str,  # noqa: ARG002 # as above
         *,
         ts: datetime,  # noqa: ARG002 # as above
-        reason: Interruption | None,  # noqa: ARG002 # as above
+        reason: InterruptReason | None,  # noqa: ARG002 # as above
     ) -> bool:
         return False

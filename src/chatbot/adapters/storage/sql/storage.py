@@ -16,7 +16,7 @@ from chatbot.adapters.storage.sql.schema import require_current
 from chatbot.adapters.storage.sql.sessions import SqlSessions
 from chatbot.adapters.storage.sql.statements import Statements
 from chatbot.adapters.storage.sql.users import SqlUsers
-from chatbot.domain.chat import Interruption, Lease, Question, TurnContext
+from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
 from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
 from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import Found, Storage, Transaction
@@ -108,7 +108,7 @@ class SqlStorage(Storage):
         return await super().store_question(question)
 
     async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: Interruption | None
+        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
     ) -> None:
         if self._turns is not None:
             is_stored = await self._turns.store_answer(lease, text, ts=ts, reason=reason)
@@ -131,7 +131,7 @@ class SqlStorage(Storage):
         )
 
     @contextmanager
-    def keeping(self, lease: Lease) -> Iterator[None]:
+    def renewing(self, lease: Lease) -> Iterator[None]:
         self._kept.add(lease)
         try:
             yield

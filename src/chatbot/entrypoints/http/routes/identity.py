@@ -1,16 +1,16 @@
 """POST /auth/login and GET /me: who is calling."""
 
 from chatbot.entrypoints.http import checked_body
-from chatbot.entrypoints.http.deps import CurrentUser, Peer, UseCases
+from chatbot.entrypoints.http.deps import ClientIp, CurrentUser, UseCases
 from chatbot.entrypoints.http.wire import LoginBody, MeAnswer, TokenAnswer
 
 router = checked_body.router(tag="identity")
 
 
 @router.post("/auth/login")
-async def login(body: LoginBody, peer: Peer, use: UseCases) -> TokenAnswer:
+async def login(body: LoginBody, client_ip: ClientIp, use: UseCases) -> TokenAnswer:
     """Exchange e-mail and password for an access token."""
-    token = await use.authentication().login(body.email, body.password, peer=peer)
+    token = await use.authentication().login(body.email, body.password, client_ip=client_ip)
     return TokenAnswer(access_token=token.access_token, expires_in=token.expires_in)
 
 

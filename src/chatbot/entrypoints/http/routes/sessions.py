@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query, Request
 
-from chatbot.application.texts import language_of, notice_in
+from chatbot.application.prompt_texts import language_of, notice_in
 from chatbot.entrypoints.http import checked_body
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.cursor import read_cursor

@@ -1,4 +1,4 @@
-"""Asking the model for an answer: what a provider refuses is asked again with less around it.
+"""AnswerGenerator the model for an answer: what a provider refuses is asked again with less around it.
 
 A provider refuses a whole prompt, without a word on which part it means. So the question is asked
 again without what may be the cause, and what the accepted prompt lacks is marked: one refused
@@ -9,7 +9,7 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from chatbot.application.prompt import Composer, Prompt, Scope, unanswered_before
+from chatbot.application.prompt import Prompt, PromptBuilder, Scope, unanswered_before
 from chatbot.application.turn import Turn
 from chatbot.domain.chat import FinishReason, Lease, SessionId, TurnContext
 from chatbot.domain.errors import ContextTooLong, ModelError, ModelFailure, PromptRefused
@@ -45,16 +45,16 @@ class Answer:
         tx.sessions.put_memory(lease.owner, lease.session_id, memory, epoch=epoch)
 
 
-class Asking:
+class AnswerGenerator:
     """Asks a model for answers.
 
     Which sessions had a prompt that was too long is remembered in this process, so that their
     next prompt fits at once.
     """
 
-    def __init__(self, model: ChatModel, composer: Composer) -> None:
+    def __init__(self, model: ChatModel, prompt_builder: PromptBuilder) -> None:
         self._model = model
-        self._composer = composer
+        self._prompt_builder = prompt_builder
         self._most_bytes: OrderedDict[SessionId, int] = OrderedDict()
 
     async def ask(self, turn: Turn, asked: TurnContext) -> Answer:
@@ -71,7 +71,7 @@ class Asking:
         refused: Prompt | None = None
         most_bytes = self._most_bytes.get(asked.lease.session_id)
         for scope in _SCOPES:
-            prompt = self._composer.compose(
+            prompt = self._prompt_builder.build(
                 asked.memory,
                 asked.history,
                 scope=scope,

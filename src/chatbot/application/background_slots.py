@@ -1,4 +1,4 @@
-"""Places for work in the background, shared by owners in turn."""
+"""BackgroundSlots for work in the background, shared by owners in turn."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from chatbot.domain.identity import Owner
 
 
-class Places:
+class BackgroundSlots:
     """So many at once. Who waits is served owner by owner, so that nobody's backlog is in front.
 
     Of one owner the order is that of arrival.

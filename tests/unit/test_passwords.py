@@ -1,4 +1,4 @@
-"""Who may do what, and which passwords are good enough."""
+"""Which passwords are good enough."""
 
 import base64
 import random
@@ -7,46 +7,19 @@ import unicodedata
 
 import pytest
 
-from chatbot.domain import policy
-from chatbot.domain.errors import Forbidden, InvalidInput
-from chatbot.domain.identity import Client, ClientId, Permission, Principal, of_client
-from chatbot.domain.policy import (
-    Action,
+from chatbot.domain import passwords
+from chatbot.domain.errors import InvalidInput
+from chatbot.domain.passwords import (
     check_password,
     is_checkable,
     normalise_password,
-    require,
 )
 
 GOOD = "mi perro ladra a las motos"
 
 
-def caller(*permissions: Permission) -> Principal:
-    return of_client(Client(id=ClientId("c"), permissions=frozenset(permissions)))
-
-
 def check(password: str) -> None:
     check_password(password, email="ana.perez@acme-motors.es", department="Recursos Humanos")
-
-
-@pytest.mark.parametrize(
-    ("action", "permission"),
-    [
-        (Action.CHAT, Permission.CHAT),
-        (Action.MANAGE_SESSIONS, Permission.CHAT),
-        (Action.CORRECT_MEMORY, Permission.MEMORY),
-    ],
-)
-def test_an_action_needs_exactly_its_permission(action: Action, permission: Permission) -> None:
-    require(caller(permission), action)
-    with pytest.raises(Forbidden):
-        require(caller(*(set(Permission) - {permission})), action)
-
-
-@pytest.mark.parametrize("action", Action)
-def test_nobody_may_do_anything_without_permissions(action: Action) -> None:
-    with pytest.raises(Forbidden):
-        require(caller(), action)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +147,7 @@ def test_more_than_1024_bytes_are_refused_before_anything_is_done_with_them(
         raise AssertionError("the cost of this can be quadratic")
 
     assert not is_checkable("e" + "\u0301" * 511)  # 1,023 bytes, but too many code points
-    monkeypatch.setattr(policy, "normalise_password", touched)
+    monkeypatch.setattr(passwords, "normalise_password", touched)
     assert not is_checkable("e" + "\u0301" * 512)
     assert not is_checkable("x" * 1025)
 

@@ -1,45 +1,15 @@
-"""Who may do what, and which passwords are good enough."""
+"""Which passwords are good enough, and in which form they are hashed."""
 
 import re
 import unicodedata
-from enum import StrEnum
 
 from chatbot.domain.common_passwords import unpredictable_chars
-from chatbot.domain.errors import Forbidden, InvalidInput
-from chatbot.domain.identity import Permission, Principal
+from chatbot.domain.errors import InvalidInput
 
 MIN_PASSWORD_CHARS = 15  # NIST SP 800-63B-4, section 3.1.1.2: a password as the only factor
 MAX_PASSWORD_CHARS = 128
 MAX_PASSWORD_BYTES = 1024
 MIN_UNPREDICTABLE_CHARS = 8  # the shortest password that NIST allows anywhere
-
-
-class Action(StrEnum):
-    """What a caller may want to do."""
-
-    CHAT = "chat"
-    """Take a turn with the assistant."""
-    MANAGE_SESSIONS = "manage_sessions"
-    """Create, list, read, reset and delete one's own sessions."""
-    CORRECT_MEMORY = "correct_memory"
-    """Put or reset the summary and the structured memory of one's own session."""
-
-
-_NEEDS = {
-    Action.CHAT: Permission.CHAT,
-    Action.MANAGE_SESSIONS: Permission.CHAT,
-    Action.CORRECT_MEMORY: Permission.MEMORY,
-}
-
-
-def require(principal: Principal, action: Action) -> None:
-    """Return if the caller may do it.
-
-    Raises:
-        Forbidden: the effective rights lack the permission that the action needs.
-    """
-    if _NEEDS[action] not in principal.permissions:
-        raise Forbidden("You are not allowed to do this.")
 
 
 def normalise_password(raw_password: str) -> str:

@@ -1,4 +1,4 @@
-"""Moving everything from one store to another, as often as one likes.
+"""StoreCopy everything from one store to another, as often as one likes.
 
 The source is only read. What the target has already is compared: an older state of the same item
 is brought up to date, anything else is left as it is and told. So a run that was killed is
@@ -6,11 +6,8 @@ finished by the next one, and a store that is in use can be moved while it serve
 when it has stopped.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby, islice
 
@@ -26,7 +23,6 @@ from chatbot.domain.ports.archive import (
     WritableArchive,
     name_of_session,
 )
-from chatbot.domain.text import rfc3339
 
 _TOO_LARGE = "it contains a number too large to count on from"
 _PEOPLE_AT_ONCE = 500
@@ -48,9 +44,9 @@ class Outcome(StrEnum):
     SAVED = "saved"
     UPDATED = "updated"
     SAME = "already there"
-    AHEAD = "newer in the target"
+    TARGET_NEWER = "newer in the target"
     """The target has the item in a later state; it stays."""
-    DIFFERENT = "different in the target"
+    CONFLICT = "different in the target"
     """What the target has is no earlier or later state of the item; it stays."""
     REMOVED = "removed from the target"
     REFUSED = "refused"
@@ -74,7 +70,7 @@ class Step:
         return f"{self.name}: {self.outcome}" + (f": {self.detail}" if self.detail else "")
 
 
-class Moving:
+class StoreCopy:
     """Copies what the source has to the target. A dry run writes nothing."""
 
     def __init__(self, source: Archive, target: WritableArchive, *, dry_run: bool = False) -> None:
@@ -126,7 +122,7 @@ class Moving:
         if step.change is None:
             return step
         back = self._target.find(step.change.item)
-        if back is not None and digest(back) == digest(step.change.item):
+        if back == step.change.item:
             return step
         detail = "the target does not return what was written"
         return replace(step, outcome=Outcome.REFUSED, detail=detail)
@@ -180,28 +176,11 @@ def name_of(item: Item) -> str:
             return name_of_session(session.owner, session.id)
 
 
-def digest(item: Item) -> str:
-    """SHA-256 over the item as canonical JSON: equal if and only if the items are."""
-    found = [type(item).__name__, item]
-    text = json.dumps(found, default=_plain, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    raise TypeError(f"{type(value).__name__} has no JSON")
-
-
 def compared(there: Item | None, item: Item) -> Outcome:
     """What has to happen to what is there so that it is the item."""
     if there is None:
         return Outcome.NEW
-    if digest(there) == digest(item):
+    if there == item:
         return Outcome.SAME
     match there, item:
         case Conversation(), Conversation():
@@ -210,19 +189,19 @@ def compared(there: Item | None, item: Item) -> Outcome:
             return _of_users(there, item)
         case Role(), Role() if there == DEFAULT_ROLES.get(there.name):
             return Outcome.UPDATED  # nobody has edited it yet
-    return Outcome.DIFFERENT
+    return Outcome.CONFLICT
 
 
 def _of_users(there: User, user: User) -> Outcome:
     if (there.id, there.email) != (user.id, user.email):
-        return Outcome.DIFFERENT
-    return Outcome.AHEAD if there.token_version > user.token_version else Outcome.UPDATED
+        return Outcome.CONFLICT
+    return Outcome.TARGET_NEWER if there.token_version > user.token_version else Outcome.UPDATED
 
 
 def _of_conversations(there: Conversation, found: Conversation) -> Outcome:
     if is_older(there, than=found):
         return Outcome.UPDATED
-    return Outcome.AHEAD if is_older(found, than=there) else Outcome.DIFFERENT
+    return Outcome.TARGET_NEWER if is_older(found, than=there) else Outcome.CONFLICT
 
 
 def is_older(old: Conversation, *, than: Conversation) -> bool:

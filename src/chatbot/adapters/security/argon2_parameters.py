@@ -15,35 +15,35 @@ MAX_HASH_CHARS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class Argon2Parameters:
     """What one hash costs: memory in KiB, passes over it, lanes."""
 
     memory_kib: int
-    passes: int
-    lanes: int
+    time_cost: int
+    parallelism: int
 
     @property
     def is_possible(self) -> bool:
         """Whether the library computes it: there is memory enough for so many lanes."""
-        return self.memory_kib >= _MIN_KIB_PER_LANE * self.lanes
+        return self.memory_kib >= _MIN_KIB_PER_LANE * self.parallelism
 
-    def is_within(self, limit: "Cost") -> bool:
+    def is_within(self, limit: "Argon2Parameters") -> bool:
         """Whether none of the three is above the limit's."""
         return (
             self.memory_kib <= limit.memory_kib
-            and self.passes <= limit.passes
-            and self.lanes <= limit.lanes
+            and self.time_cost <= limit.time_cost
+            and self.parallelism <= limit.parallelism
         )
 
 
 _MIN_KIB_PER_LANE = 8  # RFC 9106, section 3.1
-FLOOR = Cost(memory_kib=19_456, passes=2, lanes=1)
+MINIMUM = Argon2Parameters(memory_kib=19_456, time_cost=2, parallelism=1)
 """OWASP Password Storage Cheat Sheet, Argon2id."""
 
-CEILING = Cost(memory_kib=262_144, passes=16, lanes=16)
+MAXIMUM = Argon2Parameters(memory_kib=262_144, time_cost=16, parallelism=16)
 """Stored hashes above are not computed, so that none can exhaust memory or hold up the worker.
 
-Wide enough for the second recommendation of RFC 9106 (64 MiB, 3 passes, 4 lanes) and for every
+Wide enough for the second recommendation of RFC 9106 (64 MiB, 3 time_cost, 4 lanes) and for every
 default that argon2-cffi has had.
 """
 
@@ -65,24 +65,24 @@ def dummy_hash(scheme: str) -> bytes:
     return f"{scheme}${salt}${digest}".encode("ascii")
 
 
-def read_hash(password_hash: str) -> tuple[Type, Cost] | None:
+def read_hash(password_hash: str) -> tuple[Type, Argon2Parameters] | None:
     """Return variant and cost of an encoded hash, or None if it is none or too dear to compute."""
     if len(password_hash) > MAX_HASH_CHARS or not _HASH_SHAPE.fullmatch(password_hash):
         return None
     return read_scheme(scheme_of(password_hash))
 
 
-def read_scheme(scheme: str) -> tuple[Type, Cost] | None:
+def read_scheme(scheme: str) -> tuple[Type, Argon2Parameters] | None:
     """Return variant and cost of a scheme, or None if it is none or too dear to compute."""
     shape = _SCHEME_SHAPE.fullmatch(scheme)
     if shape is None:
         return None
-    memory_kib, passes, lanes = map(int, shape.group(2, 3, 4))
-    cost = Cost(memory_kib=memory_kib, passes=passes, lanes=lanes)
-    return (_TYPES[shape.group(1)], cost) if cost.is_within(CEILING) else None
+    memory_kib, time_cost, parallelism = map(int, shape.group(2, 3, 4))
+    cost = Argon2Parameters(memory_kib=memory_kib, time_cost=time_cost, parallelism=parallelism)
+    return (_TYPES[shape.group(1)], cost) if cost.is_within(MAXIMUM) else None
 
 
-def cost_of(scheme: str) -> Cost:
+def parameters_of(scheme: str) -> Argon2Parameters:
     read = read_scheme(scheme)
     if read is None:
         raise ValueError("not a scheme of Argon2")
@@ -93,5 +93,5 @@ def type_of(password_hash: str) -> Type:
     return _TYPES[password_hash.split("$")[1]]
 
 
-def work_of(cost: Cost) -> int:
-    return cost.memory_kib * cost.passes
+def work_of(cost: Argon2Parameters) -> int:
+    return cost.memory_kib * cost.time_cost

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from chatbot.application.places import Places
+from chatbot.application.background_slots import BackgroundSlots
 from chatbot.domain.identity import Owner
 from conversation import PATIENCE_S
 
@@ -14,7 +14,7 @@ class Work:
     """Work that notes its name when it has its place, and keeps it until it is ended."""
 
     def __init__(self, count: int) -> None:
-        self.places = Places(count)
+        self.places = BackgroundSlots(count)
         self.begun: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, asyncio.Event] = {}
