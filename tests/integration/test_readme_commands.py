@@ -19,8 +19,8 @@ from service import ADMIN_EMAIL, PASSWORD
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "README.es.md")
-ELSEWHERE = ("make run", "make test", "npx ")
-"""These install, run all of this, or download: CI, the tests of tasks.py and a person do them."""
+ELSEWHERE = ("make run", "make test")
+"""These install, or run all of this: CI and the tests of tasks.py do them."""
 TYPED = {
     "--role employee": '--role employee --password-stdin <<< "$PASSWORD"',  # no terminal here
     "the password that make run printed": PASSWORD,
@@ -91,18 +91,15 @@ def shape(value: Any) -> Any:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_is_run_here_or_said_to_be_run_elsewhere(page: str) -> None:
     commands = blocks(page, "sh")
-    assert [block for block in commands if block.startswith(ELSEWHERE)] == [
-        *(block for block in commands[:2]),
-        *(block for block in commands if "npx" in block),
-    ]
-    assert len(commands) == 11
+    assert [block for block in commands if block.startswith(ELSEWHERE)] == commands[:2]
+    assert len(commands) == 10
 
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_commands_of_the_readme_do_what_it_says(page: str, tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
-    first, person, again, chat, stream, user, backup, restore = (
+    first, stream, chat, person, again, user, backup, restore = (
         block for block in blocks(page, "sh") if not block.startswith(ELSEWHERE)
     )
     shown, name_shown = (json.loads(block) for block in blocks(page, "json"))
@@ -122,6 +119,12 @@ async def test_commands_of_the_readme_do_what_it_says(page: str, tmp_path: Path)
             about = pytest.approx(shown["usage"]["input_tokens"], rel=0.1)  # our part may grow
             assert answer["usage"] == {**shown["usage"], "input_tokens": about}
 
+            events = re.findall(r"^event: (\w+)$", await shell.run(stream), re.MULTILINE)
+            assert events[0] == "session"
+            assert set(events[1:-1]) == {"delta"}
+            assert events[-1] == "done"
+            assert (await shell.run(chat)).endswith(f"\n{name_shown['text']}\n")
+
             answer, memory = documents(await shell.run(person))
             assert "Ana" in answer["text"]
             assert memory["structured_memory"]["profile"]["name"] == "Ana"
@@ -130,11 +133,6 @@ async def test_commands_of_the_readme_do_what_it_says(page: str, tmp_path: Path)
             shell.url = str(service.client.base_url).rstrip("/")
             [answer] = documents(await shell.run(again))
             assert {key: answer[key] for key in name_shown} == name_shown
-            assert (await shell.run(chat)).endswith(f"\n{name_shown['text']}\n")
-            events = re.findall(r"^event: (\w+)$", await shell.run(stream), re.MULTILINE)
-            assert events[0] == "session"
-            assert set(events[1:-1]) == {"delta"}
-            assert events[-1] == "done"
             assert await shell.run(user) == "user: luis@example.com\n"
             assert re.fullmatch(
                 r"\d+ saved \(2 roles, 2 users, \d+ sessions\)\n", await shell.run(backup)

@@ -20,7 +20,7 @@ from chatbot.entrypoints.secrets import check_secret
 from chatbot.entrypoints.settings import SECRETS, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "data" / "auth"
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture
@@ -105,14 +105,14 @@ def test_every_secret_in_env_example_is_refused() -> None:
 
 
 def test_example_roles_are_those_of_a_new_store() -> None:
-    found = json.loads((EXAMPLES / "roles.example.json").read_bytes())
+    found = json.loads((EXAMPLES / "roles.json").read_bytes())
 
-    assert roles_from_json(found, "roles.example.json") == DEFAULT_ROLES
+    assert roles_from_json(found, "roles.json") == DEFAULT_ROLES
 
 
 async def test_example_user_is_read_and_nobody_can_log_in_with_it() -> None:
-    found = json.loads((EXAMPLES / "users.example.json").read_bytes())
-    (user,) = (user_from_json(user, "users.example.json") for user in found["users"])
+    found = json.loads((EXAMPLES / "users.json").read_bytes())
+    (user,) = (user_from_json(user, "users.json") for user in found["users"])
     hasher = Argon2Hasher()
 
     try:

@@ -18,6 +18,8 @@ SPEECH = re.compile(
 )
 """What a translation of code changes: words, and how many tokens they are."""
 PROMPT = re.compile(r"""(?:prompt\\?": \\?|chatbot chat )"([^"\\\n]+)\\?\"""")
+PAGES = {"README.md", "README.es.md"}
+"""Each links to the other."""
 LINK = re.compile(r"\]\(([^)]+)\)|<(http[^>]+)>")
 
 
@@ -44,13 +46,15 @@ def shape(section: str) -> dict[str, object]:
         "code": [SPEECH.sub(_key, code) for code in CODE.findall(section)],
         "rows": [row.count("|") for row in re.findall(r"^\|.*", prose, re.MULTILINE)],
         "items": len(re.findall(r"^- ", prose, re.MULTILINE)),
-        "links": sorted(max(link) for link in LINK.findall(prose)),
+        "links": sorted(max(link) for link in LINK.findall(prose) if max(link) not in PAGES),
         "names": set(re.findall(r"`([^`]+)`", prose)),
     }
 
 
 def test_readmes_have_the_same_headings_code_tables_links_and_names() -> None:
     english, spanish = sections("README.md"), sections("README.es.md")
+    assert "(README.es.md)" in english[0]
+    assert "(README.md)" in spanish[0]
     assert len(english) == len(spanish) > 10
     for one, other in zip(english, spanish, strict=True):
         assert shape(one) == shape(other), one.splitlines()[0]
@@ -71,8 +75,20 @@ def test_prompts_and_answers_are_shown_in_the_language_of_the_page(
     assert conversation["notice"] == NOTICES[language]
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in ROOT.glob("*.md")))
-def test_linked_files_are_there(page: str) -> None:
-    targets = [max(link) for link in LINK.findall(CODE.sub("", text_of(page)))]
-    files = [target.partition("#")[0] for target in targets if "://" not in target]
-    assert [name for name in files if not (ROOT / name).exists()] == []
+@pytest.mark.parametrize(
+    "page",
+    [path.relative_to(ROOT) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])],
+)
+def test_linked_files_and_sections_are_there(page: Path) -> None:
+    for target in (max(link) for link in LINK.findall(CODE.sub("", text_of(str(page))))):
+        name, _, section = target.partition("#")
+        if "://" not in target:
+            path = (ROOT / page).parent / name if name else ROOT / page
+            assert path.exists(), target
+            headings = (
+                re.findall(r"^#+ (.*)", path.read_text("utf-8"), re.MULTILINE) if section else []
+            )
+            anchors = [
+                re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in headings
+            ]
+            assert section in ("", *anchors), target

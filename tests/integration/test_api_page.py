@@ -1,0 +1,105 @@
+"""docs/api.md: its clients work against a service, and its table of errors is complete."""
+
+import json
+import re
+import shutil
+import sys
+from asyncio.subprocess import PIPE, create_subprocess_exec
+from pathlib import Path
+
+import pytest
+
+from process import ENVIRONMENT, Running, running
+from service import ADMIN_EMAIL, API_KEY, PASSWORD
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+PYTHON = """
+import json, sys
+from client import Chatbot
+url, key, email, password = sys.argv[1:]
+bot = Chatbot(url, key)
+bot.log_in(email, password)
+first = bot.ask("Hello, my name is Ana.")
+events = list(bot.stream("What is my name?", first["session_id"]))
+try:
+    bot.ask("   ")
+except RuntimeError as error:
+    refused = str(error)
+print(json.dumps({"events": [event for event, _ in events], "done": events[-1][1], "refused": refused}))
+"""
+JAVASCRIPT = """
+import { Chatbot } from "./client.mjs";
+const [url, key, email, password] = process.argv.slice(2);
+const bot = new Chatbot(url, key);
+await bot.logIn(email, password);
+const first = await bot.ask("Hello, my name is Ana.");
+const events = [];
+for await (const each of bot.stream("What is my name?", first.session_id)) events.push(each);
+const refused = await bot.ask("   ").catch((error) => error.message);
+console.log(JSON.stringify({ events: events.map((each) => each.event), done: events.at(-1).data, refused }));
+"""
+
+
+def code(language: str) -> str:
+    [block] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
+async def run(program: str, script: Path, service: Running) -> dict[str, object]:
+    url = str(service.client.base_url).rstrip("/")
+    process = await create_subprocess_exec(
+        program, script.name, url, API_KEY, ADMIN_EMAIL, PASSWORD, cwd=script.parent, stdout=PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    found: dict[str, object] = json.loads(out)
+    return found
+
+
+async def make_administrator(folder: Path) -> None:
+    process = await create_subprocess_exec(
+        *(str(Path(sys.executable).with_name("chatbot")), "admin", "create"),
+        *("--email", ADMIN_EMAIL, "--password-stdin"),
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdin=PIPE,
+    )
+    await process.communicate(PASSWORD.encode())
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("language", "name", "script", "program"),
+    [
+        ("python", "client.py", PYTHON, sys.executable),
+        pytest.param(
+            "javascript",
+            "client.mjs",
+            JAVASCRIPT,
+            "node",
+            marks=pytest.mark.skipif(not shutil.which("node"), reason="needs Node"),
+        ),
+    ],
+)
+async def test_client_on_the_page_logs_in_asks_streams_and_reports_errors(
+    language: str, name: str, script: str, program: str, tmp_path: Path
+) -> None:
+    await make_administrator(tmp_path)
+    (tmp_path / name).write_text(code(language), encoding="utf-8")
+    caller = tmp_path / f"caller{Path(name).suffix}"
+    caller.write_text(script, encoding="utf-8")
+    async with running(tmp_path, MEM_STRUCTURED_ENABLE="true") as service:
+        found = await run(program, caller, service)
+    events, done = found["events"], found["done"]
+    assert isinstance(events, list)
+    assert isinstance(done, dict)
+    assert events[0] == "session"
+    assert set(events[1:-1]) == {"delta"}
+    assert events[-1] == "done"
+    assert done["text"] == "Your name is Ana."
+    assert found["refused"] == "invalid_request"
+
+
+@pytest.mark.parametrize("language", ["python", "javascript"])
+def test_client_on_the_page_is_short(language: str) -> None:
+    assert len([line for line in code(language).splitlines() if line.strip()]) <= 45
