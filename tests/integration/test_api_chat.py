@@ -20,6 +20,7 @@ from chatbot.domain.chat import SessionId, TurnId
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.ports.model import ChatModel
 from chatbot.entrypoints.http import streaming
+from chatbot.entrypoints.http.sse import SseEncoder
 from conversation import PATIENCE_S, eventually
 from service import (
     OF_A_FAILED_TURN,
@@ -449,5 +450,5 @@ async def test_caller_that_leaves_while_a_ping_is_being_sent_ends_the_turn(
 
     scope = {"type": "http", "state": {"log": {}, "request_id": "r"}}
     async with asyncio.timeout(PATIENCE_S):
-        await streaming.TurnStream(events())(scope, receive, send)
+        await streaming.TurnStream(events(), SseEncoder())(scope, receive, send)
     assert closed.is_set()

@@ -28,7 +28,7 @@ from chatbot.domain.errors import (
 from chatbot.domain.identity import Permission, Role
 from chatbot.domain.ports.storage import Found, Transaction
 from chatbot.entrypoints.http import app as http_app
-from chatbot.entrypoints.http.edge import Limits
+from chatbot.entrypoints.http.guard import Limits
 from conversation import PATIENCE_S
 from raw_http import answer_to_raw
 from service import (

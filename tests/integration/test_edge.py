@@ -16,7 +16,7 @@ from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.security.api_keys import DEFAULT_CLIENT
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.entrypoints.container import random_id
-from chatbot.entrypoints.http.edge import Edge, Limits
+from chatbot.entrypoints.http.guard import Guard, Limits
 from raw_http import answer_to_raw, connected, read_answer
 from service import API_KEY, SSE, Service, code_of, serving, settings_for_tests
 
@@ -99,11 +99,11 @@ async def test_deadline_is_for_the_whole_body_however_it_drips() -> None:
         sent.append(message)
 
     limits = Limits(max_body_bytes=1, allowed_hosts=(), body_deadline_s=0.05)
-    edge = Edge(app, identify=lambda _: DEFAULT_CLIENT, new_id=random_id, limits=limits)
+    guard = Guard(app, identify=lambda _: DEFAULT_CLIENT, new_id=random_id, limits=limits)
     scope: Scope = {"type": "http", "method": "POST", "path": "/chat"}
     scope["headers"] = [(b"x-api-key", b"any"), (b"content-type", b"application/json")]
     async with asyncio.timeout(20):
-        await edge(scope, drip, send)
+        await guard(scope, drip, send)
     assert sent[0]["status"] == 408
     assert (b"connection", b"close") in sent[0]["headers"]
 

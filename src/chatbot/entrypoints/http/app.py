@@ -1,4 +1,4 @@
-"""The ASGI application: routes, error handlers and the edge around a container."""
+"""The ASGI application: routes, error handlers and the guard around a container."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,8 +13,8 @@ from chatbot.application.prompt_texts import NAMES
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.container import Container, build_container, opened, random_id
 from chatbot.entrypoints.http import errors
-from chatbot.entrypoints.http.edge import Edge, Limits
 from chatbot.entrypoints.http.flows import register_flows
+from chatbot.entrypoints.http.guard import Guard, Limits
 from chatbot.entrypoints.http.openapi import completed
 from chatbot.entrypoints.http.routes import chat, health, identity, memory, sessions
 from chatbot.entrypoints.http.wire import Problem
@@ -75,7 +75,7 @@ def _guard(app: FastAPI, settings: Settings, container: Container) -> None:
         expose_headers=["X-Request-Id", "Retry-After"],
     )
     app.add_middleware(
-        Edge,
+        Guard,
         identify=container.identify_client(),
         new_id=random_id,
         limits=Limits(

@@ -34,7 +34,7 @@ def container_of(request: Request) -> Container:
 
 
 async def _caller(request: Request) -> Principal:
-    """Returns the API client that the edge authenticated, with the user of the token, if any."""
+    """Returns the API client that the guard authenticated, with the user of the token, if any."""
     client = cast("Client", request.state.client)
     authentication = container_of(request).authentication()
     principal = await authentication.identify(client, _bearer(request))

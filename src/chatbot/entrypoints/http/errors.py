@@ -64,7 +64,7 @@ _RETRY_AFTER_S = {"session_busy": 1, "shutting_down": 5, "storage_unavailable": 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProblemDetails:
+class ErrorDetails:
     """An error as it is sent. `retry_after_s` becomes the header `Retry-After`.
 
     `session_id` and `turn_id` locate a question that was stored but not answered.
@@ -109,7 +109,7 @@ class ProblemDetails:
         return Response(content, self.status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def problem_of(error: Exception, fields: AllowedFields = lambda _: ()) -> ProblemDetails:
+def details_of(error: Exception, fields: AllowedFields = lambda _: ()) -> ErrorDetails:
     """Returns the problem for an error, never including its cause or the rejected input.
 
     `fields` returns the allowed fields at the location of an unknown one.
@@ -118,22 +118,22 @@ def problem_of(error: Exception, fields: AllowedFields = lambda _: ()) -> Proble
         return _invalid(error, fields)
     if isinstance(error, HTTPException):
         code = _CODES_OF_THE_FRAMEWORK.get(error.status_code, "bad_request")
-        return ProblemDetails(
+        return ErrorDetails(
             status=error.status_code, code=code, detail=error.detail, headers=error.headers
         )
     for kind in type(error).__mro__:
         if kind in _STATUS_AND_CODE:
             return _known(cast("errors.ChatbotError", error), *_STATUS_AND_CODE[kind])
-    return ProblemDetails(
+    return ErrorDetails(
         status=500,
         code="internal_error",
         detail="Internal error: the log has the cause under this request id.",
     )
 
 
-def _known(error: errors.ChatbotError, status: int, code: str) -> ProblemDetails:
+def _known(error: errors.ChatbotError, status: int, code: str) -> ErrorDetails:
     where = error.where if isinstance(error, errors.InvalidInput) else ()
-    return ProblemDetails(
+    return ErrorDetails(
         status=status,
         code=code,
         detail=str(error),
@@ -144,18 +144,18 @@ def _known(error: errors.ChatbotError, status: int, code: str) -> ProblemDetails
     )
 
 
-def _invalid(error: RequestValidationError, fields: AllowedFields) -> ProblemDetails:
+def _invalid(error: RequestValidationError, fields: AllowedFields) -> ErrorDetails:
     """Lists locations and reasons, never values: pydantic's own message may repeat the input."""
     listed = error.errors()[:MAX_ERRORS]
     found: tuple[dict[str, object], ...] = tuple(
         {"loc": _where(one), "msg": _why(one, fields)} for one in listed
     )
     if any(one["type"] == "json_invalid" for one in listed):
-        return ProblemDetails(
+        return ErrorDetails(
             status=400, code="bad_request", detail="The request body is not valid JSON."
         )
     detail = "The request is invalid: see `errors`."
-    return ProblemDetails(status=422, code="invalid_request", detail=detail, errors=found)
+    return ErrorDetails(status=422, code="invalid_request", detail=detail, errors=found)
 
 
 def _where(one: Mapping[str, Any]) -> list[str | int]:
@@ -201,7 +201,7 @@ def _allowed(request: Request) -> dict[str, str]:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    problem = problem_of(error, partial(_fields, request))
+    problem = details_of(error, partial(_fields, request))
     if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
         problem = replace(problem, headers=_allowed(request) or problem.headers)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -212,6 +212,6 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Make every expected error a problem document; the edge handles the rest."""
+    """Make every expected error a problem document; the guard handles the rest."""
     for kind in (errors.ChatbotError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer)

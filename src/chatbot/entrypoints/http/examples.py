@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fastapi.sse import format_sse_event
 
 from chatbot.domain import errors
-from chatbot.entrypoints.http.errors import ProblemDetails, problem_of
+from chatbot.entrypoints.http.errors import ErrorDetails, details_of
 
 Json = Mapping[str, object]
 
@@ -28,11 +28,11 @@ class Example:
 
 
 def _problem(error: Exception) -> Json:
-    return problem_of(error).body(_REQUEST_ID)
+    return details_of(error).body(_REQUEST_ID)
 
 
 def _refusal(status: int, code: str, detail: str) -> Json:
-    return ProblemDetails(status=status, code=code, detail=detail).body(_REQUEST_ID)
+    return ErrorDetails(status=status, code=code, detail=detail).body(_REQUEST_ID)
 
 
 _PROBLEMS = (

@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from chatbot.entrypoints.http import examples
-from chatbot.entrypoints.http.edge import PUBLIC_PATHS
 from chatbot.entrypoints.http.errors import MEDIA_TYPE
+from chatbot.entrypoints.http.guard import PUBLIC_PATHS
 
 Json = dict[str, Any]
 

@@ -14,8 +14,8 @@ from uvicorn.server import ServerState
 from chatbot.entrypoints.container import random_id
 from chatbot.entrypoints.http.backlog import READ_BYTES, backlog_of
 from chatbot.entrypoints.http.connection import BoundedConnection
-from chatbot.entrypoints.http.errors import ProblemDetails
-from chatbot.entrypoints.http.stamps import stamped
+from chatbot.entrypoints.http.errors import ErrorDetails
+from chatbot.entrypoints.http.security_headers import add_security_headers
 from chatbot.entrypoints.http.transport import LingeringTransport
 
 logger = structlog.get_logger("chatbot.access")
@@ -133,12 +133,12 @@ class ProblemProtocol(H11Protocol, asyncio.BufferedProtocol):
         self.transport.close()
 
     def _send_problem(self, request_id: str) -> None:
-        problem = ProblemDetails(
+        problem = ErrorDetails(
             status=400, code="bad_request", detail="This is not a valid HTTP request."
         )
         answer = problem.response(request_id)
         answer.headers["Connection"] = "close"
-        headers = stamped(answer.raw_headers, request_id, is_tls=self.config.is_ssl)
+        headers = add_security_headers(answer.raw_headers, request_id, is_tls=self.config.is_ssl)
         begin = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
         for event in (begin, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")

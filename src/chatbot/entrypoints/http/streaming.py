@@ -1,103 +1,108 @@
-"""A turn's events as an HTTP response: one JSON body, or server-sent events.
+"""A turn's events as an HTTP response: one JSON body, or a stream in the format of a surface.
 
 Headers are sent with the first delta, so that a failure before it is an ordinary error response. A
 client that disconnects ends the turn either way.
 """
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Self
+from typing import Protocol, Self
 
-from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
+from chatbot.application.turn import Reply, ReplyEvent, Started
 from chatbot.domain.errors import ChatbotError, cause_of
-from chatbot.entrypoints.http.errors import problem_of
-from chatbot.entrypoints.http.wire import chat_answer
+from chatbot.entrypoints.http.errors import ErrorDetails, details_of
 
 PING_S = 15.0
-
-_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"x-accel-buffering", b"no"),  # otherwise nginx would buffer the stream
-]
-
-_encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""Returns JSON without line breaks, so that an event is one line of data.
-
-`json.dumps` creates an encoder for each call, and `format_sse_event` searches for line breaks that
-are not there: together 4 of the 45 us that a piece of a stream costs.
-"""
 
 Events = AsyncGenerator[ReplyEvent]
 
 
-class TurnAnswer(Response):
-    """Responds with the reply at the end of a turn."""
+class Encoder(Protocol):
+    """Writes the events of one turn in one format; a new one is made for each stream."""
 
-    def __init__(self, events: Events) -> None:
+    media_type: bytes
+    keep_alive: bytes
+    """What a client ignores; it is sent whenever nothing else has been sent for 15 s."""
+
+    @abstractmethod
+    def encode(self, event: ReplyEvent) -> bytes:
+        """Return the bytes of an event; empty if the format has nothing for it."""
+
+    @abstractmethod
+    def error(self, details: ErrorDetails, request_id: str) -> bytes:
+        """Return the bytes that end a stream whose turn failed."""
+
+
+class TurnAnswer(Response):
+    """Responds with one JSON body at the end of a turn."""
+
+    def __init__(self, events: Events, body: Callable[[Reply], Mapping[str, object]]) -> None:
         super().__init__()
         self._events = events
+        self._body_of = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply: Reply | None = None
-        async with _UntilLeft(receive), aclosing(self._events) as events:
+        async with _UntilDisconnect(receive), aclosing(self._events) as events:
             async for event in events:
                 if isinstance(event, Reply):
                     reply = event
         if reply is None:
             scope["state"]["log"]["left"] = True
             return
-        _note(scope, reply)
-        await JSONResponse(chat_answer(reply))(scope, receive, send)
+        _log_reply(scope, reply)
+        await JSONResponse(self._body_of(reply))(scope, receive, send)
 
 
 class TurnStream(Response):
     """Streams a turn's events as they come."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, encoder: Encoder) -> None:
         super().__init__()
         self._events = events
+        self._encoder = encoder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with _Frames(send) as frames:
-            async with _UntilLeft(receive) as caller, aclosing(self._events):
-                await self._pass_on(scope, frames)
-            if caller.has_left:
+        async with _StreamWriter(send, self._encoder) as writer:
+            async with _UntilDisconnect(receive) as client, aclosing(self._events):
+                await self._forward(scope, writer)
+            if client.is_gone:
                 scope["state"]["log"]["left"] = True
             else:
-                await frames.end()
+                await writer.end()
 
-    async def _pass_on(self, scope: Scope, frames: "_Frames") -> None:
-        waiting: list[ReplyEvent] = []
+    async def _forward(self, scope: Scope, writer: "_StreamWriter") -> None:
+        pending = b""
         try:
             async for event in self._events:
-                waiting.append(event)
+                pending += self._encoder.encode(event)
                 if isinstance(event, Reply):
-                    _note(scope, event)
-                if frames.begun or not isinstance(event, Started):
-                    await frames.send(*waiting)
-                    waiting.clear()
+                    _log_reply(scope, event)
+                if pending and (writer.has_begun or not isinstance(event, Started)):
+                    await writer.write(pending)
+                    pending = b""
         except Exception as error:
-            if not frames.begun:
+            if not writer.has_begun:
                 raise
             scope["state"]["log"]["cause"] = cause_of(error)
-            await frames.send_problem(error, scope["state"]["request_id"])
+            request_id = scope["state"]["request_id"]
+            await writer.write(self._encoder.error(details_of(error), request_id))
             if not isinstance(error, ChatbotError):
-                await frames.end()
-                raise  # a defect: the edge logs its traceback
+                await writer.end()
+                raise  # a defect: the guard logs its traceback
 
 
-class _UntilLeft:
+class _UntilDisconnect:
     """Cancels the work inside when the client disconnects, and continues after the block."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self.has_left = False
+        self.is_gone = False
 
     async def __aenter__(self) -> Self:
         self._serving = asyncio.current_task()
@@ -106,7 +111,7 @@ class _UntilLeft:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         self._watching.cancel()
-        if not self.has_left or self._serving is None:
+        if not self.is_gone or self._serving is None:
             return False
         return self._serving.uncancel() == 0 and kind is asyncio.CancelledError
 
@@ -114,22 +119,21 @@ class _UntilLeft:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if self._serving is not None:
-            self.has_left = True
+            self.is_gone = True
             self._serving.cancel()
 
 
-class _Frames:
-    """Writes events as frames with increasing ids; the headers are sent with the first.
+class _StreamWriter:
+    """Sends the headers with the first bytes, and keeps the connection from being idle.
 
-    A comment is sent whenever nothing else has been sent for 15 s, so that no proxy closes
-    the connection as idle.
+    Proxies close a connection on which nothing is sent for long.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, encoder: Encoder) -> None:
         self._send = send
-        self._count = 0
+        self._encoder = encoder
         self._written_at = asyncio.get_running_loop().time()
-        self.begun = False
+        self.has_begun = False
 
     async def __aenter__(self) -> Self:
         self._pinging = asyncio.create_task(self._ping())
@@ -142,44 +146,28 @@ class _Frames:
         now = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(self._written_at + PING_S - now())
-            if not self.begun:
+            if not self.has_begun:
                 self._written_at = now()
             elif now() >= self._written_at + PING_S:
-                await self._write(KEEPALIVE_COMMENT)
+                await self.write(self._encoder.keep_alive)
 
-    async def send(self, *events: ReplyEvent) -> None:
-        await self._write(b"".join(self._frame(event) for event in events))
-
-    async def send_problem(self, error: Exception, request_id: str) -> None:
-        await self._write(self._named("error", problem_of(error).body(request_id)))
+    async def write(self, body: bytes) -> None:
+        self._written_at = asyncio.get_running_loop().time()
+        if not self.has_begun:
+            self.has_begun = True
+            headers = [
+                (b"content-type", self._encoder.media_type),
+                (b"x-accel-buffering", b"no"),  # otherwise nginx would buffer the stream
+            ]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _write(self, body: bytes) -> None:
-        self._written_at = asyncio.get_running_loop().time()
-        if not self.begun:
-            self.begun = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
-    def _frame(self, event: ReplyEvent) -> bytes:
-        match event:
-            case Started():
-                ids = {"session_id": event.session_id, "turn_id": event.turn_id}
-                return self._named("session", ids)
-            case Delta():
-                return self._named("delta", {"text": event.text})
-            case Reply():
-                return self._named("done", chat_answer(event))
-
-    def _named(self, name: str, content: dict[str, object] | dict[str, str]) -> bytes:
-        self._count += 1
-        return f"event: {name}\ndata: {_encoded(content)}\nid: {self._count}\n\n".encode()
-
-
-def _note(scope: Scope, reply: Reply) -> None:
-    """Returns the turn's fields of the log line; never any content."""
+def _log_reply(scope: Scope, reply: Reply) -> None:
+    """Add the turn's fields to the log line; never any content."""
     scope["state"]["log"].update(
         session_id=reply.session_id,
         model=reply.model,

@@ -8,8 +8,9 @@ from chatbot.entrypoints.http import checked_body
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.deps import Caller, UseCases, session_id_of
 from chatbot.entrypoints.http.examples import stream
+from chatbot.entrypoints.http.sse import SseEncoder
 from chatbot.entrypoints.http.streaming import TurnAnswer, TurnStream
-from chatbot.entrypoints.http.wire import ChatAnswer, ChatBody
+from chatbot.entrypoints.http.wire import ChatAnswer, ChatBody, chat_answer
 
 router = checked_body.router(tag="chat")
 
@@ -29,4 +30,6 @@ async def chat(body: ChatBody, request: Request, caller: Caller, use: UseCases) 
     as_stream = "text/event-stream" in request.headers.get("accept", "")
     language = preferred_language(request.headers)
     events = use.chat().reply(caller, session_id, body.prompt, stream=as_stream, language=language)
-    return TurnStream(events) if as_stream else TurnAnswer(events)
+    if as_stream:
+        return TurnStream(events, SseEncoder())
+    return TurnAnswer(events, chat_answer)

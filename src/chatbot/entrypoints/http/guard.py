@@ -18,8 +18,8 @@ from chatbot.domain.errors import cause_of
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.security import IdentifyClient
 from chatbot.entrypoints.http import checked_body, strict_json
-from chatbot.entrypoints.http.errors import ProblemDetails, problem_of
-from chatbot.entrypoints.http.stamps import stamped
+from chatbot.entrypoints.http.errors import ErrorDetails, details_of
+from chatbot.entrypoints.http.security_headers import add_security_headers
 from chatbot.entrypoints.web import docs_page
 
 PUBLIC_PATHS = frozenset({"/health", "/ready"}) | docs_page.PATHS
@@ -44,24 +44,24 @@ _OTHER_CHARSET = re.compile(rb"charset\s*=(?!\s*\"?utf-?8\b)")
 logger = structlog.get_logger("chatbot.access")
 
 
-class _Refused(Exception):
+class Rejected(Exception):
     """An error response on its way, not a defect."""
 
     def __init__(self, status: int, code: str, detail: str, **headers: str) -> None:
         super().__init__(detail)
-        self.problem = ProblemDetails(status=status, code=code, detail=detail, headers=headers)
+        self.problem = ErrorDetails(status=status, code=code, detail=detail, headers=headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits of the edge. `max_body_bytes` counts received bytes."""
+    """The limits of the guard. `max_body_bytes` counts received bytes."""
 
     max_body_bytes: int
     allowed_hosts: tuple[str, ...]
     body_deadline_s: float = BODY_DEADLINE_S
 
 
-class Edge:
+class Guard:
     """Wraps the application; passes only HTTP and lifespan."""
 
     def __init__(
@@ -92,15 +92,15 @@ class Edge:
         log: dict[str, object] = {"request_id": request_id}
         scope["state"] = {**scope.get("state", {}), "request_id": request_id, "log": log}
 
-        async def send_stamped(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 log["status"] = message["status"]
                 headers = message.get("headers", ())
-                message["headers"] = stamped(headers, request_id, is_tls=self._is_tls)
+                message["headers"] = add_security_headers(headers, request_id, is_tls=self._is_tls)
             await send(message)
 
         try:
-            await self._answer(scope, receive, send_stamped)
+            await self._answer(scope, receive, send_with_headers)
         finally:
             log["ms"] = round((time.perf_counter() - began) * 1000, 1)
             _write_line(scope, log)
@@ -109,20 +109,20 @@ class Edge:
         request_id, log = scope["state"]["request_id"], scope["state"]["log"]
         try:
             await self._app(scope, await self._admit(scope, receive), send)
-        except _Refused as refused:
+        except Rejected as refused:
             await refused.problem.response(request_id)(scope, receive, send)
         except Exception as error:
             log["cause"] = cause_of(error)
             logger.exception("unexpected error", request_id=request_id)
             if "status" not in log:
-                await problem_of(error).response(request_id)(scope, receive, send)
+                await details_of(error).response(request_id)(scope, receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
         """Check the request; returns the `receive` from which the application reads its body."""
         headers = _headers(scope)
         self._check_host(headers)
         if scope.get("query_string", b"").count(b"&") >= MAX_QUERY_PARAMETERS:
-            raise _Refused(400, "bad_request", "The query has too many parameters.")
+            raise Rejected(400, "bad_request", "The query has too many parameters.")
         if scope["path"] not in PUBLIC_PATHS:
             self._check_key(scope, headers)
         if scope["method"] not in _BODY_METHODS:
@@ -135,22 +135,22 @@ class Edge:
     def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
         host = re.sub(r":\d+$", "", headers.get(b"host", b"").decode("latin-1")).lower()
         if self._limits.allowed_hosts and host not in self._limits.allowed_hosts:
-            raise _Refused(400, "bad_request", "The Host header is not in ALLOWED_HOSTS.")
+            raise Rejected(400, "bad_request", "The Host header is not in ALLOWED_HOSTS.")
 
     def _check_key(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         raw_key = headers.get(b"x-api-key")
         if raw_key is None:
             detail = "The header X-API-Key is missing."
-            raise _Refused(401, "unauthenticated", detail, **_ASK_FOR_KEY)
+            raise Rejected(401, "unauthenticated", detail, **_ASK_FOR_KEY)
         client = self._identify(raw_key.decode("latin-1"))
         if client is None:
             detail = "The API key is invalid."
-            raise _Refused(401, "invalid_api_key", detail, **_ASK_FOR_KEY)
+            raise Rejected(401, "invalid_api_key", detail, **_ASK_FOR_KEY)
         scope["state"]["client"] = client
         scope["state"]["log"]["client"] = client.id
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        too_large = _Refused(413, "body_too_large", "The body is too large.")
+        too_large = Rejected(413, "body_too_large", "The body is too large.")
         if int(headers.get(b"content-length", b"0")) > self._limits.max_body_bytes:
             raise too_large
         chunks, size = [], 0
@@ -162,7 +162,7 @@ class Edge:
                         raise too_large
                     chunks.append(chunk)
         except TimeoutError:
-            raise _Refused(
+            raise Rejected(
                 408, "request_timeout", "The request body took too long to arrive."
             ) from None
         return b"".join(chunks)
@@ -173,10 +173,10 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     if len(headers) < len(scope["headers"]):
         counts = Counter(name for name, _ in scope["headers"])
         if any(counts[name] > 1 for name in _SINGLE_HEADERS):
-            raise _Refused(400, "bad_request", "A header that may occur only once is repeated.")
+            raise Rejected(400, "bad_request", "A header that may occur only once is repeated.")
     if b"content-length" in headers and b"transfer-encoding" in headers:  # RFC 9112, section 6.1
         detail = "The request has both Content-Length and Transfer-Encoding."
-        raise _Refused(400, "bad_request", detail, Connection="close")
+        raise Rejected(400, "bad_request", detail, Connection="close")
     return headers
 
 
@@ -185,7 +185,7 @@ async def _chunks(receive: Receive) -> AsyncGenerator[bytes]:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Refused(400, "bad_request", "The request body ended early.")
+            raise Rejected(400, "bad_request", "The request body ended early.")
         yield message.get("body", b"")
         more = message.get("more_body", False)
 
@@ -193,18 +193,18 @@ async def _chunks(receive: Receive) -> AsyncGenerator[bytes]:
 def _checked(headers: Mapping[bytes, bytes], body: bytes) -> object:
     """Returns the decoded body; only the one accepted form passes."""
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise _Refused(
+        raise Rejected(
             415, "unsupported_media_type", "Compressed request bodies are not supported."
         )
     media_type, _, parameters = headers.get(b"content-type", b"").lower().partition(b";")
     if media_type.strip() != b"application/json":
-        raise _Refused(415, "unsupported_media_type", "The request body must be application/json.")
+        raise Rejected(415, "unsupported_media_type", "The request body must be application/json.")
     if _OTHER_CHARSET.search(parameters):
-        raise _Refused(415, "unsupported_media_type", "The request body must be UTF-8.")
+        raise Rejected(415, "unsupported_media_type", "The request body must be UTF-8.")
     try:
         return strict_json.check(body)
     except strict_json.NotStrictJson as error:
-        raise _Refused(400, "bad_request", str(error)) from None
+        raise Rejected(400, "bad_request", str(error)) from None
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

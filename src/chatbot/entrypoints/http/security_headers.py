@@ -1,4 +1,4 @@
-"""The headers that every answer carries."""
+"""The headers that every response carries."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,10 @@ _OVER_TLS: RawHeaders = [
 ]
 
 
-def stamped(headers: Sequence[tuple[bytes, bytes]], request_id: str, *, is_tls: bool) -> RawHeaders:
-    """The headers of an answer with the request's id and what every answer carries.
+def add_security_headers(
+    headers: Sequence[tuple[bytes, bytes]], request_id: str, *, is_tls: bool
+) -> RawHeaders:
+    """Returns the headers of an answer with the request id and the security headers added.
 
     A header that the answer sets itself stays. `is_tls` says that the service speaks TLS itself;
     behind a proxy that does, `Strict-Transport-Security` is the proxy's.

@@ -1,0 +1,48 @@
+"""The native stream of a turn: server-sent events with increasing ids (WHATWG HTML, 9.2)."""
+
+import json
+from collections.abc import Mapping
+from typing import assert_never
+
+from fastapi.sse import KEEPALIVE_COMMENT
+
+from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
+from chatbot.entrypoints.http.errors import ErrorDetails
+from chatbot.entrypoints.http.streaming import Encoder
+from chatbot.entrypoints.http.wire import chat_answer
+
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Returns JSON without line breaks, so that an event is one line of data.
+
+`json.dumps` creates an encoder for each call, and `format_sse_event` searches for line breaks that
+are not there: together 4 of the 45 us that a piece of a stream costs.
+"""
+
+
+class SseEncoder(Encoder):
+    """`session`, `delta` ..., then `done` with the whole answer, or `error` with a problem."""
+
+    media_type = b"text/event-stream; charset=utf-8"
+    keep_alive = KEEPALIVE_COMMENT
+
+    def __init__(self) -> None:
+        self._last_id = 0
+
+    def encode(self, event: ReplyEvent) -> bytes:
+        match event:
+            case Delta():
+                return self._event("delta", {"text": event.text})
+            case Started():
+                ids = {"session_id": event.session_id, "turn_id": event.turn_id}
+                return self._event("session", ids)
+            case Reply():
+                return self._event("done", chat_answer(event))
+            case _:
+                assert_never(event)
+
+    def error(self, details: ErrorDetails, request_id: str) -> bytes:
+        return self._event("error", details.body(request_id))
+
+    def _event(self, name: str, data: Mapping[str, object]) -> bytes:
+        self._last_id += 1
+        return f"event: {name}\ndata: {_json(data)}\nid: {self._last_id}\n\n".encode()
