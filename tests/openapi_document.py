@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from chatbot.entrypoints.container import build_container
+from chatbot.entrypoints.container import build
 from chatbot.entrypoints.http.app import build_app
 from service import settings_for_tests
 
@@ -15,7 +15,7 @@ COMMAND = ".venv/bin/python tests/openapi_document.py"
 def document() -> dict[str, Any]:
     """What the service answers to GET /openapi.json with default settings."""
     settings = settings_for_tests()
-    return build_app(settings, build_container(settings)).openapi()
+    return build_app(settings, build(settings)).openapi()
 
 
 def text() -> str:

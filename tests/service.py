@@ -8,7 +8,10 @@ from typing import Any
 
 import httpx
 
-from chatbot.entrypoints.container import Container, build_container
+from chatbot.domain.ports.model import ChatModel
+from chatbot.domain.ports.security import PasswordHasher
+from chatbot.domain.ports.storage import Storage
+from chatbot.entrypoints.container import UseCases, build
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.http.server import Server, build_config, listen
 from chatbot.entrypoints.settings import Settings
@@ -61,7 +64,7 @@ class Service:
     """A running service. `client` sends the API key; `anonymous` sends nothing."""
 
     url: str
-    container: Container
+    use: UseCases
     client: httpx.AsyncClient
     anonymous: httpx.AsyncClient
     server: Server
@@ -73,19 +76,25 @@ class Service:
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     async def add_admin(self, email: str = ADMIN_EMAIL, password: str = PASSWORD) -> None:
-        await self.container.administration().create_first_admin(email, password)
+        await self.use.administration.create_first_admin(email, password)
 
     async def add_user(self, email: str, role: str = "employee", password: str = PASSWORD) -> None:
-        await self.container.administration().create_user(email, role, "sales", password)
+        await self.use.administration.create_user(email, role, "sales", password)
 
 
 @asynccontextmanager
-async def serving(settings: Settings | None = None, **parts: object) -> AsyncGenerator[Service]:
+async def serving(
+    settings: Settings | None = None,
+    *,
+    storage: Storage | None = None,
+    model: ChatModel | None = None,
+    hasher: PasswordHasher | None = None,
+) -> AsyncGenerator[Service]:
     """Serve over a real uvicorn until the end of the block, then stop in good order."""
     settings = settings or settings_for_tests()
-    container = build_container(settings, **parts)
-    config = build_config(build_app(settings, container), settings)
-    server = Server(config, container.chat())
+    use = build(settings, storage=storage, model=model, hasher=hasher)
+    config = build_config(build_app(settings, use), settings)
+    server = Server(config, use.chat)
     sock = listen(settings.model_copy(update={"port": 0}))
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     running = asyncio.create_task(server.serve(sockets=[sock]))
@@ -101,9 +110,7 @@ async def serving(settings: Settings | None = None, **parts: object) -> AsyncGen
         httpx.AsyncClient(base_url=url, timeout=limits, trust_env=False) as anonymous,
     ):
         try:
-            yield Service(
-                url=url, container=container, client=client, anonymous=anonymous, server=server
-            )
+            yield Service(url=url, use=use, client=client, anonymous=anonymous, server=server)
         finally:
             await client.aclose()
             await anonymous.aclose()

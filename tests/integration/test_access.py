@@ -88,9 +88,7 @@ async def _callers(service: Service) -> dict[str, list[Headers]]:
         ("colleague elsewhere", "noa@example.com", "legal"),
         ("disabled", DISABLED, "sales"),
     ):
-        await service.container.administration().create_user(
-            email, "employee", department, PASSWORD
-        )
+        await service.use.administration.create_user(email, "employee", department, PASSWORD)
         people[name] = await service.bearer(email)
     owner = people["owner"]
     found = {
@@ -107,7 +105,7 @@ async def _callers(service: Service) -> dict[str, list[Headers]]:
 
 async def _bad_tokens(service: Service) -> list[Headers]:
     """Tokens of the owner: expired, and signed by somebody else; and one that is none."""
-    user = await service.container.storage().transact(lambda tx: tx.users.by_email(OWNER))
+    user = await service.use.storage.transact(lambda tx: tx.users.by_email(OWNER))
     assert user is not None
     claims = Claims(user_id=user.id, token_stamp=user.token_stamp)
 
@@ -131,7 +129,7 @@ async def _bad_tokens(service: Service) -> list[Headers]:
 
 
 async def _disable(service: Service) -> None:
-    folder = service.container.settings().storage_url.path
+    folder = service.use.settings.storage_url.path
     assert folder
     path = folder / "auth" / "users.json"
     text = path.read_text(encoding="utf-8")

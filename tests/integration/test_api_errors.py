@@ -26,7 +26,8 @@ from chatbot.domain.errors import (
     StorageUnavailable,
 )
 from chatbot.domain.identity import Permission, Role
-from chatbot.domain.ports.storage import Found, Transaction
+from chatbot.domain.ports.security import PasswordHasher
+from chatbot.domain.ports.storage import Found, Storage, Transaction
 from chatbot.entrypoints.http import app as http_app
 from chatbot.entrypoints.http.guard import Limits
 from conversation import PATIENCE_S
@@ -66,10 +67,15 @@ class FailingStorage(InMemoryStorage):
 
 
 @asynccontextmanager
-async def answering(answer: Answer = "Of course.", **parts: object) -> AsyncGenerator[Service]:
+async def answering(
+    answer: Answer = "Of course.",
+    *,
+    storage: Storage | None = None,
+    hasher: PasswordHasher | None = None,
+) -> AsyncGenerator[Service]:
     settings = settings_for_tests(mem_structured_enable=False)
     model = ScriptedModel(lambda _: answer)
-    async with serving(settings, model=model, **parts) as service:
+    async with serving(settings, model=model, storage=storage, hasher=hasher) as service:
         yield service
 
 
@@ -403,7 +409,7 @@ async def test_503_while_the_store_cannot_be_used() -> None:
 
 async def test_503_while_the_service_is_stopping() -> None:
     async with answering() as service:
-        await service.container.chat().running.aclose()
+        await service.use.chat.running.aclose()
         answers = [
             await service.client.post("/chat", json={"prompt": CANARY}),
             await service.anonymous.get("/ready"),

@@ -25,11 +25,11 @@ EditUser = Callable[[dict[str, Any]], object]
 
 
 @asynccontextmanager
-async def serving_luis(**parts: object) -> AsyncGenerator[Service]:
+async def serving_luis() -> AsyncGenerator[Service]:
     """A service in memory with one employee."""
     model = ScriptedModel(lambda _: "Of course.")
     settings = settings_for_tests(mem_structured_enable=False)
-    async with serving(settings, model=model, **parts) as service:
+    async with serving(settings, model=model) as service:
         await service.add_user(EMAIL)
         yield service
 

@@ -13,10 +13,10 @@ import pytest
 
 import provider
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.entrypoints.container import build_container
+from chatbot.entrypoints.container import build_administration, build_hasher
 from process import STOPS_WITHIN_S, Running, running, with_provider
 from provider import FakeProvider, Fault
-from service import API_KEY, JWT_SECRET, PASSWORD, SSE, settings_for_tests
+from service import API_KEY, JWT_SECRET, PASSWORD, SSE
 
 PLANTED = (
     *("prompt", "answer", "summary", "memory", "email", "password", "key", "query", "header"),
@@ -109,10 +109,11 @@ async def world(transport: str, folder: Path) -> AsyncGenerator[World]:
 async def add_users(folder: Path, passwords: dict[str, str]) -> None:
     async with JsonFileStorage(folder / "data") as storage:
         await storage.make_roles()
-        container = build_container(settings_for_tests(), storage=storage)
+        hasher = build_hasher()
+        administration = build_administration(storage, hasher)
         for email, password in passwords.items():
-            await container.administration().create_user(email, "employee", "sales", password)
-        await container.hasher().aclose()
+            await administration.create_user(email, "employee", "sales", password)
+        await hasher.aclose()
 
 
 async def use(world: World) -> str:

@@ -1,9 +1,10 @@
-"""The container: every part can be made, and a part that is given stands behind every route."""
+"""The container: wiring is typed, each part is made once, and a given storage serves every route."""
 
 import asyncio
 import os
 import secrets
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found, Transaction
-from chatbot.entrypoints.container import Container, build_container, build_model
+from chatbot.entrypoints.container import Container, build, build_model
 from model_calls import ask
 from service import ADMIN_EMAIL, PASSWORD, serving, settings_for_tests
 
@@ -48,11 +49,54 @@ class DownStorage(InMemoryStorage):
         raise StorageUnavailable("The store is down.")
 
 
-async def test_every_part_can_be_made_and_is_made_once() -> None:
-    container = build_container(settings_for_tests())
+def test_each_part_is_made_once() -> None:
+    container = Container(settings=settings_for_tests())
     for name in Container.providers:
         part = getattr(container, name)
         assert part() is part(), name
+
+
+async def test_a_part_that_is_passed_replaces_the_built_one() -> None:
+    storage, model = InMemoryStorage(), ScriptedModel([])
+    use = build(settings_for_tests(), storage=storage, model=model)
+    assert (use.storage, use.model, use.genkit_model) == (storage, model, None)
+    assert build(settings_for_tests()).storage is not storage
+    await use.hasher.aclose()
+
+
+_MISSPELT = """
+from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.entrypoints.container import build
+from chatbot.entrypoints.settings import load_settings
+
+use = build(load_settings(), model=ScriptedModel([]))
+reveal_type(use.chat)
+use.chats
+build(load_settings(), modell=ScriptedModel([]))
+build(load_settings(), storage=ScriptedModel([]))
+load_settings().hosts
+"""
+
+
+def test_a_misspelt_part_or_attribute_fails_the_type_check(tmp_path: Path) -> None:
+    program = tmp_path / "misspelt.py"
+    program.write_text(_MISSPELT, "utf-8")
+    found = subprocess.run(
+        [sys.executable, "-m", "mypy", "--no-pretty", "--show-error-codes", str(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    lines = [line.partition("misspelt.py:")[2] for line in found.stdout.splitlines()]
+    errors = [(line[:2].strip(":"), line.split()[-1]) for line in lines if " error: " in line]
+    assert lines[0] == '7: note: Revealed type is "chatbot.application.chat.Chat"', found.stderr
+    assert errors == [
+        ("8", "[attr-defined]"),
+        ("9", "[call-arg]"),
+        ("10", "[arg-type]"),
+        ("11", "[attr-defined]"),
+    ], found.stdout
 
 
 @pytest.mark.parametrize(

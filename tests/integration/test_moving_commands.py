@@ -22,7 +22,7 @@ from chatbot.domain.chat import Lease, MessageRole, SessionId, TurnId
 from chatbot.domain.identity import DEFAULT_ROLES
 from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive
 from chatbot.domain.ports.storage import Transaction
-from chatbot.entrypoints.container import build_archive, build_container
+from chatbot.entrypoints.container import build_archive, build_storage
 from chatbot.entrypoints.settings import load_settings
 from chatbot.entrypoints.storage_url import parse_storage_url
 from commands import Run
@@ -93,7 +93,7 @@ def many(count: int) -> list[Item]:
 def writer(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Somebody who appends to three sessions, as the service does; entered after some turns."""
     monkeypatch.setenv("STORAGE_URL", url)
-    store = build_container(load_settings()).storage()
+    store = build_storage(load_settings())
     begun, over = Event(), Event()
 
     async def write() -> None:

@@ -9,7 +9,7 @@ from fastapi.routing import iter_route_contexts
 import openapi_document
 from access_table import CALLS, Row
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.entrypoints.container import build_container
+from chatbot.entrypoints.container import build
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.http.guard import PUBLIC_PATHS
 from service import serving, settings_for_tests
@@ -46,7 +46,7 @@ def test_the_versioned_document_is_current() -> None:
 
 def test_access_table_has_exactly_the_routes_of_the_application() -> None:
     settings = settings_for_tests()
-    app = build_app(settings, build_container(settings))
+    app = build_app(settings, build(settings))
     routed = set()
     for route in iter_route_contexts(app.routes):
         assert route.methods, f"{route.path} takes any method: make each file of it a route"

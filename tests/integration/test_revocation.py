@@ -14,7 +14,7 @@ from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.administration import Administration
 from chatbot.domain.errors import Conflict
-from chatbot.entrypoints.container import build_container, opened_store
+from chatbot.entrypoints.lifecycle import opened_administration
 from chatbot.entrypoints.settings import Settings
 from conversation import eventually
 from service import ADMIN_EMAIL, SSE, Service, code_of, messages_of, serving, settings_for_tests
@@ -42,9 +42,9 @@ async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 
 
 @asynccontextmanager
-async def serving_luis(settings: Settings, **parts: object) -> AsyncGenerator[Service]:
+async def serving_luis(settings: Settings) -> AsyncGenerator[Service]:
     model = ScriptedModel(lambda _: Script(pieces=("Half",), pause=asyncio.Event().wait))
-    async with serving(settings, model=model, **parts) as service:
+    async with serving(settings, model=model) as service:
         await service.add_admin()
         await service.add_user(EMAIL)
         yield service
@@ -53,14 +53,10 @@ async def serving_luis(settings: Settings, **parts: object) -> AsyncGenerator[Se
 async def operate(service: Service, settings: Settings, operator: Operator) -> None:
     """Do it as a command beside the service does, in memory as the service itself."""
     if settings.storage_url.raw == "memory:":
-        await operator(service.container.administration())
+        await operator(service.use.administration)
         return
-    container = build_container(settings)
-    async with opened_store(container.storage()):
-        try:
-            await operator(container.administration())
-        finally:
-            await container.hasher().aclose()
+    async with opened_administration(settings) as administration:
+        await operator(administration)
 
 
 async def is_accepted(service: Service, bearer: dict[str, str]) -> bool:
@@ -109,7 +105,7 @@ async def test_running_answer_ends_when_its_user_is_disabled_and_keeps_what_it_h
                 "/chat", json={"prompt": "Hi"}, headers={**bearer, **(SSE if stream else {})}
             )
         )
-        await eventually(lambda: bool(service.container.chat().running._turns))
+        await eventually(lambda: bool(service.use.chat.running._turns))
         await operate(service, settings, lambda use: use.disable(EMAIL))
         answer = await asked
         assert time.monotonic() - began < ENDS_WITHIN_S
@@ -144,7 +140,7 @@ async def test_running_answer_ends_when_its_user_is_edited_by_hand(
         bearer, began = await service.bearer(EMAIL), time.monotonic()
         asking = service.client.post("/chat", json={"prompt": "Hi"}, headers={**bearer, **SSE})
         asked = asyncio.create_task(asking)
-        await eventually(lambda: bool(service.container.chat().running._turns))
+        await eventually(lambda: bool(service.use.chat.running._turns))
         edit_luis(tmp_path, edit)
         answer = await asked
     assert time.monotonic() - began < ENDS_WITHIN_S
@@ -186,7 +182,7 @@ async def test_answers_of_others_and_of_clients_go_on() -> None:
             for bearer in ({}, await service.bearer(), await service.bearer(EMAIL))
         ]
         await eventually(lambda: len(model.requests) == 3)
-        await service.container.administration().disable(EMAIL)
+        await service.use.administration.disable(EMAIL)
         ended = await asked[2]
         assert problem_in(ended.text, stream=True)["code"] == "revoked"
         go_on.set()

@@ -1,16 +1,16 @@
 """The composition root: it alone knows which adapter implements which port.
 
-Each part is built once, by a typed function, on first use. Tests pass their own parts:
-`build_container(settings, storage=InMemoryStorage())`.
+`build` wires everything from the settings. Each part is made once, by a typed function; tests pass
+their own parts: `build(settings, storage=InMemoryStorage())`.
 """
 
 import asyncio
 import hmac
 import random
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from dependency_injector import containers, providers
 
@@ -33,7 +33,7 @@ from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
 from chatbot.application.sessions import Sessions
-from chatbot.domain.errors import ModelUnavailable, StorageFailure
+from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.identity import of_client
 from chatbot.domain.ports.archive import WritableArchive
 from chatbot.domain.ports.model import ChatModel
@@ -41,6 +41,73 @@ from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError
 from chatbot.entrypoints.storage_url import StorageKind, StorageUrl
+
+Part = TypeVar("Part")
+
+DEFAULT_PRINCIPAL = of_client(DEFAULT_CLIENT)
+"""The principal of commands and flows: the client of the `API_KEY` setting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseCases:
+    """What routes and commands call, and the parts that `lifecycle` opens and closes."""
+
+    settings: Settings
+    identify_client: IdentifyClient
+    authentication: Authentication
+    administration: Administration
+    chat: Chat
+    sessions: Sessions
+    memory_editor: MemoryEditor
+    consolidation: Consolidation
+    memory_steps: MemorySteps
+    storage: Storage
+    model: ChatModel
+    hasher: PasswordHasher
+    genkit_model: ChatModel | None
+    """The model without its wrappers, for Genkit's flows; None if a model was passed to `build`."""
+
+
+def build(
+    settings: Settings,
+    *,
+    storage: Storage | None = None,
+    model: ChatModel | None = None,
+    hasher: PasswordHasher | None = None,
+    tokens: Tokens | None = None,
+    identify_client: IdentifyClient | None = None,
+) -> UseCases:
+    """Returns the use cases for these settings; a part that is passed replaces the built one.
+
+    Raises:
+        SettingsError: the model or the store is misconfigured.
+    """
+    parts = Container(settings=providers.Object(settings))
+    _replace(parts.storage, storage)
+    _replace(parts.model, model)
+    _replace(parts.hasher, hasher)
+    _replace(parts.tokens, tokens)
+    _replace(parts.identify_client, identify_client)
+    return UseCases(
+        settings=settings,
+        identify_client=parts.identify_client(),
+        authentication=parts.authentication(),
+        administration=parts.administration(),
+        chat=parts.chat(),
+        sessions=parts.sessions(),
+        memory_editor=parts.memory_editor(),
+        consolidation=parts.consolidation(),
+        memory_steps=parts.memory_steps(),
+        storage=parts.storage(),
+        model=parts.model(),
+        hasher=parts.hasher(),
+        genkit_model=None if model is not None else parts.genkit_model(),
+    )
+
+
+def _replace(provider: providers.Provider[Part], part: Part | None) -> None:
+    if part is not None:
+        provider.override(providers.Object(part))
 
 
 def utc_now() -> datetime:
@@ -127,6 +194,14 @@ def build_identify_client(settings: Settings) -> IdentifyClient:
 def build_tokens(settings: Settings) -> Tokens:
     secret, ttl_s = settings.jwt_secret.get_secret_value(), settings.jwt_ttl_minutes * 60
     return JoseTokens(secret, ttl_s=ttl_s, clock=utc_now, new_id=random_id)
+
+
+def build_hasher() -> PasswordHasher:
+    return Argon2Hasher()
+
+
+def build_administration(storage: Storage, hasher: PasswordHasher) -> Administration:
+    return Administration(storage, hasher, clock=utc_now, new_id=random_id)
 
 
 def build_authentication(
@@ -217,7 +292,7 @@ class Container(containers.DeclarativeContainer):
     storage: providers.Provider[Storage] = providers.Singleton(build_storage, settings)
     genkit_model: providers.Provider[ChatModel] = providers.Singleton(build_genkit_model, settings)
     model: providers.Provider[ChatModel] = providers.Singleton(build_model, settings, genkit_model)
-    hasher: providers.Provider[PasswordHasher] = providers.Singleton(Argon2Hasher)
+    hasher: providers.Provider[PasswordHasher] = providers.Singleton(build_hasher)
     tokens: providers.Provider[Tokens] = providers.Singleton(build_tokens, settings)
     prompt_builder: providers.Provider[PromptBuilder] = providers.Singleton(
         build_prompt_builder, settings
@@ -249,46 +324,5 @@ class Container(containers.DeclarativeContainer):
         build_authentication, settings, storage, hasher, tokens
     )
     administration: providers.Provider[Administration] = providers.Singleton(
-        Administration, storage, hasher, clock=utc_now, new_id=random_id
+        build_administration, storage, hasher
     )
-
-
-def build_container(settings: Settings, **parts: object) -> Container:
-    """Returns a container for these settings; `parts` replace those of the same name."""
-    given = {name: providers.Object(part) for name, part in parts.items()}
-    return Container(settings=providers.Object(settings), **given)
-
-
-DEFAULT_PRINCIPAL = of_client(DEFAULT_CLIENT)
-"""The principal of commands and flows: the client of the `API_KEY` setting."""
-
-
-@asynccontextmanager
-async def opened_store(storage: Storage) -> AsyncGenerator[None]:
-    """Opens the store, and closes it on exit.
-
-    Raises:
-        SettingsError: the store cannot be opened.
-    """
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(storage)
-        except StorageFailure as error:
-            raise SettingsError(
-                f"STORAGE_URL: {error} Run `chatbot doctor` for details."
-            ) from error
-        yield
-
-
-@asynccontextmanager
-async def opened(container: Container) -> AsyncGenerator[None]:
-    """Opens what needs opening; on exit, ends turns first and then closes in reverse order."""
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(opened_store(container.storage()))
-        stack.push_async_callback(container.hasher().aclose)
-        stack.push_async_callback(container.model().aclose)
-        stack.push_async_callback(container.consolidation().aclose)
-        stack.push_async_callback(container.chat().running.aclose)
-        container.hasher().rest_while(lambda: container.chat().running.is_answering)
-        await container.model().warm_up()
-        yield

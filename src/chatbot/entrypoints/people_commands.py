@@ -153,15 +153,11 @@ def _administer(work: Callable[[Administration], Awaitable[Done]]) -> Done:
         SettingsError: the settings are invalid, or the store cannot be opened.
         Refused: the store is process memory.
     """
-    from chatbot.entrypoints.container import build_container, opened_store  # noqa: PLC0415 - slow
+    from chatbot.entrypoints.lifecycle import opened_administration  # noqa: PLC0415 - slow
 
     async def done() -> Done:
-        container = build_container(settings)
-        async with opened_store(container.storage()):
-            try:
-                return await work(container.administration())
-            finally:
-                await container.hasher().aclose()
+        async with opened_administration(settings) as administration:
+            return await work(administration)
 
     settings = lasting(command_settings())
     return asyncio.run(done())

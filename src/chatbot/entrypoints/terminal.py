@@ -17,12 +17,8 @@ from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
 from chatbot.domain.text import decode_utf8
 from chatbot.entrypoints.console import say, write
-from chatbot.entrypoints.container import (
-    DEFAULT_PRINCIPAL,
-    Container,
-    build_container,
-    opened,
-)
+from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, UseCases, build
+from chatbot.entrypoints.lifecycle import opened
 from chatbot.entrypoints.model_choice import with_model_name
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.storage_url import StorageKind
@@ -41,7 +37,7 @@ _GOES_ON: Mapping[Language, str] = {
 
 def talk(settings: Settings, prompt: str | None, *, new: bool) -> None:
     """Answer one prompt, or each line until the input ends or the user types `exit`."""
-    container = build_container(with_model_name(settings))
+    use = build(with_model_name(settings))
     note = _note_of_this_terminal(settings)
     session_id = None if new else _noted(note)
     if prompt is None and sys.stdin.isatty():
@@ -50,27 +46,27 @@ def talk(settings: Settings, prompt: str | None, *, new: bool) -> None:
         asyncio.Runner() as runner
     ):  # between two turns Ctrl-C has Python's default behaviour again
         stack = AsyncExitStack()
-        runner.run(stack.enter_async_context(opened(container)))
+        runner.run(stack.enter_async_context(opened(use)))
         try:
             for text in [prompt] if prompt is not None else _lines():
-                session_id = runner.run(_turn(container, session_id, text))
+                session_id = runner.run(_turn(use, session_id, text))
                 _note_down(note, session_id)
         finally:
             runner.run(stack.aclose())
 
 
-async def _turn(container: Container, session_id: SessionId | None, text: str) -> SessionId:
+async def _turn(use: UseCases, session_id: SessionId | None, text: str) -> SessionId:
     """Run one turn and update the memory; a session deleted in the meantime is started anew."""
     try:
-        session_id = await _answer(container, session_id, text)
+        session_id = await _answer(use, session_id, text)
     except NotFound:
-        session_id = await _answer(container, None, text)
-    await container.consolidation().wait_for(DEFAULT_PRINCIPAL.owner, session_id)
+        session_id = await _answer(use, None, text)
+    await use.consolidation.wait_for(DEFAULT_PRINCIPAL.owner, session_id)
     return session_id
 
 
-async def _answer(container: Container, session_id: SessionId | None, text: str) -> SessionId:
-    events = container.chat().reply(DEFAULT_PRINCIPAL, session_id, text, stream=True)
+async def _answer(use: UseCases, session_id: SessionId | None, text: str) -> SessionId:
+    events = use.chat.reply(DEFAULT_PRINCIPAL, session_id, text, stream=True)
     notice, began = "", False
     async with aclosing(events):
         try:

@@ -1,4 +1,4 @@
-"""The ASGI application: routes, error handlers and the guard around a container."""
+"""The ASGI application: routes, error handlers and the guard around the use cases."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,13 +11,14 @@ from starlette.middleware.cors import CORSMiddleware
 from chatbot import __version__
 from chatbot.application.prompt_texts import NAMES
 from chatbot.entrypoints import logs
-from chatbot.entrypoints.container import Container, build_container, opened, random_id
+from chatbot.entrypoints.container import UseCases, build, random_id
 from chatbot.entrypoints.http import errors
 from chatbot.entrypoints.http.flows import register_flows
 from chatbot.entrypoints.http.guard import Guard, Limits
 from chatbot.entrypoints.http.openapi import completed
 from chatbot.entrypoints.http.routes import chat, health, identity, memory, sessions
 from chatbot.entrypoints.http.wire import Problem
+from chatbot.entrypoints.lifecycle import opened
 from chatbot.entrypoints.model_choice import with_model_name
 from chatbot.entrypoints.settings import Settings, is_developer_mode, load_settings
 from chatbot.entrypoints.web import docs_page
@@ -29,17 +30,17 @@ def create_app() -> FastAPI:
     """Factory for uvicorn: returns the application for this process's settings."""
     settings = with_model_name(load_settings())
     logs.configure(settings.log_level, settings.log_format)
-    return build_app(settings, build_container(settings))
+    return build_app(settings, build(settings))
 
 
-def build_app(settings: Settings, container: Container) -> FastAPI:
-    """Returns the application for a container, which it opens and closes."""
+def build_app(settings: Settings, use: UseCases) -> FastAPI:
+    """Returns the application around the use cases, which it opens and closes."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with opened(container):
+        async with opened(use):
             if is_developer_mode():
-                register_flows(container)
+                register_flows(use)
             yield
 
     root_path = settings.root_path.rstrip("/")
@@ -54,18 +55,18 @@ def build_app(settings: Settings, container: Container) -> FastAPI:
         generate_unique_id_function=_operation_id,
         responses={"default": {"model": Problem, "description": "A problem document (RFC 9457)"}},
     )
-    app.state.container = container
+    app.state.use_cases = use
     errors.install(app)
     for subject in (health, identity, chat, sessions, memory):
         app.include_router(subject.router)
     if settings.docs_enabled:
         app.include_router(docs_page.router(root_path))
-    _guard(app, settings, container)
+    _guard(app, settings, use)
     app.openapi = completed(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
 
-def _guard(app: FastAPI, settings: Settings, container: Container) -> None:
+def _guard(app: FastAPI, settings: Settings, use: UseCases) -> None:
     largest = max(64 * _KIB, 12 * settings.max_prompt_chars + 4 * _KIB)
     cors = partial(
         CORSMiddleware,
@@ -76,7 +77,7 @@ def _guard(app: FastAPI, settings: Settings, container: Container) -> None:
     )
     app.add_middleware(
         Guard,
-        identify=container.identify_client(),
+        identify=use.identify_client,
         new_id=random_id,
         limits=Limits(
             max_body_bytes=largest, allowed_hosts=tuple(map(str.lower, settings.allowed_hosts))

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound, Unauthenticated
 from chatbot.domain.identity import Client, Principal, User
-from chatbot.entrypoints.container import Container
+from chatbot.entrypoints.container import UseCases as AllUseCases
 from chatbot.entrypoints.http.wire import NoFields
 
 MAX_INTEGER = 2**53 - 1
@@ -28,15 +28,15 @@ def _digits(raw: object) -> object:
 DIGITS = BeforeValidator(_digits)
 
 
-def container_of(request: Request) -> Container:
-    """Returns the container of the application that serves this request."""
-    return cast("Container", request.app.state.container)
+def use_cases_of(request: Request) -> AllUseCases:
+    """Returns the use cases of the application that serves this request."""
+    return cast("AllUseCases", request.app.state.use_cases)
 
 
 async def _caller(request: Request) -> Principal:
     """Returns the API client that the guard authenticated, with the user of the token, if any."""
     client = cast("Client", request.state.client)
-    authentication = container_of(request).authentication()
+    authentication = use_cases_of(request).authentication
     principal = await authentication.identify(client, _bearer(request))
     if principal.user is not None:
         request.state.log["user_id"] = principal.user.id
@@ -101,9 +101,9 @@ async def _path_session_id(
 PathSessionId = Annotated[SessionId, Depends(_path_session_id)]
 
 
-async def _use_cases(request: Request) -> Container:
-    """`container_of` on the event loop: FastAPI runs plain functions in a thread."""
-    return container_of(request)
+async def _use_cases(request: Request) -> AllUseCases:
+    """`use_cases_of` on the event loop: FastAPI runs plain functions in a thread."""
+    return use_cases_of(request)
 
 
-UseCases = Annotated[Container, Depends(_use_cases)]
+UseCases = Annotated[AllUseCases, Depends(_use_cases)]

@@ -7,19 +7,19 @@ from chatbot.adapters.llm.genkit_flows import Flows, Json, define_flows
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId
-from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, Container
+from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, UseCases
 from chatbot.entrypoints.http.wire import StructuredMemoryShape, chat_answer
 
 
-def register_flows(container: Container) -> None:
+def register_flows(use: UseCases) -> None:
     """Register the flows; must be called on the application's event loop."""
     caller = DEFAULT_PRINCIPAL
-    steps = container.memory_steps()
-    defaults = container.settings().default_preferences
+    steps = use.memory_steps
+    defaults = use.settings.default_preferences
 
     async def chat(prompt: str, session_id: str | None) -> AsyncGenerator[str | Json]:
         session = SessionId(session_id) if session_id is not None else None
-        async with aclosing(container.chat().reply(caller, session, prompt, stream=True)) as events:
+        async with aclosing(use.chat.reply(caller, session, prompt, stream=True)) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     yield event.text
@@ -35,6 +35,6 @@ def register_flows(container: Container) -> None:
         shape = StructuredMemoryShape.of(memory, defaults)
         return {"session_id": session_id, "structured_memory": shape.model_dump()}
 
-    model = container.genkit_model()
+    model = use.genkit_model
     if isinstance(model, GenkitChatModel):  # a test's own model has no flows
         define_flows(model.ai, Flows(chat=chat, summarize=summarize, extract_memory=extract_memory))

@@ -23,7 +23,7 @@ from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints import logs
 from chatbot.entrypoints.console import say
-from chatbot.entrypoints.container import build_container
+from chatbot.entrypoints.container import build
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.http.protocol import ProblemProtocol
 from chatbot.entrypoints.http.workers import Parent, WorkerFailed, Workers, stop_signals
@@ -136,17 +136,16 @@ def run(settings: Settings) -> None:
     """
     settings = with_model_name(settings)
     with listen(settings) as sock:
-        container = build_container(settings)
-        config = _loaded(build_config(build_app(settings, container), settings))
-        problem = asyncio.run(_try_out(container.storage(), settings))
-        chat = container.chat()
+        use = build(settings)
+        config = _loaded(build_config(build_app(settings, use), settings))
+        problem = asyncio.run(_try_out(use.storage, settings))
         _greet(settings, sock.getsockname()[1], problem)
         _spare_the_collector()
         return_large_blocks()
         if settings.workers > 1:
             _run_workers(settings, sock)
         else:
-            Server(config, chat).run(sockets=[sock])
+            Server(config, use.chat).run(sockets=[sock])
 
 
 def _run_workers(settings: Settings, sock: socket.socket) -> None:
@@ -162,13 +161,13 @@ def _run_workers(settings: Settings, sock: socket.socket) -> None:
 
 
 def _work(settings: Settings, sock: socket.socket, parent: Parent) -> None:
-    """Serve in a worker, with its own container."""
+    """Serve in a worker, with its own use cases."""
     stream = logs.configure(settings.log_level, settings.log_format, with_pid=True)
-    container = build_container(settings)
-    config = build_config(build_app(settings, container), settings)
+    use = build(settings)
+    config = build_config(build_app(settings, use), settings)
     _spare_the_collector()
     return_large_blocks()
-    server = Server(config, container.chat(), on_start=lambda: parent.heed(server.stop))
+    server = Server(config, use.chat, on_start=lambda: parent.heed(server.stop))
     try:
         server.run(sockets=[sock])
     finally:

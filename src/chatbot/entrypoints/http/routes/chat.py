@@ -29,7 +29,7 @@ async def chat(body: ChatBody, request: Request, caller: Caller, use: UseCases) 
     session_id = session_id_of(request, body.session_id) if body.session_id is not None else None
     as_stream = "text/event-stream" in request.headers.get("accept", "")
     language = preferred_language(request.headers)
-    events = use.chat().reply(caller, session_id, body.prompt, stream=as_stream, language=language)
+    events = use.chat.reply(caller, session_id, body.prompt, stream=as_stream, language=language)
     if as_stream:
         return TurnStream(events, SseEncoder())
     return TurnAnswer(events, chat_answer)

@@ -20,10 +20,10 @@ async def health() -> StatusAnswer:
 @router.get("/ready")
 async def ready(use: UseCases) -> StatusAnswer:
     """200 if the storage answers and the model path is warm; the model itself is not called."""
-    if use.chat().running.is_closing:
+    if use.chat.running.is_closing:
         raise ShuttingDown
     try:
-        await use.storage().check()
+        await use.storage.check()
     except StorageFailure as error:
         raise StorageUnavailable("The store cannot be written.") from error
     return StatusAnswer()

@@ -10,7 +10,7 @@ router = checked_body.router(tag="identity")
 @router.post("/auth/login")
 async def login(body: LoginBody, client_ip: ClientIp, use: UseCases) -> TokenAnswer:
     """Exchange e-mail and password for an access token."""
-    token = await use.authentication().login(body.email, body.password, client_ip=client_ip)
+    token = await use.authentication.login(body.email, body.password, client_ip=client_ip)
     return TokenAnswer(access_token=token.access_token, expires_in=token.expires_in)
 
 

@@ -17,7 +17,7 @@ router = checked_body.router(tag="memory", prefix="/sessions/{session_id}")
 @router.get("/summary")
 async def read_summary(caller: Caller, session_id: PathSessionId, use: UseCases) -> SummaryAnswer:
     """Return the running summary."""
-    memory = await use.memory_editor().read(caller, session_id)
+    memory = await use.memory_editor.read(caller, session_id)
     return SummaryAnswer(session_id=session_id, summary=memory.summary)
 
 
@@ -26,14 +26,14 @@ async def put_summary(
     body: SummaryBody, caller: Caller, session_id: PathSessionId, use: UseCases
 ) -> SummaryAnswer:
     """Replace the running summary."""
-    memory = await use.memory_editor().put_summary(caller, session_id, body.summary)
+    memory = await use.memory_editor.put_summary(caller, session_id, body.summary)
     return SummaryAnswer(session_id=session_id, summary=memory.summary)
 
 
 @router.post("/summary/reset", dependencies=[WithoutFields])
 async def reset_summary(caller: Caller, session_id: PathSessionId, use: UseCases) -> SummaryAnswer:
     """Empty the running summary; messages it covered are not summarised again."""
-    memory = await use.memory_editor().put_summary(caller, session_id, "")
+    memory = await use.memory_editor.put_summary(caller, session_id, "")
     return SummaryAnswer(session_id=session_id, summary=memory.summary)
 
 
@@ -43,8 +43,8 @@ async def read_memory(caller: Caller, session_id: PathSessionId, use: UseCases) 
 
     `pending: true` means that it is not ready yet.
     """
-    memory, pending = await use.memory_editor().read_learned(caller, session_id)
-    shape = StructuredMemoryShape.of(memory, use.settings().default_preferences)
+    memory, pending = await use.memory_editor.read_learned(caller, session_id)
+    shape = StructuredMemoryShape.of(memory, use.settings.default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=shape, pending=pending)
 
 
@@ -54,14 +54,14 @@ async def put_memory(
 ) -> MemoryAnswer:
     """Replace the structured memory."""
     update = body.structured_memory.as_update()
-    memory = await use.memory_editor().put_structured(caller, session_id, update)
-    shape = StructuredMemoryShape.of(memory, use.settings().default_preferences)
+    memory = await use.memory_editor.put_structured(caller, session_id, update)
+    shape = StructuredMemoryShape.of(memory, use.settings.default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=shape)
 
 
 @router.post("/memory/reset", dependencies=[WithoutFields])
 async def reset_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
     """Empty the structured memory; earlier messages are not extracted again."""
-    memory = await use.memory_editor().put_structured(caller, session_id, Update())
-    shape = StructuredMemoryShape.of(memory, use.settings().default_preferences)
+    memory = await use.memory_editor.put_structured(caller, session_id, Update())
+    shape = StructuredMemoryShape.of(memory, use.settings.default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=shape)

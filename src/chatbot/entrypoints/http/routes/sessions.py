@@ -37,8 +37,8 @@ Before = Annotated[
 @router.post("/new", status_code=201, dependencies=[WithoutFields])
 async def new(request: Request, caller: Caller, use: UseCases) -> NewSessionAnswer:
     """Create a session."""
-    session_id = await use.sessions().begin(caller)
-    settings = use.settings()
+    session_id = await use.sessions.begin(caller)
+    settings = use.settings
     preferred = settings.default_language or preferred_language(request.headers)
     language = language_of((), preferred=preferred)
     notice = notice_in(language, settings.assistant_notice)
@@ -50,7 +50,7 @@ async def page(
     caller: Caller, use: UseCases, limit: Limit = 50, after: After = None
 ) -> SessionsAnswer:
     """List the caller's sessions, most recently used first."""
-    found = await use.sessions().page(caller, limit=limit, after=read_cursor(after))
+    found = await use.sessions.page(caller, limit=limit, after=read_cursor(after))
     return SessionsAnswer.of(found)
 
 
@@ -63,19 +63,19 @@ async def read(
     before: Before = None,
 ) -> SessionAnswer:
     """Return a session with its memory and its newest messages."""
-    opened = await use.sessions().read(caller, session_id, limit=limit, before=before)
-    return SessionAnswer.of(opened, use.settings().default_preferences)
+    opened = await use.sessions.read(caller, session_id, limit=limit, before=before)
+    return SessionAnswer.of(opened, use.settings.default_preferences)
 
 
 @router.post("/{session_id}/reset", dependencies=[WithoutFields])
 async def reset(caller: Caller, session_id: PathSessionId, use: UseCases) -> SessionAnswer:
     """Empty a session: messages, summary and memory."""
-    opened = await use.sessions().reset(caller, session_id)
-    return SessionAnswer.of(opened, use.settings().default_preferences)
+    opened = await use.sessions.reset(caller, session_id)
+    return SessionAnswer.of(opened, use.settings.default_preferences)
 
 
 @router.delete("/{session_id}")
 async def delete(caller: Caller, session_id: PathSessionId, use: UseCases) -> DeletedAnswer:
     """Delete a session and everything that belongs to it."""
-    await use.sessions().delete(caller, session_id)
+    await use.sessions.delete(caller, session_id)
     return DeletedAnswer(session_id=session_id)

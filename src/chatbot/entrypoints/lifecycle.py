@@ -1,0 +1,61 @@
+"""Opens and closes the parts of the service in order."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from chatbot.application.administration import Administration
+from chatbot.domain.errors import StorageFailure
+from chatbot.domain.ports.storage import Storage
+from chatbot.entrypoints.container import (
+    UseCases,
+    build_administration,
+    build_hasher,
+    build_storage,
+)
+from chatbot.entrypoints.settings import Settings, SettingsError
+
+
+@asynccontextmanager
+async def opened(use: UseCases) -> AsyncGenerator[None]:
+    """Opens what needs opening; on exit, ends turns first and then closes in reverse order."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(opened_store(use.storage))
+        stack.push_async_callback(use.hasher.aclose)
+        stack.push_async_callback(use.model.aclose)
+        stack.push_async_callback(use.consolidation.aclose)
+        stack.push_async_callback(use.chat.running.aclose)
+        use.hasher.rest_while(lambda: use.chat.running.is_answering)
+        await use.model.warm_up()
+        yield
+
+
+@asynccontextmanager
+async def opened_administration(settings: Settings) -> AsyncGenerator[Administration]:
+    """Opens only what managing users needs: the model, which is slow to import, is not built.
+
+    Raises:
+        SettingsError: the store cannot be opened.
+    """
+    storage, hasher = build_storage(settings), build_hasher()
+    async with opened_store(storage):
+        try:
+            yield build_administration(storage, hasher)
+        finally:
+            await hasher.aclose()
+
+
+@asynccontextmanager
+async def opened_store(storage: Storage) -> AsyncGenerator[None]:
+    """Opens the store, and closes it on exit.
+
+    Raises:
+        SettingsError: the store cannot be opened.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(storage)
+        except StorageFailure as error:
+            raise SettingsError(
+                f"STORAGE_URL: {error} Run `chatbot doctor` for details."
+            ) from error
+        yield
