@@ -13,7 +13,7 @@ from chatbot.adapters.storage.sql import postgres as postgres_module
 from chatbot.adapters.storage.sql.archive import SqlArchive
 from chatbot.adapters.storage.sql.database import translated
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
-from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import Lease, Session, SessionId, TurnId
 from chatbot.domain.errors import StorageFull, StorageUnavailable
@@ -78,11 +78,11 @@ async def test_options_of_the_url_hold_beside_the_limits(postgres_store: str) ->
             assert found == value
 
 
-def connection_of(statements: Statements) -> int:
+def connection_of(statements: SqlSession) -> int:
     return int(statements.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
 
 
-def setting(statements: Statements, name: str) -> str:
+def setting(statements: SqlSession, name: str) -> str:
     return str(statements.connection.exec_driver_sql(f"SHOW {name}").scalar())
 
 

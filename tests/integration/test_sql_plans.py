@@ -15,13 +15,13 @@ from sqlalchemy import Connection, Engine, event, text
 
 from chatbot.adapters.storage.sql.attempts import SqlAttempts
 from chatbot.adapters.storage.sql.database import Database
-from chatbot.adapters.storage.sql.group_commits import SqliteStatements
 from chatbot.adapters.storage.sql.leases import renew
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.postgres_statements import STATEMENTS
 from chatbot.adapters.storage.sql.sessions import SqlSessions
+from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
-from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.sqlite_writer import SqliteSession
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.adapters.storage.sql.users import SqlUsers
 from chatbot.domain.chat import MessageRole, Session, SessionCursor, SessionId, TurnId
@@ -86,7 +86,7 @@ class Said:
 # --- every statement -------------------------------------------------------------------------
 
 
-def work_on_everything(statements: Statements) -> None:
+def work_on_everything(statements: SqlSession) -> None:
     """Call every method of every repository, on every way through it."""
     repository: Any = Noted(SqlSessions(statements, replica="test", lease_s=20))
     own = Session(id=SessionId("f" * 32), owner=ANA, title="", created_at=T0, updated_at=T0)
@@ -150,17 +150,17 @@ class Noted:
         return public - self.called
 
 
-class HeardStatements(SqliteStatements):
+class TracedSession(SqliteSession):
     """All of them through SQLAlchemy, which tells of them; the texts are the same."""
 
-    _execute = Statements._execute
+    _execute = SqlSession._execute
 
 
 def statements_of(database: Database) -> Sequence[Said]:
     """What the repositories say, each once."""
     said: dict[str, Said] = {}
     with database.connect() as connection, listening(connection.engine, said):
-        kind = HeardStatements if connection.dialect.name == "sqlite" else Statements
+        kind = TracedSession if connection.dialect.name == "sqlite" else SqlSession
         work_on_everything(kind(connection))
         connection.rollback()
     return list(said.values())

@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import text
 
 from chatbot.adapters.storage.sql.archive import SqlArchive
-from chatbot.adapters.storage.sql.group_commits import SqliteStatements
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
+from chatbot.adapters.storage.sql.sqlite_writer import SqliteSession
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.chat import Lease, MessageRole, Session, SessionId, TurnId
@@ -111,7 +111,7 @@ async def commits(store: SqlStorage, doing: Callable[[], Awaitable[object]]) -> 
 
     def trace(callback: Callable[[str], object] | None) -> Awaitable[None]:
         def work(tx: Transaction) -> None:
-            tx.sessions._statements._raw.set_trace_callback(callback)  # type: ignore[attr-defined]
+            tx.sessions._sql._raw.set_trace_callback(callback)  # type: ignore[attr-defined]
 
         return store.transact(work)
 
@@ -145,7 +145,7 @@ async def test_failure_of_the_database_is_that_of_the_group_and_nothing_is_kept(
     store: SqlStorage,
 ) -> None:
     def break_down(tx: Transaction) -> None:
-        tx.sessions._statements.write(text("INSERT INTO nowhere VALUES (1)"))  # type: ignore[attr-defined]
+        tx.sessions._sql.write(text("INSERT INTO nowhere VALUES (1)"))  # type: ignore[attr-defined]
 
     found = await together(store, create(1), break_down, create(2), known)
     assert [type(one) for one in found] == [StorageUnavailable] * 4
@@ -163,7 +163,7 @@ async def test_commit_that_fails_keeps_nothing_and_the_thread_goes_on(
         raise failure
 
     with monkeypatch.context() as broken:
-        broken.setattr(SqliteStatements, "commit", fail)
+        broken.setattr(SqliteSession, "commit", fail)
         with pytest.raises((MemoryError, StorageUnavailable)):
             await asyncio.wait_for(store.transact(create(1)), PATIENCE_S)
     await asyncio.wait_for(store.transact(create(2)), PATIENCE_S)
@@ -174,7 +174,7 @@ async def test_full_disk_undoes_the_group_and_keeps_the_connection(store: SqlSto
     """A new one would need room for the index of its log: nothing could be read any more."""
 
     def raw(tx: Transaction) -> sqlite3.Connection:
-        return tx.sessions._statements._raw  # type: ignore[attr-defined,no-any-return]
+        return tx.sessions._sql._raw  # type: ignore[attr-defined,no-any-return]
 
     before = await store.transact(raw)
     await store.transact(lambda tx: raw(tx).execute("PRAGMA max_page_count = 1"))  # as large as now

@@ -45,7 +45,7 @@ async def test_file_that_nobody_may_read_right_now_is_left_to_the_writers_thread
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("database is locked")
 
-    statements = turns_of(store)._statements
+    statements = turns_of(store)._sql
     assert statements is not None
     with monkeypatch.context() as locked:
         locked.setattr(statements, "_read", fail)

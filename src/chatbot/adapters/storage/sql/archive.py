@@ -119,7 +119,7 @@ class SqlArchive(WritableArchive):
             with translated(), self._writer.begin():
                 self._database.require_usable(self._writer)
         with translated(), self._writer.begin():
-            self._database.limit(self._writer)
+            self._database.set_timeouts(self._writer)
             self._database.lock_schema(self._writer)
             yield self._writer
 
@@ -129,7 +129,7 @@ class SqlArchive(WritableArchive):
         Raises:
             StorageUnavailable: they are another application's, or of another version.
         """
-        if not self._database.is_there():
+        if not self._database.exists():
             return False
         with translated(), self._database.connect(to_read=True) as connection:
             if current(connection) is None:

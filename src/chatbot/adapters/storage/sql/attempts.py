@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
-from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.tables import attempts
 from chatbot.domain.ports.storage import AttemptRepository
 from chatbot.domain.throttling import WINDOW, AttemptKey, Throttle
@@ -27,24 +27,24 @@ _WITHDRAW = delete(attempts).where(
 class SqlAttempts(AttemptRepository):
     """The attempts as one piece of work sees them."""
 
-    def __init__(self, statements: Statements) -> None:
-        self._statements = statements
+    def __init__(self, sql: SqlSession) -> None:
+        self._sql = sql
 
     def count(self, throttles: Sequence[Throttle], *, at: datetime) -> timedelta:
-        self._statements.lock(attempts)
+        self._sql.lock(attempts)
         wait = max(throttle.wait(self._made(throttle.key), at) for throttle in throttles)
         if not wait:
-            self._statements.write(_OVER, {"then": at - WINDOW})
+            self._sql.write(_OVER, {"then": at - WINDOW})
             for throttle in throttles:
-                self._statements.write(insert(attempts), {"key": throttle.key, "at": at})
+                self._sql.write(insert(attempts), {"key": throttle.key, "at": at})
         return wait
 
     def withdraw(self, throttles: Sequence[Throttle], *, at: datetime) -> None:
         for throttle in throttles:
-            self._statements.write(_WITHDRAW, {"k": throttle.key, "moment": at})
+            self._sql.write(_WITHDRAW, {"k": throttle.key, "moment": at})
 
     def clear(self, key: AttemptKey) -> None:
-        self._statements.write(delete(attempts).where(attempts.c.key == key))
+        self._sql.write(delete(attempts).where(attempts.c.key == key))
 
     def _made(self, key: AttemptKey) -> list[datetime]:
-        return [row.at for row in self._statements.rows(_MADE, {"k": key})]
+        return [row.at for row in self._sql.rows(_MADE, {"k": key})]

@@ -16,7 +16,7 @@ from sqlalchemy import Dialect, Row, Select
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.types import TypeEngine
 
-from chatbot.adapters.storage.sql.statements import Values
+from chatbot.adapters.storage.sql.sql_session import Values
 
 Process = Callable[[Any], Any]
 

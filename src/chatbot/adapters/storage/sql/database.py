@@ -11,7 +11,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.identity import Role, User, UserId
@@ -69,7 +69,7 @@ class Database(Protocol):
         """Finish the work that was given, and disconnect. It blocks."""
 
     @abstractmethod
-    def run(self, work: Callable[[Statements], Found]) -> "asyncio.Future[Found]":
+    def run(self, work: Callable[[SqlSession], Found]) -> "asyncio.Future[Found]":
         """Do the work in a transaction of its own, off the event loop, in the caller's context.
 
         It is committed when the future is done; an exception has undone it.
@@ -84,7 +84,7 @@ class Database(Protocol):
         """Create the file that holds the database, where that is our task."""
 
     @abstractmethod
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         """Whether the file that holds the database exists, where that is our task."""
 
     @abstractmethod
@@ -106,7 +106,7 @@ class Database(Protocol):
         """
 
     @abstractmethod
-    def flaws(self, connection: Connection) -> list[str]:
+    def inspect(self, connection: Connection) -> list[str]:
         """Returns what is wrong with the stored data, or with how it is stored, and the fix."""
 
     @abstractmethod
@@ -126,7 +126,7 @@ class Database(Protocol):
         """
 
     @abstractmethod
-    def limit(self, connection: Connection) -> None:
+    def set_timeouts(self, connection: Connection) -> None:
         """Limit how long an idle transaction can block others."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from sqlalchemy import and_, bindparam, or_, update
 
 from chatbot.adapters.storage.sql.rows import owner_key
-from chatbot.adapters.storage.sql.statements import Statements, hot
+from chatbot.adapters.storage.sql.sql_session import SqlSession, hot
 from chatbot.adapters.storage.sql.tables import sessions, unix_now
 from chatbot.domain.chat import Lease
 
@@ -28,7 +28,7 @@ _IS_FREE = or_(
     sessions.c.lease_until <= unix_now(),
     sessions.c.lease_until > unix_now() + NO_LEASE_S,  # the clock was set back
 )
-_TAKE = hot(
+_ACQUIRE = hot(
     update(sessions)
     .where(IS_IT, _IS_FREE)
     .values(
@@ -38,25 +38,25 @@ _TAKE = hot(
     )
 )
 _RENEW = update(sessions).where(IS_HELD).values(lease_until=unix_now() + bindparam("seconds"))
-_GIVE_BACK = hot(
+_RELEASE = hot(
     update(sessions).where(IS_HELD).values(lease_turn=None, lease_replica=None, lease_until=None)
 )
 
 
-def take(statements: Statements, lease: Lease, *, replica: str, seconds: float) -> bool:
+def acquire(sql: SqlSession, lease: Lease, *, replica: str, seconds: float) -> bool:
     """Acquire the session if it exists and is free. `replica` is for people who inspect the row."""
     values = {**held(lease), "replica": replica, "seconds": seconds}
-    return bool(statements.write(_TAKE, values).rowcount)
+    return bool(sql.write(_ACQUIRE, values).rowcount)
 
 
-def give_back(statements: Statements, lease: Lease) -> None:
-    statements.write(_GIVE_BACK, held(lease))
+def release(sql: SqlSession, lease: Lease) -> None:
+    sql.write(_RELEASE, held(lease))
 
 
-def renew(statements: Statements, leases: Iterable[Lease], *, seconds: float) -> None:
+def renew(sql: SqlSession, leases: Iterable[Lease], *, seconds: float) -> None:
     """Renew the leases that no other turn has acquired."""
     for lease in leases:
-        statements.write(_RENEW, {**held(lease), "seconds": seconds})
+        sql.write(_RENEW, {**held(lease), "seconds": seconds})
 
 
 def held(lease: Lease) -> dict[str, object]:

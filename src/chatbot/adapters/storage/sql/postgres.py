@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from chatbot.adapters.storage.sql.database import Database, Turns, translated
 from chatbot.adapters.storage.sql.postgres_rights import require_changeable, require_usable
-from chatbot.adapters.storage.sql.statements import Result, Statements, Values
+from chatbot.adapters.storage.sql.sql_session import Result, SqlSession, Values
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import ROOM_BYTES, Found
@@ -56,7 +56,7 @@ class _StaleConnection(SQLAlchemyError):
     """The connection had ended before the first statement of the transaction: nothing was done."""
 
 
-class _PostgresStatements(Statements):
+class _PostgresSession(SqlSession):
     """Knows whether the server has executed any of them."""
 
     is_begun = False
@@ -103,16 +103,16 @@ class PostgresDatabase(Database):
         if pool is not None:
             pool.dispose()
 
-    def run(self, work: Callable[[Statements], Found]) -> "asyncio.Future[Found]":
+    def run(self, work: Callable[[SqlSession], Found]) -> "asyncio.Future[Found]":
         pool = self._pool
         if self._threads is None or pool is None:
             raise StorageUnavailable("The store is not open.")
         return self._threads.run(lambda: self._transacted(pool, work))
 
-    def _transacted(self, pool: Engine, work: Callable[[Statements], Found]) -> Found:
+    def _transacted(self, pool: Engine, work: Callable[[SqlSession], Found]) -> Found:
         """Do the work; once more, on a new connection, if the server had closed this one before.
 
-        AnswerGenerator each time whether it still answers would be a round trip more.
+        Asking each time whether it still answers would be a round trip more.
         """
         with translated():
             try:
@@ -120,9 +120,9 @@ class PostgresDatabase(Database):
             except _StaleConnection:  # the pool has dropped all that are as old
                 return self._attempt(pool, work)
 
-    def _attempt(self, pool: Engine, work: Callable[[Statements], Found]) -> Found:
+    def _attempt(self, pool: Engine, work: Callable[[SqlSession], Found]) -> Found:
         with pool.begin() as connection:
-            statements = _PostgresStatements(connection)
+            statements = _PostgresSession(connection)
             try:
                 if not self._prepared:
                     statements.write(_LIMITS_HERE, _LIMITS)
@@ -151,7 +151,7 @@ class PostgresDatabase(Database):
     def create(self) -> None:
         """Databases are made by the server's administrator."""
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         return True
 
     def connect(self, *, to_read: bool = False) -> Connection:
@@ -171,7 +171,7 @@ class PostgresDatabase(Database):
         connection.execute(_SMALL_MEMORY)
         connection.execute(_SORT, {"rows": 4 * ROOM_BYTES // _BYTES_OF_A_ROW})
 
-    def flaws(self, connection: Connection) -> list[str]:
+    def inspect(self, connection: Connection) -> list[str]:
         settings = {name: connection.exec_driver_sql(f"SHOW {name}").scalar() for name in _DURABLE}
         return [
             f"{name} is off: a power failure can lose acknowledged turns. Fix: set it to on"
@@ -185,7 +185,7 @@ class PostgresDatabase(Database):
     def require_changeable(self, connection: Connection) -> None:
         require_changeable(connection)
 
-    def limit(self, connection: Connection) -> None:
+    def set_timeouts(self, connection: Connection) -> None:
         connection.execute(_LIMITS_HERE, _LIMITS)
 
     def lock_schema(self, connection: Connection) -> None:

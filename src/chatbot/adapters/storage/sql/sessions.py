@@ -7,7 +7,7 @@ from sqlalchemy import Executable, and_, bindparam, delete, func, insert, or_, s
 from sqlalchemy.exc import IntegrityError
 
 from chatbot.adapters.storage.records import memory_from_json, memory_to_json
-from chatbot.adapters.storage.sql.leases import IS_HELD, IS_IT, give_back, held, take
+from chatbot.adapters.storage.sql.leases import IS_HELD, IS_IT, acquire, held, release
 from chatbot.adapters.storage.sql.rows import (
     message_of,
     message_values,
@@ -15,7 +15,7 @@ from chatbot.adapters.storage.sql.rows import (
     session_of,
     session_values,
 )
-from chatbot.adapters.storage.sql.statements import Statements, hot
+from chatbot.adapters.storage.sql.sql_session import SqlSession, hot
 from chatbot.adapters.storage.sql.tables import (
     memories,
     messages,
@@ -88,17 +88,17 @@ _LAST = 2**62
 class SqlSessions(SessionRepository):
     """The sessions as one piece of work sees them."""
 
-    def __init__(self, statements: Statements, *, replica: str, lease_s: float) -> None:
-        self._statements, self._replica, self._lease_s = statements, replica, lease_s
+    def __init__(self, sql: SqlSession, *, replica: str, lease_s: float) -> None:
+        self._sql, self._replica, self._lease_s = sql, replica, lease_s
 
     def create(self, session: Session) -> None:
         try:
-            self._statements.write(_ADD_SESSION, session_values(session, is_titled=False))
+            self._sql.write(_ADD_SESSION, session_values(session, is_titled=False))
         except IntegrityError as error:
             raise Conflict("The session already exists.") from error
 
     def get(self, owner: Owner, session_id: SessionId) -> Session:
-        row = self._statements.row(_GET, _key(owner, session_id))
+        row = self._sql.row(_GET, _key(owner, session_id))
         if row is None:
             raise NotFound
         return session_of(row)
@@ -108,21 +108,21 @@ class SqlSessions(SessionRepository):
     ) -> Sequence[Session]:
         values: dict[str, object] = {"o": owner_key(owner), "n": limit}
         if after is None:
-            rows = self._statements.rows(_PAGE, values)
+            rows = self._sql.rows(_PAGE, values)
         else:
             mark = {"at": after.updated_at, "mark": after.id}
-            rows = self._statements.rows(_NEXT_PAGE, {**values, **mark})
+            rows = self._sql.rows(_NEXT_PAGE, {**values, **mark})
         return [session_of(row) for row in rows]
 
     def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
         lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
-        if not take(self._statements, lease, replica=self._replica, seconds=self._lease_s):
+        if not acquire(self._sql, lease, replica=self._replica, seconds=self._lease_s):
             self._require(owner, session_id)
             raise SessionBusy
         return lease
 
     def release(self, lease: Lease) -> None:
-        give_back(self._statements, lease)
+        release(self._sql, lease)
 
     def append(
         self,
@@ -135,9 +135,7 @@ class SqlSessions(SessionRepository):
         turn_id: TurnId | None = None,
     ) -> Message:
         title = title_of(content) if role is MessageRole.USER else None
-        seq = self._statements.write(
-            _APPEND, {**held(lease), "ts": ts, "title_now": title}
-        ).scalar()
+        seq = self._sql.write(_APPEND, {**held(lease), "ts": ts, "title_now": title}).scalar()
         if seq is None:
             raise _lost()
         message = Message(
@@ -148,7 +146,7 @@ class SqlSessions(SessionRepository):
             turn_id=turn_id or lease.turn_id,
             reason=reason,
         )
-        self._statements.write(_ADD_MESSAGE, message_values(lease.owner, lease.session_id, message))
+        self._sql.write(_ADD_MESSAGE, message_values(lease.owner, lease.session_id, message))
         return message
 
     def messages(
@@ -171,13 +169,13 @@ class SqlSessions(SessionRepository):
     def _said(
         self, query: Executable, owner: Owner, session_id: SessionId, **bounds: int
     ) -> list[Message]:
-        rows = self._statements.rows(query, {**_key(owner, session_id), **bounds})
+        rows = self._sql.rows(query, {**_key(owner, session_id), **bounds})
         if not rows:
             self._require(owner, session_id)
         return [message_of(row) for row in rows]
 
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
-        row = self._statements.row(_MEMORY, _key(owner, session_id))
+        row = self._sql.row(_MEMORY, _key(owner, session_id))
         if row is None:
             raise NotFound
         return Memory() if row.content is None else memory_from_json(row.content, "memory")
@@ -187,18 +185,18 @@ class SqlSessions(SessionRepository):
     ) -> bool:
         key, stored_version = _key(owner, session_id), memory.version + 1
         current = select(sessions.c.epoch).where(IS_IT).with_for_update()
-        if self._statements.write(current, key).scalar() != epoch:
+        if self._sql.write(current, key).scalar() != epoch:
             return False
-        row = self._statements.row(select(memories.c.version).where(_IS_ITS_MEMORY), key)
+        row = self._sql.row(select(memories.c.version).where(_IS_ITS_MEMORY), key)
         if (row.version if row else 0) != memory.version:
             return False
         content = memory_to_json(memory) | {"version": stored_version}
         values = {"content": content, "version": stored_version}
         if row is None:
             place = {"owner": owner_key(owner), "session_id": session_id}
-            self._statements.write(insert(memories), {**place, **values})
+            self._sql.write(insert(memories), {**place, **values})
         else:
-            self._statements.write(update(memories).where(_IS_ITS_MEMORY).values(values), key)
+            self._sql.write(update(memories).where(_IS_ITS_MEMORY).values(values), key)
         return True
 
     def reset(self, lease: Lease, *, ts: datetime) -> None:
@@ -208,20 +206,20 @@ class SqlSessions(SessionRepository):
             "updated_at": ts,
             "epoch": sessions.c.epoch + 1,
         }
-        done = self._statements.write(update(sessions).where(IS_HELD).values(emptied), held(lease))
+        done = self._sql.write(update(sessions).where(IS_HELD).values(emptied), held(lease))
         if not done.rowcount:
             raise _lost()
         key = _key(lease.owner, lease.session_id)
-        self._statements.erase(delete(messages).where(_IS_OF_IT), key)
-        self._statements.erase(delete(memories).where(_IS_ITS_MEMORY), key)
+        self._sql.delete_securely(delete(messages).where(_IS_OF_IT), key)
+        self._sql.delete_securely(delete(memories).where(_IS_ITS_MEMORY), key)
 
     def delete(self, lease: Lease) -> None:
         """Messages and memory go with the row (`ON DELETE CASCADE`)."""
-        if not self._statements.erase(delete(sessions).where(IS_HELD), held(lease)).rowcount:
+        if not self._sql.delete_securely(delete(sessions).where(IS_HELD), held(lease)).rowcount:
             raise _lost()
 
     def _require(self, owner: Owner, session_id: SessionId) -> None:
-        if self._statements.row(_EXISTS, _key(owner, session_id)) is None:
+        if self._sql.row(_EXISTS, _key(owner, session_id)) is None:
             raise NotFound
 
 

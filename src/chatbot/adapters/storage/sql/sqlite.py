@@ -15,10 +15,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from chatbot.adapters.storage.sql.database import Database, Turns, translated
-from chatbot.adapters.storage.sql.group_commits import GroupCommits, SqliteStatements
 from chatbot.adapters.storage.sql.schema import VERSION_TABLE
+from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.sqlite_turns import SqliteTurns
-from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.sqlite_writer import SqliteSession, SqliteWriter
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.ports.storage import ROOM_BYTES, Found
 
@@ -44,7 +44,7 @@ class SqliteDatabase(Database):
 
     def __init__(self, path: Path, *, busy_wait_s: float = 5.0) -> None:
         self._path, self._busy_wait_s = path, busy_wait_s
-        self._work: GroupCommits | None = None
+        self._work: SqliteWriter | None = None
 
     def create(self) -> None:
         """Create an empty file (mode 0600) and its folder, if they do not exist."""
@@ -57,14 +57,14 @@ class SqliteDatabase(Database):
             raise StorageUnavailable(f"{error.filename}: {error.strerror}.") from error
 
     def open(self) -> None:
-        self._work = GroupCommits(self.connect, SqliteStatements(self.connect()))
+        self._work = SqliteWriter(self.connect, SqliteSession(self.connect()))
 
     def close(self) -> None:
         work, self._work = self._work, None
         if work is not None:
             work.end()
 
-    def run(self, work: Callable[[Statements], Found]) -> "asyncio.Future[Found]":
+    def run(self, work: Callable[[SqlSession], Found]) -> "asyncio.Future[Found]":
         if self._work is None:
             raise StorageUnavailable("The store is not open.")
         return self._work.run(work)
@@ -72,7 +72,7 @@ class SqliteDatabase(Database):
     def turns(self, *, replica: str, lease_s: float) -> Turns | None:  # noqa: ARG002 # only who is calling
         return SqliteTurns(SqliteDatabase(self._path, busy_wait_s=0).connect)
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         return self._path.exists()
 
     def connect(self, *, to_read: bool = False) -> Connection:
@@ -136,7 +136,7 @@ class SqliteDatabase(Database):
                 raise StorageFull("There is no space left in the store.") from error
             raise StorageUnavailable("The store cannot be written.") from error
 
-    def flaws(self, connection: Connection) -> list[str]:
+    def inspect(self, connection: Connection) -> list[str]:
         try:
             found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
         except DBAPIError as error:  # it gives up where it cannot go on
@@ -157,7 +157,7 @@ class SqliteDatabase(Database):
     def require_changeable(self, connection: Connection) -> None:
         """As above."""
 
-    def limit(self, connection: Connection) -> None:
+    def set_timeouts(self, connection: Connection) -> None:
         """Who waits for a file gives up by himself."""
 
     def lock_schema(self, connection: Connection) -> None:

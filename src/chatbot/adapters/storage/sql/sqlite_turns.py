@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatbot.adapters.storage.sql.database import Turns
-from chatbot.adapters.storage.sql.group_commits import SqliteStatements
+from chatbot.adapters.storage.sql.sqlite_writer import SqliteSession
 from chatbot.adapters.storage.sql.users import SqlUsers
 from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
 from chatbot.domain.errors import StorageFailure
@@ -30,39 +30,39 @@ class SqliteTurns(Turns):
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
-        self._statements: SqliteStatements | None = None
+        self._sql: SqliteSession | None = None
 
     async def open(self) -> None:
-        self._statements = await asyncio.to_thread(lambda: SqliteStatements(self._connect()))
+        self._sql = await asyncio.to_thread(lambda: SqliteSession(self._connect()))
 
     async def aclose(self) -> None:
-        statements, self._statements = self._statements, None
-        if statements is not None:
-            await asyncio.to_thread(statements.close)
+        sql, self._sql = self._sql, None
+        if sql is not None:
+            await asyncio.to_thread(sql.close)
 
     def give_up(self, after_s: float) -> None:
         """Nothing is waited for."""
 
     async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]] | None:
-        statements = self._statements
-        if statements is None:
+        sql = self._sql
+        if sql is None:
             return None
-        users = SqlUsers(statements)
+        users = SqlUsers(sql)
         try:
             found = users.by_id(user_id), users.roles()
-            statements.commit()  # this looks for the file's name, too
+            sql.commit()  # this looks for the file's name, too
         except (SQLAlchemyError, sqlite3.Error, StorageFailure):
-            self._forget(statements)
+            self._forget(sql)
             return None
         return found
 
-    def _forget(self, statements: SqliteStatements) -> None:
+    def _forget(self, sql: SqliteSession) -> None:
         """The writer's thread finds out what is wrong, and this is ready for the next time."""
         try:
-            statements.rollback()
+            sql.rollback()
         except (SQLAlchemyError, sqlite3.Error):
-            self._statements = None
-            statements.close()
+            self._sql = None
+            sql.close()
 
     async def store_question(self, question: Question) -> TurnContext | None:  # noqa: ARG002 # the writer's thread does it
         return None

@@ -14,7 +14,7 @@ from chatbot.adapters.storage.sql.database import Database, Turns
 from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S, renew
 from chatbot.adapters.storage.sql.schema import require_current
 from chatbot.adapters.storage.sql.sessions import SqlSessions
-from chatbot.adapters.storage.sql.statements import Statements
+from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.users import SqlUsers
 from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
 from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
@@ -66,7 +66,7 @@ class SqlStorage(Storage):
         """
         await asyncio.to_thread(self._database.open)
         try:
-            await self._do(lambda statements: self._require_ready(statements.connection))
+            await self._do(lambda sql: self._require_ready(sql.connection))
             self._turns = self._database.turns(replica=self._replica, lease_s=self._lease_s)
             if self._turns is not None:
                 await self._turns.open()
@@ -91,7 +91,7 @@ class SqlStorage(Storage):
         await asyncio.to_thread(self._database.close)
 
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
-        return await self._do(lambda statements: work(self._transaction(statements)))
+        return await self._do(lambda sql: work(self._transaction(sql)))
 
     async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
         if self._turns is not None:
@@ -116,18 +116,18 @@ class SqlStorage(Storage):
                 return
         await super().store_answer(lease, text, ts=ts, reason=reason)
 
-    async def _do(self, work: Callable[[Statements], Found]) -> Found:
+    async def _do(self, work: Callable[[SqlSession], Found]) -> Found:
         try:
             async with asyncio.timeout(self._answer_s):
                 return await self._database.run(work)
         except TimeoutError as error:
             raise StorageUnavailable("The store does not answer.") from error
 
-    def _transaction(self, statements: Statements) -> Transaction:
+    def _transaction(self, sql: SqlSession) -> Transaction:
         return Transaction(
-            sessions=SqlSessions(statements, replica=self._replica, lease_s=self._lease_s),
-            users=SqlUsers(statements),
-            attempts=SqlAttempts(statements),
+            sessions=SqlSessions(sql, replica=self._replica, lease_s=self._lease_s),
+            users=SqlUsers(sql),
+            attempts=SqlAttempts(sql),
         )
 
     @contextmanager
@@ -141,14 +141,14 @@ class SqlStorage(Storage):
     async def check(self) -> None:
         """Acquire the write lock without changing anything, and check that there is room."""
 
-        def checked(statements: Statements) -> None:
-            statements.write(text("UPDATE roles SET name = name WHERE 1 = 0"))
-            self._database.require_room(statements.connection)
+        def checked(sql: SqlSession) -> None:
+            sql.write(text("UPDATE roles SET name = name WHERE 1 = 0"))
+            self._database.require_room(sql.connection)
 
         await self._do(checked)
 
     async def flaws(self) -> Sequence[str]:
-        return await self._database.run(lambda tx: self._database.flaws(tx.connection))
+        return await self._database.run(lambda tx: self._database.inspect(tx.connection))
 
     async def _renew(self) -> None:
         while True:

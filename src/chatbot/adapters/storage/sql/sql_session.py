@@ -35,7 +35,7 @@ class Result(Protocol):
     def all(self) -> Sequence[Row[Any]]: ...
 
 
-class Statements:
+class SqlSession:
     """What the repositories execute on. What has been written is committed with the work."""
 
     def __init__(self, connection: Connection) -> None:
@@ -52,7 +52,7 @@ class Statements:
         """Insert, update or delete; also to read what is to be changed, with `FOR UPDATE`."""
         return self._execute(change, values)
 
-    def erase(self, change: Executable, values: Values | None = None) -> Result:
+    def delete_securely(self, change: Executable, values: Values | None = None) -> Result:
         """Delete rows that a person wants gone; as far as the database can, also from its files."""
         return self.write(change, values)
 

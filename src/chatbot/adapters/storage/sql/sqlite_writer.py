@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatbot.adapters.storage.sql.compiled import compiled
 from chatbot.adapters.storage.sql.database import translated
-from chatbot.adapters.storage.sql.statements import HOT, Result, Statements, Values
+from chatbot.adapters.storage.sql.sql_session import HOT, Result, SqlSession, Values
 from chatbot.adapters.storage.threads import as_told, call_soon
 from chatbot.domain.errors import StorageFailure, StorageFull, StorageUnavailable
 from chatbot.domain.ports.storage import Found
@@ -31,7 +31,7 @@ _ERRORS = (SQLAlchemyError, sqlite3.Error)
 _GROUP = 64
 
 
-class SqliteStatements(Statements):
+class SqliteSession(SqlSession):
     """Reads in a snapshot until the first write, which acquires the write lock.
 
     Transactions are begun here and not by the driver, so that read-only ones block no one.
@@ -48,24 +48,24 @@ class SqliteStatements(Statements):
         self._begin_to_write()
         return super().write(change, values)
 
-    def erase(self, change: Executable, values: Values | None = None) -> Result:
+    def delete_securely(self, change: Executable, values: Values | None = None) -> Result:
         self._has_erased = True
         return self.write(change, values)
 
     def lock(self, table: Table) -> None:  # noqa: ARG002 # there is one writer for all of them
         self._begin_to_write()
 
-    def keep(self) -> None:
+    def release_savepoint(self) -> None:
         """Finish the task: what it wrote is committed with the group."""
         if self._is_marked:
             self._raw.execute("RELEASE work")
             self._is_marked = False
 
-    def undo(self) -> None:
+    def rollback_to_savepoint(self) -> None:
         """The piece of work failed: the others of its group stay."""
         if self._is_marked:
             self._raw.execute("ROLLBACK TO work")
-            self.keep()
+            self.release_savepoint()
 
     def commit(self) -> None:
         if self._raw.in_transaction:
@@ -132,27 +132,27 @@ class SqliteStatements(Statements):
 class _Job(Generic[Found]):
     """A task, and the result to report for it."""
 
-    def __init__(self, work: Callable[[Statements], Found]) -> None:
+    def __init__(self, work: Callable[[SqlSession], Found]) -> None:
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[Found] = self.loop.create_future()
         self._work, self._context = work, contextvars.copy_context()
         self._tell: Callable[[], None] | None = None
 
-    def attempt(self, statements: SqliteStatements) -> None:
+    def attempt(self, sql: SqliteSession) -> None:
         """Do the work. An exception of its own undoes it alone.
 
         Raises:
             SQLAlchemyError, sqlite3.Error: the transaction is not to be relied on any more.
         """
         try:
-            found = self._context.run(self._work, statements)
+            found = self._context.run(self._work, sql)
         except _ERRORS:
             raise
         except BaseException as error:  # noqa: BLE001 - it is the caller's
-            statements.undo()
+            sql.rollback_to_savepoint()
             self.fail(error)
         else:
-            statements.keep()
+            sql.release_savepoint()
             self._tell = partial(self.done.set_result, found)
 
     def fail(self, error: BaseException) -> None:
@@ -164,17 +164,17 @@ class _Job(Generic[Found]):
             self._tell()
 
 
-class GroupCommits:
+class SqliteWriter:
     """The thread that has the connection, and makes a new one after a failure."""
 
-    def __init__(self, connect: Callable[[], Connection], statements: SqliteStatements) -> None:
+    def __init__(self, connect: Callable[[], Connection], sql: SqliteSession) -> None:
         self._connect = connect
-        self._statements: SqliteStatements | None = statements
+        self._sql: SqliteSession | None = sql
         self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._thread = Thread(target=self._serve, name="chatbot-sqlite", daemon=True)
         self._thread.start()
 
-    def run(self, work: Callable[[Statements], Found]) -> "asyncio.Future[Found]":
+    def run(self, work: Callable[[SqlSession], Found]) -> "asyncio.Future[Found]":
         job = _Job(work)
         self._jobs.put(job)
         return job.done
@@ -209,10 +209,10 @@ class GroupCommits:
         """Do the work and commit; a failure of the database is everybody's, and nothing is kept."""
         try:
             with translated():
-                statements = self._connected()
+                sql = self._connected()
                 for job in jobs:
-                    job.attempt(statements)
-                statements.commit()
+                    job.attempt(sql)
+                sql.commit()
         except BaseException as failure:  # noqa: BLE001 - the thread goes on, whatever it is
             self._undo(failure)
             for job in jobs:
@@ -224,26 +224,26 @@ class GroupCommits:
         It is not when the disk was full; a new one would need room for the index of its log.
         """
         try:
-            if isinstance(failure, StorageFull) and self._statements is not None:
-                self._statements.rollback()
+            if isinstance(failure, StorageFull) and self._sql is not None:
+                self._sql.rollback()
                 return
         except _ERRORS:
             _log.warning("a write could not be rolled back: its connection is closed instead")
         self._disconnect()
 
-    def _connected(self) -> SqliteStatements:
-        if self._statements is None:
+    def _connected(self) -> SqliteSession:
+        if self._sql is None:
             try:
-                self._statements = SqliteStatements(self._connect())
+                self._sql = SqliteSession(self._connect())
             except StorageUnavailable as error:  # it names a path, which is not for callers' eyes
                 raise StorageUnavailable("The store cannot be read or written.") from error
-        return self._statements
+        return self._sql
 
     def _disconnect(self) -> None:
         """Uncommitted work is rolled back with the connection."""
-        statements, self._statements = self._statements, None
-        if statements is not None:
-            statements.close()
+        sql, self._sql = self._sql, None
+        if sql is not None:
+            sql.close()
 
 
 def _own(failure: BaseException) -> BaseException:
