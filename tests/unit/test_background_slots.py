@@ -14,7 +14,7 @@ class Work:
     """Work that notes its name when it has its place, and keeps it until it is ended."""
 
     def __init__(self, count: int) -> None:
-        self.places = BackgroundSlots(count)
+        self.slots = BackgroundSlots(count)
         self.begun: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, asyncio.Event] = {}
@@ -33,7 +33,7 @@ class Work:
             await asyncio.sleep(0)
 
     async def _do(self, owner: Owner, name: str) -> None:
-        async with self.places.taken(owner):
+        async with self.slots.acquired(owner):
             self.begun.append(name)
             await self._ends[name].wait()
         self.at_the_end()

@@ -1,4 +1,4 @@
-"""Managing users. Whoever may start these commands on the host is an administrator."""
+"""User management. The callers are commands on the host, which act as an administrator."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage, Transaction
 
 ADMIN_ROLE = "admin"
-NO_DEPARTMENT = ""  # the first administrator belongs to none, and so to no real one by accident
+NO_DEPARTMENT = ""  # of the first administrator, so that it never matches a real department
 MAX_DEPARTMENT_CHARS = 100
 _MAKE_ROLES = (
     "Create the roles of a new store with `chatbot init`; if STORAGE_URL was changed, "
@@ -28,7 +28,7 @@ _MAKE_ROLES = (
 
 
 class Lack(StrEnum):
-    """What a store has not, so that nobody can administer the service."""
+    """What a store lacks when no user can administer the service."""
 
     ROLES = "roles"
     PEOPLE = "people"
@@ -37,7 +37,7 @@ class Lack(StrEnum):
 
 
 async def lack_of(storage: Storage) -> Lack | None:
-    """Return what the open store lacks for somebody to administer the service."""
+    """Return what the open store lacks, or None if an active user can administer the service."""
     roles, users = await storage.transact(lambda tx: (tx.users.roles(), tx.users.all()))
     granting = _administering(roles)
     if not granting:
@@ -51,7 +51,7 @@ async def lack_of(storage: Storage) -> Lack | None:
 
 
 class Administration:
-    """The users of the service."""
+    """Creates and changes users."""
 
     def __init__(
         self, storage: Storage, hasher: PasswordHasher, clock: Clock, new_id: NewId
@@ -62,11 +62,11 @@ class Administration:
         self._new_id = new_id
 
     async def create_first_admin(self, email: str, password: str) -> User:
-        """Make the first user who may administer the service; of many at once, one wins.
+        """Create the first administrator. Of concurrent calls, one succeeds.
 
         Raises:
             InvalidInput: the address or the password is not acceptable.
-            Conflict: there is such a user already, the address is taken, or no role allows it.
+            Conflict: an administrator exists, the address is taken, or no role has the permission.
         """
         granting = _administering(await self._roles())
         user = await self._new_user(email, _first_choice(granting), NO_DEPARTMENT, password)
@@ -74,7 +74,7 @@ class Administration:
         return user
 
     async def create_user(self, email: str, role: str, department: str, password: str) -> User:
-        """Make a user with one role.
+        """Create a user with one role.
 
         Raises:
             InvalidInput: the address, the role, the department or the password is not acceptable.
@@ -86,34 +86,34 @@ class Administration:
         return user
 
     async def users(self) -> Sequence[User]:
-        """Return everybody, by e-mail address."""
+        """Return all users, ordered by e-mail address."""
         return await self._storage.transact(lambda tx: tx.users.all())
 
     async def disable(self, email: str) -> User:
-        """Keep the user from logging in, and end the user's tokens. No-op if disabled already.
+        """Prevent the user from logging in, and revoke the user's tokens. No-op if already disabled.
 
         Raises:
-            NotFound: nobody has this address.
-            Conflict: it is the last active administrator, or another process was faster.
+            NotFound: no user has this address.
+            Conflict: it is the last active administrator, or another process changed the user.
         """
         return await self._change(email, lambda user: _activated(user, is_active=False))
 
     async def enable(self, email: str) -> User:
-        """Let the user log in again; tokens of before stay revoked. No-op if enabled already.
+        """Let the user log in again; earlier tokens stay revoked. No-op if already enabled.
 
         Raises:
-            NotFound: nobody has this address.
-            Conflict: another process was faster.
+            NotFound: no user has this address.
+            Conflict: another process changed the user at the same time.
         """
         return await self._change(email, lambda user: _activated(user, is_active=True))
 
     async def set_password(self, email: str, password: str) -> User:
-        """Give the user another password, and end the user's tokens.
+        """Set a new password, and revoke the user's tokens.
 
         Raises:
             InvalidInput: the password is not acceptable.
-            NotFound: nobody has this address.
-            Conflict: another process was faster.
+            NotFound: no user has this address.
+            Conflict: another process changed the user at the same time.
         """
         user = await self._storage.transact(lambda tx: _found(tx, email))
         check_password(password, email=user.email, department=user.department)
@@ -121,7 +121,7 @@ class Administration:
         return await self._change(email, lambda user: _with_password(user, password_hash))
 
     async def _change(self, email: str, change: Callable[[User], User]) -> User:
-        """Store the changed user, unless nobody active could administer the service any more."""
+        """Store the changed user, unless that would leave no active administrator."""
 
         def work(tx: Transaction) -> User:
             user = _found(tx, email)

@@ -1,8 +1,8 @@
-"""AnswerGenerator the model for an answer: what a provider refuses is asked again with less around it.
+"""Generates an answer with the model, and retries a refused prompt with less context.
 
-A provider refuses a whole prompt, without a word on which part it means. So the question is asked
-again without what may be the cause, and what the accepted prompt lacks is marked: one refused
-message costs its own turn and never the session.
+A provider refuses a whole prompt without naming the part it objects to. So the question is sent
+again without the possible causes, and what the accepted prompt lacks is marked: a refused message
+costs its own turn, never the session.
 """
 
 import logging
@@ -22,14 +22,14 @@ _SCOPES = (Scope.WHOLE, Scope.WHOLE, Scope.NO_MEMORY, Scope.ANSWERED, Scope.NEWE
 _LESSONS = 1000
 _CUT = 0.5  # of the bytes of a prompt that was too long
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
-"""Statuses of an error that may come from a part of the prompt, though it does not say so."""
+"""Statuses of errors that a part of the prompt may have caused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer, the prompt that it answers, and what the provider refuses of the session.
+    """An answer, its prompt, and what the provider refuses of the session.
 
-    `refused` are messages, `prompts_after` is the message after which later prompts begin.
+    `refused` lists messages by number; later prompts begin after message `prompts_after`.
     """
 
     completion: Completion
@@ -38,7 +38,7 @@ class Answer:
     prompts_after: int = 0
 
     def mark(self, lease: Lease, tx: Transaction) -> None:
-        """Store what is refused with the session's memory, unless that is changing right now."""
+        """Store the refusals with the session's memory, unless it is being changed."""
         epoch = tx.sessions.get(lease.owner, lease.session_id).epoch
         memory = tx.sessions.memory(lease.owner, lease.session_id).with_refused(self.refused)
         memory = replace(memory, prompts_after=max(memory.prompts_after, self.prompts_after))
@@ -46,10 +46,10 @@ class Answer:
 
 
 class AnswerGenerator:
-    """Asks a model for answers.
+    """Generates answers with a model.
 
-    Which sessions had a prompt that was too long is remembered in this process, so that their
-    next prompt fits at once.
+    Sessions whose prompt was too long are remembered in this process, so that their next prompt
+    fits at the first attempt.
     """
 
     def __init__(self, model: ChatModel, prompt_builder: PromptBuilder) -> None:
@@ -57,15 +57,15 @@ class AnswerGenerator:
         self._prompt_builder = prompt_builder
         self._most_bytes: OrderedDict[SessionId, int] = OrderedDict()
 
-    async def ask(self, turn: Turn, asked: TurnContext) -> Answer:
-        """Ask for the answer to the turn's question, at most once in each scope.
+    async def generate(self, turn: Turn, asked: TurnContext) -> Answer:
+        """Generate the answer to the turn's question, with at most one request per scope.
 
-        A whole prompt that is too long is cut and sent once more. A scope that leaves out nothing
-        more than the one before is not asked in.
+        A prompt that is too long is shortened and sent once more. A scope that leaves out nothing
+        more than the previous one is skipped.
 
         Raises:
-            PromptRefused: the provider refuses the question by itself.
-            ModelFailure: as the model says; also once text of the answer has arrived.
+            PromptRefused: the provider refuses the question alone.
+            ModelFailure: the model failed, possibly after part of the answer has arrived.
         """
         failure: ModelFailure | None = None
         refused: Prompt | None = None
@@ -96,7 +96,7 @@ class AnswerGenerator:
         raise failure or PromptRefused
 
     async def _complete(self, turn: Turn, prompt: Prompt) -> Completion:
-        completion = await turn.ask(self._model, prompt.request)
+        completion = await turn.generate(self._model, prompt.request)
         if completion.finish_reason is FinishReason.BLOCKED and not completion.text:
             raise PromptRefused
         return completion
@@ -109,7 +109,7 @@ class AnswerGenerator:
 
 
 def _marked(answer: Answer, scope: Scope, failure: ModelFailure, asked: TurnContext) -> Answer:
-    """Mark what the accepted prompt lacks, unless the one before it was merely too long."""
+    """Mark what the accepted prompt lacks, unless the previous one was only too long."""
     logger.warning("the provider accepted a prompt on the second attempt: %s", scope.value)
     if isinstance(failure, ContextTooLong) or scope in {Scope.WHOLE, Scope.NO_MEMORY}:
         return answer
@@ -124,5 +124,5 @@ def _is_about_the_prompt(error: ModelFailure) -> bool:
 
 
 def _is_same(one: ModelRequest, other: ModelRequest) -> bool:
-    """Whether the two would be refused alike: data blocks differ by their delimiters only."""
+    """Whether the requests are equivalent: data blocks differ only in their delimiters."""
     return [len(m.text) for m in one.messages] == [len(m.text) for m in other.messages]

@@ -1,4 +1,4 @@
-"""Who is calling: log-in with a password, and from a token to its user."""
+"""Identifies callers: logs people in with a password, and finds the user of a token."""
 
 import asyncio
 import secrets
@@ -32,27 +32,27 @@ from chatbot.domain.throttling import AttemptKey, Throttle, account_throttle, ad
 
 TURN_WAIT_S = 5.0
 SCHEMES_HOLD_S = 60.0
-"""For so long it is not looked up again with which schemes passwords are hashed. A user's own is
-noticed at once."""
+"""How long the list of password schemes in use is cached. A new scheme of the user who logs in counts
+at once."""
 MAX_AT_ONCE = 32
-"""Log-ins that are being counted or checked, in all processes: fewer than an address may fail."""
+"""Maximum number of concurrent log-ins in all processes: fewer than one address may fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
-    """A token to show at every call, for `expires_in` seconds."""
+    """A token that is valid for `expires_in` seconds."""
 
     access_token: str = field(repr=False)
     expires_in: int
 
 
 class Authentication:
-    """Log-in, and the identification of callers.
+    """Logs people in and identifies callers.
 
     Args:
-        processes: how many processes share the log-ins.
-        throttle_secret: what the counters of failed log-ins are keyed with, the same in all processes
-            and after a restart; without one they are this process's own.
+        processes: how many processes share the maximum of concurrent log-ins.
+        throttle_secret: keys the counters of failed log-ins. It must be the same in all processes
+            and after a restart; the default is random, so that the counters are this process's own.
     """
 
     def __init__(
@@ -72,19 +72,20 @@ class Authentication:
         self._throttle_secret = throttle_secret or secrets.token_bytes(32)
         self._schemes_read_at = float("-inf")
         self._turns: WeakValueDictionary[AttemptKey, asyncio.Lock] = WeakValueDictionary()
-        self._places = asyncio.Semaphore(max(1, MAX_AT_ONCE // processes))
+        self._concurrent = asyncio.Semaphore(max(1, MAX_AT_ONCE // processes))
 
     async def login(self, email: str, password: str, *, client_ip: str) -> AccessToken:
         """Return a token for the user with this e-mail address and password.
 
-        `client_ip` is the network address of whoever is asking.
+        `client_ip` is the network address of the caller.
 
         Raises:
-            InvalidCredentials: unknown, disabled or wrong password: the same answer after the
-                same work (OWASP Authentication Cheat Sheet, "Authentication and Error Messages").
-            RateLimited: too many attempts have failed, or too many people are logging in.
+            InvalidCredentials: the user is unknown or disabled, or the password is wrong: the same
+                response after the same work (OWASP Authentication Cheat Sheet, "Authentication and
+                Error Messages").
+            RateLimited: too many attempts have failed, or too many log-ins are in progress.
         """
-        if not is_checkable(password):  # quick, but it tells nothing about the account
+        if not is_checkable(password):  # fast, but independent of the account
             raise _invalid_credentials()
         password = normalise_password(password)
         account = account_throttle(email, secret=self._throttle_secret)
@@ -95,15 +96,15 @@ class Authentication:
             if not await self._verify(password, user, (account, address), at) or user is None:
                 raise _invalid_credentials()
             await self._clear_attempts(account, address, at)
-            user = await self._strengthened(user, password)
+            user = await self._rehash_if_needed(user, password)
         return self._token_for(user)
 
     async def identify(self, client: Client, raw_token: str | None) -> Principal:
-        """Return who is calling, with the rights that are stored now.
+        """Return the caller with the permissions that are stored now.
 
         Raises:
-            InvalidToken: the token is not valid, or was revoked: the user is gone, disabled, or
-                has had another password or token version since.
+            InvalidToken: the token is invalid or was revoked: its user was removed or disabled, or
+                has a new password or token version.
         """
         if raw_token is None:
             return of_client(client)
@@ -115,17 +116,17 @@ class Authentication:
 
     @asynccontextmanager
     async def _turn_of(self, account: Throttle) -> AsyncGenerator[None]:
-        """One log-in after the other for an account, and not many at once for all accounts.
+        """Let an account's log-ins in one at a time, and limit those of all accounts together.
 
-        So many right ones at once are not taken for guesses, of one person or of all behind one
-        address; hashing has one worker anyway.
+        Otherwise many correct log-ins at once, of one person or from one address, would count as
+        guesses until each is verified. Hashing has a single worker anyway.
         """
         turn = self._turns.setdefault(account.key, asyncio.Lock())
         async with AsyncExitStack() as held:
             try:
                 async with asyncio.timeout(TURN_WAIT_S):
                     await held.enter_async_context(turn)
-                    await held.enter_async_context(self._places)
+                    await held.enter_async_context(self._concurrent)
             except TimeoutError as error:
                 message = "Too many log-ins at once. Try again."
                 raise RateLimited(message, retry_after_s=1) from error
@@ -134,10 +135,10 @@ class Authentication:
     async def _count_attempt(
         self, email: str, throttles: tuple[Throttle, ...], at: datetime
     ) -> User | None:
-        """Count the attempt, and return the user who may log in with this address, if any.
+        """Count the attempt, and return the active user with this address, if any.
 
         Raises:
-            RateLimited: it is too early for another attempt; this one does not count.
+            RateLimited: the account or the address has to wait; the attempt does not count.
         """
         now = asyncio.get_running_loop().time()
         is_due = now - self._schemes_read_at >= SCHEMES_HOLD_S
@@ -160,14 +161,14 @@ class Authentication:
     ) -> bool:
         try:
             return await self._hasher.verify(password, user.password_hash if user else None)
-        except (RateLimited, ShuttingDown):  # nothing was checked, so that nothing was guessed
+        except (RateLimited, ShuttingDown):  # the password was not checked
             await self._storage.transact(lambda tx: tx.attempts.withdraw(throttles, at=at))
             raise
 
     async def _clear_attempts(self, account: Throttle, address: Throttle, at: datetime) -> None:
-        """Take back the attempt that succeeded, and all on the account that went before.
+        """Clear the account's attempts, and withdraw this one from the address's.
 
-        Only this one for the address: who has an account may not guess at the others for it.
+        The address's earlier attempts stay: owning one account must not buy guesses at others.
         """
 
         def work(tx: Transaction) -> None:
@@ -177,14 +178,14 @@ class Authentication:
         try:
             await self._storage.transact(work)
         except StorageFailure:
-            return  # it counts until the window is over; the password was right all the same
+            return  # the attempt counts until its window ends; the log-in still succeeds
 
-    async def _strengthened(self, user: User, password: str) -> User:
-        """Replace a hash that was made with less cost: only now is the password at hand.
+    async def _rehash_if_needed(self, user: User, password: str) -> User:
+        """Replace a hash whose parameters are below the current ones, now that the password is known.
 
         Returns:
-            The user as stored by then. Where another process has changed the password meanwhile,
-            the user of before, whose tokens do not hold any more.
+            The user as stored. If another process changed the password in the meantime: the user
+            passed in, whose tokens are no longer valid.
         """
         if not self._hasher.needs_rehash(user.password_hash):
             return user
@@ -192,7 +193,7 @@ class Authentication:
             new = await self._hasher.hash(password)
             stored = await self._storage.transact(lambda tx: _with_hash(tx, user, new))
         except (RateLimited, StorageFailure):
-            return user  # the old hash still holds, and the next log-in tries again
+            return user  # the old hash remains, and the next log-in tries again
         return stored if stored is not None and stored.password_hash == new else user
 
     def _token_for(self, user: User) -> AccessToken:
@@ -207,11 +208,11 @@ def _with_hash(tx: Transaction, user: User, new: str) -> User | None:
 
 
 def _active_user(tx: Transaction, email: str) -> User | None:
-    """Return the user who may log in with this address, if there is one."""
+    """Return the active user with this address, or None."""
     try:
         address = normalise_email(email)
     except InvalidInput:
-        return None  # nobody can have it
+        return None  # no user can have it
     user = tx.users.by_email(address)
     return user if user is not None and user.is_active else None
 

@@ -1,4 +1,4 @@
-"""BackgroundSlots for work in the background, shared by owners in turn."""
+"""A limit on concurrent background work that serves the owners in turn."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -9,9 +9,9 @@ from chatbot.domain.identity import Owner
 
 
 class BackgroundSlots:
-    """So many at once. Who waits is served owner by owner, so that nobody's backlog is in front.
+    """At most `count` slots in use. Waiting owners take turns, so that no backlog delays the others.
 
-    Of one owner the order is that of arrival.
+    Requests of one owner are served in order of arrival.
     """
 
     def __init__(self, count: int) -> None:
@@ -19,35 +19,35 @@ class BackgroundSlots:
         self._waiting: OrderedDict[Owner, deque[asyncio.Future[None]]] = OrderedDict()
 
     @asynccontextmanager
-    async def taken(self, owner: Owner) -> AsyncGenerator[None]:
-        """Wait for a place and keep it until the end of the block."""
-        await self._take(owner)
+    async def acquired(self, owner: Owner) -> AsyncGenerator[None]:
+        """Wait for a slot and hold it until the end of the block."""
+        await self._acquire(owner)
         try:
             yield
         finally:
-            self._give_back()
+            self._release()
 
-    async def _take(self, owner: Owner) -> None:
+    async def _acquire(self, owner: Owner) -> None:
         if self._free:
             self._free -= 1
             return
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(owner, deque()).append(place)
+        slot = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(owner, deque()).append(slot)
         try:
-            await place
+            await slot
         except asyncio.CancelledError:
-            if not place.cancelled():  # it was given in the same moment
-                self._give_back()
+            if not slot.cancelled():  # the slot was assigned at the same moment
+                self._release()
             raise
 
-    def _give_back(self) -> None:
-        """Hand the place to the next owner; whoever was cancelled meanwhile is passed over."""
+    def _release(self) -> None:
+        """Assign the slot to the next owner, skipping cancelled requests."""
         while self._waiting:
-            owner, places = self._waiting.popitem(last=False)
-            place = places.popleft()
-            if places:
-                self._waiting[owner] = places
-            if not place.done():
-                place.set_result(None)
+            owner, slots = self._waiting.popitem(last=False)
+            slot = slots.popleft()
+            if slots:
+                self._waiting[owner] = slots
+            if not slot.done():
+                slot.set_result(None)
                 return
         self._free += 1

@@ -75,7 +75,7 @@ class Chat:
         self._max_prompt_chars = max_prompt_chars
         self.running = RunningTurns(storage, most_per_owner=max_turns_per_owner)
         self._notice = notice
-        self._asking = AnswerGenerator(model, prompt_builder)
+        self._generator = AnswerGenerator(model, prompt_builder)
         self._first_failures = FirstFailures(storage)
 
     def reply(
@@ -99,8 +99,8 @@ class Chat:
             RateLimited, NotFound, SessionBusy: nothing was stored.
             ModelFailure, StorageFailure, ShuttingDown, Revoked: the user's message is kept if it
                 was stored, and the partial answer with it; then the error names session and turn.
-            SessionBusy, after `Started`: the session was lost to another turn, and the answer
-                is not stored.
+            SessionBusy, after `Started`: the lease was lost to another turn, and the answer is not
+                stored.
         """
         require(principal, Permission.CHAT)
         self._check(prompt)
@@ -112,7 +112,7 @@ class Chat:
             language=language,
             stream=stream,
         )
-        return self.running.run(turn, principal.user, self._take)
+        return self.running.run(turn, principal.user, self._run_turn)
 
     def _check(self, prompt: str) -> None:
         if not prompt.strip():
@@ -122,27 +122,27 @@ class Chat:
         if len(prompt) > self._max_prompt_chars:
             raise PromptTooLong(f"A prompt can have at most {self._max_prompt_chars} characters.")
 
-    async def _take(self, turn: Turn) -> None:
+    async def _run_turn(self, turn: Turn) -> None:
         is_first = turn.session_id is None
         asked = await retry_while_busy(partial(self._store_question, turn))
         if is_first:
             await self._first_failures.replace(turn.owner, turn.prompt, turn.id)
         try:
-            await self._answer_to(turn, asked)
+            await self._answer(turn, asked)
         except ChatbotError as error:
             error.session_id, error.turn_id = asked.lease.session_id, turn.id
             if is_first and not turn.text:
                 self._first_failures.remember(turn.owner, asked.lease.session_id, turn.prompt)
             raise
 
-    async def _answer_to(self, turn: Turn, asked: TurnContext) -> None:
+    async def _answer(self, turn: Turn, asked: TurnContext) -> None:
         lease = asked.lease
         answer: Answer | None = None
         reason: InterruptReason | None = InterruptReason.UPSTREAM
         try:
             turn.emit(Started(session_id=lease.session_id, turn_id=turn.id))
             with self._storage.renewing(lease):
-                answer = await self._asking.ask(turn, asked)
+                answer = await self._generator.generate(turn, asked)
         except asyncio.CancelledError:
             reason = turn.interruption or InterruptReason.SHUTDOWN
             raise turn.interruption_error() from None
@@ -164,14 +164,14 @@ class Chat:
         )
 
     async def _mark(self, lease: Lease, answer: Answer) -> None:
-        """Store what the provider refuses; what is not stored is found again by the next turn."""
+        """Store which messages the provider refuses; if this fails, the next turn detects them again."""
         try:
             await self._storage.transact(partial(answer.mark, lease))
         except ChatbotError as error:
             logger.warning("rejected messages could not be marked: %s", cause_of(error))
 
     async def _store_question(self, turn: Turn) -> TurnContext:
-        turn.require_uninterrupted()
+        turn.raise_if_interrupted()
         if turn.session_id is not None:
             return await self._storage.store_question(self._question(turn, turn.session_id))
 

@@ -56,7 +56,7 @@ class Consolidation:
         self._clock = clock
         self._runs: dict[_Key, _Run] = {}
         self._timers: dict[_Key, asyncio.TimerHandle] = {}
-        self._places = BackgroundSlots(_AT_ONCE)
+        self._slots = BackgroundSlots(_AT_ONCE)
         self._closing = False
 
     def schedule(
@@ -147,7 +147,7 @@ class Consolidation:
 
     async def _run(self, key: _Key, run: _Run) -> None:
         try:
-            async with self._places.taken(key[0]):
+            async with self._slots.acquired(key[0]):
                 await self._catch_up(key, run)
         except NotFound:
             self._stop_timer(key)  # the session was deleted, and its memory with it

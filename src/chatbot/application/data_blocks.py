@@ -1,4 +1,4 @@
-"""What a model gets as data: one line of JSON inside delimiters, and memory as such content."""
+"""Formats data for the model: one line of JSON inside unguessable delimiters."""
 
 import json
 from collections.abc import Mapping
@@ -8,19 +8,19 @@ from chatbot.domain.memory import Memory, MemoryItem, StructuredMemory
 
 
 def data_block(content: Mapping[str, object], *, nonce: str) -> str:
-    """Content for the model as data: one line of JSON inside delimiters that nobody can guess."""
+    """Return the content as one line of JSON between delimiters that contain the nonce."""
     return f"<data-{nonce}>\n{json_line(content)}\n</data-{nonce}>\n\n"
 
 
 def memory_content(memory: Memory) -> dict[str, object]:
-    """Return the summary and the structured memory, without what is empty."""
+    """Return the summary and the structured memory, without empty parts."""
     content: dict[str, object] = {"summary": memory.summary} if memory.summary else {}
     structured = structured_content(memory.structured)
     return content | ({"memory": structured} if structured else {})
 
 
 def structured_content(known: StructuredMemory) -> dict[str, object]:
-    """Return structured memory as the model sees it: values only, without what is empty."""
+    """Return structured memory as the model sees it: values only, without empty parts."""
 
     def values(items: Mapping[str, MemoryItem]) -> dict[str, str]:
         return {key: item.value for key, item in items.items()}
@@ -37,7 +37,7 @@ def structured_content(known: StructuredMemory) -> dict[str, object]:
 def shortened(memory: Memory) -> Memory:
     """Return the memory without its oldest fact or task.
 
-    Where there is none it goes without the newest key, and at last without half of the summary.
+    Without facts and tasks it loses its newest key, and without keys half of its summary.
     """
     known = memory.structured
     if len(known.facts) > len(known.todos):
@@ -54,5 +54,5 @@ def shortened(memory: Memory) -> Memory:
 
 
 def json_line(content: Mapping[str, object]) -> str:
-    """Return the content as compact JSON without a line end."""
+    """Return the content as compact JSON on one line."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))

@@ -1,8 +1,8 @@
-"""First prompts that failed: asked again, they replace the session of the first try.
+"""A retried first prompt replaces the session of its failed attempt.
 
-A caller who got no answer may not know the session id yet, and asks again without one. The failed
-question stays stored until then, so that it is not lost, and a retry leaves no further session. The
-retry does not resume the old session, as two people behind one API client may ask the same.
+A caller who got no answer may not know the session id, and retries without one. The failed question
+stays stored until then, so that it is not lost, and the retry leaves no additional session. The retry
+does not resume the old session, because two users of one API client may ask the same.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class FirstFailures:
             self._failed.popitem(last=False)
 
     async def replace(self, owner: Owner, prompt: str, turn_id: TurnId) -> None:
-        """Delete the session in which this prompt failed last, unless somebody resumed it."""
+        """Delete the session in which this prompt failed last, unless it was resumed."""
         session_id, digest = self._failed.get(owner, (None, b""))
         if session_id is None or digest != _digest(prompt):
             return
@@ -47,7 +47,7 @@ class FirstFailures:
 
         try:
             await self._storage.transact(while_held(owner, session_id, turn_id, delete))
-        except ChatbotError as error:  # then it is listed beside the new one, and that is all
+        except ChatbotError as error:  # the session merely stays listed
             logger.warning("a failed first turn could not be removed: %s", cause_of(error))
 
 

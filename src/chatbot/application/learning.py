@@ -1,7 +1,7 @@
-"""What a model makes of messages: a summary, and updates of structured memory.
+"""Asks a model for summaries and for updates of structured memory.
 
-A reply that was filtered, cut or is empty is none, and what is known stays. A message that the
-provider refuses is found, marked and left out, but not the messages beside it.
+A reply that was filtered, cut off or is empty changes nothing. A message that the provider refuses
+is found by bisection, marked and left out; the messages next to it are not.
 """
 
 import asyncio
@@ -31,21 +31,21 @@ from chatbot.domain.ports.runtime import NewId
 logger = logging.getLogger("chatbot.consolidation")
 
 _Learn = Callable[[Memory, Sequence[Message]], Awaitable[Memory]]
-"""Asks the model about messages and returns the memory with what it made of them."""
+"""Asks the model about messages and returns the updated memory."""
 
 _FAILURES = 2
-"""After so many in a row, a reply that cannot be used is blamed on the messages, too."""
+"""After this many failures in a row, an unusable reply counts as a refusal of the messages."""
 _FAILED_REPAIRS = 3
-"""After so many in a row, this process asks for no more: the model does not write JSON."""
+"""After this many in a row, this process requests no repairs: the model does not write JSON."""
 _LARGE_CHARS = 20_000
-"""If a batch, what an update names and what is known are more, they are merged in a thread."""
+"""If batch, named items and memory are larger than this, they are merged in a thread."""
 _BAD_REPLY_CHARS = 4000
 
 
 class Learner:
-    """Makes summaries and extractions with a model.
+    """Summarizes and extracts with a model.
 
-    Both methods return the memory with the batch taken in. `failures` is how often in a row that
+    Both methods return the memory updated with the batch. `failures` counts how often in a row this
     has failed for the session.
     """
 
@@ -56,13 +56,13 @@ class Learner:
         self._failed_repairs = 0
 
     async def summarize(self, memory: Memory, batch: Sequence[Message], *, failures: int) -> Memory:
-        """Renew the summary.
+        """Update the summary.
 
         Raises:
             ModelFailure: the model failed, or the provider refuses the task itself.
         """
-        told = [m for m in accepted(batch, memory) if m.role is MessageRole.USER or m.is_answer]
-        known = await _taken_in(memory, told, self._summarized, failures=failures)
+        turns = [m for m in accepted(batch, memory) if m.role is MessageRole.USER or m.is_answer]
+        known = await _learned(memory, turns, self._summarized, failures=failures)
         return replace(known, summarized_to=batch[-1].seq)
 
     async def extract(self, memory: Memory, batch: Sequence[Message], *, failures: int) -> Memory:
@@ -72,7 +72,7 @@ class Learner:
             ModelFailure: the model failed, or the provider refuses the task itself.
         """
         said = [m for m in accepted(batch, memory) if m.role is MessageRole.USER]
-        known = await _taken_in(memory, said, self._extracted, failures=failures)
+        known = await _learned(memory, said, self._extracted, failures=failures)
         return replace(known, extracted_to=batch[-1].seq)
 
     async def _summarized(self, memory: Memory, messages: Sequence[Message]) -> Memory:
@@ -81,7 +81,7 @@ class Learner:
         except PromptRefused:
             if len(messages) != 1 or not memory.summary:
                 raise
-            # It may be the summary: then the new part is made by itself, and the oldest words go.
+            # The summary may be the cause: summarize the message alone and drop the oldest words.
             new = await self._summary("", messages)
             words = [*memory.summary.split(), *new.split()[: self._rules.summary_max_words]]
             text = " ".join(words[-self._rules.summary_max_words :])
@@ -104,7 +104,7 @@ class Learner:
         except PromptRefused:
             if len(messages) != 1 or memory.structured == StructuredMemory():
                 raise
-            update = await self._update({}, messages)  # it may be what is known
+            update = await self._update({}, messages)  # the known memory may be the cause
         return replace(memory, structured=await self._merged(memory, update, messages))
 
     async def _merged(
@@ -123,13 +123,13 @@ class Learner:
             )
 
         named = [*update.forget, *update.done]
-        if named:  # they are compared with all that is known
+        if named:  # they are compared with everything known
             named += (each.text for each in recollections(memory))
         is_large = sum(map(len, said)) + sum(map(len, named)) > _LARGE_CHARS
         return await asyncio.to_thread(merged) if is_large else merged()
 
     async def _update(self, known: Mapping[str, object], messages: Sequence[Message]) -> Update:
-        """What the model finds; after a failed repair nothing, so that nobody asks for ever."""
+        """Return what the model extracts; after a failed repair nothing, so that the batch ends."""
         content = {
             "memory": known,
             "messages": [{"seq": m.seq, "text": m.content} for m in messages],
@@ -162,10 +162,10 @@ class Learner:
         return PromptMessage(role=MessageRole.USER, text=block.rstrip())
 
     async def _ask(self, task: Task, system: str, *messages: PromptMessage) -> str:
-        """The text of a reply that is whole.
+        """Return the text of a complete reply.
 
         Raises:
-            ModelError: it was filtered, cut at the length limit, or is empty.
+            ModelError: the reply was filtered, cut off at the length limit, or is empty.
         """
         request = ModelRequest(
             task=task,
@@ -180,12 +180,12 @@ class Learner:
         return text
 
 
-async def _taken_in(
+async def _learned(
     memory: Memory, messages: Sequence[Message], learn: _Learn, *, failures: int
 ) -> Memory:
-    """Return the memory with the messages taken in, and the refused ones among them marked.
+    """Return the memory updated with the messages, with the refused ones among them marked.
 
-    Nothing is marked where the provider refuses the task itself, whatever the messages.
+    No message is marked if the provider refuses the task itself, whatever the messages.
     """
     if not messages:
         return memory
@@ -195,16 +195,16 @@ async def _taken_in(
     except blamed as error:
         if not await _is_accepted(learn, error):
             raise
-    return await _taken_in_parts(memory, messages, learn, blamed)
+    return await _learned_in_parts(memory, messages, learn, blamed)
 
 
-async def _taken_in_parts(
+async def _learned_in_parts(
     memory: Memory,
     messages: Sequence[Message],
     learn: _Learn,
     blamed: tuple[type[ModelFailure], ...],
 ) -> Memory:
-    """Take in two halves of refused messages; a message that is refused alone is marked."""
+    """Process refused messages in two halves; a message that is refused alone is marked."""
     if len(messages) == 1:
         logger.warning("the provider rejects message %d; it is left out of memory", messages[0].seq)
         return memory.with_refused([messages[0].seq])
@@ -213,7 +213,7 @@ async def _taken_in_parts(
         try:
             memory = await learn(memory, part)
         except blamed:
-            memory = await _taken_in_parts(memory, part, learn, blamed)
+            memory = await _learned_in_parts(memory, part, learn, blamed)
     return memory
 
 

@@ -1,6 +1,6 @@
-"""Reading and correcting by hand what the assistant remembers of a session.
+"""Reads and edits what the assistant remembers of a session.
 
-A person's word settles what was said before it: the model looks only at later messages.
+An edit settles everything that was said before it: the model then looks only at later messages.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,10 +29,10 @@ _TRIES = 5
 
 
 class MemoryEditor:
-    """Shows and replaces the summary and the structured memory of the caller's own sessions.
+    """Returns and replaces the summary and the structured memory of the caller's own sessions.
 
     Args:
-        defaults: the preferences that empty memory shows.
+        defaults: the preferences that an empty memory shows.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class MemoryEditor:
         self._defaults = defaults
 
     async def read(self, principal: Principal, session_id: SessionId) -> Memory:
-        """Return what is remembered.
+        """Return the session's memory.
 
         Raises:
             NotFound: the caller has no such session.
@@ -64,9 +64,9 @@ class MemoryEditor:
     async def read_learned(
         self, principal: Principal, session_id: SessionId
     ) -> tuple[Memory, bool]:
-        """Return what is remembered, and whether an answered turn is still to be extracted from.
+        """Return the memory, and whether an extraction from an answered turn is still pending.
 
-        That is waited for, but for 2 s at most.
+        Waits up to 2 s for a pending extraction.
 
         Raises:
             NotFound: the caller has no such session.
@@ -80,11 +80,12 @@ class MemoryEditor:
     async def put_summary(
         self, principal: Principal, session_id: SessionId, summary: str
     ) -> Memory:
-        """Replace the summary; an empty one forgets it. What it covered stays covered.
+        """Replace the summary; an empty one clears it. The messages it covered stay covered.
 
         Raises:
             InvalidInput: it is too long.
-            NotFound, SessionBusy: there is no such session, or a turn holds it.
+            NotFound: the caller has no such session.
+            SessionBusy: a turn holds the session.
         """
         return await self._change(
             principal, session_id, lambda memory, _: with_summary(memory, summary)
@@ -93,13 +94,14 @@ class MemoryEditor:
     async def put_structured(
         self, principal: Principal, session_id: SessionId, update: Update
     ) -> Memory:
-        """Replace the structured memory; an empty update forgets it.
+        """Replace the structured memory; an empty update clears it.
 
-        A preference that was shown by default and comes back as it was stays a default.
+        A default preference that is sent back unchanged remains a default.
 
         Raises:
-            InvalidInput: something is over its limit.
-            NotFound, SessionBusy: there is no such session, or a turn holds it.
+            InvalidInput: a value or a list exceeds its limit.
+            NotFound: the caller has no such session.
+            SessionBusy: a turn holds the session.
         """
         by_admin = Permission.ADMINISTER in principal.permissions
         origin = Origin.ADMINISTRATOR if by_admin else Origin.USER
@@ -120,7 +122,7 @@ class MemoryEditor:
         session_id: SessionId,
         change: Callable[[Memory, Session], Memory],
     ) -> Memory:
-        """Change memory while no turn runs; try again when a consolidation was faster."""
+        """Change the memory under a lease; retry when a consolidation has changed it first."""
         require(principal, Permission.MEMORY)
         owner, turn_id = principal.owner, TurnId(self._new_id())
 

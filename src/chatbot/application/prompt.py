@@ -1,9 +1,9 @@
-"""From what is known to what the model is asked: history and memory within a token budget.
+"""Builds prompts from history and memory within a token budget.
 
-A prompt has three parts. The system text is fixed: the company's instructions, then ours. Then
-comes every message that the summary does not cover, and what it covers of a step that is not
-complete. Last comes the newest user message with one data block in front. So most of a prompt is
-a prefix of the one before, which providers cache.
+A prompt has three parts: the system text, which is fixed (the company's instructions, then ours);
+the messages that the summary does not cover, and those of an incomplete step that it does; and the
+newest user message with one data block in front. So a prompt begins like the previous one, and
+providers can cache that prefix.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ _MEMORY_SHARE = 0.25  # of the prompt's budget; the conversation itself needs th
 
 
 class Scope(StrEnum):
-    """How much of what is known a prompt holds around the newest question."""
+    """How much context a prompt has besides the newest question."""
 
     WHOLE = "whole"
-    """Memory, history, and the questions that got no answer."""
+    """Memory, history, and unanswered questions."""
     NO_MEMORY = "without memory"
     ANSWERED = "without memory and unanswered questions"
     NEWEST = "the newest question alone"
@@ -33,7 +33,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A request, which memory went into it, and the language of our texts in it."""
+    """A request, the memory items in it, and the language of its built-in texts."""
 
     request: ModelRequest
     memory_used: tuple[RecalledItem, ...]
@@ -41,7 +41,7 @@ class Prompt:
 
     @property
     def size(self) -> int:
-        """Its texts in UTF-8 bytes."""
+        """Size of its texts in UTF-8 bytes."""
         return size_of(self.request)
 
 
@@ -49,13 +49,13 @@ class PromptBuilder:
     """Builds chat prompts.
 
     Args:
-        assistant_name: what the assistant calls itself; None = the word for one in each language.
-        company_instructions: the company's own system text, put word for word in front of ours.
-        language: of our texts; None = as the caller prefers, else as the person writes.
-        window: the newest messages, all a prompt holds when there are no summaries.
-        threshold: unsummarised messages that set off a summary; 0 = no summaries. Also the step
-            in which summarised messages leave.
-        context_tokens: of the model; the answer's `max_output_tokens` are taken off.
+        assistant_name: the assistant's name; None = a default in each language.
+        company_instructions: the company's own system text, placed verbatim before ours.
+        language: of the built-in texts; None = the caller's preference, else the user's language.
+        window: the number of newest messages in a prompt when summaries are off.
+        threshold: number of unsummarized messages that triggers a summary; 0 = off. Summarized
+            messages leave the prompt in steps of this size.
+        context_tokens: the model's context size; `max_output_tokens` of it are reserved.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class PromptBuilder:
     ) -> Prompt:
         """Build the prompt for the newest message of `history`, which is the user's.
 
-        `history` is that of a `TurnContext`, whose question has this prompt_builder's
-        `summarized_step` and `history_limit`. `most_bytes` bounds the prompt beside the token budget, but for the
-        question itself. `preferred` is the caller's language for our texts.
+        `history` is that of a `TurnContext`, whose question has this builder's
+        `summarized_step` and `history_limit`. `most_bytes` limits the prompt in addition to the token
+        budget, except for the question itself. `preferred` is the caller's language.
         """
         language = language_of(prompts_of(history), preferred=self._language or preferred)
         system = self._systems[language]
@@ -124,9 +124,9 @@ class PromptBuilder:
         return Prompt(request=request, memory_used=tuple(recollections(kept)), language=language)
 
     def usage(self, prompt: Prompt, completion: Completion) -> Usage:
-        """What the call cost: as the provider counted it, else estimated from bytes.
+        """Return the usage reported by the provider, or estimated from bytes where it reports none.
 
-        `estimated` is said if one of the two counts is ours.
+        `estimated` is set if one of the two counts is an estimate.
         """
         reported = completion.usage or Usage(input_tokens=0, output_tokens=0)
         self.estimator.learn(prompt.request, reported.input_tokens)
@@ -143,7 +143,7 @@ class PromptBuilder:
     def _history_within(
         self, room: float, history: Sequence[Message], *, may_begin: bool
     ) -> tuple[PromptMessage, ...]:
-        """The newest messages that fit; the oldest leave in steps, so that prefixes last."""
+        """Return the newest messages that fit; the oldest leave in steps, to keep prefixes stable."""
         starts = [
             i for i, message in enumerate(history) if message.seq % self._step == 1 % self._step
         ]
@@ -156,7 +156,7 @@ class PromptBuilder:
         return alternating(history[-1:])
 
     def _remembered(self, memory: Memory, budget: float) -> Memory:
-        """The memory, as far as a prompt has room for it."""
+        """Return as much of the memory as fits into a prompt."""
         limit = budget * _MEMORY_SHARE
         while self.estimator.tokens(json_line(memory_content(memory))) > limit:
             memory = shortened(memory)
@@ -164,10 +164,10 @@ class PromptBuilder:
 
 
 def alternating(history: Sequence[Message]) -> tuple[PromptMessage, ...]:
-    """The messages as a prompt wants them: in turns, from the user's to the user's.
+    """Return alternating messages that begin and end with the user's.
 
-    Interrupted and empty answers are left out; what the user said before is joined to the next,
-    unless the next says the same.
+    Interrupted and empty answers are left out; consecutive user messages are joined, except for
+    repetitions.
     """
     messages: list[PromptMessage] = []
     last = ""
@@ -185,7 +185,7 @@ def alternating(history: Sequence[Message]) -> tuple[PromptMessage, ...]:
 
 
 def accepted(messages: Sequence[Message], memory: Memory) -> list[Message]:
-    """The messages without those that the provider refuses."""
+    """Return the messages without those that the provider refuses."""
     turns = {m.turn_id for m in messages if m.reason is InterruptReason.REFUSED}
     if not turns and not memory.refused:
         return list(messages)
@@ -193,7 +193,7 @@ def accepted(messages: Sequence[Message], memory: Memory) -> list[Message]:
 
 
 def unanswered_before(memory: Memory, history: Sequence[Message]) -> list[Message]:
-    """The questions before the newest one that a prompt joins to it."""
+    """Return the unanswered questions that a prompt joins to the newest one."""
     *before, _ = history
     shown = [m for m in accepted(before, memory) if m.seq > memory.prompts_after]
     answered_to = max((m.seq for m in shown if m.is_answer), default=0)
@@ -201,7 +201,7 @@ def unanswered_before(memory: Memory, history: Sequence[Message]) -> list[Messag
 
 
 def prompts_of(messages: Sequence[Message]) -> Iterator[str]:
-    """What the user wrote, newest first."""
+    """Yield the user's messages, newest first."""
     return (each.content for each in reversed(messages) if each.role is MessageRole.USER)
 
 

@@ -118,14 +118,14 @@ REPAIR: Mapping[Language, str] = {
 
 
 def language_of(prompts: Iterable[str], *, preferred: Language | None) -> Language:
-    """The language of our texts: the preferred one, else that of the first prompt that shows one.
+    """Return the preferred language, else that of the first prompt whose language is detected.
 
-    Prompts come newest first: a person who changes the language is followed.
+    Prompts come newest first, so that the texts follow a user who changes the language.
     """
     found = (detect_language(prompt) for prompt in prompts)
     return preferred or next(filter(None, found), None) or DEFAULT_LANGUAGE
 
 
 def notice_in(language: Language, own: str | None) -> str | None:
-    """The company's own notice, or ours where it has none; None if its own is empty."""
+    """Return the company's notice, or the built-in one; None if the company's is empty."""
     return (NOTICES[language] if own is None else own) or None

@@ -1,8 +1,8 @@
-"""Reading the JSON that a model was asked for, with what models put around it.
+"""Parses the JSON that a model was asked for, despite what models put around it.
 
-Thinking in front, prose, fences of any kind: the objects in it count, in their order. A list of
-objects is its objects. An object is an update if it is empty or has a part of one, also one level
-deep, as in `{"memory": {...}}`; of several the later ones win.
+Thinking, prose and code fences are skipped; the JSON objects count, in their order. A list counts
+as its objects. An object is an update if it is empty or has a key of one, directly or one level
+deep as in `{"memory": {...}}`. Later objects override earlier ones.
 """
 
 import json
@@ -20,11 +20,11 @@ _BEGINNING = re.compile(r"[{\[]")
 _PARTS = frozenset({"profile", "preferences", "facts", "todos", "forget", "done"})
 _READ_CHARS = 100_000
 _TRIES = 50
-"""Beginnings of JSON that are looked at: prose may have brackets, and none of it is to cost much."""
+"""Maximum number of attempts to parse JSON: prose may contain many brackets."""
 
 
 def without_thinking(text: str) -> str:
-    """What a reasoning model says after its thinking."""
+    """Return the text after a reasoning model's thinking."""
     return _END_OF_THINKING.split(text)[-1].strip()
 
 
@@ -32,7 +32,7 @@ def read_update(text: str) -> Update:
     """Read a memory update.
 
     Raises:
-        InvalidInput: there is none in the text.
+        InvalidInput: the text contains no update.
     """
     found = [part for value in _values(without_thinking(text)) for part in _updates(value)]
     if not found:

@@ -1,7 +1,7 @@
-"""The turns that run in this process, each in a task of its own.
+"""The turns in progress in this process, each in its own task.
 
-A reader that leaves, a shutdown and a revoked sign-in interrupt the model's work, and never the
-writes of a turn.
+A disconnecting reader, a shutdown and a revoked sign-in interrupt the model call, never a turn's
+writes.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ class RunningTurns:
     """Runs turns until it is closed.
 
     Args:
-        most_per_owner: turns that one owner may have under way, so that nobody takes all of the
-            model's slots.
+        most_per_owner: maximum of concurrent turns per owner, so that one owner cannot take all of
+            the model's slots.
     """
 
     def __init__(self, storage: Storage, *, most_per_owner: int) -> None:
@@ -39,27 +39,27 @@ class RunningTurns:
 
     @property
     def is_answering(self) -> bool:
-        """Whether turns run, or one has ended within the last second; from any thread."""
+        """Whether a turn is running or has ended within the last second. Callable from any thread."""
         return bool(self._turns) or time.monotonic() - self._ended_at < 1
 
     @property
     def is_closing(self) -> bool:
-        """Whether no new turns are taken."""
+        """Whether new turns are rejected."""
         return self._closing
 
     async def run(
         self, turn: Turn, user: User | None, work: Callable[[Turn], Awaitable[None]]
     ) -> AsyncGenerator[ReplyEvent]:
-        """Do the work of a turn and yield its events.
+        """Run the work of a turn and yield its events.
 
         Closing the generator early interrupts the turn and waits until it is stored.
 
         Raises:
-            RateLimited: the owner has too many turns under way.
+            RateLimited: the owner has too many turns in progress.
             ShuttingDown, and what the work raises.
         """
         await self._shares.acquire(turn.owner)
-        if self._closing:  # perhaps since the turn waited for its share
+        if self._closing:  # possibly while the turn waited for its share
             self._shares.release(turn.owner)
             raise ShuttingDown
         task = asyncio.create_task(self._run(turn, user, work))
@@ -79,7 +79,7 @@ class RunningTurns:
                 await asyncio.wait({task})
 
     async def aclose(self) -> None:
-        """Take no new turns, interrupt those that run, and wait until they are stored."""
+        """Reject new turns, interrupt the running ones, and wait until they are stored."""
         self._closing = True
         running = dict(self._turns)
         for turn in running.values():
@@ -103,7 +103,7 @@ class RunningTurns:
 
 
 def _log_failure(turn: Turn, task: asyncio.Task[None]) -> None:
-    """Log a failure that no reader is left to get."""
+    """Log a failure whose reader has disconnected."""
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, ShuttingDown):
         logger.warning(

@@ -1,4 +1,4 @@
-"""A share of the model for each owner, so that nobody takes all of its slots."""
+"""A limit per owner, so that one owner cannot take all of the model's slots."""
 
 import asyncio
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class _Share:
 
 
 class Shares:
-    """Turns under way in this process, at most `most` of each owner.
+    """Limits an owner to `most` concurrent turns in this process.
 
-    As many again may wait for half a second, so that a client with quick answers need not count.
+    As many again may wait for half a second, so that a client whose answers are fast need not count.
     """
 
     def __init__(self, *, most: int) -> None:
@@ -31,7 +31,7 @@ class Shares:
         """Begin a turn; `release` ends it.
 
         Raises:
-            RateLimited: the owner has as many turns under way as one may have.
+            RateLimited: the owner has the maximum of turns in progress.
         """
         share = self._shares.setdefault(owner, _Share(asyncio.Semaphore(self._most)))
         share.users += 1

@@ -1,4 +1,4 @@
-"""Turns whose caller's sign-in is revoked while they run are ended."""
+"""Interrupts running turns whose user is disabled or loses the sign-in."""
 
 import asyncio
 import logging
@@ -12,14 +12,14 @@ from chatbot.domain.identity import User
 from chatbot.domain.ports.storage import Storage
 
 CHECK_EVERY_S = 2.0
-"""A revoked sign-in ends its turns within 5 s: this, the look into the store, and some to spare."""
+"""Turns end within 5 s of a revocation: this interval, the read from the store, and a margin."""
 logger = logging.getLogger("chatbot.chat")
 
 
 class SignIns:
-    """The sign-ins behind the turns that run, all looked up at once, every two seconds.
+    """Checks the users of all running turns in one transaction, every two seconds.
 
-    While the store cannot be read, the turns go on.
+    While the store cannot be read, the turns continue.
     """
 
     def __init__(self, storage: Storage, *, check_every_s: float = CHECK_EVERY_S) -> None:
@@ -29,7 +29,7 @@ class SignIns:
 
     @contextmanager
     def watching(self, turn: Turn, user: User | None) -> Iterator[None]:
-        """Interrupt the turn when its user is disabled or removed, or has other rights or passwords."""
+        """Interrupt the turn when its user is disabled, removed, or gets new rights or a new password."""
         if user is None:
             yield
             return
@@ -42,7 +42,7 @@ class SignIns:
             del self._watched[turn.id]
 
     def close(self) -> None:
-        """Check no more."""
+        """Stop checking."""
         if self._checking is not None:
             self._checking.cancel()
 

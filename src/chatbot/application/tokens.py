@@ -1,10 +1,10 @@
-"""Tokens of a text: estimated from its bytes, and corrected by what a provider reports."""
+"""Estimates tokens from bytes, and corrects the estimate by the usage that a provider reports."""
 
 from chatbot.domain.ports.model import ModelRequest
 
-_FIRST_TOKENS_PER_BYTE = 1 / 3  # on the safe side for Latin scripts: 4 bytes a token is usual
-_MOST_BYTES_PER_TOKEN = 8  # single tokens are longer, no prompt is on average
-_MOST_TOKENS_AROUND_A_MESSAGE = 16  # of the chat template: its role, its beginning, its end
+_FIRST_TOKENS_PER_BYTE = 1 / 3  # conservative: 4 bytes per token is typical of Latin scripts
+_MOST_BYTES_PER_TOKEN = 8  # single tokens can be longer, but not on average
+_MOST_TOKENS_AROUND_A_MESSAGE = 16  # the chat template's role, start and end
 
 
 class TokenEstimator:
@@ -14,15 +14,15 @@ class TokenEstimator:
         self._tokens_per_byte = _FIRST_TOKENS_PER_BYTE
 
     def tokens(self, *texts: str) -> int:
-        """The estimated number of tokens of the texts."""
+        """Return the estimated number of tokens of the texts."""
         return self.tokens_of_bytes(sum(len(text.encode()) for text in texts))
 
     def tokens_of_bytes(self, size: int) -> int:
-        """The estimated number of tokens of this many bytes of UTF-8."""
+        """Return the estimated number of tokens of this many bytes of UTF-8."""
         return round(size * self._tokens_per_byte)
 
     def learn(self, request: ModelRequest, reported_tokens: int) -> None:
-        """Correct the estimate by what a request cost, unless its bytes do not allow the count."""
+        """Correct the estimate by the reported tokens, unless they are implausible for its bytes."""
         size, texts = size_of(request), texts_of(request)
         most = size + _MOST_TOKENS_AROUND_A_MESSAGE * len(texts)
         if size / _MOST_BYTES_PER_TOKEN <= reported_tokens <= most:
@@ -31,10 +31,10 @@ class TokenEstimator:
 
 
 def size_of(request: ModelRequest) -> int:
-    """The texts of a request in UTF-8 bytes."""
+    """Return the size of a request's texts in UTF-8 bytes."""
     return sum(len(text.encode()) for text in texts_of(request))
 
 
 def texts_of(request: ModelRequest) -> list[str]:
-    """The texts of a request, the system's first."""
+    """Return the texts of a request, the system text first."""
     return [request.system, *(message.text for message in request.messages)]

@@ -1,4 +1,4 @@
-"""A turn while it runs: the events that its reader gets, and how it is interrupted."""
+"""A turn in progress: the events for its reader, and its interruption."""
 
 import asyncio
 from collections import deque
@@ -31,7 +31,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The whole answer; it is stored. `notice` comes with the first answer of a session."""
+    """The complete, stored answer. `notice` is set in the first answer of a session."""
 
     session_id: SessionId
     turn_id: TurnId
@@ -48,10 +48,10 @@ ReplyEvent = Started | Delta | Reply
 
 @dataclass(slots=True, kw_only=True)
 class Turn:
-    """One turn. Only the model's work is ever cancelled, never a write.
+    """One turn. Only the model call is ever cancelled, never a write.
 
-    `session_id` is None until a new session has been made for it. `language` is the caller's
-    preference for the service's own texts, None if there is none.
+    `session_id` is None until a new session has been created. `language` is the caller's preference
+    for built-in texts, if any.
     """
 
     owner: Owner
@@ -62,93 +62,93 @@ class Turn:
     stream: bool
     interruption: InterruptReason | None = None
     _pieces: list[str] = field(default_factory=list)
-    _asking: asyncio.Task[object] | None = None
-    _unread: deque[ReplyEvent] = field(default_factory=deque)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _generating: asyncio.Task[object] | None = None
+    _pending: deque[ReplyEvent] = field(default_factory=deque)
+    _wakeup: asyncio.Event = field(default_factory=asyncio.Event)
     _is_over: bool = False
 
     @property
     def text(self) -> str:
-        """The answer's text so far."""
+        """The text received so far."""
         return "".join(self._pieces)
 
     async def events(self) -> AsyncGenerator[ReplyEvent]:
         """Yield the events until the turn is over."""
         while True:
-            while self._unread:
-                yield self._unread.popleft()
+            while self._pending:
+                yield self._pending.popleft()
             if self._is_over:
                 return
-            self._changed.clear()
-            await self._changed.wait()
+            self._wakeup.clear()
+            await self._wakeup.wait()
 
     def emit(self, event: ReplyEvent) -> None:
-        """Hand an event to the reader. A piece joins the one before if that is not read yet."""
-        last = self._unread[-1] if self._unread else None
+        """Queue an event for the reader. A delta is merged with an unread one before it."""
+        last = self._pending[-1] if self._pending else None
         if isinstance(event, Delta) and isinstance(last, Delta):
-            self._unread[-1] = Delta(text=last.text + event.text)
+            self._pending[-1] = Delta(text=last.text + event.text)
         else:
-            self._unread.append(event)
-        self._changed.set()
+            self._pending.append(event)
+        self._wakeup.set()
 
     def end(self) -> None:
         """End the events."""
         self._is_over = True
-        self._changed.set()
+        self._wakeup.set()
 
     def interrupt(self, reason: InterruptReason) -> None:
-        """Stop the model; the first reason counts."""
+        """Cancel the model call. Only the first reason counts."""
         if self.interruption is None:
             self.interruption = reason
-            if self._asking is not None:
-                self._asking.cancel()
+            if self._generating is not None:
+                self._generating.cancel()
 
-    def require_uninterrupted(self) -> None:
-        """Return unless the turn was interrupted before it began.
+    def raise_if_interrupted(self) -> None:
+        """Check that the turn was not interrupted before it began.
 
         Raises:
-            ShuttingDown, Revoked: it was; there is nothing to store.
+            ShuttingDown, Revoked: it was interrupted, and nothing is stored.
         """
         if self.interruption is not None:
             raise self.interruption_error()
 
     def interruption_error(self) -> ChatbotError:
-        """The error that a turn ends with when it was interrupted."""
+        """The error with which an interrupted turn ends."""
         if self.interruption is InterruptReason.REVOKED:
             return Revoked()
         return ShuttingDown("The service stopped while it was answering.")
 
-    async def ask(self, model: ChatModel, request: ModelRequest) -> Completion:
-        """Ask the model, passing pieces on as they come.
+    async def generate(self, model: ChatModel, request: ModelRequest) -> Completion:
+        """Call the model and emit deltas as they arrive.
 
         Raises:
-            asyncio.CancelledError: the turn was interrupted, or else its task was cancelled.
+            asyncio.CancelledError: the turn was interrupted, or its task was cancelled.
         """
         if self.interruption is not None:
             raise asyncio.CancelledError
-        asking = self._asking = asyncio.current_task()
+        task = self._generating = asyncio.current_task()
         try:
             return await self._call(model, request)
         except asyncio.CancelledError:
-            if self.interruption is not None and asking is not None:
-                asking.uncancel()  # only the model call was meant
+            if self.interruption is not None and task is not None:
+                task.uncancel()  # only the model call was to be cancelled
             raise
         finally:
-            self._asking = None
+            self._generating = None
 
     async def _call(self, model: ChatModel, request: ModelRequest) -> Completion:
         if not self.stream:
             completion = await model.complete(request)
-            self._pass_on(completion.text)
+            self._receive(completion.text)
             return completion
         async with aclosing(model.stream(request)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Completion):
                     return piece
-                self._pass_on(piece)
+                self._receive(piece)
         raise AssertionError("A model's stream ends with its completion.")
 
-    def _pass_on(self, piece: str) -> None:
+    def _receive(self, piece: str) -> None:
         if piece:
             self._pieces.append(piece)
             self.emit(Delta(text=piece))

@@ -1,4 +1,4 @@
-"""How much of a password is more than a common word, a run of keys or a year.
+"""Counts the characters of a password that are not common words, runs of keys or years.
 
 An offline blocklist (NIST SP 800-63B-4, section 3.1.1.2) for passwords of 15 characters and more.
 Leaked lists hold few entries of that length; what people do instead is to pad a short favourite:
@@ -85,7 +85,7 @@ def unpredictable_chars(password: str, *, also: Iterable[str] = ()) -> int:
 
 
 def _is_text(char: str) -> bool:
-    """Whether it is no punctuation or blank. `@` and `$` stand for letters; pictures are text."""
+    """Whether the character is neither punctuation nor blank. `@`, `$` and emoji count as text."""
     return char.isalnum() or char in "@$" or not (char.isascii() or char.isspace())
 
 

@@ -1,38 +1,38 @@
 """Everything that can go wrong, as one small tree.
 
     ChatbotError
-    |-- InvalidInput            the request cannot be honoured as it stands
+    |-- InvalidInput            the request is invalid
     |   `-- PromptTooLong
-    |-- Unauthenticated         nobody proved who is calling
+    |-- Unauthenticated         the caller is not identified
     |   |-- InvalidCredentials
     |   |-- InvalidToken
     |   `-- Revoked             the sign-in ended while it was in use
     |-- Forbidden               known, but not allowed
-    |-- NotFound                absent, or somebody else's: the caller cannot tell
-    |-- Conflict                the state does not allow it
+    |-- NotFound                absent, or another owner's: the caller cannot tell
+    |-- Conflict                the current state does not allow it
     |   `-- SessionBusy         another turn holds the session
-    |-- RateLimited             too much, too fast: try later
-    |-- ModelFailure            the language model did not do its part
-    |   |-- ModelError          it answered, but not usably
+    |-- RateLimited             too many requests: retry later
+    |-- ModelFailure            the language model failed
+    |   |-- ModelError          its answer is unusable
     |   |-- PromptRefused       the provider's content filter refuses this prompt
     |   |   `-- ContextTooLong  the prompt is longer than the model's context
-    |   |-- ModelUnavailable    it could not be reached, or sent us away
-    |   `-- ModelTimeout        it took longer than we wait
-    |-- StorageFailure          the store did not do its part
-    |   |-- StorageUnavailable  unreachable or damaged; what is there is left alone
-    |   `-- StorageFull         no space; the old state is intact
+    |   |-- ModelUnavailable    it could not be reached, or is overloaded
+    |   `-- ModelTimeout        it exceeded a time limit
+    |-- StorageFailure          the store failed
+    |   |-- StorageUnavailable  unreachable or damaged; nothing was overwritten
+    |   `-- StorageFull         no space left; existing data is intact
     `-- ShuttingDown            the service is stopping
 
 Adapters translate foreign errors into these (`raise ... from`); the entrypoints map them to
-statuses and exit codes in one place. A message is fit for the caller's eyes: it never repeats
-rejected input and names no internals.
+statuses and exit codes in one place. Messages may be shown to the caller: they never
+repeat rejected input and name no internals.
 """
 
 
 class ChatbotError(Exception):
-    """Root of the tree. `str(error)` is one sentence for the caller: its own, or its kind's.
+    """Root of the tree. `str(error)` is one sentence for the caller, by default the class's.
 
-    `session_id` and `turn_id` are set where a turn failed whose question is stored.
+    `session_id` and `turn_id` are set if a turn failed after its question was stored.
     """
 
     sentence = ""
@@ -44,9 +44,9 @@ class ChatbotError(Exception):
 
 
 class InvalidInput(ChatbotError):
-    """The request cannot be honoured as it stands.
+    """The request is invalid.
 
-    `where` locates the offending field, as in `("prompt",)`; it never holds the input itself.
+    `where` locates the field, as in `("prompt",)`; it never contains the input.
     """
 
     def __init__(self, message: str, *, where: tuple[str | int, ...] = ()) -> None:
@@ -59,23 +59,23 @@ class PromptTooLong(InvalidInput):
 
 
 class Unauthenticated(ChatbotError):
-    """Nobody proved who is calling."""
+    """The caller is not identified."""
 
 
 class InvalidCredentials(Unauthenticated):
-    """E-mail and password do not belong together; which of them is wrong is not said."""
+    """The e-mail address or the password is wrong; the error does not say which."""
 
     sentence = "Wrong e-mail or password."
 
 
 class InvalidToken(Unauthenticated):
-    """The bearer token is malformed, forged, expired or revoked; which of them is not said."""
+    """The bearer token is malformed, forged, expired or revoked; the error does not say which."""
 
     sentence = "The token is invalid or has expired: log in again."
 
 
 class Revoked(Unauthenticated):
-    """The sign-in was revoked while the answer was on its way."""
+    """The sign-in was revoked while the answer was being generated."""
 
     sentence = "Your sign-in was revoked: log in again."
 
@@ -85,13 +85,13 @@ class Forbidden(ChatbotError):
 
 
 class NotFound(ChatbotError):
-    """It does not exist, or belongs to somebody else: the same answer to both."""
+    """It does not exist, or belongs to another owner: the response is the same."""
 
     sentence = "The session does not exist."
 
 
 class Conflict(ChatbotError):
-    """The present state does not allow it."""
+    """The current state does not allow it."""
 
 
 class SessionBusy(Conflict):
@@ -101,7 +101,7 @@ class SessionBusy(Conflict):
 
 
 class RateLimited(ChatbotError):
-    """Too much, too fast. `retry_after_s` says when to come back."""
+    """Too many requests; retry after `retry_after_s` seconds."""
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
@@ -129,25 +129,25 @@ class ModelFailure(ChatbotError):
         self.param = param
 
     @property
-    def said(self) -> str:
-        """The status and the identifiers in one, as in `400 unknown_parameter, param top_k`."""
+    def identifiers(self) -> str:
+        """The status and the provider's identifiers, as in `400 unknown_parameter, param top_k`."""
         status = str(self.status or "")
-        said = f"{status} {self.code}" if self.code and self.code != status else status
-        return f"{said}, param {self.param}" if self.param else said
+        named = f"{status} {self.code}" if self.code and self.code != status else status
+        return f"{named}, param {self.param}" if self.param else named
 
 
 class ModelError(ModelFailure):
-    """The model's answer is unusable: refused request, garbage, cut stream, no finish reason."""
+    """The model's answer is unusable: rejected request, garbage, cut stream, no finish reason."""
 
 
 class PromptRefused(ModelFailure):
-    """The provider refuses this prompt, and would refuse it again; other prompts are answered."""
+    """The provider refuses this prompt, and would refuse it again; other prompts may pass."""
 
     sentence = "The model provider's content filter rejects this prompt."
 
 
 class ContextTooLong(PromptRefused):
-    """The prompt is longer than the model's context; a shorter one would be taken."""
+    """The prompt is longer than the model's context; a shorter one may pass."""
 
     sentence = (
         "The conversation is longer than the language model's context: check MODEL_CONTEXT_TOKENS."
@@ -155,7 +155,7 @@ class ContextTooLong(PromptRefused):
 
 
 class ModelUnavailable(ModelFailure):
-    """The model could not be reached or is overloaded. `retry_after_s` is the provider's wish."""
+    """The model could not be reached or is overloaded. `retry_after_s` comes from the provider."""
 
     sentence = "The language model is not available right now."
 
@@ -179,28 +179,28 @@ class ModelTimeout(ModelFailure):
 
 
 class StorageFailure(ChatbotError):
-    """The store did not do its part."""
+    """The store failed."""
 
 
 class StorageUnavailable(StorageFailure):
-    """The store cannot be read or written, or what it holds is damaged; nothing was overwritten."""
+    """The store cannot be read or written, or is damaged; nothing was overwritten."""
 
 
 class StorageFull(StorageFailure):
-    """There is no space left; what was stored before is intact."""
+    """The store has no space left; existing data is intact."""
 
 
 class ShuttingDown(ChatbotError):
-    """The service is stopping and takes no new work."""
+    """The service is stopping and rejects new work."""
 
     sentence = "The service is shutting down: try again."
 
 
 def cause_of(error: BaseException) -> str:
-    """What led to an error, for the log: of others' errors only the kind, as providers quote prompts."""
+    """Return the chain of causes for the log; of foreign errors only the type, as providers quote prompts."""
     is_ours = isinstance(error, ChatbotError | OSError)
     named = type(error).__name__ + (f": {error}" if is_ours else "")
-    if isinstance(error, ModelFailure) and error.said:
-        named += f" [{error.said}]"
+    if isinstance(error, ModelFailure) and error.identifiers:
+        named += f" [{error.identifiers}]"
     cause = error.__cause__ or error.__context__
     return f"{named} <- {cause_of(cause)}" if cause else named

@@ -1,8 +1,8 @@
-"""Which remembered items the words of an update name: what is to be forgotten, what is done.
+"""Finds the remembered items that an update names to forget or as done.
 
-Names come from a model or from rules and need not be the stored words. So the best way of naming
-counts: a key, the same words, the same words but for their endings; and where only a part of the
-words is the same, only if nothing else has that part. What is not named for sure stays.
+Names come from a model or from rules and may differ from the stored words. The closest kind of match
+counts: a key, the same words, the same words with other endings, or some of the words if they match a
+single item only. Items without a certain match stay.
 """
 
 import math
@@ -15,7 +15,7 @@ from chatbot.domain.memory import STANDARD_KEYS, MemoryItem, Origin, StructuredM
 from chatbot.domain.text import fold
 
 Slot = tuple[str, str]
-"""Where an item is: its part of the memory and its key, or in a list its text."""
+"""Locates an item: the part of the memory, and its key or, in a list, its text."""
 
 _KEY_WORDS = {
     "name": frozenset({"name", "nombre", "called", "llamo", "llama", "llamar"}),
@@ -41,7 +41,7 @@ _SAME_SHARE, _SHORTEST_SHARED = 0.7, 5
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A text that may be named."""
+    """A text that a name can match."""
 
     slot: Slot
     text: str
@@ -51,14 +51,14 @@ class Named:
 class _Word:
     text: str
     is_fixed: bool
-    """A name, a number, or longer than words are: no other ending is the same."""
+    """Names, numbers and overlong words match only exactly, not with another ending."""
 
 
 class _Words:
-    """Words that others are compared with, each in a few look-ups, however many there are.
+    """A set of words with look-ups by stem, in constant time for each word.
 
-    Two words are the same if one of them is the other with an ending of at most three letters, or
-    if they begin with the same five letters or more, which are seven tenths of the longer one.
+    Two words match if one of them is the other plus an ending of at most three letters, or if they
+    share five or more first letters that make up 70 % of the longer one.
     """
 
     def __init__(self, words: Iterable[_Word]) -> None:
@@ -69,7 +69,7 @@ class _Words:
         self._beginnings = {each for text in self._inflected for each in _beginnings(text)}
 
     def has(self, word: _Word) -> bool:
-        """Whether it is one of them, save for its ending."""
+        """Whether the set contains the word, possibly with another ending."""
         if word.text in self._texts:
             return True
         return not word.is_fixed and (
@@ -81,7 +81,7 @@ class _Words:
 
 @dataclass(frozen=True)
 class _Phrase:
-    """The first words of a text: all of them, and those that carry meaning."""
+    """The first words of a text, and those of them that are not fillers."""
 
     text: str
     words: tuple[str, ...] = field(init=False)
@@ -95,7 +95,7 @@ class _Phrase:
         object.__setattr__(self, "meaning", meaning)
 
     def is_in(self, other: "_Phrase") -> bool:
-        """Whether all that carries meaning here stands there, too."""
+        """Whether the other phrase has all meaningful words of this one."""
         return bool(self.meaning) and all(map(other.known.has, self.meaning))
 
     @cached_property
@@ -106,7 +106,7 @@ class _Phrase:
 def without_named(
     memory: StructuredMemory, update: Update, said: Sequence[str]
 ) -> tuple[StructuredMemory, Update]:
-    """Both without what the update names as forgotten or done."""
+    """Return memory and update without the items that the update forgets or reports as done."""
     if not (update.forget or update.done):
         return memory, update
     keys = {key for name in update.forget if (key := key_named(name)) is not None}
@@ -134,7 +134,7 @@ def without_named(
     def changed(
         part: str, known: Mapping[str, MemoryItem], values: Mapping[str, str]
     ) -> dict[str, str]:
-        """Of a key that is forgotten only a new value is set."""
+        """For a forgotten key, only a new value is kept."""
         return {
             key: value
             for key, value in values.items()
@@ -159,7 +159,7 @@ def without_named(
 
 
 def _named(memory: StructuredMemory) -> list[Named]:
-    """What a name may mean."""
+    """Return the texts that a name can match."""
     return _named_in(
         Update(
             profile={key: item.value for key, item in memory.profile.items()},
@@ -183,7 +183,7 @@ def _named_in(update: Update) -> list[Named]:
 
 
 def named_by(names: Iterable[str], known: Sequence[Named]) -> set[Slot]:
-    """The slots of the known texts that the names mean."""
+    """Return the slots of the known texts that match the names."""
     phrases = [(each.slot, _Phrase(each.text)) for each in known]
     found: set[Slot] = set()
     for name in names:
@@ -192,7 +192,7 @@ def named_by(names: Iterable[str], known: Sequence[Named]) -> set[Slot]:
 
 
 def key_named(name: str) -> str | None:
-    """The standard key that a name means: `name`, `my name`, `mi nombre`, `profile.name`."""
+    """Return the standard key for a name such as `name`, `my name`, `mi nombre`, `profile.name`."""
     phrase = _Phrase(name.rpartition(".")[2])
     if len(phrase.meaning) != 1:
         return None
@@ -201,13 +201,13 @@ def key_named(name: str) -> str | None:
 
 
 class Mentions:
-    """What texts mention; they are looked through once, and only if somebody asks."""
+    """The words mentioned in texts, which are scanned once, on first use."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = texts
 
     def has(self, name: str, key: str) -> bool:
-        """Whether a text has a word of the name, or one for the key."""
+        """Whether a text contains a word of the name, or a word for the key."""
         words = _KEY_WORDS.get(key, frozenset({fold(key)}))
         is_key_spoken = any(self._spoken.has(_Word(each, is_fixed=True)) for each in words)
         return is_key_spoken or any(map(self._spoken.has, _Phrase(name).meaning))
@@ -241,12 +241,12 @@ def _word(raw: str, *, is_first: bool) -> _Word:
 
 
 def _shorter(text: str) -> Iterator[str]:
-    """The word without its last letters, as far as that is still one."""
+    """Yield the word without its last letters, down to the shortest stem."""
     for end in range(max(_SHORTEST_STEM, len(text) - _LONGEST_ENDING), len(text)):
         yield text[:end]
 
 
 def _beginnings(text: str) -> Iterator[str]:
-    """What another word has to begin with to be the same in another form."""
+    """Yield the beginnings that another form of the word must share."""
     for end in range(max(_SHORTEST_SHARED, math.ceil(_SAME_SHARE * len(text))), len(text) + 1):
         yield text[:end]

@@ -1,6 +1,6 @@
-"""What the assistant remembers of a session: a running summary and structured items.
+"""The memory of a session: a running summary and structured items.
 
-Every item knows which messages it came from and who set it. How it changes: `memory_updates`.
+Every item records its source messages and its origin. `memory_updates` has the rules for changes.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ MAX_VALUE_CHARS = 500
 MAX_SUMMARY_CHARS = 4000
 MAX_REFUSED = 200
 DEFAULT_PREFERENCES: Mapping[str, str] = {"language": "es", "tone": "neutral"}
-"""What empty memory shows. Nobody has said it: it is neither stored nor in a prompt."""
+"""Shown for an empty memory. Defaults are neither stored nor part of a prompt."""
 PROFILE_KEYS = frozenset({"name", "role"})
 PREFERENCE_KEYS = frozenset({"language", "tone"})
 STANDARD_KEYS = PROFILE_KEYS | PREFERENCE_KEYS
@@ -26,19 +26,19 @@ Kind = Literal["profile", "preference", "fact", "todo", "summary"]
 
 
 class Origin(StrEnum):
-    """Who put an item into memory."""
+    """Where an item comes from."""
 
     USER = "user"
-    """A person, by hand."""
+    """A user's edit."""
     MODEL = "model"
-    """The model, from what the user said."""
+    """Extracted by the model from the user's messages."""
     ADMINISTRATOR = "administrator"
-    """Somebody who administers the service, by hand."""
+    """An administrator's edit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryItem:
-    """One remembered value. `sources` are the numbers of the messages that it came from."""
+    """One remembered value. `sources` are the numbers of its source messages."""
 
     value: str
     origin: Origin
@@ -47,7 +47,7 @@ class MemoryItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StructuredMemory:
-    """Profile and preferences by key, facts and tasks in the order in which they were learned."""
+    """Profile and preferences by key; facts and tasks in the order of their extraction."""
 
     profile: Mapping[str, MemoryItem] = field(default_factory=dict)
     preferences: Mapping[str, MemoryItem] = field(default_factory=dict)
@@ -57,10 +57,10 @@ class StructuredMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What is to be merged into structured memory; every part may be empty.
+    """Changes to merge into structured memory; every part may be empty.
 
-    `forget` names what is remembered and shall not be: a key of profile or preferences, or the
-    words of an item. `done` names tasks that are no longer open.
+    `forget` names items to remove: a key of profile or preferences, or the words of an item. `done`
+    names completed tasks.
     """
 
     profile: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Update:
     done: tuple[str, ...] = ()
 
     def __or__(self, later: "Update") -> "Update":
-        """Both, the later one's values where both have a key."""
+        """Return the union; for a key in both, the value of `later` counts."""
         return Update(
             profile={**self.profile, **later.profile},
             preferences={**self.preferences, **later.preferences},
@@ -84,7 +84,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setback:
-    """How often in a row a step failed, and the message before which it is not tried again."""
+    """How often in a row a step failed, and the message number from which it is retried."""
 
     failures: int = 0
     retry_at: int = 0
@@ -92,13 +92,13 @@ class Setback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """All that is remembered of one session.
+    """The memory of one session.
 
     `summarized_to` and `extracted_to` are watermarks: the number of the newest message that the
-    summary, or the structured memory, has taken in. `version` rises with every stored change.
+    summary, or the structured memory, covers. `version` increases with every stored change.
 
-    `refused` names messages that the provider refuses: prompts, summaries and extractions leave
-    them out. Prompts begin after `prompts_after`, since the provider refuses something before it.
+    `refused` lists messages that the provider refuses: prompts, summaries and extractions leave
+    them out. Prompts begin after message `prompts_after`, because the provider refuses an earlier one.
     """
 
     summary: str = ""
@@ -112,14 +112,14 @@ class Memory:
     extraction_setback: Setback = Setback()
 
     def with_refused(self, messages: Iterable[int]) -> "Memory":
-        """The memory with these messages marked as refused; of all marks the newest are kept."""
+        """Return the memory with these messages marked as refused; the newest 200 marks are kept."""
         marked = sorted({*self.refused, *messages})
         return replace(self, refused=tuple(marked[-MAX_REFUSED:]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecalledItem:
-    """A remembered item as the prompt and the caller see it; `id` is stable while the text is."""
+    """An item in a prompt, as reported to the caller; `id` is stable while the text is unchanged."""
 
     id: str
     kind: Kind
@@ -127,7 +127,7 @@ class RecalledItem:
 
 
 def default_preferences(language: str | None) -> Mapping[str, str]:
-    """What empty memory shows where the language of the texts is set, or not."""
+    """Return the default preferences for a configured language, or None if none is configured."""
     return (
         DEFAULT_PREFERENCES if language is None else {**DEFAULT_PREFERENCES, "language": language}
     )
@@ -136,7 +136,7 @@ def default_preferences(language: str | None) -> Mapping[str, str]:
 def without_defaults(
     preferences: Mapping[str, str], known: Mapping[str, MemoryItem], defaults: Mapping[str, str]
 ) -> dict[str, str]:
-    """The preferences but for defaults that are merely given back: nobody has stated them."""
+    """Return the preferences without defaults that were only sent back unchanged."""
     return {
         key: value
         for key, value in preferences.items()
@@ -145,7 +145,7 @@ def without_defaults(
 
 
 def with_summary(memory: Memory, summary: str) -> Memory:
-    """The memory with a summary that a person wrote; the watermark stays where it is.
+    """Return the memory with an edited summary; the watermark is unchanged.
 
     Raises:
         InvalidInput: the summary is longer than 4,000 characters.
@@ -156,7 +156,7 @@ def with_summary(memory: Memory, summary: str) -> Memory:
 
 
 def recollections(memory: Memory) -> list[RecalledItem]:
-    """Everything remembered, summary first, as it enters a prompt."""
+    """Return everything remembered, summary first, as it enters a prompt."""
 
     def keyed(kind: Kind, items: Mapping[str, MemoryItem]) -> list[RecalledItem]:
         return [
@@ -186,5 +186,5 @@ def _digest(text: str) -> str:
 
 
 def cut(text: str) -> str:
-    """As much of a text as a value can hold, trimmed."""
+    """Return the text trimmed and cut to the maximum length of a value."""
     return text.strip()[:MAX_VALUE_CHARS].rstrip()

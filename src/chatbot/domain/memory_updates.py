@@ -1,8 +1,7 @@
-"""Changes of structured memory: what a model extracted, or a person wrote by hand.
+"""Changes to structured memory: extracted by a model, or edited by a person.
 
-Merging keeps three promises: an update deletes only what it names, a list keeps each text once,
-and what a person set by hand is not overwritten or deleted by the model unless the user has spoken
-of it since.
+Merging keeps three promises: an update deletes only what it names, a list contains each text once,
+and the model overwrites or deletes an edited value only if the user has mentioned it since.
 """
 
 import math
@@ -28,9 +27,9 @@ from chatbot.domain.memory import (
 from chatbot.domain.text import Said, is_storable
 
 MAX_UPDATE_ENTRIES = 200
-"""Of each part of an update that a model wrote: the last ones are read."""
+"""Maximum number of entries in each part of an update by a model; the last ones count."""
 MAX_NAMES = 40
-"""In `forget` and in `done`: each name is compared with all that is known."""
+"""Maximum number of names in `forget` and in `done`; each is compared with every item."""
 
 
 def merge(
@@ -44,10 +43,10 @@ def merge(
 ) -> StructuredMemory:
     """Merge what the model extracted from the messages `sources`, whose texts are `said`.
 
-    First goes what the update names as forgotten or done, of what a person set only if the user
-    mentioned it. Objects merge by key. Lists append new, trimmed, non-empty texts once and keep the last
-    `max_items`, those that a person set before the others. A value that a person set stays
-    unless the user said the new one; a default preference counts only if the user said it.
+    First, items named in `forget` and `done` are removed, edited ones only if the user mentioned
+    them. Objects merge by key. Lists append new, trimmed, non-empty texts once and keep the last
+    `max_items`, edited ones in preference to others. An edited value is replaced only if the user
+    said the new one; a default preference counts only if the user said it.
     """
     came_from = tuple(sources)
     memory, update = without_named(memory, update, said)
@@ -89,7 +88,7 @@ def merge(
 
 
 def bounded(update: Update) -> Update:
-    """The last entries of each part: what a model wrote may be of any length."""
+    """Return the last entries of each part: a model's update may have any length."""
 
     def keyed(values: Mapping[str, str]) -> dict[str, str]:
         return dict([*values.items()][-MAX_UPDATE_ENTRIES:])
@@ -105,10 +104,10 @@ def bounded(update: Update) -> Update:
 
 
 def replaced_by_hand(update: Update, *, by: Origin, max_items: int) -> StructuredMemory:
-    """The structured memory that a person wrote in place of the old one.
+    """Return the structured memory that replaces the old one by a person's edit.
 
     Raises:
-        InvalidInput: a list, the number of keys, a key or a value is over its limit.
+        InvalidInput: a list, the number of keys, a key or a value exceeds its limit.
     """
 
     def keyed(name: str, new: Mapping[str, str], standard: frozenset[str]) -> dict[str, MemoryItem]:
@@ -143,10 +142,10 @@ def replaced_by_hand(update: Update, *, by: Origin, max_items: int) -> Structure
 
 
 def update_from_json(found: object) -> Update:
-    """Read an update from decoded JSON that a model wrote: what is not of the shape is left out.
+    """Read an update from a model's decoded JSON, ignoring everything of another shape.
 
     Raises:
-        InvalidInput: it is not an object at all.
+        InvalidInput: it is not an object.
     """
     if not isinstance(found, Mapping):
         raise InvalidInput("A memory update must be a JSON object.")
@@ -177,7 +176,7 @@ def update_from_json(found: object) -> Update:
 
 
 def _newest(items: Iterable[MemoryItem], count: int) -> tuple[MemoryItem, ...]:
-    """At most `count` items: the model's oldest go first, then the oldest of all."""
+    """Return at most `count` items, dropping the model's oldest first, then the oldest of all."""
     kept = list(items)
     while len(kept) > count:
         kept.remove(next((item for item in kept if item.origin is Origin.MODEL), kept[0]))
@@ -185,7 +184,7 @@ def _newest(items: Iterable[MemoryItem], count: int) -> tuple[MemoryItem, ...]:
 
 
 def _readable(text: str) -> str:
-    """As much of a text as can matter: it is trimmed and cut when it is merged."""
+    """Return the part of a text that can matter; merging trims and cuts it."""
     return text[: 2 * MAX_VALUE_CHARS]
 
 

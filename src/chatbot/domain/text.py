@@ -1,4 +1,4 @@
-"""Which text can be stored and sent, how moments are written, and when words are the same."""
+"""Text that can be stored and displayed, timestamps, word comparison, language detection."""
 
 import re
 import unicodedata
@@ -17,19 +17,19 @@ _STEM_CHARS = 4
 _ENDING_CHARS = 2
 _BYTE_ORDER_MARK = "\ufeff"
 _BLANKS = " \t\r\n\v\f\u00a0\u200b\u2060\ufeff"
-"""Also those that are pasted along unseen: no-break and zero-width spaces, a byte order mark."""
+"""Includes invisible characters that are often pasted along: no-break and zero-width spaces, BOM."""
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 
 
 class NotUtf8(UnicodeError):
-    """A file or a stream is not UTF-8 text. The message repeats nothing of it."""
+    """A file or a stream is not UTF-8 text. The message quotes none of it."""
 
 
 def decode_utf8(raw: bytes) -> str:
-    """Decode UTF-8 text; a byte order mark, which editors on Windows write, is left out.
+    """Decode UTF-8 text without its byte order mark, which editors on Windows write.
 
     Raises:
-        NotUtf8: it is in another encoding; UTF-16 is recognised and named.
+        NotUtf8: the text has another encoding; UTF-16 is recognized and named.
     """
     is_utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw[:2]
     if is_utf16:
@@ -41,15 +41,15 @@ def decode_utf8(raw: bytes) -> str:
 
 
 def unquoted(value: str) -> str:
-    """A value without the blanks, line ends and quotes around it that copying leaves there."""
+    """Return a value without surrounding blanks, line ends and quotes, as left by copying."""
     bare = value.strip(_BLANKS)
     while len(bare) > 1 and _QUOTES.get(bare[0]) == bare[-1] and bare[-1] not in bare[1:-1]:
         bare = bare[1:-1].strip(_BLANKS)
     return bare
 
 
-# The words that tell the two languages apart, without accents; what both have (`a`, `me`, `no`,
-# `he`, `has`, `ten`) is left out.
+# Words that distinguish the two languages, without accents; words of both (`a`, `me`, `no`, `he`,
+# `has`, `ten`) are left out.
 _SPANISH_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -83,13 +83,13 @@ _ENGLISH_WORDS = frozenset(
     """,
     )
 )
-# What is typical of a word of the language when it is none of those.
+# Typical of words of the language that are not in the lists.
 _SPANISH_SHAPE = re.compile(
     "(?:cion|ciones|mente|ando|iendo|idad|arme|irme|ito|itos)$|[bcfmprsv]ue[lnr][a-z]"
 )
 _ENGLISH_SHAPE = re.compile("w|th|sh|ck|gh|oo|ee|(?:ing|tion|tions|ness|ment|ly|ed)$")
 _QUOTED = re.compile('["“«][^"”»\\n]*+(["”»]?)')
-# What is opened and not closed is matched, too, so that its text is not read anew from each mark in it.
+# Unclosed quotations match, too: otherwise the text would be scanned again from each quotation mark.
 _LANGUAGE_SAMPLE_CHARS = 2000
 _WORD_POINTS, _SIGN_POINTS = 3, 1
 
@@ -100,21 +100,21 @@ def is_storable(text: str) -> bool:
 
 
 def replace_unstorable(text: str) -> str:
-    """The text with a replacement character wherever it is not sound."""
+    """Return the text with U+FFFD in place of each character that cannot be stored."""
     return _UNSOUND.sub("\ufffd", text)
 
 
 def visible(text: str) -> str:
-    """The text as a terminal may show it: what would command the terminal is written out.
+    """Return the text with control characters escaped, for display in a terminal.
 
-    Those are control characters (C0 but line feed and tab, DEL, C1) and what turns the direction
-    of writing round. Carriage returns go: alone, they would overwrite a line.
+    These are C0 except for line feed and tab, DEL, C1, and bidirectional overrides. Carriage returns
+    are removed, because they would overwrite a line.
     """
     return _COMMANDING.sub(_written_out, text.replace("\r", ""))
 
 
 def visible_line(text: str) -> str:
-    """As `visible`, in one line."""
+    """Like `visible`, on one line."""
     return visible(text).replace("\n", "\\n")
 
 
@@ -124,24 +124,24 @@ def _written_out(found: re.Match[str]) -> str:
 
 
 def rfc3339(moment: datetime) -> str:
-    """The moment in UTC, as in `2026-01-31T09:30:00.123456Z`."""
+    """Return the time in UTC in the format of RFC 3339: `2026-01-31T09:30:00.123456Z`."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def fold(text: str) -> str:
-    """The text without accents and case, for comparing words; of a long one the beginning.
+    """Return the text without accents and case, for comparing words.
 
-    That is 100,000 characters: what is compared is shorter, and the cost is bounded.
+    Only the first 100,000 characters are used, which bounds the cost.
     """
     plain = unicodedata.normalize("NFKD", text[:_FOLDED_CHARS].casefold())
     return "".join(char for char in plain if not unicodedata.combining(char))
 
 
 def detect_language(text: str) -> Literal["es", "en"] | None:
-    """Return the language in which a person wrote this, or `None` if that is undecided.
+    """Return the language of a user's text, or `None` if it is undecided.
 
-    Only Spanish and English are told apart, by their frequent words, letters and endings, in the
-    first 2,000 characters. What is quoted counts only where nothing else decides.
+    Distinguishes Spanish and English by frequent words, letters and endings in the first 2,000
+    characters. Quotations count only if the rest is undecided.
     """
     sample = text[:_LANGUAGE_SAMPLE_CHARS]
     own_words = _QUOTED.sub(lambda found: " " if found[1] else found[0], sample)
@@ -153,7 +153,7 @@ def detect_language(text: str) -> Literal["es", "en"] | None:
 
 
 def _spanish_lead(text: str) -> int:
-    """By how many points the text is Spanish rather than English; negative for English."""
+    """Return the score of Spanish minus that of English."""
     words = re.findall(r"[^\W\d_]+", re.sub("['\u2019]", "", text.casefold()))
     signs = text.count("¿") + text.count("¡")
     return _SIGN_POINTS * signs + sum(_spanish_points(word) for word in words)
@@ -169,16 +169,16 @@ def _spanish_points(word: str) -> int:
 
 
 class Said:
-    """What texts say; they are looked through once, and only if somebody asks."""
+    """The words said in texts, which are scanned once, on first use."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = texts
 
     def has(self, value: str) -> bool:
-        """Whether one of the texts says the value: each of its words, save for an ending.
+        """Whether one of the texts contains all words of the value, possibly with other endings.
 
-        Case and accents do not count, and `breves` says `breve`; `es`, `en` and their regions are
-        said by the names of the languages. A value without words is said by nobody.
+        Case and accents are ignored, and `breves` matches `breve`; `es`, `en` and their regions match
+        the names of the languages. A value without words never matches.
         """
         language = re.fullmatch(r"(es|en)(?:[-_]\w+)?", value.strip().lower())
         if language:
@@ -198,7 +198,7 @@ class Said:
 
 
 def _said_by(spoken: set[str]) -> set[str]:
-    """The words, and what long enough ones say without a short ending."""
+    """Return the words, and the stems of those that are long enough."""
     said = set(spoken)
     for word in spoken:
         stems = [word[:-chars] for chars in range(1, _ENDING_CHARS + 1)]

@@ -95,14 +95,14 @@ _EXPLANATIONS = {
     "check this machine's clock.",
     Fault.TLS: "the TLS handshake with {host}:{port} failed ({cause}). Fix: check https:// and the "
     "port in OPENAI_BASE_URL; for a private CA, set SSL_CERT_FILE.",
-    Fault.KEY: "{host} rejects the API key ({said}). Fix: check OPENAI_API_KEY and its permissions.",
-    Fault.ADDRESS: "{host} does not know this path or model ({said}). Fix: check the path of "
+    Fault.KEY: "{host} rejects the API key ({identifiers}). Fix: check OPENAI_API_KEY and its permissions.",
+    Fault.ADDRESS: "{host} does not know this path or model ({identifiers}). Fix: check the path of "
     "OPENAI_BASE_URL, usually /v1, and GENKIT_MODEL.",
-    Fault.MOVED: "{host} redirects to another URL ({said}), which is not followed. Fix: set "
+    Fault.MOVED: "{host} redirects to another URL ({identifiers}), which is not followed. Fix: set "
     "OPENAI_BASE_URL to the final URL.",
-    Fault.REQUEST: "{host} rejects the request ({said}). Fix: look the code up in the provider's "
+    Fault.REQUEST: "{host} rejects the request ({identifiers}). Fix: look the code up in the provider's "
     "documentation; docs/providers.md lists the settings that can help.",
-    Fault.BUSY: "{host} is overloaded or failing ({said}). Fix: try again later, or ask the provider.",
+    Fault.BUSY: "{host} is overloaded or failing ({identifiers}). Fix: try again later, or ask the provider.",
     Fault.SLOW: "{host}:{port} does not answer in time. Fix: check OPENAI_BASE_URL and the network.",
     Fault.HANG_UP: "{host}:{port} closed the connection without an answer. Fix: check OPENAI_BASE_URL, "
     "including http:// or https://, and the provider's log.",
@@ -126,5 +126,5 @@ def explanation(error: ModelFailure, base_url: str) -> str:
         proxy=proxy and proxy.address,
         variable=proxy and proxy.variable,
         cause=cause_of(error),
-        said=error.said,
+        identifiers=error.identifiers,
     )

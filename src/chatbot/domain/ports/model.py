@@ -10,7 +10,7 @@ from chatbot.domain.chat import FinishReason, MessageRole
 
 
 class Task(StrEnum):
-    """What a request is for, which a model that is not a language model cannot read from the text."""
+    """The purpose of a request. The embedded model cannot infer it from the text."""
 
     CHAT = "chat"
     SUMMARIZE = "summarize"
@@ -29,7 +29,7 @@ class PromptMessage:
 class ModelRequest:
     """A request: the system text, then messages that alternate, from the user's to the user's.
 
-    `task` is also the answer's form: `EXTRACT_MEMORY` asks for a JSON object, the others for text.
+    `task` also determines the format of the answer: `EXTRACT_MEMORY` asks for a JSON object, the others for text.
     """
 
     task: Task
@@ -40,9 +40,9 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one call; `estimated` where the provider did not count them.
+    """Tokens of one call; `estimated` if the provider did not count them.
 
-    A model reports 0 for what the provider did not count, or not credibly.
+    A model reports 0 for a missing or implausible count.
     """
 
     input_tokens: int
@@ -52,7 +52,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A whole answer. `usage` is None where the provider reported none."""
+    """A complete answer. `usage` is None if the provider reported none."""
 
     text: str
     finish_reason: FinishReason
@@ -64,7 +64,7 @@ class ChatModel(Protocol):
 
     Both methods raise a `ModelFailure` and nothing else of their own. Cancelling the call, or
     closing the generator, closes the upstream request at once.
-    The same request may be sent again; nothing is remembered between calls.
+    Requests are independent and may be repeated.
     """
 
     name: str
@@ -72,22 +72,21 @@ class ChatModel(Protocol):
 
     @abstractmethod
     async def complete(self, request: ModelRequest) -> Completion:
-        """Answer in one piece; the provider is not asked to stream."""
+        """Return the whole answer, without streaming."""
 
     @abstractmethod
     def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
-        """Yield the answer's text piece by piece, and last the whole `Completion`.
+        """Yield the answer's text piece by piece, and finally the `Completion`.
 
-        Pieces are valid Unicode, and joined they are `Completion.text`. Those that the provider
-        sent together may come as one. An empty piece is a sign of life: the model is thinking. An
-        answer that is cut off raises after the pieces that arrived; a generator that ends has
-        yielded its completion.
+        Pieces are valid Unicode and together make up `Completion.text`. Pieces that arrive together
+        may be joined. An empty piece means that the model is still thinking. If the answer is cut
+        off, the generator raises after the pieces that arrived; otherwise it yields a completion.
         """
 
     @abstractmethod
     async def warm_up(self) -> None:
-        """Do once what the first call would otherwise pay for, without calling the provider."""
+        """Prepare for the first call, without calling the provider."""
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close connections; twice is once."""
+        """Close connections. Idempotent."""

@@ -1,10 +1,10 @@
-"""Time, ids and randomness arrive as callables, so that tests can say what they are."""
+"""Time and ids are injected as callables, so that tests can control them."""
 
 from collections.abc import Callable
 from datetime import datetime
 
 Clock = Callable[[], datetime]
-"""The present moment, aware, in UTC."""
+"""Returns the current time, aware, in UTC."""
 
 NewId = Callable[[], str]
-"""A fresh unguessable id of 32 lower-case hexadecimal digits (128 bits)."""
+"""Returns a new unguessable id of 32 lower-case hexadecimal digits (128 bits)."""

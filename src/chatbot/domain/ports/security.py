@@ -9,9 +9,9 @@ from chatbot.domain.identity import Client, UserId
 
 
 class PasswordHasher(Protocol):
-    """Turns passwords into hashes, slowly and on purpose, off the event loop.
+    """Hashes passwords, which is slow by design, off the event loop.
 
-    All methods raise `RateLimited` when too many calls are waiting.
+    All methods raise `RateLimited` if too many calls are waiting.
     """
 
     @abstractmethod
@@ -20,36 +20,36 @@ class PasswordHasher(Protocol):
 
     @abstractmethod
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Whether the password belongs to the hash.
+        """Return whether the password matches the hash.
 
-        None stands for an unknown user: it takes as long as a real check and is False. So does a
-        hash that cannot be read.
+        None stands for an unknown user: the check takes as long as a real one and returns False. The
+        same applies to an unreadable hash.
         """
 
-    def pad_to(self, schemes: Mapping[str, int]) -> None:  # noqa: ARG002 # one that does not hash has no time to hide
-        """Let every check take as long as one of each of these schemes together.
+    def pad_to(self, schemes: Mapping[str, int]) -> None:  # noqa: ARG002 # a fake has no timing to hide
+        """Make every check take as long as one hash of each of these schemes.
 
-        `schemes` says how many users have a hash of each (`identity.scheme_of`). So the time of a
-        check does not say whose it was. May be called from any thread.
+        `schemes` maps each scheme (`identity.scheme_of`) to its number of users. So the duration of a
+        check does not reveal whose it was. Callable from any thread.
         """
         return
 
     def rest_while(self, is_busy: Callable[[], bool]) -> None:  # noqa: ARG002 # as above
-        """Pause after each hash for as long as it took, while others need the processor."""
+        """Pause after each hash for as long as it took, while `is_busy`."""
         return
 
     @abstractmethod
     def needs_rehash(self, password_hash: str) -> bool:
-        """Whether the hash was made with parameters below the current ones."""
+        """Return whether the hash has weaker parameters than the current ones."""
 
     @abstractmethod
     async def aclose(self) -> None:
-        """End the worker; calls that wait fail."""
+        """Stop the worker; waiting calls fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What a valid token says."""
+    """The claims of a valid token."""
 
     user_id: UserId
     token_stamp: str
@@ -60,21 +60,21 @@ class Tokens(Protocol):
 
     @abstractmethod
     def issue(self, claims: Claims, *, roles: tuple[str, ...], department: str) -> str:
-        """Return a signed token. Roles and department are a hint for clients only."""
+        """Return a signed token. Roles and department are informative only."""
 
     @abstractmethod
     def read(self, raw_token: str) -> Claims:
-        """Return what the token says.
+        """Return the claims of the token.
 
         Raises:
-            InvalidToken: it is malformed, forged, not yet valid, expired or not ours.
+            InvalidToken: the token is malformed, forged, not yet valid, expired or foreign.
         """
 
     @property
     @abstractmethod
     def ttl_s(self) -> int:
-        """Life of a token in seconds."""
+        """Lifetime of a token in seconds."""
 
 
 IdentifyClient = Callable[[str], Client | None]
-"""From a raw API key to its client, or None; takes the same time either way."""
+"""Returns the client of a raw API key, or None, in constant time."""
