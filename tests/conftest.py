@@ -13,8 +13,8 @@ from hypothesis import settings
 from psycopg import sql
 
 from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.json_files.people import roles_to_json
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.adapters.storage.records import roles_to_json
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage

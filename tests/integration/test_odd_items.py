@@ -16,7 +16,7 @@ import pytest
 
 from chatbot.adapters.storage import backup_file
 from chatbot.adapters.storage.backup_file import BackupFile, write_backup
-from chatbot.adapters.storage.fields import Damaged
+from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.mvp_files import MvpFiles
 from chatbot.application.transfer import Outcome, StoreCopy
 from chatbot.domain.chat import Message, Session, SessionId

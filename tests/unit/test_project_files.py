@@ -11,11 +11,9 @@ import pytest
 import lock_check
 import lock_graph
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
-from chatbot.adapters.storage.records import (
-    roles_from_json,
-    user_from_json,
-)
-from chatbot.domain.identity import DEFAULT_ROLES
+from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.json_files.people import roles_from_json
+from chatbot.domain.identity import DEFAULT_ROLES, User
 from chatbot.entrypoints.secrets import check_secret
 from chatbot.entrypoints.settings import SECRETS, Settings
 
@@ -112,7 +110,7 @@ def test_example_roles_are_those_of_a_new_store() -> None:
 
 async def test_example_user_is_read_and_nobody_can_log_in_with_it() -> None:
     found = json.loads((EXAMPLES / "users.json").read_bytes())
-    (user,) = (user_from_json(user, "users.json") for user in found["users"])
+    (user,) = (codec(User).from_json(user, "users.json") for user in found["users"])
     hasher = Argon2Hasher()
 
     try:

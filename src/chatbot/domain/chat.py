@@ -1,13 +1,14 @@
 """Sessions, their messages, and the states of a turn."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NewType
 
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.stored import Stored
 
 SessionId = NewType("SessionId", str)
 TurnId = NewType("TurnId", str)
@@ -75,6 +76,17 @@ class Message:
         return self.role is MessageRole.ASSISTANT and self.reason is None and self.content != ""
 
 
+def is_session_id(raw: str) -> bool:
+    """Whether `raw` has the form of a session id: 32 lower-case hexadecimal digits."""
+    return _SESSION_ID.fullmatch(raw) is not None
+
+
+def _session_id(raw: str) -> SessionId:
+    if not is_session_id(raw):
+        raise ValueError
+    return SessionId(raw)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """What there is to know about a session without reading it.
@@ -83,7 +95,9 @@ class Session:
     `message_count` counts those since the last reset.
     """
 
-    id: SessionId
+    id: SessionId = field(
+        metadata=Stored(clean=_session_id, expected="the id of a session").metadata()
+    )
     owner: Owner
     title: str
     created_at: datetime
@@ -146,8 +160,3 @@ class TurnContext:
 def title_of(prompt: str) -> str:
     """The title of a session: the first 60 characters of its first prompt."""
     return prompt[:TITLE_CHARS]
-
-
-def is_session_id(raw: str) -> bool:
-    """Whether `raw` has the form of a session id: 32 lower-case hexadecimal digits."""
-    return _SESSION_ID.fullmatch(raw) is not None

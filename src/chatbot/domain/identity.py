@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal, NewType
 
 from chatbot.domain.errors import Conflict, InvalidInput
+from chatbot.domain.stored import Stored
 
 UserId = NewType("UserId", str)
 ClientId = NewType("ClientId", str)
@@ -16,6 +17,8 @@ ClientId = NewType("ClientId", str)
 MAX_TOKEN_VERSION = 2**31 - 1
 """The largest integer of a database column; the version after it is 1."""
 MAX_EMAIL_CHARS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
+MAX_ID_CHARS = 64
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 class Permission(StrEnum):
@@ -29,12 +32,21 @@ class Permission(StrEnum):
     """Manage users and the service."""
 
 
+def known_permissions(words: Iterable[str]) -> frozenset[Permission]:
+    """Return the permissions with these names; an unknown one, of a newer version, grants nothing."""
+    return frozenset(map(Permission, set(Permission).intersection(words)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
     """A named set of permissions, granted to users."""
 
     name: str
-    permissions: frozenset[Permission]
+    permissions: frozenset[Permission] = field(
+        metadata=Stored(
+            default=frozenset(), read_as=tuple[str, ...], clean=known_permissions
+        ).metadata()
+    )
 
 
 DEFAULT_ROLES: Mapping[str, Role] = {
@@ -47,6 +59,46 @@ DEFAULT_ROLES: Mapping[str, Role] = {
 """The roles of a new store."""
 
 
+def normalise_email(raw: str) -> str:
+    """Return the e-mail address in the form in which it is stored and compared.
+
+    Raises:
+        InvalidInput: it has no single `@` with text on both sides, holds blanks or control
+            characters, or is longer than 254 characters (RFC 5321).
+    """
+    email = raw.strip().lower()
+    local, at, host = email.partition("@")
+    printable = email.isprintable() and " " not in email
+    if not (local and at and host) or "@" in host or not printable or len(email) > MAX_EMAIL_CHARS:
+        raise InvalidInput("This is not an e-mail address.", where=("email",))
+    return email
+
+
+def _user_id(raw: str | int) -> UserId:
+    """Return the id as text; legacy files may number their users."""
+    found = str(raw)
+    if not 0 < len(found) <= MAX_ID_CHARS or not found.isprintable():
+        raise ValueError
+    return UserId(found)
+
+
+def _token_version(version: int) -> int:
+    if version > MAX_TOKEN_VERSION:
+        raise ValueError
+    return version
+
+
+_USER_ID = Stored(
+    read_as=str | int,
+    clean=_user_id,
+    expected=f"a text of 1 to {MAX_ID_CHARS} printable characters",
+)
+_EMAIL = Stored(clean=normalise_email, expected="an e-mail address")
+_TOKEN_VERSION = Stored(
+    clean=_token_version, expected=f"a whole number from 0 to {MAX_TOKEN_VERSION}"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """A person with a password.
@@ -54,14 +106,14 @@ class User:
     Raising `token_version` revokes all tokens of the user; so does another password.
     """
 
-    id: UserId
-    email: str
+    id: UserId = field(metadata=_USER_ID.metadata())
+    email: str = field(metadata=_EMAIL.metadata())
     password_hash: str = field(repr=False)
-    roles: tuple[str, ...]
-    department: str
-    created_at: datetime
+    roles: tuple[str, ...] = field(metadata=Stored(default=()).metadata())
+    department: str = field(metadata=Stored(default="").metadata())
+    created_at: datetime = field(metadata=Stored(default=_LONG_AGO).metadata())
     is_active: bool = True
-    token_version: int = 0
+    token_version: int = field(default=0, metadata=_TOKEN_VERSION.metadata())
 
     @property
     def token_stamp(self) -> str:
@@ -129,21 +181,6 @@ def on_behalf_of(user: User, roles: Mapping[str, Role], client: Client) -> Princ
     """
     granted = frozenset(p for name in user.roles if name in roles for p in roles[name].permissions)
     return Principal(client=client, user=user, permissions=client.permissions & granted)
-
-
-def normalise_email(raw: str) -> str:
-    """Return the e-mail address in the form in which it is stored and compared.
-
-    Raises:
-        InvalidInput: it has no single `@` with text on both sides, holds blanks or control
-            characters, or is longer than 254 characters (RFC 5321).
-    """
-    email = raw.strip().lower()
-    local, at, host = email.partition("@")
-    printable = email.isprintable() and " " not in email
-    if not (local and at and host) or "@" in host or not printable or len(email) > MAX_EMAIL_CHARS:
-        raise InvalidInput("This is not an e-mail address.", where=("email",))
-    return email
 
 
 def scheme_of(password_hash: str) -> str:

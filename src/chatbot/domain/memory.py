@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from chatbot.domain.errors import InvalidInput
+from chatbot.domain.stored import Stored
 
 MAX_EXTRA_KEYS = 20
 MAX_KEY_CHARS = 64
@@ -21,6 +22,9 @@ DEFAULT_PREFERENCES: Mapping[str, str] = {"language": "es", "tone": "neutral"}
 PROFILE_KEYS = frozenset({"name", "role"})
 PREFERENCE_KEYS = frozenset({"language", "tone"})
 STANDARD_KEYS = PROFILE_KEYS | PREFERENCE_KEYS
+
+_SPARSE = Stored(is_sparse=True)
+"""Marks of what a provider refuses, and setbacks, are rare."""
 
 Kind = Literal["profile", "preference", "fact", "todo", "summary"]
 
@@ -41,7 +45,7 @@ class MemoryItem:
     """One remembered value. `sources` are the numbers of its source messages."""
 
     value: str
-    origin: Origin
+    origin: Origin = field(metadata=Stored(name="set_by").metadata())
     sources: tuple[int, ...] = ()
 
 
@@ -102,14 +106,16 @@ class Memory:
     """
 
     summary: str = ""
-    structured: StructuredMemory = field(default_factory=StructuredMemory)
+    structured: StructuredMemory = field(
+        default_factory=StructuredMemory, metadata=Stored(is_inline=True).metadata()
+    )
     summarized_to: int = 0
     extracted_to: int = 0
     version: int = 0
-    refused: tuple[int, ...] = ()
-    prompts_after: int = 0
-    summary_setback: Setback = Setback()
-    extraction_setback: Setback = Setback()
+    refused: tuple[int, ...] = field(default=(), metadata=_SPARSE.metadata())
+    prompts_after: int = field(default=0, metadata=_SPARSE.metadata())
+    summary_setback: Setback = field(default=Setback(), metadata=_SPARSE.metadata())
+    extraction_setback: Setback = field(default=Setback(), metadata=_SPARSE.metadata())
 
     def with_refused(self, messages: Iterable[int]) -> "Memory":
         """Return the memory with these messages marked as refused; the newest 200 marks are kept."""

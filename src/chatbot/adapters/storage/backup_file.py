@@ -11,24 +11,15 @@ from collections.abc import Generator, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Json, dump, load
+from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.durable import exists, opened, write_all
 from chatbot.adapters.storage.json_files.files import Files
-from chatbot.adapters.storage.records import (
-    memory_from_json,
-    memory_to_json,
-    message_from_json,
-    message_to_json,
-    roles_from_json,
-    roles_to_json,
-    session_from_json,
-    session_to_json,
-    user_from_json,
-    user_to_json,
-)
-from chatbot.domain.chat import SessionId
+from chatbot.adapters.storage.json_files.people import roles_from_json, roles_to_json
+from chatbot.adapters.storage.json_values import VERSION, Damaged, Json, JsonObject, dump, load
+from chatbot.domain.chat import Message, Session, SessionId
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner, Role, User
+from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Archive, Conversation, Item, Unreadable
 from chatbot.domain.text import rfc3339
 
@@ -94,7 +85,7 @@ class BackupFile(Archive):
         return number - 1
 
     def _require_header(self, line: bytes) -> None:
-        header = Fields(load(line, "backup"), "backup")
+        header = JsonObject(load(line, "backup"), "backup")
         if header.found.get("format") != FORMAT:
             raise _damaged()
         header.require_version()
@@ -206,27 +197,29 @@ def _to_json(item: Item) -> Json:
         case Role():
             return roles_to_json({item.name: item})
         case User():
-            return {"user": user_to_json(item)}
+            return {"user": codec(User).to_json(item)}
         case Conversation():
             return {
-                "session": session_to_json(item.session),
-                "messages": [message_to_json(message) for message in item.messages],
-                "memory": memory_to_json(item.memory),
+                "session": codec(Session).to_json(item.session),
+                "messages": [codec(Message).to_json(message) for message in item.messages],
+                "memory": codec(Memory).to_json(item.memory),
             }
 
 
 def _from_json(found: object, what: str) -> Iterator[Item]:
-    fields = Fields(found, what)
+    fields = JsonObject(found, what)
     if fields.has("roles"):
         yield from roles_from_json(found, what).values()
     elif fields.has("user"):
-        yield user_from_json(fields.object("user"), what)
+        yield codec(User).from_json(fields.nested("user"), what)
     else:
         conversation = Conversation(
-            session=session_from_json(fields.object("session"), what),
-            messages=tuple(message_from_json(each, what) for each in fields.list("messages")),
-            memory=memory_from_json(fields.object("memory"), what),
+            session=codec(Session).from_json(fields.nested("session"), what),
+            messages=tuple(
+                codec(Message).from_json(each, what) for each in fields.array("messages")
+            ),
+            memory=codec(Memory).from_json(fields.nested("memory"), what),
         )
         if not conversation.is_whole():
-            raise fields.wrong("messages", "what its session counts")
+            raise fields.error("messages", "what its session counts")
         yield conversation

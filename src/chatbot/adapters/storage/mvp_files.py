@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from chatbot.adapters.storage.fields import Damaged, Fields, load
+from chatbot.adapters.storage.json_values import Damaged, JsonObject, load
 from chatbot.domain.chat import (
     Message,
     MessageRole,
@@ -80,8 +80,8 @@ class MvpFiles(Archive):
                 "a session id has 32 hexadecimal digits. Fix: copy the file to "
                 "session_<id>.json with such an id"
             )
-        fields = Fields(load(raw, path.name), path.name)
-        messages = tuple(_messages(fields.list("messages", []), session_id, path.name))
+        fields = JsonObject(load(raw, path.name), path.name)
+        messages = tuple(_messages(fields.array("messages", []), session_id, path.name))
         times = [message.ts for message in messages] or [_LONG_AGO]
         asked = (message.content for message in messages if message.role is MessageRole.USER)
         session = Session(
@@ -121,10 +121,10 @@ def _messages(found: list[object], session_id: SessionId, name: str) -> Iterator
     """
     ts, turn = _LONG_AGO, 1
     for seq, each in enumerate(found, start=1):
-        fields = Fields(each, f"{name}: message {seq}")
+        fields = JsonObject(each, f"{name}: message {seq}")
         author = _AUTHORS.get(str(fields.found.get("role")))
         if author is None:
-            raise fields.wrong("role", "user or assistant")
+            raise fields.error("role", "user or assistant")
         ts = _time(fields) if fields.has("ts") else ts
         turn = seq if author is MessageRole.USER else turn
         yield Message(
@@ -136,15 +136,15 @@ def _messages(found: list[object], session_id: SessionId, name: str) -> Iterator
         )
 
 
-def _time(fields: Fields) -> datetime:
+def _time(fields: JsonObject) -> datetime:
     """A time as text, or in seconds since 1970."""
     seconds = fields.found.get("ts")
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-        return fields.moment("ts")
+        return fields.timestamp("ts")
     try:
         return _LONG_AGO + timedelta(seconds=seconds)
     except (ValueError, OverflowError) as error:  # it is not a number, or beyond the calendar
-        raise fields.wrong("ts", "a time") from error
+        raise fields.error("ts", "a time") from error
 
 
 def _turn(session_id: SessionId, seq: int) -> TurnId:
@@ -152,14 +152,14 @@ def _turn(session_id: SessionId, seq: int) -> TurnId:
     return TurnId(hashlib.sha256(f"{session_id} {seq}".encode()).hexdigest()[:32])
 
 
-def _text(fields: Fields, key: str) -> str:
+def _text(fields: JsonObject, key: str) -> str:
     value = fields.found.get(key) or ""
     if not isinstance(value, str):
-        raise fields.wrong(key, "a text")
+        raise fields.error(key, "a text")
     return replace_unstorable(value)
 
 
-def _memory(fields: Fields, last_seq: int) -> Memory:
+def _memory(fields: JsonObject, last_seq: int) -> Memory:
     summary = _text(fields, "summary").strip()[:MAX_SUMMARY_CHARS]
     structured = _structured(fields)
     if not summary and structured == StructuredMemory():
@@ -168,10 +168,10 @@ def _memory(fields: Fields, last_seq: int) -> Memory:
     return Memory(summary=summary, structured=structured, extracted_to=extracted_to, version=1)
 
 
-def _structured(fields: Fields) -> StructuredMemory:
+def _structured(fields: JsonObject) -> StructuredMemory:
     try:
         update = update_from_json(fields.found.get("structured_memory") or {})
     except InvalidInput as error:
-        raise fields.wrong("structured_memory", "an object") from error
+        raise fields.error("structured_memory", "an object") from error
     many = max(len(update.facts), len(update.todos), 1)
     return merge(StructuredMemory(), update, sources=(), said=(), max_items=many)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatbot.adapters.storage.fields import Damaged
+from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.durable import (
     make_durable_folder,
     opened,
@@ -17,7 +17,7 @@ from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.places import Place, to_ns
 from chatbot.adapters.storage.json_files.sealed import seal
-from chatbot.adapters.storage.records import message_to_json
+from chatbot.adapters.storage.json_values import Damaged
 from chatbot.domain.chat import Message
 from chatbot.domain.errors import StorageFailure, StorageUnavailable
 
@@ -84,7 +84,7 @@ class SessionAppends:
         if tail is None or tail.status != self._files.status(fd):
             tail = self._look(place, fd, known)
         message = compose(tail.last_seq + 1)
-        line = seal(message_to_json(message)) + b"\n"
+        line = seal(codec(Message).to_json(message)) + b"\n"
         start = b"\n" if tail.lacks_newline else b""
         status = self._write(place, fd, tail, start + line, mtime_ns=to_ns(message.ts))
         after = Tail(status=status, last_seq=message.seq, end=status.size)

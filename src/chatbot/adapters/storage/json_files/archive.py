@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
-from chatbot.adapters.storage.fields import Damaged
+from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.durable import exists, make_durable_folders, put
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.head import head_line, load_head
@@ -19,7 +19,7 @@ from chatbot.adapters.storage.json_files.removal import finish_deletions, remove
 from chatbot.adapters.storage.json_files.sealed import seal
 from chatbot.adapters.storage.json_files.sessions import SessionFiles, session_of
 from chatbot.adapters.storage.json_files.users import UserFiles
-from chatbot.adapters.storage.records import message_to_json
+from chatbot.adapters.storage.json_values import Damaged
 from chatbot.domain.chat import Message, Session, SessionId, TurnId
 from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
 from chatbot.domain.identity import Owner, Role, User
@@ -173,7 +173,7 @@ class _WholeSessions(SessionFiles):
             epoch=session.epoch,
             base_seq=session.last_seq - session.message_count,
         )
-        lines = [header.line(), *(seal(message_to_json(m)) + b"\n" for m in new.messages)]
+        lines = [header.line(), *(seal(codec(Message).to_json(m)) + b"\n" for m in new.messages)]
         put(self._files, place.log, b"".join(lines), mtime_ns=to_ns(session.updated_at))
 
     def _put_memory(self, place: Place, new: Conversation) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from chatbot.adapters.storage.fields import Damaged, naming
 from chatbot.adapters.storage.json_files.durable import (
     WORK,
     locked,
@@ -20,6 +19,7 @@ from chatbot.adapters.storage.json_files.durable import (
 )
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.sealed import seal, unseal
+from chatbot.adapters.storage.json_values import Damaged, logging_path_of_errors
 from chatbot.adapters.storage.records import (
     Made,
     Times,
@@ -92,7 +92,7 @@ class AttemptFiles(AttemptRepository):
         """Returns the key's file, empty if it cannot be trusted; call it with the lock held."""
         path = self._path(key)
         try:
-            with naming(path):
+            with logging_path_of_errors(path):
                 return parse_attempts(read(self._files, path))
         except FileNotFoundError:
             return {}

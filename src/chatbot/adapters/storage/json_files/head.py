@@ -4,12 +4,19 @@ It names its epoch. A reset increments the epoch in the log, and so empties the 
 instant.
 """
 
-from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Flaw, Json, naming
+from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.durable import read
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.places import Place
 from chatbot.adapters.storage.json_files.sealed import seal, unseal
-from chatbot.adapters.storage.records import memory_from_json, memory_to_json
+from chatbot.adapters.storage.json_values import (
+    VERSION,
+    Corruption,
+    Damaged,
+    Json,
+    JsonObject,
+    logging_path_of_errors,
+)
 from chatbot.domain.chat import SessionId
 from chatbot.domain.memory import Memory
 
@@ -20,14 +27,14 @@ def head_line(memory: Memory, session_id: SessionId, *, epoch: int) -> bytes:
         "version": VERSION,
         "session_id": session_id,
         "epoch": epoch,
-        "memory": memory_to_json(memory),
+        "memory": codec(Memory).to_json(memory),
     }
     return seal(found) + b"\n"
 
 
 def load_head(files: Files, place: Place, *, epoch: int) -> Memory:
     """The memory of a session in this epoch, empty if none was ever stored."""
-    with naming(place.head):
+    with logging_path_of_errors(place.head):
         try:
             raw = read(files, place.head)
         except FileNotFoundError:
@@ -43,10 +50,10 @@ def read_head(raw: bytes, session_id: SessionId, *, epoch: int) -> Memory:
     """
     if raw[-1:] != b"\n":
         raise Damaged("head: empty or cut off")
-    fields = Fields(unseal(raw[:-1], "head"), "head")
+    fields = JsonObject(unseal(raw[:-1], "head"), "head")
     fields.require_version()
     if fields.text("session_id") != session_id:
-        raise Damaged("head: names another session", flaw=Flaw.FOREIGN)
+        raise Damaged("head: names another session", corruption=Corruption.FOREIGN)
     if fields.number("epoch") != epoch:
         return Memory()
-    return memory_from_json(fields.object("memory"), "head")
+    return codec(Memory).from_json(fields.nested("memory"), "head")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from chatbot.adapters.storage.fields import Damaged
 from chatbot.adapters.storage.json_files.attempts import (
     ATTEMPTS,
     SET_ASIDE,
@@ -18,6 +17,7 @@ from chatbot.adapters.storage.json_files.head import read_head
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.people import ROLES, USERS, parse_roles, parse_users
 from chatbot.adapters.storage.json_files.places import DELETED, HEAD, LOCKS, LOG, Place, owner_of
+from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.mvp_files import is_mvp_file
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure
@@ -142,7 +142,7 @@ class _Inspection:
         except FileNotFoundError:
             return  # removed by the running service in the meantime
         except Damaged as damage:
-            yield self._finding(path, Problem(damage.flaw), str(damage))
+            yield self._finding(path, Problem(damage.corruption), str(damage))
         except StorageFailure as failure:
             yield self._finding(path, Problem.UNREADABLE, str(failure.__cause__ or failure))
 

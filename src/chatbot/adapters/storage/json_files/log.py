@@ -17,10 +17,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Flaw, Json, load
+from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.sealed import is_sealed, seal, unseal
-from chatbot.adapters.storage.records import message_from_json
+from chatbot.adapters.storage.json_values import (
+    VERSION,
+    Corruption,
+    Damaged,
+    Json,
+    JsonObject,
+    load,
+)
 from chatbot.domain.chat import Message, MessageRole, SessionId, title_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.text import rfc3339
@@ -63,17 +70,17 @@ def read_header(line: bytes, *, session_id: SessionId, owner: Owner) -> Header:
     Raises:
         Damaged: it does not, or its version is newer.
     """
-    fields = Fields(unseal(line, "header"), "header")
+    fields = JsonObject(unseal(line, "header"), "header")
     fields.require_version()
-    whose = Fields(fields.object("owner"), "header, owner")
+    whose = JsonObject(fields.nested("owner"), "header, owner")
     if (whose.text("kind"), whose.text("id")) != (owner.kind, owner.id):
-        raise Damaged("header: names another owner", flaw=Flaw.FOREIGN)
+        raise Damaged("header: names another owner", corruption=Corruption.FOREIGN)
     if fields.text("session_id") != session_id:
-        raise Damaged("header: names another session", flaw=Flaw.FOREIGN)
+        raise Damaged("header: names another session", corruption=Corruption.FOREIGN)
     return Header(
         session_id=session_id,
         owner=owner,
-        created_at=fields.moment("created_at"),
+        created_at=fields.timestamp("created_at"),
         epoch=fields.number("epoch"),
         base_seq=fields.number("base_seq"),
     )
@@ -93,7 +100,7 @@ class Line:
 
 def _decode(raw: bytes, seq: int) -> Message:
     what = f"message {seq}"
-    return message_from_json(load(raw, what), what)
+    return codec(Message).from_json(load(raw, what), what)
 
 
 _decoded = lru_cache(maxsize=_LINES_KEPT)(_decode)
@@ -114,7 +121,7 @@ class LogView:
         self._first = files.read_at(fd, min(_BLOCK, self.size), 0)
         header, newline, _ = self._first.partition(b"\n")
         if not newline:
-            raise Damaged("header: empty or cut off", flaw=Flaw.FOREIGN)
+            raise Damaged("header: empty or cut off", corruption=Corruption.FOREIGN)
         self.header = read_header(header, session_id=session_id, owner=owner)
         self._start = len(header) + 1
         self._pieces = self._backwards()

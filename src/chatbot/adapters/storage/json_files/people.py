@@ -3,8 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chatbot.adapters.storage.fields import Damaged, Fields, load, plain_object
-from chatbot.adapters.storage.records import roles_from_json, user_from_json
+from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.json_values import (
+    VERSION,
+    Damaged,
+    Json,
+    JsonObject,
+    load,
+    plain_object,
+)
 from chatbot.domain.identity import Role, User, UserId
 
 USERS, ROLES = "users.json", "roles.json"
@@ -32,16 +39,16 @@ def parse_users(raw: bytes | None) -> Users:
     return users_of(document_of(raw))
 
 
-def document_of(raw: bytes | None) -> Fields:
+def document_of(raw: bytes | None) -> JsonObject:
     found = {"users": []} if raw is None else load(raw, USERS, hook=plain_object)
-    fields = Fields(found, USERS)
+    fields = JsonObject(found, USERS)
     fields.require_version()
     return fields
 
 
-def users_of(fields: Fields) -> Users:
-    records = enumerate(fields.list("users"), 1)
-    users = [user_from_json(found, f"{USERS}, record {number}") for number, found in records]
+def users_of(fields: JsonObject) -> Users:
+    records = enumerate(fields.array("users"), 1)
+    users = [codec(User).from_json(found, f"{USERS}, record {number}") for number, found in records]
     by_id = {user.id: user for user in users}
     by_email = {user.email: user for user in users}
     if len(by_id) < len(users) or len(by_email) < len(users):
@@ -52,3 +59,24 @@ def users_of(fields: Fields) -> Users:
 def parse_roles(raw: bytes | None) -> Mapping[str, Role]:
     """Read the roles; without a file there are none, and no one has any permission."""
     return {} if raw is None else roles_from_json(load(raw, ROLES), ROLES)
+
+
+def roles_to_json(roles: Mapping[str, Role]) -> Json:
+    """The document `roles.json`: its entries have no name besides their key."""
+    named = {name: codec(Role).to_json(role) for name, role in roles.items()}
+    return {"version": VERSION, "roles": {key: _without_name(each) for key, each in named.items()}}
+
+
+def _without_name(role: Json) -> Json:
+    return {key: value for key, value in role.items() if key != "name"}
+
+
+def roles_from_json(found: object, what: str) -> dict[str, Role]:
+    document = JsonObject(found, what)
+    document.require_version()
+    roles = {}
+    for name, entry in document.nested("roles").items():
+        where = f"{what}, role {name}"
+        fields = JsonObject(entry, where).found
+        roles[name] = codec(Role).from_json({**fields, "name": name}, where)
+    return roles

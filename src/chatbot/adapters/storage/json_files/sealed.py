@@ -6,7 +6,7 @@ line before `,"crc32"`: `jq` reads it, and any flipped byte shows.
 
 import zlib
 
-from chatbot.adapters.storage.fields import Damaged, Fields, Json, dump, load
+from chatbot.adapters.storage.json_values import Damaged, Json, JsonObject, dump, load
 
 _SEAL_BYTES = len(',"crc32":"01234567"}')
 
@@ -32,7 +32,7 @@ def unseal(line: bytes, what: str) -> object:
     if is_sealed(line):
         return load(line, what)
     if line[:1] == b"{" and line[-1:] == b"}":
-        Fields(load(line, what), what).require_version()
+        JsonObject(load(line, what), what).require_version()
     raise Damaged(f"{what}: checksum mismatch")
 
 

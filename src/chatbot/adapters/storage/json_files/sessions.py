@@ -14,7 +14,6 @@ from heapq import heapify, heappop
 from itertools import islice, takewhile
 from pathlib import Path
 
-from chatbot.adapters.storage.fields import Damaged, naming
 from chatbot.adapters.storage.json_files.appends import SessionAppends
 from chatbot.adapters.storage.json_files.durable import (
     exists,
@@ -37,6 +36,7 @@ from chatbot.adapters.storage.json_files.places import (
     to_ns,
 )
 from chatbot.adapters.storage.json_files.removal import delete_files, finish_deletions, remove_rest
+from chatbot.adapters.storage.json_values import Damaged, logging_path_of_errors
 from chatbot.domain.chat import (
     InterruptReason,
     Lease,
@@ -166,7 +166,7 @@ class SessionFiles(SessionRepository):
             )
 
         with self.leases.writing(lease) as held:
-            with naming(held.place.log), _found():
+            with logging_path_of_errors(held.place.log), _found():
                 known, held.tail = held.tail, None
                 message, held.tail = self.appends.append(held.place, compose, known)
             return message
@@ -240,7 +240,7 @@ class SessionFiles(SessionRepository):
 
     def _look(self, place: Place, see: Callable[[LogView], Found]) -> Found:
         """Returns a view of a log. A damaged one is read twice: a write may be in progress."""
-        with naming(place.log), _found():
+        with logging_path_of_errors(place.log), _found():
             try:
                 return self._look_once(place, see)
             except Damaged:

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chatbot.adapters.storage.fields import VERSION, Damaged, Fields, Json
 from chatbot.adapters.storage.json_files.durable import put, read
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.sealed import seal, unseal
+from chatbot.adapters.storage.json_values import VERSION, Damaged, Json, JsonObject
 from chatbot.domain.identity import User, UserId, next_token_version
 
 FILE_NAME = ".token-versions.json"
@@ -100,11 +100,11 @@ def _digest(user: User) -> str:
 def _parse(raw: bytes) -> Versions:
     if raw[-1:] != b"\n":
         raise Damaged("token versions: empty or cut off")
-    document = Fields(unseal(raw[:-1], "token versions"), "token versions")
+    document = JsonObject(unseal(raw[:-1], "token versions"), "token versions")
     document.require_version()
     found = {}
-    for user_id, entry in document.object("users").items():
+    for user_id, entry in document.nested("users").items():
         digest, version = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
-        fields = Fields({"digest": digest, "version": version}, "token versions")
+        fields = JsonObject({"digest": digest, "version": version}, "token versions")
         found[UserId(user_id)] = Reached(fields.text("digest"), fields.number("version"))
     return found

@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import partial
 from itertools import islice, takewhile
 
-from chatbot.adapters.storage.fields import Damaged
 from chatbot.adapters.storage.json_files.appends import Tail, Written
 from chatbot.adapters.storage.json_files.files import Files, translated
 from chatbot.adapters.storage.json_files.head import load_head
@@ -20,6 +19,7 @@ from chatbot.adapters.storage.json_files.leases import Held
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.places import Place
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
+from chatbot.adapters.storage.json_values import Damaged
 from chatbot.domain.chat import InterruptReason, Lease, Message, MessageRole, Question, TurnContext
 from chatbot.domain.errors import NotFound, StorageFailure, cause_of
 from chatbot.domain.memory import Memory

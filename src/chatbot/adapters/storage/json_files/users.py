@@ -11,14 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chatbot.adapters.storage.fields import (
-    VERSION,
-    Fields,
-    Json,
-    dump,
-    load,
-    naming,
-)
+from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.durable import (
     exists,
     locked,
@@ -34,6 +27,7 @@ from chatbot.adapters.storage.json_files.people import (
     document_of,
     parse_roles,
     parse_users,
+    roles_to_json,
     users_of,
 )
 from chatbot.adapters.storage.json_files.token_versions import (
@@ -44,7 +38,14 @@ from chatbot.adapters.storage.json_files.token_versions import (
     reconciled,
 )
 from chatbot.adapters.storage.json_files.watched import Watched
-from chatbot.adapters.storage.records import roles_to_json, user_to_json
+from chatbot.adapters.storage.json_values import (
+    VERSION,
+    Json,
+    JsonObject,
+    dump,
+    load,
+    logging_path_of_errors,
+)
 from chatbot.domain.errors import Conflict, StorageFailure, cause_of
 from chatbot.domain.identity import (
     DEFAULT_ROLES,
@@ -95,7 +96,7 @@ class UserFiles(UserRepository):
                 raise Conflict("There is already an administrator.")
             if user.email in found.users.by_email or user.id in found.users.by_id:
                 raise Conflict("The e-mail address is already in use.")
-            self._write(found, {user.id: user_to_json(user)}, [user])
+            self._write(found, {user.id: codec(User).to_json(user)}, [user])
 
     def by_id(self, user_id: UserId) -> User | None:
         return self._users.read().by_id.get(user_id)
@@ -122,7 +123,7 @@ class UserFiles(UserRepository):
                 raise Conflict("The user was changed in the meantime. Try again.")
             others = [other for other in found.users.all if other.id != user.id]
             require_another_active(user, old=old, others=others, with_any_of=keeping_one_of)
-            self._write(found, {user.id: user_to_json(user)}, [user])
+            self._write(found, {user.id: codec(User).to_json(user)}, [user])
 
     def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
         with self._changing() as found:
@@ -149,7 +150,7 @@ class UserFiles(UserRepository):
                     raise Conflict("The user was changed in the meantime. Try again.")
                 if by_email.setdefault(user.email, user) not in {user, over}:
                     raise Conflict("The e-mail address is already in use.")
-            self._write(found, {user.id: user_to_json(user) for user in changes}, changes)
+            self._write(found, {user.id: codec(User).to_json(user) for user in changes}, changes)
 
     def put_roles(self, changes: Mapping[Role, Role | None]) -> None:
         """Replace roles, all or none.
@@ -163,8 +164,8 @@ class UserFiles(UserRepository):
                 raise Conflict("The role was changed in the meantime. Try again.")
             old: object = load(read(self._files, path), ROLES) if exists(self._files, path) else {}
             new = roles_to_json({role.name: role for role in changes})
-            kept = Fields(old, ROLES).found.get("roles", {})
-            roles = {**Fields(kept, ROLES).found, **Fields(new, ROLES).object("roles")}
+            kept = JsonObject(old, ROLES).found.get("roles", {})
+            roles = {**JsonObject(kept, ROLES).found, **JsonObject(new, ROLES).nested("roles")}
             put(self._files, path, _text({**new, "roles": roles}))
 
     def make_first_roles(self) -> None:
@@ -218,7 +219,7 @@ class UserFiles(UserRepository):
     @contextmanager
     def _changing(self) -> Iterator[_Editable]:
         """Yields the users, unchanged by others until the end."""
-        with locked(self._files, self._lock), naming(self._root / USERS):
+        with locked(self._files, self._lock), logging_path_of_errors(self._root / USERS):
             document = document_of(self._read_raw())
             users = users_of(document)
             versions = reconciled(users.all, self._known_versions())
@@ -229,10 +230,10 @@ class UserFiles(UserRepository):
     ) -> None:
         """Change or add records, then write down the token versions that go with them."""
         records = dict(
-            zip(found.users.by_id, Fields(found.document, USERS).list("users"), strict=True)
+            zip(found.users.by_id, JsonObject(found.document, USERS).array("users"), strict=True)
         )
         for user_id, change in changes.items():
-            records[user_id] = {**Fields(records.get(user_id, {}), USERS).found, **change}
+            records[user_id] = {**JsonObject(records.get(user_id, {}), USERS).found, **change}
         document = {**found.document, "version": VERSION, "users": list(records.values())}
         put(self._files, self._root / USERS, _text(document))
         reached = {user.id: as_reached(user) for user in changed}

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from chatbot.adapters.storage.fields import naming
 from chatbot.adapters.storage.json_files.durable import opened
 from chatbot.adapters.storage.json_files.file_status import Status
 from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.storage.json_values import logging_path_of_errors
 
 _FRESH_NS = 50_000_000
 """A file may change twice within one tick of the clock that stamps it (1 to 10 ms on Linux), and
@@ -27,7 +27,7 @@ class Watched(Generic[Parsed]):
         try:
             if known is not None and known[0] == self._files.status_of(self._path):
                 return known[1]
-            with naming(self._path):
+            with logging_path_of_errors(self._path):
                 return self._read_again()
         except FileNotFoundError:
             return self._parse(None)

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
-from chatbot.adapters.storage.fields import Damaged
-from chatbot.adapters.storage.records import memory_from_json, memory_to_json
+from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.sql.database import Database, translated
 from chatbot.adapters.storage.sql.rows import (
     message_of,
@@ -189,7 +189,7 @@ def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Un
     session = session_of(row)
     name = name_of_session(session.owner, session.id)
     try:
-        memory = Memory() if row.content is None else memory_from_json(row.content, "memory")
+        memory = Memory() if row.content is None else codec(Memory).from_json(row.content, "memory")
         own = tuple(message_of(line) for line in lines)
     except (Damaged, ValueError) as error:
         return Unreadable(name=name, reason=str(error))
@@ -250,7 +250,7 @@ def _put_conversation(connection: Connection, new: Conversation, there: Item | N
         connection.execute(insert(messages), rows)
     connection.execute(delete(memories).where(_is_of(memories, *key)))
     if new.memory != Memory():
-        content = {"content": memory_to_json(new.memory), "version": new.memory.version}
+        content = {"content": codec(Memory).to_json(new.memory), "version": new.memory.version}
         place = {"owner": owner_key(session.owner), "session_id": session.id}
         connection.execute(insert(memories), {**place, **content})
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from chatbot.adapters.storage.records import memory_from_json, permissions_of
+from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.sql.database import Turns
 from chatbot.adapters.storage.sql.leases import NO_LEASE_S
 from chatbot.adapters.storage.sql.pipeline import ConnectionLost, Pipeline, Result, Statement, Value
@@ -31,7 +31,7 @@ from chatbot.domain.chat import (
     title_of,
 )
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.identity import Role, User, UserId
+from chatbot.domain.identity import Role, User, UserId, known_permissions
 from chatbot.domain.memory import Memory
 
 _log = logging.getLogger("chatbot.storage")
@@ -206,7 +206,7 @@ def _message(row: Row) -> Message:
 
 
 def _memory(content: bytes | None) -> Memory:
-    return Memory() if content is None else memory_from_json(json.loads(content), "memory")
+    return Memory() if content is None else codec(Memory).from_json(json.loads(content), "memory")
 
 
 def _user(row: Row) -> User:
@@ -227,4 +227,6 @@ def _user(row: Row) -> User:
 def _roles(found: bytes | None) -> Mapping[str, Role]:
     """The roles, kept: they seldom change, and everybody who calls has some."""
     named = json.loads(found or b"{}")
-    return {name: Role(name=name, permissions=permissions_of(each)) for name, each in named.items()}
+    return {
+        name: Role(name=name, permissions=known_permissions(each)) for name, each in named.items()
+    }

@@ -4,9 +4,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from chatbot.adapters.storage.records import permissions_of
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
-from chatbot.domain.identity import Owner, Role, User, UserId
+from chatbot.domain.identity import Owner, Role, User, UserId, known_permissions
 
 
 def owner_key(owner: Owner) -> str:
@@ -105,4 +104,4 @@ def role_values(role: Role) -> dict[str, object]:
 
 
 def role_of(row: Row[Any]) -> Role:
-    return Role(name=row.name, permissions=permissions_of(row.permissions))
+    return Role(name=row.name, permissions=known_permissions(row.permissions))

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Executable, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from chatbot.adapters.storage.records import memory_from_json, memory_to_json
+from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.sql.leases import IS_HELD, IS_IT, acquire, held, release
 from chatbot.adapters.storage.sql.rows import (
     message_of,
@@ -178,7 +178,7 @@ class SqlSessions(SessionRepository):
         row = self._sql.row(_MEMORY, _key(owner, session_id))
         if row is None:
             raise NotFound
-        return Memory() if row.content is None else memory_from_json(row.content, "memory")
+        return Memory() if row.content is None else codec(Memory).from_json(row.content, "memory")
 
     def put_memory(
         self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
@@ -190,7 +190,7 @@ class SqlSessions(SessionRepository):
         row = self._sql.row(select(memories.c.version).where(_IS_ITS_MEMORY), key)
         if (row.version if row else 0) != memory.version:
             return False
-        content = memory_to_json(memory) | {"version": stored_version}
+        content = codec(Memory).to_json(memory) | {"version": stored_version}
         values = {"content": content, "version": stored_version}
         if row is None:
             place = {"owner": owner_key(owner), "session_id": session_id}

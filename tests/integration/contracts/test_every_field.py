@@ -1,0 +1,101 @@
+"""Each field of each stored type is kept by every store, in a backup and in a migration.
+
+A field that is added to one of the types is in these tests by itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chatbot.adapters.storage.backup_file import BackupFile, write_backup
+from chatbot.adapters.storage.codec import codec
+from chatbot.application.transfer import Outcome, StoreCopy
+from chatbot.domain.chat import Message, MessageRole, Session, SessionId
+from chatbot.domain.identity import Role, User
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.archive import Conversation, Item, WritableArchive
+from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.entrypoints.container import build_archive
+from chatbot.entrypoints.storage_url import parse_storage_url
+from filled import filled
+from stored import T0, everything_in, fill
+
+MESSAGES = (
+    filled(Message, seq=8, role=MessageRole.USER),
+    filled(Message, seq=9, role=MessageRole.ASSISTANT),
+)
+SESSION = filled(
+    Session,
+    id=SessionId("5" * 32),
+    title=MESSAGES[0].content,
+    message_count=len(MESSAGES),
+    last_seq=MESSAGES[-1].seq,
+)
+CONVERSATION = Conversation(session=SESSION, messages=MESSAGES, memory=filled(Memory))
+USER = filled(User, email="ana@example.com")
+ITEMS: Sequence[Item] = [filled(Role), USER, CONVERSATION]
+
+
+@pytest.fixture(params=["json", "sqlite", "postgres"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> WritableArchive:
+    match request.param:
+        case "json":
+            url = f"json:{tmp_path / 'data'}"
+        case "sqlite":
+            url = f"sqlite:///{request.getfixturevalue('sqlite_store')}"
+        case _:
+            url = request.getfixturevalue("postgres_store")
+    return build_archive(parse_storage_url(url))
+
+
+@pytest.mark.parametrize("record", [filled(Role), USER, SESSION, *MESSAGES, filled(Memory)])
+def test_codec_returns_what_it_was_given(record: object) -> None:
+    form = codec(type(record))
+    assert form.from_json(form.to_json(record), "record") == record
+
+
+def test_archive_keeps_every_field(archive: WritableArchive) -> None:
+    with archive:
+        fill(archive, [*ITEMS])
+        assert [archive.find(item) for item in ITEMS] == ITEMS
+
+
+def test_backup_keeps_every_field(tmp_path: Path) -> None:
+    write_backup(tmp_path / "b.gz", ITEMS, made_at=T0)
+    assert everything_in(BackupFile(tmp_path / "b.gz")) == ITEMS
+
+
+def test_migration_keeps_every_field(archive: WritableArchive, tmp_path: Path) -> None:
+    source = build_archive(parse_storage_url(f"json:{tmp_path / 'source'}"))
+    fill(source, [*ITEMS])
+    with archive:
+        steps = list(StoreCopy(source, archive).steps())
+        assert {step.outcome for step in steps} <= {Outcome.NEW, Outcome.SAME}
+        assert [archive.find(item) for item in ITEMS] == ITEMS
+
+
+async def test_service_keeps_every_field(closed_storage: Storage) -> None:
+    new = replace(SESSION, title="", message_count=0, last_seq=0, epoch=0)
+    memory = replace(filled(Memory), version=0)
+
+    def write(tx: Transaction) -> None:
+        tx.users.add(USER)
+        tx.sessions.create(new)
+        assert tx.sessions.put_memory(new.owner, new.id, memory, epoch=0)
+
+    def read(tx: Transaction) -> list[object]:
+        return [
+            tx.users.by_id(USER.id),
+            tx.users.by_email(USER.email),
+            tx.sessions.get(new.owner, new.id),
+            tx.sessions.memory(new.owner, new.id),
+        ]
+
+    async with closed_storage:
+        await closed_storage.transact(write)
+        found = await closed_storage.transact(read)
+        caller, _ = await closed_storage.find_caller(USER.id)
+    assert found == [USER, USER, new, replace(memory, version=1)]
+    assert caller == USER
