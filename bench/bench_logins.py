@@ -66,14 +66,16 @@ async def chat(server: Server, sessions: list[str], turns: int) -> tuple[float, 
 
 async def log_in(http: aiohttp.ClientSession, server: Server, email: str) -> None:
     credentials, headers = {"email": email, "password": PASSWORD}, {"X-API-Key": KEY}
+    async with http.post(f"{server.url}/auth/login", json=credentials, headers=headers) as answer:
+        await answer.read()
+        assert answer.status == 200, answer.status
+
+
+async def keep_logging_in(http: aiohttp.ClientSession, server: Server, email: str) -> None:
     pause_s = CLIENTS / LOGINS_PER_S
     while True:
         due = time.perf_counter() + pause_s
-        async with http.post(
-            f"{server.url}/auth/login", json=credentials, headers=headers
-        ) as answer:
-            await answer.read()
-            assert answer.status == 200, answer.status
+        await log_in(http, server, email)
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
 
@@ -81,7 +83,7 @@ async def besieged(
     server: Server, sessions: list[str], turns: int, emails: list[str]
 ) -> tuple[float, float]:
     async with aiohttp.ClientSession() as http:
-        siege = [asyncio.create_task(log_in(http, server, email)) for email in emails]
+        siege = [asyncio.create_task(keep_logging_in(http, server, email)) for email in emails]
         try:
             return await chat(server, sessions, turns)
         finally:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import aiohttp
+from bench_logins import add_users, log_in
 from rig import (
     AT_ONCE,
     HERE,
@@ -33,6 +34,7 @@ from rig import (
 from stores import made
 
 LONE_TURNS = 20
+LOGINS = 10  # of each person
 IMPORTS = """
 import asyncio
 import fastapi
@@ -52,6 +54,12 @@ async def lone_turns(server: Server, sessions: list[str]) -> tuple[float, float]
             await ask(http, 0)
             took.append(time.perf_counter() - began)
     return took[0], statistics.median(took[1:])
+
+
+async def log_ins(server: Server, emails: list[str]) -> None:
+    async with aiohttp.ClientSession() as http:
+        for _ in range(LOGINS):
+            await asyncio.gather(*(log_in(http, server, email) for email in emails))
 
 
 async def until_ready(server: Server) -> None:
@@ -75,19 +83,21 @@ def installed() -> tuple[float, int]:
         count += 1
         paths = (Path(str(file.locate())) for file in files)
         size += sum(path.stat().st_size for path in paths if path.is_file())
-    ours = (path for path in (HERE.parent / "src").rglob("*") if path.is_file())
-    return (size + sum(path.stat().st_size for path in ours)) / 1e6, count + 1
+    ours = (HERE.parent / "src").rglob("*")
+    sources = (path for path in ours if path.is_file() and path.suffix != ".pyc")
+    return (size + sum(path.stat().st_size for path in sources)) / 1e6, count + 1
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    starts, imports, firsts, memory = [], [], [], 0.0
+    starts, imports, firsts, after_turns, after_logins = [], [], [], 0.0, 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         url = made(f"json:{folder / 'data'}")
         sessions = asyncio.run(fill(url, 10))
+        emails = asyncio.run(add_users(url))
         with provider(folder) as upstream:
             settings = environment(upstream, url) | MEMORY_OFF
             for _ in range(options.rounds):
@@ -101,25 +111,37 @@ def main() -> None:
                     firsts.append(asyncio.run(lone_turns(server, sessions)))
                     asyncio.run(measure(server, turn(server, sessions), 20 * AT_ONCE))
                     asyncio.run(measure(server, turn(server, sessions, stream=True), 10 * AT_ONCE))
-                    memory = max(memory, server.pss_mib())
-    print(table(figures(starts, imports, firsts, memory)))
+                    after_turns = max(after_turns, server.pss_mib())
+                    asyncio.run(log_ins(server, emails))
+                    after_logins = max(after_logins, server.pss_mib())
+    memory = [
+        Figure(
+            what="memory (PSS) after turns, 16 at once", value=after_turns, target=95, unit=" MiB"
+        ),
+        Figure(what="memory (PSS) after log-ins", value=after_logins, target=100, unit=" MiB"),
+    ]
+    print(table([*figures(starts, imports, firsts), *memory, *install()]))
 
 
 def figures(
-    starts: list[float], imports: list[float], firsts: list[tuple[float, float]], memory: float
+    starts: list[float], imports: list[float], firsts: list[tuple[float, float]]
 ) -> list[Figure]:
     ready = statistics.median(one / other for one, other in zip(starts, imports, strict=True))
     first = statistics.median(first for first, _ in firsts) * 1000
     lone = statistics.median(lone for _, lone in firsts) * 1000
-    size, count = installed()
     return [
         Figure(what="start until ready", value=statistics.median(starts), unit=" s"),
         Figure(what="ready / imports and warming up alone", value=ready, target=1.5),
         Figure(what="a lone turn", value=lone, unit=" ms"),
         Figure(what="first turn after ready", value=first, target=2 * lone + 20, unit=" ms"),
-        Figure(what="memory (PSS) after turns, 16 at once", value=memory, target=110, unit=" MiB"),
-        Figure(what="base install", value=size, target=110, unit=" MB"),
-        Figure(what="distributions in it", value=count, target=75),
+    ]
+
+
+def install() -> list[Figure]:
+    size, count = installed()
+    return [
+        Figure(what="base install", value=size, target=130, unit=" MB"),
+        Figure(what="distributions in it", value=count),
     ]
 
 

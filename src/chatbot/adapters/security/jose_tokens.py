@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from jose import jwk, jws
-from jose.backends.base import Key
+from jose import jws
+from jose.backends.native import HMACKey
 from jose.exceptions import JOSEError
 
 from chatbot.domain.errors import InvalidToken
@@ -121,9 +121,10 @@ class JoseTokens(Tokens):
             raise ValueError("lifetime longer than allowed")
 
 
-def _construct(key: bytes) -> Key:
+def _construct(key: bytes) -> HMACKey:
+    """The key for the standard library's HMAC, whatever other backend is installed."""
     try:
-        return jwk.construct(key, ALGORITHM)
+        return HMACKey(key, ALGORITHM)
     except JOSEError as error:
         raise ValueError("the secret that signs tokens looks like a public key") from error
 
