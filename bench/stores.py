@@ -21,7 +21,7 @@ from chatbot.adapters.storage.sql.rows import message_values, session_values
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId, TurnId, title_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage, Transaction
-from chatbot.entrypoints.first_run import make_store
+from chatbot.entrypoints.commands.init import make_store
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.sql_database import build_database
 from chatbot.entrypoints.storage_url import StorageKind

@@ -22,7 +22,7 @@ from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.identity import DEFAULT_ROLES
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints import logs
+from chatbot.entrypoints import logging_setup
 from commands import Run, runner
 from pgbouncer import pgbouncer
 from postgres import command, new_database, postgres_url
@@ -95,7 +95,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run commands in an empty folder."""
     monkeypatch.chdir(tmp_path)
     # pytest's stderr ends with the test; a log that were bound to it would break later tests.
-    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
+    monkeypatch.setattr(logging_setup, "configure", lambda *_, **__: None)
     return runner(monkeypatch, capsys)
 
 

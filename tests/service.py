@@ -13,7 +13,7 @@ from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.container import UseCases, build
 from chatbot.entrypoints.http.app import build_app
-from chatbot.entrypoints.http.server import Server, build_config, listen
+from chatbot.entrypoints.server.uvicorn_server import Server, build_config, listen
 from chatbot.entrypoints.settings import Settings
 
 API_KEY = "e1becf496fa519e8b3af8df5340abe877b522cfe"

@@ -3,17 +3,18 @@
     python tests/workers_program.py spawn ... --port 0   as on macOS and Windows: nothing is forked
     ... broken     no worker can start
     ... short      each ends as soon as it is ready
-    ... stubborn   none ends when it is told to
+    ... stubborn   none ends when it is asked to
 
-What stands before `--port` is left out, so that it can be put in front of `python -m chatbot`.
+The arguments before `--port` are dropped, so the program can prefix `python -m chatbot`.
 """
 
 import sys
 import threading
 
 from chatbot.entrypoints.cli import main
-from chatbot.entrypoints.http import server, workers
-from chatbot.entrypoints.http.workers import Parent
+from chatbot.entrypoints.commands import serve
+from chatbot.entrypoints.server import supervisor
+from chatbot.entrypoints.server.supervisor import ParentLink
 
 
 def broken(*_: object) -> None:
@@ -21,12 +22,12 @@ def broken(*_: object) -> None:
     sys.exit(3)
 
 
-def short(_: object, __: object, parent: Parent) -> None:
-    parent._link.send_bytes(workers._READY)
+def short(_: object, __: object, parent: ParentLink) -> None:
+    parent._link.send_bytes(supervisor._READY)
 
 
-def stubborn(_: object, __: object, parent: Parent) -> None:
-    parent.heed(lambda: None)
+def stubborn(_: object, __: object, parent: ParentLink) -> None:
+    parent.watch(lambda: None)
     threading.Event().wait()
 
 
@@ -34,7 +35,7 @@ WORK = {"broken": broken, "short": short, "stubborn": stubborn}
 
 if __name__ == "__main__":  # what is spawned imports this file
     if sys.argv[1] == "spawn":
-        workers.START_METHOD = "spawn"
+        supervisor.START_METHOD = "spawn"
     else:
-        server._work, server._WORKERS_STOP_WITHIN_S = WORK[sys.argv[1]], 1.0  # type: ignore[assignment] # none looks at all arguments
+        serve._work, serve._WORKERS_STOP_WITHIN_S = WORK[sys.argv[1]], 1.0  # type: ignore[assignment] # none looks at all arguments
     main(["serve", *sys.argv[sys.argv.index("--port") :]])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chatbot.entrypoints.doctor import examine
+from chatbot.entrypoints.commands.doctor import examine
 from chatbot.entrypoints.http.app import create_app
 from chatbot.entrypoints.settings import SettingsError
 from company_network import Authority, Proxy

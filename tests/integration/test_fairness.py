@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import siege
-from chatbot.entrypoints.http.backlog import Backlog
+from chatbot.entrypoints.server.backlog import Backlog
 from process import Running, running
 from raw_http import answer_to_raw, connected, read_answer
 from service import API_KEY, Service, code_of, serving, settings_for_tests

@@ -14,7 +14,7 @@ from chatbot.adapters.llm.provider import TransportName, build_genkit, chat_mode
 from chatbot.domain.chat import FinishReason, MessageRole
 from chatbot.domain.errors import ContextTooLong
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task
-from chatbot.entrypoints.doctor import examine
+from chatbot.entrypoints.commands.doctor import examine
 from llama_server import CONTEXT_TOKENS, MODEL, llama_server
 from service import API_KEY, JWT_SECRET, SSE, serving, settings_for_tests
 from tiny_model import WORDS

@@ -18,7 +18,7 @@ import structlog
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.domain.errors import ModelUnavailable
-from chatbot.entrypoints import logs
+from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.http import guard
 from company_network import Authority, Proxy
 from process import STOPS_WITHIN_S, running
@@ -57,7 +57,7 @@ def configure(
     """Send logs there: pytest puts its own stderr back before each phase of a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", stderr)
-        logs.configure(level, form, with_pid=with_pid)
+        logging_setup.configure(level, form, with_pid=with_pid)
 
 
 def lines_of(stderr: io.StringIO) -> list[dict[str, Any]]:

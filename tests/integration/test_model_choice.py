@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from chatbot.entrypoints.model_choice import with_model_name
+from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, OPENAI_MODEL, SettingsError
 from provider import FakeProvider, Fault, closed_port_url
 from service import settings_for_tests

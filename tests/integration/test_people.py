@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from chatbot.entrypoints.commands.administrators import people_problem
 from chatbot.entrypoints.container import build_storage
-from chatbot.entrypoints.people import people_problem
 from commands import Run
 from process import running
 from service import API_KEY, JWT_SECRET, PASSWORD, settings_for_tests

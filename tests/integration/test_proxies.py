@@ -5,7 +5,7 @@ import pytest
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from chatbot.entrypoints.http.server import build_config
+from chatbot.entrypoints.server.uvicorn_server import build_config
 from service import settings_for_tests
 
 FORWARDED = {

@@ -32,7 +32,7 @@ from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.tables import REVISIONS, metadata
 from chatbot.adapters.storage.sql.upgrading import configured, upgrade
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.entrypoints import logs
+from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.cli import main
 from process import ENVIRONMENT
 
@@ -194,7 +194,7 @@ Run = Callable[..., tuple[int, str]]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command on a database; return its exit code and what it says of the storage."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
+    monkeypatch.setattr(logging_setup, "configure", lambda *_, **__: None)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
 

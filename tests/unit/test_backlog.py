@@ -4,7 +4,7 @@ import asyncio
 import time
 from functools import partial
 
-from chatbot.entrypoints.http.backlog import PAUSE_S, Backlog
+from chatbot.entrypoints.server.backlog import PAUSE_S, Backlog
 from conversation import PATIENCE_S
 
 SLOW_S = 0.01

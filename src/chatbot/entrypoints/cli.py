@@ -15,9 +15,9 @@ from typer.exceptions import TyperException
 from chatbot import __version__
 from chatbot.domain.errors import ChatbotError, ModelFailure, StorageFailure
 from chatbot.domain.text import NotUtf8
-from chatbot.entrypoints.command_line import Refused, command_settings, lasting
-from chatbot.entrypoints.console import say
-from chatbot.entrypoints.people_commands import admin, user
+from chatbot.entrypoints.commands.command_line import Refused, command_settings, lasting
+from chatbot.entrypoints.commands.console import say
+from chatbot.entrypoints.commands.users import admin, user
 from chatbot.entrypoints.settings import SettingsError, load_settings
 
 app = typer.Typer(
@@ -92,7 +92,7 @@ def _root(
 @app.command()
 def init() -> None:
     """Write .env with random secrets and create the store; never overwrites anything."""
-    from chatbot.entrypoints.first_run import make_store, write_env
+    from chatbot.entrypoints.commands.init import make_store, write_env
 
     say(write_env())
     say(make_store(load_settings()))
@@ -109,7 +109,7 @@ def serve(
     settings = command_settings(
         **{name: value for name, value in given.items() if value is not None}
     )
-    from chatbot.entrypoints.http.server import run
+    from chatbot.entrypoints.commands.serve import run
 
     run(settings)
 
@@ -127,7 +127,7 @@ def chat(
     Without a terminal, for example from cron, continues the account's last such session.
     """
     settings = command_settings()
-    from chatbot.entrypoints.terminal import talk
+    from chatbot.entrypoints.commands.chat import talk
 
     talk(settings, prompt, new=new)
 
@@ -170,7 +170,7 @@ def migrate(
     The source is only read. Run it again at any time to resume or to copy what is new. Items that
     are newer or different in the target are listed and left unchanged.
     """
-    from chatbot.entrypoints.moving import migrate
+    from chatbot.entrypoints.commands.transfer import migrate
 
     _done(migrate(source, target, delete_others=delete_others, dry_run=dry_run))
 
@@ -187,7 +187,7 @@ def import_sessions(
 ) -> None:
     """Import the sessions of the first version; the files are only read."""
     settings = lasting(command_settings())
-    from chatbot.entrypoints.moving import import_files
+    from chatbot.entrypoints.commands.transfer import import_files
 
     _done(import_files(settings.storage_url, folder, owner))
 
@@ -201,7 +201,7 @@ def backup(file: BackupPath) -> None:
     It does not contain .env: back that up separately.
     """
     settings = lasting(command_settings())
-    from chatbot.entrypoints.moving import back_up
+    from chatbot.entrypoints.commands.transfer import back_up
 
     _done(back_up(settings.storage_url, file))
 
@@ -213,7 +213,7 @@ def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
     Items that are newer or different in the store are listed and left unchanged.
     """
     settings = lasting(command_settings())
-    from chatbot.entrypoints.moving import restore
+    from chatbot.entrypoints.commands.transfer import restore
 
     _done(restore(settings.storage_url, file, dry_run=dry_run))
 
@@ -221,7 +221,7 @@ def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
 @app.command()
 def doctor() -> None:
     """Check settings, storage, model, proxy and TLS; each line is `ok`, or `FAIL` with its fix."""
-    from chatbot.entrypoints.doctor import examine
+    from chatbot.entrypoints.commands.doctor import examine
 
     all_well = True
     for finding in examine():

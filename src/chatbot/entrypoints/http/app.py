@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from chatbot import __version__
 from chatbot.application.prompt_texts import NAMES
-from chatbot.entrypoints import logs
+from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.container import UseCases, build, random_id
 from chatbot.entrypoints.http import errors
 from chatbot.entrypoints.http.flows import register_flows
@@ -19,7 +19,7 @@ from chatbot.entrypoints.http.openapi import completed
 from chatbot.entrypoints.http.routes import chat, health, identity, memory, sessions
 from chatbot.entrypoints.http.wire import Problem
 from chatbot.entrypoints.lifecycle import opened
-from chatbot.entrypoints.model_choice import with_model_name
+from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.settings import Settings, is_developer_mode, load_settings
 from chatbot.entrypoints.web import docs_page
 
@@ -29,7 +29,7 @@ _KIB = 1024
 def create_app() -> FastAPI:
     """Factory for uvicorn: returns the application for this process's settings."""
     settings = with_model_name(load_settings())
-    logs.configure(settings.log_level, settings.log_format)
+    logging_setup.configure(settings.log_level, settings.log_format)
     return build_app(settings, build(settings))
 
 

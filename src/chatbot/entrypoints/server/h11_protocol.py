@@ -12,11 +12,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from chatbot.entrypoints.container import random_id
-from chatbot.entrypoints.http.backlog import READ_BYTES, backlog_of
-from chatbot.entrypoints.http.connection import BoundedConnection
 from chatbot.entrypoints.http.errors import ErrorDetails
 from chatbot.entrypoints.http.security_headers import add_security_headers
-from chatbot.entrypoints.http.transport import LingeringTransport
+from chatbot.entrypoints.server.backlog import READ_BYTES, backlog_of
+from chatbot.entrypoints.server.connection import BoundedConnection
+from chatbot.entrypoints.server.transport import LingeringTransport
 
 logger = structlog.get_logger("chatbot.access")
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from chatbot.adapters.llm.network import OPENAI_URL, NoWay, proxy_for
 from chatbot.domain.errors import ChatbotError, StorageFailure, cause_of
 from chatbot.domain.ports.storage import Storage
+from chatbot.entrypoints.commands.administrators import may_be_without_people, people_problem
+from chatbot.entrypoints.commands.file_modes import world_readable
+from chatbot.entrypoints.commands.model_check import model_in_use
 from chatbot.entrypoints.container import build_storage
-from chatbot.entrypoints.file_modes import world_readable
-from chatbot.entrypoints.model_check import model_in_use
-from chatbot.entrypoints.people import may_be_without_people, people_problem
 from chatbot.entrypoints.settings import (
     Settings,
     SettingsError,

@@ -13,7 +13,7 @@ from chatbot.domain.chat import MessageRole
 from chatbot.domain.errors import ModelFailure, ModelTimeout
 from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
 from chatbot.entrypoints.container import build_genkit_model
-from chatbot.entrypoints.model_choice import is_listed, model_name, only_model, served_models
+from chatbot.entrypoints.model_selection import is_listed, model_name, only_model, served_models
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError
 
 _QUESTION = ModelRequest(

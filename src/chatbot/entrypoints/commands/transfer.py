@@ -26,7 +26,7 @@ from chatbot.domain.ports.archive import (
     Unreadable,
     WritableArchive,
 )
-from chatbot.entrypoints.console import say
+from chatbot.entrypoints.commands.console import say
 from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, build_archive, utc_now
 from chatbot.entrypoints.settings import SettingsError
 from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url

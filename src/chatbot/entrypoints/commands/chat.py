@@ -16,10 +16,10 @@ from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
 from chatbot.domain.text import decode_utf8
-from chatbot.entrypoints.console import say, write
+from chatbot.entrypoints.commands.console import say, write
 from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, UseCases, build
 from chatbot.entrypoints.lifecycle import opened
-from chatbot.entrypoints.model_choice import with_model_name
+from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.storage_url import StorageKind
 

@@ -57,7 +57,7 @@ class WorkerFailed(Exception):
     """A worker ended before any was ready; or a worker did not stop when asked to."""
 
 
-class Parent:
+class ParentLink:
     """The parent, seen from its worker."""
 
     def __init__(self, link: Link, inherited: Iterable[Link]) -> None:
@@ -67,18 +67,18 @@ class Parent:
         ) in inherited:  # the parent's ends: if they stayed open here, its death would go unnoticed
             end.close()
 
-    def heed(self, stop: Callable[[], None]) -> None:
+    def watch(self, stop: Callable[[], None]) -> None:
         """Report that this worker is ready; call `stop` when the parent asks for it or has died."""
-        Thread(target=self._heed, args=[stop], name="parent", daemon=True).start()
+        Thread(target=self._watch, args=[stop], name="parent", daemon=True).start()
 
-    def _heed(self, stop: Callable[[], None]) -> None:
+    def _watch(self, stop: Callable[[], None]) -> None:
         with suppress(OSError, EOFError):
             self._link.send_bytes(_READY)
             self._link.recv_bytes()  # returns when the parent closes its end or dies
         stop()
 
 
-Work = Callable[[Parent], None]
+Work = Callable[[ParentLink], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +89,7 @@ class _Worker:
     is_ready: bool = False
 
 
-class Workers:
+class Supervisor:
     """A number of processes that run the same work until a signal arrives.
 
     Args:
@@ -153,9 +153,9 @@ class Workers:
             if _has_said_ready(worker):
                 worker.is_ready = True
             else:
-                self._bury(worker)
+                self._reap(worker)
 
-    def _bury(self, worker: _Worker) -> None:
+    def _reap(self, worker: _Worker) -> None:
         """Log that a worker ended, and schedule its replacement.
 
         Raises:
@@ -196,7 +196,7 @@ def _do(work: Work, link: Link, inherited: Iterable[Link]) -> None:
     """Runs in the worker. A signal that arrives too early to be handled is left to the parent."""
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
-    work(Parent(link, inherited))
+    work(ParentLink(link, inherited))
 
 
 def _has_said_ready(worker: _Worker) -> bool:

@@ -2,7 +2,7 @@
 
 import structlog
 
-from chatbot.entrypoints import logs
+from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.settings import Settings, ignored_names, load_settings
 from chatbot.entrypoints.storage_url import StorageKind
 
@@ -20,7 +20,7 @@ def command_settings(**given: object) -> Settings:
         SettingsError: a setting is missing or invalid.
     """
     settings = load_settings(**given)
-    logs.configure(settings.log_level, settings.log_format, with_pid=settings.workers > 1)
+    logging_setup.configure(settings.log_level, settings.log_format, with_pid=settings.workers > 1)
     for line in ignored_names():
         logger.warning(line)
     return settings
