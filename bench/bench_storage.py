@@ -23,7 +23,13 @@ from threading import Thread
 from rig import USER, Figure, table
 from stores import conversation, put, settings_of, stores
 
-from chatbot.domain.chat import Lease, MessageRole, SessionId, TurnId
+from chatbot.domain.chat import (
+    Lease,
+    Message,
+    MessageRole,
+    SessionId,
+    TurnId,
+)
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.container import build_storage, utc_now
@@ -89,7 +95,8 @@ async def append(storage: Storage, held: list[Lease], count: int) -> None:
         lease, now = held[number % len(held)], utc_now()
         await storage.transact(
             lambda tx, lease=lease, now=now: tx.sessions.append(
-                lease, MessageRole.USER, CONTENT, ts=now
+                lease,
+                Message(role=MessageRole.USER, content=CONTENT, ts=now, turn_id=lease.turn_id),
             )
         )
 

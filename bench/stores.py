@@ -103,7 +103,7 @@ def _say(tx: Transaction, conversations: Iterable[Conversation]) -> None:
         tx.sessions.create(session)
         lease = tx.sessions.acquire(session.owner, session.id, TurnId("a" * 32))
         for message in messages:
-            tx.sessions.append(lease, message.role, message.content, ts=message.ts)
+            tx.sessions.append(lease, message)
         tx.sessions.release(lease)
 
 
@@ -133,7 +133,5 @@ def _insert(connection: Connection, conversations: Iterator[Conversation]) -> No
 
 def _row(session: Session, messages: Sequence[Message]) -> dict[str, object]:
     count = len(messages)
-    told = replace(
-        session, title=title_of(messages[0].content), message_count=count, last_seq=count
-    )
+    told = replace(session, title=title_of(messages), message_count=count, last_seq=count)
     return session_values(told, is_titled=True)

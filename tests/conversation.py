@@ -19,12 +19,21 @@ from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
 from chatbot.application.sessions import Sessions
 from chatbot.application.turn import Reply, ReplyEvent
-from chatbot.domain.chat import InterruptReason, Lease, Message, MessageRole, SessionId, TurnId
+from chatbot.domain.chat import (
+    InterruptReason,
+    Lease,
+    Message,
+    MessageRange,
+    MessageRole,
+    SessionId,
+    TurnId,
+)
 from chatbot.domain.identity import Client, ClientId, Permission, Principal, of_client
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import ModelRequest, Task
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage, Transaction
+from stored import new_message
 
 PATIENCE_S = 30
 """How long a test waits for what takes a moment, as the machine may be busy with other work."""
@@ -181,8 +190,10 @@ class Desk:
             seq = tx.sessions.get(owner, session_id).last_seq
             for number in range(seq + 1, seq + 2 * turns, 2):
                 question, answer = f"question {number}", f"answer {number + 1}"
-                tx.sessions.append(lease, MessageRole.USER, question, ts=START)
-                tx.sessions.append(lease, MessageRole.ASSISTANT, answer, ts=START)
+                tx.sessions.append(lease, new_message(lease, MessageRole.USER, question, ts=START))
+                tx.sessions.append(
+                    lease, new_message(lease, MessageRole.ASSISTANT, answer, ts=START)
+                )
 
         await with_lease(self.storage, owner, session_id, turn_id, add)
 
@@ -193,12 +204,14 @@ class Desk:
             ANA.owner,
             session_id,
             TurnId("c" * 32),
-            lambda tx, lease: tx.sessions.append(lease, MessageRole.USER, text, ts=START),
+            lambda tx, lease: tx.sessions.append(
+                lease, new_message(lease, MessageRole.USER, text, ts=START)
+            ),
         )
 
     async def messages(self, session_id: SessionId, *, who: Principal = ANA) -> list[Message]:
         return await self.storage.transact(
-            lambda tx: list(tx.sessions.messages(who.owner, session_id, limit=1000))
+            lambda tx: list(tx.sessions.read(who.owner, session_id, MessageRange(limit=1000)))
         )
 
     async def memory(self, session_id: SessionId, *, who: Principal = ANA) -> Memory:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any, cast
 
-from chatbot.domain.ports.sessions import SessionRepository
+from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import (
     AttemptRepository,
     Storage,
@@ -40,7 +40,7 @@ def each_call_apart(storage: Storage) -> Iterator[Transaction]:
     thread.start()
     try:
         yield Transaction(
-            sessions=cast(SessionRepository, _Repository("sessions", storage, loop)),
+            sessions=cast(SessionLog, _Repository("sessions", storage, loop)),
             users=cast(UserRepository, _Repository("users", storage, loop)),
             attempts=cast(AttemptRepository, _Repository("attempts", storage, loop)),
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from chatbot.domain.chat import (
     InterruptReason,
+    Lease,
     Message,
     MessageRole,
     Session,
@@ -49,11 +50,10 @@ def conversation(
         _message(seq, text)
         for seq, text in enumerate(["Hi", "Hello!"] if texts is None else texts, reset_at + 1)
     )
-    asked = [m.content for m in messages if m.role is MessageRole.USER]
     session = Session(
         id=SessionId(f"{number:032x}"),
         owner=owner,
-        title=title_of(asked[0]) if asked else "",
+        title=title_of(messages),
         created_at=T0,
         updated_at=messages[-1].ts if messages else T0,
         message_count=len(messages),
@@ -135,3 +135,18 @@ def trace_of(folder: Path) -> str:
         time = path.stat().st_mtime_ns if path.is_file() else 0
         found.update(f"{path} {time} {len(content)}\n".encode() + content)
     return found.hexdigest()
+
+
+def new_message(
+    lease: Lease,
+    role: MessageRole,
+    content: str,
+    *,
+    ts: datetime,
+    reason: InterruptReason | None = None,
+    turn_id: TurnId | None = None,
+) -> Message:
+    """A message to append under the lease."""
+    return Message(
+        role=role, content=content, ts=ts, turn_id=turn_id or lease.turn_id, reason=reason
+    )

@@ -16,6 +16,7 @@ from chatbot.domain.chat import (
     InterruptReason,
     Lease,
     Message,
+    MessageRange,
     MessageRole,
     Question,
     Session,
@@ -26,6 +27,7 @@ from chatbot.domain.errors import Conflict, NotFound, StorageFailure
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.storage import Transaction
+from stored import new_message
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
@@ -102,15 +104,20 @@ def _create(session_id: SessionId, seconds: int, tx: Transaction) -> None:
 def _append(
     session_id: SessionId, role: MessageRole, text: str, seconds: int, tx: Transaction
 ) -> None:
-    tx.sessions.append(lease_on(session_id), role, text, ts=at(seconds))
+    tx.sessions.append(
+        lease_on(session_id), new_message(lease_on(session_id), role, text, ts=at(seconds))
+    )
 
 
 def _mark_crash(session_id: SessionId, seconds: int, tx: Transaction) -> None:
     """As a turn does whose question has found one without an answer."""
-    last = tx.sessions.messages(ANA, session_id, limit=1)
+    last = tx.sessions.read(ANA, session_id, MessageRange(limit=1))
     if last and last[0].role is MessageRole.USER:
         lease, now = lease_on(session_id), at(seconds)
-        tx.sessions.append(lease, MessageRole.ASSISTANT, "", ts=now, reason=InterruptReason.CRASH)
+        tx.sessions.append(
+            lease,
+            new_message(lease, MessageRole.ASSISTANT, "", ts=now, reason=InterruptReason.CRASH),
+        )
 
 
 def _put_memory(session_id: SessionId, summary: str, tx: Transaction) -> None:
@@ -172,7 +179,9 @@ def turn(session_id: SessionId, seconds: int, asked: str, answered: str) -> tupl
             (answer,),
             session_id,
             frees=True,
-            act=lambda storage: storage.store_answer(lease, answered, ts=end, reason=None),
+            act=lambda storage: storage.store_answer(
+                lease, new_message(lease, MessageRole.ASSISTANT, answered, ts=end, reason=None)
+            ),
         ),
     )
 
@@ -216,7 +225,7 @@ SCRIPT = (
 def everything(tx: Transaction) -> Everything:
     found, times = {}, {}
     for session in tx.sessions.page(ANA, limit=99):
-        messages = tuple(tx.sessions.messages(ANA, session.id, limit=999))
+        messages = tuple(tx.sessions.read(ANA, session.id, MessageRange(limit=999)))
         assert session == tx.sessions.get(ANA, session.id)
         times[session.id], timeless = session.updated_at, replace(session, updated_at=T0)
         found[session.id] = (timeless, messages, tx.sessions.memory(ANA, session.id))

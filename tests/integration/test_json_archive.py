@@ -10,7 +10,7 @@ import pytest
 from chatbot.adapters.storage.json_files.archive import JsonFileArchive
 from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.domain.chat import Message
+from chatbot.domain.chat import Message, MessageRange
 from chatbot.domain.ports.archive import Change, Conversation
 from chatbot.domain.ports.storage import Transaction
 from stored import ANA, conversation, everything_in, fill, remembered, trace_of
@@ -74,7 +74,7 @@ def test_folder_that_is_not_there_is_empty_and_is_not_made(tmp_path: Path) -> No
 
 
 def _newest_before(before: int, found: Conversation, tx: Transaction) -> Sequence[Message]:
-    return tx.sessions.messages(ANA, found.session.id, limit=1, before=before)
+    return tx.sessions.read(ANA, found.session.id, MessageRange(limit=1, before=before))
 
 
 async def test_long_line_is_stepped_over_and_read_back(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from chatbot.domain.chat import (
     InterruptReason,
     Lease,
     Message,
+    MessageRange,
     MessageRole,
     Session,
     SessionId,
@@ -48,7 +49,7 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, UserId
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.sessions import SessionRepository
+from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import (
     AttemptRepository,
     Transaction,
@@ -61,6 +62,7 @@ from chatbot.domain.throttling import (
     account_throttle,
     address_throttle,
 )
+from stored import new_message
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
@@ -80,7 +82,7 @@ def new_session(session_id: SessionId = ONE, owner: Owner = ANA) -> Session:
     return Session(id=session_id, owner=owner, title="", created_at=T0, updated_at=T0)
 
 
-def sessions_of(storage: JsonFileStorage) -> SessionRepository:
+def sessions_of(storage: JsonFileStorage) -> SessionLog:
     return storage._transaction.sessions
 
 
@@ -99,19 +101,21 @@ def talk(storage: JsonFileStorage, session_id: SessionId = ONE, count: int = 3) 
     lease = sessions.acquire(ANA, session_id, TURN)
     for n in range(count):
         author = MessageRole.ASSISTANT if n % 2 else MessageRole.USER
-        sessions.append(lease, author, f"text ñ {n}", ts=later(n))
+        sessions.append(lease, new_message(lease, author, f"text ñ {n}", ts=later(n)))
     return lease
 
 
 def told(storage: JsonFileStorage, session_id: SessionId = ONE) -> list[Message]:
-    return list(sessions_of(storage).messages(ANA, session_id, limit=99))
+    return list(sessions_of(storage).read(ANA, session_id, MessageRange(limit=99)))
 
 
 def add_message(storage: JsonFileStorage) -> Message:
     """One message in a turn of its own."""
     lease = sessions_of(storage).acquire(ANA, ONE, TURN)
     try:
-        return sessions_of(storage).append(lease, MessageRole.USER, "one more", ts=later(99))
+        return sessions_of(storage).append(
+            lease, new_message(lease, MessageRole.USER, "one more", ts=later(99))
+        )
     finally:
         sessions_of(storage).release(lease)
 
@@ -206,14 +210,19 @@ class TestTurns:
     @staticmethod
     def ask(tx: Transaction) -> Lease:
         lease = tx.sessions.acquire(ANA, ONE, TURN)
-        tx.sessions.append(lease, MessageRole.ASSISTANT, "", ts=T0, reason=InterruptReason.CRASH)
-        tx.sessions.append(lease, MessageRole.USER, "asked", ts=later(1))
+        tx.sessions.append(
+            lease,
+            new_message(lease, MessageRole.ASSISTANT, "", ts=T0, reason=InterruptReason.CRASH),
+        )
+        tx.sessions.append(lease, new_message(lease, MessageRole.USER, "asked", ts=later(1)))
         return lease
 
     @staticmethod
     def answer(tx: Transaction, lease: Lease) -> None:
         try:
-            tx.sessions.append(lease, MessageRole.ASSISTANT, "answered", ts=later(2))
+            tx.sessions.append(
+                lease, new_message(lease, MessageRole.ASSISTANT, "answered", ts=later(2))
+            )
         finally:
             tx.sessions.release(lease)
 
@@ -251,9 +260,10 @@ class TestTurns:
         lease = tx.sessions.acquire(ANA, ONE, TURN)
         try:
             tx.sessions.append(
-                lease, MessageRole.ASSISTANT, "", ts=T0, reason=InterruptReason.CRASH
+                lease,
+                new_message(lease, MessageRole.ASSISTANT, "", ts=T0, reason=InterruptReason.CRASH),
             )
-            tx.sessions.append(lease, MessageRole.USER, "asked", ts=later(1))
+            tx.sessions.append(lease, new_message(lease, MessageRole.USER, "asked", ts=later(1)))
         except BaseException:
             tx.sessions.release(lease)
             raise
@@ -437,7 +447,7 @@ class TestTornWrites:
                 with pytest.raises(StorageUnavailable):
                     told(storage)
                 with pytest.raises(StorageUnavailable):
-                    sessions.append(lease, MessageRole.USER, "x", ts=T0)
+                    sessions.append(lease, new_message(lease, MessageRole.USER, "x", ts=T0))
                 assert log.read_bytes() == header[:length]
 
     @pytest.mark.parametrize("tail", [b"\0", b"\0" * 700, b'{"seq":4,"ro' + b"\0" * 5000])
@@ -459,7 +469,9 @@ class TestTornWrites:
         async with JsonFileStorage(root) as storage:
             lease = talk(storage)
             messages, before = told(storage), log.stat().st_size
-            sessions_of(storage).append(lease, MessageRole.USER, "x" * 5000, ts=T0)
+            sessions_of(storage).append(
+                lease, new_message(lease, MessageRole.USER, "x" * 5000, ts=T0)
+            )
             sessions_of(storage).release(lease)
             whole = bytearray(log.read_bytes())
             whole[1024:4096] = b"\0" * 3072
@@ -537,7 +549,7 @@ class TestDamage:
             damaged = log.read_bytes()[:-40] + b"!" + log.read_bytes()[-39:]
             log.write_bytes(damaged)
             with pytest.raises(StorageUnavailable):
-                sessions.append(lease, MessageRole.USER, "hello", ts=T0)
+                sessions.append(lease, new_message(lease, MessageRole.USER, "hello", ts=T0))
             with pytest.raises(StorageUnavailable):
                 sessions.reset(lease, ts=T0)
             assert log.read_bytes() == damaged
@@ -554,7 +566,7 @@ class TestDamage:
                 with pytest.raises(StorageUnavailable, match="missing"):
                     told(storage)
             with pytest.raises(StorageUnavailable, match="message 4: missing"):
-                sessions_of(storage).messages(ANA, ONE, limit=2)
+                sessions_of(storage).read(ANA, ONE, MessageRange(limit=2))
 
     @pytest.mark.parametrize("content", [b"", b"\n", b"hello\n", b"[]\n", b"{}\n", b"\xff\xfe\n"])
     async def test_empty_and_foreign_files_are_refused_untouched(
@@ -571,7 +583,7 @@ class TestDamage:
             with pytest.raises(StorageUnavailable):
                 told(storage)
             with pytest.raises(StorageUnavailable):
-                sessions.append(lease, MessageRole.USER, "x", ts=T0)
+                sessions.append(lease, new_message(lease, MessageRole.USER, "x", ts=T0))
             assert log.read_bytes() == content
 
     async def test_newer_version_is_refused_untouched_by_name(self, root: Path, log: Path) -> None:
@@ -582,7 +594,7 @@ class TestDamage:
             with pytest.raises(StorageUnavailable, match=r"newer version \(7"):
                 told(storage)
             with pytest.raises(StorageUnavailable, match="newer"):
-                sessions_of(storage).append(lease, MessageRole.USER, "x", ts=T0)
+                sessions_of(storage).append(lease, new_message(lease, MessageRole.USER, "x", ts=T0))
             assert log.read_bytes() == newer
 
     async def test_log_in_the_wrong_place_is_refused(
@@ -621,7 +633,9 @@ class TestFaults:
             before, found = tree(root), sessions.get(ANA, ONE)
             files.failing = {"write"}
             for change in (
-                lambda: sessions.append(lease, MessageRole.USER, "x" * 99, ts=later(99)),
+                lambda: sessions.append(
+                    lease, new_message(lease, MessageRole.USER, "x" * 99, ts=later(99))
+                ),
                 lambda: sessions.put_memory(ANA, ONE, Memory(version=1), epoch=0),
                 lambda: sessions.reset(lease, ts=later(99)),
                 lambda: sessions.create(new_session(TWO)),
@@ -636,7 +650,10 @@ class TestFaults:
             assert tree(root) == before
             files.failing = set()
             assert sessions.get(ANA, ONE) == found
-            assert sessions.append(lease, MessageRole.USER, "x", ts=later(99)).seq == 4
+            assert (
+                sessions.append(lease, new_message(lease, MessageRole.USER, "x", ts=later(99))).seq
+                == 4
+            )
             users_of(storage).add(user(2))
             await storage.check()
 
@@ -655,7 +672,9 @@ class TestFaults:
             lease = talk(storage)
             files.failing = {"sync", "cut"}
             with pytest.raises(StorageUnavailable):
-                sessions_of(storage).append(lease, MessageRole.USER, "unsure", ts=T0)
+                sessions_of(storage).append(
+                    lease, new_message(lease, MessageRole.USER, "unsure", ts=T0)
+                )
             files.failing = set()
             sessions_of(storage).release(lease)
             stored = add_message(other)
@@ -801,16 +820,16 @@ class TestCost:
             costs = []
             for _ in range(2):
                 files.read_bytes = 0
-                added = sessions.append(lease, MessageRole.USER, "x", ts=T0)
-                sessions.messages(ANA, ONE, limit=12)
-                sessions.messages_from(ANA, ONE, after=added.seq - 1, limit=1)
+                added = sessions.append(lease, new_message(lease, MessageRole.USER, "x", ts=T0))
+                sessions.read(ANA, ONE, MessageRange(limit=12))
+                sessions.read(ANA, ONE, MessageRange(after=added.seq - 1, limit=1, oldest=True))
                 sessions.memory(ANA, ONE)
                 sessions.get(ANA, ONE)
                 costs.append(files.read_bytes)
                 log = root / "memory" / folder_name(ANA) / f"{ONE}.log"
                 size = log.stat().st_size
                 for n in range(300):
-                    sessions.append(lease, MessageRole.USER, f"{n}" * 50, ts=T0)
+                    sessions.append(lease, new_message(lease, MessageRole.USER, f"{n}" * 50, ts=T0))
             assert size > 60_000
             assert costs[1] < 5 * 2 * 8192 + 1
             assert costs[1] < 3 * costs[0]
@@ -835,7 +854,11 @@ class TestLeases:
             lease = talk(storage)
             files.may_sync.clear()
             write = asyncio.ensure_future(
-                storage.transact(lambda tx: tx.sessions.append(lease, MessageRole.USER, "x", ts=T0))
+                storage.transact(
+                    lambda tx: tx.sessions.append(
+                        lease, new_message(lease, MessageRole.USER, "x", ts=T0)
+                    )
+                )
             )
             assert await asyncio.to_thread(files.is_syncing.wait, 10)
             if caller_leaves:
@@ -864,7 +887,9 @@ class TestLeases:
             with pytest.raises(SessionBusy):
                 sessions_of(other).acquire(ANA, ONE, TURN)
             with pytest.raises(SessionBusy):
-                sessions_of(other).append(lease, MessageRole.USER, "not mine", ts=T0)
+                sessions_of(other).append(
+                    lease, new_message(lease, MessageRole.USER, "not mine", ts=T0)
+                )
             sessions_of(one).delete(lease)
             with pytest.raises(NotFound):
                 sessions_of(other).acquire(ANA, ONE, TURN)
@@ -877,7 +902,9 @@ class TestLeases:
             held = storage._sessions.leases._held[lease]
             held.writing = Overtaken(held, lambda: sessions_of(storage).release(lease))  # type: ignore[assignment] # a lock
             with pytest.raises(SessionBusy):
-                sessions_of(storage).append(lease, MessageRole.USER, "too late", ts=T0)
+                sessions_of(storage).append(
+                    lease, new_message(lease, MessageRole.USER, "too late", ts=T0)
+                )
             assert len(told(storage)) == 3
 
     async def test_session_that_is_deleted_while_it_is_taken_is_not_found(
@@ -1270,7 +1297,7 @@ class TestRightsAndLinks:
             with pytest.raises(StorageUnavailable):
                 told(storage)
             with pytest.raises(StorageUnavailable):
-                sessions_of(storage).append(lease, MessageRole.USER, "x", ts=T0)
+                sessions_of(storage).append(lease, new_message(lease, MessageRole.USER, "x", ts=T0))
             assert elsewhere.read_bytes() == before
             assert list(sessions_of(storage).page(ANA, limit=9)) == []
 
@@ -1376,7 +1403,7 @@ class TestInspection:
             lease = talk(storage)
             sessions_of(storage).put_memory(ANA, ONE, Memory(summary="x"), epoch=0)
             sessions_of(storage).reset(lease, ts=T0)
-            sessions_of(storage).append(lease, MessageRole.USER, "x", ts=T0)
+            sessions_of(storage).append(lease, new_message(lease, MessageRole.USER, "x", ts=T0))
             users_of(storage).add(user(1))
             await storage.make_roles()
             before = tree(root)

@@ -17,7 +17,16 @@ from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.kernel_sync import KernelSync
 from chatbot.adapters.storage.json_files.places import LOCKS, folder_name
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.domain.chat import Lease, Message, Question, Session, SessionId, TurnId
+from chatbot.domain.chat import (
+    Lease,
+    Message,
+    MessageRange,
+    MessageRole,
+    Question,
+    Session,
+    SessionId,
+    TurnId,
+)
 from chatbot.domain.errors import (
     NotFound,
     SessionBusy,
@@ -27,7 +36,7 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.ports.storage import Transaction
 from conversation import PATIENCE_S
-from stored import ANA, T0, user
+from stored import ANA, T0, new_message, user
 
 ONE, TURN = SessionId("1" * 32), TurnId("a" * 32)
 LEASE = Lease(owner=ANA, session_id=ONE, turn_id=TURN)
@@ -119,12 +128,14 @@ async def ask(storage: JsonFileStorage) -> None:
 
 
 async def answer(storage: JsonFileStorage) -> None:
-    await storage.store_answer(LEASE, "answered", ts=T0, reason=None)
+    await storage.store_answer(
+        LEASE, new_message(LEASE, MessageRole.ASSISTANT, "answered", ts=T0, reason=None)
+    )
 
 
 async def texts(storage: JsonFileStorage) -> list[str]:
     def work(tx: Transaction) -> list[Message]:
-        return [*tx.sessions.messages(ANA, ONE, limit=99)]
+        return [*tx.sessions.read(ANA, ONE, MessageRange(limit=99))]
 
     return [message.content for message in await storage.transact(work)]
 

@@ -36,6 +36,7 @@ from stored import (
     conversation,
     everything_in,
     fill,
+    new_message,
     remembered,
     trace_of,
     user,
@@ -119,8 +120,10 @@ def writer(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _turn(session_id: SessionId, text: str) -> Callable[[Transaction], object]:
     def turn(tx: Transaction) -> None:
         lease: Lease = tx.sessions.acquire(ANA, session_id, TurnId(text))
-        tx.sessions.append(lease, MessageRole.USER, text, ts=T0)
-        tx.sessions.append(lease, MessageRole.ASSISTANT, f"answer to {text}", ts=T0)
+        tx.sessions.append(lease, new_message(lease, MessageRole.USER, text, ts=T0))
+        tx.sessions.append(
+            lease, new_message(lease, MessageRole.ASSISTANT, f"answer to {text}", ts=T0)
+        )
         memory = tx.sessions.memory(ANA, session_id)
         tx.sessions.put_memory(ANA, session_id, replace(memory, summary=text), epoch=0)
         tx.sessions.release(lease)

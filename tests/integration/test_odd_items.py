@@ -19,7 +19,7 @@ from chatbot.adapters.storage.backup_file import BackupFile, write_backup
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.mvp_files import MvpFiles
 from chatbot.application.transfer import Outcome, StoreCopy
-from chatbot.domain.chat import Message, Session, SessionId
+from chatbot.domain.chat import Message, MessageRange, Session, SessionId
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.archive import Archive, Conversation, Item, Unreadable, WritableArchive
 from chatbot.domain.ports.storage import Transaction
@@ -90,7 +90,7 @@ async def test_sessions_of_any_date_are_imported_once_and_found_again(
 
     def read(tx: Transaction) -> list[tuple[Session, Message]]:
         pages = tx.sessions.page(ANA, limit=50)
-        return [(each, tx.sessions.messages(ANA, each.id, limit=1)[0]) for each in pages]
+        return [(each, tx.sessions.read(ANA, each.id, MessageRange(limit=1))[0]) for each in pages]
 
     async with build_storage(settings_for_tests(storage_url=url)) as storage:
         found = await storage.transact(read)

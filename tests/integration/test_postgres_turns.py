@@ -13,12 +13,21 @@ from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.postgres_statements import STATEMENTS
 from chatbot.adapters.storage.sql.postgres_turns import PostgresTurns
 from chatbot.adapters.storage.sql.storage import SqlStorage
-from chatbot.domain.chat import Message, Question, Session, SessionId, TurnContext, TurnId
+from chatbot.domain.chat import (
+    Message,
+    MessageRange,
+    MessageRole,
+    Question,
+    Session,
+    SessionId,
+    TurnContext,
+    TurnId,
+)
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import UserId
 from conversation import PATIENCE_S
 from relay import Relay, relay_to
-from stored import ANA, user
+from stored import ANA, new_message, user
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CONNECTIONS = 4
@@ -56,12 +65,19 @@ async def begin(storage: SqlStorage) -> SessionId:
 
 async def take_turn(storage: SqlStorage, session_id: SessionId) -> TurnContext:
     context = await storage.store_question(question(session_id))
-    await storage.store_answer(context.lease, "answered", ts=NOW, reason=None)
+    await storage.store_answer(
+        context.lease,
+        new_message(context.lease, MessageRole.ASSISTANT, "answered", ts=NOW, reason=None),
+    )
     return context
 
 
 async def messages(storage: SqlStorage, session_id: SessionId) -> list[Message]:
-    return [*await storage.transact(lambda tx: tx.sessions.messages(ANA, session_id, limit=99))]
+    return [
+        *await storage.transact(
+            lambda tx: tx.sessions.read(ANA, session_id, MessageRange(limit=99))
+        )
+    ]
 
 
 def turns_of(storage: SqlStorage) -> PostgresTurns:

@@ -15,11 +15,20 @@ from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
-from chatbot.domain.chat import Lease, Message, MessageRole, Session, SessionId, TurnId
+from chatbot.domain.chat import (
+    Lease,
+    Message,
+    MessageRange,
+    MessageRole,
+    Session,
+    SessionId,
+    TurnId,
+)
 from chatbot.domain.errors import SessionBusy, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Transaction
 from conversation import PATIENCE_S
+from stored import new_message
 
 Found = TypeVar("Found")
 
@@ -67,11 +76,11 @@ def acquire(turn: TurnId) -> Callable[[Transaction], Lease]:
 
 
 def say(lease: Lease, words: str = "text") -> Callable[[Transaction], Message]:
-    return lambda tx: tx.sessions.append(lease, MessageRole.USER, words, ts=T0)
+    return lambda tx: tx.sessions.append(lease, new_message(lease, MessageRole.USER, words, ts=T0))
 
 
 def said(tx: Transaction) -> list[str]:
-    return [message.content for message in tx.sessions.messages(ANA, SESSION, limit=99)]
+    return [message.content for message in tx.sessions.read(ANA, SESSION, MessageRange(limit=99))]
 
 
 async def until_free(store: SqlStorage, turn: TurnId) -> Lease:

@@ -24,11 +24,12 @@ from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.sqlite_writer import SqliteSession
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.adapters.storage.sql.users import SqlUsers
-from chatbot.domain.chat import MessageRole, Session, SessionCursor, SessionId, TurnId
+from chatbot.domain.chat import MessageRange, MessageRole, Session, SessionCursor, SessionId, TurnId
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.throttling import AttemptKey, Throttle
 from postgres import new_database
+from stored import new_message
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 USERS, EACH, MANY = 100, 900, 10_000
@@ -93,13 +94,13 @@ def work_on_everything(statements: SqlSession) -> None:
     repository.create(own)
     lease = repository.acquire(ANA, own.id, TURN)
     renew(statements, [lease], seconds=20)
-    repository.append(lease, MessageRole.USER, "text", ts=T0)
+    repository.append(lease, new_message(lease, MessageRole.USER, "text", ts=T0))
     repository.get(ANA, own.id)
     mark = repository.page(ANA, limit=20)[-1]
     repository.page(ANA, limit=20, after=SessionCursor(updated_at=mark.updated_at, id=mark.id))
-    repository.messages(ANA, own.id, limit=20, before=9, after=0)
-    repository.messages(ANA, own.id, limit=20, after=9)
-    repository.messages_from(ANA, own.id, after=0, limit=20)
+    repository.read(ANA, own.id, MessageRange(limit=20, before=9, after=0))
+    repository.read(ANA, own.id, MessageRange(limit=20, after=9))
+    repository.read(ANA, own.id, MessageRange(after=0, limit=20, oldest=True))
     for version in range(2):
         repository.memory(ANA, own.id)
         assert repository.put_memory(ANA, own.id, Memory(version=version), epoch=0)

@@ -20,14 +20,14 @@ from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.sqlite_writer import SqliteSession
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.upgrading import upgrade
-from chatbot.domain.chat import Lease, MessageRole, Session, SessionId, TurnId
+from chatbot.domain.chat import Lease, MessageRange, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.errors import Conflict, StorageFull, StorageUnavailable
 from chatbot.domain.identity import Owner, Role
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Conversation, Unreadable
 from chatbot.domain.ports.storage import Transaction
 from conversation import PATIENCE_S
-from stored import everything_in
+from stored import everything_in, new_message
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
@@ -48,7 +48,7 @@ def fill(number: int, *texts: str) -> Callable[[Transaction], Lease]:
         create(number)(tx)
         lease = tx.sessions.acquire(ANA, session_id(number), TurnId(f"{number:032x}"))
         for one in texts:
-            tx.sessions.append(lease, MessageRole.USER, one, ts=T0)
+            tx.sessions.append(lease, new_message(lease, MessageRole.USER, one, ts=T0))
         return lease
 
     return work
@@ -429,10 +429,14 @@ async def test_damaged_page_is_named_and_other_sessions_go_on(sqlite_store: Path
         assert not any("\n" in flaw for flaw in flaws)
         assert all("Fix: restore a backup" in flaw for flaw in flaws)
         with pytest.raises(StorageUnavailable):
-            await store.transact(lambda tx: tx.sessions.messages(ANA, session_id(2), limit=200))
+            await store.transact(
+                lambda tx: tx.sessions.read(ANA, session_id(2), MessageRange(limit=200))
+            )
         for number in (1, 3):
             found = await store.transact(
-                lambda tx, number=number: tx.sessions.messages(ANA, session_id(number), limit=5)  # type: ignore[misc]
+                lambda tx, number=number: tx.sessions.read(
+                    ANA, session_id(number), MessageRange(limit=5)
+                )  # type: ignore[misc]
             )
             assert [one.content for one in found] == [f"text of {number}"] * 5
         await store.transact(fill(4, "new"))

@@ -19,6 +19,7 @@ from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Transaction
+from stored import new_message
 
 if sys.platform == "win32":
     pytest.skip("Windows has no SIGKILL", allow_module_level=True)
@@ -57,7 +58,9 @@ async def _write(path: Path, life: int, test: Connection) -> None:
                         (MessageRole.USER, "asked"),
                         (MessageRole.ASSISTANT, "answered"),
                     ):
-                        tx.sessions.append(lease, role, text_of(writer, turn, part), ts=T0)
+                        tx.sessions.append(
+                            lease, new_message(lease, role, text_of(writer, turn, part), ts=T0)
+                        )
 
                 await store.transact(say)
                 test.send((session_id, writer, turn + 1))

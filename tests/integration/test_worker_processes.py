@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.domain.chat import Message, SessionId
+from chatbot.domain.chat import Message, MessageRange, SessionId
 from chatbot.domain.ports.storage import Transaction
 from chatbot.entrypoints.container import DEFAULT_PRINCIPAL
 from process import (
@@ -43,7 +43,9 @@ async def stored(folder: Path, session_id: str) -> Sequence[Message]:
     """The messages of a service that has ended."""
 
     def work(tx: Transaction) -> Sequence[Message]:
-        return tx.sessions.messages(DEFAULT_PRINCIPAL.owner, SessionId(session_id), limit=9)
+        return tx.sessions.read(
+            DEFAULT_PRINCIPAL.owner, SessionId(session_id), MessageRange(limit=9)
+        )
 
     async with JsonFileStorage(folder / "data") as storage:
         return await storage.transact(work)

@@ -39,10 +39,10 @@ class Answer:
 
     def mark(self, lease: Lease, tx: Transaction) -> None:
         """Store the refusals with the session's memory, unless it is being changed."""
-        epoch = tx.sessions.get(lease.owner, lease.session_id).epoch
-        memory = tx.sessions.memory(lease.owner, lease.session_id).with_refused(self.refused)
+        found = tx.sessions.load(lease.owner, lease.session_id)
+        memory = found.memory.with_refused(self.refused)
         memory = replace(memory, prompts_after=max(memory.prompts_after, self.prompts_after))
-        tx.sessions.put_memory(lease.owner, lease.session_id, memory, epoch=epoch)
+        tx.sessions.put_memory(lease.owner, lease.session_id, memory, epoch=found.session.epoch)
 
 
 class AnswerGenerator:

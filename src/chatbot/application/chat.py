@@ -21,6 +21,8 @@ from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
     InterruptReason,
     Lease,
+    Message,
+    MessageRole,
     Question,
     Session,
     SessionId,
@@ -35,7 +37,7 @@ from chatbot.domain.errors import (
     PromptTooLong,
     cause_of,
 )
-from chatbot.domain.identity import Owner, Permission, Principal
+from chatbot.domain.identity import Permission, Principal
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage, Transaction
@@ -155,7 +157,16 @@ class Chat:
         else:
             reason = None
         finally:
-            await self._storage.store_answer(lease, turn.text, ts=self._clock(), reason=reason)
+            await self._storage.store_answer(
+                lease,
+                Message(
+                    role=MessageRole.ASSISTANT,
+                    content=turn.text,
+                    ts=self._clock(),
+                    turn_id=turn.id,
+                    reason=reason,
+                ),
+            )
         if answer.refused or answer.prompts_after:
             await self._mark(lease, answer)
         turn.emit(self._reply(asked, answer))
@@ -176,7 +187,10 @@ class Chat:
             return await self._storage.store_question(self._question(turn, turn.session_id))
 
         def begin(tx: Transaction) -> TurnContext:
-            turn.session_id = self._new_session(tx, turn.owner)
+            now = self._clock()
+            turn.session_id = SessionId(self._new_id())
+            new = Session(id=turn.session_id, owner=turn.owner, created_at=now, updated_at=now)
+            tx.sessions.create(new)
             return tx.sessions.store_question(self._question(turn, turn.session_id))
 
         return await self._storage.transact(begin)
@@ -191,13 +205,6 @@ class Chat:
             summarized_step=self._prompt_builder.summarized_step,
             history_limit=self._prompt_builder.history_limit,
         )
-
-    def _new_session(self, tx: Transaction, owner: Owner) -> SessionId:
-        session_id, now = SessionId(self._new_id()), self._clock()
-        tx.sessions.create(
-            Session(id=session_id, owner=owner, title="", created_at=now, updated_at=now)
-        )
-        return session_id
 
     def _reply(self, asked: TurnContext, answer: Answer) -> Reply:
         is_first = not asked.memory.summarized_to and not any(

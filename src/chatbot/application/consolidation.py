@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from chatbot.application.background_slots import BackgroundSlots
 from chatbot.application.memory_rules import MemoryRules
-from chatbot.application.memory_steps import MemorySteps, Seen
-from chatbot.domain.chat import SessionId
+from chatbot.application.memory_steps import MemorySteps
+from chatbot.domain.chat import SessionId, SessionView
 from chatbot.domain.errors import ChatbotError, NotFound, cause_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
@@ -90,14 +90,15 @@ class Consolidation:
         key, now = (owner, session_id), asyncio.get_running_loop().time
         deadline = now() + within_s
         while key not in self._runs:
-            seen, is_answered = await self._steps.look(owner, session_id)
-            age_s = (self._clock() - seen.updated_at).total_seconds()
+            seen = await self._steps.look(owner, session_id)
+            age_s = (self._clock() - seen.session.updated_at).total_seconds()
+            is_answered = any(message.is_answer for message in seen.messages)
             if not is_answered or not self._is_to_be_extracted(seen, age_s):
                 return False
             if self._closing or now() >= deadline:
                 return True
             if age_s > _OTHERS_S:
-                self._begin(key, seen.last_seq, is_idle=True)
+                self._begin(key, seen.session.last_seq, is_idle=True)
             else:
                 await asyncio.sleep(_LOOK_AGAIN_S)
         extracted = self._runs[key].extracted
@@ -107,9 +108,9 @@ class Consolidation:
                     await extracted.wait()
         return not extracted.is_set()
 
-    def _is_to_be_extracted(self, seen: Seen, age_s: float) -> bool:
-        memory, last_seq = seen.memory, seen.last_seq
-        if self._rules.extraction_is_due(memory, last_seq, reset_at=seen.reset_at):
+    def _is_to_be_extracted(self, seen: SessionView, age_s: float) -> bool:
+        memory, last_seq = seen.memory, seen.session.last_seq
+        if self._rules.extraction_is_due(memory, last_seq, reset_at=seen.session.reset_at):
             return True
         is_idle = age_s >= self._rules.idle_s and last_seq >= memory.extraction_setback.retry_at
         return is_idle and self._rules.extraction_is_left(memory, last_seq)

@@ -128,9 +128,9 @@ class MemoryEditor:
 
         def changed(tx: Transaction, _: Lease) -> Memory:
             for _try in range(_TRIES):
-                session = tx.sessions.get(owner, session_id)
-                memory = change(tx.sessions.memory(owner, session_id), session)
-                if tx.sessions.put_memory(owner, session_id, memory, epoch=session.epoch):
+                found = tx.sessions.load(owner, session_id)
+                memory = change(found.memory, found.session)
+                if tx.sessions.put_memory(owner, session_id, memory, epoch=found.session.epoch):
                     return memory
             raise SessionBusy("The session's memory is being changed. Try again.")
 

@@ -8,36 +8,28 @@ a row: for 1, 2, 4 ... 32 turns.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Protocol
 
 from chatbot.application.learning import Learner
 from chatbot.application.memory_rules import MemoryRules
-from chatbot.domain.chat import Message, MessageRole, SessionId
+from chatbot.domain.chat import (
+    NO_MESSAGES,
+    Message,
+    MessageRange,
+    MessageRole,
+    Session,
+    SessionId,
+    SessionView,
+)
 from chatbot.domain.errors import ModelFailure
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, Setback
+from chatbot.domain.ports.session_log import Select, select_none
 from chatbot.domain.ports.storage import Storage, Transaction
 
 _BATCH_MESSAGES = 40
 _BATCH_BYTES = 12_000  # a batch and its summary stay well inside a context of 8,192 tokens
 _LONGEST_SETBACK_TURNS = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """A session's memory, and how far its messages go.
-
-    What was reset away, up to `reset_at`, counts as taken in. `messages` are the oldest that a step
-    is to take in now.
-    """
-
-    memory: Memory
-    epoch: int
-    last_seq: int
-    reset_at: int
-    updated_at: datetime
-    messages: Sequence[Message] = ()
 
 
 class _Learn(Protocol):
@@ -51,7 +43,7 @@ class _Step:
     """What differs between the two: `window` newest messages are left alone."""
 
     window: int
-    is_due: Callable[[Seen], bool]
+    is_due: Callable[[Session, Memory], bool]
     watermark: Callable[[Memory], int]
     setback: Callable[[Memory], Setback]
     with_setback: Callable[[Memory, Setback], Memory]
@@ -69,7 +61,7 @@ class MemorySteps:
         self._storage = storage
         self._summary = _Step(
             window=rules.window,
-            is_due=lambda seen: rules.summary_is_due(seen.memory, seen.last_seq),
+            is_due=lambda session, memory: rules.summary_is_due(memory, session.last_seq),
             watermark=lambda memory: memory.summarized_to,
             setback=lambda memory: memory.summary_setback,
             with_setback=lambda memory, setback: replace(memory, summary_setback=setback),
@@ -77,8 +69,8 @@ class MemorySteps:
         )
         self._extraction = _Step(
             window=0,
-            is_due=lambda seen: rules.extraction_is_due(
-                seen.memory, seen.last_seq, reset_at=seen.reset_at
+            is_due=lambda session, memory: rules.extraction_is_due(
+                memory, session.last_seq, reset_at=session.reset_at
             ),
             watermark=lambda memory: memory.extracted_to,
             setback=lambda memory: memory.extraction_setback,
@@ -86,14 +78,11 @@ class MemorySteps:
             learn=learner.extract,
         )
 
-    async def look(self, owner: Owner, session_id: SessionId) -> tuple[Seen, bool]:
-        """Read the memory and how far the messages go, and whether the last turn was answered."""
-
-        def look(tx: Transaction) -> tuple[Seen, bool]:
-            newest = tx.sessions.messages(owner, session_id, limit=1)
-            return _look(tx, owner, session_id), any(message.is_answer for message in newest)
-
-        return await self._storage.transact(look)
+    async def look(self, owner: Owner, session_id: SessionId) -> SessionView:
+        """Return the session and its memory, with the newest message."""
+        return await self._storage.transact(
+            lambda tx: _load(tx, owner, session_id, lambda *_: MessageRange(limit=1))
+        )
 
     async def summarize(
         self, owner: Owner, session_id: SessionId, *, at_once: bool = False
@@ -110,34 +99,35 @@ class MemorySteps:
     async def _catch_up(
         self, owner: Owner, session_id: SessionId, step: _Step, *, at_once: bool
     ) -> Memory:
-        def look(tx: Transaction) -> Seen:
-            seen = _look(tx, owner, session_id)
-            return (
-                _with_batch(tx, seen, owner, session_id, step)
-                if at_once or step.is_due(seen)
-                else seen
-            )
+        def batch_after(session: Session, memory: Memory) -> MessageRange:
+            after = step.watermark(memory)
+            is_left = after < session.last_seq
+            limit = _BATCH_MESSAGES + 1 if is_left else 0
+            return MessageRange(after=after, limit=limit, oldest=True)
 
-        def store(tx: Transaction) -> Seen:
-            """Store what was learned, and look for the next batch if there is one."""
+        def batch_if_due(session: Session, memory: Memory) -> MessageRange:
+            is_due = at_once or step.is_due(session, memory)
+            return batch_after(session, memory) if is_due else NO_MESSAGES
+
+        def store(tx: Transaction) -> SessionView:
+            """Store what was learned, and read the next batch if there is one."""
             new = step.with_setback(learned, Setback())
-            if not tx.sessions.put_memory(owner, session_id, new, epoch=seen.epoch):
-                return _look(tx, owner, session_id)
-            stored = replace(seen, memory=replace(new, version=new.version + 1), messages=())
-            is_over = step.watermark(new) >= until
-            return stored if is_over else _with_batch(tx, stored, owner, session_id, step)
+            is_stored = tx.sessions.put_memory(owner, session_id, new, epoch=seen.session.epoch)
+            if is_stored and step.watermark(new) >= until:
+                return replace(seen, memory=replace(new, version=new.version + 1), messages=())
+            return _load(tx, owner, session_id, batch_after if is_stored else select_none)
 
         def put_off(tx: Transaction) -> None:
             """Store that the step failed, unless the session was reset meanwhile."""
-            now = _look(tx, owner, session_id)
+            now = _load(tx, owner, session_id, select_none)
             failures = step.setback(now.memory).failures + 1
             turns = min(2 ** (failures - 1), _LONGEST_SETBACK_TURNS)
-            setback = Setback(failures=failures, retry_at=now.last_seq + 2 * turns)
+            setback = Setback(failures=failures, retry_at=now.session.last_seq + 2 * turns)
             memory = step.with_setback(now.memory, setback)
-            tx.sessions.put_memory(owner, session_id, memory, epoch=seen.epoch)
+            tx.sessions.put_memory(owner, session_id, memory, epoch=seen.session.epoch)
 
-        seen = await self._storage.transact(look)
-        until = seen.last_seq - step.window
+        seen = await self._storage.transact(lambda tx: _load(tx, owner, session_id, batch_if_due))
+        until = seen.session.last_seq - step.window
         while batch := _whole_turns(seen.messages, until):
             try:
                 failures = step.setback(seen.memory).failures
@@ -149,31 +139,14 @@ class MemorySteps:
         return seen.memory
 
 
-def _look(tx: Transaction, owner: Owner, session_id: SessionId) -> Seen:
-    session, memory = tx.sessions.get(owner, session_id), tx.sessions.memory(owner, session_id)
-    reset_at = session.last_seq - session.message_count
-    memory = replace(
-        memory,
-        summarized_to=max(memory.summarized_to, reset_at),
-        extracted_to=max(memory.extracted_to, reset_at),
+def _load(tx: Transaction, owner: Owner, session_id: SessionId, select: Select) -> SessionView:
+    """Load a session. What was reset away counts as taken into its memory."""
+    found = tx.sessions.load(
+        owner,
+        session_id,
+        lambda session, memory: select(session, memory.after_reset(session.reset_at)),
     )
-    return Seen(
-        memory=memory,
-        epoch=session.epoch,
-        last_seq=session.last_seq,
-        reset_at=reset_at,
-        updated_at=session.updated_at,
-    )
-
-
-def _with_batch(
-    tx: Transaction, seen: Seen, owner: Owner, session_id: SessionId, step: _Step
-) -> Seen:
-    after, limit = step.watermark(seen.memory), _BATCH_MESSAGES + 1
-    if after >= seen.last_seq:
-        return seen
-    messages = tx.sessions.messages_from(owner, session_id, after=after, limit=limit)
-    return replace(seen, messages=messages)
+    return replace(found, memory=found.memory.after_reset(found.session.reset_at))
 
 
 def _whole_turns(messages: Sequence[Message], until: int) -> Sequence[Message]:

@@ -7,20 +7,18 @@ from weakref import WeakValueDictionary
 
 from chatbot.application.leases import with_lease
 from chatbot.domain.authorization import require
-from chatbot.domain.chat import Lease, Message, Session, SessionCursor, SessionId, TurnId
+from chatbot.domain.chat import (
+    Lease,
+    MessageRange,
+    Session,
+    SessionCursor,
+    SessionId,
+    SessionView,
+    TurnId,
+)
 from chatbot.domain.identity import Owner, Permission, Principal
-from chatbot.domain.memory import Memory
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage, Transaction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenSession:
-    """A session with its memory and some of its messages."""
-
-    session: Session
-    memory: Memory
-    messages: Sequence[Message]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +42,7 @@ class Sessions:
         """Store a new, empty session and return its id."""
         require(principal, Permission.CHAT)
         session_id, now = SessionId(self._new_id()), self._clock()
-        new = Session(
-            id=session_id, owner=principal.owner, title="", created_at=now, updated_at=now
-        )
+        new = Session(id=session_id, owner=principal.owner, created_at=now, updated_at=now)
         await self._storage.transact(lambda tx: tx.sessions.create(new))
         return session_id
 
@@ -68,19 +64,19 @@ class Sessions:
 
     async def read(
         self, principal: Principal, session_id: SessionId, *, limit: int, before: int | None
-    ) -> OpenSession:
+    ) -> SessionView:
         """Return a session with its memory and its newest `limit` messages below `before`.
 
         Raises:
             NotFound: the caller has no such session.
         """
         require(principal, Permission.CHAT)
-        owner = principal.owner
+        selected = MessageRange(limit=limit, before=before)
         return await self._storage.transact(
-            lambda tx: _opened(tx, owner, session_id, limit=limit, before=before)
+            lambda tx: tx.sessions.load(principal.owner, session_id, lambda *_: selected)
         )
 
-    async def reset(self, principal: Principal, session_id: SessionId) -> OpenSession:
+    async def reset(self, principal: Principal, session_id: SessionId) -> SessionView:
         """Empty a session: messages, summary and memory.
 
         Raises:
@@ -90,9 +86,9 @@ class Sessions:
         require(principal, Permission.CHAT)
         owner, turn_id = principal.owner, TurnId(self._new_id())
 
-        def emptied(tx: Transaction, lease: Lease) -> OpenSession:
+        def emptied(tx: Transaction, lease: Lease) -> SessionView:
             tx.sessions.reset(lease, ts=self._clock())
-            return _opened(tx, owner, session_id, limit=1, before=None)
+            return tx.sessions.load(owner, session_id)
 
         return await with_lease(self._storage, owner, session_id, turn_id, emptied)
 
@@ -111,13 +107,3 @@ class Sessions:
             TurnId(self._new_id()),
             lambda tx, lease: tx.sessions.delete(lease),
         )
-
-
-def _opened(
-    tx: Transaction, owner: Owner, session_id: SessionId, *, limit: int, before: int | None
-) -> OpenSession:
-    return OpenSession(
-        session=tx.sessions.get(owner, session_id),
-        memory=tx.sessions.memory(owner, session_id),
-        messages=tx.sessions.messages(owner, session_id, limit=limit, before=before),
-    )

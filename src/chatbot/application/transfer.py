@@ -213,13 +213,9 @@ def is_older(old: Conversation, *, than: Conversation) -> bool:
     if first.created_at != last.created_at:
         return False
     if first.epoch != last.epoch:
-        return first.epoch < last.epoch and first.last_seq <= _reset_at(than)
+        return first.epoch < last.epoch and first.last_seq <= last.reset_at
     return (
-        _reset_at(old) == _reset_at(than)
+        first.reset_at == last.reset_at
         and old.messages == than.messages[: len(old.messages)]
         and (old.memory == than.memory or old.memory.version < than.memory.version)
     )
-
-
-def _reset_at(found: Conversation) -> int:
-    return found.session.last_seq - found.session.message_count

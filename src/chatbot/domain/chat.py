@@ -1,7 +1,8 @@
 """Sessions, their messages, and the states of a turn."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NewType
@@ -55,11 +56,11 @@ class FinishReason(StrEnum):
 class Message:
     """One message of a session.
 
-    `seq` counts from 1 in its session and is never used twice, not after a reset either.
-    An answer with a `reason` is interrupted, one without is complete.
+    `seq` counts from 1 in its session and is never used twice, not after a reset either; it is 0
+    until the message is appended. An answer with a `reason` is interrupted, one without is complete.
     """
 
-    seq: int
+    seq: int = 0
     role: MessageRole
     content: str
     ts: datetime
@@ -75,6 +76,11 @@ class Message:
         """Whether the assistant gave it to its end."""
         return self.role is MessageRole.ASSISTANT and self.reason is None and self.content != ""
 
+    @property
+    def title(self) -> str:
+        """The title that the message gives a session that has none yet: its first 60 characters."""
+        return self.content[:TITLE_CHARS] if self.role is MessageRole.USER else ""
+
 
 def is_session_id(raw: str) -> bool:
     """Whether `raw` has the form of a session id: 32 lower-case hexadecimal digits."""
@@ -89,7 +95,7 @@ def _session_id(raw: str) -> SessionId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What there is to know about a session without reading it.
+    """The metadata of a session.
 
     `epoch` counts resets. `last_seq` is the number of the newest message ever written;
     `message_count` counts those since the last reset.
@@ -99,12 +105,33 @@ class Session:
         metadata=Stored(clean=_session_id, expected="the id of a session").metadata()
     )
     owner: Owner
-    title: str
+    title: str = ""
     created_at: datetime
     updated_at: datetime
     message_count: int = 0
     last_seq: int = 0
     epoch: int = 0
+
+    @property
+    def reset_at(self) -> int:
+        """The number of the newest message before the last reset; 0 if there was none."""
+        return self.last_seq - self.message_count
+
+    def appended(self, message: Message) -> "tuple[Session, Message]":
+        """Returns the session after a message is appended, and the message with its number."""
+        numbered = replace(message, seq=self.last_seq + 1)
+        session = replace(
+            self,
+            title=self.title or message.title,
+            updated_at=message.ts,
+            message_count=self.message_count + 1,
+            last_seq=numbered.seq,
+        )
+        return session, numbered
+
+    def was_reset(self, ts: datetime) -> "Session":
+        """Returns the session after a reset, which empties it."""
+        return replace(self, title="", message_count=0, updated_at=ts, epoch=self.epoch + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +152,31 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRange:
+    """Some messages of a session: the newest `limit` with `after < seq < before`.
+
+    With `oldest`, the oldest of them instead.
+    """
+
+    limit: int
+    before: int | None = None
+    after: int = 0
+    oldest: bool = False
+
+
+NO_MESSAGES = MessageRange(limit=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView:
+    """A session with its memory and some of its messages, ascending by `seq`."""
+
+    session: Session
+    memory: Memory
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A message of the user that begins a turn, and how much of the history its prompt may hold.
 
@@ -140,9 +192,28 @@ class Question:
     summarized_step: int
     history_limit: int
 
-    def history_start(self, memory: Memory) -> int:
-        """The number of the message after which the history begins."""
-        return memory.summarized_to - memory.summarized_to % self.summarized_step
+    def history(self, memory: Memory) -> MessageRange:
+        """The messages before the question that its prompt may hold."""
+        start = memory.summarized_to - memory.summarized_to % self.summarized_step
+        return MessageRange(limit=self.history_limit, after=start)
+
+    def messages_after(self, history: Sequence[Message]) -> tuple[Message, ...]:
+        """The messages to append after the history: the question.
+
+        Before it, if the last message has no answer, an empty one: nobody holds the session, so the
+        process that was to answer has died.
+        """
+        asked = Message(role=MessageRole.USER, content=self.text, ts=self.ts, turn_id=self.turn_id)
+        if not history or history[-1].role is MessageRole.ASSISTANT:
+            return (asked,)
+        crashed = Message(
+            role=MessageRole.ASSISTANT,
+            content="",
+            ts=self.ts,
+            turn_id=history[-1].turn_id,
+            reason=InterruptReason.CRASH,
+        )
+        return (crashed, asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +228,6 @@ class TurnContext:
     history: tuple[Message, ...]
 
 
-def title_of(prompt: str) -> str:
-    """The title of a session: the first 60 characters of its first prompt."""
-    return prompt[:TITLE_CHARS]
+def title_of(messages: Iterable[Message]) -> str:
+    """The title of a session with these messages: see `Message.title`."""
+    return next((message.title for message in messages if message.title), "")

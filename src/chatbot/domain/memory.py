@@ -117,6 +117,14 @@ class Memory:
     summary_setback: Setback = field(default=Setback(), metadata=_SPARSE.metadata())
     extraction_setback: Setback = field(default=Setback(), metadata=_SPARSE.metadata())
 
+    def after_reset(self, reset_at: int) -> "Memory":
+        """The memory with what was reset away counted as taken in."""
+        return replace(
+            self,
+            summarized_to=max(self.summarized_to, reset_at),
+            extracted_to=max(self.extracted_to, reset_at),
+        )
+
     def with_refused(self, messages: Iterable[int]) -> "Memory":
         """Return the memory with these messages marked as refused; the newest 200 marks are kept."""
         marked = sorted({*self.refused, *messages})

@@ -17,7 +17,7 @@ from chatbot.adapters.storage.sql.database import Database
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
-from chatbot.domain.chat import Lease, MessageRole, TurnId
+from chatbot.domain.chat import Lease, MessageRange, MessageRole, TurnId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.memory import Memory
@@ -31,6 +31,7 @@ from stored import (
     conversation,
     everything_in,
     fill,
+    new_message,
     remembered,
     user,
 )
@@ -120,10 +121,13 @@ def test_service_goes_on_where_the_conversation_was(store: Store) -> None:
 
     def go_on(tx: Transaction) -> None:
         assert list(tx.sessions.page(ANA, limit=9)) == [moved.session]
-        assert tuple(tx.sessions.messages(ANA, one, limit=9)) == moved.messages
+        assert tuple(tx.sessions.read(ANA, one, MessageRange(limit=9))) == moved.messages
         assert tx.sessions.memory(ANA, one) == moved.memory
         lease = tx.sessions.acquire(ANA, one, TURN)
-        assert tx.sessions.append(lease, MessageRole.USER, "And then?", ts=now).seq == 7
+        assert (
+            tx.sessions.append(lease, new_message(lease, MessageRole.USER, "And then?", ts=now)).seq
+            == 7
+        )
         tx.sessions.release(lease)
         assert tx.sessions.put_memory(ANA, one, moved.memory, epoch=1)
 

@@ -14,6 +14,7 @@ from chatbot.domain.chat import (
     InterruptReason,
     Lease,
     Message,
+    MessageRange,
     MessageRole,
     Question,
     Session,
@@ -24,7 +25,12 @@ from chatbot.domain.errors import ChatbotError, NotFound
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.storage import Storage, Transaction
-from stored import ANA, ODD_TEXTS, T0
+from stored import (
+    ANA,
+    ODD_TEXTS,
+    T0,
+    new_message,
+)
 
 EXAMPLES, STEPS = 20, 16
 BOB = Owner(kind="user", id="b" * 32)
@@ -69,8 +75,12 @@ class History:
     async def answer(self, text: str, reason: InterruptReason | None, age: int) -> None:
         lease, ts = self._chosen(age), T0 + timedelta(seconds=next(self._seconds))
         await self._by(
-            lambda: self.storage.store_answer(lease, text, ts=ts, reason=reason),
-            lambda tx: tx.sessions.store_answer(lease, text, ts=ts, reason=reason),
+            lambda: self.storage.store_answer(
+                lease, new_message(lease, MessageRole.ASSISTANT, text, ts=ts, reason=reason)
+            ),
+            lambda tx: tx.sessions.store_answer(
+                lease, new_message(lease, MessageRole.ASSISTANT, text, ts=ts, reason=reason)
+            ),
         )
 
     async def _by(
@@ -80,7 +90,9 @@ class History:
 
     async def append(self, role: MessageRole, text: str, age: int) -> Message:
         lease, ts = self._chosen(age), T0 + timedelta(seconds=next(self._seconds))
-        return await self.storage.transact(lambda tx: tx.sessions.append(lease, role, text, ts=ts))
+        return await self.storage.transact(
+            lambda tx: tx.sessions.append(lease, new_message(lease, role, text, ts=ts))
+        )
 
     async def release(self, age: int) -> None:
         """As if the process had died, if that was the lease in force."""
@@ -113,7 +125,7 @@ class History:
             return (
                 session,
                 sessions.memory(ANA, self._id),
-                [*sessions.messages(ANA, self._id, limit=999)],
+                [*sessions.read(ANA, self._id, MessageRange(limit=999))],
             )
 
         try:

@@ -12,6 +12,7 @@ from chatbot.domain.chat import (
     InterruptReason,
     Lease,
     Message,
+    MessageRange,
     MessageRole,
     Session,
     SessionCursor,
@@ -21,7 +22,7 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Permission, User, UserId
 from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
-from chatbot.domain.ports.sessions import SessionRepository
+from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import (
     AttemptRepository,
     Storage,
@@ -30,7 +31,14 @@ from chatbot.domain.ports.storage import (
 )
 from chatbot.domain.throttling import WINDOW, AttemptKey, Throttle
 from repositories import each_call_apart
-from stored import ANA, CLIENT, ODD_TEXTS, T0, user
+from stored import (
+    ANA,
+    CLIENT,
+    ODD_TEXTS,
+    T0,
+    new_message,
+    user,
+)
 
 Given = TypeVar("Given")
 Done = TypeVar("Done")
@@ -64,7 +72,7 @@ def transaction(storage: Storage) -> Iterator[Transaction]:
 
 
 @pytest.fixture
-def sessions(transaction: Transaction) -> SessionRepository:
+def sessions(transaction: Transaction) -> SessionLog:
     return transaction.sessions
 
 
@@ -78,16 +86,19 @@ def attempts(transaction: Transaction) -> AttemptRepository:
     return transaction.attempts
 
 
-def held(sessions: SessionRepository, number: int = 1, owner: Owner = ANA) -> Lease:
+def held(sessions: SessionLog, number: int = 1, owner: Owner = ANA) -> Lease:
     """A new session and the lease on it."""
     sessions.create(new_session(number, owner))
     return sessions.acquire(owner, session_id(number), TURN)
 
 
-def say(sessions: SessionRepository, lease: Lease, count: int) -> list[Message]:
+def say(sessions: SessionLog, lease: Lease, count: int) -> list[Message]:
     """Append messages of the user and the assistant in turn, a second apart."""
     authors = (MessageRole.USER, MessageRole.ASSISTANT)
-    return [sessions.append(lease, authors[n % 2], f"text {n}", ts=later(n)) for n in range(count)]
+    return [
+        sessions.append(lease, new_message(lease, authors[n % 2], f"text {n}", ts=later(n)))
+        for n in range(count)
+    ]
 
 
 async def at_once(
@@ -102,31 +113,27 @@ async def at_once(
 
 
 class TestSessions:
-    def test_new_session_is_returned_as_it_was_created(self, sessions: SessionRepository) -> None:
+    def test_new_session_is_returned_as_it_was_created(self, sessions: SessionLog) -> None:
         for owner in (ANA, CLIENT):
             sessions.create(new_session(7, owner, later(0.000001)))
             assert sessions.get(owner, session_id(7)) == new_session(7, owner, later(0.000001))
 
-    def test_creating_a_session_again_does_not_touch_the_first(
-        self, sessions: SessionRepository
-    ) -> None:
+    def test_creating_a_session_again_does_not_touch_the_first(self, sessions: SessionLog) -> None:
         [message] = say(sessions, held(sessions), 1)
         with pytest.raises(Conflict):
             sessions.create(new_session())
-        assert sessions.messages(ANA, session_id(1), limit=9) == [message]
+        assert sessions.read(ANA, session_id(1), MessageRange(limit=9)) == [message]
 
     @pytest.mark.parametrize("raw", ["f" * 32, "", "..", "../x", "F" * 32, "1" * 31, "x" * 5000])
-    def test_unknown_and_malformed_ids_are_not_found(
-        self, sessions: SessionRepository, raw: str
-    ) -> None:
+    def test_unknown_and_malformed_ids_are_not_found(self, sessions: SessionLog, raw: str) -> None:
         sessions.create(new_session())
         unknown = SessionId(raw)
         with pytest.raises(NotFound):
             sessions.get(ANA, unknown)
         with pytest.raises(NotFound):
-            sessions.messages(ANA, unknown, limit=1)
+            sessions.read(ANA, unknown, MessageRange(limit=1))
         with pytest.raises(NotFound):
-            sessions.messages_from(ANA, unknown, after=0, limit=1)
+            sessions.read(ANA, unknown, MessageRange(after=0, limit=1, oldest=True))
         with pytest.raises(NotFound):
             sessions.memory(ANA, unknown)
         with pytest.raises(NotFound):
@@ -139,7 +146,7 @@ class TestSessions:
         ids=str,
     )
     def test_session_of_somebody_else_is_not_found(
-        self, sessions: SessionRepository, stranger: Owner
+        self, sessions: SessionLog, stranger: Owner
     ) -> None:
         lease = held(sessions)
         say(sessions, lease, 1)
@@ -147,9 +154,9 @@ class TestSessions:
         with pytest.raises(NotFound):
             sessions.get(stranger, session_id(1))
         with pytest.raises(NotFound):
-            sessions.messages(stranger, session_id(1), limit=1)
+            sessions.read(stranger, session_id(1), MessageRange(limit=1))
         with pytest.raises(NotFound):
-            sessions.messages_from(stranger, session_id(1), after=0, limit=1)
+            sessions.read(stranger, session_id(1), MessageRange(after=0, limit=1, oldest=True))
         with pytest.raises(NotFound):
             sessions.memory(stranger, session_id(1))
         with pytest.raises(NotFound):
@@ -157,7 +164,7 @@ class TestSessions:
         assert not sessions.put_memory(stranger, session_id(1), Memory(), epoch=0)
         assert [s.id for s in sessions.page(stranger, limit=9)] == [session_id(2)]
 
-    def test_odd_owner_ids_do_not_meet(self, sessions: SessionRepository) -> None:
+    def test_odd_owner_ids_do_not_meet(self, sessions: SessionLog) -> None:
         ids = ["ana", "Ana", "../ana", "a%6ea", "a/na", "añá", "CON", ".", "..", "a" * 64, "a b"]
         owners = [Owner(kind="user", id=name) for name in ids]
         for owner in owners:
@@ -167,19 +174,17 @@ class TestSessions:
 
 
 class TestPages:
-    def test_owner_without_sessions_has_an_empty_page(self, sessions: SessionRepository) -> None:
+    def test_owner_without_sessions_has_an_empty_page(self, sessions: SessionLog) -> None:
         assert list(sessions.page(ANA, limit=5)) == []
 
-    def test_newest_comes_first_and_ids_break_ties(self, sessions: SessionRepository) -> None:
+    def test_newest_comes_first_and_ids_break_ties(self, sessions: SessionLog) -> None:
         for number, at in ((1, 0), (5, 2), (3, 2), (4, 2.000001), (2, 1)):
             sessions.create(new_session(number, at=later(at)))
         found = sessions.page(ANA, limit=9)
         assert [s.id for s in found] == [session_id(n) for n in (4, 3, 5, 2, 1)]
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
-    def test_pages_join_without_gap_or_repetition(
-        self, sessions: SessionRepository, limit: int
-    ) -> None:
+    def test_pages_join_without_gap_or_repetition(self, sessions: SessionLog, limit: int) -> None:
         for number in range(7):
             sessions.create(new_session(number, at=later(number // 2)))
         whole = list(sessions.page(ANA, limit=99))
@@ -192,16 +197,16 @@ class TestPages:
         assert joined == whole
         assert len(whole) == 7
 
-    def test_message_moves_its_session_to_the_front(self, sessions: SessionRepository) -> None:
+    def test_message_moves_its_session_to_the_front(self, sessions: SessionLog) -> None:
         lease = held(sessions, 1)
         sessions.create(new_session(2, at=later(1)))
-        sessions.append(lease, MessageRole.USER, "hello", ts=later(2.5))
+        sessions.append(lease, new_message(lease, MessageRole.USER, "hello", ts=later(2.5)))
         first, second = sessions.page(ANA, limit=9)
         assert (first.id, second.id) == (session_id(1), session_id(2))
         assert first == sessions.get(ANA, session_id(1))
         assert (first.updated_at, first.title, first.message_count) == (later(2.5), "hello", 1)
 
-    def test_mark_of_a_deleted_session_still_holds(self, sessions: SessionRepository) -> None:
+    def test_mark_of_a_deleted_session_still_holds(self, sessions: SessionLog) -> None:
         for number in (1, 3):
             sessions.create(new_session(number, at=later(number)))
         sessions.delete(held(sessions, 2))
@@ -210,15 +215,20 @@ class TestPages:
 
 
 class TestMessages:
-    def test_message_comes_back_in_every_field(self, sessions: SessionRepository) -> None:
+    def test_message_comes_back_in_every_field(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         sent = [
-            sessions.append(lease, MessageRole.USER, "hello", ts=later(0.000001)),
             sessions.append(
-                lease, MessageRole.ASSISTANT, "he", ts=later(1), reason=InterruptReason.CLIENT
+                lease, new_message(lease, MessageRole.USER, "hello", ts=later(0.000001))
+            ),
+            sessions.append(
+                lease,
+                new_message(
+                    lease, MessageRole.ASSISTANT, "he", ts=later(1), reason=InterruptReason.CLIENT
+                ),
             ),
         ]
-        assert list(sessions.messages(ANA, session_id(1), limit=9)) == sent
+        assert list(sessions.read(ANA, session_id(1), MessageRange(limit=9))) == sent
         assert sent == [
             Message(
                 seq=1, role=MessageRole.USER, content="hello", ts=later(0.000001), turn_id=TURN
@@ -233,21 +243,21 @@ class TestMessages:
             ),
         ]
 
-    def test_odd_texts_come_back_unchanged(self, sessions: SessionRepository) -> None:
+    def test_odd_texts_come_back_unchanged(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         for text in ODD_TEXTS:
-            sessions.append(lease, MessageRole.USER, text, ts=T0)
-        found = sessions.messages(ANA, session_id(1), limit=99)
+            sessions.append(lease, new_message(lease, MessageRole.USER, text, ts=T0))
+        found = sessions.read(ANA, session_id(1), MessageRange(limit=99))
         assert [message.content for message in found] == ODD_TEXTS
-        oldest = sessions.messages_from(ANA, session_id(1), after=0, limit=99)
+        oldest = sessions.read(ANA, session_id(1), MessageRange(after=0, limit=99, oldest=True))
         assert list(oldest) == list(found)
 
-    def test_counts_and_title_follow_the_messages(self, sessions: SessionRepository) -> None:
+    def test_counts_and_title_follow_the_messages(self, sessions: SessionLog) -> None:
         lease = held(sessions)
-        sessions.append(lease, MessageRole.ASSISTANT, "welcome", ts=later(1))
+        sessions.append(lease, new_message(lease, MessageRole.ASSISTANT, "welcome", ts=later(1)))
         assert sessions.get(ANA, session_id(1)).title == ""
-        sessions.append(lease, MessageRole.USER, "ñ" * 100, ts=later(2))
-        sessions.append(lease, MessageRole.USER, "second", ts=later(3))
+        sessions.append(lease, new_message(lease, MessageRole.USER, "ñ" * 100, ts=later(2)))
+        sessions.append(lease, new_message(lease, MessageRole.USER, "second", ts=later(3)))
         found = sessions.get(ANA, session_id(1))
         assert (found.title, found.message_count, found.last_seq) == ("ñ" * 60, 3, 3)
         assert (found.created_at, found.updated_at, found.epoch) == (T0, later(3), 0)
@@ -272,14 +282,16 @@ class TestMessages:
     )
     def test_window_is_the_newest_between_two_numbers(
         self,
-        sessions: SessionRepository,
+        sessions: SessionLog,
         limit: int,
         before: int | None,
         after: int,
         expected: list[int],
     ) -> None:
         say(sessions, held(sessions), 10)
-        found = sessions.messages(ANA, session_id(1), limit=limit, before=before, after=after)
+        found = sessions.read(
+            ANA, session_id(1), MessageRange(limit=limit, before=before, after=after)
+        )
         assert [message.seq for message in found] == expected
 
     @pytest.mark.parametrize(
@@ -287,35 +299,60 @@ class TestMessages:
         [(0, 3, [1, 2, 3]), (4, 2, [5, 6]), (8, 9, [9, 10]), (10, 9, []), (99, 9, [])],
     )
     def test_oldest_after_a_number(
-        self, sessions: SessionRepository, after: int, limit: int, expected: list[int]
+        self, sessions: SessionLog, after: int, limit: int, expected: list[int]
     ) -> None:
         say(sessions, held(sessions), 10)
-        found = sessions.messages_from(ANA, session_id(1), after=after, limit=limit)
+        found = sessions.read(
+            ANA, session_id(1), MessageRange(after=after, limit=limit, oldest=True)
+        )
         assert [message.seq for message in found] == expected
 
-    def test_new_session_has_no_messages(self, sessions: SessionRepository) -> None:
+    def test_load_selects_messages_by_the_session_and_its_memory(
+        self, sessions: SessionLog
+    ) -> None:
+        say(sessions, held(sessions), 10)
+        assert sessions.put_memory(ANA, session_id(1), Memory(summarized_to=4), epoch=0)
+
+        def select(session: Session, memory: Memory) -> MessageRange:
+            return MessageRange(limit=3, after=memory.summarized_to, before=session.last_seq)
+
+        found = sessions.load(ANA, session_id(1), select)
+        assert [message.seq for message in found.messages] == [7, 8, 9]
+        assert found.session == sessions.get(ANA, session_id(1))
+        assert found.memory == sessions.memory(ANA, session_id(1))
+        assert sessions.load(ANA, session_id(1)).messages == ()
+        with pytest.raises(NotFound):
+            sessions.load(ANA, session_id(2))
+
+    def test_new_session_has_no_messages(self, sessions: SessionLog) -> None:
         sessions.create(new_session())
-        assert list(sessions.messages(ANA, session_id(1), limit=9)) == []
-        assert list(sessions.messages_from(ANA, session_id(1), after=0, limit=9)) == []
+        assert list(sessions.read(ANA, session_id(1), MessageRange(limit=9))) == []
+        assert (
+            list(sessions.read(ANA, session_id(1), MessageRange(after=0, limit=9, oldest=True)))
+            == []
+        )
 
     async def test_many_sessions_at_once_keep_their_own_messages(
-        self, storage: Storage, sessions: SessionRepository
+        self, storage: Storage, sessions: SessionLog
     ) -> None:
         leases = [held(sessions, number) for number in range(20)]
 
         def talk(tx: Transaction, lease: Lease) -> None:
             for n in range(5):
-                tx.sessions.append(lease, MessageRole.USER, f"{lease.session_id} {n}", ts=later(n))
+                tx.sessions.append(
+                    lease,
+                    new_message(lease, MessageRole.USER, f"{lease.session_id} {n}", ts=later(n)),
+                )
 
         await at_once(storage, talk, leases)
         for lease in leases:
-            found = sessions.messages(ANA, lease.session_id, limit=9)
+            found = sessions.read(ANA, lease.session_id, MessageRange(limit=9))
             texts = [(message.seq, message.content) for message in found]
             assert texts == [(n + 1, f"{lease.session_id} {n}") for n in range(5)]
 
 
 class TestLeases:
-    def test_held_session_is_busy_until_released(self, sessions: SessionRepository) -> None:
+    def test_held_session_is_busy_until_released(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         assert (lease.owner, lease.session_id, lease.turn_id) == (ANA, session_id(1), TURN)
         for turn in (TURN, TurnId("2" * 32)):
@@ -323,10 +360,10 @@ class TestLeases:
                 sessions.acquire(ANA, session_id(1), turn)
         sessions.release(lease)
         again = sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
-        sessions.append(again, MessageRole.USER, "hello", ts=T0)
+        sessions.append(again, new_message(again, MessageRole.USER, "hello", ts=T0))
 
     async def test_of_many_at_once_one_gets_it(
-        self, storage: Storage, sessions: SessionRepository
+        self, storage: Storage, sessions: SessionLog
     ) -> None:
         def acquire(tx: Transaction, turn: TurnId) -> Lease | SessionBusy:
             try:
@@ -339,44 +376,42 @@ class TestLeases:
         assert sum(isinstance(each, Lease) for each in found) == 1
         assert sum(isinstance(each, SessionBusy) for each in found) == 29
 
-    def test_sessions_are_held_independently(self, sessions: SessionRepository) -> None:
+    def test_sessions_are_held_independently(self, sessions: SessionLog) -> None:
         for lease in [held(sessions, number) for number in range(3)]:
-            sessions.append(lease, MessageRole.USER, "hello", ts=T0)
+            sessions.append(lease, new_message(lease, MessageRole.USER, "hello", ts=T0))
 
-    def test_lease_that_is_not_held_any_more_writes_nothing(
-        self, sessions: SessionRepository
-    ) -> None:
+    def test_lease_that_is_not_held_any_more_writes_nothing(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         say(sessions, lease, 2)
         before = sessions.get(ANA, session_id(1))
         sessions.release(lease)
         with pytest.raises(SessionBusy):
-            sessions.append(lease, MessageRole.USER, "late", ts=T0)
+            sessions.append(lease, new_message(lease, MessageRole.USER, "late", ts=T0))
         with pytest.raises(SessionBusy):
             sessions.reset(lease, ts=T0)
         with pytest.raises(SessionBusy):
             sessions.delete(lease)
         assert sessions.get(ANA, session_id(1)) == before
 
-    def test_old_lease_does_not_end_the_new_one(self, sessions: SessionRepository) -> None:
+    def test_old_lease_does_not_end_the_new_one(self, sessions: SessionLog) -> None:
         old = held(sessions)
         sessions.release(old)
         new = sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
         sessions.release(old)
         with pytest.raises(SessionBusy):
-            sessions.append(old, MessageRole.USER, "late", ts=T0)
-        sessions.append(new, MessageRole.USER, "hello", ts=T0)
+            sessions.append(old, new_message(old, MessageRole.USER, "late", ts=T0))
+        sessions.append(new, new_message(new, MessageRole.USER, "hello", ts=T0))
 
-    def test_lease_never_taken_writes_nothing(self, sessions: SessionRepository) -> None:
+    def test_lease_never_taken_writes_nothing(self, sessions: SessionLog) -> None:
         sessions.create(new_session())
         invented = Lease(owner=ANA, session_id=session_id(1), turn_id=TURN)
         with pytest.raises(SessionBusy):
-            sessions.append(invented, MessageRole.USER, "hello", ts=T0)
+            sessions.append(invented, new_message(invented, MessageRole.USER, "hello", ts=T0))
         sessions.release(invented)
 
-    def test_reading_does_not_wait_for_the_holder(self, sessions: SessionRepository) -> None:
+    def test_reading_does_not_wait_for_the_holder(self, sessions: SessionLog) -> None:
         [message] = say(sessions, held(sessions), 1)
-        assert list(sessions.messages(ANA, session_id(1), limit=9)) == [message]
+        assert list(sessions.read(ANA, session_id(1), MessageRange(limit=9))) == [message]
         assert sessions.get(ANA, session_id(1)).message_count == 1
 
 
@@ -407,11 +442,11 @@ def remembered(summary: str, version: int) -> Memory:
 
 
 class TestMemory:
-    def test_new_session_remembers_nothing(self, sessions: SessionRepository) -> None:
+    def test_new_session_remembers_nothing(self, sessions: SessionLog) -> None:
         sessions.create(new_session())
         assert sessions.memory(ANA, session_id(1)) == Memory()
 
-    def test_memory_comes_back_in_every_field(self, sessions: SessionRepository) -> None:
+    def test_memory_comes_back_in_every_field(self, sessions: SessionLog) -> None:
         sessions.create(new_session())
         assert sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
         found = sessions.memory(ANA, session_id(1))
@@ -421,7 +456,7 @@ class TestMemory:
         assert list(found.structured.profile) == list(MEMORY.structured.profile)
         assert (found.summarized_to, found.extracted_to) == (4, 6)
 
-    def test_memory_is_not_stored_over_a_newer_one(self, sessions: SessionRepository) -> None:
+    def test_memory_is_not_stored_over_a_newer_one(self, sessions: SessionLog) -> None:
         sessions.create(new_session())
         assert sessions.put_memory(ANA, session_id(1), remembered("first", 0), epoch=0)
         assert not sessions.put_memory(ANA, session_id(1), remembered("stale", 0), epoch=0)
@@ -430,7 +465,7 @@ class TestMemory:
         assert sessions.put_memory(ANA, session_id(1), remembered("second", 1), epoch=0)
         assert sessions.memory(ANA, session_id(1)) == remembered("second", 2)
 
-    def test_memory_of_another_epoch_is_not_stored(self, sessions: SessionRepository) -> None:
+    def test_memory_of_another_epoch_is_not_stored(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         assert not sessions.put_memory(ANA, session_id(1), remembered("x", 0), epoch=1)
         sessions.reset(lease, ts=T0)
@@ -438,14 +473,14 @@ class TestMemory:
         assert sessions.memory(ANA, session_id(1)) == Memory()
         assert sessions.put_memory(ANA, session_id(1), remembered("x", 0), epoch=1)
 
-    def test_memory_of_a_deleted_session_is_not_stored(self, sessions: SessionRepository) -> None:
+    def test_memory_of_a_deleted_session_is_not_stored(self, sessions: SessionLog) -> None:
         sessions.delete(held(sessions))
         assert not sessions.put_memory(ANA, session_id(1), Memory(), epoch=0)
         with pytest.raises(NotFound):
             sessions.memory(ANA, session_id(1))
 
     async def test_of_many_at_once_one_is_stored(
-        self, storage: Storage, sessions: SessionRepository
+        self, storage: Storage, sessions: SessionLog
     ) -> None:
         def put(tx: Transaction, number: int) -> bool:
             memory = remembered(f"{number}", 0)
@@ -458,19 +493,17 @@ class TestMemory:
         assert sessions.memory(ANA, session_id(1)) == winner
 
     def test_memory_needs_no_lease_and_does_not_move_the_session(
-        self, sessions: SessionRepository
+        self, sessions: SessionLog
     ) -> None:
         lease = held(sessions)
         before = sessions.get(ANA, session_id(1))
         assert sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
         assert sessions.get(ANA, session_id(1)) == before
-        sessions.append(lease, MessageRole.USER, "hello", ts=T0)
+        sessions.append(lease, new_message(lease, MessageRole.USER, "hello", ts=T0))
 
 
 class TestReset:
-    def test_everything_is_empty_but_numbers_are_not_used_again(
-        self, sessions: SessionRepository
-    ) -> None:
+    def test_everything_is_empty_but_numbers_are_not_used_again(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         say(sessions, lease, 3)
         sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
@@ -485,26 +518,32 @@ class TestReset:
             last_seq=3,
             epoch=1,
         )
-        assert list(sessions.messages(ANA, session_id(1), limit=9)) == []
+        assert list(sessions.read(ANA, session_id(1), MessageRange(limit=9))) == []
         assert sessions.memory(ANA, session_id(1)) == Memory()
 
-    def test_session_goes_on_after_resets(self, sessions: SessionRepository) -> None:
+    def test_session_goes_on_after_resets(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         say(sessions, lease, 3)
         sessions.reset(lease, ts=later(60))
         sessions.reset(lease, ts=later(61))
-        message = sessions.append(lease, MessageRole.USER, "again", ts=later(62))
+        message = sessions.append(
+            lease, new_message(lease, MessageRole.USER, "again", ts=later(62))
+        )
         assert message.seq == 4
         found = sessions.get(ANA, session_id(1))
         assert (found.title, found.message_count, found.last_seq, found.epoch) == ("again", 1, 4, 2)
         for before, after, seqs in ((None, 0, [4]), (4, 0, []), (5, 3, [4]), (None, 4, [])):
-            window = sessions.messages(ANA, session_id(1), limit=9, before=before, after=after)
+            window = sessions.read(
+                ANA, session_id(1), MessageRange(limit=9, before=before, after=after)
+            )
             assert [m.seq for m in window] == seqs
-        assert sessions.messages_from(ANA, session_id(1), after=1, limit=9) == [message]
+        assert sessions.read(ANA, session_id(1), MessageRange(after=1, limit=9, oldest=True)) == [
+            message
+        ]
 
 
 class TestDelete:
-    def test_session_and_lease_are_gone(self, sessions: SessionRepository) -> None:
+    def test_session_and_lease_are_gone(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         say(sessions, lease, 3)
         sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
@@ -514,18 +553,18 @@ class TestDelete:
         with pytest.raises(NotFound):
             sessions.acquire(ANA, session_id(1), TURN)
         with pytest.raises(SessionBusy):
-            sessions.append(lease, MessageRole.USER, "late", ts=T0)
+            sessions.append(lease, new_message(lease, MessageRole.USER, "late", ts=T0))
         with pytest.raises(SessionBusy):
             sessions.delete(lease)
         sessions.release(lease)
         assert list(sessions.page(ANA, limit=9)) == []
 
-    def test_other_sessions_stay(self, sessions: SessionRepository) -> None:
+    def test_other_sessions_stay(self, sessions: SessionLog) -> None:
         lease = held(sessions, 1)
         [message] = say(sessions, held(sessions, 2), 1)
         sessions.delete(lease)
         assert [s.id for s in sessions.page(ANA, limit=9)] == [session_id(2)]
-        assert list(sessions.messages(ANA, session_id(2), limit=9)) == [message]
+        assert list(sessions.read(ANA, session_id(2), MessageRange(limit=9))) == [message]
 
 
 class TestUsers:
@@ -795,7 +834,7 @@ class TestStorage:
         async with closed_storage:
             with each_call_apart(closed_storage) as tx:
                 assert tx.sessions.get(ANA, session_id(1)) == stored
-                assert list(tx.sessions.messages(ANA, session_id(1), limit=9)) == sent
+                assert list(tx.sessions.read(ANA, session_id(1), MessageRange(limit=9))) == sent
                 assert tx.sessions.memory(ANA, session_id(1)).summary == MEMORY.summary
                 assert tx.users.by_id(user().id) == user()
                 assert tx.attempts.count([throttle()], at=T0) == timedelta(seconds=30)

@@ -11,6 +11,7 @@ from chatbot.domain.chat import (
     InterruptReason,
     Lease,
     Message,
+    MessageRange,
     MessageRole,
     Question,
     Session,
@@ -22,7 +23,13 @@ from chatbot.domain.errors import NotFound, SessionBusy
 from chatbot.domain.identity import Owner, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.storage import Storage, Transaction
-from stored import ANA, ODD_TEXTS, T0, user
+from stored import (
+    ANA,
+    ODD_TEXTS,
+    T0,
+    new_message,
+    user,
+)
 
 BOB = Owner(kind="user", id="b" * 32)
 ONE, TWO = SessionId("1" * 32), SessionId("2" * 32)
@@ -70,10 +77,15 @@ class Turns:
     ) -> None:
         if self._by_repository:
             await self.storage.transact(
-                lambda tx: tx.sessions.store_answer(lease, text, ts=later(at), reason=reason)
+                lambda tx: tx.sessions.store_answer(
+                    lease,
+                    new_message(lease, MessageRole.ASSISTANT, text, ts=later(at), reason=reason),
+                )
             )
         else:
-            await self.storage.store_answer(lease, text, ts=later(at), reason=reason)
+            await self.storage.store_answer(
+                lease, new_message(lease, MessageRole.ASSISTANT, text, ts=later(at), reason=reason)
+            )
 
     async def begin(self, session_id: SessionId = ONE, *, messages: int = 0) -> None:
         """A new session; messages of the user and the assistant, a second apart."""
@@ -86,7 +98,7 @@ class Turns:
 
     async def messages(self, session_id: SessionId = ONE) -> list[Message]:
         found = await self.storage.transact(
-            lambda tx: tx.sessions.messages(ANA, session_id, limit=99)
+            lambda tx: tx.sessions.read(ANA, session_id, MessageRange(limit=99))
         )
         return list(found)
 
@@ -161,7 +173,10 @@ async def test_moments_are_exact_to_the_microsecond_in_any_zone(turns: Turns) ->
     await turns.begin()
     local = (T0 + timedelta(microseconds=1)).astimezone(tz=None)
     context = await turns.ask(replace(question(), ts=local))
-    await turns.storage.store_answer(context.lease, "yes", ts=local, reason=None)
+    await turns.storage.store_answer(
+        context.lease,
+        new_message(context.lease, MessageRole.ASSISTANT, "yes", ts=local, reason=None),
+    )
     assert {m.ts for m in await turns.messages()} == {local}
     again = await turns.ask(question())
     assert {m.ts for m in again.history[:2]} == {local}
@@ -286,7 +301,9 @@ async def test_question_and_answer_go_on_from_what_was_appended_in_between(turns
     await turns.begin()
     lease = (await turns.ask(question())).lease
     await turns.storage.transact(
-        lambda tx: tx.sessions.append(lease, MessageRole.ASSISTANT, "between", ts=later(101))
+        lambda tx: tx.sessions.append(
+            lease, new_message(lease, MessageRole.ASSISTANT, "between", ts=later(101))
+        )
     )
     await turns.answer(lease, "after", 102)
     assert [(m.seq, m.content) for m in await turns.messages()][1:] == [

@@ -8,15 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from chatbot.domain.chat import (
-    InterruptReason,
     Lease,
     Message,
-    MessageRole,
+    MessageRange,
     Session,
     SessionCursor,
     SessionId,
     TurnId,
-    title_of,
 )
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import (
@@ -30,7 +28,7 @@ from chatbot.domain.identity import (
     scheme_of,
 )
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.sessions import SessionRepository
+from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import (
     AttemptRepository,
     Found,
@@ -52,7 +50,7 @@ class _Kept:
     lease: Lease | None = None
 
 
-class _Sessions(SessionRepository):
+class _Sessions(SessionLog):
     def __init__(self) -> None:
         self._kept: dict[tuple[Owner, SessionId], _Kept] = {}
 
@@ -89,63 +87,23 @@ class _Sessions(SessionRepository):
         if kept is not None and kept.lease == lease:
             kept.lease = None
 
-    def append(
-        self,
-        lease: Lease,
-        role: MessageRole,
-        content: str,
-        *,
-        ts: datetime,
-        reason: InterruptReason | None = None,
-        turn_id: TurnId | None = None,
-    ) -> Message:
+    def append(self, lease: Lease, message: Message) -> Message:
         kept = self._held(lease)
-        seq = kept.session.last_seq + 1
-        message = Message(
-            seq=seq,
-            role=role,
-            content=content,
-            ts=ts,
-            turn_id=turn_id or lease.turn_id,
-            reason=reason,
-        )
-        is_first = role is MessageRole.USER and all(
-            m.role is not MessageRole.USER for m in kept.messages
-        )
-        kept.messages.append(message)
-        kept.session = replace(
-            kept.session,
-            title=title_of(content) if is_first else kept.session.title,
-            updated_at=ts,
-            message_count=len(kept.messages),
-            last_seq=seq,
-        )
-        return message
+        kept.session, numbered = kept.session.appended(message)
+        kept.messages.append(numbered)
+        return numbered
 
-    def messages(
-        self,
-        owner: Owner,
-        session_id: SessionId,
-        *,
-        limit: int,
-        before: int | None = None,
-        after: int = 0,
+    def read(
+        self, owner: Owner, session_id: SessionId, selected: MessageRange
     ) -> Sequence[Message]:
-        found = self._between(owner, session_id, after, before)
-        return found[max(0, len(found) - limit) :]
-
-    def messages_from(
-        self, owner: Owner, session_id: SessionId, *, after: int, limit: int
-    ) -> Sequence[Message]:
-        return self._between(owner, session_id, after, None)[:limit]
-
-    def _between(
-        self, owner: Owner, session_id: SessionId, after: int, before: int | None
-    ) -> list[Message]:
         kept = self._find(owner, session_id)
-        base = kept.session.last_seq - len(kept.messages)
-        end = len(kept.messages) if before is None else max(0, before - 1 - base)
-        return kept.messages[max(0, after - base) : end]
+        base, end = kept.session.reset_at, len(kept.messages)
+        if selected.before is not None:
+            end = max(0, selected.before - 1 - base)
+        between = kept.messages[max(0, selected.after - base) : end]
+        if selected.oldest:
+            return between[: selected.limit]
+        return between[max(0, len(between) - selected.limit) :]
 
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
         return self._find(owner, session_id).memory
@@ -161,8 +119,7 @@ class _Sessions(SessionRepository):
 
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         kept = self._held(lease)
-        emptied = replace(kept.session, title="", message_count=0, updated_at=ts)
-        kept.session = replace(emptied, epoch=kept.session.epoch + 1)
+        kept.session = kept.session.was_reset(ts)
         kept.messages, kept.memory = [], Memory()
 
     def delete(self, lease: Lease) -> None:

@@ -37,6 +37,7 @@ class Damaged(StorageUnavailable):
     def __init__(self, message: str, *, corruption: Corruption = Corruption.DAMAGED) -> None:
         super().__init__(message)
         self.corruption = corruption
+        self.is_logged = False
 
 
 @contextmanager
@@ -45,7 +46,9 @@ def logging_path_of_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Damaged as damage:
-        _log.error("%s: %s", path, damage)
+        if not damage.is_logged:
+            damage.is_logged = True
+            _log.error("%s: %s", path, damage)
         raise
 
 

@@ -83,11 +83,10 @@ class MvpFiles(Archive):
         fields = JsonObject(load(raw, path.name), path.name)
         messages = tuple(_messages(fields.array("messages", []), session_id, path.name))
         times = [message.ts for message in messages] or [_LONG_AGO]
-        asked = (message.content for message in messages if message.role is MessageRole.USER)
         session = Session(
             id=session_id,
             owner=self._owner,
-            title=title_of(next(asked, "")),
+            title=title_of(messages),
             created_at=times[0],
             updated_at=times[-1],
             message_count=len(messages),

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, Self, TypeVar
 
-from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
+from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.identity import Role, User, UserId
-from chatbot.domain.ports.sessions import SessionRepository
+from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.throttling import AttemptKey, Throttle
 
 Found = TypeVar("Found")
@@ -98,7 +98,7 @@ class AttemptRepository(Protocol):
 class Transaction:
     """What can be read and written together."""
 
-    sessions: SessionRepository
+    sessions: SessionLog
     users: UserRepository
     attempts: AttemptRepository
 
@@ -134,14 +134,12 @@ class Storage(Protocol):
         return await self.transact(lambda tx: (tx.users.by_id(user_id), tx.users.roles()))
 
     async def store_question(self, question: Question) -> TurnContext:
-        """Begin a turn of a session: see `SessionRepository.store_question`."""
+        """Begin a turn of a session: see `SessionLog.store_question`."""
         return await self.transact(lambda tx: tx.sessions.store_question(question))
 
-    async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
-    ) -> None:
-        """End a turn: see `SessionRepository.store_answer`."""
-        await self.transact(lambda tx: tx.sessions.store_answer(lease, text, ts=ts, reason=reason))
+    async def store_answer(self, lease: Lease, answer: Message) -> None:
+        """End a turn: see `SessionLog.store_answer`."""
+        await self.transact(lambda tx: tx.sessions.store_answer(lease, answer))
 
     @abstractmethod
     def renewing(self, lease: Lease) -> AbstractContextManager[None]:

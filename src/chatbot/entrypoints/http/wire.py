@@ -6,9 +6,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chatbot.application.sessions import OpenSession, Page
+from chatbot.application.sessions import Page
 from chatbot.application.turn import Reply
-from chatbot.domain.chat import FinishReason, Message, Session
+from chatbot.domain.chat import FinishReason, Message, Session, SessionView
 from chatbot.domain.identity import User
 from chatbot.domain.memory import Memory, MemoryItem, Update
 from chatbot.domain.text import rfc3339
@@ -214,7 +214,7 @@ class SessionAnswer(Answer):
     messages: list[MessageAnswer]
 
     @classmethod
-    def of(cls, opened: OpenSession, defaults: Mapping[str, str]) -> Self:
+    def of(cls, opened: SessionView, defaults: Mapping[str, str]) -> Self:
         session = opened.session
         return cls(
             session_id=session.id,

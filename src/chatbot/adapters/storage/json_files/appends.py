@@ -1,8 +1,7 @@
 """Appending to a session's log so that acknowledged messages are on the disk."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chatbot.adapters.storage.codec import codec
@@ -50,10 +49,8 @@ class SessionAppends:
         self._files = files
         self._unsure: dict[Path, tuple[Tail, Status]] = {}
 
-    def append(
-        self, place: Place, compose: Callable[[int], Message], known: Tail | None
-    ) -> tuple[Message, Tail]:
-        """Write and sync the message that `compose` makes of the next number.
+    def append(self, place: Place, message: Message, known: Tail | None) -> tuple[Message, Tail]:
+        """Write and sync the message with the next number.
 
         A tail that is known from the last append, and still matches the file, saves a look at it.
 
@@ -64,7 +61,7 @@ class SessionAppends:
         """
         with opened(self._files, self._files.open_to_append(place.log)) as fd:
             self._cut_unsure(place, fd)
-            written = self.write(place, fd, compose, known)
+            written = self.write(place, fd, message, known)
             try:
                 self._files.sync(fd)
             except StorageFailure:
@@ -72,9 +69,7 @@ class SessionAppends:
                 raise
             return written.message, written.tail
 
-    def write(
-        self, place: Place, fd: int, compose: Callable[[int], Message], known: Tail | None
-    ) -> Written:
+    def write(self, place: Place, fd: int, message: Message, known: Tail | None) -> Written:
         """Write a message to the open log; a sync has to follow, and `undo` if that fails.
 
         Raises:
@@ -83,7 +78,7 @@ class SessionAppends:
         tail = known
         if tail is None or tail.status != self._files.status(fd):
             tail = self._look(place, fd, known)
-        message = compose(tail.last_seq + 1)
+        message = replace(message, seq=tail.last_seq + 1)
         line = seal(codec(Message).to_json(message)) + b"\n"
         start = b"\n" if tail.lacks_newline else b""
         status = self._write(place, fd, tail, start + line, mtime_ns=to_ns(message.ts))

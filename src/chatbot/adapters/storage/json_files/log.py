@@ -12,10 +12,12 @@ Everything else that does not fit its checksum, or is out of sequence, is damage
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import dropwhile, islice, takewhile
 
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.files import Files
@@ -28,7 +30,7 @@ from chatbot.adapters.storage.json_values import (
     JsonObject,
     load,
 )
-from chatbot.domain.chat import Message, MessageRole, SessionId, title_of
+from chatbot.domain.chat import Message, MessageRange, SessionId, title_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.text import rfc3339
 
@@ -152,16 +154,26 @@ class LogView:
         if self._last is not None and seq != self.header.base_seq + 1:
             raise Damaged(f"message {seq - 1}: missing")
 
+    def messages(self, selected: MessageRange) -> list[Message]:
+        """Returns the selected messages, in ascending order. Those after them are read too."""
+        if not selected.limit:
+            return []
+        before = selected.before or self.last_seq + 1
+        older = dropwhile(lambda line: line.seq >= before, self.lines())
+        lines = takewhile(lambda line: line.seq > selected.after, older)
+        kept = deque(lines if selected.oldest else islice(lines, selected.limit), selected.limit)
+        return [line.message() for line in reversed(kept)]
+
     def title(self) -> str:
-        """The beginning of the first message of the user: as a rule, the first line."""
+        """Returns the session's title, usually from the first line."""
+        return title_of(self._from_start())
+
+    def _from_start(self) -> Iterator[Message]:
         offset = self._start
         while offset < self.end:
             raw = self._line_from(offset)
-            message = self._line(raw).message()
-            if message.role is MessageRole.USER:
-                return title_of(message.content)
+            yield self._line(raw).message()
             offset += len(raw) + 1
-        return ""
 
     def torn(self) -> bytes:
         """Returns the bytes after the last complete message."""

@@ -5,13 +5,12 @@ ordered without opening files. `<id>.json`, the head, holds the memory, and exis
 memory change on. Everything here blocks: `JsonFileStorage` calls it in a thread.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from heapq import heapify, heappop
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path
 
 from chatbot.adapters.storage.json_files.appends import SessionAppends
@@ -38,26 +37,26 @@ from chatbot.adapters.storage.json_files.places import (
 from chatbot.adapters.storage.json_files.removal import delete_files, finish_deletions, remove_rest
 from chatbot.adapters.storage.json_values import Damaged, logging_path_of_errors
 from chatbot.domain.chat import (
-    InterruptReason,
     Lease,
     Message,
-    MessageRole,
+    MessageRange,
     Session,
     SessionCursor,
     SessionId,
+    SessionView,
     TurnId,
     is_session_id,
 )
 from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.sessions import SessionRepository
+from chatbot.domain.ports.session_log import Select, SessionLog, select_none
 from chatbot.domain.ports.storage import Found
 
 _COMMIT_LOCKS = 64
 
 
-class SessionFiles(SessionRepository):
+class SessionFiles(SessionLog):
     """The sessions below one folder."""
 
     def __init__(self, root: Path, files: Files) -> None:
@@ -145,58 +144,31 @@ class SessionFiles(SessionRepository):
     def release(self, lease: Lease) -> None:
         self.leases.give_back(lease)
 
-    def append(
-        self,
-        lease: Lease,
-        role: MessageRole,
-        content: str,
-        *,
-        ts: datetime,
-        reason: InterruptReason | None = None,
-        turn_id: TurnId | None = None,
-    ) -> Message:
-        def compose(seq: int) -> Message:
-            return Message(
-                seq=seq,
-                role=role,
-                content=content,
-                ts=ts,
-                turn_id=turn_id or lease.turn_id,
-                reason=reason,
-            )
-
+    def append(self, lease: Lease, message: Message) -> Message:
         with self.leases.writing(lease) as held:
             with logging_path_of_errors(held.place.log), _found():
                 known, held.tail = held.tail, None
-                message, held.tail = self.appends.append(held.place, compose, known)
-            return message
+                numbered, held.tail = self.appends.append(held.place, message, known)
+            return numbered
 
-    def messages(
-        self,
-        owner: Owner,
-        session_id: SessionId,
-        *,
-        limit: int,
-        before: int | None = None,
-        after: int = 0,
+    def read(
+        self, owner: Owner, session_id: SessionId, selected: MessageRange
     ) -> Sequence[Message]:
-        def newest(view: LogView) -> list[Message]:
-            older = (line for line in view.lines() if before is None or line.seq < before)
-            lines = list(islice(takewhile(lambda line: line.seq > after, older), limit))
-            return [line.message() for line in reversed(lines)]
+        return self._look(self.place(owner, session_id), lambda view: view.messages(selected))
 
-        return self._look(self.place(owner, session_id), newest)
+    def load(
+        self, owner: Owner, session_id: SessionId, select: Select = select_none
+    ) -> SessionView:
+        """One look at the log, and one at the memory if there is a file of it."""
+        place = self.place(owner, session_id)
 
-    def messages_from(
-        self, owner: Owner, session_id: SessionId, *, after: int, limit: int
-    ) -> Sequence[Message]:
-        """Iterate backwards from the end, because requested messages are usually near it."""
+        def see(view: LogView) -> SessionView:
+            session = session_of(view, view.mtime_ns)
+            memory = load_head(self._files, place, epoch=session.epoch)
+            messages = tuple(view.messages(select(session, memory)))
+            return SessionView(session=session, memory=memory, messages=messages)
 
-        def oldest(view: LogView) -> list[Message]:
-            lines = deque(takewhile(lambda line: line.seq > after, view.lines()), maxlen=limit)
-            return [line.message() for line in reversed(lines)]
-
-        return self._look(self.place(owner, session_id), oldest)
+        return self._look(place, see)
 
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
         place = self.place(owner, session_id)

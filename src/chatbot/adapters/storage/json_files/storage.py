@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +15,7 @@ from chatbot.adapters.storage.json_files.sessions import SessionFiles
 from chatbot.adapters.storage.json_files.turns import TurnFiles
 from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.adapters.storage.threads import Threads
-from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
+from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage, Transaction
@@ -97,14 +96,12 @@ class JsonFileStorage(Storage):
             context = await self._turns.store_question(question)
         return await super().store_question(question) if context is None else context
 
-    async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
-    ) -> None:
+    async def store_answer(self, lease: Lease, answer: Message) -> None:
         self._require_open()
         with _whole():
-            is_stored = await self._turns.store_answer(lease, text, ts=ts, reason=reason)
+            is_stored = await self._turns.store_answer(lease, answer)
         if not is_stored:
-            await super().store_answer(lease, text, ts=ts, reason=reason)
+            await super().store_answer(lease, answer)
 
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         """Run the work in one thread. An exception rolls nothing back, see the class."""

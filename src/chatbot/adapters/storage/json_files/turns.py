@@ -8,9 +8,7 @@ replaced, a question that a crash left open, a failed append to undo.
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
-from itertools import islice, takewhile
 
 from chatbot.adapters.storage.json_files.appends import Tail, Written
 from chatbot.adapters.storage.json_files.files import Files, translated
@@ -20,7 +18,7 @@ from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.places import Place
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
 from chatbot.adapters.storage.json_values import Damaged
-from chatbot.domain.chat import InterruptReason, Lease, Message, MessageRole, Question, TurnContext
+from chatbot.domain.chat import Lease, Message, MessageRole, Question, TurnContext
 from chatbot.domain.errors import NotFound, StorageFailure, cause_of
 from chatbot.domain.memory import Memory
 
@@ -46,7 +44,7 @@ class TurnFiles:
             await asyncio.wait(self._unfinished)
 
     async def store_question(self, question: Question) -> TurnContext | None:
-        """As `SessionRepository.store_question`; None if nothing was done, since it is unusual."""
+        """As `SessionLog.store_question`; None if nothing was done, since it is unusual."""
         place = self._sessions.place(question.owner, question.session_id)
         if self._appends.is_unsure(place):
             return None
@@ -60,7 +58,8 @@ class TurnFiles:
                 self._leases.give_back(lease)
                 return None
             memory, history = seen
-            written = self._write(held, lease, MessageRole.USER, question.text, ts=question.ts)
+            (asked,) = question.messages_after(history)
+            written = self._write(held, lease, asked)
         except FileNotFoundError as error:
             self._leases.give_back(lease, with_file_of=place)
             raise NotFound from error
@@ -71,17 +70,15 @@ class TurnFiles:
         history = (*history, written.message)[-question.history_limit :]
         return TurnContext(lease=lease, memory=memory, history=history)
 
-    async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
-    ) -> bool:
-        """As `SessionRepository.store_answer`; False if nothing was done, since it is unusual."""
+    async def store_answer(self, lease: Lease, answer: Message) -> bool:
+        """As `SessionLog.store_answer`; False if nothing was done, since it is unusual."""
         held = self._leases.get(lease)
         if held is None:
             return False
         try:
             if not self._is_as_it_was(held):
                 return False
-            written = self._write(held, lease, MessageRole.ASSISTANT, text, ts=ts, reason=reason)
+            written = self._write(held, lease, answer)
         except BaseException:
             self._leases.give_back(lease)
             raise
@@ -124,9 +121,7 @@ class TurnFiles:
             if not is_the_sessions or view.size != view.end:
                 return None
             memory = load_head(self._files, place, epoch=view.header.epoch)
-            start, limit = question.history_start(memory), question.history_limit
-            lines = islice(takewhile(lambda line: line.seq > start, view.lines()), limit)
-            history = tuple(line.message() for line in lines)[::-1]
+            history = tuple(view.messages(question.history(memory)))
         except Damaged:
             return None
         if history and history[-1].role is MessageRole.USER:
@@ -139,25 +134,11 @@ class TurnFiles:
         )
         return memory, history
 
-    def _write(
-        self,
-        held: Held,
-        lease: Lease,
-        role: MessageRole,
-        text: str,
-        *,
-        ts: datetime,
-        reason: InterruptReason | None = None,
-    ) -> Written:
-        def compose(seq: int) -> Message:
-            return Message(
-                seq=seq, role=role, content=text, ts=ts, turn_id=lease.turn_id, reason=reason
-            )
-
+    def _write(self, held: Held, lease: Lease, message: Message) -> Written:
         known, held.tail = held.tail, None
         self._leases.begin_writing(lease)  # until `_finish`
         try:
-            return self._appends.write(held.place, held.log or 0, compose, known)
+            return self._appends.write(held.place, held.log or 0, message, known)
         except BaseException:
             held.writing.release()
             raise

@@ -4,7 +4,6 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from sqlite3 import Error as SqliteError
 from typing import Protocol
 
@@ -12,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chatbot.adapters.storage.sql.sql_session import SqlSession
-from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
+from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import Found
@@ -48,9 +47,7 @@ class Turns(Protocol):
     async def store_question(self, question: Question) -> TurnContext | None: ...
 
     @abstractmethod
-    async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
-    ) -> bool: ...
+    async def store_answer(self, lease: Lease, answer: Message) -> bool: ...
 
 
 class Database(Protocol):

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -28,7 +29,6 @@ from chatbot.domain.chat import (
     Question,
     TurnContext,
     TurnId,
-    title_of,
 )
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Role, User, UserId, known_permissions
@@ -101,13 +101,14 @@ class PostgresTurns(Turns):
         lease = Lease(
             owner=question.owner, session_id=question.session_id, turn_id=question.turn_id
         )
+        (asked,) = question.messages_after([])
         found = await self._write(
             b"store_question",
             *_key(lease),
             self._replica,
             self._lease_s,
             _moment(question.ts),
-            title_of(question.text),
+            asked.title or None,
             question.text,
             b"%d" % question.summarized_step,
             b"%d" % (question.history_limit - 1),
@@ -117,18 +118,17 @@ class PostgresTurns(Turns):
             return None
         rows = [_row(found, number) for number in range(found.ntuples)]
         seq, memory, *_ = rows[0]
-        asked = Message(
-            seq=int(seq or b""), role=MessageRole.USER, content=question.text, ts=question.ts,
-            turn_id=lease.turn_id,
-        )  # fmt: skip
         history = [_message(row[2:]) for row in reversed(rows) if row[2] is not None]
-        return TurnContext(lease=lease, memory=_memory(memory), history=(*history, asked))
+        return TurnContext(
+            lease=lease,
+            memory=_memory(memory),
+            history=(*history, replace(asked, seq=int(seq or b""))),
+        )
 
-    async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
-    ) -> bool:
-        why = None if reason is None else reason.value
-        found = await self._write(b"store_answer", *_key(lease), text, _moment(ts), why)
+    async def store_answer(self, lease: Lease, answer: Message) -> bool:
+        why = None if answer.reason is None else answer.reason.value
+        values = (answer.content, _moment(answer.ts), why)
+        found = await self._write(b"store_answer", *_key(lease), *values)
         return found is not None
 
     async def _write(self, name: bytes, *values: Value) -> Result | None:

@@ -1,9 +1,10 @@
 """Sessions, their messages and memory, as rows. Every WHERE clause contains the owner."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Executable, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatbot.adapters.storage.codec import codec
@@ -22,20 +23,18 @@ from chatbot.adapters.storage.sql.tables import (
     sessions,
 )
 from chatbot.domain.chat import (
-    InterruptReason,
     Lease,
     Message,
-    MessageRole,
+    MessageRange,
     Session,
     SessionCursor,
     SessionId,
     TurnId,
-    title_of,
 )
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.sessions import SessionRepository
+from chatbot.domain.ports.session_log import SessionLog
 
 # Made once: SQLAlchemy then finds each compiled form in its cache at the first look.
 _IS_OF_IT = and_(messages.c.owner == bindparam("o"), messages.c.session_id == bindparam("s"))
@@ -85,7 +84,7 @@ _ADD_SESSION, _ADD_MESSAGE = insert(sessions), hot(insert(messages))
 _LAST = 2**62
 
 
-class SqlSessions(SessionRepository):
+class SqlSessions(SessionLog):
     """The sessions as one piece of work sees them."""
 
     def __init__(self, sql: SqlSession, *, replica: str, lease_s: float) -> None:
@@ -124,55 +123,27 @@ class SqlSessions(SessionRepository):
     def release(self, lease: Lease) -> None:
         release(self._sql, lease)
 
-    def append(
-        self,
-        lease: Lease,
-        role: MessageRole,
-        content: str,
-        *,
-        ts: datetime,
-        reason: InterruptReason | None = None,
-        turn_id: TurnId | None = None,
-    ) -> Message:
-        title = title_of(content) if role is MessageRole.USER else None
-        seq = self._sql.write(_APPEND, {**held(lease), "ts": ts, "title_now": title}).scalar()
+    def append(self, lease: Lease, message: Message) -> Message:
+        values = {**held(lease), "ts": message.ts, "title_now": message.title or None}
+        seq = self._sql.write(_APPEND, values).scalar()
         if seq is None:
             raise _lost()
-        message = Message(
-            seq=seq,
-            role=role,
-            content=content,
-            ts=ts,
-            turn_id=turn_id or lease.turn_id,
-            reason=reason,
-        )
-        self._sql.write(_ADD_MESSAGE, message_values(lease.owner, lease.session_id, message))
-        return message
+        numbered = replace(message, seq=seq)
+        values = message_values(lease.owner, lease.session_id, numbered)
+        self._sql.write(_ADD_MESSAGE, values)
+        return numbered
 
-    def messages(
-        self,
-        owner: Owner,
-        session_id: SessionId,
-        *,
-        limit: int,
-        before: int | None = None,
-        after: int = 0,
+    def read(
+        self, owner: Owner, session_id: SessionId, selected: MessageRange
     ) -> Sequence[Message]:
-        before = _LAST if before is None else before
-        return self._said(_NEWEST, owner, session_id, after=after, before=before, n=limit)[::-1]
-
-    def messages_from(
-        self, owner: Owner, session_id: SessionId, *, after: int, limit: int
-    ) -> Sequence[Message]:
-        return self._said(_OLDEST, owner, session_id, after=after, before=_LAST, n=limit)
-
-    def _said(
-        self, query: Executable, owner: Owner, session_id: SessionId, **bounds: int
-    ) -> list[Message]:
+        before = _LAST if selected.before is None else selected.before
+        bounds = {"after": selected.after, "before": before, "n": selected.limit}
+        query = _OLDEST if selected.oldest else _NEWEST
         rows = self._sql.rows(query, {**_key(owner, session_id), **bounds})
         if not rows:
             self._require(owner, session_id)
-        return [message_of(row) for row in rows]
+        found = [message_of(row) for row in rows]
+        return found if selected.oldest else found[::-1]
 
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
         row = self._sql.row(_MEMORY, _key(owner, session_id))

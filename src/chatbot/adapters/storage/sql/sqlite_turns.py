@@ -8,7 +8,6 @@ a busy event loop (`bench/bench_turn.py`). What would have to wait is left to th
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
-from datetime import datetime
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chatbot.adapters.storage.sql.database import Turns
 from chatbot.adapters.storage.sql.sqlite_writer import SqliteSession
 from chatbot.adapters.storage.sql.users import SqlUsers
-from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
+from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.identity import Role, User, UserId
 
@@ -67,12 +66,5 @@ class SqliteTurns(Turns):
     async def store_question(self, question: Question) -> TurnContext | None:  # noqa: ARG002 # the writer's thread does it
         return None
 
-    async def store_answer(
-        self,
-        lease: Lease,  # noqa: ARG002 # as above
-        text: str,  # noqa: ARG002 # as above
-        *,
-        ts: datetime,  # noqa: ARG002 # as above
-        reason: InterruptReason | None,  # noqa: ARG002 # as above
-    ) -> bool:
+    async def store_answer(self, lease: Lease, answer: Message) -> bool:  # noqa: ARG002 # as above
         return False

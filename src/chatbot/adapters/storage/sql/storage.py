@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Self
 
 from sqlalchemy import Connection, text
@@ -16,7 +15,7 @@ from chatbot.adapters.storage.sql.schema import require_current
 from chatbot.adapters.storage.sql.sessions import SqlSessions
 from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.users import SqlUsers
-from chatbot.domain.chat import InterruptReason, Lease, Question, TurnContext
+from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
 from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import Found, Storage, Transaction
@@ -107,14 +106,12 @@ class SqlStorage(Storage):
                 return context
         return await super().store_question(question)
 
-    async def store_answer(
-        self, lease: Lease, text: str, *, ts: datetime, reason: InterruptReason | None
-    ) -> None:
+    async def store_answer(self, lease: Lease, answer: Message) -> None:
         if self._turns is not None:
-            is_stored = await self._turns.store_answer(lease, text, ts=ts, reason=reason)
+            is_stored = await self._turns.store_answer(lease, answer)
             if is_stored:
                 return
-        await super().store_answer(lease, text, ts=ts, reason=reason)
+        await super().store_answer(lease, answer)
 
     async def _do(self, work: Callable[[SqlSession], Found]) -> Found:
         try:

@@ -1,0 +1,165 @@
+"""The port to sessions: append-only logs of messages, each with an owner and a lease.
+
+The owner is part of every signature. A session of another owner and a session that does not exist
+are the same `NotFound`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from chatbot.domain.chat import (
+    NO_MESSAGES,
+    Lease,
+    Message,
+    MessageRange,
+    Question,
+    Session,
+    SessionCursor,
+    SessionId,
+    SessionView,
+    TurnContext,
+    TurnId,
+)
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory
+
+Select = Callable[[Session, Memory], MessageRange]
+
+
+def select_none(_: Session, __: Memory) -> MessageRange:
+    """Selects no messages."""
+    return NO_MESSAGES
+
+
+class SessionLog(Protocol):
+    """Sessions, their messages and memory.
+
+    Methods that take a `Lease` raise `SessionBusy` and write nothing if it is not held any more.
+    """
+
+    @abstractmethod
+    def create(self, session: Session) -> None:
+        """Store a new, empty session.
+
+        Raises:
+            Conflict: the owner has a session with this id.
+        """
+
+    @abstractmethod
+    def get(self, owner: Owner, session_id: SessionId) -> Session:
+        """Return the session.
+
+        Raises:
+            NotFound: the owner has no such session.
+        """
+
+    @abstractmethod
+    def page(
+        self, owner: Owner, *, limit: int, after: SessionCursor | None = None
+    ) -> Sequence[Session]:
+        """Return the owner's sessions by `updated_at`, newest first, then by id ascending."""
+
+    @abstractmethod
+    def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
+        """Acquire the right to write to the session, without waiting.
+
+        It ends with `release`, or some time after the process that holds it has died.
+
+        Raises:
+            NotFound: the owner has no such session.
+            SessionBusy: another turn or change holds it.
+        """
+
+    @abstractmethod
+    def release(self, lease: Lease) -> None:
+        """Release the session; a no-op if the lease is not held any more."""
+
+    @abstractmethod
+    def append(self, lease: Lease, message: Message) -> Message:
+        """Append a message, and return it with its number: see `Session.appended`."""
+
+    @abstractmethod
+    def read(
+        self, owner: Owner, session_id: SessionId, selected: MessageRange
+    ) -> Sequence[Message]:
+        """Return the selected messages, ascending by `seq`.
+
+        The cost does not grow with the number of messages before them, nor, if the oldest are
+        selected, with those before `after`.
+
+        Raises:
+            NotFound: the owner has no such session.
+        """
+
+    @abstractmethod
+    def memory(self, owner: Owner, session_id: SessionId) -> Memory:
+        """Return what is remembered of the session; `Memory()` if nothing was ever stored.
+
+        Raises:
+            NotFound: the owner has no such session.
+        """
+
+    @abstractmethod
+    def put_memory(
+        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+    ) -> bool:
+        """Store the memory if nothing has changed since it was read.
+
+        That is: if the session is still in `epoch` and its memory still has `memory.version`.
+        The stored memory has the next version. Needs no lease.
+
+        Returns:
+            Whether it was stored. False also if the session is gone.
+        """
+
+    @abstractmethod
+    def reset(self, lease: Lease, *, ts: datetime) -> None:
+        """Empty messages, title and memory, at once or not at all: see `Session.was_reset`."""
+
+    @abstractmethod
+    def delete(self, lease: Lease) -> None:
+        """Remove the session with all that belongs to it, and with it the lease."""
+
+    def load(
+        self, owner: Owner, session_id: SessionId, select: Select = select_none
+    ) -> SessionView:
+        """Return the session, its memory, and the messages that `select` chooses for these two.
+
+        Raises:
+            NotFound: the owner has no such session.
+        """
+        session, memory = self.get(owner, session_id), self.memory(owner, session_id)
+        selected = select(session, memory)
+        messages = self.read(owner, session_id, selected) if selected.limit else ()
+        return SessionView(session=session, memory=memory, messages=tuple(messages))
+
+    def store_question(self, question: Question) -> TurnContext:
+        """Begin a turn: acquire the session, load what its prompt may hold, append the question.
+
+        Before the question goes the answer that the turn before lacks, if its process died: see
+        `Question.messages_after`. After an exception the session is free again.
+
+        Raises:
+            NotFound, SessionBusy: as `acquire`.
+        """
+        lease = self.acquire(question.owner, question.session_id, question.turn_id)
+        try:
+            found = self.load(
+                lease.owner, lease.session_id, lambda _, memory: question.history(memory)
+            )
+            new = question.messages_after(found.messages)
+            history = (*found.messages, *(self.append(lease, message) for message in new))
+        except BaseException:
+            self.release(lease)
+            raise
+        history = history[-question.history_limit :]
+        return TurnContext(lease=lease, memory=found.memory, history=history)
+
+    def store_answer(self, lease: Lease, answer: Message) -> None:
+        """End a turn: append what the model said, however that ended, and release the session."""
+        try:
+            self.append(lease, answer)
+        finally:
+            self.release(lease)
