@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from pathlib import Path
 from typing import IO
@@ -42,6 +43,7 @@ PROVIDERS_LOCK = "requirements-providers.lock"  # real servers for tests, on top
 # A compiled package fits one version and one platform, a script of a .venv only its folder.
 HOME = f"{sys.implementation.cache_tag} {sysconfig.get_platform()} {ROOT}"
 ENV = {**os.environ, "PYTHONUTF8": "1", "PIP_NO_INPUT": "1", "PIP_USER": "0"}
+TOOLS_PATH = os.pathsep.join((str(ROOT / "tests" / "support"), str(ROOT / "tools")))
 ADMIN_EMAIL = "admin@example.com"
 NO_VENV = f"this Python cannot fill a .venv: `apt install python3.{sys.version_info[1]}-venv`, or install uv"
 FIXES = {  # the first of these patterns that an installer's output contains says what to do
@@ -259,6 +261,7 @@ def chatbot(*arguments: str, text: str = "") -> "subprocess.CompletedProcess[str
 
 def dev_python(*python_arguments: str) -> int:
     install("dev")
+    ENV["PYTHONPATH"] = TOOLS_PATH
     return call(PYTHON, *python_arguments)
 
 
@@ -267,9 +270,17 @@ def task_check(_args: list[str]) -> int:
     steps = ["ruff check .", "ruff format --check .", "mypy", "lint-imports"]
     steps.append("mypy --platform win32 --cache-dir .mypy_cache/win32")
     commands = [[str(BIN / (name + EXE)), *args] for name, *args in map(str.split, steps)]
-    failed = [c for c in [*commands, [PYTHON, "tests/lock_check.py"]] if call(*c)]
+    failed = [c for c in [*commands, [PYTHON, "tools/lock_check.py"]] if call(*c)]
     sys.stderr.writelines(f"failed: {' '.join(command)}\n" for command in failed)
     return 1 if failed else 0
+
+
+def task_test(args: list[str]) -> int:
+    """Run the tests with temporary folders of their own, so that concurrent runs are independent."""
+    if any(arg.startswith("--basetemp") for arg in args):
+        return dev_python("-m", "pytest", *args)
+    with tempfile.TemporaryDirectory(prefix="chatbot-tests-") as folder:
+        return dev_python("-m", "pytest", f"--basetemp={folder}/base", *args)
 
 
 def task_bench(args: list[str]) -> int:
@@ -298,7 +309,7 @@ def task_bench(args: list[str]) -> int:
 
 def task_lock(args: list[str]) -> int:
     if args == ["check"]:
-        return dev_python("tests/lock_check.py")
+        return dev_python("tools/lock_check.py")
     if not shutil.which("uv"):
         raise Failed("lock needs uv on the PATH: `pip install uv`")
     command = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
@@ -316,23 +327,27 @@ def task_lock(args: list[str]) -> int:
 
 TASKS = {
     "run": (task_run, "install, create settings and a first admin once, then serve [--port ...]"),
-    "test": (lambda args: dev_python("-m", "pytest", *args), "run the tests [pytest's arguments]"),
+    "test": (task_test, "run the tests [pytest's arguments]"),
     "test-portable": (
-        lambda args: dev_python("tests/portable.py", *args),
+        lambda args: dev_python("tools/portable.py", *args),
         "run tests in a Python without what Windows lacks [pytest's arguments]",
     ),
     "check": (task_check, "lint, format, types, layers and locks: the checks for every change"),
     "bench": (task_bench, "run the benchmarks"),
-    "fuzz": (lambda args: dev_python("tests/fuzz.py", *args), "fuzz the API for 10 minutes"),
+    "fuzz": (lambda args: dev_python("tools/fuzz.py", *args), "fuzz the API for 10 minutes"),
     "kill": (
-        lambda args: dev_python("tests/kill_under_load.py", *args),
+        lambda args: dev_python("tools/kill_under_load.py", *args),
         "kill the service under load and check that nothing is lost [--rounds 20] [--storage URL]",
     ),
     "provider": (
-        lambda args: dev_python("tests/stand_in.py", *args),
+        lambda args: dev_python("tools/stand_in.py", *args),
         "run a stand-in for a model provider",
     ),
     "install": (task_install, "install the locks into .venv [--base: no dev tools] [--pip: no uv]"),
+    "openapi": (
+        lambda args: dev_python("tools/openapi_document.py", *args),
+        "write docs/openapi.json from the code",
+    ),
     "lock": (task_lock, "regenerate the locks [uv's --upgrade ...], or `lock check`"),
 }
 

@@ -26,7 +26,7 @@ from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.sql_database import build_database
 from chatbot.entrypoints.storage_url import StorageKind
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 from postgres import new_database, postgres_url  # of the tests
 
 Conversation = tuple[Session, Sequence[Message]]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filled import filled
 
 from chatbot.adapters.storage.backup_file import BackupFile, write_backup
 from chatbot.adapters.storage.codec import codec
@@ -19,7 +20,6 @@ from chatbot.domain.ports.archive import Conversation, Item, WritableArchive
 from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.entrypoints.container import build_archive
 from chatbot.entrypoints.storage_url import parse_storage_url
-from filled import filled
 from stored import T0, everything_in, fill
 
 MESSAGES = (

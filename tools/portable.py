@@ -32,8 +32,9 @@ import pytest
 from postgres import GIVEN as POSTGRES
 from postgres import postgres_url
 
-TESTS = Path(__file__).resolve().parent
-OURS = (f"{TESTS}{os.sep}", f"{TESTS.parent / 'src'}{os.sep}")
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = ROOT / "tests"
+OURS = (f"{TESTS}{os.sep}", f"{ROOT / 'src'}{os.sep}")
 CONSOLE = {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "PYTHONWARNDEFAULTENCODING": "1"}
 SUITES = (
     "unit",

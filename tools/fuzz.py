@@ -23,10 +23,10 @@ from structlog.testing import capture_logs
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from service import API_KEY, SSE, Service, serving, settings_for_tests
 
-TESTS = Path(__file__).resolve().parent
-DOCUMENT = TESTS.parent / "docs" / "openapi.json"
+TOOLS = Path(__file__).resolve().parent
+DOCUMENT = TOOLS.parent / "docs" / "openapi.json"
 ST = Path(sysconfig.get_path("scripts")) / "st"
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(TESTS)}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(TOOLS)}
 KEY = {"X-API-Key": API_KEY}
 COVERAGE = ("--phases", "coverage")
 STREAMS = ("--include-path", "/chat", "--exclude-checks", "response_schema_conformance")
@@ -71,7 +71,7 @@ async def schemathesis(
 ) -> bool:
     """Whether calling as `who` finds anything."""
     print(f"\ncalling as {who}", flush=True)
-    command = [str(ST), "--config-file", str(TESTS / "fuzz.toml"), "run", "--url", service.url]
+    command = [str(ST), "--config-file", str(TOOLS / "fuzz.toml"), "run", "--url", service.url]
     named = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     bounds = ["--seed", str(seed), "--max-time", str(max(1, seconds))]
     running = await asyncio.create_subprocess_exec(

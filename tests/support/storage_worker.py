@@ -1,4 +1,4 @@
-"""One of several processes that share a store: `python tests/storage_worker.py URL`.
+"""One of several processes that share a store: `python tests/support/storage_worker.py URL`.
 
 It reads jobs, says what was acknowledged and `done` at the end of each, all on lines of JSON.
 """

@@ -1,6 +1,6 @@
 """`chatbot serve` with workers as another system, or another fault, would have them.
 
-    python tests/workers_program.py spawn ... --port 0   as on macOS and Windows: nothing is forked
+    python tests/support/workers_program.py spawn ... --port 0   as on macOS and Windows: nothing is forked
     ... broken     no worker can start
     ... short      each ends as soon as it is ready
     ... stubborn   none ends when it is asked to

@@ -1,4 +1,4 @@
-"""A stand-in for a provider, to talk to: `make provider`, or `python tests/stand_in.py [--port]`.
+"""A stand-in for a provider, to talk to: `make provider`.
 
 It speaks OpenAI's protocol like `FakeProvider` and answers like a simple assistant, by the rules of
 the embedded model: it streams word by word with a pause, and does the summary and the extraction of
@@ -72,7 +72,7 @@ def _text_of(content: object) -> str:
 
 async def _main(port: int, pause_s: float) -> None:
     async with StandIn(port=port, pause_s=pause_s) as provider:
-        print(  # noqa: T201 - it is a program
+        print(
             f"OPENAI_BASE_URL={provider.base_url}\nGENKIT_MODEL=openai/{MODEL}\n"
             "# to see it fail: GENKIT_MODEL=openai/fault-429, openai/fault-drop ...",
             flush=True,

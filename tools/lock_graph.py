@@ -94,7 +94,7 @@ def _walk(requirements: list[str], pins: Pins, number: int) -> Iterator[str]:
         pin = f"{name}=={versions[0]}"
         required = _required(name, versions[0])
         if required is None:
-            yield f"{pin} is not installed here: tests/lock_graph.py has to note what it requires"
+            yield f"{pin} is not installed here: tools/lock_graph.py has to note what it requires"
         new = {(pin, each) for each in ("", *requirement.extras)} - seen
         seen |= new
         waiting += [(text, pin, each) for _, each in sorted(new) for text in required or ()]

@@ -1,4 +1,4 @@
-"""Does pyproject.toml agree with its locks? Offline: `python tests/lock_check.py`, in `make check`."""
+"""Does pyproject.toml agree with its locks? Offline: `python tools/lock_check.py`, in `make check`."""
 
 import re
 import sys

@@ -1,6 +1,6 @@
 """Kills the service under load, round after round: what it had acknowledged has to be there.
 
-    python tests/kill_under_load.py [--rounds 20] [--seed N] [--storage URL] [--workers N]
+    make kill ARGS="[--rounds 20] [--seed N] [--storage URL] [--workers N]"
 
 The store is empty: a relative URL counts from a fresh folder.
 
@@ -8,7 +8,6 @@ Clients talk in several sessions, plainly and in streams, while `chatbot serve` 
 After each restart every acknowledged turn must be there whole, once and in order; any other one
 may be absent, whole, or without an answer, which the next turn then marks as a crash.
 """
-# ruff: noqa: T201 - it prints
 
 import argparse
 import asyncio

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROGRAM, DATA = "/opt/chatbot", "/var/lib/chatbot"
 USER = "10001:10001"
 if sys.platform == "win32":

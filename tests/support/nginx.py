@@ -21,7 +21,7 @@ from process import STARTS_WITHIN_S
 from programs import program
 from service import API_KEY
 
-SHIPPED = Path(__file__).resolve().parents[1] / "deploy" / "nginx.conf"
+SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "nginx.conf"
 AROUND = """\
 daemon off;
 pid nginx.pid;

@@ -9,7 +9,7 @@ from chatbot.entrypoints.http.app import build_app
 from service import settings_for_tests
 
 FILE = Path(__file__).parent.parent / "docs" / "openapi.json"
-COMMAND = ".venv/bin/python tests/openapi_document.py"
+COMMAND = "python tasks.py openapi"
 
 
 def document() -> dict[str, Any]:

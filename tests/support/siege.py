@@ -1,4 +1,4 @@
-"""Callers that send what costs them little and a service much: `python tests/siege.py KIND PORT KEY`.
+"""Callers that send what costs them little and a service much: `python tests/support/siege.py KIND PORT KEY`.
 
 Eight connections until the end; one that is closed is followed by the next.
 """

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-FILE = Path(__file__).parent.parent / "docs" / "access.md"
+FILE = Path(__file__).parents[2] / "docs" / "access.md"
 CALLERS = (*("no key", "wrong key", "key", "owner", "colleague", "admin", "bad token", "disabled"),)
 
 

@@ -1,6 +1,6 @@
 """A fake OpenAI-compatible provider on loopback, exact about sockets and able to misbehave.
 
-As a program: `python tests/provider.py [--port 9911]`. In a test:
+As a program: `python tests/support/provider.py [--port 9911]`. In a test:
 
     async with FakeProvider() as provider:
         provider.fault = Fault.DROP  # or ask for the model "fault-drop"
