@@ -28,8 +28,8 @@ from chatbot.domain.errors import (
 from chatbot.domain.identity import Permission, Role
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Found, Storage, Transaction
-from chatbot.entrypoints.http import app as http_app
-from chatbot.entrypoints.http.guard import Limits
+from chatbot.entrypoints.http import native
+from chatbot.entrypoints.http.body import BodyFormat
 from conversation import PATIENCE_S
 from raw_http import answer_to_raw
 from service import (
@@ -234,7 +234,7 @@ async def test_405_names_the_methods_there_are(
 
 
 async def test_408_when_the_body_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_app, "Limits", partial(Limits, body_deadline_s=0.05))
+    monkeypatch.setattr(native, "BodyFormat", partial(BodyFormat, deadline_s=0.05))
     async with answering() as service:
         answer = await answer_to_raw(
             service,

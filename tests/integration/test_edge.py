@@ -4,19 +4,20 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
 import pytest_asyncio
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Scope
 from structlog.testing import capture_logs
 
 from access_table import CALLS
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.adapters.security.api_keys import DEFAULT_CLIENT
 from chatbot.adapters.storage.in_memory import InMemoryStorage
-from chatbot.entrypoints.container import random_id
-from chatbot.entrypoints.http.guard import Guard, Limits
+from chatbot.entrypoints.http.body import receive_body
+from chatbot.entrypoints.http.errors import Rejected, details_of
+from chatbot.entrypoints.http.native import json_body
 from raw_http import answer_to_raw, connected, read_answer
 from service import API_KEY, SSE, Service, code_of, serving, settings_for_tests
 
@@ -86,26 +87,18 @@ async def test_prompt_is_too_long_before_its_body_is_too_large(shared: Service) 
 
 
 async def test_deadline_is_for_the_whole_body_however_it_drips() -> None:
-    sent: list[Message] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        raise AssertionError("only a whole body is handed on")
-
     async def drip() -> Message:
         await asyncio.sleep(0)  # another drop is always there, and never the last
         return {"type": "http.request", "body": b"", "more_body": True}
 
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    limits = Limits(max_body_bytes=1, allowed_hosts=(), body_deadline_s=0.05)
-    guard = Guard(app, identify=lambda _: DEFAULT_CLIENT, new_id=random_id, limits=limits)
-    scope: Scope = {"type": "http", "method": "POST", "path": "/chat"}
-    scope["headers"] = [(b"x-api-key", b"any"), (b"content-type", b"application/json")]
+    form = replace(json_body(max_bytes=1), deadline_s=0.05)
+    scope: Scope = {"type": "http", "method": "POST", "state": {}}
     async with asyncio.timeout(20):
-        await guard(scope, drip, send)
-    assert sent[0]["status"] == 408
-    assert (b"connection", b"close") in sent[0]["headers"]
+        with pytest.raises(Rejected) as rejected:
+            await receive_body([form], scope, {b"content-type": b"application/json"}, drip)
+    details = details_of(rejected.value)
+    assert details.status == 408
+    assert details.all_headers()["Connection"] == "close"
 
 
 @pytest.mark.parametrize(

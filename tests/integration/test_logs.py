@@ -19,7 +19,7 @@ from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.entrypoints import logging_setup
-from chatbot.entrypoints.http import guard
+from chatbot.entrypoints.http import access_log
 from company_network import Authority, Proxy
 from process import STOPS_WITHIN_S, running
 from provider import FakeProvider
@@ -38,7 +38,7 @@ OF_A_TURN = OF_A_CLIENT | {
 def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """Logs as they are configured when stderr is no terminal; undone at the end."""
     written = io.StringIO()
-    monkeypatch.setattr(guard, "logger", structlog.get_logger("chatbot.access"))
+    monkeypatch.setattr(access_log, "logger", structlog.get_logger("chatbot.access"))
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     configure(written)

@@ -16,7 +16,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from chatbot.application.leases import BUSY_WAIT_S
-from chatbot.entrypoints.http.guard import BODY_DEADLINE_S
+from chatbot.entrypoints.http.body import BODY_DEADLINE_S
 from chatbot.entrypoints.server.uvicorn_server import build_config
 from conversation import PATIENCE_S, eventually
 from nginx import SHIPPED, Front, nginx

@@ -11,7 +11,7 @@ from access_table import CALLS, Row
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.entrypoints.container import build
 from chatbot.entrypoints.http.app import build_app
-from chatbot.entrypoints.http.guard import PUBLIC_PATHS
+from chatbot.entrypoints.http.native import PUBLIC_PATHS
 from service import serving, settings_for_tests
 
 PUBLIC, KEY, KEY_AND_USER, KEY_OR_USER = "public", "key", "key and user", "key, or key and user"
@@ -72,7 +72,7 @@ def test_every_call_has_one_line() -> None:
 
 def test_public_paths_of_the_edge_are_those_of_the_access_table() -> None:
     public = {row.path for row in CALLS if row.is_public}
-    assert public == PUBLIC_PATHS, "guard.py and docs/access.md differ about who needs no key"
+    assert public == PUBLIC_PATHS, "native.py and docs/access.md differ about who needs no key"
 
 
 def test_every_call_is_documented_but_the_documents(document: dict[str, Any]) -> None:

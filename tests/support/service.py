@@ -1,7 +1,7 @@
 """A whole service on a loopback port, in the event loop of the test."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.container import UseCases, build
 from chatbot.entrypoints.http.app import build_app
+from chatbot.entrypoints.http.surfaces import Surface
 from chatbot.entrypoints.server.uvicorn_server import Server, build_config, listen
 from chatbot.entrypoints.settings import Settings
 
@@ -89,11 +90,15 @@ async def serving(
     storage: Storage | None = None,
     model: ChatModel | None = None,
     hasher: PasswordHasher | None = None,
+    surfaces: Sequence[Surface] = (),
 ) -> AsyncGenerator[Service]:
-    """Serve over a real uvicorn until the end of the block, then stop in good order."""
+    """Serve over a real uvicorn until the end of the block, then stop in good order.
+
+    `surfaces` are served beside the native one.
+    """
     settings = settings or settings_for_tests()
     use = build(settings, storage=storage, model=model, hasher=hasher)
-    config = build_config(build_app(settings, use), settings)
+    config = build_config(build_app(settings, use, more_surfaces=surfaces), settings)
     server = Server(config, use.chat)
     sock = listen(settings.model_copy(update={"port": 0}))
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"

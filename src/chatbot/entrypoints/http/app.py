@@ -1,8 +1,7 @@
 """The ASGI application: routes, error handlers and the guard around the use cases."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -12,18 +11,18 @@ from chatbot import __version__
 from chatbot.application.prompt_texts import NAMES
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.container import UseCases, build, random_id
-from chatbot.entrypoints.http import errors
+from chatbot.entrypoints.http import error_handlers
+from chatbot.entrypoints.http.access_log import AccessLog
 from chatbot.entrypoints.http.flows import register_flows
-from chatbot.entrypoints.http.guard import Guard, Limits
+from chatbot.entrypoints.http.guard import Guard
+from chatbot.entrypoints.http.native import native_surface
 from chatbot.entrypoints.http.openapi import completed
-from chatbot.entrypoints.http.routes import chat, health, identity, memory, sessions
+from chatbot.entrypoints.http.surfaces import Surface, Surfaces
 from chatbot.entrypoints.http.wire import Problem
 from chatbot.entrypoints.lifecycle import opened
 from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.settings import Settings, is_developer_mode, load_settings
 from chatbot.entrypoints.web import docs_page
-
-_KIB = 1024
 
 
 def create_app() -> FastAPI:
@@ -33,7 +32,9 @@ def create_app() -> FastAPI:
     return build_app(settings, build(settings))
 
 
-def build_app(settings: Settings, use: UseCases) -> FastAPI:
+def build_app(
+    settings: Settings, use: UseCases, *, more_surfaces: Sequence[Surface] = ()
+) -> FastAPI:
     """Returns the application around the use cases, which it opens and closes."""
 
     @asynccontextmanager
@@ -56,35 +57,31 @@ def build_app(settings: Settings, use: UseCases) -> FastAPI:
         responses={"default": {"model": Problem, "description": "A problem document (RFC 9457)"}},
     )
     app.state.use_cases = use
-    errors.install(app)
-    for subject in (health, identity, chat, sessions, memory):
-        app.include_router(subject.router)
+    error_handlers.install(app)
+    native = native_surface(use.identify_client, max_prompt_chars=settings.max_prompt_chars)
+    surfaces = (native, *more_surfaces)
+    for router in (router for surface in surfaces for router in surface.routers):
+        app.include_router(router)
     if settings.docs_enabled:
         app.include_router(docs_page.router(root_path))
-    _guard(app, settings, use)
+    _add_layers(app, settings, Surfaces(surfaces))
     app.openapi = completed(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
 
-def _guard(app: FastAPI, settings: Settings, use: UseCases) -> None:
-    largest = max(64 * _KIB, 12 * settings.max_prompt_chars + 4 * _KIB)
-    cors = partial(
-        CORSMiddleware,
-        allow_origins=settings.cors_allow_origins,
-        allow_methods=["GET", "POST", "PUT", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-        expose_headers=["X-Request-Id", "Retry-After"],
-    )
-    app.add_middleware(
-        Guard,
-        identify=use.identify_client,
-        new_id=random_id,
-        limits=Limits(
-            max_body_bytes=largest, allowed_hosts=tuple(map(str.lower, settings.allowed_hosts))
-        ),
-        cors=cors if settings.cors_allow_origins else None,
-        is_tls=settings.tls_cert_file is not None,
-    )
+def _add_layers(app: FastAPI, settings: Settings, surfaces: Surfaces) -> None:
+    """Add what surrounds the routes; the layer that is added last is the outermost."""
+    allowed_hosts = tuple(map(str.lower, settings.allowed_hosts))
+    app.add_middleware(Guard, surfaces=surfaces, allowed_hosts=allowed_hosts)
+    if settings.cors_allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_allow_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
+    app.add_middleware(AccessLog, new_id=random_id, is_tls=settings.tls_cert_file is not None)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound, Unauthenticated
-from chatbot.domain.identity import Client, Principal, User
+from chatbot.domain.identity import Principal, User
 from chatbot.entrypoints.container import UseCases as AllUseCases
 from chatbot.entrypoints.http.wire import NoFields
 
@@ -35,7 +35,7 @@ def use_cases_of(request: Request) -> AllUseCases:
 
 async def _caller(request: Request) -> Principal:
     """Returns the API client that the guard authenticated, with the user of the token, if any."""
-    client = cast("Client", request.state.client)
+    client = cast("Principal", request.state.principal).client
     authentication = use_cases_of(request).authentication
     principal = await authentication.identify(client, _bearer(request))
     if principal.user is not None:

@@ -1,22 +1,17 @@
-"""Maps errors to HTTP: RFC 9457 problem details with a stable `code`."""
+"""Maps errors to HTTP: a status, a stable `code` and a detail, in the format of each surface."""
 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
-from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
 from chatbot.domain import errors
-
-MEDIA_TYPE = "application/problem+json"
 
 AllowedFields = Callable[[Sequence[str | int]], Sequence[str]]
 
@@ -51,9 +46,6 @@ _CODES_OF_THE_FRAMEWORK = {
 _UNREAD_BODY = {"request_timeout", "body_too_large"}
 """The rest of the body may still be in transit and is not worth reading."""
 
-_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
-"""The names in RFC 9110, which Python uses since 3.13; fixed so that all versions answer alike."""
-
 MAX_ERRORS = 20
 """Maximum number of errors listed in a 422: a body can contain thousands."""
 
@@ -65,9 +57,10 @@ _RETRY_AFTER_S = {"session_busy": 1, "shutting_down": 5, "storage_unavailable": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorDetails:
-    """An error as it is sent. `retry_after_s` becomes the header `Retry-After`.
+    """An error as HTTP sends it, whatever format its surface gives it.
 
-    `session_id` and `turn_id` locate a question that was stored but not answered.
+    `retry_after_s` becomes the header `Retry-After`. `session_id` and `turn_id` locate a question
+    that was stored but not answered.
     """
 
     status: int
@@ -79,34 +72,47 @@ class ErrorDetails:
     session_id: str | None = None
     turn_id: str | None = None
 
-    def body(self, request_id: str) -> dict[str, object]:
-        """Returns the problem document; `instance` is the request id."""
-        body: dict[str, object] = {
-            "type": "about:blank",
-            "title": _TITLES.get(self.status) or HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-            "code": self.code,
-            "instance": request_id,
-        }
-        if self.session_id is not None:
-            body |= {"session_id": self.session_id, "turn_id": self.turn_id}
-        return body | ({"errors": list(self.errors)} if self.errors else {})
-
-    def response(self, request_id: str) -> Response:
+    def all_headers(self) -> dict[str, str]:
+        """Returns the headers of the response, apart from those about its body."""
         headers = dict(self.headers or {})
         if self.retry_after_s is not None:
-            headers["Retry-After"] = str(
-                math.ceil(min(MAX_RETRY_AFTER_S, max(1.0, self.retry_after_s)))
-            )
+            retry_after_s = math.ceil(min(MAX_RETRY_AFTER_S, max(1.0, self.retry_after_s)))
+            headers["Retry-After"] = str(retry_after_s)
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers.setdefault("WWW-Authenticate", "Bearer")  # RFC 9110, section 15.5.2
         if self.code in _UNREAD_BODY:
             headers["Connection"] = "close"
         if self.code == "session_busy":
             headers["x-should-retry"] = "false"  # OpenAI's SDKs retry 409 automatically
-        content = json.dumps(self.body(request_id), ensure_ascii=False).encode()
-        return Response(content, self.status, headers=headers, media_type=MEDIA_TYPE)
+        return headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorFormat:
+    """How a surface shows an error; `body` takes the details and the request id."""
+
+    media_type: str
+    body: Callable[[ErrorDetails, str], Mapping[str, object]]
+
+    def response(self, details: ErrorDetails, request_id: str) -> Response:
+        """Returns the response for an error."""
+        content = json.dumps(self.body(details, request_id), ensure_ascii=False).encode()
+        return Response(
+            content, details.status, headers=details.all_headers(), media_type=self.media_type
+        )
+
+
+class Rejected(HTTPException):
+    """A request that is rejected before a route sees it.
+
+    As an `HTTPException` it passes through the framework unchanged while a form is being read.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.code = code
 
 
 def details_of(error: Exception, fields: AllowedFields = lambda _: ()) -> ErrorDetails:
@@ -117,7 +123,8 @@ def details_of(error: Exception, fields: AllowedFields = lambda _: ()) -> ErrorD
     if isinstance(error, RequestValidationError):
         return _invalid(error, fields)
     if isinstance(error, HTTPException):
-        code = _CODES_OF_THE_FRAMEWORK.get(error.status_code, "bad_request")
+        known = _CODES_OF_THE_FRAMEWORK.get(error.status_code, "bad_request")
+        code = error.code if isinstance(error, Rejected) else known
         return ErrorDetails(
             status=error.status_code, code=code, detail=error.detail, headers=error.headers
         )
@@ -172,46 +179,3 @@ def _why(one: Mapping[str, Any], fields: AllowedFields) -> str:
         return str(one["msg"])[:200]
     names = ", ".join(fields(_where(one)))
     return f"Unknown field. Allowed: {names or 'none'}."
-
-
-def _fields(request: Request, place: Sequence[str | int]) -> Sequence[str]:
-    """Returns the documented fields of the object at this location of a request's body."""
-    document = request.app.openapi()
-    path, method = request.scope["route"].path, request.method.lower()
-    schema = document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
-    for name in [*place[1:], None]:
-        while "properties" not in schema:  # a reference, or a nullable one
-            reference = schema.get("$ref") or schema["anyOf"][0]["$ref"]
-            schema = document["components"]["schemas"][reference.rpartition("/")[2]]
-        schema = schema if name is None else schema["properties"][name]
-    return list(schema["properties"])
-
-
-def _allowed(request: Request) -> dict[str, str]:
-    """Returns every method of the path; the framework lists only those of its first route.
-
-    HEAD is not in the OpenAPI document: it is supported for every GET that needs no key.
-    """
-    path = getattr(request.scope.get("route"), "path", None)
-    found = request.app.openapi()["paths"].get(path, {})
-    methods = [method.upper() for method in found]
-    if "get" in found and not found["get"]["security"]:
-        methods.append("HEAD")
-    return {"Allow": ", ".join(methods)} if methods else {}
-
-
-async def _answer(request: Request, error: Exception) -> Response:
-    problem = details_of(error, partial(_fields, request))
-    if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        problem = replace(problem, headers=_allowed(request) or problem.headers)
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        request.state.log["cause"] = errors.cause_of(error)
-    if problem.session_id is not None:
-        request.state.log["session_id"] = problem.session_id
-    return problem.response(request.state.request_id)
-
-
-def install(app: FastAPI) -> None:
-    """Make every expected error a problem document; the guard handles the rest."""
-    for kind in (errors.ChatbotError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, _answer)

@@ -11,6 +11,7 @@ from fastapi.sse import format_sse_event
 
 from chatbot.domain import errors
 from chatbot.entrypoints.http.errors import ErrorDetails, details_of
+from chatbot.entrypoints.http.problem import problem_body
 
 Json = Mapping[str, object]
 
@@ -28,11 +29,11 @@ class Example:
 
 
 def _problem(error: Exception) -> Json:
-    return details_of(error).body(_REQUEST_ID)
+    return problem_body(details_of(error), _REQUEST_ID)
 
 
 def _refusal(status: int, code: str, detail: str) -> Json:
-    return ErrorDetails(status=status, code=code, detail=detail).body(_REQUEST_ID)
+    return problem_body(ErrorDetails(status=status, code=code, detail=detail), _REQUEST_ID)
 
 
 _PROBLEMS = (

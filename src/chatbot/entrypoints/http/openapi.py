@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from chatbot.entrypoints.http import examples
-from chatbot.entrypoints.http.errors import MEDIA_TYPE
-from chatbot.entrypoints.http.guard import PUBLIC_PATHS
+from chatbot.entrypoints.http.native import PUBLIC_PATHS
+from chatbot.entrypoints.http.problem import PROBLEM
 
 Json = dict[str, Any]
 
@@ -66,7 +66,7 @@ def _complete(operation: Json, call: str, security: list[dict[str, list[str]]]) 
             problem["examples"] = {
                 code: {"$ref": f"#/components/examples/{code}"} for code in example.problems
             }
-            content[MEDIA_TYPE] = problem
+            content[PROBLEM.media_type] = problem
         else:
             content["application/json"]["example"] = example.answer
     if example.body is not None:

@@ -8,6 +8,7 @@ from fastapi.sse import KEEPALIVE_COMMENT
 
 from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
 from chatbot.entrypoints.http.errors import ErrorDetails
+from chatbot.entrypoints.http.problem import problem_body
 from chatbot.entrypoints.http.streaming import Encoder
 from chatbot.entrypoints.http.wire import chat_answer
 
@@ -41,7 +42,7 @@ class SseEncoder(Encoder):
                 assert_never(event)
 
     def error(self, details: ErrorDetails, request_id: str) -> bytes:
-        return self._event("error", details.body(request_id))
+        return self._event("error", problem_body(details, request_id))
 
     def _event(self, name: str, data: Mapping[str, object]) -> bytes:
         self._last_id += 1

@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 
 from chatbot.entrypoints.container import random_id
 from chatbot.entrypoints.http.errors import ErrorDetails
+from chatbot.entrypoints.http.problem import PROBLEM
 from chatbot.entrypoints.http.security_headers import add_security_headers
 from chatbot.entrypoints.server.backlog import READ_BYTES, backlog_of
 from chatbot.entrypoints.server.connection import BoundedConnection
@@ -136,7 +137,7 @@ class ProblemProtocol(H11Protocol, asyncio.BufferedProtocol):
         problem = ErrorDetails(
             status=400, code="bad_request", detail="This is not a valid HTTP request."
         )
-        answer = problem.response(request_id)
+        answer = PROBLEM.response(problem, request_id)
         answer.headers["Connection"] = "close"
         headers = add_security_headers(answer.raw_headers, request_id, is_tls=self.config.is_ssl)
         begin = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")

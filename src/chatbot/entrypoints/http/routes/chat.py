@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from chatbot.entrypoints.http import checked_body
+from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.deps import Caller, UseCases, session_id_of
 from chatbot.entrypoints.http.examples import stream
@@ -12,7 +12,7 @@ from chatbot.entrypoints.http.sse import SseEncoder
 from chatbot.entrypoints.http.streaming import TurnAnswer, TurnStream
 from chatbot.entrypoints.http.wire import ChatAnswer, ChatBody, chat_answer
 
-router = checked_body.router(tag="chat")
+router = routing.router(tag="chat")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {

@@ -1,10 +1,10 @@
 """POST /auth/login and GET /me: who is calling."""
 
-from chatbot.entrypoints.http import checked_body
+from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.deps import ClientIp, CurrentUser, UseCases
 from chatbot.entrypoints.http.wire import LoginBody, MeAnswer, TokenAnswer
 
-router = checked_body.router(tag="identity")
+router = routing.router(tag="identity")
 
 
 @router.post("/auth/login")

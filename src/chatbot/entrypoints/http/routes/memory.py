@@ -1,7 +1,7 @@
 """/sessions/{id}/summary and /memory: read and correct the memory of a session."""
 
 from chatbot.domain.memory import Update
-from chatbot.entrypoints.http import checked_body
+from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases, WithoutFields
 from chatbot.entrypoints.http.wire import (
     MemoryAnswer,
@@ -11,7 +11,7 @@ from chatbot.entrypoints.http.wire import (
     SummaryBody,
 )
 
-router = checked_body.router(tag="memory", prefix="/sessions/{session_id}")
+router = routing.router(tag="memory", prefix="/sessions/{session_id}")
 
 
 @router.get("/summary")

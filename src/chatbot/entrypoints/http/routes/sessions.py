@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query, Request
 
 from chatbot.application.prompt_texts import language_of, notice_in
-from chatbot.entrypoints.http import checked_body
+from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.cursor import read_cursor
 from chatbot.entrypoints.http.deps import (
@@ -23,7 +23,7 @@ from chatbot.entrypoints.http.wire import (
     SessionsAnswer,
 )
 
-router = checked_body.router(tag="sessions", prefix="/sessions")
+router = routing.router(tag="sessions", prefix="/sessions")
 
 Limit = Annotated[int, Query(ge=1, le=200), DIGITS]
 After = Annotated[str | None, Query(max_length=200, description="`next` of the previous page")]

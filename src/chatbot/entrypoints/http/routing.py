@@ -10,15 +10,14 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
-STATE = "json"
-"""Key in the request's state under which the guard stores the value."""
+from chatbot.entrypoints.http.body import DECODED
 
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class _CheckedRequest(Request):
     async def json(self) -> Any:  # noqa: ANN401 # Starlette's signature
-        return self.scope["state"][STATE]
+        return self.scope["state"][DECODED]
 
 
 class _CheckedRoute(APIRoute):

@@ -1,0 +1,125 @@
+"""Receives the body of a request within its bounds, and decodes it once."""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from starlette.types import Message, Receive, Scope
+
+from chatbot.entrypoints.http.errors import Rejected
+
+DECODED = "body"
+"""Key in the request's state under which the decoded body is passed to the route."""
+
+BODY_DEADLINE_S = 20.0
+
+_METHODS = frozenset({"POST", "PUT", "PATCH"})
+_OTHER_CHARSET = re.compile(rb"charset\s*=(?!\s*\"?utf-?8\b)")
+
+Headers = Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyFormat:
+    """A media type that a surface accepts, and the most bytes and seconds that a body may take.
+
+    With `decode`, a body is received whole and must be UTF-8; `decode` returns its value or raises
+    `Rejected`. Without, it is passed on as it arrives, as an upload should be.
+    """
+
+    media_type: str
+    max_bytes: int
+    decode: Callable[[bytes], object] | None = None
+    deadline_s: float = BODY_DEADLINE_S
+
+
+async def receive_body(
+    formats: Sequence[BodyFormat], scope: Scope, headers: Headers, receive: Receive
+) -> Receive:
+    """Returns the `receive` from which the application reads the body.
+
+    Raises:
+        Rejected: the body is too large, too slow, incomplete, or not in one of the formats.
+    """
+    if scope["method"] not in _METHODS:
+        return receive
+    media_type, _, parameters = headers.get(b"content-type", b"").lower().partition(b";")
+    name = media_type.strip().decode("latin-1")
+    found = next((one for one in formats if one.media_type == name), None)
+    bounds = found or min(formats, key=lambda one: one.max_bytes)  # it may be empty
+    if int(headers.get(b"content-length", b"0")) > bounds.max_bytes:
+        raise _too_large()
+    bounded = _bounded(receive, bounds)
+    if found is not None and found.decode is None:
+        _check_encoding(headers)
+        return bounded
+    body = await _whole(bounded)
+    if body:
+        _check_encoding(headers)
+        if found is None or found.decode is None:
+            names = " or ".join(one.media_type for one in formats)
+            raise _unsupported(f"The request body must be {names}.")
+        if _OTHER_CHARSET.search(parameters):
+            raise _unsupported("The request body must be UTF-8.")
+        scope["state"][DECODED] = found.decode(body)
+    return _replay(body, receive)
+
+
+def _bounded(receive: Receive, bounds: BodyFormat) -> Receive:
+    """A `receive` that counts bytes and seconds until the body is complete."""
+    size, is_complete = 0, False
+    deadline = asyncio.get_running_loop().time() + bounds.deadline_s
+
+    async def bounded() -> Message:
+        nonlocal size, is_complete
+        if is_complete:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            detail = "The request body took too long to arrive."
+            raise Rejected(408, "request_timeout", detail) from None
+        if message["type"] == "http.disconnect":
+            raise Rejected(400, "bad_request", "The request body ended early.")
+        size += len(message.get("body", b""))
+        if size > bounds.max_bytes:
+            raise _too_large()
+        is_complete = not message.get("more_body", False)
+        return message
+
+    return bounded
+
+
+async def _whole(receive: Receive) -> bytes:
+    chunks: list[bytes] = []
+    more = True
+    while more:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that delivers the body once, and then waits for the client to disconnect."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replayed
+
+
+def _check_encoding(headers: Headers) -> None:
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise _unsupported("Compressed request bodies are not supported.")
+
+
+def _unsupported(detail: str) -> Rejected:
+    return Rejected(415, "unsupported_media_type", detail)
+
+
+def _too_large() -> Rejected:
+    return Rejected(413, "body_too_large", "The body is too large.")

@@ -1,0 +1,77 @@
+"""Answers every error in the format of the surface on which it occurs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+from typing import cast, get_args
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
+
+from chatbot.domain.errors import ChatbotError, cause_of
+from chatbot.entrypoints.http.errors import ErrorDetails, details_of
+from chatbot.entrypoints.http.surfaces import Surface
+
+EXPECTED = (ChatbotError, RequestValidationError, HTTPException)
+"""What may be raised; anything else is a defect, and its traceback is logged."""
+
+
+def install(app: FastAPI) -> None:
+    """Answer every expected error of a route; the guard answers the others."""
+    for kind in EXPECTED:
+        app.add_exception_handler(kind, _answer)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    details = details_of(error, partial(_allowed_fields, request))
+    if details.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        details = replace(details, headers=_allowed_methods(request))
+    return error_response(request.scope, error, details)
+
+
+def error_response(scope: Scope, error: Exception, details: ErrorDetails | None = None) -> Response:
+    """Returns the response for an error, and notes the cause of a server error for the log."""
+    details = details or details_of(error)
+    state = scope["state"]
+    if details.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        state["log"]["cause"] = cause_of(error)
+    if details.session_id is not None:
+        state["log"]["session_id"] = details.session_id
+    return cast("Surface", state["surface"]).errors.response(details, state["request_id"])
+
+
+def _allowed_fields(request: Request, place: Sequence[str | int]) -> Sequence[str]:
+    """Returns the fields of the object at this location of a request's body."""
+    route = request.scope["route"]
+    body = route.body_field if isinstance(route, APIRoute) else None
+    model = next(_models(body.field_info.annotation), None) if body else None
+    for name in place[1:]:
+        field = model.model_fields.get(str(name)) if model else None
+        model = next(_models(field.annotation), None) if field else None
+    return list(model.model_fields) if model else []
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yields the models in a type: the type itself, or the alternatives of a union."""
+    for one in get_args(annotation) or (annotation,):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            yield one
+
+
+def _allowed_methods(request: Request) -> dict[str, str]:
+    """Returns every method of the path; the framework lists only those of its first route."""
+    methods = {
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+    return {"Allow": ", ".join(sorted(methods))}

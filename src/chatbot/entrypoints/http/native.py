@@ -1,0 +1,64 @@
+"""The native surface: JSON bodies, an API key in `X-API-Key`, problem documents for errors."""
+
+from starlette.requests import HTTPConnection
+
+from chatbot.domain.identity import Principal, of_client
+from chatbot.domain.ports.security import IdentifyClient
+from chatbot.entrypoints.http import strict_json
+from chatbot.entrypoints.http.body import BodyFormat
+from chatbot.entrypoints.http.errors import Rejected
+from chatbot.entrypoints.http.problem import PROBLEM
+from chatbot.entrypoints.http.routes import chat, health, identity, memory, sessions
+from chatbot.entrypoints.http.surfaces import Authenticate, Surface
+from chatbot.entrypoints.web import docs_page
+
+PUBLIC_PATHS = frozenset({"/health", "/ready"}) | docs_page.PATHS
+
+_KIB = 1024
+_CHALLENGE = {"WWW-Authenticate": 'ApiKey header="X-API-Key"'}
+
+
+def native_surface(identify: IdentifyClient, *, max_prompt_chars: int) -> Surface:
+    """Returns the surface of every path that no other surface has."""
+    return Surface(
+        prefix="",
+        authenticate=_by_api_key(identify),
+        errors=PROBLEM,
+        bodies=(json_body(max_bytes=max(64 * _KIB, 12 * max_prompt_chars + 4 * _KIB)),),
+        public=PUBLIC_PATHS,
+        routers=tuple(each.router for each in (health, identity, chat, sessions, memory)),
+        security_schemes={
+            "api_key": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "X-API-Key",
+                "description": "Identifies the calling application.",
+            }
+        },
+    )
+
+
+def json_body(*, max_bytes: int) -> BodyFormat:
+    """Returns the format of strict JSON bodies."""
+    return BodyFormat(media_type="application/json", max_bytes=max_bytes, decode=_decoded)
+
+
+def _decoded(body: bytes) -> object:
+    try:
+        return strict_json.check(body)
+    except strict_json.NotStrictJson as error:
+        raise Rejected(400, "bad_request", str(error)) from None
+
+
+def _by_api_key(identify: IdentifyClient) -> Authenticate:
+    async def authenticate(connection: HTTPConnection) -> Principal:
+        raw_key = connection.headers.get("x-api-key")
+        if raw_key is None:
+            detail = "The header X-API-Key is missing."
+            raise Rejected(401, "unauthenticated", detail, _CHALLENGE)
+        client = identify(raw_key)
+        if client is None:
+            raise Rejected(401, "invalid_api_key", "The API key is invalid.", _CHALLENGE)
+        return of_client(client)
+
+    return authenticate

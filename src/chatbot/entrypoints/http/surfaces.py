@@ -1,0 +1,63 @@
+"""A surface: the part of the API below one path prefix, with its own conventions.
+
+The guard asks the surface of a path how callers authenticate, which bodies it accepts, how an
+error looks and which paths are public.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from fastapi.routing import iter_route_contexts
+from starlette.requests import HTTPConnection
+
+from chatbot.domain.identity import Principal
+from chatbot.entrypoints.http.body import BodyFormat
+from chatbot.entrypoints.http.errors import ErrorFormat
+
+Authenticate = Callable[[HTTPConnection], Awaitable[Principal]]
+"""Returns the caller of a request, or raises `Rejected` or a domain error.
+
+It runs before the body is received, and may await a look-up in the store.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """One surface.
+
+    `prefix` is empty for the native API, which has every path of no other surface. `public` lists
+    the exact paths that need no credential. `security_schemes` is for the OpenAPI document: the
+    scheme of the credential that `authenticate` reads, by its name.
+    """
+
+    prefix: str
+    authenticate: Authenticate
+    errors: ErrorFormat
+    bodies: tuple[BodyFormat, ...]
+    security_schemes: Mapping[str, Mapping[str, str]]
+    public: frozenset[str] = frozenset()
+    routers: tuple[APIRouter, ...] = ()
+
+    def has(self, path: str) -> bool:
+        """Whether a path is the prefix or below it."""
+        return not self.prefix or f"{path}/".startswith(f"{self.prefix}/")
+
+
+class Surfaces:
+    """All surfaces of an application; the longest prefix wins.
+
+    Raises:
+        ValueError: a route lies outside its surface, and would be guarded by another.
+    """
+
+    def __init__(self, surfaces: Iterable[Surface]) -> None:
+        self._surfaces = sorted(surfaces, key=lambda surface: len(surface.prefix), reverse=True)
+        for surface in self._surfaces:
+            for route in iter_route_contexts([r for each in surface.routers for r in each.routes]):
+                if self.of(route.path or "") is not surface:
+                    raise ValueError(f"{route.path} is outside of its surface {surface.prefix!r}.")
+
+    def of(self, path: str) -> Surface:
+        """Returns the surface of a path."""
+        return next(surface for surface in self._surfaces if surface.has(path))
