@@ -1,10 +1,14 @@
 """CPU of a whole turn on each store, beside a bare endpoint in the same run.
 
-Server CPU (user + system) per turn, 16 at once, medians of interleaved rounds. The turn is
-authenticated by key and token, and stored; the bare endpoint sends the same ten messages and
-stores nothing. Both talk to the same provider on loopback, which answers a stream in some 50
-pieces. Memory is off in the service, as the bare endpoint makes none; its cost is the last row.
-What a Postgres server uses comes on top.
+Server CPU (user + system) per turn, 16 at once. The turn is authenticated by key and token, and
+stored; the bare endpoint sends the same ten messages and stores nothing. Both talk to the same
+provider on loopback, which answers a stream in some 50 pieces. Memory is off, as the bare endpoint
+makes none, except in the rows "with memory": these have the default settings, which extract after
+every third turn and summarise after every fourth, each with a model call and a durable write of
+its own.
+
+Rounds are interleaved. A figure is the median of its rounds, a ratio the median of the ratios of
+measurements that were made one after the other. What a Postgres server uses comes on top.
 """
 
 import argparse
@@ -39,25 +43,27 @@ from rig import (
 from stores import stores
 
 SERVICE = ["-m", "chatbot"]
+BARE, BARE_STREAM = "bare endpoint", "bare endpoint, stream"
+STORES = ("memory", "JSON", "SQLite", "Postgres")
 Cases = dict[str, tuple[Server, Ask]]
+Rounds = dict[str, list[float]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--turns", type=int, default=160, help="a round")
+    parser.add_argument("--turns", type=int, default=128, help="a round")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         first = options.turns * (options.rounds + 1)
         cases = start(Path(folder), stack, first)
-        found: dict[str, list[float]] = {name: [] for name in cases}
+        found: Rounds = {name: [] for name in cases}
         for number in range(options.rounds + 1):
             for name, (server, ask) in cases.items():
                 cpu_ms = asyncio.run(measure(server, ask, options.turns))
                 if number:  # the first round warms up
                     found[name].append(cpu_ms)
-    medians = {name: statistics.median(rows) for name, rows in found.items()}
-    print(table(list(figures(medians))))
+    print(table(list(figures(found))))
 
 
 def start(folder: Path, stack: ExitStack, unused: int) -> Cases:
@@ -70,8 +76,8 @@ def start(folder: Path, stack: ExitStack, unused: int) -> Cases:
         started("bare", [str(HERE / "bare_endpoint.py")], folder, **environ)
     )
     cases = {
-        "bare endpoint": (endpoint, bare(endpoint, "/chat")),
-        "bare endpoint, stream": (endpoint, bare(endpoint, "/stream")),
+        BARE: (endpoint, bare(endpoint, "/chat")),
+        BARE_STREAM: (endpoint, bare(endpoint, "/stream")),
     }
     for store, url in stack.enter_context(stores(folder)).items():
         cases |= on_store(store, url, folder, environment(upstream, url), stack)
@@ -85,40 +91,44 @@ def start(folder: Path, stack: ExitStack, unused: int) -> Cases:
 def on_store(
     store: str, url: str, folder: Path, settings: dict[str, str], stack: ExitStack
 ) -> Cases:
-    """Turns on this store; on JSON also streamed ones, and some with memory."""
+    """Turns on this store: in JSON and streamed, of short and of long sessions, with memory."""
     lean = started(store, SERVICE, folder, **settings, **MEMORY_OFF)
     if store == "memory":  # nobody fills it from outside, so that nobody has a user there
         server = stack.enter_context(lean)
         sessions = asyncio.run(new_sessions(server))
         return {f"{store}, 10 messages": (server, turn(server, sessions, has_user=False))}
-    short = asyncio.run(fill(url, HISTORY_MESSAGES))
-    long = asyncio.run(fill(url, LONG_MESSAGES))
+    short, remembered, long = (
+        asyncio.run(fill(url, messages))
+        for messages in (HISTORY_MESSAGES, HISTORY_MESSAGES, LONG_MESSAGES)
+    )
     server = stack.enter_context(lean)
-    cases: Cases = {
+    whole = stack.enter_context(started(f"{store}-whole", SERVICE, folder, **settings))
+    return {
         f"{store}, 10 messages": (server, turn(server, short)),
         f"{store}, 5,000 messages": (server, turn(server, long)),
+        f"{store}, stream": (server, turn(server, short, stream=True)),
+        f"{store}, with memory": (whole, turn(whole, remembered)),
     }
-    if store == "JSON":
-        remembered = asyncio.run(fill(url, HISTORY_MESSAGES))
-        whole = stack.enter_context(started("whole", SERVICE, folder, **settings))
-        cases["JSON, stream"] = (server, turn(server, short, stream=True))
-        cases["JSON, 10 messages, with memory"] = (whole, turn(whole, remembered))
-    return cases
 
 
-def figures(median: dict[str, float]) -> Iterator[Figure]:
-    def ratio(one: str, other: str, target: float | None) -> Figure:
-        return Figure(what=f"{one} / {other}", value=median[one] / median[other], target=target)
+def figures(found: Rounds) -> Iterator[Figure]:
+    def ratio(one: str, other: str, target: float | None = None) -> Figure:
+        pairs = zip(found[one], found[other], strict=True)
+        value = statistics.median(mine / theirs for mine, theirs in pairs)
+        return Figure(what=f"{one} / {other}", value=value, target=target)
 
-    for name, ms in median.items():
-        yield Figure(what=f"CPU a turn: {name}", value=ms, unit=" ms")
-    for store in ("memory", "JSON", "SQLite", "Postgres"):
+    for name, rounds in found.items():
+        yield Figure(what=f"CPU a turn: {name}", value=statistics.median(rounds), unit=" ms")
+    for store in STORES:
         target = {"JSON": 0.48, "SQLite": 0.42, "Postgres": 0.42}.get(store)
-        yield ratio(f"{store}, 10 messages", "bare endpoint", target)
-    for store in ("JSON", "SQLite", "Postgres"):
+        yield ratio(f"{store}, 10 messages", BARE, target)
+    for store in STORES[1:]:
+        yield ratio(f"{store}, with memory", BARE, 0.6)
+    for store in STORES[1:]:
+        yield ratio(f"{store}, stream", BARE_STREAM, 0.2)
+    for store in STORES[1:]:
         yield ratio(f"{store}, 5,000 messages", f"{store}, 10 messages", 1.1)
     yield ratio("JSON, first turns of sessions", "JSON, 10 messages", 1.2)
-    yield ratio("JSON, stream", "bare endpoint, stream", 0.2)
 
 
 if __name__ == "__main__":
