@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.archive import JsonFileArchive
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, MessageRange
 from chatbot.domain.ports.archive import Change, Conversation

@@ -21,10 +21,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from chatbot.adapters.filesystem.atomic import locked, put
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files import attempts
 from chatbot.adapters.storage.json_files import storage as storage_module
-from chatbot.adapters.storage.json_files.durable import locked, put
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Problem
 from chatbot.adapters.storage.json_files.leases import Held
 from chatbot.adapters.storage.json_files.places import folder_name
@@ -165,8 +165,8 @@ class Faulty(Files):
         short = max(1, len(data) // 3) if "short" in self.failing else len(data)
         return super().write(fd, data[:short])
 
-    def sync(self, fd: int) -> None:
-        if "sync" in self.failing:
+    def fsync(self, fd: int) -> None:
+        if "fsync" in self.failing:
             raise StorageUnavailable("sync")
         if not self.may_sync.is_set():
             self.is_syncing.set()
@@ -174,12 +174,12 @@ class Faulty(Files):
         if "late sync" in self.failing:
             self.failing = set()
             raise StorageUnavailable("sync")
-        super().sync(fd)
+        super().fsync(fd)
 
-    def cut(self, fd: int, length: int) -> None:
-        if "cut" in self.failing:
+    def truncate(self, fd: int, length: int) -> None:
+        if "truncate" in self.failing:
             raise StorageUnavailable("cut")
-        super().cut(fd, length)
+        super().truncate(fd, length)
 
     def replace(self, source: Path, target: Path) -> None:
         if "replace" in self.failing:
@@ -269,7 +269,7 @@ class TestTurns:
             raise
         return lease
 
-    @pytest.mark.parametrize("failing", ["sync", "write"])
+    @pytest.mark.parametrize("failing", ["fsync", "write"])
     async def test_failed_question_is_cut_off_and_the_session_is_free(
         self, root: Path, log: Path, failing: str
     ) -> None:
@@ -291,7 +291,7 @@ class TestTurns:
         async with JsonFileStorage(root, files) as storage:
             await self.begin(storage)
             lease = await storage.transact(self.ask)
-            files.failing = {"sync"}
+            files.failing = {"fsync"}
             with pytest.raises(StorageUnavailable):
                 await storage.transact(lambda tx: self.answer(tx, lease))
             files.failing = set()
@@ -670,7 +670,7 @@ class TestFaults:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage, JsonFileStorage(root) as other:
             lease = talk(storage)
-            files.failing = {"sync", "cut"}
+            files.failing = {"fsync", "truncate"}
             with pytest.raises(StorageUnavailable):
                 sessions_of(storage).append(
                     lease, new_message(lease, MessageRole.USER, "unsure", ts=T0)

@@ -46,7 +46,7 @@ MOST_HISTORIES = 8
 
 sessions = st.sampled_from([ONE, TWO])
 changes = st.sampled_from(
-    ["write", "sync", "sync_folder", "replace", "remove", "cut", "stamp", "close"]
+    ["write", "fsync", "fsync_folder", "replace", "remove", "truncate", "set_mtime", "close"]
 )
 texts = st.sampled_from(["short", "ñ" * 130, "a sector " * 60, "sectors " * 200])
 

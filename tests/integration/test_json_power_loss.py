@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files import storage as storage_module
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import SessionId
 from volatile_files import Loss, Tree, VolatileFiles, materialise
@@ -34,10 +34,10 @@ SEED = 20260301
 class Unsynced(Files):
     """The real files. What is written after the loss of power may be lost: the test is over."""
 
-    def sync(self, fd: int) -> None:
+    def fsync(self, fd: int) -> None:
         pass
 
-    def sync_folder(self, folder: Path) -> None:
+    def fsync_folder(self, folder: Path) -> None:
         pass
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.adapters.storage.json_files import kernel_sync
-from chatbot.adapters.storage.json_files.files import Files
-from chatbot.adapters.storage.json_files.kernel_sync import KernelSync
+from chatbot.adapters.filesystem import kernel_aio
+from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.filesystem.kernel_aio import KernelAio
 from chatbot.adapters.storage.json_files.places import LOCKS, folder_name
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import (
@@ -61,7 +61,7 @@ class Slow(Files):
         self.may_sync.set()
         self.opened: list[str] = []
 
-    def sync_in_kernel(self, fd: int) -> "asyncio.Future[None] | None":
+    def kernel_fsync(self, fd: int) -> "asyncio.Future[None] | None":
         if not self.in_kernel:
             return None
 
@@ -69,8 +69,8 @@ class Slow(Files):
             await asyncio.to_thread(self._wait)
             if code := self._failure():
                 raise OSError(code, os.strerror(code))
-            syncing = super(Slow, self).sync_in_kernel(fd)
-            await syncing if syncing is not None else self.sync(fd)
+            syncing = super(Slow, self).kernel_fsync(fd)
+            await syncing if syncing is not None else self.fsync(fd)
 
         return asyncio.ensure_future(sync())
 
@@ -83,12 +83,12 @@ class Slow(Files):
         self.is_syncing.set()
         self.may_sync.wait(PATIENCE_S)
 
-    def sync(self, fd: int) -> None:
+    def fsync(self, fd: int) -> None:
         if not self.in_kernel:
             self._wait()
         if code := self._failure():
             raise StorageFull("sync") if code == errno.ENOSPC else StorageUnavailable("sync")
-        super().sync(fd)
+        super().fsync(fd)
 
     def open_to_append(self, path: Path) -> int:
         self.opened.append(path.name)
@@ -409,12 +409,12 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux has these call
 
 @linux
 async def test_kernel_syncs_many_files_at_once(tmp_path: Path) -> None:
-    kernel = KernelSync()
+    kernel = KernelAio()
     fds = [os.open(tmp_path / f"{n}", os.O_RDWR | os.O_CREAT) for n in range(20)]
     for fd in fds:
         os.write(fd, b"x")
     async with asyncio.timeout(PATIENCE_S):
-        await asyncio.gather(*(kernel.sync(fd) for fd in fds * 5))
+        await asyncio.gather(*(kernel.fsync(fd) for fd in fds * 5))
     kernel.close()
     for fd in fds:
         os.close(fd)
@@ -425,11 +425,11 @@ async def test_syncs_that_end_at_the_same_moment_are_all_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if they are more than are asked for at a time."""
-    kernel = KernelSync()
-    monkeypatch.setattr(kernel_sync, "_AT_ONCE", 3)
+    kernel = KernelAio()
+    monkeypatch.setattr(kernel_aio, "_AT_ONCE", 3)
     with (tmp_path / "file").open("wb", buffering=0) as file:
         file.write(b"x")
-        syncs = [kernel.sync(file.fileno()) for _ in range(20)]
+        syncs = [kernel.fsync(file.fileno()) for _ in range(20)]
         time.sleep(0.2)  # noqa: ASYNC251 - the loop is busy until they have ended
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*syncs)
@@ -438,12 +438,12 @@ async def test_syncs_that_end_at_the_same_moment_are_all_announced(
 
 @linux
 async def test_kernel_says_what_is_wrong() -> None:
-    kernel = KernelSync()
+    kernel = KernelAio()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        await kernel.sync(10**6)
+        await kernel.fsync(10**6)
     reading, writing = os.pipe()
     with pytest.raises(OSError, match="Invalid argument"):
-        await kernel.sync(writing)
+        await kernel.fsync(writing)
     for fd in (reading, writing):
         os.close(fd)
     kernel.close()
@@ -457,11 +457,11 @@ async def test_kernel_that_is_asked_for_too_much_leaves_the_rest_to_a_thread(
         pytest.skip("it is asked for nothing")
     asked: list[int] = []
 
-    def refuse(_: KernelSync, fd: int) -> None:
+    def refuse(_: KernelAio, fd: int) -> None:
         asked.append(fd)
         raise BlockingIOError(errno.EAGAIN, "full")
 
-    monkeypatch.setattr(KernelSync, "sync", refuse)
+    monkeypatch.setattr(KernelAio, "fsync", refuse)
     await ask(storage)
     await answer(storage)
     assert len(asked) == 2
@@ -472,9 +472,9 @@ async def test_kernel_that_is_asked_for_too_much_leaves_the_rest_to_a_thread(
 @pytest.mark.parametrize(
     ("call", "code"),
     [
-        ("KernelSync._call", errno.ENOSYS),
-        ("KernelSync._call", errno.EPERM),
-        ("KernelSync._call", errno.EAGAIN),
+        ("KernelAio._call", errno.ENOSYS),
+        ("KernelAio._call", errno.EPERM),
+        ("KernelAio._call", errno.EAGAIN),
         ("_new_eventfd", errno.EMFILE),
     ],
 )
@@ -487,7 +487,7 @@ async def test_kernel_that_refuses_such_calls_leaves_all_to_threads(
     def refuse(*_: object) -> int:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(f"{kernel_sync.__name__}.{call}", refuse)
+    monkeypatch.setattr(f"{kernel_aio.__name__}.{call}", refuse)
     async with JsonFileStorage(root) as storage:
         session = Session(id=ONE, owner=ANA, title="", created_at=T0, updated_at=T0)
         await storage.transact(lambda tx: tx.sessions.create(session))

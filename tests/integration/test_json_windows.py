@@ -53,7 +53,7 @@ class WindowsFiles(VolatileFiles):
         except FileNotFoundError:
             return False
 
-    def sync_folder(self, folder: Path) -> None:
+    def fsync_folder(self, folder: Path) -> None:
         pass
 
     def remove_locked(self, path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from chatbot.adapters.filesystem.files import Files, translated
 from chatbot.adapters.storage.json_files.archive import JsonFileArchive
-from chatbot.adapters.storage.json_files.files import Files, translated
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.adapters.storage.json_files.users import UserFiles
 from stored import user

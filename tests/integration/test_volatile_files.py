@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageFailure
 from volatile_files import NO_STEPS, Tree, VolatileFiles
@@ -21,17 +21,17 @@ FAILING: dict[str, Callable[[Files, Path], object]] = {
     "close": lambda files, _: files.close(NO_FD),
     "read_at": lambda files, _: files.read_at(NO_FD, 1, 0),
     "write": lambda files, _: files.write(NO_FD, b"x"),
-    "cut": lambda files, _: files.cut(NO_FD, 0),
-    "stamp": lambda files, file: files.stamp(NO_FD, file / "x", 0),
-    "sync": lambda files, _: files.sync(NO_FD),
-    "sync_folder": lambda files, file: files.sync_folder(file / "x"),
+    "truncate": lambda files, _: files.truncate(NO_FD, 0),
+    "set_mtime": lambda files, file: files.set_mtime(NO_FD, file / "x", 0),
+    "fsync": lambda files, _: files.fsync(NO_FD),
+    "fsync_folder": lambda files, file: files.fsync_folder(file / "x"),
     "replace": lambda files, file: files.replace(file, file / "x"),
     "remove": lambda files, file: files.remove(file / "x"),
-    "make_folder": lambda files, file: files.make_folder(file),
+    "mkdir": lambda files, file: files.mkdir(file),
     "status": lambda files, _: files.status(NO_FD),
     "status_of": lambda files, file: files.status_of(file / "x"),
-    "names": lambda files, file: files.names(file),
-    "names_by_time": lambda files, file: files.names_by_time(file, ".log"),
+    "listdir": lambda files, file: files.listdir(file),
+    "listdir_by_mtime": lambda files, file: files.listdir_by_mtime(file, ".log"),
     "try_lock": lambda files, _: files.try_lock(NO_FD),
     "unlock": lambda files, _: files.unlock(NO_FD),
     "remove_locked": lambda files, file: files.remove_locked(file / "x"),
@@ -40,7 +40,7 @@ FAILING: dict[str, Callable[[Files, Path], object]] = {
 
 @pytest.mark.parametrize("step", FAILING)
 def test_error_of_any_step_is_translated(tmp_path: Path, step: str) -> None:
-    if os.name == "nt" and step in {"sync_folder", "remove_locked"}:
+    if os.name == "nt" and step in {"fsync_folder", "remove_locked"}:
         pytest.skip("Windows does nothing there")
     file = tmp_path / "file"
     file.write_bytes(b"")
@@ -51,7 +51,7 @@ def test_error_of_any_step_is_translated(tmp_path: Path, step: str) -> None:
 def test_no_step_is_forgotten() -> None:
     steps = {name for name in vars(Files) if not name.startswith("_")} - NO_STEPS
     assert steps == set(FAILING)
-    assert steps | {"now_ns", "begin_kernel_syncs"} <= set(vars(VolatileFiles))
+    assert steps | {"now_ns", "enable_kernel_fsync"} <= set(vars(VolatileFiles))
 
 
 def tree_of(root: Path) -> Tree:

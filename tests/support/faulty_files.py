@@ -6,7 +6,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-from chatbot.adapters.storage.json_files.files import Files, translated
+from chatbot.adapters.filesystem.files import Files, translated
 from volatile_files import NO_STEPS, VolatileFiles
 
 OPERATIONS = {name for name in vars(Files) if not name.startswith("_")} - NO_STEPS
@@ -51,11 +51,11 @@ class FaultyFiles(VolatileFiles):
             return self._write_badly(fault, *given)
         if fault in {Fault.LIE, Fault.SHORT_LIE}:
             return work(*given, **named)
-        if name == "sync" and fault is Fault.EIO:
+        if name == "fsync" and fault is Fault.EIO:
             self.fail_to_sync(*given)
         elif name == "create" and fault is Fault.EIO:
             super().close(work(*given, **named))
-        elif name == "close" or (fault is Fault.EIO and not name.startswith(("sync", "open"))):
+        elif name == "close" or (fault is Fault.EIO and not name.startswith(("fsync", "open"))):
             work(*given, **named)
         return self._fail(fault)
 

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.llm.scripted import Answer, Script
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.turn import Started
 from chatbot.domain.chat import SessionId

@@ -18,13 +18,13 @@ from itertools import compress, count
 from pathlib import Path
 from typing import Self
 
-from chatbot.adapters.storage.json_files.file_status import Status
-from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.filesystem.file_status import Status
+from chatbot.adapters.filesystem.files import Files
 from chatbot.domain.errors import StorageUnavailable
 
 SECTOR = 512
 START_NS = 1_800_000_000_000_000_000
-NO_STEPS = {"now_ns", "begin_kernel_syncs", "end_kernel_syncs", "sync_in_kernel"}
+NO_STEPS = {"now_ns", "enable_kernel_fsync", "disable_kernel_fsync", "kernel_fsync"}
 """Methods of `Files` that are no steps on files; the kernel syncs none in memory, a thread does."""
 
 FOLDER, FILE = 0o40700, 0o100600
@@ -170,7 +170,7 @@ class VolatileFiles(Files):
         for path, found in sorted(tree.items()):
             where = Path("/").absolute() / path
             if found is None:
-                files.make_folder(where)
+                files.mkdir(where)
             else:
                 files._put(where, *found)
         files._save_names(files._changes)
@@ -267,7 +267,7 @@ class VolatileFiles(Files):
         self._become(fd, self._node(fd).data + data)
         return len(data)
 
-    def cut(self, fd: int, length: int) -> None:
+    def truncate(self, fd: int, length: int) -> None:
         self._become(fd, self._node(fd).data[:length].ljust(length, b"\0"))
 
     def _become(self, fd: int, data: bytes) -> None:
@@ -282,22 +282,22 @@ class VolatileFiles(Files):
         except KeyError as error:
             raise StorageUnavailable("not open") from error
 
-    def stamp(self, fd: int, path: Path, mtime_ns: int) -> None:
+    def set_mtime(self, fd: int, path: Path, mtime_ns: int) -> None:
         self._node(fd).stamp(mtime_ns)
         self.on_change()
 
-    def sync(self, fd: int) -> None:
+    def fsync(self, fd: int) -> None:
         self._node(fd).sync()
         self._save_names(self._changes if self._has_journal else [])
         self.on_change()
 
-    def begin_kernel_syncs(self) -> None:
+    def enable_kernel_fsync(self) -> None:
         """A kernel could not sync these files: a thread does."""
 
     def fail_to_sync(self, fd: int) -> None:
         self._node(fd).fail_to_sync()
 
-    def sync_folder(self, folder: Path) -> None:
+    def fsync_folder(self, folder: Path) -> None:
         node = self._find(folder)
         inside = (c for c in self._changes if any(where is node for where, _, _ in c.edits))
         self._save_names(self._changes if self._has_journal else inside)
@@ -320,7 +320,7 @@ class VolatileFiles(Files):
             return
         self._change((path, None))
 
-    def make_folder(self, folder: Path) -> bool:
+    def mkdir(self, folder: Path) -> bool:
         try:
             found = self._find(folder)
         except FileNotFoundError:
@@ -336,10 +336,10 @@ class VolatileFiles(Files):
     def status_of(self, path: Path) -> Status:
         return _status(self._find(path))
 
-    def names(self, folder: Path) -> list[str]:
+    def listdir(self, folder: Path) -> list[str]:
         return list(self._find(folder).entries)
 
-    def names_by_time(self, folder: Path, suffix: str) -> list[tuple[str, int]]:
+    def listdir_by_mtime(self, folder: Path, suffix: str) -> list[tuple[str, int]]:
         entries = self._find(folder).entries.items()
         return [
             (name, node.mtime_ns)

@@ -11,9 +11,9 @@ from collections.abc import Generator, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from chatbot.adapters.filesystem.atomic import exists, opened, write_all
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.durable import exists, opened, write_all
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.people import roles_from_json, roles_to_json
 from chatbot.adapters.storage.json_values import VERSION, Damaged, Json, JsonObject, dump, load
 from chatbot.domain.chat import Message, Session, SessionId
@@ -115,13 +115,13 @@ def write_backup(path: Path, items: Iterable[Item], *, made_at: datetime) -> Non
         with opened(files, files.create(unfinished)) as fd:
             for chunk in _packed(items, made_at=made_at):
                 write_all(files, fd, chunk)
-            files.sync(fd)
+            files.fsync(fd)
         BackupFile(unfinished).verify()
         _require_free(files, path)
         files.replace(unfinished, path)
     finally:
         files.remove(unfinished)
-    files.sync_folder(path.absolute().parent)
+    files.fsync_folder(path.absolute().parent)
 
 
 def _require_free(files: Files, path: Path) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
+from chatbot.adapters.filesystem.atomic import make_durable_folder, put
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.runtime import name_of_this_terminal
-from chatbot.adapters.storage.json_files.durable import make_durable_folder, put
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.application.prompt_texts import LANGUAGES, NAMES, Language, language_of
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id

@@ -8,6 +8,4 @@ appends   leases   removal   places    writing to the log, who may, deleting, wh
 archive            everything in a folder, to be moved
 inspection         what `chatbot doctor` finds in a folder
 sealed             JSON with a checksum
-durable   files    what is wholly done or not at all; the only calls to the file system
-kernel_sync        syncs without a thread, on Linux
 """

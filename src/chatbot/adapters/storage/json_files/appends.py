@@ -4,15 +4,15 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.durable import (
+from chatbot.adapters.filesystem.atomic import (
     make_durable_folder,
     opened,
     write_all,
     write_new,
 )
-from chatbot.adapters.storage.json_files.file_status import Status
-from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.filesystem.file_status import Status
+from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.places import Place, to_ns
 from chatbot.adapters.storage.json_files.sealed import seal
@@ -63,7 +63,7 @@ class SessionAppends:
             self._cut_unsure(place, fd)
             written = self.write(place, fd, message, known)
             try:
-                self._files.sync(fd)
+                self._files.fsync(fd)
             except StorageFailure:
                 self.undo(place, fd, written.before)
                 raise
@@ -116,7 +116,7 @@ class SessionAppends:
         """Write and stamp, before the sync: so the time reaches the disk together with the data."""
         try:
             write_all(self._files, fd, line)
-            self._files.stamp(fd, place.log, mtime_ns)
+            self._files.set_mtime(fd, place.log, mtime_ns)
             status = self._files.status(fd)
             if status.size != tail.end + len(line):
                 raise StorageUnavailable("The store does not return what was written.")
@@ -133,9 +133,9 @@ class SessionAppends:
         too, the next holder of the session repeats it.
         """
         try:
-            self._files.cut(fd, tail.end)
-            self._files.stamp(fd, place.log, tail.status.mtime_ns)
-            self._files.sync(fd)
+            self._files.truncate(fd, tail.end)
+            self._files.set_mtime(fd, place.log, tail.status.mtime_ns)
+            self._files.fsync(fd)
         except StorageFailure as error:
             self._unsure[place.log] = (tail, self._files.status(fd))
             _log.warning(
@@ -148,9 +148,9 @@ class SessionAppends:
             return
         tail, left = self._unsure[place.log]
         if left == self._files.status(fd):
-            self._files.cut(fd, tail.end)
-            self._files.stamp(fd, place.log, tail.status.mtime_ns)
-            self._files.sync(fd)
+            self._files.truncate(fd, tail.end)
+            self._files.set_mtime(fd, place.log, tail.status.mtime_ns)
+            self._files.fsync(fd)
         del self._unsure[place.log]
 
     def _set_torn_aside(self, place: Place, fd: int, view: LogView) -> None:
@@ -163,10 +163,10 @@ class SessionAppends:
         make_durable_folder(self._files, place.work)
         aside = place.torn()
         write_new(self._files, aside, view.torn())
-        self._files.sync_folder(place.work)
-        self._files.cut(fd, view.end)
-        self._files.stamp(fd, place.log, view.mtime_ns)
-        self._files.sync(fd)
+        self._files.fsync_folder(place.work)
+        self._files.truncate(fd, view.end)
+        self._files.set_mtime(fd, place.log, view.mtime_ns)
+        self._files.fsync(fd)
         _log.warning(
             "%s: the last write was incomplete; its bytes were moved to %s", place.log, aside.name
         )

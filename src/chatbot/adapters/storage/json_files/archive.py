@@ -8,9 +8,9 @@ import secrets
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
+from chatbot.adapters.filesystem.atomic import exists, make_durable_folders, put
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.durable import exists, make_durable_folders, put
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.head import head_line, load_head
 from chatbot.adapters.storage.json_files.log import Header, LogView
 from chatbot.adapters.storage.json_files.people import ROLES, USERS
@@ -103,7 +103,7 @@ class _WholeSessions(SessionFiles):
     """Sessions that are read and written as a whole."""
 
     def keys(self) -> set[tuple[Owner, SessionId]]:
-        names = self._files.names(self._root) if exists(self._files, self._root) else []
+        names = self._files.listdir(self._root) if exists(self._files, self._root) else []
         owners = (owner for owner in map(owner_of, names) if owner is not None)
         return {
             (owner, session_id)

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from chatbot.adapters.storage.json_files.durable import (
+from chatbot.adapters.filesystem.atomic import (
     WORK,
     locked,
     make_durable_folder,
     put_unsynced,
     read,
 )
-from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.sealed import seal, unseal
 from chatbot.adapters.storage.json_values import Damaged, logging_path_of_errors
 from chatbot.adapters.storage.records import (

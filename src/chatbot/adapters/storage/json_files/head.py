@@ -4,9 +4,9 @@ It names its epoch. A reset increments the epoch in the log, and so empties the 
 instant.
 """
 
+from chatbot.adapters.filesystem.atomic import read
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.durable import read
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.places import Place
 from chatbot.adapters.storage.json_files.sealed import seal, unseal
 from chatbot.adapters.storage.json_values import (

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from chatbot.adapters.filesystem.atomic import WORK, exists, opened, read
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.attempts import (
     ATTEMPTS,
     SET_ASIDE,
     is_attempts_file,
     parse_attempts,
 )
-from chatbot.adapters.storage.json_files.durable import WORK, exists, opened, read
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.head import read_head
 from chatbot.adapters.storage.json_files.log import LogView
 from chatbot.adapters.storage.json_files.people import ROLES, USERS, parse_roles, parse_users
@@ -78,7 +78,7 @@ class _Inspection:
         if not exists(self._files, memory):
             return
         yield from self._exposed(memory)
-        for name in sorted(self._files.names(memory)):
+        for name in sorted(self._files.listdir(memory)):
             if name not in {WORK, LOCKS} and not is_mvp_file(name):
                 yield from self._owner_folder(memory / name)
 
@@ -93,7 +93,7 @@ class _Inspection:
 
     def _attempts(self, folder: Path) -> Iterator[Finding]:
         yield from self._exposed(folder)
-        for name in sorted(self._files.names(folder)):
+        for name in sorted(self._files.listdir(folder)):
             if is_attempts_file(name):
                 read_it = _reading(self._files, folder / name, parse_attempts)
                 yield from self._flaws(folder / name, read_it)
@@ -107,7 +107,7 @@ class _Inspection:
             yield self._finding(folder, Problem.FOREIGN, "not the folder of an owner")
             return
         yield from self._exposed(folder)
-        for file in sorted(set(self._files.names(folder)) - {WORK, LOCKS}):
+        for file in sorted(set(self._files.listdir(folder)) - {WORK, LOCKS}):
             yield from self._session_file(Place(folder, owner, SessionId(Path(file).stem)), file)
         yield from self._leftovers(folder / WORK)
 
@@ -124,7 +124,7 @@ class _Inspection:
             yield self._finding(path, Problem.LEFTOVER, "memory of a session that no longer exists")
 
     def _leftovers(self, work: Path) -> Iterator[Finding]:
-        for name in sorted(self._files.names(work) if exists(self._files, work) else []):
+        for name in sorted(self._files.listdir(work) if exists(self._files, work) else []):
             yield self._finding(work / name, Problem.LEFTOVER, _leftover(name))
 
     def _verify_log(self, place: Place) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chatbot.adapters.filesystem.atomic import make_durable_folder
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.appends import Tail
-from chatbot.adapters.storage.json_files.durable import make_durable_folder
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.places import Place
 from chatbot.domain.chat import Lease
 from chatbot.domain.errors import SessionBusy, StorageFailure

@@ -19,8 +19,8 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import dropwhile, islice, takewhile
 
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.sealed import is_sealed, seal, unseal
 from chatbot.adapters.storage.json_values import (
     VERSION,

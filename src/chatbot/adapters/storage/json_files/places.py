@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
-from chatbot.adapters.storage.json_files.durable import WORK
+from chatbot.adapters.filesystem.atomic import WORK
 from chatbot.domain.chat import SessionId
 from chatbot.domain.identity import Owner
 

@@ -13,15 +13,15 @@ from heapq import heapify, heappop
 from itertools import islice
 from pathlib import Path
 
-from chatbot.adapters.storage.json_files.appends import SessionAppends
-from chatbot.adapters.storage.json_files.durable import (
+from chatbot.adapters.filesystem.atomic import (
     exists,
     locked,
     make_durable_folder,
     opened,
     put,
 )
-from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.json_files.appends import SessionAppends
 from chatbot.adapters.storage.json_files.head import head_line, load_head
 from chatbot.adapters.storage.json_files.leases import SessionLeases
 from chatbot.adapters.storage.json_files.log import Header, LogView
@@ -104,7 +104,7 @@ class SessionFiles(SessionLog):
 
     def _times(self, folder: Path) -> Iterator[tuple[SessionId, int]]:
         """The owner's sessions with their times, in ns but exact to the microsecond only."""
-        for name, ns in self._files.names_by_time(folder, LOG):
+        for name, ns in self._files.listdir_by_mtime(folder, LOG):
             session_id = name.removesuffix(LOG)
             if is_session_id(session_id):
                 yield SessionId(session_id), ns - ns % 1000
@@ -203,7 +203,7 @@ class SessionFiles(SessionLog):
                 new = replace(old, epoch=old.epoch + 1, base_seq=last_seq)
                 put(self._files, place.log, new.line(), mtime_ns=to_ns(ts))
                 remove_rest(self._files, place)
-                self._files.sync_folder(place.folder)
+                self._files.fsync_folder(place.folder)
 
     def delete(self, lease: Lease) -> None:
         with self.leases.writing(lease) as held, self._committing(held.place), _found():

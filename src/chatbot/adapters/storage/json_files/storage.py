@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Self
 
+from chatbot.adapters.filesystem.atomic import make_durable_folders, write_new
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.attempts import AttemptFiles
-from chatbot.adapters.storage.json_files.durable import make_durable_folders, write_new
-from chatbot.adapters.storage.json_files.files import Files
 from chatbot.adapters.storage.json_files.inspection import Finding, inspect
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
 from chatbot.adapters.storage.json_files.turns import TurnFiles
@@ -58,7 +58,7 @@ class JsonFileStorage(Storage):
         self._threads = Threads(_THREADS, name="chatbot-storage")
         try:
             await self._in_thread(self._open)
-            self._files.begin_kernel_syncs()
+            self._files.enable_kernel_fsync()
         except BaseException:
             await self._end_threads()
             raise
@@ -76,7 +76,7 @@ class JsonFileStorage(Storage):
             await self._turns.aclose()
             await self._end_threads()
         finally:
-            self._files.end_kernel_syncs()
+            self._files.disable_kernel_fsync()
             self._sessions.close()
 
     async def _end_threads(self) -> None:

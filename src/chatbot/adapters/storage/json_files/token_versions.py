@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chatbot.adapters.storage.json_files.durable import put, read
-from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.filesystem.atomic import put, read
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.sealed import seal, unseal
 from chatbot.adapters.storage.json_values import VERSION, Damaged, Json, JsonObject
 from chatbot.domain.identity import User, UserId, next_token_version

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from chatbot.adapters.filesystem.files import Files, translated
 from chatbot.adapters.storage.json_files.appends import Tail, Written
-from chatbot.adapters.storage.json_files.files import Files, translated
 from chatbot.adapters.storage.json_files.head import load_head
 from chatbot.adapters.storage.json_files.leases import Held
 from chatbot.adapters.storage.json_files.log import LogView
@@ -151,7 +151,7 @@ class TurnFiles:
         A write whose caller is cancelled is finished all the same, and then the session is free.
         """
         log = held.log or 0
-        syncing = self._files.sync_in_kernel(log) or self._in_thread(lambda: self._files.sync(log))
+        syncing = self._files.kernel_fsync(log) or self._in_thread(lambda: self._files.fsync(log))
         task = asyncio.create_task(self._finish(syncing, held, written))
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)

@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.durable import (
+from chatbot.adapters.filesystem.atomic import (
     exists,
     locked,
     make_durable_folder,
     put,
     read,
 )
-from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.people import (
     ROLES,
     USERS,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from chatbot.adapters.storage.json_files.durable import opened
-from chatbot.adapters.storage.json_files.file_status import Status
-from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.filesystem.atomic import opened
+from chatbot.adapters.filesystem.file_status import Status
+from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_values import logging_path_of_errors
 
 _FRESH_NS = 50_000_000

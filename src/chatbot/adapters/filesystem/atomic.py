@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
-from chatbot.adapters.storage.json_files.files import Files
+from chatbot.adapters.filesystem.files import Files
 from chatbot.domain.errors import StorageFailure, StorageUnavailable
 
 WORK = ".work"
-"""Sub-folder for files that are not finished yet, so that listing a folder meets none of them."""
+"""Subfolder for unfinished files, so that a folder's listing never contains them."""
 
 LOCK_WAIT_S = 5.0
 _LOCK_POLL_S = 0.001
@@ -29,7 +29,7 @@ def opened(files: Files, fd: int) -> Iterator[int]:
 
 
 def write_all(files: Files, fd: int, data: bytes) -> None:
-    """Write every byte, in as many pieces as the file system wants."""
+    """Write all bytes, in as many calls as it takes."""
     rest = memoryview(data)
     while rest:
         written = files.write(fd, bytes(rest))
@@ -39,13 +39,13 @@ def write_all(files: Files, fd: int, data: bytes) -> None:
 
 
 def make_durable_folder(files: Files, folder: Path) -> None:
-    """Make a folder, if need be, whose name survives a power loss."""
-    if files.make_folder(folder):
-        files.sync_folder(folder.parent)
+    """Create a folder if it does not exist; its name is durable."""
+    if files.mkdir(folder):
+        files.fsync_folder(folder.parent)
 
 
 def make_durable_folders(files: Files, folder: Path) -> None:
-    """Make a folder and those that it is in."""
+    """Create a folder and its missing parents."""
     folder = folder.absolute()
     missing = takewhile(lambda path: not exists(files, path), folder.parents)
     for each in (*reversed(list(missing)), folder):
@@ -53,20 +53,20 @@ def make_durable_folders(files: Files, folder: Path) -> None:
 
 
 def write_new(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -> None:
-    """Write a file that is not there yet, sync it and read it back; its name is not synced.
+    """Write a new file, sync it and read it back; its name is not synced.
 
-    Of a write that fails nothing stays.
+    A failed write leaves no file behind.
     """
     fd = files.create(path)
     try:
         with opened(files, fd):
             write_all(files, fd, data)
             if mtime_ns is not None:
-                files.stamp(fd, path, mtime_ns)
-            files.sync(fd)
+                files.set_mtime(fd, path, mtime_ns)
+            files.fsync(fd)
             if files.read_at(fd, len(data) + 1, 0) != data:
                 raise StorageUnavailable("The store does not return what was written.")
-    except StorageFailure:  # it is closed by now: Windows removes no open file
+    except StorageFailure:  # the file is closed by now: Windows cannot remove an open one
         _remove_remains(files, path)
         raise
 
@@ -74,7 +74,7 @@ def write_new(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = N
 def put(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -> None:
     """Replace a file atomically: readers see the old one or the new one.
 
-    The new bytes are on the disk before they get the name, and the name is before this returns.
+    The contents are synced before the file gets its name, and the name before this returns.
     """
     work = path.parent / WORK
     make_durable_folder(files, work)
@@ -85,13 +85,14 @@ def put(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -
     except (StorageFailure, FileNotFoundError):
         _remove_remains(files, unfinished)
         raise
-    files.sync_folder(path.parent)
+    files.fsync_folder(path.parent)
 
 
 def put_unsynced(files: Files, path: Path, data: bytes) -> None:
     """Replace a file, visible to readers at once, without syncing.
 
-    It survives the end of the process. After a power failure it may be the old one, or damaged.
+    The new contents survive the end of the process. After a power failure the file may be the old
+    one, or damaged.
     """
     work = path.parent / WORK
     make_durable_folder(files, work)
@@ -126,10 +127,10 @@ def exists(files: Files, path: Path) -> bool:
 
 @contextmanager
 def locked(files: Files, path: Path, *, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """Hold this lock file's lock, for a short operation, across processes.
+    """Hold the lock of a lock file for a short operation, across processes.
 
     Raises:
-        StorageUnavailable: another process held it all the time, as a suspended process does.
+        StorageUnavailable: another process, perhaps a suspended one, held it for `wait_s`.
     """
     with opened(files, files.open_lock(path)) as fd:
         deadline = time.monotonic() + wait_s
@@ -144,7 +145,7 @@ def locked(files: Files, path: Path, *, wait_s: float = LOCK_WAIT_S) -> Iterator
 
 
 def _remove_remains(files: Files, path: Path) -> None:
-    """Clean up on the way out of a failure, which must stay the error that is reported."""
+    """Clean up after a failure, which stays the error that is raised."""
     try:
         files.remove(path)
     except StorageFailure as error:

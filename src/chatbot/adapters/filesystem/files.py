@@ -1,13 +1,12 @@
-"""The file system as the store uses it: every call of the store to it goes through `Files`.
+"""Single system calls on files. The stores use no others, so that tests can replace them.
 
-What only POSIX has is here with what happens elsewhere:
+What differs between the systems is handled here:
 
-- Syncing a folder: Windows cannot; NTFS journals names by itself.
-- `O_NOFOLLOW`: Windows has none; a symbolic link is looked for before opening.
-- 0600 and 0700: Windows keeps the rights of the parent folder.
+- Syncing a folder: not possible on Windows; NTFS journals file names by itself.
+- `O_NOFOLLOW`: missing on Windows, where a path is checked for a symbolic link before it is opened.
+- Modes 0600 and 0700: Windows keeps the permissions of the parent folder.
 - macOS: `fsync` leaves data in the disk's own cache, `F_FULLFSYNC` does not (`man 2 fsync`).
-- Replacing or removing a file that somebody reads: Windows refuses for that moment, so it is tried
-  again.
+- Replacing or removing an open file: Windows refuses it, so it is retried for half a second.
 """
 
 import asyncio
@@ -21,8 +20,8 @@ from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from chatbot.adapters.storage.json_files.file_status import Status, status_from
-from chatbot.adapters.storage.json_files.kernel_sync import KernelSync
+from chatbot.adapters.filesystem.file_status import Status, status_from
+from chatbot.adapters.filesystem.kernel_aio import KernelAio
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -35,9 +34,9 @@ _TRIES = 50  # Windows: half a second
 
 
 class _Translated:
-    """The table of foreign errors. A missing file is not translated: the caller decides.
+    """Translates an `OSError`. A missing file is not translated: the caller decides what it means.
 
-    A class, because `contextlib`'s generators cost more than many of the wrapped calls.
+    A class, because a `contextlib` generator costs more than many of the wrapped calls.
     """
 
     def __enter__(self) -> None:
@@ -54,8 +53,8 @@ class _Translated:
 translated = _Translated()
 
 
-def _once_nobody_reads(change: Callable[[], object]) -> None:
-    """Change a name, as soon as the file is not open where Windows asks for that."""
+def _retried_while_open(change: Callable[[], object]) -> None:
+    """Change a file's name; on Windows, retry while another process has the file open."""
     for _ in range(_TRIES if sys.platform == "win32" else 0):
         try:
             change()
@@ -67,13 +66,13 @@ def _once_nobody_reads(change: Callable[[], object]) -> None:
 
 
 class Files:
-    """Single steps on files and folders; what is durable when is the caller's business.
+    """System calls on files and folders. Making the results durable is up to the caller.
 
     All methods raise `StorageUnavailable` or `StorageFull`; those that need an existing file
-    raise `FileNotFoundError` if there is none. Nothing follows a symbolic link in its last part.
+    raise `FileNotFoundError` if there is none. None follows a symbolic link as the last component.
     """
 
-    _kernel: KernelSync | None = None
+    _kernel: KernelAio | None = None
 
     def open_to_read(self, path: Path) -> int:
         return self._open(path, os.O_RDONLY)
@@ -83,11 +82,11 @@ class Files:
         return self._open(path, os.O_RDWR | os.O_APPEND)
 
     def create(self, path: Path) -> int:
-        """Create a file that is not there yet, for its owner's eyes only."""
+        """Create a new file that only its owner can read."""
         return self._open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
     def open_lock(self, path: Path) -> int:
-        """Open a lock file, making it if need be."""
+        """Open a lock file; create it if it does not exist."""
         return self._open(path, os.O_RDWR | os.O_CREAT)
 
     def _open(self, path: Path, flags: int) -> int:
@@ -122,17 +121,17 @@ class Files:
         with translated:
             return os.write(fd, data)
 
-    def cut(self, fd: int, length: int) -> None:
+    def truncate(self, fd: int, length: int) -> None:
         with translated:
             os.ftruncate(fd, length)
 
-    def stamp(self, fd: int, path: Path, mtime_ns: int) -> None:
-        """Set the file's time, which the store orders by."""
+    def set_mtime(self, fd: int, path: Path, mtime_ns: int) -> None:
+        """Set the time of the last change, by which the store orders sessions."""
         with translated:
             target = fd if os.utime in os.supports_fd else path
             os.utime(target, ns=(mtime_ns, mtime_ns))
 
-    def sync(self, fd: int) -> None:
+    def fsync(self, fd: int) -> None:
         """Return when the file's data and length are on the disk."""
         with translated:
             if sys.platform == "darwin":
@@ -144,29 +143,26 @@ class Files:
             else:
                 os.fdatasync(fd)
 
-    def begin_kernel_syncs(self) -> None:
-        """Let `sync_in_kernel` do its work, where the system has that, for the running event loop."""
+    def enable_kernel_fsync(self) -> None:
+        """Enable `kernel_fsync` for the running event loop, if the system supports it."""
         if sys.platform == "linux":
             with suppress(OSError):
-                self._kernel = KernelSync()
+                self._kernel = KernelAio()
 
-    def end_kernel_syncs(self) -> None:
+    def disable_kernel_fsync(self) -> None:
         kernel, self._kernel = self._kernel, None
         if kernel is not None:
             kernel.close()
 
-    def sync_in_kernel(self, fd: int) -> "asyncio.Future[None] | None":
-        """Start a kernel sync equivalent to `sync`, without a waiting thread.
-
-        Returns None if that is not possible at the moment: then use a thread.
-        """
+    def kernel_fsync(self, fd: int) -> "asyncio.Future[None] | None":
+        """Start a sync in the kernel, which needs no thread; None if it cannot be started now."""
         if self._kernel is None:
             return None
         with suppress(OSError):
-            return self._kernel.sync(fd)
+            return self._kernel.fsync(fd)
         return None
 
-    def sync_folder(self, folder: Path) -> None:
+    def fsync_folder(self, folder: Path) -> None:
         """Return when the names in the folder are on the disk."""
         if sys.platform == "win32":
             return
@@ -178,16 +174,16 @@ class Files:
                 os.close(fd)
 
     def replace(self, source: Path, target: Path) -> None:
-        """Give the file the name of another one, which is gone in the same instant."""
+        """Rename a file; a file that has the name already is replaced atomically."""
         with translated:
-            _once_nobody_reads(lambda: source.replace(target))
+            _retried_while_open(lambda: source.replace(target))
 
     def remove(self, path: Path) -> None:
         """Remove a file; a no-op if it does not exist."""
         with translated:
-            _once_nobody_reads(lambda: path.unlink(missing_ok=True))
+            _retried_while_open(lambda: path.unlink(missing_ok=True))
 
-    def make_folder(self, folder: Path) -> bool:
+    def mkdir(self, folder: Path) -> bool:
         """Create a folder that only its owner can access; returns whether it is new.
 
         Raises:
@@ -211,16 +207,16 @@ class Files:
         with translated:
             return status_from(path.lstat())
 
-    def names(self, folder: Path) -> list[str]:
-        """The names in a folder, in no order."""
+    def listdir(self, folder: Path) -> list[str]:
+        """Return the names in a folder, in no particular order."""
         with translated:
             return [path.name for path in folder.iterdir()]
 
-    def names_by_time(self, folder: Path, suffix: str) -> list[tuple[str, int]]:
-        """The files that end in `suffix`, each with its time in ns, in no order.
+    def listdir_by_mtime(self, folder: Path, suffix: str) -> list[tuple[str, int]]:
+        """Return the files that end in `suffix` with their times in ns, in no particular order.
 
-        It pauses now and then: in a folder of many thousands it would hold up the other threads,
-        which need the interpreter's lock for each of their steps.
+        Pauses after every 512 entries, so that a large folder does not starve other threads of the
+        interpreter's lock.
         """
         found = []
         with translated, os.scandir(folder) as entries:
@@ -251,11 +247,11 @@ class Files:
     def remove_locked(self, path: Path) -> None:
         """Remove a lock file while its lock is held.
 
-        Windows does not remove open files: there the empty file stays.
+        Windows cannot remove open files: the empty file stays there.
         """
         if sys.platform != "win32":
             self.remove(path)
 
     def now_ns(self) -> int:
-        """The present moment by the clock that files are stamped with."""
+        """Return the current time of the clock that sets file times."""
         return time.time_ns()

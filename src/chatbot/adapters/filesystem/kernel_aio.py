@@ -1,9 +1,9 @@
-"""Syncs by the kernel itself, reported to the event loop (Linux AIO, `man 2 io_submit`).
+"""`fdatasync` by the kernel, reported to the event loop (Linux AIO, `man 2 io_submit`).
 
-A thread that waits for `fdatasync` next to a busy event loop costs 140 to 200 us of CPU, because it
+A thread that waits for `fdatasync` beside a busy event loop costs 140 to 200 us of CPU, because it
 wakes up into contention for the interpreter's lock; the sync alone costs 37. Here a kernel worker
 does it and signals an eventfd that the loop watches: 15 us, a tenth of a stored turn
-(`bench/bench_turn.py`). On other systems, and if a sandbox forbids these calls, a thread does it.
+(`bench/bench_turn.py`). Other systems, and sandboxes that forbid these calls, use a thread.
 """
 
 import asyncio
@@ -34,14 +34,16 @@ def _new_eventfd() -> int:
     return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
 
-class KernelSync:
-    """Syncs files for the running event loop; an `OSError` if the system does not do that."""
+class KernelAio:
+    """Syncs files for the running event loop; raises `OSError` if the system does not support it."""
 
     def __init__(self) -> None:
         if platform.machine() not in _CALLS:
             raise _error(errno.ENOSYS)
         setup, self._destroy, self._getevents, self._submit = _CALLS[platform.machine()]
-        self._libc = ctypes.PyDLL(None, use_errno=True)  # keeps the lock: the calls are so short
+        self._libc = ctypes.PyDLL(
+            None, use_errno=True
+        )  # keeps the interpreter's lock: the calls are short
         self._context = ctypes.c_ulong(0)
         self._events = ctypes.create_string_buffer(_AT_ONCE * _EVENT.size)
         self._eventfd = _new_eventfd()
@@ -55,11 +57,11 @@ class KernelSync:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._eventfd, self._finish)
 
-    def sync(self, fd: int) -> "asyncio.Future[None]":
-        """Have the file's data and length written to the disk; the future has the error.
+    def fsync(self, fd: int) -> "asyncio.Future[None]":
+        """Start to write the file's data and length to the disk; the future raises the error.
 
         Raises:
-            OSError: the kernel takes no more requests, or none of this kind.
+            OSError: the kernel accepts no more requests, or none of this kind.
         """
         number = next(self._numbers)
         flags = _SIGNALS_EVENTFD, self._eventfd
