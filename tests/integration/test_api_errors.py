@@ -352,7 +352,7 @@ async def test_422_says_where_and_never_what(shared: Service, body: object) -> N
 async def test_429_when_too_many_wait_to_log_in() -> None:
     hasher = Argon2Hasher()
     for _ in range(MAX_WAITING + 1):
-        assert hasher._places.acquire(blocking=False)
+        assert hasher._queue_slots.acquire(blocking=False)
     async with answering(hasher=hasher) as service:
         body = {"email": "ana@example.com", "password": PASSWORD}
         answer = await service.client.post("/auth/login", json=body)

@@ -11,7 +11,7 @@ from genkit.plugin_api import ActionKind
 
 from chatbot.adapters.llm.faults import Fault, fault_of
 from chatbot.adapters.llm.genkit_model import GenkitChatModel
-from chatbot.adapters.llm.network import NoWay, proxy_for
+from chatbot.adapters.llm.network import ProxyConfigurationError, proxy_for
 from chatbot.adapters.llm.provider import TransportName, build_genkit
 from chatbot.domain.chat import MessageRole
 from chatbot.domain.errors import ModelError, ModelFailure, ModelUnavailable, cause_of
@@ -159,7 +159,7 @@ async def test_plain_http_goes_through_its_own_proxy(
 
 @each_wire
 @pytest.mark.parametrize("exempt", [".localhost", "example.com, localhost:{port}", "*"])
-async def test_no_proxy_goes_around_the_proxy(
+async def test_no_proxy_bypasses_the_proxy(
     company: Authority, environment: pytest.MonkeyPatch, transport: TransportName, exempt: str
 ) -> None:
     environment.setenv("SSL_CERT_FILE", str(company.file))
@@ -247,7 +247,7 @@ async def test_proxy_that_cannot_be_used_is_refused_and_not_gone_around(
     environment: pytest.MonkeyPatch, value: str
 ) -> None:
     environment.setenv("ALL_PROXY", value)
-    with pytest.raises(NoWay, match=r"^ALL_PROXY: ") as caught:
+    with pytest.raises(ProxyConfigurationError, match=r"^ALL_PROXY: ") as caught:
         proxy_for("https://model.example/v1")
     assert "geheim" not in str(caught.value)
     environment.setenv("HTTPS_PROXY", "http://proxy.example:3128")
@@ -386,5 +386,5 @@ async def test_file_of_certificates_that_cannot_be_used_is_named_at_once(
     if content is not None:
         file.write_text(content, encoding="utf-8")
     environment.setenv("SSL_CERT_FILE", str(file))
-    with pytest.raises(NoWay, match=r"^SSL_CERT_FILE: "):
+    with pytest.raises(ProxyConfigurationError, match=r"^SSL_CERT_FILE: "):
         await ask(transport, "https://model.invalid/v1")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chatbot.adapters.llm.quirks import AS_THE_PLUGIN, KnownQuirks, Quirks
+from chatbot.adapters.llm.quirks import NO_QUIRKS, KnownQuirks, Quirks
 from chatbot.adapters.llm.refusals import refusal_of
 
 BODY: dict[str, Any] = {
@@ -134,52 +134,52 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
 def test_what_a_refusal_names_is_left_out_or_sent_otherwise(
     status: int, body: Any, changes: dict[str, Any]
 ) -> None:
-    quirks = AS_THE_PLUGIN.after(refusal_of(status, body), BODY)
+    quirks = NO_QUIRKS.after_refusal(refusal_of(status, body), BODY)
     assert quirks is not None
-    assert quirks.fitted(BODY) == changed(changes)
+    assert quirks.adapt(BODY) == changed(changes)
     assert str(quirks)
 
 
 @pytest.mark.parametrize(("status", "body"), OTHERS.values(), ids=OTHERS)
 def test_refusal_for_another_reason_changes_nothing(status: int, body: Any) -> None:
-    assert AS_THE_PLUGIN.after(refusal_of(status, body), BODY) is None
+    assert NO_QUIRKS.after_refusal(refusal_of(status, body), BODY) is None
 
 
 def test_limit_that_is_too_high_in_both_forms_is_left_out() -> None:
     refusal = refusal_of(400, error("max_tokens must be less than or equal to 64"))
-    quirks = AS_THE_PLUGIN.after(refusal, BODY)
+    quirks = NO_QUIRKS.after_refusal(refusal, BODY)
     assert quirks is not None
-    assert quirks.fitted(BODY) == changed(MAX_COMPLETION)
-    quirks = quirks.after(refusal, quirks.fitted(BODY))
+    assert quirks.adapt(BODY) == changed(MAX_COMPLETION)
+    quirks = quirks.after_refusal(refusal, quirks.adapt(BODY))
     assert quirks is not None
-    assert quirks.fitted(BODY) == changed({"max_tokens": None})
+    assert quirks.adapt(BODY) == changed({"max_tokens": None})
 
 
 def test_everything_may_be_refused_one_after_another_and_that_ends() -> None:
-    quirks: Quirks | None = AS_THE_PLUGIN
+    quirks: Quirks | None = NO_QUIRKS
     asked = 0
     while quirks is not None:
         last, asked = quirks, asked + 1
         everything = " ".join(["system role", "json_schema", *BODY, "max_completion_tokens"])
-        quirks = last.after(refusal_of(400, error(everything)), last.fitted(BODY))
-    assert last.fitted(BODY) == {"model": "m", "messages": JOINED, "stream": True}
+        quirks = last.after_refusal(refusal_of(400, error(everything)), last.adapt(BODY))
+    assert last.adapt(BODY) == {"model": "m", "messages": JOINED, "stream": True}
     assert asked < 12
 
 
 def test_what_is_set_by_hand_is_where_it_begins() -> None:
-    is_manual = Quirks(max_tokens_field="max_completion_tokens", system_role="developer")
-    sent = is_manual.fitted(BODY)
+    configured = Quirks(max_tokens_field="max_completion_tokens", system_role="developer")
+    sent = configured.adapt(BODY)
     assert sent == changed(MAX_COMPLETION | {"messages": AS_DEVELOPER})
-    refused = is_manual.after(refusal_of(400, error(param="max_completion_tokens")), sent)
+    refused = configured.after_refusal(refusal_of(400, error(param="max_completion_tokens")), sent)
     assert refused is not None
-    assert refused.fitted(BODY) == changed({"messages": AS_DEVELOPER})
-    assert Quirks(system_role="none").fitted(BODY) == changed({"messages": JOINED})
-    assert Quirks(max_tokens_field="max_tokens").fitted(changed(MAX_COMPLETION)) == BODY
+    assert refused.adapt(BODY) == changed({"messages": AS_DEVELOPER})
+    assert Quirks(system_role="none").adapt(BODY) == changed({"messages": JOINED})
+    assert Quirks(max_tokens_field="max_tokens").adapt(changed(MAX_COMPLETION)) == BODY
 
 
 def test_system_text_without_a_user_message_becomes_one() -> None:
     alone = {**BODY, "messages": BODY["messages"][:1]}
-    assert Quirks(system_role="none").fitted(alone)["messages"] == [
+    assert Quirks(system_role="none").adapt(alone)["messages"] == [
         {"role": "user", "content": "Be kind."}
     ]
 

@@ -1,8 +1,8 @@
-"""What only some operating systems have, asked of the running process.
+"""Operating system features of the running process, and what happens where they are missing.
 
-`return_large_blocks`: only glibc keeps them.
-`lower_this_thread`: Linux sets the nice value of the thread; macOS and Windows do nothing.
-`name_of_this_terminal`: POSIX has its device and session; Windows the tab of Windows Terminal.
+`return_large_blocks`: glibc only.
+`lower_thread_priority`: Linux only; a no-op elsewhere.
+`terminal_id`: device and session on POSIX; the tab of Windows Terminal on Windows.
 """
 
 import ctypes
@@ -16,11 +16,11 @@ _LARGE_BYTES = 128 * 1024  # the threshold that glibc starts with
 
 
 def return_large_blocks() -> bool:
-    """Have freed blocks of 128 KiB and more go back to the system; return whether they do.
+    """Return freed blocks of 128 KiB or more to the system; return whether that is in effect.
 
-    glibc raises that threshold to the size of the first large block that is freed, as the 19 MiB
-    of a password hash are; what is smaller then stays with the process (mallopt(3), "Dynamic
-    adjustment of the mmap threshold"). Setting it keeps it. Other C libraries have no such call.
+    glibc raises this threshold to the size of the first large block that is freed, such as the
+    19 MiB of a password hash, and keeps smaller blocks from then on (mallopt(3), "Dynamic
+    adjustment of the mmap threshold"). Setting the threshold fixes it.
     """
     if sys.platform != "linux":
         return False
@@ -28,13 +28,12 @@ def return_large_blocks() -> bool:
     return mallopt is not None and bool(mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES))
 
 
-def lower_this_thread(nice: int = BACKGROUND_NICE) -> bool:
-    """Let the other threads of the machine go before this one; return whether it does.
+def lower_thread_priority(nice: int = BACKGROUND_NICE) -> bool:
+    """Lower the priority of the current thread; return whether it is in effect.
 
-    On Linux a nice value belongs to a thread (setpriority(2), "C library/kernel differences");
-    a thread that is lower already stays as it is. macOS and Windows have nothing of the kind
-    that Python can reach: the thread keeps its priority, and only latency under load suffers.
-    So it does in a sandbox that forbids the call.
+    On Linux a nice value belongs to a thread (setpriority(2), "C library/kernel differences"); a
+    priority that is already lower is kept. Without it, on macOS and Windows and in a sandbox that
+    forbids the call, only latency under load suffers.
     """
     if sys.platform != "linux":
         return False
@@ -47,26 +46,24 @@ def lower_this_thread(nice: int = BACKGROUND_NICE) -> bool:
     return True
 
 
-def name_of_this_terminal() -> str:
-    """What every command that is started in this terminal finds the same, and others do not.
+def terminal_id() -> str:
+    """Return an id that is the same for all commands started in this terminal.
 
-    All commands of an account without a terminal, as cron starts them, find the same too.
-
-    On Windows a command's parent is no help: it is a launcher that lives as long as the command.
-    The old console windows there have nothing of their own; they count as one.
+    Commands without a terminal, such as cron's, share one id per account. On Windows, the parent
+    process is a launcher and does not identify the terminal; all old console windows share one id.
     """
     if sys.platform == "win32":
         return os.environ.get("WT_SESSION", "console")
     try:
         return f"{os.ttyname(sys.stdin.fileno())} {os.getsid(0)}"
-    except (AttributeError, OSError, ValueError):  # no stdin, or one that is not a terminal
+    except (AttributeError, OSError, ValueError):  # stdin is closed or not a terminal
         if not _has_terminal():
             return f"no terminal, account {os.getuid()}"
         return f"none {os.getsid(0)}"
 
 
 def _has_terminal() -> bool:
-    """Whether this process was started in a terminal, whatever its standard input is now."""
+    """Whether this process has a controlling terminal, even if stdin is redirected."""
     if sys.platform == "win32":
         return True
     try:

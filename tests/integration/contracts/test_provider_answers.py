@@ -370,7 +370,7 @@ async def test_finished_stream_that_goes_on_without_end_is_not_waited_for(
 async def test_finish_reason_without_end_is_read_in_no_time() -> None:
     answer = answers.Answer(max_output_tokens=9)
     choice = {"delta": {"content": "hola"}, "finish_reason": "max_" * 50_000}
-    answer.take({"choices": [choice]})
+    answer.feed({"choices": [choice]})
     started = time.process_time()
     assert answer.response().text == "hola"
     assert time.process_time() - started < 1

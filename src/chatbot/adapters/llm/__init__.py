@@ -2,4 +2,4 @@
 
 from chatbot.adapters.llm.lazy_sdk_types import import_sdk_types_lazily
 
-import_sdk_types_lazily()  # here, since every module of this package imports the SDK sooner or later
+import_sdk_types_lazily()  # before any module of this package imports the SDK

@@ -1,7 +1,7 @@
-"""The aiohttp transport: the request as JSON, the answer as server-sent events or as JSON.
+"""The aiohttp transport: sends requests as JSON, reads server-sent events or JSON.
 
-The openai SDK walks the types of every message and of every streamed chunk: 0.3 ms each, on the
-event loop. Here, what arrived together is read together.
+The openai SDK validates every message and every streamed chunk: 0.3 ms each, on the event loop.
+Here, chunks that arrived together are processed together.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from chatbot.adapters.llm.quirks import Body
 from chatbot.adapters.llm.sse import BOM, EventData
 
 _DRAIN_S = 0.05
-_LAST = 8  # bytes of a body, which may end in blanks
+_LAST = 8  # bytes of a body, which may end in whitespace
 
 
 class AiohttpTransport(Transport):
-    """Over the connections of `ProviderHttp`."""
+    """Uses the connections of `ProviderHttp`."""
 
     def __init__(self, http: ProviderHttp) -> None:
         self._http = http
@@ -44,9 +44,9 @@ class AiohttpTransport(Transport):
 
 
 class _Reading:
-    """One response while it is read. How it begins tells events from a document.
+    """Reads one response, events or a document: its first byte decides.
 
-    Some providers stream although they are not asked to, and the other way round.
+    Some providers stream without being asked to, or do not although they are.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, answer: Answer, on_text: OnText) -> None:
@@ -62,14 +62,16 @@ class _Reading:
             size += len(piece)
             if not piece or size > self._answer.max_raw_bytes:
                 return
-            first = piece if first.isspace() else first + piece  # blanks keep a connection awake
+            first = (
+                piece if first.isspace() else first + piece
+            )  # whitespace keeps a connection alive
         if _begins(first) in b"{[":
             await self._read_document(bytearray(first))
         else:
             await self._read_events(first)
 
     async def _more(self) -> bytes:
-        """The next piece, or nothing at the end."""
+        """The next piece; empty at the end."""
         try:
             return await self._content.readany()
         except aiohttp.ClientError:
@@ -82,7 +84,7 @@ class _Reading:
         loop, answer = asyncio.get_running_loop(), self._answer
         async with asyncio.timeout(None) as patience:
             while piece:
-                if self._take(events.feed(piece)):
+                if self._feed(events.feed(piece)):
                     await _drain(self._response)
                     return
                 size += len(piece)
@@ -93,12 +95,12 @@ class _Reading:
                 if answer.is_finished and patience.when() is None:
                     patience.reschedule(loop.time() + AFTER_THE_END_S)
                 piece = await self._more()
-        self._take(events.flush())  # the provider does not say that it is done
+        self._feed(events.flush())  # there was no [DONE]
 
-    def _take(self, events: Iterable[bytes]) -> bool:
-        """Take in what arrived together, hand its text on as one, and say whether it was the end.
+    def _feed(self, events: Iterable[bytes]) -> bool:
+        """Process events that arrived together, with one callback; return True at the end.
 
-        What is wrong with an event is raised after the text before it is handed on.
+        The text before an invalid event is passed on before its error is raised.
         """
         texts: list[str] = []
         try:
@@ -106,7 +108,7 @@ class _Reading:
                 if data.strip() == b"[DONE]":
                     return True
                 if data.strip():
-                    texts.append(self._answer.take(document_in(data)))
+                    texts.append(self._answer.feed(document_in(data)))
             return False
         finally:
             self._on_text("".join(texts))
@@ -117,45 +119,45 @@ class _Reading:
             while len(data) <= most and (piece := await self._next_of_document(data)):
                 data += piece
         except Exception:
-            # The connection may be cut behind the end of a whole answer.
-            if not self._take_whole(data):
+            # The connection may be lost after the end of a complete answer.
+            if not self._feed_if_complete(data):
                 raise
         if len(data) > most:
-            self._on_text(self._answer.take(document_begun_in(data)))
+            self._on_text(self._answer.feed(document_begun_in(data)))
             self._answer.cut()
         elif not self._answer.is_finished:
-            self._on_text(self._answer.take(document_in(data)))
+            self._on_text(self._answer.feed(document_in(data)))
 
     async def _next_of_document(self, data: bytearray) -> bytes:
-        """The next piece; a whole answer whose body does not end is not waited for long."""
+        """The next piece; after a complete document, wait only briefly for the end of the body."""
         if data[-_LAST:].rstrip().endswith(b"}"):
             try:
                 async with asyncio.timeout(AFTER_THE_END_S):
                     return await self._more()
             except TimeoutError:
-                if self._take_whole(data):
+                if self._feed_if_complete(data):
                     return b""
         return await self._more()
 
-    def _take_whole(self, data: bytearray) -> bool:
-        """Take the document in if it is whole and holds a finished answer."""
+    def _feed_if_complete(self, data: bytearray) -> bool:
+        """Feed the document if it contains a finished answer; return whether it does."""
         trial = Answer()
         with suppress(Exception):
             document = document_in(data)
-            trial.take(document)
+            trial.feed(document)
             if trial.is_finished:
-                self._on_text(self._answer.take(document))
+                self._on_text(self._answer.feed(document))
                 return True
         return False
 
 
 def _begins(data: bytes) -> bytes:
-    """The first byte of the content, behind a byte order mark and blanks; empty if not there yet."""
+    """The first byte after a byte order mark and whitespace; empty if it has not arrived."""
     return b"" if BOM.startswith(data) else data.removeprefix(BOM).lstrip()[:1]
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read the end of the body: only then can the connection be used again."""
+    """Read the end of the body: only then can the connection be reused."""
     with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(_DRAIN_S):
             async for _ in response.content.iter_any():

@@ -1,7 +1,7 @@
-"""An answer of chat completions, put together from one JSON document or from many chunks.
+"""An answer of chat completions, assembled from one JSON document or from many chunks.
 
-Providers differ in what they call the end, where they put their thinking, and what they count.
-Only what an answer needs is looked at: a finished answer stays finished, whatever follows it.
+Providers differ in their finish reasons, in where they put their thinking and in what they count.
+Only what an answer needs is read: a finished answer stays finished, whatever follows it.
 """
 
 import json
@@ -19,13 +19,13 @@ from chatbot.domain.text import replace_unstorable
 logger = logging.getLogger("chatbot.model")
 
 MOST_BYTES_PER_TOKEN = 16
-"""Of text, per token that was asked for: four times what is usual."""
+"""Of text, per requested token: four times the usual."""
 _RAW_BYTES_PER_TOKEN = 4096
-"""As a chunk of its own in JSON, with all that a gateway puts around a token."""
+"""A chunk of JSON per token, with everything that a gateway adds."""
 _RAW_BYTES_AROUND = 256 * 1024
-_DOCUMENT_BYTES_PER_TOKEN = 256  # all tokens in one string, escaped, and the thinking in another
+_DOCUMENT_BYTES_PER_TOKEN = 256  # one escaped string of all tokens, and one of the thinking
 _DOCUMENT_BYTES_AROUND = 1024 * 1024
-_TOKENS_IF_UNLIMITED = 100_000  # by hand in the Developer UI only
+_TOKENS_IF_UNLIMITED = 100_000  # only from the Developer UI
 _MOST_TOKENS_COUNTED = 10**9
 _REASONS_LOGGED = 16
 
@@ -35,7 +35,7 @@ _MEANINGS: tuple[tuple[Table, FinishReason], ...] = (
     ("finish_blocked", FinishReason.BLOCKED),
     ("finish_length", FinishReason.LENGTH),
 )
-"""What a finish reason says, the first that matches."""
+"""The meaning of a finish reason; the first match counts."""
 _LONGEST_REASON = 64
 _NOT_YET = frozenset({"", "null", "none"})
 
@@ -43,15 +43,15 @@ _logged_reasons: set[str] = set()
 
 
 class NoChoices(Exception):
-    """The answer has no `choices`: what answers is not an OpenAI-compatible API."""
+    """The response has no `choices`: the server is not an OpenAI-compatible API."""
 
 
 class Answer:
-    """Takes documents in until the answer is complete.
+    """Collects documents until the answer is complete.
 
-    Text beyond `MOST_BYTES_PER_TOKEN` for each token that was asked for is cut off, and the answer
-    is then `is_full`. `max_raw_bytes` are to be read of a stream at most, `max_document_bytes` of
-    an answer in one piece, which has to be held.
+    Text beyond `MOST_BYTES_PER_TOKEN` for each requested token is cut off, and the answer is then
+    `is_full`. A caller reads at most `max_raw_bytes` of a stream, or `max_document_bytes` of a
+    response in one piece, which is held in memory.
     """
 
     def __init__(self, *, max_output_tokens: int | None = None) -> None:
@@ -69,16 +69,16 @@ class Answer:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the provider has said why the answer ends."""
+        """Whether the provider has sent a finish reason."""
         return self._finish_reason is not None
 
     @property
     def has_begun(self) -> bool:
-        """Whether some of its text is there."""
+        """Whether any text has arrived."""
         return bool(self._texts)
 
-    def take(self, document: object) -> str:
-        """Take one JSON document in and return the text that it adds.
+    def feed(self, document: object) -> str:
+        """Add one JSON document and return its text.
 
         Raises:
             RequestRefused: it is an error, and the answer was not finished.
@@ -95,17 +95,17 @@ class Answer:
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             return ""
         self._saw_choice = True
-        return self._take_choice(choices[0])
+        return self._feed_choice(choices[0])
 
     def cut(self) -> None:
-        """End the answer here: it is longer than was asked for."""
+        """End the answer here: it is longer than requested."""
         self.is_full = self._saw_choice = True
 
     def response(self) -> ModelResponse:
-        """The whole answer in Genkit's form, with its text in one part.
+        """The complete answer as Genkit's type, with its text in one part.
 
         Raises:
-            NoChoices: nothing of an answer was there.
+            NoChoices: no document contained a choice.
         """
         if not self._saw_choice:
             raise NoChoices
@@ -116,7 +116,7 @@ class Answer:
             usage=ModelUsage(input_tokens=self._input_tokens, output_tokens=self._output_tokens),
         )
 
-    def _take_choice(self, choice: Mapping[str, Any]) -> str:
+    def _feed_choice(self, choice: Mapping[str, Any]) -> str:
         reason = choice.get("finish_reason")
         if reason and str(reason).lower() not in _NOT_YET:
             self._finish_reason = reason
@@ -128,7 +128,7 @@ class Answer:
         return self._add(content if isinstance(content, str) else _text_of(content))
 
     def _add(self, text: str) -> str:
-        """Add as much of the text as there is room for, and return that."""
+        """Add as much of the text as is allowed, and return that."""
         if not text or self.is_full:
             return ""
         text = replace_unstorable(text)
@@ -141,7 +141,7 @@ class Answer:
         return text
 
     def _count(self, usage: Mapping[str, Any]) -> None:
-        """Take each count that is valid; the last valid one stays."""
+        """Keep the last valid value of each count."""
         given = _count_in(usage, "prompt_tokens", "input_tokens")
         made = _count_in(usage, "completion_tokens", "output_tokens")
         if given is not None:
@@ -165,12 +165,12 @@ class Answer:
 
 
 def document_in(data: bytes | bytearray) -> object:
-    """The JSON document at the beginning of the data, as far as it can be read.
+    """Parse the JSON document at the start of the data.
 
-    A byte order mark, bytes that are not UTF-8, and what follows the document are passed over.
+    Ignores a byte order mark, invalid UTF-8, and anything after the document.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no document.
     """
     try:
         found: object = from_json(data)
@@ -181,14 +181,14 @@ def document_in(data: bytes | bytearray) -> object:
 
 
 def document_begun_in(data: bytes | bytearray) -> object:
-    """What there is of a JSON document whose end was not read."""
+    """Parse the start of a JSON document that was not read to its end."""
     text = data.decode("utf-8-sig", errors="ignore")
     found: object = from_json(text, allow_partial="trailing-strings")
     return found
 
 
 def _text_of(content: object) -> str:
-    """The text in a list of parts; thinking and references are not text."""
+    """The text of a list of parts, without thinking and references."""
     parts = content if isinstance(content, list) else [content]
     return "".join(map(_text_of_part, parts))
 
@@ -219,10 +219,10 @@ def _count_in(usage: Mapping[str, Any], *names: str) -> int | None:
 
 
 def _cached_outside(usage: Mapping[str, Any], given: int, made: int) -> int:
-    """The cached tokens that the provider did not count into the prompt's.
+    """The cached tokens that the provider did not include in the prompt's.
 
-    OpenAI counts them in; Anthropic does not. Of a gateway with OpenAI's names only the numbers
-    say it: there are more of them than the prompt has, or the total is the sum of all.
+    OpenAI includes them; Anthropic does not. With a gateway that uses OpenAI's names, only the
+    numbers show it: they exceed the prompt's, or the total is the sum of all.
     """
     details = usage.get("prompt_tokens_details")
     read = _count_in(usage, "cache_read_input_tokens", "prompt_cache_hit_tokens") or 0

@@ -1,7 +1,4 @@
-"""Chat completions of an OpenAI-compatible provider, over one of two transports.
-
-aiohttp carries the requests, or the openai SDK as the reference.
-"""
+"""Chat completions of an OpenAI-compatible provider over a transport: aiohttp or the openai SDK."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -14,37 +11,37 @@ from chatbot.adapters.llm.faults import refusal_behind
 from chatbot.adapters.llm.quirks import Body, KnownQuirks
 
 AFTER_THE_END_S = 2.0
-"""How long a finished answer is read on, for the usage, `[DONE]` and the end of the body."""
+"""How long to read after the finish reason, for the usage, `[DONE]` and the end of the body."""
 
 OnText = Callable[[str], None]
-"""Takes text that arrived, or the empty text as a sign of life without any."""
+"""Called with text as it arrives, or with an empty string as a sign of life."""
 
 
 class Transport(Protocol):
-    """Carries requests to the provider and reads its answers.
+    """Sends requests to the provider and reads the responses.
 
-    Its methods raise exceptions of the client in use; `faults` knows them. Cancelling closes
-    the upstream call.
+    Its methods raise the exceptions of the HTTP client; `faults` classifies them. Cancelling
+    closes the upstream call.
     """
 
     @abstractmethod
     async def ask(self, body: Body, answer: Answer, on_text: OnText) -> None:
-        """Send the body and read until the answer is complete, full, or the provider is done.
+        """Send the body and read until the answer is full or the response ends.
 
-        Nothing that happens after the answer is finished is an error.
+        What happens after the answer is finished is not an error.
         """
 
     @abstractmethod
     async def model_ids(self) -> list[str]:
-        """The ids of all models that the provider lists."""
+        """Return the ids of all models that the provider lists."""
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close the connections of the running event loop; twice is once."""
+        """Close the connections of the running event loop; idempotent."""
 
 
 class ChatCompletions:
-    """Asks models as they take it, and remembers how that is."""
+    """Sends requests in the form that each model accepts, and remembers that form."""
 
     def __init__(self, transport: Transport, quirks: KnownQuirks) -> None:
         self._transport = transport
@@ -53,17 +50,17 @@ class ChatCompletions:
     async def ask(
         self, model: str, body: Body, *, max_output_tokens: int | None, on_text: OnText
     ) -> ModelResponse:
-        """Ask, and ask again without what the provider names as refused."""
+        """Send a request, and again without what the provider's error names."""
         quirks = self._quirks.of(model)
         while True:
-            sent = quirks.fitted(body)
+            sent = quirks.adapt(body)
             answer = Answer(max_output_tokens=max_output_tokens)
             try:
                 await self._transport.ask(sent, answer, on_text)
                 break
             except Exception as error:
                 refusal = None if answer.has_begun else refusal_behind(error)
-                other = quirks.after(refusal, sent) if refusal else None
+                other = quirks.after_refusal(refusal, sent) if refusal else None
                 if other is None:
                     raise
                 quirks = other
@@ -73,6 +70,6 @@ class ChatCompletions:
 
 
 def model_ids_in(listing: Any) -> list[str]:  # noqa: ANN401 (JSON; of another shape, it raises)
-    """The ids in the answer of `GET /models`, a bare list at Together."""
+    """The ids in the response of `GET /models`; Together sends a bare list."""
     models = listing if isinstance(listing, list) else listing["data"]
     return [model["id"] for model in models]

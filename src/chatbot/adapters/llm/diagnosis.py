@@ -1,13 +1,13 @@
-"""The domain's error for what went wrong on the way to the provider, and a sentence for its fix.
+"""Turns a failed provider call into a domain error, and into one line that names the fix.
 
-`model_failure` is for the service, `explanation` for the person who has to fix it. Neither repeats
-what the provider said: error bodies quote prompts and parts of keys.
+`model_failure` is for the service, `explanation` for the person who fixes it. Neither quotes the
+provider: error bodies contain prompts and parts of keys.
 """
 
 from yarl import URL
 
 from chatbot.adapters.llm.faults import Fault, causes_of, fault_of, proxy_status, refusal_behind
-from chatbot.adapters.llm.network import NoWay, proxy_for
+from chatbot.adapters.llm.network import ProxyConfigurationError, proxy_for
 from chatbot.adapters.llm.refusals import Refusal
 from chatbot.domain.errors import (
     ModelError,
@@ -37,7 +37,7 @@ _MESSAGES = {
 
 
 def model_failure(error: BaseException) -> ModelFailure:
-    """Return the domain error that stands for a foreign one; raise it `from` the foreign one."""
+    """Return the domain error for a foreign one; raise it `from` the foreign one."""
     causes = list(causes_of(error))
     if ours := next((cause for cause in causes if isinstance(cause, ModelFailure)), None):
         return ours
@@ -55,7 +55,7 @@ def model_failure(error: BaseException) -> ModelFailure:
 
 
 def unknown_model(name: str) -> ModelError:
-    """The error for a Genkit name behind which there is no model."""
+    """The error for a Genkit name that resolves to no model."""
     return ModelError(f"There is no model named {name}: check GENKIT_MODEL.")
 
 
@@ -113,8 +113,8 @@ _EXPLANATIONS = {
 
 
 def explanation(error: ModelFailure, base_url: str) -> str:
-    """One line: which part of the way to the provider at `base_url` is at fault, and its fix."""
-    if isinstance(error, NoWay):
+    """One line: what failed between here and the provider at `base_url`, and the fix."""
+    if isinstance(error, ProxyConfigurationError):
         return str(error)
     url, proxy = URL(base_url), proxy_for(base_url)
     fault = fault_of(error, proxied=proxy is not None)

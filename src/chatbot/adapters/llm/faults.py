@@ -1,7 +1,7 @@
-"""What went wrong on the way to the model's provider: one table over foreign errors.
+"""Classifies failures of provider calls: one table over foreign errors.
 
-Genkit, the openai SDK, httpx2 and aiohttp wrap each other's errors, so each function looks along
-the whole chain of causes.
+Genkit, the openai SDK, httpx2 and aiohttp wrap each other's errors, so each function follows the
+whole chain of causes.
 """
 
 import socket
@@ -20,7 +20,7 @@ from chatbot.adapters.llm.refusals import Refusal, RequestRefused, in_band_refus
 
 
 class Fault(StrEnum):
-    """The part at fault, from this machine to the provider's answer."""
+    """What failed, from this machine to the provider's answer."""
 
     NAME = "name"  # DNS does not know it
     CONNECTION = "connection"  # refused, or no route
@@ -63,7 +63,7 @@ _UNREACHED = (Fault.NAME, Fault.CONNECTION, Fault.CONNECT_TIMEOUT)
 
 
 def fault_of(error: BaseException, *, proxied: bool = False) -> Fault:
-    """The fault behind an error; with a proxy, it is the proxy that is connected to."""
+    """Classify an error; behind a proxy, connection failures are the proxy's."""
     causes = list(causes_of(error))
     fault = next(filter(None, map(_of_status, causes)), None)
     fault = fault or next(filter(None, map(_of_socket, reversed(causes))), None)
@@ -72,9 +72,9 @@ def fault_of(error: BaseException, *, proxied: bool = False) -> Fault:
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """The error and what led to it, outermost first.
+    """The error and its causes, outermost first.
 
-    The context counts where there is no cause: httpcore2 hides what happened on its sockets there.
+    Follows the context where there is no cause: httpcore2 leaves socket errors there.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -84,7 +84,7 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def _of_status(cause: BaseException) -> Fault | None:
-    """What a status says: the provider's, or the proxy's."""
+    """Classify by status, the provider's or the proxy's."""
     if status := proxy_status(cause):
         is_login = status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
         return Fault.PROXY_LOGIN if is_login else Fault.PROXY_REFUSAL
@@ -98,7 +98,7 @@ def _of_status(cause: BaseException) -> Fault | None:
 
 
 def _of_socket(cause: BaseException) -> Fault | None:
-    """What the operating system and OpenSSL say; the innermost knows most."""
+    """Classify errors of the operating system and OpenSSL; the innermost is most specific."""
     match cause:
         case ssl.SSLCertVerificationError():
             return _OF_CERTIFICATE.get(getattr(cause, "verify_code", 0), Fault.TLS)
@@ -111,7 +111,7 @@ def _of_socket(cause: BaseException) -> Fault | None:
 
 
 def _of_connection(cause: BaseException) -> Fault | None:  # noqa: PLR0911 (it is a table)
-    """What the HTTP clients say, where nothing below them says it better."""
+    """Classify errors of the HTTP clients."""
     match cause:
         case aiohttp.ConnectionTimeoutError() | httpx2.ConnectTimeout():
             return Fault.CONNECT_TIMEOUT
@@ -130,14 +130,14 @@ def _of_connection(cause: BaseException) -> Fault | None:  # noqa: PLR0911 (it i
 
 
 def _of_protocol_error(words: str) -> Fault:
-    """httpx2 has one class for three things; the words are h11's and httpcore2's, not the provider's."""
+    """httpx2 has one class for three errors; the text is h11's and httpcore2's, not the provider's."""
     if "complete message body" in words:
         return Fault.CUT
     return Fault.HANG_UP if "disconnected" in words else Fault.ANSWER
 
 
 def proxy_status(cause: BaseException | None) -> int | None:
-    """The status with which a proxy refused to open a tunnel, if that is what happened."""
+    """The status with which a proxy refused to open a tunnel, or None."""
     if isinstance(cause, aiohttp.ClientHttpProxyError):
         return cause.status
     if isinstance(cause, httpx2.ProxyError) and str(cause)[:3].isdigit():
@@ -146,14 +146,14 @@ def proxy_status(cause: BaseException | None) -> int | None:
 
 
 def refusal_behind(error: BaseException) -> Refusal | None:
-    """What the provider said, if that led to this error."""
+    """The provider's error response behind this error, or None."""
     return next(filter(None, map(refusal_in, causes_of(error))), None)
 
 
 def refusal_in(cause: BaseException) -> Refusal | None:
-    """What the provider said with an error status or inside an answer, if this error is that.
+    """The provider's error, by status or in band, if this exception carries one.
 
-    aiohttp's own ClientResponseError is not: it reports malformed HTTP with an invented 400.
+    aiohttp's own ClientResponseError does not: it reports malformed HTTP as an invented 400.
     """
     match cause:
         case RequestRefused():

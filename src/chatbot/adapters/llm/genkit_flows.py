@@ -1,7 +1,7 @@
 """Genkit flows for the Developer UI: the real use cases behind `chat`, `summarize`, `extract_memory`.
 
-The Developer UI runs flows in a thread and event loop of its own, while clients and locks belong
-to the application's: each flow hops over. HTTP routes never go through a flow.
+The Developer UI runs flows in its own thread and event loop, but clients and locks belong to the
+application's loop, so each flow switches to that. HTTP routes never go through a flow.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ Json = dict[str, object]
 
 
 class ChatInput(BaseModel):
-    """What the flow `chat` takes, as `POST /chat`."""
+    """The input of the flow `chat`, as of `POST /chat`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -25,7 +25,7 @@ class ChatInput(BaseModel):
 
 
 class SessionInput(BaseModel):
-    """The session whose memory is to be brought up to date."""
+    """The session whose memory is to be updated."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,7 +34,7 @@ class SessionInput(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flows:
-    """What the flows run: `chat` yields pieces of text and last the answer as `POST /chat` has it."""
+    """What the flows run; `chat` yields pieces of text and then the answer as of `POST /chat`."""
 
     chat: Callable[[str, str | None], AsyncGenerator[str | Json]]
     summarize: Callable[[str], Coroutine[None, None, Json]]
@@ -65,10 +65,10 @@ def define_flows(ai: Genkit, flows: Flows) -> None:
 
         return await on_home(turn())
 
-    @ai.flow(name="summarize", description="Bring a session's summary up to date.")
+    @ai.flow(name="summarize", description="Update a session's summary.")
     async def summarize(asked: SessionInput) -> Json:
         return await on_home(flows.summarize(asked.session_id))
 
-    @ai.flow(name="extract_memory", description="Bring a session's structured memory up to date.")
+    @ai.flow(name="extract_memory", description="Update a session's structured memory.")
     async def extract_memory(asked: SessionInput) -> Json:
         return await on_home(flows.extract_memory(asked.session_id))

@@ -1,7 +1,7 @@
 """A language model behind Genkit.
 
-The model's action is run, never `ai.generate`: that one does not raise when the provider fails,
-and reads prompts as templates. Only typed messages go in.
+Runs the model's action with typed messages, never `ai.generate`, which does not raise when the
+provider fails and treats prompts as templates.
 """
 
 import asyncio
@@ -45,11 +45,11 @@ OnChunk = Callable[[ModelResponseChunk], None]
 
 
 class _ProviderRequest(GenkitRequest[OpenAIConfig]):
-    """The plug-in's own class: Genkit would turn another one into dicts and back."""
+    """The class that the plug-in expects: Genkit would convert another one to dicts and back."""
 
 
 class _UntracedRequest(_ProviderRequest):
-    """A request that is not written into Genkit's span as JSON: only the Developer UI reads it."""
+    """A request that is not serialised into Genkit's span, which only the Developer UI reads."""
 
     def model_dump_json(self, **_: object) -> str:
         return "{}"
@@ -77,28 +77,28 @@ class GenkitChatModel(ChatModel):
 
     @property
     def adapted(self) -> str:
-        """What this model has been found not to take, and how it is asked instead; else empty."""
+        """How requests to this model differ from the plug-in's, in words; empty if they do not."""
         return self.ai.quirks_of(self.name)
 
     async def complete(self, request: ModelRequest) -> Completion:
         return await self._run(request, None)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
-        """Run the action in a task of its own, so that leaving ends the upstream call at once."""
+        """Run the action in its own task, so that closing the generator cancels the upstream call."""
         unread: list[str] = []
-        news = asyncio.Event()
+        wakeup = asyncio.Event()
 
         def on_chunk(chunk: ModelResponseChunk) -> None:
             unread.append(chunk.text)
-            news.set()
+            wakeup.set()
 
         running = asyncio.create_task(self._run(request, on_chunk))
-        running.add_done_callback(lambda _: news.set())
+        running.add_done_callback(lambda _: wakeup.set())
         started = False
         try:
             while not running.done() or unread:
-                await news.wait()
-                news.clear()
+                await wakeup.wait()
+                wakeup.clear()
                 is_alive = bool(unread)
                 piece = "".join(unread)
                 unread.clear()
@@ -107,7 +107,7 @@ class GenkitChatModel(ChatModel):
                     yield piece
             yield await running
         except (ModelUnavailable, PromptRefused) as error:
-            if started:  # a connection that is lost now has cut an answer, and so has a filter
+            if started:  # a lost connection or a filter now means a cut answer
                 raise ModelError(
                     CUT, status=error.status, code=error.code, param=error.param
                 ) from error
@@ -117,7 +117,7 @@ class GenkitChatModel(ChatModel):
             await asyncio.gather(running, return_exceptions=True)
 
     async def warm_up(self) -> None:
-        """Resolve the action: the plug-in then makes the JSON schemas of all its models."""
+        """Resolve the action: the plug-in then generates the JSON schemas of all its models."""
         await self._resolve()
 
     async def aclose(self) -> None:
@@ -137,7 +137,7 @@ class GenkitChatModel(ChatModel):
         except Exception as error:
             raise model_failure(error) from error
         completion = _completion(answer.response)
-        # The embedded model may find nothing to say of a talk; a provider's silence is a failure.
+        # The embedded model may have nothing to summarise; a provider's silence is a failure.
         if not self._is_embedded and not completion.text.strip():
             _require_reason_for_silence(completion)
         return completion
@@ -148,7 +148,7 @@ class GenkitChatModel(ChatModel):
             messages.insert(0, _message(Role.SYSTEM, request.system))
         if self._is_embedded:
             return GenkitRequest(messages=messages, config={"task": request.task.value})
-        # A copy: making one anew, even unvalidated, costs three times as much.
+        # A copy: constructing one, even unvalidated, costs three times as much.
         config = self._config(request.max_output_tokens, request.task)
         return self._empty_request.model_copy(update={"messages": messages, "config": config})
 
@@ -167,7 +167,7 @@ def _config(
 @lru_cache(maxsize=_MESSAGES_KEPT)
 def _message(role: Role, text: str) -> Message:
     """Cached, since most of a prompt was in the one before; must not be changed."""
-    # Not validated: Genkit looks three times at what is typed already.
+    # Not validated: Genkit would check three times what is typed already.
     return Message.model_construct(role=role, content=[Part.from_text(text)])
 
 
@@ -189,7 +189,7 @@ def _completion(response: ModelResponse) -> Completion:
 
 
 def _usage(usage: ModelUsage | None) -> Usage | None:
-    """The counts as integers, Genkit's are floats; 0 where the provider gave none that can be."""
+    """The counts as integers (Genkit's are floats); 0 where the provider sent no valid count."""
     given, made = (usage.input_tokens, usage.output_tokens) if usage else (None, None)
     counts = Usage(input_tokens=int(given or 0), output_tokens=int(made or 0))
     return counts if counts.input_tokens or counts.output_tokens else None

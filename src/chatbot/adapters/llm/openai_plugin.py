@@ -1,8 +1,8 @@
-"""Genkit's OpenAI plug-in with how its requests travel and its answers are read left to us.
+"""Genkit's OpenAI plug-in, but with our own transport and parsing of answers.
 
-The only module that uses private names of Genkit and of the plug-in, for both are subclassed where
-they have no public seam. `tests/unit/test_private_names.py` lists them: read their source again
-before a new version is taken. Names, metadata, config and the request's body are the plug-in's own.
+Names, metadata, config and the request's body are the plug-in's own. This is the only module that
+uses private names of Genkit and of the plug-in, where they cannot be extended otherwise.
+`tests/unit/test_private_names.py` lists them: read their source again before upgrading.
 """
 
 import copy
@@ -35,19 +35,19 @@ _SIGN_OF_LIFE = ModelResponseChunk(role=Role.MODEL, content=[])
 
 
 def is_chat_model(model_id: str) -> bool:
-    """Whether the plug-in takes a model of this name for one that chats."""
+    """Whether the plug-in considers a model of this name a chat model."""
     return bool(model_id) and _classify_model(model_id) is _ModelType.CHAT
 
 
 def is_served_by_chat_completions(openai_model_id: str) -> bool:
-    """Whether OpenAI serves this chat model of its own by chat completions."""
+    """Whether OpenAI serves this model of its own by chat completions."""
     return not _is_known_unsupported(openai_model_id)
 
 
 class ProviderOpenAI(OpenAI):
-    """The plug-in, but cheap to start, and with its chat models over `completions`.
+    """The plug-in with its chat models over `completions`, and with a faster start.
 
-    Models of other kinds, and tools, stay on the SDK: they are used by hand in the Developer UI.
+    Models of other kinds, and tools, still use the SDK: only the Developer UI calls them.
     """
 
     def __init__(self, completions: ChatCompletions, sdk: SdkTransport) -> None:
@@ -57,10 +57,10 @@ class ProviderOpenAI(OpenAI):
         self._template: Action | None = None
 
     def _create_model_action(self, name: str) -> Action:
-        """Return what the plug-in would, without making the same JSON schemas for each model.
+        """Return the plug-in's action for a model as a copy of the first one.
 
-        They are nearly all of what an action costs to make (25 ms on the event loop, 31 chat
-        models), and the same for all chat models: the others are copies of the first.
+        Creating one takes 25 ms on the event loop, nearly all of it for JSON schemas that are the
+        same for all 31 chat models.
         """
         # Not the plug-in's replace(): it also cuts the "openai/" inside "openai/openai/gpt-oss".
         local = name.removeprefix("openai/")
@@ -69,7 +69,7 @@ class ProviderOpenAI(OpenAI):
         action = copy.copy(self._template)
         schema = self._template.metadata["model"]["customOptions"]  # type: ignore[index]  # a JSON object, typed as object
         info = {**(self.get_model_info(local) or {}), "customOptions": schema}
-        # Genkit has no way to say it: every Action that is made anew makes its schemas anew.
+        # Not through the public API: every new Action generates its schemas.
         action._name = name  # noqa: SLF001
         action._metadata = {**self._template.metadata, "model": info}  # noqa: SLF001
         action._fn = self._generate_with(local)  # noqa: SLF001
@@ -90,10 +90,10 @@ class ProviderOpenAI(OpenAI):
 
 
 class _ProviderModel(OpenAIModel):
-    """The plug-in's chat model, which makes the request's body, over `ChatCompletions`."""
+    """The plug-in's chat model, which builds the request's body, over `ChatCompletions`."""
 
     def __init__(self, model: str, completions: ChatCompletions) -> None:
-        # Not super().__init__(): it wants the SDK client, which may stay unused.
+        # Not super().__init__(): it requires the SDK client, which may never be used.
         self._model = model
         self._completions = completions
 
@@ -120,7 +120,7 @@ class _ProviderModel(OpenAIModel):
         return self._clean_json_response(response, request)
 
     def _get_messages(self, messages: list[Message]) -> list[dict[str, Any]]:
-        """As the plug-in, but at once for a message that is one text."""
+        """As the plug-in, with a fast path for messages that are one text."""
         found: list[dict[str, Any]] = []
         for message in messages:
             role = _ROLES.get(message.role) if isinstance(message.role, Role) else None

@@ -1,4 +1,4 @@
-"""Genkit with the provider that the settings name, and the list of that provider's models."""
+"""Builds Genkit for the configured provider, and lists that provider's models."""
 
 import asyncio
 from typing import Literal
@@ -10,36 +10,36 @@ from chatbot.adapters.llm.aiohttp_transport import AiohttpTransport
 from chatbot.adapters.llm.chat_completions import ChatCompletions, Transport
 from chatbot.adapters.llm.diagnosis import model_failure
 from chatbot.adapters.llm.extractive import define_extractive
-from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of, way_to
+from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of, route_to
 from chatbot.adapters.llm.openai_plugin import (
     ProviderOpenAI,
     is_chat_model,
     is_served_by_chat_completions,
 )
 from chatbot.adapters.llm.provider_http import ProviderHttp
-from chatbot.adapters.llm.quirks import AS_THE_PLUGIN, KnownQuirks, Quirks
+from chatbot.adapters.llm.quirks import NO_QUIRKS, KnownQuirks, Quirks
 from chatbot.adapters.llm.sdk_transport import SdkTransport
 
 LISTING_TIMEOUT_S = 10.0
-_NO_KEY = "none"  # the SDK refuses an empty key; providers that need none do not look at it
+_NO_KEY = "none"  # the SDK rejects an empty key; providers without keys ignore it
 
 TransportName = Literal["aiohttp", "sdk"]
 
 
 class ChatGenkit(Genkit):
-    """Genkit together with the connections that were opened for it."""
+    """Genkit together with its open connections."""
 
     def __init__(
         self, plugin: ProviderOpenAI | None, quirks: KnownQuirks, *transports: Transport
     ) -> None:
-        # An empty prompt_dir: without it, Genkit loads ./prompts of the working directory.
+        # prompt_dir: by default, Genkit loads ./prompts of the working directory.
         super().__init__(plugins=[plugin] if plugin else [], prompt_dir="")
         self.plugin = plugin
         self._quirks = quirks
         self._transports = transports
 
     def quirks_of(self, name: str) -> str:
-        """How a model is asked differently from others, by its Genkit name; empty = not at all."""
+        """How requests to a model (by its Genkit name) differ from the plug-in's; empty = not."""
         return str(self._quirks.of(name.removeprefix("openai/")))
 
     async def aclose(self) -> None:
@@ -55,16 +55,15 @@ def build_genkit(
     base_url: str | None,
     connect_timeout_s: float,
     turn_timeout_s: float,
-    quirks: Quirks = AS_THE_PLUGIN,
+    quirks: Quirks = NO_QUIRKS,
 ) -> ChatGenkit:
     """Build Genkit with the embedded model and, where one is configured, the provider's plug-in.
 
-    Nothing is retried here, and the only limits are on connecting and on the whole call: those
-    between tokens are `WithTimeouts`', which knows whether an answer streams. `quirks` are what is
-    set by hand; the others are found out.
+    Nothing is retried here, and time-outs apply only to connecting and to the whole call:
+    `WithTimeouts` has those between tokens. `quirks` are configured; others are discovered.
 
     Raises:
-        NoWay: the environment names a proxy or certificates that cannot be used.
+        ProxyConfigurationError: the environment names an unusable proxy or certificate file.
     """
     known = KnownQuirks(quirks)
     if api_key or base_url:
@@ -89,7 +88,7 @@ async def chat_models(
     """Return the ids of the provider's chat models, by the plug-in's own classification.
 
     Raises:
-        ModelFailure: the list could not be had.
+        ModelFailure: the provider did not return a list.
     """
     used, _ = _transports(
         transport,
@@ -105,7 +104,7 @@ async def chat_models(
         raise model_failure(error) from error
     finally:
         await used.aclose()
-    # Elsewhere than at OpenAI, the name of a family says nothing.
+    # For other providers than OpenAI, the family in a name means nothing.
     return names if base_url else list(filter(is_served_by_chat_completions, names))
 
 
@@ -117,11 +116,11 @@ def _transports(
     connect_timeout_s: float,
     total_timeout_s: float,
 ) -> tuple[Transport, SdkTransport]:
-    """The transport to be used, and the SDK's for what goes over no other."""
+    """The selected transport, and the SDK's for requests that need the SDK."""
     address = base_url or OPENAI_URL
-    way, endpoint = way_to(address), endpoint_of(address)
+    route, endpoint = route_to(address), endpoint_of(address)
     sdk = SdkTransport(
-        way,
+        route,
         api_key=api_key or _NO_KEY,
         base_url=str(endpoint.base),
         default_query=endpoint.query,
@@ -134,7 +133,7 @@ def _transports(
     http = ProviderHttp(
         endpoint=endpoint,
         api_key=api_key,
-        way=way,
+        route=route,
         connect_timeout_s=connect_timeout_s,
         total_timeout_s=total_timeout_s,
     )

@@ -10,7 +10,7 @@ import aiohttp
 from genkit.plugin_api import loop_local_client
 from pydantic_core import to_json
 
-from chatbot.adapters.llm.network import Endpoint, Proxy, Way
+from chatbot.adapters.llm.network import Endpoint, Proxy, Route
 from chatbot.adapters.llm.refusals import MAX_REFUSAL_BYTES, RequestRefused, refusal_of
 
 _REFUSAL_S = 2.0
@@ -18,9 +18,9 @@ _MAX_BODY_BYTES = 16 * 1024 * 1024
 
 
 class ProviderHttp:
-    """The provider's address, key and connections.
+    """Connections to the provider.
 
-    The number of connections is not limited here: `WithSlots` bounds the calls.
+    Their number is not limited here: `WithSlots` limits the calls.
     """
 
     def __init__(
@@ -28,27 +28,27 @@ class ProviderHttp:
         *,
         endpoint: Endpoint,
         api_key: str | None,
-        way: Way,
+        route: Route,
         connect_timeout_s: float,
         total_timeout_s: float,
     ) -> None:
         self._endpoint = endpoint
         self._headers = {**_headers(api_key), **endpoint.headers(api_key)}
         self._timeout = aiohttp.ClientTimeout(total=total_timeout_s, sock_connect=connect_timeout_s)
-        self._tls = way.tls
-        self._proxy = way.proxy.url if way.proxy else None
-        self._proxy_headers = _proxy_headers(way.proxy)
+        self._tls = route.tls
+        self._proxy = route.proxy.url if route.proxy else None
+        self._proxy_headers = _proxy_headers(route.proxy)
         self._session = loop_local_client(self._open)
 
     @asynccontextmanager
     async def request(
         self, method: str, path: str, *, body: Mapping[str, object] | None = None
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """Send a request and give the answer once its head is there; closing closes the answer.
+        """Send a request and yield the response once its headers have arrived.
 
         Raises:
             RequestRefused: the provider answered with an error status.
-            aiohttp.ClientError: there was no answer.
+            aiohttp.ClientError: there was no response.
             TimeoutError: it took too long.
         """
         async with self._session().request(
@@ -81,15 +81,15 @@ class ProviderHttp:
 
 
 def unread(response: aiohttp.ClientResponse) -> bytes:
-    """What had arrived when the connection failed: aiohttp keeps it, and has no public way to it."""
+    """Return what had arrived before the connection failed; aiohttp has no public API for it."""
     return response.content._read_nowait(-1)  # noqa: SLF001
 
 
 async def read_body(response: aiohttp.ClientResponse) -> bytes:
-    """Read a body to its end, and at most 16 MiB of it.
+    """Read a body of at most 16 MiB.
 
     Raises:
-        ValueError: there is more.
+        ValueError: it is larger.
     """
     body = bytearray()
     async for data in response.content.iter_any():
@@ -100,7 +100,7 @@ async def read_body(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
-    # Identity: a compressed stream is held back by some proxies, and may be a bomb.
+    # Identity: some proxies hold back a compressed stream, and it may be a decompression bomb.
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
@@ -108,7 +108,7 @@ def _headers(api_key: str | None) -> dict[str, str]:
 
 
 async def _start_of(response: aiohttp.ClientResponse) -> bytes:
-    """The first part of an error's body, as far as it comes in time: the status says the most."""
+    """Read the start of an error's body, for a short time: the status matters most."""
     body = bytearray()
     with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(_REFUSAL_S):
@@ -123,5 +123,5 @@ def _proxy_headers(proxy: Proxy | None) -> dict[str, str] | None:
     if proxy is None or proxy.user is None:
         return None
     credentials = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
-    # Under this name: aiohttp makes it a Proxy-Authorization, on tunnels and on plain requests.
+    # aiohttp sends this as Proxy-Authorization, on tunnels and on plain requests.
     return {"Authorization": f"Basic {credentials}"}

@@ -1,8 +1,7 @@
-"""What a model does not take, and how it is asked instead.
+"""Optional request parameters that a model rejects, and what is sent instead.
 
-Every OpenAI-compatible provider leaves out or renames some optional parameter. The first refusal
-that names one is answered by asking once more without it, or in its other form; if that helps, it
-is remembered for the process.
+Every OpenAI-compatible provider lacks or renames some optional parameter. When an error names one,
+the request is sent again without it or in its other form; what helped is kept for the process.
 """
 
 import logging
@@ -26,55 +25,55 @@ _ANY_OBJECT = {
     "type": "json_schema",
     "json_schema": {"name": "answer", "schema": {"type": "object"}},
 }
-"""What `json_object` means, for providers that only know schemas."""
+"""The equivalent of `json_object` for providers that support schemas only."""
 _ONLY_IF_NAMED = {"system": "developer", "json_object": "json_schema"}
-"""What is tried after a refusal that names it, and counts as refused after another."""
+"""The alternative is tried only if the error names the first form; otherwise both are refused."""
 _MAX_TOKENS: tuple[MaxTokensField, MaxTokensField] = ("max_tokens", "max_completion_tokens")
 _WORDED_AS = {
     **{name: name for name in (*_OPTIONAL, "max_tokens", "json_object", "json_schema", "system")},
     "max_completion_tokens": "max_tokens",
     "developer": "system",
 }
-"""All that may be refused, and where `wordings.toml` has how that is said."""
+"""What may be refused, with its key in the table `parameter` of `wordings.toml`."""
 _NAMES_A_PARAMETER = frozenset({200, 400, 404, 405, 415, 422, 500, 501})
 _SAYS_SO = re.compile("support|must|only|expect|enabled|allow|permit|deprecated", re.IGNORECASE)
-"""What an error that may be an outage has to say, as in Gemma's `System role not supported`."""
+"""Words that an error must contain if it may also be an outage: `System role not supported`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quirks:
-    """How one model is asked: as set by hand, and without what it has `refused`.
+    """How requests to one model differ from the plug-in's: by configuration, and by what it refused.
 
-    None is as the plug-in does it. `refused` holds names of parameters, roles of the system text,
-    and types of `response_format`.
+    `refused` contains names of parameters, roles of the system message, and types of
+    `response_format`.
     """
 
     max_tokens_field: MaxTokensField | None = None
     system_role: SystemRole | None = None
     refused: frozenset[str] = frozenset()
 
-    def fitted(self, body: Body) -> Body:
-        """The request's body as this model takes it."""
-        if self == AS_THE_PLUGIN:
+    def adapt(self, body: Body) -> Body:
+        """Return the request's body in the form that this model accepts."""
+        if self == NO_QUIRKS:
             return body
-        fitted = dict(body)
+        adapted = dict(body)
         without = self.refused | {"stream_options"} if "stream" in self.refused else self.refused
         for name in _OPTIONAL:
             if name in without:
-                fitted.pop(name, None)
+                adapted.pop(name, None)
         if "response_format" in body:
-            fitted |= self._response_format(fitted.pop("response_format"))
-        limits = [fitted.pop(name) for name in _MAX_TOKENS if name in fitted]
+            adapted |= self._response_format(adapted.pop("response_format"))
+        limits = [adapted.pop(name) for name in _MAX_TOKENS if name in adapted]
         if limits and (field := self._limit_field(body)):
-            fitted[field] = limits[0]
+            adapted[field] = limits[0]
         if role := self._role():
-            fitted["messages"] = _with_system_as(role, fitted["messages"])
-        return fitted
+            adapted["messages"] = _with_system_as(role, adapted["messages"])
+        return adapted
 
-    def after(self, refusal: Refusal, sent: Body) -> "Quirks | None":
-        """How to ask after this refusal of a fitted body; None if there is no other way.
+    def after_refusal(self, refusal: Refusal, sent: Body) -> "Quirks | None":
+        """Return the quirks to try after `sent` was refused; None if nothing else can be tried.
 
-        What is refused only grows, so that asking again and again comes to an end.
+        `refused` only grows, so the attempts come to an end.
         """
         if refusal.status not in _NAMES_A_PARAMETER or refusal.about_the_prompt():
             return None
@@ -89,7 +88,7 @@ class Quirks:
         return replace(self, refused=self.refused | others)
 
     def __str__(self) -> str:
-        """What is done differently, as in `without temperature, system text joined to the user's`."""
+        """The differences, as in `without temperature, system text joined to the user's`."""
         parts = [f"without {name}" for name in _OPTIONAL if name in self.refused]
         if "json_object" in self.refused:
             without = "json_schema" in self.refused
@@ -106,38 +105,38 @@ class Quirks:
         return {} if wanted["type"] in self.refused else {"response_format": wanted}
 
     def _limit_field(self, body: Body) -> MaxTokensField | None:
-        """The first form that is not refused, from the one that is preferred."""
+        """The preferred form, or else one that is not refused."""
         preferred = self.max_tokens_field or next((n for n in _MAX_TOKENS if n in body), None)
         forms = sorted(_MAX_TOKENS, key=lambda name: name != preferred)
         return next((name for name in forms if name not in self.refused), None)
 
     def _role(self) -> SystemRole | None:
-        """The role of the system text; None is `system`, as it comes."""
+        """The role of the system message; None leaves it `system`."""
         preferred = self.system_role or "system"
         roles: tuple[SystemRole, ...] = (preferred, "system", "developer", "none")
         role = next(role for role in roles if role not in self.refused)
         return None if role == "system" else role
 
 
-AS_THE_PLUGIN = Quirks()
+NO_QUIRKS = Quirks()
 
 
 class KnownQuirks:
-    """The quirks of a provider's models, as set by hand and as found out; for one process."""
+    """The quirks of a provider's models: configured, and discovered by this process."""
 
-    def __init__(self, is_manual: Quirks = AS_THE_PLUGIN) -> None:
-        self._by_hand = is_manual
-        self._found: dict[str, Quirks] = {}
+    def __init__(self, configured: Quirks = NO_QUIRKS) -> None:
+        self._configured = configured
+        self._discovered: dict[str, Quirks] = {}
 
     def of(self, model: str) -> Quirks:
-        return self._found.get(model, self._by_hand)
+        return self._discovered.get(model, self._configured)
 
     def remember(self, model: str, quirks: Quirks) -> None:
-        """Keep what has helped beside what other calls found meanwhile, and log what is new."""
+        """Store quirks that worked, merged with what other calls have discovered; log a change."""
         before = self.of(model)
         found = replace(quirks, refused=quirks.refused | before.refused)
         if found != before:
-            self._found[model] = found
+            self._discovered[model] = found
             logger.warning(
                 "the provider rejects optional parameters for %s; requests are now sent %s",
                 model,
@@ -146,7 +145,7 @@ class KnownQuirks:
 
 
 def _refused_in(refusal: Refusal, sent: Body) -> str | None:
-    """What of the request the refusal blames: by its own field, else what it names first."""
+    """What the refusal blames: by its own field, else what its text names first."""
     names = {*sent, sent.get("response_format", {}).get("type"), _first_role(sent["messages"])}
     for words in (*refusal.params, refusal.words):
         blamed = [

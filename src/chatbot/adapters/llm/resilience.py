@@ -16,7 +16,7 @@ LONGEST_RETRY_AFTER_S = 2.0
 
 
 class Wrapped(ChatModel):
-    """What the wrappers share: the name and the life of the model inside."""
+    """Base of the wrappers: delegates name, warm-up and closing."""
 
     def __init__(self, model: ChatModel) -> None:
         self.name = model.name
@@ -30,10 +30,10 @@ class Wrapped(ChatModel):
 
 
 class WithRetries(Wrapped):
-    """Tries again when the model was unavailable and nothing of the answer was handed on yet.
+    """Retries when the model was unavailable and no text has been yielded yet.
 
-    Waits a jittered, doubling time, or as long as the provider asks. A provider that asks for
-    more than 2 s is not waited for: the error is passed on at once.
+    Waits with exponential backoff and jitter, or for the provider's `Retry-After`. If that is more
+    than 2 s, the error is raised at once.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class WithRetries(Wrapped):
         sleep: Callable[[float], Awaitable[None]],
         random: Callable[[], float],
     ) -> None:
-        """`random` gives numbers from 0 up to 1."""
+        """`random` returns numbers in [0, 1)."""
         super().__init__(model)
         self._attempts = attempts
         self._sleep = sleep
@@ -85,11 +85,10 @@ class WithRetries(Wrapped):
 
 
 class WithTimeouts(Wrapped):
-    """Bounds the whole call and, for a stream, the waits for the first and for each next piece.
+    """Limits the whole call and, for a stream, the waits for the first and each further piece.
 
-    Only waiting for the model counts towards first token and idle, not what the caller does with
-    a piece. A sign of life begins either wait anew, and goes no further than here. Time passes on
-    the event loop's clock.
+    Only waiting for the model counts towards these two, not the time that the caller takes. A sign
+    of life restarts the wait and is not yielded. Times are those of the event loop's clock.
     """
 
     def __init__(

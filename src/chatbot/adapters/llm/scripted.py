@@ -1,4 +1,4 @@
-"""A model that says what it was told to say: for tests, demonstrations and load runs."""
+"""A model that gives scripted answers, for tests, demonstrations and load tests."""
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -22,9 +22,9 @@ Answer = str | Completion | ModelFailure | Script
 
 
 class ScriptedModel(ChatModel):
-    """Gives its answers one after another, or what a function makes of each request.
+    """Returns its answers one after another, or those of a function of the request.
 
-    `requests` holds what was asked, `closed` whether it was closed.
+    `requests` records every request, `closed` whether the model was closed.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ScriptedModel(ChatModel):
         yield await _end(script, completion)
 
     async def warm_up(self) -> None:
-        """There is nothing to prepare."""
+        """No-op."""
 
     async def aclose(self) -> None:
         self.closed = True

@@ -1,4 +1,4 @@
-"""The openai SDK's own requests and streams: the reference for the aiohttp transport."""
+"""The openai SDK's own transport: the reference for the aiohttp transport."""
 
 import asyncio
 from typing import Any
@@ -10,15 +10,15 @@ from openai import BaseModel as OpenAIBaseModel
 
 from chatbot.adapters.llm.answers import Answer
 from chatbot.adapters.llm.chat_completions import AFTER_THE_END_S, OnText, Transport, model_ids_in
-from chatbot.adapters.llm.network import Way
+from chatbot.adapters.llm.network import Route
 from chatbot.adapters.llm.quirks import Body
 
 
 class SdkTransport(Transport):
-    """Over one SDK client per event loop, which costs 0.1 s and is made at the first use."""
+    """Uses one SDK client per event loop, created at its first use, since that takes 0.1 s."""
 
-    def __init__(self, way: Way, **client_params: Any) -> None:  # noqa: ANN401 (the SDK's)
-        self._way = way
+    def __init__(self, route: Route, **client_params: Any) -> None:  # noqa: ANN401 (the SDK's)
+        self._route = route
         self._params = client_params
         self._is_in_use = False
         self.client = loop_local_client(self._open)
@@ -26,7 +26,7 @@ class SdkTransport(Transport):
     async def ask(self, body: Body, answer: Answer, on_text: OnText) -> None:
         created = await self.client().chat.completions.create(**body)
         if not isinstance(created, AsyncStream):
-            on_text(answer.take(_as_dict(created)))
+            on_text(answer.feed(_as_dict(created)))
             return
         try:
             await _read(created, answer, on_text)
@@ -45,7 +45,7 @@ class SdkTransport(Transport):
 
     def _open(self) -> AsyncOpenAI:
         self._is_in_use = True
-        return AsyncOpenAI(**self._params, http_client=_httpx2_client(self._way))
+        return AsyncOpenAI(**self._params, http_client=_httpx2_client(self._route))
 
 
 async def _read(chunks: AsyncStream[Any], answer: Answer, on_text: OnText) -> None:
@@ -53,8 +53,8 @@ async def _read(chunks: AsyncStream[Any], answer: Answer, on_text: OnText) -> No
     async with asyncio.timeout(None) as patience:
         async for chunk in chunks:
             document = _as_dict(chunk)
-            on_text(answer.take(document))
-            size += len(repr(document))  # the SDK does not say how much it has read
+            on_text(answer.feed(document))
+            size += len(repr(document))  # the SDK does not report how much it has read
             if size > answer.max_raw_bytes:
                 answer.cut()
             if answer.is_full:
@@ -64,20 +64,20 @@ async def _read(chunks: AsyncStream[Any], answer: Answer, on_text: OnText) -> No
 
 
 def _as_dict(found: object) -> object:
-    """What the SDK has read, as the JSON that it was; it does not insist on its own types."""
+    """What the SDK has parsed, as JSON; it may not be one of its types."""
     return found.to_dict(warnings=False) if isinstance(found, OpenAIBaseModel) else found
 
 
-def _httpx2_client(way: Way) -> httpx2.AsyncClient:
-    """The SDK's own client, but for the way: that one is the same on both transports."""
+def _httpx2_client(route: Route) -> httpx2.AsyncClient:
+    """The SDK's own HTTP client with the route that both transports use."""
     proxy = None
-    if way.proxy is not None:
-        auth = None if way.proxy.user is None else (way.proxy.user, way.proxy.password)
-        tls = way.tls if way.proxy.url.scheme == "https" else None
-        proxy = httpx2.Proxy(str(way.proxy.url), auth=auth, ssl_context=tls)
+    if route.proxy is not None:
+        auth = None if route.proxy.user is None else (route.proxy.user, route.proxy.password)
+        tls = route.tls if route.proxy.url.scheme == "https" else None
+        proxy = httpx2.Proxy(str(route.proxy.url), auth=auth, ssl_context=tls)
     return DefaultAsyncHttpxClient(
         proxy=proxy,
-        verify=way.tls,
+        verify=route.tls,
         trust_env=False,
         follow_redirects=False,  # the prompt goes to the configured provider only
     )

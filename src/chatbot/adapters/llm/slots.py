@@ -1,4 +1,4 @@
-"""How many calls to the model run at once: turns first, memory in the slots that they leave over."""
+"""Limits concurrent model calls: turns first, memory updates in spare slots."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,12 +15,11 @@ _BUSY = "The language model is busy: all its call slots are in use. Try again."
 class WithSlots(Wrapped):
     """At most `max_concurrent` calls at once.
 
-    Turns wait in the order of their arrival, for `wait_s` at most, and then end as
-    `ModelUnavailable`. Calls for memory use spare slots: a quarter of all at most, at least one,
-    and only while no turn waits. A turn that finds no free slot stops the newest of them, which
-    begins anew when a slot is spare again.
+    Turns wait in order of arrival, for at most `wait_s`, then raise `ModelUnavailable`. Memory
+    calls use spare slots: at most a quarter of all, at least one, and only while no turn waits. A
+    turn that finds no free slot cancels the newest memory call, which restarts in a spare slot.
 
-    Must be the outermost wrapper: the wait does not count towards the time-outs of the call.
+    Must be the outermost wrapper: waiting does not count towards the time-outs of the call.
     """
 
     def __init__(self, model: ChatModel, *, max_concurrent: int, wait_s: float) -> None:
@@ -54,7 +53,7 @@ class WithSlots(Wrapped):
             finally:
                 self._slots.release()
         finally:
-            # Also after a wait that was cancelled: the slot may have been its own for a moment.
+            # Also after a cancelled wait: the slot may have been acquired for a moment.
             self._released.set()
 
     async def _acquire_in_time(self) -> None:
@@ -73,7 +72,7 @@ class WithSlots(Wrapped):
                 return await call
             except asyncio.CancelledError:
                 if (own := asyncio.current_task()) is None or own.cancelling():
-                    raise  # not only the call: the caller was cancelled
+                    raise  # the caller was cancelled, not only the call
             finally:
                 if call in self._memory_calls:
                     self._memory_calls.remove(call)

@@ -1,4 +1,4 @@
-"""Server-sent events, read from bytes as they arrive (https://html.spec.whatwg.org/#server-sent-events)."""
+"""Parses server-sent events incrementally (https://html.spec.whatwg.org/#server-sent-events)."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,14 @@ MAX_EVENT_BYTES = 1024 * 1024
 
 
 class EventTooLong(ValueError):
-    """A line or an event is longer than anything a provider has reason to send."""
+    """A line or an event exceeds `MAX_EVENT_BYTES`."""
 
 
 class EventData:
-    """Gives the `data` of each event. Comments and other fields are passed over.
+    """Extracts the `data` of each event; ignores comments and other fields.
 
-    Works on bytes, so that a character may be spread over two pieces. A piece may end anywhere;
-    lines end in CR, LF or both, also mixed, and a byte order mark may stand at the beginning.
+    Works on bytes, so a piece may end anywhere, even inside a character. Lines may end in CR, LF or
+    both, also mixed, and the stream may begin with a byte order mark.
     """
 
     def __init__(self) -> None:
@@ -29,10 +29,10 @@ class EventData:
         """Yield the data of every event that this piece completes.
 
         Raises:
-            EventTooLong: what is held back exceeds `MAX_EVENT_BYTES`.
+            EventTooLong: the incomplete event exceeds `MAX_EVENT_BYTES`.
         """
         if self._ends_in_cr and piece:
-            piece = piece.removeprefix(b"\n")  # of a CR LF that was cut
+            piece = piece.removeprefix(b"\n")  # of a CR LF split over two pieces
             self._ends_in_cr = False
         self._held.append(piece)
         self._held_size += len(piece)
@@ -42,7 +42,7 @@ class EventData:
             raise EventTooLong("The provider sent an event that does not end.")
 
     def flush(self) -> Iterator[bytes]:
-        """Yield the last event, if the stream ended without the blank line that ends an event."""
+        """Yield the last event if the stream ended without a blank line."""
         self._held.append(b"\n\n")
         yield from self._lines()
 

@@ -1,4 +1,4 @@
-"""Answers without the thinking that some models write in front of them, as `<think>...</think>`."""
+"""Removes the thinking that some models write before their answer, as `<think>...</think>`."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -19,10 +19,9 @@ _LONGEST_TAG = max(map(len, _TAGS))
 
 
 class WithoutThinking(Wrapped):
-    """Removes thinking at the head of each answer, and the blanks around it.
+    """Removes thinking at the start of each answer, with the whitespace around it.
 
-    An answer that is nothing but thinking is a `ModelError`. Text that begins otherwise is passed
-    on as it comes.
+    An answer that is only thinking is a `ModelError`. Other text is passed on as it arrives.
     """
 
     async def complete(self, request: ModelRequest) -> Completion:
@@ -45,7 +44,7 @@ class WithoutThinking(Wrapped):
 
 
 class _Head:
-    """The head of an answer while it is read: what is fed comes out without its thinking."""
+    """Filters thinking from the start of an answer."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -54,7 +53,7 @@ class _Head:
         self._is_over = False
 
     def feed(self, piece: str) -> str:
-        """The text that is known to belong to the answer by now."""
+        """Return the text that is known to belong to the answer."""
         if self._is_over:
             return piece
         self._held += piece
@@ -63,15 +62,15 @@ class _Head:
         return self._released()
 
     def flush(self) -> str:
-        """What is left at the end; thinking without an end is none of the answer."""
+        """Return the rest; unfinished thinking is dropped."""
         return "" if self._end_tag else self._taken()
 
     def _step(self) -> bool:
-        """Take a tag off what is held; False if it takes more text to go on."""
+        """Consume one tag; return False if more text is needed."""
         if self._end_tag:
-            # Not lower(): that makes two characters of one, as of a Turkish capital I.
+            # Not lower(): it may change the length, as with a Turkish capital I.
             end = re.search(re.escape(self._end_tag), self._held, re.IGNORECASE | re.ASCII)
-            if end is None:  # an end tag may be cut
+            if end is None:  # an end tag may be split
                 self._held = self._held[-len(self._end_tag) :]
                 return False
             self._held = self._held[end.end() :]
@@ -97,10 +96,10 @@ class _Head:
 
 
 def _without(completion: Completion, text: str) -> Completion:
-    """The completion with the text that is left.
+    """The completion with the remaining text.
 
     Raises:
-        ModelError: nothing is, though the model was not blocked.
+        ModelError: there is none, although the model was not blocked.
     """
     is_spent = completion.text.strip() and not text.strip()
     if is_spent and completion.finish_reason is not FinishReason.BLOCKED:

@@ -1,4 +1,4 @@
-"""How providers word their refusals and finish reasons: the patterns of `wordings.toml`."""
+"""The patterns of `wordings.toml`: how providers phrase errors and finish reasons."""
 
 import re
 import tomllib
@@ -19,6 +19,6 @@ Table = Literal[
 
 @cache
 def wording(table: Table, key: str) -> re.Pattern[str]:
-    """One pattern for all that a table lists under a key."""
+    """One pattern for everything that a table lists under a key."""
     tables = tomllib.loads(files(__package__).joinpath("wordings.toml").read_text("utf-8"))
     return re.compile("|".join(tables[table][key]), re.IGNORECASE)

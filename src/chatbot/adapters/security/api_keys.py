@@ -12,11 +12,10 @@ DEFAULT_CLIENT = Client(
 
 
 def identify_by_setting(api_key: str) -> IdentifyClient:
-    """Return what recognises this key as the key of the client `default`, and no other key.
+    """Return a function that identifies this key as the client `default`'s.
 
-    What stays in memory is an HMAC-SHA-256 of the key under a random key of this process, so
-    that neither a `repr` nor a dump shows it; two digests take the same time to compare wherever
-    they differ.
+    Only an HMAC-SHA-256 of the key under a random key of this process stays in memory, so that
+    neither a `repr` nor a dump shows it. Digests are compared in constant time.
     """
     process_key = secrets.token_bytes(32)
     known = _digest(process_key, api_key)
@@ -29,5 +28,5 @@ def identify_by_setting(api_key: str) -> IdentifyClient:
 
 
 def _digest(process_key: bytes, raw_key: str) -> bytes:
-    """Return the HMAC; lone surrogates are no error, but simply another key."""
+    """Return the HMAC; lone surrogates are allowed and simply another key."""
     return hmac.digest(process_key, raw_key.encode(errors="surrogatepass"), "sha256")

@@ -1,4 +1,4 @@
-"""Password hashing with Argon2id, in one thread of its own."""
+"""Password hashing with Argon2id in a dedicated thread."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from typing import TypeVar
 from argon2.exceptions import HashingError, VerificationError, VerifyMismatchError
 from argon2.low_level import Type, hash_secret, verify_secret
 
-from chatbot.adapters.runtime import lower_this_thread
+from chatbot.adapters.runtime import lower_thread_priority
 from chatbot.adapters.security.argon2_parameters import (
     DIGEST_BYTES,
     MAXIMUM,
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 
 
 MAX_PADDING = 2**20
-"""KiB times time_cost, about a second: what the padding of a check may cost."""
+"""The maximum cost of one padded check, in KiB times time_cost: about a second."""
 
 LONGEST_REST_S = 1.0
 
@@ -45,14 +45,14 @@ logger = logging.getLogger("chatbot.security")
 
 
 class Argon2Hasher(PasswordHasher):
-    """One worker, low in priority, and a short queue: log-ins leave the latency of chats alone.
+    """One worker thread with low priority and a short queue, so that log-ins do not slow chats down.
 
-    A hash takes 20 to 40 ms and releases the GIL; in a pool of threads many of them at once
-    would take every core. Passwords are bounded and normalised by the caller (domain.passwords).
+    A hash takes 20 to 40 ms and releases the GIL; a pool of threads would occupy every core.
+    Passwords are bounded and normalised by the caller (domain.passwords).
 
-    Right, wrong, unknown and unreadable take the same time: a check computes one hash of each
-    scheme that is stored, its own among them. One that is weaker than the current scheme is
-    replaced at the next log-in; one that was made stronger elsewhere stays so.
+    Correct, wrong, unknown and unreadable passwords take the same time: a check computes one hash
+    of each stored scheme. A hash weaker than the current scheme is replaced at the next log-in; a
+    stronger one is kept.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Argon2Hasher(PasswordHasher):
             f"$argon2id$v=19$m={cost.memory_kib},t={cost.time_cost},p={cost.parallelism}"
         )
         self._dummies = {self._current: dummy_hash(self._current)}
-        self._left_out: frozenset[str] = frozenset()
+        self._excluded: frozenset[str] = frozenset()
         self._is_busy: Callable[[], bool] = lambda: False
-        self._places = threading.BoundedSemaphore(MAX_WAITING + 1)  # one more is being served
+        self._queue_slots = threading.BoundedSemaphore(MAX_WAITING + 1)  # one more is running
         self._closing = False
         self._closed = threading.Event()
         self._worker = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix="argon2", initializer=lower_this_thread
+            max_workers=1, thread_name_prefix="argon2", initializer=lower_thread_priority
         )
 
     async def hash(self, password: str) -> str:
@@ -84,20 +84,20 @@ class Argon2Hasher(PasswordHasher):
         secret = password.encode()
         scheme = _computable_scheme(password_hash)
         if scheme is not None:
-            self._notice(scheme)
+            self._pad_to_one_more(scheme)
         dummies = self._dummies
         return await self._in_worker(lambda: self._verify(secret, password_hash, dummies))
 
     def pad_to(self, schemes: Mapping[str, int]) -> None:
-        """Take the most common schemes, as long as a check with all of them stays bearable."""
+        """Pad to the most common schemes within `MAX_PADDING`."""
         kept: list[str] = []
         work = 0
         for scheme in sorted(schemes, key=lambda scheme: (-schemes[scheme], scheme)):
             read = read_scheme(scheme)
             if read is None or not read[1].is_possible:
-                continue  # nobody logs in with such a hash
+                continue  # nobody can log in with such a hash
             if kept and work + work_of(read[1]) > MAX_PADDING:
-                self._leave_out(scheme)
+                self._exclude(scheme)
                 continue
             work += work_of(read[1])
             kept.append(scheme)
@@ -106,19 +106,19 @@ class Argon2Hasher(PasswordHasher):
             each: known.get(each) or dummy_hash(each) for each in kept or [self._current]
         }
 
-    def _notice(self, scheme: str) -> None:
-        """Pad to a scheme of which a user is met before it was looked up who has which."""
-        if scheme in self._dummies or scheme in self._left_out:
+    def _pad_to_one_more(self, scheme: str) -> None:
+        """Pad to a scheme that a user turns out to have before `pad_to` was called with it."""
+        if scheme in self._dummies or scheme in self._excluded:
             return
         work = sum(work_of(cost) for cost in map(parameters_of, (*self._dummies, scheme)))
         if work > MAX_PADDING:
-            self._leave_out(scheme)
+            self._exclude(scheme)
         else:
             self._dummies = {**self._dummies, scheme: dummy_hash(scheme)}
 
-    def _leave_out(self, scheme: str) -> None:
-        if scheme not in self._left_out:
-            self._left_out |= {scheme}
+    def _exclude(self, scheme: str) -> None:
+        if scheme not in self._excluded:
+            self._excluded |= {scheme}
             logger.warning(
                 "password hashes with many different costs are stored: log-ins with %s "
                 "take longer than others",
@@ -126,18 +126,18 @@ class Argon2Hasher(PasswordHasher):
             )
 
     def rest_while(self, is_busy: Callable[[], bool]) -> None:
-        """Rest for as long as the hash took: then chats have half of the second core at least.
+        """Pause after each hash for as long as it took, which leaves chats half of the second core.
 
-        A lower priority alone does not help them: a hash fills the caches and the memory bus.
+        A lower priority alone does not help: a hash fills the caches and the memory bus.
         """
         self._is_busy = is_busy
 
     def needs_rehash(self, password_hash: str) -> bool:
-        """Whether a hash with the current cost would be harder to guess from.
+        """Whether a hash with the current parameters would be harder to crack.
 
-        That is: it is not Argon2id, or it has less memory, passes or lanes, unless it makes up
-        for it: memory times passes is what a guess costs, and that must not become less. A hash
-        that cannot be read is not replaced: nobody has logged in with it.
+        True if it is not Argon2id, or has less memory, time cost or parallelism, unless memory
+        times time cost, the price of a guess, is higher. An unreadable hash is not replaced:
+        nobody can log in with it.
         """
         read = read_hash(password_hash)
         if read is None:
@@ -148,43 +148,43 @@ class Argon2Hasher(PasswordHasher):
         )
 
     async def aclose(self) -> None:
-        """End the worker: the hash in progress is finished; calls that wait raise `ShuttingDown`."""
+        """Stop the worker after the running hash; waiting calls raise `ShuttingDown`."""
         self._closing = True
         self._closed.set()
         await asyncio.to_thread(self._worker.shutdown)
 
     async def _in_worker(self, job: Callable[[], Result]) -> Result:
-        """Run the job in the worker; a caller that is cancelled gives its place back."""
+        """Run the job in the worker; cancelling the caller frees its place in the queue."""
         if self._closing:
             raise ShuttingDown
-        if not self._places.acquire(blocking=False):
-            raise _too_many()
+        if not self._queue_slots.acquire(blocking=False):
+            raise _overloaded()
         answer: Future[Result] = Future()
-        answer.add_done_callback(self._give_place_back)
-        self._worker.submit(self._serve, job, answer)
+        answer.add_done_callback(self._release_queue_slot)
+        self._worker.submit(self._run_job, job, answer)
         return await asyncio.wrap_future(answer)
 
-    def _serve(self, job: Callable[[], Result], answer: Future[Result]) -> None:
-        """Do the job, answer, and only then rest: who waits for this answer does not wait for that."""
+    def _run_job(self, job: Callable[[], Result], answer: Future[Result]) -> None:
+        """Run the job, set its result, then pause: the caller does not wait for the pause."""
         if not answer.set_running_or_notify_cancel():
             return
         began = monotonic()
         try:
-            found = self._unless_closing(job)
-        except BaseException as error:  # noqa: BLE001 - all of them are the caller's
+            found = self._run_unless_closing(job)
+        except BaseException as error:  # noqa: BLE001 - raised in the caller
             answer.set_exception(error)
         else:
             answer.set_result(found)
         if self._is_busy():
             self._closed.wait(min(monotonic() - began, LONGEST_REST_S))
 
-    def _unless_closing(self, job: Callable[[], Result]) -> Result:
+    def _run_unless_closing(self, job: Callable[[], Result]) -> Result:
         if self._closing:
             raise ShuttingDown
         return job()
 
-    def _give_place_back(self, _: Future[Result]) -> None:
-        self._places.release()
+    def _release_queue_slot(self, _: Future[Result]) -> None:
+        self._queue_slots.release()
 
     def _hash(self, secret: bytes) -> str:
         try:
@@ -197,29 +197,29 @@ class Argon2Hasher(PasswordHasher):
                 hash_len=DIGEST_BYTES,
                 type=Type.ID,
             ).decode("ascii")
-        except HashingError as error:  # with a valid cost: no memory, or no thread for a lane
-            raise _too_many() from error
+        except HashingError as error:  # with valid parameters: out of memory or threads
+            raise _overloaded() from error
 
     def _verify(
         self, secret: bytes, password_hash: str | None, dummies: Mapping[str, bytes]
     ) -> bool:
-        """Compute one hash of each scheme, in the same order whoever it is for."""
+        """Compute one hash of each scheme, in an order that does not depend on the user."""
         own = _computable_scheme(password_hash)
-        belongs = False
+        is_match = False
         for scheme in dummies if own is None or own in dummies else (*dummies, own):
             if password_hash is not None and scheme == own:
-                belongs = self._check(secret, password_hash, dummies.get(own))
+                is_match = self._check(secret, password_hash, dummies.get(own))
             else:
-                _burn(secret, dummies[scheme])
-        return belongs
+                _hash_dummy(secret, dummies[scheme])
+        return is_match
 
     def _check(self, secret: bytes, password_hash: str, dummy: bytes | None) -> bool:
         try:
             return verify_secret(password_hash.encode("ascii"), secret, type_of(password_hash))
         except VerifyMismatchError:
             return False
-        except VerificationError:  # it only looked like a hash, and was refused before any work
-            _burn(secret, dummy or self._dummies[self._current])
+        except VerificationError:  # malformed: rejected before any work
+            _hash_dummy(secret, dummy or self._dummies[self._current])
             return False
 
 
@@ -229,15 +229,15 @@ def _computable_scheme(password_hash: str | None) -> str | None:
     return scheme_of(password_hash) if password_hash is not None and is_computable else None
 
 
-def _burn(secret: bytes, dummy: bytes) -> None:
-    """Do the work of a check."""
+def _hash_dummy(secret: bytes, dummy: bytes) -> None:
+    """Do the work of a check without a result."""
     try:
         verify_secret(dummy, secret, type_of(dummy.decode("ascii")))
     except VerifyMismatchError:
         return
-    except VerificationError as error:  # no memory, or no thread for a lane
-        raise _too_many() from error
+    except VerificationError as error:  # out of memory or threads
+        raise _overloaded() from error
 
 
-def _too_many() -> RateLimited:
+def _overloaded() -> RateLimited:
     return RateLimited("Too many people are logging in. Try again.", retry_after_s=RETRY_AFTER_S)

@@ -1,4 +1,4 @@
-"""Encoded Argon2 hashes (PHC string format): which there may be, and what they cost."""
+"""Encoded Argon2 hashes (PHC string format) and their cost."""
 
 import base64
 import os
@@ -16,7 +16,7 @@ MAX_HASH_CHARS = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argon2Parameters:
-    """What one hash costs: memory in KiB, passes over it, lanes."""
+    """The cost parameters of a hash."""
 
     memory_kib: int
     time_cost: int
@@ -24,11 +24,11 @@ class Argon2Parameters:
 
     @property
     def is_possible(self) -> bool:
-        """Whether the library computes it: there is memory enough for so many lanes."""
+        """Whether there is enough memory for the lanes, as the library requires."""
         return self.memory_kib >= _MIN_KIB_PER_LANE * self.parallelism
 
     def is_within(self, limit: "Argon2Parameters") -> bool:
-        """Whether none of the three is above the limit's."""
+        """Whether no parameter exceeds the limit's."""
         return (
             self.memory_kib <= limit.memory_kib
             and self.time_cost <= limit.time_cost
@@ -41,10 +41,10 @@ MINIMUM = Argon2Parameters(memory_kib=19_456, time_cost=2, parallelism=1)
 """OWASP Password Storage Cheat Sheet, Argon2id."""
 
 MAXIMUM = Argon2Parameters(memory_kib=262_144, time_cost=16, parallelism=16)
-"""Stored hashes above are not computed, so that none can exhaust memory or hold up the worker.
+"""Stored hashes above this are not computed: they could exhaust memory or block the worker.
 
-Wide enough for the second recommendation of RFC 9106 (64 MiB, 3 time_cost, 4 lanes) and for every
-default that argon2-cffi has had.
+Allows the second recommendation of RFC 9106 (64 MiB, t=3, p=4) and every default that argon2-cffi
+has had.
 """
 
 _TYPES = {"argon2id": Type.ID, "argon2i": Type.I, "argon2d": Type.D}
@@ -57,7 +57,7 @@ _HASH_SHAPE = re.compile(_SCHEME + r"\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+", re.ASCII
 
 
 def dummy_hash(scheme: str) -> bytes:
-    """Return a hash to which nobody knows a password. It takes no hashing to make."""
+    """Return a random hash that no known password matches, without computing one."""
     salt, digest = (
         base64.b64encode(os.urandom(size)).rstrip(b"=").decode("ascii")
         for size in (SALT_BYTES, DIGEST_BYTES)
@@ -66,14 +66,14 @@ def dummy_hash(scheme: str) -> bytes:
 
 
 def read_hash(password_hash: str) -> tuple[Type, Argon2Parameters] | None:
-    """Return variant and cost of an encoded hash, or None if it is none or too dear to compute."""
+    """Return variant and cost of an encoded hash, or None if it is invalid or above `MAXIMUM`."""
     if len(password_hash) > MAX_HASH_CHARS or not _HASH_SHAPE.fullmatch(password_hash):
         return None
     return read_scheme(scheme_of(password_hash))
 
 
 def read_scheme(scheme: str) -> tuple[Type, Argon2Parameters] | None:
-    """Return variant and cost of a scheme, or None if it is none or too dear to compute."""
+    """Return variant and cost of a scheme, or None if it is invalid or above `MAXIMUM`."""
     shape = _SCHEME_SHAPE.fullmatch(scheme)
     if shape is None:
         return None

@@ -30,10 +30,10 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 class JoseTokens(Tokens):
     """HS256 only. The library checks the signature; everything else is checked here.
 
-    Its own checks let through what RFC 8725 (JWT Best Current Practices) warns of: no `exp`, text
-    as `exp`, a future `iat`, any `typ`, unknown `crit`, repeated claims, loose base64; and it
-    tries to read the secret as JSON. So it is given a key object, and a token only when its
-    header is, byte for byte, the one that is issued here.
+    The library accepts what RFC 8725 (JWT Best Current Practices) warns of: a missing or textual
+    `exp`, a future `iat`, any `typ`, unknown `crit`, repeated claims, non-canonical base64; and it
+    tries to parse the secret as JSON. So it gets a key object, and only tokens whose header is,
+    byte for byte, the one issued here.
     """
 
     def __init__(self, secret: str, *, ttl_s: int, clock: Clock, new_id: NewId) -> None:
@@ -45,7 +45,7 @@ class JoseTokens(Tokens):
         self._key = _construct(key)
         self._headers = {"kid": hmac.digest(key, b"chatbot kid", "sha256").hex()[:8]}
         self._first_part = _first_part(jws.sign(b"", self._key, self._headers, ALGORITHM))
-        # Who asks again shows the same token: only what may have changed is looked at anew.
+        # A client sends the same token many times: only what may change is checked each time.
         self._verified = lru_cache(maxsize=_VERIFIED_KEPT)(self._verify)
         self._ttl_s = ttl_s
         self._clock = clock
@@ -56,13 +56,13 @@ class JoseTokens(Tokens):
         return self._ttl_s
 
     def issue(self, claims: Claims, *, roles: tuple[str, ...], department: str) -> str:
-        """Return a signed token; without the hints if it were too long to be read with them."""
+        """Return a signed token, without roles and department if it would be too long with them."""
         registered = self._registered(claims)
         token = self._sign({**registered, "roles": list(roles), "department": department})
         return token if len(token) <= MAX_TOKEN_CHARS else self._sign(registered)
 
     def read(self, raw_token: str) -> Claims:
-        """Return what the token says: size and shape first, then the signature, then the claims."""
+        """Check size and shape, then the signature, then the claims."""
         try:
             return self._checked(self._verified(raw_token))
         except (JOSEError, ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -89,10 +89,10 @@ class JoseTokens(Tokens):
         return jws.sign(claims, self._key, self._headers, ALGORITHM)
 
     def _check_shape(self, raw_token: str) -> None:
-        """Accept three parts of canonical base64url, the first of which is our header.
+        """Require three parts of canonical base64url, the first of which is our header.
 
         Raises:
-            ValueError: anything else.
+            ValueError: the token has another shape.
         """
         shape = _SHAPE.fullmatch(raw_token) if len(raw_token) <= MAX_TOKEN_CHARS else None
         if shape is None or not all(map(_is_canonical, shape.groups())):
@@ -101,10 +101,10 @@ class JoseTokens(Tokens):
             raise ValueError("not the expected header")
 
     def _checked(self, payload: Mapping[str, object]) -> Claims:
-        """Return the claims that the service uses, all required ones checked.
+        """Check all required claims and return those that the service uses.
 
         Raises:
-            ValueError: one is missing, of the wrong type, or not true now.
+            ValueError, TypeError: one is missing, of the wrong type, or not valid now.
         """
         if (payload.get("iss"), payload.get("aud")) != (ISSUER, AUDIENCE):
             raise ValueError("wrong issuer or audience")
@@ -134,16 +134,16 @@ def _first_part(token: str) -> str:
 
 
 def _is_canonical(part: str) -> bool:
-    """Whether encoding what the part decodes to gives the part (RFC 4648, section 3.5)."""
+    """Whether decoding and encoding the part gives the same part (RFC 4648, section 3.5)."""
     decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     return base64.urlsafe_b64encode(decoded).rstrip(b"=") == part.encode("ascii")
 
 
 def _parse(payload: bytes) -> Mapping[str, object]:
-    """Return the JSON object, in which each name occurs once (RFC 7519, section 4).
+    """Parse a JSON object without duplicate keys (RFC 7519, section 4).
 
     Raises:
-        ValueError, TypeError, RecursionError: it is something else.
+        ValueError, TypeError, RecursionError: it is anything else.
     """
     parsed: object = json.loads(payload.decode(), object_pairs_hook=_object)
     if not isinstance(parsed, dict):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import make_durable_folder, put
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.runtime import name_of_this_terminal
+from chatbot.adapters.runtime import terminal_id
 from chatbot.application.prompt_texts import LANGUAGES, NAMES, Language, language_of
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId, is_session_id
@@ -117,7 +117,7 @@ def _note_of_this_terminal(settings: Settings) -> Path | None:
     """The file that stores this terminal's last session; None if the store does not persist."""
     if settings.storage_url.kind is StorageKind.MEMORY:
         return None
-    name = hashlib.sha256(name_of_this_terminal().encode()).hexdigest()[:16]
+    name = hashlib.sha256(terminal_id().encode()).hexdigest()[:16]
     return settings.storage_url.local_folder / "terminals" / name
 
 

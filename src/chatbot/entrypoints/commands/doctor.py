@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from chatbot.adapters.llm.network import OPENAI_URL, NoWay, proxy_for
+from chatbot.adapters.llm.network import OPENAI_URL, ProxyConfigurationError, proxy_for
 from chatbot.domain.errors import ChatbotError, StorageFailure, cause_of
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_be_without_people, people_problem
@@ -109,7 +109,7 @@ def _proxy(settings: Settings) -> Finding:
         return Finding(subject="proxy", ok=True, text="not needed: no provider is used")
     try:
         proxy = proxy_for(settings.openai_base_url or OPENAI_URL)
-    except NoWay as error:
+    except ProxyConfigurationError as error:
         return Finding(subject="proxy", ok=False, text=str(error))
     text = f"{proxy.address}, from {proxy.variable}" if proxy else "none is used"
     return Finding(subject="proxy", ok=True, text=text)
