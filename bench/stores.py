@@ -18,13 +18,12 @@ from chatbot.adapters.storage.json_files.sealed import seal
 from chatbot.adapters.storage.records import message_to_json
 from chatbot.adapters.storage.sql import tables
 from chatbot.adapters.storage.sql.rows import message_values, session_values
+from chatbot.adapters.storage.sql.stores import build_database
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId, TurnId, title_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.entrypoints.commands.init import make_store
 from chatbot.entrypoints.settings import Settings
-from chatbot.entrypoints.sql_database import build_database
-from chatbot.entrypoints.storage_url import StorageKind
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 from postgres import new_database, postgres_url  # of the tests
@@ -84,13 +83,13 @@ async def put(storage: Storage, url: str, conversations: Iterable[Conversation])
             ids.append(session.id)
             yield session, messages
 
-    match settings.storage_url.kind:
-        case StorageKind.MEMORY:
+    match settings.storage_url.scheme:
+        case "memory":
             await storage.transact(lambda tx: _say(tx, noted()))
-        case StorageKind.JSON:
+        case "json":
             _write_logs(settings.storage_url.local_folder / "memory", noted())
         case _:
-            database = build_database(settings)
+            database = build_database(settings.storage_url)
             with database.connect() as connection:
                 database.lock_schema(connection)
                 _insert(connection, noted())

@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.domain.chat import SessionCursor, SessionId
+from chatbot.entrypoints.commands.database import upgrade
 from chatbot.entrypoints.http.cursor import read_cursor, write_cursor
-from chatbot.entrypoints.sql_database import upgrade
 from service import Service, begin, code_of, serving, settings_for_tests
 
 ZEROS = "0" * 32

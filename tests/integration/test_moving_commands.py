@@ -24,7 +24,7 @@ from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArc
 from chatbot.domain.ports.storage import Transaction
 from chatbot.entrypoints.container import build_archive, build_storage
 from chatbot.entrypoints.settings import load_settings
-from chatbot.entrypoints.storage_url import parse_storage_url
+from chatbot.entrypoints.storage_backends import parse_storage_url
 from commands import Run
 from postgres import new_database
 from process import ENVIRONMENT, STARTS_WITHIN_S, running

@@ -24,7 +24,7 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.ports.archive import Archive, Conversation, Item, Unreadable, WritableArchive
 from chatbot.domain.ports.storage import Transaction
 from chatbot.entrypoints.container import build_archive, build_storage
-from chatbot.entrypoints.storage_url import parse_storage_url
+from chatbot.entrypoints.storage_backends import parse_storage_url
 from commands import Run
 from service import settings_for_tests
 from stored import ANA, T0, conversation, user

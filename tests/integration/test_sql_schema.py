@@ -163,7 +163,7 @@ def upgraded(url: str) -> tuple[str | None, str | None]:
 KILLED = """
 import os, signal, sys
 from sqlalchemy import event, Engine
-from chatbot.entrypoints import sql_database
+from chatbot.entrypoints.commands import database
 from chatbot.entrypoints.settings import load_settings
 
 @event.listens_for(Engine, "before_cursor_execute")
@@ -171,7 +171,7 @@ def count(connection, cursor, statement, *rest):
     if "users" in statement and "CREATE TABLE" in statement:
         os.kill(os.getpid(), signal.SIGKILL)
 
-sql_database.upgrade(load_settings())
+database.upgrade(load_settings())
 """
 
 

@@ -135,7 +135,7 @@ def chat(
 @db.command("upgrade")
 def upgrade_database() -> None:
     """Upgrade the tables of SQLite or Postgres; stop the service first."""
-    from chatbot.entrypoints.sql_database import upgrade
+    from chatbot.entrypoints.commands.database import upgrade
 
     say(upgrade(command_settings()))
 
@@ -143,7 +143,7 @@ def upgrade_database() -> None:
 @db.command("current")
 def current_schema() -> None:
     """Show the schema version of the tables of SQLite or Postgres."""
-    from chatbot.entrypoints.sql_database import schema
+    from chatbot.entrypoints.commands.database import schema
 
     say(schema(command_settings()))
 

@@ -6,8 +6,10 @@ their own parts: `build(settings, storage=InMemoryStorage())`.
 
 import asyncio
 import hmac
+import os
 import random
 import secrets
+import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -20,9 +22,6 @@ from chatbot.adapters.llm.thinking import WithoutThinking
 from chatbot.adapters.security.api_keys import DEFAULT_CLIENT, identify_by_setting
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.security.jose_tokens import JoseTokens
-from chatbot.adapters.storage.in_memory import InMemoryStorage
-from chatbot.adapters.storage.json_files.archive import JsonFileArchive
-from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.administration import Administration
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
@@ -36,11 +35,12 @@ from chatbot.application.sessions import Sessions
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.identity import of_client
 from chatbot.domain.ports.archive import WritableArchive
+from chatbot.domain.ports.backend import StorageOptions, StorageUrl
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError
-from chatbot.entrypoints.storage_url import StorageKind, StorageUrl
+from chatbot.entrypoints.storage_backends import backend_of
 
 Part = TypeVar("Part")
 
@@ -121,25 +121,17 @@ def random_id() -> str:
 
 
 def build_storage(settings: Settings) -> Storage:
-    url = settings.storage_url
-    if url.kind is StorageKind.MEMORY:
-        return InMemoryStorage()
-    if url.kind is StorageKind.JSON and url.path is not None:
-        return JsonFileStorage(url.path)
-    # imported here for the same reason as genkit below
-    from chatbot.entrypoints.sql_database import build_sql_storage  # noqa: PLC0415
-
-    return build_sql_storage(settings)
+    options = StorageOptions(
+        connections=settings.postgres_connections,
+        prepared_statements=settings.postgres_prepared_statements,
+        replica=f"{socket.gethostname()}:{os.getpid()}",
+    )
+    return backend_of(settings.storage_url).storage(settings.storage_url, options)
 
 
 def build_archive(url: StorageUrl) -> WritableArchive:
-    """Returns all data of a JSON or SQL store as an archive, for copying."""
-    if url.kind is StorageKind.JSON and url.path is not None:
-        return JsonFileArchive(url.path)
-    # imported here for the same reason as above
-    from chatbot.entrypoints.sql_database import build_sql_archive  # noqa: PLC0415
-
-    return build_sql_archive(url)
+    """Returns all data of a store, for copying and backup."""
+    return backend_of(url).archive(url)
 
 
 def build_genkit_model(settings: Settings) -> ChatModel:

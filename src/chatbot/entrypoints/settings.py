@@ -30,10 +30,11 @@ from pydantic_settings import (
 
 from chatbot.application.prompt_texts import Language
 from chatbot.domain.memory import default_preferences
+from chatbot.domain.ports.backend import StorageUrl
 from chatbot.domain.text import NotUtf8, decode_utf8, unquoted
 from chatbot.entrypoints.lists import Hosts, Networks, Origins
 from chatbot.entrypoints.secrets import check_distinct, check_secret
-from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url
+from chatbot.entrypoints.storage_backends import parse_storage_url
 
 SECRETS = ("API_KEY", "JWT_SECRET", "OPENAI_API_KEY")
 IN_FILES = (*SECRETS, "STORAGE_URL")
@@ -203,7 +204,7 @@ class Settings(BaseSettings):
             raise ValueError("MODEL_CONTEXT_TOKENS: must be at least twice MODEL_MAX_OUTPUT_TOKENS")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("TLS_CERT_FILE: must be set together with TLS_KEY_FILE")
-        if self.workers > 1 and self.storage_url.kind is StorageKind.MEMORY:
+        if self.workers > 1 and not self.storage_url.is_persistent:
             raise ValueError(
                 "STORAGE_URL: memory: cannot be shared by workers: set WORKERS=1, or use "
                 "json:DIR or sqlite:///FILE"

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from filled import filled
 
 from chatbot.adapters.storage.backup_file import BackupFile, write_backup
 from chatbot.adapters.storage.codec import codec
@@ -19,7 +18,8 @@ from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Conversation, Item, WritableArchive
 from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.entrypoints.container import build_archive
-from chatbot.entrypoints.storage_url import parse_storage_url
+from chatbot.entrypoints.storage_backends import parse_storage_url
+from filled import filled
 from stored import T0, everything_in, fill
 
 MESSAGES = (

@@ -1,9 +1,10 @@
 """Whether a user can log in and administer the service, and the command that fixes it if not."""
 
 from chatbot.application.administration import Lack, lack_of
+from chatbot.domain.ports.backend import StorageUrl
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.settings import ENV_FILE, Settings
-from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url
+from chatbot.entrypoints.storage_backends import parse_storage_url
 
 _USUAL = "json:data"
 _PROBLEMS = {
@@ -33,7 +34,7 @@ async def people_problem(storage: Storage, settings: Settings) -> str | None:
         StorageFailure: users or roles cannot be read.
     """
     url = settings.storage_url
-    lack = None if url.kind is StorageKind.MEMORY else await lack_of(storage)
+    lack = await lack_of(storage) if url.is_persistent else None
     if lack is None:
         return None
     problem, fix = _PROBLEMS[lack]

@@ -21,7 +21,6 @@ from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, UseCases, build
 from chatbot.entrypoints.lifecycle import opened
 from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.settings import Settings
-from chatbot.entrypoints.storage_url import StorageKind
 
 _END_OF_INPUT = "Ctrl-Z, Enter" if os.name == "nt" else "Ctrl-D"
 _LEAVING = frozenset({"exit", "quit", "salir"})
@@ -115,7 +114,7 @@ def _language_of_terminal() -> Language | None:
 
 def _note_of_this_terminal(settings: Settings) -> Path | None:
     """The file that stores this terminal's last session; None if the store does not persist."""
-    if settings.storage_url.kind is StorageKind.MEMORY:
+    if not settings.storage_url.is_persistent:
         return None
     name = hashlib.sha256(terminal_id().encode()).hexdigest()[:16]
     return settings.storage_url.local_folder / "terminals" / name

@@ -4,7 +4,6 @@ import structlog
 
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.settings import Settings, ignored_names, load_settings
-from chatbot.entrypoints.storage_url import StorageKind
 
 logger = structlog.get_logger("chatbot.settings")
 
@@ -32,6 +31,6 @@ def lasting(settings: Settings) -> Settings:
     Raises:
         Refused: the store is process memory.
     """
-    if settings.storage_url.kind is StorageKind.MEMORY:
+    if not settings.storage_url.is_persistent:
         raise Refused("STORAGE_URL=memory: would lose what the command writes. Use json:DIR.")
     return settings

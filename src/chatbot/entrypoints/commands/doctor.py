@@ -19,7 +19,6 @@ from chatbot.entrypoints.settings import (
     ignored_names,
     load_settings,
 )
-from chatbot.entrypoints.storage_url import StorageKind
 
 _FIXES = {  # used where the text names no fix of its own
     "settings": "correct it in .env or in the environment; .env.example explains each setting",
@@ -85,7 +84,7 @@ async def _storage(settings: Settings) -> list[Finding]:
 
 async def _people(storage: Storage, settings: Settings) -> list[Finding]:
     """Checks for an active administrator; empty if the storage check already failed."""
-    if settings.storage_url.kind is StorageKind.MEMORY:
+    if not settings.storage_url.is_persistent:
         text = "none: memory: does not store users"
         return [Finding(subject="people", ok=True, text=text)]
     try:

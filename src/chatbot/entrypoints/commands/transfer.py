@@ -26,10 +26,11 @@ from chatbot.domain.ports.archive import (
     Unreadable,
     WritableArchive,
 )
+from chatbot.domain.ports.backend import StorageUrl
 from chatbot.entrypoints.commands.console import say
 from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, build_archive, utc_now
 from chatbot.entrypoints.settings import SettingsError
-from chatbot.entrypoints.storage_url import StorageKind, StorageUrl, parse_storage_url
+from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
 
 Thing = TypeVar("Thing")
 _DONE = frozenset(Outcome) - {
@@ -120,7 +121,7 @@ def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
 def waiting_files(url: StorageUrl) -> int:
     """Returns how many files of the first version are next to the store and not imported yet."""
     files = mvp_files(url.local_folder)
-    if not files or url.kind is StorageKind.MEMORY:
+    if not files or not url.is_persistent:
         return 0
     with build_archive(url) as archive:
         there = {session_id for _, session_id in archive.session_keys()}
@@ -145,8 +146,8 @@ def _store_at(name: str, raw: str) -> StorageUrl:
         url = parse_storage_url(raw)
     except ValueError as error:
         raise SettingsError(f"{name}: {error}.") from None
-    if url.kind is StorageKind.MEMORY:
-        raise SettingsError(f"{name}: memory: ends with its process. Name a persistent store.")
+    if not url.is_persistent:
+        raise SettingsError(f"{name}: {url.raw} ends with its process. Name a persistent store.")
     return url
 
 
@@ -154,8 +155,7 @@ def _to_read(name: str, url: StorageUrl) -> Archive:
     """Returns the archive after checking that it can be read."""
     if url.path is not None and not url.path.exists():
         raise SettingsError(f"{name}: {url.path} does not exist.")
-    parts = [url.local_folder / name for name in ("memory", "auth")]
-    if url.kind is StorageKind.JSON and not any(part.is_dir() for part in parts):
+    if not backend_of(url).has_store(url):
         raise SettingsError(f"{name}: {url.path} does not contain a store.")
     archive = build_archive(url)
     try:

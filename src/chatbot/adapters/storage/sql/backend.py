@@ -1,0 +1,76 @@
+"""The backends `sqlite:///FILE` and `postgresql://...`; `stores` is imported when one is used."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from chatbot.domain.ports.archive import WritableArchive
+from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl, Tables
+from chatbot.domain.ports.storage import Storage
+
+_SQLITE = "sqlite:///"
+_POSTGRES = re.compile(
+    r"postgresql://([^\s@/?#]*@)?(\[[^\s\[\]@/?#]+\]|[^\s\[\]@/?#:]*)(:[0-9]+)?/[^\s@/?#]+(\?[^\s#]*)?"
+)
+"""`@`, `/`, `?`, `#` and spaces in a password must be written as `%40`, `%2F`, `%3F`, `%23`, `%20`.
+
+Otherwise part of the password would be taken as the host or path, which are displayed.
+"""
+
+
+class _SqlBackend(StorageBackend):
+    """SQLAlchemy takes 19 MiB of memory: only a configured database imports it."""
+
+    def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:
+        from chatbot.adapters.storage.sql.stores import build_storage
+
+        return build_storage(url, options)
+
+    def archive(self, url: StorageUrl) -> WritableArchive:
+        from chatbot.adapters.storage.sql.stores import build_archive
+
+        return build_archive(url)
+
+    def create(self, url: StorageUrl) -> str:
+        from chatbot.adapters.storage.sql.stores import create
+
+        return create(url)
+
+    def tables(self, url: StorageUrl) -> Tables:
+        from chatbot.adapters.storage.sql.stores import SqlTables
+
+        return SqlTables(url)
+
+
+class SqliteBackend(_SqlBackend):
+    """One SQLite file."""
+
+    form = "sqlite:///FILE"
+
+    def parse(self, raw: str) -> StorageUrl | None:
+        if not (raw.startswith(_SQLITE) and raw.removeprefix(_SQLITE).strip("/ ")):
+            return None
+        path = Path.cwd() / raw.removeprefix(_SQLITE)
+        return StorageUrl(raw=raw, shown=str(path), path=path, local_folder=path.parent)
+
+
+class PostgresBackend(_SqlBackend):
+    """A Postgres database."""
+
+    form = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+
+    def parse(self, raw: str) -> StorageUrl | None:
+        try:
+            parts = urlsplit(raw)
+            is_valid = _POSTGRES.fullmatch(raw) is not None and parts.port != 0
+        except ValueError:  # an unclosed bracket, or an invalid port
+            return None
+        if not is_valid:
+            return None
+        port = f":{parts.port}" if parts.port else ""
+        return StorageUrl(
+            raw=raw,
+            shown=f"postgresql://{parts.hostname or ''}{port}{parts.path}",
+            local_folder=Path.cwd() / "data",
+            password=unquote(parts.password or ""),
+        )

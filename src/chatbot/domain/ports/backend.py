@@ -1,0 +1,106 @@
+"""The port to a storage backend: how its URLs are read, and what stands behind one.
+
+A backend is a folder in `adapters/storage/` and one line in `entrypoints/storage_backends.py`.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from chatbot.domain.ports.archive import WritableArchive
+from chatbot.domain.ports.storage import Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageUrl:
+    """A valid storage URL; `str()` returns it without anything that could be a secret."""
+
+    raw: str = field(repr=False)
+    shown: str
+    path: Path | None = None
+    """The absolute folder or file of a local store."""
+    local_folder: Path
+    """The folder for files that commands keep on this machine."""
+    password: str = field(default="", repr=False)
+    is_persistent: bool = True
+
+    def __str__(self) -> str:
+        return self.shown
+
+    @property
+    def scheme(self) -> str:
+        """The part before the colon; it names the backend."""
+        return self.raw.partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageOptions:
+    """What a running service asks of a backend with connections; others ignore it.
+
+    The defaults suit commands, and any connection pooler. `replica` names this process among those
+    that share the store.
+    """
+
+    connections: int = 1
+    prepared_statements: bool = False
+    replica: str = ""
+
+
+class Tables(Protocol):
+    """The versioned tables of a database."""
+
+    @abstractmethod
+    def version(self) -> str | None:
+        """Returns the schema version; None if there are no tables.
+
+        Raises:
+            StorageFailure: the database is unavailable, or belongs to another application.
+        """
+
+    @abstractmethod
+    def upgrade(self) -> str:
+        """Creates or upgrades the tables; returns a sentence about what was done.
+
+        Raises:
+            StorageFailure: as `version`, or the tables belong to a newer release.
+        """
+
+
+class StorageBackend(Protocol):
+    """One kind of store. Importing it and parsing a URL is fast; the rest may import libraries."""
+
+    form: str
+    """How its URLs look, for messages: `json:DIR`."""
+
+    @abstractmethod
+    def parse(self, raw: str) -> StorageUrl | None:
+        """Returns the URL, with a relative path resolved; None if it is invalid."""
+
+    @abstractmethod
+    def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:
+        """Returns the store, not open yet."""
+
+    @abstractmethod
+    def archive(self, url: StorageUrl) -> WritableArchive:
+        """Returns all data of the store, for copying and backup.
+
+        Raises:
+            StorageUnavailable: the store ends with its process.
+        """
+
+    @abstractmethod
+    def create(self, url: StorageUrl) -> str:
+        """Creates a new store, or what is missing in one; returns a sentence about it.
+
+        Raises:
+            StorageFailure: it cannot be created.
+        """
+
+    def has_store(self, url: StorageUrl) -> bool:
+        """Whether a store may be at this URL, as far as a look at the path shows."""
+        return url.path is None or url.path.exists()
+
+    def tables(self, url: StorageUrl) -> Tables | None:  # noqa: ARG002 # for backends that have them
+        """Returns the tables of the store; None if the backend has none."""
+        return None
