@@ -12,7 +12,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 from provider import FakeProvider, Json  # of the tests
 
 SUMMARY = " ".join(["The user prepares the report of the northern branch for Thursday."] * 8)

@@ -9,15 +9,18 @@ import asyncio
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 from rig import KEY, Figure, Server, environment, provider, started, table, token, user
 from stores import conversation, put, settings_of, stores
 
+from chatbot.domain.chat import Session
 from chatbot.domain.identity import Owner, UserId
-from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.entrypoints.container import build_storage
 
 HTTP_SESSIONS = 10_000
@@ -45,10 +48,14 @@ async def in_store(storage: Storage, people: list[UserId], pages: int) -> float:
     for number in range(pages + 1):
         owner = Owner(kind="user", id=people[number % len(people)])
         began = time.perf_counter()
-        page = await storage.transact(lambda tx, owner=owner: tx.sessions.page(owner, limit=PAGE))
+        page = await storage.transact(partial(first_page, owner))
         took.append(time.perf_counter() - began)
         assert len(page) == PAGE, page
     return statistics.median(took[1:])
+
+
+def first_page(owner: Owner, tx: Transaction) -> Sequence[Session]:
+    return tx.sessions.page(owner, limit=PAGE)
 
 
 async def of_store(name: str, url: str, sessions: int, rounds: int) -> list[Figure]:
@@ -69,8 +76,7 @@ async def of_store(name: str, url: str, sessions: int, rounds: int) -> list[Figu
 
 async def prepare(url: str) -> None:
     async with build_storage(settings_of(url)) as storage:
-        for person in PEOPLE:
-            await storage.transact(lambda tx, person=person: tx.users.add(user(person)))
+        await storage.transact(lambda tx: [tx.users.add(user(person)) for person in PEOPLE])
         await fill(storage, url, PEOPLE, HTTP_SESSIONS)
 
 

@@ -41,8 +41,7 @@ async def add_users(url: str) -> list[str]:
     hasher = Argon2Hasher()
     people = [user(UserId(f"{n:032x}"), await hasher.hash(PASSWORD)) for n in range(CLIENTS)]
     async with build_storage(settings_of(url)) as storage:
-        for person in people:
-            await storage.transact(lambda tx, person=person: tx.users.add(person))
+        await storage.transact(lambda tx: [tx.users.add(person) for person in people])
     await hasher.aclose()
     return [person.email for person in people]
 

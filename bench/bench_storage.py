@@ -11,12 +11,14 @@ import argparse
 import asyncio
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -31,7 +33,7 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.entrypoints.container import build_storage, utc_now
 
 CALLERS = 32
@@ -85,20 +87,24 @@ async def measure(
         await asyncio.gather(*work)
         cpu_s, took = time.process_time() - cpu, time.perf_counter() - began
     for lease in held:  # one by one, as turns do: renewing goes over all of them
-        await storage.transact(lambda tx, lease=lease: tx.sessions.release(lease))
+        await storage.transact(partial(release, lease))
     return count / took, cpu_s * 1e6 / count
 
 
 async def append(storage: Storage, held: list[Lease], count: int) -> None:
     """One caller's messages, one after the other, to its sessions in turn."""
     for number in range(count):
-        lease, now = held[number % len(held)], utc_now()
-        await storage.transact(
-            lambda tx, lease=lease, now=now: tx.sessions.append(
-                lease,
-                Message(role=MessageRole.USER, content=CONTENT, ts=now, turn_id=lease.turn_id),
-            )
-        )
+        lease = held[number % len(held)]
+        said = Message(role=MessageRole.USER, content=CONTENT, ts=utc_now(), turn_id=lease.turn_id)
+        await storage.transact(partial(add, lease, said))
+
+
+def add(lease: Lease, message: Message, tx: Transaction) -> None:
+    tx.sessions.append(lease, message)
+
+
+def release(lease: Lease, tx: Transaction) -> None:
+    tx.sessions.release(lease)
 
 
 def disk_alone(folder: Path, files: int, count: int) -> float:
@@ -114,10 +120,11 @@ def disk_alone(folder: Path, files: int, count: int) -> float:
 
 
 def append_synced(path: Path, count: int) -> None:
+    sync = getattr(os, "fdatasync", os.fsync)  # Windows and macOS have fsync only
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for _ in range(count):
         os.write(fd, LINE)
-        os.fdatasync(fd)
+        sync(fd)
     os.close(fd)
 
 
@@ -133,7 +140,8 @@ async def run(urls: dict[str, str], folder: Path, rounds: int, count: int) -> Fo
             for name, storage in opened.items()
             for size in SIZES[1:]
         }
-        os.sync()
+        if sys.platform != "win32":
+            os.sync()
         for number in range(rounds + 1):
             for (name, callers), case in found.items():
                 into = case if number else Rounds()  # the first round warms up

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 from rig import HERE, KEY, MEMORY_OFF, Figure, Server, environment, started, table
 from stores import made
 

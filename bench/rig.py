@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
-import psutil
+import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 from stores import conversation, put, settings_of
 
 from chatbot.adapters.security.jose_tokens import JoseTokens

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert
 
+from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.log import Header
 from chatbot.adapters.storage.json_files.places import place_of, to_ns
 from chatbot.adapters.storage.json_files.sealed import seal
-from chatbot.adapters.storage.records import message_to_json
 from chatbot.adapters.storage.sql import tables
 from chatbot.adapters.storage.sql.rows import message_values, session_values
 from chatbot.adapters.storage.sql.stores import build_database
@@ -113,7 +113,7 @@ def _write_logs(folder: Path, conversations: Iterable[Conversation]) -> None:
         header = Header(session_id=session.id, owner=session.owner, created_at=session.created_at)
         with place.log.open("wb") as log:
             log.write(header.line())
-            log.writelines(seal(message_to_json(message)) + b"\n" for message in messages)
+            log.writelines(seal(codec(Message).to_json(message)) + b"\n" for message in messages)
         place.log.chmod(0o600)
         os.utime(place.log, ns=(to_ns(session.updated_at),) * 2)
 
