@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 
 from chatbot.adapters.filesystem.atomic import locked, put
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files import attempts
 from chatbot.adapters.storage.json_files import storage as storage_module
 from chatbot.adapters.storage.json_files.inspection import Problem
 from chatbot.adapters.storage.json_files.leases import Held
@@ -51,23 +50,18 @@ from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import (
-    AttemptRepository,
     Transaction,
     UserRepository,
 )
-from chatbot.domain.throttling import (
-    WINDOW,
-    AttemptKey,
-    Throttle,
-    account_throttle,
-    address_throttle,
-)
+from chatbot.domain.repositories.attempts import AttemptRepository
+from chatbot.domain.throttling import account_throttle
 from stored import new_message
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
 BOB = Owner(kind="user", id="b" * 32)
 TURN = TurnId("1" * 32)
+GUESSED = account_throttle("ana@example.com")
 ONE, TWO = SessionId("0" * 31 + "1"), SessionId("0" * 31 + "2")
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights or links")
 
@@ -1150,130 +1144,6 @@ class TestUserFiles:
                 users_of(storage).roles()
 
 
-GUESSED = account_throttle("ana@example.com")
-LINE = address_throttle("192.0.2.77")
-
-
-def guess(storage: JsonFileStorage, times: int = 5) -> timedelta:
-    """Try to log in that often; the last wait."""
-    waits = [attempts_of(storage).count([GUESSED, LINE], at=T0) for _ in range(times)]
-    return waits[-1]
-
-
-def file_of(root: Path, throttle: Throttle = GUESSED) -> Path:
-    return root / "auth" / "attempts" / f"{throttle.key[:2]}.json"
-
-
-class TestAttemptFiles:
-    async def test_files_can_be_read_but_name_nobody(self, root: Path) -> None:
-        async with JsonFileStorage(root) as storage:
-            guess(storage, 2)
-        document = json.loads(file_of(root).read_text("utf-8"))
-        stamp = "2026-03-01T12:00:00.123457Z"
-        assert document["attempts"] == {GUESSED.key: [stamp, stamp]}
-        for path, (_, content) in tree(root).items():
-            assert b"ana" not in content, path
-            assert b"192.0.2" not in content, path
-
-    async def test_two_stores_on_one_folder_count_together(self, root: Path) -> None:
-        async with JsonFileStorage(root) as one, JsonFileStorage(root) as other:
-            assert not guess(one, 3)
-            assert not guess(other, 2)
-            assert guess(one, 1) == guess(other, 1) == timedelta(seconds=30)
-            attempts_of(other).clear(GUESSED.key)
-            assert not guess(one, 5)
-
-    async def test_what_is_too_old_leaves_the_file_at_the_next_write(self, root: Path) -> None:
-        async with JsonFileStorage(root) as storage:
-            guess(storage)
-            neighbour = Throttle(key=AttemptKey(GUESSED.key[:2] + "0" * 62), allowed=5)
-            attempts_of(storage).count([neighbour], at=T0 + WINDOW)
-        assert set(json.loads(file_of(root).read_bytes())["attempts"]) == {neighbour.key}
-
-    async def test_flood_of_names_neither_grows_the_file_nor_frees_who_is_guessed_at(
-        self, root: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(attempts, "MAX_KEYS", 8)
-        async with JsonFileStorage(root) as storage:
-            guess(storage)
-            for n in range(20):
-                key = AttemptKey(f"{GUESSED.key[:2]}{n:062x}")
-                attempts_of(storage).count([Throttle(key=key, allowed=5)], at=later(1))
-            assert guess(storage, 1) == timedelta(seconds=30)
-        assert len(json.loads(file_of(root).read_bytes())["attempts"]) == 8
-
-    @pytest.mark.parametrize("change", ["^\x01", "^\x80", "^\xff", "=\n", "=\0"])
-    async def test_every_changed_byte_is_detected(self, root: Path, change: str) -> None:
-        async with JsonFileStorage(root) as storage:
-            guess(storage)
-        for damaged in changed_bytes(file_of(root).read_bytes(), change):
-            with pytest.raises(StorageUnavailable):
-                attempts.parse_attempts(damaged)
-
-    @pytest.mark.parametrize("damaged", [b"", b"{}\n", b"[" * 9999 + b"\n", b"\xff\xfe\n"])
-    async def test_damaged_file_is_set_aside_and_counting_begins_anew(
-        self, root: Path, damaged: bytes, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        async with JsonFileStorage(root) as storage:
-            guess(storage)
-            file_of(root).write_bytes(damaged)
-            attempts_of(storage).clear(LINE.key)
-            assert not guess(storage), "nobody is locked out"
-            assert guess(storage, 1), "the door is not open either"
-            [aside] = (root / "auth" / "attempts" / ".work").iterdir()
-            assert aside.read_bytes() == damaged
-            assert str(file_of(root)) in caplog.text
-
-    async def test_file_of_a_newer_version_is_set_aside_as_it_is(self, root: Path) -> None:
-        work = root / "auth" / "attempts" / ".work"
-        async with JsonFileStorage(root) as storage:
-            guess(storage)
-            newer = file_of(root).read_bytes().replace(b'"version":1', b'"version":7')
-            file_of(root).write_bytes(newer)
-            assert not guess(storage, 5)
-            [aside] = work.iterdir()
-            assert aside.read_bytes() == newer
-            [finding] = await storage.inspect()
-            assert finding.problem is Problem.LEFTOVER
-            assert "remove it" in finding.detail
-
-    async def test_everything_wrong_is_named(self, root: Path) -> None:
-        folder = root / "auth" / "attempts"
-        async with JsonFileStorage(root) as storage:
-            guess(storage)
-            assert await storage.inspect() == []
-            file_of(root).write_bytes(file_of(root).read_bytes().replace(b"12:00", b"13:00", 1))
-            whole = file_of(root, LINE).read_bytes()
-            file_of(root, LINE).write_bytes(whole.replace(b'"version":1', b'"version":2'))
-            (folder / "fff.json").write_bytes(b"{}")
-            (folder / ".work" / "00.json.0123456789abcdef").write_bytes(b"{")
-            before = tree(root)
-            found = {(Path(f.path).name, f.problem) for f in await storage.inspect()}
-            assert tree(root) == before
-        assert found == {
-            (file_of(root).name, Problem.DAMAGED),
-            (file_of(root, LINE).name, Problem.NEWER),
-            ("fff.json", Problem.FOREIGN),
-            ("00.json.0123456789abcdef", Problem.LEFTOVER),
-        }
-
-    async def test_failed_write_counts_nothing_and_is_not_taken_for_success(
-        self, root: Path
-    ) -> None:
-        files = Faulty()
-        async with JsonFileStorage(root, files) as storage:
-            guess(storage, 4)
-            before = tree(root)
-            for failing in ("write", "replace"):
-                files.failing = {failing}
-                with pytest.raises((StorageFull, StorageUnavailable)):
-                    guess(storage, 1)
-                assert tree(root) == before
-            files.failing = set()
-            assert not guess(storage, 1)
-            assert guess(storage, 1)
-
-
 @POSIX
 class TestRightsAndLinks:
     async def test_everything_is_for_its_owner_only(self, root: Path) -> None:
@@ -1281,7 +1151,7 @@ class TestRightsAndLinks:
             talk(storage)
             sessions_of(storage).put_memory(ANA, ONE, Memory(), epoch=0)
             users_of(storage).add(user(1))
-            guess(storage)
+            attempts_of(storage).count([GUESSED], at=T0)
             for path in (root, *root.rglob("*")):
                 expected = 0o700 if path.is_dir() else 0o600
                 assert stat.S_IMODE(path.stat().st_mode) == expected, path
@@ -1313,7 +1183,7 @@ class TestRightsAndLinks:
                 told(storage)
             assert len([flaw for flaw in await storage.inspect() if ".log" in str(flaw)]) == 2
 
-    @pytest.mark.parametrize("name", [".", "auth", "auth/attempts", "memory", "memory/.locks"])
+    @pytest.mark.parametrize("name", [".", "auth", "counters", "memory", "memory/.locks"])
     async def test_linked_folders_are_refused(self, root: Path, tmp_path: Path, name: str) -> None:
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()

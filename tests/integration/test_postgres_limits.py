@@ -89,7 +89,7 @@ def setting(statements: SqlSession, name: str) -> str:
 @pytest.mark.parametrize(
     ("held", "work"),
     [
-        ("LOCK TABLE attempts IN EXCLUSIVE MODE", count),
+        ("LOCK TABLE counters IN EXCLUSIVE MODE", count),
         ("SELECT * FROM sessions FOR UPDATE", acquire),
     ],
     ids=["table", "row"],
@@ -115,7 +115,7 @@ async def test_server_ends_the_transaction_of_a_replica_that_stands_still(
     def stand_still(tx: Transaction) -> None:
         count(tx)
         with psycopg.connect(postgres_store) as other:  # waits until the server has ended us
-            other.execute("LOCK TABLE attempts IN EXCLUSIVE MODE")
+            other.execute("LOCK TABLE counters IN EXCLUSIVE MODE")
 
     with pytest.raises(StorageUnavailable):
         await asyncio.wait_for(store.transact(stand_still), PATIENCE_S)
@@ -149,12 +149,6 @@ async def test_connections_are_bounded_and_given_back(
     with closing(psycopg.connect(postgres_store)) as other:
         found = other.execute("SELECT state FROM pg_stat_activity WHERE pid = ANY(%s)", [mine])
         assert {state for (state,) in found} == {"idle"}
-
-
-async def test_numbers_of_attempts_do_not_run_out(store: SqlStorage, postgres_store: str) -> None:
-    with closing(psycopg.connect(postgres_store, autocommit=True)) as other:
-        other.execute("SELECT setval(pg_get_serial_sequence('attempts', 'id'), 2147483647)")
-    await store.transact(count)
 
 
 async def test_store_is_not_ready_without_room_for_files(postgres_store: str) -> None:

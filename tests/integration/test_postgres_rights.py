@@ -169,7 +169,7 @@ def test_tables_of_another_owner_are_not_changed(owner: str, account: str) -> No
         command(owner, sql.SQL(statement).format(sql.Identifier(ACCOUNT)))
     with database_at(account).connect() as connection:
         [message] = refusals(lambda: database_at(account).require_changeable(connection))
-    assert "does not own attempts, chatbot_schema, " in message
+    assert "does not own chatbot_schema, counters, " in message
     assert "Fix: run this command with the owner of the tables in STORAGE_URL." in message
 
 

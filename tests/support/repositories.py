@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Thread
 from typing import Any, cast
 
+from chatbot.domain.ports.counters import Counters
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import (
-    AttemptRepository,
     Storage,
     Transaction,
     UserRepository,
 )
+from chatbot.domain.repositories.attempts import AttemptRepository
 
 ANSWERS_WITHIN_S = 60
 
@@ -32,6 +34,17 @@ class _Repository:
         return call
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Transaction(Transaction):
+    """The attempts are counted in an exclusive section, which is one call too."""
+
+    apart: AttemptRepository
+
+    @property
+    def attempts(self) -> AttemptRepository:
+        return self.apart
+
+
 @contextmanager
 def each_call_apart(storage: Storage) -> Iterator[Transaction]:
     """The repositories, to be called here and now, from a loop or without one."""
@@ -39,10 +52,11 @@ def each_call_apart(storage: Storage) -> Iterator[Transaction]:
     thread = Thread(target=loop.run_forever)
     thread.start()
     try:
-        yield Transaction(
+        yield _Transaction(
             sessions=cast(SessionLog, _Repository("sessions", storage, loop)),
             users=cast(UserRepository, _Repository("users", storage, loop)),
-            attempts=cast(AttemptRepository, _Repository("attempts", storage, loop)),
+            counters=cast(Counters, _Repository("counters", storage, loop)),
+            apart=cast(AttemptRepository, _Repository("attempts", storage, loop)),
         )
     finally:
         loop.call_soon_threadsafe(loop.stop)

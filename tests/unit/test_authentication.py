@@ -364,7 +364,8 @@ async def test_counters_are_keyed_so_that_nobody_can_choose_names_that_meet_anot
     service: Service, ana: User
 ) -> None:
     await guess(service, ana.email, 1)
-    kept = set(service.storage._transaction.attempts._made)  # type: ignore[attr-defined] # what is stored
+    tables = service.storage._transaction.counters._tables  # type: ignore[attr-defined] # what is stored
+    kept = set(tables["attempts"].amounts)
     assert len(kept) == 2
     assert not kept & {account_throttle(ana.email).key, address_throttle("192.0.2.1").key}
 

@@ -8,12 +8,9 @@ from chatbot.domain.identity import normalise_email
 from chatbot.domain.throttling import (
     LONGEST_WAIT,
     WINDOW,
-    AttemptKey,
     Throttle,
     account_throttle,
     address_throttle,
-    with_attempt,
-    without_attempt,
 )
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -119,34 +116,3 @@ def test_other_addresses_and_accounts_are_counted_apart() -> None:
     keys = {address_throttle(host).key for host in hosts}
     keys |= {account_throttle(host).key for host in hosts}
     assert len(keys) == 2 * len(hosts)
-
-
-def key(number: int) -> AttemptKey:
-    return AttemptKey(f"{number:064x}")
-
-
-def test_attempt_is_added_and_what_is_too_old_is_forgotten() -> None:
-    made = {key(1): (NOW - WINDOW, ago(5)), key(2): (NOW - WINDOW,)}
-    assert with_attempt(made, key(3), NOW, max_keys=9) == {key(1): (ago(5),), key(3): (NOW,)}
-    assert with_attempt(made, key(1), NOW, max_keys=9) == {key(1): (ago(5), NOW)}
-
-
-def test_of_too_many_keys_those_that_are_being_guessed_at_stay() -> None:
-    made = {key(n): (ago(n),) for n in range(1, 9)} | {key(9): (ago(700),) * 5}
-    kept = with_attempt(made, key(10), NOW, max_keys=3)
-    assert set(kept) == {key(10), key(9), key(1)}
-
-
-def test_key_that_comes_into_a_full_store_counts_from_its_first_attempt() -> None:
-    times = tuple(ago(n) for n in range(40))
-    made = {key(n): times for n in range(1, 4)}
-    for n in range(5):
-        made = with_attempt(made, key(9), ago(-n), max_keys=3)
-    assert len(made) == 3
-    assert len(made[key(9)]) == 5
-
-
-def test_one_attempt_is_taken_back_once() -> None:
-    assert without_attempt((ago(2), ago(1), ago(1)), ago(1)) == (ago(2), ago(1))
-    assert without_attempt((ago(2),), ago(1)) == (ago(2),)
-    assert without_attempt((), NOW) == ()

@@ -13,7 +13,7 @@ left out: it would let anybody lock anybody out.
 
 import hmac
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NewType
@@ -60,28 +60,6 @@ def account_throttle(raw_email: str, *, secret: bytes = b"") -> Throttle:
 def address_throttle(host: str, *, secret: bytes = b"") -> Throttle:
     """The throttle of an IP address; of IPv6 its /64, since one line gets that many (RFC 6177)."""
     return Throttle(key=_key(secret, "address", _network(host)), allowed=ALLOWED_PER_ADDRESS)
-
-
-def with_attempt(
-    made: Mapping[AttemptKey, tuple[datetime, ...]], key: AttemptKey, at: datetime, *, max_keys: int
-) -> dict[AttemptKey, tuple[datetime, ...]]:
-    """Count an attempt, and forget what is too old.
-
-    Of too many keys those with the fewest attempts go first, and of these the oldest: a flood of
-    made-up names does not make it forget whose password is being guessed.
-    """
-    kept = {each: recent for each, times in made.items() if (recent := _recent(times, at))}
-    others = [each for each in kept if each != key]
-    others.sort(key=lambda each: (len(kept[each]), max(kept[each])), reverse=True)
-    for forgotten in others[max_keys - 1 :]:
-        del kept[forgotten]
-    return {**kept, key: (*kept.get(key, ()), at)}
-
-
-def without_attempt(made: Sequence[datetime], at: datetime) -> tuple[datetime, ...]:
-    """Take back one attempt of this moment, if there is one."""
-    place = made.index(at) if at in made else len(made)
-    return (*made[:place], *made[place + 1 :])
 
 
 def _recent(made: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:

@@ -24,11 +24,11 @@ from chatbot.domain.identity import Owner, Permission, User, UserId
 from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import (
-    AttemptRepository,
     Storage,
     Transaction,
     UserRepository,
 )
+from chatbot.domain.repositories.attempts import AttemptRepository
 from chatbot.domain.throttling import WINDOW, AttemptKey, Throttle
 from repositories import each_call_apart
 from stored import (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from chatbot.adapters.storage.counter_table import CounterTable
 from chatbot.domain.chat import (
     Lease,
     Message,
@@ -28,17 +29,16 @@ from chatbot.domain.identity import (
     scheme_of,
 )
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.counters import Addition, CounterKey, Counters, Counts
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import (
-    AttemptRepository,
     Found,
     Storage,
     Transaction,
     UserRepository,
 )
-from chatbot.domain.throttling import AttemptKey, Throttle, with_attempt, without_attempt
 
-_MAX_KEYS = 10_000
+_MAX_NAMES = 10_000
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -182,22 +182,32 @@ class _Users(UserRepository):
         return dict(self._roles)
 
 
-class _Attempts(AttemptRepository):
+class _Counters(Counters):
     def __init__(self) -> None:
-        self._made: dict[AttemptKey, tuple[datetime, ...]] = {}
+        self._tables: dict[str, CounterTable] = {}
 
-    def count(self, throttles: Sequence[Throttle], *, at: datetime) -> timedelta:
-        wait = max(throttle.wait(self._made.get(throttle.key, ()), at) for throttle in throttles)
-        for throttle in () if wait else throttles:
-            self._made = with_attempt(self._made, throttle.key, at, max_keys=_MAX_KEYS)
-        return wait
+    def settle(
+        self, reserved: Sequence[Addition], used: Sequence[Addition], *, now: datetime
+    ) -> None:
+        for addition in reserved:
+            table = self._table(addition.key)
+            table.subtract(addition.key.name, addition.expires_at, addition.amount)
+        for addition in used:
+            table = self._table(addition.key)
+            table.add(addition.key.name, addition.expires_at, addition.amount, now=now)
 
-    def withdraw(self, throttles: Sequence[Throttle], *, at: datetime) -> None:
-        for key in (throttle.key for throttle in throttles if throttle.key in self._made):
-            self._made[key] = without_attempt(self._made[key], at)
+    def read(self, keys: Sequence[CounterKey], *, now: datetime) -> Counts:
+        return {key: self._table(key).read(key.name, now) for key in keys}
 
-    def clear(self, key: AttemptKey) -> None:
-        self._made.pop(key, None)
+    def clear(self, keys: Sequence[CounterKey]) -> None:
+        for key in keys:
+            self._table(key).clear(key.name)
+
+    def exclusive(self, keys: Sequence[CounterKey]) -> AbstractContextManager[Self]:  # noqa: ARG002 # work is never interleaved
+        return nullcontext(self)
+
+    def _table(self, key: CounterKey) -> CounterTable:
+        return self._tables.setdefault(key.kind, CounterTable({}, max_names=_MAX_NAMES))
 
 
 class InMemoryStorage(Storage):
@@ -208,7 +218,7 @@ class InMemoryStorage(Storage):
 
     def __init__(self, roles: Mapping[str, Role] = DEFAULT_ROLES) -> None:
         self._transaction = Transaction(
-            sessions=_Sessions(), users=_Users(roles), attempts=_Attempts()
+            sessions=_Sessions(), users=_Users(roles), counters=_Counters()
         )
 
     async def __aenter__(self) -> Self:

@@ -8,13 +8,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Protocol, Self, TypeVar
 
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.identity import Role, User, UserId
+from chatbot.domain.ports.counters import Counters
 from chatbot.domain.ports.session_log import SessionLog
-from chatbot.domain.throttling import AttemptKey, Throttle
+from chatbot.domain.repositories.attempts import AttemptRepository
 
 Found = TypeVar("Found")
 
@@ -69,38 +69,17 @@ class UserRepository(Protocol):
         """Return the roles by name."""
 
 
-class AttemptRepository(Protocol):
-    """Attempts to log in that have not succeeded, for as long as they count.
-
-    Bounded, whatever is tried. Damage is no failure: what cannot be read was never counted.
-    """
-
-    @abstractmethod
-    def count(self, throttles: Sequence[Throttle], *, at: datetime) -> timedelta:
-        """Count an attempt in all throttles, or in none if one of them has to wait.
-
-        Of many at once, as many are counted as of the same one after the other.
-
-        Returns:
-            How long to wait; zero if the attempt was counted.
-        """
-
-    @abstractmethod
-    def withdraw(self, throttles: Sequence[Throttle], *, at: datetime) -> None:
-        """Take back the attempt of this moment; one that is not there is taken back."""
-
-    @abstractmethod
-    def clear(self, key: AttemptKey) -> None:
-        """Take back all attempts of a throttle."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
     """What can be read and written together."""
 
     sessions: SessionLog
     users: UserRepository
-    attempts: AttemptRepository
+    counters: Counters
+
+    @property
+    def attempts(self) -> AttemptRepository:
+        return AttemptRepository(self.counters)
 
 
 class Storage(Protocol):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import WORK, exists, opened, read
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.attempts import (
-    ATTEMPTS,
+from chatbot.adapters.storage.json_files.counters import (
+    COUNTERS,
     SET_ASIDE,
-    is_attempts_file,
-    parse_attempts,
+    is_counters_file,
+    parse_counters,
 )
 from chatbot.adapters.storage.json_files.head import read_head
 from chatbot.adapters.storage.json_files.log import LogView
@@ -74,6 +74,8 @@ class _Inspection:
     def findings(self) -> Iterator[Finding]:
         yield from self._exposed(self._root)
         yield from self._auth(self._root / "auth")
+        if exists(self._files, self._root / COUNTERS):
+            yield from self._counters(self._root / COUNTERS)
         memory = self._root / "memory"
         if not exists(self._files, memory):
             return
@@ -88,17 +90,21 @@ class _Inspection:
             if exists(self._files, folder / name):
                 yield from self._exposed(folder / name)
                 yield from self._flaws(folder / name, _reading(self._files, folder / name, parse))
-        if exists(self._files, folder / ATTEMPTS):
-            yield from self._attempts(folder / ATTEMPTS)
 
-    def _attempts(self, folder: Path) -> Iterator[Finding]:
+    def _counters(self, folder: Path) -> Iterator[Finding]:
+        yield from self._exposed(folder)
+        for kind in sorted(self._files.listdir(folder)):
+            if self._files.status_of(folder / kind).is_folder:
+                yield from self._counters_of_kind(folder / kind)
+
+    def _counters_of_kind(self, folder: Path) -> Iterator[Finding]:
         yield from self._exposed(folder)
         for name in sorted(self._files.listdir(folder)):
-            if is_attempts_file(name):
-                read_it = _reading(self._files, folder / name, parse_attempts)
+            if is_counters_file(name):
+                read_it = _reading(self._files, folder / name, parse_counters)
                 yield from self._flaws(folder / name, read_it)
             elif name != WORK:
-                yield self._finding(folder / name, Problem.FOREIGN, "not a file of log-in attempts")
+                yield self._finding(folder / name, Problem.FOREIGN, "not a file of counters")
         yield from self._leftovers(folder / WORK)
 
     def _owner_folder(self, folder: Path) -> Iterator[Finding]:
@@ -166,7 +172,7 @@ def _leftover(name: str) -> str:
     if ".torn-" in name:
         return "bytes of an incomplete write, kept until the session is reset or deleted"
     if SET_ASIDE in name:
-        return "unreadable log-in attempts; the service started counting again. Fix: remove it"
+        return "unreadable counters; the service started counting again. Fix: remove it"
     if is_session_id(name.partition(".")[0]):
         return "from an unfinished write; removed together with its session"
     return "from an unfinished write. Fix: stop the service and remove it"

@@ -9,7 +9,7 @@ from typing import Self
 
 from chatbot.adapters.filesystem.atomic import make_durable_folders, write_new
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.attempts import AttemptFiles
+from chatbot.adapters.storage.json_files.counters import COUNTERS, JsonCounters
 from chatbot.adapters.storage.json_files.inspection import Finding, inspect
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
 from chatbot.adapters.storage.json_files.turns import TurnFiles
@@ -44,9 +44,9 @@ class JsonFileStorage(Storage):
             self._sessions, self._files, lambda work: self._require_open().run(work)
         )
         self._users = UserFiles(root / "auth", self._files, is_serving=True)
-        self._attempts = AttemptFiles(root / "auth", self._files)
+        self._counters = JsonCounters(root / COUNTERS, self._files)
         self._transaction = Transaction(
-            sessions=self._sessions, users=self._users, attempts=self._attempts
+            sessions=self._sessions, users=self._users, counters=self._counters
         )
 
     async def __aenter__(self) -> Self:
@@ -68,7 +68,7 @@ class JsonFileStorage(Storage):
         make_durable_folders(self._files, self._root)
         self._users.open()
         self._users.make_first_roles()
-        self._attempts.open()
+        self._counters.open()
         self._sessions.open()
 
     async def __aexit__(self, *exc_info: object) -> None:

@@ -1,6 +1,7 @@
 """The statements of one piece of work, all in one transaction."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Executable, Row, Select, Table, text
@@ -9,6 +10,9 @@ from sqlalchemy.sql.dml import UpdateBase
 Values = Mapping[str, object]
 Fixed = TypeVar("Fixed", bound=Select[Any] | UpdateBase)
 
+_LOCK_NUMBERS = text(
+    "SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS bigint[])) AS number"
+)
 HOT = dict[Executable, Select[Any] | UpdateBase]()
 """Statements of which every turn has some."""
 
@@ -59,6 +63,12 @@ class SqlSession:
     def lock(self, table: Table) -> None:
         """Keep others from writing to the table, and from locking it, until the end."""
         self._execute(text(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))
+
+    def lock_names(self, names: Collection[str]) -> None:
+        """Exclude other transactions that lock one of these names, until the end."""
+        digests = (hashlib.sha256(name.encode()).digest() for name in names)
+        numbers = sorted(int.from_bytes(digest[:8], signed=True) for digest in digests)
+        self._execute(_LOCK_NUMBERS, {"numbers": numbers})
 
     def _read(self, query: Executable, values: Values | None) -> Result:
         return self._execute(query, values)

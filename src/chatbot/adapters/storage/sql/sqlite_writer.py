@@ -10,7 +10,7 @@ import contextvars
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -53,6 +53,9 @@ class SqliteSession(SqlSession):
         return self.write(change, values)
 
     def lock(self, table: Table) -> None:  # noqa: ARG002 # there is one writer for all of them
+        self._begin_to_write()
+
+    def lock_names(self, names: Collection[str]) -> None:  # noqa: ARG002 # as above
         self._begin_to_write()
 
     def release_savepoint(self) -> None:

@@ -8,7 +8,7 @@ from typing import Self
 
 from sqlalchemy import Connection, text
 
-from chatbot.adapters.storage.sql.attempts import SqlAttempts
+from chatbot.adapters.storage.sql.counters import SqlCounters
 from chatbot.adapters.storage.sql.database import Database, Turns
 from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S, renew
 from chatbot.adapters.storage.sql.schema import require_current
@@ -25,7 +25,7 @@ _log = logging.getLogger("chatbot.storage")
 
 
 class SqlStorage(Storage):
-    """Sessions, users and attempts in a database, which several processes may share.
+    """Sessions, users and counters in a database, which several processes may share.
 
     Promised: a transaction is done wholly and durably when `transact` returns, or not at all, as
     far as the database itself keeps that (SQLite with `synchronous = FULL`, Postgres with
@@ -124,7 +124,7 @@ class SqlStorage(Storage):
         return Transaction(
             sessions=SqlSessions(sql, replica=self._replica, lease_s=self._lease_s),
             users=SqlUsers(sql),
-            attempts=SqlAttempts(sql),
+            counters=SqlCounters(sql),
         )
 
     @contextmanager

@@ -23,7 +23,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Those of `migrations/versions`, in their order: this version works on the last one."""
 
 
@@ -57,11 +57,6 @@ def _now_of_sqlite(_: unix_now, __: SQLCompiler, **___: object) -> str:
 @compiles(unix_now, "postgresql")
 def _now_of_postgres(_: unix_now, __: SQLCompiler, **___: object) -> str:
     return "extract(epoch from clock_timestamp())::float8"
-
-
-Numbered = BigInteger().with_variant(Integer, "sqlite")
-"""A number that the database gives. 32 bits would be used up by a year of guessed passwords;
-SQLite has 64 anyway."""
 
 
 metadata = MetaData(
@@ -140,12 +135,13 @@ roles = Table(
     Column("permissions", JSON, nullable=False),
 )
 
-attempts = Table(
-    "attempts",
+counters = Table(
+    "counters",
     metadata,
-    Column("id", Numbered, primary_key=True),
-    Column("key", Text, nullable=False),
-    Column("at", Moment, nullable=False),
-    Index(None, "key", "at"),
-    Index(None, "at"),
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("expires_at", Moment, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    Index(None, "expires_at"),
+    sqlite_with_rowid=False,
 )

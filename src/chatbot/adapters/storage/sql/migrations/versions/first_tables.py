@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from chatbot.adapters.storage.sql.tables import Moment, Numbered
+from chatbot.adapters.storage.sql.tables import Moment
 
 revision = "0001"
 down_revision = None
@@ -72,7 +72,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "attempts",
-        sa.Column("id", Numbered, nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
         sa.Column("key", sa.Text, nullable=False),
         sa.Column("at", Moment, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_attempts"),

@@ -1,0 +1,64 @@
+"""A bounded table of counters, for the stores that keep them in memory or in one file."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chatbot.domain.ports.counters import Count
+
+_MORE_NAMES = 16
+
+
+class CounterTable:
+    """Counters of one kind by name; `amounts` has their amounts by expiry."""
+
+    def __init__(self, amounts: dict[str, dict[datetime, int]], *, max_names: int) -> None:
+        self.amounts, self._max_names = amounts, max_names
+        self.is_changed = False
+        self._drop_from = 0
+
+    def read(self, name: str, now: datetime) -> Sequence[Count]:
+        return sorted(Count(*held) for held in _live(self.amounts.get(name, {}), now).items())
+
+    def add(self, name: str, expires_at: datetime, amount: int, *, now: datetime) -> None:
+        """Add an amount, and make room for it.
+
+        Of too many counters those that hold the least go first: a flood of made-up names does not
+        evict the one whose password is being guessed.
+        """
+        if name not in self.amounts:
+            self._make_room(now)
+        held = _live(self.amounts.get(name, {}), now)
+        self.amounts[name] = {**held, expires_at: held.get(expires_at, 0) + amount}
+        self.is_changed = True
+
+    def subtract(self, name: str, expires_at: datetime, amount: int) -> None:
+        """Subtract the amount, or as much of it as there is."""
+        held = self.amounts.get(name, {})
+        if expires_at not in held:
+            return
+        self.is_changed = True
+        held[expires_at] -= amount
+        if held[expires_at] <= 0:
+            del held[expires_at]
+        if not held:
+            del self.amounts[name]
+
+    def clear(self, name: str) -> None:
+        self.is_changed |= self.amounts.pop(name, None) is not None
+
+    def _make_room(self, now: datetime) -> None:
+        """Drop expired counters, not before there are twice as many: that looks at all of them."""
+        if len(self.amounts) >= min(self._drop_from, self._max_names):
+            live = {name: _live(held, now) for name, held in self.amounts.items()}
+            self.amounts = {name: held for name, held in live.items() if held}
+            self._drop_from = 2 * len(self.amounts) + _MORE_NAMES
+        while len(self.amounts) >= self._max_names:
+            del self.amounts[min(self.amounts, key=self._weight)]
+
+    def _weight(self, name: str) -> tuple[int, datetime]:
+        held = self.amounts[name]
+        return sum(held.values()), max(held)
+
+
+def _live(held: dict[datetime, int], now: datetime) -> dict[datetime, int]:
+    return {at: amount for at, amount in held.items() if at > now}

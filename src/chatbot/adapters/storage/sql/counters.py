@@ -1,0 +1,123 @@
+"""Counters as rows: one for what a counter holds until a moment.
+
+Rows are written in the order of their keys, so that transactions do not deadlock.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import lru_cache
+from typing import Self
+
+from sqlalchemy import (
+    ColumnElement,
+    TextClause,
+    and_,
+    bindparam,
+    case,
+    delete,
+    false,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+
+from chatbot.adapters.storage.sql.sql_session import SqlSession
+from chatbot.adapters.storage.sql.tables import Moment, counters
+from chatbot.domain.ports.counters import Addition, Count, CounterKey, Counters, Counts
+
+_DROPPED_AT_ONCE = 10
+"""More than an addition makes, and few enough to be looked up by an index."""
+_ROW = (counters.c.kind, counters.c.name, counters.c.expires_at)
+_EXPIRED = (
+    select(*_ROW)
+    .where(counters.c.expires_at <= bindparam("now"))
+    .order_by(counters.c.expires_at)
+    .limit(_DROPPED_AT_ONCE)
+    .with_for_update(skip_locked=True)  # so that two that drop never wait for each other
+)
+_DROP_EXPIRED = delete(counters).where(tuple_(*_ROW).in_(_EXPIRED))
+_SUBTRACT = (
+    update(counters)
+    .where(
+        counters.c.kind == bindparam("k"),
+        counters.c.name == bindparam("n"),
+        counters.c.expires_at == bindparam("at"),
+    )
+    .values(
+        amount=case(
+            (counters.c.amount > bindparam("by"), counters.c.amount - bindparam("by")), else_=0
+        )
+    )
+)
+
+
+class SqlCounters(Counters):
+    """The counters as one transaction sees them."""
+
+    def __init__(self, sql: SqlSession) -> None:
+        self._sql = sql
+
+    def settle(
+        self, reserved: Sequence[Addition], used: Sequence[Addition], *, now: datetime
+    ) -> None:
+        for (key, expires_at), amount in _rows(reserved):
+            values = {"k": key.kind, "n": key.name, "at": expires_at, "by": amount}
+            self._sql.write(_SUBTRACT, values)
+        if used:
+            self._add(_rows(used), now)
+
+    def _add(self, rows: Sequence[tuple[tuple[CounterKey, datetime], int]], now: datetime) -> None:
+        """Add in one statement. Where that makes a row, others that have expired are dropped."""
+        values: dict[str, object] = {}
+        for number, ((key, expires_at), amount) in enumerate(rows):
+            values |= {f"kind{number}": key.kind, f"name{number}": key.name}
+            values |= {f"at{number}": expires_at, f"amount{number}": amount}
+        amounts = {row.amount for row in self._sql.write(_insert(len(rows)), values).all()}
+        if not amounts.isdisjoint(amount for _, amount in rows):
+            self._sql.write(_DROP_EXPIRED, {"now": now})
+
+    def read(self, keys: Sequence[CounterKey], *, now: datetime) -> Counts:
+        found: dict[CounterKey, list[Count]] = {key: [] for key in keys}
+        query = select(counters).where(
+            _is_one_of(keys), counters.c.expires_at > now, counters.c.amount > 0
+        )
+        for row in self._sql.rows(query):
+            found[CounterKey(row.kind, row.name)].append(Count(row.expires_at, row.amount))
+        return {key: sorted(counts) for key, counts in found.items()}
+
+    def clear(self, keys: Sequence[CounterKey]) -> None:
+        self._sql.write(delete(counters).where(_is_one_of(keys)))
+
+    @contextmanager
+    def exclusive(self, keys: Sequence[CounterKey]) -> Iterator[Self]:
+        """The locks are held until the end of the transaction."""
+        self._sql.lock_names([f"{counters.name} {key.kind} {key.name}" for key in keys])
+        yield self
+
+
+def _rows(additions: Sequence[Addition]) -> list[tuple[tuple[CounterKey, datetime], int]]:
+    """Returns the amounts of each row, in the order of the rows' keys."""
+    amounts = Counter[tuple[CounterKey, datetime]]()
+    for addition in additions:
+        amounts[addition.key, addition.expires_at] += addition.amount
+    return sorted(amounts.items())
+
+
+@lru_cache
+def _insert(count: int) -> TextClause:
+    rows = ", ".join(f"(:kind{n}, :name{n}, :at{n}, :amount{n})" for n in range(count))
+    moments = [bindparam(f"at{n}", type_=Moment) for n in range(count)]
+    return text(
+        f"INSERT INTO counters (kind, name, expires_at, amount) VALUES {rows} "  # noqa: S608 # names only
+        "ON CONFLICT (kind, name, expires_at) "
+        "DO UPDATE SET amount = counters.amount + excluded.amount RETURNING amount"
+    ).bindparams(*moments)
+
+
+def _is_one_of(keys: Sequence[CounterKey]) -> ColumnElement[bool]:
+    each = [and_(counters.c.kind == key.kind, counters.c.name == key.name) for key in keys]
+    return or_(false(), *each)
