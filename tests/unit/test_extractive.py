@@ -153,6 +153,9 @@ def test_it_says_plainly_that_it_was_not_told(prompt: str, expected: str) -> Non
         ("la impresora de la tercera planta hace ruido", "Vale, Ana."),
         ("the printer on the third floor makes a noise", "OK, Ana."),
         ("I'd like to know the canteen hours", "OK, Ana."),
+        ("when you show me code, use Python", "OK, Ana."),
+        ("cuando escribas código, usa Python", "Vale, Ana."),
+        ("como siempre, genial", "Vale, Ana."),
         (
             "escríbeme un poema",
             "Eso no puedo hacerlo sin un modelo de lenguaje: solo recuerdo lo que me cuentas.",
@@ -160,6 +163,10 @@ def test_it_says_plainly_that_it_was_not_told(prompt: str, expected: str) -> Non
         (
             "can you explain VAT?",
             "I can't do that without a language model: I only remember what you tell me.",
+        ),
+        (
+            "hows it going",
+            "Hello, Ana. Tell me about yourself, or what you have to do, and I'll remember it.",
         ),
         ("gracias", "De nada, Ana."),
         ("thanks!", "You're welcome, Ana."),

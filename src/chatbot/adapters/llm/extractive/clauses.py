@@ -133,7 +133,10 @@ class SentenceReader:
         value = self._value(clause, found, end)
         context = "" if rule.take == "value" else rule.value
         kind = self._style(value) if rule.kind == "tone" else rule.kind
-        return [Statement(kind=kind, value=value, context=context)] if value else []
+        values = self._tasks(value) if kind == "todo" else [value]
+        if kind == "todo":
+            values = [self._with_time(task, clause, found.match) for task in values]
+        return [Statement(kind=kind, value=each, context=context) for each in values if each]
 
     def _style(self, value: str) -> Kind:
         """How somebody wants to be answered: in which length, format or tone."""
@@ -160,9 +163,16 @@ class SentenceReader:
             value = value.partition(",")[0].strip()
         if rule.kind == "language":
             return self._known.tongues.get(fold(value), value)
-        if rule.kind == "todo" and value:
-            return self._with_time(value, clause, match)
         return value
+
+    def _tasks(self, value: str) -> list[str]:
+        """Several tasks in one clause, as in `call Bob and buy milk`; the first has an object, too."""
+        said = wording(value, self._known.spelling)
+        cuts = [cut.span() for cut in self._known.next_task.finditer(said.plain)]
+        cuts = [(end, start) for end, start in cuts if " " in said.plain[:end]]
+        starts = [0, *(start for _, start in cuts)]
+        ends = [*(end for end, _ in cuts), len(said.plain)]
+        return [said.source(*span) for span in zip(starts, ends, strict=True)]
 
     def _with_time(self, task: str, clause: _Clause, match: re.Match[str]) -> str:
         """The task, and behind it the time that was said before it."""

@@ -70,6 +70,7 @@ class Language(BaseModel):
     apposition: Pattern
     department: Pattern
     to_you: Pattern
+    next_task: Pattern
     length: Pattern
     format: Pattern
     given_names: frozenset[str]
@@ -103,14 +104,16 @@ def language(code: Code) -> Language:
         ],
     }
     plain_words = re.findall("[a-z]{4,}", f"{patterns} {slots | {'fuzzy': ''}}")
+    words: dict[str, str] = raw.pop("spelling")
+    bare = {word.replace("'", ""): plain for word, plain in words.items() if "'" in word}
     spelling = Spelling(
-        words=raw.pop("spelling"),
+        words={**{k: v for k, v in bare.items() if k not in lists["no_contraction"]}, **words},
         endings=raw.pop("endings", {}),
         fuzzy=lists["fuzzy"],
         vocabulary=frozenset(plain_words),  # they are right as they are
     )
-    words = {name: lists[name] for name in ("given_names", "name_particles", "stop", "verbs")}
-    return Language.model_validate({**raw, **patterns, **words, "code": code, "spelling": spelling})
+    sets = {name: lists[name] for name in ("given_names", "name_particles", "stop", "verbs")}
+    return Language.model_validate({**raw, **patterns, **sets, "code": code, "spelling": spelling})
 
 
 def _read(name: str) -> dict[str, Any]:
