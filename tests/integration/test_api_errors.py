@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
+import openapi_document
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
 from chatbot.adapters.security.argon2_hasher import MAX_WAITING, Argon2Hasher
 from chatbot.adapters.storage.in_memory import InMemoryStorage
@@ -48,6 +50,7 @@ from service import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CANARY = "canary-4711"
+DOCUMENT = openapi_document.document()
 JSON = {"Content-Type": "application/json"}
 
 
@@ -100,7 +103,19 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
     assert CANARY not in answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
+    assert_documented(answer, f"{status}", code)
     return problem
+
+
+def assert_documented(answer: httpx.Response, status: str, code: str) -> None:
+    """Check that the OpenAPI document lists the error, if it has the call."""
+    if answer._request is None:  # made of bytes
+        return
+    method, path = answer.request.method.lower(), answer.request.url.path
+    for template in (path, re.sub(r"(?<=^/sessions/)(?!new$)[^/]+", "{session_id}", path)):
+        if operation := DOCUMENT["paths"].get(template, {}).get(method):
+            name = operation["responses"][status]["$ref"].rpartition("/")[2]
+            assert code in name.split("_or_"), f"{method} {template}"
 
 
 async def post_raw(service: Service, body: bytes, headers: dict[str, str]) -> httpx.Response:

@@ -32,7 +32,19 @@ MAX_JSON_BYTES = 1000
 MAX_UPLOAD_BYTES = 300_000
 BODY_DEADLINE_S = 0.5
 
+WRONG_KEY = ErrorDetails(status=401, code="invalid_api_key", detail="Incorrect API key.")
 PARTNER = Client(id=ClientId("partner"), permissions=frozenset({Permission.CHAT}))
+
+
+class Error(BaseModel):
+    message: str
+    code: str
+    request: str
+    where: list[dict[str, object]] | None = None
+
+
+class Envelope(BaseModel):
+    error: Error
 
 
 def envelope(details: ErrorDetails, request_id: str) -> Mapping[str, object]:
@@ -61,13 +73,18 @@ def partner_surface(keys: Keys) -> Surface:
         scheme, _, raw_key = connection.headers.get("authorization", "").partition(" ")
         client = await cache.identify(raw_key) if scheme.lower() == "bearer" else None
         if client is None:
-            raise Rejected(401, "invalid_api_key", "Incorrect API key.")
+            raise Rejected(WRONG_KEY)
         return of_client(client)
 
     return Surface(
         prefix=PREFIX,
         authenticate=authenticate,
-        errors=ErrorFormat(media_type="application/json", body=envelope),
+        errors=ErrorFormat(
+            media_type="application/json",
+            body=envelope,
+            schema=Envelope,
+            code_path=("error", "code"),
+        ),
         bodies=(
             json_body(max_bytes=MAX_JSON_BYTES),
             BodyFormat(
@@ -78,6 +95,8 @@ def partner_surface(keys: Keys) -> Surface:
         ),
         public=frozenset({f"{PREFIX}/status"}),
         routers=(router,),
+        credential="partner_key",
+        credential_errors=(WRONG_KEY,),
         security_schemes={"partner_key": {"type": "http", "scheme": "bearer"}},
     )
 

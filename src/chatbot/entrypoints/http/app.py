@@ -18,7 +18,6 @@ from chatbot.entrypoints.http.guard import Guard
 from chatbot.entrypoints.http.native import native_surface
 from chatbot.entrypoints.http.openapi import completed
 from chatbot.entrypoints.http.surfaces import Surface, Surfaces
-from chatbot.entrypoints.http.wire import Problem
 from chatbot.entrypoints.lifecycle import opened
 from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.settings import Settings, is_developer_mode, load_settings
@@ -54,18 +53,17 @@ def build_app(
         redirect_slashes=False,
         servers=[{"url": root_path}] if root_path else None,
         generate_unique_id_function=_operation_id,
-        responses={"default": {"model": Problem, "description": "A problem document (RFC 9457)"}},
     )
     app.state.use_cases = use
     error_handlers.install(app)
     native = native_surface(use.identify_client, max_prompt_chars=settings.max_prompt_chars)
-    surfaces = (native, *more_surfaces)
-    for router in (router for surface in surfaces for router in surface.routers):
+    surfaces = Surfaces([native, *more_surfaces])
+    for router in surfaces.routers():
         app.include_router(router)
     if settings.docs_enabled:
         app.include_router(docs_page.router(root_path))
-    _add_layers(app, settings, Surfaces(surfaces))
-    app.openapi = completed(app)  # type: ignore[method-assign] # FastAPI's documented way
+    _add_layers(app, settings, surfaces)
+    app.openapi = completed(app, surfaces)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
 

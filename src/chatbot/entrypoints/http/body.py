@@ -3,16 +3,27 @@
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Message, Receive, Scope
 
-from chatbot.entrypoints.http.errors import Rejected
+from chatbot.entrypoints.http.errors import ErrorDetails, Rejected
 
 DECODED = "body"
 """Key in the request's state under which the decoded body is passed to the route."""
 
 BODY_DEADLINE_S = 20.0
+
+TOO_LARGE = ErrorDetails(status=413, code="body_too_large", detail="The body is too large.")
+TOO_SLOW = ErrorDetails(
+    status=408, code="request_timeout", detail="The request body took too long to arrive."
+)
+UNSUPPORTED = ErrorDetails(
+    status=415,
+    code="unsupported_media_type",
+    detail="The request body must be application/json.",
+)
+_CUT_OFF = ErrorDetails(status=400, code="bad_request", detail="The request body ended early.")
 
 _METHODS = frozenset({"POST", "PUT", "PATCH"})
 _OTHER_CHARSET = re.compile(rb"charset\s*=(?!\s*\"?utf-?8\b)")
@@ -49,7 +60,7 @@ async def receive_body(
     found = next((one for one in formats if one.media_type == name), None)
     bounds = found or min(formats, key=lambda one: one.max_bytes)  # it may be empty
     if int(headers.get(b"content-length", b"0")) > bounds.max_bytes:
-        raise _too_large()
+        raise Rejected(TOO_LARGE)
     bounded = _bounded(receive, bounds)
     if found is not None and found.decode is None:
         _check_encoding(headers)
@@ -79,13 +90,12 @@ def _bounded(receive: Receive, bounds: BodyFormat) -> Receive:
             async with asyncio.timeout_at(deadline):
                 message = await receive()
         except TimeoutError:
-            detail = "The request body took too long to arrive."
-            raise Rejected(408, "request_timeout", detail) from None
+            raise Rejected(TOO_SLOW) from None
         if message["type"] == "http.disconnect":
-            raise Rejected(400, "bad_request", "The request body ended early.")
+            raise Rejected(_CUT_OFF)
         size += len(message.get("body", b""))
         if size > bounds.max_bytes:
-            raise _too_large()
+            raise Rejected(TOO_LARGE)
         is_complete = not message.get("more_body", False)
         return message
 
@@ -118,8 +128,4 @@ def _check_encoding(headers: Headers) -> None:
 
 
 def _unsupported(detail: str) -> Rejected:
-    return Rejected(415, "unsupported_media_type", detail)
-
-
-def _too_large() -> Rejected:
-    return Rejected(413, "body_too_large", "The body is too large.")
+    return Rejected(replace(UNSUPPORTED, detail=detail))

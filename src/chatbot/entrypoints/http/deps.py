@@ -7,13 +7,17 @@ from fastapi import Body, Depends, Path, Request
 from pydantic import BeforeValidator
 
 from chatbot.domain.chat import SessionId, is_session_id
-from chatbot.domain.errors import NotFound, Unauthenticated
+from chatbot.domain.errors import InvalidToken, NotFound, StorageUnavailable, Unauthenticated
 from chatbot.domain.identity import Principal, User
 from chatbot.entrypoints.container import UseCases as AllUseCases
-from chatbot.entrypoints.http.wire import NoFields
+from chatbot.entrypoints.http.documented import documented
+from chatbot.entrypoints.http.schemas.base import SESSION_ID, NoFields
 
 MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON parser (RFC 7493) and every store keeps exactly."""
+
+BEARER = "bearer"
+"""The name of the security scheme of access tokens."""
 
 _DIGITS = re.compile("[0-9]{1,16}", re.ASCII)
 
@@ -33,6 +37,7 @@ def use_cases_of(request: Request) -> AllUseCases:
     return cast("AllUseCases", request.app.state.use_cases)
 
 
+@documented(Unauthenticated, InvalidToken, StorageUnavailable, token=BEARER)
 async def _caller(request: Request) -> Principal:
     """Returns the API client that the guard authenticated, with the user of the token, if any."""
     client = cast("Principal", request.state.principal).client
@@ -56,6 +61,7 @@ def _bearer(request: Request) -> str | None:
 Caller = Annotated[Principal, Depends(_caller)]
 
 
+@documented(Unauthenticated, token=BEARER, needs_token=True)
 async def _current_user(caller: Caller) -> User:
     if caller.user is None:
         raise Unauthenticated("This call needs a user: log in and send the header Authorization.")
@@ -92,8 +98,10 @@ def session_id_of(request: Request, raw: str) -> SessionId:
     return SessionId(raw)
 
 
+@documented(NotFound)
 async def _path_session_id(
-    request: Request, session_id: Annotated[str, Path(examples=["0123456789abcdef" * 2])]
+    request: Request,
+    session_id: Annotated[str, Path(description="The id of a session.", examples=[SESSION_ID])],
 ) -> SessionId:
     return session_id_of(request, session_id)
 

@@ -5,9 +5,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -35,6 +36,18 @@ _STATUS_AND_CODE: Mapping[type[Exception], tuple[int, str]] = {
     errors.StorageFull: (507, "storage_full"),
     errors.ShuttingDown: (503, "shutting_down"),
 }
+
+_EXAMPLES: Mapping[type[Exception], str] = {
+    errors.InvalidInput: "The prompt is empty.",
+    errors.PromptTooLong: "A prompt can have at most 4000 characters.",
+    errors.Unauthenticated: "This call needs a user: log in and send the header Authorization.",
+    errors.Forbidden: "You are not allowed to do this.",
+    errors.RateLimited: "Too many failed log-ins. Try again later.",
+    errors.ModelError: "The language model's answer is unusable.",
+    errors.StorageUnavailable: "The store cannot be used right now.",
+    errors.StorageFull: "The store is full.",
+}
+"""Details of errors whose class has no sentence of its own."""
 
 _CODES_OF_THE_FRAMEWORK = {
     400: "bad_request",
@@ -89,10 +102,15 @@ class ErrorDetails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorFormat:
-    """How a surface shows an error; `body` takes the details and the request id."""
+    """How a surface shows an error.
+
+    `body` takes the details and the request id; `code_path` leads to the code in what it returns.
+    """
 
     media_type: str
     body: Callable[[ErrorDetails, str], Mapping[str, object]]
+    schema: type[BaseModel]
+    code_path: tuple[str, ...] = ("code",)
 
     def response(self, details: ErrorDetails, request_id: str) -> Response:
         """Returns the response for an error."""
@@ -108,11 +126,28 @@ class Rejected(HTTPException):
     As an `HTTPException` it passes through the framework unchanged while a form is being read.
     """
 
-    def __init__(
-        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(status, detail, headers)
-        self.code = code
+    def __init__(self, details: ErrorDetails) -> None:
+        super().__init__(details.status, details.detail)
+        self.details = details
+
+
+BAD_REQUEST = ErrorDetails(
+    status=400, code="bad_request", detail="A header that may occur only once is repeated."
+)
+INTERNAL_ERROR = ErrorDetails(
+    status=500,
+    code="internal_error",
+    detail="Internal error: the log has the cause under this request id.",
+)
+
+
+def example_of(kind: type[errors.ChatbotError]) -> ErrorDetails:
+    """Returns what an error of this kind may look like, for the OpenAPI document."""
+    status, code = _status_and_code(kind)
+    detail = _EXAMPLES.get(kind) or kind.sentence or HTTPStatus(status).phrase
+    where: dict[str, object] = {"loc": ["body", "prompt"], "msg": detail}
+    listed = (where,) if code == "invalid_request" else ()
+    return ErrorDetails(status=status, code=code, detail=detail, errors=listed)
 
 
 def details_of(error: Exception, fields: AllowedFields = lambda _: ()) -> ErrorDetails:
@@ -122,23 +157,25 @@ def details_of(error: Exception, fields: AllowedFields = lambda _: ()) -> ErrorD
     """
     if isinstance(error, RequestValidationError):
         return _invalid(error, fields)
+    if isinstance(error, Rejected):
+        return error.details
     if isinstance(error, HTTPException):
-        known = _CODES_OF_THE_FRAMEWORK.get(error.status_code, "bad_request")
-        code = error.code if isinstance(error, Rejected) else known
+        code = _CODES_OF_THE_FRAMEWORK.get(error.status_code, "bad_request")
         return ErrorDetails(
             status=error.status_code, code=code, detail=error.detail, headers=error.headers
         )
-    for kind in type(error).__mro__:
-        if kind in _STATUS_AND_CODE:
-            return _known(cast("errors.ChatbotError", error), *_STATUS_AND_CODE[kind])
-    return ErrorDetails(
-        status=500,
-        code="internal_error",
-        detail="Internal error: the log has the cause under this request id.",
-    )
+    if isinstance(error, errors.ChatbotError):
+        return _known(error)
+    return INTERNAL_ERROR
 
 
-def _known(error: errors.ChatbotError, status: int, code: str) -> ErrorDetails:
+def _status_and_code(kind: type[errors.ChatbotError]) -> tuple[int, str]:
+    known = (_STATUS_AND_CODE[one] for one in kind.__mro__ if one in _STATUS_AND_CODE)
+    return next(known, (INTERNAL_ERROR.status, INTERNAL_ERROR.code))
+
+
+def _known(error: errors.ChatbotError) -> ErrorDetails:
+    status, code = _status_and_code(type(error))
     where = error.where if isinstance(error, errors.InvalidInput) else ()
     return ErrorDetails(
         status=status,

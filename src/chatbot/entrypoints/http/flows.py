@@ -8,7 +8,8 @@ from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId
 from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, UseCases
-from chatbot.entrypoints.http.wire import StructuredMemoryShape, chat_answer
+from chatbot.entrypoints.http.schemas.chat import chat_answer
+from chatbot.entrypoints.http.schemas.memory import StructuredMemorySchema
 
 
 def register_flows(use: UseCases) -> None:
@@ -32,8 +33,8 @@ def register_flows(use: UseCases) -> None:
 
     async def extract_memory(session_id: str) -> Json:
         memory = await steps.extract(caller.owner, SessionId(session_id), at_once=True)
-        shape = StructuredMemoryShape.of(memory, defaults)
-        return {"session_id": session_id, "structured_memory": shape.model_dump()}
+        structured = StructuredMemorySchema.of(memory, defaults)
+        return {"session_id": session_id, "structured_memory": structured.model_dump()}
 
     model = use.genkit_model
     if isinstance(model, GenkitChatModel):  # a test's own model has no flows

@@ -5,6 +5,8 @@ It asks the surface of the path what to accept, and answers every error that no 
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 from starlette.requests import HTTPConnection
@@ -12,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chatbot.entrypoints.http.body import Headers, receive_body
 from chatbot.entrypoints.http.error_handlers import EXPECTED, error_response
-from chatbot.entrypoints.http.errors import Rejected
+from chatbot.entrypoints.http.errors import BAD_REQUEST, Rejected
 from chatbot.entrypoints.http.surfaces import Surface, Surfaces
 
 MAX_QUERY_PARAMETERS = 32
@@ -62,7 +64,7 @@ class Guard:
         headers = _headers(scope)
         self._check_host(headers)
         if scope.get("query_string", b"").count(b"&") >= MAX_QUERY_PARAMETERS:
-            raise Rejected(400, "bad_request", "The query has too many parameters.")
+            raise _bad_request("The query has too many parameters.")
         if scope["path"] not in surface.public:
             principal = await surface.authenticate(HTTPConnection(scope))
             scope["state"]["principal"] = principal
@@ -72,7 +74,7 @@ class Guard:
     def _check_host(self, headers: Headers) -> None:
         host = re.sub(r":\d+$", "", headers.get(b"host", b"").decode("latin-1")).lower()
         if self._allowed_hosts and host not in self._allowed_hosts:
-            raise Rejected(400, "bad_request", "The Host header is not in ALLOWED_HOSTS.")
+            raise _bad_request("The Host header is not in ALLOWED_HOSTS.")
 
 
 def _headers(scope: Scope) -> Headers:
@@ -80,8 +82,12 @@ def _headers(scope: Scope) -> Headers:
     if len(headers) < len(scope["headers"]):
         counts = Counter(name for name, _ in scope["headers"])
         if any(counts[name] > 1 for name in _SINGLE_HEADERS):
-            raise Rejected(400, "bad_request", "A header that may occur only once is repeated.")
+            raise Rejected(BAD_REQUEST)
     if b"content-length" in headers and b"transfer-encoding" in headers:  # RFC 9112, section 6.1
         detail = "The request has both Content-Length and Transfer-Encoding."
-        raise Rejected(400, "bad_request", detail, {"Connection": "close"})
+        raise _bad_request(detail, {"Connection": "close"})
     return headers
+
+
+def _bad_request(detail: str, headers: Mapping[str, str] | None = None) -> Rejected:
+    return Rejected(replace(BAD_REQUEST, detail=detail, headers=headers))

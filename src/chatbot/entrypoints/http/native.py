@@ -1,12 +1,15 @@
 """The native surface: JSON bodies, an API key in `X-API-Key`, problem documents for errors."""
 
+from dataclasses import replace
+
 from starlette.requests import HTTPConnection
 
 from chatbot.domain.identity import Principal, of_client
 from chatbot.domain.ports.security import IdentifyClient
 from chatbot.entrypoints.http import strict_json
 from chatbot.entrypoints.http.body import BodyFormat
-from chatbot.entrypoints.http.errors import Rejected
+from chatbot.entrypoints.http.deps import BEARER
+from chatbot.entrypoints.http.errors import BAD_REQUEST, ErrorDetails, Rejected
 from chatbot.entrypoints.http.problem import PROBLEM
 from chatbot.entrypoints.http.routes import chat, health, identity, memory, sessions
 from chatbot.entrypoints.http.surfaces import Authenticate, Surface
@@ -16,6 +19,29 @@ PUBLIC_PATHS = frozenset({"/health", "/ready"}) | docs_page.PATHS
 
 _KIB = 1024
 _CHALLENGE = {"WWW-Authenticate": 'ApiKey header="X-API-Key"'}
+_NO_KEY = ErrorDetails(
+    status=401,
+    code="unauthenticated",
+    detail="The header X-API-Key is missing.",
+    headers=_CHALLENGE,
+)
+_WRONG_KEY = ErrorDetails(
+    status=401, code="invalid_api_key", detail="The API key is invalid.", headers=_CHALLENGE
+)
+_SECURITY_SCHEMES = {
+    "api_key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "Identifies the calling application.",
+    },
+    BEARER: {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "Identifies the user: the `access_token` of `POST /auth/login`.",
+    },
+}
 
 
 def native_surface(identify: IdentifyClient, *, max_prompt_chars: int) -> Surface:
@@ -27,14 +53,9 @@ def native_surface(identify: IdentifyClient, *, max_prompt_chars: int) -> Surfac
         bodies=(json_body(max_bytes=max(64 * _KIB, 12 * max_prompt_chars + 4 * _KIB)),),
         public=PUBLIC_PATHS,
         routers=tuple(each.router for each in (health, identity, chat, sessions, memory)),
-        security_schemes={
-            "api_key": {
-                "type": "apiKey",
-                "in": "header",
-                "name": "X-API-Key",
-                "description": "Identifies the calling application.",
-            }
-        },
+        credential="api_key",
+        credential_errors=(_NO_KEY, _WRONG_KEY),
+        security_schemes=_SECURITY_SCHEMES,
     )
 
 
@@ -47,18 +68,17 @@ def _decoded(body: bytes) -> object:
     try:
         return strict_json.check(body)
     except strict_json.NotStrictJson as error:
-        raise Rejected(400, "bad_request", str(error)) from None
+        raise Rejected(replace(BAD_REQUEST, detail=str(error))) from None
 
 
 def _by_api_key(identify: IdentifyClient) -> Authenticate:
     async def authenticate(connection: HTTPConnection) -> Principal:
         raw_key = connection.headers.get("x-api-key")
         if raw_key is None:
-            detail = "The header X-API-Key is missing."
-            raise Rejected(401, "unauthenticated", detail, _CHALLENGE)
+            raise Rejected(_NO_KEY)
         client = identify(raw_key)
         if client is None:
-            raise Rejected(401, "invalid_api_key", "The API key is invalid.", _CHALLENGE)
+            raise Rejected(_WRONG_KEY)
         return of_client(client)
 
     return authenticate

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from chatbot.entrypoints.http.errors import ErrorDetails, ErrorFormat
+from chatbot.entrypoints.http.schemas.problem import Problem
 
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 """The names in RFC 9110, which Python uses since 3.13; fixed so that all versions answer alike."""
@@ -23,4 +24,4 @@ def problem_body(details: ErrorDetails, request_id: str) -> dict[str, object]:
     return body | ({"errors": list(details.errors)} if details.errors else {})
 
 
-PROBLEM = ErrorFormat(media_type="application/problem+json", body=problem_body)
+PROBLEM = ErrorFormat(media_type="application/problem+json", body=problem_body, schema=Problem)

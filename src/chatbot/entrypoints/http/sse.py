@@ -9,8 +9,8 @@ from fastapi.sse import KEEPALIVE_COMMENT
 from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
 from chatbot.entrypoints.http.errors import ErrorDetails
 from chatbot.entrypoints.http.problem import problem_body
+from chatbot.entrypoints.http.schemas.chat import chat_answer
 from chatbot.entrypoints.http.streaming import Encoder
-from chatbot.entrypoints.http.wire import chat_answer
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """Returns JSON without line breaks, so that an event is one line of data.

@@ -4,7 +4,7 @@ The guard asks the surface of a path how callers authenticate, which bodies it a
 error looks and which paths are public.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fastapi import APIRouter
@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from chatbot.domain.identity import Principal
 from chatbot.entrypoints.http.body import BodyFormat
-from chatbot.entrypoints.http.errors import ErrorFormat
+from chatbot.entrypoints.http.errors import ErrorDetails, ErrorFormat
 
 Authenticate = Callable[[HTTPConnection], Awaitable[Principal]]
 """Returns the caller of a request, or raises `Rejected` or a domain error.
@@ -27,8 +27,10 @@ class Surface:
     """One surface.
 
     `prefix` is empty for the native API, which has every path of no other surface. `public` lists
-    the exact paths that need no credential. `security_schemes` is for the OpenAPI document: the
-    scheme of the credential that `authenticate` reads, by its name.
+    the exact paths that need no credential.
+
+    For the OpenAPI document: `security_schemes` by their names, `credential` is the name of the one
+    that `authenticate` reads, and `credential_errors` are what it raises.
     """
 
     prefix: str
@@ -36,6 +38,8 @@ class Surface:
     errors: ErrorFormat
     bodies: tuple[BodyFormat, ...]
     security_schemes: Mapping[str, Mapping[str, str]]
+    credential: str
+    credential_errors: tuple[ErrorDetails, ...]
     public: frozenset[str] = frozenset()
     routers: tuple[APIRouter, ...] = ()
 
@@ -61,3 +65,8 @@ class Surfaces:
     def of(self, path: str) -> Surface:
         """Returns the surface of a path."""
         return next(surface for surface in self._surfaces if surface.has(path))
+
+    def routers(self) -> Iterator[APIRouter]:
+        """Yields the routers of all surfaces."""
+        for surface in self._surfaces:
+            yield from surface.routers

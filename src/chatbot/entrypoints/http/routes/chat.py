@@ -1,29 +1,55 @@
 """POST /chat: one turn."""
 
-from typing import Any
-
 from fastapi import Request, Response
 
+from chatbot.application.turn import Delta, ReplyEvent, Started
+from chatbot.domain.errors import (
+    Forbidden,
+    ModelError,
+    ModelTimeout,
+    ModelUnavailable,
+    NotFound,
+    PromptRefused,
+    PromptTooLong,
+    Revoked,
+    SessionBusy,
+    ShuttingDown,
+    StorageFull,
+)
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.deps import Caller, UseCases, session_id_of
-from chatbot.entrypoints.http.examples import stream
+from chatbot.entrypoints.http.documented import documented
+from chatbot.entrypoints.http.schemas.chat import EXAMPLE, ChatAnswer, ChatBody, chat_answer
 from chatbot.entrypoints.http.sse import SseEncoder
 from chatbot.entrypoints.http.streaming import TurnAnswer, TurnStream
-from chatbot.entrypoints.http.wire import ChatAnswer, ChatBody, chat_answer
 
 router = routing.router(tag="chat")
 
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The answer. With `Accept: text/event-stream`, the events `session`, `delta`..., "
-        "then `done` or `error`.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": stream()}},
-    }
-}
+
+def _example_of_stream() -> str:
+    encoder = SseEncoder()
+    begin = Started(session_id=EXAMPLE.session_id, turn_id=EXAMPLE.turn_id)
+    events: list[ReplyEvent] = [begin, Delta(text="Noted, Ana:"), Delta(text=" call HR."), EXAMPLE]
+    return b"".join(map(encoder.encode, events)).decode()
 
 
-@router.post("/chat", response_model=ChatAnswer, responses=_RESPONSES)
+_DESCRIPTION = (
+    "The answer. With `Accept: text/event-stream`, the events `session`, `delta` ..., then `done` "
+    "or `error`."
+)
+_STREAM = {"schema": {"type": "string"}, "example": _example_of_stream()}
+
+
+@router.post(
+    "/chat",
+    response_model=ChatAnswer,
+    responses={200: {"description": _DESCRIPTION, "content": {"text/event-stream": _STREAM}}},
+)
+@documented(
+    *(Revoked, Forbidden, NotFound, SessionBusy, PromptTooLong, PromptRefused, ShuttingDown),
+    *(ModelError, ModelUnavailable, ModelTimeout, StorageFull),
+)
 async def chat(body: ChatBody, request: Request, caller: Caller, use: UseCases) -> Response:
     """Ask the assistant; without `session_id` in a new session."""
     session_id = session_id_of(request, body.session_id) if body.session_id is not None else None

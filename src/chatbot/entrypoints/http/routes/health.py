@@ -1,12 +1,22 @@
 """GET and HEAD of /health and /ready: for load balancers and uptime monitors, without a key."""
 
+from typing import Literal
+
 from fastapi import APIRouter
+from pydantic import Field
 
 from chatbot.domain.errors import ShuttingDown, StorageFailure, StorageUnavailable
 from chatbot.entrypoints.http.deps import UseCases
-from chatbot.entrypoints.http.wire import StatusAnswer
+from chatbot.entrypoints.http.documented import documented
+from chatbot.entrypoints.http.schemas.base import Answer, example
 
 router = APIRouter(tags=["health"])
+
+
+class StatusAnswer(Answer):
+    model_config = example({"status": "ok"})
+
+    status: Literal["ok"] = Field(default="ok", description="Always `ok`.")
 
 
 @router.head("/health", include_in_schema=False)
@@ -18,6 +28,7 @@ async def health() -> StatusAnswer:
 
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready")
+@documented(ShuttingDown, StorageUnavailable)
 async def ready(use: UseCases) -> StatusAnswer:
     """200 if the storage answers and the model path is warm; the model itself is not called."""
     if use.chat.running.is_closing:

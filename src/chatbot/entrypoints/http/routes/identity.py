@@ -1,13 +1,22 @@
 """POST /auth/login and GET /me: who is calling."""
 
+from chatbot.domain.errors import (
+    InvalidCredentials,
+    RateLimited,
+    ShuttingDown,
+    StorageFull,
+    StorageUnavailable,
+)
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.deps import ClientIp, CurrentUser, UseCases
-from chatbot.entrypoints.http.wire import LoginBody, MeAnswer, TokenAnswer
+from chatbot.entrypoints.http.documented import documented
+from chatbot.entrypoints.http.schemas.identity import LoginBody, MeAnswer, TokenAnswer
 
 router = routing.router(tag="identity")
 
 
 @router.post("/auth/login")
+@documented(InvalidCredentials, RateLimited, ShuttingDown, StorageUnavailable, StorageFull)
 async def login(body: LoginBody, client_ip: ClientIp, use: UseCases) -> TokenAnswer:
     """Exchange e-mail and password for an access token."""
     token = await use.authentication.login(body.email, body.password, client_ip=client_ip)

@@ -1,12 +1,14 @@
 """/sessions/{id}/summary and /memory: read and correct the memory of a session."""
 
+from chatbot.domain.errors import Forbidden, SessionBusy, StorageFull
 from chatbot.domain.memory import Update
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.deps import Caller, PathSessionId, UseCases, WithoutFields
-from chatbot.entrypoints.http.wire import (
+from chatbot.entrypoints.http.documented import documented
+from chatbot.entrypoints.http.schemas.memory import (
     MemoryAnswer,
     MemoryBody,
-    StructuredMemoryShape,
+    StructuredMemorySchema,
     SummaryAnswer,
     SummaryBody,
 )
@@ -15,6 +17,7 @@ router = routing.router(tag="memory", prefix="/sessions/{session_id}")
 
 
 @router.get("/summary")
+@documented(Forbidden)
 async def read_summary(caller: Caller, session_id: PathSessionId, use: UseCases) -> SummaryAnswer:
     """Return the running summary."""
     memory = await use.memory_editor.read(caller, session_id)
@@ -22,6 +25,7 @@ async def read_summary(caller: Caller, session_id: PathSessionId, use: UseCases)
 
 
 @router.put("/summary")
+@documented(Forbidden, SessionBusy, StorageFull)
 async def put_summary(
     body: SummaryBody, caller: Caller, session_id: PathSessionId, use: UseCases
 ) -> SummaryAnswer:
@@ -31,6 +35,7 @@ async def put_summary(
 
 
 @router.post("/summary/reset", dependencies=[WithoutFields])
+@documented(Forbidden, SessionBusy, StorageFull)
 async def reset_summary(caller: Caller, session_id: PathSessionId, use: UseCases) -> SummaryAnswer:
     """Empty the running summary; messages it covered are not summarised again."""
     memory = await use.memory_editor.put_summary(caller, session_id, "")
@@ -38,30 +43,33 @@ async def reset_summary(caller: Caller, session_id: PathSessionId, use: UseCases
 
 
 @router.get("/memory")
+@documented(Forbidden)
 async def read_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
     """Return the structured memory, including that of the last turn if it is ready within 2 s.
 
     `pending: true` means that it is not ready yet.
     """
     memory, pending = await use.memory_editor.read_learned(caller, session_id)
-    shape = StructuredMemoryShape.of(memory, use.settings.default_preferences)
-    return MemoryAnswer(session_id=session_id, structured_memory=shape, pending=pending)
+    structured = StructuredMemorySchema.of(memory, use.settings.default_preferences)
+    return MemoryAnswer(session_id=session_id, structured_memory=structured, pending=pending)
 
 
 @router.put("/memory")
+@documented(Forbidden, SessionBusy, StorageFull)
 async def put_memory(
     body: MemoryBody, caller: Caller, session_id: PathSessionId, use: UseCases
 ) -> MemoryAnswer:
     """Replace the structured memory."""
     update = body.structured_memory.as_update()
     memory = await use.memory_editor.put_structured(caller, session_id, update)
-    shape = StructuredMemoryShape.of(memory, use.settings.default_preferences)
-    return MemoryAnswer(session_id=session_id, structured_memory=shape)
+    structured = StructuredMemorySchema.of(memory, use.settings.default_preferences)
+    return MemoryAnswer(session_id=session_id, structured_memory=structured)
 
 
 @router.post("/memory/reset", dependencies=[WithoutFields])
+@documented(Forbidden, SessionBusy, StorageFull)
 async def reset_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
     """Empty the structured memory; earlier messages are not extracted again."""
     memory = await use.memory_editor.put_structured(caller, session_id, Update())
-    shape = StructuredMemoryShape.of(memory, use.settings.default_preferences)
-    return MemoryAnswer(session_id=session_id, structured_memory=shape)
+    structured = StructuredMemorySchema.of(memory, use.settings.default_preferences)
+    return MemoryAnswer(session_id=session_id, structured_memory=structured)

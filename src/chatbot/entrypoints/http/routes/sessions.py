@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Query, Request
 
 from chatbot.application.prompt_texts import language_of, notice_in
+from chatbot.domain.errors import Forbidden, SessionBusy, StorageFull
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.cursor import read_cursor
@@ -16,7 +17,8 @@ from chatbot.entrypoints.http.deps import (
     UseCases,
     WithoutFields,
 )
-from chatbot.entrypoints.http.wire import (
+from chatbot.entrypoints.http.documented import documented
+from chatbot.entrypoints.http.schemas.sessions import (
     DeletedAnswer,
     NewSessionAnswer,
     SessionAnswer,
@@ -25,16 +27,17 @@ from chatbot.entrypoints.http.wire import (
 
 router = routing.router(tag="sessions", prefix="/sessions")
 
-Limit = Annotated[int, Query(ge=1, le=200), DIGITS]
-After = Annotated[str | None, Query(max_length=200, description="`next` of the previous page")]
+Limit = Annotated[int, Query(ge=1, le=200, description="How many to return."), DIGITS]
+After = Annotated[str | None, Query(max_length=200, description="`next` of the previous page.")]
 Before = Annotated[
     int | None,
-    Query(ge=1, le=MAX_INTEGER, description="only messages with a smaller `seq`"),
+    Query(ge=1, le=MAX_INTEGER, description="Only messages with a smaller `seq`."),
     DIGITS,
 ]
 
 
 @router.post("/new", status_code=201, dependencies=[WithoutFields])
+@documented(Forbidden, StorageFull)
 async def new(request: Request, caller: Caller, use: UseCases) -> NewSessionAnswer:
     """Create a session."""
     session_id = await use.sessions.begin(caller)
@@ -46,6 +49,7 @@ async def new(request: Request, caller: Caller, use: UseCases) -> NewSessionAnsw
 
 
 @router.get("")
+@documented(Forbidden)
 async def page(
     caller: Caller, use: UseCases, limit: Limit = 50, after: After = None
 ) -> SessionsAnswer:
@@ -55,6 +59,7 @@ async def page(
 
 
 @router.get("/{session_id}")
+@documented(Forbidden)
 async def read(
     caller: Caller,
     session_id: PathSessionId,
@@ -68,6 +73,7 @@ async def read(
 
 
 @router.post("/{session_id}/reset", dependencies=[WithoutFields])
+@documented(Forbidden, SessionBusy, StorageFull)
 async def reset(caller: Caller, session_id: PathSessionId, use: UseCases) -> SessionAnswer:
     """Empty a session: messages, summary and memory."""
     opened = await use.sessions.reset(caller, session_id)
@@ -75,6 +81,7 @@ async def reset(caller: Caller, session_id: PathSessionId, use: UseCases) -> Ses
 
 
 @router.delete("/{session_id}")
+@documented(Forbidden, SessionBusy, StorageFull)
 async def delete(caller: Caller, session_id: PathSessionId, use: UseCases) -> DeletedAnswer:
     """Delete a session and everything that belongs to it."""
     await use.sessions.delete(caller, session_id)

@@ -1,0 +1,57 @@
+"""Schemas of log-in and of the current user."""
+
+from typing import Literal, Self
+
+from pydantic import Field
+
+from chatbot.domain.identity import User
+from chatbot.entrypoints.http.schemas.base import Answer, Body, example
+
+
+class LoginBody(Body):
+    model_config = example(
+        {"email": "admin@example.com", "password": "the password that make run printed"}
+    )
+
+    email: str = Field(description="The user's e-mail address, in upper or lower case.")
+    password: str = Field(
+        description="The user's password.", json_schema_extra={"format": "password"}
+    )
+
+
+class TokenAnswer(Answer):
+    model_config = example(
+        {
+            "access_token": "eyJhbGci.eyJzdWIi.c2lnbmF0",
+            "token_type": "bearer",
+            "expires_in": 3600,
+        }
+    )
+
+    access_token: str = Field(description="Send it in the header `Authorization: Bearer TOKEN`.")
+    token_type: Literal["bearer"] = Field(
+        default="bearer", description="The type of the token (RFC 6750)."
+    )
+    expires_in: int = Field(description="Seconds for which the token is valid.")
+
+
+class MeAnswer(Answer):
+    model_config = example(
+        {
+            "id": "5f0c6a1e9d5b4f0e8f6b1d2c3a4b5c6d",
+            "email": "admin@example.com",
+            "roles": ["admin"],
+            "department": "",
+            "is_active": True,
+        }
+    )
+
+    id: str = Field(description="The id of the user.")
+    email: str = Field(description="The user's e-mail address, in lower case.")
+    roles: list[str] = Field(description="The names of the user's roles.")
+    department: str = Field(description="The user's department; may be empty.")
+    is_active: bool = Field(description="False if the user is disabled.")
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        return cls.model_validate(user)

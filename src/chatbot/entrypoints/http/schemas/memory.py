@@ -1,0 +1,117 @@
+"""Schemas of a session's memory."""
+
+from collections.abc import Mapping
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chatbot.domain.memory import Memory, MemoryItem, Update
+from chatbot.entrypoints.http.schemas.base import SESSION_ID, Answer, Body, example
+
+_SUMMARY = "Ana asked to be reminded to call HR."
+MEMORY: dict[str, object] = {
+    "profile": {"name": "Ana", "role": "accountant"},
+    "preferences": {"language": "en", "tone": "neutral"},
+    "facts": ["Ana works in Lisbon."],
+    "todos": ["call HR"],
+}
+
+
+class ProfileSchema(Body):
+    """Who the user is; further keys are allowed."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str | None]
+    name: str | None = Field(default=None, description="The user's name.")
+    role: str | None = Field(default=None, description="What the user does in the company.")
+
+
+class PreferencesSchema(Body):
+    """How the user wants to be answered; further keys are allowed."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str | None]
+    language: str | None = Field(default=None, description="The language of answers.")
+    tone: str | None = Field(default=None, description="The tone of answers.")
+
+
+class StructuredMemorySchema(Body):
+    """What the assistant remembers."""
+
+    model_config = example(MEMORY)
+
+    profile: ProfileSchema = Field(default=ProfileSchema(), description="Who the user is.")
+    preferences: PreferencesSchema = Field(
+        default=PreferencesSchema(), description="How the user wants to be answered."
+    )
+    facts: list[str] = Field(
+        default=[], description="Facts about the user; at most `MEM_STRUCTURED_MAX_ITEMS`."
+    )
+    todos: list[str] = Field(
+        default=[], description="The user's tasks; at most `MEM_STRUCTURED_MAX_ITEMS`."
+    )
+
+    def as_update(self) -> Update:
+        return Update(
+            profile=_given(self.profile),
+            preferences=_given(self.preferences),
+            facts=tuple(self.facts),
+            todos=tuple(self.todos),
+        )
+
+    @classmethod
+    def of(cls, memory: Memory, defaults: Mapping[str, str]) -> Self:
+        known = memory.structured
+        return cls.model_validate(
+            {
+                "profile": {"name": None, "role": None, **_values(known.profile)},
+                "preferences": {**defaults, **_values(known.preferences)},
+                "facts": [item.value for item in known.facts],
+                "todos": [item.value for item in known.todos],
+            }
+        )
+
+
+def _given(schema: BaseModel) -> dict[str, str]:
+    return {key: value for key, value in schema.model_dump().items() if value is not None}
+
+
+def _values(items: Mapping[str, MemoryItem]) -> dict[str, str]:
+    return {key: item.value for key, item in items.items()}
+
+
+def _is_false(value: object) -> bool:
+    return value is False
+
+
+class SummaryBody(Body):
+    model_config = example({"summary": _SUMMARY})
+
+    summary: str = Field(description="The new summary; at most 4,000 characters.")
+
+
+class SummaryAnswer(Answer):
+    model_config = example({"session_id": SESSION_ID, "summary": _SUMMARY})
+
+    session_id: str = Field(description="The id of the session.")
+    summary: str = Field(description="The summary of older messages; may be empty.")
+
+
+class MemoryBody(Body):
+    model_config = example({"structured_memory": MEMORY})
+
+    structured_memory: StructuredMemorySchema = Field(
+        description="What the assistant shall remember, in place of what it remembers now."
+    )
+
+
+class MemoryAnswer(Answer):
+    model_config = example({"session_id": SESSION_ID, "structured_memory": MEMORY})
+
+    session_id: str = Field(description="The id of the session.")
+    structured_memory: StructuredMemorySchema = Field(description="What the assistant remembers.")
+    pending: bool = Field(
+        default=False,
+        exclude_if=_is_false,
+        description="Present and true while the memory of an answered turn is not ready yet.",
+    )

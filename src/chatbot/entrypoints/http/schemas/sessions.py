@@ -1,0 +1,155 @@
+"""Schemas of sessions and their messages."""
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import Field
+
+from chatbot.application.sessions import Page
+from chatbot.domain.chat import Message, Session, SessionView
+from chatbot.domain.text import rfc3339
+from chatbot.entrypoints.http.cursor import write_cursor
+from chatbot.entrypoints.http.schemas.base import (
+    CREATED_AT,
+    NOTICE,
+    PROMPT,
+    SESSION_ID,
+    TEXT,
+    TURN_ID,
+    UPDATED_AT,
+    Answer,
+    Json,
+    example,
+    is_none,
+)
+from chatbot.entrypoints.http.schemas.memory import MEMORY, StructuredMemorySchema
+
+_SESSION: Json = {
+    "session_id": SESSION_ID,
+    "title": PROMPT,
+    "created_at": CREATED_AT,
+    "updated_at": UPDATED_AT,
+}
+_QUESTION: Json = {"seq": 1, "role": "user", "content": PROMPT, "ts": CREATED_AT}
+_ANSWER: Json = {"seq": 2, "role": "assistant", "content": TEXT, "ts": UPDATED_AT}
+_COMPLETE: Json = {"turn_id": TURN_ID, "state": "complete"}
+
+_TITLE = "The beginning of the first prompt; empty before it."
+_CREATED_AT = "When the session began (RFC 3339, UTC)."
+_UPDATED_AT = "When the session last changed (RFC 3339, UTC)."
+
+
+class NewSessionAnswer(Answer):
+    model_config = example({"session_id": SESSION_ID, "notice": NOTICE})
+
+    session_id: str = Field(description="The id of the new session: send it with each prompt.")
+    notice: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="A sentence to display, which says that this is an AI system; absent if "
+        "`ASSISTANT_NOTICE` is empty.",
+    )
+
+
+class SessionLine(Answer):
+    session_id: str = Field(description="The id of the session.")
+    title: str = Field(description=_TITLE)
+    created_at: str = Field(description=_CREATED_AT)
+    updated_at: str = Field(description=_UPDATED_AT)
+    message_count: int = Field(description="How many messages the session has.")
+
+    @classmethod
+    def of(cls, session: Session) -> Self:
+        return cls(
+            session_id=session.id,
+            title=session.title,
+            created_at=rfc3339(session.created_at),
+            updated_at=rfc3339(session.updated_at),
+            message_count=session.message_count,
+        )
+
+
+class SessionsAnswer(Answer):
+    model_config = example(
+        {"sessions": [{**_SESSION, "message_count": 2}], "next": f"64999c1a3e2c8-{SESSION_ID}"}
+    )
+
+    sessions: list[SessionLine] = Field(description="A page of sessions, the newest first.")
+    next: str | None = Field(
+        description="Opaque: send it as `after` to get the next page. Null on the last page."
+    )
+
+    @classmethod
+    def of(cls, page: Page) -> Self:
+        following = write_cursor(page.next) if page.next else None
+        return cls(sessions=[SessionLine.of(one) for one in page.sessions], next=following)
+
+
+class MessageAnswer(Answer):
+    seq: int = Field(description="The number of the message in its session, from 1.")
+    role: Literal["user", "assistant"] = Field(description="Who wrote the message.")
+    content: str = Field(description="The text of the message.")
+    ts: str = Field(description="When the message was stored (RFC 3339, UTC).")
+    turn_id: str = Field(description="The same for a question and its answer.")
+    state: Literal["complete", "interrupted"] = Field(
+        description="`interrupted`: the answer was cut off, or there is none."
+    )
+    reason: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Why an answer was interrupted: `client`, `upstream`, `timeout`, `shutdown`, "
+        "`crash` or `revoked`.",
+    )
+
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        return cls(
+            seq=message.seq,
+            role=message.role.value,
+            content=message.content,
+            ts=rfc3339(message.ts),
+            turn_id=message.turn_id,
+            state=message.state,
+            reason=message.reason,
+        )
+
+
+class SessionAnswer(Answer):
+    model_config = example(
+        {
+            **_SESSION,
+            "summary": "",
+            "structured_memory": MEMORY,
+            "messages": [{**_QUESTION, **_COMPLETE}, {**_ANSWER, **_COMPLETE}],
+        }
+    )
+
+    session_id: str = Field(description="The id of the session.")
+    title: str = Field(description=_TITLE)
+    created_at: str = Field(description=_CREATED_AT)
+    updated_at: str = Field(description=_UPDATED_AT)
+    summary: str = Field(description="The summary of older messages; may be empty.")
+    structured_memory: StructuredMemorySchema = Field(description="What the assistant remembers.")
+    messages: list[MessageAnswer] = Field(
+        description="The newest messages, or the newest before `before`, in ascending order."
+    )
+
+    @classmethod
+    def of(cls, opened: SessionView, defaults: Mapping[str, str]) -> Self:
+        session = opened.session
+        return cls(
+            session_id=session.id,
+            title=session.title,
+            created_at=rfc3339(session.created_at),
+            updated_at=rfc3339(session.updated_at),
+            summary=opened.memory.summary,
+            structured_memory=StructuredMemorySchema.of(opened.memory, defaults),
+            messages=[MessageAnswer.of(message) for message in opened.messages],
+        )
+
+
+class DeletedAnswer(Answer):
+    model_config = example({"deleted": True, "session_id": SESSION_ID})
+
+    deleted: Literal[True] = Field(default=True, description="Always true.")
+    session_id: str = Field(description="The id that the session had.")
