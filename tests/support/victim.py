@@ -231,7 +231,9 @@ async def _change(root: Path, change: Change, test: Connection) -> None:
     async with JsonFileStorage(root) as storage:
         desk = desk_on(storage)
         session_id = await only_session(desk)
-        [thread] = [each for each in threading.enumerate() if each.name == "chatbot-storage"]
+        [thread] = [
+            each for each in threading.enumerate() if each.name.startswith("chatbot-storage")
+        ]
         test.send((os.getpid(), thread.native_id))
         test.recv()
         await change.make(desk, session_id, test.send)

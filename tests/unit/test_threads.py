@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from chatbot.adapters.storage.threads import Threads
+from chatbot.domain.errors import StorageFull
 
 
 @pytest.fixture
@@ -77,3 +78,22 @@ async def test_loop_that_was_closed_meanwhile_ends_no_thread(one: Threads) -> No
     await asyncio.to_thread(asyncio.run, leave())
     go_on.set()
     assert await asyncio.wait_for(one.run(lambda: "alive"), 30) == "alive"
+
+
+async def test_failure_after_its_caller_was_cancelled_is_logged(
+    one: Threads, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go_on.wait(30)
+        raise StorageFull("full")
+
+    caller = one.run(work)
+    await asyncio.to_thread(begun.wait, 30)
+    caller.cancel()
+    await asyncio.wait({caller})
+    go_on.set()
+    await one.run(lambda: None)
+    assert "failed after its caller was cancelled: StorageFull: full" in caplog.text

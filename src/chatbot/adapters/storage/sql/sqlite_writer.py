@@ -11,6 +11,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -22,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chatbot.adapters.storage.sql.compiled import compiled
 from chatbot.adapters.storage.sql.database import translated
 from chatbot.adapters.storage.sql.sql_session import HOT, Result, SqlSession, Values
-from chatbot.adapters.storage.threads import as_told, call_soon
+from chatbot.adapters.storage.threads import as_told
 from chatbot.domain.errors import StorageFailure, StorageFull, StorageUnavailable
 from chatbot.domain.ports.storage import Found
 
@@ -195,7 +196,7 @@ class SqliteWriter:
             if jobs:
                 self._do(jobs)
                 for loop in {job.loop for job in jobs}:
-                    call_soon(loop, partial(_tell, [job for job in jobs if job.loop is loop]))
+                    _notify(loop, [job for job in jobs if job.loop is loop])
         self._disconnect()
 
     def _group(self) -> list[_Job[Any] | None]:
@@ -258,6 +259,12 @@ def _own(failure: BaseException) -> BaseException:
     return own
 
 
-def _tell(jobs: list[_Job[Any]]) -> None:
-    for job in jobs:
-        job.tell()
+def _notify(loop: asyncio.AbstractEventLoop, jobs: list[_Job[Any]]) -> None:
+    """Wake the callers on their loop; if it was closed in the meantime, none of them is waiting."""
+
+    def wake() -> None:
+        for job in jobs:
+            job.tell()
+
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(wake)
