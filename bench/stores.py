@@ -24,6 +24,7 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage, Transaction
 from chatbot.entrypoints.commands.init import make_store
 from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.loading import settings_of as validated
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 from postgres import new_database, postgres_url  # of the tests
@@ -54,7 +55,7 @@ def made(url: str) -> str:
 
 def settings_of(url: str) -> Settings:
     key = secrets.token_hex(24)
-    return Settings(_env_file=None, api_key=key, jwt_secret=key[::-1], storage_url=url)
+    return validated({"api_key": key, "jwt_secret": key[::-1], "storage_url": url})
 
 
 def conversation(owner: Owner, messages: int, content: str, *, at: datetime) -> Conversation:
@@ -83,13 +84,13 @@ async def put(storage: Storage, url: str, conversations: Iterable[Conversation])
             ids.append(session.id)
             yield session, messages
 
-    match settings.storage_url.scheme:
+    match settings.storage.url.scheme:
         case "memory":
             await storage.transact(lambda tx: _say(tx, noted()))
         case "json":
-            _write_logs(settings.storage_url.local_folder / "memory", noted())
+            _write_logs(settings.storage.url.local_folder / "memory", noted())
         case _:
-            database = build_database(settings.storage_url)
+            database = build_database(settings.storage.url)
             with database.connect() as connection:
                 database.lock_schema(connection)
                 _insert(connection, noted())

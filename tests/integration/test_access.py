@@ -129,7 +129,7 @@ async def _bad_tokens(service: Service) -> list[Headers]:
 
 
 async def _disable(service: Service) -> None:
-    folder = service.use.settings.storage_url.path
+    folder = service.use.settings.storage.url.path
     assert folder
     path = folder / "auth" / "users.json"
     text = path.read_text(encoding="utf-8")

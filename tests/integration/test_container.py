@@ -67,14 +67,14 @@ async def test_a_part_that_is_passed_replaces_the_built_one() -> None:
 _MISSPELT = """
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.entrypoints.container import build
-from chatbot.entrypoints.settings import load_settings
+from chatbot.entrypoints.settings.loading import load_settings
 
 use = build(load_settings(), model=ScriptedModel([]))
 reveal_type(use.chat)
 use.chats
 build(load_settings(), modell=ScriptedModel([]))
 build(load_settings(), storage=ScriptedModel([]))
-load_settings().hosts
+load_settings().http.hosts
 """
 
 

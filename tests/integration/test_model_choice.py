@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chatbot.entrypoints.model_selection import with_model_name
-from chatbot.entrypoints.settings import EMBEDDED_MODEL, OPENAI_MODEL, SettingsError
+from chatbot.entrypoints.settings.model import EMBEDDED_MODEL, OPENAI_MODEL
+from chatbot.entrypoints.settings.subject import SettingsError
 from provider import FakeProvider, Fault, closed_port_url
 from service import settings_for_tests
 
@@ -19,7 +20,7 @@ async def provider() -> AsyncIterator[FakeProvider]:
 
 async def chosen(**given: object) -> str | None:
     settings = settings_for_tests(**given)
-    return (await asyncio.to_thread(with_model_name, settings)).genkit_model
+    return (await asyncio.to_thread(with_model_name, settings)).model.name
 
 
 async def test_without_a_provider_the_embedded_model_answers() -> None:

@@ -23,7 +23,7 @@ from chatbot.domain.identity import DEFAULT_ROLES
 from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive
 from chatbot.domain.ports.storage import Transaction
 from chatbot.entrypoints.container import build_archive, build_storage
-from chatbot.entrypoints.settings import load_settings
+from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.storage_backends import parse_storage_url
 from commands import Run
 from postgres import new_database

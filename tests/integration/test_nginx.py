@@ -225,7 +225,7 @@ def test_deadlines_fit_those_of_the_service() -> None:
     settings = settings_for_tests()
     config = build_config(nothing, settings)
     assert seconds("keepalive_timeout 3s") < config.timeout_keep_alive
-    assert seconds("proxy_read_timeout 150s") > settings.model_turn_timeout_s + BUSY_WAIT_S
+    assert seconds("proxy_read_timeout 150s") > settings.model.turn_timeout_s + BUSY_WAIT_S
     assert seconds("client_body_timeout 20s") <= BODY_DEADLINE_S
 
 

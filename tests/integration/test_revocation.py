@@ -52,7 +52,7 @@ async def serving_luis(settings: Settings) -> AsyncGenerator[Service]:
 
 async def operate(service: Service, settings: Settings, operator: Operator) -> None:
     """Do it as a command beside the service does, in memory as the service itself."""
-    if settings.storage_url.raw == "memory:":
+    if settings.storage.url.raw == "memory:":
         await operator(service.use.administration)
         return
     async with opened_administration(settings) as administration:

@@ -164,7 +164,7 @@ KILLED = """
 import os, signal, sys
 from sqlalchemy import event, Engine
 from chatbot.entrypoints.commands import database
-from chatbot.entrypoints.settings import load_settings
+from chatbot.entrypoints.settings.loading import load_settings
 
 @event.listens_for(Engine, "before_cursor_execute")
 def count(connection, cursor, statement, *rest):

@@ -1,13 +1,15 @@
 """Files and streams as Windows writes them: a byte order mark, CR LF, UTF-16."""
 
 import json
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
 
 from chatbot.domain.text import NotUtf8, decode_utf8, unquoted
-from chatbot.entrypoints.settings import SettingsError, ignored_names, load_settings
+from chatbot.entrypoints.settings.loading import ignored_names, load_settings
+from chatbot.entrypoints.settings.subject import SettingsError
 from commands import Run
 
 PASSWORD = "violet kettle drums at noon"
@@ -56,7 +58,7 @@ def test_env_file_with_a_byte_order_mark_is_read_from_its_first_line(
     path.write_text(path.read_text("utf-8").partition("\n")[2] + "PORT=9001\n", "utf-8")
     as_on_windows(path)
     assert path.read_bytes().startswith(BOM + b"API_KEY=")
-    assert load_settings().port == 9001
+    assert load_settings().http.port == 9001
     assert list(ignored_names()) == []
 
 
@@ -76,21 +78,29 @@ def test_instructions_lose_their_byte_order_mark_and_keep_their_lines(
     path.write_text("Somos una panadería.\nAbrimos a las 7.\n", "utf-8", newline="\n")
     as_on_windows(path)
     monkeypatch.setenv("ASSISTANT_INSTRUCTIONS_FILE", "about.txt")
-    assert load_settings().instructions == "Somos una panadería.\nAbrimos a las 7.\n"
+    assert load_settings().assistant.instructions == "Somos una panadería.\nAbrimos a las 7.\n"
     path.write_text("Somos", "utf-16")
     with pytest.raises(SettingsError, match="UTF-16"):
         load_settings()
 
 
-@pytest.mark.parametrize("name", ["API_KEY", "JWT_SECRET", "OPENAI_API_KEY", "STORAGE_URL"])
+@pytest.mark.parametrize(
+    ("name", "attribute"),
+    [
+        ("API_KEY", "auth.api_key"),
+        ("JWT_SECRET", "auth.jwt_secret"),
+        ("OPENAI_API_KEY", "model.api_key"),
+        ("STORAGE_URL", "storage.url"),
+    ],
+)
 def test_secret_file_of_a_windows_editor_holds_the_secret_alone(
-    ready: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ready: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, attribute: str
 ) -> None:
     value = "json:elsewhere" if name == "STORAGE_URL" else "Zm4Nb2Vc8Xq6Wp0Le1Kr3Jt5Hy7Gu9Fi"
     (tmp_path / "secret.txt").write_bytes(BOM + f'"{value}"\r\n'.encode())
     monkeypatch.setenv(name, "")
     monkeypatch.setenv(f"{name}_FILE", "secret.txt")
-    found = getattr(load_settings(), name.lower())
+    found = attrgetter(attribute)(load_settings())
     assert (found.raw if name == "STORAGE_URL" else found.get_secret_value()) == value
 
 

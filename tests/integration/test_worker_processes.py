@@ -36,7 +36,7 @@ from workers import (
     workers_of,
 )
 
-PROGRAM = str(Path(__file__).parents[1] / "workers_program.py")
+PROGRAM = str(Path(__file__).parents[1] / "support" / "workers_program.py")
 
 
 async def stored(folder: Path, session_id: str) -> Sequence[Message]:

@@ -16,6 +16,7 @@ from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.http.surfaces import Surface
 from chatbot.entrypoints.server.uvicorn_server import Server, build_config, listen
 from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.loading import settings_of
 
 API_KEY = "e1becf496fa519e8b3af8df5340abe877b522cfe"
 JWT_SECRET = "d212d237d0e766b4e0536be01914dd4cf2ee21c661bdc0bb"
@@ -51,13 +52,13 @@ async def messages_of(client: httpx.AsyncClient, session_id: str) -> list[dict[s
 
 
 def settings_for_tests(**given: object) -> Settings:
-    """Complete settings that read neither the environment's `.env` nor a provider."""
+    """Complete settings that read neither the environment nor a provider."""
     base: dict[str, object] = {
         "api_key": API_KEY,
         "jwt_secret": JWT_SECRET,
         "storage_url": "memory:",
     }
-    return Settings(_env_file=None, **(base | given))  # type: ignore[arg-type] # checked by pydantic
+    return settings_of(base | given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,8 @@ async def serving(
     use = build(settings, storage=storage, model=model, hasher=hasher)
     config = build_config(build_app(settings, use, more_surfaces=surfaces), settings)
     server = Server(config, use.chat)
-    sock = listen(settings.model_copy(update={"port": 0}))
+    on_a_free_port = settings.http.model_copy(update={"port": 0})
+    sock = listen(settings.model_copy(update={"http": on_a_free_port}))
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     running = asyncio.create_task(server.serve(sockets=[sock]))
     while not server.started:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chatbot.entrypoints.settings import Settings, load_settings
+from chatbot.entrypoints.settings.loading import load_settings, setting_names
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
@@ -41,7 +41,7 @@ def test_secret_is_a_file_that_is_mounted(name: str) -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_variables_are_settings(name: str) -> None:
-    assert {key.lower() for key in SERVICES[name]["environment"]} <= set(Settings.model_fields)
+    assert {key.lower() for key in SERVICES[name]["environment"]} <= set(setting_names())
 
 
 def test_only_the_service_is_published_and_to_this_machine_alone() -> None:
@@ -77,6 +77,6 @@ def test_secrets_of_the_guide_are_those_of_compose_and_good_enough(
 
     for secret in SERVICES["chatbot"]["secrets"]:
         monkeypatch.setenv(f"{secret.upper()}_FILE", f"secrets/{secret}")
-    assert str(load_settings().storage_url) == "postgresql://db/chatbot"
+    assert str(load_settings().storage.url) == "postgresql://db/chatbot"
     password = Path("secrets/postgres_password").read_text(encoding="utf-8").strip()
     assert f"//chatbot:{password}@" in Path("secrets/storage_url").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.people import roles_from_json
 from chatbot.domain.identity import DEFAULT_ROLES, User
-from chatbot.entrypoints.secrets import check_secret
-from chatbot.entrypoints.settings import SECRETS, Settings
+from chatbot.entrypoints.settings.loading import SECRETS, setting_names
+from chatbot.entrypoints.settings.secret_strength import check_secret
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -89,7 +89,7 @@ def test_env_example_names_exactly_the_settings() -> None:
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     names = re.findall(r"^#?([A-Z][A-Z0-9_]+)=", text, re.MULTILINE)
 
-    assert sorted(names) == sorted(name.upper() for name in Settings.model_fields)
+    assert sorted(names) == sorted(name.upper() for name in setting_names())
 
 
 def test_every_secret_in_env_example_is_refused() -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from chatbot.entrypoints.secrets import check_secret, random_secret
+from chatbot.entrypoints.settings.secret_strength import check_secret, random_secret
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import pickle
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 from pydantic import AfterValidator
 
-from chatbot.entrypoints.settings import Settings, SettingsError, ignored_names, load_settings
+from chatbot.entrypoints.settings.loading import ignored_names, load_settings, setting_names
+from chatbot.entrypoints.settings.subject import SettingsError
 
 API_KEY = "5kq0Vxg7S2m9ZtLr4Yb8Wn1Pc6Hd3Fj0"
 JWT_SECRET = "Qw9Er7Ty5Ui3Op1As8Df6Gh4Jk2Lz0Xc"
@@ -20,7 +22,7 @@ Environment = Callable[..., None]
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environment:
     """An empty folder and good secrets; sets variables, None unsets one."""
     monkeypatch.chdir(tmp_path)
-    for name in Settings.model_fields:
+    for name in setting_names():
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.delenv("GENKIT_ENV", raising=False)
 
@@ -43,12 +45,12 @@ def refusal() -> str:
 
 def test_two_secrets_are_enough(environment: Environment, tmp_path: Path) -> None:
     settings = load_settings()
-    assert settings.api_key.get_secret_value() == API_KEY
-    assert settings.jwt_secret.get_secret_value() == JWT_SECRET
-    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
-    assert settings.storage_url.path == tmp_path / "data"
-    assert settings.is_loopback
-    assert not settings.has_provider
+    assert settings.auth.api_key.get_secret_value() == API_KEY
+    assert settings.auth.jwt_secret.get_secret_value() == JWT_SECRET
+    assert (settings.http.host, settings.http.port, settings.http.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.storage.url.path == tmp_path / "data"
+    assert settings.http.is_loopback
+    assert not settings.model.has_provider
 
 
 def test_secrets_are_hidden_from_repr(environment: Environment) -> None:
@@ -100,16 +102,16 @@ def test_blanks_and_quotes_around_a_value_of_the_environment_are_not_part_of_it(
     }
     environment(**{name: around.format(value) for name, value in values.items()})
     settings = load_settings()
-    assert settings.api_key.get_secret_value() == API_KEY
-    assert settings.jwt_secret.get_secret_value() == JWT_SECRET
-    assert settings.openai_api_key is not None
-    assert settings.openai_api_key.get_secret_value() == PROVIDER_KEY
-    assert settings.storage_url.raw == values["STORAGE_URL"]
-    assert (settings.openai_base_url, settings.genkit_model) == (
+    assert settings.auth.api_key.get_secret_value() == API_KEY
+    assert settings.auth.jwt_secret.get_secret_value() == JWT_SECRET
+    assert settings.model.api_key is not None
+    assert settings.model.api_key.get_secret_value() == PROVIDER_KEY
+    assert settings.storage.url.raw == values["STORAGE_URL"]
+    assert (settings.model.base_url, settings.model.name) == (
         values["OPENAI_BASE_URL"],
         values["GENKIT_MODEL"],
     )
-    assert (settings.host, settings.port) == ("0.0.0.0", 9001)
+    assert (settings.http.host, settings.http.port) == ("0.0.0.0", 9001)
 
 
 @pytest.mark.parametrize(
@@ -181,13 +183,22 @@ def test_provider_keys_that_are_absent_do_not_count_as_the_same(environment: Env
     load_settings()
 
 
-@pytest.mark.parametrize("name", ["API_KEY", "JWT_SECRET", "OPENAI_API_KEY"])
-def test_secret_may_stand_in_a_file(environment: Environment, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "attribute"),
+    [
+        ("API_KEY", "auth.api_key"),
+        ("JWT_SECRET", "auth.jwt_secret"),
+        ("OPENAI_API_KEY", "model.api_key"),
+    ],
+)
+def test_secret_may_be_in_a_file(
+    environment: Environment, tmp_path: Path, name: str, attribute: str
+) -> None:
     secret = "Zm4Nb2Vc8Xq6Wp0Le1Kr3Jt5Hy7Gu9Fi"
     (tmp_path / "secret.txt").write_text(f"  {secret}\n", encoding="utf-8")
     for path in ("secret.txt", str(tmp_path / "secret.txt")):
         environment(**{name: "", f"{name}_FILE": path})
-        assert getattr(load_settings(), name.lower()).get_secret_value() == secret
+        assert attrgetter(attribute)(load_settings()).get_secret_value() == secret
 
 
 @pytest.mark.parametrize("name", ["API_KEY", "JWT_SECRET", "OPENAI_API_KEY"])
@@ -231,8 +242,8 @@ def test_env_file_of_the_working_directory_is_read_and_the_environment_comes_fir
     )
     environment(API_KEY=None, PORT="9002")
     settings = load_settings()
-    assert settings.api_key.get_secret_value() == API_KEY
-    assert (settings.port, settings.assistant_name) == (9002, "Señora")
+    assert settings.auth.api_key.get_secret_value() == API_KEY
+    assert (settings.http.port, settings.assistant.name) == (9002, "Señora")
 
 
 def test_names_in_the_env_file_that_are_no_setting_are_told_with_the_nearest_one(
@@ -253,13 +264,13 @@ def test_transport_is_still_read_by_its_old_name(
     environment: Environment, tmp_path: Path, old: str, new: str
 ) -> None:
     environment(MODEL_WIRE=old)
-    assert load_settings().model_transport == new
+    assert load_settings().model.transport == new
     environment(MODEL_WIRE=None)
     (tmp_path / ".env").write_text(f"MODEL_WIRE={old}\n", encoding="utf-8")
-    assert load_settings().model_transport == new
+    assert load_settings().model.transport == new
     assert list(ignored_names()) == []
     environment(MODEL_TRANSPORT="aiohttp")
-    assert load_settings().model_transport == "aiohttp", "the new name comes first"
+    assert load_settings().model.transport == "aiohttp", "the new name comes first"
 
 
 def test_env_file_that_is_no_text_is_named(environment: Environment, tmp_path: Path) -> None:
@@ -278,17 +289,17 @@ def test_relative_paths_count_from_the_folder_of_the_env_file(
         TLS_KEY_FILE="/etc/key.pem",
     )
     settings = load_settings()
-    assert settings.storage_url.path == tmp_path / "some" / "folder"
-    assert settings.instructions == "Somos una panadería."
+    assert settings.storage.url.path == tmp_path / "some" / "folder"
+    assert settings.assistant.instructions == "Somos una panadería."
     (tmp_path / "about.txt").write_text("Changed.", encoding="utf-8")
-    assert pickle.loads(pickle.dumps(settings)).instructions == "Somos una panadería."
-    assert settings.tls_cert_file == tmp_path / "cert.pem"
-    assert settings.tls_key_file == Path("/etc/key.pem")
+    assert pickle.loads(pickle.dumps(settings)).assistant.instructions == "Somos una panadería."
+    assert settings.http.tls_cert_file == tmp_path / "cert.pem"
+    assert settings.http.tls_key_file == Path("/etc/key.pem")
 
 
 def test_absolute_storage_folder_stays_as_it_is(environment: Environment) -> None:
     environment(STORAGE_URL="json:/srv/chatbot")
-    assert load_settings().storage_url.path == Path("/srv/chatbot")
+    assert load_settings().storage.url.path == Path("/srv/chatbot")
 
 
 def test_instructions_that_cannot_be_read_are_named(environment: Environment) -> None:
@@ -300,17 +311,17 @@ def test_instructions_that_cannot_be_read_are_named(environment: Environment) ->
 def test_empty_value_is_the_default(environment: Environment) -> None:
     environment(PORT="", OPENAI_BASE_URL="", MODEL_TEMPERATURE="", LOG_FORMAT="", HOST="")
     settings = load_settings()
-    assert (settings.port, settings.host) == (8000, "127.0.0.1")
-    assert settings.openai_base_url is None
-    assert settings.model_temperature is None
+    assert (settings.http.port, settings.http.host) == (8000, "127.0.0.1")
+    assert settings.model.base_url is None
+    assert settings.model.temperature is None
 
 
 def test_notice_is_the_languages_unless_it_is_set_even_to_nothing(environment: Environment) -> None:
-    assert load_settings().assistant_notice is None
+    assert load_settings().assistant.notice is None
     environment(ASSISTANT_NOTICE="Hello, robot here.")
-    assert load_settings().assistant_notice == "Hello, robot here."
+    assert load_settings().assistant.notice == "Hello, robot here."
     environment(ASSISTANT_NOTICE="")
-    assert load_settings().assistant_notice == ""
+    assert load_settings().assistant.notice == ""
 
 
 @pytest.mark.parametrize(
@@ -378,7 +389,7 @@ def test_settings_that_do_not_fit_together_are_refused(environment: Environment)
     environment(MEM_WINDOW_MESSAGES="12", MEM_SUMMARIZE_THRESHOLD="11")
     assert refusal().startswith("MEM_SUMMARIZE_THRESHOLD: ")
     environment(MEM_SUMMARIZE_THRESHOLD="0")
-    assert load_settings().mem_summarize_threshold == 0
+    assert load_settings().memory.summarize_threshold == 0
     environment(MODEL_MAX_OUTPUT_TOKENS="600", MODEL_CONTEXT_TOKENS="1199")
     assert refusal().startswith("MODEL_CONTEXT_TOKENS: ")
     environment(MODEL_CONTEXT_TOKENS="1200", TLS_CERT_FILE="cert.pem")
@@ -387,7 +398,7 @@ def test_settings_that_do_not_fit_together_are_refused(environment: Environment)
     assert refusal().startswith("STORAGE_URL: ")
     assert "WORKERS" in refusal()
     environment(STORAGE_URL="json:data")
-    assert load_settings().workers == 2
+    assert load_settings().http.workers == 2
 
 
 @pytest.mark.parametrize(
@@ -403,7 +414,7 @@ def test_lists_are_separated_by_commas_or_blanks(
     environment: Environment, name: str, entries: tuple[str, ...], between: str
 ) -> None:
     environment(**{name: f" {between.join(entries)}{between}"})
-    assert getattr(load_settings(), name.lower()) == entries
+    assert getattr(load_settings().http, name.lower()) == entries
 
 
 @pytest.mark.parametrize(
@@ -474,14 +485,16 @@ def test_list_with_an_entry_of_another_form_is_refused_by_name_and_number(
 
 def test_every_origin_stands_alone(environment: Environment) -> None:
     environment(CORS_ALLOW_ORIGINS="*")
-    assert load_settings().cors_allow_origins == ("*",)
+    assert load_settings().http.cors_allow_origins == ("*",)
     environment(CORS_ALLOW_ORIGINS="* https://a.example.com")
     assert refusal().startswith("CORS_ALLOW_ORIGINS: ")
 
 
-def test_settings_that_are_lists_each_have_a_form_of_their_own() -> None:
+def test_settings_that_are_lists_each_have_a_form_of_their_own(environment: Environment) -> None:
     """A list that comes later is checked too: its type is one of `lists`."""
-    lists = {name: f for name, f in Settings.model_fields.items() if "tuple" in str(f.annotation)}
+    subjects = [subject for _, subject in load_settings()]
+    fields = [each for subject in subjects for each in type(subject).model_fields.items()]
+    lists = {name: field for name, field in fields if "tuple" in str(field.annotation)}
     assert {"trusted_proxies", "allowed_hosts", "cors_allow_origins"} <= lists.keys()
     for name, field in lists.items():
         assert any(isinstance(one, AfterValidator) for one in field.metadata), name
@@ -499,25 +512,25 @@ def test_developer_mode_needs_an_address_that_only_this_machine_reaches(
 ) -> None:
     environment(HOST=host, GENKIT_ENV="dev")
     if is_loopback:
-        assert load_settings().is_loopback
+        assert load_settings().http.is_loopback
     else:
         assert refusal().startswith("GENKIT_ENV: ")
     environment(WORKERS="2")
     assert refusal().startswith("GENKIT_ENV: ")
     environment(GENKIT_ENV="prod")
-    assert load_settings().is_loopback is is_loopback
+    assert load_settings().http.is_loopback is is_loopback
 
 
 def test_what_the_command_line_gives_comes_first(environment: Environment) -> None:
     environment(PORT="9001")
-    assert load_settings(port=9002).port == 9002
+    assert load_settings(port=9002).http.port == 9002
 
 
 def test_extraction_is_free_with_the_embedded_model_and_rarer_with_others(
     environment: Environment,
 ) -> None:
     settings = load_settings()
-    assert settings.extract_every("local/extractive") == 1
-    assert settings.extract_every("openai/gpt-x") == 3
+    assert settings.memory.extract_every_for("local/extractive") == 1
+    assert settings.memory.extract_every_for("openai/gpt-x") == 3
     environment(MEM_EXTRACT_EVERY="5")
-    assert load_settings().extract_every("local/extractive") == 5
+    assert load_settings().memory.extract_every_for("local/extractive") == 5

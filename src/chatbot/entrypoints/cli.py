@@ -18,7 +18,8 @@ from chatbot.domain.text import NotUtf8
 from chatbot.entrypoints.commands.command_line import Refused, command_settings, lasting
 from chatbot.entrypoints.commands.console import say
 from chatbot.entrypoints.commands.users import admin, user
-from chatbot.entrypoints.settings import SettingsError, load_settings
+from chatbot.entrypoints.settings.loading import load_settings
+from chatbot.entrypoints.settings.subject import SettingsError
 
 app = typer.Typer(
     help="An assistant under your company's name, behind its own HTTP API.",
@@ -189,7 +190,7 @@ def import_sessions(
     settings = lasting(command_settings())
     from chatbot.entrypoints.commands.transfer import import_files
 
-    _done(import_files(settings.storage_url, folder, owner))
+    _done(import_files(settings.storage.url, folder, owner))
 
 
 @app.command()
@@ -203,7 +204,7 @@ def backup(file: BackupPath) -> None:
     settings = lasting(command_settings())
     from chatbot.entrypoints.commands.transfer import back_up
 
-    _done(back_up(settings.storage_url, file))
+    _done(back_up(settings.storage.url, file))
 
 
 @app.command()
@@ -215,7 +216,7 @@ def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
     settings = lasting(command_settings())
     from chatbot.entrypoints.commands.transfer import restore
 
-    _done(restore(settings.storage_url, file, dry_run=dry_run))
+    _done(restore(settings.storage.url, file, dry_run=dry_run))
 
 
 @app.command()

@@ -39,7 +39,9 @@ from chatbot.domain.ports.backend import StorageOptions, StorageUrl
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.model import EMBEDDED_MODEL
+from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
 
 Part = TypeVar("Part")
@@ -122,11 +124,11 @@ def random_id() -> str:
 
 def build_storage(settings: Settings) -> Storage:
     options = StorageOptions(
-        connections=settings.postgres_connections,
-        prepared_statements=settings.postgres_prepared_statements,
+        connections=settings.storage.postgres_connections,
+        prepared_statements=settings.storage.postgres_prepared_statements,
         replica=f"{socket.gethostname()}:{os.getpid()}",
     )
-    return backend_of(settings.storage_url).storage(settings.storage_url, options)
+    return backend_of(settings.storage.url).storage(settings.storage.url, options)
 
 
 def build_archive(url: StorageUrl) -> WritableArchive:
@@ -140,51 +142,51 @@ def build_genkit_model(settings: Settings) -> ChatModel:
     from chatbot.adapters.llm.provider import build_genkit  # noqa: PLC0415
     from chatbot.adapters.llm.quirks import Quirks  # noqa: PLC0415
 
-    key = settings.openai_api_key
+    key = settings.model.api_key
     try:
         ai = build_genkit(
-            transport=settings.model_transport,
+            transport=settings.model.transport,
             api_key=key.get_secret_value() if key else None,
-            base_url=settings.openai_base_url,
-            connect_timeout_s=settings.model_connect_timeout_s,
-            turn_timeout_s=settings.model_turn_timeout_s,
+            base_url=settings.model.base_url,
+            connect_timeout_s=settings.model.connect_timeout_s,
+            turn_timeout_s=settings.model.turn_timeout_s,
             quirks=Quirks(
-                max_tokens_field=settings.model_max_tokens_field,
-                system_role=settings.model_system_role,
+                max_tokens_field=settings.model.max_tokens_field,
+                system_role=settings.model.system_role,
             ),
         )
     except ModelUnavailable as error:
         raise SettingsError(str(error)) from error
-    name = settings.genkit_model or EMBEDDED_MODEL
+    name = settings.model.name or EMBEDDED_MODEL
     return GenkitChatModel(
         ai,
         name,
-        temperature=settings.model_temperature,
-        reasoning_effort=settings.model_reasoning_effort,
+        temperature=settings.model.temperature,
+        reasoning_effort=settings.model.reasoning_effort,
     )
 
 
 def build_model(settings: Settings, genkit_model: ChatModel) -> ChatModel:
-    thinks = settings.model_strip_thinking and genkit_model.name != EMBEDDED_MODEL
+    thinks = settings.model.strip_thinking and genkit_model.name != EMBEDDED_MODEL
     model = WithoutThinking(genkit_model) if thinks else genkit_model
-    first_token_s, turn_s = settings.model_first_token_timeout_s, settings.model_turn_timeout_s
+    first_token_s, turn_s = settings.model.first_token_timeout_s, settings.model.turn_timeout_s
     timed = WithTimeouts(
         WithRetries(model, sleep=asyncio.sleep, random=random.random),
         first_token_s=first_token_s,
-        idle_s=settings.model_idle_timeout_s,
+        idle_s=settings.model.idle_timeout_s,
         turn_s=turn_s,
     )
     return WithSlots(
-        timed, max_concurrent=settings.model_max_concurrent, wait_s=min(first_token_s, turn_s)
+        timed, max_concurrent=settings.model.max_concurrent, wait_s=min(first_token_s, turn_s)
     )
 
 
 def build_identify_client(settings: Settings) -> IdentifyClient:
-    return identify_by_setting(settings.api_key.get_secret_value())
+    return identify_by_setting(settings.auth.api_key.get_secret_value())
 
 
 def build_tokens(settings: Settings) -> Tokens:
-    secret, ttl_s = settings.jwt_secret.get_secret_value(), settings.jwt_ttl_minutes * 60
+    secret, ttl_s = settings.auth.jwt_secret.get_secret_value(), settings.auth.jwt_ttl_minutes * 60
     return JoseTokens(secret, ttl_s=ttl_s, clock=utc_now, new_id=random_id)
 
 
@@ -199,41 +201,41 @@ def build_administration(storage: Storage, hasher: PasswordHasher) -> Administra
 def build_authentication(
     settings: Settings, storage: Storage, hasher: PasswordHasher, tokens: Tokens
 ) -> Authentication:
-    jwt_secret = settings.jwt_secret.get_secret_value().encode()
+    jwt_secret = settings.auth.jwt_secret.get_secret_value().encode()
     return Authentication(
         storage,
         hasher,
         tokens,
         clock=utc_now,
-        processes=settings.workers,
+        processes=settings.http.workers,
         throttle_secret=hmac.digest(jwt_secret, b"chatbot log-in attempts", "sha256"),
     )
 
 
 def build_prompt_builder(settings: Settings) -> PromptBuilder:
     return PromptBuilder(
-        assistant_name=settings.assistant_name,
-        company_instructions=settings.instructions,
-        language=settings.default_language,
-        window=settings.mem_window_messages,
-        threshold=settings.mem_summarize_threshold,
-        context_tokens=settings.model_context_tokens,
-        max_output_tokens=settings.model_max_output_tokens,
+        assistant_name=settings.assistant.name,
+        company_instructions=settings.assistant.instructions,
+        language=settings.assistant.language,
+        window=settings.memory.window_messages,
+        threshold=settings.memory.summarize_threshold,
+        context_tokens=settings.model.context_tokens,
+        max_output_tokens=settings.model.max_output_tokens,
         new_id=random_id,
     )
 
 
 def build_memory_rules(settings: Settings, model: ChatModel) -> MemoryRules:
     return MemoryRules(
-        window=settings.mem_window_messages,
-        threshold=settings.mem_summarize_threshold,
-        extract_every=settings.extract_every(model.name),
-        idle_s=settings.mem_idle_seconds,
-        summary_max_words=settings.mem_summary_max_words,
-        max_items=settings.mem_structured_max_items,
-        structured=settings.mem_structured_enable,
-        language=settings.default_language,
-        max_output_tokens=settings.model_max_output_tokens,
+        window=settings.memory.window_messages,
+        threshold=settings.memory.summarize_threshold,
+        extract_every=settings.memory.extract_every_for(model.name),
+        idle_s=settings.memory.idle_seconds,
+        summary_max_words=settings.memory.summary_max_words,
+        max_items=settings.memory.structured_max_items,
+        structured=settings.memory.structured_enable,
+        language=settings.assistant.language,
+        max_output_tokens=settings.model.max_output_tokens,
     )
 
 
@@ -256,9 +258,9 @@ def build_chat(
         consolidation,
         clock=utc_now,
         new_id=random_id,
-        max_prompt_chars=settings.max_prompt_chars,
-        max_turns_per_owner=settings.max_turns_per_owner,
-        notice=settings.assistant_notice,
+        max_prompt_chars=settings.assistant.max_prompt_chars,
+        max_turns_per_owner=settings.model.max_turns_per_owner,
+        notice=settings.assistant.notice,
     )
 
 
@@ -269,8 +271,8 @@ def build_memory_editor(
         storage,
         consolidation,
         new_id=random_id,
-        max_items=settings.mem_structured_max_items,
-        defaults=settings.default_preferences,
+        max_items=settings.memory.structured_max_items,
+        defaults=settings.assistant.default_preferences,
     )
 
 

@@ -12,7 +12,8 @@ from chatbot.entrypoints.container import (
     build_hasher,
     build_storage,
 )
-from chatbot.entrypoints.settings import Settings, SettingsError
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.subject import SettingsError
 
 
 @asynccontextmanager

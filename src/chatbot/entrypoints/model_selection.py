@@ -8,7 +8,9 @@ from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of
 from chatbot.adapters.llm.openai_plugin import is_chat_model
 from chatbot.adapters.llm.provider import chat_models
 from chatbot.domain.errors import ModelFailure
-from chatbot.entrypoints.settings import EMBEDDED_MODEL, OPENAI_MODEL, Settings, SettingsError
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.model import EMBEDDED_MODEL, OPENAI_MODEL
+from chatbot.entrypoints.settings.subject import SettingsError
 
 
 def with_model_name(settings: Settings) -> Settings:
@@ -23,10 +25,10 @@ def with_model_name(settings: Settings) -> Settings:
             name = only_model(served_models(settings))
         except ModelFailure as error:
             raise SettingsError(
-                f"OPENAI_BASE_URL: its models cannot be listed: {explanation(error, settings.openai_base_url or OPENAI_URL)} "
+                f"OPENAI_BASE_URL: its models cannot be listed: {explanation(error, settings.model.base_url or OPENAI_URL)} "
                 "Or set GENKIT_MODEL."
             ) from error
-    return settings.model_copy(update={"genkit_model": name})
+    return settings.with_model(name)
 
 
 def model_name(settings: Settings) -> str | None:
@@ -35,13 +37,13 @@ def model_name(settings: Settings) -> str | None:
     Raises:
         SettingsError: the configured model cannot be used.
     """
-    if settings.genkit_model:
-        _require_known(settings, settings.genkit_model)
-        return settings.genkit_model
-    if settings.openai_base_url:
-        deployment = endpoint_of(settings.openai_base_url).deployment
+    if settings.model.name:
+        _require_known(settings, settings.model.name)
+        return settings.model.name
+    if settings.model.base_url:
+        deployment = endpoint_of(settings.model.base_url).deployment
         return f"openai/{deployment}" if deployment else None
-    return OPENAI_MODEL if settings.openai_api_key else EMBEDDED_MODEL
+    return OPENAI_MODEL if settings.model.api_key else EMBEDDED_MODEL
 
 
 def only_model(served: list[str]) -> str:
@@ -76,7 +78,7 @@ def _require_known(settings: Settings, name: str) -> None:
         raise SettingsError(
             f"GENKIT_MODEL: {name} is not a chat model. Use openai/NAME or {EMBEDDED_MODEL}."
         )
-    if not settings.has_provider:
+    if not settings.model.has_provider:
         raise SettingsError(f"GENKIT_MODEL: {name} needs OPENAI_API_KEY or OPENAI_BASE_URL.")
 
 
@@ -86,12 +88,12 @@ def served_models(settings: Settings) -> list[str]:
     Raises:
         ModelFailure: the provider does not answer, or not with a list.
     """
-    key = settings.openai_api_key
+    key = settings.model.api_key
     asking = chat_models(
-        transport=settings.model_transport,
-        base_url=settings.openai_base_url,
+        transport=settings.model.transport,
+        base_url=settings.model.base_url,
         api_key=key.get_secret_value() if key else None,
-        connect_timeout_s=settings.model_connect_timeout_s,
+        connect_timeout_s=settings.model.connect_timeout_s,
     )
     with ThreadPoolExecutor(1) as pool:  # uvicorn calls the factory inside its event loop
         return pool.submit(asyncio.run, asking).result()

@@ -3,7 +3,8 @@
 from chatbot.application.administration import Lack, lack_of
 from chatbot.domain.ports.backend import StorageUrl
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.settings import ENV_FILE, Settings
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.loading import ENV_FILE
 from chatbot.entrypoints.storage_backends import parse_storage_url
 
 _USUAL = "json:data"
@@ -33,7 +34,7 @@ async def people_problem(storage: Storage, settings: Settings) -> str | None:
     Raises:
         StorageFailure: users or roles cannot be read.
     """
-    url = settings.storage_url
+    url = settings.storage.url
     lack = await lack_of(storage) if url.is_persistent else None
     if lack is None:
         return None
@@ -52,7 +53,7 @@ async def may_be_without_people(storage: Storage, settings: Settings) -> bool:
     Raises:
         StorageFailure: users or roles cannot be read.
     """
-    was_set_up = ENV_FILE.exists() or _usual_has_people(settings.storage_url)
+    was_set_up = ENV_FILE.exists() or _usual_has_people(settings.storage.url)
     return not was_set_up and await lack_of(storage) is Lack.PEOPLE
 
 

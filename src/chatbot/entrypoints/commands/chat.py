@@ -98,8 +98,8 @@ def _typed() -> Iterator[str]:
 
 def _greet(settings: Settings, *, goes_on: bool) -> None:
     """Print the assistant's name and how to leave, in the language of settings or terminal."""
-    language = language_of((), preferred=settings.default_language or _language_of_terminal())
-    name = settings.assistant_name or NAMES[language]
+    language = language_of((), preferred=settings.assistant.language or _language_of_terminal())
+    name = settings.assistant.name or NAMES[language]
     say(_GREETINGS[language].format(name=name, end=_END_OF_INPUT))
     if goes_on:
         say(_GOES_ON[language])
@@ -114,10 +114,10 @@ def _language_of_terminal() -> Language | None:
 
 def _note_of_this_terminal(settings: Settings) -> Path | None:
     """The file that stores this terminal's last session; None if the store does not persist."""
-    if not settings.storage_url.is_persistent:
+    if not settings.storage.url.is_persistent:
         return None
     name = hashlib.sha256(terminal_id().encode()).hexdigest()[:16]
-    return settings.storage_url.local_folder / "terminals" / name
+    return settings.storage.url.local_folder / "terminals" / name
 
 
 def _noted(note: Path | None) -> SessionId | None:

@@ -3,7 +3,8 @@
 import structlog
 
 from chatbot.entrypoints import logging_setup
-from chatbot.entrypoints.settings import Settings, ignored_names, load_settings
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.loading import ignored_names, load_settings
 
 logger = structlog.get_logger("chatbot.settings")
 
@@ -19,7 +20,9 @@ def command_settings(**given: object) -> Settings:
         SettingsError: a setting is missing or invalid.
     """
     settings = load_settings(**given)
-    logging_setup.configure(settings.log_level, settings.log_format, with_pid=settings.workers > 1)
+    logging_setup.configure(
+        settings.log.level, settings.log.format, with_pid=settings.http.workers > 1
+    )
     for line in ignored_names():
         logger.warning(line)
     return settings
@@ -31,6 +34,6 @@ def lasting(settings: Settings) -> Settings:
     Raises:
         Refused: the store is process memory.
     """
-    if not settings.storage_url.is_persistent:
+    if not settings.storage.url.is_persistent:
         raise Refused("STORAGE_URL=memory: would lose what the command writes. Use json:DIR.")
     return settings

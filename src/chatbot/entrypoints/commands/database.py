@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.backend import Tables
-from chatbot.entrypoints.settings import Settings, SettingsError
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
 
 
@@ -26,12 +27,12 @@ def schema(settings: Settings) -> str:
         SettingsError: the database is unavailable, or belongs to another application.
     """
     with _tables(settings) as tables:
-        return f"{settings.storage_url}: schema {tables.version() or 'none'}"
+        return f"{settings.storage.url}: schema {tables.version() or 'none'}"
 
 
 @contextmanager
 def _tables(settings: Settings) -> Iterator[Tables]:
-    url = settings.storage_url
+    url = settings.storage.url
     tables = backend_of(url).tables(url)
     if tables is None:
         raise SettingsError(

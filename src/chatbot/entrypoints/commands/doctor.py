@@ -13,12 +13,9 @@ from chatbot.entrypoints.commands.administrators import may_be_without_people, p
 from chatbot.entrypoints.commands.file_modes import world_readable
 from chatbot.entrypoints.commands.model_check import model_in_use
 from chatbot.entrypoints.container import build_storage
-from chatbot.entrypoints.settings import (
-    Settings,
-    SettingsError,
-    ignored_names,
-    load_settings,
-)
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.loading import ignored_names, load_settings
+from chatbot.entrypoints.settings.subject import SettingsError
 
 _FIXES = {  # used where the text names no fix of its own
     "settings": "correct it in .env or in the environment; .env.example explains each setting",
@@ -64,7 +61,7 @@ def examine() -> Iterator[Finding]:
 
 
 async def _storage(settings: Settings) -> list[Finding]:
-    url = settings.storage_url
+    url = settings.storage.url
     try:
         async with build_storage(settings) as storage:
             await storage.check()
@@ -84,7 +81,7 @@ async def _storage(settings: Settings) -> list[Finding]:
 
 async def _people(storage: Storage, settings: Settings) -> list[Finding]:
     """Checks for an active administrator; empty if the storage check already failed."""
-    if not settings.storage_url.is_persistent:
+    if not settings.storage.url.is_persistent:
         text = "none: memory: does not store users"
         return [Finding(subject="people", ok=True, text=text)]
     try:
@@ -104,10 +101,10 @@ def _model(settings: Settings) -> Finding:
 
 
 def _proxy(settings: Settings) -> Finding:
-    if not settings.has_provider:
+    if not settings.model.has_provider:
         return Finding(subject="proxy", ok=True, text="not needed: no provider is used")
     try:
-        proxy = proxy_for(settings.openai_base_url or OPENAI_URL)
+        proxy = proxy_for(settings.model.base_url or OPENAI_URL)
     except ProxyConfigurationError as error:
         return Finding(subject="proxy", ok=False, text=str(error))
     text = f"{proxy.address}, from {proxy.variable}" if proxy else "none is used"
@@ -115,13 +112,13 @@ def _proxy(settings: Settings) -> Finding:
 
 
 def _tls(settings: Settings) -> Finding:
-    if settings.tls_cert_file is None or settings.tls_key_file is None:
+    if settings.http.tls_cert_file is None or settings.http.tls_key_file is None:
         text = "not configured: the service listens on plain HTTP"
         return Finding(subject="tls", ok=True, text=text)
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
-        context.load_verify_locations(settings.tls_cert_file)
+        context.load_cert_chain(settings.http.tls_cert_file, settings.http.tls_key_file)
+        context.load_verify_locations(settings.http.tls_cert_file)
     except OSError as error:  # includes ssl.SSLError
         text = f"TLS_CERT_FILE and TLS_KEY_FILE do not work together ({error.strerror or error})"
         return Finding(subject="tls", ok=False, text=text)
@@ -129,7 +126,7 @@ def _tls(settings: Settings) -> Finding:
     if ends is not None and ends < datetime.now(UTC):
         text = f"TLS_CERT_FILE expired on {ends:%Y-%m-%d}. Fix: renew it"
         return Finding(subject="tls", ok=False, text=text)
-    return Finding(subject="tls", ok=True, text=str(settings.tls_cert_file))
+    return Finding(subject="tls", ok=True, text=str(settings.http.tls_cert_file))
 
 
 def _not_after(context: ssl.SSLContext) -> datetime | None:

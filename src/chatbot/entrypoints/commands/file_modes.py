@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from chatbot.entrypoints.settings import ENV_FILE, IN_FILES, Settings
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.loading import ENV_FILE
 
 GENKIT_FOLDER = Path(".genkit")
 """Genkit's developer mode writes traces there, which contain prompts and answers."""
@@ -25,8 +26,12 @@ def world_readable(settings: Settings) -> Iterator[Path]:
 
 
 def _private_paths(settings: Settings) -> list[Path]:
-    files = [getattr(settings, f"{name}_file".lower()) for name in IN_FILES]
-    named = [file for file in (*files, settings.tls_key_file) if file is not None]
+    auth, model = settings.auth, settings.model
+    files = (
+        *(auth.api_key_file, auth.jwt_secret_file, model.api_key_file),
+        *(settings.storage.url_file, settings.http.tls_key_file),
+    )
+    named = [file for file in files if file is not None]
     return [ENV_FILE.absolute(), GENKIT_FOLDER.absolute(), *named]
 
 

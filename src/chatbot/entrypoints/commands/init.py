@@ -3,8 +3,10 @@
 import os
 
 from chatbot.domain.errors import StorageFailure
-from chatbot.entrypoints.secrets import random_secret
-from chatbot.entrypoints.settings import ENV_FILE, Settings, SettingsError
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.loading import ENV_FILE
+from chatbot.entrypoints.settings.secret_strength import random_secret
+from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
 
 _TEMPLATE = """\
@@ -31,7 +33,7 @@ def make_store(settings: Settings) -> str:
     Raises:
         SettingsError: the store cannot be created.
     """
-    url = settings.storage_url
+    url = settings.storage.url
     try:
         return backend_of(url).create(url)
     except StorageFailure as error:

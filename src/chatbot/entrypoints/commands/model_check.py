@@ -14,7 +14,9 @@ from chatbot.domain.errors import ModelFailure, ModelTimeout
 from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
 from chatbot.entrypoints.container import build_genkit_model
 from chatbot.entrypoints.model_selection import is_listed, model_name, only_model, served_models
-from chatbot.entrypoints.settings import EMBEDDED_MODEL, Settings, SettingsError
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.model import EMBEDDED_MODEL
+from chatbot.entrypoints.settings.subject import SettingsError
 
 _QUESTION = ModelRequest(
     task=Task.EXTRACT_MEMORY,
@@ -42,9 +44,9 @@ def model_in_use(settings: Settings) -> str:
         )
     try:
         name, how = _looked_up(settings, name)
-        quirks = _ask(settings.model_copy(update={"genkit_model": name}))
+        quirks = _ask(settings.with_model(name))
     except ModelFailure as error:
-        raise SettingsError(explanation(error, settings.openai_base_url or OPENAI_URL)) from error
+        raise SettingsError(explanation(error, settings.model.base_url or OPENAI_URL)) from error
     return f"{name} {how}; asked {quirks}" if quirks else f"{name} {how}"
 
 
@@ -64,7 +66,7 @@ def _looked_up(settings: Settings, name: str | None) -> tuple[str, str]:
     name = name or only_model(served)
     if is_listed(name, served):
         return name, "is served"
-    is_azure = endpoint_of(settings.openai_base_url or OPENAI_URL).is_azure
+    is_azure = endpoint_of(settings.model.base_url or OPENAI_URL).is_azure
     if not served or is_azure:  # which lists base models, not deployments
         return name, "answers; the provider does not list it"
     names = ", ".join(f"openai/{one}" for one in served)
@@ -92,9 +94,9 @@ def _ask(settings: Settings) -> str:
 
 async def _answered(model: ChatModel, settings: Settings) -> None:
     """Call it in both modes, because each has a parameter that the other lacks."""
-    question = replace(_QUESTION, max_output_tokens=settings.model_max_output_tokens)
+    question = replace(_QUESTION, max_output_tokens=settings.model.max_output_tokens)
     try:
-        async with asyncio.timeout(settings.model_turn_timeout_s):
+        async with asyncio.timeout(settings.model.turn_timeout_s):
             await model.complete(question)
             async for _ in model.stream(replace(question, task=Task.CHAT)):
                 pass

@@ -27,7 +27,8 @@ from chatbot.entrypoints.server.uvicorn_server import (
     listen,
     load_config,
 )
-from chatbot.entrypoints.settings import Settings, SettingsError
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.subject import SettingsError
 
 logger = structlog.get_logger("chatbot.server")
 
@@ -52,7 +53,7 @@ def run(settings: Settings) -> None:
         print_banner(settings, sock.getsockname()[1], problem)
         tune_gc()
         return_large_blocks()
-        if settings.workers > 1:
+        if settings.http.workers > 1:
             _run_workers(settings, sock)
         else:
             Server(config, use.chat).run(sockets=[sock])
@@ -61,7 +62,7 @@ def run(settings: Settings) -> None:
 def _run_workers(settings: Settings, sock: socket.socket) -> None:
     """Pass the socket and the current settings to several processes."""
     supervisor = Supervisor(
-        partial(_work, settings, sock), settings.workers, stop_within_s=_WORKERS_STOP_WITHIN_S
+        partial(_work, settings, sock), settings.http.workers, stop_within_s=_WORKERS_STOP_WITHIN_S
     )
     try:
         supervisor.run(on_stop=sock.close)
@@ -72,7 +73,7 @@ def _run_workers(settings: Settings, sock: socket.socket) -> None:
 
 def _work(settings: Settings, sock: socket.socket, parent: ParentLink) -> None:
     """Serve in a worker, with its own use cases."""
-    stream = logging_setup.configure(settings.log_level, settings.log_format, with_pid=True)
+    stream = logging_setup.configure(settings.log.level, settings.log.format, with_pid=True)
     use = build(settings)
     config = build_config(build_app(settings, use), settings)
     tune_gc()
@@ -115,20 +116,22 @@ def print_banner(settings: Settings, port: int, people: str | None) -> None:
     """Print where the data is and where the service listens; warn of a public address without
     TLS.
     """
-    say(f"data: {settings.storage_url}")
-    scheme = "https" if settings.tls_cert_file else "http"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    say(f"data: {settings.storage.url}")
+    scheme = "https" if settings.http.tls_cert_file else "http"
+    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
     url = f"{scheme}://{host}:{port}"
-    waiting = waiting_files(settings.storage_url)
+    waiting = waiting_files(settings.storage.url)
     if waiting:
-        folder = settings.storage_url.local_folder
+        folder = settings.storage.url.local_folder
         say(f"sessions of the first version: {waiting} to import (`chatbot import {folder}`)")
     if people is not None:
         say(f"people: {people}")
-    say(f"model: {settings.genkit_model}")
-    say(f"serving: {url}" + (f" (try {url}/docs)" if settings.docs_enabled else ""))
-    if not (settings.is_loopback or settings.tls_cert_file or settings.trusted_proxies):
+    say(f"model: {settings.model.name}")
+    say(f"serving: {url}" + (f" (try {url}/docs)" if settings.http.docs_enabled else ""))
+    if not (
+        settings.http.is_loopback or settings.http.tls_cert_file or settings.http.trusted_proxies
+    ):
         logger.warning(
             "public address without TLS or proxy: API keys and passwords are sent in clear text",
-            host=settings.host,
+            host=settings.http.host,
         )

@@ -29,7 +29,7 @@ from chatbot.domain.ports.archive import (
 from chatbot.domain.ports.backend import StorageUrl
 from chatbot.entrypoints.commands.console import say
 from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, build_archive, utc_now
-from chatbot.entrypoints.settings import SettingsError
+from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
 
 Thing = TypeVar("Thing")

@@ -20,14 +20,15 @@ from chatbot.entrypoints.http.openapi import completed
 from chatbot.entrypoints.http.surfaces import Surface, Surfaces
 from chatbot.entrypoints.lifecycle import opened
 from chatbot.entrypoints.model_selection import with_model_name
-from chatbot.entrypoints.settings import Settings, is_developer_mode, load_settings
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.loading import is_developer_mode, load_settings
 from chatbot.entrypoints.web import docs_page
 
 
 def create_app() -> FastAPI:
     """Factory for uvicorn: returns the application for this process's settings."""
     settings = with_model_name(load_settings())
-    logging_setup.configure(settings.log_level, settings.log_format)
+    logging_setup.configure(settings.log.level, settings.log.format)
     return build_app(settings, build(settings))
 
 
@@ -43,10 +44,10 @@ def build_app(
                 register_flows(use)
             yield
 
-    root_path = settings.root_path.rstrip("/")
+    root_path = settings.http.root_path.rstrip("/")
     app = FastAPI(
-        title=settings.assistant_name
-        or NAMES[settings.default_language or "en"],  # for English pages only
+        title=settings.assistant.name
+        or NAMES[settings.assistant.language or "en"],  # for English pages only
         version=__version__,
         lifespan=lifespan,
         openapi_url=None,  # served by web/docs_page.py
@@ -56,11 +57,13 @@ def build_app(
     )
     app.state.use_cases = use
     error_handlers.install(app)
-    native = native_surface(use.identify_client, max_prompt_chars=settings.max_prompt_chars)
+    native = native_surface(
+        use.identify_client, max_prompt_chars=settings.assistant.max_prompt_chars
+    )
     surfaces = Surfaces([native, *more_surfaces])
     for router in surfaces.routers():
         app.include_router(router)
-    if settings.docs_enabled:
+    if settings.http.docs_enabled:
         app.include_router(docs_page.router(root_path))
     _add_layers(app, settings, surfaces)
     app.openapi = completed(app, surfaces)  # type: ignore[method-assign] # FastAPI's documented way
@@ -69,17 +72,17 @@ def build_app(
 
 def _add_layers(app: FastAPI, settings: Settings, surfaces: Surfaces) -> None:
     """Add what surrounds the routes; the layer that is added last is the outermost."""
-    allowed_hosts = tuple(map(str.lower, settings.allowed_hosts))
+    allowed_hosts = tuple(map(str.lower, settings.http.allowed_hosts))
     app.add_middleware(Guard, surfaces=surfaces, allowed_hosts=allowed_hosts)
-    if settings.cors_allow_origins:
+    if settings.http.cors_allow_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.cors_allow_origins,
+            allow_origins=settings.http.cors_allow_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["X-Request-Id", "Retry-After"],
         )
-    app.add_middleware(AccessLog, new_id=random_id, is_tls=settings.tls_cert_file is not None)
+    app.add_middleware(AccessLog, new_id=random_id, is_tls=settings.http.tls_cert_file is not None)
 
 
 def _operation_id(route: APIRoute) -> str:

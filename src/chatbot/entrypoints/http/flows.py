@@ -16,7 +16,7 @@ def register_flows(use: UseCases) -> None:
     """Register the flows; must be called on the application's event loop."""
     caller = DEFAULT_PRINCIPAL
     steps = use.memory_steps
-    defaults = use.settings.default_preferences
+    defaults = use.settings.assistant.default_preferences
 
     async def chat(prompt: str, session_id: str | None) -> AsyncGenerator[str | Json]:
         session = SessionId(session_id) if session_id is not None else None

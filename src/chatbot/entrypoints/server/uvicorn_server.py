@@ -16,7 +16,8 @@ from uvicorn.server import HANDLED_SIGNALS
 from chatbot.application.chat import Chat
 from chatbot.entrypoints.server.h11_protocol import ProblemProtocol
 from chatbot.entrypoints.server.supervisor import stop_signals
-from chatbot.entrypoints.settings import Settings, SettingsError
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.subject import SettingsError
 
 GRACE_S = 10
 """Seconds that responses have to be sent after their turns have ended."""
@@ -85,11 +86,13 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         SettingsError: the address is in use, not local, or not permitted.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
     try:
-        sock = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        sock = socket.create_server(
+            (settings.http.host, settings.http.port), family=family, backlog=2048
+        )
     except OSError as error:
-        where = f"{settings.host}:{settings.port}"
+        where = f"{settings.http.host}:{settings.http.port}"
         if error.errno == errno.EADDRINUSE:
             message = (
                 f"PORT: {where} is already in use. Stop the other program, or choose "
@@ -115,13 +118,15 @@ def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),  # uvicorn by default trusts any local process
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        ssl_certfile=settings.tls_cert_file,
-        ssl_keyfile=settings.tls_key_file,
-        timeout_keep_alive=settings.keep_alive_s,  # uvicorn's 5 s are shorter than any connection pool's
+        proxy_headers=bool(
+            settings.http.trusted_proxies
+        ),  # uvicorn by default trusts any local process
+        forwarded_allow_ips=list(settings.http.trusted_proxies),
+        ssl_certfile=settings.http.tls_cert_file,
+        ssl_keyfile=settings.http.tls_key_file,
+        timeout_keep_alive=settings.http.keep_alive_s,  # uvicorn's 5 s are shorter than any connection pool's
         timeout_graceful_shutdown=GRACE_S,
-        workers=settings.workers,  # Windows has to duplicate the socket once more
+        workers=settings.http.workers,  # Windows has to duplicate the socket once more
     )
 
 

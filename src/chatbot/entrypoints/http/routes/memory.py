@@ -50,7 +50,7 @@ async def read_memory(caller: Caller, session_id: PathSessionId, use: UseCases) 
     `pending: true` means that it is not ready yet.
     """
     memory, pending = await use.memory_editor.read_learned(caller, session_id)
-    structured = StructuredMemorySchema.of(memory, use.settings.default_preferences)
+    structured = StructuredMemorySchema.of(memory, use.settings.assistant.default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=structured, pending=pending)
 
 
@@ -62,7 +62,7 @@ async def put_memory(
     """Replace the structured memory."""
     update = body.structured_memory.as_update()
     memory = await use.memory_editor.put_structured(caller, session_id, update)
-    structured = StructuredMemorySchema.of(memory, use.settings.default_preferences)
+    structured = StructuredMemorySchema.of(memory, use.settings.assistant.default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=structured)
 
 
@@ -71,5 +71,5 @@ async def put_memory(
 async def reset_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
     """Empty the structured memory; earlier messages are not extracted again."""
     memory = await use.memory_editor.put_structured(caller, session_id, Update())
-    structured = StructuredMemorySchema.of(memory, use.settings.default_preferences)
+    structured = StructuredMemorySchema.of(memory, use.settings.assistant.default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=structured)

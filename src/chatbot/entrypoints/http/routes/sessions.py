@@ -42,9 +42,9 @@ async def new(request: Request, caller: Caller, use: UseCases) -> NewSessionAnsw
     """Create a session."""
     session_id = await use.sessions.begin(caller)
     settings = use.settings
-    preferred = settings.default_language or preferred_language(request.headers)
+    preferred = settings.assistant.language or preferred_language(request.headers)
     language = language_of((), preferred=preferred)
-    notice = notice_in(language, settings.assistant_notice)
+    notice = notice_in(language, settings.assistant.notice)
     return NewSessionAnswer(session_id=session_id, notice=notice)
 
 
@@ -69,7 +69,7 @@ async def read(
 ) -> SessionAnswer:
     """Return a session with its memory and its newest messages."""
     opened = await use.sessions.read(caller, session_id, limit=limit, before=before)
-    return SessionAnswer.of(opened, use.settings.default_preferences)
+    return SessionAnswer.of(opened, use.settings.assistant.default_preferences)
 
 
 @router.post("/{session_id}/reset", dependencies=[WithoutFields])
@@ -77,7 +77,7 @@ async def read(
 async def reset(caller: Caller, session_id: PathSessionId, use: UseCases) -> SessionAnswer:
     """Empty a session: messages, summary and memory."""
     opened = await use.sessions.reset(caller, session_id)
-    return SessionAnswer.of(opened, use.settings.default_preferences)
+    return SessionAnswer.of(opened, use.settings.assistant.default_preferences)
 
 
 @router.delete("/{session_id}")

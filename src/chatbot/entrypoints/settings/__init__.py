@@ -1,0 +1,56 @@
+"""All settings, by subject; the environment variables are the aliases in upper case.
+
+`.env.example` explains each in a sentence.
+"""
+
+from typing import Self
+
+from pydantic import ConfigDict, model_validator
+
+from chatbot.entrypoints.settings.assistant import AssistantSettings
+from chatbot.entrypoints.settings.auth import AuthSettings
+from chatbot.entrypoints.settings.http import HttpSettings
+from chatbot.entrypoints.settings.log import LogSettings
+from chatbot.entrypoints.settings.memory import MemorySettings
+from chatbot.entrypoints.settings.model import ModelSettings
+from chatbot.entrypoints.settings.secret_strength import check_distinct
+from chatbot.entrypoints.settings.storage import StorageSettings
+from chatbot.entrypoints.settings.subject import Subject
+
+
+class Settings(Subject):
+    """The settings of a process, read by `loading.load_settings`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    auth: AuthSettings
+    model: ModelSettings
+    assistant: AssistantSettings
+    storage: StorageSettings
+    memory: MemorySettings
+    http: HttpSettings
+    log: LogSettings
+
+    @model_validator(mode="after")
+    def _share_the_store(self) -> Self:
+        if self.http.workers > 1 and not self.storage.url.is_persistent:
+            raise ValueError(
+                "STORAGE_URL: memory: cannot be shared by workers: set WORKERS=1, or use "
+                "json:DIR or sqlite:///FILE"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _use_each_secret_once(self) -> Self:
+        given = {
+            "API_KEY": self.auth.api_key.get_secret_value(),
+            "JWT_SECRET": self.auth.jwt_secret.get_secret_value(),
+            "OPENAI_API_KEY": self.model.raw_api_key or "",
+            "STORAGE_URL": self.storage.url.password,
+        }
+        check_distinct({name: value for name, value in given.items() if value.strip()})
+        return self
+
+    def with_model(self, name: str) -> Self:
+        """Returns the same settings with another GENKIT_MODEL."""
+        return self.model_copy(update={"model": self.model.model_copy(update={"name": name})})

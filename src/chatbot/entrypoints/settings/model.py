@@ -1,0 +1,98 @@
+"""The language model: provider, parameters and limits."""
+
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from chatbot.entrypoints.settings.subject import File, Seconds, Subject, plain
+
+OPENAI_MODEL = "openai/gpt-4.1-mini"
+"""The pinned default for OpenAI itself: current, without hidden reasoning tokens."""
+EMBEDDED_MODEL = "local/extractive"
+OLD_TRANSPORT = "model_wire"
+"""The former name of MODEL_TRANSPORT, still accepted."""
+
+
+def _transport(name: object) -> object:
+    """Returns the transport; the old values of MODEL_WIRE are still accepted."""
+    return {"lean": "aiohttp", "plugin": "sdk"}.get(str(name), name)
+
+
+def _is_address(url: str) -> bool:
+    """Whether the URL has a host, an optional port, and no user."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and parts.username is None
+    except ValueError:  # an unclosed bracket, or an invalid port
+        return False
+
+
+class ModelSettings(Subject):
+    """OPENAI_..., GENKIT_MODEL and MODEL_..."""
+
+    api_key: SecretStr | None = Field(default=None, alias="openai_api_key")
+    api_key_file: File | None = Field(default=None, alias="openai_api_key_file")
+    base_url: str | None = Field(default=None, alias="openai_base_url")
+    name: str | None = Field(default=None, alias="genkit_model")
+    transport: Annotated[Literal["aiohttp", "sdk"], BeforeValidator(_transport)] = Field(
+        default="aiohttp", validation_alias=AliasChoices("model_transport", OLD_TRANSPORT)
+    )
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
+        default=None, alias="model_max_tokens_field"
+    )
+    system_role: Literal["system", "developer", "none"] | None = Field(
+        default=None, alias="model_system_role"
+    )
+    reasoning_effort: str | None = Field(
+        default=None, alias="model_reasoning_effort", pattern="^[A-Za-z_]{1,32}$"
+    )
+    strip_thinking: bool = Field(default=True, alias="model_strip_thinking")
+    max_output_tokens: int = Field(default=1024, alias="model_max_output_tokens", ge=16)
+    context_tokens: int = Field(default=8192, alias="model_context_tokens", ge=1024)
+    temperature: float | None = Field(default=None, alias="model_temperature", ge=0, le=2)
+    max_concurrent: int = Field(default=32, alias="model_max_concurrent", ge=1)
+    connect_timeout_s: Seconds = Field(default=3, alias="model_connect_timeout_s")
+    first_token_timeout_s: Seconds = Field(default=30, alias="model_first_token_timeout_s")
+    idle_timeout_s: Seconds = Field(default=15, alias="model_idle_timeout_s")
+    turn_timeout_s: Seconds = Field(default=120, alias="model_turn_timeout_s")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        """Rejects a password in the URL: it would be sent instead of the key."""
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        if value and not _is_address(value):
+            raise ValueError(
+                "must be http://HOST:PORT/PATH or https://..., without a user name or password"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _leave_room_for_the_prompt(self) -> Self:
+        if self.max_output_tokens * 2 > self.context_tokens:
+            raise ValueError("MODEL_CONTEXT_TOKENS: must be at least twice MODEL_MAX_OUTPUT_TOKENS")
+        return self
+
+    @property
+    def raw_api_key(self) -> str | None:
+        """The provider's key in plain text."""
+        return plain(self.api_key)
+
+    @property
+    def has_provider(self) -> bool:
+        """Whether an OpenAI-compatible provider is configured."""
+        return bool(self.base_url or self.api_key)
+
+    @property
+    def max_turns_per_owner(self) -> int:
+        """Number of turns that one user, or one client without users, can run at once."""
+        return max(2, self.max_concurrent // 4)

@@ -1,0 +1,42 @@
+"""What the models of all subjects share."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from chatbot.domain.text import decode_utf8
+
+
+class SettingsError(Exception):
+    """The settings are invalid; each line names one setting and its fix, never a value."""
+
+
+class Subject(BaseModel):
+    """The settings of one subject. An alias is the setting's name in lower case."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+
+def absolute(path: Path) -> Path:
+    """Resolves a path against the folder of `.env`, which is the working directory."""
+    return path if path.is_absolute() else Path.cwd() / path
+
+
+def text_of(path: Path) -> str:
+    """Returns the text of a file, with line endings normalised to LF.
+
+    Raises:
+        NotUtf8: the file has another encoding.
+        OSError: the file cannot be read.
+    """
+    return decode_utf8(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
+
+
+File = Annotated[Path, AfterValidator(absolute)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+def plain(secret: SecretStr | None) -> str | None:
+    """Returns the value of an optional secret."""
+    return secret.get_secret_value() if secret else None
