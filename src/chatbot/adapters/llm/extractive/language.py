@@ -98,22 +98,42 @@ def language(code: Code) -> Language:
     patterns = {
         **{name: _filled(text, slots) for name, text in shared.pop("patterns").items()},
         "asks": {key: _filled("|".join(each), slots) for key, each in raw.pop("asks").items()},
-        "rules": [
-            {"pattern": _filled("|".join(f"(?:{x})" for x in rule.pop("patterns")), slots), **rule}
-            for rule in raw.pop("rules")
-        ],
+        "rules": [rule for table in raw.pop("rules") for rule in _rules(table, slots)],
     }
     plain_words = re.findall("[a-z]{4,}", f"{patterns} {slots | {'fuzzy': ''}}")
-    words: dict[str, str] = raw.pop("spelling")
-    bare = {word.replace("'", ""): plain for word, plain in words.items() if "'" in word}
     spelling = Spelling(
-        words={**{k: v for k, v in bare.items() if k not in lists["no_contraction"]}, **words},
+        words=_spellings(_inverted(raw.pop("spelling")), raw.pop("contractions", {}), lists),
         endings=raw.pop("endings", {}),
         fuzzy=lists["fuzzy"],
         vocabulary=frozenset(plain_words),  # they are right as they are
     )
     sets = {name: lists[name] for name in ("given_names", "name_particles", "stop", "verbs")}
-    return Language.model_validate({**raw, **patterns, **sets, "code": code, "spelling": spelling})
+    inverted = {name: _inverted(raw.pop(name)) for name in ("synonyms", "tongues")}
+    parts = {**raw, **patterns, **sets, **inverted, "code": code, "spelling": spelling}
+    return Language.model_validate(parts)
+
+
+def _rules(table: dict[str, Any], slots: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The rules of a table: one, or one for each of its `values`."""
+    values = table.pop("values", None) or {table.pop("value", ""): table.pop("patterns")}
+    patterns = {v: "|".join(f"(?:{each})" for each in found) for v, found in values.items()}
+    return [{**table, "value": v, "pattern": _filled(p, slots)} for v, p in patterns.items()]
+
+
+def _inverted(table: Mapping[str, list[str]]) -> dict[str, str]:
+    """The key of each word in a table of lists."""
+    return {word: key for key, words in table.items() for word in words}
+
+
+def _spellings(
+    words: dict[str, str], endings: Mapping[str, str], lists: Mapping[str, list[str]]
+) -> dict[str, str]:
+    """What each spelling stands for, with contractions, these also without their apostrophe."""
+    for word in lists.get("contracted", []):
+        ending = next(each for each in endings if word.endswith(each))
+        words[word] = word.removesuffix(ending) + endings[ending]
+    bare = {word.replace("'", ""): meant for word, meant in words.items() if "'" in word}
+    return {w: m for w, m in bare.items() if w not in lists["no_contraction"]} | words
 
 
 def _read(name: str) -> dict[str, Any]:
