@@ -133,7 +133,10 @@ def fold(text: str) -> str:
 
     Only the first 100,000 characters are used, which bounds the cost.
     """
-    plain = unicodedata.normalize("NFKD", text[:_FOLDED_CHARS].casefold())
+    plain = text[:_FOLDED_CHARS].casefold()
+    if plain.isascii():
+        return plain
+    plain = unicodedata.normalize("NFKD", plain)
     return "".join(char for char in plain if not unicodedata.combining(char))
 
 

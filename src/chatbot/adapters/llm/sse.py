@@ -55,13 +55,10 @@ class EventData:
             self._has_begun = True
             lines[0] = lines[0].removeprefix(BOM)
         for line in lines:
-            yield from self._line(line.rstrip(b"\r\n"))
-
-    def _line(self, line: bytes) -> Iterator[bytes]:
-        if line.startswith(b"data:"):
-            value = line[5:].removeprefix(b" ")
-            self._data.append(value)
-            self._size += len(value)
-        elif not line and self._data:
-            yield b"\n".join(self._data)
-            self._data, self._size = [], 0
+            if line.startswith(b"data:"):
+                value = line[5:].rstrip(b"\r\n").removeprefix(b" ")
+                self._data.append(value)
+                self._size += len(value)
+            elif self._data and not line.rstrip(b"\r\n"):
+                yield b"\n".join(self._data)
+                self._data, self._size = [], 0
