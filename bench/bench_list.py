@@ -19,8 +19,9 @@ from rig import KEY, Figure, Server, environment, provider, started, table, toke
 from stores import conversation, put, settings_of, stores
 
 from chatbot.domain.chat import Session
-from chatbot.domain.identity import Owner, UserId
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.identity import Owner, User, UserId
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container import build_storage
 
 HTTP_SESSIONS = 10_000
@@ -28,6 +29,10 @@ PAGE = 20
 PEOPLE = [UserId(f"{number:032x}") for number in range(100)]
 ONE = UserId("e" * 32)
 TARGETS_MS = {"JSON": (150, 1000), "SQLite": (5, 5), "Postgres": (5, 5)}
+
+
+def _add(person: User, tx: Transaction) -> None:
+    tx.users.add(person)
 
 
 async def fill(storage: Storage, url: str, people: list[UserId], sessions: int) -> None:
@@ -76,7 +81,8 @@ async def of_store(name: str, url: str, sessions: int, rounds: int) -> list[Figu
 
 async def prepare(url: str) -> None:
     async with build_storage(settings_of(url)) as storage:
-        await storage.transact(lambda tx: [tx.users.add(user(person)) for person in PEOPLE])
+        for person in PEOPLE:
+            await storage.transact(partial(_add, user(person)))
         await fill(storage, url, PEOPLE, HTTP_SESSIONS)
 
 

@@ -10,6 +10,7 @@ import math
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -29,7 +30,8 @@ from rig import (
 from stores import made, settings_of
 
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
-from chatbot.domain.identity import UserId
+from chatbot.domain.identity import User, UserId
+from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container import build_storage
 
 CLIENTS = 8
@@ -37,11 +39,16 @@ LOGINS_PER_S = 20
 PASSWORD = "violet kettle drums at noon"
 
 
+def _add(person: User, tx: Transaction) -> None:
+    tx.users.add(person)
+
+
 async def add_users(url: str) -> list[str]:
     hasher = Argon2Hasher()
     people = [user(UserId(f"{n:032x}"), await hasher.hash(PASSWORD)) for n in range(CLIENTS)]
     async with build_storage(settings_of(url)) as storage:
-        await storage.transact(lambda tx: [tx.users.add(person) for person in people])
+        for person in people:
+            await storage.transact(partial(_add, person))
     await hasher.aclose()
     return [person.email for person in people]
 

@@ -33,7 +33,8 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container import build_storage, utc_now
 
 CALLERS = 32

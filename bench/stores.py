@@ -21,7 +21,8 @@ from chatbot.adapters.storage.sql.rows import message_values, session_values
 from chatbot.adapters.storage.sql.stores import build_database
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId, TurnId, title_of
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.commands.init import make_store
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import settings_of as validated

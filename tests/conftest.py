@@ -3,7 +3,6 @@
 Under CI Hypothesis draws the same each time.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +12,12 @@ from hypothesis import settings
 from psycopg import sql
 
 from chatbot.adapters.storage.in_memory import InMemoryStorage
-from chatbot.adapters.storage.json_files.people import roles_to_json
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
-from chatbot.domain.identity import DEFAULT_ROLES
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints import logging_setup
 from commands import Run, runner
@@ -118,7 +115,4 @@ def closed_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
         url: str = request.getfixturevalue(f"{request.param}_store")
         prepared = request.param == "postgres"
         return SqlStorage(PostgresDatabase(url, connections=4, prepared=prepared), replica="test")
-    auth = tmp_path / "data" / "auth"
-    auth.mkdir(parents=True, mode=0o700)
-    (auth / "roles.json").write_text(json.dumps(roles_to_json(DEFAULT_ROLES)), "utf-8")
     return JsonFileStorage(tmp_path / "data")

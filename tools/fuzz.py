@@ -59,7 +59,7 @@ async def main(seconds: int, seed: int, further: Sequence[str]) -> int:
 async def serving_files(folder: Path) -> AsyncGenerator[Service]:
     """A service as it is installed: files of JSON, the embedded model, one administrator."""
     async with JsonFileStorage(folder) as storage:
-        await storage.make_roles()
+        await storage.make_initial_records()
     settings = settings_for_tests(storage_url=f"json:{folder}", genkit_model="local/extractive")
     async with serving(settings) as service:
         await service.add_admin()

@@ -67,7 +67,7 @@ class Company:
 async def company(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Company]:
     folder = tmp_path_factory.mktemp("data")
     async with JsonFileStorage(folder) as storage:
-        await storage.make_roles()
+        await storage.make_initial_records()
     settings = settings_for_tests(
         storage_url=f"json:{folder}", mem_structured_enable=False, mem_summarize_threshold=0
     )

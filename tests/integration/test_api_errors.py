@@ -29,7 +29,8 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.identity import Permission, Role
 from chatbot.domain.ports.security import PasswordHasher
-from chatbot.domain.ports.storage import Found, Storage, Transaction
+from chatbot.domain.ports.storage import Found, Storage
+from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.http import native
 from chatbot.entrypoints.http.body import BodyFormat
 from conversation import PATIENCE_S

@@ -38,7 +38,7 @@ async def serving_luis() -> AsyncGenerator[Service]:
 async def serving_files(folder: Path) -> AsyncGenerator[Service]:
     """A service in JSON mode with one employee, whose files stand in this folder."""
     async with JsonFileStorage(folder) as storage:
-        await storage.make_roles()
+        await storage.make_initial_records()
     settings = settings_for_tests(storage_url=f"json:{folder}", mem_structured_enable=False)
     async with serving(settings, model=ScriptedModel(lambda _: "Of course.")) as service:
         await service.add_user(EMAIL)

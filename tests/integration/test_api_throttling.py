@@ -59,7 +59,7 @@ async def serving_in_memory(hasher: Argon2Hasher) -> AsyncGenerator[Service]:
 async def make_users(folder: Path) -> None:
     """A folder with a user who may log in and one who may not."""
     async with JsonFileStorage(folder) as storage:
-        await storage.make_roles()
+        await storage.make_initial_records()
     async with serving_users(CountingHasher(), f"json:{folder}") as service:
         for email in (KNOWN, DISABLED):
             await service.add_user(email)

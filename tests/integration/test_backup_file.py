@@ -100,7 +100,7 @@ def test_flipped_backup_is_refused_or_holds_the_same(path: Path) -> None:
         lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
         lambda lines: lines[1:],
         lambda lines: [],
-        lambda lines: [lines[0].replace(b'"version":1', b'"version":2'), *lines[1:]],
+        lambda lines: [lines[0].replace(b'"version":2', b'"version":3'), *lines[1:]],
         lambda lines: [b'{"hello":1}\n'],
         lambda lines: [b"hello"],
     ],

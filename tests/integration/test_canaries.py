@@ -108,7 +108,7 @@ async def world(transport: str, folder: Path) -> AsyncGenerator[World]:
 
 async def add_users(folder: Path, passwords: dict[str, str]) -> None:
     async with JsonFileStorage(folder / "data") as storage:
-        await storage.make_roles()
+        await storage.make_initial_records()
         hasher = build_hasher()
         administration = build_administration(storage, hasher)
         for email, password in passwords.items():

@@ -15,7 +15,8 @@ import pytest
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.ports.storage import Found, Transaction
+from chatbot.domain.ports.storage import Found
+from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container import Container, build, build_model
 from model_calls import ask
 from service import ADMIN_EMAIL, PASSWORD, serving, settings_for_tests

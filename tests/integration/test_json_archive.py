@@ -12,7 +12,7 @@ from chatbot.adapters.storage.json_files.archive import JsonFileArchive
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, MessageRange
 from chatbot.domain.ports.archive import Change, Conversation
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.transaction import Transaction
 from stored import ANA, conversation, everything_in, fill, remembered, trace_of
 
 BEFORE = conversation(texts=["Hi", "Hello!"], memory=remembered("one", version=1))

@@ -22,6 +22,7 @@ from chatbot.domain.throttling import (
     account_throttle,
     address_throttle,
 )
+from repositories import here_and_now
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 GUESSED = account_throttle("ana@example.com")
@@ -74,7 +75,7 @@ class Faulty(Files):
 
 
 def attempts_of(storage: JsonFileStorage) -> AttemptRepository:
-    return storage._transaction.attempts
+    return here_and_now(storage).attempts
 
 
 def guess(storage: JsonFileStorage, times: int = 5) -> timedelta:

@@ -49,12 +49,11 @@ from chatbot.domain.errors import (
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.session_log import SessionLog
-from chatbot.domain.ports.storage import (
-    Transaction,
-    UserRepository,
-)
 from chatbot.domain.repositories.attempts import AttemptRepository
+from chatbot.domain.repositories.users import Users
 from chatbot.domain.throttling import account_throttle
+from chatbot.domain.transaction import Transaction
+from repositories import here_and_now
 from stored import new_message
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
@@ -77,15 +76,15 @@ def new_session(session_id: SessionId = ONE, owner: Owner = ANA) -> Session:
 
 
 def sessions_of(storage: JsonFileStorage) -> SessionLog:
-    return storage._transaction.sessions
+    return here_and_now(storage).sessions
 
 
-def users_of(storage: JsonFileStorage) -> UserRepository:
-    return storage._transaction.users
+def users_of(storage: JsonFileStorage) -> Users:
+    return here_and_now(storage).users
 
 
 def attempts_of(storage: JsonFileStorage) -> AttemptRepository:
-    return storage._transaction.attempts
+    return here_and_now(storage).attempts
 
 
 def talk(storage: JsonFileStorage, session_id: SessionId = ONE, count: int = 3) -> Lease:
@@ -753,7 +752,7 @@ class TestFaults:
         async with storage:
             await storage.check()
         with pytest.raises(StorageUnavailable):
-            await storage.transact(lambda tx: tx.users.roles())
+            await storage.transact(lambda tx: tx.roles.all())
 
     async def test_removed_folder_is_unavailable(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
@@ -1128,20 +1127,20 @@ class TestUserFiles:
     ) -> None:
         path = root / "auth" / "roles.json"
         async with JsonFileStorage(root) as storage:
-            assert users_of(storage).roles() == DEFAULT_ROLES
+            assert here_and_now(storage).roles.all() == DEFAULT_ROLES
             path.unlink()
-            assert users_of(storage).roles() == {}
-            await storage.make_roles()
-            assert set(users_of(storage).roles()) == {"admin", "employee"}
+            assert here_and_now(storage).roles.all() == {}
+            await storage.make_initial_records()
+            assert set(here_and_now(storage).roles.all()) == {"admin", "employee"}
             path.write_text('{"roles": {"guest": {"permissions": ["chat", "fly"]}}}', "utf-8")
-            await storage.make_roles()
-            roles = users_of(storage).roles()
+            await storage.make_initial_records()
+            roles = here_and_now(storage).roles.all()
             assert {name: set(role.permissions) for name, role in roles.items()} == {
                 "guest": {"chat"}
             }
             path.write_text('{"version": 2, "roles": {}}', "utf-8")
             with pytest.raises(StorageUnavailable, match="newer"):
-                users_of(storage).roles()
+                here_and_now(storage).roles.all()
 
 
 @POSIX
@@ -1275,7 +1274,7 @@ class TestInspection:
             sessions_of(storage).reset(lease, ts=T0)
             sessions_of(storage).append(lease, new_message(lease, MessageRole.USER, "x", ts=T0))
             users_of(storage).add(user(1))
-            await storage.make_roles()
+            await storage.make_initial_records()
             before = tree(root)
             assert await storage.inspect() == []
             assert tree(root) == before

@@ -24,6 +24,7 @@ from chatbot.adapters.storage.json_files import storage as storage_module
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import SessionId
 from faulty_files import Fault, FaultyFiles
+from repositories import here_and_now
 from volatile_files import Loss
 from writing import (
     ONE,
@@ -127,7 +128,7 @@ class Store(RuleBasedStateMachine):
         left = self.files.after(Loss(random.Random(seed), names, names))
         self.files = FaultyFiles.holding(left, has_journal=True)
         self.storage = self.opened()
-        self.writer.settle_on(everything(self.storage._transaction))
+        self.writer.settle_on(everything(here_and_now(self.storage)))
 
     def die(self) -> None:
         self.files.forget_process()
@@ -142,7 +143,7 @@ class Store(RuleBasedStateMachine):
     @invariant()
     def holds_what_was_acknowledged(self) -> None:
         faults, self.files.next_faults = self.files.next_faults, []
-        assert everything(self.storage._transaction) in self.writer.possible
+        assert everything(here_and_now(self.storage)) in self.writer.possible
         self.files.next_faults = faults
 
     def teardown(self) -> None:

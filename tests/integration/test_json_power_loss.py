@@ -12,6 +12,7 @@ from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files import storage as storage_module
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import SessionId
+from repositories import here_and_now
 from volatile_files import Loss, Tree, VolatileFiles, materialise
 from writing import (
     ONE,
@@ -100,7 +101,7 @@ async def losses_during(
     """Do the steps, and return what a loss of power after each change of them may leave."""
     losses = Losses(files, Writer(histories), at_random)
     async with JsonFileStorage(ROOT, files) as storage:
-        losses.writer.settle_on(everything(storage._transaction))
+        losses.writer.settle_on(everything(here_and_now(storage)))
         for step in after:
             assert await losses.writer.write(storage, step), step
         files.on_change = losses.note

@@ -34,7 +34,7 @@ from chatbot.domain.errors import (
     StorageFull,
     StorageUnavailable,
 )
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.transaction import Transaction
 from conversation import PATIENCE_S
 from stored import ANA, T0, new_message, user
 
@@ -389,7 +389,7 @@ async def test_closed_store_takes_no_turn(root: Path) -> None:
 async def test_caller_is_looked_up_without_a_thread_as_long_as_nobody_edits(
     storage: JsonFileStorage, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await storage.make_roles()
+    await storage.make_initial_records()
     await storage.transact(lambda tx: tx.users.add(user(1)))
     for name in ("users.json", "roles.json"):
         os.utime(root / "auth" / name, ns=(10**18, 10**18))  # not just written

@@ -17,6 +17,7 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Session
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Owner
+from repositories import here_and_now
 from volatile_files import Loss, Node, VolatileFiles, materialise
 from writing import ONE, SCRIPT, T0, Writer, check, everything
 
@@ -95,11 +96,11 @@ async def test_write_beside_readers_works_or_fails_whole_and_works_once_they_hav
         with read_by_others(files):
             is_done = await writer.write(storage, SCRIPT[number])
         assert is_done or SCRIPT[number].name not in {"append", "ask", "answer"}
-        assert everything(storage._transaction) in writer.possible
-        writer.settle_on(everything(storage._transaction))
+        assert everything(here_and_now(storage)) in writer.possible
+        writer.settle_on(everything(here_and_now(storage)))
         for step in SCRIPT[number + is_done :]:
             await writer.write(storage, step)
-        assert everything(storage._transaction) in writer.possible
+        assert everything(here_and_now(storage)) in writer.possible
         await check(storage, writer.possible)
     assert files.open_count == 0
 
@@ -116,7 +117,7 @@ async def test_loss_of_power_takes_back_changes_of_names_only_and_the_newest_fir
             root = tmp_path / str(number)
             materialise(files.after(Loss(rng, 0, 1)), root)
             async with JsonFileStorage(root / "data") as left:
-                found = everything(left._transaction)
+                found = everything(here_and_now(left))
                 assert {f.problem for f in await left.inspect()} <= {Problem.LEFTOVER}
             newest = max(n for n, each in enumerate(before) if each == found)
             undone = {step.name for step, _ in history[newest:]}
@@ -127,7 +128,7 @@ async def test_owners_whose_ids_differ_in_case_do_not_see_each_other() -> None:
     lower, upper = Owner(kind="user", id="ana"), Owner(kind="user", id="ANA")
     files = WindowsFiles()
     async with JsonFileStorage(ROOT, files) as storage:
-        sessions = storage._transaction.sessions
+        sessions = here_and_now(storage).sessions
         for owner in (lower, upper):
             sessions.create(Session(id=ONE, owner=owner, title="", created_at=T0, updated_at=T0))
             assert [found.owner for found in sessions.page(owner, limit=9)] == [owner]

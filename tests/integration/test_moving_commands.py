@@ -17,11 +17,10 @@ from threading import Event, Thread
 import pytest
 
 from chatbot.adapters.storage.backup_file import BackupFile
-from chatbot.application.transfer import name_of
 from chatbot.domain.chat import Lease, MessageRole, SessionId, TurnId
 from chatbot.domain.identity import DEFAULT_ROLES
-from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive, name_of
+from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container import build_archive, build_storage
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.storage_backends import parse_storage_url
@@ -32,6 +31,7 @@ from stored import (
     ANA,
     CLIENT,
     EVERYTHING,
+    ODD_OWNER,
     T0,
     conversation,
     everything_in,
@@ -73,7 +73,7 @@ def content_of(url: str) -> dict[str, Item]:
         return {name_of(item): item for item in everything_in(archive)}
 
 
-def sessions_of(url: str) -> dict[str, Item]:
+def sessions_of(url: str) -> dict[str, Conversation]:
     return {key: item for key, item in content_of(url).items() if isinstance(item, Conversation)}
 
 
@@ -133,7 +133,7 @@ def _turn(session_id: SessionId, text: str) -> Callable[[Transaction], object]:
 
 def require_states_of(url: str, later: str) -> None:
     """Each session is as it was at a moment before: no answer without its question."""
-    afterwards = {item.session.id: item for item in sessions_of(later).values()}  # type: ignore[union-attr] # they are conversations
+    afterwards = {item.session.id: item for item in sessions_of(later).values()}
     for found in sessions_of(url).values():
         assert isinstance(found, Conversation)
         whole = afterwards[found.session.id]
@@ -362,7 +362,7 @@ class TestBackup:
         monkeypatch.setenv("STORAGE_URL", other)
         assert ready("restore", "b.gz")[0] == 0
         require_states_of(other, later=one)
-        assert all(len(c.messages) > 2 for c in sessions_of(other).values())  # type: ignore[union-attr] # they are conversations
+        assert all(len(c.messages) > 2 for c in sessions_of(other).values())
 
     def test_session_that_cannot_be_read_is_named_and_the_others_are_saved(
         self, ready: Run, tmp_path: Path
@@ -390,7 +390,7 @@ class TestBackup:
     def test_store_that_went_on_is_not_taken_back(self, ready: Run, tmp_path: Path) -> None:
         filled(f"json:{tmp_path}/data")
         assert ready("backup", "b.gz")[0] == 0
-        there = conversation(3, owner=EVERYTHING[-1].session.owner)  # type: ignore[union-attr] # it is one
+        there = conversation(3, owner=ODD_OWNER)
         longer = conversation(3, owner=there.session.owner, texts=["Hi", "Hello!", "More"])
         with archive_at(f"json:{tmp_path}/data") as archive:
             archive.put([Change(longer, there)])

@@ -18,8 +18,8 @@ from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import Lease, Session, SessionId, TurnId
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.storage import Transaction
 from chatbot.domain.throttling import AttemptKey, Throttle
+from chatbot.domain.transaction import Transaction
 from conversation import PATIENCE_S
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -30,7 +30,7 @@ async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     match request.param:
         case "json":
             async with JsonFileStorage(tmp_path / "data") as storage:
-                await storage.make_roles()
+                await storage.make_initial_records()
             url = f"json:{tmp_path / 'data'}"
         case "sqlite":
             url = f"sqlite:///{request.getfixturevalue('sqlite_store')}"
@@ -134,7 +134,7 @@ async def test_running_answer_ends_when_its_user_is_edited_by_hand(
     tmp_path: Path, edit: dict[str, object]
 ) -> None:
     async with JsonFileStorage(tmp_path) as storage:
-        await storage.make_roles()
+        await storage.make_initial_records()
     settings = settings_for_tests(storage_url=f"json:{tmp_path}", mem_structured_enable=False)
     async with serving_luis(settings) as service:
         bearer, began = await service.bearer(EMAIL), time.monotonic()
@@ -156,7 +156,7 @@ def edit_luis(folder: Path, edit: dict[str, object]) -> None:
 
 async def test_disabled_and_enabled_by_hand_revives_no_token(tmp_path: Path) -> None:
     async with JsonFileStorage(tmp_path) as storage:
-        await storage.make_roles()
+        await storage.make_initial_records()
     settings = settings_for_tests(storage_url=f"json:{tmp_path}", mem_structured_enable=False)
     async with serving_luis(settings) as service:
         before = await service.bearer(EMAIL)

@@ -80,7 +80,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Worl
     settings = settings_for_tests(mem_structured_enable=False)
     model = ScriptedModel(lambda _: "Of course.")
     async with serving(settings, storage=storage, model=model) as service:
-        await storage.make_roles()
+        await storage.make_initial_records()
         await service.add_admin()
         bearer = await service.bearer()
         ids = []

@@ -26,7 +26,7 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.errors import SessionBusy, StorageUnavailable
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.transaction import Transaction
 from conversation import PATIENCE_S
 from stored import new_message
 

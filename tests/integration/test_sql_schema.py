@@ -11,6 +11,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,17 +24,24 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from chatbot.adapters.storage.sql import postgres as postgres_module
-from chatbot.adapters.storage.sql import schema
+from chatbot.adapters.storage.sql import schema, upgrading
 from chatbot.adapters.storage.sql.database import Database
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
+from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.schema import VERSION_TABLE, current
+from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
-from chatbot.adapters.storage.sql.tables import REVISIONS, metadata
+from chatbot.adapters.storage.sql.tables import RECORD_TABLES, REVISIONS, metadata, table_of
 from chatbot.adapters.storage.sql.upgrading import configured, upgrade
 from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.identity import Permission, Role, User, UserId
+from chatbot.domain.repositories.roles import ROLES
+from chatbot.domain.repositories.users import USERS
+from chatbot.domain.transaction import KINDS
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.cli import main
+from notes import NOTES, Note
 from process import ENVIRONMENT
 
 TABLES = {table.name for table in metadata.sorted_tables}
@@ -91,6 +99,73 @@ def test_migrations_go_up_and_down_and_up_again(database: Database) -> None:
     assert upgrade(database) == (REVISIONS[-1], REVISIONS[-1])
     with database.connect() as connection:
         assert tables_in(connection) == TABLES | {VERSION_TABLE}
+
+
+OLD_USERS = """
+INSERT INTO users (id, email, password_hash, roles, department, created_at, is_active, token_version)
+VALUES ('7', 'ana@example.com', '$x', '["admin", "\\u00f1"]', 'R&D', '2026-03-01 12:00:00.123456{zone}', {yes}, 3)
+"""
+OLD_ROLES = "INSERT INTO roles (name, permissions) VALUES ('guest', '[\"chat\", \"fly\"]')"
+ANA = User(
+    id=UserId("7"),
+    email="ana@example.com",
+    password_hash="$x",
+    roles=("admin", "ñ"),
+    department="R&D",
+    created_at=datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC),
+    token_version=3,
+)
+
+
+def test_users_and_roles_go_up_and_down_and_up_again_with_the_tables(database: Database) -> None:
+    with database.connect() as connection:
+        database.lock_schema(connection)
+        command.upgrade(configured(connection), "0001")
+        yes = "1" if connection.dialect.name == "sqlite" else "true"
+        connection.exec_driver_sql(OLD_USERS.format(yes=yes, zone="" if yes == "1" else "+00"))
+        connection.execute(text(OLD_ROLES))
+        old = old_rows(connection)
+        command.upgrade(configured(connection), "head")
+        records = SqlRecords(SqlSession(connection))
+        assert list(records.page(USERS)) == [ANA]
+        assert [role.name for role in records.page(ROLES)] == ["admin", "employee", "guest"]
+        assert records.get(ROLES, "guest") == Role(
+            name="guest", permissions=frozenset({Permission.CHAT})
+        )
+        command.downgrade(configured(connection), "0002")
+        assert old_rows(connection) == old
+        command.upgrade(configured(connection), "head")
+        assert list(records.page(USERS)) == [ANA]
+        connection.commit()
+
+
+def old_rows(connection: Connection) -> list[tuple[object, ...]]:
+    return [
+        tuple(row)
+        for table in ("users", "roles")
+        for row in connection.execute(text(f"SELECT * FROM {table} ORDER BY 1"))
+    ]
+
+
+def test_table_of_a_new_kind_is_made_by_the_upgrade_without_a_migration(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(database)
+    monkeypatch.setattr(schema, "RECORD_TABLES", [*RECORD_TABLES, table_of(NOTES)])
+    monkeypatch.setattr(upgrading, "KINDS", (*KINDS, NOTES))
+    with database.connect() as connection:
+        with pytest.raises(StorageUnavailable, match="run `chatbot db upgrade`"):
+            schema.require_current(connection)
+        connection.rollback()
+    assert upgrade(database) == (REVISIONS[-1], REVISIONS[-1])
+    with database.connect() as connection:
+        schema.require_current(connection)
+        note = Note(shelf="a", name="b")
+        SqlRecords(SqlSession(connection)).put(NOTES, note, expected=None)
+        connection.commit()
+    assert upgrade(database) == (REVISIONS[-1], REVISIONS[-1])
+    with database.connect() as connection:
+        assert list(SqlRecords(SqlSession(connection)).page(NOTES)) == [note]
 
 
 def test_migrations_make_the_tables_that_the_code_works_on(database: Database) -> None:

@@ -25,7 +25,7 @@ from chatbot.domain.errors import Conflict, StorageFull, StorageUnavailable
 from chatbot.domain.identity import Owner, Role
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Conversation, Unreadable
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.transaction import Transaction
 from conversation import PATIENCE_S
 from stored import everything_in, new_message
 

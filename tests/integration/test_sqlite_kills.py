@@ -18,7 +18,7 @@ from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.transaction import Transaction
 from stored import new_message
 
 if sys.platform == "win32":

@@ -10,7 +10,8 @@ import pytest
 from chatbot.adapters.filesystem.files import Files, translated
 from chatbot.adapters.storage.json_files.archive import JsonFileArchive
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.adapters.storage.json_files.users import UserFiles
+from chatbot.domain.repositories.users import Users
+from repositories import here_and_now
 from stored import user
 
 
@@ -31,9 +32,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def users_of(storage: JsonFileStorage) -> UserFiles:
+def users_of(storage: JsonFileStorage) -> Users:
     """The users as a transaction has them, here and now."""
-    return storage._users
+    return here_and_now(storage).users
 
 
 @pytest.mark.parametrize(

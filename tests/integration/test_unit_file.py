@@ -92,7 +92,7 @@ def tracer() -> tuple[str, ...]:
 async def test_unit_forbids_nothing_that_the_service_does(tmp_path: Path) -> None:
     allowed = allowed_calls()
     async with JsonFileStorage(tmp_path / "data") as storage:
-        await storage.make_roles()
+        await storage.make_initial_records()
     async with running(tmp_path, *tracer()) as service:
         hello = {"prompt": "Hello, my name is Ana."}
         assert (await service.client.post("/chat", json=hello)).status_code == 200

@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, MessageRange, SessionId
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container import DEFAULT_PRINCIPAL
 from process import (
     ENVIRONMENT,

@@ -32,7 +32,8 @@ from chatbot.domain.identity import Client, ClientId, Permission, Principal, of_
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import ModelRequest, Task
 from chatbot.domain.ports.runtime import Clock, NewId
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 from stored import new_message
 
 PATIENCE_S = 30

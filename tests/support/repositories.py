@@ -3,46 +3,42 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import Thread
 from typing import Any, cast
 
-from chatbot.domain.ports.counters import Counters
-from chatbot.domain.ports.session_log import SessionLog
-from chatbot.domain.ports.storage import (
-    Storage,
-    Transaction,
-    UserRepository,
-)
-from chatbot.domain.repositories.attempts import AttemptRepository
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 
 ANSWERS_WITHIN_S = 60
 
+Work = Callable[[Transaction], Any]
+
 
 class _Repository:
-    def __init__(self, name: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
-        self._name, self._storage, self._loop = name, storage, loop
+    def __init__(self, name: str, transact: Callable[[Work], Any]) -> None:
+        self._name, self._transact = name, transact
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         def call(*given: Any, **named: Any) -> Any:
-            def work(tx: Transaction) -> Any:
-                return getattr(getattr(tx, self._name), method)(*given, **named)
-
-            done = asyncio.run_coroutine_threadsafe(self._storage.transact(work), self._loop)
-            return done.result(ANSWERS_WITHIN_S)
+            return self._transact(
+                lambda tx: getattr(getattr(tx, self._name), method)(*given, **named)
+            )
 
         return call
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Transaction(Transaction):
-    """The attempts are counted in an exclusive section, which is one call too."""
+class _Calls:
+    def __init__(self, transact: Callable[[Work], Any]) -> None:
+        self._transact = transact
 
-    apart: AttemptRepository
+    def __getattr__(self, name: str) -> _Repository:
+        return _Repository(name, self._transact)
 
-    @property
-    def attempts(self) -> AttemptRepository:
-        return self.apart
+
+def here_and_now(storage: JsonFileStorage) -> Transaction:
+    """The repositories of an open store, whose calls block."""
+    return cast(Transaction, _Calls(storage._do))
 
 
 @contextmanager
@@ -51,13 +47,13 @@ def each_call_apart(storage: Storage) -> Iterator[Transaction]:
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever)
     thread.start()
+
+    def transact(work: Work) -> Any:
+        done = asyncio.run_coroutine_threadsafe(storage.transact(work), loop)
+        return done.result(ANSWERS_WITHIN_S)
+
     try:
-        yield _Transaction(
-            sessions=cast(SessionLog, _Repository("sessions", storage, loop)),
-            users=cast(UserRepository, _Repository("users", storage, loop)),
-            counters=cast(Counters, _Repository("counters", storage, loop)),
-            apart=cast(AttemptRepository, _Repository("attempts", storage, loop)),
-        )
+        yield cast(Transaction, _Calls(transact))
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

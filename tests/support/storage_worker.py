@@ -26,8 +26,9 @@ from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import User, UserId
 from chatbot.domain.ports.model import ModelRequest
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
 from chatbot.domain.throttling import AttemptKey, Throttle
+from chatbot.domain.transaction import Transaction
 from conversation import ANA, NO_MEMORY, Desk
 
 TURNS, MEMORIES, USERS, GUESSES = 2, 10, 5, 20

@@ -26,7 +26,8 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import Conflict, NotFound, StorageFailure
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.transaction import Transaction
+from repositories import here_and_now
 from stored import new_message
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -326,7 +327,7 @@ class Writer:
 
 async def check(storage: JsonFileStorage, possible: Sequence[Everything]) -> None:
     """What is there is one of what is possible, nothing is damaged, and all sessions go on."""
-    found = everything(storage._transaction)
+    found = everything(here_and_now(storage))
     assert found in possible, "\n".join(
         [f"found {found}", *(f"may be {each}" for each in possible)]
     )
@@ -338,7 +339,7 @@ async def check(storage: JsonFileStorage, possible: Sequence[Everything]) -> Non
 
 def check_times(storage: JsonFileStorage, possible: Sequence[Everything]) -> None:
     """A session has the time of its last change; if a change failed, perhaps one after it."""
-    for session_id, time in everything(storage._transaction).times.items():
+    for session_id, time in everything(here_and_now(storage)).times.items():
         times = {each.times[session_id] for each in possible if session_id in each.times}
         assert time in times or (len(times) > 1 and time > min(times))
 
@@ -350,7 +351,7 @@ async def goes_on(
     for step in turn(session.id, 80, "more", "and more"):
         await step.take(storage)
     await storage.transact(partial(_put_memory, session.id, "more"))
-    now = everything(storage._transaction).sessions[session.id]
+    now = everything(here_and_now(storage)).sessions[session.id]
     added = now[1][len(messages) :]
     assert now[1][: len(messages)] == messages
     is_open = bool(messages) and messages[-1].role is MessageRole.USER

@@ -28,6 +28,7 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.identity import Client, ClientId, Permission, User, UserId
 from chatbot.domain.ports.security import Claims
+from chatbot.domain.repositories.users import USERS
 from chatbot.domain.throttling import AttemptKey, account_throttle, address_throttle
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -77,10 +78,12 @@ class Service:
         return found
 
     def replace(self, user: User) -> None:
-        self.storage._transaction.users._users[user.id] = user  # type: ignore[attr-defined] # as an edit by hand
+        """Replace the stored user, as an edit by hand does."""
+        self.remove(user)
+        self.storage._transaction.users._records.put(USERS, user, expected=None)
 
     def remove(self, user: User) -> None:
-        del self.storage._transaction.users._users[user.id]  # type: ignore[attr-defined] # as an edit by hand
+        self.storage._transaction.users._records.remove(USERS, user.id)
 
 
 @pytest.fixture

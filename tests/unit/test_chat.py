@@ -32,7 +32,8 @@ from chatbot.domain.errors import (
 from chatbot.domain.identity import Permission
 from chatbot.domain.memory import Update
 from chatbot.domain.ports.model import Completion, Usage
-from chatbot.domain.ports.storage import Found, Storage, Transaction
+from chatbot.domain.ports.storage import Found, Storage
+from chatbot.domain.transaction import Transaction
 from conversation import (
     ANA,
     BEN,

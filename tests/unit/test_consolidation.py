@@ -16,7 +16,8 @@ from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import ChatbotError, ModelError, ModelUnavailable
 from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, Update
 from chatbot.domain.ports.model import ModelRequest, Task
-from chatbot.domain.ports.storage import Found, Transaction
+from chatbot.domain.ports.storage import Found
+from chatbot.domain.transaction import Transaction
 from conversation import ANA, BEN, PATIENCE_S, RULES, Desk, by_task, eventually, never
 
 OWNER = ANA.owner

@@ -16,6 +16,7 @@ from chatbot.domain.ports.archive import (
     Item,
     Unreadable,
     WritableArchive,
+    kind_of,
 )
 from stored import EVERYTHING, T0, conversation, remembered, user
 
@@ -58,7 +59,7 @@ def _key_of(item: Item | Unreadable) -> object:
 def _key(item: Item) -> object:
     if isinstance(item, Conversation):
         return item.session.owner, item.session.id
-    return item.name if isinstance(item, Role) else item.id
+    return kind_of(item), kind_of(item).key_of(item)
 
 
 def outcomes(source: Shelf, target: Shelf) -> list[Outcome]:

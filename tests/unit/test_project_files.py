@@ -12,8 +12,7 @@ import lock_check
 import lock_graph
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.people import roles_from_json
-from chatbot.domain.identity import DEFAULT_ROLES, User
+from chatbot.domain.identity import DEFAULT_ROLES, Role, User
 from chatbot.entrypoints.settings.loading import SECRETS, setting_names
 from chatbot.entrypoints.settings.secret_strength import check_secret
 
@@ -105,7 +104,11 @@ def test_every_secret_in_env_example_is_refused() -> None:
 def test_example_roles_are_those_of_a_new_store() -> None:
     found = json.loads((EXAMPLES / "roles.json").read_bytes())
 
-    assert roles_from_json(found, "roles.json") == DEFAULT_ROLES
+    roles = {
+        name: codec(Role).from_json({**role, "name": name}, "roles.json")
+        for name, role in found["roles"].items()
+    }
+    assert roles == DEFAULT_ROLES
 
 
 async def test_example_user_is_read_and_nobody_can_log_in_with_it() -> None:

@@ -12,7 +12,7 @@ from chatbot.domain.chat import SessionCursor, SessionId
 from chatbot.domain.errors import Forbidden, InvalidInput, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Permission, Principal
 from chatbot.domain.memory import Memory, Origin, StructuredMemory, Update
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.transaction import Transaction
 from conversation import ANA, BEN, Desk, by_task, caller, eventually, never
 
 UNKNOWN = SessionId("0" * 32)

@@ -16,7 +16,8 @@ from chatbot.domain.identity import (
 from chatbot.domain.passwords import check_password, normalise_password
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.security import PasswordHasher
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 
 ADMIN_ROLE = "admin"
 NO_DEPARTMENT = ""  # of the first administrator, so that it never matches a real department
@@ -38,7 +39,7 @@ class Lack(StrEnum):
 
 async def lack_of(storage: Storage) -> Lack | None:
     """Return what the open store lacks, or None if an active user can administer the service."""
-    roles, users = await storage.transact(lambda tx: (tx.users.roles(), tx.users.all()))
+    roles, users = await storage.transact(lambda tx: (tx.roles.all(), tx.users.all()))
     granting = _administering(roles)
     if not granting:
         return Lack.ROLES
@@ -127,14 +128,14 @@ class Administration:
             user = _found(tx, email)
             changed = change(user)
             if changed != user:
-                granting = _administering(tx.users.roles())
+                granting = _administering(tx.roles.all())
                 tx.users.replace(changed, old=user, keeping_one_of=granting)
             return changed
 
         return await self._storage.transact(work)
 
     async def _roles(self) -> Mapping[str, Role]:
-        return await self._storage.transact(lambda tx: tx.users.roles())
+        return await self._storage.transact(lambda tx: tx.roles.all())
 
     async def _new_user(self, email: str, role: str, department: str, password: str) -> User:
         address = normalise_email(email)

@@ -14,7 +14,7 @@ from chatbot.application.turn import Turn
 from chatbot.domain.chat import FinishReason, Lease, SessionId, TurnContext
 from chatbot.domain.errors import ContextTooLong, ModelError, ModelFailure, PromptRefused
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest
-from chatbot.domain.ports.storage import Transaction
+from chatbot.domain.transaction import Transaction
 
 logger = logging.getLogger("chatbot.chat")
 

@@ -27,8 +27,9 @@ from chatbot.domain.identity import (
 from chatbot.domain.passwords import is_checkable, normalise_password
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.security import Claims, PasswordHasher, Tokens
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
 from chatbot.domain.throttling import AttemptKey, Throttle, account_throttle, address_throttle
+from chatbot.domain.transaction import Transaction
 
 TURN_WAIT_S = 5.0
 SCHEMES_HOLD_S = 60.0

@@ -40,8 +40,9 @@ from chatbot.domain.errors import (
 from chatbot.domain.identity import Permission, Principal
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
 from chatbot.domain.text import is_storable
+from chatbot.domain.transaction import Transaction
 
 logger = logging.getLogger("chatbot.chat")
 

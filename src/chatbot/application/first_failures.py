@@ -13,7 +13,8 @@ from chatbot.application.leases import while_held
 from chatbot.domain.chat import Lease, SessionId, TurnId
 from chatbot.domain.errors import ChatbotError, cause_of
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 
 logger = logging.getLogger("chatbot.chat")
 

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from chatbot.domain.chat import Lease, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.storage import Found, Storage, Transaction
+from chatbot.domain.ports.storage import Found, Storage
+from chatbot.domain.transaction import Transaction
 
 BUSY_WAIT_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.16

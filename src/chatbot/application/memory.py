@@ -22,7 +22,8 @@ from chatbot.domain.memory import (
 )
 from chatbot.domain.memory_updates import replaced_by_hand
 from chatbot.domain.ports.runtime import NewId
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 
 LEARNING_WAIT_S = 2.0
 _TRIES = 5

@@ -25,7 +25,8 @@ from chatbot.domain.errors import ModelFailure
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, Setback
 from chatbot.domain.ports.session_log import Select, select_none
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 
 _BATCH_MESSAGES = 40
 _BATCH_BYTES = 12_000  # a batch and its summary stay well inside a context of 8,192 tokens

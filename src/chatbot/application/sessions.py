@@ -18,7 +18,8 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.identity import Owner, Permission, Principal
 from chatbot.domain.ports.runtime import Clock, NewId
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
-"""StoreCopy everything from one store to another, as often as one likes.
+"""Copies everything from one store to another, as often as needed.
 
-The source is only read. What the target has already is compared: an older state of the same item
-is brought up to date, anything else is left as it is and told. So a run that was killed is
-finished by the next one, and a store that is in use can be moved while it serves, and once more
-when it has stopped.
+The source is only read. Each item is compared with what the target has: an earlier state of the
+same item is replaced, anything else is left as it is and reported. So a run that was killed is
+completed by the next one, and a store can be copied while it serves, and once more after it has
+stopped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from itertools import groupby, islice
 
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict
-from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role, User
+from chatbot.domain.identity import Owner
 from chatbot.domain.ports.archive import (
     Archive,
     Change,
@@ -21,20 +21,16 @@ from chatbot.domain.ports.archive import (
     Item,
     Unreadable,
     WritableArchive,
+    kind_of,
+    name_of,
     name_of_session,
 )
+from chatbot.domain.ports.records import AnyKind
 
 _TOO_LARGE = "it contains a number too large to count on from"
-_PEOPLE_AT_ONCE = 500
-"""In JSON all users stand in one file, which each change writes anew."""
-
-
-class ItemKind(StrEnum):
-    """What is moved, as people call it."""
-
-    ROLE = "role"
-    USER = "user"
-    SESSION = "session"
+SESSION = "session"
+_RECORDS_AT_ONCE = 500
+"""In JSON all users are in one file, which each change writes anew."""
 
 
 class Outcome(StrEnum):
@@ -47,7 +43,7 @@ class Outcome(StrEnum):
     TARGET_NEWER = "newer in the target"
     """The target has the item in a later state; it stays."""
     CONFLICT = "different in the target"
-    """What the target has is no earlier or later state of the item; it stays."""
+    """What the target has is neither an earlier nor a later state of the item; it stays."""
     REMOVED = "removed from the target"
     REFUSED = "refused"
     UNREADABLE = "unreadable"
@@ -57,12 +53,12 @@ class Outcome(StrEnum):
 class Step:
     """One item, and what became of it. `detail` says more where there is more to say.
 
-    `kind` is None where it is not known what stands there.
+    `kind` is what people call one of the kind; None where the item cannot be read.
     """
 
     name: str
     outcome: Outcome
-    kind: ItemKind | None = None
+    kind: str | None = None
     detail: str = ""
     change: Change | None = None
 
@@ -83,7 +79,7 @@ class StoreCopy:
             StorageFailure: a store cannot be read or written. What was moved before stays moved.
         """
         for kind, items in groupby(self._source.items(), type):
-            while batch := list(islice(items, 1 if kind is Conversation else _PEOPLE_AT_ONCE)):
+            while batch := list(islice(items, 1 if kind is Conversation else _RECORDS_AT_ONCE)):
                 yield from self._moved(batch)
 
     def _moved(self, batch: Sequence[Item | Unreadable]) -> Iterator[Step]:
@@ -103,7 +99,7 @@ class StoreCopy:
     def _planned(self, item: Item | Unreadable) -> Step:
         if isinstance(item, Unreadable):
             return step_of(item)
-        name, kind = name_of(item), kind_of(item)
+        name, kind = name_of(item), label_of(item)
         if isinstance(item, Conversation):
             item = item.kept()
             if not item.is_within_bounds():
@@ -138,7 +134,7 @@ class StoreCopy:
         """Remove them from the target, so that what was deleted does not come back with it."""
         for owner, session_id in self.others():
             name = name_of_session(owner, session_id)
-            step = Step(name=name, kind=ItemKind.SESSION, outcome=Outcome.REMOVED)
+            step = Step(name=name, kind=SESSION, outcome=Outcome.REMOVED)
             try:
                 if not self._dry_run:
                     self._target.remove(owner, session_id)
@@ -152,28 +148,12 @@ def step_of(item: Item | Unreadable) -> Step:
     if isinstance(item, Unreadable):
         detail = item.reason
         return Step(name=item.name, kind=None, outcome=Outcome.UNREADABLE, detail=detail)
-    return Step(name=name_of(item), kind=kind_of(item), outcome=Outcome.SAVED)
+    return Step(name=name_of(item), kind=label_of(item), outcome=Outcome.SAVED)
 
 
-def kind_of(item: Item) -> ItemKind:
-    match item:
-        case Role():
-            return ItemKind.ROLE
-        case User():
-            return ItemKind.USER
-        case Conversation():
-            return ItemKind.SESSION
-
-
-def name_of(item: Item) -> str:
-    """What a person calls it; not by the e-mail address, which need not stand in logs."""
-    match item:
-        case Role():
-            return f"role {item.name}"
-        case User():
-            return f"user {item.id}"
-        case Conversation(session=session):
-            return name_of_session(session.owner, session.id)
+def label_of(item: Item) -> str:
+    """What people call one of its kind."""
+    return SESSION if isinstance(item, Conversation) else kind_of(item).singular
 
 
 def compared(there: Item | None, item: Item) -> Outcome:
@@ -182,20 +162,19 @@ def compared(there: Item | None, item: Item) -> Outcome:
         return Outcome.NEW
     if there == item:
         return Outcome.SAME
-    match there, item:
-        case Conversation(), Conversation():
-            return _of_conversations(there, item)
-        case User(), User():
-            return _of_users(there, item)
-        case Role(), Role() if there == DEFAULT_ROLES.get(there.name):
-            return Outcome.UPDATED  # nobody has edited it yet
-    return Outcome.CONFLICT
+    if isinstance(there, Conversation) and isinstance(item, Conversation):
+        return _of_conversations(there, item)
+    return _of_records(kind_of(item), there, item)
 
 
-def _of_users(there: User, user: User) -> Outcome:
-    if (there.id, there.email) != (user.id, user.email):
+def _of_records(kind: AnyKind, there: Item, item: Item) -> Outcome:
+    if there in kind.initial:
+        return Outcome.UPDATED  # nobody has edited it yet
+    if kind.supersedes is None:
         return Outcome.CONFLICT
-    return Outcome.TARGET_NEWER if there.token_version > user.token_version else Outcome.UPDATED
+    if kind.supersedes(item, there):
+        return Outcome.UPDATED
+    return Outcome.TARGET_NEWER if kind.supersedes(there, item) else Outcome.CONFLICT
 
 
 def _of_conversations(there: Conversation, found: Conversation) -> Outcome:

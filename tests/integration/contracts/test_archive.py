@@ -22,7 +22,8 @@ from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 from stored import (
     ANA,
     AUDITOR,
@@ -146,7 +147,7 @@ def test_user_can_be_found_and_roles_hold(store: Store) -> None:
 
     def look(tx: Transaction) -> None:
         assert tx.users.by_email("user1@example.com") == user(1)
-        assert tx.users.roles() == {**DEFAULT_ROLES, "auditor": AUDITOR}
+        assert tx.roles.all() == {**DEFAULT_ROLES, "auditor": AUDITOR}
 
     store.serve(look)
 

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from chatbot.domain.ports.counters import Addition, Count, CounterKey, Counters
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 from repositories import each_call_apart
 from stored import T0
 

@@ -24,7 +24,8 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import ChatbotError, NotFound
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 from stored import (
     ANA,
     ODD_TEXTS,

@@ -16,7 +16,8 @@ from chatbot.domain.chat import Message, MessageRole, Session, SessionId
 from chatbot.domain.identity import Role, User
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Conversation, Item, WritableArchive
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container import build_archive
 from chatbot.entrypoints.storage_backends import parse_storage_url
 from filled import filled

@@ -23,13 +23,11 @@ from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Permission, User, UserId
 from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
 from chatbot.domain.ports.session_log import SessionLog
-from chatbot.domain.ports.storage import (
-    Storage,
-    Transaction,
-    UserRepository,
-)
+from chatbot.domain.ports.storage import Storage
 from chatbot.domain.repositories.attempts import AttemptRepository
+from chatbot.domain.repositories.users import Users
 from chatbot.domain.throttling import WINDOW, AttemptKey, Throttle
+from chatbot.domain.transaction import Transaction
 from repositories import each_call_apart
 from stored import (
     ANA,
@@ -77,7 +75,7 @@ def sessions(transaction: Transaction) -> SessionLog:
 
 
 @pytest.fixture
-def users(transaction: Transaction) -> UserRepository:
+def users(transaction: Transaction) -> Users:
     return transaction.users
 
 
@@ -568,7 +566,7 @@ class TestDelete:
 
 
 class TestUsers:
-    def test_user_is_found_by_id_and_email_in_every_field(self, users: UserRepository) -> None:
+    def test_user_is_found_by_id_and_email_in_every_field(self, users: Users) -> None:
         ana = User(
             id=UserId("a" * 32),
             email="ana@example.com",
@@ -584,14 +582,14 @@ class TestUsers:
         assert users.by_id(ana.id) == ana
         assert users.by_email("ana@example.com") == ana
 
-    def test_unknown_user_is_none(self, users: UserRepository) -> None:
+    def test_unknown_user_is_none(self, users: Users) -> None:
         assert users.by_id(UserId("c" * 32)) is None
         assert users.by_email("nobody@example.com") is None
         users.add(user())
         assert users.by_id(UserId("c" * 32)) is None
         assert users.by_email("nobody@example.com") is None
 
-    def test_email_is_taken_once(self, users: UserRepository) -> None:
+    def test_email_is_taken_once(self, users: Users) -> None:
         users.add(user(1, email="a@example.com"))
         with pytest.raises(Conflict):
             users.add(user(2, email="a@example.com"))
@@ -599,7 +597,7 @@ class TestUsers:
             users.add(user(2, email="a@example.com"), unless_any_has=frozenset({"admin"}))
         assert users.by_id(user(2).id) is None
 
-    def test_first_of_its_kind_is_stored_once(self, users: UserRepository) -> None:
+    def test_first_of_its_kind_is_stored_once(self, users: Users) -> None:
         users.add(user(1, roles=("employee",)))
         roles = frozenset({"admin", "owner"})
         users.add(user(2, roles=("admin",)), unless_any_has=roles)
@@ -609,7 +607,7 @@ class TestUsers:
         assert users.by_id(user(3).id) is None
 
     async def test_of_many_first_ones_at_once_one_wins(
-        self, storage: Storage, users: UserRepository
+        self, storage: Storage, users: Users
     ) -> None:
         def is_first(tx: Transaction, admin: User) -> bool:
             try:
@@ -624,7 +622,7 @@ class TestUsers:
         winner = admins[won.index(True)]
         assert users.by_email(winner.email) == winner
 
-    def test_password_hash_is_replaced_if_it_is_the_old_one(self, users: UserRepository) -> None:
+    def test_password_hash_is_replaced_if_it_is_the_old_one(self, users: Users) -> None:
         for number in (1, 2, 3):
             users.add(user(number))
         users.set_password_hash(user(2).id, old="$argon2id$old", new="$argon2id$new")
@@ -636,7 +634,7 @@ class TestUsers:
         assert hashes == ["$argon2id$old", "$argon2id$new", "$argon2id$old"]
         assert [each.token_version for each in users.all()] == [0, 1, 0]
 
-    def test_everybody_is_listed_by_email_address(self, users: UserRepository) -> None:
+    def test_everybody_is_listed_by_email_address(self, users: Users) -> None:
         people = [
             user(1, email="ñ@example.com"),
             user(2, email="b@example.com"),
@@ -648,13 +646,13 @@ class TestUsers:
         assert [each.email for each in users.all()] == ["b@example.com", "z@x.y", "ñ@example.com"]
         assert users.all()[0] == people[1]
 
-    def test_schemes_of_passwords_are_counted(self, users: UserRepository) -> None:
+    def test_schemes_of_passwords_are_counted(self, users: Users) -> None:
         assert dict(users.password_schemes()) == {}
         for number, password_hash in enumerate(["$a$m=1$s$d", "$a$m=1$t$e", "$b$m=2$s$d", "odd"]):
             users.add(replace(user(number), password_hash=password_hash))
         assert dict(users.password_schemes()) == {"$a$m=1": 2, "$b$m=2": 1, "odd": 1}
 
-    def test_user_is_replaced_if_it_is_the_old_one(self, users: UserRepository) -> None:
+    def test_user_is_replaced_if_it_is_the_old_one(self, users: Users) -> None:
         for number in (1, 2):
             users.add(user(number))
         changed = replace(user(1), is_active=False, token_version=3, password_hash="new")
@@ -668,7 +666,7 @@ class TestUsers:
         assert users.by_id(user(1).id) == changed
         assert users.by_id(user(3).id) is None
 
-    def test_last_active_user_with_a_role_keeps_it(self, users: UserRepository) -> None:
+    def test_last_active_user_with_a_role_keeps_it(self, users: Users) -> None:
         roles = frozenset({"admin", "owner"})
         admin, other = user(1, roles=("employee", "admin")), user(2, roles=("owner",))
         users.add(admin)
@@ -683,7 +681,7 @@ class TestUsers:
         assert users.by_id(admin.id) == replace(admin, is_active=False)
 
     async def test_of_the_last_users_with_a_role_one_stays_whoever_is_disabled_at_once(
-        self, storage: Storage, users: UserRepository
+        self, storage: Storage, users: Users
     ) -> None:
         admins = [user(number, roles=("admin",)) for number in range(6)]
         for admin in admins:
@@ -700,8 +698,8 @@ class TestUsers:
         assert sum(await at_once(storage, was_disabled, admins)) == 5
         assert sum(each.is_active for each in users.all()) == 1
 
-    def test_roles_are_returned_by_name(self, users: UserRepository) -> None:
-        roles = users.roles()
+    def test_roles_are_returned_by_name(self, transaction: Transaction) -> None:
+        roles = transaction.roles.all()
         assert set(roles) == {"admin", "employee"}
         assert roles["admin"].permissions == frozenset(Permission)
         assert roles["employee"].permissions == {Permission.CHAT, Permission.MEMORY}

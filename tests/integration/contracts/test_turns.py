@@ -22,7 +22,8 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import NotFound, SessionBusy
 from chatbot.domain.identity import Owner, UserId
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.storage import Storage, Transaction
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 from stored import (
     ANA,
     ODD_TEXTS,
@@ -316,7 +317,7 @@ async def test_caller_is_found_with_the_roles(storage: Storage) -> None:
     await storage.transact(lambda tx: tx.users.add(user(1)))
     found, roles = await storage.find_caller(user(1).id)
     assert found == user(1)
-    assert roles == await storage.transact(lambda tx: tx.users.roles())
+    assert roles == await storage.transact(lambda tx: tx.roles.all())
     assert set(roles) == {"admin", "employee"}
 
 

@@ -14,16 +14,17 @@ from pathlib import Path
 from chatbot.adapters.filesystem.atomic import exists, opened, write_all
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.people import roles_from_json, roles_to_json
-from chatbot.adapters.storage.json_values import VERSION, Damaged, Json, JsonObject, dump, load
+from chatbot.adapters.storage.json_values import Damaged, Json, JsonObject, dump, load
 from chatbot.domain.chat import Message, Session, SessionId
 from chatbot.domain.errors import Conflict
-from chatbot.domain.identity import Owner, Role, User
+from chatbot.domain.identity import Owner, Role
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.archive import Archive, Conversation, Item, Unreadable
+from chatbot.domain.ports.archive import Archive, Conversation, Item, Unreadable, kind_of
 from chatbot.domain.text import rfc3339
+from chatbot.domain.transaction import KINDS
 
 FORMAT = "chatbot backup"
+VERSION = 2
 _GZIP = 31  # zlib's word for a gzip stream with the largest window
 _CHUNK = 1 << 20
 _MESSAGE_CHARS, _BYTES_A_CHAR = (
@@ -88,7 +89,7 @@ class BackupFile(Archive):
         header = JsonObject(load(line, "backup"), "backup")
         if header.found.get("format") != FORMAT:
             raise _damaged()
-        header.require_version()
+        header.require_version(VERSION)
 
 
 def fits(item: Item) -> bool:
@@ -193,33 +194,31 @@ def _damaged() -> Damaged:
 
 
 def _to_json(item: Item) -> Json:
-    match item:
-        case Role():
-            return roles_to_json({item.name: item})
-        case User():
-            return {"user": codec(User).to_json(item)}
-        case Conversation():
-            return {
-                "session": codec(Session).to_json(item.session),
-                "messages": [codec(Message).to_json(message) for message in item.messages],
-                "memory": codec(Memory).to_json(item.memory),
-            }
+    if not isinstance(item, Conversation):
+        kind = kind_of(item)
+        return {kind.singular: codec(kind.type).to_json(item)}
+    return {
+        "session": codec(Session).to_json(item.session),
+        "messages": [codec(Message).to_json(message) for message in item.messages],
+        "memory": codec(Memory).to_json(item.memory),
+    }
 
 
 def _from_json(found: object, what: str) -> Iterator[Item]:
     fields = JsonObject(found, what)
-    if fields.has("roles"):
-        yield from roles_from_json(found, what).values()
-    elif fields.has("user"):
-        yield codec(User).from_json(fields.nested("user"), what)
-    else:
-        conversation = Conversation(
-            session=codec(Session).from_json(fields.nested("session"), what),
-            messages=tuple(
-                codec(Message).from_json(each, what) for each in fields.array("messages")
-            ),
-            memory=codec(Memory).from_json(fields.nested("memory"), what),
-        )
-        if not conversation.is_whole():
-            raise fields.error("messages", "what its session counts")
-        yield conversation
+    if fields.has("roles"):  # of version 1
+        for name, role in fields.nested("roles").items():
+            yield codec(Role).from_json({**JsonObject(role, what).found, "name": name}, what)
+        return
+    for kind in KINDS:
+        if fields.has(kind.singular):
+            yield codec(kind.type).from_json(fields.found[kind.singular], what)
+            return
+    conversation = Conversation(
+        session=codec(Session).from_json(fields.nested("session"), what),
+        messages=tuple(codec(Message).from_json(each, what) for each in fields.array("messages")),
+        memory=codec(Memory).from_json(fields.nested("memory"), what),
+    )
+    if not conversation.is_whole():
+        raise fields.error("messages", "what its session counts")
+    yield conversation

@@ -1,6 +1,5 @@
 """Storage in the memory of this process: gone when it ends. For tests, demos and trying out."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -8,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from chatbot.adapters.storage.counter_table import CounterTable
+from chatbot.adapters.storage.in_memory_records import InMemoryRecords
 from chatbot.domain.chat import (
     Lease,
     Message,
@@ -18,25 +18,13 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
-from chatbot.domain.identity import (
-    DEFAULT_ROLES,
-    Owner,
-    Role,
-    User,
-    UserId,
-    next_token_version,
-    require_another_active,
-    scheme_of,
-)
+from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.counters import Addition, CounterKey, Counters, Counts
 from chatbot.domain.ports.session_log import SessionLog
-from chatbot.domain.ports.storage import (
-    Found,
-    Storage,
-    Transaction,
-    UserRepository,
-)
+from chatbot.domain.ports.storage import Found, Storage
+from chatbot.domain.repositories.roles import ROLES
+from chatbot.domain.transaction import Transaction
 
 _MAX_NAMES = 10_000
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -139,49 +127,6 @@ class _Sessions(SessionLog):
         return kept
 
 
-class _Users(UserRepository):
-    def __init__(self, roles: Mapping[str, Role]) -> None:
-        self._users: dict[UserId, User] = {}
-        self._roles = dict(roles)
-
-    def add(self, user: User, *, unless_any_has: frozenset[str] = frozenset()) -> None:
-        if any(unless_any_has.intersection(other.roles) for other in self._users.values()):
-            raise Conflict("There is already an administrator.")
-        if user.id in self._users or self.by_email(user.email) is not None:
-            raise Conflict("The e-mail address is already in use.")
-        self._users[user.id] = user
-
-    def by_id(self, user_id: UserId) -> User | None:
-        return self._users.get(user_id)
-
-    def by_email(self, email: str) -> User | None:
-        return next((user for user in self._users.values() if user.email == email), None)
-
-    def all(self) -> Sequence[User]:
-        return sorted(self._users.values(), key=lambda user: user.email)
-
-    def password_schemes(self) -> Mapping[str, int]:
-        return Counter(scheme_of(user.password_hash) for user in self._users.values())
-
-    def replace(
-        self, user: User, *, old: User, keeping_one_of: frozenset[str] = frozenset()
-    ) -> None:
-        if self._users.get(user.id) != old:
-            raise Conflict("The user was changed in the meantime. Try again.")
-        others = [other for other in self._users.values() if other.id != user.id]
-        require_another_active(user, old=old, others=others, with_any_of=keeping_one_of)
-        self._users[user.id] = user
-
-    def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
-        user = self._users.get(user_id)
-        if user is not None and user.password_hash == old:
-            version = next_token_version(user.token_version)
-            self._users[user_id] = replace(user, password_hash=new, token_version=version)
-
-    def roles(self) -> Mapping[str, Role]:
-        return dict(self._roles)
-
-
 class _Counters(Counters):
     def __init__(self) -> None:
         self._tables: dict[str, CounterTable] = {}
@@ -217,9 +162,8 @@ class InMemoryStorage(Storage):
     """
 
     def __init__(self, roles: Mapping[str, Role] = DEFAULT_ROLES) -> None:
-        self._transaction = Transaction(
-            sessions=_Sessions(), users=_Users(roles), counters=_Counters()
-        )
+        records = InMemoryRecords({ROLES: roles.values()})
+        self._transaction = Transaction(sessions=_Sessions(), records=records, counters=_Counters())
 
     async def __aenter__(self) -> Self:
         return self

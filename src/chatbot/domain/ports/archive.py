@@ -5,14 +5,16 @@ It is not asynchronous: a command does one thing after the other.
 """
 
 from abc import abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol, Self
 
 from chatbot.domain.chat import Message, Session, SessionId
-from chatbot.domain.identity import Owner, Role, User
+from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.records import AnyKind, Kind, Record, Records
+from chatbot.domain.transaction import KINDS
 
 FIRST_DATE = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_DATE = datetime(2200, 1, 1, tzinfo=UTC)
@@ -67,15 +69,38 @@ class Unreadable:
     reason: str
 
 
-Item = Role | User | Conversation
+Item = object
+"""A record of one of the kinds, or a `Conversation`."""
+
+_KIND_BY_TYPE: Mapping[type, AnyKind] = {kind.type: kind for kind in KINDS}
+
+
+def kind_of(record: object) -> AnyKind:
+    """Return the kind of a record."""
+    return _KIND_BY_TYPE[type(record)]
+
+
+def name_of(item: Item) -> str:
+    """What people call it; not by the e-mail address, which should not be in logs."""
+    if isinstance(item, Conversation):
+        return name_of_session(item.session.owner, item.session.id)
+    return kind_of(item).label(item)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An item that is to stand in the place of `over`, which `find` returned."""
+    """An item that is to take the place of `over`, which `find` returned."""
 
     item: Item
     over: Item | None
+
+
+def stored_record(records: Records, kind: Kind[Record], record: Record) -> Record | None:
+    """Return the record with the same key, else the one with the same value of a unique field."""
+    found = records.get(kind, *kind.key_of(record))
+    for field in kind.unique:
+        found = found or records.find(kind, field, getattr(record, field))
+    return found
 
 
 class Archive(Protocol):
@@ -93,7 +118,7 @@ class Archive(Protocol):
 
     @abstractmethod
     def items(self) -> Generator[Item | Unreadable]:
-        """Everything: first the roles, then the users, then the conversations.
+        """Everything: the records of each of `KINDS`, then the conversations.
 
         May be called while the store is in use. An item is whole, and as it was at one moment.
 
@@ -113,9 +138,9 @@ class WritableArchive(Archive, Protocol):
     def find(self, item: Item) -> Item | None:
         """Return what stands in this item's place, if anything does.
 
-        That is the role with its name, the user with its id, else with its e-mail address, the
-        conversation with its owner and id. A store that was never made has nothing, or the roles
-        that it will be made with.
+        That is the record with its key, else with the value of a unique field, or the conversation
+        with its owner and id. A store that was never made has nothing but the records that it will
+        be made with.
 
         Raises:
             Conflict: what is there is damaged.
@@ -123,18 +148,18 @@ class WritableArchive(Archive, Protocol):
 
     @abstractmethod
     def put(self, changes: Sequence[Change]) -> None:
-        """Put items where they belong; people all or none, a conversation whole or not at all.
+        """Put items where they belong; records of a kind all or none, a conversation whole or not at all.
 
         They are durable when this returns. The store is made if it is not there.
 
         Raises:
-            Conflict: something else is there by now, or an e-mail address is another user's.
+            Conflict: what is stored differs, or the value of a unique field is in use.
             SessionBusy: a turn or another change holds the session.
         """
 
     @abstractmethod
     def remove(self, owner: Owner, session_id: SessionId) -> None:
-        """Remove a conversation; one that is not there is removed.
+        """Remove a conversation; no-op if absent.
 
         Raises:
             SessionBusy: a turn or another change holds the session.

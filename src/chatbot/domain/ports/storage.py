@@ -7,79 +7,16 @@ exist are the same `NotFound`.
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.identity import Role, User, UserId
-from chatbot.domain.ports.counters import Counters
-from chatbot.domain.ports.session_log import SessionLog
-from chatbot.domain.repositories.attempts import AttemptRepository
+from chatbot.domain.transaction import Transaction
 
 Found = TypeVar("Found")
 
 ROOM_BYTES = 64 * 1024
 """What a store has room for while it is ready: some turns."""
-
-
-class UserRepository(Protocol):
-    """People and the roles they can have."""
-
-    @abstractmethod
-    def add(self, user: User, *, unless_any_has: frozenset[str] = frozenset()) -> None:
-        """Store a user unless somebody already has one of these roles; of many at once, one wins.
-
-        Raises:
-            Conflict: somebody has such a role, or the e-mail address is taken.
-        """
-
-    @abstractmethod
-    def by_id(self, user_id: UserId) -> User | None:
-        """Return the user, or None."""
-
-    @abstractmethod
-    def by_email(self, email: str) -> User | None:
-        """Return the user with this normalised e-mail address, or None."""
-
-    @abstractmethod
-    def all(self) -> Sequence[User]:
-        """Return everybody, by e-mail address."""
-
-    @abstractmethod
-    def password_schemes(self) -> Mapping[str, int]:
-        """Return the schemes of the stored password hashes, each with how many users have it."""
-
-    @abstractmethod
-    def replace(
-        self, user: User, *, old: User, keeping_one_of: frozenset[str] = frozenset()
-    ) -> None:
-        """Store the user in place of `old`, who has the same id and e-mail address.
-
-        Raises:
-            Conflict: the stored user is not `old` by now, or nobody active would be left who has
-                one of the roles `keeping_one_of`; of two such changes at once, one wins at most.
-        """
-
-    @abstractmethod
-    def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
-        """Replace a password hash and raise the token version, if the hash still is `old`."""
-
-    @abstractmethod
-    def roles(self) -> Mapping[str, Role]:
-        """Return the roles by name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transaction:
-    """What can be read and written together."""
-
-    sessions: SessionLog
-    users: UserRepository
-    counters: Counters
-
-    @property
-    def attempts(self) -> AttemptRepository:
-        return AttemptRepository(self.counters)
 
 
 class Storage(Protocol):
@@ -110,7 +47,7 @@ class Storage(Protocol):
         This and the next two are what every turn does. Each is one transaction, and is defined by
         the repositories' methods; a store may have a shorter way that comes to the same.
         """
-        return await self.transact(lambda tx: (tx.users.by_id(user_id), tx.users.roles()))
+        return await self.transact(lambda tx: (tx.users.by_id(user_id), tx.roles.all()))
 
     async def store_question(self, question: Question) -> TurnContext:
         """Begin a turn of a session: see `SessionLog.store_question`."""

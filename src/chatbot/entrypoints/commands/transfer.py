@@ -16,7 +16,7 @@ import typer
 
 from chatbot.adapters.storage.backup_file import BackupFile, fits, write_backup
 from chatbot.adapters.storage.mvp_files import MvpFiles, mvp_files, session_id_of
-from chatbot.application.transfer import ItemKind, Outcome, Step, StoreCopy, name_of, step_of
+from chatbot.application.transfer import SESSION, Outcome, Step, StoreCopy, step_of
 from chatbot.domain.errors import ChatbotError, NotFound, StorageFailure, StorageUnavailable
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, normalise_email
 from chatbot.domain.ports.archive import (
@@ -25,8 +25,10 @@ from chatbot.domain.ports.archive import (
     Item,
     Unreadable,
     WritableArchive,
+    name_of,
 )
 from chatbot.domain.ports.backend import StorageUrl
+from chatbot.domain.transaction import KINDS
 from chatbot.entrypoints.commands.console import say
 from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, build_archive, utc_now
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -214,7 +216,7 @@ def _followed(things: Iterable[Thing], *, total: int) -> Iterator[Thing]:
 
 def _told(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = False) -> bool:
     """Print the result of the steps; returns whether all of them succeeded."""
-    counts: dict[Outcome, Counter[ItemKind | None]] = {}
+    counts: dict[Outcome, Counter[str | None]] = {}
     odd = []
     for step in steps:
         counts.setdefault(step.outcome, Counter())[step.kind] += 1
@@ -231,8 +233,10 @@ def _told(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = Fa
     return not odd
 
 
-def _kinds(counts: Counter[ItemKind | None]) -> str:
+def _kinds(counts: Counter[str | None]) -> str:
     """Returns the counts by kind, such as ` (2 roles, 1 user)`."""
-    kinds = [(counts[kind], kind.value) for kind in ItemKind if counts[kind]]
-    named = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for count, kind in kinds)
+    words = [*(kind.singular for kind in KINDS), SESSION]
+    named = ", ".join(
+        f"{counts[word]} {word}{'s' if counts[word] > 1 else ''}" for word in words if counts[word]
+    )
     return f" ({named})" if named else ""

@@ -13,16 +13,15 @@ from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.head import head_line, load_head
 from chatbot.adapters.storage.json_files.log import Header, LogView
-from chatbot.adapters.storage.json_files.people import ROLES, USERS
 from chatbot.adapters.storage.json_files.places import Place, folder_of, owner_of, to_ns
+from chatbot.adapters.storage.json_files.records import JsonRecords, RecordStore
 from chatbot.adapters.storage.json_files.removal import finish_deletions, remove_rest
 from chatbot.adapters.storage.json_files.sealed import seal
 from chatbot.adapters.storage.json_files.sessions import SessionFiles, session_of
-from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.domain.chat import Message, Session, SessionId, TurnId
 from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
-from chatbot.domain.identity import Owner, Role, User
+from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import (
     Change,
@@ -30,8 +29,12 @@ from chatbot.domain.ports.archive import (
     Item,
     Unreadable,
     WritableArchive,
+    kind_of,
     name_of_session,
+    stored_record,
 )
+from chatbot.domain.ports.records import AnyKind
+from chatbot.domain.transaction import KINDS
 
 
 class JsonFileArchive(WritableArchive):
@@ -40,10 +43,10 @@ class JsonFileArchive(WritableArchive):
     def __init__(self, root: Path, files: Files | None = None) -> None:
         self._root, self._files = root, files or Files()
         self._sessions = _WholeSessions(root / "memory", self._files)
-        self._users = UserFiles(root / "auth", self._files)
+        self._store = RecordStore(root, self._files)
 
     def items(self) -> Generator[Item | Unreadable]:
-        yield from self._people()
+        yield from self._stored()
         for owner, session_id in sorted(self.session_keys(), key=_order):
             try:
                 found = self._sessions.find(owner, session_id)
@@ -53,49 +56,44 @@ class JsonFileArchive(WritableArchive):
                 if found is not None:  # otherwise it was deleted since it was listed
                     yield found
 
-    def _people(self) -> Iterator[Item | Unreadable]:
-        try:
-            yield from sorted(self._users.roles().values(), key=lambda role: role.name)
-        except StorageUnavailable as error:
-            yield Unreadable(name=ROLES, reason=str(error))
-        try:
-            yield from sorted(self._users.all(), key=lambda user: user.id)
-        except StorageUnavailable as error:
-            yield Unreadable(name=USERS, reason=str(error))
+    def _stored(self) -> Iterator[Item | Unreadable]:
+        with JsonRecords(self._store) as records:
+            for kind in KINDS:
+                try:
+                    yield from records.page(kind)
+                except StorageUnavailable as error:
+                    yield Unreadable(name=kind.name, reason=str(error))
 
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
         return self._sessions.keys()
 
     def find(self, item: Item) -> Item | None:
         try:
-            match item:
-                case Role():
-                    return self._users.roles().get(item.name)
-                case User():
-                    return self._users.by_id(item.id) or self._users.by_email(item.email)
-                case Conversation(session=session):
-                    return self._sessions.find(session.owner, session.id)
+            if isinstance(item, Conversation):
+                return self._sessions.find(item.session.owner, item.session.id)
+            with JsonRecords(self._store) as records:
+                return stored_record(records, kind_of(item), item)
         except Damaged as damage:
             raise Conflict(f"The existing item is damaged ({damage}).") from damage
 
     def put(self, changes: Sequence[Change]) -> None:
         self._make_folders()
-        roles = {change.item: change.over for change in changes if isinstance(change.item, Role)}
-        users = {change.item: change.over for change in changes if isinstance(change.item, User)}
-        if roles:
-            self._users.put_roles(roles)  # type: ignore[arg-type] # what stood there is of its kind
-        if users:
-            self._users.put(users)  # type: ignore[arg-type] # as above
+        puts: dict[AnyKind, list[tuple[Item, Item | None]]] = {}
         for change in changes:
             if isinstance(change.item, Conversation):
                 self._sessions.put_whole(change.item, over=change.over)
+            else:
+                puts.setdefault(kind_of(change.item), []).append((change.item, change.over))
+        with JsonRecords(self._store) as records:
+            for kind, each in puts.items():
+                records.put_all(kind, each)
 
     def remove(self, owner: Owner, session_id: SessionId) -> None:
         self._sessions.remove(owner, session_id)
 
     def _make_folders(self) -> None:
         make_durable_folders(self._files, self._root)
-        self._users.open()
+        self._store.open()
         self._sessions.open()
 
 

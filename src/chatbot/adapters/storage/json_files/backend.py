@@ -35,7 +35,7 @@ class JsonFileBackend(StorageBackend):
 
         async def make() -> None:
             async with JsonFileStorage(root) as storage:
-                await storage.make_roles()
+                await storage.make_initial_records()
 
         asyncio.run(make())
         for folder in (root, *(root / name for name in _FOLDERS)):

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from chatbot.adapters.filesystem.atomic import WORK, exists, opened, read
 from chatbot.adapters.filesystem.files import Files
@@ -15,12 +17,14 @@ from chatbot.adapters.storage.json_files.counters import (
 )
 from chatbot.adapters.storage.json_files.head import read_head
 from chatbot.adapters.storage.json_files.log import LogView
-from chatbot.adapters.storage.json_files.people import ROLES, USERS, parse_roles, parse_users
 from chatbot.adapters.storage.json_files.places import DELETED, HEAD, LOCKS, LOG, Place, owner_of
+from chatbot.adapters.storage.json_files.record_files import RecordFiles
+from chatbot.adapters.storage.json_files.records import RecordStore
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.mvp_files import is_mvp_file
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure
+from chatbot.domain.transaction import KINDS
 
 
 class Problem(StrEnum):
@@ -76,6 +80,8 @@ class _Inspection:
         yield from self._auth(self._root / "auth")
         if exists(self._files, self._root / COUNTERS):
             yield from self._counters(self._root / COUNTERS)
+        for kind in KINDS:
+            yield from self._records(RecordStore(self._root, self._files).of(kind))
         memory = self._root / "memory"
         if not exists(self._files, memory):
             return
@@ -84,12 +90,13 @@ class _Inspection:
             if name not in {WORK, LOCKS} and not is_mvp_file(name):
                 yield from self._owner_folder(memory / name)
 
+    def _records(self, records: RecordFiles[Any]) -> Iterator[Finding]:
+        for path in records.paths():
+            yield from self._exposed(path)
+            yield from self._flaws(path, partial(records.verify, path))
+
     def _auth(self, folder: Path) -> Iterator[Finding]:
         yield from self._exposed(folder)
-        for name, parse in ((USERS, parse_users), (ROLES, parse_roles)):
-            if exists(self._files, folder / name):
-                yield from self._exposed(folder / name)
-                yield from self._flaws(folder / name, _reading(self._files, folder / name, parse))
 
     def _counters(self, folder: Path) -> Iterator[Finding]:
         yield from self._exposed(folder)

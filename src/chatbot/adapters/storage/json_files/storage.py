@@ -11,14 +11,17 @@ from chatbot.adapters.filesystem.atomic import make_durable_folders, write_new
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.counters import COUNTERS, JsonCounters
 from chatbot.adapters.storage.json_files.inspection import Finding, inspect
+from chatbot.adapters.storage.json_files.records import JsonRecords, RecordStore
 from chatbot.adapters.storage.json_files.sessions import SessionFiles
 from chatbot.adapters.storage.json_files.turns import TurnFiles
-from chatbot.adapters.storage.json_files.users import UserFiles
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Role, User, UserId
-from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage, Transaction
+from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage
+from chatbot.domain.repositories.roles import ROLES
+from chatbot.domain.repositories.users import USERS
+from chatbot.domain.transaction import Transaction
 
 _THREADS = 8
 
@@ -43,11 +46,8 @@ class JsonFileStorage(Storage):
         self._turns = TurnFiles(
             self._sessions, self._files, lambda work: self._require_open().run(work)
         )
-        self._users = UserFiles(root / "auth", self._files, is_serving=True)
+        self._records = RecordStore(root, self._files, is_serving=True)
         self._counters = JsonCounters(root / COUNTERS, self._files)
-        self._transaction = Transaction(
-            sessions=self._sessions, users=self._users, counters=self._counters
-        )
 
     async def __aenter__(self) -> Self:
         """Create the folders, and the roles of a store without users.
@@ -66,8 +66,10 @@ class JsonFileStorage(Storage):
 
     def _open(self) -> None:
         make_durable_folders(self._files, self._root)
-        self._users.open()
-        self._users.make_first_roles()
+        is_new = not self._records.has_files()
+        self._records.open()
+        if is_new:
+            self._records.make_initial()
         self._counters.open()
         self._sessions.open()
 
@@ -88,7 +90,10 @@ class JsonFileStorage(Storage):
     async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
         """Costs two status checks of files, unless they were edited."""
         self._require_open()
-        return self._users.known_caller(user_id) or await super().find_caller(user_id)
+        users, roles = self._records.of(USERS).known(), self._records.of(ROLES).known()
+        if users is None or roles is None:
+            return await super().find_caller(user_id)
+        return users.get((user_id,)), {role.name: role for role in roles.by_key.values()}
 
     async def store_question(self, question: Question) -> TurnContext:
         self._require_open()
@@ -105,7 +110,13 @@ class JsonFileStorage(Storage):
 
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         """Run the work in one thread. An exception rolls nothing back, see the class."""
-        return await self._in_thread(lambda: work(self._transaction))
+        return await self._in_thread(lambda: self._do(work))
+
+    def _do(self, work: Callable[[Transaction], Found]) -> Found:
+        with JsonRecords(self._records) as records:
+            return work(
+                Transaction(sessions=self._sessions, records=records, counters=self._counters)
+            )
 
     def _require_open(self) -> Threads:
         if self._threads is None:
@@ -130,9 +141,9 @@ class JsonFileStorage(Storage):
     async def flaws(self) -> Sequence[str]:
         return [str(finding) for finding in await self.inspect()]
 
-    async def make_roles(self) -> None:
-        """Write `roles.json` with the roles `admin` and `employee`, if it does not exist."""
-        await self._in_thread(self._users.make_roles)
+    async def make_initial_records(self) -> None:
+        """Write the records of a new store, as the roles, where their files do not exist."""
+        await self._in_thread(self._records.make_initial)
 
     async def inspect(self) -> list[Finding]:
         """Read everything, verify every checksum, and return the problems found."""

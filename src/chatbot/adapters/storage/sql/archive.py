@@ -13,32 +13,31 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, inse
 from sqlalchemy.exc import DataError, IntegrityError
 
 from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.in_memory_records import InMemoryRecords
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.rows import (
     message_of,
     message_values,
     owner_key,
     owner_of,
-    role_of,
-    role_values,
+    record_of,
     session_of,
     session_values,
-    user_of,
-    user_values,
 )
 from chatbot.adapters.storage.sql.schema import current, require_current
+from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.tables import (
     memories,
     messages,
-    roles,
     sessions,
+    table_of,
     unix_now,
-    users,
 )
 from chatbot.domain.chat import MessageRole, SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
-from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role, User
+from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import (
     Change,
@@ -46,8 +45,12 @@ from chatbot.domain.ports.archive import (
     Item,
     Unreadable,
     WritableArchive,
+    kind_of,
     name_of_session,
+    stored_record,
 )
+from chatbot.domain.ports.records import AnyKind
+from chatbot.domain.transaction import KINDS
 
 _ROWS_AT_ONCE = 500
 _SESSIONS = (
@@ -80,8 +83,8 @@ class SqlArchive(WritableArchive):
     def items(self) -> Generator[Item | Unreadable]:
         with translated(), self._database.connect(to_read=True) as connection, connection.begin():
             require_current(connection)
-            yield from map(role_of, connection.execute(select(roles).order_by(roles.c.name)))
-            yield from map(user_of, connection.execute(select(users).order_by(users.c.id)))
+            for kind in KINDS:
+                yield from _records(connection, kind)
             yield from _conversations(connection)
 
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
@@ -95,7 +98,7 @@ class SqlArchive(WritableArchive):
     def find(self, item: Item) -> Item | None:
         if self._reader is None:
             if not self._is_made():
-                return DEFAULT_ROLES.get(item.name) if isinstance(item, Role) else None
+                return _initial(item)
             self._reader = self._database.connect(to_read=True)
         with translated(), self._reader.begin():
             return _found(self._reader, item)
@@ -147,25 +150,34 @@ class SqlArchive(WritableArchive):
 
 
 def _found(connection: Connection, item: Item) -> Item | None:
-    match item:
-        case Role():
-            row = connection.execute(select(roles).where(roles.c.name == item.name)).first()
-            return None if row is None else role_of(row)
-        case User():
-            by_id = connection.execute(select(users).where(users.c.id == item.id)).first()
-            by_email = select(users).where(users.c.email == item.email)
-            row = by_id or connection.execute(by_email).first()
-            return None if row is None else user_of(row)
-        case Conversation(session=session):
-            key = session.owner, session.id
-            row = connection.execute(_SESSIONS.where(_is_of(sessions, *key))).first()
-            if row is None:
-                return None
-            lines = connection.execute(_MESSAGES.where(_is_of(messages, *key))).all()
-            found = _conversation(row, lines)
-            if isinstance(found, Unreadable):
-                raise Conflict(f"The existing item is damaged ({found.reason}).")
-            return found
+    if not isinstance(item, Conversation):
+        return stored_record(SqlRecords(SqlSession(connection)), kind_of(item), item)
+    key = item.session.owner, item.session.id
+    row = connection.execute(_SESSIONS.where(_is_of(sessions, *key))).first()
+    if row is None:
+        return None
+    lines = connection.execute(_MESSAGES.where(_is_of(messages, *key))).all()
+    found = _conversation(row, lines)
+    if isinstance(found, Unreadable):
+        raise Conflict(f"The existing item is damaged ({found.reason}).")
+    return found
+
+
+def _initial(item: Item) -> Item | None:
+    """The record that a new store has in this item's place."""
+    if isinstance(item, Conversation):
+        return None
+    return stored_record(InMemoryRecords({}), kind_of(item), item)
+
+
+def _records(connection: Connection, kind: AnyKind) -> Iterator[Item | Unreadable]:
+    keys = [table_of(kind).c[name] for name in kind.key]
+    for row in connection.execute(select(table_of(kind)).order_by(*keys)):
+        try:
+            yield record_of(kind, row)
+        except Damaged as damage:
+            key = " ".join(row[: len(keys)])
+            yield Unreadable(name=f"{kind.singular} {key}", reason=str(damage))
 
 
 def _conversations(connection: Connection) -> Iterator[Conversation | Unreadable]:
@@ -201,25 +213,18 @@ def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Un
 
 def _put(connection: Connection, change: Change) -> None:
     """Replace an item, if the existing one is as expected."""
-    if isinstance(change.item, Conversation):
-        _require_idle(connection, change.item.session.owner, change.item.session.id)
+    if not isinstance(change.item, Conversation):
+        records = SqlRecords(SqlSession(connection))
+        records.put(kind_of(change.item), change.item, expected=change.over)
+        return
+    _require_idle(connection, change.item.session.owner, change.item.session.id)
     there = _found(connection, change.item)
     if there != change.over:
-        raise Conflict("The item was changed in the meantime.")
+        raise Conflict("The session was changed in the meantime.")
     try:
-        match change.item:
-            case Role() as role:
-                connection.execute(delete(roles).where(roles.c.name == role.name))
-                connection.execute(insert(roles), role_values(role))
-            case User() as user:
-                connection.execute(delete(users).where(users.c.id == user.id))
-                connection.execute(insert(users), user_values(user))
-            case Conversation() as new:
-                _put_conversation(connection, new, there)
+        _put_conversation(connection, change.item, there)
     except IntegrityError as error:
-        raise Conflict(
-            "The e-mail address is in use, or the item was changed in the meantime."
-        ) from error
+        raise Conflict("The session was changed in the meantime.") from error
     except (DataError, OverflowError) as error:
         raise Conflict("The database cannot store it.") from error
 

@@ -2,9 +2,8 @@
 
 STATEMENTS = {
     b"find_caller": """
-        SELECT users.id, users.email, users.password_hash, users.roles, users.department,
-            users.created_at, users.is_active, users.token_version,
-            (SELECT json_object_agg(roles.name, roles.permissions) FROM roles)
+        SELECT users.id, users.email, users.record,
+            (SELECT json_object_agg(roles.name, roles.record) FROM roles)
         FROM (SELECT $1::text AS id) AS caller LEFT JOIN users USING (id)
     """,
     # The lock finds the newest row, everything else is as of the statement's begin. Where a turn or

@@ -31,7 +31,7 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.identity import Role, User, UserId, known_permissions
+from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.memory import Memory
 
 _log = logging.getLogger("chatbot.storage")
@@ -94,8 +94,9 @@ class PostgresTurns(Turns):
             return None
         if found is None:
             return None
-        known, *_, roles = row = _row(found, 0)
-        return None if known is None else _user(row), _roles(roles)
+        key, email, record, roles = _row(found, 0)
+        user = None if key is None else _user(key, email, record)
+        return user, _roles(roles)
 
     async def store_question(self, question: Question) -> TurnContext | None:
         lease = Lease(
@@ -209,18 +210,9 @@ def _memory(content: bytes | None) -> Memory:
     return Memory() if content is None else codec(Memory).from_json(json.loads(content), "memory")
 
 
-def _user(row: Row) -> User:
-    user_id, email, password_hash, roles, department, created_at, is_active, version, _ = row
-    return User(
-        id=UserId(_text(user_id)),
-        email=_text(email),
-        password_hash=_text(password_hash),
-        roles=tuple(json.loads(_text(roles))),
-        department=_text(department),
-        created_at=datetime.fromisoformat(_text(created_at)),
-        is_active=is_active == b"t",
-        token_version=int(version or b""),
-    )
+def _user(user_id: bytes, email: bytes | None, record: bytes | None) -> User:
+    found = json.loads(_text(record))
+    return codec(User).from_json({**found, "id": _text(user_id), "email": _text(email)}, "user")
 
 
 @lru_cache(maxsize=4)
@@ -228,5 +220,5 @@ def _roles(found: bytes | None) -> Mapping[str, Role]:
     """The roles, kept: they seldom change, and everybody who calls has some."""
     named = json.loads(found or b"{}")
     return {
-        name: Role(name=name, permissions=known_permissions(each)) for name, each in named.items()
+        name: codec(Role).from_json({**each, "name": name}, "role") for name, each in named.items()
     }

@@ -1,11 +1,15 @@
-"""How sessions, messages, users and roles look as rows."""
+"""How sessions, messages and records look as rows."""
 
 from typing import Any
 
 from sqlalchemy import Row
 
+from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.json_values import Json, JsonObject
+from chatbot.adapters.storage.sql.tables import REST, table_of
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
-from chatbot.domain.identity import Owner, Role, User, UserId, known_permissions
+from chatbot.domain.identity import Owner
+from chatbot.domain.ports.records import Kind, Record
 
 
 def owner_key(owner: Owner) -> str:
@@ -71,37 +75,19 @@ def message_of(row: Row[Any]) -> Message:
     )
 
 
-def user_values(user: User) -> dict[str, object]:
-    """The row of a user."""
-    return {
-        "id": user.id,
-        "email": user.email,
-        "password_hash": user.password_hash,
-        "roles": list(user.roles),
-        "department": user.department,
-        "created_at": user.created_at,
-        "is_active": user.is_active,
-        "token_version": user.token_version,
-    }
+def record_values(kind: Kind[Record], record: Record) -> Json:
+    """The row of a record."""
+    found = codec(kind.type).to_json(record)
+    names = [column.name for column in table_of(kind).columns if column.name != REST]
+    return {**{name: found.pop(name, None) for name in names}, REST: found}
 
 
-def user_of(row: Row[Any]) -> User:
-    return User(
-        id=UserId(row.id),
-        email=row.email,
-        password_hash=row.password_hash,
-        roles=tuple(row.roles),
-        department=row.department,
-        created_at=row.created_at,
-        is_active=row.is_active,
-        token_version=row.token_version,
-    )
+def record_of(kind: Kind[Record], row: Row[Any]) -> Record:
+    """The record of a row.
 
-
-def role_values(role: Role) -> dict[str, object]:
-    """The row of a role."""
-    return {"name": role.name, "permissions": sorted(each.value for each in role.permissions)}
-
-
-def role_of(row: Row[Any]) -> Role:
-    return Role(name=row.name, permissions=known_permissions(row.permissions))
+    Raises:
+        Damaged: another program changed it.
+    """
+    found: Json = row._asdict()
+    rest = JsonObject(found.pop(REST), kind.singular).found
+    return codec(kind.type).from_json({**rest, **found}, kind.singular)

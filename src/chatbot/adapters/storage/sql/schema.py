@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select
 
-from chatbot.adapters.storage.sql.tables import REVISIONS
+from chatbot.adapters.storage.sql.tables import RECORD_TABLES, REVISIONS
 from chatbot.domain.errors import StorageUnavailable
 
 VERSION_TABLE = "chatbot_schema"
@@ -38,11 +38,17 @@ def require_current(connection: Connection) -> None:
             "The database is empty. Fix: run `chatbot init` to create its tables."
         )
     require_known(found)
-    if found != REVISIONS[-1]:
+    if found != REVISIONS[-1] or missing_tables(connection):
         raise StorageUnavailable(
             f"The database has the older schema {found}. Fix: stop the service, make a backup "
             "with the version that created it, and run `chatbot db upgrade`."
         )
+
+
+def missing_tables(connection: Connection) -> list[Table]:
+    """Return the tables of records that the database lacks: those of new kinds."""
+    names = set(inspect(connection).get_table_names())
+    return [table for table in RECORD_TABLES if table.name not in names]
 
 
 def require_known(found: str | None) -> None:

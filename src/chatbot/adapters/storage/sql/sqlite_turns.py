@@ -13,11 +13,13 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatbot.adapters.storage.sql.database import Turns
+from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.sqlite_writer import SqliteSession
-from chatbot.adapters.storage.sql.users import SqlUsers
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.identity import Role, User, UserId
+from chatbot.domain.repositories.roles import Roles
+from chatbot.domain.repositories.users import Users
 
 
 class SqliteTurns(Turns):
@@ -46,9 +48,9 @@ class SqliteTurns(Turns):
         sql = self._sql
         if sql is None:
             return None
-        users = SqlUsers(sql)
+        records = SqlRecords(sql)
         try:
-            found = users.by_id(user_id), users.roles()
+            found = Users(records).by_id(user_id), Roles(records).all()
             sql.commit()  # this looks for the file's name, too
         except (SQLAlchemyError, sqlite3.Error, StorageFailure):
             self._forget(sql)

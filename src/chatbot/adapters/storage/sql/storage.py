@@ -11,14 +11,15 @@ from sqlalchemy import Connection, text
 from chatbot.adapters.storage.sql.counters import SqlCounters
 from chatbot.adapters.storage.sql.database import Database, Turns
 from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S, renew
+from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.schema import require_current
 from chatbot.adapters.storage.sql.sessions import SqlSessions
 from chatbot.adapters.storage.sql.sql_session import SqlSession
-from chatbot.adapters.storage.sql.users import SqlUsers
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
 from chatbot.domain.identity import Role, User, UserId
-from chatbot.domain.ports.storage import Found, Storage, Transaction
+from chatbot.domain.ports.storage import Found, Storage
+from chatbot.domain.transaction import Transaction
 
 ANSWER_S = 40.0
 _log = logging.getLogger("chatbot.storage")
@@ -123,7 +124,7 @@ class SqlStorage(Storage):
     def _transaction(self, sql: SqlSession) -> Transaction:
         return Transaction(
             sessions=SqlSessions(sql, replica=self._replica, lease_s=self._lease_s),
-            users=SqlUsers(sql),
+            records=SqlRecords(sql),
             counters=SqlCounters(sql),
         )
 

@@ -1,11 +1,12 @@
 """The tables, and the types that both databases return alike."""
 
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -23,7 +24,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-REVISIONS = ("0001", "0002")
+from chatbot.domain.ports.records import AnyKind
+from chatbot.domain.transaction import KINDS
+
+REVISIONS = ("0001", "0002", "0003")
 """Those of `migrations/versions`, in their order: this version works on the last one."""
 
 
@@ -115,26 +119,6 @@ memories = Table(
 )
 """Apart from the sessions: a turn rewrites its session's row, and memory may be long."""
 
-users = Table(
-    "users",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("email", Text, nullable=False, unique=True),
-    Column("password_hash", Text, nullable=False),
-    Column("roles", JSON, nullable=False),
-    Column("department", Text, nullable=False),
-    Column("created_at", Moment, nullable=False),
-    Column("is_active", Boolean, nullable=False),
-    Column("token_version", Integer, nullable=False),
-)
-
-roles = Table(
-    "roles",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("permissions", JSON, nullable=False),
-)
-
 counters = Table(
     "counters",
     metadata,
@@ -145,3 +129,30 @@ counters = Table(
     Index(None, "expires_at"),
     sqlite_with_rowid=False,
 )
+
+# --- records ---------------------------------------------------------------------------------
+
+REST = "record"
+Words = Text().with_variant(Text(collation="C"), "postgresql")
+"""A text that is compared by its code points, so that both databases order keys alike."""
+
+
+@cache
+def table_of(kind: AnyKind) -> Table:
+    """Return the table of a kind of record.
+
+    Key, unique and indexed fields are columns, and so is the moment of expiry, as text that sorts;
+    the rest is JSON.
+    """
+    columns: list[Column[Any]] = [
+        *(Column(name, Words, primary_key=True) for name in kind.key),
+        *(Column(name, Words, nullable=False, unique=True) for name in kind.unique),
+        *(Column(name, Words, nullable=False, index=True) for name in kind.indexed),
+        *(Column(name, Words, index=True) for name in [kind.expires_at] if name),
+        Column(REST, JSON, nullable=False),
+    ]
+    where = metadata if kind in KINDS else MetaData(naming_convention=metadata.naming_convention)
+    return Table(kind.name, where, *columns)
+
+
+RECORD_TABLES = [table_of(kind) for kind in KINDS]

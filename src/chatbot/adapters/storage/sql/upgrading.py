@@ -3,13 +3,19 @@
 Apart from `schema`, since importing Alembic takes time that the service does not need.
 """
 
+from collections.abc import Iterable
+
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from chatbot.adapters.storage.sql.database import Database, translated
-from chatbot.adapters.storage.sql.schema import current, require_known
-from chatbot.adapters.storage.sql.tables import REVISIONS
+from chatbot.adapters.storage.sql.records import SqlRecords
+from chatbot.adapters.storage.sql.schema import current, missing_tables, require_known
+from chatbot.adapters.storage.sql.sql_session import SqlSession
+from chatbot.adapters.storage.sql.tables import REVISIONS, table_of
+from chatbot.domain.ports.records import AnyKind
+from chatbot.domain.transaction import KINDS
 
 _MIGRATIONS = "chatbot.adapters.storage.sql:migrations"
 
@@ -29,12 +35,23 @@ def upgrade(database: Database) -> tuple[str | None, str | None]:
         database.lock_schema(connection)
         before = current(connection)
         require_known(before)
-        if before != REVISIONS[-1]:
+        if before != REVISIONS[-1] or missing_tables(connection):
             database.require_changeable(connection)
         command.upgrade(configured(connection), "head")
+        make_tables(connection, KINDS)
         after = current(connection)
         connection.commit()
     return before, after
+
+
+def make_tables(connection: Connection, kinds: Iterable[AnyKind]) -> None:
+    """Make the tables of the kinds that have none, with the records of a new store."""
+    names = set(inspect(connection).get_table_names())
+    for kind in kinds:
+        if kind.name not in names:
+            table_of(kind).create(connection)
+            for record in kind.initial:
+                SqlRecords(SqlSession(connection)).put(kind, record, expected=None)
 
 
 def configured(connection: Connection) -> Config:

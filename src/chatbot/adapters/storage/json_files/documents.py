@@ -1,0 +1,208 @@
+"""Records in one JSON document that people may edit, as `users.json` and `roles.json`.
+
+Every call checks the file's status, so that an edit applies from the next request. Unknown keys are
+preserved when the file is rewritten.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic
+
+from chatbot.adapters.filesystem.atomic import (
+    exists,
+    locked,
+    make_durable_folders,
+    put,
+    read,
+)
+from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.json_files.edit_versions import EditVersions
+from chatbot.adapters.storage.json_files.record_files import Puts, RecordFiles
+from chatbot.adapters.storage.json_files.watched import Watched
+from chatbot.adapters.storage.json_values import (
+    VERSION,
+    Damaged,
+    Json,
+    JsonObject,
+    dump,
+    load,
+    logging_path_of_errors,
+    plain_object,
+)
+from chatbot.adapters.storage.record_table import RecordTable
+from chatbot.domain.errors import Conflict, StorageFailure, cause_of
+from chatbot.domain.ports.records import Key, Kind, Layout, Record
+
+_ADOPTION_WAIT_S = 1.0
+_log = logging.getLogger("chatbot.storage")
+
+
+@dataclass(frozen=True, slots=True)
+class _Content(Generic[Record]):
+    """One state of the file: the document, its entries as they are written, and the records."""
+
+    document: Json
+    entries: Mapping[Key, Json]
+    table: RecordTable[Record]
+
+
+class Document(RecordFiles[Record]):
+    """The document of one kind of record.
+
+    Args:
+        is_serving: whether to write down the numbers that edits have raised. Code that only reads
+            the folder leaves it unchanged.
+    """
+
+    def __init__(self, root: Path, files: Files, kind: Kind[Record], *, is_serving: bool) -> None:
+        self._folder, self._files, self._kind = root / kind.folder, files, kind
+        self._is_serving = is_serving
+        self._path = self._folder / f"{kind.name}.json"
+        self._lock = self._folder / f".{kind.name}.lock"
+        self._versions = (
+            None
+            if kind.edit_rule is None
+            else EditVersions(self._folder, files, kind, kind.edit_rule)
+        )
+        self._watched = Watched(self._path, files, self._parse)
+
+    def open(self) -> None:
+        make_durable_folders(self._files, self._folder)
+
+    def paths(self) -> list[Path]:
+        return [self._path] if exists(self._files, self._path) else []
+
+    def locked(self) -> AbstractContextManager[None]:
+        self.open()
+        return locked(self._files, self._lock)
+
+    def known(self) -> RecordTable[Record] | None:
+        return self._watched.read_unless_changed()
+
+    def get(self, key: Key, *, is_locked: bool) -> Record | None:
+        return self._table(is_locked=is_locked).get(key)
+
+    def page(
+        self, *, field: str | None, value: str, after: Key, limit: int | None, is_locked: bool
+    ) -> Sequence[Record]:
+        table = self._table(is_locked=is_locked)
+        return table.page(field=field, value=value, after=after, limit=limit)
+
+    def change(self, puts: Puts[Record], removed: Iterable[Key] = ()) -> None:
+        with logging_path_of_errors(self._path):
+            content = self._content(self._read())
+        table, entries = self._in_force(content), dict(content.entries)
+        for record, expected in puts:
+            table.put(record, expected=expected)
+            key = self._kind.key_of(record)
+            entries[key] = self._merged(key, entries.get(key, {}), record)
+        for key in removed:
+            entries.pop(key, None)
+        document = {
+            **content.document,
+            "version": VERSION,
+            self._kind.name: self._written(entries),
+        }
+        put(self._files, self._path, dump(document, indent=2) + b"\n")
+        if self._versions is not None:
+            self._versions.save(content.table.by_key.values(), [record for record, _ in puts])
+
+    def verify(self, path: Path) -> None:
+        self._content(read(self._files, path))
+
+    # --- what is in the file -----------------------------------------------------------------
+
+    def _read(self) -> bytes | None:
+        try:
+            return read(self._files, self._path)
+        except FileNotFoundError:
+            return None
+
+    def _table(self, *, is_locked: bool) -> RecordTable[Record]:
+        if not is_locked:
+            return self._watched.read()
+        with logging_path_of_errors(self._path):
+            return self._in_force(self._content(self._read()))
+
+    def _parse(self, raw: bytes | None) -> RecordTable[Record]:
+        """Read the records, and write down the numbers that an edit by hand has raised.
+
+        If they cannot be written, as on a full disk, they hold in this process all the same, and
+        are written with the next change or edit.
+        """
+        content = self._content(raw)
+        if self._versions is not None and self._is_serving and raw is not None:
+            try:
+                with locked(self._files, self._lock, wait_s=_ADOPTION_WAIT_S):
+                    if self._read() == raw:  # else another process has written since
+                        self._versions.adopt(content.table.by_key.values())
+            except StorageFailure as error:
+                _log.warning("versions could not be saved: %s", cause_of(error))
+                self._versions.keep_unwritten(content.table.by_key.values())
+        return self._in_force(content)
+
+    def _in_force(self, content: _Content[Record]) -> RecordTable[Record]:
+        """The records with the numbers in force."""
+        if self._versions is None:
+            return content.table
+        return RecordTable(self._kind, self._versions.applied(content.table.by_key.values()))
+
+    def _content(self, raw: bytes | None) -> _Content[Record]:
+        """Read the document; without a file there are no records.
+
+        Raises:
+            Damaged: it is malformed, has a newer version, or contains an invalid record. The record
+                is identified by its position or its key only: anyone may see the message.
+        """
+        name, form = self._path.name, codec(self._kind.type)
+        if raw is None:
+            return _Content({}, {}, RecordTable(self._kind))
+        document = JsonObject(load(raw, name, hook=plain_object), name)
+        document.require_version()
+        read_entries = [
+            (JsonObject(found, what).found, form.from_json(found, what))
+            for what, found in self._entries(document)
+        ]
+        try:
+            table = RecordTable(self._kind, (record for _, record in read_entries))
+        except Conflict as error:
+            fields = " or ".join([*self._kind.key, *self._kind.unique])
+            raise Damaged(f"{name}: duplicate {fields}") from error
+        entries = {self._kind.key_of(record): entry for entry, record in read_entries}
+        return _Content(document.found, entries, table)
+
+    def _entries(self, document: JsonObject) -> Iterator[tuple[str, object]]:
+        """The entries of the document, each with what it is called in messages."""
+        kind, name = self._kind, self._path.name
+        if kind.layout is Layout.LIST:
+            for number, found in enumerate(document.array(kind.name), 1):
+                yield f"{name}, record {number}", found
+            return
+        [field] = kind.key
+        for key, found in document.nested(kind.name).items():
+            what = f"{name}, {kind.singular} {key}"
+            yield what, {**JsonObject(found, what).found, field: key}
+
+    def _written(self, entries: Mapping[Key, Json]) -> object:
+        if self._kind.layout is Layout.LIST:
+            return list(entries.values())
+        [field] = self._kind.key
+        return {
+            key: {name: value for name, value in entry.items() if name != field}
+            for (key,), entry in entries.items()
+        }
+
+    def _merged(self, key: Key, entry: Json, record: Record) -> Json:
+        """The entry with the fields that have changed: the rest stays as it was written."""
+        form = codec(self._kind.type)
+        new = form.to_json(record)
+        if not entry:
+            return new
+        fields = dict(zip(self._kind.key, key, strict=True))
+        old = form.to_json(form.from_json({**fields, **entry}, self._kind.singular))
+        kept = {name: value for name, value in entry.items() if name not in old.keys() - new.keys()}
+        return {**kept, **{name: value for name, value in new.items() if old.get(name) != value}}

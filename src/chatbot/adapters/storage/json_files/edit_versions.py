@@ -1,0 +1,131 @@
+"""The numbers that edits of a document by hand have raised, in a file next to it.
+
+`users.json` can be edited by hand, and an edit can be reverted: a user who is disabled and
+re-enabled has the same record as before, while the old tokens must stay revoked. So this file
+keeps, for each record, the number in force and a digest of the record that it belongs to. A record
+with another digest was edited by hand, which raises the number: see `EditRule`.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic
+
+from chatbot.adapters.filesystem.atomic import put, read
+from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.json_files.sealed import seal, unseal
+from chatbot.adapters.storage.json_values import VERSION, Damaged, Json, JsonObject
+from chatbot.domain.ports.records import EditRule, Kind, Record
+
+_GONE = ""
+"""The digest of a record that is not in the document: one that is added again counts as new."""
+_log = logging.getLogger("chatbot.storage")
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The number in force, and the digest of the record that it belongs to."""
+
+    digest: str
+    number: int
+
+
+Versions = Mapping[str, InForce]
+"""By the key of the record."""
+
+
+class EditVersions(Generic[Record]):
+    """The file of one kind of record; writers hold the lock of its document."""
+
+    def __init__(self, folder: Path, files: Files, kind: Kind[Record], rule: EditRule) -> None:
+        self._path = folder / f".{rule.field.replace('_', '-')}s.json"
+        self._files, self._kind, self._rule = files, kind, rule
+        self._unwritten: Versions = {}
+
+    def applied(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield the records with the numbers in force."""
+        records = list(records)
+        versions = self._in_force(records)
+        for record in records:
+            number = versions[self._key(record)].number
+            is_same = getattr(record, self._rule.field) == number
+            yield record if is_same else replace(record, **{self._rule.field: number})  # type: ignore[type-var] # a dataclass
+
+    def adopt(self, records: Iterable[Record]) -> None:
+        """Write down what an edit has raised, if anything."""
+        versions = self._in_force(records)
+        if versions != self._load():
+            self._save(versions)
+
+    def save(self, records: Iterable[Record], changed: Iterable[Record]) -> None:
+        """Write down the numbers: those of `records`, then of what this service has changed."""
+        now = {self._key(record): self._of(record) for record in changed}
+        self._save({**self._in_force(records), **now})
+
+    def keep_unwritten(self, records: Iterable[Record]) -> None:
+        """Remember the numbers in this process, for they cannot be written now."""
+        self._unwritten = self._in_force(records)
+
+    def _save(self, versions: Versions) -> None:
+        found: Json = {key: [each.digest, each.number] for key, each in versions.items()}
+        put(self._files, self._path, seal({"version": VERSION, self._kind.name: found}) + b"\n")
+        self._unwritten = {}
+
+    def _in_force(self, records: Iterable[Record]) -> dict[str, InForce]:
+        """The numbers for these records, and those of records that are gone."""
+        known = self._known()
+        now = {self._key(each): self._next(each, known.get(self._key(each))) for each in records}
+        gone = {key: replace(each, digest=_GONE) for key, each in known.items()}
+        return {**gone, **now}
+
+    def _next(self, record: Record, known: InForce | None) -> InForce:
+        found = self._of(record)
+        if known is None or found.number > known.number:
+            return found
+        if known.digest == found.digest:
+            return known
+        return InForce(found.digest, self._rule.after(known.number))
+
+    def _known(self) -> Versions:
+        """What is written down and what could not be: of both the later number."""
+        written = self._load()
+        later = {
+            key: each
+            for key, each in self._unwritten.items()
+            if key not in written or each.number > written[key].number
+        }
+        return {**written, **later}
+
+    def _load(self) -> Versions:
+        """Read the file; empty if it is missing or damaged, for records have their own number too."""
+        try:
+            return self._parsed(read(self._files, self._path))
+        except FileNotFoundError:
+            return {}
+        except Damaged as damage:
+            _log.warning("%s: %s; the file is rewritten", self._path, damage)
+            return {}
+
+    def _of(self, record: Record) -> InForce:
+        number: int = getattr(record, self._rule.field)
+        text = json.dumps([*(getattr(record, name) for name in self._rule.of), number])
+        return InForce(hashlib.sha256(text.encode()).hexdigest()[:32], number)
+
+    def _key(self, record: Record) -> str:
+        return " ".join(self._kind.key_of(record))
+
+    def _parsed(self, raw: bytes) -> Versions:
+        what = "versions"
+        if raw[-1:] != b"\n":
+            raise Damaged(f"{what}: empty or cut off")
+        document = JsonObject(unseal(raw[:-1], what), what)
+        document.require_version()
+        found = {}
+        for key, entry in document.nested(self._kind.name).items():
+            digest, number = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
+            fields = JsonObject({"digest": digest, "number": number}, what)
+            found[key] = InForce(fields.text("digest"), fields.number("number"))
+        return found

@@ -1,0 +1,60 @@
+"""What the two layouts of records in files have in common."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from chatbot.adapters.storage.record_table import RecordTable
+from chatbot.domain.ports.records import Key, Record
+
+Puts = Sequence[tuple[Record, Record | None]]
+"""New records, each with the one that it replaces."""
+
+
+class RecordFiles(Protocol[Record]):
+    """The files of one kind of record.
+
+    `is_locked`: the caller holds the lock of the kind, and sees what it is about to change.
+    """
+
+    @abstractmethod
+    def open(self) -> None:
+        """Create the folder."""
+
+    def known(self) -> RecordTable[Record] | None:
+        """Return the records if none has to be read; None otherwise."""
+        return None
+
+    @abstractmethod
+    def paths(self) -> list[Path]:
+        """Return the files that exist."""
+
+    @abstractmethod
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other writers of this kind out, in any process."""
+
+    @abstractmethod
+    def get(self, key: Key, *, is_locked: bool) -> Record | None: ...
+
+    @abstractmethod
+    def page(
+        self, *, field: str | None, value: str, after: Key, limit: int | None, is_locked: bool
+    ) -> Sequence[Record]: ...
+
+    @abstractmethod
+    def change(self, puts: Puts[Record], removed: Iterable[Key] = ()) -> None:
+        """Write the changes, those of one file all or none; the caller holds the lock.
+
+        Raises:
+            Conflict: see `Records.put`; nothing was written.
+        """
+
+    @abstractmethod
+    def verify(self, path: Path) -> None:
+        """Read one of the files.
+
+        Raises:
+            Damaged: it cannot be trusted.
+        """

@@ -1,0 +1,127 @@
+"""Records in up to 256 small files with checksums, each for the keys with the same digest.
+
+Nobody edits these files: one that does not match its checksum is reported and never overwritten.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from chatbot.adapters.filesystem.atomic import (
+    exists,
+    locked,
+    make_durable_folders,
+    put,
+    read,
+)
+from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.json_files.record_files import Puts, RecordFiles
+from chatbot.adapters.storage.json_files.sealed import seal, unseal
+from chatbot.adapters.storage.json_files.watched import Watched
+from chatbot.adapters.storage.json_values import VERSION, Damaged, JsonObject
+from chatbot.adapters.storage.record_table import RecordTable
+from chatbot.domain.ports.records import Key, Kind, Record
+
+_NAMES = frozenset(f"{number:02x}.json" for number in range(256))
+
+
+class Shards(RecordFiles[Record]):
+    """The shards of one kind of record."""
+
+    def __init__(self, root: Path, files: Files, kind: Kind[Record]) -> None:
+        self._folder, self._files, self._kind = root / kind.folder / kind.name, files, kind
+        self._watched: dict[str, Watched[RecordTable[Record]]] = {}
+
+    def open(self) -> None:
+        """The folder is made by the first write."""
+
+    def paths(self) -> list[Path]:
+        names = self._files.listdir(self._folder) if exists(self._files, self._folder) else []
+        return [self._folder / name for name in sorted(_NAMES.intersection(names))]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        make_durable_folders(self._files, self._folder)
+        with locked(self._files, self._folder / ".lock"):
+            yield
+
+    def get(self, key: Key, *, is_locked: bool) -> Record | None:  # noqa: ARG002 # a shard is read alike
+        return self._shard(_name_of(key)).get(key)
+
+    def page(
+        self,
+        *,
+        field: str | None,
+        value: str,
+        after: Key,
+        limit: int | None,
+        is_locked: bool,  # noqa: ARG002 # as above
+    ) -> Sequence[Record]:
+        found = [
+            (self._kind.key_of(record), record)
+            for path in self.paths()
+            for record in self._shard(path.name).page(field=field, value=value, limit=None)
+        ]
+        found.sort(key=lambda each: each[0])
+        return [record for key, record in found if key > after][:limit]
+
+    def change(self, puts: Puts[Record], removed: Iterable[Key] = ()) -> None:
+        self._require_free(puts)
+        changed = dict[str, RecordTable[Record]]()
+
+        def table_of(key: Key) -> RecordTable[Record]:
+            name = _name_of(key)
+            if name not in changed:
+                changed[name] = RecordTable(self._kind, self._shard(name).by_key.values())
+            return changed[name]
+
+        for record, expected in puts:
+            key = self._kind.key_of(record)
+            table_of(key).put(record, expected=expected)
+        for key in removed:
+            table_of(key).remove(key)
+        for name, table in changed.items():
+            put(self._files, self._folder / name, self._content(table))
+
+    def verify(self, path: Path) -> None:
+        self._parse(read(self._files, path))
+
+    def _require_free(self, puts: Puts[Record]) -> None:
+        """Raise `Conflict` if the value of a unique field is that of another record."""
+        if not self._kind.unique:
+            return
+        new = {self._kind.key_of(record): record for record, _ in puts}
+        every = (
+            record for path in self.paths() for record in self._shard(path.name).by_key.values()
+        )
+        others = (record for record in every if self._kind.key_of(record) not in new)
+        RecordTable(self._kind, [*others, *new.values()])
+
+    def _shard(self, name: str) -> RecordTable[Record]:
+        if name not in self._watched:
+            self._watched[name] = Watched(self._folder / name, self._files, self._parse)
+        return self._watched[name].read()
+
+    def _parse(self, raw: bytes | None) -> RecordTable[Record]:
+        if raw is None:
+            return RecordTable(self._kind)
+        what = self._kind.name
+        if raw[-1:] != b"\n":
+            raise Damaged(f"{what}: empty or cut off")
+        document = JsonObject(unseal(raw[:-1], what), what)
+        document.require_version()
+        form = codec(self._kind.type)
+        return RecordTable(
+            self._kind, (form.from_json(found, what) for found in document.array("records"))
+        )
+
+    def _content(self, table: RecordTable[Record]) -> bytes:
+        form = codec(self._kind.type)
+        records = [form.to_json(record) for record in table.by_key.values()]
+        return seal({"version": VERSION, "records": records}) + b"\n"
+
+
+def _name_of(key: Key) -> str:
+    return hashlib.sha256("\0".join(key).encode()).hexdigest()[:2] + ".json"

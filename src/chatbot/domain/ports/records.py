@@ -1,0 +1,128 @@
+"""The port to records: small objects with a key, which every engine stores alike.
+
+What is particular about a kind of record stands in its `Kind`, never in an engine.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+Record = TypeVar("Record")
+Key = tuple[str, ...]
+"""The values of the key fields, in their order."""
+
+
+class Layout(StrEnum):
+    """How JSON files hold the records of a kind."""
+
+    LIST = "list"
+    """One document with a list of records, which people may edit."""
+    OBJECT = "object"
+    """One document with an object: each record by its key, which people may edit."""
+    SHARDS = "shards"
+    """Files with checksums, each for some of the keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditRule:
+    """What an edit of a document raises: a whole number of the record.
+
+    An edit that changes one of the fields `of` without a higher number raises it to `after` the
+    number that was in force, so that an edit that is taken back revives nothing.
+    """
+
+    field: str
+    of: tuple[str, ...]
+    after: Callable[[int], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Kind(Generic[Record]):
+    """One kind of record: a dataclass, and how its records are found and kept.
+
+    `name` is that of its table, document or folder; `singular` is what people call one. Fields of
+    `key`, `unique` and `indexed` are text. `initial` are the records of a new store.
+    `supersedes(new, old)`: whether the one is the same or a later state of the other, so that a
+    copy of the store may replace it.
+    """
+
+    name: str
+    singular: str
+    type: type[Record]
+    key: tuple[str, ...]
+    unique: tuple[str, ...] = ()
+    indexed: tuple[str, ...] = ()
+    expires_at: str | None = None
+    layout: Layout = Layout.SHARDS
+    folder: str = "records"
+    edit_rule: EditRule | None = None
+    initial: tuple[Record, ...] = ()
+    supersedes: Callable[[Record, Record], bool] | None = None
+
+    def key_of(self, record: Record) -> Key:
+        return tuple(getattr(record, field) for field in self.key)
+
+    def label(self, record: Record) -> str:
+        """What people call the record: by its key, since other fields may be personal."""
+        return f"{self.singular} {' '.join(self.key_of(record))}"
+
+    def has_expired(self, record: Record, now: datetime) -> bool:
+        moment = None if self.expires_at is None else getattr(record, self.expires_at)
+        return moment is not None and moment <= now
+
+
+AnyKind = Kind[Any]
+
+
+class Records(Protocol):
+    """The records of all kinds, as one transaction sees them."""
+
+    @abstractmethod
+    def get(self, kind: Kind[Record], *key: str) -> Record | None:
+        """Return the record with this key, or None."""
+
+    @abstractmethod
+    def find(self, kind: Kind[Record], field: str, value: str) -> Record | None:
+        """Return the record with this value of a unique field, or None."""
+
+    @abstractmethod
+    def page(
+        self,
+        kind: Kind[Record],
+        *,
+        field: str | None = None,
+        value: str = "",
+        after: Key = (),
+        limit: int | None = None,
+    ) -> Sequence[Record]:
+        """Return records in the order of their keys, from the first key after `after`.
+
+        With an indexed or unique `field`: those with this value of it.
+        """
+
+    @abstractmethod
+    def put(self, kind: Kind[Record], record: Record, *, expected: Record | None) -> None:
+        """Store a new record, or replace the `expected` one, which has the same key.
+
+        Raises:
+            Conflict: what is stored is not what was expected, or another record has the value of
+                a unique field.
+        """
+
+    @abstractmethod
+    def remove(self, kind: Kind[Record], *key: str) -> None:
+        """Remove the record with this key; no-op if absent."""
+
+    @abstractmethod
+    def drop_expired(self, kind: Kind[Record], now: datetime) -> int:
+        """Remove the records that have expired, and return how many."""
+
+    @abstractmethod
+    def exclusive(self, kind: AnyKind) -> None:
+        """Keep other writers of this kind out until the transaction ends.
+
+        What is read after this cannot have changed when it is written.
+        """

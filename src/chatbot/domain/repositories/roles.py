@@ -1,0 +1,27 @@
+"""The roles that users can have."""
+
+from collections.abc import Mapping
+
+from chatbot.domain.identity import DEFAULT_ROLES, Role
+from chatbot.domain.ports.records import Kind, Layout, Records
+
+ROLES = Kind(
+    name="roles",
+    singular="role",
+    type=Role,
+    key=("name",),
+    layout=Layout.OBJECT,
+    folder="auth",
+    initial=tuple(DEFAULT_ROLES.values()),
+)
+
+
+class Roles:
+    """The roles of the store."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def all(self) -> Mapping[str, Role]:
+        """Return the roles by name."""
+        return {role.name: role for role in self._records.page(ROLES)}

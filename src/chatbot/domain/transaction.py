@@ -1,0 +1,21 @@
+"""What is read and written together. A new repository is named here, and nowhere else."""
+
+from chatbot.domain.ports.counters import Counters
+from chatbot.domain.ports.records import AnyKind, Records
+from chatbot.domain.ports.session_log import SessionLog
+from chatbot.domain.repositories.attempts import AttemptRepository
+from chatbot.domain.repositories.roles import ROLES, Roles
+from chatbot.domain.repositories.users import USERS, Users
+
+KINDS: tuple[AnyKind, ...] = (ROLES, USERS)
+"""All kinds of records, in the order in which they are copied."""
+
+
+class Transaction:
+    """The repositories of one transaction."""
+
+    def __init__(self, *, sessions: SessionLog, records: Records, counters: Counters) -> None:
+        self.sessions, self.records, self.counters = sessions, records, counters
+        self.attempts = AttemptRepository(counters)
+        self.roles = Roles(records)
+        self.users = Users(records)

@@ -1,0 +1,33 @@
+"""A kind of record that the product does not have: it uses all that a kind can declare."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from chatbot.domain.ports.records import Kind, Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    shelf: str
+    name: str
+    label: str = field(default="")
+    topic: str = ""
+    pages: int = 0
+    expires_at: datetime | None = None
+
+
+def kind_of_notes(layout: Layout) -> "Kind[Note]":
+    return Kind(
+        name="notes",
+        singular="note",
+        type=Note,
+        key=("shelf", "name"),
+        unique=("label",),
+        indexed=("topic",),
+        expires_at="expires_at",
+        layout=layout,
+    )
+
+
+NOTES = kind_of_notes(Layout.SHARDS)
+LISTED_NOTES = kind_of_notes(Layout.LIST)
