@@ -233,6 +233,7 @@ async def test_404_for_unknown_sessions_and_paths(shared: Service) -> None:
     [
         ("GET", "/chat", {"POST"}),
         ("DELETE", "/sessions", {"GET"}),
+        ("PUT", "/sessions/new", {"POST"}),
         ("POST", "/health", {"GET", "HEAD"}),
         ("POST", "/ready", {"GET", "HEAD"}),
         ("BREW", "/me", {"GET"}),

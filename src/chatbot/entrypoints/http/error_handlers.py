@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
 from starlette.types import Scope
 
 from chatbot.domain.errors import ChatbotError, cause_of
@@ -68,10 +67,11 @@ def _models(annotation: object) -> Iterator[type[BaseModel]]:
 
 def _allowed_methods(request: Request) -> dict[str, str]:
     """Returns every method of the path; the framework lists only those of its first route."""
+    path = getattr(request.scope.get("route"), "path", None)
     methods = {
         method
         for route in iter_route_contexts(request.app.routes)
-        if route.matches(request.scope)[0] is not Match.NONE
+        if route.path == path
         for method in route.methods or ()
     }
     return {"Allow": ", ".join(sorted(methods))}
