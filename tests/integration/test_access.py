@@ -1,4 +1,4 @@
-"""docs/access.md is what every caller meets: each call is made as each of them, over a real service."""
+"""docs/access.md is true: every call is made as every caller, over a real service."""
 
 import re
 from collections.abc import AsyncGenerator, Mapping
@@ -170,7 +170,7 @@ async def test_each_caller_gets_what_the_table_says(company: Company, row: Row) 
 
 
 @names(SESSION_CALLS)
-async def test_session_of_an_application_is_nobody_elses(company: Company, row: Row) -> None:
+async def test_session_of_an_application_is_hidden_from_users(company: Company, row: Row) -> None:
     session_id = await company.begin("key")
     before = company.files()
     for caller in ("owner", "colleague", "admin"):
@@ -183,7 +183,9 @@ async def test_session_of_an_application_is_nobody_elses(company: Company, row: 
 
 
 @names(SESSION_CALLS)
-async def test_foreign_session_is_answered_as_an_unknown_one(company: Company, row: Row) -> None:
+async def test_foreign_session_gets_the_same_response_as_an_unknown_one(
+    company: Company, row: Row
+) -> None:
     foreign = await company.begin("owner")
     for caller in ("key", "colleague", "admin"):
         for headers in company.callers[caller]:
@@ -195,7 +197,9 @@ async def test_foreign_session_is_answered_as_an_unknown_one(company: Company, r
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-async def test_what_is_no_route_answers_as_the_table_says(company: Company, caller: str) -> None:
+async def test_unknown_paths_and_methods_respond_as_the_table_says(
+    company: Company, caller: str
+) -> None:
     public, other = (OTHERS[f"any other method, {kind} path"] for kind in ("public", "other"))
     tries = [
         (method, path, public if path in PUBLIC_PATHS else other)

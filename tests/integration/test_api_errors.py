@@ -155,7 +155,7 @@ async def test_400_body_that_is_not_strict_json(shared: Service, body: bytes) ->
 
 
 @pytest.mark.parametrize("name", ["X-API-Key", "Authorization", "Content-Type"])
-async def test_400_header_that_stands_twice(shared: Service, name: str) -> None:
+async def test_400_for_a_repeated_header(shared: Service, name: str) -> None:
     headers = {
         "X-API-Key": API_KEY,
         "Content-Type": "application/json",
@@ -166,7 +166,7 @@ async def test_400_header_that_stands_twice(shared: Service, name: str) -> None:
     assert_problem(answer, 400, "bad_request")
 
 
-async def test_400_host_that_is_not_served_here() -> None:
+async def test_400_for_a_host_that_is_not_allowed() -> None:
     settings = settings_for_tests(allowed_hosts="chat.example.com")
     async with serving(settings) as service:
         other = await service.client.get("/health", headers={"Host": "evil.example.com"})
@@ -181,7 +181,7 @@ async def test_401_without_a_key(shared: Service) -> None:
 
 
 @pytest.mark.parametrize("name", ["api_key", "X-API-Key", "key", "access_token"])
-async def test_401_key_in_the_query_string_or_a_cookie_is_none(shared: Service, name: str) -> None:
+async def test_401_for_a_key_in_the_query_string_or_in_a_cookie(shared: Service, name: str) -> None:
     cookie = {"Cookie": f"{name}={API_KEY}"}
     answers = [
         await shared.anonymous.get("/sessions", params={name: API_KEY}),
@@ -242,7 +242,7 @@ async def test_404_for_unknown_sessions_and_paths(shared: Service) -> None:
         ("POST", f"/sessions/{'0' * 32}/memory", {"GET", "PUT"}),
     ],
 )
-async def test_405_names_the_methods_there_are(
+async def test_405_lists_the_allowed_methods(
     shared: Service, method: str, path: str, allowed: set[str]
 ) -> None:
     answer = await shared.client.request(method, path)
@@ -312,7 +312,9 @@ async def test_413_counts_received_bytes_when_no_length_is_declared(shared: Serv
     assert_problem(answer, 413, "body_too_large")
 
 
-async def test_413_for_memory_that_keeps_each_limit_but_not_that_of_a_body(shared: Service) -> None:
+async def test_413_for_memory_that_is_within_its_limits_but_too_large_as_a_body(
+    shared: Service,
+) -> None:
     session_id = (await shared.client.post("/sessions/new")).json()["session_id"]
     memory = {"facts": [f"{n:02}{CANARY}{'😀' * 480}" for n in range(20)]}
     path, body = f"/sessions/{session_id}/memory", {"structured_memory": memory}
@@ -340,7 +342,9 @@ async def test_body_of_the_largest_allowed_prompt_is_never_too_large(shared: Ser
         JSON | {"Content-Encoding": "identity, gzip"},
     ],
 )
-async def test_415_other_than_plain_json(shared: Service, headers: dict[str, str]) -> None:
+async def test_415_for_anything_but_uncompressed_json(
+    shared: Service, headers: dict[str, str]
+) -> None:
     answer = await post_raw(shared, b'{"prompt": "canary-4711"}', headers)
     assert_problem(answer, 415, "unsupported_media_type")
 
@@ -357,7 +361,9 @@ async def test_415_other_than_plain_json(shared: Service, headers: dict[str, str
         {"prompt": "Hi", "canary-4711": 1},
     ],
 )
-async def test_422_says_where_and_never_what(shared: Service, body: object) -> None:
+async def test_422_names_the_location_and_never_repeats_the_input(
+    shared: Service, body: object
+) -> None:
     answer = await shared.client.post("/chat", json=body)
     problem = assert_problem(answer, 422, "invalid_request")
     assert problem["errors"]
@@ -399,7 +405,9 @@ async def test_failure_of_the_model(failure: Any, status: int, code: str) -> Non
     ("wish_s", "header"),
     [(0.01, "1"), (41.2, "42"), (3600, "3600"), (3600.1, "3600"), (1e300, "3600")],
 )
-async def test_503_passes_the_providers_wish_on_up_to_an_hour(wish_s: float, header: str) -> None:
+async def test_503_forwards_the_retry_after_of_the_provider_up_to_an_hour(
+    wish_s: float, header: str
+) -> None:
     async with answering(ModelUnavailable("Not now.", retry_after_s=wish_s)) as service:
         answer = await service.client.post("/chat", json={"prompt": CANARY})
     assert_problem(answer, 503, "model_unavailable")
@@ -463,7 +471,7 @@ async def test_answer_that_cannot_be_stored_is_not_acknowledged() -> None:
     assert '"code":"storage_full"' in stream.text
 
 
-async def test_500_tells_the_caller_only_the_request_id_and_the_log_everything() -> None:
+async def test_500_reveals_only_the_request_id_and_logs_everything() -> None:
     storage = FailingStorage()
     with capture_logs() as lines:
         async with answering(storage=storage) as service:
@@ -511,7 +519,7 @@ async def test_500_after_the_first_delta_is_an_error_event() -> None:
         ),
     ],
 )
-async def test_unknown_field_is_422_and_the_allowed_ones_are_named(
+async def test_unknown_field_is_422_and_the_allowed_fields_are_listed(
     shared: Service, call: str, body: dict[str, Any], where: list[str], allowed: str
 ) -> None:
     session_id = (await shared.client.post("/sessions/new")).json()["session_id"]
@@ -526,14 +534,14 @@ async def test_unknown_field_is_422_and_the_allowed_ones_are_named(
 
 
 @pytest.mark.parametrize("content", [b"", b"{}"])
-async def test_call_without_fields_takes_an_empty_body(shared: Service, content: bytes) -> None:
+async def test_call_without_fields_accepts_an_empty_body(shared: Service, content: bytes) -> None:
     answer = await shared.client.post("/sessions/new", content=content, headers=JSON)
 
     assert answer.status_code == 201
 
 
 @pytest.mark.parametrize("content", [b"[]", b"1", b'"x"', b"{", b"null"])
-async def test_call_without_fields_refuses_any_other_body(shared: Service, content: bytes) -> None:
+async def test_call_without_fields_rejects_any_other_body(shared: Service, content: bytes) -> None:
     before = (await shared.client.get("/sessions")).json()
     answer = await shared.client.post("/sessions/new", content=content, headers=JSON)
 

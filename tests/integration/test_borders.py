@@ -1,4 +1,4 @@
-"""Numbers, moments and ids from outside: beyond their borders each is refused, on every store."""
+"""Numbers, times and ids out of range are rejected, on every store."""
 
 import asyncio
 import json
@@ -104,7 +104,7 @@ async def service(
         yield running
 
 
-async def test_numbers_of_a_query_are_digits_within_their_borders(service: Service) -> None:
+async def test_query_numbers_are_digits_within_their_range(service: Service) -> None:
     session_id = await begin(service.client)
 
     async def asked(path: str, name: str, value: str) -> httpx.Response:
@@ -121,7 +121,7 @@ async def test_numbers_of_a_query_are_digits_within_their_borders(service: Servi
         assert answer.status_code == 200, value
 
 
-async def test_cursor_is_one_that_was_handed_out(service: Service) -> None:
+async def test_invented_cursor_is_rejected(service: Service) -> None:
     await begin(service.client)
     for value in NOT_CURSORS:
         answer = await service.client.get(f"/sessions?after={quote(value)}")
@@ -131,7 +131,7 @@ async def test_cursor_is_one_that_was_handed_out(service: Service) -> None:
         assert code_of(answer) == (422, "invalid_request"), surrogate
 
 
-async def test_cursor_of_every_moment_that_a_session_can_have_leads_on(service: Service) -> None:
+async def test_cursor_works_for_every_time_that_a_session_can_have(service: Service) -> None:
     await begin(service.client)
     for moment in MOMENTS:
         mark = SessionCursor(updated_at=moment, id=SessionId("f" * 32))
@@ -141,7 +141,7 @@ async def test_cursor_of_every_moment_that_a_session_can_have_leads_on(service: 
         assert len(answer.json()["sessions"]) == (moment.year > 2400), moment
 
 
-async def test_id_of_another_form_is_unknown(service: Service) -> None:
+async def test_malformed_id_is_unknown(service: Service) -> None:
     odd = [*NOT_DIGITS, *TOO_LARGE, "A" * 32, f"{ZEROS}\n", ZEROS[1:] + "\u0660", "%ED%A0%80"]
     for value in odd:
         for method, rest in (("GET", ""), ("DELETE", ""), ("GET", "/memory"), ("POST", "/reset")):
@@ -152,7 +152,7 @@ async def test_id_of_another_form_is_unknown(service: Service) -> None:
         assert answer.status_code in ({404} if "\0" not in value else {400}), value
 
 
-async def test_value_of_another_kind_in_a_body_is_refused(service: Service) -> None:
+async def test_value_of_a_wrong_type_in_a_body_is_rejected(service: Service) -> None:
     session_id = await begin(service.client)
     memory = f"/sessions/{session_id}/memory"
     bodies = [
@@ -177,7 +177,7 @@ async def test_value_of_another_kind_in_a_body_is_refused(service: Service) -> N
                 json.loads(filled)
 
 
-async def test_422_lists_twenty_errors_at_most_however_many_there_are(service: Service) -> None:
+async def test_422_lists_at_most_twenty_errors(service: Service) -> None:
     many = {"prompt": 1, **{f"field{n}": n for n in range(2000)}}
     answer = await service.client.post("/chat", json=many)
     assert code_of(answer) == (422, "invalid_request")

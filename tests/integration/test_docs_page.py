@@ -59,7 +59,7 @@ def test_the_wheel_holds_every_file_of_the_page(tmp_path: Path) -> None:
     assert len(files) == 10
 
 
-async def test_files_come_with_their_type_and_policy_and_are_kept_by_browsers() -> None:
+async def test_files_have_their_media_type_and_policy_and_can_be_revalidated() -> None:
     async with serving(model=ScriptedModel([])) as service:
         for path, media_type in TYPES.items():
             answer = await service.anonymous.get(path)
@@ -81,7 +81,7 @@ async def test_files_come_with_their_type_and_policy_and_are_kept_by_browsers() 
         *("/docs/page.html", "/docs/..%2fdocs%2fpage.html", "/DOCS", "/docs//page.css"),
     ],
 )
-async def test_what_is_beside_the_page_is_not_public(path: str) -> None:
+async def test_other_files_of_the_package_are_not_served(path: str) -> None:
     async with serving(model=ScriptedModel([])) as service:
         anonymous = await service.anonymous.get(path)
         with_key = await service.client.get(path)
@@ -91,7 +91,7 @@ async def test_what_is_beside_the_page_is_not_public(path: str) -> None:
 @pytest.mark.parametrize(
     ("root_path", "target"), [("", "/docs"), ("/assistant", "/assistant/docs")]
 )
-async def test_address_of_the_service_leads_to_the_page(root_path: str, target: str) -> None:
+async def test_root_redirects_to_the_page(root_path: str, target: str) -> None:
     settings = settings_for_tests(root_path=root_path)
     async with serving(settings, model=ScriptedModel([])) as service:
         for method in ("GET", "HEAD"):
@@ -99,7 +99,7 @@ async def test_address_of_the_service_leads_to_the_page(root_path: str, target: 
             assert (answer.status_code, answer.headers["location"]) == (307, target)
 
 
-async def test_address_of_the_service_leads_nowhere_without_the_page() -> None:
+async def test_root_is_404_when_the_page_is_disabled() -> None:
     settings = settings_for_tests(docs_enabled=False)
     async with serving(settings, model=ScriptedModel([])) as service:
         answer = await service.anonymous.get("/")
@@ -176,7 +176,7 @@ async def test_authorize_and_try_it_out_make_a_real_turn(tmp_path: Path) -> None
     assert [(one["message_count"], one["session_id"] in answer) for one in sessions] == [(2, True)]
 
 
-async def test_every_call_opens_on_a_narrow_screen(tmp_path: Path) -> None:
+async def test_every_call_fits_on_a_narrow_screen(tmp_path: Path) -> None:
     async with docs_open(tmp_path, width=400) as (_, page):
         await page.wait_for("document.querySelectorAll('.opblock').length >= 16")
         await page.run(

@@ -1,4 +1,4 @@
-"""Bytes that no client library sends: each gets its answer, none a 5xx, and the service lives on."""
+"""Bytes that no client library sends: each gets a response, none a 5xx, and the service survives."""
 
 import asyncio
 import gzip
@@ -171,7 +171,7 @@ async def exchange(service: Service, data: bytes, count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("data", NOT_HTTP.values(), ids=NOT_HTTP)
-async def test_what_is_no_http_is_a_problem_and_ends_the_connection(
+async def test_invalid_http_gets_a_problem_and_closes_the_connection(
     shared: Service, data: bytes
 ) -> None:
     async with connected(shared) as (reader, writer):
@@ -184,21 +184,21 @@ async def test_what_is_no_http_is_a_problem_and_ends_the_connection(
 
 
 @pytest.mark.parametrize(("data", "statuses"), ANSWERED.values(), ids=ANSWERED)
-async def test_odd_request_gets_its_answer(
+async def test_unusual_request_gets_the_expected_status(
     shared: Service, data: bytes, statuses: list[int]
 ) -> None:
     assert await exchange(shared, data, len(statuses)) == statuses
 
 
 @pytest.mark.parametrize("data", WAITING.values(), ids=WAITING)
-async def test_caller_that_leaves_in_the_middle_of_a_request_is_let_go(
+async def test_client_can_disconnect_in_the_middle_of_a_request(
     shared: Service, data: bytes
 ) -> None:
     assert await exchange(shared, data, 0) == []
 
 
 @pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
-async def test_offer_of_another_protocol_is_passed_over_without_a_warning(
+async def test_offer_of_another_protocol_is_ignored_without_a_warning(
     shared: Service, caplog: pytest.LogCaptureFixture, protocol: bytes
 ) -> None:
     offer = get(b"/health", b"Connection: Upgrade", b"Upgrade: " + protocol)

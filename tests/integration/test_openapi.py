@@ -1,4 +1,4 @@
-"""docs/openapi.json is what the code does, and its routes are those of docs/access.md."""
+"""docs/openapi.json matches the code, and its routes are those of docs/access.md."""
 
 import copy
 import re
@@ -68,17 +68,17 @@ def _line(route: str) -> str:
     return f"| {' | '.join((f'`{route}`', *public.answers.values()))} |"
 
 
-def test_every_call_has_one_line() -> None:
+def test_access_table_has_one_line_for_each_call() -> None:
     lines = [row.said for row in CALLS]
     assert len(set(lines)) == len(lines)
 
 
-def test_public_paths_of_the_edge_are_those_of_the_access_table() -> None:
+def test_public_paths_are_those_of_the_access_table() -> None:
     public = {row.path for row in CALLS if row.is_public}
     assert public == PUBLIC_PATHS, "native.py and docs/access.md differ about who needs no key"
 
 
-def test_every_call_is_documented_but_the_documents(document: dict[str, Any]) -> None:
+def test_every_call_except_the_documentation_itself_is_documented(document: dict[str, Any]) -> None:
     listed = {row.route for row in DOCUMENTED}
     assert operations_of(document).keys() == listed
 
@@ -194,13 +194,13 @@ def test_another_surface_is_documented_with_its_own_security_and_errors() -> Non
     assert example["error"]["message"] == "Incorrect API key."
 
 
-def test_operation_ids_are_unique_and_speak(document: dict[str, Any]) -> None:
+def test_operation_ids_are_unique_and_readable(document: dict[str, Any]) -> None:
     ids = [operation["operationId"] for operation in operations_of(document).values()]
     assert len(set(ids)) == len(ids)
     assert {"chat_chat", "sessions_new", "memory_put_summary"} <= set(ids)
 
 
-async def test_documents_can_be_switched_off() -> None:
+async def test_documentation_can_be_disabled() -> None:
     settings = settings_for_tests(docs_enabled=False)
     async with serving(settings, model=ScriptedModel([])) as service:
         switched_off = [(await service.anonymous.get(path)).status_code for path in sorted(DOCS)]

@@ -97,7 +97,7 @@ def test_every_reference_leads_to_a_component() -> None:
     visit(DOCUMENT)
 
 
-def test_every_example_of_an_error_says_something() -> None:
+def test_every_example_of_an_error_has_a_detail() -> None:
     for code, example in COMPONENTS["examples"].items():
         assert example["value"]["code"] == code
         assert example["value"]["detail"].endswith("."), code
@@ -134,7 +134,7 @@ async def test_every_example_is_accepted_and_answered_in_the_form_of_its_answer(
             assert form(answer.json()) == form(example(documented["content"][JSON])), call
 
 
-async def test_example_of_the_stream_has_its_events() -> None:
+async def test_example_of_the_stream_has_the_events_of_a_real_one() -> None:
     _, response = success_of("POST /chat")
     example = response["content"]["text/event-stream"]["example"]
     async with serving(model=ScriptedModel(lambda _: "Of course.")) as service:

@@ -20,7 +20,7 @@ from chatbot.domain.identity import Client, ClientId, Permission, Principal, of_
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.body import BodyFormat
 from chatbot.entrypoints.http.credential_cache import CredentialCache
-from chatbot.entrypoints.http.deps import UseCases
+from chatbot.entrypoints.http.deps.use_cases import UseCases
 from chatbot.entrypoints.http.errors import ErrorDetails, ErrorFormat, Rejected
 from chatbot.entrypoints.http.native import json_body
 from chatbot.entrypoints.http.streaming import Encoder, TurnStream
@@ -53,11 +53,12 @@ def envelope(details: ErrorDetails, request_id: str) -> Mapping[str, object]:
 
 
 class Keys:
-    """The store of keys; `is_down` makes it fail."""
+    """The store of keys; `is_down` makes it fail, `now` is the time of its cache."""
 
     def __init__(self) -> None:
         self.clients = {KEY: PARTNER}
         self.is_down = False
+        self.now = 0.0
 
     async def look_up(self, raw_key: str) -> Client | None:
         await asyncio.sleep(0)
@@ -67,7 +68,7 @@ class Keys:
 
 
 def partner_surface(keys: Keys) -> Surface:
-    cache = CredentialCache(keys.look_up)
+    cache = CredentialCache(keys.look_up, clock=lambda: keys.now)
 
     async def authenticate(connection: HTTPConnection) -> Principal:
         scheme, _, raw_key = connection.headers.get("authorization", "").partition(" ")
@@ -163,6 +164,12 @@ async def upload(
     content = await file.read()
     digest = hashlib.sha256(content).hexdigest()
     return {"title": title, "name": file.filename, "size": len(content), "sha256": digest}
+
+
+@router.delete("/files")
+async def delete_files(question: Question) -> dict[str, str]:
+    """Take a body with DELETE."""
+    return {"deleted": question.text}
 
 
 @router.get("/busy")

@@ -1,4 +1,4 @@
-"""What `strict_json.check` lets through is one unambiguous JSON value; the rest is refused."""
+"""`strict_json.decode` accepts one unambiguous JSON value and rejects everything else."""
 
 import json
 import time
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.entrypoints.http.strict_json import MAX_DEPTH, MAX_VALUES, NotStrictJson, check
+from chatbot.entrypoints.http.strict_json import MAX_DEPTH, MAX_VALUES, NotStrictJson, decode
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 NUMBERS = st.integers(-(10**300), 10**300) | st.floats(allow_nan=False, allow_infinity=False)
@@ -20,7 +20,7 @@ VALUES = st.recursive(
 
 def is_accepted(body: bytes) -> bool:
     try:
-        check(body)
+        decode(body)
     except NotStrictJson:
         return False
     return True
@@ -31,7 +31,7 @@ def is_accepted(body: bytes) -> bool:
 def test_every_value_is_accepted_however_it_is_written(
     value: object, ascii_only: bool, indent: int | str | None
 ) -> None:
-    check(json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode())
+    decode(json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode())
 
 
 @given(st.binary(max_size=200))
@@ -61,7 +61,7 @@ def test_what_is_accepted_can_be_written_again_and_is_accepted_again(
     found = json.loads(bytes(body))
     assert depth_of(found) <= MAX_DEPTH
     again = json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
-    check(again)
+    decode(again)
     assert json.loads(again) == found
 
 
@@ -93,7 +93,7 @@ def test_refusal_never_repeats_the_body(before: str, after: str) -> None:
     canary = "canary4711"
     body = json.dumps([before, canary, after]).encode()[:-1]
     with pytest.raises(NotStrictJson) as refusal:
-        check(body)
+        decode(body)
     assert canary not in str(refusal.value)
 
 
@@ -132,16 +132,16 @@ def test_nul_is_refused_escaped_and_raw(before: str, after: str) -> None:
 
 @pytest.mark.parametrize("text", ["\\u0000 is written so", "\\ud800", "C:\\\\u0000"])
 def test_escaped_backslash_before_a_u_is_text(text: str) -> None:
-    check(json.dumps({"prompt": text}).encode())
+    decode(json.dumps({"prompt": text}).encode())
 
 
 @pytest.mark.parametrize("open_, close", [("[", "]"), ('{"a":', "}")])  # noqa: PT006 # one name has an underscore
 def test_depth_is_bounded_and_brackets_in_texts_do_not_count(open_: str, close: str) -> None:
     deepest = open_ * MAX_DEPTH + "0" + close * MAX_DEPTH
-    check(deepest.encode())
+    decode(deepest.encode())
     assert not is_accepted(f"[{deepest}]".encode())
-    check(json.dumps('\\"' + open_ * 1000).encode())
-    check(b"[" + b",".join([b"[0]"] * 1000) + b"]")
+    decode(json.dumps('\\"' + open_ * 1000).encode())
+    decode(b"[" + b",".join([b"[0]"] * 1000) + b"]")
 
 
 @pytest.mark.parametrize("brackets", [b"[", b'{"a":', b"[{", b"]", b"}"])
@@ -194,11 +194,11 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
 )
 def test_body_of_very_many_values_is_refused(value: object) -> None:
     with pytest.raises(NotStrictJson):
-        check(json.dumps(value).encode())
+        decode(json.dumps(value).encode())
 
 
 def test_body_of_as_many_values_as_are_allowed_is_taken() -> None:
-    assert check(json.dumps([0] * MAX_VALUES).encode()) == [0] * MAX_VALUES
+    assert decode(json.dumps([0] * MAX_VALUES).encode()) == [0] * MAX_VALUES
 
 
 @pytest.mark.parametrize("body", ["[" + "[]," * 21_000 + "[]]", '["",' + '"",' * 21_000 + '""]'])
@@ -207,10 +207,10 @@ def test_very_many_values_are_refused_before_they_are_parsed(
 ) -> None:
     monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("it was parsed"))
     with pytest.raises(NotStrictJson, match="values"):
-        check(body.encode())
+        decode(body.encode())
 
 
 def test_as_many_marks_as_the_values_may_have_are_taken() -> None:
     values: list[object] = [{f"key {n}": [] for n in range(MAX_VALUES)}, ["text"] * MAX_VALUES]
     for value in values:
-        assert check(json.dumps(value).encode()) == value
+        assert decode(json.dumps(value).encode()) == value

@@ -1,4 +1,4 @@
-"""The caller's preferred built-in language, from Accept-Language (RFC 9110, section 12.5.4)."""
+"""The preferred language of the caller, from Accept-Language (RFC 9110, section 12.5.4)."""
 
 import re
 
@@ -13,7 +13,7 @@ _RANGE = re.compile(
 
 
 def preferred_language(headers: Headers) -> Language | None:
-    """Returns the caller's preferred built-in language, or None if the header names none of them.
+    """Returns the preferred one of the built-in languages, or None if the header names none.
 
     Regions are ignored: `es-419` is `es`. Malformed parts are skipped.
     """
@@ -22,6 +22,6 @@ def preferred_language(headers: Headers) -> Language | None:
         if found := _RANGE.fullmatch(part):
             name, weight = found[1].lower(), float(found[2] or 1)
             weights[name] = max(weight, weights.get(name, 0))
-    ours = [each for each in LANGUAGES if weights.get(each, 0) > 0]
+    offered = [each for each in LANGUAGES if weights.get(each, 0) > 0]
     order = list(weights)
-    return max(ours, key=lambda each: (weights[each], -order.index(each)), default=None)
+    return max(offered, key=lambda each: (weights[each], -order.index(each)), default=None)

@@ -25,7 +25,9 @@ UNSUPPORTED = ErrorDetails(
 )
 _CUT_OFF = ErrorDetails(status=400, code="bad_request", detail="The request body ended early.")
 
-_METHODS = frozenset({"POST", "PUT", "PATCH"})
+METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+"""Bodies of other methods are ignored (RFC 9110, section 9.3)."""
+
 _OTHER_CHARSET = re.compile(rb"charset\s*=(?!\s*\"?utf-?8\b)")
 
 Headers = Mapping[bytes, bytes]
@@ -53,7 +55,7 @@ async def receive_body(
     Raises:
         Rejected: the body is too large, too slow, incomplete, or not in one of the formats.
     """
-    if scope["method"] not in _METHODS:
+    if scope["method"] not in METHODS:
         return receive
     media_type, _, parameters = headers.get(b"content-type", b"").lower().partition(b";")
     name = media_type.strip().decode("latin-1")

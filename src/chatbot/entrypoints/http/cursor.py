@@ -1,4 +1,4 @@
-"""Opaque cursors for pages of sessions."""
+"""Cursors for pages of sessions, as text."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,13 +10,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def write_cursor(mark: SessionCursor) -> str:
-    """Returns a page mark as an opaque cursor."""
-    return f"{(mark.updated_at - _EPOCH) // _MICROSECOND:x}-{mark.id}"
+def write_cursor(cursor: SessionCursor) -> str:
+    """Returns the text of a cursor; clients treat it as opaque."""
+    return f"{(cursor.updated_at - _EPOCH) // _MICROSECOND:x}-{cursor.id}"
 
 
 def read_cursor(raw: str | None) -> SessionCursor | None:
-    """Returns the page mark of a cursor; None is the first page.
+    """Returns the cursor that a text stands for; None is the first page.
 
     Raises:
         RequestValidationError: the cursor is invalid.
@@ -26,12 +26,12 @@ def read_cursor(raw: str | None) -> SessionCursor | None:
     micros, _, session_id = raw.rpartition("-")  # negative before 1970
     try:
         updated_at = _EPOCH + int(micros, 16) * _MICROSECOND
-        mark = SessionCursor(updated_at=updated_at, id=SessionId(session_id))
+        cursor = SessionCursor(updated_at=updated_at, id=SessionId(session_id))
     except (ValueError, OverflowError):
-        mark = None
-    if mark is None or not is_session_id(session_id) or write_cursor(mark) != raw:
+        cursor = None
+    if cursor is None or not is_session_id(session_id) or write_cursor(cursor) != raw:
         message = "The cursor is invalid: use `next` of the previous page."
         raise RequestValidationError(
             [{"type": "value_error", "loc": ("query", "after"), "msg": message}]
         )
-    return mark
+    return cursor

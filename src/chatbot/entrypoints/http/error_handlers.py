@@ -47,12 +47,12 @@ def error_response(scope: Scope, error: Exception, details: ErrorDetails | None 
     return cast("Surface", state["surface"]).errors.response(details, state["request_id"])
 
 
-def _allowed_fields(request: Request, place: Sequence[str | int]) -> Sequence[str]:
-    """Returns the fields of the object at this location of a request's body."""
+def _allowed_fields(request: Request, location: Sequence[str | int]) -> Sequence[str]:
+    """Returns the fields of the object at a location in the body of a request."""
     route = request.scope["route"]
     body = route.body_field if isinstance(route, APIRoute) else None
     model = next(_models(body.field_info.annotation), None) if body else None
-    for name in place[1:]:
+    for name in location[1:]:
         field = model.model_fields.get(str(name)) if model else None
         model = next(_models(field.annotation), None) if field else None
     return list(model.model_fields) if model else []

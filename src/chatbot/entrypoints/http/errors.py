@@ -49,7 +49,7 @@ _EXAMPLES: Mapping[type[Exception], str] = {
 }
 """Details of errors whose class has no sentence of its own."""
 
-_CODES_OF_THE_FRAMEWORK = {
+_FRAMEWORK_CODES = {
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
@@ -160,7 +160,7 @@ def details_of(error: Exception, fields: AllowedFields = lambda _: ()) -> ErrorD
     if isinstance(error, Rejected):
         return error.details
     if isinstance(error, HTTPException):
-        code = _CODES_OF_THE_FRAMEWORK.get(error.status_code, "bad_request")
+        code = _FRAMEWORK_CODES.get(error.status_code, "bad_request")
         return ErrorDetails(
             status=error.status_code, code=code, detail=error.detail, headers=error.headers
         )
@@ -192,27 +192,23 @@ def _invalid(error: RequestValidationError, fields: AllowedFields) -> ErrorDetai
     """Lists locations and reasons, never values: pydantic's own message may repeat the input."""
     listed = error.errors()[:MAX_ERRORS]
     found: tuple[dict[str, object], ...] = tuple(
-        {"loc": _where(one), "msg": _why(one, fields)} for one in listed
+        {"loc": _location(one), "msg": _message(one, fields)} for one in listed
     )
-    if any(one["type"] == "json_invalid" for one in listed):
-        return ErrorDetails(
-            status=400, code="bad_request", detail="The request body is not valid JSON."
-        )
     detail = "The request is invalid: see `errors`."
     return ErrorDetails(status=422, code="invalid_request", detail=detail, errors=found)
 
 
-def _where(one: Mapping[str, Any]) -> list[str | int]:
+def _location(one: Mapping[str, Any]) -> list[str | int]:
     """Returns the location of an error, without the name of an unknown field, which is input."""
-    place = list(one["loc"])
+    location = list(one["loc"])
     for free in ("profile", "preferences"):
-        if free in place:
-            return place[: place.index(free) + 1]
-    return place[:-1] if one["type"] == "extra_forbidden" else place
+        if free in location:
+            return location[: location.index(free) + 1]
+    return location[:-1] if one["type"] == "extra_forbidden" else location
 
 
-def _why(one: Mapping[str, Any], fields: AllowedFields) -> str:
+def _message(one: Mapping[str, Any], fields: AllowedFields) -> str:
     if one["type"] != "extra_forbidden":
         return str(one["msg"])[:200]
-    names = ", ".join(fields(_where(one)))
+    names = ", ".join(fields(_location(one)))
     return f"Unknown field. Allowed: {names or 'none'}."

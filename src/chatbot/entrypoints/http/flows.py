@@ -13,7 +13,7 @@ from chatbot.entrypoints.http.schemas.memory import StructuredMemorySchema
 
 
 def register_flows(use: UseCases) -> None:
-    """Register the flows; must be called on the application's event loop."""
+    """Registers the flows; call it on the event loop of the application."""
     caller = DEFAULT_PRINCIPAL
     steps = use.memory_steps
     defaults = use.settings.assistant.default_preferences
@@ -37,5 +37,5 @@ def register_flows(use: UseCases) -> None:
         return {"session_id": session_id, "structured_memory": structured.model_dump()}
 
     model = use.genkit_model
-    if isinstance(model, GenkitChatModel):  # a test's own model has no flows
+    if isinstance(model, GenkitChatModel):  # the model of a test has no flows
         define_flows(model.ai, Flows(chat=chat, summarize=summarize, extract_memory=extract_memory))

@@ -8,7 +8,7 @@ from chatbot.domain.identity import Principal, of_client
 from chatbot.domain.ports.security import IdentifyClient
 from chatbot.entrypoints.http import strict_json
 from chatbot.entrypoints.http.body import BodyFormat
-from chatbot.entrypoints.http.deps import BEARER
+from chatbot.entrypoints.http.deps.caller import BEARER
 from chatbot.entrypoints.http.errors import BAD_REQUEST, ErrorDetails, Rejected
 from chatbot.entrypoints.http.problem import PROBLEM
 from chatbot.entrypoints.http.routes import chat, health, identity, memory, sessions
@@ -66,7 +66,7 @@ def json_body(*, max_bytes: int) -> BodyFormat:
 
 def _decoded(body: bytes) -> object:
     try:
-        return strict_json.check(body)
+        return strict_json.decode(body)
     except strict_json.NotStrictJson as error:
         raise Rejected(replace(BAD_REQUEST, detail=str(error))) from None
 

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic.json_schema import models_json_schema
 
 from chatbot.domain.errors import InvalidInput
-from chatbot.entrypoints.http.body import TOO_LARGE, TOO_SLOW, UNSUPPORTED
+from chatbot.entrypoints.http.body import METHODS, TOO_LARGE, TOO_SLOW, UNSUPPORTED
 from chatbot.entrypoints.http.documented import documentation_of
 from chatbot.entrypoints.http.errors import (
     BAD_REQUEST,
@@ -101,7 +101,7 @@ def _errors(surface: Surface, route: APIRoute) -> Iterator[ErrorDetails]:
     yield BAD_REQUEST
     if route.path not in surface.public:
         yield from surface.credential_errors
-    if route.body_field is not None:
+    if METHODS.intersection(route.methods or ()):
         yield from (TOO_SLOW, TOO_LARGE, UNSUPPORTED)
     if route.body_field is not None or _has_query(route.dependant):
         yield example_of(InvalidInput)

@@ -53,7 +53,7 @@ class TurnAnswer(Response):
                 if isinstance(event, Reply):
                     reply = event
         if reply is None:
-            scope["state"]["log"]["left"] = True
+            scope["state"]["log"]["disconnected"] = True
             return
         _log_reply(scope, reply)
         await JSONResponse(self._body_of(reply))(scope, receive, send)
@@ -72,7 +72,7 @@ class TurnStream(Response):
             async with _UntilDisconnect(receive) as client, aclosing(self._events):
                 await self._forward(scope, writer)
             if client.is_gone:
-                scope["state"]["log"]["left"] = True
+                scope["state"]["log"]["disconnected"] = True
             else:
                 await writer.end()
 

@@ -12,28 +12,29 @@ MAX_DEPTH = 32
 MAX_VALUES = 2048
 """Maximum number of values in a body. Finding 30,000 errors would take half a second."""
 
-# Possessive; a string may be unterminated: otherwise each quote of a broken one is tried to the end.
+# Possessive, and a string may be unterminated: otherwise each quote of an unterminated string would
+# be tried to the end of the body.
 _BRACKETS_AND_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
-_ODD_ESCAPES = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_SURROGATE_OR_NUL_ESCAPES = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class NotStrictJson(ValueError):
     """The text is not acceptable JSON; the message says why, without repeating it."""
 
 
-def check(body: bytes) -> object:
+def decode(body: bytes) -> object:
     """Returns the value of a UTF-8 body with one unambiguous JSON value, at most 32 levels deep.
 
     Raises:
-        NotStrictJson: the body is something else, or contains NaN, Infinity or what Python reads as
-            it (`1e999`), a duplicate key, a lone surrogate, the character NUL, or more than 2,048
-            values.
+        NotStrictJson: the body is something else, or contains NaN, Infinity or a number that Python
+            reads as infinite (`1e999`), a duplicate key, a lone surrogate, the character NUL, or
+            more than 2,048 values.
     """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise NotStrictJson("The request body is not UTF-8.") from None
-    _check_marks(body)
+    _check_tokens(body)
     try:
         value = json.loads(
             text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite
@@ -42,24 +43,24 @@ def check(body: bytes) -> object:
         raise
     except (ValueError, RecursionError):
         raise NotStrictJson("The request body is not valid JSON.") from None
-    if b"\0" in body or _ODD_ESCAPES.search(body):
+    if b"\0" in body or _SURROGATE_OR_NUL_ESCAPES.search(body):
         _check_texts([value])
     _check_count(value)
     return value
 
 
-def _check_marks(body: bytes) -> None:
-    """Check the depth, and that there are not so many values that parsing alone takes long.
+def _check_tokens(body: bytes) -> None:
+    """Check the depth, and bound the number of values before the parser creates them.
 
-    A value has at most two marks: the string of its key, and its own string or bracket.
+    A value has at most two of these tokens: the string of its key, and its own string or bracket.
     """
-    depth = marks = 0
+    depth = tokens = 0
     for token in _BRACKETS_AND_STRINGS.finditer(body):
         if token.group() in b"]}":
             depth -= 1
             continue
-        marks += 1
-        if marks > 2 * MAX_VALUES + 1:  # the body itself is none of its values
+        tokens += 1
+        if tokens > 2 * MAX_VALUES + 1:  # plus one: the body itself
             raise _too_many_values()
         if token.group() in b"[{":
             depth += 1
@@ -70,14 +71,14 @@ def _check_marks(body: bytes) -> None:
 
 
 def _check_count(value: object) -> None:
-    waiting, count = [value], 0
-    while waiting:
-        one = waiting.pop()
+    pending, count = [value], 0
+    while pending:
+        one = pending.pop()
         if isinstance(one, dict | list):
             count += len(one)
             if count > MAX_VALUES:
                 raise _too_many_values()
-            waiting.extend(one.values() if isinstance(one, dict) else one)
+            pending.extend(one.values() if isinstance(one, dict) else one)
 
 
 def _too_many_values() -> NotStrictJson:
@@ -85,10 +86,10 @@ def _too_many_values() -> NotStrictJson:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise NotStrictJson("Duplicate key in an object.")
-    return found
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        raise NotStrictJson("The request body has a duplicate key.")
+    return unique
 
 
 def _no_constant(_: str) -> NoReturn:

@@ -8,7 +8,8 @@ from chatbot.domain.errors import (
     StorageUnavailable,
 )
 from chatbot.entrypoints.http import routing
-from chatbot.entrypoints.http.deps import ClientIp, CurrentUser, UseCases
+from chatbot.entrypoints.http.deps.caller import ClientIp, CurrentUser
+from chatbot.entrypoints.http.deps.use_cases import UseCases
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.identity import LoginBody, MeAnswer, TokenAnswer
 

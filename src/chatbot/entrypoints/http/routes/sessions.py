@@ -1,22 +1,21 @@
 """/sessions: the caller's own conversations."""
 
-from typing import Annotated
-
-from fastapi import Query, Request
+from fastapi import Request
 
 from chatbot.application.prompt_texts import language_of, notice_in
 from chatbot.domain.errors import Forbidden, SessionBusy, StorageFull
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.cursor import read_cursor
-from chatbot.entrypoints.http.deps import (
-    DIGITS,
-    MAX_INTEGER,
-    Caller,
+from chatbot.entrypoints.http.deps.caller import Caller
+from chatbot.entrypoints.http.deps.parameters import (
+    After,
+    Before,
+    Limit,
     PathSessionId,
-    UseCases,
     WithoutFields,
 )
+from chatbot.entrypoints.http.deps.use_cases import UseCases
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.sessions import (
     DeletedAnswer,
@@ -26,14 +25,6 @@ from chatbot.entrypoints.http.schemas.sessions import (
 )
 
 router = routing.router(tag="sessions", prefix="/sessions")
-
-Limit = Annotated[int, Query(ge=1, le=200, description="How many to return."), DIGITS]
-After = Annotated[str | None, Query(max_length=200, description="`next` of the previous page.")]
-Before = Annotated[
-    int | None,
-    Query(ge=1, le=MAX_INTEGER, description="Only messages with a smaller `seq`."),
-    DIGITS,
-]
 
 
 @router.post("/new", status_code=201, dependencies=[WithoutFields])

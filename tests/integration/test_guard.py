@@ -1,4 +1,4 @@
-"""The guard in front of everything: bodies, headers, hosts, paths, and what every answer carries."""
+"""Bodies, headers, hosts and paths before any route, and the headers of every response."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ async def in_pieces(body: bytes) -> AsyncGenerator[bytes]:
 @pytest.mark.parametrize(
     ("max_prompt_chars", "cap"), [(1, 65_536), (5120, 65_536), (5121, 65_548), (9000, 112_096)]
 )
-async def test_body_of_the_cap_is_taken_and_a_byte_more_is_not(
+async def test_largest_allowed_body_is_accepted_and_one_byte_more_is_rejected(
     max_prompt_chars: int, cap: int
 ) -> None:
     async with answering(max_prompt_chars=max_prompt_chars) as service:
@@ -73,7 +73,9 @@ async def test_body_of_the_cap_is_taken_and_a_byte_more_is_not(
             assert code_of(answer) == (413, "body_too_large")
 
 
-async def test_prompt_is_too_long_before_its_body_is_too_large(shared: Service) -> None:
+async def test_long_prompt_is_reported_as_such_before_its_body_is_too_large(
+    shared: Service,
+) -> None:
     async def ask(prompt: str) -> httpx.Response:
         return await shared.client.post("/chat", json={"prompt": prompt})
 
@@ -86,7 +88,7 @@ async def test_prompt_is_too_long_before_its_body_is_too_large(shared: Service) 
     assert code_of(await ask("x" * 65_536)) == (413, "body_too_large")
 
 
-async def test_deadline_is_for_the_whole_body_however_it_drips() -> None:
+async def test_deadline_covers_the_whole_body_even_if_bytes_keep_arriving() -> None:
     async def drip() -> Message:
         await asyncio.sleep(0)  # another drop is always there, and never the last
         return {"type": "http.request", "body": b"", "more_body": True}
@@ -109,14 +111,14 @@ async def test_deadline_is_for_the_whole_body_however_it_drips() -> None:
         (POST_CHAT + b"Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n", 400),
     ],
 )
-async def test_body_that_will_be_refused_is_not_asked_for(
+async def test_rejected_request_gets_no_100_continue(
     shared: Service, request_: bytes, status: int
 ) -> None:
     answer = await answer_to_raw(shared, request_ + b"Expect: 100-continue\r\n\r\n")
     assert answer.status_code == status, "and not 100"
 
 
-async def test_body_that_is_welcome_is_asked_for(shared: Service) -> None:
+async def test_accepted_request_gets_100_continue(shared: Service) -> None:
     async with connected(shared) as (reader, writer):
         head = POST_CHAT + b"Content-Length: 16\r\nExpect: 100-continue\r\n\r\n"
         writer.write(head.replace(b"%b", API_KEY.encode()))
@@ -140,13 +142,15 @@ async def test_body_that_is_welcome_is_asked_for(shared: Service) -> None:
         ("text/json", 415),
     ],
 )
-async def test_json_is_utf_8_by_name_too(shared: Service, content_type: str, status: int) -> None:
+async def test_only_utf_8_is_accepted_as_charset(
+    shared: Service, content_type: str, status: int
+) -> None:
     headers = {"Content-Type": content_type}
     answer = await shared.client.post("/chat", content=HELLO, headers=headers)
     assert answer.status_code == status
 
 
-async def test_body_of_a_get_is_not_taken_for_a_request(shared: Service) -> None:
+async def test_body_of_a_get_is_not_parsed_as_a_second_request(shared: Service) -> None:
     hidden = b"DELETE /sessions/x HTTP/1.1\r\nHost: x\r\nX-API-Key: %b\r\n\r\n"
     hidden = hidden.replace(b"%b", API_KEY.encode())
     async with connected(shared) as (reader, writer):
@@ -167,9 +171,7 @@ async def test_body_of_a_get_is_not_taken_for_a_request(shared: Service) -> None
         *(b"Host: x", b"X-API-Key: x", b"Transfer-Encoding: chunked"),
     ],
 )
-async def test_header_that_may_stand_once_stands_once(
-    shared: Service, path: str, line: bytes
-) -> None:
+async def test_repeated_single_header_is_rejected(shared: Service, path: str, line: bytes) -> None:
     lines = [b"POST %b HTTP/1.1" % path.encode(), b"Connection: close", line, line]
     if not line.startswith(b"Host"):
         lines.append(b"Host: x")
@@ -177,7 +179,9 @@ async def test_header_that_may_stand_once_stands_once(
     assert code_of(answer) == (400, "bad_request")
 
 
-async def test_length_in_two_ways_is_refused_and_ends_the_connection(shared: Service) -> None:
+async def test_content_length_with_transfer_encoding_is_rejected_and_closes_the_connection(
+    shared: Service,
+) -> None:
     head = POST_CHAT + b"Content-Length: 16\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with connected(shared) as (reader, writer):
         writer.write(head.replace(b"%b", API_KEY.encode()) + b"0\r\n\r\n")
@@ -187,7 +191,7 @@ async def test_length_in_two_ways_is_refused_and_ends_the_connection(shared: Ser
         assert await reader.read() == b""
 
 
-async def test_request_id_is_ours_and_new_each_time(shared: Service) -> None:
+async def test_request_id_is_generated_for_each_request(shared: Service) -> None:
     given = {"X-Request-Id": "0" * 32}
     answers = [await shared.client.get("/health", headers=given) for _ in range(2)]
     ids = {answer.headers["x-request-id"] for answer in answers}
@@ -214,7 +218,7 @@ async def test_only_allowed_hosts_are_served() -> None:
             assert answer.status_code == status, host
 
 
-async def test_host_in_the_request_line_is_no_way_around_the_header() -> None:
+async def test_host_in_the_request_line_does_not_bypass_the_check_of_the_header() -> None:
     async with answering(allowed_hosts="chat.example.com") as service:
         for target, host in (
             (b"evil.org", b"chat.example.com"),
@@ -241,13 +245,15 @@ async def test_only_the_exact_public_paths_need_no_key(root_path: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/health", "/%68ealth", "/health?x=/chat", "/health?"])
-async def test_public_path_is_the_one_that_is_routed(shared: Service, target: str) -> None:
+async def test_public_path_is_compared_after_decoding_and_without_the_query(
+    shared: Service, target: str
+) -> None:
     answer = await answer_to_raw(shared, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert answer.json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize("method", [b"get", b"Get", b"GET\x0b", b"post", b"Post"])
-async def test_method_is_what_it_is_letter_for_letter(shared: Service, method: bytes) -> None:
+async def test_method_is_case_sensitive(shared: Service, method: bytes) -> None:
     request = POST_CHAT.replace(b"POST", method) + b"Content-Length: 16\r\n\r\n" + HELLO
     answer = await answer_to_raw(shared, request)
     assert answer.status_code in {400, 405}
@@ -256,7 +262,7 @@ async def test_method_is_what_it_is_letter_for_letter(shared: Service, method: b
 # --- what every answer carries ------------------------------------------------------------------
 
 
-def assert_stamped(answer: httpx.Response) -> None:
+def assert_security_headers(answer: httpx.Response) -> None:
     assert ON_EVERY_ANSWER.items() <= dict(answer.headers).items()
     is_file = "etag" in answer.headers  # of /docs: nobody's data
     assert answer.headers["cache-control"] == ("public, no-cache" if is_file else "no-store")
@@ -265,14 +271,14 @@ def assert_stamped(answer: httpx.Response) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE"])
-async def test_security_headers_are_on_every_answer(shared: Service, method: str) -> None:
+async def test_every_response_has_the_security_headers(shared: Service, method: str) -> None:
     for path in {row.path for row in CALLS} | {"/nowhere", "/docs/"}:
         for caller in (shared.client, shared.anonymous):
-            assert_stamped(await caller.request(method, path))
+            assert_security_headers(await caller.request(method, path))
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/docs", "/openapi.json"])
-async def test_head_of_a_public_path_answers_like_get_without_a_body(
+async def test_head_of_a_public_path_responds_like_get_without_a_body(
     shared: Service, path: str
 ) -> None:
     got, asked = [await shared.anonymous.request(method, path) for method in ("GET", "HEAD")]
@@ -286,7 +292,7 @@ class BrokenStorage(InMemoryStorage):
         raise RuntimeError("a defect")
 
 
-async def test_security_headers_are_on_defects_and_streams_and_large_bodies() -> None:
+async def test_server_errors_streams_and_rejections_have_the_security_headers() -> None:
     model = ScriptedModel(lambda _: "Of course.")
     settings = settings_for_tests(mem_structured_enable=False)
     async with serving(settings, storage=BrokenStorage(), model=model) as service:
@@ -296,13 +302,13 @@ async def test_security_headers_are_on_defects_and_streams_and_large_bodies() ->
         large = await service.client.post("/chat", json={"prompt": "x" * 99_999})
     assert [a.status_code for a in (defect, stream, large)] == [500, 200, 413]
     for answer in (defect, stream, large):
-        assert_stamped(answer)
+        assert_security_headers(answer)
 
 
 @pytest.mark.parametrize(
     ("line", "body", "status"), [(b"GET /health", b"", 200), (b"POST /chat", b"1\r\n{\r\n", 401)]
 )
-async def test_broken_rest_of_an_answered_request_gets_no_second_answer(
+async def test_invalid_rest_of_an_answered_request_gets_no_second_response(
     shared: Service, line: bytes, body: bytes, status: int
 ) -> None:
     async with connected(shared) as (reader, writer):
@@ -316,13 +322,13 @@ async def test_broken_rest_of_an_answered_request_gets_no_second_answer(
 # --- pages of other origins ---------------------------------------------------------------------
 
 
-async def test_preflight_is_answered_and_stamped_and_lets_one_origin_in(shared: Service) -> None:
+async def test_preflight_allows_the_configured_origin(shared: Service) -> None:
     asking = PREFLIGHT | {"Origin": ORIGIN}
     answer = await shared.anonymous.options("/chat", headers=asking)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == ORIGIN
     assert "x-api-key" in answer.headers["access-control-allow-headers"].lower()
-    assert_stamped(answer)
+    assert_security_headers(answer)
 
 
 @pytest.mark.parametrize(
@@ -332,17 +338,17 @@ async def test_preflight_is_answered_and_stamped_and_lets_one_origin_in(shared: 
         *(f"{ORIGIN}.evil.org", f"{ORIGIN}/", ORIGIN.upper(), ""),
     ],
 )
-async def test_other_origins_are_not_let_in(shared: Service, origin: str) -> None:
+async def test_other_origins_are_not_allowed(shared: Service, origin: str) -> None:
     asking = PREFLIGHT | {"Origin": origin}
     for answer in (
         await shared.anonymous.options("/chat", headers=asking),
         await shared.client.get("/sessions", headers={"Origin": origin}),
     ):
         assert "access-control-allow-origin" not in answer.headers
-        assert_stamped(answer)
+        assert_security_headers(answer)
 
 
-async def test_page_of_an_allowed_origin_may_read_refusals_too(shared: Service) -> None:
+async def test_page_of_an_allowed_origin_can_read_error_responses(shared: Service) -> None:
     for answer in (
         await shared.client.get("/sessions", headers={"Origin": ORIGIN}),
         await shared.anonymous.get("/sessions", headers={"Origin": ORIGIN}),
@@ -353,7 +359,7 @@ async def test_page_of_an_allowed_origin_may_read_refusals_too(shared: Service) 
         assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_every_origin_is_let_in_without_credentials_only() -> None:
+async def test_wildcard_origin_is_allowed_without_credentials_only() -> None:
     async with answering(cors_allow_origins="*") as service:
         for answer in (
             await service.anonymous.options("/chat", headers=PREFLIGHT | {"Origin": ORIGIN}),
@@ -363,7 +369,7 @@ async def test_every_origin_is_let_in_without_credentials_only() -> None:
             assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_no_origin_is_let_in_by_default() -> None:
+async def test_no_origin_is_allowed_by_default() -> None:
     async with answering() as service:
         preflight = await service.anonymous.options("/chat", headers=PREFLIGHT | {"Origin": ORIGIN})
         answer = await service.client.get("/sessions", headers={"Origin": ORIGIN})
@@ -374,7 +380,7 @@ async def test_no_origin_is_let_in_by_default() -> None:
 # --- connections --------------------------------------------------------------------------------
 
 
-async def test_idle_connection_is_kept_for_as_long_as_is_set(shared: Service) -> None:
+async def test_idle_connection_is_kept_for_the_configured_time(shared: Service) -> None:
     assert shared.server.config.timeout_keep_alive == 75
     async with answering(keep_alive_s=1) as service, connected(service) as (reader, writer):
         writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")

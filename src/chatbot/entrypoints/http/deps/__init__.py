@@ -1,0 +1,1 @@
+"""Dependencies for the signatures of routes."""
