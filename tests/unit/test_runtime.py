@@ -9,7 +9,7 @@ import pytest
 _HASHES = """
 import secrets
 from argon2.low_level import Type, hash_secret
-from chatbot.adapters.runtime import return_large_blocks
+from chatbot.entrypoints.server.malloc import return_large_blocks
 
 def resident_kib():
     with open("/proc/self/status") as status:

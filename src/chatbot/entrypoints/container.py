@@ -10,6 +10,7 @@ import os
 import random
 import secrets
 import socket
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -22,6 +23,7 @@ from chatbot.adapters.llm.thinking import WithoutThinking
 from chatbot.adapters.security.api_keys import DEFAULT_CLIENT, identify_by_setting
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.security.jose_tokens import JoseTokens
+from chatbot.adapters.terminal_sessions import TerminalSessions
 from chatbot.application.administration import Administration
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
@@ -37,6 +39,7 @@ from chatbot.domain.identity import of_client
 from chatbot.domain.ports.archive import WritableArchive
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl
 from chatbot.domain.ports.model import ChatModel
+from chatbot.domain.ports.provider import ModelProvider
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.settings import Settings
@@ -45,6 +48,7 @@ from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
 
 Part = TypeVar("Part")
+Json = dict[str, object]
 
 DEFAULT_PRINCIPAL = of_client(DEFAULT_CLIENT)
 """The principal of commands and flows: the client of the `API_KEY` setting."""
@@ -136,17 +140,33 @@ def build_archive(url: StorageUrl) -> WritableArchive:
     return backend_of(url).archive(url)
 
 
+def build_terminal_sessions(settings: Settings) -> TerminalSessions | None:
+    """Returns None if the store is not persistent."""
+    url = settings.storage.url
+    return TerminalSessions(url.local_folder / "terminals") if url.is_persistent else None
+
+
+def build_provider(settings: Settings) -> ModelProvider:
+    from chatbot.adapters.llm.openai_provider import OpenAIProvider  # noqa: PLC0415 - as below
+
+    return OpenAIProvider(
+        transport=settings.model.transport,
+        base_url=settings.model.base_url,
+        api_key=settings.model.raw_api_key,
+        connect_timeout_s=settings.model.connect_timeout_s,
+    )
+
+
 def build_genkit_model(settings: Settings) -> ChatModel:
     # imported here: genkit takes seconds to import, and `chatbot admin create` needs no model
     from chatbot.adapters.llm.genkit_model import GenkitChatModel  # noqa: PLC0415
     from chatbot.adapters.llm.provider import build_genkit  # noqa: PLC0415
     from chatbot.adapters.llm.quirks import Quirks  # noqa: PLC0415
 
-    key = settings.model.api_key
     try:
         ai = build_genkit(
             transport=settings.model.transport,
-            api_key=key.get_secret_value() if key else None,
+            api_key=settings.model.raw_api_key,
             base_url=settings.model.base_url,
             connect_timeout_s=settings.model.connect_timeout_s,
             turn_timeout_s=settings.model.turn_timeout_s,
@@ -164,6 +184,22 @@ def build_genkit_model(settings: Settings) -> ChatModel:
         temperature=settings.model.temperature,
         reasoning_effort=settings.model.reasoning_effort,
     )
+
+
+def define_flows(
+    use: UseCases,
+    *,
+    chat: Callable[[str, str | None], AsyncGenerator[str | Json]],
+    summarize: Callable[[str], Coroutine[None, None, Json]],
+    extract_memory: Callable[[str], Coroutine[None, None, Json]],
+) -> None:
+    """Registers the flows of the Developer UI; must be called on the application's event loop."""
+    from chatbot.adapters.llm.genkit_flows import Flows, define_flows  # noqa: PLC0415 - as above
+    from chatbot.adapters.llm.genkit_model import GenkitChatModel  # noqa: PLC0415
+
+    if isinstance(use.genkit_model, GenkitChatModel):  # a test's own model has no flows
+        flows = Flows(chat=chat, summarize=summarize, extract_memory=extract_memory)
+        define_flows(use.genkit_model.ai, flows)
 
 
 def build_model(settings: Settings, genkit_model: ChatModel) -> ChatModel:

@@ -1,13 +1,9 @@
 """Chooses the model: the one in `GENKIT_MODEL`, or the provider's only one."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
-from chatbot.adapters.llm.diagnosis import explanation
-from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of
-from chatbot.adapters.llm.openai_plugin import is_chat_model
-from chatbot.adapters.llm.provider import chat_models
 from chatbot.domain.errors import ModelFailure
+from chatbot.entrypoints.container import build_provider
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.model import EMBEDDED_MODEL, OPENAI_MODEL
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -21,11 +17,12 @@ def with_model_name(settings: Settings) -> Settings:
     """
     name = model_name(settings)
     if name is None:
+        provider = build_provider(settings)
         try:
-            name = only_model(served_models(settings))
+            name = only_model(provider.served_models())
         except ModelFailure as error:
             raise SettingsError(
-                f"OPENAI_BASE_URL: its models cannot be listed: {explanation(error, settings.model.base_url or OPENAI_URL)} "
+                f"OPENAI_BASE_URL: its models cannot be listed: {provider.explain(error)} "
                 "Or set GENKIT_MODEL."
             ) from error
     return settings.with_model(name)
@@ -41,12 +38,12 @@ def model_name(settings: Settings) -> str | None:
         _require_known(settings, settings.model.name)
         return settings.model.name
     if settings.model.base_url:
-        deployment = endpoint_of(settings.model.base_url).deployment
+        deployment = build_provider(settings).deployment
         return f"openai/{deployment}" if deployment else None
     return OPENAI_MODEL if settings.model.api_key else EMBEDDED_MODEL
 
 
-def only_model(served: list[str]) -> str:
+def only_model(served: Sequence[str]) -> str:
     """Returns the Genkit name of a provider's only chat model.
 
     Raises:
@@ -58,7 +55,7 @@ def only_model(served: list[str]) -> str:
     raise SettingsError(f"GENKIT_MODEL: set it to one of the provider's models: {names}")
 
 
-def is_listed(name: str, served: list[str]) -> bool:
+def is_listed(name: str, served: Sequence[str]) -> bool:
     """Whether the list contains the model; Ollama lists `llama3.2` as `llama3.2:latest`."""
     model_id = name.removeprefix("openai/")
     return model_id in served or f"{model_id}:latest" in served
@@ -74,26 +71,9 @@ def _require_known(settings: Settings, name: str) -> None:
     if name == EMBEDDED_MODEL:
         return
     model_id = name.removeprefix("openai/")
-    if name == model_id or not is_chat_model(model_id):
+    if name == model_id or not build_provider(settings).can_chat(model_id):
         raise SettingsError(
             f"GENKIT_MODEL: {name} is not a chat model. Use openai/NAME or {EMBEDDED_MODEL}."
         )
     if not settings.model.has_provider:
         raise SettingsError(f"GENKIT_MODEL: {name} needs OPENAI_API_KEY or OPENAI_BASE_URL.")
-
-
-def served_models(settings: Settings) -> list[str]:
-    """Returns the chat models that the provider lists, using the configured transport.
-
-    Raises:
-        ModelFailure: the provider does not answer, or not with a list.
-    """
-    key = settings.model.api_key
-    asking = chat_models(
-        transport=settings.model.transport,
-        base_url=settings.model.base_url,
-        api_key=key.get_secret_value() if key else None,
-        connect_timeout_s=settings.model.connect_timeout_s,
-    )
-    with ThreadPoolExecutor(1) as pool:  # uvicorn calls the factory inside its event loop
-        return pool.submit(asyncio.run, asking).result()

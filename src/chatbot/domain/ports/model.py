@@ -70,6 +70,11 @@ class ChatModel(Protocol):
     name: str
     """The Genkit name, as in `openai/gpt-x` or `local/extractive`."""
 
+    @property
+    def adapted(self) -> str:
+        """How requests differ from the usual, as far as the provider turned out to need it."""
+        return ""
+
     @abstractmethod
     async def complete(self, request: ModelRequest) -> Completion:
         """Return the whole answer, without streaming."""

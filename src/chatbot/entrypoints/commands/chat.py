@@ -1,23 +1,23 @@
 """`chatbot chat`: a conversation in the terminal, in process, as the client `default`."""
 
 import asyncio
-import hashlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
-from pathlib import Path
 
-from chatbot.adapters.filesystem.atomic import make_durable_folder, put
-from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.runtime import terminal_id
 from chatbot.application.prompt_texts import LANGUAGES, NAMES, Language, language_of
 from chatbot.application.turn import Delta, Reply
-from chatbot.domain.chat import SessionId, is_session_id
+from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import NotFound
 from chatbot.domain.text import decode_utf8
 from chatbot.entrypoints.commands.console import say, write
-from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, UseCases, build
+from chatbot.entrypoints.container import (
+    DEFAULT_PRINCIPAL,
+    UseCases,
+    build,
+    build_terminal_sessions,
+)
 from chatbot.entrypoints.lifecycle import opened
 from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.settings import Settings
@@ -37,8 +37,8 @@ _GOES_ON: Mapping[Language, str] = {
 def talk(settings: Settings, prompt: str | None, *, new: bool) -> None:
     """Answer one prompt, or each line until the input ends or the user types `exit`."""
     use = build(with_model_name(settings))
-    note = _note_of_this_terminal(settings)
-    session_id = None if new else _noted(note)
+    sessions = build_terminal_sessions(settings)
+    session_id = sessions.last() if sessions and not new else None
     if prompt is None and sys.stdin.isatty():
         _greet(settings, goes_on=session_id is not None)
     with (
@@ -49,7 +49,8 @@ def talk(settings: Settings, prompt: str | None, *, new: bool) -> None:
         try:
             for text in [prompt] if prompt is not None else _lines():
                 session_id = runner.run(_turn(use, session_id, text))
-                _note_down(note, session_id)
+                if sessions:
+                    sessions.save(session_id)
         finally:
             runner.run(stack.aclose())
 
@@ -110,25 +111,3 @@ def _language_of_terminal() -> Language | None:
     given = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
     code = next(filter(None, given), "")[:2].lower()
     return next((language for language in LANGUAGES if language == code), None)
-
-
-def _note_of_this_terminal(settings: Settings) -> Path | None:
-    """The file that stores this terminal's last session; None if the store does not persist."""
-    if not settings.storage.url.is_persistent:
-        return None
-    name = hashlib.sha256(terminal_id().encode()).hexdigest()[:16]
-    return settings.storage.url.local_folder / "terminals" / name
-
-
-def _noted(note: Path | None) -> SessionId | None:
-    if note is None or not note.exists():
-        return None
-    raw = note.read_bytes().decode("ascii", "replace").strip()
-    return SessionId(raw) if is_session_id(raw) else None
-
-
-def _note_down(note: Path | None, session_id: SessionId) -> None:
-    if note is not None:
-        files = Files()
-        make_durable_folder(files, note.parent)
-        put(files, note, session_id.encode())

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from chatbot.adapters.llm.network import OPENAI_URL, ProxyConfigurationError, proxy_for
-from chatbot.domain.errors import ChatbotError, StorageFailure, cause_of
+from chatbot.domain.errors import ChatbotError, ModelUnavailable, StorageFailure, cause_of
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_be_without_people, people_problem
 from chatbot.entrypoints.commands.file_modes import world_readable
 from chatbot.entrypoints.commands.model_check import model_in_use
-from chatbot.entrypoints.container import build_storage
+from chatbot.entrypoints.container import build_provider, build_storage
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ignored_names, load_settings
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -104,11 +103,10 @@ def _proxy(settings: Settings) -> Finding:
     if not settings.model.has_provider:
         return Finding(subject="proxy", ok=True, text="not needed: no provider is used")
     try:
-        proxy = proxy_for(settings.model.base_url or OPENAI_URL)
-    except ProxyConfigurationError as error:
+        proxy = build_provider(settings).proxy()
+    except ModelUnavailable as error:
         return Finding(subject="proxy", ok=False, text=str(error))
-    text = f"{proxy.address}, from {proxy.variable}" if proxy else "none is used"
-    return Finding(subject="proxy", ok=True, text=text)
+    return Finding(subject="proxy", ok=True, text=proxy or "none is used")
 
 
 def _tls(settings: Settings) -> Finding:

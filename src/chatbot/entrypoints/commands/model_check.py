@@ -3,17 +3,13 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http import HTTPStatus
 
-from chatbot.adapters.llm.diagnosis import explanation
-from chatbot.adapters.llm.faults import Fault, fault_of
-from chatbot.adapters.llm.genkit_model import GenkitChatModel
-from chatbot.adapters.llm.network import OPENAI_URL, endpoint_of
 from chatbot.domain.chat import MessageRole
 from chatbot.domain.errors import ModelFailure, ModelTimeout
 from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
-from chatbot.entrypoints.container import build_genkit_model
-from chatbot.entrypoints.model_selection import is_listed, model_name, only_model, served_models
+from chatbot.domain.ports.provider import ModelProvider
+from chatbot.entrypoints.container import build_genkit_model, build_provider
+from chatbot.entrypoints.model_selection import is_listed, model_name, only_model
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.model import EMBEDDED_MODEL
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -26,8 +22,6 @@ _QUESTION = ModelRequest(
     ),
     max_output_tokens=0,
 )
-_NO_LIST = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
-_NO_LIST |= {HTTPStatus.GONE, HTTPStatus.NOT_IMPLEMENTED}
 
 
 def model_in_use(settings: Settings) -> str:
@@ -42,15 +36,16 @@ def model_in_use(settings: Settings) -> str:
             f"{name}: embedded, not a language model; to connect one, set OPENAI_API_KEY or "
             "OPENAI_BASE_URL"
         )
+    provider = build_provider(settings)
     try:
-        name, how = _looked_up(settings, name)
+        name, how = _looked_up(provider, name)
         quirks = _ask(settings.with_model(name))
     except ModelFailure as error:
-        raise SettingsError(explanation(error, settings.model.base_url or OPENAI_URL)) from error
+        raise SettingsError(provider.explain(error)) from error
     return f"{name} {how}; asked {quirks}" if quirks else f"{name} {how}"
 
 
-def _looked_up(settings: Settings, name: str | None) -> tuple[str, str]:
+def _looked_up(provider: ModelProvider, name: str | None) -> tuple[str, str]:
     """Returns the model's name and what the provider's list says about it.
 
     Raises:
@@ -58,26 +53,20 @@ def _looked_up(settings: Settings, name: str | None) -> tuple[str, str]:
         SettingsError: the provider does not have the model.
     """
     try:
-        served = served_models(settings)
+        served = provider.served_models()
     except ModelFailure as error:
-        if name is None or not _may_have_no_list(error):
+        if name is None or not provider.has_no_list(error):
             raise
         return name, "answers; the provider does not list its models"
     name = name or only_model(served)
     if is_listed(name, served):
         return name, "is served"
-    is_azure = endpoint_of(settings.model.base_url or OPENAI_URL).is_azure
-    if not served or is_azure:  # which lists base models, not deployments
+    if not served or provider.has_deployments:
         return name, "answers; the provider does not list it"
     names = ", ".join(f"openai/{one}" for one in served)
     raise SettingsError(
         f"GENKIT_MODEL: the provider does not list {name}. Fix: set it to one of: {names}"
     )
-
-
-def _may_have_no_list(error: ModelFailure) -> bool:
-    """Whether the provider answered but has no list of models, or an unreadable one."""
-    return error.status in _NO_LIST or (error.status is None and fault_of(error) is Fault.ANSWER)
 
 
 def _ask(settings: Settings) -> str:
@@ -89,7 +78,7 @@ def _ask(settings: Settings) -> str:
     model = build_genkit_model(settings)
     with ThreadPoolExecutor(1) as pool:  # the caller may be inside an event loop
         pool.submit(asyncio.run, _answered(model, settings)).result()
-    return model.ai.quirks_of(model.name) if isinstance(model, GenkitChatModel) else ""
+    return model.adapted
 
 
 async def _answered(model: ChatModel, settings: Settings) -> None:

@@ -9,7 +9,6 @@ from functools import partial
 
 import structlog
 
-from chatbot.adapters.runtime import return_large_blocks
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints import logging_setup
@@ -19,6 +18,7 @@ from chatbot.entrypoints.commands.transfer import waiting_files
 from chatbot.entrypoints.container import build
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.model_selection import with_model_name
+from chatbot.entrypoints.server.malloc import return_large_blocks
 from chatbot.entrypoints.server.supervisor import ParentLink, Supervisor, WorkerFailed
 from chatbot.entrypoints.server.uvicorn_server import (
     GRACE_S,

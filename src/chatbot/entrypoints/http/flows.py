@@ -3,11 +3,9 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from chatbot.adapters.llm.genkit_flows import Flows, Json, define_flows
-from chatbot.adapters.llm.genkit_model import GenkitChatModel
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId
-from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, UseCases
+from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, Json, UseCases, define_flows
 from chatbot.entrypoints.http.schemas.chat import chat_answer
 from chatbot.entrypoints.http.schemas.memory import StructuredMemorySchema
 
@@ -36,6 +34,4 @@ def register_flows(use: UseCases) -> None:
         structured = StructuredMemorySchema.of(memory, defaults)
         return {"session_id": session_id, "structured_memory": structured.model_dump()}
 
-    model = use.genkit_model
-    if isinstance(model, GenkitChatModel):  # the model of a test has no flows
-        define_flows(model.ai, Flows(chat=chat, summarize=summarize, extract_memory=extract_memory))
+    define_flows(use, chat=chat, summarize=summarize, extract_memory=extract_memory)
