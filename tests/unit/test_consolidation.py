@@ -35,6 +35,16 @@ def data(request: ModelRequest) -> dict[str, object]:
     return content
 
 
+class Counting(InMemoryStorage):
+    """Counts the transactions."""
+
+    count = 0
+
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+        self.count += 1
+        return await super().transact(work)
+
+
 def told(request: ModelRequest) -> list[str]:
     """The texts of the messages that a request is about."""
     messages = data(request)["messages"]
@@ -481,13 +491,6 @@ async def test_a_session_that_is_deleted_during_a_run_is_no_trouble(
 async def test_an_extraction_costs_a_transaction_to_look_and_one_for_each_batch(
     turns: int, transactions: int
 ) -> None:
-    class Counting(InMemoryStorage):
-        count = 0
-
-        async def transact(self, work: Callable[[Transaction], Found]) -> Found:
-            self.count += 1
-            return await super().transact(work)
-
     storage = Counting()
     desk = Desk(by_task(), storage=storage, rules=EXTRACTIONS)
     session_id = await desk.filled(turns=turns)
@@ -496,6 +499,32 @@ async def test_an_extraction_costs_a_transaction_to_look_and_one_for_each_batch(
     assert storage.count == transactions
     await desk.steps.extract(OWNER, session_id)
     assert storage.count == transactions + 1, "nothing is due: a look and no more"
+
+
+@pytest.mark.parametrize(
+    ("turns", "extracted", "tasks"),
+    [
+        (1, False, {Task.EXTRACT_MEMORY}),
+        (2, True, set()),
+        (11, True, {Task.SUMMARIZE}),
+        (11, False, {Task.EXTRACT_MEMORY, Task.SUMMARIZE}),
+    ],
+)
+async def test_after_a_turn_a_step_that_is_due_costs_two_transactions_and_another_one_none(
+    turns: int, extracted: bool, tasks: set[Task]
+) -> None:
+    storage = Counting()
+    desk = Desk(by_task(), storage=storage)
+    session_id = await desk.filled(turns=turns)
+    if extracted:
+        await desk.steps.extract(OWNER, session_id, at_once=True)
+    memory = await desk.memory(session_id)
+    asked, storage.count = len(desk.model.requests), 0
+    desk.consolidation.schedule(OWNER, session_id, memory, last_seq=2 * turns)
+    await desk.consolidation.wait_for(OWNER, session_id)
+    assert {request.task for request in desk.model.requests[asked:]} == tasks
+    assert storage.count == 2 * len(tasks)
+    await desk.consolidation.aclose()
 
 
 # --- runs ------------------------------------------------------------------------------------
@@ -526,13 +555,13 @@ async def test_a_turn_that_ends_at_the_same_moment_as_a_run_has_another_run(
     def schedule() -> None:
         desk.consolidation.schedule(OWNER, session_id, Memory(), last_seq=2)
 
-    async def summarize(_: object, session_id: SessionId) -> Memory:
+    async def extract(_: object, session_id: SessionId, *, at_once: bool) -> Memory:
         runs.append(session_id)
         if len(runs) == 1:
             asyncio.get_running_loop().call_soon(schedule)
-        return Memory()
+        return Memory(extracted_to=2)
 
-    monkeypatch.setattr(desk.steps, "summarize", summarize)
+    monkeypatch.setattr(desk.steps, "extract", extract)
     session_id = await desk.filled(turns=1)
     schedule()
     await eventually(lambda: len(runs) == 2)

@@ -37,9 +37,11 @@ _Key = tuple[Owner, SessionId]
 class _Run:
     """What is under way for a session; a turn meanwhile has it begin `again` at the end.
 
-    `last_seq` is the newest message that a turn has told of.
+    `memory` is the newest that is known, and `last_seq` the newest message that a turn has reported:
+    by them a step is tried or not, so that nothing is read where nothing is due.
     """
 
+    memory: Memory
     last_seq: int
     task: asyncio.Task[None] | None = None
     again: bool = False
@@ -68,9 +70,9 @@ class Consolidation:
         key, rules = (owner, session_id), self._rules
         self._stop_timer(key)
         if rules.extraction_is_due(memory, last_seq) or rules.summary_is_due(memory, last_seq):
-            self._begin(key, last_seq)
+            self._begin(key, memory, last_seq)
         elif rules.extraction_is_left(memory, last_seq):
-            self._start_timer(key, last_seq)
+            self._start_timer(key, memory, last_seq)
 
     async def wait_for(self, owner: Owner, session_id: SessionId) -> None:
         """Wait for the session's run, if there is one."""
@@ -98,7 +100,7 @@ class Consolidation:
             if self._closing or now() >= deadline:
                 return True
             if age_s > _OTHERS_S:
-                self._begin(key, seen.session.last_seq, is_idle=True)
+                self._begin(key, seen.memory, seen.session.last_seq, is_idle=True)
             else:
                 await asyncio.sleep(_LOOK_AGAIN_S)
         extracted = self._runs[key].extracted
@@ -127,18 +129,18 @@ class Consolidation:
             await asyncio.wait(tasks)
         self._runs.clear()  # also of those that were cancelled before they began
 
-    def _begin(self, key: _Key, last_seq: int, *, is_idle: bool = False) -> None:
+    def _begin(self, key: _Key, memory: Memory, last_seq: int, *, is_idle: bool = False) -> None:
         if (run := self._runs.get(key)) is not None:
             run.again, run.last_seq = True, last_seq
             run.extracted.clear()
             return
-        run = self._runs[key] = _Run(last_seq=last_seq, is_idle=is_idle)
+        run = self._runs[key] = _Run(memory=memory, last_seq=last_seq, is_idle=is_idle)
         run.task = asyncio.create_task(self._run(key, run))
 
-    def _start_timer(self, key: _Key, last_seq: int) -> None:
+    def _start_timer(self, key: _Key, memory: Memory, last_seq: int) -> None:
         def begin() -> None:
             del self._timers[key]
-            self._begin(key, last_seq, is_idle=True)
+            self._begin(key, memory, last_seq, is_idle=True)
 
         self._timers[key] = asyncio.get_running_loop().call_later(self._rules.idle_s, begin)
 
@@ -157,32 +159,34 @@ class Consolidation:
             self._runs.pop(key, None)  # now, so that a turn that ends next begins another run
 
     async def _catch_up(self, key: _Key, run: _Run) -> None:
-        is_again = True
+        rules, is_again = self._rules, True
         while is_again:
             run.again = False
-            memory = await self._outcome(self._steps.extract(*key, at_once=run.is_idle), key)
+            if run.is_idle or rules.extraction_is_due(run.memory, run.last_seq):
+                await self._take(self._steps.extract(*key, at_once=run.is_idle), key, run)
             if not run.again:
                 run.extracted.set()
-            await self._outcome(self._steps.summarize(*key), key)
+            if rules.summary_is_due(run.memory, run.last_seq):
+                await self._take(self._steps.summarize(*key), key, run)
             is_again = run.again
-            self._resume_when_idle(key, run, memory)
+            self._resume_when_idle(key, run)
             run.is_idle = False
 
-    def _resume_when_idle(self, key: _Key, run: _Run, memory: Memory | None) -> None:
+    def _resume_when_idle(self, key: _Key, run: _Run) -> None:
         """Extract what this run left because it failed or was not due yet, but only once."""
         if run.again or run.is_idle or key in self._timers:
             return
-        if memory is None or self._rules.extraction_is_left(memory, run.last_seq):
-            self._start_timer(key, run.last_seq)
+        if self._rules.extraction_is_left(run.memory, run.last_seq):
+            self._start_timer(key, run.memory, run.last_seq)
 
-    async def _outcome(self, step: Awaitable[Memory], key: _Key) -> Memory | None:
-        """Return the memory, or None if the step failed.
+    async def _take(self, step: Awaitable[Memory], key: _Key, run: _Run) -> None:
+        """Keep the memory that the step results in; after a failure the one before.
 
         Raises:
             NotFound: the session is gone.
         """
         try:
-            return await step
+            run.memory = await step
         except NotFound:
             raise
         except ChatbotError as error:
@@ -191,4 +195,3 @@ class Consolidation:
                 type(error).__name__,
                 extra={"session_id": key[1], "cause": cause_of(error)},
             )
-            return None
