@@ -13,9 +13,9 @@ from pathlib import Path
 from sqlalchemy import Connection, insert
 
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.log import Header
-from chatbot.adapters.storage.json_files.places import place_of, to_ns
-from chatbot.adapters.storage.json_files.sealed import seal
+from chatbot.adapters.storage.json_files.checksummed import seal
+from chatbot.adapters.storage.json_files.log_reader import header_line
+from chatbot.adapters.storage.json_files.paths import paths_of, to_ns
 from chatbot.adapters.storage.sql import tables
 from chatbot.adapters.storage.sql.rows import message_values, session_values
 from chatbot.adapters.storage.sql.stores import build_database
@@ -110,14 +110,13 @@ def _say(tx: Transaction, conversations: Iterable[Conversation]) -> None:
 
 def _write_logs(folder: Path, conversations: Iterable[Conversation]) -> None:
     for session, messages in conversations:
-        place = place_of(folder, session.owner, session.id)
-        place.folder.mkdir(mode=0o700, exist_ok=True)
-        header = Header(session_id=session.id, owner=session.owner, created_at=session.created_at)
-        with place.log.open("wb") as log:
-            log.write(header.line())
+        paths = paths_of(folder, session.owner, session.id)
+        paths.folder.mkdir(mode=0o700, exist_ok=True)
+        with paths.log.open("wb") as log:
+            log.write(header_line(session))
             log.writelines(seal(codec(Message).to_json(message)) + b"\n" for message in messages)
-        place.log.chmod(0o600)
-        os.utime(place.log, ns=(to_ns(session.updated_at),) * 2)
+        paths.log.chmod(0o600)
+        os.utime(paths.log, ns=(to_ns(session.updated_at),) * 2)
 
 
 def _insert(connection: Connection, conversations: Iterator[Conversation]) -> None:

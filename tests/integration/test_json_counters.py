@@ -11,7 +11,7 @@ import pytest
 
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files import counters
-from chatbot.adapters.storage.json_files.inspection import Problem
+from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.repositories.attempts import AttemptRepository

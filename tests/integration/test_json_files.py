@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 from chatbot.adapters.filesystem.atomic import locked, put
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files import storage as storage_module
-from chatbot.adapters.storage.json_files.inspection import Problem
-from chatbot.adapters.storage.json_files.leases import Held
-from chatbot.adapters.storage.json_files.places import folder_name
+from chatbot.adapters.storage.json_files.check import Problem
+from chatbot.adapters.storage.json_files.leases import HeldSession
+from chatbot.adapters.storage.json_files.paths import folder_name
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import (
     InterruptReason,
@@ -892,7 +892,7 @@ class TestLeases:
     ) -> None:
         async with JsonFileStorage(root) as storage:
             lease = talk(storage)
-            held = storage._sessions.leases._held[lease]
+            held = storage._sessions._leases._held[lease]
             held.writing = Overtaken(held, lambda: sessions_of(storage).release(lease))  # type: ignore[assignment] # a lock
             with pytest.raises(SessionBusy):
                 sessions_of(storage).append(
@@ -984,13 +984,16 @@ def waiting_in_vain(work: Callable[[], None]) -> Iterator[Callable[[], None]]:
 class Overtaken:
     """The lock of a lease, which somebody else takes first."""
 
-    def __init__(self, held: Held, other: Callable[[], None]) -> None:
+    def __init__(self, held: HeldSession, other: Callable[[], None]) -> None:
         self._held, self._lock, self._other = held, held.writing, other
 
-    def acquire(self) -> None:
+    def __enter__(self) -> None:
         self._held.writing = self._lock
         self._other()
         self._lock.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
 
 
 class Interrupted(Files):

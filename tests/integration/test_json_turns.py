@@ -15,7 +15,7 @@ import pytest
 from chatbot.adapters.filesystem import kernel_aio
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.filesystem.kernel_aio import KernelAio
-from chatbot.adapters.storage.json_files.places import LOCKS, folder_name
+from chatbot.adapters.storage.json_files.paths import LOCKS, folder_name
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import (
     Lease,
@@ -346,6 +346,18 @@ async def test_log_that_was_replaced_under_a_turn_takes_the_answer(
     copy.replace(log)
     await answer(storage)
     assert await texts(storage) == ["asked", "answered"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open log is not moved there")
+async def test_log_that_was_moved_under_a_turn_takes_no_answer(
+    storage: JsonFileStorage, log: Path, tmp_path: Path
+) -> None:
+    await ask(storage)
+    moved = log.rename(tmp_path / "moved")
+    before = moved.read_bytes()
+    with pytest.raises(NotFound):
+        await answer(storage)
+    assert moved.read_bytes() == before
 
 
 async def test_question_that_was_cut_out_under_a_turn_is_missed(

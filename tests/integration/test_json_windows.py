@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.storage.json_files import storage as storage_module
-from chatbot.adapters.storage.json_files.inspection import Problem
+from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Session
 from chatbot.domain.errors import StorageUnavailable

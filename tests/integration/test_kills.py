@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import pytest
 
-from chatbot.adapters.storage.json_files.inspection import Problem
+from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, Session
 from conversation import ANA, PATIENCE_S, Desk

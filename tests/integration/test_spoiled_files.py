@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.adapters.storage.json_files.inspection import Problem
+from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageUnavailable
 from service import ADMIN_EMAIL, PASSWORD, SSE, Service, serving, settings_for_tests

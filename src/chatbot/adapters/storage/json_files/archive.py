@@ -11,13 +11,13 @@ from pathlib import Path
 from chatbot.adapters.filesystem.atomic import exists, make_durable_folders, put
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.head import head_line, load_head
-from chatbot.adapters.storage.json_files.log import Header, LogView
-from chatbot.adapters.storage.json_files.places import Place, folder_of, owner_of, to_ns
+from chatbot.adapters.storage.json_files.checksummed import seal
+from chatbot.adapters.storage.json_files.deletion import finish_deletions, remove_rest
+from chatbot.adapters.storage.json_files.log_reader import LogReader, header_line
+from chatbot.adapters.storage.json_files.memory_file import load_memory, memory_line
+from chatbot.adapters.storage.json_files.paths import SessionPaths, folder_of, owner_of, to_ns
 from chatbot.adapters.storage.json_files.records import JsonRecords, RecordStore
-from chatbot.adapters.storage.json_files.removal import finish_deletions, remove_rest
-from chatbot.adapters.storage.json_files.sealed import seal
-from chatbot.adapters.storage.json_files.sessions import SessionFiles, session_of
+from chatbot.adapters.storage.json_files.session_log import JsonSessionLog
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.domain.chat import Message, Session, SessionId, TurnId
 from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
@@ -97,7 +97,7 @@ class JsonFileArchive(WritableArchive):
         self._sessions.open()
 
 
-class _WholeSessions(SessionFiles):
+class _WholeSessions(JsonSessionLog):
     """Sessions that are read and written as a whole."""
 
     def keys(self) -> set[tuple[Owner, SessionId]]:
@@ -114,7 +114,7 @@ class _WholeSessions(SessionFiles):
         try:
             while True:
                 memory = self.memory(owner, session_id)
-                session, messages = self._look(self.place(owner, session_id), _read)
+                session, messages = self._look(self._paths(owner, session_id), _read)
                 if self.memory(owner, session_id) == memory:
                     return Conversation(session=session, messages=messages, memory=memory)
         except NotFound:
@@ -148,41 +148,37 @@ class _WholeSessions(SessionFiles):
         """
         folder = folder_of(self._root, new.session.owner)
         make_durable_folders(self._files, folder)
-        place = self.place(new.session.owner, new.session.id)
-        finish_deletions(self._files, place)
-        with self._committing(place):
-            if self.find(place.owner, place.session_id) != over:
+        paths = self._paths(new.session.owner, new.session.id)
+        finish_deletions(self._files, paths)
+        with self._committing(paths):
+            if self.find(paths.owner, paths.session_id) != over:
                 raise Conflict("The session was changed in the meantime.")
             if over is None:
-                self._put_memory(place, new)
-                self._put_log(place, new)
+                self._put_memory(paths, new)
+                self._put_log(paths, new)
             else:
-                self._put_log(place, new)
-                if load_head(self._files, place, epoch=new.session.epoch) == Memory():
-                    remove_rest(self._files, place)  # left over from before a reset
-                self._put_memory(place, new)
+                self._put_log(paths, new)
+                if load_memory(self._files, paths, epoch=new.session.epoch) == Memory():
+                    remove_rest(self._files, paths)  # left over from before a reset
+                self._put_memory(paths, new)
 
-    def _put_log(self, place: Place, new: Conversation) -> None:
+    def _put_log(self, paths: SessionPaths, new: Conversation) -> None:
         session = new.session
-        header = Header(
-            session_id=session.id,
-            owner=session.owner,
-            created_at=session.created_at,
-            epoch=session.epoch,
-            base_seq=session.last_seq - session.message_count,
-        )
-        lines = [header.line(), *(seal(codec(Message).to_json(m)) + b"\n" for m in new.messages)]
-        put(self._files, place.log, b"".join(lines), mtime_ns=to_ns(session.updated_at))
+        lines = [
+            header_line(session),
+            *(seal(codec(Message).to_json(m)) + b"\n" for m in new.messages),
+        ]
+        put(self._files, paths.log, b"".join(lines), mtime_ns=to_ns(session.updated_at))
 
-    def _put_memory(self, place: Place, new: Conversation) -> None:
+    def _put_memory(self, paths: SessionPaths, new: Conversation) -> None:
         if new.memory != Memory():
-            line = head_line(new.memory, place.session_id, epoch=new.session.epoch)
-            put(self._files, place.head, line)
+            line = memory_line(new.memory, paths.session_id, epoch=new.session.epoch)
+            put(self._files, paths.memory, line)
 
 
-def _read(view: LogView) -> tuple[Session, tuple[Message, ...]]:
-    messages = [line.message() for line in view.lines()]
-    return session_of(view, view.mtime_ns), tuple(reversed(messages))
+def _read(log: LogReader) -> tuple[Session, tuple[Message, ...]]:
+    messages = [line.message() for line in log.lines()]
+    return log.session(), tuple(reversed(messages))
 
 
 def _order(key: tuple[Owner, SessionId]) -> tuple[str, str, str]:

@@ -21,7 +21,7 @@ from chatbot.adapters.filesystem.atomic import (
 )
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.counter_table import CounterTable
-from chatbot.adapters.storage.json_files.sealed import seal, unseal
+from chatbot.adapters.storage.json_files.checksummed import seal, unseal
 from chatbot.adapters.storage.json_values import (
     VERSION,
     Damaged,

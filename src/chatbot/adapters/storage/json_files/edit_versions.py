@@ -16,7 +16,7 @@ from typing import Generic
 
 from chatbot.adapters.filesystem.atomic import put, read
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.sealed import seal, unseal
+from chatbot.adapters.storage.json_files.checksummed import seal, unseal
 from chatbot.adapters.storage.json_values import VERSION, Damaged, Json, JsonObject
 from chatbot.domain.ports.records import EditRule, Kind, Record
 

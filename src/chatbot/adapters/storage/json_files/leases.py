@@ -12,25 +12,31 @@ from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import make_durable_folder
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.appends import Tail
-from chatbot.adapters.storage.json_files.places import Place
+from chatbot.adapters.storage.json_files.log_reader import Tail
+from chatbot.adapters.storage.json_files.paths import SessionPaths
 from chatbot.domain.chat import Lease
 from chatbot.domain.errors import SessionBusy, StorageFailure
 
 
-class Held:
-    """A lock that is held. `writing` keeps a release from overtaking a write in another thread.
+class HeldSession:
+    """A session whose lock this process holds.
 
-    `place` is where the session was found when it was locked; `tail` is where its log ended after
-    the last write under this lock; `log` is the log, if it is kept open for the next write.
+    `writing` keeps a release from overtaking a write. `log` is the open log, and `tail` its end
+    after the last read or write under this lock.
     """
 
-    def __init__(self, fd: int, place: Place) -> None:
-        self.fd, self.place = fd, place
-        self.log: int | None = None
+    def __init__(self, fd: int, paths: SessionPaths) -> None:
+        self.fd, self.paths = fd, paths
         self.writing = threading.Lock()
-        self.is_over = False
+        self.is_released = False
+        self.log: int | None = None
         self.tail: Tail | None = None
+
+    def close_log(self, files: Files) -> None:
+        """Close the log, as Windows requires before it is replaced or removed."""
+        log, self.log, self.tail = self.log, None, None
+        if log is not None:
+            files.close(log)
 
 
 class SessionLeases:
@@ -38,24 +44,24 @@ class SessionLeases:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._held: dict[Lease, Held] = {}
+        self._held: dict[Lease, HeldSession] = {}
 
-    def take(self, lease: Lease, place: Place) -> Held:
+    def acquire(self, lease: Lease, paths: SessionPaths) -> HeldSession:
         """Acquire the session's lock.
 
         Raises:
-            SessionBusy: another process holds it, or is removing it.
+            SessionBusy: another lease holds it, or it is being removed.
         """
-        fd = self._open(place.lock)
-        is_ours = False
+        fd = self._open(paths.lock)
+        is_acquired = False
         try:
-            is_ours = self._files.try_lock(fd) and self._files.status(fd).links > 0
+            is_acquired = self._files.try_lock(fd) and self._files.status(fd).links > 0
         finally:
-            if not is_ours:
+            if not is_acquired:
                 self._files.close(fd)
-        if not is_ours:
+        if not is_acquired:
             raise SessionBusy
-        held = self._held[lease] = Held(fd, place)
+        held = self._held[lease] = HeldSession(fd, paths)
         return held
 
     def _open(self, lock: Path) -> int:
@@ -65,62 +71,47 @@ class SessionLeases:
             make_durable_folder(self._files, lock.parent)
             return self._files.open_lock(lock)
 
-    def get(self, lease: Lease) -> Held | None:
-        """Returns the lock held by this lease, if it is still held."""
-        return self._held.get(lease)
-
-    def begin_writing(self, lease: Lease) -> Held:
-        """Keep the lease from being given back until `Held.writing` is released.
+    @contextmanager
+    def writing(self, lease: Lease) -> Iterator[HeldSession]:
+        """Write under a lease, which is not released before the end.
 
         Raises:
             SessionBusy: it is not held any more.
         """
         held = self._held.get(lease)
         if held is not None:
-            held.writing.acquire()
-            if not held.is_over:
-                return held
-            held.writing.release()
+            with held.writing:
+                if not held.is_released:
+                    yield held
+                    return
         raise SessionBusy("The turn no longer holds the session.")
 
-    @contextmanager
-    def writing(self, lease: Lease) -> Iterator[Held]:
-        """Write under a lease, which stays held until the end: see `begin_writing`."""
-        held = self.begin_writing(lease)
-        try:
-            yield held
-        finally:
-            held.writing.release()
+    def release(self, lease: Lease, *, with_lock_file: bool = False) -> None:
+        """Release the lock once nothing is being written; a no-op if it is not held.
 
-    def give_back(self, lease: Lease, *, with_file_of: Place | None = None) -> None:
-        """Free the lock once nothing is being written; with its file if the session is gone."""
+        With its lock file if the session is gone.
+        """
         held = self._held.get(lease)
         if held is None:
             return
         with held.writing:
-            if held.is_over:
+            if held.is_released:
                 return
-            held.is_over = True
+            held.is_released = True
             del self._held[lease]
             try:
-                if with_file_of is not None:
-                    self._files.remove_locked(with_file_of.lock)
+                if with_lock_file:
+                    self._files.remove_locked(held.paths.lock)
+                held.close_log(self._files)
             finally:
-                self._close(held)
+                self._files.close(held.fd)
 
-    def _close(self, held: Held) -> None:
-        try:
-            if held.log is not None:
-                self._files.close(held.log)
-        finally:
-            self._files.close(held.fd)
-
-    def give_all_back(self) -> None:
-        """Free every lock of this process, as its end would."""
+    def release_all(self) -> None:
+        """Release every lock of this process, as its end would."""
         failures: list[StorageFailure] = []
         for lease in list(self._held):
             try:
-                self.give_back(lease)
+                self.release(lease)
             except StorageFailure as error:
                 failures.append(error)
         if failures:

@@ -17,8 +17,8 @@ from chatbot.adapters.filesystem.atomic import (
 )
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.json_files.checksummed import seal, unseal
 from chatbot.adapters.storage.json_files.record_files import Puts, RecordFiles
-from chatbot.adapters.storage.json_files.sealed import seal, unseal
 from chatbot.adapters.storage.json_files.watched import Watched
 from chatbot.adapters.storage.json_values import VERSION, Damaged, JsonObject
 from chatbot.adapters.storage.record_table import RecordTable

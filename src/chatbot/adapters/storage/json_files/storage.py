@@ -1,6 +1,7 @@
 """Storage in a folder of JSON files."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,14 +10,14 @@ from typing import Self
 
 from chatbot.adapters.filesystem.atomic import make_durable_folders, write_new
 from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.json_files.check import Finding, inspect
 from chatbot.adapters.storage.json_files.counters import COUNTERS, JsonCounters
-from chatbot.adapters.storage.json_files.inspection import Finding, inspect
 from chatbot.adapters.storage.json_files.records import JsonRecords, RecordStore
-from chatbot.adapters.storage.json_files.sessions import SessionFiles
-from chatbot.adapters.storage.json_files.turns import TurnFiles
+from chatbot.adapters.storage.json_files.session_log import JsonSessionLog
+from chatbot.adapters.storage.json_files.steps import Steps, run_on_loop
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
-from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.errors import StorageUnavailable, cause_of
 from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage
 from chatbot.domain.repositories.roles import ROLES
@@ -24,6 +25,7 @@ from chatbot.domain.repositories.users import USERS
 from chatbot.domain.transaction import Transaction
 
 _THREADS = 8
+_log = logging.getLogger("chatbot.storage")
 
 
 class JsonFileStorage(Storage):
@@ -42,10 +44,8 @@ class JsonFileStorage(Storage):
     def __init__(self, root: Path, files: Files | None = None) -> None:
         self._root, self._files = root, files or Files()
         self._threads: Threads | None = None
-        self._sessions = SessionFiles(root / "memory", self._files)
-        self._turns = TurnFiles(
-            self._sessions, self._files, lambda work: self._require_open().run(work)
-        )
+        self._turns: set[asyncio.Task[object]] = set()
+        self._sessions = JsonSessionLog(root / "memory", self._files)
         self._records = RecordStore(root, self._files, is_serving=True)
         self._counters = JsonCounters(root / COUNTERS, self._files)
 
@@ -75,7 +75,8 @@ class JsonFileStorage(Storage):
 
     async def __aexit__(self, *exc_info: object) -> None:
         try:
-            await self._turns.aclose()
+            if self._turns:
+                await asyncio.wait(self._turns)
             await self._end_threads()
         finally:
             self._files.disable_kernel_fsync()
@@ -96,17 +97,30 @@ class JsonFileStorage(Storage):
         return users.get((user_id,)), {role.name: role for role in roles.by_key.values()}
 
     async def store_question(self, question: Question) -> TurnContext:
-        self._require_open()
-        with _whole():
-            context = await self._turns.store_question(question)
-        return await super().store_question(question) if context is None else context
+        lease = Lease(
+            owner=question.owner, session_id=question.session_id, turn_id=question.turn_id
+        )
+        return await self._take(self._sessions.question_steps(question), lease)
 
     async def store_answer(self, lease: Lease, answer: Message) -> None:
-        self._require_open()
-        with _whole():
-            is_stored = await self._turns.store_answer(lease, answer)
-        if not is_stored:
-            await super().store_answer(lease, answer)
+        await self._take(self._sessions.answer_steps(lease, answer), lease)
+
+    async def _take(self, steps: Steps[Found], lease: Lease) -> Found:
+        """Take the steps of a turn on the event loop.
+
+        If the caller is cancelled, they are taken to the end, and then the session is released.
+        """
+        threads = self._require_open()
+        task = asyncio.create_task(run_on_loop(steps, threads.run))
+        self._turns.add(task)
+        task.add_done_callback(self._turns.discard)
+        try:
+            with _whole():
+                return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_failure)
+            task.add_done_callback(lambda _: self._sessions.release(lease))
+            raise
 
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         """Run the work in one thread. An exception rolls nothing back, see the class."""
@@ -150,9 +164,14 @@ class JsonFileStorage(Storage):
         return await self._in_thread(lambda: inspect(self._root, self._files))
 
 
+def _log_failure(task: asyncio.Task[Found]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _log.warning("a write failed after its caller was cancelled: %s", cause_of(error))
+
+
 @contextmanager
 def _whole() -> Iterator[None]:
-    """A file that is not there, where one has to be."""
+    """Translate a missing file where one has to be."""
     try:
         yield
     except FileNotFoundError as error:

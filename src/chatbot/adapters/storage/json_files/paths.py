@@ -1,4 +1,4 @@
-"""Where a session's files are, and how times become file times."""
+"""The files of a session, and times as file times."""
 
 import secrets
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from chatbot.adapters.filesystem.atomic import WORK
 from chatbot.domain.chat import SessionId
 from chatbot.domain.identity import Owner
 
-LOG, HEAD, DELETED, LOCK = ".log", ".json", ".deleted", ".lock"
+LOG, MEMORY, DELETED, LOCK = ".log", ".json", ".deleted", ".lock"
 LOCKS = ".locks"
 
-_NAMES_KEPT = 1024
+_PATHS_CACHED = 1024
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -22,9 +22,9 @@ _SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 def folder_name(owner: Owner) -> str:
-    """The owner's folder: a name that is safe, and another one for every owner.
+    """Return the name of the owner's folder: portable, and different for every owner.
 
-    Ids of users of the first MVP may be anything, and some file systems take `A` for `a`.
+    Ids of legacy users may contain any character, and some file systems ignore case.
     """
     escaped = (
         char if char in _SAFE else "".join(f"%{byte:02x}" for byte in char.encode())
@@ -34,14 +34,14 @@ def folder_name(owner: Owner) -> str:
 
 
 def owner_of(folder: str) -> Owner | None:
-    """Returns the owner of the folder with this name; None if it is not an owner's folder."""
+    """Return the owner of the folder with this name; None if it is not an owner's folder."""
     kind, _, name = folder.partition("-")
     owner = Owner(kind="user" if kind == "user" else "client", id=unquote(name))
     return owner if folder_name(owner) == folder else None
 
 
 def to_ns(moment: datetime) -> int:
-    """The moment as a file time, exact to the microsecond."""
+    """Return the time as a file time, exact to the microsecond."""
     return (moment - _EPOCH) // _MICROSECOND * 1000
 
 
@@ -49,19 +49,19 @@ def from_ns(ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=ns // 1000)
 
 
-@lru_cache(maxsize=_NAMES_KEPT)
+@lru_cache(maxsize=_PATHS_CACHED)
 def folder_of(root: Path, owner: Owner) -> Path:
     return root / folder_name(owner)
 
 
-@lru_cache(maxsize=_NAMES_KEPT)
-def place_of(root: Path, owner: Owner, session_id: SessionId) -> "Place":
-    """Where a session is, kept: joining paths takes longer than reading the files."""
-    return Place(folder_of(root, owner), owner, session_id)
+@lru_cache(maxsize=_PATHS_CACHED)
+def paths_of(root: Path, owner: Owner, session_id: SessionId) -> "SessionPaths":
+    """Return the paths of a session. They are cached: joining them takes longer than a read."""
+    return SessionPaths(folder_of(root, owner), owner, session_id)
 
 
 @dataclass(frozen=True)
-class Place:
+class SessionPaths:
     """The files of one session in its owner's folder."""
 
     folder: Path
@@ -73,8 +73,8 @@ class Place:
         return self.folder / f"{self.session_id}{LOG}"
 
     @cached_property
-    def head(self) -> Path:
-        return self.folder / f"{self.session_id}{HEAD}"
+    def memory(self) -> Path:
+        return self.folder / f"{self.session_id}{MEMORY}"
 
     @cached_property
     def lock(self) -> Path:
@@ -89,6 +89,6 @@ class Place:
         """The log's name after the session is deleted and while its other files still exist."""
         return self.work / f"{self.session_id}{DELETED}"
 
-    def torn(self) -> Path:
-        """A fresh name for torn bytes that are set aside."""
+    def new_torn(self) -> Path:
+        """Return a new name for the bytes of an incomplete write."""
         return self.work / f"{self.session_id}.torn-{secrets.token_hex(8)}"

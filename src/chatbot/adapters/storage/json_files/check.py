@@ -15,9 +15,16 @@ from chatbot.adapters.storage.json_files.counters import (
     is_counters_file,
     parse_counters,
 )
-from chatbot.adapters.storage.json_files.head import read_head
-from chatbot.adapters.storage.json_files.log import LogView
-from chatbot.adapters.storage.json_files.places import DELETED, HEAD, LOCKS, LOG, Place, owner_of
+from chatbot.adapters.storage.json_files.log_reader import LogReader
+from chatbot.adapters.storage.json_files.memory_file import read_memory
+from chatbot.adapters.storage.json_files.paths import (
+    DELETED,
+    LOCKS,
+    LOG,
+    MEMORY,
+    SessionPaths,
+    owner_of,
+)
 from chatbot.adapters.storage.json_files.record_files import RecordFiles
 from chatbot.adapters.storage.json_files.records import RecordStore
 from chatbot.adapters.storage.json_values import Damaged
@@ -121,18 +128,20 @@ class _Inspection:
             return
         yield from self._exposed(folder)
         for file in sorted(set(self._files.listdir(folder)) - {WORK, LOCKS}):
-            yield from self._session_file(Place(folder, owner, SessionId(Path(file).stem)), file)
+            yield from self._session_file(
+                SessionPaths(folder, owner, SessionId(Path(file).stem)), file
+            )
         yield from self._leftovers(folder / WORK)
 
-    def _session_file(self, place: Place, name: str) -> Iterator[Finding]:
-        path = place.folder / name
-        is_ours = is_session_id(place.session_id) and path.suffix in {LOG, HEAD}
+    def _session_file(self, paths: SessionPaths, name: str) -> Iterator[Finding]:
+        path = paths.folder / name
+        is_ours = is_session_id(paths.session_id) and path.suffix in {LOG, MEMORY}
         if not is_ours:
             yield self._finding(path, Problem.FOREIGN, "not a session file")
         elif path.suffix == LOG:
-            yield from self._flaws(path, lambda: self._verify_log(place))
-        elif exists(self._files, place.log):
-            yield from self._flaws(path, lambda: self._verify_head(place))
+            yield from self._flaws(path, lambda: self._verify_log(paths))
+        elif exists(self._files, paths.log):
+            yield from self._flaws(path, lambda: self._verify_memory(paths))
         else:
             yield self._finding(path, Problem.LEFTOVER, "memory of a session that no longer exists")
 
@@ -140,14 +149,13 @@ class _Inspection:
         for name in sorted(self._files.listdir(work) if exists(self._files, work) else []):
             yield self._finding(work / name, Problem.LEFTOVER, _leftover(name))
 
-    def _verify_log(self, place: Place) -> None:
-        with opened(self._files, self._files.open_to_read(place.log)) as fd:
-            view = LogView(self._files, fd, session_id=place.session_id, owner=place.owner)
-            for line in view.lines():
+    def _verify_log(self, paths: SessionPaths) -> None:
+        with opened(self._files, self._files.open_to_read(paths.log)) as fd:
+            for line in LogReader(self._files, fd, paths).lines():
                 line.message()
 
-    def _verify_head(self, place: Place) -> None:
-        read_head(read(self._files, place.head), place.session_id, epoch=0)
+    def _verify_memory(self, paths: SessionPaths) -> None:
+        read_memory(read(self._files, paths.memory), paths.session_id, epoch=0)
 
     def _flaws(self, path: Path, verify: Callable[[], object]) -> Iterator[Finding]:
         try:

@@ -1,0 +1,82 @@
+"""How many functions one `POST /chat` on JSON files calls, and how often the file changes.
+
+The turn goes through the ASGI application, with a scripted model and without memory. Counted are
+the calls of functions in `adapters`, `application`, `domain` and `entrypoints`, in the order in
+which they begin; a coroutine or generator that is resumed counts as a call. The second row has
+those of the store only.
+"""
+
+import asyncio
+import sys
+import tempfile
+import threading
+from itertools import pairwise
+from pathlib import Path
+from types import FrameType
+
+import httpx
+from rig import JWT_SECRET, KEY, MEMORY_OFF
+
+import chatbot
+from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.entrypoints.container import build
+from chatbot.entrypoints.http.app import build_app
+from chatbot.entrypoints.settings import Settings
+
+SRC = str(Path(chatbot.__file__).parent)
+STORE = ("/adapters/filesystem/", "/adapters/storage/")
+
+
+class Calls:
+    """Records the calls while it is enabled, in all threads that start later."""
+
+    def __init__(self) -> None:
+        self.is_enabled = False
+        self.files: list[str] = []
+        threading.setprofile(self)
+        sys.setprofile(self)
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        file = frame.f_code.co_filename
+        if self.is_enabled and event == "call" and file.startswith(SRC):
+            self.files.append(file.removeprefix(SRC))
+
+
+def row(what: str, files: list[str]) -> str:
+    changes = sum(one != other for one, other in pairwise(files))
+    return f"| {what} | {len(files)} | {changes} | {len(set(files))} |"
+
+
+async def main() -> None:
+    calls = Calls()
+    with tempfile.TemporaryDirectory() as folder:
+        given = {name.lower(): value for name, value in MEMORY_OFF.items()}
+        settings = Settings(
+            _env_file=None,
+            api_key=KEY,
+            jwt_secret=JWT_SECRET,
+            storage_url=f"json:{folder}",
+            **given,
+        )
+        app = build_app(settings, build(settings, model=ScriptedModel(lambda _: "An answer.")))
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://bench") as client,
+        ):
+            client.headers["X-API-Key"] = KEY
+            body = {"prompt": "What is still open?"}
+            body["session_id"] = (await client.post("/chat", json=body)).json()["session_id"]
+            for _ in range(3):  # caches fill
+                calls.files.clear()
+                calls.is_enabled = True
+                answer = await client.post("/chat", json=body)
+                calls.is_enabled = False
+                answer.raise_for_status()
+    print("| one turn | calls | changes of file | files |\n|---|---|---|---|")
+    print(row("whole", calls.files))
+    print(row("in the store", [file for file in calls.files if file.startswith(STORE)]))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

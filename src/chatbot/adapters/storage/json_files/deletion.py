@@ -1,0 +1,46 @@
+"""Removes the files of a session, so that the next deletion completes one that was interrupted.
+
+A deletion first moves the log into the work folder under a marker name: from then on the session is
+gone. The other files follow, the marker last. If the process dies in between, the marker is still
+there, and the owner's next new session or deletion completes the removal.
+"""
+
+from dataclasses import replace
+
+from chatbot.adapters.filesystem.atomic import exists, make_durable_folder
+from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.json_files.paths import DELETED, SessionPaths
+from chatbot.domain.chat import SessionId, is_session_id
+
+
+def delete_files(files: Files, paths: SessionPaths) -> None:
+    """Delete a session, damaged or not.
+
+    Raises:
+        FileNotFoundError: the session does not exist.
+    """
+    make_durable_folder(files, paths.work)
+    files.replace(paths.log, paths.deleted)
+    files.fsync_folder(paths.work)
+    files.fsync_folder(paths.folder)
+    finish_deletions(files, paths)
+
+
+def finish_deletions(files: Files, near: SessionPaths) -> None:
+    """Remove the remains of all deleted sessions in this folder."""
+    for name in files.listdir(near.work) if exists(files, near.work) else []:
+        session_id = name.removesuffix(DELETED)
+        if name.endswith(DELETED) and is_session_id(session_id):
+            paths = replace(near, session_id=SessionId(session_id))
+            remove_rest(files, paths)
+            files.remove_locked(paths.lock)
+            files.fsync_folder(paths.folder)
+            files.remove(paths.deleted)
+
+
+def remove_rest(files: Files, paths: SessionPaths) -> None:
+    """Remove the session's memory, unfinished and quarantined files; everything but the log."""
+    files.remove(paths.memory)
+    for name in files.listdir(paths.work) if exists(files, paths.work) else []:
+        if name.startswith(f"{paths.session_id}.") and not name.endswith(DELETED):
+            files.remove(paths.work / name)

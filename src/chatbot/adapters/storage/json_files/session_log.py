@@ -1,0 +1,186 @@
+"""The session log as files: a folder for each owner, in it a log and a memory file per session.
+
+`<id>.log` holds the messages, and its time is the session's `updated_at`, so that sessions are
+listed without opening files. `<id>.json` holds the memory, and exists from the first change of the
+memory on. Everything here but the steps of a turn blocks: `JsonFileStorage` calls it in a thread.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from chatbot.adapters.filesystem.atomic import exists, locked, make_durable_folder, put
+from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.json_files.deletion import (
+    delete_files,
+    finish_deletions,
+    remove_rest,
+)
+from chatbot.adapters.storage.json_files.leases import HeldSession, SessionLeases
+from chatbot.adapters.storage.json_files.log_reader import LogReader, header_line
+from chatbot.adapters.storage.json_files.log_writer import LogWriter
+from chatbot.adapters.storage.json_files.memory_file import load_memory, memory_line
+from chatbot.adapters.storage.json_files.paths import (
+    LOCKS,
+    SessionPaths,
+    folder_of,
+    to_ns,
+)
+from chatbot.adapters.storage.json_files.session_reader import SessionReader, session_found
+from chatbot.adapters.storage.json_files.steps import Steps, run
+from chatbot.adapters.storage.json_values import logging_path_of_errors
+from chatbot.domain.chat import (
+    Lease,
+    Message,
+    Question,
+    Session,
+    SessionId,
+    TurnContext,
+    TurnId,
+)
+from chatbot.domain.errors import Conflict, NotFound
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.session_log import SessionLog
+
+_COMMIT_LOCKS = 64
+
+
+class JsonSessionLog(SessionReader, SessionLog):
+    """The sessions below one folder."""
+
+    def __init__(self, root: Path, files: Files) -> None:
+        super().__init__(root, files)
+        self._leases, self._writer = SessionLeases(files), LogWriter(files)
+
+    def open(self) -> None:
+        make_durable_folder(self._files, self._root)
+        make_durable_folder(self._files, self._root / LOCKS)
+
+    def close(self) -> None:
+        self._leases.release_all()
+
+    def create(self, session: Session) -> None:
+        folder = folder_of(self._root, session.owner)
+        make_durable_folder(self._files, folder)
+        paths = self._paths(session.owner, session.id)
+        finish_deletions(self._files, paths)
+        with self._committing(paths):
+            if exists(self._files, paths.log):
+                raise Conflict("The session already exists.")
+            mtime_ns = to_ns(session.updated_at)
+            put(self._files, paths.log, header_line(session), mtime_ns=mtime_ns)
+
+    # --- turns ---------------------------------------------------------------------------
+
+    def store_question(self, question: Question) -> TurnContext:
+        return run(self.question_steps(question))
+
+    def store_answer(self, lease: Lease, answer: Message) -> None:
+        run(self.answer_steps(lease, answer))
+
+    def question_steps(self, question: Question) -> Steps[TurnContext]:
+        """Begin a turn: see `SessionLog.store_question`."""
+        lease = Lease(
+            owner=question.owner, session_id=question.session_id, turn_id=question.turn_id
+        )
+        yield from self._acquire(lease)
+        try:
+            with self._writing(lease) as held:
+                reader = self._writer.read(held)
+                memory = load_memory(self._files, held.paths, epoch=reader.header.epoch)
+                history = reader.messages(question.history(memory))
+                for message in question.messages_after(history):
+                    history.append((yield from self._writer.append(held, message)))
+        except BaseException:
+            self.release(lease)
+            raise
+        history = history[-question.history_limit :]
+        return TurnContext(lease=lease, memory=memory, history=tuple(history))
+
+    def answer_steps(self, lease: Lease, answer: Message) -> Steps[None]:
+        """End a turn: see `SessionLog.store_answer`."""
+        try:
+            yield from self._append(lease, answer)
+        finally:
+            self.release(lease)
+
+    def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
+        lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
+        run(self._acquire(lease))
+        return lease
+
+    def _acquire(self, lease: Lease) -> Steps[None]:
+        paths = self._paths(lease.owner, lease.session_id)
+        if not exists(self._files, paths.log):
+            raise NotFound
+        held = self._leases.acquire(lease, paths)
+        try:
+            yield from self._writer.open(held)
+        except FileNotFoundError as error:  # it was deleted in the meantime
+            self._leases.release(lease, with_lock_file=True)
+            raise NotFound from error
+        except BaseException:
+            self.release(lease)
+            raise
+
+    def release(self, lease: Lease) -> None:
+        self._leases.release(lease)
+
+    def append(self, lease: Lease, message: Message) -> Message:
+        return run(self._append(lease, message))
+
+    def _append(self, lease: Lease, message: Message) -> Steps[Message]:
+        with self._writing(lease) as held:
+            return (yield from self._writer.append(held, message))
+
+    @contextmanager
+    def _writing(self, lease: Lease) -> Iterator[HeldSession]:
+        """Write to the log of a held session."""
+        with (
+            self._leases.writing(lease) as held,
+            logging_path_of_errors(held.paths.log),
+            session_found(),
+        ):
+            yield held
+
+    # --- changes under the session's short-term lock -------------------------------------------
+
+    def put_memory(
+        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+    ) -> bool:
+        try:
+            paths = self._paths(owner, session_id)
+            with self._committing(paths):
+                if self._look(paths, lambda log: log.header.epoch) != epoch:
+                    return False
+                if load_memory(self._files, paths, epoch=epoch).version != memory.version:
+                    return False
+                stored = replace(memory, version=memory.version + 1)
+                put(self._files, paths.memory, memory_line(stored, session_id, epoch=epoch))
+        except NotFound:
+            return False
+        return True
+
+    def reset(self, lease: Lease, *, ts: datetime) -> None:
+        """Replace the log by a new header, which is the commit, then remove what was emptied."""
+        with self._leases.writing(lease) as held, self._committing(held.paths):
+            paths = held.paths
+            session = self._look(paths, LogReader.session).was_reset(ts)
+            held.close_log(self._files)
+            put(self._files, paths.log, header_line(session), mtime_ns=to_ns(ts))
+            remove_rest(self._files, paths)
+            self._files.fsync_folder(paths.folder)
+
+    def delete(self, lease: Lease) -> None:
+        with self._leases.writing(lease) as held, self._committing(held.paths), session_found():
+            held.close_log(self._files)
+            delete_files(self._files, held.paths)
+        self.release(lease)
+
+    def _committing(self, paths: SessionPaths) -> AbstractContextManager[None]:
+        """Exclude other short changes of this session, in any process."""
+        number = int(paths.session_id[:8], 16) % _COMMIT_LOCKS
+        return locked(self._files, self._root / LOCKS / f"commit-{number:02d}.lock")

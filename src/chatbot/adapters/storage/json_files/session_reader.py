@@ -1,0 +1,157 @@
+"""Reading the sessions below one folder, which takes no lock and leaves no trace."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from heapq import heapify, heappop
+from itertools import islice
+from pathlib import Path
+
+from chatbot.adapters.filesystem.atomic import opened
+from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.json_files.log_reader import LogReader
+from chatbot.adapters.storage.json_files.memory_file import load_memory
+from chatbot.adapters.storage.json_files.paths import (
+    LOG,
+    SessionPaths,
+    folder_of,
+    from_ns,
+    paths_of,
+    to_ns,
+)
+from chatbot.adapters.storage.json_values import Damaged, logging_path_of_errors
+from chatbot.domain.chat import (
+    Message,
+    MessageRange,
+    Session,
+    SessionCursor,
+    SessionId,
+    SessionView,
+    is_session_id,
+)
+from chatbot.domain.errors import NotFound, StorageUnavailable
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.session_log import Select, select_none
+from chatbot.domain.ports.storage import Found
+
+
+class SessionReader:
+    """The reading half of the session log."""
+
+    def __init__(self, root: Path, files: Files) -> None:
+        self._root, self._files = root, files
+
+    def get(self, owner: Owner, session_id: SessionId) -> Session:
+        return self._look(self._paths(owner, session_id), LogReader.session)
+
+    def page(
+        self, owner: Owner, *, limit: int, after: SessionCursor | None = None
+    ) -> Sequence[Session]:
+        """Order by the files' times, then open the sessions of this page only."""
+        try:
+            folder = self._folder(owner)
+        except NotFound:
+            return []
+        order = [(-ns, session_id) for session_id, ns in self._times(folder)]
+        if after is not None:
+            mark = (-to_ns(after.updated_at), after.id)
+            order = [each for each in order if each > mark]
+        heapify(order)  # of many only some are asked for
+        newest = (heappop(order) for _ in range(len(order)))
+        found = (
+            self._listed(SessionPaths(folder, owner, session_id), -ns) for ns, session_id in newest
+        )
+        return list(islice((session for session in found if session is not None), limit))
+
+    def _times(self, folder: Path) -> Iterator[tuple[SessionId, int]]:
+        """The owner's sessions with their times, in ns but exact to the microsecond only."""
+        for name, ns in self._files.listdir_by_mtime(folder, LOG):
+            session_id = name.removesuffix(LOG)
+            if is_session_id(session_id):
+                yield SessionId(session_id), ns - ns % 1000
+
+    def _listed(self, paths: SessionPaths, mtime_ns: int) -> Session | None:
+        """The session with the time that it was ordered by; None if it was deleted since.
+
+        A damaged one is listed with its id and time only: its owner may want to delete it.
+        """
+        try:
+            found = self._look(paths, LogReader.session)
+            return replace(found, updated_at=from_ns(mtime_ns))
+        except NotFound:
+            return None
+        except Damaged:
+            time = from_ns(mtime_ns)
+            return Session(
+                id=paths.session_id, owner=paths.owner, title="", created_at=time, updated_at=time
+            )
+
+    def read(
+        self, owner: Owner, session_id: SessionId, selected: MessageRange
+    ) -> Sequence[Message]:
+        return self._look(self._paths(owner, session_id), lambda log: log.messages(selected))
+
+    def load(
+        self, owner: Owner, session_id: SessionId, select: Select = select_none
+    ) -> SessionView:
+        """Read the log once, and the memory file if there is one."""
+        paths = self._paths(owner, session_id)
+
+        def see(log: LogReader) -> SessionView:
+            session = log.session()
+            memory = load_memory(self._files, paths, epoch=session.epoch)
+            messages = tuple(log.messages(select(session, memory)))
+            return SessionView(session=session, memory=memory, messages=messages)
+
+        return self._look(paths, see)
+
+    def memory(self, owner: Owner, session_id: SessionId) -> Memory:
+        paths = self._paths(owner, session_id)
+        epoch = self._look(paths, lambda log: log.header.epoch)
+        return load_memory(self._files, paths, epoch=epoch)
+
+    def _look(self, paths: SessionPaths, see: Callable[[LogReader], Found]) -> Found:
+        """Read a log. A damaged one is read twice: a write may be in progress."""
+        with logging_path_of_errors(paths.log), session_found():
+            try:
+                return self._look_once(paths, see)
+            except Damaged:
+                return self._look_once(paths, see)
+
+    def _look_once(self, paths: SessionPaths, see: Callable[[LogReader], Found]) -> Found:
+        with opened(self._files, self._files.open_to_read(paths.log)) as fd:
+            return see(LogReader(self._files, fd, paths))
+
+    def _paths(self, owner: Owner, session_id: SessionId) -> SessionPaths:
+        """Return the paths of a session, whether it exists or not.
+
+        Raises:
+            NotFound: the id is invalid, or the owner has no sessions.
+        """
+        if not is_session_id(session_id):
+            raise NotFound
+        self._folder(owner)
+        return paths_of(self._root, owner, session_id)
+
+    def _folder(self, owner: Owner) -> Path:
+        """Return the owner's folder.
+
+        Raises:
+            NotFound: the owner has no sessions.
+            StorageUnavailable: the name belongs to something else, such as a symbolic link.
+        """
+        folder = folder_of(self._root, owner)
+        with session_found():
+            if not self._files.status_of(folder).is_folder:
+                raise StorageUnavailable("The store contains a file where a folder is expected.")
+        return folder
+
+
+@contextmanager
+def session_found() -> Iterator[None]:
+    """Translate a missing file: the session does not exist."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound from error
