@@ -21,7 +21,7 @@ import chatbot
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.entrypoints.container import build
 from chatbot.entrypoints.http.app import build_app
-from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.loading import settings_of
 
 SRC = str(Path(chatbot.__file__).parent)
 STORE = ("/adapters/filesystem/", "/adapters/storage/")
@@ -50,14 +50,9 @@ def row(what: str, files: list[str]) -> str:
 async def main() -> None:
     calls = Calls()
     with tempfile.TemporaryDirectory() as folder:
-        given = {name.lower(): value for name, value in MEMORY_OFF.items()}
-        settings = Settings(
-            _env_file=None,
-            api_key=KEY,
-            jwt_secret=JWT_SECRET,
-            storage_url=f"json:{folder}",
-            **given,
-        )
+        memory_off = {name.lower(): value for name, value in MEMORY_OFF.items()}
+        keys = {"api_key": KEY, "jwt_secret": JWT_SECRET}
+        settings = settings_of({**keys, "storage_url": f"json:{folder}", **memory_off})
         app = build_app(settings, build(settings, model=ScriptedModel(lambda _: "An answer.")))
         transport = httpx.ASGITransport(app)
         async with (

@@ -1,11 +1,10 @@
-"""Storage in a folder of JSON files: `storage` is the port's `Storage`, the rest what it is made of.
+"""Storage in a folder of JSON files: `storage` implements the port, the others its parts.
 
-storage            the threads, and one transaction over the three repositories
-sessions   users   counters            the repositories
-turns              the two writes of a turn, on the event loop
-log   head         a session's two files: its messages, its memory
-appends   leases   removal   places    writing to the log, who may, deleting, where files are
-archive            everything in a folder, to be moved
-inspection         what `chatbot doctor` finds in a folder
-sealed             JSON with a checksum
+session_log   session_reader    sessions: a log of messages and a memory file for each
+log_reader    log_writer        the log
+memory_file   checksummed       the memory file; lines with a checksum
+leases        steps             who may write; work that waits for the disk, on the loop or in a thread
+paths         deletion          file names; removing a session
+users         counters          people and their roles; counters such as log-in attempts
+archive       check             everything in a folder, to be moved; what `chatbot doctor` finds
 """
