@@ -1,10 +1,13 @@
 """Storage in a folder of JSON files: `storage` implements the port, the others its parts.
 
-session_log   session_reader    sessions: a log of messages and a memory file for each
-log_reader    log_writer        the log
-memory_file   checksummed       the memory file; lines with a checksum
-leases        steps             who may write; work that waits for the disk, on the loop or in a thread
-paths         deletion          file names; removing a session
-users         counters          people and their roles; counters such as log-in attempts
-archive       check             everything in a folder, to be moved; what `chatbot doctor` finds
+session_log   session_reader     sessions: a log of messages and a memory file for each
+log_reader    log_writer         the log
+memory_file   checksummed        the memory file; lines with a checksum
+leases        steps              who may write; work that waits for the disk, on the loop or in a thread
+paths         deletion           file names; removing a session
+records       record_files       records, as
+documents     watched            ... documents that people may edit
+edit_versions shards             ... what their edits raise, and shards of files with checksums
+counters                         counters such as log-in attempts
+archive       check              everything in a folder, to be moved; what `chatbot doctor` finds
 """
