@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 
@@ -20,7 +20,7 @@ from chatbot.adapters.storage.sql.database import Turns
 from chatbot.adapters.storage.sql.leases import NO_LEASE_S
 from chatbot.adapters.storage.sql.pipeline import ConnectionLost, Pipeline, Result, Statement, Value
 from chatbot.adapters.storage.sql.postgres_statements import STATEMENTS
-from chatbot.adapters.storage.sql.rows import owner_key
+from chatbot.adapters.storage.sql.rows import decoded_record, owner_key
 from chatbot.domain.chat import (
     InterruptReason,
     Lease,
@@ -33,6 +33,7 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.memory import Memory
+from chatbot.domain.repositories.users import USERS
 
 _log = logging.getLogger("chatbot.storage")
 _RECONNECT_S = 1.0
@@ -95,8 +96,10 @@ class PostgresTurns(Turns):
         if found is None:
             return None
         key, email, record, roles = _row(found, 0)
-        user = None if key is None else _user(key, email, record)
-        return user, _roles(roles)
+        if key is None:
+            return None, _roles(roles)
+        user = decoded_record(USERS, record or b"", _text(key), _text(email))
+        return cast("User", user), _roles(roles)
 
     async def store_question(self, question: Question) -> TurnContext | None:
         lease = Lease(
@@ -208,11 +211,6 @@ def _message(row: Row) -> Message:
 
 def _memory(content: bytes | None) -> Memory:
     return Memory() if content is None else codec(Memory).from_json(json.loads(content), "memory")
-
-
-def _user(user_id: bytes, email: bytes | None, record: bytes | None) -> User:
-    found = json.loads(_text(record))
-    return codec(User).from_json({**found, "id": _text(user_id), "email": _text(email)}, "user")
 
 
 @lru_cache(maxsize=4)

@@ -1,15 +1,19 @@
 """How sessions, messages and records look as rows."""
 
-from typing import Any
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any, cast
 
 from sqlalchemy import Row
 
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_values import Json, JsonObject
+from chatbot.adapters.storage.json_values import Json, JsonObject, load
 from chatbot.adapters.storage.sql.tables import REST, table_of
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.records import Kind, Record
+from chatbot.domain.ports.records import AnyKind, Kind, Record
+
+_RECORDS_KEPT = 1024
 
 
 def owner_key(owner: Owner) -> str:
@@ -78,8 +82,7 @@ def message_of(row: Row[Any]) -> Message:
 def record_values(kind: Kind[Record], record: Record) -> Json:
     """The row of a record."""
     found = codec(kind.type).to_json(record)
-    names = [column.name for column in table_of(kind).columns if column.name != REST]
-    return {**{name: found.pop(name, None) for name in names}, REST: found}
+    return {**{name: found.pop(name, None) for name in column_names(kind)}, REST: found}
 
 
 def record_of(kind: Kind[Record], row: Row[Any]) -> Record:
@@ -88,6 +91,27 @@ def record_of(kind: Kind[Record], row: Row[Any]) -> Record:
     Raises:
         Damaged: another program changed it.
     """
-    found: Json = row._asdict()
-    rest = JsonObject(found.pop(REST), kind.singular).found
-    return codec(kind.type).from_json({**rest, **found}, kind.singular)
+    *columns, rest = tuple(row)
+    if isinstance(rest, str):
+        return cast("Record", decoded_record(kind, rest, *columns))
+    return _record(kind, rest, columns)
+
+
+@lru_cache(maxsize=_RECORDS_KEPT)
+def decoded_record(kind: AnyKind, rest: str | bytes, *columns: str | None) -> object:
+    """The record of a row with this text of JSON, kept: a caller is looked up at each request."""
+    return _record(
+        kind, load(rest if isinstance(rest, bytes) else rest.encode(), kind.singular), columns
+    )
+
+
+def _record(kind: Kind[Record], rest: object, columns: Sequence[str | None]) -> Record:
+    names = column_names(kind)
+    found = {**JsonObject(rest, kind.singular).found, **dict(zip(names, columns, strict=True))}
+    return codec(kind.type).from_json(found, kind.singular)
+
+
+@cache
+def column_names(kind: AnyKind) -> list[str]:
+    """The columns of a kind besides the JSON, which is the last one."""
+    return [column.name for column in table_of(kind).columns if column.name != REST]

@@ -1,5 +1,6 @@
 """The tables, and the types that both databases return alike."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -133,6 +134,18 @@ counters = Table(
 # --- records ---------------------------------------------------------------------------------
 
 REST = "record"
+
+
+class RawJson(TypeDecorator[Any]):
+    """JSON that SQLite returns as its text: `rows.record_of` decodes what it has not seen yet."""
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        return None if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
+
+
 Words = Text().with_variant(Text(collation="C"), "postgresql")
 """A text that is compared by its code points, so that both databases order keys alike."""
 
@@ -149,7 +162,7 @@ def table_of(kind: AnyKind) -> Table:
         *(Column(name, Words, nullable=False, unique=True) for name in kind.unique),
         *(Column(name, Words, nullable=False, index=True) for name in kind.indexed),
         *(Column(name, Words, index=True) for name in [kind.expires_at] if name),
-        Column(REST, JSON, nullable=False),
+        Column(REST, RawJson, nullable=False),
     ]
     where = metadata if kind in KINDS else MetaData(naming_convention=metadata.naming_convention)
     return Table(kind.name, where, *columns)
