@@ -32,7 +32,7 @@ async def test_caller_is_found_while_another_process_writes(
 ) -> None:
     with closing(sqlite3.connect(sqlite_store, isolation_level=None, timeout=0)) as other:
         other.execute("BEGIN IMMEDIATE")
-        other.execute("UPDATE users SET department = 'not committed'")
+        other.execute("UPDATE users SET email = 'not committed'")
         found = await turns_of(store).find_caller(user(1).id)
         assert found is not None
         assert found[0] == user(1)
