@@ -170,7 +170,7 @@ def document_in(data: bytes | bytearray) -> object:
     Ignores a byte order mark, invalid UTF-8, and anything after the document.
 
     Raises:
-        ValueError: there is no document.
+        ValueError: the data does not start with a document.
     """
     try:
         found: object = from_json(data)

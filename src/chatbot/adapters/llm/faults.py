@@ -74,7 +74,7 @@ def fault_of(error: BaseException, *, proxied: bool = False) -> Fault:
 def causes_of(error: BaseException) -> Iterator[BaseException]:
     """The error and its causes, outermost first.
 
-    Follows the context where there is no cause: httpcore2 leaves socket errors there.
+    Without a cause, follows the context: httpcore2 leaves socket errors there.
     """
     cause: BaseException | None = error
     while cause is not None:

@@ -105,7 +105,7 @@ class Quirks:
         return {} if wanted["type"] in self.refused else {"response_format": wanted}
 
     def _limit_field(self, body: Body) -> MaxTokensField | None:
-        """The preferred form, or else one that is not refused."""
+        """The preferred form, or else another that was not refused."""
         preferred = self.max_tokens_field or next((n for n in _MAX_TOKENS if n in body), None)
         forms = sorted(_MAX_TOKENS, key=lambda name: name != preferred)
         return next((name for name in forms if name not in self.refused), None)

@@ -1,4 +1,4 @@
-"""What `local/extractive` knows of a language: its data file, checked and compiled once."""
+"""The language data of `local/extractive`: its TOML files, validated and compiled once."""
 
 import re
 import tomllib
@@ -22,13 +22,19 @@ Take = Literal[
     "rest", "clause", "relation", "statement", "group", "value", "name", "weak_name", "role", "job",
     "everything",
 ]  # fmt: skip
+PatternName = Literal[
+    "opener", "time", "inner_time", "request", "question", "tag", "doubt", "foreign",
+    "boundary", "correction", "aside", "self_correction", "courtesy", "article", "role_end",
+    "not_role", "job", "not_name", "not_name_shape", "title", "apposition", "department", "to_you",
+    "next_task", "length", "format",
+]  # fmt: skip
 Pattern = re.Pattern[str]
 
 
 class Rule(BaseModel):
-    """What a clause that begins like `pattern` says; `take` is the part of it that is learnt.
+    """What a clause that begins with `pattern` states; `take` is the part that is stored.
 
-    `value` is what is learnt where `take` says so; else it is the context of a value.
+    `value` is stored if `take` says so; otherwise it is the context of a value.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,7 +45,7 @@ class Rule(BaseModel):
 
 
 class Language(BaseModel):
-    """The patterns, all over plain text, the word lists and the phrases of a language."""
+    """The patterns (all for normalised text), word lists and phrases of a language."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     code: Code
@@ -47,32 +53,7 @@ class Language(BaseModel):
     rules: tuple[Rule, ...]
     asks: dict[str, Pattern]
     keys: dict[str, Pattern]
-    opener: Pattern
-    time: Pattern
-    inner_time: Pattern
-    request: Pattern
-    question: Pattern
-    tag: Pattern
-    doubt: Pattern
-    foreign: Pattern
-    boundary: Pattern
-    correction: Pattern
-    aside: Pattern
-    self_correction: Pattern
-    courtesy: Pattern
-    article: Pattern
-    role_end: Pattern
-    not_role: Pattern
-    job: Pattern
-    not_name: Pattern
-    not_name_shape: Pattern
-    title: Pattern
-    apposition: Pattern
-    department: Pattern
-    to_you: Pattern
-    next_task: Pattern
-    length: Pattern
-    format: Pattern
+    patterns: dict[PatternName, Pattern]
     given_names: frozenset[str]
     name_particles: frozenset[str]
     stop: frozenset[str]
@@ -83,20 +64,23 @@ class Language(BaseModel):
     labels: dict[str, str]
     phrases: dict[str, str]
 
+    def __getitem__(self, name: PatternName) -> Pattern:
+        return self.patterns[name]
+
     def is_question(self, plain: str) -> bool:
-        """Whether a plain sentence begins like a question, greetings aside."""
-        opened = self.opener.match(plain)
-        return self.question.match(plain, opened.end() if opened else 0) is not None
+        """Whether a normalised sentence begins like a question, after any greeting."""
+        opened = self["opener"].match(plain)
+        return self["question"].match(plain, opened.end() if opened else 0) is not None
 
 
 @cache
 def language(code: Code) -> Language:
-    """Read and compile a language; it is kept. The first call takes some tens of milliseconds."""
+    """Load a language, once: the first call takes some tens of milliseconds."""
     shared, raw = _read("shared"), _read(code)
     lists: dict[str, list[str]] = {**shared.pop("lists"), **raw.pop("lists")}
     slots = {name: "|".join(words) for name, words in lists.items()}
     patterns = {
-        **{name: _filled(text, slots) for name, text in shared.pop("patterns").items()},
+        "patterns": {name: _filled(text, slots) for name, text in shared["patterns"].items()},
         "asks": {key: _filled("|".join(each), slots) for key, each in raw.pop("asks").items()},
         "rules": [rule for table in raw.pop("rules") for rule in _rules(table, slots)],
     }
@@ -104,7 +88,7 @@ def language(code: Code) -> Language:
     spelling = Spelling(
         words=_spellings(_inverted(raw.pop("spelling")), raw.pop("contractions", {}), lists),
         endings=raw.pop("endings", {}),
-        fuzzy=lists["fuzzy"],
+        fuzzy=tuple(lists["fuzzy"]),
         vocabulary=frozenset(plain_words),  # they are right as they are
     )
     sets = {name: lists[name] for name in ("given_names", "name_particles", "stop", "verbs")}
@@ -121,14 +105,14 @@ def _rules(table: dict[str, Any], slots: Mapping[str, str]) -> list[dict[str, An
 
 
 def _inverted(table: Mapping[str, list[str]]) -> dict[str, str]:
-    """The key of each word in a table of lists."""
+    """Map each word of a table of lists to its key."""
     return {word: key for key, words in table.items() for word in words}
 
 
 def _spellings(
     words: dict[str, str], endings: Mapping[str, str], lists: Mapping[str, list[str]]
 ) -> dict[str, str]:
-    """What each spelling stands for, with contractions, these also without their apostrophe."""
+    """Map spellings to their meanings, contractions also without their apostrophe."""
     for word in lists.get("contracted", []):
         ending = next(each for each in endings if word.endswith(each))
         words[word] = word.removesuffix(ending) + endings[ending]
@@ -141,7 +125,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _filled(pattern: str, slots: Mapping[str, str]) -> str:
-    """The pattern with the words of a list in the place of `{its_name}`."""
+    """The pattern with each `{name}` replaced by the words of that list."""
     while (filled := re.sub(r"\{([a-z_]+)\}", lambda slot: slots[slot[1]], pattern)) != pattern:
         pattern = filled
     return pattern

@@ -1,4 +1,4 @@
-"""From what a person states to an update of memory, with what is remembered in sight."""
+"""Turns a person's statements into an update of memory, compared with what is stored."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,9 +19,9 @@ _ENOUGH = 0.5  # of the words of the shorter text have to be the same
 
 @dataclass(slots=True)
 class Learned:
-    """What messages change: the update of memory, in the order in which it was said.
+    """The update of memory from messages, in their order.
 
-    `nicknamed`: the message says how the person is called; a name beside that is the full one.
+    `nicknamed`: the message contains a nickname, so another name in it is the full one.
     """
 
     profile: dict[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Learned:
     nicknamed: bool = False
 
     def as_update(self) -> dict[str, object]:
-        """As the answer to `extract_memory`; what is empty is left out."""
+        """As the answer to `extract_memory`, without empty parts."""
         parts = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: part for name, part in parts.items() if part and name != "nicknamed"}
 
@@ -43,7 +43,7 @@ class Learned:
 
 
 def stems(text: str) -> frozenset[str]:
-    """The beginnings of the words that carry meaning, in either language."""
+    """The stems of the words that carry meaning, in either language."""
     return frozenset(_stems_in_order(text))
 
 
@@ -60,13 +60,13 @@ def _stem(word: str) -> str:
 
 @cache
 def _verbs() -> frozenset[str]:
-    """The stems of verbs: who called the plumber has not called the bank."""
+    """The stems of verbs: a shared verb alone does not make two texts alike."""
     words = (re.findall("[a-z]+", each)[:1] for code in CODES for each in language(code).verbs)
     return frozenset(stem for first in words for stem in stems("".join(first)))
 
 
 def learned(texts: Iterable[str], known: Update) -> Learned:
-    """What the texts change in memory; `known` is what is remembered so far."""
+    """What the texts change in memory; `known` is what is stored so far."""
     result = Learned()
     for text in texts:
         result.nicknamed = False
@@ -137,7 +137,7 @@ def _finish(result: Learned, what: str, known: Update) -> None:
 
 
 def _keys_of(what: str, values: Mapping[str, str]) -> list[str]:
-    """The key that the words stand for, as `my name`, or as `I am a nurse` if no other is known."""
+    """The key that the words name, as `my name`, or state, as `I am a nurse` if that is stored."""
     for code in CODES:
         for key, pattern in language(code).keys.items():
             if pattern.search(fold(what)):
@@ -151,7 +151,7 @@ def _keys_of(what: str, values: Mapping[str, str]) -> list[str]:
 
 
 def _keys_with(what: str, values: Mapping[str, str]) -> list[str]:
-    """The keys that hold this value; a department may come with more words."""
+    """The keys with this value; a department may be given with more words."""
     wanted = stems(what)
     return [
         key
@@ -164,8 +164,8 @@ def _keys_with(what: str, values: Mapping[str, str]) -> list[str]:
 def best_match(what: str, texts: Sequence[str], *, verb_will_do: bool = False) -> str | None:
     """The text that shares most words with this, if it shares enough, and more than the others.
 
-    A verb that the text lacks tells them apart. A shared verb alone counts only if `verb_will_do`,
-    as in `forget where I live`.
+    A text without the verb of `what` does not match. A shared verb alone counts only if
+    `verb_will_do`, as in `forget where I live`.
     """
     likeness = {text: _likeness(stems(what), text, verb_will_do) for text in texts}
     best = max(likeness, key=likeness.__getitem__, default=None)
@@ -190,7 +190,7 @@ def _without(texts: Sequence[str], what: str) -> list[str]:
 
 
 def items(update: Update) -> Iterator[str]:
-    """Everything in an update in words, keys left out."""
+    """All values of an update, without keys."""
     yield from update.profile.values()
     yield from update.preferences.values()
     yield from update.facts

@@ -1,4 +1,4 @@
-"""`local/extractive` as a Genkit model: which task a request is, and its answer in words."""
+"""`local/extractive` as a Genkit model."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from chatbot.domain.ports.model import Task
 NAME = "local/extractive"
 
 _BLOCK = re.compile(r"\A<data-[0-9a-f]{16}>\n([^\n]*)\n</data-[0-9a-f]{16}>\s*")
-_MAX_CHARS = 4000  # of a message: what a person writes by hand; the rest is not looked at
+_MAX_CHARS = 4000  # of a message: what a person types; the rest is ignored
 _MAX_MESSAGES = 40  # a batch of consolidation holds as many
 _LOOP_CHARS = 2000  # more than this is read in a thread, beside the event loop
 
@@ -32,7 +32,7 @@ class _Block(BaseModel):
 
 
 class Config(BaseModel):
-    """Which task it is; no text of a request can change that."""
+    """The task, which no text of a request can change."""
 
     task: Task = Task.CHAT
 
@@ -40,9 +40,9 @@ class Config(BaseModel):
 def answer(
     task: str, messages: Sequence[tuple[str, str]], *, system: str = "", notice: bool = True
 ) -> str:
-    """Do the task for the newest of the (role, text) `messages`, in time that is bounded.
+    """Perform the task for the newest of the (role, text) `messages`, in bounded time.
 
-    Of each message the first 4,000 characters count, of a conversation the newest 40 messages.
+    Uses the first 4,000 characters of each message and the newest 40 messages.
     """
     *data, prompt = _BLOCK.split(messages[-1][1] if messages else "")
     block = _block(data[-1] if data else "{}")
@@ -79,13 +79,13 @@ def define_extractive(ai: Genkit) -> None:
 
 
 class _Model:
-    """Reads long requests, and the very first one, in a thread: the event loop is never held."""
+    """Processes long requests, and the first one, in a thread, off the event loop."""
 
     def __init__(self) -> None:
         self._is_warm = False
 
     async def run(self, request: ModelRequest[Config], ctx: ActionRunContext) -> ModelResponse:
-        """Answer a Genkit request, word by word if the caller streams."""
+        """Answer a Genkit request, word by word if it is streamed."""
         task = request.config.task if request.config else Task.CHAT
         turns = [(str(each.role), each.text) for each in request.messages if each.role != "system"]
         system = "\n".join(each.text for each in request.messages if each.role == "system")
@@ -99,7 +99,7 @@ class _Model:
         return ModelResponse(message=message, finish_reason=FinishReason.STOP)
 
     def _warm_answer(self, task: str, turns: Sequence[tuple[str, str]], system: str) -> str:
-        for code in CODES:  # whichever is spoken next is not to be compiled on the event loop
+        for code in CODES:  # neither is compiled on the event loop later
             language(code)
         self._is_warm = True
         return answer(task, turns, system=system)

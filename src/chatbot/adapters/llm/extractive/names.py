@@ -14,7 +14,7 @@ _MIN_UNKNOWN_CHARS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Name:
-    """A name with its capitals, and where it ends in the plain text."""
+    """A capitalised name, and where it ends in the plain text."""
 
     text: str
     end: int
@@ -23,15 +23,15 @@ class Name:
 def name_at(
     said: Wording, known: Language, start: int, *, is_weak: bool, greeted: bool
 ) -> Name | None:
-    """The name that begins there, if one does.
+    """The name that begins at `start`, or None.
 
-    After `my name is` every word will do that is not known for something else. Where the
-    introduction is weak, as after `I am`, a name is one that begins with a capital or is a common
-    one; an uncommon one in lower case is believed to who greets and says nothing else.
+    After `my name is`, any word that has no other meaning is a name. After a weak introduction,
+    as `I am`, a name begins with a capital or is a common one; an uncommon name in lower case
+    counts only after a greeting, and if nothing else follows.
     """
     plain = said.plain
     start += len(plain[start:]) - len(plain[start:].lstrip(" :,"))
-    if title := known.title.match(plain, start):
+    if title := known["title"].match(plain, start):
         start = title.end()
     words = _words(said, known, start)
     if not words:
@@ -47,7 +47,7 @@ def name_at(
 
 
 def _words(said: Wording, known: Language, start: int) -> list[tuple[int, int]]:
-    """Where the words of the name are; one too many words, and it is no name."""
+    """The spans of the words of the name; none if there are too many."""
     plain, at = said.plain, start
     found: list[tuple[int, int]] = []
     while word := _WORD.match(plain, at):
@@ -55,7 +55,7 @@ def _words(said: Wording, known: Language, start: int) -> list[tuple[int, int]]:
         is_particle = text in language("en").name_particles and bool(found)
         if is_particle and not _goes_on(said, word.end()):
             break
-        if not is_particle and (known.not_name.match(text) or text in known.stop):
+        if not is_particle and (known["not_name"].match(text) or text in known.stop):
             break
         is_capital = said.source(*word.span())[:1].isupper()
         if (
@@ -75,7 +75,7 @@ def _words(said: Wording, known: Language, start: int) -> list[tuple[int, int]]:
 
 
 def _goes_on(said: Wording, end: int) -> bool:
-    """Whether a name goes on after a particle: with a capital, as in `Iñigo de Haro`."""
+    """Whether a name continues after a particle, with a capital, as in `Iñigo de Haro`."""
     following = re.compile(r" (?:(?:la|las|los|el|der|den) )?([^\W\d_]\w*)").match(said.plain, end)
     if following is None:
         return False
@@ -101,10 +101,10 @@ def _is_believed(
         return True
     if written[:1].isupper() and not shouted:
         is_people = _NATIONALITY.search(first) is not None
-        return len(words) > 1 or not (is_people or known.job.match(first))
+        return len(words) > 1 or not (is_people or known["job"].match(first))
     after = said.plain[words[-1][1] :]
-    alone = not after.strip(" ,.!?") or after[:1] in ",.!?" or known.department.match(after)
-    is_odd = known.not_name_shape.match(first) or known.job.match(first)
+    alone = not after.strip(" ,.!?") or after[:1] in ",.!?" or known["department"].match(after)
+    is_odd = known["not_name_shape"].match(first) or known["job"].match(first)
     short = len(first) < _MIN_UNKNOWN_CHARS or len(words) > 2
     return bool(greeted and alone and not is_odd and not short)
 

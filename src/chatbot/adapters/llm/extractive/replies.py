@@ -1,4 +1,4 @@
-"""What `local/extractive` answers: what it has just learnt, what it remembers, or a courtesy."""
+"""Composes the answers of `local/extractive`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ _ONLY_IF_NOTHING_ELSE = frozenset({"task", "forget", "done", "note"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """What an answer is made from: the newest message, and what is known besides.
+    """The input of an answer: the newest message, and what is known besides.
 
     `system` is the system text: its language is the last resort.
     """
@@ -40,16 +40,16 @@ class Conversation:
 
 
 def reply(talk: Conversation, *, notice: bool = True) -> str:
-    """Answer from what is said now, then from what is remembered, then from what was said.
+    """Answer from the newest message, then from memory, then from earlier messages.
 
-    The first answer ends with a notice that this is no language model, unless `notice` is False.
+    The first answer ends with a notice that this is not a language model, unless `notice` is False.
     """
     earlier = [text[:_EARLIER_CHARS] for text in talk.earlier]
     memory = _caught_up(talk.memory, earlier)
-    news = learned([talk.prompt], memory)
-    known = language(_code_of(talk, {**memory.preferences, **news.preferences}))
-    text = _changes(news, known, memory)
-    memory = _merged(memory, news)
+    new = learned([talk.prompt], memory)
+    known = language(_code_of(talk, {**memory.preferences, **new.preferences}))
+    text = _changes(new, known, memory)
+    memory = _merged(memory, new)
     asked = _asked(talk.prompt)
     if asked and (not text or (asked not in _ONLY_IF_NOTHING_ELSE and is_question(talk.prompt))):
         text = "\n\n".join(filter(None, [text, _answer(asked, known, memory, talk)]))
@@ -60,16 +60,16 @@ def reply(talk: Conversation, *, notice: bool = True) -> str:
 
 
 def _caught_up(memory: Update, earlier: Sequence[str]) -> Update:
-    """The memory with what it may not hold yet: the last message, or all if it holds nothing.
+    """The memory, updated from the last message, or from all messages if it is empty.
 
-    What it does hold is right: a person may have corrected it since.
+    Stored values take precedence: a person may have corrected them since.
     """
     if not any(items(memory)):
         return _merged(Update(), learned(earlier, Update()))
-    news = learned(earlier[-1:], memory)
-    news.profile = {k: v for k, v in news.profile.items() if k not in memory.profile}
-    news.preferences = {k: v for k, v in news.preferences.items() if k not in memory.preferences}
-    return _merged(memory, news)
+    new = learned(earlier[-1:], memory)
+    new.profile = {k: v for k, v in new.profile.items() if k not in memory.profile}
+    new.preferences = {k: v for k, v in new.preferences.items() if k not in memory.preferences}
+    return _merged(memory, new)
 
 
 def _code_of(talk: Conversation, preferences: Mapping[str, str]) -> Code:
@@ -82,7 +82,7 @@ def _code_of(talk: Conversation, preferences: Mapping[str, str]) -> Code:
 
 
 def _asked(prompt: str) -> str:
-    """What the message asks for, by the name of the pattern; empty if nothing is recognised."""
+    """The name of the pattern that recognises the request, or an empty string."""
     is_asking = is_question(prompt)
     found = (
         key
@@ -94,17 +94,17 @@ def _asked(prompt: str) -> str:
     return next(found, "")
 
 
-def _changes(news: Learned, known: Language, memory: Update) -> str:
-    """What was learnt, and of what was stored, what is forgotten and done."""
-    keyed = {key: value for key, value in news.keyed().items() if value}
+def _changes(new: Learned, known: Language, memory: Update) -> str:
+    """Confirms what was learnt, and which stored items are forgotten or done."""
+    keyed = {key: value for key, value in new.keyed().items() if value}
     stored = {*memory.profile, *memory.preferences, *items(memory)}
-    forgotten = [known.labels.get(each, each) for each in news.forget if each in stored]
-    done = [each for each in news.done if each in stored]
-    new = [*news.facts, *news.todos]
+    forgotten = [known.labels.get(each, each) for each in new.forget if each in stored]
+    done = [each for each in new.done if each in stored]
+    listed = [*new.facts, *new.todos]
     name = f", {keyed['name']}" if "name" in keyed else _name(memory)
-    noted = _listed([*_labelled(keyed, known), *new])
+    noted = _listed([*_labelled(keyed, known), *listed])
     parts = {
-        "met" if [*keyed] == ["name"] and not new else "noted": noted,
+        "met" if [*keyed] == ["name"] and not listed else "noted": noted,
         "forgotten": _listed(forgotten),
         "done": _listed(done),
     }
@@ -129,20 +129,20 @@ def _answer(asked: str, known: Language, memory: Update, talk: Conversation) -> 
             return phrases["about"].format(items=listed)
     if asked == "department":
         plain = {each: f" {wording(each, known.spelling).plain}" for each in memory.facts}
-        if told := [each for each in memory.facts if known.department.search(plain[each])]:
-            return phrases["found"].format(items=_listed(told))
+        if found := [each for each in memory.facts if known["department"].search(plain[each])]:
+            return phrases["found"].format(items=_listed(found))
     phrase = phrases.get(f"no_{asked}") or phrases.get(f"to_{asked}") or phrases["nothing"]
     return phrase.format(name=_name(memory))
 
 
 def _beyond_items(summary: str) -> list[str]:
-    """What the summary tells apart from statements, which are items of memory already."""
-    told = [each for each in sentences(summary) if not stated(each)]
-    return [" ".join(told)] if told else []
+    """The summary without statements, which are items of memory already."""
+    others = [each for each in sentences(summary) if not stated(each)]
+    return [" ".join(others)] if others else []
 
 
 def _other(talk: Conversation, known: Language, memory: Update, earlier: Sequence[str]) -> str:
-    """A question gets the best sentences that are known, any other message a word of receipt."""
+    """Answer a question with the best matching sentences; acknowledge any other message."""
     if not is_question(talk.prompt):
         return known.phrases["acknowledged"].format(name=_name(memory))
     keyed = _labelled({**memory.profile, **memory.preferences}, known)
@@ -154,10 +154,10 @@ def _other(talk: Conversation, known: Language, memory: Update, earlier: Sequenc
 
 
 def _relevant(prompt: str, texts: Sequence[str], *, but_statements: bool = False) -> list[str]:
-    """At most three sentences that share half of the prompt's words or more, the best first.
+    """At most three sentences that share at least half of the prompt's words, the best first.
 
-    `but_statements`: what users state of themselves is left out. Where memory does not hold it,
-    it was forgotten.
+    `but_statements` leaves out what users state about themselves: if memory lacks it, it was
+    forgotten.
     """
     wanted = stems(prompt)
     shared = {each: 2 * len(wanted & stems(each)) for each in sentences(*texts)}
@@ -166,8 +166,8 @@ def _relevant(prompt: str, texts: Sequence[str], *, but_statements: bool = False
     return [each.rstrip(".") for each in enough if not (but_statements and stated(each))]
 
 
-def _merged(memory: Update, news: Learned) -> Update:
-    gone = {fold(each) for each in (*news.forget, *news.done)}
+def _merged(memory: Update, new: Learned) -> Update:
+    gone = {fold(each) for each in (*new.forget, *new.done)}
 
     def kept(texts: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(each for each in (*texts, *new) if fold(each) not in gone))
@@ -176,10 +176,10 @@ def _merged(memory: Update, news: Learned) -> Update:
         return {key: value for key, value in (old | new).items() if key not in gone}
 
     return Update(
-        profile=keyed(dict(memory.profile), news.profile),
-        preferences=keyed(dict(memory.preferences), news.preferences),
-        facts=kept(memory.facts, news.facts),
-        todos=kept(memory.todos, news.todos),
+        profile=keyed(dict(memory.profile), new.profile),
+        preferences=keyed(dict(memory.preferences), new.preferences),
+        facts=kept(memory.facts, new.facts),
+        todos=kept(memory.todos, new.todos),
     )
 
 
@@ -190,7 +190,7 @@ def _labelled(keyed: dict[str, str], known: Language) -> list[str]:
 
 
 def _shown(key: str, value: str, known: Language) -> str:
-    """A value as people write it: a language by its name."""
+    """A value in words: a language by its name."""
     return known.shown.get(value.lower(), value) if key in ("language", "tone") else value
 
 

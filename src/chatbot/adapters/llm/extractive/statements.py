@@ -1,4 +1,4 @@
-"""What a person states of themselves in a message, sentence by sentence."""
+"""Finds what a person states about themselves in a message, sentence by sentence."""
 
 import re
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ _SENTENCE = re.compile(rf"(?<=[.!?…]){_TITLES}\s+|[\n;]+\s*")
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text; a line's end ends one, too."""
+    """Split a text into sentences; the end of a line ends one, too."""
     return _SENTENCE.split(text)
 
 
 def own_sentences(text: str) -> list[str]:
-    """The sentences that are the user's own: quotations, code and what is to be translated go."""
+    """The user's own sentences, without quotations, code, and text to be translated."""
     found: list[str] = []
     for sentence in split_sentences(_without_quotations(text)):
         if any(_is_foreign(sentence, language(code)) for code in CODES):
@@ -42,7 +42,7 @@ def own_sentences(text: str) -> list[str]:
 
 
 def _without_quotations(text: str) -> str:
-    """The text without quotations and code, save for what is quoted to be put on a list."""
+    """The text without quotations and code, except quoted tasks for the list."""
 
     def kept(quoted: re.Match[str]) -> str:
         is_listed = _LISTED.match(text, quoted.end()) and "\n" not in quoted[0]
@@ -52,8 +52,8 @@ def _without_quotations(text: str) -> str:
 
 
 def _is_foreign(sentence: str, known: Language) -> bool:
-    """Whether somebody else's text begins here, or an attempt to give orders."""
-    return known.foreign.search(wording(sentence, known.spelling).plain) is not None
+    """Whether another person's text begins here, or an attempt to override instructions."""
+    return known["foreign"].search(wording(sentence, known.spelling).plain) is not None
 
 
 def plain_sentences(text: str, known: Language) -> list[str]:
@@ -63,7 +63,7 @@ def plain_sentences(text: str, known: Language) -> list[str]:
 
 
 def stated(text: str) -> list[Statement]:
-    """What the user states in a message; nothing if it is as long as something pasted."""
+    """What the user states in a message; nothing if it is so long that it was pasted."""
     if len(text) > MAX_TEXT_CHARS:
         return []
     own = _ELLIPSIS.sub(", ", _PICTURE.sub(" , ", _without_quotations(text)))
@@ -71,7 +71,7 @@ def stated(text: str) -> list[Statement]:
 
 
 def is_question(text: str) -> bool:
-    """Whether the text asks something; without a question mark, by how it begins."""
+    """Whether the text is a question, by its question mark or its first words."""
     return any(
         plain.rstrip().endswith("?") or known.is_question(plain)
         for known in languages_of(text)
@@ -80,13 +80,13 @@ def is_question(text: str) -> bool:
 
 
 def is_courtesy(sentence: str) -> bool:
-    """Whether a sentence is a greeting, thanks or a farewell and nothing else."""
+    """Whether a sentence is only a greeting, thanks or a farewell."""
     plain = [(known, wording(sentence, known.spelling).plain) for known in languages_of(sentence)]
     return any(known.asks[key].search(text) for known, text in plain for key in _COURTESIES)
 
 
 def languages_of(text: str) -> Sequence[Language]:
-    """The languages to read a text in: the one in which it is written, or else both."""
+    """The language of a text, or both if it cannot be detected."""
     code = detect_language(text)
     return [language(code)] if code else [language(each) for each in CODES]
 
@@ -95,7 +95,7 @@ def _stated_in(own: str, known: Language) -> list[Statement]:
     found: list[Statement] = []
     for sentence in split_sentences(own)[:_MAX_SENTENCES]:
         said = wording(sentence, known.spelling)
-        if known.foreign.search(said.plain):
+        if known["foreign"].search(said.plain):
             break
         found += SentenceReader(said, known).statements()
     return found

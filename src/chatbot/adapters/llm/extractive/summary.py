@@ -16,24 +16,24 @@ _MAX_SENTENCES = 400
 
 
 def summarized(previous: str, texts: Sequence[str], max_words: int) -> str:
-    """What fits into `max_words`: what users state of themselves first, then the newest."""
-    told = sentences(previous, *texts)[-_MAX_SENTENCES:]
-    ranks = {each: (bool(stated(each)), number) for number, each in enumerate(told)}
+    """As many sentences as fit: statements of users about themselves first, then the newest."""
+    found = sentences(previous, *texts)[-_MAX_SENTENCES:]
+    ranks = {each: (bool(stated(each)), number) for number, each in enumerate(found)}
     kept: set[str] = set()
     room = max_words
-    for each in sorted(told, key=ranks.__getitem__, reverse=True):
+    for each in sorted(found, key=ranks.__getitem__, reverse=True):
         if (words := len(each.split())) <= room:
             kept.add(each)
             room -= words
     return (
-        " ".join(each[0].upper() + each[1:] for each in told if each in kept)
+        " ".join(each[0].upper() + each[1:] for each in found if each in kept)
         or "…"[: max(0, max_words)]
     )
 
 
 def sentences(*texts: str) -> list[str]:
-    """The different sentences that tell something, as far as their first 40 words."""
+    """The distinct sentences with content, cut after 40 words; no questions or courtesies."""
     own = (each for text in texts for each in own_sentences(text))
     cut = (" ".join(each.split()[:_SENTENCE_WORDS]) for each in own)
-    told = (each for each in cut if stems(each) and not (is_question(each) or is_courtesy(each)))
-    return list(dict.fromkeys(re.sub(r"[.\s]*$", ".", each, count=1) for each in told))
+    found = (each for each in cut if stems(each) and not (is_question(each) or is_courtesy(each)))
+    return list(dict.fromkeys(re.sub(r"[.\s]*$", ".", each, count=1) for each in found))

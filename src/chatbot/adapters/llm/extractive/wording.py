@@ -1,34 +1,37 @@
-"""A sentence in the plain form that patterns match, and the way back to what was written."""
+"""Normalises a sentence for matching, and maps matches back to the written text."""
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
 
 from chatbot.domain.text import fold
 
-MAX_CHARS = 600  # of a sentence: nobody states anything about themselves at greater length
+MAX_CHARS = 600  # of a sentence: longer ones state nothing about a person
 
 _TOKEN = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*|\s+|.", re.DOTALL)
 _KEPT = frozenset(",.:;!?()/&+-")
 _IGNORED = frozenset("¿¡\"'*_`\u2019\u200d\ufe0f")
 _BREAK = ","  # what stands for emoji, dashes and other signs
 _FUZZY_CHARS = 5  # shorter words have too many neighbours
+_ALIKE = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spelling:
-    """How a language is written in haste. Words with accents are looked up before accents go."""
+    """Common misspellings of a language; looked up with and without accents."""
 
     words: Mapping[str, str]
     endings: Mapping[str, str]
-    fuzzy: Sequence[str]
+    fuzzy: tuple[str, ...]
     vocabulary: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """A sentence as it was written and in plain form, with the origin of each plain character."""
+    """A sentence as written and normalised, with the origin of each normalised character."""
 
     written: str
     plain: str
@@ -36,14 +39,14 @@ class Wording:
     ends: tuple[int, ...]
 
     def source(self, start: int, end: int) -> str:
-        """What was written where the plain text reads `plain[start:end]`."""
+        """The written text behind `plain[start:end]`."""
         if start >= end:
             return ""
         return self.written[self.starts[start] : self.ends[end - 1]]
 
 
 def wording(written: str, spelling: Spelling) -> Wording:
-    """Bring a sentence into plain form: lower case, no accents, spellings replaced."""
+    """Normalise a sentence: lower case, no accents, misspellings replaced."""
     written = unicodedata.normalize("NFC", written[:MAX_CHARS])
     plain: list[str] = []
     starts: list[int] = []
@@ -86,26 +89,12 @@ def _plain_word(word: str, spelling: Spelling) -> str:
     return folded if folded in spelling.vocabulary else meant(folded, spelling.fuzzy)
 
 
-def meant(word: str, known: Sequence[str]) -> str:
-    """The known word that this is but for one slip of the finger, else the word itself.
+@lru_cache(maxsize=1024)
+def meant(word: str, known: tuple[str, ...]) -> str:
+    """The known word of which this is a misspelling, else the word itself.
 
-    The first letter and the last two are right, since endings tell persons and tenses apart; two
-    letters are swapped, or one is missing, superfluous or wrong.
+    The first letter and the last two must be right: endings distinguish persons and tenses.
     """
-    if len(word) < _FUZZY_CHARS or word in known:
-        return word
-    alike = (
-        each
-        for each in known
-        if each[0] == word[0] and each[-2:] == word[-2:] and abs(len(each) - len(word)) <= 1
-    )
-    return next((each for each in alike if _is_one_slip(word, each)), word)
-
-
-def _is_one_slip(word: str, other: str) -> bool:
-    start = next((i for i, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), None)
-    if start is None:
-        return len(word) != len(other)
-    rest, wanted = word[start:], other[start:]
-    swapped = rest[1:2] + rest[:1] + rest[2:] == wanted
-    return swapped or rest[1:] == wanted or rest == wanted[1:] or rest[1:] == wanted[1:]
+    alike = (each for each in known if each[0] == word[0] and each[-2:] == word[-2:])
+    close = get_close_matches(word, alike, n=1, cutoff=_ALIKE) if len(word) >= _FUZZY_CHARS else []
+    return close[0] if close else word
