@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.storage import backup_file
-from chatbot.adapters.storage.backup_file import BackupFile, write_backup
+from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.domain.errors import Conflict, StorageUnavailable
 from chatbot.domain.ports.archive import Item
 from stored import EVERYTHING, T0, conversation, everything_in
@@ -24,19 +24,19 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_backup_holds_what_was_given(path: Path) -> None:
-    write_backup(path, EVERYTHING, made_at=T0)
+    BackupFile(path).write(EVERYTHING, made_at=T0)
     assert everything_in(BackupFile(path)) == EVERYTHING
     assert BackupFile(path).verify() == len(EVERYTHING)
     assert len(BackupFile(path).session_keys()) == 4
 
 
 def test_backup_of_nothing_is_one(path: Path) -> None:
-    write_backup(path, [], made_at=T0)
+    BackupFile(path).write([], made_at=T0)
     assert everything_in(BackupFile(path)) == []
 
 
 def test_backup_is_for_its_owner_only_and_nothing_else_stays(path: Path) -> None:
-    write_backup(path, EVERYTHING, made_at=T0)
+    BackupFile(path).write(EVERYTHING, made_at=T0)
     if os.name != "nt":  # Windows has no such rights
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
@@ -45,7 +45,7 @@ def test_backup_is_for_its_owner_only_and_nothing_else_stays(path: Path) -> None
 def test_file_that_is_there_is_never_overwritten(path: Path) -> None:
     path.write_bytes(b"precious")
     with pytest.raises(Conflict, match="was not changed"):
-        write_backup(path, EVERYTHING, made_at=T0)
+        BackupFile(path).write(EVERYTHING, made_at=T0)
     assert path.read_bytes() == b"precious"
     assert list(path.parent.iterdir()) == [path]
 
@@ -56,19 +56,19 @@ def test_backup_that_fails_leaves_no_file(path: Path) -> None:
         raise StorageUnavailable
 
     with pytest.raises(StorageUnavailable):
-        write_backup(path, failing(), made_at=T0)
+        BackupFile(path).write(failing(), made_at=T0)
     assert list(path.parent.iterdir()) == []
 
 
 def test_backup_can_be_read_with_other_programs(path: Path) -> None:
-    write_backup(path, EVERYTHING, made_at=T0)
+    BackupFile(path).write(EVERYTHING, made_at=T0)
     lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     assert lines[0]["format"] == "chatbot backup"
     assert lines[-1]["sealed"]["items"] == len(EVERYTHING)
 
 
 def test_cut_backup_is_refused_before_anything_is_given_out(path: Path) -> None:
-    write_backup(path, EVERYTHING, made_at=T0)
+    BackupFile(path).write(EVERYTHING, made_at=T0)
     whole = path.read_bytes()
     for length in {0, 1, 17, *random.Random(1).sample(range(len(whole)), 60), len(whole) - 1}:
         path.write_bytes(whole[:length])
@@ -78,7 +78,7 @@ def test_cut_backup_is_refused_before_anything_is_given_out(path: Path) -> None:
 
 def test_flipped_backup_is_refused_or_holds_the_same(path: Path) -> None:
     """The same, where the byte is none of the content: gzip's header has a few."""
-    write_backup(path, EVERYTHING, made_at=T0)
+    BackupFile(path).write(EVERYTHING, made_at=T0)
     whole = path.read_bytes()
     harmless = []
     for place in sorted({*range(12), *random.Random(2).sample(range(len(whole)), 100)}):
@@ -107,7 +107,7 @@ def test_flipped_backup_is_refused_or_holds_the_same(path: Path) -> None:
     ids=["no seal", "dropped", "more", "reordered", "no header", "empty", "newer", "other", "text"],
 )
 def test_backup_with_sound_gzip_but_other_lines_is_refused(path: Path, change: object) -> None:
-    write_backup(path, EVERYTHING, made_at=T0)
+    BackupFile(path).write(EVERYTHING, made_at=T0)
     lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
     path.write_bytes(gzip.compress(b"".join(change(lines))))  # type: ignore[operator] # one of the above
     with pytest.raises(StorageUnavailable, match="backup"):
@@ -138,7 +138,7 @@ def write_backup_unseen(path: Path, item: Item) -> None:
 
 
 def test_two_backups_in_one_file_are_none(path: Path) -> None:
-    write_backup(path, EVERYTHING, made_at=T0)
+    BackupFile(path).write(EVERYTHING, made_at=T0)
     path.write_bytes(path.read_bytes() * 2)
     with pytest.raises(StorageUnavailable, match="not a valid backup"):
         next(BackupFile(path).items())

@@ -491,10 +491,10 @@ class TestImport:
         )
         async with running(tmp_path) as service:
             told = service.out.read_text("utf-8")
-            assert f"first version: 1 to import (`chatbot import {tmp_path / 'data'}`)" in told
+            assert f"legacy sessions: 1 to import (`chatbot import {tmp_path / 'data'}`)" in told
         assert await asyncio.to_thread(ready, "import", str(tmp_path / "data")) is not None
         async with running(tmp_path) as service:
-            assert "first version" not in service.out.read_text("utf-8")
+            assert "legacy sessions" not in service.out.read_text("utf-8")
             body = {"prompt": "¿Cómo me llamo?", "session_id": FIRST_ID}
             assert "Ana" in (await service.answer("POST", "/chat", json=body))["text"]
             found = await service.answer("GET", f"/sessions/{FIRST_ID}")

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.storage import backup_file
-from chatbot.adapters.storage.backup_file import BackupFile, write_backup
+from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.adapters.storage.json_values import Damaged
-from chatbot.adapters.storage.mvp_files import MvpFiles
+from chatbot.adapters.storage.legacy_sessions import LegacySessions
 from chatbot.application.transfer import Outcome, StoreCopy
 from chatbot.domain.chat import Message, MessageRange, Session, SessionId
 from chatbot.domain.identity import Owner
@@ -84,7 +84,7 @@ async def test_sessions_of_any_date_are_imported_once_and_found_again(
     for number, (ts, _) in enumerate(DATES):
         said = {"messages": [{"role": "user", "content": f"{number}", "ts": ts}]}
         (folder / f"session_{number:032x}.json").write_text(json.dumps(said), encoding="utf-8")
-    source = MvpFiles(folder, ANA)
+    source = LegacySessions(folder, ANA)
     assert outcomes(source, archive(url)) == [Outcome.NEW] * len(DATES)
     assert outcomes(source, archive(url)) == [Outcome.SAME] * len(DATES)
 
@@ -190,7 +190,7 @@ def test_item_that_is_too_large_is_refused_before_it_is_unpacked(
 @pytest.mark.parametrize("more", [gzip.compress(b"more\n"), b"\0", b"x" * 5_000_000])
 def test_what_comes_behind_a_backup_is_refused_unread(tmp_path: Path, more: bytes) -> None:
     path = tmp_path / "b.gz"
-    write_backup(path, [conversation()], made_at=T0)
+    BackupFile(path).write([conversation()], made_at=T0)
     path.write_bytes(path.read_bytes() + more)
     with pytest.raises(Damaged, match="not a valid backup"):
         BackupFile(path).verify()
@@ -199,7 +199,7 @@ def test_what_comes_behind_a_backup_is_refused_unread(tmp_path: Path, more: byte
 def test_long_items_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "b.gz"
     items = [conversation(1, texts=["ñ" * 3_000_000, "x"]), conversation(2)]
-    write_backup(path, items, made_at=T0)
+    BackupFile(path).write(items, made_at=T0)
     assert list(BackupFile(path).items()) == items
 
 
@@ -236,6 +236,6 @@ def test_import_reads_no_file_that_is_too_large(tmp_path: Path) -> None:
     path = tmp_path / f"session_{1:032x}.json"
     with path.open("wb") as file:
         file.truncate(1 << 40)  # a hole
-    [found] = MvpFiles(tmp_path, ANA).items()
+    [found] = LegacySessions(tmp_path, ANA).items()
     assert isinstance(found, Unreadable)
     assert "larger than" in found.reason

@@ -186,7 +186,7 @@ def import_sessions(
         str | None, typer.Option(help="E-mail address of the owner. Default: the API client.")
     ] = None,
 ) -> None:
-    """Import the sessions of the first version; the files are only read."""
+    """Import legacy sessions; the files are only read."""
     settings = lasting(command_settings())
     from chatbot.entrypoints.commands.transfer import import_files
 

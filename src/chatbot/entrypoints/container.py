@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 from dependency_injector import containers, providers
@@ -23,6 +24,8 @@ from chatbot.adapters.llm.thinking import WithoutThinking
 from chatbot.adapters.security.api_keys import DEFAULT_CLIENT, identify_by_setting
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.security.jose_tokens import JoseTokens
+from chatbot.adapters.storage.backup_file import BackupFile
+from chatbot.adapters.storage.legacy_sessions import LegacySessions
 from chatbot.adapters.terminal_sessions import TerminalSessions
 from chatbot.application.administration import Administration
 from chatbot.application.authentication import Authentication
@@ -35,7 +38,7 @@ from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
 from chatbot.application.sessions import Sessions
 from chatbot.domain.errors import ModelUnavailable
-from chatbot.domain.identity import of_client
+from chatbot.domain.identity import Owner, of_client
 from chatbot.domain.ports.archive import WritableArchive
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl
 from chatbot.domain.ports.model import ChatModel
@@ -138,6 +141,14 @@ def build_storage(settings: Settings) -> Storage:
 def build_archive(url: StorageUrl) -> WritableArchive:
     """Returns all data of a store, for copying and backup."""
     return backend_of(url).archive(url)
+
+
+def build_backup(file: Path) -> BackupFile:
+    return BackupFile(file, is_lenient=True)
+
+
+def build_legacy_sessions(folder: Path, owner: Owner = DEFAULT_PRINCIPAL.owner) -> LegacySessions:
+    return LegacySessions(folder, owner)
 
 
 def build_terminal_sessions(settings: Settings) -> TerminalSessions | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.adapters.storage.backup_file import BackupFile, write_backup
+from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.adapters.storage.codec import codec
 from chatbot.application.transfer import Outcome, StoreCopy
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId
@@ -64,7 +64,7 @@ def test_archive_keeps_every_field(archive: WritableArchive) -> None:
 
 
 def test_backup_keeps_every_field(tmp_path: Path) -> None:
-    write_backup(tmp_path / "b.gz", ITEMS, made_at=T0)
+    BackupFile(tmp_path / "b.gz").write(ITEMS, made_at=T0)
     assert everything_in(BackupFile(tmp_path / "b.gz")) == ITEMS
 
 

@@ -36,7 +36,7 @@ MAX_LINE_BYTES = 128 << 20
 
 
 class BackupFile(Archive):
-    """A backup to read. No item is returned before the whole file has been verified.
+    """A backup. No item is returned before the whole file has been verified.
 
     Args:
         is_lenient: whether an item that cannot be stored is returned as `Unreadable` instead of
@@ -91,38 +91,38 @@ class BackupFile(Archive):
             raise _damaged()
         header.require_version(VERSION)
 
+    @staticmethod
+    def fits(item: Item) -> bool:
+        """Whether a backup can hold the item."""
+        if not isinstance(item, Conversation):
+            return True
+        chars = sum(_MESSAGE_CHARS + len(message.content) for message in item.messages)
+        is_small = chars * _BYTES_A_CHAR < MAX_LINE_BYTES
+        return is_small or len(dump(_to_json(item))) < MAX_LINE_BYTES
 
-def fits(item: Item) -> bool:
-    """Whether a backup can hold the item."""
-    if not isinstance(item, Conversation):
-        return True
-    chars = sum(_MESSAGE_CHARS + len(message.content) for message in item.messages)
-    is_small = chars * _BYTES_A_CHAR < MAX_LINE_BYTES
-    return is_small or len(dump(_to_json(item))) < MAX_LINE_BYTES
+    def write(self, items: Iterable[Item], *, made_at: datetime) -> None:
+        """Write a new backup that only its owner can read; it is verified before it gets its name.
 
+        All items must fit.
 
-def write_backup(path: Path, items: Iterable[Item], *, made_at: datetime) -> None:
-    """Write a new backup that only its owner can read; it is verified before it gets its name.
-
-    All items must fit.
-
-    Raises:
-        Conflict: the file already exists.
-        StorageFailure: it cannot be written, or does not read back as written.
-    """
-    files, unfinished = Files(), path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    _require_free(files, path)
-    try:
-        with opened(files, files.create(unfinished)) as fd:
-            for chunk in _packed(items, made_at=made_at):
-                write_all(files, fd, chunk)
-            files.fsync(fd)
-        BackupFile(unfinished).verify()
+        Raises:
+            Conflict: the file already exists.
+            StorageFailure: it cannot be written, or does not read back as written.
+        """
+        files, path = Files(), self._path
+        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         _require_free(files, path)
-        files.replace(unfinished, path)
-    finally:
-        files.remove(unfinished)
-    files.fsync_folder(path.absolute().parent)
+        try:
+            with opened(files, files.create(unfinished)) as fd:
+                for chunk in _packed(items, made_at=made_at):
+                    write_all(files, fd, chunk)
+                files.fsync(fd)
+            BackupFile(unfinished).verify()
+            _require_free(files, path)
+            files.replace(unfinished, path)
+        finally:
+            files.remove(unfinished)
+        files.fsync_folder(path.absolute().parent)
 
 
 def _require_free(files: Files, path: Path) -> None:

@@ -14,7 +14,7 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.commands.administrators import people_problem
 from chatbot.entrypoints.commands.console import say
-from chatbot.entrypoints.commands.transfer import waiting_files
+from chatbot.entrypoints.commands.transfer import waiting_sessions
 from chatbot.entrypoints.container import build
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.model_selection import with_model_name
@@ -120,10 +120,10 @@ def print_banner(settings: Settings, port: int, people: str | None) -> None:
     scheme = "https" if settings.http.tls_cert_file else "http"
     host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
     url = f"{scheme}://{host}:{port}"
-    waiting = waiting_files(settings.storage.url)
+    waiting = waiting_sessions(settings.storage.url)
     if waiting:
         folder = settings.storage.url.local_folder
-        say(f"sessions of the first version: {waiting} to import (`chatbot import {folder}`)")
+        say(f"legacy sessions: {waiting} to import (`chatbot import {folder}`)")
     if people is not None:
         say(f"people: {people}")
     say(f"model: {settings.model.name}")

@@ -6,7 +6,7 @@ line.
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain, takewhile
 from pathlib import Path
@@ -14,8 +14,6 @@ from typing import TypeVar
 
 import typer
 
-from chatbot.adapters.storage.backup_file import BackupFile, fits, write_backup
-from chatbot.adapters.storage.mvp_files import MvpFiles, mvp_files, session_id_of
 from chatbot.application.transfer import SESSION, Outcome, Step, StoreCopy, step_of
 from chatbot.domain.errors import ChatbotError, NotFound, StorageFailure, StorageUnavailable
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, normalise_email
@@ -30,11 +28,17 @@ from chatbot.domain.ports.archive import (
 from chatbot.domain.ports.backend import StorageUrl
 from chatbot.domain.transaction import KINDS
 from chatbot.entrypoints.commands.console import say
-from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, build_archive, utc_now
+from chatbot.entrypoints.container import (
+    DEFAULT_PRINCIPAL,
+    build_archive,
+    build_backup,
+    build_legacy_sessions,
+    utc_now,
+)
 from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
 
-Thing = TypeVar("Thing")
+Value = TypeVar("Value")
 _DONE = frozenset(Outcome) - {
     *(Outcome.TARGET_NEWER, Outcome.CONFLICT, Outcome.REFUSED, Outcome.UNREADABLE)
 }
@@ -50,16 +54,16 @@ def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> 
     if (from_url.path or from_url.raw) == (to_url.path or to_url.raw):
         raise SettingsError("--to: names the same store as --from. Name another one.")
     with (
-        _on_the_way(from_url, to_url),
+        _naming_stores(from_url, to_url),
         _to_read("--from", from_url) as found,
         _to_write("--to", to_url) as there,
     ):
-        moving = StoreCopy(found, there, dry_run=dry_run)
-        steps = _followed(moving.steps(), total=len(found.session_keys()))
+        copy = StoreCopy(found, there, dry_run=dry_run)
+        steps = _with_bar(copy.steps(), total=len(found.session_keys()))
         if delete_others:
-            steps = chain(steps, moving.remove_others())
-        is_done = _told(steps, fine=_DONE, dry_run=dry_run)
-        others = len(moving.others())
+            steps = chain(steps, copy.remove_others())
+        is_done = _report(steps, fine=_DONE, dry_run=dry_run)
+        others = len(copy.others())
         if others and not delete_others:
             say(
                 f"sessions only in the target: {others}, created there or deleted in the "
@@ -69,7 +73,7 @@ def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> 
 
 
 def import_files(url: StorageUrl, folder: Path, email: str | None) -> bool:
-    """Import the sessions of the first version; returns whether all of them are there now.
+    """Import legacy sessions; returns whether all of them are there now.
 
     Raises:
         SettingsError: the folder or the store does not exist.
@@ -77,12 +81,12 @@ def import_files(url: StorageUrl, folder: Path, email: str | None) -> bool:
     """
     if not folder.is_dir():
         raise SettingsError(f"DIR: the folder {folder} does not exist.")
-    files = mvp_files(folder)
-    with _on_the_way(folder, url), _to_write("STORAGE_URL", url) as there:
+    with _naming_stores(folder, url), _to_write("STORAGE_URL", url) as there:
         owner = DEFAULT_PRINCIPAL.owner if email is None else _owner(there, email)
-        steps = StoreCopy(MvpFiles(folder, owner), there).steps()
-        is_done = _told(_followed(steps, total=len(files)), fine=_DONE | {Outcome.TARGET_NEWER})
-    if files:
+        legacy = build_legacy_sessions(folder, owner)
+        steps, total = StoreCopy(legacy, there).steps(), len(legacy.ids())
+        is_done = _report(_with_bar(steps, total=total), fine=_DONE | {Outcome.TARGET_NEWER})
+    if total:
         say("The files were not changed; move them away once you have checked the result.")
     return is_done
 
@@ -97,10 +101,11 @@ def back_up(url: StorageUrl, file: Path) -> bool:
     if not file.absolute().parent.is_dir():
         raise SettingsError(f"FILE: the folder {file.absolute().parent} does not exist.")
     steps: list[Step] = []
-    with _on_the_way(url, file), _to_read("STORAGE_URL", url) as found:
-        items = _followed(found.items(), total=len(found.session_keys()))
-        write_backup(file, _readable(items, steps), made_at=utc_now())
-    return _told(steps, fine=_DONE)
+    backup = build_backup(file)
+    with _naming_stores(url, file), _to_read("STORAGE_URL", url) as found:
+        items = _with_bar(found.items(), total=len(found.session_keys()))
+        backup.write(_storable(items, backup.fits, steps), made_at=utc_now())
+    return _report(steps, fine=_DONE)
 
 
 def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
@@ -113,25 +118,25 @@ def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
     """
     if not file.is_file():
         raise SettingsError(f"FILE: {file} does not exist.")
-    backup = BackupFile(file, is_lenient=True)
-    with _on_the_way(file, url), _to_write("STORAGE_URL", url) as there:
+    backup = build_backup(file)
+    with _naming_stores(file, url), _to_write("STORAGE_URL", url) as there:
         total = backup.verify()
-        steps = _followed(StoreCopy(backup, there, dry_run=dry_run).steps(), total=total)
-        return _told(steps, fine=_DONE, dry_run=dry_run)
+        steps = _with_bar(StoreCopy(backup, there, dry_run=dry_run).steps(), total=total)
+        return _report(steps, fine=_DONE, dry_run=dry_run)
 
 
-def waiting_files(url: StorageUrl) -> int:
-    """Returns how many files of the first version are next to the store and not imported yet."""
-    files = mvp_files(url.local_folder)
-    if not files or not url.is_persistent:
+def waiting_sessions(url: StorageUrl) -> int:
+    """Returns how many legacy sessions are beside the store and not imported yet."""
+    ids = build_legacy_sessions(url.local_folder).ids()
+    if not ids or not url.is_persistent:
         return 0
     with build_archive(url) as archive:
         there = {session_id for _, session_id in archive.session_keys()}
-    return sum(session_id_of(file) not in there for file in files)
+    return sum(session_id not in there for session_id in ids)
 
 
 @contextmanager
-def _on_the_way(source: object, target: object) -> Iterator[None]:
+def _naming_stores(source: object, target: object) -> Iterator[None]:
     """Name source and target in the error when a store fails.
 
     Raises:
@@ -191,8 +196,10 @@ def _owner(archive: Archive, email: str) -> Owner:
     )
 
 
-def _readable(items: Iterable[Item | Unreadable], steps: list[Step]) -> Iterator[Item]:
-    """Yields the readable items, and appends a step for each item."""
+def _storable(
+    items: Iterable[Item | Unreadable], fits: Callable[[Item], bool], steps: list[Step]
+) -> Iterator[Item]:
+    """Yields the items that can be read and that fit, and appends a step for each item."""
     for item in items:
         if not isinstance(item, Unreadable) and not fits(item):
             steps.append(step_of(Unreadable(name=name_of(item), reason="too large for a backup")))
@@ -202,35 +209,35 @@ def _readable(items: Iterable[Item | Unreadable], steps: list[Step]) -> Iterator
         steps.append(step_of(item))
 
 
-def _followed(things: Iterable[Thing], *, total: int) -> Iterator[Thing]:
-    """Yields the same things while a progress bar advances; without a terminal there is no bar.
+def _with_bar(values: Iterable[Value], *, total: int) -> Iterator[Value]:
+    """Yields the same values while a progress bar advances; without a terminal there is no bar.
 
     Users are not counted in `total`: they are few.
     """
     is_hidden = not sys.stderr.isatty()
     with typer.progressbar(length=total, file=sys.stderr, hidden=is_hidden) as bar:
-        for thing in things:
-            yield thing
+        for value in values:
+            yield value
             bar.update(1)
 
 
-def _told(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = False) -> bool:
+def _report(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = False) -> bool:
     """Print the result of the steps; returns whether all of them succeeded."""
     counts: dict[Outcome, Counter[str | None]] = {}
-    odd = []
+    failed = []
     for step in steps:
         counts.setdefault(step.outcome, Counter())[step.kind] += 1
         if step.outcome not in fine:
-            odd.append(step)
-    for step in odd:
+            failed.append(step)
+    for step in failed:
         say(f"chatbot: {step}", err=True)
     sums = ", ".join(
         f"{counts[outcome].total()} {outcome}{_kinds(counts[outcome])}"
         for outcome in Outcome
         if outcome in counts
     )
-    say(("dry run, nothing was written: " if dry_run else "") + (sums or "nothing there"))
-    return not odd
+    say(("dry run, nothing was written: " if dry_run else "") + (sums or "no items"))
+    return not failed
 
 
 def _kinds(counts: Counter[str | None]) -> str:

@@ -28,7 +28,7 @@ from chatbot.adapters.storage.json_files.paths import (
 from chatbot.adapters.storage.json_files.record_files import RecordFiles
 from chatbot.adapters.storage.json_files.records import RecordStore
 from chatbot.adapters.storage.json_values import Damaged
-from chatbot.adapters.storage.mvp_files import is_mvp_file
+from chatbot.adapters.storage.legacy_sessions import is_legacy_session
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.transaction import KINDS
@@ -94,7 +94,7 @@ class _Inspection:
             return
         yield from self._exposed(memory)
         for name in sorted(self._files.listdir(memory)):
-            if name not in {WORK, LOCKS} and not is_mvp_file(name):
+            if name not in {WORK, LOCKS} and not is_legacy_session(name):
                 yield from self._owner_folder(memory / name)
 
     def _records(self, records: RecordFiles[Any]) -> Iterator[Finding]:

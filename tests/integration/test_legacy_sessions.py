@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatbot.adapters.storage.mvp_files import MvpFiles
+from chatbot.adapters.storage.legacy_sessions import LegacySessions
 from chatbot.domain.chat import MessageRole
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, MemoryItem, Origin
@@ -41,7 +41,7 @@ def write(folder: Path, stored: object, name: str = f"session_{ID}.json") -> Pat
 
 
 def read(folder: Path) -> list[Conversation | Unreadable]:
-    return list(MvpFiles(folder, OWNER).items())
+    return list(LegacySessions(folder, OWNER).items())
 
 
 def reason(folder: Path) -> str:

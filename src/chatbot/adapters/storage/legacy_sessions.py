@@ -1,4 +1,4 @@
-"""Sessions of the first version, for import: one file `session_<id>.json` each.
+"""Legacy sessions, for import: one file `session_<id>.json` each.
 
 It contains `summary`, `structured_memory` and `messages:[{role,content,ts}]`. Ids, and messages in
 their order with their times, are preserved. The origin of the memory was not recorded: it counts as
@@ -40,41 +40,45 @@ MAX_FILE_BYTES = 256 << 20
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
-def is_mvp_file(name: str) -> bool:
+def is_legacy_session(name: str) -> bool:
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
-def mvp_files(folder: Path) -> list[Path]:
-    """The files in the folder and in its `memory`, by name."""
-    places = [place for place in (folder, folder / "memory") if place.is_dir()]
-    return sorted(path for place in places for path in place.iterdir() if is_mvp_file(path.name))
-
-
-def session_id_of(path: Path) -> SessionId | None:
+def _session_id_of(path: Path) -> SessionId | None:
     """Returns the id in a file's name, also of a UUID with dashes or capitals; None if absent."""
     raw = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX).replace("-", "").lower()
     return SessionId(raw) if is_session_id(raw) else None
 
 
-class MvpFiles(Archive):
-    """The files in a folder as conversations of one owner."""
+class LegacySessions(Archive):
+    """The files in a folder and in its `memory`, as conversations of one owner."""
 
     def __init__(self, folder: Path, owner: Owner) -> None:
         self._folder, self._owner = folder, owner
 
     def items(self) -> Generator[Conversation | Unreadable]:
-        for path in mvp_files(self._folder):
+        for path in self._paths():
             try:
                 yield self._conversation(path, _content(path))
             except (Damaged, OSError) as error:
                 yield Unreadable(name=str(path), reason=str(error).removeprefix(f"{path.name}: "))
 
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
-        ids = map(session_id_of, mvp_files(self._folder))
-        return {(self._owner, session_id) for session_id in ids if session_id is not None}
+        return {(self._owner, session_id) for session_id in self.ids() if session_id is not None}
+
+    def ids(self) -> list[SessionId | None]:
+        """Returns the id in each file's name; None for an invalid one."""
+        return [_session_id_of(path) for path in self._paths()]
+
+    def _paths(self) -> list[Path]:
+        """Returns the files in the order of their names."""
+        folders = [path for path in (self._folder, self._folder / "memory") if path.is_dir()]
+        return sorted(
+            path for folder in folders for path in folder.iterdir() if is_legacy_session(path.name)
+        )
 
     def _conversation(self, path: Path, raw: bytes) -> Conversation:
-        session_id = session_id_of(path)
+        session_id = _session_id_of(path)
         if session_id is None:
             raise Damaged(
                 "a session id has 32 hexadecimal digits. Fix: copy the file to "
