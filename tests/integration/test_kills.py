@@ -23,10 +23,11 @@ import pytest
 from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, Session
+from chatbot.domain.ports.journal import JOURNALS
 from conversation import ANA, PATIENCE_S, Desk
 from programs import program
 from storage_worker import desk_on
-from victim import CHANGES, OPEN, SURVIVED, TORN, USER, Change, Seen, be_killed
+from victim import CHANGES, OPEN, SURVIVED, TORN, USER, Change, Seen, append_entry, be_killed
 
 if sys.platform != "linux":
     pytest.skip("strace is a tool of Linux", allow_module_level=True)
@@ -174,6 +175,8 @@ async def check(change: Change, root: Path, told: list[int]) -> None:
         desk = desk_on(storage)
         assert await seen(desk) in change.states[max(told, default=0) :]
         assert {found.problem for found in await storage.inspect()} <= {Problem.LEFTOVER}
+        entries = (await seen(desk)).journal
+        await storage.transact(append_entry)
         sessions = await sessions_of(desk)
         for session in sessions:
             await go_on(desk, session)
@@ -186,6 +189,7 @@ async def check(change: Change, root: Path, told: list[int]) -> None:
         if not (await seen(desk)).hashes:
             await storage.transact(lambda tx: tx.users.add(USER))
         assert {found.problem for found in await storage.inspect()} <= {Problem.LEFTOVER}
+        assert (await seen(desk)).journal[:-1] == entries
 
 
 def content_left_in(root: Path) -> list[bytes]:
@@ -212,7 +216,10 @@ async def seen(desk: Desk) -> Seen:
         messages = tuple((m.seq, text_of(m)) for m in await desk.messages(session.id))
         sessions.append((messages, (await desk.memory(session.id)).summary))
     found = await desk.storage.transact(lambda tx: tx.users.by_email(USER.email))
-    return Seen(tuple(sessions), (found.password_hash,) if found else ())
+    entries = await desk.storage.transact(lambda tx: tx.journal.read(JOURNALS[0], limit=9))
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+    numbers = tuple(str(entry.content["number"]) for entry in entries)
+    return Seen(tuple(sessions), (found.password_hash,) if found else (), numbers)
 
 
 def text_of(message: Message) -> str:

@@ -24,10 +24,21 @@ from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, SessionBusy, StorageUnavailable
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.journal import JOURNALS
 from chatbot.domain.ports.storage import Storage
 from conversation import ANA, PATIENCE_S, Desk
 from postgres import new_database
-from storage_worker import GUESSES, MEMORIES, TURNS, USERS, answer_to, desk_on, storage_at, user
+from storage_worker import (
+    ENTRIES,
+    GUESSES,
+    MEMORIES,
+    TURNS,
+    USERS,
+    answer_to,
+    desk_on,
+    storage_at,
+    user,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -193,6 +204,14 @@ async def test_processes_count_attempts_together(crowd: Crowd) -> None:
     said = [each for said in await crowd.do("guess") for each in said]
     assert said.count(["counted"]) == 5
     assert said.count(["waits"]) == len(crowd.workers) * GUESSES - 5
+
+
+async def test_processes_append_to_a_journal_without_gaps(crowd: Crowd) -> None:
+    numbers = [number for said in await crowd.do("note") for [number] in said]
+    entries = await crowd.storage.transact(lambda tx: tx.journal.read(JOURNALS[0], limit=999))
+    assert sorted(numbers) == [entry.seq for entry in entries]
+    assert [entry.seq for entry in entries] == list(range(1, len(crowd.workers) * ENTRIES + 1))
+    assert [entry.content["last"] for entry in entries] == [None, *range(1, len(entries))]
 
 
 # --- who holds a session and dies, or is stopped ---------------------------------------------

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from chatbot.adapters.storage.sql.counters import SqlCounters
 from chatbot.adapters.storage.sql.database import Database
+from chatbot.adapters.storage.sql.journal import SqlJournal
 from chatbot.adapters.storage.sql.leases import renew
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.postgres_statements import STATEMENTS
@@ -55,6 +56,7 @@ SELECT owner, id, 1, '{{{{}}}}' FROM sessions WHERE owner = 'user:' || {{first}}
 INSERT INTO users (id, email, record)
 SELECT id, id || '@example.com', '{{{{"password_hash": "x"}}}}' FROM sessions
 WHERE owner = 'user:' || {{first}};
+INSERT INTO journal_entries (journal, seq, at, content) SELECT 'audit', row_number() OVER (), updated_at, '{{{{}}}}' FROM sessions;
 INSERT INTO counters (kind, name, expires_at, amount) SELECT 'k', id, updated_at, 1 FROM sessions WHERE owner = 'user:' || {{first}};
 """
 FIRST = f"'{1:032x}'"
@@ -113,6 +115,11 @@ def work_on_everything(statements: SqlSession) -> None:
     work_on_people(Users(cast(SqlRecords, records)))
     work_on_records(records)
     work_on_counters(counters)
+    journal: Any = Noted(SqlJournal(statements))
+    journal.append("audit", lambda _: {}, at=T0)
+    journal.read("audit", after=1, limit=20)
+    assert journal.last("audit")
+    assert journal.forgotten == set()
     assert repository.forgotten | records.forgotten | counters.forgotten == set()
 
 

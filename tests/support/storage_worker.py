@@ -25,13 +25,14 @@ from chatbot.application.turn import Started
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import User, UserId
+from chatbot.domain.ports.journal import JOURNALS
 from chatbot.domain.ports.model import ModelRequest
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.throttling import AttemptKey, Throttle
 from chatbot.domain.transaction import Transaction
 from conversation import ANA, NO_MEMORY, Desk
 
-TURNS, MEMORIES, USERS, GUESSES = 2, 10, 5, 20
+TURNS, MEMORIES, USERS, GUESSES, ENTRIES = 2, 10, 5, 20, 20
 GUESSED = tuple(
     Throttle(key=AttemptKey(char * 64), allowed=allowed) for char, allowed in (("a", 5), ("b", 9))
 )
@@ -171,6 +172,16 @@ async def guess(desk: Desk, _: Job) -> None:
         say("waits" if wait else "counted")
 
 
+async def note(desk: Desk, _: Job) -> None:
+    """Append entries to a journal, each with the number of the one before."""
+
+    def append(tx: Transaction) -> int:
+        return tx.journal.append(JOURNALS[0], lambda last: {"last": last and last.seq}, at=NOW).seq
+
+    for _each in range(ENTRIES):
+        say(await desk.storage.transact(append))
+
+
 async def hold(desk: Desk, job: Job) -> None:
     """A turn whose answer is waited for until a line is read."""
 
@@ -199,7 +210,7 @@ class StoppingFiles(Files):
 
 JOBS: dict[str, Callable[[Desk, Job], Awaitable[None]]] = {
     job.__name__: job
-    for job in (talk, remember, add_first_admin, add_users, guess, hold, put_summary)
+    for job in (talk, remember, add_first_admin, add_users, guess, note, hold, put_summary)
 }
 
 

@@ -17,6 +17,8 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.turn import Started
 from chatbot.domain.chat import SessionId
 from chatbot.domain.identity import User, UserId
+from chatbot.domain.ports.journal import JOURNALS
+from chatbot.domain.transaction import Transaction
 from conversation import ANA, START, Desk
 from storage_worker import desk_on
 
@@ -36,10 +38,11 @@ Tell = Callable[[int], None]
 
 
 class Seen(NamedTuple):
-    """What a reader finds: of each session its numbered messages and its summary; hashes of users."""
+    """What a reader finds: of each session its numbered messages and its summary; hashes of users; entries."""
 
     sessions: tuple[tuple[tuple[tuple[int, str], ...], str], ...] = ()
     hashes: tuple[str, ...] = ()
+    journal: tuple[str, ...] = ()
 
 
 def one_session(*messages: str, summary: str = "") -> Seen:
@@ -102,6 +105,17 @@ async def user(desk: Desk, _: Path) -> None:
     await desk.storage.transact(lambda tx: tx.users.add(USER))
 
 
+async def torn_entry(desk: Desk, root: Path) -> None:
+    await desk.storage.transact(append_entry)
+    [log] = root.rglob("*.jsonl")
+    with log.open("ab") as file:
+        file.write(b'{"seq":2,"at')
+
+
+def append_entry(tx: Transaction) -> None:
+    tx.journal.append(JOURNALS[0], lambda last: {"number": last.seq + 1 if last else 1}, at=START)
+
+
 async def only_session(desk: Desk) -> SessionId:
     found = await desk.storage.transact(lambda tx: tx.sessions.page(ANA.owner, limit=1))
     return found[0].id if found else SessionId("")
@@ -154,6 +168,12 @@ async def change_hash(desk: Desk, _: SessionId, tell: Tell) -> None:
     tell(1)
 
 
+async def append_entries(desk: Desk, _: SessionId, tell: Tell) -> None:
+    for number in (1, 2):
+        await desk.storage.transact(append_entry)
+        tell(number)
+
+
 SAID = ("question 1", "answer 2")
 NEXT = ("question 3", "answer 4")
 OLD = one_session(*SAID, summary="old summary")
@@ -201,6 +221,16 @@ CHANGES = {
     ),
     "user": Change(
         prepare=nothing, make=add_user, states=(Seen(), Seen(hashes=(USER.password_hash,)))
+    ),
+    "first entries of a journal": Change(
+        prepare=nothing,
+        make=append_entries,
+        states=(Seen(), Seen(journal=("1",)), Seen(journal=("1", "2"))),
+    ),
+    "entries behind a torn one": Change(
+        prepare=torn_entry,
+        make=append_entries,
+        states=tuple(Seen(journal=("1", "2", "3")[:count]) for count in (1, 2, 3)),
     ),
     "password": Change(
         prepare=user,

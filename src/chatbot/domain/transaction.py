@@ -1,6 +1,7 @@
 """What is read and written together. A new repository is named here, and nowhere else."""
 
 from chatbot.domain.ports.counters import Counters
+from chatbot.domain.ports.journal import Journal
 from chatbot.domain.ports.records import AnyKind, Records
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.repositories.attempts import AttemptRepository
@@ -14,8 +15,11 @@ KINDS: tuple[AnyKind, ...] = (ROLES, USERS)
 class Transaction:
     """The repositories of one transaction."""
 
-    def __init__(self, *, sessions: SessionLog, records: Records, counters: Counters) -> None:
-        self.sessions, self.records, self.counters = sessions, records, counters
+    def __init__(
+        self, *, sessions: SessionLog, records: Records, counters: Counters, journal: Journal
+    ) -> None:
+        self.sessions, self.records = sessions, records
+        self.counters, self.journal = counters, journal
         self.attempts = AttemptRepository(counters)
         self.roles = Roles(records)
         self.users = Users(records)

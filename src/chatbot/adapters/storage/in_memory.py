@@ -21,6 +21,7 @@ from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Role
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.counters import Addition, CounterKey, Counters, Counts
+from chatbot.domain.ports.journal import Content, Journal, JournalEntry
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import Found, Storage
 from chatbot.domain.repositories.roles import ROLES
@@ -155,6 +156,27 @@ class _Counters(Counters):
         return self._tables.setdefault(key.kind, CounterTable({}, max_names=_MAX_NAMES))
 
 
+class _Journal(Journal):
+    def __init__(self) -> None:
+        self._entries: dict[str, list[JournalEntry]] = {}
+
+    def append(
+        self, journal: str, compose: Callable[[JournalEntry | None], Content], *, at: datetime
+    ) -> JournalEntry:
+        last = self.last(journal)
+        content, seq = dict(compose(last)), 1 if last is None else last.seq + 1
+        entry = JournalEntry(journal=journal, seq=seq, at=at, content=content)
+        self._entries.setdefault(journal, []).append(entry)
+        return entry
+
+    def read(self, journal: str, *, after: int = 0, limit: int) -> Sequence[JournalEntry]:
+        return self._entries.get(journal, [])[after : after + limit]
+
+    def last(self, journal: str) -> JournalEntry | None:
+        entries = self._entries.get(journal)
+        return entries[-1] if entries else None
+
+
 class InMemoryStorage(Storage):
     """Keeps everything in dictionaries. Work runs immediately and is never interleaved.
 
@@ -163,7 +185,9 @@ class InMemoryStorage(Storage):
 
     def __init__(self, roles: Mapping[str, Role] = DEFAULT_ROLES) -> None:
         records = InMemoryRecords({ROLES: roles.values()})
-        self._transaction = Transaction(sessions=_Sessions(), records=records, counters=_Counters())
+        self._transaction = Transaction(
+            sessions=_Sessions(), records=records, counters=_Counters(), journal=_Journal()
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,6 +8,6 @@ paths         deletion           file names; removing a session
 records       record_files       records, as
 documents     watched            ... documents that people may edit
 edit_versions shards             ... what their edits raise, and shards of files with checksums
-counters                         counters such as log-in attempts
+counters      journal            counters such as log-in attempts; entries that are never changed
 archive       check              everything in a folder, to be moved; what `chatbot doctor` finds
 """

@@ -1,5 +1,6 @@
 """Checks a data folder: every file is read, nothing is written."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +16,7 @@ from chatbot.adapters.storage.json_files.counters import (
     is_counters_file,
     parse_counters,
 )
+from chatbot.adapters.storage.json_files.journal import LOCK, JsonJournal, is_journal_file
 from chatbot.adapters.storage.json_files.log_reader import LogReader
 from chatbot.adapters.storage.json_files.memory_file import read_memory
 from chatbot.adapters.storage.json_files.paths import (
@@ -31,6 +33,7 @@ from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.legacy_sessions import is_legacy_session
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure
+from chatbot.domain.ports.journal import JOURNALS
 from chatbot.domain.transaction import KINDS
 
 
@@ -89,6 +92,9 @@ class _Inspection:
             yield from self._counters(self._root / COUNTERS)
         for kind in KINDS:
             yield from self._records(RecordStore(self._root, self._files).of(kind))
+        for journal in JOURNALS:
+            if exists(self._files, self._root / journal):
+                yield from self._journal(self._root / journal)
         memory = self._root / "memory"
         if not exists(self._files, memory):
             return
@@ -119,6 +125,15 @@ class _Inspection:
                 yield from self._flaws(folder / name, read_it)
             elif name != WORK:
                 yield self._finding(folder / name, Problem.FOREIGN, "not a file of counters")
+        yield from self._leftovers(folder / WORK)
+
+    def _journal(self, folder: Path) -> Iterator[Finding]:
+        yield from self._exposed(folder)
+        for name in sorted(set(self._files.listdir(folder)) - {WORK, LOCK}):
+            if not is_journal_file(name):
+                yield self._finding(folder / name, Problem.FOREIGN, "not a file of a journal")
+        entries = JsonJournal(self._root, self._files).entries(folder.name)
+        yield from self._flaws(folder, lambda: deque(entries, maxlen=0))
         yield from self._leftovers(folder / WORK)
 
     def _owner_folder(self, folder: Path) -> Iterator[Finding]:
@@ -185,7 +200,7 @@ def _leftover(name: str) -> str:
     if name.endswith(DELETED):
         return "from a deleted session; the owner's next new session or deletion removes it"
     if ".torn-" in name:
-        return "bytes of an incomplete write, kept until the session is reset or deleted"
+        return "bytes of an incomplete write, kept until the session is reset or deleted; of a journal, until removed"
     if SET_ASIDE in name:
         return "unreadable counters; the service started counting again. Fix: remove it"
     if is_session_id(name.partition(".")[0]):

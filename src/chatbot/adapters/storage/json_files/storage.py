@@ -12,6 +12,7 @@ from chatbot.adapters.filesystem.atomic import make_durable_folders, write_new
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.check import Finding, inspect
 from chatbot.adapters.storage.json_files.counters import COUNTERS, JsonCounters
+from chatbot.adapters.storage.json_files.journal import JsonJournal
 from chatbot.adapters.storage.json_files.records import JsonRecords, RecordStore
 from chatbot.adapters.storage.json_files.session_log import JsonSessionLog
 from chatbot.adapters.storage.json_files.steps import Steps, run_on_loop
@@ -48,6 +49,7 @@ class JsonFileStorage(Storage):
         self._sessions = JsonSessionLog(root / "memory", self._files)
         self._records = RecordStore(root, self._files, is_serving=True)
         self._counters = JsonCounters(root / COUNTERS, self._files)
+        self._journal = JsonJournal(root, self._files)
 
     async def __aenter__(self) -> Self:
         """Create the folders, and the roles of a store without users.
@@ -129,7 +131,12 @@ class JsonFileStorage(Storage):
     def _do(self, work: Callable[[Transaction], Found]) -> Found:
         with JsonRecords(self._records) as records:
             return work(
-                Transaction(sessions=self._sessions, records=records, counters=self._counters)
+                Transaction(
+                    sessions=self._sessions,
+                    records=records,
+                    counters=self._counters,
+                    journal=self._journal,
+                )
             )
 
     def _require_open(self) -> Threads:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from chatbot.adapters.storage.sql.counters import SqlCounters
 from chatbot.adapters.storage.sql.database import Database, Turns
+from chatbot.adapters.storage.sql.journal import SqlJournal
 from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S, renew
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.schema import require_current
@@ -126,6 +127,7 @@ class SqlStorage(Storage):
             sessions=SqlSessions(sql, replica=self._replica, lease_s=self._lease_s),
             records=SqlRecords(sql),
             counters=SqlCounters(sql),
+            journal=SqlJournal(sql),
         )
 
     @contextmanager

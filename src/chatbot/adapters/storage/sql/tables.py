@@ -28,7 +28,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Those of `migrations/versions`, in their order: this version works on the last one."""
 
 
@@ -129,6 +129,15 @@ counters = Table(
     Column("amount", BigInteger, nullable=False),
     Index(None, "expires_at"),
     sqlite_with_rowid=False,
+)
+
+journal_entries = Table(
+    "journal_entries",
+    metadata,
+    Column("journal", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("content", JSON, nullable=False),
 )
 
 # --- records ---------------------------------------------------------------------------------
