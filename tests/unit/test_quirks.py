@@ -49,6 +49,14 @@ REFUSALS: dict[str, tuple[int, Any, dict[str, Any]]] = {
         error("Unrecognized request argument supplied: reasoning_effort"),
         {"reasoning_effort": None},
     ),
+    "xAI": (
+        400,
+        {
+            "code": "Client specified an invalid argument",
+            "error": "Model grok-4-0709 does not support parameter reasoningEffort.",
+        },
+        {"reasoning_effort": None},
+    ),
     "OpenAI, streaming without verification": (
         400,
         error("Your organization must be verified to stream this model.", param="stream"),
