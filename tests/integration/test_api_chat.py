@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.application import leases, shares
-from chatbot.application.prompt_texts import NAMES, NOTICES, Language
+from chatbot.application.prompt_texts import Language, texts_in
 from chatbot.application.turn import Delta, ReplyEvent, Started
 from chatbot.domain.chat import SessionId, TurnId
 from chatbot.domain.errors import ModelUnavailable
@@ -207,8 +207,8 @@ async def test_texts_are_in_the_callers_language_or_else_in_that_of_the_prompt(
         answer = await service.client.post(
             "/chat", json={"prompt": prompt}, headers={"Accept": accept} | headers
         )
-    assert json.dumps(NOTICES[language], ensure_ascii=False) in answer.text
-    assert NAMES[language] in model.requests[0].system
+    assert json.dumps(texts_in(language).notice, ensure_ascii=False) in answer.text
+    assert texts_in(language).name in model.requests[0].system
 
 
 async def test_empty_notice_is_none() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
-from chatbot.application.prompt_texts import NOTICES
+from chatbot.application.prompt_texts import texts_in
 from conversation import by_task
 from service import Service, code_of, serving, settings_for_tests
 
@@ -152,10 +152,10 @@ async def test_default_language_is_the_first_preference() -> None:
 @pytest.mark.parametrize(
     ("given", "header", "expected"),
     [
-        ({}, "en-GB, es;q=0.5", NOTICES["en"]),
-        ({}, "es, en;q=0.5", NOTICES["es"]),
-        ({}, "fr", NOTICES["es"]),
-        ({"default_language": "es"}, "en", NOTICES["es"]),
+        ({}, "en-GB, es;q=0.5", texts_in("en").notice),
+        ({}, "es, en;q=0.5", texts_in("es").notice),
+        ({}, "fr", texts_in("es").notice),
+        ({"default_language": "es"}, "en", texts_in("es").notice),
         ({"assistant_notice": "I am an AI."}, "es", "I am an AI."),
     ],
 )

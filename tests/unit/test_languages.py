@@ -6,7 +6,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from chatbot.application.prompt import PromptBuilder
-from chatbot.application.prompt_texts import EXTRACT, NAMES, NOTICES, SUMMARIZE, SYSTEM, Language
+from chatbot.application.prompt_texts import Language, texts_in
 from chatbot.domain.chat import Message
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import Task
@@ -44,7 +44,8 @@ def system(
 
 
 def ours(language: Language) -> str:
-    return SYSTEM[language].format(name=NAMES[language])
+    texts = texts_in(language)
+    return texts.system.format(name=texts.name)
 
 
 @pytest.mark.parametrize("spoken", ["es", "en"])
@@ -80,15 +81,15 @@ async def test_model_is_asked_for_memory_in_the_language_of_the_person(spoken: L
 
     [summarize, *_] = desk.asked(Task.SUMMARIZE)
     [extract, *_] = desk.asked(Task.EXTRACT_MEMORY)
-    assert summarize.system == SUMMARIZE[spoken].format(max_words=140)
-    assert extract.system == EXTRACT[spoken]
+    assert summarize.system == texts_in(spoken).summarize.format(max_words=140)
+    assert extract.system == texts_in(spoken).extract
 
 
 @pytest.mark.parametrize("spoken", ["es", "en"])
 async def test_notice_is_in_the_language_of_the_person(spoken: Language) -> None:
     desk = Desk(by_task(), rules=replace(RULES, language=None), notice=None)
 
-    assert (await desk.ask(SPOKEN[spoken])).notice == NOTICES[spoken]
+    assert (await desk.ask(SPOKEN[spoken])).notice == texts_in(spoken).notice
 
 
 @pytest.mark.parametrize(

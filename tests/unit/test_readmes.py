@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.llm.extractive import answer
-from chatbot.application.prompt_texts import NOTICES, Language
+from chatbot.application.prompt_texts import Language, texts_in
 from chatbot.domain.text import detect_language
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ def test_prompts_and_answers_are_shown_in_the_language_of_the_page(
     assert {detect_language(prompt) for prompt in prompts} == {language}
     conversation = json.loads(shown)
     assert conversation["text"] == answer("chat", [("user", prompts[0])])
-    assert conversation["notice"] == NOTICES[language]
+    assert conversation["notice"] == texts_in(language).notice
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from chatbot.application.data_blocks import data_block, structured_content
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.prompt import accepted, prompts_of
-from chatbot.application.prompt_texts import EXTRACT, REPAIR, SUMMARIZE, language_of
+from chatbot.application.prompt_texts import language_of, texts_in
 from chatbot.application.replies import read_update, without_thinking
 from chatbot.domain.chat import FinishReason, Message, MessageRole
 from chatbot.domain.errors import InvalidInput, ModelError, ModelFailure, PromptRefused
@@ -95,7 +95,7 @@ class Learner:
             "messages": [{"role": m.role, "text": m.content} for m in messages],
         }
         language = language_of(prompts_of(messages), preferred=self._rules.language)
-        system = SUMMARIZE[language].format(max_words=self._rules.summary_max_words)
+        system = texts_in(language).summarize.format(max_words=self._rules.summary_max_words)
         return await self._ask(Task.SUMMARIZE, system, self._block(content))
 
     async def _extracted(self, memory: Memory, messages: Sequence[Message]) -> Memory:
@@ -135,7 +135,7 @@ class Learner:
             "messages": [{"seq": m.seq, "text": m.content} for m in messages],
         }
         language = language_of(prompts_of(messages), preferred=self._rules.language)
-        system, block = EXTRACT[language], self._block(content)
+        system, block = texts_in(language).extract, self._block(content)
         reply = await self._ask(Task.EXTRACT_MEMORY, system, block)
         try:
             return self._read(reply)
@@ -143,7 +143,7 @@ class Learner:
             if self._failed_repairs >= _FAILED_REPAIRS:
                 return Update()
         bad = PromptMessage(role=MessageRole.ASSISTANT, text=reply[:_BAD_REPLY_CHARS])
-        repair = PromptMessage(role=MessageRole.USER, text=REPAIR[language])
+        repair = PromptMessage(role=MessageRole.USER, text=texts_in(language).repair)
         reply = await self._ask(Task.EXTRACT_MEMORY, system, block, bad, repair)
         try:
             return self._read(reply)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chatbot.application.data_blocks import data_block, json_line, memory_content, shortened
-from chatbot.application.prompt_texts import LANGUAGES, NAMES, SYSTEM, Language, language_of
+from chatbot.application.prompt_texts import LANGUAGES, Language, language_of, texts_in
 from chatbot.application.tokens import TokenEstimator, size_of, texts_of
 from chatbot.domain.chat import InterruptReason, Message, MessageRole
 from chatbot.domain.memory import Memory, RecalledItem, recollections
@@ -75,7 +75,8 @@ class PromptBuilder:
         self._language = language
         self._systems: dict[Language, str] = {}
         for each in LANGUAGES:
-            ours = SYSTEM[each].format(name=assistant_name or NAMES[each])
+            texts = texts_in(each)
+            ours = texts.system.format(name=assistant_name or texts.name)
             whole = f"{company_instructions}\n\n{ours}" if company_instructions else ours
             self._systems[each] = whole
         self.summarized_step = threshold or 1

@@ -9,44 +9,13 @@ runs and years, and what counts is what is left.
 import re
 from collections.abc import Iterable
 from functools import cache
+from importlib.resources import files
 
 from chatbot.domain.text import fold
 
 MIN_RUN_LETTERS = 4  # three are part of many words: `hij` of `hijo`, `stu` of `student`
 MIN_RUN_DIGITS = 3
 MIN_WORD_CHARS = 3
-
-WORDS = """
-abc abracadabra acceso access account admin administrador administrator agosto alberto alejandro
-allyourbasearebelongtous amigo amigos amor andres angel antonio april argentina asdf asistente
-assistant atletico august autumn baby barca barcelona baseball basketball batman battery beatriz
-betis bienvenida bienvenido bienvenidos bogota bohemianrhapsody bonita buenosdias cambialo cambiame
-carlos carmen casa changeit changeme changethis charlie chatbot chelsea chocolate clave colombia
-company computer contra contrasena contrasenia cookie corazon corona correct
-correcthorsebatterystaple cristiano cuenta daniel david december demo deporte despacho diciembre
-dios dragon ejemplo elperrodesanroquenotienerabo empresa enero entrar enunlugardelamancha error
-espana estrella example familia febrero february felicidad feliz feliznavidad fernando football
-forever francisco friend futbol gabriel gatito guapa guapo guest guitar habiaunavez hannah
-happybirthday hastalavistababy hello helloworld hola holamundo holaquetal horse icanhazpassword
-ihatepasswords ilovemyfamily iloveyou iloveyouforever internet invierno invitado iwillalwaysloveyou
-january jessica jesucristo jesus jesuschrist jordan jose juan julio july june junio justin killer
-lakers laura letmein liverpool login loremipsumdolorsitamet lovely lucia lunes madrid manchester
-manuel march marcos maria mariposa marta martes marzo master matrix mayo maytheforcebewithyou
-mexico michael micontrasena micumpleanos miguel minecraft monday monkey mother mustang mypassword
-mypasswordis naruto nicole ninja nomeacuerdo nosoyunrobot notelodigo november noviembre october
-octubre office oficina onceuponatime onetwothreefour openpassword opensesame openthedoor ordenador
-otono pablo padrenuestroqueestasenloscielos parola pass passcode passphrase passwd password pepper
-perro pikachu please pokemon portatil primavera princesa princess private prueba qazwsx
-quelafuerzateacompane quetelodigo qwerty rafael realmadrid root samsung sandra santiago secret
-secreta secreto secure security segura seguro september septiembre server service servicio shadow
-soccer sofia soyelmejor spiderman spring staple starwars summer sunshine
-supercalifragilisticexpialidocious superman superuser sysadmin system teamo teamomucho temp
-temporal tequiero tequieromucho test tester testing thequickbrownfoxjumpsoverthelazydog
-thisismypassword thomas tiger tobeornottobe trabajo trestristestigres trustno1 twitter
-unodostrescuatro unoduetrequattro user username usuario valencia verano viernes viva vivaespana
-vivamexico welcome whatever windows winter work yamaha yotambientequiero youshallnotpass zaragoza
-zxcvbn
-"""
 
 _ROWS = (
     "1234567890" * 2,
@@ -99,7 +68,7 @@ def _once(text: str) -> str:
 
 @cache
 def _common() -> re.Pattern[str]:
-    return _pattern(WORDS.split())
+    return _pattern(files(__package__).joinpath("common_passwords.txt").read_text("utf-8").split())
 
 
 def _pattern(words: Iterable[str]) -> re.Pattern[str]:

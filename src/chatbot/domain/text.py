@@ -1,10 +1,12 @@
 """Text that can be stored and displayed, timestamps, word comparison, language detection."""
 
 import re
+import tomllib
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.resources import files
 from typing import Literal
 
 FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
@@ -48,41 +50,6 @@ def unquoted(value: str) -> str:
     return bare
 
 
-# Words that distinguish the two languages, without accents; words of both (`a`, `me`, `no`, `he`,
-# `has`, `ten`) are left out.
-_SPANISH_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-    al algo alguien aqui ahora antes aunque ayuda ayer bien buenas buenos buen cada casi como con
-    contigo cual cuales cuando cuanto cuanta cuantos cuantas cuyo de del desde despues dia dias
-    dime donde dos el ella ellas ellos en entonces entre eres esa ese eso esas esos esta estan
-    estas este esto estos estoy fue fui gracias gusta hace hacer hacia han hasta hay hola hoy
-    igual jefa jefe la las le les lo los llamo luego manana mas mi mis mia mio mismo muchas mucho
-    muy nada nadie ni nos nosotros nuestra nuestro nunca olvida otra otro para pero perdon poco
-    por porque pude puede puedes puedo pues que quien quiero quiere saber se ser si sido siempre
-    sobre solo somos soy su sus tal tambien tampoco tarde tareas tengo tiene tienes toda todas
-    todo todos trabajo tu tus un una unas uno unos usted ustedes vale vamos vas ver vivo voy y ya
-    yo
-    """,
-    )
-)
-_ENGLISH_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-    about after again all also am an and any anymore are as ask at be because been before being
-    bye but by call can cannot could did do does doing done for forget from get give go going good
-    got had hello help her here hey hi him his how i if in into is it its job just know let like
-    list live made make many may might more morning most much must my myself name need never new
-    not now of off on one only or other our out over please pls remind right said say see she
-    should show so some still sure tell than thank thanks that the their them then there these
-    they thing this those to today tomorrow too up us very want was way we well were what when
-    where which while who whom why will with work would yes yet you your yours
-    im ive ill id dont doesnt didnt cant isnt arent wasnt wont youre thats whats
-    """,
-    )
-)
 # Typical of words of the language that are not in the lists.
 _SPANISH_SHAPE = re.compile(
     "(?:cion|ciones|mente|ando|iendo|idad|arme|irme|ito|itos)$|[bcfmprsv]ue[lnr][a-z]"
@@ -164,11 +131,18 @@ def _spanish_lead(text: str) -> int:
 
 def _spanish_points(word: str) -> int:
     plain = fold(word)
-    is_spanish, is_english = plain in _SPANISH_WORDS, plain in _ENGLISH_WORDS
+    is_spanish, is_english = plain in _words_of("es"), plain in _words_of("en")
     if is_spanish or is_english:
         return _WORD_POINTS * (is_spanish - is_english)
     looks_spanish = plain != word or _SPANISH_SHAPE.search(plain) is not None
     return _SIGN_POINTS * (looks_spanish - (_ENGLISH_SHAPE.search(plain) is not None))
+
+
+@cache
+def _words_of(language: str) -> frozenset[str]:
+    """Return the words that distinguish the language from the other one."""
+    table = tomllib.loads(files(__package__).joinpath("languages.toml").read_text("utf-8"))
+    return frozenset(table[language].split())
 
 
 class Said:

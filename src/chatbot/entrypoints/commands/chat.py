@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 
-from chatbot.application.prompt_texts import LANGUAGES, NAMES, Language, language_of
+from chatbot.application.prompt_texts import LANGUAGES, Language, language_of, texts_in
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import NotFound
@@ -100,7 +100,7 @@ def _typed() -> Iterator[str]:
 def _greet(settings: Settings, *, goes_on: bool) -> None:
     """Print the assistant's name and how to leave, in the language of settings or terminal."""
     language = language_of((), preferred=settings.assistant.language or _language_of_terminal())
-    name = settings.assistant.name or NAMES[language]
+    name = settings.assistant.name or texts_in(language).name
     say(_GREETINGS[language].format(name=name, end=_END_OF_INPUT))
     if goes_on:
         say(_GOES_ON[language])

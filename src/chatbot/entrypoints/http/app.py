@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
 from chatbot import __version__
-from chatbot.application.prompt_texts import NAMES
+from chatbot.application.prompt_texts import texts_in
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.container import UseCases, build, random_id
 from chatbot.entrypoints.http import error_handlers
@@ -47,7 +47,7 @@ def build_app(
     root_path = settings.http.root_path.rstrip("/")
     app = FastAPI(
         title=settings.assistant.name
-        or NAMES[settings.assistant.language or "en"],  # for English pages only
+        or texts_in(settings.assistant.language or "en").name,  # for English pages only
         version=__version__,
         lifespan=lifespan,
         openapi_url=None,  # served by web/docs_page.py
