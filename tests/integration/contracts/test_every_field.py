@@ -4,7 +4,7 @@ A field that is added to one of the types is in these tests by itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from chatbot.domain.identity import Role, User
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Conversation, Item, WritableArchive
 from chatbot.domain.ports.storage import Storage
-from chatbot.domain.transaction import Transaction
+from chatbot.domain.transaction import KINDS, Transaction
 from chatbot.entrypoints.container import build_archive
 from chatbot.entrypoints.storage_backends import parse_storage_url
 from filled import filled
@@ -35,8 +35,10 @@ SESSION = filled(
     last_seq=MESSAGES[-1].seq,
 )
 CONVERSATION = Conversation(session=SESSION, messages=MESSAGES, memory=filled(Memory))
-USER = filled(User, email="ana@example.com")
-ITEMS: Sequence[Item] = [filled(Role), USER, CONVERSATION]
+GIVEN = {"users": {"email": "ana@example.com"}}
+"""Values of fields that cannot have any value, by the name of the kind."""
+RECORDS = [filled(kind.type, **GIVEN.get(kind.name, {})) for kind in KINDS]
+ITEMS: Sequence[Item] = [*RECORDS, CONVERSATION]
 
 
 @pytest.fixture(params=["json", "sqlite", "postgres"])
@@ -51,7 +53,7 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> WritableArchive:
     return build_archive(parse_storage_url(url))
 
 
-@pytest.mark.parametrize("record", [filled(Role), USER, SESSION, *MESSAGES, filled(Memory)])
+@pytest.mark.parametrize("record", [*RECORDS, SESSION, *MESSAGES, filled(Memory)])
 def test_codec_returns_what_it_was_given(record: object) -> None:
     form = codec(type(record))
     assert form.from_json(form.to_json(record), "record") == record
@@ -82,14 +84,17 @@ async def test_service_keeps_every_field(closed_storage: Storage) -> None:
     memory = replace(filled(Memory), version=0)
 
     def write(tx: Transaction) -> None:
-        tx.users.add(USER)
+        for kind, record in zip(KINDS, RECORDS, strict=True):
+            tx.records.put(kind, record, expected=None)
         tx.sessions.create(new)
         assert tx.sessions.put_memory(new.owner, new.id, memory, epoch=0)
 
     def read(tx: Transaction) -> list[object]:
         return [
-            tx.users.by_id(USER.id),
-            tx.users.by_email(USER.email),
+            *(
+                tx.records.get(kind, *kind.key_of(record))
+                for kind, record in zip(KINDS, RECORDS, strict=True)
+            ),
             tx.sessions.get(new.owner, new.id),
             tx.sessions.memory(new.owner, new.id),
         ]
@@ -97,6 +102,29 @@ async def test_service_keeps_every_field(closed_storage: Storage) -> None:
     async with closed_storage:
         await closed_storage.transact(write)
         found = await closed_storage.transact(read)
-        caller, _ = await closed_storage.find_caller(USER.id)
-    assert found == [USER, USER, new, replace(memory, version=1)]
-    assert caller == USER
+        [user] = [record for record in RECORDS if isinstance(record, User)]
+        caller, roles = await closed_storage.find_caller(user.id)
+    assert found == [*RECORDS, new, replace(memory, version=1)]
+    assert caller == user
+    assert {role for role in RECORDS if isinstance(role, Role)} <= {*roles.values()}
+
+
+async def test_change_of_a_record_replaces_every_field(closed_storage: Storage) -> None:
+    """From the defaults to other values and back."""
+
+    def change(tx: Transaction) -> None:
+        for kind, full in zip(KINDS, RECORDS, strict=True):
+            plain = replace(
+                full, **{f.name: f.default for f in fields(full) if f.default is not MISSING}
+            )
+            tx.records.put(kind, plain, expected=None)
+            for old, new in ((plain, full), (full, plain)):
+                tx.records.put(kind, new, expected=old)
+                assert tx.records.get(kind, *kind.key_of(full)) == new
+            for name in kind.unique:
+                assert tx.records.find(kind, name, getattr(full, name)) == plain
+            tx.records.remove(kind, *kind.key_of(full))
+            assert tx.records.get(kind, *kind.key_of(full)) is None
+
+    async with closed_storage:
+        await closed_storage.transact(change)
