@@ -30,6 +30,12 @@ def test_backup_holds_what_was_given(path: Path) -> None:
     assert len(BackupFile(path).session_keys()) == 4
 
 
+def test_backup_of_version_1_is_read() -> None:
+    """The file was written by the last program that wrote this version."""
+    old = Path(__file__).parent / "written" / "backup_version_1.gz"
+    assert everything_in(BackupFile(old)) == EVERYTHING
+
+
 def test_backup_of_nothing_is_one(path: Path) -> None:
     BackupFile(path).write([], made_at=T0)
     assert everything_in(BackupFile(path)) == []
