@@ -15,7 +15,9 @@ from psycopg import sql
 
 from chatbot.adapters.storage.sql.archive import SqlArchive
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
+from chatbot.adapters.storage.sql.schema import VERSION_TABLE
 from chatbot.adapters.storage.sql.storage import SqlStorage
+from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Role
@@ -169,7 +171,7 @@ def test_tables_of_another_owner_are_not_changed(owner: str, account: str) -> No
         command(owner, sql.SQL(statement).format(sql.Identifier(ACCOUNT)))
     with database_at(account).connect() as connection:
         [message] = refusals(lambda: database_at(account).require_changeable(connection))
-    assert "does not own chatbot_schema, counters, " in message
+    assert f"does not own {', '.join(sorted([VERSION_TABLE, *metadata.tables]))} and" in message
     assert "Fix: run this command with the owner of the tables in STORAGE_URL." in message
 
 
