@@ -1,5 +1,6 @@
 """A surface with another credential, error format, body type and size, beside the native one."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -7,10 +8,13 @@ from dataclasses import replace
 import httpx
 import pytest
 import pytest_asyncio
+from starlette.requests import Request
+from starlette.types import Message, Scope
 from structlog.testing import capture_logs
 
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.domain.errors import ModelError
+from chatbot.entrypoints.http.body import BodyFormat, receive_body
 from chatbot.entrypoints.http.surfaces import Surfaces
 from conversation import eventually
 from partner_surface import (
@@ -218,6 +222,10 @@ ERRORS = {
         sized(b"/files", b"canary-4711", b"Content-Type: text/plain"),
         *(415, "unsupported_media_type"),
     ),
+    "too much text": (
+        sized(b"/files", b"x" * (MAX_JSON_BYTES + 1), b"Content-Type: text/plain"),
+        *(413, "body_too_large"),
+    ),
     "JSON in another charset": (
         sized(b"/questions", b'{"text": "x"}', JSON + b"; charset=latin-1"),
         *(415, "unsupported_media_type"),
@@ -290,6 +298,32 @@ async def test_body_of_a_delete_is_decoded_and_bounded_like_any_other(shared: Se
     assert_error(await delete(b" " * (MAX_JSON_BYTES + 1)), 413, "body_too_large")
     assert_error(await delete(b"all", "text/plain"), 415, "unsupported_media_type")
     assert_error(await delete(b""), 422, "invalid_request")
+
+
+async def test_deadline_ends_with_the_upload_and_not_with_what_follows() -> None:
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"x", "more_body": False},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        if len(messages) == 1:
+            await asyncio.sleep(0.1)
+        return messages.pop(0)
+
+    upload = BodyFormat(media_type="text/plain", max_bytes=1, deadline_s=0.05)
+    scope: Scope = {"type": "http", "method": "POST", "state": {}}
+    bounded = await receive_body([upload], scope, {b"content-type": b"text/plain"}, receive)
+    assert [(await bounded())["type"] for _ in range(2)] == ["http.request", "http.disconnect"]
+
+
+async def test_body_is_decoded_once(shared: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode_again(_: Request) -> None:
+        raise AssertionError("The guard has decoded the body already.")
+
+    monkeypatch.setattr(Request, "json", decode_again)
+    answer = await shared.anonymous.post(f"{PREFIX}/questions", json={"text": "Hi"}, headers=BEARER)
+    assert answer.status_code == 200
 
 
 async def test_upload_without_a_key_is_refused_before_it_is_sent(shared: Service) -> None:

@@ -53,7 +53,7 @@ _STREAM = {"schema": {"type": "string"}, "example": _example_of_stream()}
     *(ModelError, ModelUnavailable, ModelTimeout, StorageFull),
 )
 async def chat(body: ChatBody, request: Request, caller: Caller, use: UseCases) -> Response:
-    """Ask the assistant; without `session_id` in a new session."""
+    """Ask the assistant, in a new session unless `session_id` is given."""
     session_id = session_id_of(request, body.session_id) if body.session_id is not None else None
     as_stream = "text/event-stream" in request.headers.get("accept", "")
     language = preferred_language(request.headers)

@@ -22,7 +22,7 @@ class StatusAnswer(Answer):
 @router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health() -> StatusAnswer:
-    """Always `ok` while the process can answer."""
+    """Check that the process answers; the store and the model are not asked."""
     return StatusAnswer()
 
 
@@ -30,7 +30,7 @@ async def health() -> StatusAnswer:
 @router.get("/ready")
 @documented(ShuttingDown, StorageUnavailable)
 async def ready(use: UseCases) -> StatusAnswer:
-    """200 if the storage answers and the model path is warm; the model itself is not called."""
+    """Check that the service can take turns; the model itself is not called."""
     if use.chat.running.is_closing:
         raise ShuttingDown
     try:

@@ -26,5 +26,5 @@ async def login(body: LoginBody, client_ip: ClientIp, use: UseCases) -> TokenAns
 
 @router.get("/me")
 async def me(user: CurrentUser) -> MeAnswer:
-    """Return the user whom the token names."""
+    """Return the user of the token."""
     return MeAnswer.of(user)

@@ -44,7 +44,7 @@ async def new(request: Request, caller: Caller, use: UseCases) -> NewSessionAnsw
 async def page(
     caller: Caller, use: UseCases, limit: Limit = 50, after: After = None
 ) -> SessionsAnswer:
-    """List the caller's sessions, most recently used first."""
+    """List the sessions of the caller, the most recently used first."""
     found = await use.sessions.page(caller, limit=limit, after=read_cursor(after))
     return SessionsAnswer.of(found)
 
