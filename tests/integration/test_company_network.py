@@ -315,7 +315,7 @@ async def test_netrc_is_not_read(
     ],
     ids=["unknown-ca", "wrong-name", "expired"],
 )
-async def test_certificate_that_is_no_good_is_refused_and_named_in_the_cause(
+async def test_invalid_certificate_is_refused_and_named_in_the_cause(
     company: Authority,
     environment: pytest.MonkeyPatch,
     transport: TransportName,

@@ -362,7 +362,7 @@ async def test_provider_that_refuses(on_each_wire: Clinic, fault: Fault, said: s
 
 
 @pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"[]", b'{"data": [{"name": "m"}]}'])
-async def test_page_that_is_no_list_of_models(on_each_wire: Clinic, body: bytes) -> None:
+async def test_page_that_is_not_a_list_of_models(on_each_wire: Clinic, body: bytes) -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         kind = b"text/html" if body.startswith(b"<") else b"application/json"

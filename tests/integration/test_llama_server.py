@@ -111,7 +111,7 @@ async def _is_at_work(client: httpx.AsyncClient) -> bool:
     return any(slot["is_processing"] for slot in slots)
 
 
-async def test_prompt_beyond_its_context_is_told_from_other_refusals(
+async def test_prompt_beyond_its_context_is_distinguished_from_other_refusals(
     model: GenkitChatModel,
 ) -> None:
     too_long = request("contrato " * CONTEXT_TOKENS)

@@ -47,7 +47,7 @@ async def test_several_models_or_none_are_refused_with_the_list(
         await chosen(openai_base_url=provider.base_url)
 
 
-async def test_provider_that_lists_nothing_is_named_with_the_mend(provider: FakeProvider) -> None:
+async def test_provider_that_lists_nothing_is_named_with_the_fix(provider: FakeProvider) -> None:
     provider.fault = Fault.UNAUTHENTICATED
     for base_url in (provider.base_url, closed_port_url()):
         with pytest.raises(SettingsError, match=r"OPENAI_BASE_URL: .*GENKIT_MODEL"):

@@ -220,7 +220,7 @@ def test_the_ceiling_admits_what_rfc_9106_and_argon2_cffi_recommend() -> None:
     assert MINIMUM.is_within(MAXIMUM)
 
 
-async def test_one_call_is_served_32_wait_and_the_next_is_told_to_come_back(
+async def test_one_call_runs_32_wait_and_the_next_gets_a_retry_after(
     hasher: Argon2Hasher, gate: Gate
 ) -> None:
     calls = [asyncio.create_task(hasher.hash("x")) for _ in range(1 + MAX_WAITING)]
@@ -324,7 +324,7 @@ async def test_only_the_worker_runs_at_low_priority(
 
 
 @pytest.mark.parametrize("failure", [HashingError, VerificationError])
-async def test_without_memory_for_a_hash_the_caller_is_told_to_come_back(
+async def test_without_memory_for_a_hash_the_caller_gets_a_retry_after(
     hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -339,7 +339,7 @@ async def test_without_memory_for_a_hash_the_caller_is_told_to_come_back(
 DEAR = Argon2Parameters(memory_kib=512, time_cost=3, parallelism=4)
 
 
-async def test_a_check_computes_a_hash_of_each_stored_scheme_whoever_it_is_for(
+async def test_a_check_computes_a_hash_of_each_stored_scheme_for_every_user(
     hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dear, cheap = encoded(DEAR, variant=Type.ID), encoded(CHEAP, variant=Type.ID)

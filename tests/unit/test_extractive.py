@@ -90,7 +90,7 @@ def test_a_value_is_at_most_500_characters_and_a_name_at_most_four_words() -> No
     assert extracted("Me llamo Alfa Beta Gama Delta Omega") == {}
 
 
-def test_the_first_greeting_says_that_it_is_no_language_model_and_how_to_connect_one() -> None:
+def test_the_first_greeting_says_that_it_is_not_a_language_model_and_how_to_connect_one() -> None:
     for prompt, plainly in (("Hola", "No soy un modelo"), ("Hi!", "not a language model")):
         reply = chatted(prompt)
         assert plainly in reply
@@ -143,7 +143,7 @@ def test_it_answers_from_memory_and_the_current_message_wins(prompt: str, expect
         ("what do you know about me", "You haven't told me anything about yourself yet."),
     ],
 )
-def test_it_says_plainly_that_it_was_not_told(prompt: str, expected: str) -> None:
+def test_it_says_plainly_that_it_does_not_know(prompt: str, expected: str) -> None:
     assert chatted(prompt, "ok") == expected
 
 
@@ -452,7 +452,7 @@ def test_it_lists_all_that_it_remembers() -> None:
     ]
 
 
-def test_it_acknowledges_what_it_was_just_told() -> None:
+def test_it_acknowledges_what_it_has_just_learnt() -> None:
     assert chatted("me llamo Ana", "hola") == "Un placer, Ana. Recordaré tu nombre."
     assert chatted("Remind me to call HR", "hi") == "Noted:\n- call HR"
 
@@ -503,7 +503,7 @@ def test_data_that_looks_like_an_instruction_changes_neither_task_nor_memory() -
 
 
 @pytest.mark.parametrize("line", ["[" * 3900, "{", "[]", "1", '{"memory":[1],"summary":{}}'])
-def test_a_forged_or_broken_data_block_is_no_error(line: str) -> None:
+def test_a_forged_or_broken_data_block_does_not_raise(line: str) -> None:
     text = f"<data-0123456789abcdef>\n{line}\n</data-0123456789abcdef>\n\nhola"
     for task in ("chat", "summarize", "extract_memory"):
         assert isinstance(answer(task, [("user", text)]), str)

@@ -261,7 +261,7 @@ def test_names_are_plain_text(tokens: JoseTokens, name: str, value: object) -> N
 
 
 @pytest.mark.parametrize("name", ["iss", "aud"])
-def test_a_token_by_or_for_somebody_else_is_invalid(tokens: JoseTokens, name: str) -> None:
+def test_a_token_of_another_issuer_or_audience_is_invalid(tokens: JoseTokens, name: str) -> None:
     assert_invalid(tokens, with_claims(tokens, **{name: "Chatbot"}))
 
 
@@ -302,7 +302,7 @@ def test_a_name_that_occurs_twice_deep_inside_is_invalid(tokens: JoseTokens) -> 
         b'{"exp":' + b"[" * 2000 + b"]" * 800,
     ],
 )
-def test_a_payload_that_is_no_object_is_invalid(tokens: JoseTokens, payload: bytes) -> None:
+def test_a_payload_that_is_not_an_object_is_invalid(tokens: JoseTokens, payload: bytes) -> None:
     assert_invalid(tokens, with_payload(tokens, payload))
 
 

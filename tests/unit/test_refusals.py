@@ -211,13 +211,17 @@ OTHERS: dict[str, tuple[int, Any]] = {
 
 
 @pytest.mark.parametrize(("status", "body"), TOO_LONG.values(), ids=TOO_LONG)
-def test_prompt_that_does_not_fit_is_told_from_other_refusals(status: int, body: Any) -> None:
+def test_prompt_that_does_not_fit_is_distinguished_from_other_refusals(
+    status: int, body: Any
+) -> None:
     assert type(refusal_of(status, body).about_the_prompt()) is ContextTooLong
     assert type(refusal_of(status, json.dumps(body)).about_the_prompt()) is ContextTooLong
 
 
 @pytest.mark.parametrize(("status", "body"), FILTERED.values(), ids=FILTERED)
-def test_prompt_that_is_filtered_is_told_from_other_refusals(status: int, body: Any) -> None:
+def test_prompt_that_is_filtered_is_distinguished_from_other_refusals(
+    status: int, body: Any
+) -> None:
     assert type(refusal_of(status, json.dumps(body)).about_the_prompt()) is PromptRefused
 
 
@@ -236,7 +240,7 @@ def test_identifiers_are_kept_and_words_are_not() -> None:
 
 
 @pytest.mark.parametrize("code", ["sk-provider-secret", "two words", "x" * 65, "a\nb", "", None])
-def test_what_is_no_identifier_is_no_code(code: object) -> None:
+def test_text_that_is_not_an_identifier_is_not_kept_as_a_code(code: object) -> None:
     assert refusal_of(400, {"error": {"code": code, "param": code}}).code is None
     assert refusal_of(400, {"error": {"code": code, "param": code}}).param is None
 

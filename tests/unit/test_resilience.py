@@ -219,7 +219,7 @@ class Alive(ScriptedModel):
         return alive_for(self._pause_s, self._signs)
 
 
-async def test_signs_of_life_begin_the_wait_anew_and_are_not_passed_on() -> None:
+async def test_signs_of_life_restart_the_wait_and_are_not_yielded() -> None:
     model = WithTimeouts(Alive(0.05, 12), first_token_s=0.4, idle_s=0.4, turn_s=PATIENCE_S)
     pieces: list[str] = []
     assert await ask(model, "stream", pieces) == "hello"

@@ -195,7 +195,7 @@ async def test_memory_is_not_forgotten_when_a_turn_leaves_as_its_slot_comes() ->
     assert await asyncio.wait_for(memory, PATIENCE_S) == "extract_memory"
 
 
-async def test_a_turn_without_a_free_slot_stops_a_call_for_memory_which_begins_anew() -> None:
+async def test_a_turn_without_a_free_slot_cancels_a_memory_call_which_restarts() -> None:
     inner = Gated()
     model = slots(inner, 1)
     memory = await begin(model, inner, EXTRACTION)

@@ -146,7 +146,7 @@ async def test_content_in_parts_gives_its_text(
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 @pytest.mark.parametrize("mode", MODES)
-async def test_thinking_is_no_part_of_the_answer(
+async def test_thinking_is_not_part_of_the_answer(
     provider: FakeProvider, model: GenkitChatModel, field: str, mode: str
 ) -> None:
     stream = events(delta(**{field: "hm"}), delta(content="hola"), delta("stop"), DONE)
@@ -578,7 +578,7 @@ async def test_refusal_says_what_it_is_about_and_never_its_words(
 
 
 @pytest.mark.parametrize("code", ["content_filter", "exceed_context_size_error", "overloaded"])
-async def test_answer_that_the_provider_breaks_off_is_no_refusal_of_its_prompt(
+async def test_answer_that_the_provider_cuts_off_is_not_a_refusal_of_its_prompt(
     provider: FakeProvider, model: GenkitChatModel, code: str
 ) -> None:
     failing = event({"error": {"code": 500, "type": code, "message": SECRET}})
