@@ -22,7 +22,7 @@ from chatbot.domain.chat import Session
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container import build_storage
+from chatbot.entrypoints.container.parts import build_storage
 
 HTTP_SESSIONS = 10_000
 PAGE = 20

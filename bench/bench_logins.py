@@ -32,7 +32,7 @@ from stores import made, settings_of
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.domain.identity import User, UserId
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container import build_storage
+from chatbot.entrypoints.container.parts import build_storage
 
 CLIENTS = 8
 LOGINS_PER_S = 20

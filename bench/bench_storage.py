@@ -35,7 +35,7 @@ from chatbot.domain.chat import (
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container import build_storage, utc_now
+from chatbot.entrypoints.container.parts import build_storage, utc_now
 
 CALLERS = 32
 SIZES = (10, 1000, 5000)

@@ -20,7 +20,7 @@ from stores import conversation, put, settings_of
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.ports.security import Claims
-from chatbot.entrypoints.container import build_storage
+from chatbot.entrypoints.container.parts import build_storage
 
 HERE = Path(__file__).resolve().parent
 AT_ONCE = 16

@@ -16,7 +16,7 @@ from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.ports.security import Claims
-from chatbot.entrypoints.container import random_id, utc_now
+from chatbot.entrypoints.container.parts import random_id, utc_now
 from chatbot.entrypoints.http.native import PUBLIC_PATHS
 from service import API_KEY, JWT_SECRET, PASSWORD, Service, said_by, serving, settings_for_tests
 

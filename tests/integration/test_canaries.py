@@ -13,7 +13,7 @@ import pytest
 
 import provider
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.entrypoints.container import build_administration, build_hasher
+from chatbot.entrypoints.container.parts import build_administration, build_hasher
 from process import STOPS_WITHIN_S, Running, running, with_provider
 from provider import FakeProvider, Fault
 from service import API_KEY, JWT_SECRET, PASSWORD, SSE

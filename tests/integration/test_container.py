@@ -17,7 +17,8 @@ from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container import Container, build, build_model
+from chatbot.entrypoints.container import Container, build
+from chatbot.entrypoints.container.parts import build_model
 from model_calls import ask
 from service import ADMIN_EMAIL, PASSWORD, serving, settings_for_tests
 

@@ -35,7 +35,9 @@ if sys.platform != "linux":
 AT_ONCE = 2
 CONTENT = [word.encode() for word in ("question", "answer", "asked", "summary", OPEN, TORN)]
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["chatbot.entrypoints.container"])  # imported once, not at each kill
+FORKS.set_forkserver_preload(
+    ["chatbot.entrypoints.container", "chatbot.adapters.storage.json_files.backend"]
+)  # imported once, not at each kill
 
 
 class Call(NamedTuple):

@@ -21,7 +21,7 @@ from chatbot.domain.chat import Lease, MessageRole, SessionId, TurnId
 from chatbot.domain.identity import DEFAULT_ROLES
 from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive, name_of
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container import build_archive, build_storage
+from chatbot.entrypoints.container.parts import build_archive, build_storage
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.storage_backends import parse_storage_url
 from commands import Run

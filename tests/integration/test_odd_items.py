@@ -23,7 +23,7 @@ from chatbot.domain.chat import Message, MessageRange, Session, SessionId
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.archive import Archive, Conversation, Item, Unreadable, WritableArchive
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container import build_archive, build_storage
+from chatbot.entrypoints.container.parts import build_archive, build_storage
 from chatbot.entrypoints.storage_backends import parse_storage_url
 from commands import Run
 from service import settings_for_tests

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.entrypoints.commands.administrators import people_problem
-from chatbot.entrypoints.container import build_storage
+from chatbot.entrypoints.container.parts import build_storage
 from commands import Run
 from process import running
 from service import API_KEY, JWT_SECRET, PASSWORD, settings_for_tests

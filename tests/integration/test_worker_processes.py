@@ -15,7 +15,7 @@ import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, MessageRange, SessionId
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container import DEFAULT_PRINCIPAL
+from chatbot.entrypoints.container.parts import DEFAULT_PRINCIPAL
 from process import (
     ENVIRONMENT,
     STARTS_WITHIN_S,

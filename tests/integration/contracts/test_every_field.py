@@ -18,7 +18,7 @@ from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Conversation, Item, WritableArchive
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import KINDS, Transaction
-from chatbot.entrypoints.container import build_archive
+from chatbot.entrypoints.container.parts import build_archive
 from chatbot.entrypoints.storage_backends import parse_storage_url
 from filled import filled
 from stored import T0, everything_in, fill

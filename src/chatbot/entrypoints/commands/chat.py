@@ -12,12 +12,8 @@ from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import NotFound
 from chatbot.domain.text import decode_utf8
 from chatbot.entrypoints.commands.console import say, write
-from chatbot.entrypoints.container import (
-    DEFAULT_PRINCIPAL,
-    UseCases,
-    build,
-    build_terminal_sessions,
-)
+from chatbot.entrypoints.container import UseCases, build
+from chatbot.entrypoints.container.parts import DEFAULT_PRINCIPAL, build_terminal_sessions
 from chatbot.entrypoints.lifecycle import opened
 from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.settings import Settings

@@ -11,7 +11,7 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_be_without_people, people_problem
 from chatbot.entrypoints.commands.file_modes import world_readable
 from chatbot.entrypoints.commands.model_check import model_in_use
-from chatbot.entrypoints.container import build_provider, build_storage
+from chatbot.entrypoints.container.parts import build_provider, build_storage
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ignored_names, load_settings
 from chatbot.entrypoints.settings.subject import SettingsError

@@ -28,7 +28,7 @@ from chatbot.domain.ports.archive import (
 from chatbot.domain.ports.backend import StorageUrl
 from chatbot.domain.transaction import KINDS
 from chatbot.entrypoints.commands.console import say
-from chatbot.entrypoints.container import (
+from chatbot.entrypoints.container.parts import (
     DEFAULT_PRINCIPAL,
     build_archive,
     build_backup,

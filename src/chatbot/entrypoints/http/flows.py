@@ -5,7 +5,9 @@ from contextlib import aclosing
 
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId
-from chatbot.entrypoints.container import DEFAULT_PRINCIPAL, Json, UseCases, define_flows
+from chatbot.entrypoints.container import UseCases
+from chatbot.entrypoints.container.flows import Json, define_flows
+from chatbot.entrypoints.container.parts import DEFAULT_PRINCIPAL
 from chatbot.entrypoints.http.schemas.chat import chat_answer
 from chatbot.entrypoints.http.schemas.memory import StructuredMemorySchema
 
@@ -34,4 +36,4 @@ def register_flows(use: UseCases) -> None:
         structured = StructuredMemorySchema.of(memory, defaults)
         return {"session_id": session_id, "structured_memory": structured.model_dump()}
 
-    define_flows(use, chat=chat, summarize=summarize, extract_memory=extract_memory)
+    define_flows(use.genkit_model, chat=chat, summarize=summarize, extract_memory=extract_memory)

@@ -11,7 +11,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from chatbot.entrypoints.container import random_id
+from chatbot.entrypoints.container.parts import random_id
 from chatbot.entrypoints.http.errors import ErrorDetails
 from chatbot.entrypoints.http.problem import PROBLEM
 from chatbot.entrypoints.http.security_headers import add_security_headers

@@ -1,7 +1,6 @@
-"""The composition root: it alone knows which adapter implements which port.
+"""Builds each part of the service from the settings; only this package imports adapters.
 
-`build` wires everything from the settings. Each part is made once, by a typed function; tests pass
-their own parts: `build(settings, storage=InMemoryStorage())`.
+What few commands need, or what is slow to import, is imported where it is built.
 """
 
 import asyncio
@@ -10,13 +9,8 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
-
-from dependency_injector import containers, providers
 
 from chatbot.adapters.llm.resilience import WithRetries, WithTimeouts
 from chatbot.adapters.llm.slots import WithSlots
@@ -36,7 +30,6 @@ from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
-from chatbot.application.sessions import Sessions
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.identity import Owner, of_client
 from chatbot.domain.ports.archive import WritableArchive
@@ -50,73 +43,8 @@ from chatbot.entrypoints.settings.model import EMBEDDED_MODEL
 from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
 
-Part = TypeVar("Part")
-Json = dict[str, object]
-
 DEFAULT_PRINCIPAL = of_client(DEFAULT_CLIENT)
 """The principal of commands and flows: the client of the `API_KEY` setting."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UseCases:
-    """What routes and commands call, and the parts that `lifecycle` opens and closes."""
-
-    settings: Settings
-    identify_client: IdentifyClient
-    authentication: Authentication
-    administration: Administration
-    chat: Chat
-    sessions: Sessions
-    memory_editor: MemoryEditor
-    consolidation: Consolidation
-    memory_steps: MemorySteps
-    storage: Storage
-    model: ChatModel
-    hasher: PasswordHasher
-    genkit_model: ChatModel | None
-    """The model without its wrappers, for Genkit's flows; None if a model was passed to `build`."""
-
-
-def build(
-    settings: Settings,
-    *,
-    storage: Storage | None = None,
-    model: ChatModel | None = None,
-    hasher: PasswordHasher | None = None,
-    tokens: Tokens | None = None,
-    identify_client: IdentifyClient | None = None,
-) -> UseCases:
-    """Returns the use cases for these settings; a part that is passed replaces the built one.
-
-    Raises:
-        SettingsError: the model or the store is misconfigured.
-    """
-    parts = Container(settings=providers.Object(settings))
-    _replace(parts.storage, storage)
-    _replace(parts.model, model)
-    _replace(parts.hasher, hasher)
-    _replace(parts.tokens, tokens)
-    _replace(parts.identify_client, identify_client)
-    return UseCases(
-        settings=settings,
-        identify_client=parts.identify_client(),
-        authentication=parts.authentication(),
-        administration=parts.administration(),
-        chat=parts.chat(),
-        sessions=parts.sessions(),
-        memory_editor=parts.memory_editor(),
-        consolidation=parts.consolidation(),
-        memory_steps=parts.memory_steps(),
-        storage=parts.storage(),
-        model=parts.model(),
-        hasher=parts.hasher(),
-        genkit_model=None if model is not None else parts.genkit_model(),
-    )
-
-
-def _replace(provider: providers.Provider[Part], part: Part | None) -> None:
-    if part is not None:
-        provider.override(providers.Object(part))
 
 
 def utc_now() -> datetime:
@@ -195,22 +123,6 @@ def build_genkit_model(settings: Settings) -> ChatModel:
         temperature=settings.model.temperature,
         reasoning_effort=settings.model.reasoning_effort,
     )
-
-
-def define_flows(
-    use: UseCases,
-    *,
-    chat: Callable[[str, str | None], AsyncGenerator[str | Json]],
-    summarize: Callable[[str], Coroutine[None, None, Json]],
-    extract_memory: Callable[[str], Coroutine[None, None, Json]],
-) -> None:
-    """Registers the flows of the Developer UI; must be called on the application's event loop."""
-    from chatbot.adapters.llm.genkit_flows import Flows, define_flows  # noqa: PLC0415 - as above
-    from chatbot.adapters.llm.genkit_model import GenkitChatModel  # noqa: PLC0415
-
-    if isinstance(use.genkit_model, GenkitChatModel):  # a test's own model has no flows
-        flows = Flows(chat=chat, summarize=summarize, extract_memory=extract_memory)
-        define_flows(use.genkit_model.ai, flows)
 
 
 def build_model(settings: Settings, genkit_model: ChatModel) -> ChatModel:
@@ -320,50 +232,4 @@ def build_memory_editor(
         new_id=random_id,
         max_items=settings.memory.structured_max_items,
         defaults=settings.assistant.default_preferences,
-    )
-
-
-class Container(containers.DeclarativeContainer):
-    """The parts and their dependencies."""
-
-    settings: providers.Provider[Settings] = providers.Dependency(instance_of=Settings)
-    identify_client: providers.Provider[IdentifyClient] = providers.Singleton(
-        build_identify_client, settings
-    )
-    storage: providers.Provider[Storage] = providers.Singleton(build_storage, settings)
-    genkit_model: providers.Provider[ChatModel] = providers.Singleton(build_genkit_model, settings)
-    model: providers.Provider[ChatModel] = providers.Singleton(build_model, settings, genkit_model)
-    hasher: providers.Provider[PasswordHasher] = providers.Singleton(build_hasher)
-    tokens: providers.Provider[Tokens] = providers.Singleton(build_tokens, settings)
-    prompt_builder: providers.Provider[PromptBuilder] = providers.Singleton(
-        build_prompt_builder, settings
-    )
-    rules: providers.Provider[MemoryRules] = providers.Singleton(
-        build_memory_rules, settings, model
-    )
-    memory_steps: providers.Provider[MemorySteps] = providers.Singleton(
-        build_memory_steps, storage, model, rules
-    )
-    consolidation: providers.Provider[Consolidation] = providers.Singleton(
-        Consolidation, memory_steps, rules, clock=utc_now
-    )
-    chat: providers.Provider[Chat] = providers.Singleton(
-        build_chat,
-        settings,
-        storage,
-        model,
-        consolidation=consolidation,
-        prompt_builder=prompt_builder,
-    )
-    sessions: providers.Provider[Sessions] = providers.Singleton(
-        Sessions, storage, clock=utc_now, new_id=random_id
-    )
-    memory_editor: providers.Provider[MemoryEditor] = providers.Singleton(
-        build_memory_editor, settings, storage, consolidation
-    )
-    authentication: providers.Provider[Authentication] = providers.Singleton(
-        build_authentication, settings, storage, hasher, tokens
-    )
-    administration: providers.Provider[Administration] = providers.Singleton(
-        build_administration, storage, hasher
     )
