@@ -3,7 +3,6 @@
 
 import json
 import random
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,10 +11,13 @@ import pytest
 
 from chatbot.adapters.filesystem.atomic import make_durable_folders
 from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.json_files.archive import JsonFileArchive
 from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.journal import JsonJournal
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageFailure, StorageUnavailable
+from chatbot.domain.identity import Role
+from chatbot.domain.ports.archive import Unreadable
 from chatbot.domain.ports.journal import Content, JournalEntry
 from faulty_files import Fault, FaultyFiles
 from volatile_files import Loss, Tree, VolatileFiles
@@ -164,6 +166,14 @@ async def test_doctor_names_what_is_wrong(root: Path, march: Path) -> None:
     assert "2026-03.jsonl" in damaged.detail
 
 
+def test_journal_that_is_damaged_is_reported_by_a_copy(root: Path, march: Path) -> None:
+    fill(JsonJournal(root, Files()), 2)
+    march.write_bytes(march.read_bytes().replace(b'"seq":2', b'"seq":3'))
+    [unreadable] = (item for item in JsonFileArchive(root).items() if not isinstance(item, Role))
+    assert isinstance(unreadable, Unreadable)
+    assert unreadable.name == "journal audit"
+
+
 # --- failing file systems and power ----------------------------------------------------------
 
 
@@ -236,30 +246,51 @@ def test_any_two_steps_may_fail() -> None:
                 raise AssertionError(f"after {faults}") from error
 
 
-@pytest.mark.parametrize("has_journal", [False, True])
-def test_power_may_fail_at_any_moment(*, has_journal: bool) -> None:
-    files, attempts, left = (
-        VolatileFiles(has_journal=has_journal),
-        Attempts(),
-        list[tuple[Tree, list[int]]](),
-    )
+Left = list[tuple[Tree, list[int]]]
+"""What losses of power left, each with what was acknowledged by then."""
+
+
+def lost_during(files: VolatileFiles, attempts: Attempts, appends: int) -> Left:
+    """Append, and let the power fail at each moment."""
+    left: Left = []
     journal, rng = made(files), random.Random(SEED)
 
-    def losses() -> Iterator[Loss]:
-        for names, sectors in ((1, 0), (0, 1), (0, 0), (1, 1), (0.5, 0.5), (0.5, 0.5), (0.3, 0.7)):
-            yield Loss(rng, names, sectors)
-
     def lose() -> None:
-        left.extend((files.after(loss), list(attempts.acknowledged)) for loss in losses())
+        for names, sectors in ((1, 0), (0, 1), (0, 0), (1, 1), *[(0.5, 0.5)] * 9, (0.3, 0.7)):
+            left.append((files.after(Loss(rng, names, sectors)), list(attempts.acknowledged)))
 
     files.on_change = lose
-    for _ in range(APPENDS):
+    for _ in range(appends):
         attempts.append(journal)
     files.on_change = lambda: None
-    assert len(left) > 100
+    return left
+
+
+def check_all(left: Left, attempts: Attempts) -> None:
     for tree, acknowledged in left:
         attempts.acknowledged = acknowledged
         attempts.check(JsonJournal(DATA, VolatileFiles.holding(tree)))
+
+
+@pytest.mark.parametrize("has_journal", [False, True])
+def test_power_may_fail_at_any_moment(*, has_journal: bool) -> None:
+    attempts = Attempts()
+    left = lost_during(VolatileFiles(has_journal=has_journal), attempts, APPENDS)
+    assert len(left) > 100
+    check_all(left, attempts)
+
+
+def test_power_may_fail_again_in_the_append_behind_a_torn_one() -> None:
+    files, attempts = VolatileFiles(), Attempts()
+    attempts.append(made(files))
+    tree = files.tree()
+    [path] = [name for name in tree if name.endswith(".jsonl")]
+    whole = tree[path]
+    assert whole is not None
+    tree[path] = whole[0] + b'{"seq":2,"at' + b"x" * 1500, whole[1]
+    left = lost_during(VolatileFiles.holding(tree), attempts, 1)
+    assert attempts.acknowledged == [1, 2]
+    check_all(left, attempts)
 
 
 def test_append_that_cannot_be_rolled_back_is_by_the_next_call() -> None:

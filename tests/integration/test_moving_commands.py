@@ -161,7 +161,10 @@ class TestMigrate:
         assert {path: trace_of(path) for path in before} == before
 
         code, out, _ = run("migrate", "--from", one, "--to", other)
-        assert (code, out) == (0, "9 already there (3 roles, 2 users, 4 sessions)\n")
+        assert (code, out) == (
+            0,
+            "11 already there (3 roles, 2 users, 4 sessions, 2 journal entries)\n",
+        )
 
     @pytest.mark.parametrize("target", STORES)
     def test_run_that_is_killed_is_finished_by_the_next_one(
@@ -344,11 +347,18 @@ class TestBackup:
     ) -> None:
         one, other = filled(new_store(source)), new_store(target)
         monkeypatch.setenv("STORAGE_URL", one)
-        assert ready("backup", "b.gz") == (0, "9 saved (3 roles, 2 users, 4 sessions)\n", "")
+        assert ready("backup", "b.gz") == (
+            0,
+            "11 saved (3 roles, 2 users, 4 sessions, 2 journal entries)\n",
+            "",
+        )
         monkeypatch.setenv("STORAGE_URL", other)
         assert ready("restore", "b.gz")[::2] == (0, "")
         assert content_of(other) == content_of(one)
-        assert ready("restore", "b.gz")[1] == "9 already there (3 roles, 2 users, 4 sessions)\n"
+        assert (
+            ready("restore", "b.gz")[1]
+            == "11 already there (3 roles, 2 users, 4 sessions, 2 journal entries)\n"
+        )
 
     @pytest.mark.parametrize("source", ["json", "sqlite"])
     def test_backup_of_a_store_in_use_holds_each_session_as_it_was_at_a_moment(
@@ -370,7 +380,10 @@ class TestBackup:
         filled(f"json:{tmp_path}/data")
         _damage(tmp_path / "data")
         code, out, err = ready("backup", "b.gz")
-        assert (code, out) == (1, "8 saved (3 roles, 2 users, 3 sessions), 1 unreadable\n")
+        assert (code, out) == (
+            1,
+            "10 saved (3 roles, 2 users, 3 sessions, 2 journal entries), 1 unreadable\n",
+        )
         assert f"session {1:032x} of user {'a' * 32}: unreadable: " in err
         assert BackupFile(tmp_path / "b.gz").verify() == len(EVERYTHING) - 1
 
@@ -399,7 +412,7 @@ class TestBackup:
         assert "newer in the target" in err
         assert (
             out
-            == "8 already there (3 roles, 2 users, 3 sessions), 1 newer in the target (1 session)\n"
+            == "10 already there (3 roles, 2 users, 3 sessions, 2 journal entries), 1 newer in the target (1 session)\n"
         )
 
     @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What stands in a store, for tests: conversations and people; and what a folder looked like."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from chatbot.domain.ports.archive import (
     Unreadable,
     WritableArchive,
 )
+from chatbot.domain.ports.journal import JOURNALS, JournalEntry
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
@@ -109,6 +111,11 @@ def user(
     )
 
 
+def entry(number: int, texts: Iterable[str] = ("signed in",)) -> JournalEntry:
+    content = {"number": number, "texts": list(texts), "before": None, "nested": {"ok": True}}
+    return JournalEntry(journal=JOURNALS[0], seq=number, at=T0, content=content)
+
+
 AUDITOR = Role(name="auditor", permissions=frozenset({Permission.CHAT}))
 EVERYTHING: list[Item] = [
     *sorted([*DEFAULT_ROLES.values(), AUDITOR], key=lambda role: role.name),
@@ -118,6 +125,8 @@ EVERYTHING: list[Item] = [
     conversation(1, texts=ODD_TEXTS, memory=remembered()),
     conversation(2, texts=["After the reset"], reset_at=4, epoch=2, memory=remembered(version=7)),
     conversation(3, owner=ODD_OWNER),
+    entry(1),
+    entry(2, ODD_TEXTS),
 ]
 """One of each kind that there is."""
 

@@ -18,6 +18,7 @@ from chatbot.domain.ports.archive import (
     WritableArchive,
     kind_of,
 )
+from chatbot.domain.ports.journal import JournalEntry
 from stored import EVERYTHING, T0, conversation, remembered, user
 
 
@@ -59,6 +60,8 @@ def _key_of(item: Item | Unreadable) -> object:
 def _key(item: Item) -> object:
     if isinstance(item, Conversation):
         return item.session.owner, item.session.id
+    if isinstance(item, JournalEntry):
+        return item.journal, item.seq
     return kind_of(item), kind_of(item).key_of(item)
 
 

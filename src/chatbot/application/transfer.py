@@ -25,10 +25,11 @@ from chatbot.domain.ports.archive import (
     name_of,
     name_of_session,
 )
+from chatbot.domain.ports.journal import JournalEntry
 from chatbot.domain.ports.records import AnyKind
 
 _TOO_LARGE = "it contains a number too large to count on from"
-SESSION = "session"
+SESSION, ENTRY = "session", "journal entry"
 _RECORDS_AT_ONCE = 500
 """In JSON all users are in one file, which each change writes anew."""
 
@@ -153,6 +154,8 @@ def step_of(item: Item | Unreadable) -> Step:
 
 def label_of(item: Item) -> str:
     """What people call one of its kind."""
+    if isinstance(item, JournalEntry):
+        return ENTRY
     return SESSION if isinstance(item, Conversation) else kind_of(item).singular
 
 
@@ -164,6 +167,8 @@ def compared(there: Item | None, item: Item) -> Outcome:
         return Outcome.SAME
     if isinstance(there, Conversation) and isinstance(item, Conversation):
         return _of_conversations(there, item)
+    if isinstance(item, JournalEntry):
+        return Outcome.CONFLICT
     return _of_records(kind_of(item), there, item)
 
 

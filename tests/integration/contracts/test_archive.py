@@ -22,6 +22,7 @@ from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive
+from chatbot.domain.ports.journal import JOURNALS, JournalEntry
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 from stored import (
@@ -30,6 +31,7 @@ from stored import (
     EVERYTHING,
     T0,
     conversation,
+    entry,
     everything_in,
     fill,
     new_message,
@@ -98,16 +100,33 @@ def test_what_was_put_is_all_there_and_nothing_else(archive: WritableArchive) ->
     assert [archive.find(item) for item in EVERYTHING] == EVERYTHING
 
 
-def test_roles_come_first_then_users_then_conversations(archive: WritableArchive) -> None:
+def test_roles_come_first_then_users_conversations_and_journals(archive: WritableArchive) -> None:
     fill(archive)
     kinds = [type(item).__name__ for item in archive.items()]
-    assert kinds == sorted(kinds, key=["Role", "User", "Conversation"].index)
+    assert kinds == sorted(kinds, key=["Role", "User", "Conversation", "JournalEntry"].index)
+
+
+def test_journal_is_copied_in_its_order_and_continued(store: Store) -> None:
+    with pytest.raises(Conflict):
+        store.archive.put([Change(entry(2), None)])
+    store.archive.put([Change(entry(1), None), Change(entry(2), None)])
+    for there in (entry(1), entry(2), entry(4)):
+        with pytest.raises(Conflict):
+            store.archive.put([Change(there, None)])
+    assert store.archive.find(entry(2, ["else"])) == entry(2)
+    assert store.archive.find(entry(3)) is None
+    appended = store.serve(lambda tx: tx.journal.append(JOURNALS[0], lambda _: {"a": 1}, at=T0))
+    assert appended.seq == 3
+    journal = [item for item in store.archive.items() if isinstance(item, JournalEntry)]
+    assert journal == [entry(1), entry(2), appended]
 
 
 def test_store_that_was_never_made_has_nothing_and_is_made_by_the_first_put(
     archive: WritableArchive,
 ) -> None:
-    assert [archive.find(item) for item in (AUDITOR, user(), conversation())] == [None] * 3
+    assert [archive.find(item) for item in (AUDITOR, user(), conversation(), entry(1))] == [
+        None
+    ] * 4
     assert archive.session_keys() == set()
     admin = DEFAULT_ROLES["admin"]
     archive.put([Change(admin, archive.find(admin))])

@@ -20,6 +20,7 @@ from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner, Role
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.archive import Archive, Conversation, Item, Unreadable, kind_of
+from chatbot.domain.ports.journal import JournalEntry
 from chatbot.domain.text import rfc3339
 from chatbot.domain.transaction import KINDS
 
@@ -194,6 +195,9 @@ def _damaged() -> Damaged:
 
 
 def _to_json(item: Item) -> Json:
+    if isinstance(item, JournalEntry):
+        place = {"journal": item.journal, "seq": item.seq, "at": rfc3339(item.at)}
+        return {"entry": {**place, "content": dict(item.content)}}
     if not isinstance(item, Conversation):
         kind = kind_of(item)
         return {kind.singular: codec(kind.type).to_json(item)}
@@ -209,6 +213,15 @@ def _from_json(found: object, what: str) -> Iterator[Item]:
     if fields.has("roles"):  # of version 1
         for name, role in fields.nested("roles").items():
             yield codec(Role).from_json({**JsonObject(role, what).found, "name": name}, what)
+        return
+    if fields.has("entry"):
+        entry = JsonObject(fields.nested("entry"), what)
+        yield JournalEntry(
+            journal=entry.text("journal"),
+            seq=entry.number("seq"),
+            at=entry.timestamp("at"),
+            content=entry.nested("content"),
+        )
         return
     for kind in KINDS:
         if fields.has(kind.singular):

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 from chatbot.domain.chat import Message, Session, SessionId
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.journal import JournalEntry
 from chatbot.domain.ports.records import AnyKind, Kind, Record, Records
 from chatbot.domain.transaction import KINDS
 
@@ -70,7 +71,7 @@ class Unreadable:
 
 
 Item = object
-"""A record of one of the kinds, or a `Conversation`."""
+"""A record of one of the kinds, a `Conversation` or a `JournalEntry`."""
 
 _KIND_BY_TYPE: Mapping[type, AnyKind] = {kind.type: kind for kind in KINDS}
 
@@ -84,6 +85,8 @@ def name_of(item: Item) -> str:
     """What people call it; not by the e-mail address, which should not be in logs."""
     if isinstance(item, Conversation):
         return name_of_session(item.session.owner, item.session.id)
+    if isinstance(item, JournalEntry):
+        return f"entry {item.seq} of journal {item.journal}"
     return kind_of(item).label(item)
 
 
@@ -118,7 +121,7 @@ class Archive(Protocol):
 
     @abstractmethod
     def items(self) -> Generator[Item | Unreadable]:
-        """Everything: the records of each of `KINDS`, then the conversations.
+        """Everything: the records of each of `KINDS`, the conversations, the entries of `JOURNALS`.
 
         May be called while the store is in use. An item is whole, and as it was at one moment.
 
@@ -138,8 +141,8 @@ class WritableArchive(Archive, Protocol):
     def find(self, item: Item) -> Item | None:
         """Return what stands in this item's place, if anything does.
 
-        That is the record with its key, else with the value of a unique field, or the conversation
-        with its owner and id. A store that was never made has nothing but the records that it will
+        That is the record with its key, else with the value of a unique field, the conversation
+        with its owner and id, or the journal's entry with its number. A store that was never made has nothing but the records that it will
         be made with.
 
         Raises:
@@ -153,7 +156,8 @@ class WritableArchive(Archive, Protocol):
         They are durable when this returns. The store is made if it is not there.
 
         Raises:
-            Conflict: what is stored differs, or the value of a unique field is in use.
+            Conflict: what is stored differs, the value of a unique field is in use, or the entry
+                does not follow the last one of its journal.
             SessionBusy: a turn or another change holds the session.
         """
 

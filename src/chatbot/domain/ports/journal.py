@@ -1,7 +1,7 @@
 """The port to journals: entries that are appended and never changed, such as an audit trail."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -10,6 +10,8 @@ from chatbot.domain.errors import Conflict
 
 JOURNALS: tuple[str, ...] = ("audit",)
 """The names of all journals, which are exported, backed up and restored."""
+
+_PAGE = 500
 
 Content = Mapping[str, object]
 """JSON: texts, whole numbers, booleans, None, and lists and objects of them."""
@@ -53,6 +55,19 @@ class Journal(Protocol):
     @abstractmethod
     def last(self, journal: str) -> JournalEntry | None:
         """Return the newest entry."""
+
+
+def entries_of(source: Journal, journal: str) -> Iterator[JournalEntry]:
+    """Yield all entries, some at a time."""
+    after = 0
+    while page := source.read(journal, after=after, limit=_PAGE):
+        yield from page
+        after = page[-1].seq
+
+
+def entry_like(entry: JournalEntry, target: Journal) -> JournalEntry | None:
+    """Return the entry with the same number in the same journal of another store."""
+    return next(iter(target.read(entry.journal, after=entry.seq - 1, limit=1)), None)
 
 
 def copy_entry(entry: JournalEntry, target: Journal) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import typer
 
-from chatbot.application.transfer import SESSION, Outcome, Step, StoreCopy, step_of
+from chatbot.application.transfer import ENTRY, SESSION, Outcome, Step, StoreCopy, step_of
 from chatbot.domain.errors import ChatbotError, NotFound, StorageFailure, StorageUnavailable
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, normalise_email
 from chatbot.domain.ports.archive import (
@@ -242,8 +242,14 @@ def _report(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = 
 
 def _kinds(counts: Counter[str | None]) -> str:
     """Returns the counts by kind, such as ` (2 roles, 1 user)`."""
-    words = [*(kind.singular for kind in KINDS), SESSION]
+    words = [*(kind.singular for kind in KINDS), SESSION, ENTRY]
     named = ", ".join(
-        f"{counts[word]} {word}{'s' if counts[word] > 1 else ''}" for word in words if counts[word]
+        f"{counts[word]} {_plural(word) if counts[word] > 1 else word}"
+        for word in words
+        if counts[word]
     )
     return f" ({named})" if named else ""
+
+
+def _plural(word: str) -> str:
+    return f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"

@@ -13,6 +13,7 @@ from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.checksummed import seal
 from chatbot.adapters.storage.json_files.deletion import finish_deletions, remove_rest
+from chatbot.adapters.storage.json_files.journal import JsonJournal
 from chatbot.adapters.storage.json_files.log_reader import LogReader, header_line
 from chatbot.adapters.storage.json_files.memory_file import load_memory, memory_line
 from chatbot.adapters.storage.json_files.paths import SessionPaths, folder_of, owner_of, to_ns
@@ -33,6 +34,7 @@ from chatbot.domain.ports.archive import (
     name_of_session,
     stored_record,
 )
+from chatbot.domain.ports.journal import JOURNALS, JournalEntry, copy_entry, entry_like
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
@@ -44,6 +46,7 @@ class JsonFileArchive(WritableArchive):
         self._root, self._files = root, files or Files()
         self._sessions = _WholeSessions(root / "memory", self._files)
         self._store = RecordStore(root, self._files)
+        self._journal = JsonJournal(root, self._files)
 
     def items(self) -> Generator[Item | Unreadable]:
         yield from self._stored()
@@ -55,6 +58,11 @@ class JsonFileArchive(WritableArchive):
             else:
                 if found is not None:  # otherwise it was deleted since it was listed
                     yield found
+        for journal in JOURNALS:
+            try:
+                yield from self._journal.entries(journal)
+            except StorageUnavailable as error:
+                yield Unreadable(name=f"journal {journal}", reason=str(error))
 
     def _stored(self) -> Iterator[Item | Unreadable]:
         with JsonRecords(self._store) as records:
@@ -71,6 +79,8 @@ class JsonFileArchive(WritableArchive):
         try:
             if isinstance(item, Conversation):
                 return self._sessions.find(item.session.owner, item.session.id)
+            if isinstance(item, JournalEntry):
+                return entry_like(item, self._journal)
             with JsonRecords(self._store) as records:
                 return stored_record(records, kind_of(item), item)
         except Damaged as damage:
@@ -82,6 +92,8 @@ class JsonFileArchive(WritableArchive):
         for change in changes:
             if isinstance(change.item, Conversation):
                 self._sessions.put_whole(change.item, over=change.over)
+            elif isinstance(change.item, JournalEntry):
+                copy_entry(change.item, self._journal)
             else:
                 puts.setdefault(kind_of(change.item), []).append((change.item, change.over))
         with JsonRecords(self._store) as records:

@@ -16,6 +16,7 @@ from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.in_memory_records import InMemoryRecords
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.journal import SqlJournal
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.rows import (
     message_of,
@@ -49,6 +50,7 @@ from chatbot.domain.ports.archive import (
     name_of_session,
     stored_record,
 )
+from chatbot.domain.ports.journal import JOURNALS, JournalEntry, copy_entry, entries_of, entry_like
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
@@ -86,6 +88,8 @@ class SqlArchive(WritableArchive):
             for kind in KINDS:
                 yield from _records(connection, kind)
             yield from _conversations(connection)
+            for journal in JOURNALS:
+                yield from entries_of(SqlJournal(SqlSession(connection)), journal)
 
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
         if not self._is_made():
@@ -150,6 +154,8 @@ class SqlArchive(WritableArchive):
 
 
 def _found(connection: Connection, item: Item) -> Item | None:
+    if isinstance(item, JournalEntry):
+        return entry_like(item, SqlJournal(SqlSession(connection)))
     if not isinstance(item, Conversation):
         return stored_record(SqlRecords(SqlSession(connection)), kind_of(item), item)
     key = item.session.owner, item.session.id
@@ -165,7 +171,7 @@ def _found(connection: Connection, item: Item) -> Item | None:
 
 def _initial(item: Item) -> Item | None:
     """The record that a new store has in this item's place."""
-    if isinstance(item, Conversation):
+    if isinstance(item, Conversation | JournalEntry):
         return None
     return stored_record(InMemoryRecords({}), kind_of(item), item)
 
@@ -213,6 +219,9 @@ def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Un
 
 def _put(connection: Connection, change: Change) -> None:
     """Replace an item, if the existing one is as expected."""
+    if isinstance(change.item, JournalEntry):
+        copy_entry(change.item, SqlJournal(SqlSession(connection)))
+        return
     if not isinstance(change.item, Conversation):
         records = SqlRecords(SqlSession(connection))
         records.put(kind_of(change.item), change.item, expected=change.over)
