@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from chatbot.adapters.storage.sql import postgres_statements as module
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
-from chatbot.adapters.storage.sql.postgres_statements import STATEMENTS
-from chatbot.adapters.storage.sql.postgres_turns import PostgresTurns
+from chatbot.adapters.storage.sql.postgres_turns import PREPARED, PostgresTurns
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import (
     Message,
@@ -198,13 +196,14 @@ async def test_turn_of_another_replica_between_the_reading_and_the_lock_is_in_th
     storage: SqlStorage, postgres_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The statement sleeps where it is about to lock the row; the other turn ends meanwhile."""
-    slow = STATEMENTS[b"store_question"].replace(
+    statement, names = PREPARED["store_question"]
+    slow = statement.replace(
         "SELECT extract(epoch FROM clock_timestamp())::float8 AS now",
         "SELECT extract(epoch FROM clock_timestamp())::float8 AS now FROM pg_sleep(1)",
     )
-    assert slow != STATEMENTS[b"store_question"]
+    assert slow != statement
     session_id = await begin(storage)
-    monkeypatch.setitem(module.STATEMENTS, b"store_question", slow)
+    monkeypatch.setitem(PREPARED, "store_question", (slow, names))
     async with storage_of(postgres_store) as sleepy:
         asking = asyncio.create_task(sleepy.store_question(question(session_id)))
         await asyncio.sleep(0.3)
@@ -218,7 +217,7 @@ async def test_statement_that_fails_takes_no_other_with_it(
     postgres_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = "SELECT 1 / (length($1::text) - length($1::text))"
-    monkeypatch.setitem(module.STATEMENTS, b"find_caller", failing)
+    monkeypatch.setitem(PREPARED, "find_caller", (failing, ("user_id",)))
     async with storage_of(postgres_store) as storage:
         ids = [await begin(storage) for _ in range(3)]
         asking = [asyncio.create_task(storage.store_question(question(each))) for each in ids]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,12 +19,12 @@ from chatbot.adapters.storage.sql.database import Database
 from chatbot.adapters.storage.sql.journal import SqlJournal
 from chatbot.adapters.storage.sql.leases import renew
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
-from chatbot.adapters.storage.sql.postgres_statements import STATEMENTS
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.sessions import SqlSessions
 from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
-from chatbot.adapters.storage.sql.sqlite_writer import SqliteSession
+from chatbot.adapters.storage.sql.sqlite_session import SqliteSession
+from chatbot.adapters.storage.sql.turn_statements import TURN_STATEMENTS
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.chat import MessageRange, MessageRole, Session, SessionCursor, SessionId, TurnId
 from chatbot.domain.identity import Owner, User, UserId
@@ -243,6 +244,19 @@ def test_sqlite_scans_and_sorts_nothing(large_sqlite: Database) -> None:
             assert not [step for step in steps if "TEMP B-TREE" in step], (one, steps)
 
 
+def test_sqlite_looks_up_what_a_turn_needs_by_indexes(large_sqlite: Database) -> None:
+    with large_sqlite.connect() as connection:
+        driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+        for each in [sql for statement in TURN_STATEMENTS for sql in statement.sqlite]:
+            values = dict.fromkeys(re.findall(r":(\w+)", each))
+            steps = [row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {each}", values)]
+            assert not [
+                step for step in steps
+                if step.startswith("SCAN") and not re.search("caller|roles|CONSTANT|subquery", step)
+            ], (each, steps)  # fmt: skip
+            assert not [step for step in steps if "TEMP B-TREE" in step], (each, steps)
+
+
 # --- Postgres --------------------------------------------------------------------------------
 
 
@@ -281,11 +295,11 @@ def test_postgres_looks_up_what_a_turn_needs_by_indexes(large_postgres: Database
     with large_postgres.connect() as connection:
         driver = cast(psycopg.Connection, connection.connection.driver_connection)
         driver.execute("SET plan_cache_mode = force_generic_plan")
-        for name, sql in STATEMENTS.items():
-            count = max(int(number) for number in re.findall(r"\$(\d+)", sql))
-            driver.execute(f"PREPARE {name.decode()} AS {sql}")
-            values = ", ".join(["NULL"] * count)
-            rows = driver.execute(f"EXPLAIN EXECUTE {name.decode()}({values})").fetchall()
+        for statement in TURN_STATEMENTS:
+            sql, names = statement.numbered()
+            driver.execute(f"PREPARE {statement.name} AS {sql}")
+            values = ", ".join(["NULL"] * len(names))
+            rows = driver.execute(f"EXPLAIN EXECUTE {statement.name}({values})").fetchall()
             plan = [step for (step,) in rows]
             scans = [step for step in plan if "Seq Scan" in step and "roles" not in step]
             assert not scans, plan

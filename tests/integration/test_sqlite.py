@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from chatbot.adapters.storage.sql.archive import SqlArchive
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
-from chatbot.adapters.storage.sql.sqlite_writer import SqliteSession
+from chatbot.adapters.storage.sql.sqlite_session import SqliteSession
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.chat import Lease, MessageRange, MessageRole, Session, SessionId, TurnId
@@ -88,6 +88,14 @@ class Pause:
         self._over.set()
 
 
+async def until_sent(store: SqlStorage) -> None:
+    """Return when the thread's queue holds the work of all tasks that were created before."""
+    await asyncio.sleep(0)
+    assert isinstance(store._database, SqliteDatabase)
+    while store._database._work is not None and store._database._work._outgoing:  # noqa: ASYNC110 - no event says it
+        await asyncio.sleep(0)
+
+
 async def together(
     store: SqlStorage, *works: Callable[[Transaction], object]
 ) -> list[object | BaseException]:
@@ -96,7 +104,7 @@ async def together(
     first = asyncio.create_task(store.transact(pause))
     await pause.until_begun()
     given = [asyncio.create_task(store.transact(work)) for work in works]
-    await asyncio.sleep(0)  # each of them has put its work into the queue
+    await until_sent(store)
     pause.end()
     await first
     return list(await asyncio.gather(*given, return_exceptions=True))

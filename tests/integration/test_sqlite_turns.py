@@ -1,6 +1,7 @@
 """Who is calling, on SQLite: read on the event loop, and by the writer's thread where that fails."""
 # ruff: noqa: ASYNC240 - a test may block a loop that is its own
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -11,8 +12,11 @@ import pytest
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.sqlite_turns import SqliteTurns
 from chatbot.adapters.storage.sql.storage import SqlStorage
+from chatbot.adapters.storage.sql.turn_statements import FIND_CALLER
+from chatbot.adapters.storage.sql.turns import caller_of
+from chatbot.domain.chat import Question, Session, SessionId, TurnContext, TurnId
 from chatbot.domain.errors import StorageUnavailable
-from stored import user
+from stored import ANA, T0, user
 
 
 @pytest.fixture
@@ -33,9 +37,9 @@ async def test_caller_is_found_while_another_process_writes(
     with closing(sqlite3.connect(sqlite_store, isolation_level=None, timeout=0)) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute("UPDATE users SET email = 'not committed'")
-        found = await turns_of(store).find_caller(user(1).id)
+        found = await turns_of(store).execute(FIND_CALLER, {"user_id": user(1).id})
         assert found is not None
-        assert found[0] == user(1)
+        assert caller_of(found)[0] == user(1)
         other.execute("ROLLBACK")
 
 
@@ -45,13 +49,12 @@ async def test_file_that_nobody_may_read_right_now_is_left_to_the_writers_thread
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("database is locked")
 
-    statements = turns_of(store)._sql
-    assert statements is not None
+    values = {"user_id": user(1).id}
     with monkeypatch.context() as locked:
-        locked.setattr(statements, "_read", fail)
-        assert await turns_of(store).find_caller(user(1).id) is None
+        locked.setattr(turns_of(store)._reader, "read_row", fail)
+        assert await turns_of(store).execute(FIND_CALLER, values) is None
         assert (await store.find_caller(user(1).id))[0] == user(1)
-    assert await turns_of(store).find_caller(user(1).id) is not None
+    assert await turns_of(store).execute(FIND_CALLER, values) is not None
 
 
 async def test_nobody_is_found_in_a_file_that_was_moved(
@@ -70,3 +73,29 @@ async def test_reading_leaves_no_transaction_open(sqlite_store: Path, store: Sql
     with closing(sqlite3.connect(sqlite_store, isolation_level=None, timeout=0)) as other:
         [(is_busy, *_)] = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     assert not is_busy
+
+
+@pytest.mark.parametrize("content", ["nonsense", '{"summary": 5}', '{"summarized_to": "all"}'])
+async def test_damaged_memory_fails_its_own_session_alone_and_leaves_it_free(
+    sqlite_store: Path, store: SqlStorage, content: str
+) -> None:
+    ids = [SessionId(f"{number:032x}") for number in range(2)]
+    for each in ids:
+        session = Session(id=each, owner=ANA, created_at=T0, updated_at=T0)
+        await store.transact(lambda tx, session=session: tx.sessions.create(session))  # type: ignore[misc]
+    with closing(sqlite3.connect(sqlite_store)) as other, other:
+        key = (f"user:{ANA.id}", ids[0])
+        other.execute("INSERT INTO memories VALUES (?, ?, 1, ?)", [*key, content])
+
+    def question(session_id: SessionId) -> Question:
+        return Question(
+            owner=ANA, session_id=session_id, turn_id=TurnId("a" * 32), text="?", ts=T0,
+            summarized_step=1, history_limit=9,
+        )  # fmt: skip
+
+    asking = (store.store_question(question(each)) for each in ids)
+    failure, context = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(failure, StorageUnavailable | ValueError)
+    assert isinstance(context, TurnContext)
+    lease = await store.transact(lambda tx: tx.sessions.acquire(ANA, ids[0], TurnId("b" * 32)))
+    assert lease.session_id == ids[0]

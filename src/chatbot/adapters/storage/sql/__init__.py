@@ -1,6 +1,7 @@
 """Storage in a SQL database: SQLite or Postgres, one code for both.
 
-Three hops for a write: `storage` (which thread, which transaction), a repository (`sessions`,
-`users`, `counters`), and the database's own ways (`sqlite`, `postgres`). What every turn does is shorter:
-sqlite3 itself runs what is `compiled`, and Postgres gets one statement for each step (`postgres_turns`).
+A write takes three hops: `storage` (which transaction), a repository (`sessions`, `records`,
+`counters`), and the database (`sqlite`, `postgres`). The three steps of a turn are shorter: one
+statement each (`turn_statements`), which SQLite executes in its writer's thread and Postgres in a
+pipeline.
 """

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from sqlite3 import Error as SqliteError
 from typing import Protocol
@@ -11,43 +11,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chatbot.adapters.storage.sql.sql_session import SqlSession
-from chatbot.domain.chat import Lease, Message, Question, TurnContext
+from chatbot.adapters.storage.sql.turns import Turns
 from chatbot.domain.errors import StorageFull, StorageUnavailable
-from chatbot.domain.identity import Role, User, UserId
 from chatbot.domain.ports.storage import Found
 
 _FULL = {"53100", "SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
 """PostgreSQL's disk_full (appendix A), SQLite's code 13, and no room for the index of its log."""
-
-
-class Turns(Protocol):
-    """A shorter way for the steps of a turn than by the repositories.
-
-    Each of them is a transaction. It returns None or False, and has done nothing, where the
-    repositories are needed: they come to a result, or say what is wrong.
-    """
-
-    @abstractmethod
-    async def open(self) -> None:
-        """Connect, as far as that is possible by now."""
-
-    @abstractmethod
-    async def aclose(self) -> None: ...
-
-    @abstractmethod
-    def give_up(self, after_s: float) -> None:
-        """Fail what the database has not answered for this long; called from time to time."""
-
-    @abstractmethod
-    async def find_caller(
-        self, user_id: UserId
-    ) -> tuple[User | None, Mapping[str, Role]] | None: ...
-
-    @abstractmethod
-    async def store_question(self, question: Question) -> TurnContext | None: ...
-
-    @abstractmethod
-    async def store_answer(self, lease: Lease, answer: Message) -> bool: ...
 
 
 class Database(Protocol):
@@ -72,9 +41,9 @@ class Database(Protocol):
         It is committed when the future is done; an exception has undone it.
         """
 
-    def turns(self, *, replica: str, lease_s: float) -> Turns | None:  # noqa: ARG002 # for those that have them
+    @abstractmethod
+    def turns(self) -> Turns | None:
         """Returns a faster path for the steps of a turn, not open yet; None if there is none."""
-        return None
 
     @abstractmethod
     def create(self) -> None:

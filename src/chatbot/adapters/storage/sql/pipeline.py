@@ -18,8 +18,7 @@ from typing import Any, Self
 import psycopg
 from psycopg import pq
 
-Value = str | bytes | None
-"""A text, which is sent as it is; anything else as Postgres would read it."""
+Value = str | int | float | None
 
 Result = pq.abc.PGresult
 _ENDS = {b"FATAL", b"PANIC"}
@@ -43,14 +42,14 @@ class Statement:
     done: "asyncio.Future[Result | None]"
 
     @classmethod
-    def of(cls, name: bytes, values: Sequence[Value]) -> Self:
+    def of(cls, name: str, values: Sequence[Value]) -> Self:
         """A statement for the running event loop.
 
         Texts go in binary form: in the other one they would end at a NUL.
         """
         return cls(
-            name,
-            [value.encode() if isinstance(value, str) else value for value in values],
+            name.encode(),
+            [None if value is None else str(value).encode() for value in values],
             [int(isinstance(value, str)) for value in values],
             asyncio.get_running_loop().create_future(),
         )
@@ -87,14 +86,12 @@ class Pipeline:
         statements: their texts by name.
     """
 
-    def __init__(
-        self, connection: psycopg.Connection[Any], statements: Mapping[bytes, str]
-    ) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], statements: Mapping[str, str]) -> None:
         self._connection, self._pg = connection, connection.pgconn
         self._groups: deque[_Group] = deque()
         self.is_lost = False
         for name, statement in statements.items():
-            prepared = self._pg.prepare(name, statement.encode())
+            prepared = self._pg.prepare(name.encode(), statement.encode())
             if prepared.status != pq.ExecStatus.COMMAND_OK:
                 raise psycopg.OperationalError(prepared.get_error_message())
         self._pg.nonblocking = 1

@@ -17,9 +17,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from chatbot.adapters.storage.sql.database import Database, Turns, translated
+from chatbot.adapters.storage.sql.database import Database, translated
 from chatbot.adapters.storage.sql.postgres_rights import require_changeable, require_usable
 from chatbot.adapters.storage.sql.sql_session import Result, SqlSession, Values
+from chatbot.adapters.storage.sql.turns import Turns
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import ROOM_BYTES, Found
@@ -132,15 +133,13 @@ class PostgresDatabase(Database):
                     raise _StaleConnection from error
                 raise
 
-    def turns(self, *, replica: str, lease_s: float) -> Turns | None:
+    def turns(self) -> Turns | None:
         """Only on a connection of its own: a PgBouncer mixes up what is pipelined and prepared."""
         if not self._pipelines:
             return None
         from chatbot.adapters.storage.sql.postgres_turns import PostgresTurns  # noqa: PLC0415 - psycopg is optional
 
-        return PostgresTurns(
-            self._of_pipelines(), count=self._pipelines, replica=replica, lease_s=lease_s
-        )
+        return PostgresTurns(self._of_pipelines(), count=self._pipelines)
 
     def _of_pipelines(self) -> dict[str, Any]:
         """How to connect without SQLAlchemy around it: moments have to be in UTC."""

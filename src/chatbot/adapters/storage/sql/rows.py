@@ -98,11 +98,9 @@ def record_of(kind: Kind[Record], row: Row[Any]) -> Record:
 
 
 @lru_cache(maxsize=_RECORDS_KEPT)
-def decoded_record(kind: AnyKind, rest: str | bytes, *columns: str | None) -> object:
+def decoded_record(kind: AnyKind, rest: str, *columns: str | None) -> object:
     """The record of a row with this text of JSON, kept: a caller is looked up at each request."""
-    return _record(
-        kind, load(rest if isinstance(rest, bytes) else rest.encode(), kind.singular), columns
-    )
+    return _record(kind, load(rest.encode(), kind.singular), columns)
 
 
 def _record(kind: Kind[Record], rest: object, columns: Sequence[str | None]) -> Record:

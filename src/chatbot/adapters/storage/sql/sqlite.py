@@ -1,6 +1,7 @@
 """SQLite: one file that several processes can share. They wait for each other's commits."""
 
 import asyncio
+import contextvars
 import errno
 import os
 import secrets
@@ -14,11 +15,13 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from chatbot.adapters.storage.sql.database import Database, Turns, translated
+from chatbot.adapters.storage.sql.database import Database, translated
 from chatbot.adapters.storage.sql.schema import VERSION_TABLE
 from chatbot.adapters.storage.sql.sql_session import SqlSession
+from chatbot.adapters.storage.sql.sqlite_session import SqliteSession
 from chatbot.adapters.storage.sql.sqlite_turns import SqliteTurns
-from chatbot.adapters.storage.sql.sqlite_writer import SqliteSession, SqliteWriter
+from chatbot.adapters.storage.sql.sqlite_writer import SqliteWriter
+from chatbot.adapters.storage.sql.turns import Turns
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.ports.storage import ROOM_BYTES, Found
 
@@ -67,10 +70,12 @@ class SqliteDatabase(Database):
     def run(self, work: Callable[[SqlSession], Found]) -> "asyncio.Future[Found]":
         if self._work is None:
             raise StorageUnavailable("The store is not open.")
-        return self._work.run(work)
+        context = contextvars.copy_context()
+        return self._work.run(lambda sql: context.run(work, sql))
 
-    def turns(self, *, replica: str, lease_s: float) -> Turns | None:  # noqa: ARG002 # only who is calling
-        return SqliteTurns(SqliteDatabase(self._path, busy_wait_s=0).connect)
+    def turns(self) -> Turns | None:
+        reader = SqliteDatabase(self._path, busy_wait_s=0)
+        return None if self._work is None else SqliteTurns(self._work, reader.connect)
 
     def exists(self) -> bool:
         return self._path.exists()

@@ -2,20 +2,37 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
 
 from sqlalchemy import Connection, text
 
+from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.sql.counters import SqlCounters
-from chatbot.adapters.storage.sql.database import Database, Turns
+from chatbot.adapters.storage.sql.database import Database
 from chatbot.adapters.storage.sql.journal import SqlJournal
 from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S, renew
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.schema import require_current
 from chatbot.adapters.storage.sql.sessions import SqlSessions
 from chatbot.adapters.storage.sql.sql_session import SqlSession
+from chatbot.adapters.storage.sql.turn_statements import (
+    FIND_CALLER,
+    STORE_ANSWER,
+    STORE_QUESTION,
+    TurnStatement,
+)
+from chatbot.adapters.storage.sql.turns import (
+    Row,
+    Turns,
+    Values,
+    answer_values,
+    caller_of,
+    context_of,
+    lease_of,
+    question_values,
+)
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
 from chatbot.domain.identity import Role, User, UserId
@@ -68,7 +85,7 @@ class SqlStorage(Storage):
         await asyncio.to_thread(self._database.open)
         try:
             await self._do(lambda sql: self._require_ready(sql.connection))
-            self._turns = self._database.turns(replica=self._replica, lease_s=self._lease_s)
+            self._turns = self._database.turns()
             if self._turns is not None:
                 await self._turns.open()
         except BaseException:
@@ -95,30 +112,36 @@ class SqlStorage(Storage):
         return await self._do(lambda sql: work(self._transaction(sql)))
 
     async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
-        if self._turns is not None:
-            found = await self._turns.find_caller(user_id)
-            if found is not None:
-                return found
-        return await super().find_caller(user_id)
+        row = await self._execute(FIND_CALLER, {"user_id": user_id})
+        return await super().find_caller(user_id) if row is None else caller_of(row)
 
     async def store_question(self, question: Question) -> TurnContext:
-        if self._turns is not None:
-            context = await self._turns.store_question(question)
-            if context is not None:
-                return context
-        return await super().store_question(question)
+        values = question_values(question, replica=self._replica, lease_s=self._lease_s)
+        row = await self._execute(STORE_QUESTION, values)
+        if row is None:
+            return await super().store_question(question)
+        try:
+            return context_of(question, row)
+        except (Damaged, ValueError):
+            await self.transact(lambda tx: tx.sessions.release(lease_of(question)))
+            raise
 
     async def store_answer(self, lease: Lease, answer: Message) -> None:
-        if self._turns is not None:
-            is_stored = await self._turns.store_answer(lease, answer)
-            if is_stored:
-                return
-        await super().store_answer(lease, answer)
+        if await self._execute(STORE_ANSWER, answer_values(lease, answer)) is None:
+            await super().store_answer(lease, answer)
+
+    async def _execute(self, statement: TurnStatement, values: Values) -> Row | None:
+        if self._turns is None:
+            return None
+        return await self._bounded(self._turns.execute(statement, values))
 
     async def _do(self, work: Callable[[SqlSession], Found]) -> Found:
+        return await self._bounded(self._database.run(work))
+
+    async def _bounded(self, done: Awaitable[Found]) -> Found:
         try:
             async with asyncio.timeout(self._answer_s):
-                return await self._database.run(work)
+                return await done
         except TimeoutError as error:
             raise StorageUnavailable("The store does not answer.") from error
 

@@ -54,9 +54,12 @@ class unix_now(FunctionElement[float]):  # noqa: N801 # it reads as the SQL func
     inherit_cache = True
 
 
+SQLITE_NOW = "((julianday('now') - 2440587.5) * 86400.0)"
+
+
 @compiles(unix_now, "sqlite")
 def _now_of_sqlite(_: unix_now, __: SQLCompiler, **___: object) -> str:
-    return "((julianday('now') - 2440587.5) * 86400.0)"
+    return SQLITE_NOW
 
 
 @compiles(unix_now, "postgresql")

@@ -1,0 +1,133 @@
+"""What a turn gives its statements and makes of their rows, and the port that executes them."""
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Protocol, cast
+
+from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.sql.leases import NO_LEASE_S
+from chatbot.adapters.storage.sql.rows import decoded_record, owner_key
+from chatbot.adapters.storage.sql.turn_statements import TurnStatement
+from chatbot.domain.chat import (
+    InterruptReason,
+    Lease,
+    Message,
+    MessageRole,
+    Question,
+    TurnContext,
+    TurnId,
+)
+from chatbot.domain.identity import Role, User
+from chatbot.domain.memory import Memory
+from chatbot.domain.repositories.users import USERS
+
+Values = Mapping[str, str | int | float | None]
+Row = Sequence[Any]
+
+
+class Turns(Protocol):
+    """Executes the statements of turns faster than a repository's work, each in a transaction."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, as far as that is possible by now."""
+
+    @abstractmethod
+    async def aclose(self) -> None: ...
+
+    @abstractmethod
+    async def execute(self, statement: TurnStatement, values: Values) -> Row | None:
+        """Returns the row of the statement.
+
+        None if it returned none or could not be executed; in both cases it changed nothing.
+
+        Raises:
+            StorageUnavailable, StorageFull: it may have changed something.
+        """
+
+    @abstractmethod
+    def give_up(self, after_s: float) -> None:
+        """Drop connections that have not answered for so long; called from time to time."""
+
+
+def lease_of(question: Question) -> Lease:
+    """The lease that the question's turn acquires."""
+    return Lease(owner=question.owner, session_id=question.session_id, turn_id=question.turn_id)
+
+
+def question_values(question: Question, *, replica: str, lease_s: float) -> Values:
+    """The values of `STORE_QUESTION`."""
+    (asked,) = question.messages_after([])
+    return {
+        **_message_values(lease_of(question), asked),
+        "replica": replica,
+        "lease_s": lease_s,
+        "no_lease_s": NO_LEASE_S,
+        "title": asked.title or None,
+        "step": question.summarized_step,
+        "limit": question.history_limit - 1,
+    }
+
+
+def answer_values(lease: Lease, answer: Message) -> Values:
+    """The values of `STORE_ANSWER`."""
+    reason = None if answer.reason is None else answer.reason.value
+    return {**_message_values(lease, answer), "reason": reason}
+
+
+def _message_values(lease: Lease, message: Message) -> dict[str, str | int | float | None]:
+    utc = message.ts.astimezone(UTC).replace(tzinfo=None)
+    return {
+        "owner": owner_key(lease.owner),
+        "session_id": lease.session_id,
+        "turn_id": lease.turn_id,
+        "text": message.content,
+        "ts": utc.isoformat(" ", "microseconds"),  # as SQLAlchemy stores it in SQLite
+    }
+
+
+def context_of(question: Question, row: Row) -> TurnContext:
+    """Read the row of `STORE_QUESTION`.
+
+    Raises:
+        Damaged, ValueError: what is stored is not valid.
+    """
+    seq, memory, history = row
+    (asked,) = question.messages_after([])
+    earlier = sorted(json.loads(history)) if history else []
+    return TurnContext(
+        lease=lease_of(question),
+        memory=codec(Memory).from_json(json.loads(memory), "memory") if memory else Memory(),
+        history=(*map(_message, earlier), replace(asked, seq=int(seq))),
+    )
+
+
+def _message(row: Row) -> Message:
+    seq, role, content, ts, turn_id, reason = row
+    return Message(
+        seq=seq,
+        role=MessageRole(role),
+        content=content,
+        ts=datetime.fromisoformat(ts).replace(tzinfo=UTC),
+        turn_id=TurnId(turn_id),
+        reason=None if reason is None else InterruptReason(reason),
+    )
+
+
+def caller_of(row: Row) -> tuple[User | None, Mapping[str, Role]]:
+    """Read the row of `FIND_CALLER`."""
+    user_id, email, record, roles = row
+    user = None if record is None else decoded_record(USERS, record, user_id, email)
+    return cast("User | None", user), _roles(roles or "{}")
+
+
+@lru_cache(maxsize=4)
+def _roles(found: str) -> Mapping[str, Role]:
+    named = json.loads(found)
+    return {
+        name: codec(Role).from_json({**each, "name": name}, "role") for name, each in named.items()
+    }
