@@ -124,7 +124,7 @@ async def _bad_tokens(service: Service) -> list[Headers]:
         issued(JWT_SECRET[::-1], hours_ago=0),
     )
     answer = await service.client.get("/me", headers={"Authorization": f"Bearer {good}"})
-    assert answer.status_code == 200, "what is wrong with the others is only what is said"
+    assert answer.status_code == 200, "the others differ only in what their names say"
     return [{"Authorization": f"Bearer {token}"} for token in (expired, forged, "x")]
 
 
@@ -138,7 +138,7 @@ async def _disable(service: Service) -> None:
     path.write_text(before + at + after.replace("true", "false", 1), encoding="utf-8")
 
 
-def said(answer: httpx.Response) -> str:
+def as_cell(answer: httpx.Response) -> str:
     """The answer as the table writes it."""
     status = str(answer.status_code)
     if answer.status_code < 400:
@@ -148,7 +148,7 @@ def said(answer: httpx.Response) -> str:
 
 
 def names(rows: list[Row]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("row", rows, ids=[row.said.replace("`", "") for row in rows])
+    return pytest.mark.parametrize("row", rows, ids=[row.cell.replace("`", "") for row in rows])
 
 
 @names(CALLS)
@@ -159,13 +159,13 @@ async def test_each_caller_gets_what_the_table_says(company: Company, row: Row) 
     for caller in refused:
         for headers in company.callers[caller]:
             answer = await company.call(row, headers, session_id)
-            assert said(answer) == row.answers[caller], caller
+            assert as_cell(answer) == row.answers[caller], caller
             assert CANARY not in answer.text
     assert company.files() == before, "a refused call has changed something"
     for caller in [c for c in CALLERS if c not in refused]:
         for headers in company.callers[caller]:
             answer = await company.call(row, headers, session_id)
-            assert said(answer) == row.answers[caller], caller
+            assert as_cell(answer) == row.answers[caller], caller
             assert caller == "owner" or session_id not in answer.text, caller
 
 
@@ -176,10 +176,10 @@ async def test_session_of_an_application_is_hidden_from_users(company: Company, 
     for caller in ("owner", "colleague", "admin"):
         for headers in company.callers[caller]:
             answer = await company.call(row, headers, session_id)
-            assert said(answer) == row.answers["colleague"], caller
+            assert as_cell(answer) == row.answers["colleague"], caller
     assert company.files() == before, "a refused call has changed something"
     answer = await company.call(row, company.callers["key"][0], session_id)
-    assert said(answer) == row.answers["owner"]
+    assert as_cell(answer) == row.answers["owner"]
 
 
 @names(SESSION_CALLS)
@@ -219,7 +219,7 @@ async def test_unknown_paths_and_methods_respond_as_the_table_says(
             )
             wanted = row.answers[caller]
             wanted = wanted.split(" ")[0] if method == "HEAD" else wanted
-            assert said(answer) == wanted, f"{method} {path}"
+            assert as_cell(answer) == wanted, f"{method} {path}"
 
 
 def _fits(call: str, route: str) -> bool:

@@ -137,7 +137,7 @@ async def shared() -> AsyncGenerator[Service]:
 
 @pytest.fixture(autouse=True)
 def nothing_unexpected(caplog: pytest.LogCaptureFixture) -> Generator[None]:
-    """Fail when a log, ours or asyncio's, tells of a defect that the caller does not see."""
+    """Fail if our log or that of asyncio reports a defect that the caller does not see."""
     with capture_logs() as lines:
         yield
     assert [line for line in lines if line["log_level"] == "error"] == []

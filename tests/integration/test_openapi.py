@@ -69,7 +69,7 @@ def _line(route: str) -> str:
 
 
 def test_access_table_has_one_line_for_each_call() -> None:
-    lines = [row.said for row in CALLS]
+    lines = [row.cell for row in CALLS]
     assert len(set(lines)) == len(lines)
 
 
@@ -158,7 +158,7 @@ def test_every_error_of_the_access_table_is_documented(document: dict[str, Any])
     operations = operations_of(document)
     for row in DOCUMENTED:
         errors = {answer for answer in row.answers.values() if answer > "4"}
-        assert errors <= codes_of(document, operations[row.route]), row.said
+        assert errors <= codes_of(document, operations[row.route]), row.cell
 
 
 def test_every_field_and_parameter_has_a_description(document: dict[str, Any]) -> None:

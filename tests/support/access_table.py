@@ -11,15 +11,15 @@ CALLERS = (*("no key", "wrong key", "key", "owner", "colleague", "admin", "bad t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line: `said` is the first cell as it is written, `answers` the others by caller."""
+    """One line: `cell` is the first cell as it is written, `answers` the others by caller."""
 
-    said: str
+    cell: str
     answers: Mapping[str, str]
 
     @property
     def route(self) -> str:
         """`METHOD /path`; empty in the lines about what is no route."""
-        found = re.match(r"`([A-Z]+ /[^`]*)`", self.said)
+        found = re.match(r"`([A-Z]+ /[^`]*)`", self.cell)
         return found[1] if found else ""
 
     @property
@@ -28,7 +28,7 @@ class Row:
 
     @property
     def is_about_a_session(self) -> bool:
-        return "{session_id}" in self.said
+        return "{session_id}" in self.cell
 
     @property
     def is_public(self) -> bool:
@@ -42,7 +42,7 @@ def read_rows() -> list[Row]:
     if head != ["call", *CALLERS] or any(len(line) != len(head) for line in lines):
         raise ValueError(f"{FILE}: every line needs the columns call, {', '.join(CALLERS)}")
     return [
-        Row(said=said, answers=dict(zip(CALLERS, cells, strict=True))) for said, *cells in lines
+        Row(cell=cell, answers=dict(zip(CALLERS, cells, strict=True))) for cell, *cells in lines
     ]
 
 
@@ -53,5 +53,5 @@ def _cells(line: str) -> list[str]:
 ROWS = read_rows()
 CALLS = [row for row in ROWS if row.route]
 """The lines about routes."""
-OTHERS = {row.said: row for row in ROWS if not row.route}
+OTHERS = {row.cell: row for row in ROWS if not row.route}
 """The lines about what is no route."""

@@ -62,7 +62,7 @@ def build_app(
         use.identify_client, max_prompt_chars=settings.assistant.max_prompt_chars
     )
     surfaces = Surfaces([native, *more_surfaces])
-    for router in surfaces.routers():
+    for router in (router for surface in surfaces for router in surface.routers):
         app.include_router(router)
     if settings.http.docs_enabled:
         app.include_router(docs_page.router(root_path))

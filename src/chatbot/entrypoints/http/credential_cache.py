@@ -1,4 +1,4 @@
-"""Remembers for a few seconds what a look-up said about a credential."""
+"""Caches for a few seconds which identity a credential has."""
 
 import hmac
 import secrets

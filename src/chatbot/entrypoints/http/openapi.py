@@ -46,6 +46,13 @@ def completed(app: FastAPI, surfaces: Surfaces) -> Callable[[], Json]:
         components = document.setdefault("components", {})
         for name in ("HTTPValidationError", "ValidationError"):
             components.get("schemas", {}).pop(name, None)
+        for surface in surfaces:
+            components.setdefault("securitySchemes", {}).update(surface.security_schemes)
+        _, schemas = models_json_schema(
+            [(surface.errors.schema, "serialization") for surface in surfaces],
+            ref_template=_SCHEMA,
+        )
+        components.setdefault("schemas", {}).update(schemas["$defs"])
         for context in iter_route_contexts(app.routes):
             operations = document["paths"].get(context.path_format, {})
             for method in context.methods or ():
@@ -66,11 +73,6 @@ def _complete(operation: Json, components: Json, surface: Surface, route: APIRou
     operation["security"] = _security(surface, route)
     operation["responses"].pop("422", None)  # FastAPI's own form of it
     operation["responses"] |= _responses(components, surface, route)
-    components.setdefault("securitySchemes", {}).update(surface.security_schemes)
-    _, schemas = models_json_schema(
-        [(surface.errors.schema, "serialization")], ref_template=_SCHEMA
-    )
-    components.setdefault("schemas", {}).update(schemas["$defs"])
 
 
 def _security(surface: Surface, route: APIRoute) -> list[dict[str, list[str]]]:

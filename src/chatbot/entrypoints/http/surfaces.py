@@ -66,7 +66,5 @@ class Surfaces:
         """Returns the surface of a path."""
         return next(surface for surface in self._surfaces if surface.has(path))
 
-    def routers(self) -> Iterator[APIRouter]:
-        """Yields the routers of all surfaces."""
-        for surface in self._surfaces:
-            yield from surface.routers
+    def __iter__(self) -> Iterator[Surface]:
+        return iter(self._surfaces)
