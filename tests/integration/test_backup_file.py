@@ -14,7 +14,7 @@ import pytest
 from chatbot.adapters.storage import backup_file
 from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.domain.errors import Conflict, StorageUnavailable
-from chatbot.domain.ports.archive import Item
+from chatbot.domain.ports.export import Item
 from stored import EVERYTHING, T0, conversation, everything_in
 
 

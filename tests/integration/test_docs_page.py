@@ -52,10 +52,10 @@ def test_the_wheel_holds_every_file_of_the_page(tmp_path: Path) -> None:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     [wheel] = tmp_path.glob("*.whl")
     files = [file for file in STATIC.rglob("*") if file.is_file()]
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(wheel) as export:
         for file in files:
             name = file.relative_to(ROOT / "src").as_posix()
-            assert archive.read(name) == file.read_bytes(), name
+            assert export.read(name) == file.read_bytes(), name
     assert len(files) == 10
 
 

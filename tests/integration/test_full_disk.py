@@ -147,7 +147,7 @@ async def check_full_disk(disk: Disk, upstream: FakeProvider) -> set[tuple[str, 
     assert (found["summary"], found["messages"][:known]) == ("old", before["messages"])
     assert [m["content"] for m in newest] == [LONG, LONG]
     async with JsonFileStorage(disk.data) as storage:
-        assert await storage.inspect() == []
+        assert await storage.findings() == []
     return {(m["role"], m["content"], m.get("reason")) for m in between}
 
 
@@ -254,7 +254,7 @@ async def check_full_disk_of_sqlite(disk: Disk, copy: Path) -> None:
     assert [m["content"] for m in found["messages"][-2:]] == ["Again", again["text"]]
     seen = shutil.copytree(disk.data, copy)  # SQLite does not find its way through /proc
     async with SqlStorage(SqliteDatabase(seen / "chatbot.db"), replica="test") as storage:
-        assert [flaw for flaw in await storage.flaws() if "chmod" not in flaw] == []
+        assert [line for line in await storage.inspect() if "chmod" not in line] == []
 
 
 async def test_full_disk_of_sqlite_is_a_507_leaves_what_is_there_and_recovers(

@@ -172,7 +172,7 @@ async def test_file_of_a_newer_version_is_set_aside_as_it_is(root: Path) -> None
         assert not guess(storage, 5)
         [aside] = work.iterdir()
         assert aside.read_bytes() == newer
-        [finding] = await storage.inspect()
+        [finding] = await storage.findings()
         assert finding.problem is Problem.LEFTOVER
         assert "remove it" in finding.detail
 
@@ -181,14 +181,14 @@ async def test_everything_wrong_is_named(root: Path) -> None:
     folder = root / "counters" / "attempts"
     async with JsonFileStorage(root) as storage:
         guess(storage)
-        assert await storage.inspect() == []
+        assert await storage.findings() == []
         file_of(root).write_bytes(file_of(root).read_bytes().replace(b"12:15", b"13:15", 1))
         whole = file_of(root, LINE).read_bytes()
         file_of(root, LINE).write_bytes(whole.replace(b'"version":1', b'"version":2'))
         (folder / "fff.json").write_bytes(b"{}")
         (folder / ".work" / "00.json.0123456789abcdef").write_bytes(b"{")
         before = tree(root)
-        found = {(Path(f.path).name, f.problem) for f in await storage.inspect()}
+        found = {(Path(f.path).name, f.problem) for f in await storage.findings()}
         assert tree(root) == before
     assert found == {
         (file_of(root).name, Problem.DAMAGED),

@@ -230,7 +230,7 @@ class TestTurns:
         async with JsonFileStorage(root) as storage:
             assert [m.content for m in told(storage)] == ["", "asked", "answered"] * 2
             assert [m.seq for m in told(storage)] == [1, 2, 3, 4, 5, 6]
-            assert await storage.inspect() == []
+            assert await storage.findings() == []
 
     async def test_it_returns_and_lets_others_in_only_when_it_is_synced(self, root: Path) -> None:
         files = Faulty()
@@ -277,7 +277,7 @@ class TestTurns:
             assert add_message(storage).seq == 1
             assert log.read_bytes().startswith(before)
             assert [m.content for m in told(storage)] == ["one more"]
-            assert await storage.inspect() == []
+            assert await storage.findings() == []
 
     async def test_failed_answer_is_cut_off_and_what_was_asked_stays(self, root: Path) -> None:
         files = Faulty()
@@ -706,7 +706,7 @@ class TestFaults:
                 sessions.memory(ANA, ONE)
             assert list(sessions.page(ANA, limit=9)) == []
             assert not sessions.put_memory(ANA, ONE, Memory(version=1), epoch=0)
-            assert {f.problem for f in await storage.inspect()} == {Problem.LEFTOVER}
+            assert {f.problem for f in await storage.findings()} == {Problem.LEFTOVER}
             sessions.create(new_session(TWO))
             assert [name for name in tree(folder) if ONE in name] == []
 
@@ -1122,7 +1122,7 @@ class TestUserFiles:
             with pytest.raises(StorageUnavailable):
                 users_of(storage).add(user(1))
             assert path.read_text("utf-8") == content
-            [finding] = [f for f in await storage.inspect() if f.problem is not Problem.EXPOSED]
+            [finding] = [f for f in await storage.findings() if f.problem is not Problem.EXPOSED]
             assert finding.path == str(Path("auth", "users.json"))
 
     async def test_roles_are_made_once_and_unknown_permissions_grant_nothing(
@@ -1157,7 +1157,7 @@ class TestRightsAndLinks:
             for path in (root, *root.rglob("*")):
                 expected = 0o700 if path.is_dir() else 0o600
                 assert stat.S_IMODE(path.stat().st_mode) == expected, path
-            assert await storage.inspect() == []
+            assert await storage.findings() == []
 
     async def test_linked_files_are_refused(self, root: Path, log: Path, tmp_path: Path) -> None:
         async with JsonFileStorage(root) as storage:
@@ -1183,7 +1183,7 @@ class TestRightsAndLinks:
                 await asyncio.to_thread(lambda: subprocess.run(["mkfifo", place], check=True))  # noqa: B023 # it is done by then
             with pytest.raises(StorageUnavailable):
                 told(storage)
-            assert len([flaw for flaw in await storage.inspect() if ".log" in str(flaw)]) == 2
+            assert len([flaw for flaw in await storage.findings() if ".log" in str(flaw)]) == 2
 
     @pytest.mark.parametrize("name", [".", "auth", "counters", "memory", "memory/.locks"])
     async def test_linked_folders_are_refused(self, root: Path, tmp_path: Path, name: str) -> None:
@@ -1279,7 +1279,7 @@ class TestInspection:
             users_of(storage).add(user(1))
             await storage.make_initial_records()
             before = tree(root)
-            assert await storage.inspect() == []
+            assert await storage.findings() == []
             assert tree(root) == before
 
     async def test_everything_wrong_is_named(self, root: Path, log: Path, folder: Path) -> None:
@@ -1299,7 +1299,7 @@ class TestInspection:
             (root / "auth").chmod(0o755)
         before = tree(root)
         async with JsonFileStorage(root) as storage:
-            found = {(Path(f.path).name, f.problem) for f in await storage.inspect()}
+            found = {(Path(f.path).name, f.problem) for f in await storage.findings()}
         exposed = {("auth", Problem.EXPOSED)} if os.name != "nt" else set()
         assert found == exposed | {
             (logs[0].name, Problem.DAMAGED),
@@ -1317,4 +1317,4 @@ class TestInspection:
             talk(storage)
             (root / "session_1.json").write_text("{}", "utf-8")
             (root / "memory" / "session_a-b.json").write_text("{}", "utf-8")
-            assert await storage.inspect() == []
+            assert await storage.findings() == []

@@ -11,13 +11,13 @@ import pytest
 
 from chatbot.adapters.filesystem.atomic import make_durable_folders
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.archive import JsonFileArchive
 from chatbot.adapters.storage.json_files.check import Problem
+from chatbot.adapters.storage.json_files.export import JsonFileExport
 from chatbot.adapters.storage.json_files.journal import JsonJournal
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageFailure, StorageUnavailable
 from chatbot.domain.identity import Role
-from chatbot.domain.ports.archive import Unreadable
+from chatbot.domain.ports.export import Unreadable
 from chatbot.domain.ports.journal import Content, JournalEntry
 from faulty_files import Fault, FaultyFiles
 from volatile_files import Loss, Tree, VolatileFiles
@@ -59,7 +59,7 @@ async def test_journal_without_entries_has_no_files(root: Path) -> None:
     async with JsonFileStorage(root / "data") as storage:
         assert await storage.transact(lambda tx: tx.journal.last(AUDIT)) is None
         assert await storage.transact(lambda tx: list(tx.journal.read(AUDIT, limit=9))) == []
-        assert await storage.inspect() == []
+        assert await storage.findings() == []
     assert not (root / "data" / AUDIT).exists()
 
 
@@ -156,11 +156,11 @@ def test_removed_line_is_reported(root: Path, march: Path) -> None:
 async def test_doctor_names_what_is_wrong(root: Path, march: Path) -> None:
     async with JsonFileStorage(root) as storage:
         await storage.transact(lambda tx: [tx.journal.append(AUDIT, lambda _: {}, at=T0)] * 2)
-        assert await storage.inspect() == []
+        assert await storage.findings() == []
         whole = march.read_bytes()
         march.write_bytes(whole.replace(b'"seq":1', b'"seq":2'))
         (root / AUDIT / "notes.txt").write_bytes(b"mine")
-        foreign, damaged = await storage.inspect()
+        foreign, damaged = await storage.findings()
     assert (foreign.path, foreign.problem) == ("audit/notes.txt", Problem.FOREIGN)
     assert (damaged.path, damaged.problem) == ("audit", Problem.DAMAGED)
     assert "2026-03.jsonl" in damaged.detail
@@ -169,7 +169,7 @@ async def test_doctor_names_what_is_wrong(root: Path, march: Path) -> None:
 def test_journal_that_is_damaged_is_reported_by_a_copy(root: Path, march: Path) -> None:
     fill(JsonJournal(root, Files()), 2)
     march.write_bytes(march.read_bytes().replace(b'"seq":2', b'"seq":3'))
-    [unreadable] = (item for item in JsonFileArchive(root).items() if not isinstance(item, Role))
+    [unreadable] = (item for item in JsonFileExport(root).items() if not isinstance(item, Role))
     assert isinstance(unreadable, Unreadable)
     assert unreadable.name == "journal audit"
 

@@ -192,7 +192,7 @@ async def test_write_whose_sync_fails_is_cut_off_and_the_session_is_free(
     assert not await is_held(storage)
     await ask(storage)
     assert await texts(storage) == ["asked", "", "asked"]
-    assert await storage.inspect() == []
+    assert await storage.findings() == []
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -222,7 +222,7 @@ async def test_write_whose_caller_is_cancelled_is_whole_or_absent_and_the_sessio
     assert ("after its caller was cancelled" in caplog.text) == fails
     written = [] if fails else ["asked" if step is ask else "answered"]
     assert await texts(storage) == before + written
-    assert await storage.inspect() == []
+    assert await storage.findings() == []
 
 
 async def test_closing_waits_for_a_write_whose_caller_was_cancelled(

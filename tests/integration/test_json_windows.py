@@ -118,7 +118,7 @@ async def test_loss_of_power_takes_back_changes_of_names_only_and_the_newest_fir
             materialise(files.after(Loss(rng, 0, 1)), root)
             async with JsonFileStorage(root / "data") as left:
                 found = everything(here_and_now(left))
-                assert {f.problem for f in await left.inspect()} <= {Problem.LEFTOVER}
+                assert {f.problem for f in await left.findings()} <= {Problem.LEFTOVER}
             newest = max(n for n, each in enumerate(before) if each == found)
             undone = {step.name for step, _ in history[newest:]}
             assert undone <= {"create", "put memory", "reset", "delete", "add user", "new password"}

@@ -176,7 +176,7 @@ async def check(change: Change, root: Path, told: list[int]) -> None:
     async with JsonFileStorage(root) as storage:
         desk = desk_on(storage)
         assert await seen(desk) in change.states[max(told, default=0) :]
-        assert {found.problem for found in await storage.inspect()} <= {Problem.LEFTOVER}
+        assert {found.problem for found in await storage.findings()} <= {Problem.LEFTOVER}
         entries = (await seen(desk)).journal
         await storage.transact(append_entry)
         sessions = await sessions_of(desk)
@@ -190,7 +190,7 @@ async def check(change: Change, root: Path, told: list[int]) -> None:
         assert content_left_in(root) == []
         if not (await seen(desk)).hashes:
             await storage.transact(lambda tx: tx.users.add(USER))
-        assert {found.problem for found in await storage.inspect()} <= {Problem.LEFTOVER}
+        assert {found.problem for found in await storage.findings()} <= {Problem.LEFTOVER}
         assert (await seen(desk)).journal[:-1] == entries
 
 

@@ -11,7 +11,7 @@ from chatbot.adapters.storage.legacy_sessions import LegacySessions
 from chatbot.domain.chat import MessageRole
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, MemoryItem, Origin
-from chatbot.domain.ports.archive import Conversation, Unreadable
+from chatbot.domain.ports.export import Conversation, Unreadable
 
 OWNER = Owner(kind="client", id="default")
 ID = "0123456789abcdef" * 2

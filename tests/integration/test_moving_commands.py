@@ -19,9 +19,9 @@ import pytest
 from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.domain.chat import Lease, MessageRole, SessionId, TurnId
 from chatbot.domain.identity import DEFAULT_ROLES
-from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive, name_of
+from chatbot.domain.ports.export import Change, Conversation, ExportTarget, Item, name_of
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container.parts import build_archive, build_storage
+from chatbot.entrypoints.container.parts import build_export, build_storage
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.storage_backends import parse_storage_url
 from commands import Run
@@ -63,14 +63,14 @@ def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewSto
         yield address
 
 
-def archive_at(url: str) -> WritableArchive:
-    return build_archive(parse_storage_url(url))
+def export_at(url: str) -> ExportTarget:
+    return build_export(parse_storage_url(url))
 
 
 def content_of(url: str) -> dict[str, Item]:
     """Everything in a store, by its name."""
-    with archive_at(url) as archive:
-        return {name_of(item): item for item in everything_in(archive)}
+    with export_at(url) as export:
+        return {name_of(item): item for item in everything_in(export)}
 
 
 def sessions_of(url: str) -> dict[str, Conversation]:
@@ -78,8 +78,8 @@ def sessions_of(url: str) -> dict[str, Conversation]:
 
 
 def filled(url: str, items: list[Item] = EVERYTHING) -> str:
-    with archive_at(url) as archive:
-        fill(archive, items)
+    with export_at(url) as export:
+        fill(export, items)
     return url
 
 
@@ -224,8 +224,8 @@ class TestMigrate:
         one = filled(new_store("json"), [conversation(1), conversation(2)])
         other = new_store("sqlite")
         assert run("migrate", "--from", one, "--to", other)[0] == 0
-        with archive_at(one) as archive:
-            archive.remove(ANA, conversation(2).session.id)
+        with export_at(one) as export:
+            export.remove(ANA, conversation(2).session.id)
         again = ("migrate", "--from", one, "--to", other)
         assert "--delete-others" in run(*again)[1]
         assert "1 removed" in run(*again, "--delete-others", "--dry-run")[1]
@@ -237,8 +237,8 @@ class TestMigrate:
         self, run: Run, new_store: NewStore, tmp_path: Path
     ) -> None:
         living, killed = filled(new_store("sqlite")), tmp_path / "store-b"
-        with archive_at(living) as archive:
-            archive.put([Change(conversation(9), None)])
+        with export_at(living) as export:
+            export.put([Change(conversation(9), None)])
             shutil.copytree(tmp_path / "store-a", killed)
         assert (killed / "chatbot.db-wal").stat().st_size > 0
         before = {name: trace_of(killed / name) for name in ("chatbot.db", "chatbot.db-wal")}
@@ -319,17 +319,17 @@ def _damage(root: Path) -> None:
 def _killed_when(url: str, reached: int, *arguments: str) -> None:
     """Run a command in a process that is killed once the store holds so many sessions."""
     process = subprocess.Popen([*PROGRAM, *arguments], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-    archive = archive_at(url)
-    while process.poll() is None and _count(archive) < reached:
+    export = export_at(url)
+    while process.poll() is None and _count(export) < reached:
         pass
     process.kill()
     process.wait()
 
 
-def _count(archive: WritableArchive) -> int:
+def _count(export: ExportTarget) -> int:
     try:
-        with archive:
-            return len(archive.session_keys())
+        with export:
+            return len(export.session_keys())
     except Exception:  # noqa: BLE001 - it is being made
         return 0
 
@@ -405,8 +405,8 @@ class TestBackup:
         assert ready("backup", "b.gz")[0] == 0
         there = conversation(3, owner=ODD_OWNER)
         longer = conversation(3, owner=there.session.owner, texts=["Hi", "Hello!", "More"])
-        with archive_at(f"json:{tmp_path}/data") as archive:
-            archive.put([Change(longer, there)])
+        with export_at(f"json:{tmp_path}/data") as export:
+            export.put([Change(longer, there)])
         code, out, err = ready("restore", "b.gz")
         assert code == 1
         assert "newer in the target" in err
@@ -467,8 +467,8 @@ class TestImport:
         assert (
             ready("import", str(first_version))[1].splitlines()[0] == "2 already there (2 sessions)"
         )
-        with archive_at(f"json:{tmp_path}/data") as archive:
-            assert archive.session_keys() == {(CLIENT, FIRST_ID), (CLIENT, SECOND_ID)}
+        with export_at(f"json:{tmp_path}/data") as export:
+            assert export.session_keys() == {(CLIENT, FIRST_ID), (CLIENT, SECOND_ID)}
 
         filled(f"json:{tmp_path}/data", [user(1)])
         code, out, _ = ready("import", str(first_version), "--owner", "USER1@example.com")

@@ -21,9 +21,9 @@ from chatbot.adapters.storage.legacy_sessions import LegacySessions
 from chatbot.application.transfer import Outcome, StoreCopy
 from chatbot.domain.chat import Message, MessageRange, Session, SessionId
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.archive import Archive, Conversation, Item, Unreadable, WritableArchive
+from chatbot.domain.ports.export import Conversation, ExportTarget, Item, StoreExport, Unreadable
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container.parts import build_archive, build_storage
+from chatbot.entrypoints.container.parts import build_export, build_storage
 from chatbot.entrypoints.storage_backends import parse_storage_url
 from commands import Run
 from service import settings_for_tests
@@ -54,16 +54,16 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
             return address
 
 
-def archive(url: str) -> WritableArchive:
-    return build_archive(parse_storage_url(url))
+def export(url: str) -> ExportTarget:
+    return build_export(parse_storage_url(url))
 
 
-def outcomes(source: Archive, target: WritableArchive) -> list[Outcome]:
+def outcomes(source: StoreExport, target: ExportTarget) -> list[Outcome]:
     with target:
         return [step.outcome for step in StoreCopy(source, target).steps()]
 
 
-class Shelf(Archive):
+class Shelf(StoreExport):
     """Items to be moved, without a store."""
 
     def __init__(self, items: Sequence[Item]) -> None:
@@ -85,8 +85,8 @@ async def test_sessions_of_any_date_are_imported_once_and_found_again(
         said = {"messages": [{"role": "user", "content": f"{number}", "ts": ts}]}
         (folder / f"session_{number:032x}.json").write_text(json.dumps(said), encoding="utf-8")
     source = LegacySessions(folder, ANA)
-    assert outcomes(source, archive(url)) == [Outcome.NEW] * len(DATES)
-    assert outcomes(source, archive(url)) == [Outcome.SAME] * len(DATES)
+    assert outcomes(source, export(url)) == [Outcome.NEW] * len(DATES)
+    assert outcomes(source, export(url)) == [Outcome.SAME] * len(DATES)
 
     def read(tx: Transaction) -> list[tuple[Session, Message]]:
         pages = tx.sessions.page(ANA, limit=50)
@@ -119,7 +119,7 @@ def test_session_with_a_number_that_leaves_no_room_to_count_is_named_and_the_res
     )
     bad = Conversation(session=session, messages=messages, memory=one.memory)
     assert bad.is_whole()
-    assert outcomes(Shelf([bad, conversation(2)]), archive(url)) == [Outcome.REFUSED, Outcome.NEW]
+    assert outcomes(Shelf([bad, conversation(2)]), export(url)) == [Outcome.REFUSED, Outcome.NEW]
 
 
 def test_counting_messages_costs_what_there_are_and_not_what_is_claimed() -> None:

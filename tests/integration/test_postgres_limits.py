@@ -10,8 +10,8 @@ import pytest
 from psycopg import errors, sql
 
 from chatbot.adapters.storage.sql import postgres as postgres_module
-from chatbot.adapters.storage.sql.archive import SqlArchive
 from chatbot.adapters.storage.sql.database import translated
+from chatbot.adapters.storage.sql.export import SqlExport
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.storage import SqlStorage
@@ -64,7 +64,7 @@ async def test_limits_hold_on_every_connection(store: SqlStorage) -> None:
 
 def test_limits_hold_for_who_moves_a_store_too(postgres_store: str) -> None:
     database = PostgresDatabase(postgres_store, connections=1, prepared=True)
-    with SqlArchive(database) as archive, archive._writing() as connection:
+    with SqlExport(database) as export, export._writing() as connection:
         for name, value in postgres_module._LIMITS.items():
             assert connection.exec_driver_sql(f"SHOW {name}").scalar() == value
 

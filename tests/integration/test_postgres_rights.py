@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from chatbot.adapters.storage.sql.archive import SqlArchive
+from chatbot.adapters.storage.sql.export import SqlExport
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.schema import VERSION_TABLE
 from chatbot.adapters.storage.sql.storage import SqlStorage
@@ -21,7 +21,7 @@ from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Role
-from chatbot.domain.ports.archive import Change
+from chatbot.domain.ports.export import Change
 from commands import Run
 from postgres import PASSWORD, PostgresServer, command, new_database, postgres_server
 
@@ -158,8 +158,8 @@ def test_account_that_lacks_a_right_on_one_table_is_refused_until_it_has_it(
 
 
 def _put(url: str, role: Role) -> None:
-    with SqlArchive(database_at(url)) as archive:
-        archive.put([Change(item=role, over=None)])
+    with SqlExport(database_at(url)) as export:
+        export.put([Change(item=role, over=None)])
 
 
 def test_tables_of_another_owner_are_not_changed(owner: str, account: str) -> None:

@@ -282,4 +282,4 @@ async def test_process_that_is_stopped_as_it_replaces_a_file_stops_others_for_a_
         stopped.wake()
         assert await stopped.rest() == []
         assert (await desk.memory(one)).summary == "new summary"
-        assert await storage.inspect() == []
+        assert await storage.findings() == []

@@ -107,7 +107,7 @@ def spoilt(path: Path, how: str) -> Iterator[None]:
 
 
 async def check_doctor(world: World, path: Path, how: str) -> None:
-    [finding] = await world.storage.inspect()
+    [finding] = await world.storage.findings()
     assert world.root / finding.path == path
     assert (finding.problem is Problem.NEWER) == (how == "newer")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from chatbot.adapters.storage.sql.archive import SqlArchive
+from chatbot.adapters.storage.sql.export import SqlExport
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.sqlite_session import SqliteSession
 from chatbot.adapters.storage.sql.storage import SqlStorage
@@ -24,7 +24,7 @@ from chatbot.domain.chat import Lease, MessageRange, MessageRole, Session, Sessi
 from chatbot.domain.errors import Conflict, StorageFull, StorageUnavailable
 from chatbot.domain.identity import Owner, Role
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.archive import Conversation, Unreadable
+from chatbot.domain.ports.export import Conversation, Unreadable
 from chatbot.domain.transaction import Transaction
 from conversation import PATIENCE_S
 from stored import everything_in, new_message
@@ -353,10 +353,10 @@ async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
         assert modes == {f"chatbot.db{end}": 0o600 for end in ("", "-wal", "-shm")}
         for folder in (path.parent, path.parent.parent):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert await store.flaws() == []
+        assert await store.inspect() == []
         path.chmod(0o644)
-        [flaw] = await store.flaws()
-        assert "chmod" in flaw
+        [line] = await store.inspect()
+        assert "chmod" in line
 
 
 async def test_what_is_deleted_or_reset_is_in_no_file(
@@ -389,7 +389,7 @@ async def test_what_is_deleted_or_reset_is_in_no_file(
         await store.transact(lambda tx, lease=lease: tx.sessions.reset(lease, ts=T0))  # type: ignore[misc]
     assert not in_files()
     assert await store.transact(known) == {2, 4, 5, 6, 7}
-    assert await store.flaws() == []
+    assert await store.inspect() == []
 
 
 async def test_what_a_reader_keeps_in_the_log_goes_with_the_next_work(
@@ -432,10 +432,10 @@ async def test_damaged_page_is_named_and_other_sessions_go_on(sqlite_store: Path
     sqlite_store.write_bytes(content)
 
     async with SqlStorage(database, replica="test") as store:
-        flaws = await store.flaws()
-        assert flaws
-        assert not any("\n" in flaw for flaw in flaws)
-        assert all("Fix: restore a backup" in flaw for flaw in flaws)
+        errors = await store.inspect()
+        assert errors
+        assert not any("\n" in line for line in errors)
+        assert all("Fix: restore a backup" in line for line in errors)
         with pytest.raises(StorageUnavailable):
             await store.transact(
                 lambda tx: tx.sessions.read(ANA, session_id(2), MessageRange(limit=200))
@@ -458,10 +458,10 @@ async def test_session_that_was_deleted_by_hand_takes_no_other_out_of_a_backup(
     async with SqlStorage(database, replica="test") as store:
         for number in (1, 2, 3):
             await store.transact(fill(number, f"text of {number}"))
-        assert await store.flaws() == []
+        assert await store.inspect() == []
         with other(sqlite_store) as is_manual:
             is_manual.execute("DELETE FROM sessions WHERE id = ?", [session_id(1)])
-        assert any("without a session" in flaw for flaw in await store.flaws())
+        assert any("without a session" in line for line in await store.inspect())
     assert texts_in(database) == {session_id(2): ["text of 2"], session_id(3): ["text of 3"]}
 
 
@@ -474,7 +474,7 @@ async def test_session_without_some_of_its_messages_is_not_backed_up_as_if_it_we
             await store.transact(fill(number, "first", "second"))
     with other(sqlite_store) as is_manual:
         is_manual.execute("DELETE FROM messages WHERE session_id = ? AND seq = 1", [session_id(1)])
-    lost, kept = (item for item in SqlArchive(database).items() if not isinstance(item, Role))
+    lost, kept = (item for item in SqlExport(database).items() if not isinstance(item, Role))
     assert isinstance(lost, Unreadable)
     assert isinstance(kept, Conversation)
     assert len(kept.messages) == 2
@@ -483,7 +483,7 @@ async def test_session_without_some_of_its_messages_is_not_backed_up_as_if_it_we
 def texts_in(database: SqliteDatabase) -> dict[SessionId, list[str]]:
     return {
         item.session.id: [message.content for message in item.messages]
-        for item in everything_in(SqlArchive(database))
+        for item in everything_in(SqlExport(database))
         if isinstance(item, Conversation)
     }
 

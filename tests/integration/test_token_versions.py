@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.filesystem.files import Files, translated
-from chatbot.adapters.storage.json_files.archive import JsonFileArchive
+from chatbot.adapters.storage.json_files.export import JsonFileExport
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.repositories.users import Users
 from repositories import here_and_now
@@ -66,7 +66,7 @@ async def test_edit_by_hand_that_is_taken_back_gives_no_earlier_version(
         assert path.read_bytes() == original, "the file is the editor's"
     async with JsonFileStorage(root) as later:
         assert users_of(later).all()[0].token_stamp == stamp
-    assert JsonFileArchive(root).find(user(1)) == replace(user(1), token_version=2)
+    assert JsonFileExport(root).find(user(1)) == replace(user(1), token_version=2)
 
 
 async def test_user_who_is_removed_and_put_back_by_hand_has_a_later_version(root: Path) -> None:

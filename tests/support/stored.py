@@ -18,13 +18,13 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, Role, User, UserId
 from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
-from chatbot.domain.ports.archive import (
-    Archive,
+from chatbot.domain.ports.export import (
     Change,
     Conversation,
+    ExportTarget,
     Item,
+    StoreExport,
     Unreadable,
-    WritableArchive,
 )
 from chatbot.domain.ports.journal import JOURNALS, JournalEntry
 
@@ -131,14 +131,14 @@ EVERYTHING: list[Item] = [
 """One of each kind that there is."""
 
 
-def fill(archive: WritableArchive, items: list[Item] = EVERYTHING) -> None:
+def fill(export: ExportTarget, items: list[Item] = EVERYTHING) -> None:
     for item in items:
-        archive.put([Change(item, archive.find(item))])
+        export.put([Change(item, export.find(item))])
 
 
-def everything_in(archive: Archive) -> list[Item]:
+def everything_in(export: StoreExport) -> list[Item]:
     """The items; one that cannot be read fails the test."""
-    found = list(archive.items())
+    found = list(export.items())
     assert not [item for item in found if isinstance(item, Unreadable)]
     return found
 

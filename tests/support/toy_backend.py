@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from chatbot.adapters.storage.json_files.archive import JsonFileArchive
+from chatbot.adapters.storage.json_files.export import JsonFileExport
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.domain.ports.archive import WritableArchive
 from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl
+from chatbot.domain.ports.export import ExportTarget
 from chatbot.domain.ports.storage import Storage
 
 
@@ -21,8 +21,8 @@ class ToyBackend(StorageBackend):
     def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:
         return JsonFileStorage(url.local_folder / "inner")
 
-    def archive(self, url: StorageUrl) -> WritableArchive:
-        return JsonFileArchive(url.local_folder / "inner")
+    def export(self, url: StorageUrl) -> ExportTarget:
+        return JsonFileExport(url.local_folder / "inner")
 
     def create(self, url: StorageUrl) -> str:
         (url.local_folder / "inner").mkdir(mode=0o700, parents=True)

@@ -331,7 +331,7 @@ async def check(storage: JsonFileStorage, possible: Sequence[Everything]) -> Non
     assert found in possible, "\n".join(
         [f"found {found}", *(f"may be {each}" for each in possible)]
     )
-    assert {f.problem for f in await storage.inspect()} <= {Problem.LEFTOVER}
+    assert {f.problem for f in await storage.findings()} <= {Problem.LEFTOVER}
     for session, messages, memory in found.sessions.values():
         await goes_on(storage, session, messages, memory)
     await storage.transact(partial(_create, NEW, 90))

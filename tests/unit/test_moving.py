@@ -10,20 +10,20 @@ from chatbot.application.transfer import Outcome, Step, StoreCopy, compared
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, Role
-from chatbot.domain.ports.archive import (
+from chatbot.domain.ports.export import (
     Change,
     Conversation,
+    ExportTarget,
     Item,
     Unreadable,
-    WritableArchive,
     kind_of,
 )
 from chatbot.domain.ports.journal import JournalEntry
 from stored import EVERYTHING, T0, conversation, remembered, user
 
 
-class Shelf(WritableArchive):
-    """An archive in a list."""
+class Shelf(ExportTarget):
+    """An export in a list."""
 
     def __init__(self, *items: Item | Unreadable) -> None:
         self.kept = list(items)

@@ -14,13 +14,13 @@ from itertools import groupby, islice
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner
-from chatbot.domain.ports.archive import (
-    Archive,
+from chatbot.domain.ports.export import (
     Change,
     Conversation,
+    ExportTarget,
     Item,
+    StoreExport,
     Unreadable,
-    WritableArchive,
     kind_of,
     name_of,
     name_of_session,
@@ -70,7 +70,7 @@ class Step:
 class StoreCopy:
     """Copies what the source has to the target. A dry run writes nothing."""
 
-    def __init__(self, source: Archive, target: WritableArchive, *, dry_run: bool = False) -> None:
+    def __init__(self, source: StoreExport, target: ExportTarget, *, dry_run: bool = False) -> None:
         self._source, self._target, self._dry_run = source, target, dry_run
 
     def steps(self) -> Iterator[Step]:

@@ -15,10 +15,10 @@ from chatbot.application.transfer import Outcome, StoreCopy
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId
 from chatbot.domain.identity import Role, User
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.archive import Conversation, Item, WritableArchive
+from chatbot.domain.ports.export import Conversation, ExportTarget, Item
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import KINDS, Transaction
-from chatbot.entrypoints.container.parts import build_archive
+from chatbot.entrypoints.container.parts import build_export
 from chatbot.entrypoints.storage_backends import parse_storage_url
 from filled import filled
 from stored import T0, everything_in, fill
@@ -42,7 +42,7 @@ ITEMS: Sequence[Item] = [*RECORDS, CONVERSATION]
 
 
 @pytest.fixture(params=["json", "sqlite", "postgres"])
-def archive(request: pytest.FixtureRequest, tmp_path: Path) -> WritableArchive:
+def export(request: pytest.FixtureRequest, tmp_path: Path) -> ExportTarget:
     match request.param:
         case "json":
             url = f"json:{tmp_path / 'data'}"
@@ -50,7 +50,7 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> WritableArchive:
             url = f"sqlite:///{request.getfixturevalue('sqlite_store')}"
         case _:
             url = request.getfixturevalue("postgres_store")
-    return build_archive(parse_storage_url(url))
+    return build_export(parse_storage_url(url))
 
 
 @pytest.mark.parametrize("record", [*RECORDS, SESSION, *MESSAGES, filled(Memory)])
@@ -59,10 +59,10 @@ def test_codec_returns_what_it_was_given(record: object) -> None:
     assert form.from_json(form.to_json(record), "record") == record
 
 
-def test_archive_keeps_every_field(archive: WritableArchive) -> None:
-    with archive:
-        fill(archive, [*ITEMS])
-        assert [archive.find(item) for item in ITEMS] == ITEMS
+def test_export_keeps_every_field(export: ExportTarget) -> None:
+    with export:
+        fill(export, [*ITEMS])
+        assert [export.find(item) for item in ITEMS] == ITEMS
 
 
 def test_backup_keeps_every_field(tmp_path: Path) -> None:
@@ -70,13 +70,13 @@ def test_backup_keeps_every_field(tmp_path: Path) -> None:
     assert everything_in(BackupFile(tmp_path / "b.gz")) == ITEMS
 
 
-def test_migration_keeps_every_field(archive: WritableArchive, tmp_path: Path) -> None:
-    source = build_archive(parse_storage_url(f"json:{tmp_path / 'source'}"))
+def test_migration_keeps_every_field(export: ExportTarget, tmp_path: Path) -> None:
+    source = build_export(parse_storage_url(f"json:{tmp_path / 'source'}"))
     fill(source, [*ITEMS])
-    with archive:
-        steps = list(StoreCopy(source, archive).steps())
+    with export:
+        steps = list(StoreCopy(source, export).steps())
         assert {step.outcome for step in steps} <= {Outcome.NEW, Outcome.SAME}
-        assert [archive.find(item) for item in ITEMS] == ITEMS
+        assert [export.find(item) for item in ITEMS] == ITEMS
 
 
 async def test_service_keeps_every_field(closed_storage: Storage) -> None:

@@ -19,7 +19,7 @@ from chatbot.domain.chat import Message, Session, SessionId
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner, Role
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.archive import Archive, Conversation, Item, Unreadable, kind_of
+from chatbot.domain.ports.export import Conversation, Item, StoreExport, Unreadable, kind_of
 from chatbot.domain.ports.journal import JournalEntry
 from chatbot.domain.text import rfc3339
 from chatbot.domain.transaction import KINDS
@@ -36,7 +36,7 @@ MAX_LINE_BYTES = 128 << 20
 """The largest item, as JSON: some 30,000 long turns in one session."""
 
 
-class BackupFile(Archive):
+class BackupFile(StoreExport):
     """A backup. No item is returned before the whole file has been verified.
 
     Args:

@@ -204,5 +204,5 @@ class InMemoryStorage(Storage):
     async def check(self) -> None:
         """Always succeeds."""
 
-    async def flaws(self) -> Sequence[str]:
+    async def inspect(self) -> Sequence[str]:
         return []

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.ports.archive import WritableArchive
 from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl
+from chatbot.domain.ports.export import ExportTarget
 from chatbot.domain.ports.storage import Storage
 
 
@@ -27,7 +27,7 @@ class InMemoryBackend(StorageBackend):
     def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:  # noqa: ARG002 # the port's
         return InMemoryStorage()
 
-    def archive(self, url: StorageUrl) -> WritableArchive:
+    def export(self, url: StorageUrl) -> ExportTarget:
         raise StorageUnavailable(f"{url.raw} ends with its process. Name a persistent store.")
 
     def create(self, url: StorageUrl) -> str:  # noqa: ARG002 # the port's

@@ -27,7 +27,7 @@ from chatbot.domain.errors import InvalidInput
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import MAX_SUMMARY_CHARS, Memory, StructuredMemory
 from chatbot.domain.memory_updates import merge, update_from_json
-from chatbot.domain.ports.archive import Archive, Conversation, Unreadable
+from chatbot.domain.ports.export import Conversation, StoreExport, Unreadable
 from chatbot.domain.text import replace_unstorable
 
 _PREFIX, _SUFFIX = "session_", ".json"
@@ -50,7 +50,7 @@ def _session_id_of(path: Path) -> SessionId | None:
     return SessionId(raw) if is_session_id(raw) else None
 
 
-class LegacySessions(Archive):
+class LegacySessions(StoreExport):
     """The files in a folder and in its `memory`, as conversations of one owner."""
 
     def __init__(self, folder: Path, owner: Owner) -> None:

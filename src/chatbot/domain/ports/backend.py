@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from chatbot.domain.ports.archive import WritableArchive
+from chatbot.domain.ports.export import ExportTarget
 from chatbot.domain.ports.storage import Storage
 
 
@@ -82,7 +82,7 @@ class StorageBackend(Protocol):
         """Returns the store, not open yet."""
 
     @abstractmethod
-    def archive(self, url: StorageUrl) -> WritableArchive:
+    def export(self, url: StorageUrl) -> ExportTarget:
         """Returns all data of the store, for copying and backup.
 
         Raises:

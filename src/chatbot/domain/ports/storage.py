@@ -74,5 +74,5 @@ class Storage(Protocol):
         """
 
     @abstractmethod
-    async def flaws(self) -> Sequence[str]:
-        """Look at everything that is stored, and say what is wrong and the mend. Writes nothing."""
+    async def inspect(self) -> Sequence[str]:
+        """Check everything that is stored, and return the errors with their fixes. Writes nothing."""

@@ -64,7 +64,7 @@ async def _storage(settings: Settings) -> list[Finding]:
     try:
         async with build_storage(settings) as storage:
             await storage.check()
-            found = await storage.flaws()
+            found = await storage.inspect()
             people = await _people(storage, settings)
     except ChatbotError as error:
         text = f"STORAGE_URL: {error}"  # the message is ours and may name the fix

@@ -17,21 +17,21 @@ import typer
 from chatbot.application.transfer import ENTRY, SESSION, Outcome, Step, StoreCopy, step_of
 from chatbot.domain.errors import ChatbotError, NotFound, StorageFailure, StorageUnavailable
 from chatbot.domain.identity import DEFAULT_ROLES, Owner, User, normalise_email
-from chatbot.domain.ports.archive import (
-    Archive,
+from chatbot.domain.ports.backend import StorageUrl
+from chatbot.domain.ports.export import (
     Conversation,
+    ExportTarget,
     Item,
+    StoreExport,
     Unreadable,
-    WritableArchive,
     name_of,
 )
-from chatbot.domain.ports.backend import StorageUrl
 from chatbot.domain.transaction import KINDS
 from chatbot.entrypoints.commands.console import say
 from chatbot.entrypoints.container.parts import (
     DEFAULT_PRINCIPAL,
-    build_archive,
     build_backup,
+    build_export,
     build_legacy_sessions,
     utc_now,
 )
@@ -130,8 +130,8 @@ def waiting_sessions(url: StorageUrl) -> int:
     ids = build_legacy_sessions(url.local_folder).ids()
     if not ids or not url.is_persistent:
         return 0
-    with build_archive(url) as archive:
-        there = {session_id for _, session_id in archive.session_keys()}
+    with build_export(url) as export:
+        there = {session_id for _, session_id in export.session_keys()}
     return sum(session_id not in there for session_id in ids)
 
 
@@ -158,35 +158,35 @@ def _store_at(name: str, raw: str) -> StorageUrl:
     return url
 
 
-def _to_read(name: str, url: StorageUrl) -> Archive:
-    """Returns the archive after checking that it can be read."""
+def _to_read(name: str, url: StorageUrl) -> StoreExport:
+    """Returns the export after checking that it can be read."""
     if url.path is not None and not url.path.exists():
         raise SettingsError(f"{name}: {url.path} does not exist.")
     if not backend_of(url).has_store(url):
         raise SettingsError(f"{name}: {url.path} does not contain a store.")
-    archive = build_archive(url)
+    export = build_export(url)
     try:
-        with closing(archive.items()) as items:
+        with closing(export.items()) as items:
             next(items, None)
     except StorageUnavailable as error:
         raise SettingsError(f"{name}: {error}") from error
-    return archive
+    return export
 
 
-def _to_write(name: str, url: StorageUrl) -> WritableArchive:
-    """Returns the archive after checking that it is reachable."""
-    archive = build_archive(url)
+def _to_write(name: str, url: StorageUrl) -> ExportTarget:
+    """Returns the export after checking that it is reachable."""
+    export = build_export(url)
     try:
-        with archive:
-            archive.find(DEFAULT_ROLES["admin"])
+        with export:
+            export.find(DEFAULT_ROLES["admin"])
     except StorageUnavailable as error:
         raise SettingsError(f"{name}: {error}") from error
-    return archive
+    return export
 
 
-def _owner(archive: Archive, email: str) -> Owner:
+def _owner(export: StoreExport, email: str) -> Owner:
     wanted = normalise_email(email)
-    with closing(archive.items()) as items:
+    with closing(export.items()) as items:
         people = takewhile(lambda item: not isinstance(item, Conversation), items)
         for person in people:
             if isinstance(person, User) and person.email == wanted:

@@ -32,8 +32,8 @@ from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.identity import Owner, of_client
-from chatbot.domain.ports.archive import WritableArchive
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl
+from chatbot.domain.ports.export import ExportTarget
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.provider import ModelProvider
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
@@ -66,9 +66,9 @@ def build_storage(settings: Settings) -> Storage:
     return backend_of(settings.storage.url).storage(settings.storage.url, options)
 
 
-def build_archive(url: StorageUrl) -> WritableArchive:
+def build_export(url: StorageUrl) -> ExportTarget:
     """Returns all data of a store, for copying and backup."""
-    return backend_of(url).archive(url)
+    return backend_of(url).export(url)
 
 
 def build_backup(file: Path) -> BackupFile:

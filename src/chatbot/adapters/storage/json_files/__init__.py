@@ -9,5 +9,5 @@ records       record_files       records, as
 documents     watched            ... documents that people may edit
 edit_versions shards             ... what their edits raise, and shards of files with checksums
 counters      journal            counters such as log-in attempts; entries that are never changed
-archive       check              everything in a folder, to be moved; what `chatbot doctor` finds
+export        check              everything in a folder, for copies and backups; what `chatbot doctor` finds
 """

@@ -3,10 +3,10 @@
 import asyncio
 from pathlib import Path
 
-from chatbot.adapters.storage.json_files.archive import JsonFileArchive
+from chatbot.adapters.storage.json_files.export import JsonFileExport
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.domain.ports.archive import WritableArchive
 from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl
+from chatbot.domain.ports.export import ExportTarget
 from chatbot.domain.ports.storage import Storage
 
 _FOLDERS = ("auth", "memory")
@@ -27,8 +27,8 @@ class JsonFileBackend(StorageBackend):
     def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:  # noqa: ARG002 # no connections
         return JsonFileStorage(url.local_folder)
 
-    def archive(self, url: StorageUrl) -> WritableArchive:
-        return JsonFileArchive(url.local_folder)
+    def export(self, url: StorageUrl) -> ExportTarget:
+        return JsonFileExport(url.local_folder)
 
     def create(self, url: StorageUrl) -> str:
         root = url.local_folder

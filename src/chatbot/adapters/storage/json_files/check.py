@@ -106,7 +106,7 @@ class _Inspection:
     def _records(self, records: RecordFiles[Any]) -> Iterator[Finding]:
         for path in records.paths():
             yield from self._exposed(path)
-            yield from self._flaws(path, partial(records.verify, path))
+            yield from self._verified(path, partial(records.verify, path))
 
     def _auth(self, folder: Path) -> Iterator[Finding]:
         yield from self._exposed(folder)
@@ -122,7 +122,7 @@ class _Inspection:
         for name in sorted(self._files.listdir(folder)):
             if is_counters_file(name):
                 read_it = _reading(self._files, folder / name, parse_counters)
-                yield from self._flaws(folder / name, read_it)
+                yield from self._verified(folder / name, read_it)
             elif name != WORK:
                 yield self._finding(folder / name, Problem.FOREIGN, "not a file of counters")
         yield from self._leftovers(folder / WORK)
@@ -133,7 +133,7 @@ class _Inspection:
             if not is_journal_file(name):
                 yield self._finding(folder / name, Problem.FOREIGN, "not a file of a journal")
         entries = JsonJournal(self._root, self._files).entries(folder.name)
-        yield from self._flaws(folder, lambda: deque(entries, maxlen=0))
+        yield from self._verified(folder, lambda: deque(entries, maxlen=0))
         yield from self._leftovers(folder / WORK)
 
     def _owner_folder(self, folder: Path) -> Iterator[Finding]:
@@ -154,9 +154,9 @@ class _Inspection:
         if not is_ours:
             yield self._finding(path, Problem.FOREIGN, "not a session file")
         elif path.suffix == LOG:
-            yield from self._flaws(path, lambda: self._verify_log(paths))
+            yield from self._verified(path, lambda: self._verify_log(paths))
         elif exists(self._files, paths.log):
-            yield from self._flaws(path, lambda: self._verify_memory(paths))
+            yield from self._verified(path, lambda: self._verify_memory(paths))
         else:
             yield self._finding(path, Problem.LEFTOVER, "memory of a session that no longer exists")
 
@@ -172,7 +172,7 @@ class _Inspection:
     def _verify_memory(self, paths: SessionPaths) -> None:
         read_memory(read(self._files, paths.memory), paths.session_id, epoch=0)
 
-    def _flaws(self, path: Path, verify: Callable[[], object]) -> Iterator[Finding]:
+    def _verified(self, path: Path, verify: Callable[[], object]) -> Iterator[Finding]:
         try:
             verify()
         except FileNotFoundError:

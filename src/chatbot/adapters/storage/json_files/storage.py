@@ -159,14 +159,14 @@ class JsonFileStorage(Storage):
         write_new(self._files, probe, bytes(ROOM_BYTES))
         self._files.remove(probe)
 
-    async def flaws(self) -> Sequence[str]:
-        return [str(finding) for finding in await self.inspect()]
+    async def inspect(self) -> Sequence[str]:
+        return [str(finding) for finding in await self.findings()]
 
     async def make_initial_records(self) -> None:
         """Write the records of a new store, as the roles, where their files do not exist."""
         await self._in_thread(self._records.make_initial)
 
-    async def inspect(self) -> list[Finding]:
+    async def findings(self) -> list[Finding]:
         """Read everything, verify every checksum, and return the problems found."""
         return await self._in_thread(lambda: inspect(self._root, self._files))
 

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from chatbot.domain.ports.archive import WritableArchive
 from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl, Tables
+from chatbot.domain.ports.export import ExportTarget
 from chatbot.domain.ports.storage import Storage
 
 _SQLITE = "sqlite:///"
@@ -26,10 +26,10 @@ class _SqlBackend(StorageBackend):
 
         return build_storage(url, options)
 
-    def archive(self, url: StorageUrl) -> WritableArchive:
-        from chatbot.adapters.storage.sql.stores import build_archive
+    def export(self, url: StorageUrl) -> ExportTarget:
+        from chatbot.adapters.storage.sql.stores import build_export
 
-        return build_archive(url)
+        return build_export(url)
 
     def create(self, url: StorageUrl) -> str:
         from chatbot.adapters.storage.sql.stores import create

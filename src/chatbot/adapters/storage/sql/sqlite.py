@@ -149,10 +149,10 @@ class SqliteDatabase(Database):
         texts = [" ".join(text.split()) for text in found if text != "ok"]
         if not texts and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
             texts = ["messages or memory without a session"]
-        flaws = [f"{self._path}: {text}. Fix: restore a backup" for text in texts]
+        errors = [f"{self._path}: {text}. Fix: restore a backup" for text in texts]
         files = self._path.parent.glob(f"{self._path.name}*")
         open_ones = [file for file in files if sys.platform != "win32" and _is_open(file)]
-        return flaws + [
+        return errors + [
             f"{file}: other accounts can read it. Fix: chmod go-rwx" for file in open_ones
         ]
 

@@ -170,7 +170,7 @@ class SqlStorage(Storage):
 
         await self._do(checked)
 
-    async def flaws(self) -> Sequence[str]:
+    async def inspect(self) -> Sequence[str]:
         return await self._database.run(lambda tx: self._database.inspect(tx.connection))
 
     async def _renew(self) -> None:

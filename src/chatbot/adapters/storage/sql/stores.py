@@ -2,15 +2,15 @@
 
 from contextlib import closing
 
-from chatbot.adapters.storage.sql.archive import SqlArchive
 from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.export import SqlExport
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.schema import current
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.identity import DEFAULT_ROLES, Role
-from chatbot.domain.ports.archive import Change, WritableArchive
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl, Tables
+from chatbot.domain.ports.export import Change, ExportTarget
 from chatbot.domain.ports.storage import Storage
 
 
@@ -28,8 +28,8 @@ def build_storage(url: StorageUrl, options: StorageOptions) -> Storage:
     return SqlStorage(build_database(url, options), replica=options.replica)
 
 
-def build_archive(url: StorageUrl) -> WritableArchive:
-    return SqlArchive(build_database(url))
+def build_export(url: StorageUrl) -> ExportTarget:
+    return SqlExport(build_database(url))
 
 
 class SqlTables(Tables):
@@ -56,8 +56,8 @@ class SqlTables(Tables):
 def create(url: StorageUrl) -> str:
     """Creates the tables, which include the roles; restores the roles if all were deleted."""
     done = SqlTables(url).upgrade()
-    with build_archive(url) as archive, closing(archive.items()) as items:
+    with build_export(url) as export, closing(export.items()) as items:
         if isinstance(next(items, None), Role):
             return done
-        archive.put([Change(role, over=None) for role in DEFAULT_ROLES.values()])
+        export.put([Change(role, over=None) for role in DEFAULT_ROLES.values()])
     return f"{done}; created the roles {' and '.join(DEFAULT_ROLES)}"

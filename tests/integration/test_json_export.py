@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.archive import JsonFileArchive
+from chatbot.adapters.storage.json_files.export import JsonFileExport
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, MessageRange
-from chatbot.domain.ports.archive import Change, Conversation
+from chatbot.domain.ports.export import Change, Conversation
 from chatbot.domain.transaction import Transaction
 from stored import ANA, conversation, everything_in, fill, remembered, trace_of
 
@@ -38,38 +38,38 @@ def test_conversation_is_as_it_was_at_one_moment(tmp_path: Path, after: Conversa
     met = set()
     for number in range(1, 12):
         root = tmp_path / str(number)
-        fill(JsonFileArchive(root), [BEFORE])
+        fill(JsonFileExport(root), [BEFORE])
 
         def change(root: Path = root) -> None:
-            JsonFileArchive(root).put([Change(after, BEFORE)])
+            JsonFileExport(root).put([Change(after, BEFORE)])
 
-        [found] = everything_in(JsonFileArchive(root, Interrupted(number, change)))
+        [found] = everything_in(JsonFileExport(root, Interrupted(number, change)))
         assert found in (BEFORE, after)
         met.add(found == after)
     assert met == {True, False}
 
 
 def test_what_was_reset_away_is_gone_from_the_target_too(tmp_path: Path) -> None:
-    archive = JsonFileArchive(tmp_path)
-    fill(archive, [conversation(texts=["canary"], memory=remembered("canary"))])
-    archive.put([Change(RESET, archive.find(RESET))])
+    export = JsonFileExport(tmp_path)
+    fill(export, [conversation(texts=["canary"], memory=remembered("canary"))])
+    export.put([Change(RESET, export.find(RESET))])
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert not any(b"canary" in path.read_bytes() for path in files)
 
 
 def test_reading_leaves_no_trace(tmp_path: Path) -> None:
-    fill(JsonFileArchive(tmp_path / "data"))
+    fill(JsonFileExport(tmp_path / "data"))
     before = trace_of(tmp_path)
-    archive = JsonFileArchive(tmp_path / "data")
-    assert [archive.find(item) for item in everything_in(archive)] == everything_in(archive)
+    export = JsonFileExport(tmp_path / "data")
+    assert [export.find(item) for item in everything_in(export)] == everything_in(export)
     assert trace_of(tmp_path) == before
 
 
 def test_folder_that_is_not_there_is_empty_and_is_not_made(tmp_path: Path) -> None:
-    archive = JsonFileArchive(tmp_path / "none")
-    assert everything_in(archive) == []
-    assert archive.session_keys() == set()
+    export = JsonFileExport(tmp_path / "none")
+    assert everything_in(export) == []
+    assert export.session_keys() == set()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -81,7 +81,7 @@ async def test_long_line_is_stepped_over_and_read_back(tmp_path: Path) -> None:
     """Joined block by block, 16 MB took 5 seconds; as one piece they take some hundredths."""
     root = tmp_path / "data"
     long = conversation(texts=["Hi", "x" * 16_000_000, "Again", "ñ" * 20_000])
-    JsonFileArchive(root).put([Change(long, None)])
+    JsonFileExport(root).put([Change(long, None)])
     began = time.monotonic()
     async with JsonFileStorage(root) as storage:
         for before, text in ((2, "Hi"), (4, "Again"), (5, "ñ" * 20_000)):
@@ -89,4 +89,4 @@ async def test_long_line_is_stepped_over_and_read_back(tmp_path: Path) -> None:
             [message] = await storage.transact(newest)
             assert message.content == text
     assert time.monotonic() - began < 2
-    assert JsonFileArchive(root).find(long) == long
+    assert JsonFileExport(root).find(long) == long

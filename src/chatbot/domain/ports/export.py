@@ -106,7 +106,7 @@ def stored_record(records: Records, kind: Kind[Record], record: Record) -> Recor
     return found
 
 
-class Archive(Protocol):
+class StoreExport(Protocol):
     """Everything in a store, to be read; used inside of `with`, and made without I/O.
 
     Reading leaves no trace in the store.
@@ -116,7 +116,7 @@ class Archive(Protocol):
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Nothing is kept open, where an archive does not say otherwise."""
+        """Nothing is kept open, where an export does not say otherwise."""
         return
 
     @abstractmethod
@@ -134,7 +134,7 @@ class Archive(Protocol):
         """Which conversations there are."""
 
 
-class WritableArchive(Archive, Protocol):
+class ExportTarget(StoreExport, Protocol):
     """A store that is also written to."""
 
     @abstractmethod

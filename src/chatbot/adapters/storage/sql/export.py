@@ -40,12 +40,12 @@ from chatbot.domain.chat import MessageRole, SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.archive import (
+from chatbot.domain.ports.export import (
     Change,
     Conversation,
+    ExportTarget,
     Item,
     Unreadable,
-    WritableArchive,
     kind_of,
     name_of_session,
     stored_record,
@@ -67,7 +67,7 @@ _MESSAGES = (
 )
 
 
-class SqlArchive(WritableArchive):
+class SqlExport(ExportTarget):
     """The data in the database of an `SqlStorage`, which may be in use."""
 
     def __init__(self, database: Database) -> None:
@@ -119,7 +119,7 @@ class SqlArchive(WritableArchive):
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """One transaction, while no other archive writes."""
+        """One transaction, while no other export writes."""
         if self._writer is None:
             self._make()
             self._writer = self._database.connect()

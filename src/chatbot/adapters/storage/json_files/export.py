@@ -24,12 +24,12 @@ from chatbot.domain.chat import Message, Session, SessionId, TurnId
 from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.archive import (
+from chatbot.domain.ports.export import (
     Change,
     Conversation,
+    ExportTarget,
     Item,
     Unreadable,
-    WritableArchive,
     kind_of,
     name_of_session,
     stored_record,
@@ -39,7 +39,7 @@ from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
 
-class JsonFileArchive(WritableArchive):
+class JsonFileExport(ExportTarget):
     """The data in the folder of a `JsonFileStorage`, which may be in use."""
 
     def __init__(self, root: Path, files: Files | None = None) -> None:

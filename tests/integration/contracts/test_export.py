@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import pytest
 
-from chatbot.adapters.storage.json_files.archive import JsonFileArchive
+from chatbot.adapters.storage.json_files.export import JsonFileExport
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.adapters.storage.sql.archive import SqlArchive
 from chatbot.adapters.storage.sql.database import Database
+from chatbot.adapters.storage.sql.export import SqlExport
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
@@ -21,7 +21,7 @@ from chatbot.domain.chat import Lease, MessageRange, MessageRole, TurnId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.archive import Change, Conversation, Item, WritableArchive
+from chatbot.domain.ports.export import Change, Conversation, ExportTarget, Item
 from chatbot.domain.ports.journal import JOURNALS, JournalEntry
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
@@ -48,7 +48,7 @@ KINDS = ["json_files", "sqlite", "postgres"]
 class Store:
     """A store that is new, by its two doors."""
 
-    archive: WritableArchive
+    export: ExportTarget
     storage: Callable[[], Storage]
 
     def serve(self, work: Callable[[Transaction], Done]) -> Done:
@@ -65,78 +65,76 @@ class Store:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A store that nobody has made yet."""
     if request.param == "json_files":
-        with JsonFileArchive(tmp_path / "data") as archive:
-            yield Store(archive, lambda: JsonFileStorage(tmp_path / "data"))
+        with JsonFileExport(tmp_path / "data") as export:
+            yield Store(export, lambda: JsonFileStorage(tmp_path / "data"))
         return
     database: Database = SqliteDatabase(tmp_path / "data" / "chatbot.db")
     if request.param == "postgres":
         url = request.getfixturevalue("postgres_database")
         database = PostgresDatabase(url, connections=2, prepared=True)
-    with SqlArchive(database) as archive:
-        yield Store(archive, lambda: SqlStorage(database, replica="test"))
+    with SqlExport(database) as export:
+        yield Store(export, lambda: SqlStorage(database, replica="test"))
 
 
 @pytest.fixture
-def archive(store: Store) -> WritableArchive:
-    return store.archive
+def export(store: Store) -> ExportTarget:
+    return store.export
 
 
-def kept_in(archive: WritableArchive) -> list[Item]:
+def kept_in(export: ExportTarget) -> list[Item]:
     """Everything but the roles that a new database has."""
-    return [item for item in everything_in(archive) if item not in DEFAULT_ROLES.values()]
+    return [item for item in everything_in(export) if item not in DEFAULT_ROLES.values()]
 
 
-def put(archive: WritableArchive, new: Conversation, *, over: Conversation | None = None) -> None:
-    archive.put([Change(new, over)])
+def put(export: ExportTarget, new: Conversation, *, over: Conversation | None = None) -> None:
+    export.put([Change(new, over)])
 
 
-def test_what_was_put_is_all_there_and_nothing_else(archive: WritableArchive) -> None:
-    fill(archive)
-    there = everything_in(archive)
+def test_what_was_put_is_all_there_and_nothing_else(export: ExportTarget) -> None:
+    fill(export)
+    there = everything_in(export)
     assert len(there) == len(EVERYTHING)
     assert [item for item in EVERYTHING if item not in there] == []
     keys = {(c.session.owner, c.session.id) for c in there if isinstance(c, Conversation)}
-    assert archive.session_keys() == keys
-    assert [archive.find(item) for item in EVERYTHING] == EVERYTHING
+    assert export.session_keys() == keys
+    assert [export.find(item) for item in EVERYTHING] == EVERYTHING
 
 
-def test_roles_come_first_then_users_conversations_and_journals(archive: WritableArchive) -> None:
-    fill(archive)
-    kinds = [type(item).__name__ for item in archive.items()]
+def test_roles_come_first_then_users_conversations_and_journals(export: ExportTarget) -> None:
+    fill(export)
+    kinds = [type(item).__name__ for item in export.items()]
     assert kinds == sorted(kinds, key=["Role", "User", "Conversation", "JournalEntry"].index)
 
 
 def test_journal_is_copied_in_its_order_and_continued(store: Store) -> None:
     with pytest.raises(Conflict):
-        store.archive.put([Change(entry(2), None)])
-    store.archive.put([Change(entry(1), None), Change(entry(2), None)])
+        store.export.put([Change(entry(2), None)])
+    store.export.put([Change(entry(1), None), Change(entry(2), None)])
     for there in (entry(1), entry(2), entry(4)):
         with pytest.raises(Conflict):
-            store.archive.put([Change(there, None)])
-    assert store.archive.find(entry(2, ["else"])) == entry(2)
-    assert store.archive.find(entry(3)) is None
+            store.export.put([Change(there, None)])
+    assert store.export.find(entry(2, ["else"])) == entry(2)
+    assert store.export.find(entry(3)) is None
     appended = store.serve(lambda tx: tx.journal.append(JOURNALS[0], lambda _: {"a": 1}, at=T0))
     assert appended.seq == 3
-    journal = [item for item in store.archive.items() if isinstance(item, JournalEntry)]
+    journal = [item for item in store.export.items() if isinstance(item, JournalEntry)]
     assert journal == [entry(1), entry(2), appended]
 
 
 def test_store_that_was_never_made_has_nothing_and_is_made_by_the_first_put(
-    archive: WritableArchive,
+    export: ExportTarget,
 ) -> None:
-    assert [archive.find(item) for item in (AUDITOR, user(), conversation(), entry(1))] == [
-        None
-    ] * 4
-    assert archive.session_keys() == set()
+    assert [export.find(item) for item in (AUDITOR, user(), conversation(), entry(1))] == [None] * 4
+    assert export.session_keys() == set()
     admin = DEFAULT_ROLES["admin"]
-    archive.put([Change(admin, archive.find(admin))])
-    put(archive, conversation())
-    assert archive.find(conversation()) == conversation()
+    export.put([Change(admin, export.find(admin))])
+    put(export, conversation())
+    assert export.find(conversation()) == conversation()
 
 
 def test_service_goes_on_where_the_conversation_was(store: Store) -> None:
     moved = conversation(texts=["Hi", "Hello!"], reset_at=4, epoch=1, memory=remembered(version=3))
-    put(store.archive, moved)
+    put(store.export, moved)
     one, now = moved.session.id, T0 + timedelta(hours=1)
 
     def go_on(tx: Transaction) -> None:
@@ -152,7 +150,7 @@ def test_service_goes_on_where_the_conversation_was(store: Store) -> None:
         assert tx.sessions.put_memory(ANA, one, moved.memory, epoch=1)
 
     store.serve(go_on)
-    found = store.archive.find(moved)
+    found = store.export.find(moved)
     assert isinstance(found, Conversation)
     assert found.session == replace(
         moved.session, message_count=3, last_seq=7, updated_at=now, title="Hi"
@@ -162,7 +160,7 @@ def test_service_goes_on_where_the_conversation_was(store: Store) -> None:
 
 
 def test_user_can_be_found_and_roles_hold(store: Store) -> None:
-    fill(store.archive)
+    fill(store.export)
 
     def look(tx: Transaction) -> None:
         assert tx.users.by_email("user1@example.com") == user(1)
@@ -183,29 +181,29 @@ def test_user_can_be_found_and_roles_hold(store: Store) -> None:
     ids=["longer", "with newer memory", "reset", "reset and remembered", "reset only"],
 )
 def test_later_state_takes_the_place_of_the_earlier_one(
-    archive: WritableArchive, new: Conversation
+    export: ExportTarget, new: Conversation
 ) -> None:
     old = conversation(texts=["Hi", "Hello!"], memory=remembered(version=1))
-    put(archive, old)
-    put(archive, new, over=old)
-    assert kept_in(archive) == [new]
+    put(export, old)
+    put(export, new, over=old)
+    assert kept_in(export) == [new]
 
 
-def test_conversation_that_was_changed_meanwhile_is_left_alone(archive: WritableArchive) -> None:
+def test_conversation_that_was_changed_meanwhile_is_left_alone(export: ExportTarget) -> None:
     there = conversation(texts=["Hi", "Hello!", "More"])
-    put(archive, there)
+    put(export, there)
     for over in (None, conversation(texts=["Hi", "Hello!"])):
         with pytest.raises(Conflict):
-            put(archive, conversation(texts=["Other"]), over=over)
+            put(export, conversation(texts=["Other"]), over=over)
     gone = conversation(2)
     with pytest.raises(Conflict):
-        put(archive, conversation(2, texts=["Other"]), over=gone)
-    assert kept_in(archive) == [there]
+        put(export, conversation(2, texts=["Other"]), over=gone)
+    assert kept_in(export) == [there]
 
 
 def test_conversation_whose_turn_runs_is_busy(store: Store) -> None:
     there = conversation()
-    put(store.archive, there)
+    put(store.export, there)
 
     def during_a_turn(tx: Transaction) -> None:
         lease = tx.sessions.acquire(ANA, there.session.id, TURN)
@@ -215,42 +213,42 @@ def test_conversation_whose_turn_runs_is_busy(store: Store) -> None:
         async with store.storage() as storage:
             await storage.transact(during_a_turn)
             with pytest.raises(SessionBusy):
-                put(store.archive, conversation(texts=["Hi", "Hello!", "More"]), over=there)
+                put(store.export, conversation(texts=["Hi", "Hello!", "More"]), over=there)
             with pytest.raises(SessionBusy):
-                store.archive.remove(ANA, there.session.id)
+                store.export.remove(ANA, there.session.id)
             await storage.transact(lambda tx: tx.sessions.release(held[0]))
 
     held: list[Lease] = []
     asyncio.run(attempt())
-    assert kept_in(store.archive) == [there]
-    put(store.archive, conversation(texts=["Hi", "Hello!", "More"]), over=there)
+    assert kept_in(store.export) == [there]
+    put(store.export, conversation(texts=["Hi", "Hello!", "More"]), over=there)
 
 
 def test_conversation_that_is_removed_is_gone_with_all_of_it(store: Store) -> None:
-    fill(store.archive)
+    fill(store.export)
     gone, kept = conversation(1).session, conversation(2).session
-    store.archive.remove(gone.owner, gone.id)
-    store.archive.remove(gone.owner, gone.id)
-    assert store.archive.find(conversation(1)) is None
-    assert (kept.owner, kept.id) in store.archive.session_keys()
-    put(store.archive, conversation(1, texts=[]))
-    assert store.archive.find(conversation(1)) == conversation(1, texts=[])
+    store.export.remove(gone.owner, gone.id)
+    store.export.remove(gone.owner, gone.id)
+    assert store.export.find(conversation(1)) is None
+    assert (kept.owner, kept.id) in store.export.session_keys()
+    put(store.export, conversation(1, texts=[]))
+    assert store.export.find(conversation(1)) == conversation(1, texts=[])
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
-def test_everything_in_a_database_is_of_the_same_moment(archive: WritableArchive) -> None:
-    fill(archive, [user(1), conversation(1)])
-    with closing(archive.items()) as items:
+def test_everything_in_a_database_is_of_the_same_moment(export: ExportTarget) -> None:
+    fill(export, [user(1), conversation(1)])
+    with closing(export.items()) as items:
         first = next(items)
         longer = conversation(1, texts=["Hi", "Hello!", "More"])
-        archive.put([Change(longer, conversation(1)), Change(conversation(2), None)])
-        archive.put([Change(user(2), None)])
+        export.put([Change(longer, conversation(1)), Change(conversation(2), None)])
+        export.put([Change(user(2), None)])
         found = [first, *items]
     assert [item for item in found if not isinstance(item, Role)] == [user(1), conversation(1)]
 
 
-def test_people_are_put_all_or_none(archive: WritableArchive) -> None:
-    fill(archive, [user(1), AUDITOR])
+def test_people_are_put_all_or_none(export: ExportTarget) -> None:
+    fill(export, [user(1), AUDITOR])
     other = replace(AUDITOR, permissions=frozenset(Permission))
     for changes in (
         [Change(user(3), None), Change(user(2, email="user1@example.com"), None)],
@@ -259,29 +257,29 @@ def test_people_are_put_all_or_none(archive: WritableArchive) -> None:
         [Change(replace(AUDITOR, name="new"), None), Change(other, DEFAULT_ROLES["admin"])],
     ):
         with pytest.raises(Conflict):
-            archive.put(changes)
-        assert kept_in(archive) == [AUDITOR, user(1)]
+            export.put(changes)
+        assert kept_in(export) == [AUDITOR, user(1)]
 
 
-def test_user_is_found_by_id_else_by_email(archive: WritableArchive) -> None:
-    fill(archive, [user(1), user(2)])
-    assert archive.find(user(1, email="user2@example.com")) == user(1)
-    assert archive.find(user(3, email="user2@example.com")) == user(2)
+def test_user_is_found_by_id_else_by_email(export: ExportTarget) -> None:
+    fill(export, [user(1), user(2)])
+    assert export.find(user(1, email="user2@example.com")) == user(1)
+    assert export.find(user(3, email="user2@example.com")) == user(2)
 
 
-def test_user_takes_the_place_of_the_earlier_one(archive: WritableArchive) -> None:
-    fill(archive, [user(1), user(2)])
+def test_user_takes_the_place_of_the_earlier_one(export: ExportTarget) -> None:
+    fill(export, [user(1), user(2)])
     new = replace(user(1), password_hash="$argon2id$new", roles=("admin",), is_active=False)
-    archive.put([Change(new, user(1))])
-    assert [archive.find(user(1)), archive.find(user(2))] == [new, user(2)]
+    export.put([Change(new, user(1))])
+    assert [export.find(user(1)), export.find(user(2))] == [new, user(2)]
 
 
-def test_memory_that_was_never_stored_is_none(archive: WritableArchive) -> None:
-    put(archive, conversation(memory=Memory()))
-    assert kept_in(archive) == [conversation()]
+def test_memory_that_was_never_stored_is_none(export: ExportTarget) -> None:
+    put(export, conversation(memory=Memory()))
+    assert kept_in(export) == [conversation()]
 
 
-def test_conversation_of_10000_messages_is_one_like_the_others(archive: WritableArchive) -> None:
+def test_conversation_of_10000_messages_is_one_like_the_others(export: ExportTarget) -> None:
     long = conversation(texts=[f"text {n} ñ" for n in range(10_000)], memory=remembered())
-    put(archive, long)
-    assert kept_in(archive) == [long]
+    put(export, long)
+    assert kept_in(export) == [long]
