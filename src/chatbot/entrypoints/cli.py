@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 from chatbot import __version__
 from chatbot.domain.errors import ChatbotError, ModelFailure, StorageFailure
 from chatbot.domain.text import NotUtf8
-from chatbot.entrypoints.commands.command_line import Refused, command_settings, lasting
+from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent
 from chatbot.entrypoints.commands.console import say
 from chatbot.entrypoints.commands.users import admin, user
 from chatbot.entrypoints.settings.loading import load_settings
@@ -48,8 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         sys.exit(app(arguments, standalone_mode=False))
     except TyperException as error:
-        told = getattr(error, "format_message", error.__str__)()
-        _fail(f"{told or 'No command was given.'} (see --help)", 2)
+        message = getattr(error, "format_message", error.__str__)()
+        _fail(f"{message or 'No command was given.'} (see --help)", 2)
     except SettingsError as error:
         _fail(str(error), 2)
     except ModelFailure as error:
@@ -128,9 +128,9 @@ def chat(
     Without a terminal, for example from cron, continues the account's last such session.
     """
     settings = command_settings()
-    from chatbot.entrypoints.commands.chat import talk
+    from chatbot.entrypoints.commands.chat import run_chat
 
-    talk(settings, prompt, new=new)
+    run_chat(settings, prompt, new=new)
 
 
 @db.command("upgrade")
@@ -173,7 +173,7 @@ def migrate(
     """
     from chatbot.entrypoints.commands.transfer import migrate
 
-    _done(migrate(source, target, delete_others=delete_others, dry_run=dry_run))
+    _exit_1_unless(migrate(source, target, delete_others=delete_others, dry_run=dry_run))
 
 
 @app.command("import")
@@ -187,10 +187,10 @@ def import_sessions(
     ] = None,
 ) -> None:
     """Import legacy sessions; the files are only read."""
-    settings = lasting(command_settings())
+    settings = persistent(command_settings())
     from chatbot.entrypoints.commands.transfer import import_files
 
-    _done(import_files(settings.storage.url, folder, owner))
+    _exit_1_unless(import_files(settings.storage.url, folder, owner))
 
 
 @app.command()
@@ -201,10 +201,10 @@ def backup(file: BackupPath) -> None:
     the same one. The file contains conversations and password hashes; only you can read it (0600).
     It does not contain .env: back that up separately.
     """
-    settings = lasting(command_settings())
+    settings = persistent(command_settings())
     from chatbot.entrypoints.commands.transfer import back_up
 
-    _done(back_up(settings.storage.url, file))
+    _exit_1_unless(back_up(settings.storage.url, file))
 
 
 @app.command()
@@ -213,10 +213,10 @@ def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
 
     Items that are newer or different in the store are listed and left unchanged.
     """
-    settings = lasting(command_settings())
+    settings = persistent(command_settings())
     from chatbot.entrypoints.commands.transfer import restore
 
-    _done(restore(settings.storage.url, file, dry_run=dry_run))
+    _exit_1_unless(restore(settings.storage.url, file, dry_run=dry_run))
 
 
 @app.command()
@@ -224,14 +224,14 @@ def doctor() -> None:
     """Check settings, storage, model, proxy and TLS; each line is `ok`, or `FAIL` with its fix."""
     from chatbot.entrypoints.commands.doctor import examine
 
-    all_well = True
+    is_healthy = True
     for finding in examine():
         say(str(finding))
-        all_well = all_well and finding.ok
-    if not all_well:
+        is_healthy = is_healthy and finding.ok
+    if not is_healthy:
         raise typer.Exit(1)
 
 
-def _done(is_all: bool) -> None:
-    if not is_all:
+def _exit_1_unless(is_complete: bool) -> None:
+    if not is_complete:
         raise typer.Exit(1)

@@ -58,7 +58,7 @@ class UnblockedStream:
             _write(self._fd, data)
             return
         with self._changed:
-            if not (self._lines or self._is_shared) and _takes(self._fd, data):
+            if not (self._lines or self._is_shared) and _can_take(self._fd, data):
                 _write(self._fd, data)
             else:
                 self._enqueue(data)
@@ -92,7 +92,7 @@ class UnblockedStream:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._lines))
                 data = self._lines[0]
-            _write_patiently(self._fd or 0, data)
+            _write_blocking(self._fd or 0, data)
             with self._changed:
                 self._lines.popleft()
                 self._queued -= len(data)
@@ -110,8 +110,8 @@ def _descriptor_of(stream: TextIO) -> int | None:
         return None
 
 
-def _takes(fd: int, data: bytes) -> bool:
-    """Whether a write would not block. Windows cannot tell."""
+def _can_take(fd: int, data: bytes) -> bool:
+    """Whether a write would not block. On Windows this is unknown, so always False."""
     if sys.platform == "win32" or len(data) > _AT_ONCE_BYTES:
         return False
     poll = select.poll()
@@ -126,7 +126,7 @@ def _write(fd: int, data: bytes) -> None:
             data = data[os.write(fd, data) :]
 
 
-def _write_patiently(fd: int, data: bytes) -> None:
+def _write_blocking(fd: int, data: bytes) -> None:
     """As `_write`, but also works if the descriptor was made non-blocking."""
     while data:
         try:

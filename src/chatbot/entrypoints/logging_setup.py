@@ -24,16 +24,16 @@ _SECRET_VALUES = re.compile(
 )
 
 _CHATTY = ("aiohttp", "alembic", "asyncio", "genkit", "httpx", "httpx2", "openai", "uvicorn")
-"""Libraries that log at `info` what our own line already contains, or what is not needed."""
+"""Libraries whose `info` lines repeat ours or are not needed."""
 
 
-_COMMANDING = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_C1_AND_BIDI = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _MAX_CHARS = 64
 """Maximum length of a value: some are a caller's text, such as the request method."""
 
 _LONG_FIELDS = {"event": 2000, "cause": 1000, "exception": 20_000, "stack": 20_000}
-_OF_SEVERAL_LINES = frozenset({"exception", "stack"})
+_MULTILINE_FIELDS = frozenset({"exception", "stack"})
 
 EXIT_WITHIN_S = 1.0
 """How long a process waits on exit for unread log lines."""
@@ -56,13 +56,13 @@ class _OnceASecond(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told: dict[str, float] = {}
+        self._last_logged: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        last = self._told.get(record.msg, 0.0)
+        last = self._last_logged.get(record.msg, 0.0)
         is_new = not 0 <= record.created - last < 1
         if is_new:
-            self._told = {record.msg: record.created}
+            self._last_logged = {record.msg: record.created}
         return is_new
 
 
@@ -84,8 +84,8 @@ def configure(
         _cut,
     ]
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="time")
-    last: list[Processor] = [_show, console] if as_text else [_to_json]
-    stream = UnblockedStream(sys.stderr, is_shared=with_pid, on_dropped=_tell_dropped)
+    last: list[Processor] = [_escape, console] if as_text else [_to_json]
+    stream = UnblockedStream(sys.stderr, is_shared=with_pid, on_dropped=_log_dropped)
     atexit.register(stream.drain, EXIT_WITHIN_S)
     file = cast("TextIO", stream)  # the part of a logger's interface that is used
     ours, others = structlog.WriteLogger(file), _Warnings(file)
@@ -133,11 +133,11 @@ def _cut(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def _show(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _escape(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Escape characters that would control a terminal or start another line."""
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = visible(value) if name in _OF_SEVERAL_LINES else visible_line(value)
+            event[name] = visible(value) if name in _MULTILINE_FIELDS else visible_line(value)
     return event
 
 
@@ -146,12 +146,12 @@ _render_json = structlog.processors.JSONRenderer(ensure_ascii=False)
 
 def _to_json(logger: WrappedLogger, name: str, event: EventDict) -> str:
     """Render as JSON, and escape C1 control characters, which plain JSON leaves as they are."""
-    return _COMMANDING.sub(
+    return _C1_AND_BIDI.sub(
         lambda found: f"\\u{ord(found[0]):04x}", str(_render_json(logger, name, event))
     )
 
 
-def _tell_dropped(count: int) -> None:
+def _log_dropped(count: int) -> None:
     structlog.get_logger("chatbot.logs").warning(
         "log lines were dropped: the reader of stderr was too slow", count=count
     )

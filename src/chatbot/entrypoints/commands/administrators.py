@@ -7,7 +7,7 @@ from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ENV_FILE
 from chatbot.entrypoints.storage_backends import parse_storage_url
 
-_USUAL = "json:data"
+_DEFAULT_URL = "json:data"
 _PROBLEMS = {
     Lack.ROLES: (
         "no role has the permission `administer`",
@@ -40,11 +40,11 @@ async def people_problem(storage: Storage, settings: Settings) -> str | None:
         return None
     problem, fix = _PROBLEMS[lack]
     moved = f"; if STORAGE_URL was changed, copy the old store with {_migration(url)}"
-    may_be_another_store = lack in {Lack.ROLES, Lack.PEOPLE}
-    return f"{problem}. Fix: {fix}{moved if may_be_another_store else ''}"
+    may_be_wrong_store = lack in {Lack.ROLES, Lack.PEOPLE}
+    return f"{problem}. Fix: {fix}{moved if may_be_wrong_store else ''}"
 
 
-async def may_be_without_people(storage: Storage, settings: Settings) -> bool:
+async def may_have_no_users(storage: Storage, settings: Settings) -> bool:
     """Whether the store may be empty: `chatbot init` was never run, and no other store was in use.
 
     A service that is configured by the environment alone may serve only applications, which need
@@ -53,19 +53,19 @@ async def may_be_without_people(storage: Storage, settings: Settings) -> bool:
     Raises:
         StorageFailure: users or roles cannot be read.
     """
-    was_set_up = ENV_FILE.exists() or _usual_has_people(settings.storage.url)
+    was_set_up = ENV_FILE.exists() or _default_store_has_users(settings.storage.url)
     return not was_set_up and await lack_of(storage) is Lack.PEOPLE
 
 
-def _usual_has_people(url: StorageUrl) -> bool:
+def _default_store_has_users(url: StorageUrl) -> bool:
     """Whether the default store is a different one from this, and has users."""
-    usual = parse_storage_url(_USUAL)
-    is_other = usual.path is not None and usual.path != url.path
-    return is_other and (usual.local_folder / "auth" / "users.json").exists()
+    default = parse_storage_url(_DEFAULT_URL)
+    is_other = default.path is not None and default.path != url.path
+    return is_other and (default.local_folder / "auth" / "users.json").exists()
 
 
 def _migration(url: StorageUrl) -> str:
     """Returns the command that copies the previous store: the default one, if it has users."""
-    old = _USUAL if _usual_has_people(url) else "OLD"
+    old = _DEFAULT_URL if _default_store_has_users(url) else "OLD"
     new = "NEW" if url.password else url.raw
     return f"`chatbot migrate --from {old} --to {new}`"

@@ -19,24 +19,24 @@ from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.settings import Settings
 
 _END_OF_INPUT = "Ctrl-Z, Enter" if os.name == "nt" else "Ctrl-D"
-_LEAVING = frozenset({"exit", "quit", "salir"})
+_EXIT_WORDS = frozenset({"exit", "quit", "salir"})
 _GREETINGS: Mapping[Language, str] = {
     "es": "{name}. Escribe y pulsa Intro; para salir, pulsa {end} o escribe `salir`.",
     "en": "{name}. Type and press Enter; to leave, press {end} or type `exit`.",
 }
-_GOES_ON: Mapping[Language, str] = {
+_CONTINUING: Mapping[Language, str] = {
     "es": "Continuamos la última conversación; `chatbot chat --new` empieza otra.",
     "en": "Continuing your last conversation; `chatbot chat --new` starts a new one.",
 }
 
 
-def talk(settings: Settings, prompt: str | None, *, new: bool) -> None:
+def run_chat(settings: Settings, prompt: str | None, *, new: bool) -> None:
     """Answer one prompt, or each line until the input ends or the user types `exit`."""
     use = build(with_model_name(settings))
     sessions = build_terminal_sessions(settings)
     session_id = sessions.last() if sessions and not new else None
     if prompt is None and sys.stdin.isatty():
-        _greet(settings, goes_on=session_id is not None)
+        _print_greeting(settings, continues=session_id is not None)
     with (
         asyncio.Runner() as runner
     ):  # between two turns Ctrl-C has Python's default behaviour again
@@ -87,19 +87,19 @@ def _lines() -> Iterator[str]:
 
 def _typed() -> Iterator[str]:
     try:
-        while (line := input("> ")).strip().lower() not in _LEAVING:
+        while (line := input("> ")).strip().lower() not in _EXIT_WORDS:
             yield line
     except (EOFError, KeyboardInterrupt):
         write("\n")  # what the terminal prints next starts on a new line
 
 
-def _greet(settings: Settings, *, goes_on: bool) -> None:
+def _print_greeting(settings: Settings, *, continues: bool) -> None:
     """Print the assistant's name and how to leave, in the language of settings or terminal."""
     language = language_of((), preferred=settings.assistant.language or _language_of_terminal())
     name = settings.assistant.name or texts_in(language).name
     say(_GREETINGS[language].format(name=name, end=_END_OF_INPUT))
-    if goes_on:
-        say(_GOES_ON[language])
+    if continues:
+        say(_CONTINUING[language])
 
 
 def _language_of_terminal() -> Language | None:

@@ -28,11 +28,11 @@ def command_settings(**given: object) -> Settings:
     return settings
 
 
-def lasting(settings: Settings) -> Settings:
-    """Return the settings, unless what a command writes would be lost.
+def persistent(settings: Settings) -> Settings:
+    """Returns the settings if the store is persistent.
 
     Raises:
-        Refused: the store is process memory.
+        Refused: the store is process memory, so that a command would write in vain.
     """
     if not settings.storage.url.is_persistent:
         raise Refused("STORAGE_URL=memory: would lose what the command writes. Use json:DIR.")

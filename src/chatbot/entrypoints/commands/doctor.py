@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from chatbot.domain.errors import ChatbotError, ModelUnavailable, StorageFailure, cause_of
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.commands.administrators import may_be_without_people, people_problem
+from chatbot.entrypoints.commands.administrators import may_have_no_users, people_problem
 from chatbot.entrypoints.commands.file_modes import world_readable
-from chatbot.entrypoints.commands.model_check import model_in_use
+from chatbot.entrypoints.commands.model_check import describe_model
 from chatbot.entrypoints.container.parts import build_provider, build_storage
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ignored_names, load_settings
@@ -85,7 +85,7 @@ async def _people(storage: Storage, settings: Settings) -> list[Finding]:
         return [Finding(subject="people", ok=True, text=text)]
     try:
         problem = await people_problem(storage, settings)
-        is_fine = problem is None or await may_be_without_people(storage, settings)
+        is_fine = problem is None or await may_have_no_users(storage, settings)
     except StorageFailure:
         return []
     text = problem or "at least one active administrator"
@@ -94,7 +94,7 @@ async def _people(storage: Storage, settings: Settings) -> list[Finding]:
 
 def _model(settings: Settings) -> Finding:
     try:
-        return Finding(subject="model", ok=True, text=model_in_use(settings))
+        return Finding(subject="model", ok=True, text=describe_model(settings))
     except SettingsError as error:
         return Finding(subject="model", ok=False, text=str(error))
 

@@ -24,7 +24,7 @@ _QUESTION = ModelRequest(
 )
 
 
-def model_in_use(settings: Settings) -> str:
+def describe_model(settings: Settings) -> str:
     """Returns which model answers, and what is special about it.
 
     Raises:
@@ -38,18 +38,18 @@ def model_in_use(settings: Settings) -> str:
         )
     provider = build_provider(settings)
     try:
-        name, how = _looked_up(provider, name)
-        quirks = _ask(settings.with_model(name))
+        name, how = _look_up(provider, name)
+        quirks = _try_model(settings.with_model(name))
     except ModelFailure as error:
         raise SettingsError(provider.explain(error)) from error
     return f"{name} {how}; asked {quirks}" if quirks else f"{name} {how}"
 
 
-def _looked_up(provider: ModelProvider, name: str | None) -> tuple[str, str]:
+def _look_up(provider: ModelProvider, name: str | None) -> tuple[str, str]:
     """Returns the model's name and what the provider's list says about it.
 
     Raises:
-        ModelFailure: there is no answer, or no list to choose from.
+        ModelFailure: the provider does not answer, or has no list to choose from.
         SettingsError: the provider does not have the model.
     """
     try:
@@ -69,7 +69,7 @@ def _looked_up(provider: ModelProvider, name: str | None) -> tuple[str, str]:
     )
 
 
-def _ask(settings: Settings) -> str:
+def _try_model(settings: Settings) -> str:
     """Call the model with a short prompt; returns the parameters that had to be changed.
 
     Raises:
@@ -77,11 +77,11 @@ def _ask(settings: Settings) -> str:
     """
     model = build_genkit_model(settings)
     with ThreadPoolExecutor(1) as pool:  # the caller may be inside an event loop
-        pool.submit(asyncio.run, _answered(model, settings)).result()
+        pool.submit(asyncio.run, _require_answers(model, settings)).result()
     return model.adapted
 
 
-async def _answered(model: ChatModel, settings: Settings) -> None:
+async def _require_answers(model: ChatModel, settings: Settings) -> None:
     """Call it in both modes, because each has a parameter that the other lacks."""
     question = replace(_QUESTION, max_output_tokens=settings.model.max_output_tokens)
     try:

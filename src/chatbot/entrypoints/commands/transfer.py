@@ -48,7 +48,7 @@ def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> 
     """Copy a store to another one; returns whether everything is there now.
 
     Raises:
-        SettingsError: a storage URL is invalid, or there is no store.
+        SettingsError: a storage URL is invalid, or names no store.
     """
     from_url, to_url = _store_at("--from", source), _store_at("--to", target)
     if (from_url.path or from_url.raw) == (to_url.path or to_url.raw):

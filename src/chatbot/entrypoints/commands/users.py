@@ -16,7 +16,7 @@ from chatbot.application.administration import Administration
 from chatbot.domain.identity import User
 from chatbot.domain.passwords import MIN_PASSWORD_CHARS
 from chatbot.domain.text import decode_utf8, rfc3339, visible_line
-from chatbot.entrypoints.commands.command_line import Refused, command_settings, lasting
+from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent
 from chatbot.entrypoints.commands.console import say
 
 admin = typer.Typer(help="Manage administrators.", no_args_is_help=True)
@@ -62,7 +62,7 @@ def list_users(
     """List all users: e-mail address, state, roles, department."""
     users = _administer(lambda use: use.users())
     if as_json:
-        say(json.dumps({"users": [_shown(each) for each in users]}, indent=2))
+        say(json.dumps({"users": [_to_json(each) for each in users]}, indent=2))
         return
     for line in _table(users):
         say(line)
@@ -108,7 +108,7 @@ def _address(argument: str | None, option: str | None) -> str:
     return given.pop()
 
 
-def _shown(each: User) -> dict[str, object]:
+def _to_json(each: User) -> dict[str, object]:
     """Returns the listed fields of a user, without the password hash."""
     return {
         "id": each.id,
@@ -159,5 +159,5 @@ def _administer(work: Callable[[Administration], Awaitable[Done]]) -> Done:
         async with opened_administration(settings) as administration:
             return await work(administration)
 
-    settings = lasting(command_settings())
+    settings = persistent(command_settings())
     return asyncio.run(done())

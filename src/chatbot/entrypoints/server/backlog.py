@@ -1,4 +1,4 @@
-"""Fairness between connections: work of which one connection has much waits its turn.
+"""Fairness between connections: expensive work waits in one queue.
 
 An event loop serves whatever is ready, so a connection with a thousand tiny chunks, or with a
 hundred requests sent at once, would hold up all others. Its rest waits here instead. All
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 READ_BYTES = 16 * 1024
-"""Most that is read of a connection at a time; asyncio itself would read 256 KiB."""
+"""Maximum size of one read; asyncio itself would read 256 KiB."""
 
 PAUSE_S = 0.001
 _REST = 4
 
 
 class Backlog:
-    """The queue of one event loop, and the buffer that all its sockets share.
+    """The queue of an event loop, and the read buffer that all its sockets share.
 
     A buffer is filled and read in one step of the loop, so one is enough for all connections.
     """
@@ -32,7 +32,7 @@ class Backlog:
         self.buffer = memoryview(bytearray(READ_BYTES))
 
     def add(self, work: Callable[[], None]) -> None:
-        """Call it later, after what was added before."""
+        """Call `work` later, after earlier entries."""
         self._waiting.append(work)
         if len(self._waiting) == 1:
             self._loop.call_at(self._next_at, self._serve)
@@ -53,5 +53,5 @@ _backlogs: WeakKeyDictionary[asyncio.AbstractEventLoop, Backlog] = WeakKeyDictio
 
 
 def backlog_of(loop: asyncio.AbstractEventLoop) -> Backlog:
-    """The backlog that all connections of this loop share."""
+    """Returns the backlog that all connections of this loop share."""
     return _backlogs.setdefault(loop, Backlog(loop))

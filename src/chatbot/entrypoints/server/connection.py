@@ -1,4 +1,4 @@
-"""h11's connection with bounds on what a client may make it do."""
+"""h11's connection with limits on the work that a client can cause."""
 
 import re
 
@@ -12,19 +12,19 @@ MAX_HEAD_LINES = 101
 """A request line and 100 headers, as Apache's `LimitRequestFields` has it."""
 
 MAX_OVERHEAD_BYTES = 2048
-"""What chunk sizes, extensions and trailers may take beyond half of the body's own bytes.
+"""Limit for chunk sizes, extensions and trailers, in addition to half of the body's size.
 
-A body in chunks of one byte is refused after some 450 of them, one in chunks of 16 bytes never.
+A body in chunks of one byte is rejected after about 450 of them, a body in chunks of 16 bytes never.
 """
 
 EVENTS_AT_ONCE = 8
-"""A request takes 4: its head, its body, the body's end, and that there is nothing more."""
+"""A request takes 4: head, body, end of the body, and `NEED_DATA`."""
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
 class BoundedConnection(h11.Connection):
-    """A server's connection that parses a few events at a time and refuses absurd framing.
+    """A server's connection that parses a few events at a time and rejects excessive framing.
 
     While `is_cut_short`, there is more to parse: call `allow_more_events`, then `next_event`.
     """
@@ -39,26 +39,26 @@ class BoundedConnection(h11.Connection):
 
     @property
     def waiting_bytes(self) -> int:
-        """How many bytes have been received and not parsed yet."""
+        """Number of bytes received and not yet parsed."""
         return len(self._receive_buffer)  # `trailing_data` would copy them
 
     @property
     def is_unread(self) -> bool:
-        """Whether the current request has not been parsed to its end."""
+        """Whether the current request is not parsed completely."""
         return self._is_refused or self.their_state in (h11.SEND_BODY, h11.ERROR)
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether a part of a request has been received, but not all of it."""
+        """Whether only part of a request has been received."""
         return self.their_state is h11.SEND_BODY or (
             self.their_state is h11.IDLE and self.waiting_bytes > 0
         )
 
     @property
     def is_answering(self) -> bool:
-        """Whether a request has been parsed to its end, and the next one may not be yet.
+        """Whether a request is parsed completely and not yet answered.
 
-        h11 has two names for that: another one if the client offers an upgrade, as Java's does.
+        h11 has two states for this: another one if the client offers an upgrade, as Java's does.
         """
         return not (self.is_unread or self.their_state is h11.IDLE)
 
@@ -87,7 +87,7 @@ class BoundedConnection(h11.Connection):
         return event
 
     def _check_head(self) -> None:
-        """Refuse a head that takes long to parse, before it is parsed."""
+        """Reject a head that would be slow to parse, before parsing it."""
         received = bytes(self._receive_buffer)
         blank_line = _BLANK_LINE.search(received)
         size = blank_line.start() if blank_line else len(received)
@@ -95,7 +95,7 @@ class BoundedConnection(h11.Connection):
             raise self._refusal("too many or too long headers")
 
     def _check_framing(self, event: object, taken: int) -> None:
-        """Count the bytes that are not body, those of an unfinished piece included."""
+        """Count the bytes that are not body, including those of an incomplete chunk."""
         if isinstance(event, h11.Data):
             self._body_bytes += len(event.data)
             taken -= len(event.data)
@@ -109,9 +109,9 @@ class BoundedConnection(h11.Connection):
         return h11.RemoteProtocolError(reason)
 
     def send(self, event: Event) -> bytes | None:  # type: ignore[override] # h11 overloads it
-        """As h11's, but the answer to an unread request closes the connection.
+        """As h11's, but the response to an unread request closes the connection.
 
-        So the rest of the request need not be parsed.
+        The rest of the request is then never parsed.
         """
         if isinstance(event, h11.Response) and self.is_unread:
             event = _closing(event)

@@ -1,7 +1,4 @@
-"""HTTP below the application.
-
-Bytes that are not HTTP get a problem document, and no client waits for what another one sends.
-"""
+"""uvicorn's HTTP/1.1 protocol, with problem documents for invalid requests and fairness."""
 
 import asyncio
 
@@ -25,13 +22,13 @@ _AHEAD_BYTES = 64 * 1024
 
 _SMALL_BYTES = 1024
 _SMALL_READS = 8
-"""So many small pieces of a request are parsed as they come; further ones wait their turn."""
+"""Number of small reads of a request that are parsed immediately; further ones are queued."""
 
 
 class ProblemProtocol(H11Protocol, asyncio.BufferedProtocol):
-    """uvicorn's h11 protocol with our error answers, fairness, and a watch on disconnects.
+    """uvicorn's h11 protocol with our error responses, fairness and prompt disconnect detection.
 
-    As a `BufferedProtocol` it decides how much is read at a time.
+    As a `BufferedProtocol`, it decides how much is read at a time.
     """
 
     def __init__(
@@ -76,7 +73,7 @@ class ProblemProtocol(H11Protocol, asyncio.BufferedProtocol):
             self._proceed()
 
     def _is_slow_to_parse(self, nbytes: int) -> bool:
-        """Whether a request comes in many small pieces, or its head is longer than one read."""
+        """Whether a request arrives in many small pieces, or its head is longer than one read."""
         if not self._connection.is_unfinished:
             self._small_reads = 0
             return False
@@ -86,7 +83,7 @@ class ProblemProtocol(H11Protocol, asyncio.BufferedProtocol):
         )
 
     def handle_events(self) -> None:
-        """Called by uvicorn after an answer: pipelined requests wait their turn."""
+        """Called by uvicorn after a response: pipelined requests are queued."""
         if self._connection.waiting_bytes:
             self._wait()
 
@@ -104,7 +101,7 @@ class ProblemProtocol(H11Protocol, asyncio.BufferedProtocol):
             self._proceed()
 
     def _proceed(self) -> None:
-        """Parse a few events; the rest waits its turn.
+        """Parse a few events and queue the rest.
 
         While a request is being answered, reading continues, up to a bound. uvicorn would stop
         when the next request arrives, and so would not see the client disconnect.
@@ -117,11 +114,11 @@ class ProblemProtocol(H11Protocol, asyncio.BufferedProtocol):
             self.flow.resume_reading()
 
     def _should_upgrade(self) -> bool:
-        """No: uvicorn's warning for each offer says to install a library for WebSockets."""
+        """Never: otherwise uvicorn would warn of a missing WebSocket library on every offer."""
         return False
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 # uvicorn's signature
-        """Answer with a problem, unless this request has its answer already; then close.
+        """Respond with a problem document unless a response has begun; then close.
 
         The invalid bytes may follow a complete answer. And the application may already be working
         on the head of the request that is refused here: for it the client has disconnected.

@@ -54,7 +54,7 @@ def stop_signals() -> tuple[int, ...]:
 
 
 class WorkerFailed(Exception):
-    """A worker ended before any was ready; or a worker did not stop when asked to."""
+    """No worker could start, or one did not stop and was killed."""
 
 
 class ParentLink:
@@ -85,7 +85,7 @@ Work = Callable[[ParentLink], None]
 class _Worker:
     process: BaseProcess
     link: Link
-    began: float
+    started_at: float
     is_ready: bool = False
 
 
@@ -114,10 +114,10 @@ class Supervisor:
         try:
             while not self._is_stopping:
                 self._start_missing()
-                self._listen()
+                self._handle_messages()
         finally:
             on_stop()
-            killed = self._end()
+            killed = self._stop_all()
         if killed:
             raise WorkerFailed(
                 f"{killed} workers did not stop within {self._stop_within_s:g} s and were killed"
@@ -135,39 +135,39 @@ class Supervisor:
         link, its_link = Pipe()
         inherited = [*(worker.link for worker in self._alive), link]
         process = self._context.Process(  # type: ignore[attr-defined] # all contexts have it
-            target=_do,
+            target=_run_worker,
             args=(self._work, its_link, inherited if START_METHOD == "fork" else ()),
         )
         process.start()
         its_link.close()
         self._alive.append(_Worker(process, link, time.monotonic()))
 
-    def _listen(self) -> None:
+    def _handle_messages(self) -> None:
         """Wait briefly for messages from the workers."""
         links = {worker.link: worker for worker in self._alive}
         if not links:  # Windows cannot wait for an empty list
             time.sleep(_TICK_S)
             return
         for link in wait(links, _TICK_S):
-            worker = links[link]  # type: ignore[index] # what is given comes back
-            if _has_said_ready(worker):
+            worker = links[link]  # type: ignore[index] # `wait` returns some of them
+            if _reported_ready(worker):
                 worker.is_ready = True
             else:
                 self._reap(worker)
 
     def _reap(self, worker: _Worker) -> None:
-        """Log that a worker ended, and schedule its replacement.
+        """Log the end of a worker, and schedule its replacement.
 
         Raises:
             WorkerFailed: it was never ready, and no other worker is.
         """
         self._alive.remove(worker)
-        code = _ended(worker)
+        code = _exit_code_of(worker)
         if self._is_stopping:
             return
         if not (worker.is_ready or any(other.is_ready for other in self._alive)):
             raise WorkerFailed(f"a worker could not start (exit code {code})")
-        lived_s = time.monotonic() - worker.began
+        lived_s = time.monotonic() - worker.started_at
         is_short = lived_s < _SHORT_LIFE_S or not worker.is_ready
         self._pause_s = min(max(1.0, 2 * self._pause_s), _LONGEST_PAUSE_S) if is_short else 0.0
         self._start_at = time.monotonic() + self._pause_s
@@ -178,7 +178,7 @@ class Supervisor:
             pause_s=self._pause_s,
         )
 
-    def _end(self) -> int:
+    def _stop_all(self) -> int:
         """Ask all to stop; returns how many had to be killed."""
         for worker in self._alive:
             worker.link.close()
@@ -192,21 +192,21 @@ class Supervisor:
         return len(late)
 
 
-def _do(work: Work, link: Link, inherited: Iterable[Link]) -> None:
+def _run_worker(work: Work, link: Link, inherited: Iterable[Link]) -> None:
     """Runs in the worker. A signal that arrives too early to be handled is left to the parent."""
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
     work(ParentLink(link, inherited))
 
 
-def _has_said_ready(worker: _Worker) -> bool:
+def _reported_ready(worker: _Worker) -> bool:
     try:
         return worker.link.recv_bytes() == _READY
     except (OSError, EOFError):
         return False
 
 
-def _ended(worker: _Worker) -> int | None:
+def _exit_code_of(worker: _Worker) -> int | None:
     """Kill a worker that no longer responds and has not ended; returns its exit code."""
     worker.link.close()
     worker.process.join(_TICK_S)

@@ -1,23 +1,23 @@
-"""A connection's transport that can be held, and that closes so that the last answer arrives."""
+"""A transport that can pause reading, and that closes without losing the last response."""
 
 import asyncio
 from collections.abc import Callable
 
 LINGER_S = 2.0
 _HELD_BYTES = 64 * 1024
-"""So much is sent at once, as asyncio's own limit (`set_write_buffer_limits`) has it."""
+"""Sent without waiting for more: the limit of asyncio's `set_write_buffer_limits`."""
 
 
 class LingeringTransport(asyncio.Transport):
     """The transport as uvicorn's protocol uses it.
 
     Closing a socket while it has unread bytes resets the connection, and the reset may reach the
-    client before the answer does. So, if `is_unread` says that the rest of a request is still
-    coming, `close` ends the answer, and up to 2 s later the connection; what arrives meanwhile is
-    to be discarded (nginx calls that a lingering close).
+    client before the response does. So, while `is_unread` reports that a request is still arriving,
+    `close` only ends the response, and the connection up to 2 s later; data that arrives in between
+    must be discarded. nginx calls this a lingering close.
 
-    What is written within one step of the event loop is sent together. A send costs 50 us, and
-    uvicorn writes the head, the body and the end of an answer one by one.
+    Data written within one step of the event loop is sent together: a send costs 50 us, and uvicorn
+    writes the head, the body and the end of a response one by one.
     """
 
     def __init__(self, transport: asyncio.Transport, is_unread: Callable[[], bool]) -> None:
@@ -32,7 +32,7 @@ class LingeringTransport(asyncio.Transport):
 
     @property
     def is_lingering(self) -> bool:
-        """Whether what is received is to be discarded."""
+        """Whether received data must be discarded."""
         return self._ending is not None
 
     def is_closing(self) -> bool:
@@ -54,7 +54,7 @@ class LingeringTransport(asyncio.Transport):
             self._transport.write(b"".join(unsent))
 
     def hold(self) -> None:
-        """Read nothing until `release`, even after `resume_reading`."""
+        """Stop reading until `release`, even if `resume_reading` is called."""
         self._is_held = True
         self._transport.pause_reading()
 
@@ -73,7 +73,7 @@ class LingeringTransport(asyncio.Transport):
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """Close: at once if the client has sent all of its request, or on the second call."""
+        """Close; immediately if the request has arrived completely, or on the second call."""
         self._send()
         if self.is_lingering or not self._is_unread() or self._transport.is_closing():
             self._transport.close()
@@ -84,6 +84,6 @@ class LingeringTransport(asyncio.Transport):
         self.resume_reading()
 
     def forget(self) -> None:
-        """The connection is gone."""
+        """Cancel the delayed close of a connection that is already closed."""
         if self._ending is not None:
             self._ending.cancel()
