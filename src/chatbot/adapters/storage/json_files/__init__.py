@@ -1,7 +1,8 @@
 """Storage in a folder of JSON files: `storage` implements the port, the others its parts.
 
 session_log   session_reader     sessions: a log of messages and a memory file for each
-log_reader    log_writer         the log
+log_lines     log_reader         the lines of a log; the log
+log_writer                       ... and appending to it
 memory_file   checksummed        the memory file; lines with a checksum
 leases        steps              who may write; work that waits for the disk, on the loop or in a thread
 paths         deletion           file names; removing a session

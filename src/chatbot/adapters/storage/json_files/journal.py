@@ -25,7 +25,7 @@ from chatbot.adapters.filesystem.atomic import (
 from chatbot.adapters.filesystem.file_status import Status
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.checksummed import seal, unseal
-from chatbot.adapters.storage.json_files.log_reader import LogReader
+from chatbot.adapters.storage.json_files.log_lines import LogLines
 from chatbot.adapters.storage.json_values import Damaged, JsonObject, logging_path_of_errors
 from chatbot.domain.errors import StorageFailure, StorageUnavailable
 from chatbot.domain.ports.journal import Content, Journal, JournalEntry
@@ -41,16 +41,14 @@ def is_journal_file(name: str) -> bool:
     return _MONTH.fullmatch(name) is not None
 
 
-class JournalFile(LogReader):
+class JournalFile(LogLines):
     """The entries in an open file, as of the moment it was opened."""
 
     def __init__(self, files: Files, fd: int, path: Path) -> None:
-        self._files, self.fd, self._path = files, fd, path
-        self.size = files.status(fd).size
-        self._first, self._start = b"", 0
-        self._pieces = self._backwards(self.size)
-        self.end, self.lacks_newline, last = self._find_end(self.size)
-        self.last = None if last is None else self._entry(last)
+        status = files.status(fd)
+        super().__init__(files, fd, status)
+        self._path, self.size = path, status.size
+        self.last = None if self.last_line is None else self._entry(self.last_line)
 
     def entries(self, *, after: int = 0) -> Iterator[JournalEntry]:
         """Yields the entries after this number, the oldest first.

@@ -26,15 +26,12 @@ from chatbot.adapters.filesystem.file_status import Status
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.checksummed import is_sealed, seal, unseal
+from chatbot.adapters.storage.json_files.log_lines import BLOCK, LogLines
 from chatbot.adapters.storage.json_files.paths import SessionPaths, from_ns
 from chatbot.adapters.storage.json_values import VERSION, Corruption, Damaged, JsonObject, load
 from chatbot.domain.chat import Message, MessageRange, Session, SessionId, title_of
 from chatbot.domain.identity import Owner
 
-_BLOCK = 8192
-_LARGE_BLOCK = 1 << 20
-"""A line that is longer than a block is read in larger and larger ones, and joined once."""
-_SECTOR = 512
 _HEADERS_CACHED = 1024
 _LINES_CACHED, _SHORT_BYTES = 2048, 4096  # 16 MB at the very most
 _SEQ = re.compile(rb'\{"seq":(\d{1,18}),')
@@ -108,25 +105,24 @@ class Tail:
         return self.status.size != self.end
 
 
-class LogReader:
+class LogReader(LogLines):
     """A log as of the moment it was opened. `lines` can be iterated once."""
 
     def __init__(self, files: Files, fd: int, paths: SessionPaths) -> None:
-        self._files, self.fd = files, fd
         status = files.status(fd)
-        self._first = files.read_at(fd, min(_BLOCK, status.size), 0)
-        header, newline, _ = self._first.partition(b"\n")
+        first = files.read_at(fd, min(BLOCK, status.size), 0)
+        header, newline, _ = first.partition(b"\n")
         if not newline:
             raise Damaged("header: empty or cut off", corruption=Corruption.FOREIGN)
         self.header = read_header(header, session_id=paths.session_id, owner=paths.owner)
-        self._start = len(header) + 1
-        self._pieces = self._backwards(status.size)
-        end, lacks_newline, last = self._find_end(status.size)
-        self._last = None if last is None else self._line(last)
+        super().__init__(files, fd, status, first=first, start=len(header) + 1)
+        self._last = None if self.last_line is None else self._line(self.last_line)
         last_seq = self.header.last_seq if self._last is None else self._last.seq
         if self._last is not None and last_seq <= self.header.last_seq:
             raise Damaged(f"message {last_seq}: numbered before the header's base")
-        self.tail = Tail(status=status, last_seq=last_seq, end=end, lacks_newline=lacks_newline)
+        self.tail = Tail(
+            status=status, last_seq=last_seq, end=self.end, lacks_newline=self.lacks_newline
+        )
 
     def session(self) -> Session:
         """Return the session. Its title is usually in the first line."""
@@ -179,68 +175,9 @@ class LogReader:
             raise Damaged(f"{where}: checksum mismatch")
         return Line(int(found[1]), raw)
 
-    def _find_end(self, size: int) -> tuple[int, bool, bytes | None]:
-        """Return where the complete messages end, whether the last lacks its newline, and it."""
-        offset, tail = next(self._pieces)
-        whole = tail.rstrip(b"\0")
-        if is_sealed(whole):
-            return offset + len(whole), True, whole
-        if is_sealed(whole[:-1]):
-            raise Damaged("the last message: its newline is damaged")
-        end = offset
-        for offset, piece in self._pieces:
-            if not _has_holes(piece, offset):
-                return end, False, piece
-            if end != size:
-                raise Damaged("the last messages: two incomplete writes")
-            end = offset
-        return end, False, None
-
-    def _backwards(self, size: int) -> Iterator[tuple[int, bytes]]:
-        """Yield the text between newlines, with its offset, from the end to the header.
-
-        The first piece is the text after the last newline, usually empty.
-        """
-        begin = stop = size
-        block = _BLOCK
-        behind: list[bytes] = []  # blocks of a line whose beginning is not read yet, the last first
-        while begin > self._start:
-            end, begin = begin, max(self._start, begin - block)
-            found = self._read(begin, end)
-            if b"\n" not in found:
-                behind.append(found)
-                block = min(2 * block, _LARGE_BLOCK)
-                continue
-            first, *pieces = found.split(b"\n")
-            pieces[-1] = b"".join((pieces[-1], *reversed(behind)))
-            behind, block = [first], _BLOCK
-            for piece in reversed(pieces):
-                stop -= len(piece)
-                yield stop, piece
-                stop -= 1
-        yield self._start, b"".join(reversed(behind))
-
     def _line_from(self, offset: int) -> bytes:
         known = len(self._first)
-        end = min(known if offset < known else offset + _BLOCK, self.tail.end)
+        end = min(known if offset < known else offset + BLOCK, self.tail.end)
         while (found := self._read(offset, end)).find(b"\n") < 0 and end < self.tail.end:
             end = min(end + (end - offset), self.tail.end)
         return found.partition(b"\n")[0]
-
-    def _read(self, begin: int, end: int) -> bytes:
-        if end <= len(self._first):
-            return self._first[begin:end]
-        found = self._files.read_at(self.fd, end - begin, begin)
-        if len(found) != end - begin:
-            raise Damaged("the log became shorter while it was being read")
-        return found
-
-
-def _has_holes(piece: bytes, offset: int) -> bool:
-    """Whether the piece has NUL bytes, all of them in runs that a lost sector would leave."""
-
-    def is_border(position: int) -> bool:
-        return position in {0, len(piece)} or (offset + position) % _SECTOR == 0
-
-    runs = [run.span() for run in re.finditer(rb"\0+", piece)]
-    return bool(runs) and all(b - a > 1 and is_border(a) and is_border(b) for a, b in runs)
