@@ -50,6 +50,7 @@ def _words(said: Wording, known: Language, start: int) -> list[tuple[int, int]]:
     """The spans of the words of the name; none if there are too many."""
     plain, at = said.plain, start
     found: list[tuple[int, int]] = []
+    is_any_case = False
     while word := _WORD.match(plain, at):
         text = word[0]
         is_particle = text in language("en").name_particles and bool(found)
@@ -58,11 +59,9 @@ def _words(said: Wording, known: Language, start: int) -> list[tuple[int, int]]:
         if not is_particle and (known["not_name"].match(text) or text in known.stop):
             break
         is_capital = said.source(*word.span())[:1].isupper()
-        if (
-            found
-            and not is_particle
-            and not (is_capital or _is_given(text) or _all_lower(said, found))
-        ):
+        if not found:
+            is_any_case = not is_capital or said.written.isupper()
+        elif not (is_particle or is_capital or is_any_case or _is_given(text)):
             break
         found.append(word.span())
         at = word.end()
@@ -81,10 +80,6 @@ def _goes_on(said: Wording, end: int) -> bool:
         return False
     word = said.source(*following.span(1))
     return word[:1].isupper() and not said.written.isupper()
-
-
-def _all_lower(said: Wording, found: list[tuple[int, int]]) -> bool:
-    return not said.source(*found[0])[:1].isupper() or said.written.isupper()
 
 
 def _is_given(word: str) -> bool:

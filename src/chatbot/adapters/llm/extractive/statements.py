@@ -1,7 +1,8 @@
 """Finds what a person states about themselves in a message, sentence by sentence."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from chatbot.adapters.llm.extractive.clauses import SentenceReader, Statement
 from chatbot.adapters.llm.extractive.language import CODES, Language, language
@@ -31,11 +32,11 @@ def split_sentences(text: str) -> list[str]:
     return _SENTENCE.split(text)
 
 
-def own_sentences(text: str) -> list[str]:
+def own_sentences(text: str, languages: Iterable[Language]) -> list[str]:
     """The user's own sentences, without quotations, code, and text to be translated."""
-    found: list[str] = []
+    known, found = list(languages), list[str]()
     for sentence in split_sentences(_without_quotations(text)):
-        if any(_is_foreign(sentence, language(code)) for code in CODES):
+        if any(_is_foreign(sentence, each) for each in known):
             break
         found.append(sentence)
     return found
@@ -67,7 +68,12 @@ def stated(text: str) -> list[Statement]:
     if len(text) > MAX_TEXT_CHARS:
         return []
     own = _ELLIPSIS.sub(", ", _PICTURE.sub(" , ", _without_quotations(text)))
-    return next(filter(None, (_stated_in(own, known) for known in languages_of(own))), [])
+    for known in languages_of(own):
+        said = (wording(each, known.spelling) for each in own_sentences(own, [known]))
+        read = (SentenceReader(each, known).statements() for each in islice(said, _MAX_SENTENCES))
+        if found := [statement for statements in read for statement in statements]:
+            return found
+    return []
 
 
 def is_question(text: str) -> bool:
@@ -89,13 +95,3 @@ def languages_of(text: str) -> Sequence[Language]:
     """The language of a text, or both if it cannot be detected."""
     code = detect_language(text)
     return [language(code)] if code else [language(each) for each in CODES]
-
-
-def _stated_in(own: str, known: Language) -> list[Statement]:
-    found: list[Statement] = []
-    for sentence in split_sentences(own)[:_MAX_SENTENCES]:
-        said = wording(sentence, known.spelling)
-        if known["foreign"].search(said.plain):
-            break
-        found += SentenceReader(said, known).statements()
-    return found

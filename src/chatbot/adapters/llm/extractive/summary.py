@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from chatbot.adapters.llm.extractive.language import CODES, language
 from chatbot.adapters.llm.extractive.learning import stems
 from chatbot.adapters.llm.extractive.statements import (
     is_courtesy,
@@ -33,7 +34,7 @@ def summarized(previous: str, texts: Sequence[str], max_words: int) -> str:
 
 def sentences(*texts: str) -> list[str]:
     """The distinct sentences with content, cut after 40 words; no questions or courtesies."""
-    own = (each for text in texts for each in own_sentences(text))
+    own = (each for text in texts for each in own_sentences(text, map(language, CODES)))
     cut = (" ".join(each.split()[:_SENTENCE_WORDS]) for each in own)
     found = (each for each in cut if stems(each) and not (is_question(each) or is_courtesy(each)))
     return list(dict.fromkeys(re.sub(r"[.\s]*$", ".", each, count=1) for each in found))
