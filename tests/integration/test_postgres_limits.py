@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -131,24 +132,37 @@ def test_limits_are_those_that_are_documented() -> None:
     }
 
 
+@pytest.mark.parametrize("prepared", [True, False])
 async def test_connections_are_bounded_and_given_back(
-    store: SqlStorage, postgres_store: str
+    postgres_store: str, *, prepared: bool
 ) -> None:
-    await store.transact(create)
+    """With the usual limits: the short ones end transactions of a busy machine."""
     works: list[Callable[[Transaction], object]] = [
         lambda tx: tx.sessions.page(ANA, limit=9),
         count,
         create,
         lambda _: 1 // 0,
     ]
-    asked = [store.transact(work) for _ in range(20) for work in works]
-    told = [store._database.run(connection_of) for _ in range(20)]
-    await asyncio.gather(*asked, return_exceptions=True)
-    mine = list(set(await asyncio.gather(*told)))
-    assert 1 <= len(mine) <= CONNECTIONS
-    with closing(psycopg.connect(postgres_store)) as other:
-        found = other.execute("SELECT state FROM pg_stat_activity WHERE pid = ANY(%s)", [mine])
-        assert {state for (state,) in found} == {"idle"}
+    database = PostgresDatabase(postgres_store, connections=CONNECTIONS, prepared=prepared)
+    async with SqlStorage(database, replica="test") as store:
+        await store.transact(create)
+        asked = [store.transact(work) for _ in range(20) for work in works]
+        backends = [database.run(connection_of) for _ in range(20)]
+        await asyncio.gather(*asked, return_exceptions=True)
+        own = set(await asyncio.gather(*backends))
+        assert 1 <= len(own) <= CONNECTIONS
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            await psycopg.AsyncConnection.connect(postgres_store, autocommit=True) as other,
+        ):
+            while await states_of(other, own) != {"idle"}:  # noqa: ASYNC110 - a server sends no event
+                await asyncio.sleep(0.02)
+
+
+async def states_of(other: "psycopg.AsyncConnection[Any]", backends: set[int]) -> set[str]:
+    query = "SELECT state FROM pg_stat_activity WHERE pid = ANY(%s)"
+    rows = await (await other.execute(query, [list(backends)])).fetchall()
+    return {state for (state,) in rows}
 
 
 async def test_store_is_not_ready_without_room_for_files(postgres_store: str) -> None:

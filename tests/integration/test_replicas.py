@@ -138,12 +138,12 @@ async def test_replicas_outlive_postgres_and_lose_nothing(
         await asyncio.to_thread(end, server)
         for service in three.services:
             await three.until_ready(service, 503)
-            assert await three.ask(service, shared[0], three.new_mark()) == DOWN
+            await three.until_answered(service, shared[0], DOWN)
         await asyncio.to_thread(server.start)
         for service in three.services:
             await three.until_ready(service, 200)
     for service, session_id in zip(three.services, await three.begin(3), strict=True):
-        assert await three.ask(service, session_id, three.new_mark()) == DONE
+        await three.until_answered(service, session_id, DONE)
     found = [await three.stored(session_id) for session_id in shared]
     assert three.world.broken == []
     assert sum(list(each.values()).count("whole") for each in found) >= load.acknowledged >= TURNS

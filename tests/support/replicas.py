@@ -87,10 +87,27 @@ class Replicas:
                 pass
         assert told == DONE
 
+    async def until_answered(self, service: Running, session_id: str, answer: Answer) -> None:
+        """Ask until this is the answer; meanwhile only a connection may be lost.
+
+        A server may close an idle connection at the moment in which a client uses it again.
+        """
+        async with asyncio.timeout(TURN_WITHIN_S):
+            while (told := await self.ask(service, session_id, self.new_mark())) == GONE:
+                pass
+        assert told == answer
+
     async def until_ready(self, service: Running, status: int) -> None:
         async with asyncio.timeout(TURN_WITHIN_S):
-            while (await service.client.get("/ready")).status_code != status:
+            while await self._readiness(service) != status:
                 await asyncio.sleep(0.05)
+
+    async def _readiness(self, service: Running) -> int | None:
+        """The status of `/ready`; None if the connection or the answer is lost."""
+        try:
+            return (await service.client.get("/ready")).status_code
+        except httpx.TransportError:
+            return None
 
     async def stored(self, session_id: str) -> dict[str, str]:
         """How each question ended; what is against a promise stands in `world.broken`."""
