@@ -1,4 +1,4 @@
-// Addresses are relative, so that they hold below any ROOT_PATH. Nothing is asked of another host.
+// URLs are relative, so that they work below any ROOT_PATH. No request goes to another host.
 SwaggerUIBundle({
   dom_id: "#swagger-ui",
   url: "openapi.json",
