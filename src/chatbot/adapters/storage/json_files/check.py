@@ -27,7 +27,7 @@ from chatbot.adapters.storage.json_files.paths import (
     SessionPaths,
     owner_of,
 )
-from chatbot.adapters.storage.json_files.record_files import RecordFiles
+from chatbot.adapters.storage.json_files.record_files import KIND_LOCK, RecordFiles
 from chatbot.adapters.storage.json_files.records import RecordStore
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.legacy_sessions import is_legacy_session
@@ -87,7 +87,7 @@ class _Inspection:
 
     def findings(self) -> Iterator[Finding]:
         yield from self._exposed(self._root)
-        yield from self._auth(self._root / "auth")
+        yield from self._exposed(self._root / "auth")
         if exists(self._files, self._root / COUNTERS):
             yield from self._counters(self._root / COUNTERS)
         for kind in KINDS:
@@ -107,9 +107,13 @@ class _Inspection:
         for path in records.paths():
             yield from self._exposed(path)
             yield from self._verified(path, partial(records.verify, path))
-
-    def _auth(self, folder: Path) -> Iterator[Finding]:
-        yield from self._exposed(folder)
+        folder = records.own_folder
+        if folder is not None and exists(self._files, folder):
+            yield from self._exposed(folder)
+            known = {path.name for path in records.paths()} | {WORK, KIND_LOCK}
+            for name in sorted(set(self._files.listdir(folder)) - known):
+                yield self._finding(folder / name, Problem.FOREIGN, "not a file of records")
+            yield from self._leftovers(folder / WORK)
 
     def _counters(self, folder: Path) -> Iterator[Finding]:
         yield from self._exposed(folder)

@@ -9,6 +9,7 @@ from typing import Protocol
 from chatbot.adapters.storage.record_table import RecordTable
 from chatbot.domain.ports.records import Key, Record
 
+KIND_LOCK = ".lock"
 Puts = Sequence[tuple[Record, Record | None]]
 """New records, each with the one that it replaces."""
 
@@ -16,8 +17,11 @@ Puts = Sequence[tuple[Record, Record | None]]
 class RecordFiles(Protocol[Record]):
     """The files of one kind of record.
 
+    `own_folder` holds nothing but them, if it is not None.
     `is_locked`: the caller holds the lock of the kind, and sees what it is about to change.
     """
+
+    own_folder: Path | None = None
 
     @abstractmethod
     def open(self) -> None:

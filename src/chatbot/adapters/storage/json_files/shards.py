@@ -18,7 +18,7 @@ from chatbot.adapters.filesystem.atomic import (
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.checksummed import seal, unseal
-from chatbot.adapters.storage.json_files.record_files import Puts, RecordFiles
+from chatbot.adapters.storage.json_files.record_files import KIND_LOCK, Puts, RecordFiles
 from chatbot.adapters.storage.json_files.watched import Watched
 from chatbot.adapters.storage.json_values import VERSION, Damaged, JsonObject
 from chatbot.adapters.storage.record_table import RecordTable
@@ -31,7 +31,8 @@ class Shards(RecordFiles[Record]):
     """The shards of one kind of record."""
 
     def __init__(self, root: Path, files: Files, kind: Kind[Record]) -> None:
-        self._folder, self._files, self._kind = root / kind.folder / kind.name, files, kind
+        self._folder = self.own_folder = root / kind.folder / kind.name
+        self._files, self._kind = files, kind
         self._watched: dict[str, Watched[RecordTable[Record]]] = {}
 
     def open(self) -> None:
@@ -44,7 +45,7 @@ class Shards(RecordFiles[Record]):
     @contextmanager
     def locked(self) -> Iterator[None]:
         make_durable_folders(self._files, self._folder)
-        with locked(self._files, self._folder / ".lock"):
+        with locked(self._files, self._folder / KIND_LOCK):
             yield
 
     def get(self, key: Key, *, is_locked: bool) -> Record | None:  # noqa: ARG002 # a shard is read alike
@@ -89,15 +90,23 @@ class Shards(RecordFiles[Record]):
         self._parse(read(self._files, path))
 
     def _require_free(self, puts: Puts[Record]) -> None:
-        """Raise `Conflict` if the value of a unique field is that of another record."""
-        if not self._kind.unique:
-            return
-        new = {self._kind.key_of(record): record for record, _ in puts}
-        every = (
-            record for path in self.paths() for record in self._shard(path.name).by_key.values()
-        )
-        others = (record for record in every if self._kind.key_of(record) not in new)
-        RecordTable(self._kind, [*others, *new.values()])
+        """Raise `Conflict` if a new value of a unique field is that of another record.
+
+        Only for new values, so that damage elsewhere does not keep a record from being changed.
+        """
+        unique = self._kind.unique
+        changed = [
+            record
+            for record, expected in puts
+            if any(getattr(record, name) != getattr(expected, name, None) for name in unique)
+        ]
+        if changed:
+            new = {self._kind.key_of(record): record for record, _ in puts}
+            stored = (
+                each for path in self.paths() for each in self._shard(path.name).by_key.values()
+            )
+            others = (each for each in stored if self._kind.key_of(each) not in new)
+            RecordTable(self._kind, [*others, *new.values()])
 
     def _shard(self, name: str) -> RecordTable[Record]:
         if name not in self._watched:
