@@ -19,7 +19,7 @@ from rig import JWT_SECRET, KEY, MEMORY_OFF
 
 import chatbot
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.entrypoints.container import build
+from chatbot.entrypoints.container.wiring import build
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.settings.loading import settings_of
 

@@ -41,7 +41,7 @@ TRIES = 9
 """Each waits for 5 s: together longer than a lease of 20 s."""
 STORAGE = "json:data"
 SETTINGS = {"MEM_STRUCTURED_ENABLE": "true", "MEM_EXTRACT_EVERY": "2", "LOG_LEVEL": "warning"}
-COMMAND = "import sys; from chatbot.entrypoints.cli import main; main(sys.argv[1:])"
+COMMAND = "import sys; from chatbot.entrypoints.commands.cli import main; main(sys.argv[1:])"
 MARK = re.compile(r"\[\d+-\d+-\d+\]")
 
 

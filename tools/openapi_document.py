@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from chatbot.entrypoints.container import build
+from chatbot.entrypoints.container.wiring import build
 from chatbot.entrypoints.http.app import build_app
 from service import settings_for_tests
 

@@ -19,7 +19,7 @@ from commands import Run
 from provider import FakeProvider
 
 PASSWORD = "violet kettle drums at noon"
-MAIN = "from chatbot.entrypoints.cli import main; main()"
+MAIN = "from chatbot.entrypoints.commands.cli import main; main()"
 
 
 def test_init_writes_secrets_for_the_owner_only_and_makes_the_folders(

@@ -17,8 +17,8 @@ from chatbot.adapters.storage.in_memory import InMemoryStorage
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container import Container, build
 from chatbot.entrypoints.container.parts import build_model
+from chatbot.entrypoints.container.wiring import Container, build
 from model_calls import ask
 from service import ADMIN_EMAIL, PASSWORD, serving, settings_for_tests
 
@@ -68,7 +68,7 @@ async def test_a_part_that_is_passed_replaces_the_built_one() -> None:
 
 _MISSPELT = """
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.entrypoints.container import build
+from chatbot.entrypoints.container.wiring import build
 from chatbot.entrypoints.settings.loading import load_settings
 
 use = build(load_settings(), model=ScriptedModel([]))

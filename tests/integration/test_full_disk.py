@@ -35,7 +35,7 @@ import resource
 LONG = "palabra " * 480  # fits into no page that is in use already
 ROOT = os.geteuid() == 0
 MOUNT = "mount -t tmpfs -o size=256k,mode=700 tmpfs data"
-INIT = f"{sys.executable} -c 'from chatbot.entrypoints.cli import main; main()' db upgrade"
+INIT = f"{sys.executable} -c 'from chatbot.entrypoints.commands.cli import main; main()' db upgrade"
 SQLITE = {"STORAGE_URL": "sqlite:///data/chatbot.db"}
 READ_ONLY = "mount -o remount,ro data"
 WRITABLE = "mount -o remount,rw data"

@@ -36,7 +36,7 @@ AT_ONCE = 2
 CONTENT = [word.encode() for word in ("question", "answer", "asked", "summary", OPEN, TORN)]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["chatbot.entrypoints.container", "chatbot.adapters.storage.json_files.backend"]
+    ["chatbot.entrypoints.container.wiring", "chatbot.adapters.storage.json_files.backend"]
 )  # imported once, not at each kill
 
 

@@ -43,7 +43,7 @@ from stored import (
 )
 
 STORES = ["json", "sqlite", "postgres"]
-PROGRAM = (sys.executable, "-c", "from chatbot.entrypoints.cli import main; main()")
+PROGRAM = (sys.executable, "-c", "from chatbot.entrypoints.commands.cli import main; main()")
 NewStore = Callable[[str], str]
 
 

@@ -11,7 +11,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 import openapi_document
 from access_table import CALLS, Row
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.entrypoints.container import build
+from chatbot.entrypoints.container.wiring import build
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.http.native import PUBLIC_PATHS
 from partner_surface import Keys, partner_surface

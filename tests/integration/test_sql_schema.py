@@ -40,7 +40,7 @@ from chatbot.domain.repositories.roles import ROLES
 from chatbot.domain.repositories.users import USERS
 from chatbot.domain.transaction import KINDS
 from chatbot.entrypoints import logging_setup
-from chatbot.entrypoints.cli import main
+from chatbot.entrypoints.commands.cli import main
 from notes import NOTES, Note
 from process import ENVIRONMENT
 

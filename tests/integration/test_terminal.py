@@ -12,7 +12,7 @@ from process import ENVIRONMENT, STARTS_WITHIN_S
 pty = pytest.importorskip("pty", reason="Windows has none", exc_type=ImportError)
 
 
-COMMAND = "from chatbot.entrypoints.cli import main; main()"
+COMMAND = "from chatbot.entrypoints.commands.cli import main; main()"
 
 
 def typed(folder: Path, keys: str, **environment: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chatbot.entrypoints.cli import main
+from chatbot.entrypoints.commands.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
 """Takes the arguments, and `text` or `raw` for standard input; `raw` is read by a system whose own

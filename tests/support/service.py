@@ -11,7 +11,8 @@ import httpx
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.container import UseCases, build
+from chatbot.entrypoints.container.use_cases import UseCases
+from chatbot.entrypoints.container.wiring import build
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.http.surfaces import Surface
 from chatbot.entrypoints.server.uvicorn_server import Server, build_config, listen

@@ -11,8 +11,8 @@ The arguments before `--port` are dropped, so the program can prefix `python -m 
 import sys
 import threading
 
-from chatbot.entrypoints.cli import main
 from chatbot.entrypoints.commands import serve
+from chatbot.entrypoints.commands.cli import main
 from chatbot.entrypoints.server import supervisor
 from chatbot.entrypoints.server.supervisor import ParentLink
 

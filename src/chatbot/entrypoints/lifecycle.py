@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from chatbot.application.administration import Administration
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.container import UseCases
 from chatbot.entrypoints.container.parts import build_administration, build_hasher, build_storage
+from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.subject import SettingsError
 

@@ -12,8 +12,9 @@ from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import NotFound
 from chatbot.domain.text import decode_utf8
 from chatbot.entrypoints.commands.console import say, write
-from chatbot.entrypoints.container import UseCases, build
 from chatbot.entrypoints.container.parts import DEFAULT_PRINCIPAL, build_terminal_sessions
+from chatbot.entrypoints.container.use_cases import UseCases
+from chatbot.entrypoints.container.wiring import build
 from chatbot.entrypoints.lifecycle import opened
 from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.settings import Settings

@@ -15,7 +15,7 @@ from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.commands.administrators import people_problem
 from chatbot.entrypoints.commands.console import say
 from chatbot.entrypoints.commands.transfer import waiting_sessions
-from chatbot.entrypoints.container import build
+from chatbot.entrypoints.container.wiring import build
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.server.malloc import return_large_blocks

@@ -10,8 +10,9 @@ from starlette.middleware.cors import CORSMiddleware
 from chatbot import __version__
 from chatbot.application.prompt_texts import texts_in
 from chatbot.entrypoints import logging_setup
-from chatbot.entrypoints.container import UseCases, build
 from chatbot.entrypoints.container.parts import random_id
+from chatbot.entrypoints.container.use_cases import UseCases
+from chatbot.entrypoints.container.wiring import build
 from chatbot.entrypoints.http import error_handlers
 from chatbot.entrypoints.http.access_log import AccessLog
 from chatbot.entrypoints.http.flows import register_flows

@@ -4,17 +4,17 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from chatbot.entrypoints import container
+from chatbot.entrypoints.container import use_cases
 
 
-async def _use_cases(request: Request) -> container.UseCases:
+async def _use_cases(request: Request) -> use_cases.UseCases:
     """Runs on the event loop: FastAPI would call a plain function in a thread."""
     return use_cases_of(request)
 
 
-def use_cases_of(request: Request) -> container.UseCases:
+def use_cases_of(request: Request) -> use_cases.UseCases:
     """Returns the use cases, for other dependencies."""
-    return cast("container.UseCases", request.app.state.use_cases)
+    return cast("use_cases.UseCases", request.app.state.use_cases)
 
 
-UseCases = Annotated[container.UseCases, Depends(_use_cases)]
+UseCases = Annotated[use_cases.UseCases, Depends(_use_cases)]

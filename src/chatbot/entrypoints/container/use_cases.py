@@ -1,0 +1,35 @@
+"""The use cases, as routes and commands get them."""
+
+from dataclasses import dataclass
+
+from chatbot.application.administration import Administration
+from chatbot.application.authentication import Authentication
+from chatbot.application.chat import Chat
+from chatbot.application.consolidation import Consolidation
+from chatbot.application.memory import MemoryEditor
+from chatbot.application.memory_steps import MemorySteps
+from chatbot.application.sessions import Sessions
+from chatbot.domain.ports.model import ChatModel
+from chatbot.domain.ports.security import IdentifyClient, PasswordHasher
+from chatbot.domain.ports.storage import Storage
+from chatbot.entrypoints.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseCases:
+    """What routes and commands call, and the parts that `lifecycle` opens and closes."""
+
+    settings: Settings
+    identify_client: IdentifyClient
+    authentication: Authentication
+    administration: Administration
+    chat: Chat
+    sessions: Sessions
+    memory_editor: MemoryEditor
+    consolidation: Consolidation
+    memory_steps: MemorySteps
+    storage: Storage
+    model: ChatModel
+    hasher: PasswordHasher
+    genkit_model: ChatModel | None
+    """The model without its wrappers, for Genkit's flows; None if a model was passed to `build`."""
