@@ -105,7 +105,7 @@ def translated() -> Iterator[None]:
     """The table of foreign errors.
 
     Raises:
-        StorageFull: there is no space left.
+        StorageFull: no space is left.
         StorageUnavailable: every other error of a driver.
     """
     try:
@@ -113,7 +113,7 @@ def translated() -> Iterator[None]:
     except (SQLAlchemyError, SqliteError) as error:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         if codes_of(cause) & _FULL:
-            raise StorageFull("There is no space left in the store.") from error
+            raise StorageFull("The store has no space left.") from error
         raise StorageUnavailable("The store cannot be read or written.") from error
 
 

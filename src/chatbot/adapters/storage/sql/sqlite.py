@@ -131,14 +131,14 @@ class SqliteDatabase(Database):
             fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 if os.write(fd, bytes(ROOM_BYTES)) < ROOM_BYTES:
-                    raise StorageFull("There is no space left in the store.")
+                    raise StorageFull("The store has no space left.")
                 os.fsync(fd)
             finally:
                 os.close(fd)
                 probe.unlink()
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}:
-                raise StorageFull("There is no space left in the store.") from error
+                raise StorageFull("The store has no space left.") from error
             raise StorageUnavailable("The store cannot be written.") from error
 
     def inspect(self, connection: Connection) -> list[str]:

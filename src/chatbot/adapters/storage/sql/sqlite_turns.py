@@ -1,6 +1,6 @@
 """The statements of turns on SQLite: those that write in the writer's thread, the other at once.
 
-Readers of a write-ahead log wait for nobody, and one look-up in a table that the system has in
+Readers of a write-ahead log do not wait, and one look-up in a table that the system has in
 memory takes 15 us, less than the way to the writer's thread and back, which takes 100 of CPU beside
 a busy event loop (`bench/bench_turn.py`). What would have to wait is left to that thread.
 """
