@@ -12,7 +12,8 @@ import pytest
 from process import ENVIRONMENT, Running, running
 from service import ADMIN_EMAIL, API_KEY, PASSWORD
 
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+PAGE_FILE = Path(__file__).parents[2] / "docs" / "api.md"
+PAGE = PAGE_FILE.read_text(encoding="utf-8")
 PYTHON = """
 import json, sys
 from client import Chatbot
@@ -103,3 +104,20 @@ async def test_client_on_the_page_logs_in_asks_streams_and_reports_errors(
 @pytest.mark.parametrize("language", ["python", "javascript"])
 def test_client_on_the_page_is_short(language: str) -> None:
     assert len([line for line in code(language).splitlines() if line.strip()]) <= 45
+
+
+def codes_in(value: object) -> set[str]:
+    """The values of `code` in every schema of the document."""
+    if isinstance(value, list):
+        return {code for each in value for code in codes_in(each)}
+    if not isinstance(value, dict):
+        return set()
+    code = value.get("properties", {}).get("code", {})
+    return {*code.get("enum", []), *filter(None, [code.get("const")]), *codes_in([*value.values()])}
+
+
+def test_every_documented_error_is_in_the_table_of_retries() -> None:
+    document = json.loads((PAGE_FILE.parent / "openapi.json").read_text(encoding="utf-8"))
+    table = PAGE[PAGE.index("| status and code |") :].partition("\n\n")[0]
+    assert codes_in(document) > {"session_busy", "storage_full"}
+    assert codes_in(document) <= set(re.findall(r"`([a-z_]+)`", table))
