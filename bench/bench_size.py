@@ -1,7 +1,8 @@
 """How small it is: start, first turn, memory under load, and what is installed.
 
 A start is measured until `/ready` says yes, and divided by what importing FastAPI, Genkit and
-its OpenAI plug-in and warming Genkit up for one model takes by itself, in the same round.
+its OpenAI plug-in and warming Genkit up for one model takes by itself, in the same round. With
+the development lock installed, libraries import more than with the base lock: 3 to 4 MiB.
 """
 
 import argparse
