@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable
 
 LINGER_S = 2.0
-_HELD_BYTES = 64 * 1024
-"""Sent without waiting for more: the limit of asyncio's `set_write_buffer_limits`."""
 
 
 class LingeringTransport(asyncio.Transport):
@@ -15,9 +13,6 @@ class LingeringTransport(asyncio.Transport):
     client before the response does. So, while `is_unread` reports that a request is still arriving,
     `close` only ends the response, and the connection up to 2 s later; data that arrives in between
     must be discarded. nginx calls this a lingering close.
-
-    Data written within one step of the event loop is sent together: a send costs 50 us, and uvicorn
-    writes the head, the body and the end of a response one by one.
     """
 
     def __init__(self, transport: asyncio.Transport, is_unread: Callable[[], bool]) -> None:
@@ -25,9 +20,6 @@ class LingeringTransport(asyncio.Transport):
         self._transport, self._is_unread = transport, is_unread
         self._is_held = self._is_paused = False
         self._ending: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
-        self._unsent: list[bytes] = []
-        self._unsent_bytes = 0
         self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign] # the same
 
     @property
@@ -39,19 +31,8 @@ class LingeringTransport(asyncio.Transport):
         return self.is_lingering or self._transport.is_closing()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not data or self.is_lingering:
-            return
-        if not self._unsent:
-            self._loop.call_soon(self._send)
-        self._unsent.append(bytes(data))
-        self._unsent_bytes += len(data)
-        if self._unsent_bytes >= _HELD_BYTES:
-            self._send()
-
-    def _send(self) -> None:
-        unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
-        if unsent and not self._transport.is_closing():
-            self._transport.write(b"".join(unsent))
+        if data and not self.is_lingering:
+            self._transport.write(data)
 
     def hold(self) -> None:
         """Stop reading until `release`, even if `resume_reading` is called."""
@@ -74,13 +55,12 @@ class LingeringTransport(asyncio.Transport):
 
     def close(self) -> None:
         """Close; immediately if the request has arrived completely, or on the second call."""
-        self._send()
         if self.is_lingering or not self._is_unread() or self._transport.is_closing():
             self._transport.close()
             return
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self._ending = self._loop.call_later(LINGER_S, self._transport.abort)
+        self._ending = asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
         self.resume_reading()
 
     def forget(self) -> None:
