@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal, NewType
+from typing import Any, Literal, NewType
 
 from chatbot.domain.errors import Conflict, InvalidInput
 from chatbot.domain.stored import Stored
@@ -74,10 +74,10 @@ def normalise_email(raw: str) -> str:
     return email
 
 
-def _user_id(raw: str | int) -> UserId:
+def _user_id(raw: object) -> UserId:
     """Return the id as text; legacy files may number their users."""
-    found = str(raw)
-    if not 0 < len(found) <= MAX_ID_CHARS or not found.isprintable():
+    found = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
+    if not isinstance(found, str) or not 0 < len(found) <= MAX_ID_CHARS or not found.isprintable():
         raise ValueError
     return UserId(found)
 
@@ -89,7 +89,7 @@ def _token_version(version: int) -> int:
 
 
 _USER_ID = Stored(
-    read_as=str | int,
+    read_as=Any,
     clean=_user_id,
     expected=f"a text of 1 to {MAX_ID_CHARS} printable characters",
 )

@@ -19,7 +19,6 @@ from chatbot.adapters.storage.json_values import (
     Json,
     array,
     boolean,
-    decimal,
     json_object,
     not_an_object,
     number,
@@ -38,8 +37,8 @@ Write = Callable[[Any], object]
 _SCALARS: Mapping[object, tuple[Read, Write | None]] = {
     str: (text, None),
     int: (number, None),
-    float: (decimal, None),
     bool: (boolean, None),
+    Any: (lambda value: value, None),
     datetime: (timestamp, rfc3339),
 }
 
@@ -200,8 +199,6 @@ def _of_generic(origin: object, arguments: tuple[Any, ...]) -> tuple[Read, Write
         return _list_of(_converters(arguments[0]), collect=origin)
     if origin is Mapping:
         return _object_of(_converters(arguments[1]))
-    if origin is UnionType:
-        return _any_of([_converters(each)[0] for each in arguments]), None
     raise TypeError(f"{origin} of {arguments} has no stored form")
 
 
@@ -219,18 +216,6 @@ def _one_of(choices: Mapping[object, object]) -> Read:
         if not isinstance(value, str) or value not in choices:
             raise ValueError("a known word")
         return choices[value]
-
-    return read
-
-
-def _any_of(reads: list[Read]) -> Read:
-    def read(value: object) -> object:
-        for each in reads:
-            try:
-                return each(value)
-            except ValueError:
-                continue
-        raise ValueError("of a known type")
 
     return read
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -65,12 +64,6 @@ def number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_NUMBER:
         raise ValueError(f"a whole number from 0 to {MAX_NUMBER}")
     return value
-
-
-def decimal(value: object) -> float:
-    if not isinstance(value, float | int) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError("a number")
-    return float(value)
 
 
 def boolean(value: object) -> bool:
