@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert
 
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.checksummed import seal
+from chatbot.adapters.storage.json_files.checksummed import encode_line
 from chatbot.adapters.storage.json_files.log_reader import header_line
 from chatbot.adapters.storage.json_files.paths import paths_of, to_ns
 from chatbot.adapters.storage.sql import tables
@@ -114,7 +114,7 @@ def _write_logs(folder: Path, conversations: Iterable[Conversation]) -> None:
         paths.folder.mkdir(mode=0o700, exist_ok=True)
         with paths.log.open("wb") as log:
             log.write(header_line(session))
-            log.writelines(seal(codec(Message).to_json(message)) + b"\n" for message in messages)
+            log.writelines(encode_line(codec(Message).to_json(message)) for message in messages)
         paths.log.chmod(0o600)
         os.utime(paths.log, ns=(to_ns(session.updated_at),) * 2)
 

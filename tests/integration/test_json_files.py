@@ -1183,7 +1183,7 @@ class TestRightsAndLinks:
                 await asyncio.to_thread(lambda: subprocess.run(["mkfifo", place], check=True))  # noqa: B023 # it is done by then
             with pytest.raises(StorageUnavailable):
                 told(storage)
-            assert len([flaw for flaw in await storage.findings() if ".log" in str(flaw)]) == 2
+            assert len([f for f in await storage.findings() if ".log" in f.path]) == 2
 
     @pytest.mark.parametrize("name", [".", "auth", "counters", "memory", "memory/.locks"])
     async def test_linked_folders_are_refused(self, root: Path, tmp_path: Path, name: str) -> None:

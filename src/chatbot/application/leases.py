@@ -1,4 +1,4 @@
-"""Holding a session while it is written to: one turn or change at a time."""
+"""Acquiring a session: one turn or change at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,11 +11,12 @@ from chatbot.domain.transaction import Transaction
 
 BUSY_WAIT_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.16
-"""Between two tries, doubling: in a database many who wait must not hold up the one they wait for."""
+"""Between two attempts, doubling: in a database, waiting callers must not slow down the one that
+they wait for."""
 
 
 async def retry_while_busy(attempt: Callable[[], Awaitable[Found]]) -> Found:
-    """Do what acquires a session; try again for up to 5 s while somebody else holds it.
+    """Acquire a session; retry for up to 5 s while another turn or change holds it.
 
     Raises:
         SessionBusy: it was still held after 5 s.
@@ -55,7 +56,7 @@ def while_held(
     turn_id: TurnId,
     work: Callable[[Transaction, Lease], Found],
 ) -> Callable[[Transaction], Found]:
-    """What a transaction does to do the work on a session that nobody else holds."""
+    """Return work for a transaction that acquires the session, does `work`, and releases it."""
 
     def held(tx: Transaction) -> Found:
         lease = tx.sessions.acquire(owner, session_id, turn_id)

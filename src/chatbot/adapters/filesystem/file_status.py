@@ -1,13 +1,11 @@
 """The file system's metadata of a file."""
 
-import os
 import stat
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Status(NamedTuple):
     """Size, time and names of a file. `links` is 0 once its last name is gone."""
 
     size: int
@@ -24,13 +22,3 @@ class Status:
     def is_open_to_others(self) -> bool:
         """Whether the group or everyone can read it; always false on Windows."""
         return sys.platform != "win32" and bool(self.mode & 0o077)
-
-
-def status_from(found: os.stat_result) -> Status:
-    return Status(
-        size=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        inode=found.st_ino,
-        mode=found.st_mode,
-        links=found.st_nlink,
-    )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from chatbot.adapters.filesystem.file_status import Status, status_from
+from chatbot.adapters.filesystem.file_status import Status
 from chatbot.adapters.filesystem.kernel_aio import KernelAio
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 
@@ -103,10 +103,9 @@ class Files:
         """Read `length` bytes, fewer only at the end of the file."""
         with translated:
             found = self._read_once(fd, length, offset)
-            while found and len(found) < length:
+            more = found
+            while more and len(found) < length:
                 more = self._read_once(fd, length - len(found), offset + len(found))
-                if not more:
-                    break
                 found += more
             return found
 
@@ -200,12 +199,12 @@ class Files:
 
     def status(self, fd: int) -> Status:
         with translated:
-            return status_from(os.fstat(fd))
+            return _status(os.fstat(fd))
 
     def status_of(self, path: Path) -> Status:
         """Returns the status of this name; for a symbolic link, that of the link itself."""
         with translated:
-            return status_from(path.lstat())
+            return _status(path.lstat())
 
     def listdir(self, folder: Path) -> list[str]:
         """Return the names in a folder, in no particular order."""
@@ -255,3 +254,7 @@ class Files:
     def now_ns(self) -> int:
         """Return the current time of the clock that sets file times."""
         return time.time_ns()
+
+
+def _status(found: os.stat_result) -> Status:
+    return Status(found.st_size, found.st_mtime_ns, found.st_ino, found.st_mode, found.st_nlink)

@@ -45,10 +45,15 @@ def logging_path_of_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Damaged as damage:
-        if not damage.is_logged:
-            damage.is_logged = True
-            _log.error("%s: %s", path, damage)
+        log_damage(path, damage)
         raise
+
+
+def log_damage(path: Path, damage: Damaged) -> None:
+    """Log the path of a damaged file, unless that was done for this error."""
+    if not damage.is_logged:
+        damage.is_logged = True
+        _log.error("%s: %s", path, damage)
 
 
 # --- values: each function raises `ValueError` with what was expected ------------------------

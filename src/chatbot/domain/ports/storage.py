@@ -59,15 +59,15 @@ class Storage(Protocol):
 
     @abstractmethod
     def renewing(self, lease: Lease) -> AbstractContextManager[None]:
-        """Keep a lease from running out, for as long as it takes; to be entered on the event loop.
+        """Renew a lease until the end of the block, which is entered on the event loop.
 
-        For what goes on between two transactions, as a model that is asked. A lease that was lost
-        all the same is noticed by the next write.
+        For work between two transactions, such as a call of the model. If the lease is lost all the
+        same, the next write fails.
         """
 
     @abstractmethod
     async def check(self) -> None:
-        """Return if the store can be read and written right now, and has room for `ROOM_BYTES`.
+        """Verify that the store can be read and written, and has room for `ROOM_BYTES`.
 
         Raises:
             StorageUnavailable, StorageFull: it cannot.

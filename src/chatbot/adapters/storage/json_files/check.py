@@ -1,4 +1,4 @@
-"""Checks a data folder: every file is read, nothing is written."""
+"""The check of a data folder: every file is read, nothing is written."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -47,11 +47,11 @@ class Problem(StrEnum):
     FOREIGN = "foreign"
     """Not from this store; left alone."""
     UNREADABLE = "unreadable"
-    """The system does not let it be read."""
+    """The operating system denies reading it."""
     LEFTOVER = "leftover"
-    """Of a write or deletion that did not end, or bytes of a torn write that were kept."""
+    """From an unfinished write or deletion, or the bytes of a torn write."""
     EXPOSED = "exposed"
-    """Other accounts of the machine may look into it."""
+    """Readable by other accounts of the machine."""
 
 
 _FIXES = {  # for the others, the detail includes it
@@ -64,7 +64,7 @@ _FIXES = {  # for the others, the detail includes it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing to look at. `path` counts from the data folder."""
+    """A problem. `path` is relative to the data folder."""
 
     path: str
     problem: Problem
@@ -75,7 +75,7 @@ class Finding:
 
 
 def inspect(root: Path, files: Files) -> list[Finding]:
-    """Yields all findings; none if the folder does not exist yet."""
+    """Return all problems; none if the folder does not exist yet."""
     if not exists(files, root):
         return []
     return list(_Inspection(root, files).findings())

@@ -21,7 +21,7 @@ from chatbot.adapters.filesystem.atomic import (
 )
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.counter_table import CounterTable
-from chatbot.adapters.storage.json_files.checksummed import seal, unseal
+from chatbot.adapters.storage.json_files.checksummed import decode_file, encode_line
 from chatbot.adapters.storage.json_values import (
     VERSION,
     Damaged,
@@ -48,10 +48,7 @@ def parse_counters(raw: bytes) -> dict[str, dict[datetime, int]]:
     Raises:
         Damaged: it was truncated or modified, or has a newer version.
     """
-    if raw[-1:] != b"\n":
-        raise Damaged("counters: empty or cut off")
-    document = JsonObject(unseal(raw[:-1], COUNTERS), COUNTERS)
-    document.require_version()
+    document = decode_file(raw, COUNTERS)
     by_name = JsonObject(document.nested(COUNTERS), COUNTERS)
     return {name: _amounts(JsonObject(by_name.nested(name), COUNTERS)) for name in by_name.found}
 
@@ -114,7 +111,7 @@ class JsonCounters(Counters):
                 name: {rfc3339(at): amount for at, amount in held.items()}
                 for name, held in table.amounts.items()
             }
-            line = seal({"version": VERSION, COUNTERS: found}) + b"\n"
+            line = encode_line({"version": VERSION, COUNTERS: found})
             put_unsynced(self._files, path, line)  # else chats wait for the disk in a log-in flood
 
     def _load(self, path: Path) -> CounterTable:

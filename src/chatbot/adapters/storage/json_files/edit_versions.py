@@ -16,7 +16,7 @@ from typing import Generic
 
 from chatbot.adapters.filesystem.atomic import put, read
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.checksummed import seal, unseal
+from chatbot.adapters.storage.json_files.checksummed import decode_file, encode_line
 from chatbot.adapters.storage.json_values import VERSION, Damaged, Json, JsonObject
 from chatbot.domain.ports.records import EditRule, Kind, Record
 
@@ -71,7 +71,7 @@ class EditVersions(Generic[Record]):
 
     def _save(self, versions: Versions) -> None:
         found: Json = {key: [each.digest, each.number] for key, each in versions.items()}
-        put(self._files, self._path, seal({"version": VERSION, self._kind.name: found}) + b"\n")
+        put(self._files, self._path, encode_line({"version": VERSION, self._kind.name: found}))
         self._unwritten = {}
 
     def _in_force(self, records: Iterable[Record]) -> dict[str, InForce]:
@@ -119,10 +119,7 @@ class EditVersions(Generic[Record]):
 
     def _parsed(self, raw: bytes) -> Versions:
         what = "versions"
-        if raw[-1:] != b"\n":
-            raise Damaged(f"{what}: empty or cut off")
-        document = JsonObject(unseal(raw[:-1], what), what)
-        document.require_version()
+        document = decode_file(raw, what)
         found = {}
         for key, entry in document.nested(self._kind.name).items():
             digest, number = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)

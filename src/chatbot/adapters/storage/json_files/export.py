@@ -11,7 +11,7 @@ from pathlib import Path
 from chatbot.adapters.filesystem.atomic import exists, make_durable_folders, put
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.checksummed import seal
+from chatbot.adapters.storage.json_files.checksummed import encode_line
 from chatbot.adapters.storage.json_files.deletion import finish_deletions, remove_rest
 from chatbot.adapters.storage.json_files.journal import JsonJournal
 from chatbot.adapters.storage.json_files.log_reader import LogReader, header_line
@@ -178,7 +178,7 @@ class _WholeSessions(JsonSessionLog):
         session = new.session
         lines = [
             header_line(session),
-            *(seal(codec(Message).to_json(m)) + b"\n" for m in new.messages),
+            *(encode_line(codec(Message).to_json(m)) for m in new.messages),
         ]
         put(self._files, paths.log, b"".join(lines), mtime_ns=to_ns(session.updated_at))
 

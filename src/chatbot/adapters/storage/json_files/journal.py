@@ -1,12 +1,11 @@
 """Journals: for each month a log of checksummed lines, `<journal>/2026-03.jsonl`.
 
 An entry is acknowledged when its line is synced. What a power failure leaves of the last line is
-treated as in a session's log: see `log_reader`.
+treated as in a session's log: see `line_file`.
 """
 
 import logging
 import re
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,20 +13,17 @@ from itertools import islice
 from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import (
-    WORK,
     exists,
     locked,
     make_durable_folder,
     opened,
-    write_all,
-    write_new,
 )
-from chatbot.adapters.filesystem.file_status import Status
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.checksummed import seal, unseal
-from chatbot.adapters.storage.json_files.log_lines import LogLines
-from chatbot.adapters.storage.json_values import Damaged, JsonObject, logging_path_of_errors
-from chatbot.domain.errors import StorageFailure, StorageUnavailable
+from chatbot.adapters.storage.json_files.checksummed import decode_line, encode_line
+from chatbot.adapters.storage.json_files.line_file import LineFile
+from chatbot.adapters.storage.json_files.line_writer import LineWriter
+from chatbot.adapters.storage.json_files.steps import run
+from chatbot.adapters.storage.json_values import Damaged, logging_path_of_errors
 from chatbot.domain.ports.journal import Content, Journal, JournalEntry
 from chatbot.domain.text import rfc3339
 
@@ -41,14 +37,14 @@ def is_journal_file(name: str) -> bool:
     return _MONTH.fullmatch(name) is not None
 
 
-class JournalFile(LogLines):
+class JournalFile(LineFile):
     """The entries in an open file, as of the moment it was opened."""
 
     def __init__(self, files: Files, fd: int, path: Path) -> None:
-        status = files.status(fd)
-        super().__init__(files, fd, status)
-        self._path, self.size = path, status.size
-        self.last = None if self.last_line is None else self._entry(self.last_line)
+        super().__init__(files, fd)
+        self._path = path
+        last = self._find_last(0)
+        self.last = None if last is None else self._entry(last)
 
     def entries(self, *, after: int = 0) -> Iterator[JournalEntry]:
         """Yields the entries after this number, the oldest first.
@@ -84,7 +80,7 @@ class JournalFile(LogLines):
 
     def _entry(self, line: bytes) -> JournalEntry:
         what = f"an entry in {self._path.name}"
-        found = JsonObject(unseal(line, what), what)
+        found = decode_line(line, what)
         return JournalEntry(
             journal=self._path.parent.name,
             seq=found.number("seq"),
@@ -98,8 +94,7 @@ class JsonJournal(Journal):
 
     def __init__(self, root: Path, files: Files) -> None:
         self._root, self._files = root, files
-        self._failed: dict[Path, tuple[int, Status]] = {}
-        """Files with an append that failed and could not be rolled back yet, and their ends."""
+        self._writer = LineWriter(files)
 
     def append(
         self, journal: str, compose: Callable[[JournalEntry | None], Content], *, at: datetime
@@ -164,52 +159,15 @@ class JsonJournal(Journal):
     def _append(self, path: Path, entry: JournalEntry) -> None:
         if not exists(self._files, path):
             self._files.close(self._files.create(path))
-        line = seal({"seq": entry.seq, "at": rfc3339(entry.at), "content": dict(entry.content)})
+        found = {"seq": entry.seq, "at": rfc3339(entry.at), "content": dict(entry.content)}
         with self._opened(path, self._files.open_to_append) as (fd, file):
-            self._quarantine_torn_tail(path, fd, file)
-            line = (b"\n" if file.lacks_newline else b"") + line + b"\n"
-            try:
-                write_all(self._files, fd, line)
-                if self._files.status(fd).size != file.end + len(line):
-                    raise StorageUnavailable("The store does not return what was written.")
-                self._files.fsync(fd)
-                if file.last is None:
-                    self._files.fsync_folder(path.parent)
-                    self._files.fsync_folder(self._root)
-            except StorageFailure:
-                self._roll_back(path, fd, file.end)
-                raise
-
-    def _quarantine_torn_tail(self, path: Path, fd: int, file: JournalFile) -> None:
-        """Move the bytes of an incomplete write to another file, durably before the next write."""
-        if file.size == file.end:
-            return
-        make_durable_folder(self._files, path.parent / WORK)
-        torn = path.parent / WORK / f"{path.stem}.torn-{secrets.token_hex(8)}"
-        write_new(self._files, torn, self._files.read_at(fd, file.size - file.end, file.end))
-        self._files.fsync_folder(torn.parent)
-        self._cut(fd, file.end)
-        _log.warning(
-            "%s: the last write was incomplete; its bytes were moved to %s", path, torn.name
-        )
-
-    def _roll_back(self, path: Path, fd: int, end: int) -> None:
-        """Cut off what a failed write or sync left; if that fails, the next call repeats it.
-
-        After a failed sync it is unknown what is on the disk (see `LogWriter`).
-        """
-        try:
-            self._cut(fd, end)
-        except StorageFailure as error:
-            self._failed[path] = (end, self._files.status(fd))
-            _log.warning("%s: a failed write could not be undone yet: %s", path, error.__cause__)
-
-    def _cut(self, fd: int, end: int) -> None:
-        self._files.truncate(fd, end)
-        self._files.fsync(fd)
+            if file.last is None:  # before the entry, which may be rolled back
+                self._files.fsync_folder(path.parent)
+                self._files.fsync_folder(self._root)
+            run(self._writer.append(path, fd, file.tail(entry.seq - 1), encode_line(found)))
 
     def _recover(self, journal: str) -> None:
-        if self._failed:
+        if self._writer.failed:
             with self._locked(journal):
                 pass
 
@@ -221,12 +179,9 @@ class JsonJournal(Journal):
         """
         folder = self._root / journal
         with locked(self._files, folder / LOCK):
-            for path, (end, status) in list(self._failed.items()):
-                if path.parent == folder:
-                    with opened(self._files, self._files.open_to_append(path)) as fd:
-                        if status == self._files.status(fd):
-                            self._cut(fd, end)
-                    del self._failed[path]
+            for path in [each for each in self._writer.failed if each.parent == folder]:
+                with opened(self._files, self._files.open_to_append(path)) as fd:
+                    run(self._writer.recover(path, fd))
             yield
 
     @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import make_durable_folder
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.log_reader import Tail
+from chatbot.adapters.storage.json_files.line_file import Tail
 from chatbot.adapters.storage.json_files.paths import SessionPaths
 from chatbot.domain.chat import Lease
 from chatbot.domain.errors import SessionBusy, StorageFailure

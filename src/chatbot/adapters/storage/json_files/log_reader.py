@@ -1,34 +1,22 @@
-r"""One session's messages: an append-only log of checksummed lines, read from its end.
-
-The first line is the header, every other one a message. A message is acknowledged when its line
-is synced, so a power loss can only spoil the last line, in ways that differ from damage:
-
-- Without its newline, it is a torn write: readers ignore it, and the next append moves its bytes to
-  a file of their own. If only the newline is missing, the message counts: it was never
-  acknowledged, but it is complete.
-- With holes of NUL bytes it is torn too: file systems may save a file's length before its data
-  (https://lwn.net/Articles/322823/). Holes begin and end at sector borders, flipped bits do not.
-
-Everything else that does not match its checksum, or is out of sequence, is damage.
+"""One session's messages: a header, then a line for each message.
 
 The header holds the session as it was when the log was created, except for what follows from the
-log: the title and the numbers from its messages, `updated_at` from the file's time.
+log: the title and the numbers from its messages, `updated_at` from the file's time. A message that
+is out of sequence is damage.
 """
 
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from itertools import dropwhile, islice, takewhile
 
-from chatbot.adapters.filesystem.file_status import Status
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.checksummed import is_sealed, seal, unseal
-from chatbot.adapters.storage.json_files.log_lines import BLOCK, LogLines
+from chatbot.adapters.storage.json_files.checksummed import decode_line, encode_line, is_intact
+from chatbot.adapters.storage.json_files.line_file import LineFile
 from chatbot.adapters.storage.json_files.paths import SessionPaths, from_ns
-from chatbot.adapters.storage.json_values import VERSION, Corruption, Damaged, JsonObject, load
+from chatbot.adapters.storage.json_values import VERSION, Corruption, Damaged, load
 from chatbot.domain.chat import Message, MessageRange, Session, SessionId, title_of
 from chatbot.domain.identity import Owner
 
@@ -43,7 +31,7 @@ def header_line(session: Session) -> bytes:
     stored = codec(Session).to_json(session)
     own = {key: value for key, value in stored.items() if key not in _DERIVED}
     names = {"version": VERSION, "session_id": session.id}
-    return seal({**names, **own, "base_seq": session.reset_at}) + b"\n"
+    return encode_line({**names, **own, "base_seq": session.reset_at})
 
 
 @lru_cache(maxsize=_HEADERS_CACHED)
@@ -53,7 +41,7 @@ def read_header(line: bytes, *, session_id: SessionId, owner: Owner) -> Session:
     Raises:
         Damaged: it does not, or it has a newer version.
     """
-    stored = JsonObject(unseal(line, "header"), "header")
+    stored = decode_line(line, "header")
     stored.require_version()
     derived = {
         "id": stored.text("session_id"),
@@ -69,69 +57,57 @@ def read_header(line: bytes, *, session_id: SessionId, owner: Owner) -> Session:
     return session
 
 
-@dataclass(frozen=True, slots=True)
 class Line:
-    """The checksummed line of a message, not decoded yet."""
+    """The line of a message, which matches its checksum; it is decoded when it is needed."""
 
-    seq: int
-    raw: bytes
+    __slots__ = ("_message", "_raw", "seq")
+
+    def __init__(self, raw: bytes) -> None:
+        found = _SEQ.match(raw)
+        if found is None or not is_intact(raw):
+            where = f"message {int(found[1])}" if found else "a message"
+            raise Damaged(f"{where}: checksum mismatch")
+        self.seq, self._raw = int(found[1]), raw
+        self._message: Message | None = None
 
     def message(self) -> Message:
-        decode = _decoded if len(self.raw) <= _SHORT_BYTES else _decode
-        return decode(self.raw, self.seq)
+        if self._message is None:
+            what = f"message {self.seq}"
+            self._message = codec(Message).from_json(load(self._raw, what), what)
+        return self._message
 
 
-def _decode(raw: bytes, seq: int) -> Message:
-    what = f"message {seq}"
-    return codec(Message).from_json(load(raw, what), what)
-
-
-_decoded = lru_cache(maxsize=_LINES_CACHED)(_decode)
+_cached_line = lru_cache(maxsize=_LINES_CACHED)(Line)
 """Prompts overlap: most messages of a turn were part of the turn before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tail:
-    """The end of a log: after the message `last_seq`, as long as the file has this status."""
-
-    status: Status
-    last_seq: int
-    end: int
-    lacks_newline: bool = False
-
-    @property
-    def is_torn(self) -> bool:
-        """Whether bytes of an incomplete write follow."""
-        return self.status.size != self.end
+def _line(raw: bytes) -> Line:
+    return _cached_line(raw) if len(raw) <= _SHORT_BYTES else Line(raw)
 
 
-class LogReader(LogLines):
+class LogReader(LineFile):
     """A log as of the moment it was opened. `lines` can be iterated once."""
 
     def __init__(self, files: Files, fd: int, paths: SessionPaths) -> None:
-        status = files.status(fd)
-        first = files.read_at(fd, min(BLOCK, status.size), 0)
-        header, newline, _ = first.partition(b"\n")
+        super().__init__(files, fd)
+        header, newline, _ = self._first.partition(b"\n")
         if not newline:
             raise Damaged("header: empty or cut off", corruption=Corruption.FOREIGN)
         self.header = read_header(header, session_id=paths.session_id, owner=paths.owner)
-        super().__init__(files, fd, status, first=first, start=len(header) + 1)
-        self._last = None if self.last_line is None else self._line(self.last_line)
-        last_seq = self.header.last_seq if self._last is None else self._last.seq
-        if self._last is not None and last_seq <= self.header.last_seq:
-            raise Damaged(f"message {last_seq}: numbered before the header's base")
-        self.tail = Tail(
-            status=status, last_seq=last_seq, end=self.end, lacks_newline=self.lacks_newline
-        )
+        last = self._find_last(len(header) + 1)
+        self._last = None if last is None else _line(last)
+        self.last_seq = self.header.last_seq if self._last is None else self._last.seq
+        if self._last is not None and self.last_seq <= self.header.last_seq:
+            raise Damaged(f"message {self.last_seq}: numbered before the header's base")
 
     def session(self) -> Session:
         """Return the session. Its title is usually in the first line."""
         return replace(
             self.header,
             title=title_of(self._from_start()),
-            updated_at=from_ns(self.tail.status.mtime_ns),
-            message_count=self.tail.last_seq - self.header.last_seq,
-            last_seq=self.tail.last_seq,
+            updated_at=from_ns(self.status.mtime_ns),
+            message_count=self.last_seq - self.header.last_seq,
+            last_seq=self.last_seq,
         )
 
     def lines(self) -> Iterator[Line]:
@@ -140,11 +116,11 @@ class LogReader(LogLines):
         Raises:
             Damaged: a line fails its checksum, or is missing.
         """
-        seq, base = self.tail.last_seq, self.header.last_seq
+        seq, base = self.last_seq, self.header.last_seq
         if self._last is not None:
             yield self._last
             for _, piece in self._pieces:
-                line, seq = self._line(piece), seq - 1
+                line, seq = _line(piece), seq - 1
                 if line.seq != seq:
                     raise Damaged(f"message {seq}: missing")
                 yield line
@@ -155,29 +131,19 @@ class LogReader(LogLines):
         """Return the selected messages in ascending order. Those after them are read, too."""
         if not selected.limit:
             return []
-        before = selected.before or self.tail.last_seq + 1
-        older = dropwhile(lambda line: line.seq >= before, self.lines())
-        lines = takewhile(lambda line: line.seq > selected.after, older)
-        kept = deque(lines if selected.oldest else islice(lines, selected.limit), selected.limit)
+        kept: deque[Line] = deque(maxlen=selected.limit)
+        for line in self.lines():
+            if line.seq <= selected.after:
+                break
+            if selected.before is None or line.seq < selected.before:
+                kept.append(line)
+                if len(kept) == selected.limit and not selected.oldest:
+                    break
         return [line.message() for line in reversed(kept)]
 
     def _from_start(self) -> Iterator[Message]:
         offset = self._start
-        while offset < self.tail.end:
+        while offset < self.end:
             raw = self._line_from(offset)
-            yield self._line(raw).message()
+            yield _line(raw).message()
             offset += len(raw) + 1
-
-    def _line(self, raw: bytes) -> Line:
-        found = _SEQ.match(raw)
-        if found is None or not is_sealed(raw):
-            where = f"message {int(found[1])}" if found else "a message"
-            raise Damaged(f"{where}: checksum mismatch")
-        return Line(int(found[1]), raw)
-
-    def _line_from(self, offset: int) -> bytes:
-        known = len(self._first)
-        end = min(known if offset < known else offset + BLOCK, self.tail.end)
-        while (found := self._read(offset, end)).find(b"\n") < 0 and end < self.tail.end:
-            end = min(end + (end - offset), self.tail.end)
-        return found.partition(b"\n")[0]

@@ -7,13 +7,12 @@ same instant.
 from chatbot.adapters.filesystem.atomic import read
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.checksummed import seal, unseal
+from chatbot.adapters.storage.json_files.checksummed import decode_file, encode_line
 from chatbot.adapters.storage.json_files.paths import SessionPaths
 from chatbot.adapters.storage.json_values import (
     VERSION,
     Corruption,
     Damaged,
-    JsonObject,
     logging_path_of_errors,
 )
 from chatbot.domain.chat import SessionId
@@ -23,16 +22,16 @@ from chatbot.domain.memory import Memory
 def memory_line(memory: Memory, session_id: SessionId, *, epoch: int) -> bytes:
     """Return the content of the file."""
     head = {"version": VERSION, "session_id": session_id, "epoch": epoch}
-    return seal({**head, "memory": codec(Memory).to_json(memory)}) + b"\n"
+    return encode_line({**head, "memory": codec(Memory).to_json(memory)})
 
 
 def load_memory(files: Files, paths: SessionPaths, *, epoch: int) -> Memory:
     """Return the memory of a session in this epoch; empty if none was ever stored."""
+    try:
+        raw = read(files, paths.memory)
+    except FileNotFoundError:
+        return Memory()
     with logging_path_of_errors(paths.memory):
-        try:
-            raw = read(files, paths.memory)
-        except FileNotFoundError:
-            return Memory()
         return read_memory(raw, paths.session_id, epoch=epoch)
 
 
@@ -42,10 +41,7 @@ def read_memory(raw: bytes, session_id: SessionId, *, epoch: int) -> Memory:
     Raises:
         Damaged: the file was truncated or modified, or has a newer version.
     """
-    if raw[-1:] != b"\n":
-        raise Damaged("memory: empty or cut off")
-    stored = JsonObject(unseal(raw[:-1], "memory"), "memory")
-    stored.require_version()
+    stored = decode_file(raw, "memory")
     if stored.text("session_id") != session_id:
         raise Damaged("memory: names another session", corruption=Corruption.FOREIGN)
     if stored.number("epoch") != epoch:

@@ -1,6 +1,5 @@
 """The files of a session, and times as file times."""
 
-import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -88,7 +87,3 @@ class SessionPaths:
     def deleted(self) -> Path:
         """The log's name after the session is deleted and while its other files still exist."""
         return self.work / f"{self.session_id}{DELETED}"
-
-    def new_torn(self) -> Path:
-        """Return a new name for the bytes of an incomplete write."""
-        return self.work / f"{self.session_id}.torn-{secrets.token_hex(8)}"

@@ -5,8 +5,7 @@ listed without opening files. `<id>.json` holds the memory, and exists from the 
 memory on. Everything here but the steps of a turn blocks: `JsonFileStorage` calls it in a thread.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from chatbot.adapters.storage.json_files.deletion import (
     finish_deletions,
     remove_rest,
 )
-from chatbot.adapters.storage.json_files.leases import HeldSession, SessionLeases
+from chatbot.adapters.storage.json_files.leases import SessionLeases
 from chatbot.adapters.storage.json_files.log_reader import LogReader, header_line
 from chatbot.adapters.storage.json_files.log_writer import LogWriter
 from chatbot.adapters.storage.json_files.memory_file import load_memory, memory_line
@@ -28,9 +27,8 @@ from chatbot.adapters.storage.json_files.paths import (
     folder_of,
     to_ns,
 )
-from chatbot.adapters.storage.json_files.session_reader import SessionReader, session_found
+from chatbot.adapters.storage.json_files.session_reader import LogErrors, SessionReader
 from chatbot.adapters.storage.json_files.steps import Steps, run
-from chatbot.adapters.storage.json_values import logging_path_of_errors
 from chatbot.domain.chat import (
     Lease,
     Message,
@@ -88,7 +86,7 @@ class JsonSessionLog(SessionReader, SessionLog):
         )
         yield from self._acquire(lease)
         try:
-            with self._writing(lease) as held:
+            with self._leases.writing(lease) as held, LogErrors(held.paths.log):
                 reader = self._writer.read(held)
                 memory = load_memory(self._files, held.paths, epoch=reader.header.epoch)
                 history = reader.messages(question.history(memory))
@@ -133,18 +131,8 @@ class JsonSessionLog(SessionReader, SessionLog):
         return run(self._append(lease, message))
 
     def _append(self, lease: Lease, message: Message) -> Steps[Message]:
-        with self._writing(lease) as held:
+        with self._leases.writing(lease) as held, LogErrors(held.paths.log):
             return (yield from self._writer.append(held, message))
-
-    @contextmanager
-    def _writing(self, lease: Lease) -> Iterator[HeldSession]:
-        """Write to the log of a held session."""
-        with (
-            self._leases.writing(lease) as held,
-            logging_path_of_errors(held.paths.log),
-            session_found(),
-        ):
-            yield held
 
     # --- changes under the session's short-term lock -------------------------------------------
 
@@ -175,9 +163,10 @@ class JsonSessionLog(SessionReader, SessionLog):
             self._files.fsync_folder(paths.folder)
 
     def delete(self, lease: Lease) -> None:
-        with self._leases.writing(lease) as held, self._committing(held.paths), session_found():
+        with self._leases.writing(lease) as held, self._committing(held.paths):
             held.close_log(self._files)
-            delete_files(self._files, held.paths)
+            with LogErrors(held.paths.log):
+                delete_files(self._files, held.paths)
         self.release(lease)
 
     def _committing(self, paths: SessionPaths) -> AbstractContextManager[None]:

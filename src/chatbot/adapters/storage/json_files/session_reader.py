@@ -1,7 +1,6 @@
 """Reading the sessions below one folder, which takes no lock and leaves no trace."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from heapq import heapify, heappop
 from itertools import islice
@@ -19,7 +18,7 @@ from chatbot.adapters.storage.json_files.paths import (
     paths_of,
     to_ns,
 )
-from chatbot.adapters.storage.json_values import Damaged, logging_path_of_errors
+from chatbot.adapters.storage.json_values import Damaged, log_damage
 from chatbot.domain.chat import (
     Message,
     MessageRange,
@@ -34,6 +33,27 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.session_log import Select, select_none
 from chatbot.domain.ports.storage import Found
+
+
+class LogErrors:
+    """Translates a missing log, whose session does not exist, and logs the path of a damaged one.
+
+    A class, because a `contextlib` generator costs more than many of the wrapped calls.
+    """
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, FileNotFoundError):
+            raise NotFound from error
+        if isinstance(error, Damaged):
+            log_damage(self._path, error)
 
 
 class SessionReader:
@@ -113,7 +133,7 @@ class SessionReader:
 
     def _look(self, paths: SessionPaths, see: Callable[[LogReader], Found]) -> Found:
         """Read a log. A damaged one is read twice: a write may be in progress."""
-        with logging_path_of_errors(paths.log), session_found():
+        with LogErrors(paths.log):
             try:
                 return self._look_once(paths, see)
             except Damaged:
@@ -142,16 +162,10 @@ class SessionReader:
             StorageUnavailable: the name belongs to something else, such as a symbolic link.
         """
         folder = folder_of(self._root, owner)
-        with session_found():
-            if not self._files.status_of(folder).is_folder:
-                raise StorageUnavailable("The store contains a file where a folder is expected.")
+        try:
+            status = self._files.status_of(folder)
+        except FileNotFoundError as error:
+            raise NotFound from error
+        if not status.is_folder:
+            raise StorageUnavailable("The store contains a file where a folder is expected.")
         return folder
-
-
-@contextmanager
-def session_found() -> Iterator[None]:
-    """Translate a missing file: the session does not exist."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise NotFound from error

@@ -17,10 +17,10 @@ from chatbot.adapters.filesystem.atomic import (
 )
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_files.checksummed import seal, unseal
+from chatbot.adapters.storage.json_files.checksummed import decode_file, encode_line
 from chatbot.adapters.storage.json_files.record_files import KIND_LOCK, Puts, RecordFiles
 from chatbot.adapters.storage.json_files.watched import Watched
-from chatbot.adapters.storage.json_values import VERSION, Damaged, JsonObject
+from chatbot.adapters.storage.json_values import VERSION
 from chatbot.adapters.storage.record_table import RecordTable
 from chatbot.domain.ports.records import Key, Kind, Record
 
@@ -117,10 +117,7 @@ class Shards(RecordFiles[Record]):
         if raw is None:
             return RecordTable(self._kind)
         what = self._kind.name
-        if raw[-1:] != b"\n":
-            raise Damaged(f"{what}: empty or cut off")
-        document = JsonObject(unseal(raw[:-1], what), what)
-        document.require_version()
+        document = decode_file(raw, what)
         form = codec(self._kind.type)
         return RecordTable(
             self._kind, (form.from_json(found, what) for found in document.array("records"))
@@ -129,7 +126,7 @@ class Shards(RecordFiles[Record]):
     def _content(self, table: RecordTable[Record]) -> bytes:
         form = codec(self._kind.type)
         records = [form.to_json(record) for record in table.by_key.values()]
-        return seal({"version": VERSION, "records": records}) + b"\n"
+        return encode_line({"version": VERSION, "records": records})
 
 
 def _name_of(key: Key) -> str:

@@ -1,43 +1,75 @@
-"""The lines of an append-only file, found from its end; what an incomplete write left is not one of them.
+r"""Append-only files of checksummed lines, read from their end.
 
-See `log_reader` for what counts as one.
+A line is acknowledged when it is synced, so a power loss can only spoil the last one, in ways that
+differ from damage:
+
+- Without its newline, it is a torn write: readers ignore it, and the next append moves its bytes to
+  a file of their own. If only the newline is missing, the line counts: it was never acknowledged,
+  but it is complete.
+- With holes of NUL bytes it is torn too: file systems may save a file's length before its data
+  (https://lwn.net/Articles/322823/). Holes begin and end at sector borders, flipped bits do not.
+
+Everything else that does not match its checksum is damage.
 """
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from chatbot.adapters.filesystem.file_status import Status
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.checksummed import is_sealed
+from chatbot.adapters.storage.json_files.checksummed import is_intact
 from chatbot.adapters.storage.json_values import Damaged
 
-BLOCK = 8192
+_BLOCK = 8192
 _LARGE_BLOCK = 1 << 20
 """A line that is longer than a block is read in larger and larger ones, and joined once."""
 _SECTOR = 512
 
 
-class LogLines:
-    """The checksummed lines from `start` on, as of the moment the file was opened.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """The end of a file: after the line `last_seq`, as long as the file has this status."""
 
-    `first` are the first bytes of the file, as far as they are known. `end` is where the complete
-    lines end; `last_line` is the last of them, which may lack its newline.
-    """
+    status: Status
+    last_seq: int
+    end: int
+    lacks_newline: bool = False
 
-    def __init__(
-        self, files: Files, fd: int, status: Status, *, first: bytes = b"", start: int = 0
-    ) -> None:
-        self._files, self.fd, self._first, self._start = files, fd, first, start
-        self._pieces = self._backwards(status.size)
-        self.end, self.lacks_newline, self.last_line = self._find_end(status.size)
+    @property
+    def is_torn(self) -> bool:
+        """Whether bytes of an incomplete write follow."""
+        return self.status.size != self.end
+
+
+class LineFile:
+    """An open file as of the moment it was opened. `_pieces` can be iterated once."""
+
+    def __init__(self, files: Files, fd: int) -> None:
+        self._files, self.fd = files, fd
+        self.status = files.status(fd)
+        self._first = files.read_at(fd, min(_BLOCK, self.status.size), 0)
+        self.end, self.lacks_newline = 0, False
+
+    def tail(self, last_seq: int) -> Tail:
+        return Tail(
+            status=self.status, last_seq=last_seq, end=self.end, lacks_newline=self.lacks_newline
+        )
+
+    def _find_last(self, start: int) -> bytes | None:
+        """Return the last complete line after `start`, and find the end of the file."""
+        self._start = start
+        self._pieces = self._backwards(self.status.size)
+        self.end, self.lacks_newline, last = self._find_end(self.status.size)
+        return last
 
     def _find_end(self, size: int) -> tuple[int, bool, bytes | None]:
         """Return where the complete lines end, whether the last lacks its newline, and it."""
         offset, tail = next(self._pieces)
         whole = tail.rstrip(b"\0")
-        if is_sealed(whole):
+        if is_intact(whole):
             return offset + len(whole), True, whole
-        if is_sealed(whole[:-1]):
+        if is_intact(whole[:-1]):
             raise Damaged("the last line: its newline is damaged")
         end = offset
         for offset, piece in self._pieces:
@@ -54,7 +86,7 @@ class LogLines:
         The first piece is the text after the last newline, usually empty.
         """
         begin = stop = size
-        block = BLOCK
+        block = _BLOCK
         behind: list[bytes] = []  # blocks of a line whose beginning is not read yet, the last first
         while begin > self._start:
             end, begin = begin, max(self._start, begin - block)
@@ -65,19 +97,26 @@ class LogLines:
                 continue
             first, *pieces = found.split(b"\n")
             pieces[-1] = b"".join((pieces[-1], *reversed(behind)))
-            behind, block = [first], BLOCK
+            behind, block = [first], _BLOCK
             for piece in reversed(pieces):
                 stop -= len(piece)
                 yield stop, piece
                 stop -= 1
         yield self._start, b"".join(reversed(behind))
 
+    def _line_from(self, offset: int) -> bytes:
+        known = len(self._first)
+        end = min(known if offset < known else offset + _BLOCK, self.end)
+        while (found := self._read(offset, end)).find(b"\n") < 0 and end < self.end:
+            end = min(end + (end - offset), self.end)
+        return found.partition(b"\n")[0]
+
     def _read(self, begin: int, end: int) -> bytes:
         if end <= len(self._first):
             return self._first[begin:end]
         found = self._files.read_at(self.fd, end - begin, begin)
         if len(found) != end - begin:
-            raise Damaged("the log became shorter while it was being read")
+            raise Damaged("the file became shorter while it was being read")
         return found
 
 
