@@ -109,7 +109,7 @@ def test_command_that_writes_is_refused_where_nothing_lasts(
     assert "STORAGE_URL" in err
 
 
-def test_chat_goes_on_with_the_last_session_of_this_terminal(ready: Run) -> None:
+def test_chat_continues_the_last_session_of_this_terminal(ready: Run) -> None:
     code, out, _ = ready("chat", "Hola, me llamo Ana")
     assert code == 0
     assert "Ana" in out
@@ -119,7 +119,7 @@ def test_chat_goes_on_with_the_last_session_of_this_terminal(ready: Run) -> None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no sessions of processes")
-def test_chats_without_a_terminal_go_on_in_one_session(ready: Run, tmp_path: Path) -> None:
+def test_chats_without_a_terminal_continue_one_session(ready: Run, tmp_path: Path) -> None:
     """As cron starts them: each in a session of processes of its own."""
     for prompt in ("Hola, me llamo Ana", "Hola", "¿Cómo me llamo?"):
         ended = subprocess.run(
@@ -171,7 +171,7 @@ def test_chat_without_a_prompt_answers_each_line_until_the_end(ready: Run) -> No
     assert out.rstrip().endswith("Ana.")
 
 
-async def test_answer_that_breaks_off_is_told_in_a_line_of_its_own_with_the_mend(
+async def test_answer_that_breaks_off_is_reported_on_its_own_line_with_the_fix(
     ready: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GENKIT_MODEL", "openai/fault-drop")
@@ -236,9 +236,7 @@ def test_doctor_names_a_damaged_session_and_a_provider_that_is_down(
     assert any("OPENAI_BASE_URL" in line for line in failed)
 
 
-def test_doctor_names_the_mend_of_an_edit_by_hand_that_went_wrong(
-    ready: Run, tmp_path: Path
-) -> None:
+def test_doctor_names_the_fix_of_a_broken_manual_edit(ready: Run, tmp_path: Path) -> None:
     (tmp_path / "data" / "auth" / "roles.json").write_bytes(b"{")
     code, out, _ = ready("doctor")
     [line] = [line for line in out.splitlines() if line.startswith("FAIL")]
@@ -266,7 +264,7 @@ def test_doctor_names_what_every_account_may_read_until_it_is_private(
     elif setting:
         path.write_text("json:data" if "STORAGE" in setting else "a-key", encoding="utf-8")
         monkeypatch.setenv(setting, str(path))
-        monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # nobody answers there
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # no server there
     path.chmod(0o755)
     code, out, _ = ready("doctor")
     [line] = [line for line in out.splitlines() if " files: " in line]
@@ -309,7 +307,7 @@ def test_every_line_of_doctor_is_ok_or_names_a_fix(
         assert line.count("Fix: ") == 1, line
 
 
-def test_missing_settings_are_named_with_the_mend(run: Run) -> None:
+def test_missing_settings_are_named_with_the_fix(run: Run) -> None:
     code, _, err = run("serve")
     assert code == 2
     assert [line.split(":")[1].strip() for line in err.splitlines()] == ["API_KEY", "JWT_SECRET"]
@@ -317,21 +315,21 @@ def test_missing_settings_are_named_with_the_mend(run: Run) -> None:
     assert all("chatbot init" in line for line in err.splitlines())
 
 
-def test_misspelt_setting_is_told(ready: Run, tmp_path: Path) -> None:
+def test_misspelt_setting_is_reported(ready: Run, tmp_path: Path) -> None:
     with (tmp_path / ".env").open("a", encoding="utf-8") as file:
         file.write("ALOWED_HOSTS=chat.example.com\n")
     code, out, _ = ready("chat", "Hola")
     assert code == 0
-    told = "ALOWED_HOSTS is not a setting and has no effect: did you mean ALLOWED_HOSTS?"
-    assert told in out
+    message = "ALOWED_HOSTS is not a setting and has no effect: did you mean ALLOWED_HOSTS?"
+    assert message in out
 
     code, out, _ = ready("doctor")
     assert code == 1
-    assert f"FAIL  settings: .env: {told}" in out
+    assert f"FAIL  settings: .env: {message}" in out
 
 
 @pytest.mark.parametrize("workers", ["1", "4"])
-def test_taken_port_is_one_line_with_the_mend(ready: Run, workers: str) -> None:
+def test_taken_port_is_one_line_with_the_fix(ready: Run, workers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, _, err = ready("serve", "--port", port, "--workers", workers)

@@ -117,7 +117,7 @@ async def test_thinking_is_removed_from_answers_of_a_provider_unless_it_is_wante
     assert (await model.complete(ask())).text == text
 
 
-async def test_a_storage_that_is_given_stands_behind_every_route() -> None:
+async def test_a_storage_that_is_passed_serves_every_route() -> None:
     async with serving(storage=DownStorage(), model=ScriptedModel([])) as service:
         for method, path, body in NEEDS_STORAGE:
             answer = await service.client.request(method, path, json=body)

@@ -232,7 +232,7 @@ async def test_unknown_certificate_is_named_and_neither_key_nor_proxy_password(
         assert secret not in stderr.getvalue() + answer.text
 
 
-def test_what_asyncio_repeats_is_told_once_a_second(stderr: io.StringIO) -> None:
+def test_repeated_asyncio_messages_are_logged_once_a_second(stderr: io.StringIO) -> None:
     for _ in range(50):
         logging.getLogger("asyncio").error("socket.accept() out of system resource")
     assert 1 <= len(lines_of(stderr)) <= 25  # one, but a slow machine needs more seconds

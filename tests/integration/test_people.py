@@ -128,14 +128,14 @@ def test_new_folder_of_json_files_has_its_roles_without_init(
     assert (tmp_path / "elsewhere" / "auth" / "roles.json").is_file()
 
 
-async def test_memory_is_not_blamed_for_holding_nobody() -> None:
+async def test_memory_storage_is_not_blamed_for_having_no_users() -> None:
     settings = settings_for_tests()
     async with build_storage(settings) as storage:
         assert await people_problem(storage, settings) is None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="starts a service as a process")
-async def test_service_says_at_its_start_that_nobody_can_log_in(tmp_path: Path) -> None:
+async def test_service_reports_at_startup_that_no_user_can_log_in(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         pass
     lines = service.out.read_text("utf-8").splitlines()

@@ -16,7 +16,7 @@ COMMAND = "from chatbot.entrypoints.commands.cli import main; main()"
 
 
 def typed(folder: Path, keys: str, **environment: str) -> str:
-    """What `chatbot chat` prints to somebody who types these keys; it has to end well."""
+    """What `chatbot chat` prints while these keys are typed; it must exit with code 0."""
     terminal, its_end = pty.openpty()
     try:
         os.write(terminal, keys.encode())

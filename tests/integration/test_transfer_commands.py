@@ -196,7 +196,7 @@ class TestMigrate:
         assert ready("migrate", "--from", one, "--to", other)[0] == 0
         assert content_of(other) == content_of(one)
 
-    def test_what_the_target_has_of_its_own_is_told_and_stays(
+    def test_items_that_only_the_target_has_are_reported_and_kept(
         self, run: Run, new_store: NewStore
     ) -> None:
         own: list[Item] = [
@@ -259,7 +259,7 @@ class TestMigrate:
         assert len(sessions_of(other)) == 3
 
     @pytest.mark.parametrize(
-        ("arguments", "told"),
+        ("arguments", "message"),
         [
             (("--from", "json:none", "--to", "json:b"), "does not exist"),
             (("--from", "json:.", "--to", "json:b"), "does not contain a store"),
@@ -277,20 +277,20 @@ class TestMigrate:
         ],
     )
     def test_wrong_usage_is_one_line_and_exit_code_2(
-        self, ready: Run, tmp_path: Path, arguments: tuple[str, ...], told: str
+        self, ready: Run, tmp_path: Path, arguments: tuple[str, ...], message: str
     ) -> None:
         other = sqlite3.connect(tmp_path / "other.db")
         other.execute("CREATE TABLE theirs (a)")
         other.close()
         code, out, err = ready("migrate", *arguments)
         assert (code, out) == (2, "")
-        assert told in err
+        assert message in err
         assert err.count("\n") == 1
         assert "s3cret" not in err
 
     @pytest.mark.skipif(shutil.which("sh") is None or os.name == "nt", reason="needs ulimit")
     @pytest.mark.parametrize("target", ["json", "sqlite"])
-    def test_full_disk_is_one_line_and_the_next_run_goes_on(
+    def test_full_disk_is_one_line_and_the_next_run_resumes(
         self, run: Run, new_store: NewStore, target: str
     ) -> None:
         long = conversation(20, texts=["long " * 50_000])
@@ -299,13 +299,13 @@ class TestMigrate:
         limited = ("sh", "-c", 'ulimit -f 400; exec "$@"', "sh", *PROGRAM, *arguments)
         own = ENVIRONMENT | {"PYTHONDONTWRITEBYTECODE": "1"}  # they would be cut, and stay so
         ended = subprocess.run(limited, env=own, capture_output=True, check=False)
-        told = ended.stderr.decode()
+        message = ended.stderr.decode()
         assert ended.returncode == 1
         reason = "There is no space left in the store."
         if target == "sqlite":  # which calls a file that may not grow an error of the disk
             reason = "The store cannot be read or written."
-        assert told.endswith(f": {reason}\n")
-        assert told.count("\n") == 1
+        assert message.endswith(f": {reason}\n")
+        assert message.count("\n") == 1
         assert run(*arguments)[0] == 0
         assert content_of(other) == content_of(one)
 
@@ -396,8 +396,8 @@ class TestBackup:
         backup.write_bytes(backup.read_bytes()[:-5])
         code, out, err = ready("restore", "b.gz")
         assert (code, out) == (1, "")
-        told = "This is not a valid backup, or it was truncated or modified. Use another backup."
-        assert err == f"chatbot: b.gz to {tmp_path / 'data'}: {told}\n"
+        message = "This is not a valid backup, or it was truncated or modified. Use another backup."
+        assert err == f"chatbot: b.gz to {tmp_path / 'data'}: {message}\n"
         assert trace_of(tmp_path / "data") == before
 
     def test_store_that_went_on_is_not_taken_back(self, ready: Run, tmp_path: Path) -> None:
@@ -416,7 +416,7 @@ class TestBackup:
         )
 
     @pytest.mark.parametrize(
-        ("arguments", "code", "told"),
+        ("arguments", "code", "message"),
         [
             (("backup", "there.gz"), 1, "there.gz: the file already exists"),
             (("backup", "none/b.gz"), 2, "FILE: the folder"),
@@ -426,12 +426,12 @@ class TestBackup:
         ],
     )
     def test_wrong_usage_is_one_line(
-        self, ready: Run, tmp_path: Path, arguments: tuple[str, ...], code: int, told: str
+        self, ready: Run, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
     ) -> None:
         (tmp_path / "there.gz").write_bytes(b"precious")
         found = ready(*arguments)
         assert found[:2] == (code, "")
-        assert told in found[2]
+        assert message in found[2]
         assert found[2].count("\n") == 1
         assert (tmp_path / "there.gz").read_bytes() == b"precious"
 
@@ -496,15 +496,15 @@ class TestImport:
         code, _, err = ready("import", "none")
         assert (code, err) == (2, "chatbot: DIR: the folder none does not exist.\n")
 
-    async def test_service_goes_on_with_what_was_imported(
+    async def test_service_continues_imported_sessions(
         self, ready: Run, first_version: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "data" / "memory" / f"session_{FIRST_ID}.json").write_bytes(
             (first_version / f"session_{FIRST_ID}.json").read_bytes()
         )
         async with running(tmp_path) as service:
-            told = service.out.read_text("utf-8")
-            assert f"legacy sessions: 1 to import (`chatbot import {tmp_path / 'data'}`)" in told
+            message = service.out.read_text("utf-8")
+            assert f"legacy sessions: 1 to import (`chatbot import {tmp_path / 'data'}`)" in message
         assert await asyncio.to_thread(ready, "import", str(tmp_path / "data")) is not None
         async with running(tmp_path) as service:
             assert "legacy sessions" not in service.out.read_text("utf-8")

@@ -83,7 +83,7 @@ async def test_sigterm_ends_the_streams_of_all_workers_saves_them_and_exits_with
 
 
 @POSIX
-async def test_ctrl_c_in_a_terminal_reaches_all_and_is_no_failure(tmp_path: Path) -> None:
+async def test_ctrl_c_in_a_terminal_stops_all_workers_with_exit_code_0(tmp_path: Path) -> None:
     async with several(tmp_path) as service:
         for each in (*workers_of(service).values(), psutil.Process(service.process.pid)):
             each.send_signal(signal.SIGINT)

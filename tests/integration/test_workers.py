@@ -122,7 +122,7 @@ async def test_killed_worker_is_replaced_and_its_turn_is_a_crash_while_the_other
         await ask(service.client, session_id, "Found")
         messages = await messages_of(service.client, session_id)
         now = await until_there_are(service, WORKERS)
-        told = [line for line in logged(service) if line.get("worker") == victim]
+        message = [line for line in logged(service) if line.get("worker") == victim]
 
         async with asyncio.timeout(STARTS_WITHIN_S):
             while not any(line["pid"] in now - set(each) for line in logged(service)):
@@ -138,7 +138,7 @@ async def test_killed_worker_is_replaced_and_its_turn_is_a_crash_while_the_other
         ("assistant", "You said: Lost\n\nFound", None),
     ]
     assert victim not in now
-    assert [(line["level"], line["exit_code"]) for line in told] == [("warning", -9)]
+    assert [(line["level"], line["exit_code"]) for line in message] == [("warning", -9)]
 
 
 @POSIX

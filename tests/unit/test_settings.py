@@ -73,7 +73,7 @@ def test_secrets_are_hidden_from_repr(environment: Environment) -> None:
         ("0123456789" * 4, "is an example"),
     ],
 )
-def test_bad_secret_is_refused_by_name_with_the_mend_and_without_the_value(
+def test_bad_secret_is_rejected_by_name_with_the_fix_and_without_the_value(
     environment: Environment, name: str, value: str | None, reason: str
 ) -> None:
     environment(**{name: value})
@@ -225,7 +225,7 @@ def test_file_of_a_secret_that_cannot_be_read_is_named(
 
 
 @pytest.mark.parametrize("name", ["API_KEY", "JWT_SECRET"])
-def test_empty_file_of_a_secret_is_no_secret(
+def test_empty_secret_file_counts_as_unset(
     environment: Environment, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "secret.txt").write_text("\n", encoding="utf-8")
@@ -246,7 +246,7 @@ def test_env_file_of_the_working_directory_is_read_and_the_environment_comes_fir
     assert (settings.http.port, settings.assistant.name) == (9002, "Señora")
 
 
-def test_names_in_the_env_file_that_are_no_setting_are_told_with_the_nearest_one(
+def test_unknown_names_in_the_env_file_are_reported_with_the_nearest_setting(
     environment: Environment, tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text(
@@ -273,7 +273,7 @@ def test_transport_is_still_read_by_its_old_name(
     assert load_settings().model.transport == "aiohttp", "the new name comes first"
 
 
-def test_env_file_that_is_no_text_is_named(environment: Environment, tmp_path: Path) -> None:
+def test_env_file_that_is_not_text_is_named(environment: Environment, tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"API_KEY=\xff")
     assert refusal().startswith(".env: cannot be read")
 
@@ -483,7 +483,7 @@ def test_list_with_an_entry_of_another_form_is_refused_by_name_and_number(
     assert "canary" not in message.lower()
 
 
-def test_every_origin_stands_alone(environment: Environment) -> None:
+def test_star_must_be_the_only_origin(environment: Environment) -> None:
     environment(CORS_ALLOW_ORIGINS="*")
     assert load_settings().http.cors_allow_origins == ("*",)
     environment(CORS_ALLOW_ORIGINS="* https://a.example.com")
@@ -521,7 +521,7 @@ def test_developer_mode_needs_an_address_that_only_this_machine_reaches(
     assert load_settings().http.is_loopback is is_loopback
 
 
-def test_what_the_command_line_gives_comes_first(environment: Environment) -> None:
+def test_command_line_options_take_precedence(environment: Environment) -> None:
     environment(PORT="9001")
     assert load_settings(port=9002).http.port == 9002
 
