@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from psycopg import sql
 
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 import openapi_document
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
 from chatbot.adapters.security.argon2_hasher import MAX_WAITING, Argon2Hasher
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application import leases
 from chatbot.domain.errors import (
     ContextTooLong,

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.identity import Permission, Role
 from service import API_KEY, PASSWORD, Service, code_of, said_by, serving, settings_for_tests

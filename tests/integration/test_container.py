@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found
 from chatbot.domain.transaction import Transaction

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from access_table import CALLS
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.entrypoints.http.body import receive_body
 from chatbot.entrypoints.http.errors import Rejected, details_of
 from chatbot.entrypoints.http.native import json_body

@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.http import access_log

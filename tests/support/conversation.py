@@ -8,7 +8,7 @@ from hashlib import sha256
 from itertools import count
 
 from chatbot.adapters.llm.scripted import Answer, ScriptedModel
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.learning import Learner

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import (

@@ -9,7 +9,7 @@ import pytest
 
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.security.argon2_parameters import Argon2Parameters
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application.administration import Administration
 from chatbot.domain.errors import Conflict, InvalidInput, RateLimited
 from chatbot.domain.identity import Permission, Role, User

@@ -14,7 +14,7 @@ from chatbot.adapters.security import argon2_hasher
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.security.argon2_parameters import Argon2Parameters
 from chatbot.adapters.security.jose_tokens import JoseTokens
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application import authentication
 from chatbot.application.authentication import AccessToken, Authentication
 from chatbot.domain.errors import (

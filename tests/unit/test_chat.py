@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application import leases
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.turn import Delta, Reply, ReplyEvent, Started

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from chatbot.adapters.llm.scripted import Answer, Script
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application.turn import Reply
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import ChatbotError, ModelError, ModelUnavailable

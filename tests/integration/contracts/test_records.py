@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.adapters.storage.sql.database import Database
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase

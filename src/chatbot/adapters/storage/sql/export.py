@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, select
 
-from chatbot.adapters.storage.in_memory_records import InMemoryRecords
+from chatbot.adapters.storage.in_memory.records import InMemoryRecords
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.sql.conversations import (
     conversations,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chatbot.adapters.storage.in_memory import InMemoryStorage
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl
 from chatbot.domain.ports.export import ExportTarget

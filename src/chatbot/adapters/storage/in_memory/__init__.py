@@ -1,0 +1,1 @@
+"""Storage in the memory of this process, which ends with it: for tests, demos and trials."""

@@ -1,0 +1,124 @@
+"""Sessions in dictionaries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from chatbot.domain.chat import (
+    Lease,
+    Message,
+    MessageRange,
+    Session,
+    SessionCursor,
+    SessionId,
+    TurnId,
+)
+from chatbot.domain.errors import Conflict, NotFound, SessionBusy
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.session_log import SessionLog
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(slots=True)
+class _Stored:
+    session: Session
+    messages: list[Message] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
+    lease: Lease | None = None
+
+
+class InMemorySessionLog(SessionLog):
+    """Sessions that last as long as their process."""
+
+    def __init__(self) -> None:
+        self._stored: dict[tuple[Owner, SessionId], _Stored] = {}
+
+    def create(self, session: Session) -> None:
+        if (session.owner, session.id) in self._stored:
+            raise Conflict("The session already exists.")
+        self._stored[session.owner, session.id] = _Stored(session)
+
+    def get(self, owner: Owner, session_id: SessionId) -> Session:
+        return self._find(owner, session_id).session
+
+    def page(
+        self, owner: Owner, *, limit: int, after: SessionCursor | None = None
+    ) -> Sequence[Session]:
+        def order(updated_at: datetime, session_id: SessionId) -> tuple[timedelta, SessionId]:
+            return (_EPOCH - updated_at, session_id)
+
+        own = [stored.session for (whose, _), stored in self._stored.items() if whose == owner]
+        own.sort(key=lambda session: order(session.updated_at, session.id))
+        if after is not None:
+            mark = order(after.updated_at, after.id)
+            own = [session for session in own if order(session.updated_at, session.id) > mark]
+        return own[:limit]
+
+    def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
+        stored = self._find(owner, session_id)
+        if stored.lease is not None:
+            raise SessionBusy
+        stored.lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
+        return stored.lease
+
+    def release(self, lease: Lease) -> None:
+        stored = self._stored.get((lease.owner, lease.session_id))
+        if stored is not None and stored.lease == lease:
+            stored.lease = None
+
+    def append(self, lease: Lease, message: Message) -> Message:
+        stored = self._held(lease)
+        stored.session, numbered = stored.session.appended(message)
+        stored.messages.append(numbered)
+        return numbered
+
+    def read(
+        self, owner: Owner, session_id: SessionId, selected: MessageRange
+    ) -> Sequence[Message]:
+        stored = self._find(owner, session_id)
+        base, end = stored.session.reset_at, len(stored.messages)
+        if selected.before is not None:
+            end = max(0, selected.before - 1 - base)
+        between = stored.messages[max(0, selected.after - base) : end]
+        if selected.oldest:
+            return between[: selected.limit]
+        return between[max(0, len(between) - selected.limit) :]
+
+    def memory(self, owner: Owner, session_id: SessionId) -> Memory:
+        return self._find(owner, session_id).memory
+
+    def put_memory(
+        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+    ) -> bool:
+        stored = self._stored.get((owner, session_id))
+        if (
+            stored is None
+            or stored.session.epoch != epoch
+            or stored.memory.version != memory.version
+        ):
+            return False
+        stored.memory = replace(memory, version=memory.version + 1)
+        return True
+
+    def reset(self, lease: Lease, *, ts: datetime) -> None:
+        stored = self._held(lease)
+        stored.session = stored.session.was_reset(ts)
+        stored.messages, stored.memory = [], Memory()
+
+    def delete(self, lease: Lease) -> None:
+        self._held(lease)
+        del self._stored[lease.owner, lease.session_id]
+
+    def _find(self, owner: Owner, session_id: SessionId) -> _Stored:
+        try:
+            return self._stored[owner, session_id]
+        except KeyError as error:
+            raise NotFound from error
+
+    def _held(self, lease: Lease) -> _Stored:
+        stored = self._stored.get((lease.owner, lease.session_id))
+        if stored is None or stored.lease != lease:
+            raise SessionBusy("The turn no longer holds the session.")
+        return stored
