@@ -301,7 +301,7 @@ class TestMigrate:
         ended = subprocess.run(limited, env=own, capture_output=True, check=False)
         message = ended.stderr.decode()
         assert ended.returncode == 1
-        reason = "There is no space left in the store."
+        reason = "The store has no space left."
         if target == "sqlite":  # which calls a file that may not grow an error of the disk
             reason = "The store cannot be read or written."
         assert message.endswith(f": {reason}\n")

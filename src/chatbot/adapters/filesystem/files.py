@@ -46,7 +46,7 @@ class _Translated:
         if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
             return
         if error.errno in _NO_SPACE:
-            raise StorageFull("There is no space left in the store.") from error
+            raise StorageFull("The store has no space left.") from error
         raise StorageUnavailable("The store cannot be read or written.") from error
 
 
