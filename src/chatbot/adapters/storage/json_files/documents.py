@@ -95,7 +95,11 @@ class Document(RecordFiles[Record]):
     def change(self, puts: Puts[Record], removed: Iterable[Key] = ()) -> None:
         with logging_path_of_errors(self._path):
             content = self._content(self._read())
-        table, entries = self._in_force(content), dict(content.entries)
+        table, entries = content.table, dict(content.entries)
+        versions = None
+        if self._versions is not None:
+            versions = self._versions.in_force(table.by_key.values())
+            self._versions.apply(versions, table)
         for record, expected in puts:
             table.put(record, expected=expected)
             key = self._kind.key_of(record)
@@ -108,8 +112,8 @@ class Document(RecordFiles[Record]):
             self._kind.name: self._written(entries),
         }
         put(self._files, self._path, dump(document, indent=2) + b"\n")
-        if self._versions is not None:
-            self._versions.save(content.table.by_key.values(), [record for record, _ in puts])
+        if self._versions is not None and versions is not None:
+            self._versions.save(versions, [record for record, _ in puts])
 
     def verify(self, path: Path) -> None:
         self._content(read(self._files, path))
@@ -125,8 +129,13 @@ class Document(RecordFiles[Record]):
     def _table(self, *, is_locked: bool) -> RecordTable[Record]:
         if not is_locked:
             return self._watched.read()
+        known = self.known()
+        if known is not None:
+            return known
         with logging_path_of_errors(self._path):
-            return self._in_force(self._content(self._read()))
+            raw = self._read()
+            is_adopting = self._is_serving and raw is not None
+            return self._with_numbers(self._content(raw).table, is_adopting=is_adopting)
 
     def _parse(self, raw: bytes | None) -> RecordTable[Record]:
         """Read the records, and write down the numbers that an edit by hand has raised.
@@ -134,22 +143,26 @@ class Document(RecordFiles[Record]):
         If they cannot be written, as on a full disk, they hold in this process all the same, and
         are written with the next change or edit.
         """
-        content = self._content(raw)
-        if self._versions is not None and self._is_serving and raw is not None:
-            try:
-                with locked(self._files, self._lock, wait_s=_ADOPTION_WAIT_S):
-                    if self._read() == raw:  # else another process has written since
-                        self._versions.adopt(content.table.by_key.values())
-            except StorageFailure as error:
-                _log.warning("versions could not be saved: %s", cause_of(error))
-                self._versions.keep_unwritten(content.table.by_key.values())
-        return self._in_force(content)
+        table = self._content(raw).table
+        if self._versions is None or not self._is_serving or raw is None:
+            return self._with_numbers(table)
+        try:
+            with locked(self._files, self._lock, wait_s=_ADOPTION_WAIT_S):
+                is_newest = self._read() == raw  # otherwise another process has written since
+                return self._with_numbers(table, is_adopting=is_newest)
+        except StorageFailure as error:
+            _log.warning("versions could not be saved: %s", cause_of(error))
+            self._versions.apply(self._versions.keep_unwritten(table.by_key.values()), table)
+            return table
 
-    def _in_force(self, content: _Content[Record]) -> RecordTable[Record]:
-        """The records with the numbers in force."""
-        if self._versions is None:
-            return content.table
-        return RecordTable(self._kind, self._versions.applied(content.table.by_key.values()))
+    def _with_numbers(
+        self, table: RecordTable[Record], *, is_adopting: bool = False
+    ) -> RecordTable[Record]:
+        """Give the records the numbers in force; write them down if `is_adopting`."""
+        if self._versions is not None:
+            numbers_of = self._versions.adopt if is_adopting else self._versions.in_force
+            self._versions.apply(numbers_of(table.by_key.values()), table)
+        return table
 
     def _content(self, raw: bytes | None) -> _Content[Record]:
         """Read the document; without a file there are no records.

@@ -9,7 +9,7 @@ with another digest was edited by hand, which raises the number: see `EditRule`.
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic
@@ -18,6 +18,7 @@ from chatbot.adapters.filesystem.atomic import put, read
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.checksummed import decode_file, encode_line
 from chatbot.adapters.storage.json_values import VERSION, Damaged, Json, JsonObject
+from chatbot.adapters.storage.record_table import RecordTable
 from chatbot.domain.ports.records import EditRule, Kind, Record
 
 _GONE = ""
@@ -45,41 +46,45 @@ class EditVersions(Generic[Record]):
         self._files, self._kind, self._rule = files, kind, rule
         self._unwritten: Versions = {}
 
-    def applied(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield the records with the numbers in force."""
-        records = list(records)
-        versions = self._in_force(records)
+    def in_force(self, records: Iterable[Record]) -> dict[str, InForce]:
+        """Return the numbers for these records, and those of records that are gone."""
+        known = self._known()
+        now = {}
         for record in records:
-            number = versions[self._key(record)].number
-            is_same = getattr(record, self._rule.field) == number
-            yield record if is_same else replace(record, **{self._rule.field: number})  # type: ignore[type-var] # a dataclass
+            key = self._key(record)
+            now[key] = self._next(record, known.get(key))
+        gone = {key: replace(each, digest=_GONE) for key, each in known.items() if key not in now}
+        return {**gone, **now}
 
-    def adopt(self, records: Iterable[Record]) -> None:
-        """Write down what an edit has raised, if anything."""
-        versions = self._in_force(records)
+    def adopt(self, records: Iterable[Record]) -> Versions:
+        """Write down what an edit has raised, if anything, and return the numbers in force."""
+        versions = self.in_force(records)
         if versions != self._load():
             self._save(versions)
+        return versions
 
-    def save(self, records: Iterable[Record], changed: Iterable[Record]) -> None:
-        """Write down the numbers: those of `records`, then of what this service has changed."""
-        now = {self._key(record): self._of(record) for record in changed}
-        self._save({**self._in_force(records), **now})
+    def save(self, versions: Versions, changed: Iterable[Record]) -> None:
+        """Write down the numbers: those in force, and those of what this service has changed."""
+        self._save({**versions, **{self._key(record): self._of(record) for record in changed}})
 
-    def keep_unwritten(self, records: Iterable[Record]) -> None:
-        """Remember the numbers in this process, for they cannot be written now."""
-        self._unwritten = self._in_force(records)
+    def keep_unwritten(self, records: Iterable[Record]) -> Versions:
+        """Return the numbers in force, and remember them, for they cannot be written now."""
+        self._unwritten = self.in_force(records)
+        return self._unwritten
+
+    def apply(self, versions: Versions, table: RecordTable[Record]) -> None:
+        """Give the records of the table the numbers in force."""
+        field = self._rule.field
+        for record in list(table.by_key.values()):
+            number = versions[self._key(record)].number
+            if getattr(record, field) != number:
+                raised = replace(record, **{field: number})  # type: ignore[type-var] # a dataclass
+                table.put(raised, expected=record)
 
     def _save(self, versions: Versions) -> None:
         found: Json = {key: [each.digest, each.number] for key, each in versions.items()}
         put(self._files, self._path, encode_line({"version": VERSION, self._kind.name: found}))
         self._unwritten = {}
-
-    def _in_force(self, records: Iterable[Record]) -> dict[str, InForce]:
-        """The numbers for these records, and those of records that are gone."""
-        known = self._known()
-        now = {self._key(each): self._next(each, known.get(self._key(each))) for each in records}
-        gone = {key: replace(each, digest=_GONE) for key, each in known.items()}
-        return {**gone, **now}
 
     def _next(self, record: Record, known: InForce | None) -> InForce:
         found = self._of(record)
