@@ -206,8 +206,18 @@ def test_what_is_stored_is_named_by_its_stored_text(text: str, update: object) -
     assert json.loads(answer("extract_memory", [("user", content)])) == update
 
 
-def test_everything_is_forgotten_by_naming_everything() -> None:
-    content = block({"memory": REMEMBERED, "messages": [{"seq": 1, "text": "olvida todo"}]})
+@pytest.mark.parametrize(
+    "text",
+    [
+        "olvida todo",
+        "olvídate de todo por favor",
+        "borra todo lo que sabes de mi, porfa",
+        "Forget everything you know about me please",
+        "please forget it all, thanks",
+    ],
+)
+def test_everything_is_forgotten_by_naming_everything(text: str) -> None:
+    content = block({"memory": REMEMBERED, "messages": [{"seq": 1, "text": text}]})
     update = json.loads(answer("extract_memory", [("user", content)]))
     assert update["forget"] == ["name", "role", *REMEMBERED["facts"], *REMEMBERED["todos"]]
 
@@ -230,6 +240,13 @@ def test_with_the_name_the_full_name_goes_and_with_the_work_the_department() -> 
 
     assert forgotten("forget my name") == ["name", "full_name"]
     assert forgotten("I no longer work in sales") == ["department"]
+
+
+def test_a_word_for_a_preference_that_is_not_stored_means_the_fact_with_this_word() -> None:
+    memory = {"facts": ["mi extensión es la 4417"]}
+    content = block({"memory": memory, "messages": [{"seq": 1, "text": "borra mi extensión"}]})
+    update = json.loads(answer("extract_memory", [("user", content)]))
+    assert update == {"forget": ["mi extensión es la 4417"]}
 
 
 @pytest.mark.parametrize("text", ["olvídalo", "never mind", "forget it", "olvida eso"])

@@ -120,6 +120,8 @@ def _forget(result: Learned, statement: Statement, known: Update) -> None:
         stored = best_match(what, (*known.todos, *known.facts), verb_will_do=True)
         is_keyed = statement.context or any(each.kind in _KEYED for each in stated(what))
         is_unknown = not (is_keyed or known.facts or known.todos)
+        if stored and values.keys().isdisjoint(named):  # `my extension`: the telephone's
+            named = []
         named = named or [stored or what] * bool(stored or is_unknown)
     if "name" in named and "full_name" in values:
         named.append("full_name")
