@@ -12,7 +12,6 @@ from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.learning import Learner
-from chatbot.application.leases import with_lease
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
@@ -21,7 +20,6 @@ from chatbot.application.sessions import Sessions
 from chatbot.application.turn import Reply, ReplyEvent
 from chatbot.domain.chat import (
     InterruptReason,
-    Lease,
     Message,
     MessageRange,
     MessageRole,
@@ -187,28 +185,26 @@ class Desk:
     async def add_turns(self, session_id: SessionId, turns: int, *, who: Principal = ANA) -> None:
         owner, turn_id = who.owner, TurnId("f" * 32)
 
-        def add(tx: Transaction, lease: Lease) -> None:
+        def add(tx: Transaction) -> None:
             seq = tx.sessions.get(owner, session_id).last_seq
-            for number in range(seq + 1, seq + 2 * turns, 2):
-                question, answer = f"question {number}", f"answer {number + 1}"
-                tx.sessions.append(lease, new_message(lease, MessageRole.USER, question, ts=START))
-                tx.sessions.append(
-                    lease, new_message(lease, MessageRole.ASSISTANT, answer, ts=START)
-                )
+            with tx.sessions.held(owner, session_id, turn_id) as lease:
+                for number in range(seq + 1, seq + 2 * turns, 2):
+                    for role, text in (
+                        (MessageRole.USER, f"question {number}"),
+                        (MessageRole.ASSISTANT, f"answer {number + 1}"),
+                    ):
+                        tx.sessions.append(lease, new_message(lease, role, text, ts=START))
 
-        await with_lease(self.storage, owner, session_id, turn_id, add)
+        await self.storage.transact(add)
 
     async def question_left_by_a_crash(self, session_id: SessionId, text: str) -> None:
         """Store what a turn stores before its process dies."""
-        await with_lease(
-            self.storage,
-            ANA.owner,
-            session_id,
-            TurnId("c" * 32),
-            lambda tx, lease: tx.sessions.append(
-                lease, new_message(lease, MessageRole.USER, text, ts=START)
-            ),
-        )
+
+        def ask(tx: Transaction) -> None:
+            with tx.sessions.held(ANA.owner, session_id, TurnId("c" * 32)) as lease:
+                tx.sessions.append(lease, new_message(lease, MessageRole.USER, text, ts=START))
+
+        await self.storage.transact(ask)
 
     async def messages(self, session_id: SessionId, *, who: Principal = ANA) -> list[Message]:
         return await self.storage.transact(

@@ -9,8 +9,7 @@ import hashlib
 import logging
 from collections import OrderedDict
 
-from chatbot.application.leases import while_held
-from chatbot.domain.chat import Lease, SessionId, TurnId
+from chatbot.domain.chat import SessionId, TurnId
 from chatbot.domain.errors import ChatbotError, cause_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage
@@ -42,12 +41,13 @@ class FirstFailures:
             return
         del self._failed[owner]
 
-        def delete(tx: Transaction, lease: Lease) -> None:
-            if tx.sessions.get(owner, session_id).message_count <= _MESSAGES_OF_A_TURN:
-                tx.sessions.delete(lease)
+        def delete(tx: Transaction) -> None:
+            with tx.sessions.held(owner, session_id, turn_id) as lease:
+                if tx.sessions.get(owner, session_id).message_count <= _MESSAGES_OF_A_TURN:
+                    tx.sessions.delete(lease)
 
         try:
-            await self._storage.transact(while_held(owner, session_id, turn_id, delete))
+            await self._storage.transact(delete)
         except ChatbotError as error:  # the session merely stays listed
             logger.warning("a failed first turn could not be removed: %s", cause_of(error))
 

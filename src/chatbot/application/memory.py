@@ -5,11 +5,12 @@ An edit settles everything that was said before it: the model then looks only at
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from chatbot.application.consolidation import Consolidation
-from chatbot.application.leases import with_lease
+from chatbot.application.leases import retry_while_busy
 from chatbot.domain.authorization import require
-from chatbot.domain.chat import Lease, Session, SessionId, TurnId
+from chatbot.domain.chat import Session, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
 from chatbot.domain.identity import Permission, Principal
 from chatbot.domain.memory import (
@@ -127,12 +128,13 @@ class MemoryEditor:
         require(principal, Permission.MEMORY)
         owner, turn_id = principal.owner, TurnId(self._new_id())
 
-        def changed(tx: Transaction, _: Lease) -> Memory:
-            for _try in range(_TRIES):
-                found = tx.sessions.load(owner, session_id)
-                memory = change(found.memory, found.session)
-                if tx.sessions.put_memory(owner, session_id, memory, epoch=found.session.epoch):
-                    return memory
+        def changed(tx: Transaction) -> Memory:
+            with tx.sessions.held(owner, session_id, turn_id):
+                for _ in range(_TRIES):
+                    found = tx.sessions.load(owner, session_id)
+                    memory = change(found.memory, found.session)
+                    if tx.sessions.put_memory(owner, session_id, memory, epoch=found.session.epoch):
+                        return memory
             raise SessionBusy("The session's memory is being changed. Try again.")
 
-        return await with_lease(self._storage, owner, session_id, turn_id, changed)
+        return await retry_while_busy(partial(self._storage.transact, changed))

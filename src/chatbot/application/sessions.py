@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from weakref import WeakValueDictionary
 
-from chatbot.application.leases import with_lease
+from chatbot.application.leases import retry_while_busy
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
-    Lease,
     MessageRange,
     Session,
     SessionCursor,
@@ -87,11 +87,12 @@ class Sessions:
         require(principal, Permission.CHAT)
         owner, turn_id = principal.owner, TurnId(self._new_id())
 
-        def emptied(tx: Transaction, lease: Lease) -> SessionView:
-            tx.sessions.reset(lease, ts=self._clock())
-            return tx.sessions.load(owner, session_id)
+        def emptied(tx: Transaction) -> SessionView:
+            with tx.sessions.held(owner, session_id, turn_id) as lease:
+                tx.sessions.reset(lease, ts=self._clock())
+                return tx.sessions.load(owner, session_id)
 
-        return await with_lease(self._storage, owner, session_id, turn_id, emptied)
+        return await retry_while_busy(partial(self._storage.transact, emptied))
 
     async def delete(self, principal: Principal, session_id: SessionId) -> None:
         """Remove a session with all that belongs to it.
@@ -101,10 +102,10 @@ class Sessions:
             SessionBusy: a turn is running and did not end in time.
         """
         require(principal, Permission.CHAT)
-        await with_lease(
-            self._storage,
-            principal.owner,
-            session_id,
-            TurnId(self._new_id()),
-            lambda tx, lease: tx.sessions.delete(lease),
-        )
+        owner, turn_id = principal.owner, TurnId(self._new_id())
+
+        def deleted(tx: Transaction) -> None:
+            with tx.sessions.held(owner, session_id, turn_id) as lease:
+                tx.sessions.delete(lease)
+
+        await retry_while_busy(partial(self._storage.transact, deleted))

@@ -5,7 +5,8 @@ are the same `NotFound`.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol
 
@@ -75,6 +76,19 @@ class SessionLog(Protocol):
     @abstractmethod
     def release(self, lease: Lease) -> None:
         """Release the session; a no-op if the lease is not held any more."""
+
+    @contextmanager
+    def held(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Iterator[Lease]:
+        """Hold the session inside of `with`: `acquire` and `release`.
+
+        Raises:
+            NotFound, SessionBusy: as `acquire`.
+        """
+        lease = self.acquire(owner, session_id, turn_id)
+        try:
+            yield lease
+        finally:
+            self.release(lease)
 
     @abstractmethod
     def append(self, lease: Lease, message: Message) -> Message:
