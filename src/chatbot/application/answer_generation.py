@@ -87,7 +87,7 @@ class AnswerGenerator:
                     raise
                 failure, refused = error, prompt
                 if isinstance(error, ContextTooLong):
-                    most_bytes = int(prompt.size * _CUT)
+                    most_bytes = int(prompt.request.size * _CUT)
             else:
                 if failure is not None and most_bytes is not None:
                     self._remember(asked.lease.session_id, most_bytes)

@@ -87,7 +87,7 @@ class Authentication:
             RateLimited: too many attempts have failed, or too many log-ins are in progress.
         """
         if not is_checkable(password):  # fast, but independent of the account
-            raise _invalid_credentials()
+            raise InvalidCredentials
         password = normalise_password(password)
         account = account_throttle(email, secret=self._throttle_secret)
         address = address_throttle(client_ip, secret=self._throttle_secret)
@@ -95,7 +95,7 @@ class Authentication:
             at = self._clock()
             user = await self._count_attempt(email, (account, address), at)
             if not await self._verify(password, user, (account, address), at) or user is None:
-                raise _invalid_credentials()
+                raise InvalidCredentials
             await self._clear_attempts(account, address, at)
             user = await self._rehash_if_needed(user, password)
         return self._token_for(user)
@@ -216,7 +216,3 @@ def _active_user(tx: Transaction, email: str) -> User | None:
         return None  # no user can have it
     user = tx.users.by_email(address)
     return user if user is not None and user.is_active else None
-
-
-def _invalid_credentials() -> InvalidCredentials:
-    return InvalidCredentials("E-mail or password is wrong.")

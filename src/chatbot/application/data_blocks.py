@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from chatbot.domain.memory import Memory, MemoryItem, StructuredMemory
+from chatbot.domain.memory import Memory, StructuredMemory
 
 
 def data_block(content: Mapping[str, object], *, nonce: str) -> str:
@@ -21,15 +21,12 @@ def memory_content(memory: Memory) -> dict[str, object]:
 
 def structured_content(known: StructuredMemory) -> dict[str, object]:
     """Return structured memory as the model sees it: values only, without empty parts."""
-
-    def values(items: Mapping[str, MemoryItem]) -> dict[str, str]:
-        return {key: item.value for key, item in items.items()}
-
+    values = known.values
     parts: dict[str, object] = {
-        "profile": values(known.profile),
-        "preferences": values(known.preferences),
-        "facts": [item.value for item in known.facts],
-        "todos": [item.value for item in known.todos],
+        "profile": values.profile,
+        "preferences": values.preferences,
+        "facts": values.facts,
+        "todos": values.todos,
     }
     return {name: part for name, part in parts.items() if part}
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from chatbot.application.data_blocks import data_block, json_line, memory_content, shortened
 from chatbot.application.prompt_texts import LANGUAGES, Language, language_of, texts_in
-from chatbot.application.tokens import TokenEstimator, size_of, texts_of
+from chatbot.application.tokens import TokenEstimator
 from chatbot.domain.chat import InterruptReason, Message, MessageRole
 from chatbot.domain.memory import Memory, RecalledItem, recollections
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task, Usage
@@ -38,11 +38,6 @@ class Prompt:
     request: ModelRequest
     memory_used: tuple[RecalledItem, ...]
     language: Language
-
-    @property
-    def size(self) -> int:
-        """Size of its texts in UTF-8 bytes."""
-        return size_of(self.request)
 
 
 class PromptBuilder:
@@ -136,7 +131,7 @@ class PromptBuilder:
             reported.output_tokens > 0 or not completion.text
         )
         return Usage(
-            input_tokens=reported.input_tokens or tokens(*texts_of(prompt.request)),
+            input_tokens=reported.input_tokens or tokens(*prompt.request.texts),
             output_tokens=reported.output_tokens or tokens(completion.text),
             estimated=not is_complete,
         )

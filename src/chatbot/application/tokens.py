@@ -23,18 +23,8 @@ class TokenEstimator:
 
     def learn(self, request: ModelRequest, reported_tokens: int) -> None:
         """Correct the estimate by the reported tokens, unless they are implausible for its bytes."""
-        size, texts = size_of(request), texts_of(request)
-        most = size + _MOST_TOKENS_AROUND_A_MESSAGE * len(texts)
+        size = request.size
+        most = size + _MOST_TOKENS_AROUND_A_MESSAGE * len(request.texts)
         if size / _MOST_BYTES_PER_TOKEN <= reported_tokens <= most:
             seen = min(reported_tokens / max(size, 1), 1.0)
             self._tokens_per_byte += (seen - self._tokens_per_byte) / 10
-
-
-def size_of(request: ModelRequest) -> int:
-    """Return the size of a request's texts in UTF-8 bytes."""
-    return sum(len(text.encode()) for text in texts_of(request))
-
-
-def texts_of(request: ModelRequest) -> list[str]:
-    """Return the texts of a request, the system text first."""
-    return [request.system, *(message.text for message in request.messages)]

@@ -1,28 +1,5 @@
 """Everything that can go wrong, as one small tree.
 
-    ChatbotError
-    |-- InvalidInput            the request is invalid
-    |   `-- PromptTooLong
-    |-- Unauthenticated         the caller is not identified
-    |   |-- InvalidCredentials
-    |   |-- InvalidToken
-    |   `-- Revoked             the sign-in ended while it was in use
-    |-- Forbidden               known, but not allowed
-    |-- NotFound                absent, or another owner's: the caller cannot tell
-    |-- Conflict                the current state does not allow it
-    |   `-- SessionBusy         another turn holds the session
-    |-- RateLimited             too many requests: retry later
-    |-- ModelFailure            the language model failed
-    |   |-- ModelError          its answer is unusable
-    |   |-- PromptRefused       the provider's content filter refuses this prompt
-    |   |   `-- ContextTooLong  the prompt is longer than the model's context
-    |   |-- ModelUnavailable    it could not be reached, or is overloaded
-    |   `-- ModelTimeout        it exceeded a time limit
-    |-- StorageFailure          the store failed
-    |   |-- StorageUnavailable  unreachable or damaged; nothing was overwritten
-    |   `-- StorageFull         no space left; existing data is intact
-    `-- ShuttingDown            the service is stopping
-
 Adapters translate foreign errors into these (`raise ... from`); the entrypoints map them to
 statuses and exit codes in one place. Messages may be shown to the caller: they never
 repeat rejected input and name no internals.
@@ -65,7 +42,7 @@ class Unauthenticated(ChatbotError):
 class InvalidCredentials(Unauthenticated):
     """The e-mail address or the password is wrong; the error does not say which."""
 
-    sentence = "Wrong e-mail or password."
+    sentence = "E-mail or password is wrong."
 
 
 class InvalidToken(Unauthenticated):
@@ -111,7 +88,7 @@ class RateLimited(ChatbotError):
 class ModelFailure(ChatbotError):
     """The language model did not do its part.
 
-    `status`, `code` and `param` are what an answer of the provider said about itself, for the log:
+    `retry_after_s` is the wait that the provider asks for, if it does. `status`, `code` and `param` are what an answer of the provider said about itself, for the log:
     the HTTP status and two identifiers, never the provider's words.
     """
 
@@ -119,11 +96,13 @@ class ModelFailure(ChatbotError):
         self,
         message: str = "",
         *,
+        retry_after_s: float | None = None,
         status: int | None = None,
         code: str | None = None,
         param: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.retry_after_s = retry_after_s
         self.status = status
         self.code = code
         self.param = param
@@ -155,21 +134,9 @@ class ContextTooLong(PromptRefused):
 
 
 class ModelUnavailable(ModelFailure):
-    """The model could not be reached or is overloaded. `retry_after_s` comes from the provider."""
+    """The model could not be reached or is overloaded."""
 
     sentence = "The language model is not available right now."
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        retry_after_s: float | None = None,
-        status: int | None = None,
-        code: str | None = None,
-        param: str | None = None,
-    ) -> None:
-        super().__init__(message, status=status, code=code, param=param)
-        self.retry_after_s = retry_after_s
 
 
 class ModelTimeout(ModelFailure):

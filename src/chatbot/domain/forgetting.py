@@ -8,7 +8,7 @@ single item only. Items without a certain match stay.
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from chatbot.domain.memory import STANDARD_KEYS, MemoryItem, Origin, StructuredMemory, Update, cut
@@ -37,14 +37,6 @@ _MOST_WORDS = 80  # MAX_VALUE_CHARS has about as many
 _LONGEST_INFLECTED = 40
 _SHORTEST_STEM, _LONGEST_ENDING = 4, 3
 _SAME_SHARE, _SHORTEST_SHARED = 0.7, 5
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A text that a name can match."""
-
-    slot: Slot
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +71,14 @@ class _Words:
         )
 
 
-@dataclass(frozen=True)
 class _Phrase:
     """The first words of a text, and those of them that are not fillers."""
 
-    text: str
-    words: tuple[str, ...] = field(init=False)
-    meaning: tuple[_Word, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        raw = re.findall(r"\w+", self.text)[:_MOST_WORDS]
+    def __init__(self, text: str) -> None:
+        raw = re.findall(r"\w+", text)[:_MOST_WORDS]
         words = [_word(each, is_first=number == 0) for number, each in enumerate(raw)]
-        object.__setattr__(self, "words", tuple(word.text for word in words))
-        meaning = tuple(dict.fromkeys(word for word in words if word.text not in _FILLERS))
-        object.__setattr__(self, "meaning", meaning)
+        self.words = tuple(word.text for word in words)
+        self.meaning = tuple(dict.fromkeys(word for word in words if word.text not in _FILLERS))
 
     def is_in(self, other: "_Phrase") -> bool:
         """Whether the other phrase has all meaningful words of this one."""
@@ -109,21 +95,23 @@ def without_named(
     """Return memory and update without the items that the update forgets or reports as done."""
     if not (update.forget or update.done):
         return memory, update
-    keys = {key for name in update.forget if (key := key_named(name)) is not None}
-    words = [name for name in update.forget if key_named(name) is None]
-    gone = named_by(words, _named(memory)) | {(p, k) for p in _KEYED for k in keys}
-    todos = [each for each in _named(memory) if each.slot[0] == "todos"]
-    gone |= named_by(update.done, todos)
-    new = _named_in(update)
-    repeated = named_by(words, new) | named_by(
-        update.done, [each for each in new if each.slot[0] == "todos"]
-    )
+    keys = {key for name in update.forget if (key := _key_named(name)) is not None}
+    names = [_Phrase(name) for name in update.forget if _key_named(name) is None]
+    done = [_Phrase(name) for name in update.done]
 
-    mentions = Mentions(said)
+    def named_in(known: Update) -> set[Slot]:
+        phrases = _phrases_of(known)
+        todos = [(slot, phrase) for slot, phrase in phrases if slot[0] == "todos"]
+        found = [_named_by(name, phrases) for name in names]
+        return set[Slot]().union(*found, *(_named_by(name, todos) for name in done))
+
+    gone = named_in(memory.values) | {(part, key) for part in _KEYED for key in keys}
+    repeated = named_in(update)
+    spoken = _Words(word for text in said for word in _Phrase(text).meaning)
 
     def goes(part: str, key: str, item: MemoryItem) -> bool:
         is_own = item.origin is Origin.MODEL
-        return (part, key) in gone and (is_own or mentions.has(item.value, key))
+        return (part, key) in gone and (is_own or _is_mentioned(item, key, spoken))
 
     def keyed(part: str, known: Mapping[str, MemoryItem]) -> dict[str, MemoryItem]:
         return {key: item for key, item in known.items() if not goes(part, key, item)}
@@ -158,40 +146,21 @@ def without_named(
     return kept, rest
 
 
-def _named(memory: StructuredMemory) -> list[Named]:
-    """Return the texts that a name can match."""
-    return _named_in(
-        Update(
-            profile={key: item.value for key, item in memory.profile.items()},
-            preferences={key: item.value for key, item in memory.preferences.items()},
-            facts=tuple(item.value for item in memory.facts),
-            todos=tuple(item.value for item in memory.todos),
-        )
-    )
-
-
-def _named_in(update: Update) -> list[Named]:
+def _phrases_of(update: Update) -> list[tuple[Slot, _Phrase]]:
+    """Return what a name can match: values, further keys, and values with their keys."""
     keyed = {"profile": update.profile, "preferences": update.preferences}
     listed = {"facts": update.facts, "todos": update.todos}
-    pairs = [(p, k, v) for p, values in keyed.items() for k, v in values.items()]
-    return [
-        *(Named((part, key), value) for part, key, value in pairs),
-        *(Named((part, key), key) for part, key, _ in pairs if key not in STANDARD_KEYS),
-        *(Named((part, key), f"{key}: {value}") for part, key, value in pairs),
-        *(Named((part, text), text) for part, texts in listed.items() for text in texts),
+    pairs = [((part, key), value) for part, known in keyed.items() for key, value in known.items()]
+    texts = [
+        *pairs,
+        *((slot, slot[1]) for slot, _ in pairs if slot[1] not in STANDARD_KEYS),
+        *((slot, f"{slot[1]}: {value}") for slot, value in pairs),
+        *((slot, slot[1]) for slot in ((p, text) for p, known in listed.items() for text in known)),
     ]
+    return [(slot, _Phrase(text)) for slot, text in texts]
 
 
-def named_by(names: Iterable[str], known: Sequence[Named]) -> set[Slot]:
-    """Return the slots of the known texts that match the names."""
-    phrases = [(each.slot, _Phrase(each.text)) for each in known]
-    found: set[Slot] = set()
-    for name in names:
-        found |= _named_by_one(_Phrase(name), phrases)
-    return found
-
-
-def key_named(name: str) -> str | None:
+def _key_named(name: str) -> str | None:
     """Return the standard key for a name such as `name`, `my name`, `mi nombre`, `profile.name`."""
     phrase = _Phrase(name.rpartition(".")[2])
     if len(phrase.meaning) != 1:
@@ -200,24 +169,14 @@ def key_named(name: str) -> str | None:
     return next((key for key, words in _KEY_WORDS.items() if word in words), None)
 
 
-class Mentions:
-    """The words mentioned in texts, which are scanned once, on first use."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._texts = texts
-
-    def has(self, name: str, key: str) -> bool:
-        """Whether a text contains a word of the name, or a word for the key."""
-        words = _KEY_WORDS.get(key, frozenset({fold(key)}))
-        is_key_spoken = any(self._spoken.has(_Word(each, is_fixed=True)) for each in words)
-        return is_key_spoken or any(map(self._spoken.has, _Phrase(name).meaning))
-
-    @cached_property
-    def _spoken(self) -> _Words:
-        return _Words(word for text in self._texts for word in _Phrase(text).meaning)
+def _is_mentioned(item: MemoryItem, key: str, spoken: _Words) -> bool:
+    """Whether a word of the item, or a word for its key, was spoken."""
+    words = _KEY_WORDS.get(key, frozenset({fold(key)}))
+    is_key_spoken = any(spoken.has(_Word(each, is_fixed=True)) for each in words)
+    return is_key_spoken or any(map(spoken.has, _Phrase(item.value).meaning))
 
 
-def _named_by_one(name: _Phrase, phrases: Sequence[tuple[Slot, _Phrase]]) -> set[Slot]:
+def _named_by(name: _Phrase, phrases: Sequence[tuple[Slot, _Phrase]]) -> set[Slot]:
     def slots(is_meant: Callable[[_Phrase], bool]) -> set[Slot]:
         return {slot for slot, phrase in phrases if is_meant(phrase)}
 

@@ -58,6 +58,16 @@ class StructuredMemory:
     facts: tuple[MemoryItem, ...] = ()
     todos: tuple[MemoryItem, ...] = ()
 
+    @property
+    def values(self) -> "Update":
+        """The values alone, as an update."""
+        return Update(
+            profile={key: item.value for key, item in self.profile.items()},
+            preferences={key: item.value for key, item in self.preferences.items()},
+            facts=tuple(item.value for item in self.facts),
+            todos=tuple(item.value for item in self.todos),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:

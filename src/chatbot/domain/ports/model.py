@@ -37,6 +37,16 @@ class ModelRequest:
     messages: tuple[PromptMessage, ...]
     max_output_tokens: int
 
+    @property
+    def texts(self) -> list[str]:
+        """Its texts, the system text first."""
+        return [self.system, *(message.text for message in self.messages)]
+
+    @property
+    def size(self) -> int:
+        """The size of its texts in UTF-8 bytes."""
+        return sum(len(text.encode()) for text in self.texts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:

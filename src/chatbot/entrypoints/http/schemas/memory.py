@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chatbot.domain.memory import Memory, MemoryItem, Update
+from chatbot.domain.memory import Memory, Update
 from chatbot.entrypoints.http.schemas.base import SESSION_ID, Answer, Body, example
 
 _SUMMARY = "Ana asked to be reminded to call HR."
@@ -61,23 +61,19 @@ class StructuredMemorySchema(Body):
 
     @classmethod
     def of(cls, memory: Memory, defaults: Mapping[str, str]) -> Self:
-        known = memory.structured
+        known = memory.structured.values
         return cls.model_validate(
             {
-                "profile": {"name": None, "role": None, **_values(known.profile)},
-                "preferences": {**defaults, **_values(known.preferences)},
-                "facts": [item.value for item in known.facts],
-                "todos": [item.value for item in known.todos],
+                "profile": {"name": None, "role": None, **known.profile},
+                "preferences": {**defaults, **known.preferences},
+                "facts": list(known.facts),
+                "todos": list(known.todos),
             }
         )
 
 
 def _given(schema: BaseModel) -> dict[str, str]:
     return {key: value for key, value in schema.model_dump().items() if value is not None}
-
-
-def _values(items: Mapping[str, MemoryItem]) -> dict[str, str]:
-    return {key: item.value for key, item in items.items()}
 
 
 def _is_false(value: object) -> bool:
