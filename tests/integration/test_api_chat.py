@@ -105,7 +105,7 @@ async def eventually_answered(service: Service, session_id: str) -> list[dict[st
 
 
 @pytest.mark.parametrize("headers", [{}, SSE])
-async def test_nobody_chats_without_an_api_key(headers: dict[str, str]) -> None:
+async def test_chat_requires_an_api_key(headers: dict[str, str]) -> None:
     model = ScriptedModel(lambda _: ANSWER)
     async with chatting(model) as service:
         answer = await service.anonymous.post("/chat", json={"prompt": "Hi"}, headers=headers)
@@ -167,7 +167,7 @@ async def test_session_id_null_is_absent() -> None:
     assert with_null.json()["session_id"] != without.json()["session_id"]
 
 
-async def test_turn_goes_on_in_the_session_it_names() -> None:
+async def test_turn_continues_the_session_it_names() -> None:
     model = ScriptedModel(lambda _: ANSWER)
     async with chatting(model) as service:
         first = (await service.client.post("/chat", json={"prompt": "One"})).json()
@@ -211,7 +211,7 @@ async def test_texts_are_in_the_callers_language_or_else_in_that_of_the_prompt(
     assert texts_in(language).name in model.requests[0].system
 
 
-async def test_empty_notice_is_none() -> None:
+async def test_empty_notice_shows_no_notice() -> None:
     async with chatting(ScriptedModel(lambda _: ANSWER), assistant_notice="") as service:
         answer = await service.client.post("/chat", json={"prompt": "One"})
     assert answer.json().keys() == ANSWER_KEYS
@@ -338,7 +338,7 @@ async def test_pings_keep_a_silent_stream_alive(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
-async def test_upstream_is_cancelled_and_the_answer_stored_once_when_the_client_leaves(
+async def test_upstream_is_cancelled_and_the_answer_stored_once_when_the_client_disconnects(
     headers: dict[str, str],
 ) -> None:
     held = Held()
@@ -382,7 +382,7 @@ async def test_running_turn_shows_the_question_and_not_yet_the_answer() -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
-async def test_busy_session_is_a_409_that_is_not_to_be_retried(
+async def test_busy_session_is_a_409_that_must_not_be_retried(
     monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
     monkeypatch.setattr(leases, "BUSY_WAIT_S", 0.03)
@@ -425,7 +425,7 @@ async def test_small_pieces_do_not_wait_for_an_acknowledgement() -> None:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-async def test_caller_that_leaves_while_a_ping_is_being_sent_ends_the_turn(
+async def test_client_disconnecting_during_a_ping_ends_the_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(streaming, "PING_S", 0.01)

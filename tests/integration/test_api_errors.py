@@ -149,7 +149,7 @@ async def post_raw(service: Service, body: bytes, headers: dict[str, str]) -> ht
         b" ",
     ],
 )
-async def test_400_body_that_is_not_strict_json(shared: Service, body: bytes) -> None:
+async def test_400_for_a_body_that_is_not_strict_json(shared: Service, body: bytes) -> None:
     answer = await post_raw(shared, body, JSON)
     assert_problem(answer, 400, "bad_request")
 

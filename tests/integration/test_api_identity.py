@@ -94,14 +94,14 @@ async def test_setting_decides_how_long_a_token_lives() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x", API_KEY[:-1], API_KEY + "x", API_KEY.upper(), "ñ"])
-async def test_wrong_api_key_is_told_from_a_missing_one(shared: Service, key: str) -> None:
+async def test_wrong_api_key_is_distinguished_from_a_missing_one(shared: Service, key: str) -> None:
     headers = {b"X-API-Key": key.encode()}
     answer = await shared.anonymous.get("/sessions", headers=headers)
     assert code_of(answer) == (401, "invalid_api_key")
     assert answer.headers["www-authenticate"] == 'ApiKey header="X-API-Key"'
 
 
-async def test_unauthenticated_answer_names_the_scheme_that_is_missing(shared: Service) -> None:
+async def test_unauthenticated_response_names_the_missing_scheme(shared: Service) -> None:
     without_key = await shared.anonymous.get("/me", headers={"Authorization": "Bearer x"})
     without_token = await shared.client.get("/me")
     with_another = await shared.client.get("/me", headers={"Authorization": "Basic YTpi"})
@@ -171,7 +171,7 @@ async def test_password_is_never_echoed(shared: Service, body: dict[str, Any]) -
     assert EMAIL not in answer.text
 
 
-async def test_disabled_user_is_out_at_the_next_request(tmp_path: Path) -> None:
+async def test_disabled_user_is_rejected_at_the_next_request(tmp_path: Path) -> None:
     async with serving_files(tmp_path) as service:
         bearer = await service.bearer(EMAIL)
         assert (await me(service, bearer)).status_code == 200
@@ -189,7 +189,7 @@ async def test_raised_token_version_revokes_the_tokens_before_it(tmp_path: Path)
         assert (await me(service, await service.bearer(EMAIL))).status_code == 200
 
 
-async def test_removed_user_is_out_at_the_next_request(tmp_path: Path) -> None:
+async def test_removed_user_is_rejected_at_the_next_request(tmp_path: Path) -> None:
     async with serving_files(tmp_path) as service:
         bearer = await service.bearer(EMAIL)
         edit_user(tmp_path, lambda user: user.update(id="f" * 32, email="other@example.com"))
@@ -238,7 +238,7 @@ async def test_password_hash_edited_by_hand_holds_at_the_next_login(tmp_path: Pa
         assert (await log_in(service, password=OTHER_PASSWORD)).status_code == 200
 
 
-async def test_broken_edit_is_503_and_mended_by_the_next_edit(tmp_path: Path) -> None:
+async def test_invalid_edit_is_503_until_the_next_valid_edit(tmp_path: Path) -> None:
     path = tmp_path / "auth" / "users.json"
     async with serving_files(tmp_path) as service:
         good = path.read_bytes()

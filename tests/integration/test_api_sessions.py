@@ -167,7 +167,7 @@ async def test_new_sessions_notice_is_in_the_callers_language(
     assert answer.json()["notice"] == expected
 
 
-async def test_defaults_that_are_put_back_are_nothing_that_anybody_said(shared: Service) -> None:
+async def test_defaults_sent_back_do_not_count_as_said(shared: Service) -> None:
     session_id = await begin(shared)
     path = f"/sessions/{session_id}/memory"
     shown = (await shared.client.get(path)).json()["structured_memory"]
@@ -239,7 +239,7 @@ async def test_page_outside_its_limits_is_422(shared: Service, query: str) -> No
 
 
 @pytest.mark.parametrize("micros", ["f" * 30, "-0", "0x1", "1_0", " 1", "+1", "\u0661"])
-async def test_cursor_that_we_never_wrote_is_422(shared: Service, micros: str) -> None:
+async def test_forged_cursor_is_422(shared: Service, micros: str) -> None:
     after = {"after": f"{micros}-{UNKNOWN_ID}"}
     answer = await shared.client.get("/sessions", params=after)
     assert code_of(answer) == (422, "invalid_request")
@@ -333,7 +333,7 @@ HEX_LIKE = st.text("0123456789abcdefABCDEF", min_size=30, max_size=34)
 
 @settings(max_examples=60)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | HEX_LIKE)
-async def test_any_text_but_an_own_id_gets_the_bytes_of_an_unknown_id(
+async def test_any_text_except_an_own_id_gets_the_response_of_an_unknown_id(
     shared: Service, text: str
 ) -> None:
     answers = [
@@ -381,7 +381,7 @@ async def test_memory_is_read_put_and_reset(shared: Service) -> None:
     ]
 
 
-async def test_memory_that_is_read_waits_for_what_the_last_answer_adds_to_it() -> None:
+async def test_reading_memory_waits_for_the_extraction_of_the_last_answer() -> None:
     go_on = asyncio.Event()
     answers = by_task(extract=lambda _: Script(pieces=('{"facts": ["a"]}',), pause=go_on.wait))
     async with serving(settings_for_tests(), model=ScriptedModel(answers)) as service:
@@ -398,7 +398,7 @@ async def test_memory_that_is_read_waits_for_what_the_last_answer_adds_to_it() -
     assert done == {"session_id": session_id, "structured_memory": EMPTY_MEMORY | {"facts": ["a"]}}
 
 
-async def test_what_was_read_from_memory_can_be_put_back(shared: Service) -> None:
+async def test_memory_that_was_read_can_be_put_back(shared: Service) -> None:
     path = f"/sessions/{await begin(shared)}/memory"
     read = (await shared.client.get(path)).json()["structured_memory"]
     answer = await shared.client.put(path, json={"structured_memory": read})

@@ -83,7 +83,7 @@ def assert_throttled(answer: httpx.Response) -> None:
     assert 1 <= int(answer.headers["retry-after"]) <= 30
 
 
-async def test_known_unknown_and_disabled_are_throttled_in_the_same_bytes_for_the_same_work(
+async def test_known_unknown_and_disabled_accounts_are_throttled_with_the_same_response_and_work(
     tmp_path: Path, hasher: CountingHasher
 ) -> None:
     await make_users(tmp_path)
@@ -119,7 +119,7 @@ async def test_counters_survive_a_restart(tmp_path: Path, hasher: CountingHasher
     assert hasher.checked == 0
 
 
-async def test_no_name_or_address_stands_in_the_files(
+async def test_counter_files_contain_no_names_or_addresses(
     tmp_path: Path, hasher: CountingHasher
 ) -> None:
     async with serving_users(hasher, f"json:{tmp_path}") as service:
@@ -131,7 +131,7 @@ async def test_no_name_or_address_stands_in_the_files(
 
 
 @pytest.mark.parametrize("email", [KNOWN, UNKNOWN])
-async def test_of_fifty_guesses_at_once_five_are_hashed(
+async def test_of_fifty_concurrent_guesses_five_are_hashed(
     tmp_path: Path, hasher: CountingHasher, email: str
 ) -> None:
     await make_users(tmp_path)
@@ -155,7 +155,7 @@ async def test_fifty_failures_from_an_address_throttle_it_and_no_other(
         assert elsewhere.status_code == 200
 
 
-async def test_nobody_escapes_by_naming_another_address() -> None:
+async def test_forwarded_headers_do_not_evade_the_throttle() -> None:
     async with serving(settings_for_tests(), hasher=CountingHasher()) as service:
         for n in range(50):
             await log_in(service, f"user{n}@example.com", client_ip=f"192.0.2.{n}")
@@ -170,7 +170,7 @@ async def test_log_ins_that_succeed_are_not_counted(hasher: CountingHasher) -> N
         assert {answer.status_code for answer in at_once} == {200}
 
 
-async def test_throttled_log_in_leaves_tokens_and_conversations_alone(
+async def test_throttled_login_leaves_tokens_and_conversations_alone(
     hasher: CountingHasher,
 ) -> None:
     async with serving_in_memory(hasher) as service:

@@ -121,7 +121,7 @@ async def test_query_numbers_are_digits_within_their_range(service: Service) -> 
         assert answer.status_code == 200, value
 
 
-async def test_invented_cursor_is_rejected(service: Service) -> None:
+async def test_forged_cursor_is_rejected(service: Service) -> None:
     await begin(service.client)
     for value in NOT_CURSORS:
         answer = await service.client.get(f"/sessions?after={quote(value)}")

@@ -221,7 +221,7 @@ def leaks_in_files(world: World, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("transport", ["aiohttp", "sdk"])
-async def test_no_canary_is_in_a_log_an_answer_or_a_file_but_its_own(
+async def test_canaries_appear_in_no_log_no_response_and_no_file_but_their_own(
     transport: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with world(transport, tmp_path) as found:

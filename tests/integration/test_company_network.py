@@ -106,7 +106,7 @@ async def test_proxy_opens_a_tunnel_and_never_sees_the_key(
 
 
 @each_wire
-async def test_names_of_the_outside_are_resolved_by_the_proxy(
+async def test_external_names_are_resolved_by_the_proxy(
     company: Authority, environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     environment.setenv("SSL_CERT_FILE", str(company.file))
@@ -135,7 +135,7 @@ async def test_proxy_gets_its_password_and_the_provider_does_not(
 
 
 @each_wire
-async def test_proxy_may_itself_be_spoken_to_in_tls(
+async def test_proxy_can_be_reached_over_tls(
     company: Authority, environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     environment.setenv("SSL_CERT_FILE", str(company.file))
@@ -230,7 +230,7 @@ async def test_password_of_a_proxy_is_decoded_and_never_shown(
 
 
 @pytest.mark.parametrize("around", ['"{}"', "'{}'\n", " {}\r\n", "\ufeff{}"])
-async def test_blanks_and_quotes_around_a_proxy_are_not_part_of_it(
+async def test_whitespace_and_quotes_around_a_proxy_url_are_ignored(
     environment: pytest.MonkeyPatch, around: str
 ) -> None:
     environment.setenv("HTTPS_PROXY", around.format("http://proxy.example:3128"))
@@ -243,7 +243,7 @@ async def test_blanks_and_quotes_around_a_proxy_are_not_part_of_it(
     "value",
     ["socks5://127.0.0.1:1080", "ftp://proxy.example", "http://", "http://u:geheim@proxy:port"],
 )
-async def test_proxy_that_cannot_be_used_is_refused_and_not_gone_around(
+async def test_unusable_proxy_is_refused_and_not_bypassed(
     environment: pytest.MonkeyPatch, value: str
 ) -> None:
     environment.setenv("ALL_PROXY", value)
@@ -256,7 +256,7 @@ async def test_proxy_that_cannot_be_used_is_refused_and_not_gone_around(
 
 @each_wire
 @pytest.mark.parametrize("status", REFUSALS)
-async def test_proxy_that_refuses_is_not_taken_for_the_provider(
+async def test_proxy_refusal_is_not_attributed_to_the_provider(
     company: Authority,
     environment: pytest.MonkeyPatch,
     transport: TransportName,
@@ -277,7 +277,7 @@ async def test_proxy_that_refuses_is_not_taken_for_the_provider(
 
 
 @each_wire
-async def test_proxy_that_is_not_there_is_an_outage(
+async def test_unreachable_proxy_is_an_outage(
     environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     environment.setenv("HTTPS_PROXY", CLOSED)
@@ -351,7 +351,7 @@ async def test_certificates_may_stand_in_a_file_or_a_folder(
 
 
 @each_wire
-async def test_authority_in_the_systems_store_is_trusted(
+async def test_certificate_authority_in_the_system_store_is_trusted(
     company: Authority, environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     """OpenSSL's own path is compiled in; here it is moved to a file with our authority."""

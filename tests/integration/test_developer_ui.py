@@ -62,7 +62,7 @@ async def test_flow_with_an_unknown_session_is_an_error(tmp_path: Path) -> None:
         assert "NotFound" in answer.json()["error"]["message"]
 
 
-async def test_without_developer_mode_nothing_else_is_opened(tmp_path: Path) -> None:
+async def test_without_developer_mode_no_other_port_is_open(tmp_path: Path) -> None:
     async with running(tmp_path):
         assert not (tmp_path / ".genkit").exists()
 

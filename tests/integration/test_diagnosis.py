@@ -98,7 +98,7 @@ def refusal(status: int, **error: str) -> bytes:
     ],
     ids=["tls", "ssh", "status", "header", "length", "gzip", "coding", "html", "list", "empty"],
 )
-async def test_what_is_not_the_protocol_is_not_called_a_refusal(
+async def test_response_in_another_protocol_is_not_reported_as_a_refusal(
     transport: TransportName, raw: bytes
 ) -> None:
     async with answering(raw) as base_url:
@@ -112,7 +112,7 @@ async def test_what_is_not_the_protocol_is_not_called_a_refusal(
 
 
 @each_wire
-async def test_coding_that_needs_a_library_we_have_not_got_is_not_called_a_refusal(
+async def test_unsupported_content_encoding_is_not_reported_as_a_refusal(
     transport: TransportName,
 ) -> None:
     async with answering(
@@ -123,7 +123,7 @@ async def test_coding_that_needs_a_library_we_have_not_got_is_not_called_a_refus
 
 
 @each_wire
-async def test_fault_of_tls_is_not_called_a_refusal(transport: TransportName) -> None:
+async def test_tls_failure_is_not_reported_as_a_refusal(transport: TransportName) -> None:
     async def alert(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"\x15\x03\x03\x00\x02\x02\x28")  # handshake_failure, RFC 8446 section 6
@@ -172,7 +172,7 @@ async def test_status_and_identifiers_of_a_refusal_are_in_the_log_and_its_words_
 
 
 @each_wire
-async def test_answer_that_breaks_off_is_said_to_have_broken_off(transport: TransportName) -> None:
+async def test_truncated_answer_is_marked_as_truncated(transport: TransportName) -> None:
     async with answering(http(200, b'{"choices": [', **{"Content-Length": "400"})) as base_url:
         whole, streamed = await failures(transport, base_url)
         for failure in (whole, streamed):
@@ -195,6 +195,6 @@ def test_time_out_without_a_foreign_cause_is_slow() -> None:
     assert advice.startswith("model.example:8080 does not answer in time. Fix: ")
 
 
-def test_error_of_our_own_is_repeated_as_it_is() -> None:
+def test_domain_error_is_passed_on_unchanged() -> None:
     failure = ModelError("Only thinking: see MODEL_MAX_OUTPUT_TOKENS.")
     assert explanation(failure, "http://model.example/v1") == str(failure)

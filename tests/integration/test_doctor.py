@@ -83,7 +83,7 @@ async def on_each_wire(clinic: Clinic, request: pytest.FixtureRequest) -> Clinic
     return clinic
 
 
-async def test_model_is_looked_up_once_and_asked_in_both_ways_even_where_it_has_to_be_chosen(
+async def test_model_is_resolved_once_for_streaming_and_non_streaming_calls(
     on_each_wire: Clinic,
 ) -> None:
     provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
@@ -111,7 +111,7 @@ async def test_model_without_ollamas_tag_is_found(
     assert await on_each_wire.model() == f"ok    model: openai/{named} is served"
 
 
-async def test_tag_that_is_not_the_latest_is_not_found(on_each_wire: Clinic) -> None:
+async def test_model_with_another_tag_is_not_listed(on_each_wire: Clinic) -> None:
     provider = await on_each_wire.provider()
     provider.models = ["llama3.2:1b"]
     on_each_wire.set("GENKIT_MODEL", "openai/llama3.2")
@@ -130,7 +130,7 @@ async def test_provider_without_a_list_of_models_is_tested_by_a_call(
     assert line.startswith("FAIL  model: 127.0.0.1 does not know this path or model (404")
 
 
-async def test_list_of_models_may_be_bare(on_each_wire: Clinic) -> None:
+async def test_model_list_may_be_a_bare_array(on_each_wire: Clinic) -> None:
     provider = await on_each_wire.provider()
     listed = Raw(pieces=[b'[{"id": "a-model"}]'], content_type="application/json")
     provider.raw = lambda body: None if body else listed
@@ -164,7 +164,7 @@ async def test_deployment_of_azure_is_known_by_its_address(
     assert all(request.headers["api-key"] == SECRETS[0] for request in provider.requests)
 
 
-async def test_deployment_of_azure_behind_an_address_without_it_is_tested_by_a_call(
+async def test_azure_deployment_behind_another_address_is_tested_by_a_call(
     on_each_wire: Clinic,
 ) -> None:
     provider = await on_each_wire.provider()
@@ -230,14 +230,14 @@ async def test_name_that_dns_does_not_know(
     assert "cannot connect to the proxy model.invalid:3128. Fix: check HTTPS_PROXY" in line
 
 
-async def test_provider_that_is_not_there(on_each_wire: Clinic) -> None:
+async def test_unreachable_provider_is_named(on_each_wire: Clinic) -> None:
     url = closed_port_url()
     on_each_wire.set("OPENAI_BASE_URL", url)
     line = await on_each_wire.model()
     assert line.startswith(f"FAIL  model: cannot connect to {url[7:-3]}. Fix: check OPENAI_BASE_")
 
 
-async def test_proxy_that_is_not_there(on_each_wire: Clinic) -> None:
+async def test_unreachable_proxy_is_named(on_each_wire: Clinic) -> None:
     proxy = closed_port_url()[7:-3]
     on_each_wire.set("HTTPS_PROXY", f"http://ana:open-sesame@{proxy}")
     on_each_wire.set("OPENAI_BASE_URL", "https://model.example/v1")
@@ -362,7 +362,7 @@ async def test_provider_that_refuses(on_each_wire: Clinic, fault: Fault, said: s
 
 
 @pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"[]", b'{"data": [{"name": "m"}]}'])
-async def test_page_that_is_not_a_list_of_models(on_each_wire: Clinic, body: bytes) -> None:
+async def test_web_page_instead_of_a_model_list_is_named(on_each_wire: Clinic, body: bytes) -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         kind = b"text/html" if body.startswith(b"<") else b"application/json"

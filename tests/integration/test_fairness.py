@@ -57,7 +57,7 @@ async def measured(service: Running, session_id: str) -> tuple[float, float]:
     return sorted(health)[math.ceil(0.99 * SAMPLES) - 1], statistics.median(turns)
 
 
-async def test_health_answers_at_once_and_turns_go_on_beside_eight_connections_of_any_kind(
+async def test_health_and_turns_are_served_beside_eight_connections_of_any_kind(
     tmp_path: Path,
 ) -> None:
     slow: dict[str, list[str]] = {}
@@ -98,7 +98,7 @@ async def test_framing_that_is_much_larger_than_its_body_is_refused(body: bytes)
 
 
 @pytest.mark.parametrize("size", [1, 2, 16])
-async def test_body_in_small_chunks_is_taken(size: int) -> None:
+async def test_body_in_small_chunks_is_accepted(size: int) -> None:
     """As an encoder writes it that hands out each token: few of them, or not so small."""
     body = json.dumps({"prompt": "x" * (100 if size < 16 else 3900)}).encode()
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
@@ -130,7 +130,7 @@ async def test_head_that_takes_long_to_read_is_refused(head: bytes) -> None:
         assert code_of(await answer_to_raw(service, head)) == (400, "bad_request")
 
 
-async def test_head_of_100_headers_or_64_kib_is_taken() -> None:
+async def test_request_head_of_100_headers_or_64_kib_is_accepted() -> None:
     many = b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 98 + b"\r\n"
     cookies = (b"Cookie: " + b"x" * 8000 + b"\r\n") * 8
     long = b"GET /health HTTP/1.1\r\nHost: x\r\n" + cookies + b"\r\n"
@@ -171,7 +171,7 @@ async def test_body_that_is_refused_unread_is_not_read_on(head: bytes) -> None:
         assert await taken(service, head) < LINGERING_BYTES
 
 
-async def test_caller_that_sends_all_of_a_refused_body_sees_the_answer() -> None:
+async def test_client_that_sends_a_whole_refused_body_receives_the_response() -> None:
     body = {"prompt": "x" * 12_000_000}  # more than the kernel buffers
     async with serving() as service:
         for _ in range(3):
@@ -195,7 +195,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
 
 
 @pytest.mark.parametrize("path", ["/health", "/me", "/nowhere"])
-async def test_request_after_an_answer_waits_for_nobody_even_if_that_was_a_refusal(
+async def test_request_after_any_response_is_not_delayed(
     waiting: list[Callable[[], None]], path: str
 ) -> None:
     """A proxy sends the requests of many clients on one connection."""
@@ -206,7 +206,7 @@ async def test_request_after_an_answer_waits_for_nobody_even_if_that_was_a_refus
     assert waiting == []
 
 
-async def test_long_prompt_in_many_packets_waits_for_nobody(
+async def test_long_prompt_in_many_packets_is_not_delayed(
     waiting: list[Callable[[], None]],
 ) -> None:
     body = json.dumps({"prompt": "x" * 40_000}).encode()
@@ -223,7 +223,7 @@ async def test_long_prompt_in_many_packets_waits_for_nobody(
     assert waiting == []
 
 
-async def test_refused_request_that_is_whole_keeps_its_connection() -> None:
+async def test_complete_refused_request_keeps_its_connection() -> None:
     request = HEAD + b"Content-Length: 2\r\n\r\n{}"
     async with serving() as service, connected(service) as (reader, writer):
         for _ in range(3):
@@ -232,7 +232,7 @@ async def test_refused_request_that_is_whole_keeps_its_connection() -> None:
             assert (answer.status_code, "connection" in answer.headers) == (401, False)
 
 
-async def test_body_that_comes_in_tiny_packets_is_taken() -> None:
+async def test_body_in_tiny_packets_is_accepted() -> None:
     body = b'{"prompt": "Hi"}'
     async with serving() as service, connected(service) as (reader, writer):
         head = KEYED.replace(b"%b", API_KEY.encode()).replace(

@@ -151,13 +151,13 @@ async def check_full_disk(disk: Disk, upstream: FakeProvider) -> set[tuple[str, 
     return {(m["role"], m["content"], m.get("reason")) for m in between}
 
 
-async def test_full_disk_is_a_507_leaves_what_is_there_and_recovers(mountable: Path) -> None:
+async def test_full_disk_is_a_507_that_keeps_stored_data_and_recovers(mountable: Path) -> None:
     async with FakeProvider() as upstream, small_disk(mountable, upstream) as disk:
         rest = await check_full_disk(disk, upstream)
     assert rest == {("user", "Short", None), ("assistant", "", "crash")}
 
 
-async def test_limit_on_the_size_of_files_is_as_a_full_disk(tmp_path: Path) -> None:
+async def test_file_size_limit_is_reported_as_a_full_disk(tmp_path: Path) -> None:
     async with FakeProvider() as upstream, limited_files(tmp_path, upstream) as disk:
         assert await check_full_disk(disk, upstream) == set()
 
@@ -257,14 +257,14 @@ async def check_full_disk_of_sqlite(disk: Disk, copy: Path) -> None:
         assert [line for line in await storage.inspect() if "chmod" not in line] == []
 
 
-async def test_full_disk_of_sqlite_is_a_507_leaves_what_is_there_and_recovers(
+async def test_full_disk_with_sqlite_is_a_507_that_keeps_stored_data_and_recovers(
     mountable: Path,
 ) -> None:
     async with FakeProvider() as upstream, small_disk_for_sqlite(mountable, upstream) as disk:
         await check_full_disk_of_sqlite(disk, mountable / "copy")
 
 
-async def test_limit_on_the_size_of_files_loses_nothing_of_sqlite(tmp_path: Path) -> None:
+async def test_file_size_limit_loses_no_data_of_sqlite(tmp_path: Path) -> None:
     """SQLite tells no more of it than that writing failed."""
     (tmp_path / "data").mkdir()
     await asyncio.to_thread(SqliteDatabase(tmp_path / "data" / "chatbot.db").create)

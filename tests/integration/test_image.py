@@ -22,7 +22,7 @@ if sys.platform != "linux":
     pytest.skip("the image is one of Linux", allow_module_level=True)
 
 
-def test_build_is_sent_what_it_copies_and_nothing_else() -> None:
+def test_build_context_contains_only_the_copied_files() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     copies = (words.split()[:-1] for name, words in instructions(text) if name == "COPY")
     copied = [source for sources in copies for source in sources if "--from" not in sources[0]]
@@ -66,7 +66,7 @@ def packages(image: Image) -> set[str]:
 
 
 @pytest.mark.skipif(os.environ.get("CI") != "true", reason="installs over the network: CI does")
-async def test_image_serves_as_somebody_who_can_write_nothing_but_the_volume(
+async def test_image_runs_as_a_user_who_can_write_only_the_volume(
     tmp_path: Path,
 ) -> None:
     image = build(tmp_path)

@@ -150,7 +150,7 @@ def test_lock_that_lacks_a_requirement_is_not_installed(project: Project) -> Non
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
-def test_install_that_was_killed_in_the_middle_is_made_whole_by_the_next(project: Project) -> None:
+def test_killed_install_is_completed_by_the_next_install(project: Project) -> None:
     """Of a killed tasks.py, pip goes on: the next install waits for it."""
     project.lock(wheels.write_wheel(project.offered, "package", "1.0"))
     hold = project.folder / wheels.HOLD

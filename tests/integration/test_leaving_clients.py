@@ -123,7 +123,7 @@ def open_files() -> int:
 
 
 @pytest.mark.parametrize("transport", ["aiohttp", "sdk"])
-async def test_clients_that_leave_leave_nothing_behind(transport: str, tmp_path: Path) -> None:
+async def test_disconnected_clients_leave_nothing_behind(transport: str, tmp_path: Path) -> None:
     async with world(transport, tmp_path) as (service, upstream):
         ids = [
             (await service.client.post("/sessions/new")).json()["session_id"] for _ in range(WAVE)
@@ -152,7 +152,7 @@ async def test_clients_that_leave_leave_nothing_behind(transport: str, tmp_path:
 @pytest.mark.parametrize("as_stream", [False, True])
 @pytest.mark.parametrize("headers", [b"", UPGRADE], ids=["plain", "upgrade"])
 @pytest.mark.parametrize("ahead", [b"\r\n", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
-async def test_client_that_has_sent_more_is_seen_leaving_too(
+async def test_disconnect_is_noticed_even_after_pipelined_data(
     tmp_path: Path, ahead: bytes, headers: bytes, as_stream: bool
 ) -> None:
     async with world("aiohttp", tmp_path) as (service, upstream):

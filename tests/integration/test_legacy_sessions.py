@@ -84,20 +84,20 @@ def test_id_messages_times_summary_and_memory_are_kept(tmp_path: Path) -> None:
     assert len(memory.structured.todos) == 50
 
 
-def test_second_look_finds_the_same(tmp_path: Path) -> None:
+def test_second_inspection_finds_the_same(tmp_path: Path) -> None:
     write(tmp_path, STORED)
     assert read(tmp_path) == read(tmp_path)
 
 
 @pytest.mark.parametrize("stored", [{}, {"messages": []}, {"messages": [], "summary": ""}])
-def test_empty_session_is_one(tmp_path: Path, stored: object) -> None:
+def test_empty_session_is_listed(tmp_path: Path, stored: object) -> None:
     write(tmp_path, stored)
     [found] = read(tmp_path)
     assert isinstance(found, Conversation)
     assert (found.session.last_seq, found.session.title, found.memory) == (0, "", Memory())
 
 
-def test_id_of_a_uuid_loses_its_dashes_and_capitals(tmp_path: Path) -> None:
+def test_uuid_is_stored_without_dashes_in_lower_case(tmp_path: Path) -> None:
     write(tmp_path, {}, "session_01234567-89AB-cdef-0123-456789abcdef.json")
     [found] = read(tmp_path)
     assert isinstance(found, Conversation)
@@ -118,7 +118,7 @@ def test_id_of_a_uuid_loses_its_dashes_and_capitals(tmp_path: Path) -> None:
         ({"structured_memory": ["x"]}, "structured_memory is not an object"),
     ],
 )
-def test_file_that_is_not_of_the_form_is_named_with_the_reason(
+def test_file_in_another_format_is_named_with_the_reason(
     tmp_path: Path, stored: object, told: str
 ) -> None:
     write(tmp_path, stored)
@@ -138,12 +138,14 @@ def test_file_that_is_not_json_is_named(tmp_path: Path, raw: bytes, expected: st
 
 
 @pytest.mark.parametrize("name", ["demo", "", ID[:-1], ID + "0", "-"])
-def test_id_that_cannot_be_kept_is_told_with_the_mend(tmp_path: Path, name: str) -> None:
+def test_session_id_that_cannot_be_remembered_is_reported_with_the_fix(
+    tmp_path: Path, name: str
+) -> None:
     write(tmp_path, {}, f"session_{name}.json")
     assert "32 hexadecimal digits. Fix: copy" in reason(tmp_path)
 
 
-def test_other_files_are_none(tmp_path: Path) -> None:
+def test_other_files_are_ignored(tmp_path: Path) -> None:
     write(tmp_path, {}, "users.json")
     write(tmp_path, {}, f"session_{ID}.json.bak")
     assert read(tmp_path) == []

@@ -66,7 +66,7 @@ async def test_its_models_are_listed(address: str, transport: TransportName) -> 
     assert listed == [MODEL]
 
 
-async def test_it_answers_in_one_piece_up_to_the_limit_with_its_own_count(
+async def test_embedded_model_completes_within_the_limit_and_reports_its_usage(
     model: GenkitChatModel,
 ) -> None:
     answer = await model.complete(request())
@@ -78,7 +78,7 @@ async def test_it_answers_in_one_piece_up_to_the_limit_with_its_own_count(
     assert answer.usage.input_tokens > 12
 
 
-async def test_it_streams_word_by_word_and_counts(model: GenkitChatModel) -> None:
+async def test_embedded_model_streams_word_by_word_and_counts(model: GenkitChatModel) -> None:
     *pieces, last = [piece async for piece in model.stream(request(max_output_tokens=400))]
     assert isinstance(last, Completion)
     assert len(pieces) > 1
@@ -89,13 +89,15 @@ async def test_it_streams_word_by_word_and_counts(model: GenkitChatModel) -> Non
     assert last.usage.output_tokens == 400
 
 
-async def test_it_keeps_to_json_where_a_memory_update_is_asked_for(model: GenkitChatModel) -> None:
+async def test_embedded_model_returns_json_for_a_memory_update(model: GenkitChatModel) -> None:
     answer = await model.complete(request(task=Task.EXTRACT_MEMORY, max_output_tokens=64))
     assert json.loads(answer.text) == {}
     assert answer.finish_reason is FinishReason.STOP
 
 
-async def test_it_stops_when_its_reader_leaves(model: GenkitChatModel, address: str) -> None:
+async def test_embedded_model_stops_when_its_stream_is_closed(
+    model: GenkitChatModel, address: str
+) -> None:
     async with httpx.AsyncClient(base_url=address) as client:
         async with aclosing(model.stream(request(max_output_tokens=ENDLESS))) as pieces:
             await anext(pieces)
@@ -146,7 +148,7 @@ async def test_whole_service_answers_and_streams_with_it(
         assert "event: error" not in streamed.text
 
 
-async def test_doctor_finds_it_by_itself(
+async def test_doctor_finds_the_served_model_without_a_model_name(
     address: str, transport: TransportName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = {"API_KEY": API_KEY, "JWT_SECRET": JWT_SECRET, "STORAGE_URL": "memory:"}

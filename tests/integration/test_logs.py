@@ -122,7 +122,7 @@ async def test_every_request_is_one_line(stderr: io.StringIO) -> None:
     assert {line["level"] for line in lines} == {"info"}
 
 
-async def test_5xx_names_its_cause_at_level_error(stderr: io.StringIO) -> None:
+async def test_5xx_is_logged_with_its_cause_at_level_error(stderr: io.StringIO) -> None:
     failure = ModelUnavailable("Not now.")
     answers: list[Answer] = [failure, Script(pieces=("one",), failure=failure)]
     async with serving(model=ScriptedModel(answers)) as service:
@@ -171,7 +171,7 @@ def test_level_bounds_what_is_written(stderr: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("get_logger", [structlog.get_logger, logging.getLogger])
-def test_libraries_say_only_what_is_wrong(stderr: io.StringIO, get_logger: Any) -> None:
+def test_libraries_log_warnings_and_errors_only(stderr: io.StringIO, get_logger: Any) -> None:
     """At `debug` genkit quotes what a provider says, which quotes prompts and keys."""
     configure(stderr, level="debug")
     for name in ("genkit._core._tracing", "chatbot.test"):
@@ -192,7 +192,7 @@ def test_libraries_say_only_what_is_wrong(stderr: io.StringIO, get_logger: Any) 
         "sk-abcdefghijkl",
     ],
 )
-def test_what_looks_like_a_secret_is_redacted(stderr: io.StringIO, value: str) -> None:
+def test_apparent_secret_is_redacted(stderr: io.StringIO, value: str) -> None:
     configure(stderr)
     structlog.get_logger("chatbot.test").info(f"saw {value}", cause=f"it was {value}!")
     logging.getLogger("chatbot.test").warning("saw %s", value)
@@ -241,7 +241,7 @@ def test_repeated_asyncio_messages_are_logged_once_a_second(stderr: io.StringIO)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_what_commands_a_terminal_reaches_none(
+def test_control_characters_never_reach_a_terminal(
     stderr: io.StringIO, form: Literal["text", "json"]
 ) -> None:
     configure(stderr, form=form)
@@ -274,7 +274,7 @@ async def test_text_of_a_caller_is_cut(stderr: io.StringIO) -> None:
 
 @POSIX
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_pipe_on_stderr_that_nobody_reads_stops_nothing(tmp_path: Path, workers: str) -> None:
+async def test_unread_stderr_pipe_does_not_stop_the_service(tmp_path: Path, workers: str) -> None:
     """The pipe takes some 300 lines; a stop is in good order, too."""
     program = 'mkfifo unread; exec 2<>unread; exec "$0" "$@"'
     environment = {"WORKERS": workers, "LOG_FORMAT": "json"}

@@ -31,7 +31,7 @@ async def test_openai_itself_has_a_pinned_model() -> None:
     assert await chosen(openai_api_key="k") == OPENAI_MODEL
 
 
-async def test_the_only_chat_model_of_another_provider_is_taken(provider: FakeProvider) -> None:
+async def test_only_chat_model_of_another_provider_is_selected(provider: FakeProvider) -> None:
     provider.models = ["text-embedding-fake", "gemini-pro"]
     assert await chosen(openai_base_url=provider.base_url) == "openai/gemini-pro"
 
@@ -47,7 +47,9 @@ async def test_several_models_or_none_are_refused_with_the_list(
         await chosen(openai_base_url=provider.base_url)
 
 
-async def test_provider_that_lists_nothing_is_named_with_the_fix(provider: FakeProvider) -> None:
+async def test_provider_with_an_empty_model_list_is_reported_with_the_fix(
+    provider: FakeProvider,
+) -> None:
     provider.fault = Fault.UNAUTHENTICATED
     for base_url in (provider.base_url, closed_port_url()):
         with pytest.raises(SettingsError, match=r"OPENAI_BASE_URL: .*GENKIT_MODEL"):
@@ -55,7 +57,7 @@ async def test_provider_that_lists_nothing_is_named_with_the_fix(provider: FakeP
 
 
 @pytest.mark.parametrize("name", ["llama3.2", "foo/bar", "openai/", "openai/text-embedding-3"])
-async def test_name_that_can_be_no_model_is_refused(name: str) -> None:
+async def test_invalid_model_name_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=r"GENKIT_MODEL: .* is not a chat model"):
         await chosen(genkit_model=name, openai_api_key="k")
 

@@ -82,7 +82,9 @@ async def test_access_log_has_the_request_id_of_the_service_and_no_query(tmp_pat
     assert "canary" not in str(line)
 
 
-async def test_stream_arrives_piece_by_piece_and_who_leaves_stops_the_model(tmp_path: Path) -> None:
+async def test_stream_arrives_delta_by_delta_and_disconnecting_stops_the_model(
+    tmp_path: Path,
+) -> None:
     async with world(tmp_path) as w:
         w.upstream.fault = Fault.IDLE  # two pieces, and then nothing more
         asked = w.front.client.stream("POST", "/chat", json={"prompt": "Hello"}, headers=SSE)
@@ -91,7 +93,7 @@ async def test_stream_arrives_piece_by_piece_and_who_leaves_stops_the_model(tmp_
         await asyncio.wait_for(w.upstream.requests[-1].client_left.wait(), PATIENCE_S)
 
 
-async def test_who_leaves_before_the_first_word_stops_the_model_too(tmp_path: Path) -> None:
+async def test_disconnecting_before_the_first_delta_stops_the_model(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.upstream.fault = Fault.SILENT
         asking = asyncio.create_task(w.front.client.post("/chat", json={"prompt": "Hello"}))
@@ -101,7 +103,7 @@ async def test_who_leaves_before_the_first_word_stops_the_model_too(tmp_path: Pa
         await asyncio.wait_for(w.upstream.requests[-1].client_left.wait(), PATIENCE_S)
 
 
-async def test_so_it_does_over_http_2(tmp_path: Path) -> None:
+async def test_deltas_and_disconnects_pass_through_nginx_over_http_2(tmp_path: Path) -> None:
     """By curl, for httpx here speaks no HTTP/2."""
     async with world(tmp_path) as w:
         w.upstream.fault = Fault.IDLE
@@ -158,7 +160,7 @@ def test_no_answer_goes_into_a_file_of_nginx_while_its_reader_is_slow() -> None:
     assert "    proxy_max_temp_file_size 0;\n" in SHIPPED.read_text("utf-8")
 
 
-async def test_address_that_a_caller_claims_is_not_believed(tmp_path: Path) -> None:
+async def test_forwarded_address_from_an_untrusted_caller_is_ignored(tmp_path: Path) -> None:
     claims = ({"X-Forwarded-For": f"203.0.113.{number}"} for number in range(1, 100))
 
     async def guess(caller: httpx.AsyncClient, number: int) -> int:
@@ -180,7 +182,7 @@ async def test_address_that_a_caller_claims_is_not_believed(tmp_path: Path) -> N
         assert await guess(other, 51) == 401
 
 
-async def test_killed_replica_is_passed_over_and_its_turn_is_not_taken_twice(
+async def test_killed_replica_is_skipped_and_its_turn_is_not_repeated(
     tmp_path: Path,
 ) -> None:
     async with AsyncExitStack() as stack:

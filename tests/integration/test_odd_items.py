@@ -109,7 +109,7 @@ async def test_sessions_of_any_date_are_imported_once_and_found_again(
         {"epoch": 2**63 - 1},
     ],
 )
-def test_session_with_a_number_that_leaves_no_room_to_count_is_named_and_the_rest_is_moved(
+def test_session_whose_numbers_are_exhausted_is_named_and_the_rest_is_moved(
     url: str, odd: dict[str, int]
 ) -> None:
     one = conversation(1)
@@ -159,7 +159,7 @@ def good_lines() -> list[object]:
         [],
     ],
 )
-def test_item_of_a_backup_that_cannot_be_stored_is_named_and_the_rest_is_restored(
+def test_unstorable_item_of_a_backup_is_named_and_the_rest_is_restored(
     ready: Run, tmp_path: Path, bad: object
 ) -> None:
     first, *rest = good_lines()
@@ -188,7 +188,7 @@ def test_item_that_is_too_large_is_refused_before_it_is_unpacked(
 
 
 @pytest.mark.parametrize("more", [gzip.compress(b"more\n"), b"\0", b"x" * 5_000_000])
-def test_what_comes_behind_a_backup_is_refused_unread(tmp_path: Path, more: bytes) -> None:
+def test_trailing_data_after_a_backup_is_refused_unread(tmp_path: Path, more: bytes) -> None:
     path = tmp_path / "b.gz"
     BackupFile(path).write([conversation()], made_at=T0)
     path.write_bytes(path.read_bytes() + more)
@@ -203,7 +203,7 @@ def test_long_items_are_read_back(tmp_path: Path) -> None:
     assert list(BackupFile(path).items()) == items
 
 
-def test_import_names_what_is_not_a_regular_file_and_takes_the_rest(
+def test_import_reports_irregular_files_and_imports_the_rest(
     ready: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if sys.platform == "win32":

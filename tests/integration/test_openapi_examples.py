@@ -71,7 +71,7 @@ def test_every_body_and_answer_has_an_example_of_its_schema(call: str) -> None:
             check(content)
 
 
-def test_example_that_does_not_fit_its_schema_is_noticed() -> None:
+def test_example_that_violates_its_schema_is_detected() -> None:
     reference = {"$ref": "#/components/schemas/SummaryBody"}
     for wrong in ({}, {"summary": 1}, {"summary": "", "other": 1}):
         with pytest.raises(ValidationError):

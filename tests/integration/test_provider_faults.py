@@ -156,7 +156,7 @@ async def test_failed_turn_is_a_problem_and_the_session_goes_on(
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
 @pytest.mark.parametrize("fault", FINISHED)
-async def test_odd_answer_that_is_an_answer_is_given(
+async def test_unusual_but_valid_answer_is_returned(
     world: World, fault: Fault, headers: dict[str, str]
 ) -> None:
     session_id = await begin(world.service.client)
@@ -290,7 +290,7 @@ async def test_template_syntax_goes_over_the_wire_as_typed(world: World) -> None
 
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
-async def test_upstream_call_ends_when_the_client_leaves(
+async def test_upstream_call_ends_when_the_client_disconnects(
     world: World, headers: dict[str, str]
 ) -> None:
     world.upstream.fault = Fault.SILENT
@@ -309,7 +309,7 @@ async def test_upstream_call_ends_when_the_client_leaves(
 
 @pytest.mark.parametrize("transport", ["aiohttp", "sdk"])
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
-async def test_provider_that_is_not_there_is_a_503(
+async def test_unreachable_provider_is_a_503(
     transport: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resilience, "BACKOFF_S", 0.01)

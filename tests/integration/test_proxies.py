@@ -99,6 +99,8 @@ async def test_configured_proxy_names_the_caller_and_the_scheme_and_nothing_else
         ("", "127.0.0.1"),
     ],
 )
-async def test_caller_is_the_last_address_that_is_no_proxy(forwarded_for: str, caller: str) -> None:
+async def test_client_ip_is_the_last_address_that_is_not_a_proxy(
+    forwarded_for: str, caller: str
+) -> None:
     async with told("127.0.0.1", "127.0.0.1 10.0.0.2") as client:
         assert (await seen_with(client, X_Forwarded_For=forwarded_for))["client"] == caller

@@ -114,14 +114,14 @@ async def test_turn_longer_than_a_lease_keeps_its_session(outlasted: Outlasted) 
     assert outlasted.ends[0] == ["whole"]
 
 
-async def test_turn_of_a_killed_replica_is_a_crash_and_the_session_goes_on(
+async def test_turn_of_a_killed_replica_is_a_crash_and_the_session_continues(
     outlasted: Outlasted,
 ) -> None:
     assert outlasted.died == GONE
     assert outlasted.ends[1] == ["crash", "whole"]
 
 
-async def test_replica_that_stood_still_longer_than_its_lease_writes_nothing(
+async def test_replica_suspended_longer_than_its_lease_writes_nothing(
     outlasted: Outlasted,
 ) -> None:
     assert outlasted.hung == BUSY

@@ -65,7 +65,7 @@ async def is_accepted(service: Service, bearer: dict[str, str]) -> bool:
     return answer.status_code == 200
 
 
-async def test_another_password_ends_the_tokens_of_before(settings: Settings) -> None:
+async def test_changing_the_password_revokes_earlier_tokens(settings: Settings) -> None:
     async with serving_luis(settings) as service:
         before, admin = await service.bearer(EMAIL), await service.bearer()
         await operate(service, settings, lambda use: use.set_password(EMAIL, OTHER_PASSWORD))
@@ -74,7 +74,7 @@ async def test_another_password_ends_the_tokens_of_before(settings: Settings) ->
         assert await is_accepted(service, await service.bearer(EMAIL, OTHER_PASSWORD))
 
 
-async def test_enabled_user_logs_in_again_and_tokens_of_before_stay_revoked(
+async def test_reenabled_user_logs_in_again_and_earlier_tokens_stay_revoked(
     settings: Settings,
 ) -> None:
     async with serving_luis(settings) as service:
@@ -95,7 +95,7 @@ async def test_last_active_administrator_is_not_disabled(settings: Settings) -> 
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "complete"])
-async def test_running_answer_ends_when_its_user_is_disabled_and_keeps_what_it_had(
+async def test_running_answer_ends_when_its_user_is_disabled_and_is_stored_as_partial(
     settings: Settings, *, stream: bool
 ) -> None:
     async with serving_luis(settings) as service:
@@ -154,7 +154,7 @@ def edit_luis(folder: Path, edit: dict[str, object]) -> None:
     path.write_text(json.dumps(document, indent=4), encoding="utf-8")
 
 
-async def test_disabled_and_enabled_by_hand_revives_no_token(tmp_path: Path) -> None:
+async def test_disabling_and_enabling_by_hand_revives_no_token(tmp_path: Path) -> None:
     async with JsonFileStorage(tmp_path) as storage:
         await storage.make_initial_records()
     settings = settings_for_tests(storage_url=f"json:{tmp_path}", mem_structured_enable=False)
@@ -168,7 +168,7 @@ async def test_disabled_and_enabled_by_hand_revives_no_token(tmp_path: Path) -> 
         assert await is_accepted(service, await service.bearer(EMAIL))
 
 
-async def test_answers_of_others_and_of_clients_go_on() -> None:
+async def test_answers_of_other_users_and_clients_continue() -> None:
     go_on = asyncio.Event()
     model = ScriptedModel(lambda _: Script(pieces=("All",), pause=go_on.wait))
     settings = settings_for_tests(mem_structured_enable=False)

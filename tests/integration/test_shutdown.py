@@ -90,7 +90,7 @@ async def test_sigterm_ends_streams_with_an_event_saves_partial_answers_and_exit
 @POSIX
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("repeated", [1, 3])
-async def test_sighup_ends_streams_in_good_order_as_sigterm_does(
+async def test_sighup_ends_streams_gracefully_like_sigterm(
     tmp_path: Path, workers: str, repeated: int
 ) -> None:
     async with (

@@ -114,7 +114,7 @@ async def check_doctor(world: World, path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", SPOILS)
 @pytest.mark.parametrize("suffix", [".log", ".json"], ids=["messages", "memory"])
-async def test_spoilt_session_is_a_503_left_alone_and_named_while_others_go_on(
+async def test_corrupt_session_is_a_503_left_unchanged_and_named_while_others_work(
     world: World, suffix: str, how: str
 ) -> None:
     [path] = world.root.rglob(world.mine + suffix)
@@ -130,7 +130,7 @@ async def test_spoilt_session_is_a_503_left_alone_and_named_while_others_go_on(
 
 @pytest.mark.parametrize("how", SPOILS)
 @pytest.mark.parametrize("name", ["users.json", "roles.json"])
-async def test_spoilt_users_or_roles_are_a_503_for_users_and_named_while_clients_go_on(
+async def test_corrupt_users_or_roles_are_a_named_503_for_users_while_clients_work(
     world: World, name: str, how: str
 ) -> None:
     path = world.root / "auth" / name

@@ -36,7 +36,7 @@ async def test_a_conversation_in_two_languages_shows_no_block_of_the_prompt() ->
         assert await ask("the printer makes a noise") == "OK, Carmen."
 
 
-async def test_it_extracts_memory_and_writes_a_summary() -> None:
+async def test_embedded_model_extracts_memory_and_writes_a_summary() -> None:
     given = {"mem_extract_every": 1, "mem_summarize_threshold": 4, "mem_window_messages": 2}
     async with StandIn(pause_s=0) as provider, serving(settings(provider, **given)) as service:
         session = (await service.client.post("/sessions/new")).json()["session_id"]
@@ -56,7 +56,7 @@ async def test_it_extracts_memory_and_writes_a_summary() -> None:
     assert "<data-" not in json.dumps(found)
 
 
-async def test_it_streams_word_by_word_with_a_pause() -> None:
+async def test_embedded_model_streams_word_by_word_with_a_pause() -> None:
     async with StandIn(pause_s=PAUSE_S) as provider, serving(settings(provider)) as service:
         body = {"prompt": "who are you?"}
         async with service.client.stream("POST", "/chat", json=body, headers=SSE) as answer:
@@ -66,7 +66,7 @@ async def test_it_streams_word_by_word_with_a_pause() -> None:
     assert arrivals[-1] - arrivals[0] >= 4 * PAUSE_S
 
 
-async def test_a_base_url_without_v1_is_refused_with_the_right_one(
+async def test_base_url_without_v1_is_refused_and_the_correct_url_is_suggested(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async with StandIn(pause_s=0) as provider, httpx.AsyncClient(trust_env=False) as client:

@@ -66,6 +66,8 @@ def test_a_backend_without_tables_has_none_to_upgrade(toy: Run) -> None:
     )
 
 
-def test_its_form_is_named_in_the_message_about_a_wrong_url(toy: Run) -> None:
+def test_url_format_of_a_registered_backend_is_listed_in_the_error_for_an_invalid_url(
+    toy: Run,
+) -> None:
     with pytest.raises(ValueError, match=r"memory: or toy:DIR "):
         parse_storage_url("box")

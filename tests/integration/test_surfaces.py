@@ -103,7 +103,7 @@ async def test_credential_of_the_surface_opens_no_other(shared: Service) -> None
         assert answer.status_code == 401
 
 
-async def test_caller_is_who_the_look_up_names_and_is_logged(shared: Service) -> None:
+async def test_caller_is_the_principal_from_the_lookup_and_is_logged(shared: Service) -> None:
     with capture_logs() as lines:
         answer = await shared.anonymous.get(f"{PREFIX}/whoami", headers=BEARER)
     assert answer.json() == {"client": "partner"}
@@ -124,7 +124,7 @@ async def test_public_path_needs_no_credential_and_its_neighbours_do(shared: Ser
         assert_error(await shared.anonymous.get(path), 401, "invalid_api_key")
 
 
-async def test_look_up_that_fails_is_an_error_of_the_surface_and_is_not_cached() -> None:
+async def test_failed_lookup_is_a_surface_error_and_is_not_cached() -> None:
     keys = Keys()
     surface = partner_surface(keys)
     async with serving(surfaces=[surface], model=ScriptedModel([])) as service:
@@ -336,7 +336,7 @@ async def test_upload_without_a_key_is_refused_before_it_is_sent(shared: Service
 # --- answers ------------------------------------------------------------------------------------
 
 
-async def test_answer_can_be_something_else_than_json(shared: Service) -> None:
+async def test_response_can_have_another_media_type_than_json(shared: Service) -> None:
     answer = await shared.anonymous.get(f"{PREFIX}/numbers?n=2", headers=BEARER)
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.text == "n\r\n0\r\n1"

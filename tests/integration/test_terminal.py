@@ -64,7 +64,7 @@ def test_conversation_greets_and_says_how_to_leave(
 
 
 @pytest.mark.parametrize("word", ["exit", " Quit ", "salir"])
-def test_word_for_leaving_ends_the_conversation(tmp_path: Path, word: str) -> None:
+def test_exit_word_ends_the_conversation(tmp_path: Path, word: str) -> None:
     printed = typed(tmp_path, f"Hello, my name is Ana.\n{word}\nHow are you?\n", LANG="en")
 
     assert printed.count("> ") == 2

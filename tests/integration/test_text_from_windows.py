@@ -41,12 +41,12 @@ def test_text_in_another_encoding_is_not_taken_for_utf8(encoding: str) -> None:
         ),
     ],
 )
-def test_blanks_and_quotes_around_a_value_are_removed(raw: str) -> None:
+def test_whitespace_and_quotes_around_a_value_are_removed(raw: str) -> None:
     assert unquoted(raw) == "key"
 
 
 @pytest.mark.parametrize("raw", ['"', '"key', "key'", '"a" and "b"', "it's", ""])
-def test_quotes_that_are_no_pair_around_the_value_stay(raw: str) -> None:
+def test_unpaired_quotes_around_a_value_are_kept(raw: str) -> None:
     assert unquoted(raw) == raw
 
 
@@ -105,7 +105,9 @@ def test_secret_file_of_a_windows_editor_holds_the_secret_alone(
 
 
 @pytest.mark.parametrize("file", ["users.json", "roles.json"])
-def test_people_and_roles_edited_on_windows_hold(ready: Run, tmp_path: Path, file: str) -> None:
+def test_users_and_roles_edited_on_windows_are_accepted(
+    ready: Run, tmp_path: Path, file: str
+) -> None:
     create = ("user", "create", "--role", "employee", "--department", "x", "--password-stdin")
     assert ready(*create, "--email", "ana@example.com", text=PASSWORD)[0] == 0
     path = tmp_path / "data" / "auth" / file
@@ -117,7 +119,7 @@ def test_people_and_roles_edited_on_windows_hold(ready: Run, tmp_path: Path, fil
 
 
 @pytest.mark.parametrize("file", ["users.json", "roles.json"])
-def test_people_and_roles_in_utf16_are_named_by_doctor(
+def test_users_and_roles_in_utf16_are_reported_by_doctor(
     ready: Run, tmp_path: Path, file: str
 ) -> None:
     (tmp_path / "data" / "auth" / file).write_text('{"version": 1}', "utf-16")
@@ -150,7 +152,7 @@ def test_password_on_standard_input_is_utf8_whatever_the_system_reads(
     assert PasswordHasher().verify(user["password_hash"], password)
 
 
-def test_password_in_utf16_is_refused_and_not_repeated(ready: Run) -> None:
+def test_password_in_utf16_is_refused_without_being_shown(ready: Run) -> None:
     raw = f"{PASSWORD}\r\n".encode("utf-16")
     code, _, err = ready("admin", "create", "--email", "a@b.c", "--password-stdin", raw=raw)
     assert code == 1

@@ -54,9 +54,7 @@ async def connected(service: Service, context: ssl.SSLContext) -> AsyncGenerator
         (b"\r\n\r\n", 400),
     ],
 )
-async def test_answers_over_tls_ask_for_it_from_now_on(
-    tmp_path: Path, request_: bytes, status: int
-) -> None:
+async def test_tls_response_sets_hsts(tmp_path: Path, request_: bytes, status: int) -> None:
     async with (
         over_tls(tmp_path) as (service, context),
         connected(service, context) as (reader, writer),
@@ -89,7 +87,7 @@ async def test_long_head_and_pipelined_requests_are_answered_over_tls(tmp_path: 
             assert (await read_answer(reader)).status_code == 200
 
 
-async def test_client_that_sends_all_of_a_refused_body_sees_the_answer_over_tls(
+async def test_client_that_sends_a_whole_refused_body_receives_the_response_over_tls(
     tmp_path: Path,
 ) -> None:
     async with over_tls(tmp_path) as (service, context):

@@ -146,7 +146,7 @@ def require_states_of(url: str, later: str) -> None:
 class TestMigrate:
     @pytest.mark.parametrize("target", STORES)
     @pytest.mark.parametrize("source", STORES)
-    def test_everything_is_there_afterwards_and_the_source_untouched(
+    def test_migration_copies_everything_and_leaves_the_source_untouched(
         self, run: Run, new_store: NewStore, tmp_path: Path, source: str, target: str
     ) -> None:
         one, other = filled(new_store(source)), new_store(target)
@@ -167,7 +167,7 @@ class TestMigrate:
         )
 
     @pytest.mark.parametrize("target", STORES)
-    def test_run_that_is_killed_is_finished_by_the_next_one(
+    def test_killed_run_is_finished_by_the_next_one(
         self, run: Run, new_store: NewStore, target: str
     ) -> None:
         one, other = filled(new_store("json"), many(150)), new_store(target)
@@ -337,7 +337,7 @@ def _count(export: ExportTarget) -> int:
 class TestBackup:
     @pytest.mark.parametrize("target", STORES)
     @pytest.mark.parametrize("source", STORES)
-    def test_backup_brings_everything_to_any_store(
+    def test_backup_can_be_restored_into_any_backend(
         self,
         ready: Run,
         new_store: NewStore,
@@ -361,7 +361,7 @@ class TestBackup:
         )
 
     @pytest.mark.parametrize("source", ["json", "sqlite"])
-    def test_backup_of_a_store_in_use_holds_each_session_as_it_was_at_a_moment(
+    def test_backup_of_a_store_in_use_has_a_consistent_snapshot_of_each_session(
         self, ready: Run, new_store: NewStore, monkeypatch: pytest.MonkeyPatch, source: str
     ) -> None:
         talks = [conversation(n, texts=[]) for n in (1, 2, 3)]
@@ -387,7 +387,7 @@ class TestBackup:
         assert f"session {1:032x} of user {'a' * 32}: unreadable: " in err
         assert BackupFile(tmp_path / "b.gz").verify() == len(EVERYTHING) - 1
 
-    def test_spoiled_backup_is_refused_and_nothing_is_restored(
+    def test_corrupt_backup_is_refused_and_nothing_is_restored(
         self, ready: Run, tmp_path: Path
     ) -> None:
         filled(f"json:{tmp_path}/data")
@@ -400,7 +400,9 @@ class TestBackup:
         assert err == f"chatbot: b.gz to {tmp_path / 'data'}: {message}\n"
         assert trace_of(tmp_path / "data") == before
 
-    def test_store_that_went_on_is_not_taken_back(self, ready: Run, tmp_path: Path) -> None:
+    def test_newer_target_is_not_overwritten_by_an_older_source(
+        self, ready: Run, tmp_path: Path
+    ) -> None:
         filled(f"json:{tmp_path}/data")
         assert ready("backup", "b.gz")[0] == 0
         there = conversation(3, owner=ODD_OWNER)
@@ -457,7 +459,7 @@ def first_version(tmp_path: Path) -> Path:
 
 
 class TestImport:
-    def test_sessions_are_the_clients_or_the_persons_and_files_stay(
+    def test_imported_sessions_belong_to_the_given_owner_and_source_files_stay(
         self, ready: Run, first_version: Path, tmp_path: Path
     ) -> None:
         before = trace_of(first_version)
@@ -520,7 +522,7 @@ class TestImport:
         assert (code, out.splitlines()[0]) == (0, "1 newer in the target (1 session)")
 
 
-def test_commands_that_move_are_refused_in_memory(
+def test_moving_commands_are_refused_with_memory_storage(
     ready: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("STORAGE_URL", "memory:")

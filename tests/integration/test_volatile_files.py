@@ -48,7 +48,7 @@ def test_error_of_any_step_is_translated(tmp_path: Path, step: str) -> None:
         FAILING[step](Files(), file)
 
 
-def test_no_step_is_forgotten() -> None:
+def test_every_file_operation_is_made_to_fail_once() -> None:
     steps = {name for name in vars(Files) if not name.startswith("_")} - NO_STEPS
     assert steps == set(FAILING)
     assert steps | {"now_ns", "enable_kernel_fsync"} <= set(vars(VolatileFiles))

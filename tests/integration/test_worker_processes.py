@@ -159,7 +159,7 @@ async def test_service_whose_workers_cannot_start_ends_with_a_line_and_exit_code
 
 
 @POSIX
-async def test_workers_that_die_again_and_again_are_replaced_after_longer_and_longer_pauses(
+async def test_crashing_workers_are_replaced_with_exponential_backoff(
     tmp_path: Path,
 ) -> None:
     async with faulty(tmp_path, "short") as process, asyncio.timeout(STARTS_WITHIN_S):
@@ -172,7 +172,9 @@ async def test_workers_that_die_again_and_again_are_replaced_after_longer_and_lo
 
 
 @POSIX
-async def test_worker_that_does_not_end_is_killed_and_the_exit_code_says_so(tmp_path: Path) -> None:
+async def test_worker_that_does_not_stop_is_killed_and_the_exit_code_reports_it(
+    tmp_path: Path,
+) -> None:
     async with faulty(tmp_path, "stubborn") as process, asyncio.timeout(STARTS_WITHIN_S):
         assert process.stdout is not None
         while not (await process.stdout.readline()).startswith(b"serving: "):

@@ -89,7 +89,7 @@ async def test_a_second_first_administrator_is_refused(
     assert await stored(storage, "eva@acme.es") is None
 
 
-async def test_of_50_first_administrators_at_once_exactly_one_is_made(
+async def test_of_50_concurrent_first_administrators_one_is_created(
     storage: InMemoryStorage, administration: Administration
 ) -> None:
     emails = [f"admin{number}@acme.es" for number in range(50)]
@@ -102,7 +102,7 @@ async def test_of_50_first_administrators_at_once_exactly_one_is_made(
     assert sum([await stored(storage, email) is not None for email in emails]) == 1
 
 
-async def test_so_it_is_with_the_real_hasher_and_its_short_queue(
+async def test_of_50_concurrent_first_administrators_one_is_created_with_the_real_hasher(
     storage: InMemoryStorage, hasher: Argon2Hasher
 ) -> None:
     administration = administration_of(storage, hasher)
@@ -114,7 +114,7 @@ async def test_so_it_is_with_the_real_hasher_and_its_short_queue(
     assert sum(isinstance(outcome, Conflict | RateLimited) for outcome in outcomes) == 49
 
 
-async def test_an_administrator_by_another_role_counts(storage: InMemoryStorage) -> None:
+async def test_administrator_by_another_role_counts(storage: InMemoryStorage) -> None:
     boss = Role(name="boss", permissions=frozenset({Permission.ADMINISTER}))
     clerk = Role(name="admin", permissions=frozenset({Permission.CHAT}))
     administration = administration_of(InMemoryStorage({"boss": boss, "admin": clerk}))
@@ -142,7 +142,7 @@ async def test_a_user_has_the_role_and_the_department_that_were_asked_for(
     assert user.password_hash == f"hash of {PASSWORD}"
 
 
-async def test_an_address_is_taken_whatever_its_capitals(administration: Administration) -> None:
+async def test_email_address_is_unique_regardless_of_case(administration: Administration) -> None:
     await administration.create_user("eva@acme.es", "employee", "Ventas", PASSWORD)
     with pytest.raises(Conflict):
         await administration.create_user("EVA@acme.es", "employee", "Ventas", PASSWORD)
@@ -169,7 +169,7 @@ async def test_an_unknown_role_is_refused_with_the_names_of_the_known_ones(
         ("eva.luna@acme.es", "Ventas", "Eva Luna Ventas 2024", "password"),
     ],
 )
-async def test_what_is_not_acceptable_is_refused_by_the_name_of_its_field(
+async def test_invalid_value_is_refused_by_the_name_of_its_field(
     administration: Administration, email: str, department: str, password: str, field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:

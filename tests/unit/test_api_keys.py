@@ -18,7 +18,7 @@ def test_the_key_of_the_settings_is_the_client_default() -> None:
 
 
 @pytest.mark.parametrize("raw_key", ["", " ", KEY + " ", KEY[:-1], KEY.swapcase(), "ñ", "\ud800"])
-def test_any_other_key_is_nobodys(raw_key: str) -> None:
+def test_unknown_key_belongs_to_no_client(raw_key: str) -> None:
     assert identify_by_setting(KEY)(raw_key) is None
 
 

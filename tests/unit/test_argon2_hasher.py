@@ -114,7 +114,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_password_belongs_to_its_hash_and_no_other_does(hasher: Argon2Hasher) -> None:
+async def test_hash_verifies_only_its_own_password(hasher: Argon2Hasher) -> None:
     password_hash = await hasher.hash("contraseña larga")
     assert await hasher.verify("contraseña larga", password_hash)
     assert not await hasher.verify("Contraseña larga", password_hash)
@@ -200,9 +200,7 @@ async def test_hashes_of_every_argon2_variant_can_be_verified(
         (looks_like(4_194_304, 1, 1), False),
     ],
 )
-def test_a_hash_is_weaker_only_if_replacing_it_makes_it_stronger(
-    stored: str, *, weaker: bool
-) -> None:
+def test_hash_needs_rehashing_only_if_that_makes_it_stronger(stored: str, *, weaker: bool) -> None:
     assert Argon2Hasher().needs_rehash(stored) is weaker
 
 
@@ -220,7 +218,7 @@ def test_the_ceiling_admits_what_rfc_9106_and_argon2_cffi_recommend() -> None:
     assert MINIMUM.is_within(MAXIMUM)
 
 
-async def test_one_call_runs_32_wait_and_the_next_gets_a_retry_after(
+async def test_one_hash_runs_32_queue_and_the_next_gets_a_retry_after(
     hasher: Argon2Hasher, gate: Gate
 ) -> None:
     calls = [asyncio.create_task(hasher.hash("x")) for _ in range(1 + MAX_WAITING)]
@@ -235,7 +233,7 @@ async def test_one_call_runs_32_wait_and_the_next_gets_a_retry_after(
     assert await hasher.hash("x") == "hash"
 
 
-async def test_a_cancelled_waiter_gives_its_place_back_and_is_never_computed(
+async def test_cancelled_waiter_frees_its_place_and_is_never_hashed(
     hasher: Argon2Hasher, gate: Gate
 ) -> None:
     served = asyncio.create_task(hasher.hash("x"))
@@ -253,7 +251,7 @@ async def test_a_cancelled_waiter_gives_its_place_back_and_is_never_computed(
     assert gate.calls == 2
 
 
-async def test_a_call_that_is_cancelled_while_served_holds_its_place_to_the_end(
+async def test_call_cancelled_during_service_keeps_its_slot_until_it_ends(
     hasher: Argon2Hasher, gate: Gate
 ) -> None:
     served = asyncio.create_task(hasher.hash("x"))
@@ -355,7 +353,7 @@ async def test_a_check_computes_a_hash_of_each_stored_scheme_for_every_user(
     assert set(works[0]) == {scheme_of(each) for each in (dear, cheap, old)}
 
 
-async def test_a_scheme_that_is_met_before_it_was_looked_up_is_padded_from_then_on(
+async def test_scheme_seen_before_its_lookup_is_padded_from_then_on(
     hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dear = encoded(DEAR, variant=Type.ID)
@@ -381,7 +379,7 @@ async def test_padding_is_bounded_and_keeps_the_most_common_schemes(
     assert caplog.text.count("m=256,t=1,p=1") == 1
 
 
-async def test_the_worker_rests_after_it_has_answered_as_long_as_it_hashed_and_chats_run(
+async def test_hashing_worker_rests_as_long_as_it_hashed_while_chats_run(
     hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rests: list[float] = []

@@ -137,7 +137,7 @@ async def test_a_password_typed_with_combining_accents_is_the_same(
     await service.login(ana.email, unicodedata.normalize("NFD", PASSWORD))
 
 
-async def test_unknown_disabled_and_wrong_are_the_same_answer_after_the_same_work(
+async def test_unknown_disabled_and_wrong_password_get_the_same_response_for_the_same_work(
     service: Service, ana: User, computed: list[bytes]
 ) -> None:
     await service.add("off@acme.es", ana.password_hash, is_active=False)
@@ -150,7 +150,7 @@ async def test_unknown_disabled_and_wrong_are_the_same_answer_after_the_same_wor
 
 
 @pytest.mark.parametrize("password", ["x" * 129, "x" * 10**6, "\ud800", "e" + "\u0301" * 600])
-async def test_what_cannot_be_a_password_is_wrong_for_everybody_and_not_hashed(
+async def test_impossible_password_is_wrong_for_every_account_and_not_hashed(
     service: Service, ana: User, computed: list[bytes], password: str
 ) -> None:
     answers = {await refusal(service, e, password) for e in (ana.email, "nobody@acme.es")}
@@ -158,7 +158,7 @@ async def test_what_cannot_be_a_password_is_wrong_for_everybody_and_not_hashed(
     assert len(computed) == 1
 
 
-async def test_a_login_costs_the_same_work_whoever_it_is_for(
+async def test_login_costs_the_same_work_for_every_account(
     service: Service, ana: User, computed: list[bytes]
 ) -> None:
     """Also of those whom nobody has seen log in since the start: an older, dearer hash, disabled."""
@@ -177,7 +177,7 @@ async def test_a_login_costs_the_same_work_whoever_it_is_for(
     assert sorted(works[0]) == [b"$argon2id$v=19$m=128,t=3,p=4", b"$argon2id$v=19$m=64,t=2,p=1"]
 
 
-async def test_a_password_that_is_common_by_now_still_opens(service: Service) -> None:
+async def test_existing_password_that_has_become_common_still_logs_in(service: Service) -> None:
     user = await service.add("old@acme.es", await service.hasher.hash("password"))
     await service.login(user.email, "password")
 
@@ -287,7 +287,7 @@ async def test_rights_come_from_storage_and_never_from_the_token(
     "change",
     ["removed", "disabled", "password", "version raised", "version lowered", "garbage", "empty"],
 )
-async def test_a_revoked_or_odd_token_is_invalid_at_once_and_always_in_the_same_words(
+async def test_every_invalid_token_gets_the_same_error(
     service: Service, ana: User, change: str
 ) -> None:
     token = await token_of(service, ana)
@@ -326,7 +326,7 @@ async def guess(service: Service, email: str, times: int) -> None:
 
 
 @pytest.mark.parametrize("who", ["known", "unknown", "disabled", "no address"])
-async def test_sixth_attempt_after_five_failures_waits_whoever_it_is_for(
+async def test_sixth_attempt_after_five_failures_waits_for_every_account(
     service: Service, ana: User, computed: list[bytes], who: str
 ) -> None:
     await service.add("off@acme.es", ana.password_hash, is_active=False)
@@ -337,7 +337,7 @@ async def test_sixth_attempt_after_five_failures_waits_whoever_it_is_for(
     assert len(computed) == 5, "what is throttled is not hashed"
 
 
-async def test_right_password_opens_when_the_wait_is_over_and_what_was_tried_meanwhile_is_free(
+async def test_correct_password_logs_in_after_the_wait_and_throttled_attempts_are_not_counted(
     service: Service, ana: User
 ) -> None:
     await guess(service, ana.email, 5)
@@ -363,9 +363,7 @@ async def test_success_clears_the_account(service: Service, ana: User) -> None:
         await service.login(ana.email, PASSWORD)
 
 
-async def test_counters_are_keyed_so_that_nobody_can_choose_names_that_meet_anothers(
-    service: Service, ana: User
-) -> None:
+async def test_counter_keys_cannot_be_made_to_collide(service: Service, ana: User) -> None:
     await guess(service, ana.email, 1)
     tables = service.storage._transaction.counters._tables  # type: ignore[attr-defined] # what is stored
     kept = set(tables["attempts"].amounts)
@@ -385,14 +383,14 @@ async def test_successes_do_not_count_for_an_account_or_its_address(
         await service.login(ana.email, PASSWORD)
 
 
-async def test_right_passwords_at_once_are_not_taken_for_guesses(
+async def test_concurrent_correct_passwords_do_not_count_as_guesses(
     service: Service, ana: User
 ) -> None:
     await asyncio.gather(*(service.login(ana.email, PASSWORD) for _ in range(20)))
 
 
 @pytest.mark.parametrize("processes", [1, 4])
-async def test_right_passwords_of_many_people_at_once_are_not_taken_for_guesses(
+async def test_concurrent_correct_passwords_of_many_users_do_not_count_as_guesses(
     service: Service, ana: User, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
     each = [
@@ -420,7 +418,7 @@ async def test_right_passwords_of_many_people_at_once_are_not_taken_for_guesses(
     )
 
 
-async def test_of_fifty_guesses_at_once_five_are_hashed(
+async def test_of_fifty_concurrent_guesses_five_are_hashed(
     service: Service, ana: User, computed: list[bytes]
 ) -> None:
     guesses = (service.login(ana.email, f"wrong {n}") for n in range(50))
@@ -430,7 +428,7 @@ async def test_of_fifty_guesses_at_once_five_are_hashed(
     assert len(computed) == 5
 
 
-async def test_log_in_that_does_not_get_its_turn_is_told_to_come_back(
+async def test_queued_login_that_times_out_gets_a_retry_after(
     service: Service, ana: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(authentication, "TURN_WAIT_S", 0.01)
@@ -466,7 +464,7 @@ async def test_fifty_failures_from_an_address_make_it_wait_but_no_other(
     assert await throttled(service, ana.email) == 60, "a success takes only itself back"
 
 
-async def test_who_waits_as_an_account_does_not_count_for_the_address(
+async def test_account_throttling_does_not_count_against_the_address(
     service: Service, ana: User
 ) -> None:
     await guess(service, ana.email, 5)
@@ -490,13 +488,15 @@ async def test_password_that_was_not_checked_does_not_count(
     await guess(service, ana.email, 5)
 
 
-async def test_what_cannot_be_a_password_does_not_count(service: Service, ana: User) -> None:
+async def test_impossible_password_does_not_count_as_an_attempt(
+    service: Service, ana: User
+) -> None:
     for _ in range(60):
         await refusal(service, ana.email, "x" * 129)
     await service.login(ana.email, PASSWORD)
 
 
-async def test_right_password_opens_even_if_the_counter_cannot_be_cleared(
+async def test_correct_password_logs_in_even_if_the_counter_cannot_be_cleared(
     service: Service, ana: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(key: AttemptKey) -> None:

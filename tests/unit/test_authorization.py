@@ -12,7 +12,7 @@ def caller(*permissions: Permission) -> Principal:
 
 
 @pytest.mark.parametrize("permission", Permission)
-def test_exactly_the_required_permission_is_needed(permission: Permission) -> None:
+def test_only_the_required_permission_is_needed(permission: Permission) -> None:
     require(caller(permission), permission)
     with pytest.raises(Forbidden):
         require(caller(*(set(Permission) - {permission})), permission)

@@ -39,7 +39,7 @@ class Work:
         self.at_the_end()
 
 
-async def test_a_backlog_of_one_owner_does_not_stand_in_front_of_the_others() -> None:
+async def test_backlog_of_one_owner_does_not_delay_other_owners() -> None:
     work = Work(2)
     await work.wants(ANA, *(f"ana {n}" for n in range(100)))
     await work.wants(LUIS, "luis 0", "luis 1")
@@ -54,7 +54,7 @@ async def test_a_backlog_of_one_owner_does_not_stand_in_front_of_the_others() ->
     await asyncio.wait(work.tasks.values())
 
 
-async def test_a_place_is_not_lost_with_who_waits_for_it() -> None:
+async def test_cancelling_a_waiter_does_not_leak_its_place() -> None:
     work = Work(1)
     await work.wants(ANA, "ana")
     await work.wants(LUIS, "luis", "luis too")

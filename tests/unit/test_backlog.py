@@ -39,7 +39,7 @@ async def test_queue_rests_four_times_as_long_as_an_entry_took() -> None:
     assert loop.time() - ended[0] > 3.9 * SLOW_S
 
 
-async def test_entry_that_fails_stops_nobody_behind_it() -> None:
+async def test_failed_entry_does_not_stop_later_entries() -> None:
     loop, done, reported = asyncio.get_running_loop(), asyncio.Event(), list[object]()
     loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
     error = ValueError("no such connection")

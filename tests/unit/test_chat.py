@@ -103,7 +103,7 @@ async def leave_after_first_piece(desk: Desk, prompt: str, session_id: SessionId
 # --- a turn that goes well -------------------------------------------------------------------
 
 
-async def test_a_streamed_turn_starts_gives_pieces_and_ends_with_the_whole_answer() -> None:
+async def test_streamed_turn_emits_started_then_deltas_then_the_whole_answer() -> None:
     desk = quiet(["Hola, Ana."])
     started, *deltas, reply = await read(desk, "hola")
     assert isinstance(started, Started)
@@ -177,7 +177,7 @@ async def test_no_transaction_is_open_while_the_model_works(stream: bool) -> Non
 
 
 @WAYS
-async def test_the_answer_is_stored_and_the_session_free_before_the_reply_is_given(
+async def test_answer_is_stored_and_the_session_released_before_the_reply_is_returned(
     stream: bool,
 ) -> None:
     desk = quiet(["Hola."])
@@ -201,7 +201,7 @@ async def test_the_next_prompt_holds_the_turns_before() -> None:
     assert [m.text for m in desk.model.requests[1].messages] == ["a", "uno", "b"]
 
 
-async def test_what_was_remembered_is_in_the_prompt_and_named_in_the_reply() -> None:
+async def test_recalled_memory_is_in_the_prompt_and_listed_in_the_reply() -> None:
     desk = quiet(["Hola."])
     session_id = await desk.sessions.begin(ANA)
     await desk.is_manual.put_summary(ANA, session_id, "Ana plans a trip.")
@@ -249,7 +249,7 @@ async def test_the_notice_comes_with_the_first_complete_answer_only() -> None:
     assert notices == ["I am a machine.", *[None] * 24]
 
 
-async def test_the_notice_comes_again_after_a_reset() -> None:
+async def test_notice_is_repeated_after_a_reset() -> None:
     desk = Desk(by_task(), notice="I am a machine.")
     session_id = (await desk.ask("a")).session_id
     await desk.sessions.reset(ANA, session_id)
@@ -287,14 +287,14 @@ async def test_the_longest_prompt_counts_code_points() -> None:
     assert (await quiet(["a"]).ask("👍" * 4000)).text == "a"
 
 
-async def test_who_may_not_chat_is_refused_before_anything_is_stored() -> None:
+async def test_user_without_chat_permission_is_refused_before_anything_is_stored() -> None:
     desk = quiet(["a"])
     with pytest.raises(Forbidden):
         await desk.ask("hola", who=caller("ana", Permission.MEMORY))
     assert await is_empty(desk)
 
 
-async def test_a_session_of_somebody_else_is_not_found_and_stays_as_it_is() -> None:
+async def test_session_of_another_user_is_not_found_and_not_changed() -> None:
     desk = Desk(by_task())
     session_id = (await desk.ask("mine", who=BEN)).session_id
     for other in (session_id, UNKNOWN):
@@ -373,7 +373,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
-async def test_what_was_heard_is_stored_as_interrupted_with_the_reason(ending: Ending) -> None:
+async def test_delivered_text_is_stored_as_interrupted_with_the_reason(ending: Ending) -> None:
     desk = quiet([ending.script])
     session_id = await desk.sessions.begin(ANA)
     await ending.end(desk, session_id)
@@ -395,7 +395,7 @@ async def test_an_interrupted_answer_is_not_in_the_next_prompt(ending: Ending) -
     assert [m.text for m in desk.model.requests[-1].messages] == ["a\n\nb"]
 
 
-async def test_a_caller_without_a_stream_that_leaves_stops_the_model_too() -> None:
+async def test_disconnecting_during_a_non_streaming_turn_cancels_the_model_call() -> None:
     desk = quiet([speaking("Half")])
     session_id = await desk.sessions.begin(ANA)
     events = desk.events("a", session_id, stream=False)
@@ -404,7 +404,7 @@ async def test_a_caller_without_a_stream_that_leaves_stops_the_model_too() -> No
     assert kept(await desk.messages(session_id))[1] == Kept("assistant", "", "client")
 
 
-async def test_the_model_hears_that_the_caller_has_left() -> None:
+async def test_model_call_is_cancelled_when_the_client_disconnects() -> None:
     stopped: list[str] = []
 
     async def notice() -> None:
@@ -418,7 +418,7 @@ async def test_the_model_hears_that_the_caller_has_left() -> None:
     assert stopped == ["stopped"]
 
 
-async def test_leaving_after_the_reply_changes_nothing() -> None:
+async def test_disconnecting_after_the_reply_changes_nothing() -> None:
     desk = quiet(["Whole."])
     async with aclosing(desk.events("a")) as events:
         async for event in events:
@@ -428,7 +428,7 @@ async def test_leaving_after_the_reply_changes_nothing() -> None:
     assert kept(messages)[1] == Kept("assistant", "Whole.")
 
 
-async def test_a_question_that_a_crash_left_is_closed_by_the_next_turn() -> None:
+async def test_question_left_open_by_a_crash_is_closed_by_the_next_turn() -> None:
     desk = quiet(["Whole.", "More."])
     session_id = await desk.sessions.begin(ANA)
     await desk.question_left_by_a_crash(session_id, "lost?")
@@ -509,7 +509,7 @@ async def test_a_second_turn_is_refused_when_the_first_takes_too_long(
     assert [m.content for m in await desk.messages(session_id)] == ["a", "uno"]
 
 
-async def test_turns_of_other_sessions_go_on_meanwhile() -> None:
+async def test_turns_of_other_sessions_continue_meanwhile() -> None:
     gate = asyncio.Event()
     desk = quiet([speaking("uno", pause=gate.wait), "dos"])
     first = asyncio.create_task(read(desk, "a"))
@@ -520,7 +520,7 @@ async def test_turns_of_other_sessions_go_on_meanwhile() -> None:
     await first
 
 
-async def test_who_leaves_while_waiting_for_the_session_stores_nothing(
+async def test_disconnecting_while_waiting_for_the_session_stores_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gate = asyncio.Event()
@@ -557,7 +557,7 @@ def fill_up(storage: InMemoryStorage, *, after: int, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("answer", ["Whole.", ModelError("cut")])
-async def test_a_disk_that_is_full_at_the_answer_is_reported_and_the_question_kept(
+async def test_full_disk_while_storing_the_answer_is_reported_and_keeps_the_question(
     answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = InMemoryStorage()
@@ -570,7 +570,7 @@ async def test_a_disk_that_is_full_at_the_answer_is_reported_and_the_question_ke
     assert await desk.is_free(session_id)
 
 
-async def test_a_failure_after_the_caller_has_left_is_logged(
+async def test_failure_after_the_client_disconnected_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage = InMemoryStorage()
@@ -580,7 +580,7 @@ async def test_a_failure_after_the_caller_has_left_is_logged(
     assert "after its client disconnected: StorageFull" in caplog.text
 
 
-async def test_a_failure_while_the_caller_is_busy_with_a_piece_is_logged_if_it_then_leaves(
+async def test_failure_while_the_client_handles_a_delta_is_logged_if_it_then_disconnects(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     desk = quiet([Script(pieces=("Half",), failure=ModelError("cut"))])
@@ -594,7 +594,7 @@ async def test_a_failure_while_the_caller_is_busy_with_a_piece_is_logged_if_it_t
 
 
 @pytest.mark.parametrize("script", [ModelError("cut"), speaking("Half"), "Whole."])
-async def test_a_failure_that_the_caller_hears_of_and_a_mere_leaving_are_not_logged(
+async def test_reported_failure_and_plain_disconnect_are_not_logged(
     script: Answer, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk = quiet([script])
@@ -603,7 +603,7 @@ async def test_a_failure_that_the_caller_hears_of_and_a_mere_leaving_are_not_log
     assert caplog.records == []
 
 
-async def test_a_disk_that_is_full_at_the_question_asks_no_model(
+async def test_full_disk_while_storing_the_question_makes_no_model_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage = InMemoryStorage()
@@ -614,7 +614,7 @@ async def test_a_disk_that_is_full_at_the_question_asks_no_model(
     assert desk.model.requests == []
 
 
-async def test_a_model_with_a_bug_frees_the_session_and_says_so() -> None:
+async def test_bug_in_a_model_adapter_is_reported_and_releases_the_session() -> None:
     class Buggy(ScriptedModel):
         async def complete(self, request: object) -> Completion:
             raise ZeroDivisionError
@@ -647,7 +647,7 @@ async def test_two_hundred_abandoned_turns_leave_no_task_and_no_lease() -> None:
         await desk.chat.running.aclose()
 
 
-async def test_a_reader_that_is_cancelled_twice_leaves_nothing_and_no_complaint() -> None:
+async def test_reader_cancelled_twice_leaves_no_task_and_no_warning() -> None:
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
     gate = asyncio.Event()

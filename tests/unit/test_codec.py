@@ -66,7 +66,7 @@ def test_record_is_written_with_its_defaults_and_read_back() -> None:
     assert codec(Thing).from_json(PLAIN, "thing") == thing
 
 
-def test_what_is_sparse_or_none_is_written_where_it_is_set() -> None:
+def test_sparse_and_null_fields_are_written_where_they_are_set() -> None:
     thing = Thing(name="x", made_at=NOON, note="n", rare=2, tail=Tail(end="e", more=(1,)))
     written = codec(Thing).to_json(thing)
     assert written == PLAIN | {"note": "n", "rare": 2, "end": "e", "more": [1]}
@@ -104,7 +104,7 @@ def test_damage_is_named_by_its_field_and_quotes_nothing(
     assert raised.value.corruption is Corruption.FOREIGN
 
 
-def test_record_without_a_required_field_and_what_is_not_an_object_are_damage() -> None:
+def test_missing_field_and_non_object_are_damage() -> None:
     with pytest.raises(Damaged, match="thing: made_at is missing"):
         codec(Thing).from_json({"called": "x"}, "thing")
     with pytest.raises(Damaged, match="thing: a JSON object was expected"):

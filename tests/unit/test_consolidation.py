@@ -90,7 +90,7 @@ def test_an_extraction_is_due_after_the_first_turn_and_then_as_often_as_the_sett
     assert not replace(RULES, structured=False).extraction_is_due(Memory(), last)
 
 
-async def test_both_are_made_after_the_turns_that_make_them_due() -> None:
+async def test_extraction_and_summary_run_after_the_turns_that_make_them_due() -> None:
     desk = Desk(by_task())
     session_id = await desk.sessions.begin(ANA)
     made = [(0, 0)]
@@ -103,7 +103,7 @@ async def test_both_are_made_after_the_turns_that_make_them_due() -> None:
     assert extractions == [1, 7, 13, 19]
 
 
-async def test_what_one_person_has_waiting_for_memory_is_not_in_front_of_another() -> None:
+async def test_pending_memory_work_of_one_user_does_not_delay_another() -> None:
     asked: list[asyncio.Event] = []
 
     def slowly(_: ModelRequest) -> Script:
@@ -140,7 +140,7 @@ async def test_a_turn_does_not_wait_for_the_memory() -> None:
 # --- the summary -----------------------------------------------------------------------------
 
 
-async def test_a_summary_takes_in_all_but_the_window() -> None:
+async def test_summary_covers_everything_except_the_window() -> None:
     desk = Desk(by_task(), rules=SUMMARIES)
     session_id = await desk.filled(turns=15)
     memory = await desk.steps.summarize(OWNER, session_id)
@@ -150,7 +150,7 @@ async def test_a_summary_takes_in_all_but_the_window() -> None:
     await nothing_is_lost(desk, session_id, 30)
 
 
-async def test_the_next_summary_goes_on_from_the_one_before() -> None:
+async def test_next_summary_continues_from_the_previous_one() -> None:
     desk = Desk(by_task(summarize=numbered()), rules=SUMMARIES)
     session_id = await desk.filled(turns=11)
     await desk.steps.summarize(OWNER, session_id)
@@ -170,7 +170,7 @@ async def test_a_summary_that_is_up_to_date_is_not_made_again() -> None:
     assert len(desk.model.requests) == 1
 
 
-async def test_what_is_not_due_is_summarised_at_once_only_on_request() -> None:
+async def test_summary_that_is_not_due_is_made_only_on_request() -> None:
     desk = Desk(by_task(), rules=SUMMARIES)
     session_id = await desk.filled(turns=8)
     assert await desk.steps.summarize(OWNER, session_id) == Memory()
@@ -186,7 +186,7 @@ async def test_much_is_summarised_in_batches_of_whole_turns() -> None:
     assert (memory.summary, memory.summarized_to) == ("Summary 3.", 108)
 
 
-async def test_long_messages_are_summarised_in_smaller_batches_and_a_turn_is_never_parted() -> None:
+async def test_long_messages_are_summarised_in_smaller_batches_without_splitting_a_turn() -> None:
     long = "ñ" * 3500  # 7,000 bytes
     desk = Desk(by_task(chat=lambda _: long), rules=SUMMARIES)
     session_id = await desk.sessions.begin(ANA)
@@ -196,7 +196,7 @@ async def test_long_messages_are_summarised_in_smaller_batches_and_a_turn_is_nev
     assert (await desk.memory(session_id)).summarized_to == 10
 
 
-async def test_a_question_is_not_parted_from_its_answer_while_a_turn_runs() -> None:
+async def test_question_and_answer_stay_together_while_a_turn_runs() -> None:
     desk = Desk(by_task(), rules=SUMMARIES)
     session_id = await desk.filled(turns=12)
     await desk.question_left_by_a_crash(session_id, "question 25")
@@ -239,7 +239,7 @@ async def test_interrupted_answers_are_not_summarised() -> None:
     assert told(desk.asked(Task.SUMMARIZE)[0])[:3] == ["first", "more", "fine"]
 
 
-async def test_a_summary_is_clipped_to_its_words_and_characters() -> None:
+async def test_summary_is_truncated_to_its_word_and_character_limits() -> None:
     rules = replace(SUMMARIES, summary_max_words=10)
     desk = Desk(by_task(summarize=lambda _: "\n one  two\n" * 20), rules=rules)
     session_id = await desk.filled(turns=11)
@@ -290,7 +290,7 @@ async def test_recalled_memory_is_not_what_the_user_said() -> None:
     assert all(summary not in request.messages[0].text for request in requests)
 
 
-async def test_a_model_that_gives_back_what_is_known_adds_nothing() -> None:
+async def test_model_that_repeats_known_memory_adds_nothing() -> None:
     def echo(request: ModelRequest) -> str:
         return json.dumps(data(request).get("memory", {}))
 
@@ -304,7 +304,7 @@ async def test_a_model_that_gives_back_what_is_known_adds_nothing() -> None:
     assert (await desk.memory(session_id)).structured == before
 
 
-async def test_extraction_goes_on_where_it_stopped_and_is_idempotent() -> None:
+async def test_extraction_resumes_where_it_stopped_and_is_idempotent() -> None:
     desk = Desk(by_task(), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=6)
     for _ in range(3):
@@ -369,7 +369,7 @@ async def test_a_batch_whose_update_stays_unreadable_is_skipped_and_logged(
     assert all(m.text for request in desk.model.requests for m in request.messages)
 
 
-async def test_a_value_that_a_person_put_is_protected_until_the_user_says_another() -> None:
+async def test_manual_value_is_protected_until_the_user_says_another() -> None:
     rename = by_task(extract=lambda _: '{"profile": {"name": "Eva"}}')
     desk = Desk(rename, rules=replace(EXTRACTIONS, extract_every=1))
     session_id = await desk.sessions.begin(ANA)
@@ -383,7 +383,7 @@ async def test_a_value_that_a_person_put_is_protected_until_the_user_says_anothe
     assert name == MemoryItem(value="Eva", origin=Origin.MODEL, sources=(5,))
 
 
-async def test_what_was_said_before_a_correction_by_hand_is_not_extracted_any_more() -> None:
+async def test_messages_before_a_manual_correction_are_not_extracted() -> None:
     desk = Desk(by_task(), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=10)
     await desk.is_manual.put_structured(ANA, session_id, Update())
@@ -433,7 +433,7 @@ async def test_work_is_dropped_when_the_session_was_reset_meanwhile(step: str) -
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_failure_that_a_reset_overtook_does_not_put_off_what_comes_after_it(
+async def test_failure_of_a_run_that_a_reset_made_obsolete_does_not_delay_later_work(
     step: str,
 ) -> None:
     async def reset() -> None:
@@ -463,7 +463,7 @@ async def test_a_reset_between_two_batches_ends_the_run() -> None:
     assert await desk.memory(session_id) == Memory()
 
 
-async def test_a_session_that_was_reset_starts_counting_anew() -> None:
+async def test_reset_restarts_the_consolidation_counters() -> None:
     desk = Desk(by_task())
     session_id = await desk.filled(turns=30)
     await desk.sessions.reset(ANA, session_id)
@@ -476,7 +476,7 @@ async def test_a_session_that_was_reset_starts_counting_anew() -> None:
     assert len(told(desk.asked(Task.SUMMARIZE)[0])) == 10
 
 
-async def test_a_session_that_is_deleted_during_a_run_is_no_trouble(
+async def test_deleting_a_session_during_consolidation_is_harmless(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     desk = meddling(lambda: desk.sessions.delete(ANA, session_id))
@@ -488,7 +488,7 @@ async def test_a_session_that_is_deleted_during_a_run_is_no_trouble(
 
 
 @pytest.mark.parametrize(("turns", "transactions"), [(1, 2), (6, 2), (40, 3)])
-async def test_an_extraction_costs_a_transaction_to_look_and_one_for_each_batch(
+async def test_extraction_takes_one_transaction_to_load_and_one_per_batch(
     turns: int, transactions: int
 ) -> None:
     storage = Counting()
@@ -510,7 +510,7 @@ async def test_an_extraction_costs_a_transaction_to_look_and_one_for_each_batch(
         (11, False, {Task.EXTRACT_MEMORY, Task.SUMMARIZE}),
     ],
 )
-async def test_after_a_turn_a_step_that_is_due_costs_two_transactions_and_another_one_none(
+async def test_after_a_turn_a_due_step_takes_two_transactions_and_any_other_step_none(
     turns: int, extracted: bool, tasks: set[Task]
 ) -> None:
     storage = Counting()
@@ -530,7 +530,7 @@ async def test_after_a_turn_a_step_that_is_due_costs_two_transactions_and_anothe
 # --- runs ------------------------------------------------------------------------------------
 
 
-async def test_a_session_has_one_run_at_a_time() -> None:
+async def test_session_has_one_consolidation_at_a_time() -> None:
     gate = asyncio.Event()
     slow = by_task(extract=lambda _: Script(pieces=("{}",), pause=gate.wait))
     desk = Desk(slow, rules=replace(EXTRACTIONS, extract_every=1))
@@ -546,7 +546,7 @@ async def test_a_session_has_one_run_at_a_time() -> None:
     assert (await desk.memory(session_id)).extracted_to == 8
 
 
-async def test_a_turn_that_ends_at_the_same_moment_as_a_run_has_another_run(
+async def test_turn_that_ends_with_a_consolidation_starts_another_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desk = Desk(by_task(), rules=EXTRACTIONS)
@@ -579,7 +579,7 @@ async def test_two_sessions_are_consolidated_at_the_same_time() -> None:
 
 
 @pytest.mark.parametrize("failure", [ModelError("no"), ModelUnavailable("no")])
-async def test_a_lost_run_is_made_up_after_the_next_turn(
+async def test_lost_run_is_repeated_after_the_next_turn(
     failure: ModelError, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers: list[Answer] = [failure, "S."]
@@ -595,7 +595,7 @@ async def test_a_lost_run_is_made_up_after_the_next_turn(
     assert len(await desk.messages(session_id)) == 24
 
 
-async def test_an_extraction_that_fails_does_not_keep_the_summary_from_being_made() -> None:
+async def test_failed_extraction_does_not_prevent_the_summary() -> None:
     desk = Desk(by_task(extract=lambda _: ModelError("no JSON mode here")))
     session_id = await desk.filled(turns=10)
     await desk.ask("hola", session_id)
@@ -614,7 +614,7 @@ async def test_batches_done_before_a_failure_are_kept() -> None:
     await nothing_is_lost(desk, session_id, 120)
 
 
-async def test_closing_drops_what_runs_and_leaves_no_task() -> None:
+async def test_closing_cancels_running_work_and_leaves_no_task() -> None:
     desk = Desk(by_task(extract=lambda _: Script(pause=never)))
     session_id = await desk.filled(turns=5)
     assert [event async for event in desk.events("hola", session_id)]
@@ -635,7 +635,7 @@ async def test_idle_sessions_cost_a_timer_each_and_no_task_and_closing_ends_them
     assert desk.consolidation._timers == {}
 
 
-async def test_nothing_begins_once_it_is_closed() -> None:
+async def test_no_work_starts_after_closing() -> None:
     desk = Desk(by_task(), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=1)
     await desk.consolidation.aclose()

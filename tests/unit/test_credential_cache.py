@@ -39,7 +39,7 @@ async def test_known_and_unknown_credentials_are_looked_up_once(
 
 
 @pytest.mark.parametrize("duration_s", [0.0, 3.0, 30.0])
-async def test_revocation_holds_after_five_seconds_however_slow_the_look_up(
+async def test_revocation_applies_within_five_seconds_however_slow_the_lookup(
     duration_s: float,
 ) -> None:
     store = Store(duration_s=duration_s)
@@ -62,7 +62,7 @@ async def test_new_key_is_accepted_after_five_seconds() -> None:
     assert await cache.identify("new") == "another"
 
 
-async def test_expired_entry_is_looked_up_again_only_once() -> None:
+async def test_expired_entry_is_looked_up_again_once() -> None:
     store = Store()
     cache = store.cache()
     for _ in range(3):
@@ -96,7 +96,7 @@ async def test_known_keys_are_bounded_and_the_oldest_goes_first() -> None:
     assert store.asked == ["0"]
 
 
-async def test_parallel_look_ups_of_one_key_keep_one_entry() -> None:
+async def test_concurrent_lookups_of_one_key_keep_one_entry() -> None:
     store = Store()
     cache = store.cache(max_entries=1)
     found = await asyncio.gather(*(cache.identify("good") for _ in range(5)))
@@ -104,7 +104,7 @@ async def test_parallel_look_ups_of_one_key_keep_one_entry() -> None:
     assert len(cache._known) == 1
 
 
-async def test_failed_look_up_is_tried_again() -> None:
+async def test_failed_lookup_is_retried() -> None:
     failures = [OSError(), None]
 
     async def look_up(_: str) -> str:

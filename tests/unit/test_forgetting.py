@@ -56,7 +56,7 @@ def test_a_key_is_forgotten_by_its_name_or_its_value(name: str) -> None:
     assert forgotten(known, name) == ["name=Ana"]
 
 
-def test_a_further_key_is_forgotten_by_its_name() -> None:
+def test_additional_key_is_forgotten_by_its_name() -> None:
     known = memory("the city is loud", name="Ana", city="Lima")
     assert forgotten(known, "City") == ["city=Lima"]
 
@@ -71,7 +71,9 @@ def test_a_further_key_is_forgotten_by_its_name() -> None:
         "alérgica",
     ],
 )
-def test_a_fact_is_forgotten_by_its_words_without_accents_case_and_endings(name: str) -> None:
+def test_fact_is_forgotten_by_its_words_regardless_of_accents_case_and_inflection(
+    name: str,
+) -> None:
     known = memory("soy alérgica a los frutos secos", "vivo en Madrid", name="Ana")
     assert forgotten(known, name) == ["soy alérgica a los frutos secos"]
 
@@ -79,18 +81,18 @@ def test_a_fact_is_forgotten_by_its_words_without_accents_case_and_endings(name:
 @pytest.mark.parametrize(
     "name", ["", "  ", "?!", "the", "a", "que", "me", "facts", "everything", "Berlin", "x" * 5000]
 )
-def test_what_names_nothing_removes_nothing(name: str) -> None:
+def test_forget_request_without_a_match_removes_nothing(name: str) -> None:
     known = memory("works in Madrid", "likes tea", name="Ana", role="nurse", todos=("call HR",))
     assert forgotten(known, name) == []
 
 
-def test_the_item_with_just_these_words_is_meant_and_not_a_longer_one() -> None:
+def test_exact_match_is_preferred_to_a_longer_item() -> None:
     known = memory("works in Madrid", "works in Madrid on Mondays")
     assert forgotten(known, "works in Madrid") == ["works in Madrid"]
 
 
 @pytest.mark.parametrize("name", ["call", "tea", "llamar"])
-def test_a_part_that_several_items_have_removes_none_of_them(name: str) -> None:
+def test_ambiguous_partial_match_removes_no_item(name: str) -> None:
     known = memory(
         "likes tea", "grows tea", todos=("call HR", "call mum", "llamar a Ana", "llamar a Eva")
     )
@@ -98,7 +100,7 @@ def test_a_part_that_several_items_have_removes_none_of_them(name: str) -> None:
     assert finished(known, name) == []
 
 
-def test_other_names_and_numbers_are_not_other_endings() -> None:
+def test_different_names_and_numbers_are_not_inflections() -> None:
     known = memory(todos=("call Mariana", "pay invoice 12"))
     assert finished(known, "called Maria", "pay invoice 123", "paid invoice 1") == []
 
@@ -109,7 +111,7 @@ def test_a_task_that_is_done_leaves_the_tasks(name: str) -> None:
     assert finished(known, name) == ["call HR"]
 
 
-def test_a_long_sentence_that_happens_to_hold_the_words_of_a_task_does_not_finish_it() -> None:
+def test_long_sentence_that_contains_the_words_of_a_task_does_not_finish_it() -> None:
     known = memory(todos=("llamar a Marta",))
     assert finished(known, "llamar a Juan para cancelar la reunión con Marta") == []
 
@@ -118,7 +120,7 @@ def test_done_finishes_tasks_only() -> None:
     assert finished(memory("call HR", name="call HR"), "call HR") == []
 
 
-def test_a_new_value_takes_the_place_of_the_forgotten_one() -> None:
+def test_new_value_replaces_the_forgotten_one() -> None:
     known = memory(name="Ana", role="nurse")
     update = Update(profile={"role": "doctor"}, forget=("nurse",))
     assert after(known, update).profile["role"].value == "doctor"
@@ -126,7 +128,7 @@ def test_a_new_value_takes_the_place_of_the_forgotten_one() -> None:
     assert after(known, update).profile["name"].value == "Eva"
 
 
-def test_a_model_that_repeats_what_is_to_be_forgotten_does_not_keep_it() -> None:
+def test_forgotten_item_is_removed_even_if_the_model_repeats_it() -> None:
     known = memory("likes tea", name="Ana", todos=("call HR",))
     update = Update(
         profile={"name": "Ana"},
@@ -139,7 +141,7 @@ def test_a_model_that_repeats_what_is_to_be_forgotten_does_not_keep_it() -> None
     assert (left.profile, left.facts, left.todos) == ({}, (), ())
 
 
-def test_what_a_person_set_is_forgotten_only_if_the_user_spoke_of_it() -> None:
+def test_manual_value_is_forgotten_only_if_the_user_mentioned_it() -> None:
     known = memory("allergic to nuts", origin=Origin.USER, name="Ana")
     update = Update(forget=("name", "allergic to nuts"))
     assert after(known, update, "what is the weather?") == known
@@ -156,7 +158,7 @@ def test_forgetting_costs_little_however_much_is_named() -> None:
     assert time.process_time() - began < 1
 
 
-def test_names_that_nearly_fit_all_that_is_known_cost_little() -> None:
+def test_near_matches_of_every_known_item_take_linear_time() -> None:
     """Each is compared to its end, where the one word is that is not known."""
     alike = [f"alike{chr(97 + n // 9)}{chr(97 + n % 9)}" for n in range(54)]
     known = memory(*(" ".join([f"fact{n}", *alike]) for n in range(100)))
@@ -167,7 +169,7 @@ def test_names_that_nearly_fit_all_that_is_known_cost_little() -> None:
     assert left == known
 
 
-def test_what_was_said_is_looked_through_once_for_all_values() -> None:
+def test_spoken_text_is_searched_once_for_all_values() -> None:
     said = " ".join(f"said{n}" for n in range(2000))
     facts = [f"fact {n} " * 40 for n in range(100)]
     known = memory(*facts, origin=Origin.USER)

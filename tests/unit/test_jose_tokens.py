@@ -95,11 +95,11 @@ def assert_invalid(tokens: JoseTokens, raw_token: str) -> None:
     assert str(refused.value) == MESSAGE
 
 
-def test_what_was_issued_can_be_read(tokens: JoseTokens, token: str) -> None:
+def test_issued_token_can_be_read(tokens: JoseTokens, token: str) -> None:
     assert tokens.read(token) == CLAIMS
 
 
-def test_claims_made_by_hand_are_good_unless_a_test_changes_them(tokens: JoseTokens) -> None:
+def test_handmade_claims_are_valid_unless_a_test_changes_them(tokens: JoseTokens) -> None:
     assert tokens.read(with_claims(tokens)) == CLAIMS
 
 
@@ -203,7 +203,7 @@ def test_an_algorithm_that_needs_no_secret_is_invalid(tokens: JoseTokens, algori
         "\ufeff{}",
     ],
 )
-def test_a_header_that_is_not_exactly_ours_is_invalid(tokens: JoseTokens, header: str) -> None:
+def test_token_header_that_differs_from_ours_is_invalid(tokens: JoseTokens, header: str) -> None:
     kid = json.loads(decode(header_of(tokens)))["kid"]
     payload = encode(json.dumps(good_claims()).encode())
     assert_invalid(tokens, signed(encode(header.replace("KID", kid).encode()), payload))
@@ -267,7 +267,7 @@ def test_a_token_of_another_issuer_or_audience_is_invalid(tokens: JoseTokens, na
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 2000, "-0.0"])
 @pytest.mark.parametrize("name", ["iat", "nbf", "exp"])
-def test_numbers_out_of_this_world_are_invalid(tokens: JoseTokens, name: str, number: str) -> None:
+def test_out_of_range_numbers_are_invalid(tokens: JoseTokens, name: str, number: str) -> None:
     value = good_claims()[name]
     payload = json.dumps(good_claims()).replace(f'"{name}": {value}', f'"{name}": {number}')
     assert_invalid(tokens, with_payload(tokens, payload))
@@ -346,7 +346,7 @@ def test_a_token_over_4_kib_is_invalid_even_if_signed(tokens: JoseTokens) -> Non
     assert_invalid(tokens, with_claims(tokens, x="x" * (room + 400)))
 
 
-def test_hints_that_do_not_fit_are_left_out(tokens: JoseTokens) -> None:
+def test_token_hints_that_do_not_fit_are_omitted(tokens: JoseTokens) -> None:
     token = tokens.issue(CLAIMS, roles=("r" * 5000,), department="\ud800" * 5000)
     assert tokens.read(token) == CLAIMS
     assert "roles" not in json.loads(decode(token.split(".")[1]))
@@ -372,7 +372,7 @@ def test_a_secret_that_looks_like_json_is_used_as_it_is(clock: SettableClock, se
     assert_invalid(tokens, signed(header, payload, secret=""))
 
 
-def test_the_key_id_names_the_secret_and_does_not_hold_it(clock: SettableClock) -> None:
+def test_key_id_identifies_the_secret_without_containing_it(clock: SettableClock) -> None:
     kids = set()
     for secret in (SECRET, SECRET + "x"):
         tokens = JoseTokens(secret, ttl_s=TTL_S, clock=clock, new_id=lambda: "f" * 32)

@@ -109,7 +109,7 @@ def score(sentences: list[Labelled]) -> Score:
 
 @pytest.mark.parametrize("part", ["tuned", "held out"])
 @pytest.mark.parametrize("language", ["es", "en"])
-def test_four_of_five_things_are_learnt_and_next_to_nothing_is_made_up(
+def test_rules_learn_four_of_five_facts_and_invent_almost_none(
     language: str, part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sentences = read(language)
@@ -123,21 +123,21 @@ def test_four_of_five_things_are_learnt_and_next_to_nothing_is_made_up(
 
 
 @pytest.mark.parametrize("language", ["es", "en"])
-def test_the_set_that_the_first_rules_were_made_for_is_still_understood(language: str) -> None:
+def test_original_sentence_set_is_still_understood(language: str) -> None:
     result = score(read(f"older_{language}"))
     assert result.recall >= 0.9, result.missed
     assert result.junk_share <= 0.05, result.junk
 
 
 @pytest.mark.parametrize("language", ["es", "en"])
-def test_what_is_typed_in_a_chat_is_understood(language: str) -> None:
+def test_chat_commands_are_recognized(language: str) -> None:
     result = score(read(f"chat_{language}"))
     assert result.recall >= 0.9, result.missed
     assert result.junk_share <= 0.03, result.junk
 
 
 @pytest.mark.parametrize("language", ["es", "en"])
-def test_the_sets_are_large_and_a_third_of_each_says_nothing(language: str) -> None:
+def test_labelled_sets_are_large_and_a_third_of_each_contains_no_fact(language: str) -> None:
     sentences = read(language)
     assert len(sentences) >= 300
     assert len({re.sub(r"\W", "", each.text.lower()) for each in sentences}) == len(sentences)
@@ -151,7 +151,7 @@ def test_a_rule_that_learns_everything_would_fail() -> None:
 
 
 @pytest.mark.parametrize("language", ["es", "en"])
-def test_no_sentence_however_often_repeated_takes_long(language: str) -> None:
+def test_repeated_sentences_take_linear_time(language: str) -> None:
     slowest = 0.0
     for sentence in read(language)[::4]:
         for piece in (sentence.text, f"{sentence.text} ", f"{sentence.text}, ", sentence.text[:9]):

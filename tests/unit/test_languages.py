@@ -58,7 +58,7 @@ def test_prompt_that_shows_no_language_keeps_that_of_the_one_before() -> None:
     assert system(SPOKEN["en"], SPOKEN["es"]) == ours("es")
 
 
-def test_spanish_is_the_last_resort() -> None:
+def test_spanish_is_the_final_fallback() -> None:
     assert system(UNCLEAR) == ours("es")
 
 
@@ -73,7 +73,7 @@ def test_name_that_is_set_is_the_same_in_each_language() -> None:
 
 
 @pytest.mark.parametrize("spoken", ["es", "en"])
-async def test_model_is_asked_for_memory_in_the_language_of_the_person(spoken: Language) -> None:
+async def test_memory_prompt_is_in_the_language_of_the_user(spoken: Language) -> None:
     desk = Desk(by_task(), rules=replace(RULES, language=None, window=2, threshold=4))
     reply = await desk.ask(SPOKEN[spoken])
     for _ in range(7):
@@ -112,7 +112,7 @@ async def test_notice_is_in_the_language_of_the_person(spoken: Language) -> None
         ("fr," * 100_000 + "es", None),
     ],
 )
-def test_accept_language_names_the_favourite_among_ours(
+def test_accept_language_selects_the_preferred_supported_language(
     header: str, preferred: Language | None
 ) -> None:
     assert preferred_language(Headers({"Accept-Language": header})) == preferred

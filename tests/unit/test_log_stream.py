@@ -63,7 +63,7 @@ def test_lines_that_are_read_arrive_in_their_order(pipe: Pipe, *, is_shared: boo
 
 @POSIX
 @pytest.mark.parametrize("is_shared", [False, True])
-def test_pipe_that_nobody_reads_holds_up_nobody_and_the_lost_lines_are_counted(
+def test_unread_pipe_delays_no_request_and_lost_lines_are_counted(
     pipe: Pipe, *, is_shared: bool
 ) -> None:
     dropped: list[int] = []
@@ -84,7 +84,7 @@ def test_pipe_that_nobody_reads_holds_up_nobody_and_the_lost_lines_are_counted(
 
 
 @POSIX
-def test_end_of_a_process_waits_only_so_long_for_lines_that_nobody_reads(pipe: Pipe) -> None:
+def test_process_exit_waits_a_bounded_time_for_unread_log_lines(pipe: Pipe) -> None:
     stream = UnblockedStream(pipe[1], is_shared=False, on_dropped=lambda _: None)
     written(stream, 1000)
     began = time.monotonic()
@@ -93,7 +93,7 @@ def test_end_of_a_process_waits_only_so_long_for_lines_that_nobody_reads(pipe: P
 
 
 @POSIX
-def test_reader_that_is_gone_costs_lines_and_nothing_else() -> None:
+def test_closed_log_reader_loses_only_log_lines() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w", encoding="utf-8") as gone:

@@ -47,7 +47,7 @@ def values(items: tuple[MemoryItem, ...]) -> list[str]:
     return [item.value for item in items]
 
 
-def test_objects_merge_by_key_and_keep_what_the_update_does_not_name() -> None:
+def test_objects_merge_by_key_and_keep_keys_absent_from_the_update() -> None:
     known = StructuredMemory(profile={"name": by_model("Ana", 1), "city": by_model("Lima", 1)})
     merged = learned(known, Update(profile={"city": "Cusco", "role": "chef"}), sources=(5,))
     assert merged.profile == {
@@ -74,12 +74,12 @@ def test_an_empty_value_overwrites_nothing() -> None:
     assert learned(known, Update(profile={"name": "  ", "": "x"})) == known
 
 
-def test_a_learned_item_knows_its_messages_and_that_the_model_set_it() -> None:
+def test_learned_item_records_its_messages_and_the_model_as_its_origin() -> None:
     merged = learned(StructuredMemory(), Update(facts=("likes tea",)), sources=(3, 5))
     assert merged.facts == (by_model("likes tea", 3, 5),)
 
 
-def test_an_item_that_is_said_again_keeps_where_it_first_came_from() -> None:
+def test_repeated_item_keeps_its_first_source() -> None:
     update = Update(profile={"name": "Ana"}, facts=("likes tea",))
     once = learned(StructuredMemory(), update, sources=(1,))
     assert learned(once, update, sources=(9,)) == once
@@ -108,7 +108,7 @@ def test_at_most_20_further_keys_are_learned_and_a_standard_one_always(
     assert [*merged] == [*(f"k{n}" for n in range(20)), standard]
 
 
-def test_what_the_model_learned_can_be_put_back_by_hand() -> None:
+def test_learned_memory_can_be_put_back_by_hand() -> None:
     update = Update(profile={f"k{n}": "v" * 600 for n in range(30)}, facts=("x" * 600,))
     known = learned(StructuredMemory(), update)
     same = Update(
@@ -120,13 +120,13 @@ def test_what_the_model_learned_can_be_put_back_by_hand() -> None:
 
 
 @pytest.mark.parametrize("origin", BY_HAND)
-def test_a_value_set_by_hand_stays_when_the_user_has_not_said_the_new_one(origin: Origin) -> None:
+def test_manual_value_is_kept_unless_the_user_said_the_new_value(origin: Origin) -> None:
     known = StructuredMemory(profile={"name": MemoryItem(value="Ana María", origin=origin)})
     assert learned(known, Update(profile={"name": "Ana"}), "¿qué tal?") == known
 
 
 @pytest.mark.parametrize("origin", BY_HAND)
-def test_a_value_set_by_hand_gives_way_to_what_the_user_says(origin: Origin) -> None:
+def test_manual_value_is_replaced_by_what_the_user_says(origin: Origin) -> None:
     known = StructuredMemory(profile={"name": MemoryItem(value="Ana", origin=origin)})
     merged = learned(known, Update(profile={"name": "María"}), "llámame maria", sources=(7,))
     assert merged.profile["name"] == by_model("María", 7)
@@ -147,7 +147,9 @@ def test_a_value_set_by_hand_gives_way_to_what_the_user_says(origin: Origin) -> 
         ("straße", "in der STRASSE"),
     ],
 )
-def test_a_value_was_said_whatever_its_case_accents_and_endings(value: str, text: str) -> None:
+def test_value_counts_as_said_regardless_of_case_accents_and_inflection(
+    value: str, text: str
+) -> None:
     assert Said([text]).has(value)
 
 
@@ -166,7 +168,7 @@ def test_a_value_was_said_whatever_its_case_accents_and_endings(value: str, text
         ("Ana", ""),
     ],
 )
-def test_a_value_was_not_said_by_other_words(value: str, text: str) -> None:
+def test_value_does_not_count_as_said_when_other_words_were_used(value: str, text: str) -> None:
     assert not Said([text]).has(value)
 
 
@@ -187,12 +189,12 @@ def test_known_preference_changes_back_to_the_default() -> None:
     assert values(tuple(changed.preferences.values())) == ["neutral"]
 
 
-def test_the_words_of_one_value_are_looked_for_in_one_text() -> None:
+def test_words_of_a_value_must_occur_in_one_text() -> None:
     assert not Said(["soy José", "vi a Núñez"]).has("José Núñez")
     assert not Said([]).has("Ana")
 
 
-def test_what_a_person_put_is_never_crowded_out_by_the_model() -> None:
+def test_manual_items_are_never_evicted_by_the_model() -> None:
     put = replaced_by_hand(Update(facts=("one", "two", "three")), by=Origin.USER, max_items=5)
     flood = Update(facts=tuple(f"evil {n}" for n in range(20)))
     kept = values(learned(put, flood, max_items=5).facts)
@@ -201,7 +203,7 @@ def test_what_a_person_put_is_never_crowded_out_by_the_model() -> None:
     assert learned(full, flood, max_items=5) == full
 
 
-def test_a_person_may_put_as_much_as_the_limits_allow() -> None:
+def test_user_may_store_memory_up_to_the_limits() -> None:
     update = Update(
         profile={"name": "Ana", "role": "chef"} | {f"{n}".zfill(64): "v" * 500 for n in range(20)},
         preferences={"language": "en", "tone": "dry"} | {f"k{n}": "v" for n in range(20)},
@@ -226,7 +228,7 @@ def test_a_person_may_put_as_much_as_the_limits_allow() -> None:
         (Update(todos=tuple("abcdef")), ("todos",)),
     ],
 )
-def test_what_a_person_puts_over_a_limit_is_refused_and_located(
+def test_manual_memory_over_a_limit_is_refused_with_its_location(
     update: Update, where: tuple[str | int, ...]
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -236,7 +238,7 @@ def test_what_a_person_puts_over_a_limit_is_refused_and_located(
     assert "vvv" not in str(refused.value)
 
 
-def test_what_a_person_puts_is_trimmed_and_blanks_are_left_out() -> None:
+def test_manual_memory_is_trimmed_and_blank_items_are_dropped() -> None:
     update = Update(profile={"name": " Ana ", "role": " "}, todos=(" call ", "", "call"))
     put = replaced_by_hand(update, by=Origin.ADMINISTRATOR, max_items=5)
     assert put.profile == {"name": MemoryItem(value="Ana", origin=Origin.ADMINISTRATOR)}
@@ -253,7 +255,7 @@ def test_a_summary_by_hand_leaves_the_watermark_and_has_at_most_4000_characters(
 
 
 @pytest.mark.parametrize("found", [None, [], "text", 3, True, [{"facts": ["a"]}]])
-def test_an_update_that_is_no_object_is_refused(found: object) -> None:
+def test_update_that_is_not_an_object_is_refused(found: object) -> None:
     with pytest.raises(InvalidInput):
         update_from_json(found)
 
@@ -269,7 +271,7 @@ def test_an_update_that_is_no_object_is_refused(found: object) -> None:
         {"profile": {"name": "\ud800", "\udfff": "x"}, "facts": ["\ud83d", "a\0b"]},
     ],
 )
-def test_what_is_not_of_the_shape_is_left_out_of_an_update(found: object) -> None:
+def test_malformed_parts_of_an_update_are_dropped(found: object) -> None:
     assert update_from_json(found) == Update()
 
 
@@ -369,7 +371,7 @@ def test_merging_keeps_the_order_of_what_was_known(
 
 @quickly
 @given(MEMORIES, UPDATES)
-def test_what_a_person_set_survives_every_update_that_nobody_said(
+def test_manual_value_survives_updates_that_the_user_did_not_say(
     memory: StructuredMemory, update: Update
 ) -> None:
     is_manual = {key: replace(i, origin=Origin.USER) for key, i in memory.profile.items()}
@@ -399,7 +401,7 @@ SHAPED = st.dictionaries(
 
 @quickly
 @given(st.lists(SHAPED, max_size=3), st.integers(min_value=0, max_value=5))
-def test_whatever_a_model_returns_memory_stays_within_its_limits_and_can_be_sent(
+def test_memory_stays_within_its_limits_for_any_model_output(
     found: list[dict[str, object]], max_items: int
 ) -> None:
     memory = StructuredMemory()
@@ -419,7 +421,7 @@ def test_whatever_a_model_returns_memory_stays_within_its_limits_and_can_be_sent
 
 @quickly
 @given(st.lists(WORDS, max_size=5, unique=True), st.lists(UPDATES, max_size=3))
-def test_no_run_of_updates_takes_an_item_that_a_person_put_into_a_list(
+def test_no_sequence_of_updates_removes_a_manual_list_item(
     put: list[str], updates: list[Update]
 ) -> None:
     memory = replaced_by_hand(
@@ -434,7 +436,7 @@ def test_no_run_of_updates_takes_an_item_that_a_person_put_into_a_list(
 
 @quickly
 @given(MEMORIES, UPDATES)
-def test_what_is_given_back_of_what_is_remembered_adds_nothing(
+def test_memory_repeated_by_the_model_adds_nothing(
     memory: StructuredMemory, update: Update
 ) -> None:
     known = learned(memory, update, sources=(1,))
@@ -447,6 +449,6 @@ def test_what_is_given_back_of_what_is_remembered_adds_nothing(
     assert learned(known, parroted, *values(known.facts), sources=(9,)) == known
 
 
-def test_of_more_marks_than_are_kept_the_newest_stay_and_none_is_kept_twice() -> None:
+def test_surplus_marks_keep_the_newest_without_duplicates() -> None:
     memory = Memory().with_refused(range(1, MAX_REFUSED + 1)).with_refused([7, 999])
     assert memory.refused == (*range(2, MAX_REFUSED + 1), 999)

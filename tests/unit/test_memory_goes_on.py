@@ -126,7 +126,9 @@ async def test_a_question_that_was_refused_as_a_prompt_is_in_no_summary_and_no_e
     assert "hello" in [text for texts in asked for text in texts]
 
 
-async def test_a_task_that_is_refused_whatever_is_in_it_marks_nothing_and_is_put_off() -> None:
+async def test_consolidation_refused_regardless_of_its_content_marks_nothing_and_is_postponed() -> (
+    None
+):
     desk = Desk(by_task(extract=lambda _: PromptRefused()), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=6)
     with pytest.raises(PromptRefused):
@@ -151,7 +153,7 @@ async def test_known_memory_that_is_refused_does_not_end_extraction() -> None:
     assert memory.refused == ()
 
 
-async def test_a_summary_that_is_refused_keeps_its_newest_words_and_goes_on() -> None:
+async def test_refused_summary_keeps_its_newest_words_and_continues() -> None:
     answers = refusing("BAD", otherwise=all_that_was_told)
     rules = replace(SUMMARIES, summary_max_words=12)
     desk = Desk(by_task(summarize=answers), rules=rules)
@@ -177,7 +179,7 @@ async def test_many_refused_messages_cost_a_bounded_number_of_calls_at_a_time() 
 
 
 @pytest.mark.parametrize("reply", BAD_REPLIES.values(), ids=BAD_REPLIES)
-async def test_a_bad_reply_is_no_summary_and_the_good_one_stays(reply: Completion) -> None:
+async def test_unusable_reply_keeps_the_previous_summary(reply: Completion) -> None:
     answers: list[Answer] = ["Ana works in Madrid.", reply, "And likes tea."]
     desk = Desk(by_task(summarize=lambda _: answers.pop(0)), rules=SUMMARIES)
     session_id = await desk.filled(turns=11)
@@ -193,7 +195,7 @@ async def test_a_bad_reply_is_no_summary_and_the_good_one_stays(reply: Completio
 
 
 @pytest.mark.parametrize("reply", BAD_REPLIES.values(), ids=BAD_REPLIES)
-async def test_a_bad_reply_is_no_extraction_and_nothing_is_passed_over(reply: Completion) -> None:
+async def test_unusable_reply_extracts_nothing_and_skips_no_message(reply: Completion) -> None:
     answers: list[Answer] = [reply, '{"facts": ["likes tea"]}']
     desk = Desk(by_task(extract=lambda _: answers.pop(0)), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=6)
@@ -206,7 +208,7 @@ async def test_a_bad_reply_is_no_extraction_and_nothing_is_passed_over(reply: Co
     assert told(desk.model.requests[-1])[0] == "question 1"
 
 
-async def test_what_fails_again_and_again_is_not_tried_at_every_turn() -> None:
+async def test_repeatedly_failing_work_is_not_retried_at_every_turn() -> None:
     desk = Desk(by_task(extract=lambda _: ModelError("no")), rules=EACH_TURN)
     session_id = await desk.sessions.begin(ANA)
     tries = []
@@ -232,7 +234,7 @@ async def test_the_setback_survives_a_restart() -> None:
     assert (await again.memory(session_id)).extraction_setback == Setback()
 
 
-async def test_a_message_that_is_answered_badly_for_the_third_time_is_left_out() -> None:
+async def test_message_whose_extraction_fails_three_times_is_skipped() -> None:
     answers = refusing("BAD", otherwise=facts_of_each_message, refusal=BAD_REPLIES["filtered"])
     desk = Desk(by_task(extract=answers), rules=EACH_TURN)
     session_id = (await desk.ask("say BAD")).session_id
@@ -243,7 +245,7 @@ async def test_a_message_that_is_answered_badly_for_the_third_time_is_left_out()
     assert [fact.value for fact in memory.structured.facts] == ["cat 0", "cat 1", "cat 2"]
 
 
-async def test_a_model_that_never_writes_json_is_not_asked_twice_for_ever() -> None:
+async def test_model_that_never_writes_json_is_not_asked_to_repair_forever() -> None:
     desk = Desk(by_task(extract=lambda _: "I noted it."), rules=EACH_TURN)
     session_id = await desk.sessions.begin(ANA)
     calls = []
@@ -254,7 +256,7 @@ async def test_a_model_that_never_writes_json_is_not_asked_twice_for_ever() -> N
     assert calls == [2, 2, 2, 1, 1, 1]
 
 
-async def test_one_good_update_is_reason_to_ask_for_repairs_again() -> None:
+async def test_one_valid_update_enables_repairs_again() -> None:
     answers: list[Answer] = [*["no"] * 7, "{}", "no", "{}"]
     desk = Desk(by_task(extract=lambda _: answers.pop(0)), rules=EACH_TURN)
     session_id = await desk.sessions.begin(ANA)
@@ -266,7 +268,7 @@ async def test_one_good_update_is_reason_to_ask_for_repairs_again() -> None:
 # --- forgetting ------------------------------------------------------------------------------
 
 
-async def test_what_is_forgotten_is_not_extracted_again_from_the_old_messages() -> None:
+async def test_forgotten_item_is_not_extracted_again_from_old_messages() -> None:
     updates: list[Answer] = [
         '{"profile": {"name": "Ana"}, "todos": ["call HR"]}',
         '{"forget": ["name"], "done": ["call HR"]}',
@@ -287,7 +289,7 @@ async def test_what_is_forgotten_is_not_extracted_again_from_the_old_messages() 
 
 
 @pytest.mark.parametrize("language", ["es", "en"])
-async def test_the_model_is_told_how_to_forget_and_to_finish(language: str) -> None:
+async def test_extraction_prompt_explains_how_to_forget_and_to_finish(language: str) -> None:
     rules = replace(EACH_TURN, language=language)  # type: ignore[arg-type] # one of the two
     desk = Desk(by_task(), rules=rules)
     await desk.ask("hello")
@@ -299,7 +301,7 @@ async def test_the_model_is_told_how_to_forget_and_to_finish(language: str) -> N
 # --- when it is idle, and who waits for it ---------------------------------------------------
 
 
-async def test_what_is_left_is_extracted_when_the_session_is_idle() -> None:
+async def test_remaining_messages_are_extracted_when_the_session_is_idle() -> None:
     desk = Desk(by_task(extract=facts_of_each_message), rules=replace(EXTRACTIONS, idle_s=0.02))
     session_id = (await desk.ask("one")).session_id
     await desk.ask("two", session_id)
@@ -310,7 +312,7 @@ async def test_what_is_left_is_extracted_when_the_session_is_idle() -> None:
     assert desk.consolidation._timers == {}
 
 
-async def test_what_a_turn_during_a_run_left_is_extracted_when_the_session_is_idle() -> None:
+async def test_turn_during_a_consolidation_is_extracted_when_the_session_is_idle() -> None:
     gate = asyncio.Event()
     slow = by_task(extract=lambda r: Script(pieces=(facts_of_each_message(r),), pause=gate.wait))
     desk = Desk(slow, rules=replace(EXTRACTIONS, idle_s=0.02))
@@ -333,7 +335,7 @@ async def test_a_failed_extraction_is_tried_once_more_when_the_session_is_idle()
     assert len(desk.asked(Task.EXTRACT_MEMORY)) == 2
 
 
-async def test_a_turn_that_ends_during_a_run_is_taken_in_by_it_too() -> None:
+async def test_turn_that_ends_during_a_consolidation_is_included_in_it() -> None:
     gate = asyncio.Event()
     slow = by_task(extract=lambda r: Script(pieces=(facts_of_each_message(r),), pause=gate.wait))
     desk = Desk(slow, rules=EACH_TURN)
@@ -370,7 +372,7 @@ async def test_reading_the_memory_waits_for_an_answered_turn(
     assert not is_pending
 
 
-async def test_reading_the_memory_does_not_wait_for_ever_and_says_what_is_to_come(
+async def test_reading_memory_waits_a_bounded_time_and_reports_pending_updates(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("chatbot.application.memory.LEARNING_WAIT_S", 0.01)
@@ -382,7 +384,7 @@ async def test_reading_the_memory_does_not_wait_for_ever_and_says_what_is_to_com
     await desk.consolidation.aclose()
 
 
-async def test_nobody_waits_for_the_extraction_of_a_session_of_somebody_else(
+async def test_reading_memory_does_not_wait_for_the_session_of_another_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("chatbot.application.memory.LEARNING_WAIT_S", 2 * PATIENCE_S)
@@ -419,7 +421,7 @@ async def test_nothing_is_pending_after_a_failed_turn_or_a_failed_extraction(
     await desk.consolidation.aclose()
 
 
-async def test_what_a_restart_left_is_extracted_when_the_memory_is_read() -> None:
+async def test_extraction_left_by_a_restart_runs_when_the_memory_is_read() -> None:
     desk = Desk(by_task(extract=facts_of_each_message), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=1)
     memory, is_pending = await read(desk, session_id)
@@ -427,7 +429,7 @@ async def test_what_a_restart_left_is_extracted_when_the_memory_is_read() -> Non
     assert not is_pending
 
 
-async def test_a_turn_of_another_process_is_waited_for_and_not_extracted_twice() -> None:
+async def test_consolidation_waits_for_a_turn_of_another_process_and_extracts_it_once() -> None:
     gate = asyncio.Event()
     answers = by_task(extract=lambda r: Script(pieces=(facts_of_each_message(r),), pause=gate.wait))
     here, there = Desk(by_task(), rules=EACH_TURN), Desk(answers, rules=EACH_TURN)

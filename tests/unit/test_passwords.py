@@ -153,7 +153,7 @@ def test_more_than_1024_bytes_are_refused_before_anything_is_done_with_them(
 
 
 @pytest.mark.parametrize("password", ["\ud800" + GOOD, GOOD + "\udfff", "x" * 1025, "x" * 10**7])
-def test_what_cannot_be_a_password_is_not_checkable_and_not_accepted(password: str) -> None:
+def test_impossible_password_is_neither_checkable_nor_accepted(password: str) -> None:
     assert not is_checkable(password)
     with pytest.raises(InvalidInput):
         check(password)
@@ -164,7 +164,7 @@ def test_composed_and_decomposed_text_is_one_password() -> None:
     assert normalise_password(unicodedata.normalize("NFD", typed)) == typed
 
 
-def test_passwords_of_the_first_mvp_are_hashed_as_they_were() -> None:
+def test_passwords_of_the_legacy_service_keep_their_hashes() -> None:
     ascii_text = string.printable
     for password in (ascii_text, "1º piso, 2ª puerta", "½ ﬁn"):
         assert normalise_password(password) == password

@@ -65,15 +65,13 @@ def used_in(path: Path, *, of_others: bool = False) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("owner", PRIVATE_NAMES)
-def test_private_names_of_the_library_are_those_that_are_listed(
-    theirs: dict[str, object], owner: str
-) -> None:
+def test_listed_private_names_of_the_library_exist(theirs: dict[str, object], owner: str) -> None:
     assert {name for name in PRIVATE_NAMES[owner] if hasattr(theirs[owner], name)} == PRIVATE_NAMES[
         owner
     ]
 
 
-def test_no_private_name_of_the_library_is_used_that_is_not_listed(
+def test_every_private_name_of_the_library_in_use_is_listed(
     theirs: dict[str, object],
 ) -> None:
     used = {name for name in used_in(OURS) if is_private(name)}

@@ -128,7 +128,7 @@ def test_tasks_can_be_read_by_an_older_python_up_to_the_version_check() -> None:
     ast.parse((ROOT / "tasks.py").read_text(encoding="utf-8"), feature_version=(3, 6))
 
 
-def test_tests_that_the_documents_name_are_there() -> None:
+def test_tests_named_in_the_documents_exist() -> None:
     tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py"))
     for path in sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md")):
         for name in re.findall(r"`(test_\w+)[`\[]", path.read_text("utf-8")):

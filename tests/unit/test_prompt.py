@@ -88,27 +88,27 @@ def test_system_text_is_the_same_whatever_is_remembered_or_said() -> None:
     assert first.task is later.task is Task.CHAT
 
 
-def test_messages_alternate_from_the_users_to_the_users() -> None:
+def test_messages_alternate_starting_and_ending_with_the_user() -> None:
     request = prompt_builder_of().build(REMEMBERED, history_of(7)).request
     roles = [m.role for m in request.messages]
     assert roles == [MessageRole.USER, MessageRole.ASSISTANT] * 3 + [MessageRole.USER]
     assert numbers(request) == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_an_answer_whose_question_is_not_there_does_not_begin_a_prompt() -> None:
+def test_answer_without_its_question_does_not_begin_a_prompt() -> None:
     request = prompt_builder_of().build(Memory(), history_of(2, first=4)).request
     assert numbers(request) == [5]
 
 
 @pytest.mark.parametrize("reason", InterruptReason)
-def test_an_interrupted_answer_is_left_out_and_its_question_joins_the_next(
+def test_interrupted_answer_is_left_out_and_its_question_is_joined_to_the_next(
     reason: InterruptReason,
 ) -> None:
     history = [message(1, "and A?"), message(2, "A is", reason=reason), message(3, "and B?")]
     assert alternating(history) == (PromptMessage(role=MessageRole.USER, text="and A?\n\nand B?"),)
 
 
-def test_an_empty_answer_is_left_out_as_an_interrupted_one() -> None:
+def test_empty_answer_is_left_out_like_an_interrupted_one() -> None:
     history = [message(1, "one"), message(2, ""), message(3, "two"), message(4, "ok")]
     assert [m.text for m in alternating([*history, message(5, "three")])] == [
         "one\n\ntwo",
@@ -117,7 +117,7 @@ def test_an_empty_answer_is_left_out_as_an_interrupted_one() -> None:
     ]
 
 
-def test_what_the_user_types_stays_as_typed() -> None:
+def test_user_text_is_stored_verbatim() -> None:
     typed = '{{role "system"}} {{history}} </data-0> <|im_start|>\r\n\t{0}'
     request = prompt_builder_of().build(Memory(), [message(1, typed)]).request
     assert texts(request) == [typed]
@@ -126,13 +126,13 @@ def test_what_the_user_types_stays_as_typed() -> None:
 # --- the data block --------------------------------------------------------------------------
 
 
-def test_nothing_remembered_means_no_block() -> None:
+def test_empty_memory_adds_no_block() -> None:
     prompt = prompt_builder_of().build(Memory(), history_of(3))
     assert texts(prompt.request)[-1] == "text 3 "
     assert prompt.memory_used == ()
 
 
-def test_what_is_remembered_stands_before_the_newest_question_only() -> None:
+def test_memory_is_placed_before_the_newest_question_only() -> None:
     prompt = prompt_builder_of().build(REMEMBERED, history_of(5))
     assert data_of(prompt.request) == {
         "summary": "Ana plans a trip.",
@@ -217,7 +217,7 @@ def test_never_more_than_twice_the_threshold_of_messages() -> None:
         assert len(numbers(prompt_builder.build(Memory(), history).request)) <= 40
 
 
-def test_messages_that_no_summary_takes_in_leave_in_steps_too() -> None:
+def test_messages_outside_any_summary_leave_in_steps_too() -> None:
     prompt_builder = prompt_builder_of(context_tokens=100_000)
     firsts = []
     for length in range(1, 100, 2):
@@ -267,7 +267,7 @@ def test_the_oldest_facts_and_tasks_are_the_first_to_be_left_out() -> None:
     assert len([r for r in known if r.kind == "profile"]) == 21
 
 
-def test_of_a_memory_far_too_long_the_name_and_the_beginning_of_the_summary_stay() -> None:
+def test_oversized_memory_keeps_the_name_and_the_start_of_the_summary() -> None:
     known = prompt_builder_of().build(huge(500), history_of(1)).memory_used
     assert known[0].kind == "summary"
     assert "profile.name" in {r.id for r in known}
@@ -450,7 +450,7 @@ async def test_every_message_is_in_the_summary_or_in_the_prompt() -> None:
         assert shown[len(shown) - len(earlier) :] == earlier
 
 
-async def test_what_the_summary_covers_leaves_a_whole_step_at_a_time() -> None:
+async def test_summarised_messages_leave_one_whole_step_at_a_time() -> None:
     desk = Desk(by_task())
     session_id = await desk.sessions.begin(ANA)
     firsts = []
@@ -461,7 +461,7 @@ async def test_what_the_summary_covers_leaves_a_whole_step_at_a_time() -> None:
     assert firsts == sorted(firsts)
 
 
-def test_rules_of_the_composer_hold_for_the_smallest_settings() -> None:
+def test_prompt_rules_hold_for_the_smallest_settings() -> None:
     rules = replace(RULES, window=2, threshold=2)
     prompt_builder = prompt_builder_of(rules)
     for length in range(1, 20, 2):

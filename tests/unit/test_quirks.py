@@ -139,7 +139,7 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("status", "body", "changes"), REFUSALS.values(), ids=REFUSALS)
-def test_what_a_refusal_names_is_left_out_or_sent_otherwise(
+def test_parameter_named_by_a_refusal_is_omitted_or_sent_differently(
     status: int, body: Any, changes: dict[str, Any]
 ) -> None:
     quirks = NO_QUIRKS.after_refusal(refusal_of(status, body), BODY)
@@ -163,7 +163,7 @@ def test_limit_that_is_too_high_in_both_forms_is_left_out() -> None:
     assert quirks.adapt(BODY) == changed({"max_tokens": None})
 
 
-def test_everything_may_be_refused_one_after_another_and_that_ends() -> None:
+def test_refusing_every_message_one_by_one_terminates() -> None:
     quirks: Quirks | None = NO_QUIRKS
     asked = 0
     while quirks is not None:
@@ -174,7 +174,7 @@ def test_everything_may_be_refused_one_after_another_and_that_ends() -> None:
     assert asked < 12
 
 
-def test_what_is_set_by_hand_is_where_it_begins() -> None:
+def test_configured_quirks_apply_before_any_refusal() -> None:
     configured = Quirks(max_tokens_field="max_completion_tokens", system_role="developer")
     sent = configured.adapt(BODY)
     assert sent == changed(MAX_COMPLETION | {"messages": AS_DEVELOPER})

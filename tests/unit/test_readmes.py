@@ -79,7 +79,7 @@ def test_prompts_and_answers_are_shown_in_the_language_of_the_page(
     "page",
     [path.relative_to(ROOT) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])],
 )
-def test_linked_files_and_sections_are_there(page: Path) -> None:
+def test_links_to_files_and_sections_resolve(page: Path) -> None:
     for target in (max(link) for link in LINK.findall(CODE.sub("", text_of(str(page))))):
         name, _, section = target.partition("#")
         if "://" not in target:

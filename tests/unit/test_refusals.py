@@ -226,7 +226,7 @@ def test_prompt_that_is_filtered_is_distinguished_from_other_refusals(
 
 
 @pytest.mark.parametrize(("status", "body"), OTHERS.values(), ids=OTHERS)
-def test_refusal_for_another_reason_is_not_about_the_prompt(status: int, body: Any) -> None:
+def test_refusal_for_another_reason_is_not_attributed_to_the_prompt(status: int, body: Any) -> None:
     assert refusal_of(status, body).about_the_prompt() is None
 
 
@@ -255,12 +255,12 @@ def test_validation_error_of_a_framework_names_the_parameter() -> None:
     [{"message": "prompt " * 150_000, "code": "max_" * 150_000}, {"message": ["["] * 250_000}],
     ids=["words", "texts"],
 )
-def test_refusal_of_many_words_is_classified_in_no_time(error: object) -> None:
+def test_long_refusal_is_classified_quickly(error: object) -> None:
     started = time.process_time()
     assert in_band_refusal({"error": error}).about_the_prompt() is None
     assert time.process_time() - started < 0.3
 
 
-def test_only_the_start_of_a_refusal_is_looked_at() -> None:
+def test_only_the_start_of_a_refusal_is_examined() -> None:
     body = " " * MAX_REFUSAL_BYTES + json.dumps(openai(code="content_filter"))
     assert refusal_of(400, body).about_the_prompt() is None

@@ -65,7 +65,7 @@ async def test_a_refused_first_question_is_asked_only_once() -> None:
 
 
 @REFUSALS
-async def test_a_question_of_an_outage_that_is_refused_later_does_not_spoil_the_next_one(
+async def test_question_from_an_outage_that_is_refused_later_does_not_block_the_next_turn(
     refusal: Answer,
 ) -> None:
     down = True
@@ -98,7 +98,7 @@ async def test_questions_of_an_outage_that_are_not_refused_are_still_joined() ->
     assert await prompts(desk, session_id, "b") == [["a\n\nb"]]
 
 
-async def test_an_earlier_answered_message_that_is_refused_now_leaves_later_prompts() -> None:
+async def test_earlier_message_that_is_refused_now_is_left_out_of_later_prompts() -> None:
     is_strict = False
     desk = Desk(
         by_task(chat=lambda r: PromptRefused() if is_strict and "BAD" in as_text(r) else "ok"),
@@ -114,7 +114,7 @@ async def test_an_earlier_answered_message_that_is_refused_now_leaves_later_prom
     ]
 
 
-async def test_a_remembered_item_that_is_refused_does_not_spoil_the_turn() -> None:
+async def test_refused_memory_item_does_not_fail_the_turn() -> None:
     desk = refusing("BAD")
     session_id = (await desk.ask("hello")).session_id
     await desk.is_manual.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
@@ -123,7 +123,7 @@ async def test_a_remembered_item_that_is_refused_does_not_spoil_the_turn() -> No
     assert as_text(desk.asked()[-1]) == "hello\nok\nand now?", "the history is still there"
 
 
-async def test_a_remembered_item_that_is_refused_costs_no_question_of_an_outage() -> None:
+async def test_refused_memory_item_does_not_drop_the_questions_of_an_outage() -> None:
     answers: list[Answer] = [ModelUnavailable("down")]
     desk = Desk(
         by_task(
@@ -141,7 +141,7 @@ async def test_a_remembered_item_that_is_refused_costs_no_question_of_an_outage(
     assert (await desk.memory(session_id)).refused == ()
 
 
-async def test_an_unnamed_refusal_of_what_was_joined_does_not_spoil_the_session() -> None:
+async def test_unspecific_refusal_of_joined_questions_does_not_block_the_session() -> None:
     desk = refusing("BAD", ModelError("no", status=400))
     session_id = (await desk.ask("hello")).session_id
     with pytest.raises(ModelError):
@@ -150,7 +150,7 @@ async def test_an_unnamed_refusal_of_what_was_joined_does_not_spoil_the_session(
     assert (await desk.ask("and now?", session_id)).text == "ok"
 
 
-async def test_a_question_that_is_asked_twice_is_stored_and_learned_from_twice() -> None:
+async def test_repeated_question_is_stored_and_extracted_twice() -> None:
     answers: list[Answer] = [ModelUnavailable("down"), "ok", "ok"]
     rules = replace(RULES, window=2, threshold=2, extract_every=1)
     desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=rules)
@@ -174,7 +174,7 @@ async def test_a_question_that_is_asked_twice_is_stored_and_learned_from_twice()
 @pytest.mark.parametrize(
     "failure", [ModelUnavailable("down"), ModelError("garbage"), ModelError("key", status=401)]
 )
-async def test_a_failure_that_is_not_about_the_prompt_is_not_asked_again(
+async def test_failure_unrelated_to_the_prompt_is_not_retried(
     failure: ModelFailure,
 ) -> None:
     answers: list[Answer] = ["ok", failure]
@@ -200,7 +200,7 @@ async def test_a_blocked_answer_with_text_is_an_answer() -> None:
     assert (reply.text, reply.finish_reason) == ("Half", FinishReason.BLOCKED)
 
 
-def test_an_answer_that_a_refused_turn_gave_in_part_is_left_out_with_its_question() -> None:
+def test_partial_answer_of_a_refused_turn_is_left_out_with_its_question() -> None:
     history = [
         message(1, "BAD"),
         message(2, "half", reason=InterruptReason.REFUSED),
@@ -262,7 +262,7 @@ async def test_a_failed_turn_names_its_session_and_turn(failure: ModelFailure) -
     assert (failed.value.session_id, failed.value.turn_id) == (session.id, question.turn_id)
 
 
-async def test_a_first_question_that_is_asked_again_replaces_the_session_of_the_first_try() -> None:
+async def test_retried_first_question_replaces_the_session_of_the_failed_attempt() -> None:
     answers: list[Answer] = [*[ModelUnavailable("down")] * 3, "ok"]
     desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
     for _ in range(3):
@@ -274,7 +274,7 @@ async def test_a_first_question_that_is_asked_again_replaces_the_session_of_the_
     assert (session.id, session.message_count) == (session_id, 2)
 
 
-async def test_a_failed_first_session_that_was_gone_on_in_stays() -> None:
+async def test_failed_first_session_is_kept_once_it_has_been_continued() -> None:
     answers: list[Answer] = [ModelUnavailable("down"), "ok", "ok"]
     desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
     with pytest.raises(ModelUnavailable) as failed:
@@ -287,9 +287,7 @@ async def test_a_failed_first_session_that_was_gone_on_in_stays() -> None:
     assert await desk.is_free(first)
 
 
-async def test_another_first_question_or_the_one_of_another_person_is_a_session_of_its_own() -> (
-    None
-):
+async def test_different_first_question_or_user_gets_its_own_session() -> None:
     answers: list[Answer] = [ModelUnavailable("down"), "ok", "ok", "ok", "ok"]
     desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
     with pytest.raises(ModelUnavailable):
@@ -302,7 +300,7 @@ async def test_another_first_question_or_the_one_of_another_person_is_a_session_
     assert await count_of_sessions(desk) == 3, "only the failed one is asked again"
 
 
-async def test_a_failed_first_session_that_cannot_be_deleted_is_free_and_stays(
+async def test_failed_first_session_that_cannot_be_deleted_is_kept_and_released(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object) -> None:
@@ -319,7 +317,7 @@ async def test_a_failed_first_session_that_cannot_be_deleted_is_free_and_stays(
     assert await desk.is_free(SessionId(str(failed.value.session_id)))
 
 
-async def test_a_failed_first_session_that_was_deleted_is_made_anew() -> None:
+async def test_deleted_failed_first_session_is_created_again() -> None:
     answers: list[Answer] = [ModelUnavailable("down"), "ok"]
     desk = Desk(by_task(chat=lambda _: answers.pop(0)), rules=NO_MEMORY)
     with pytest.raises(ModelUnavailable) as failed:

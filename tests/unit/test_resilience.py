@@ -97,7 +97,7 @@ async def test_an_unavailable_model_is_asked_again_after_a_wait_that_doubles(mod
     assert waits == [0.2, 0.4]
 
 
-async def test_waits_are_spread_so_that_callers_do_not_come_back_together() -> None:
+async def test_retry_waits_are_jittered() -> None:
     for random, wait_s in ((0.0, 0.1), (0.999, 0.2998)):
         waits: list[float] = []
 
@@ -143,7 +143,7 @@ async def test_other_failures_are_not_tried_again(mode: str, failure: ModelFailu
     assert len(inner.requests) == 1
 
 
-async def test_nothing_is_tried_again_once_a_piece_was_handed_on() -> None:
+async def test_no_retry_once_a_delta_was_delivered() -> None:
     model, inner, _ = retrying([Script(pieces=("once",), failure=DOWN), "once again"])
     pieces: list[str] = []
     with pytest.raises(ModelUnavailable):
@@ -219,20 +219,20 @@ class Alive(ScriptedModel):
         return alive_for(self._pause_s, self._signs)
 
 
-async def test_signs_of_life_restart_the_wait_and_are_not_yielded() -> None:
+async def test_signs_of_life_restart_the_idle_timeout_and_are_not_yielded() -> None:
     model = WithTimeouts(Alive(0.05, 12), first_token_s=0.4, idle_s=0.4, turn_s=PATIENCE_S)
     pieces: list[str] = []
     assert await ask(model, "stream", pieces) == "hello"
     assert pieces == ["hello"]
 
 
-async def test_the_turn_limit_holds_for_a_model_that_is_alive() -> None:
+async def test_turn_timeout_applies_to_a_responding_model() -> None:
     model = WithTimeouts(Alive(0.02, 10_000), first_token_s=5, idle_s=5, turn_s=0.2)
     with pytest.raises(ModelTimeout):
         await ask(model, "stream")
 
 
-async def test_sign_of_life_does_not_keep_a_failure_from_being_tried_again() -> None:
+async def test_failure_after_a_sign_of_life_is_retried() -> None:
     model, inner, _ = retrying([Script(pieces=("", ""), failure=DOWN), "hello"])
     assert await ask(model, "stream") == "hello"
     assert len(inner.requests) == 2
@@ -277,7 +277,7 @@ async def test_cancelling_the_outermost_call_ends_the_innermost(mode: str) -> No
     assert inner.running == 0
 
 
-async def test_a_wrapped_model_has_the_name_and_the_life_of_the_one_inside() -> None:
+async def test_wrapped_model_has_the_name_and_the_lifetime_of_the_inner_model() -> None:
     inner = ScriptedModel([], name="openai/gpt-x")
     model = stacked(inner)
     assert model.name == "openai/gpt-x"

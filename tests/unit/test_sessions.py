@@ -44,7 +44,7 @@ def desk() -> Desk:
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_anothers_session_and_an_unknown_one_are_the_same_not_found(
+async def test_session_of_another_user_is_not_found_like_an_unknown_session(
     desk: Desk, call: Call
 ) -> None:
     session_id = await desk.filled(turns=2)
@@ -60,7 +60,7 @@ async def test_anothers_session_and_an_unknown_one_are_the_same_not_found(
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_who_lacks_the_permission_is_refused_even_on_their_own_session(
+async def test_user_without_the_permission_is_refused_even_on_an_own_session(
     desk: Desk, call: Call
 ) -> None:
     session_id = await desk.filled(turns=2)
@@ -77,7 +77,7 @@ async def test_correcting_memory_needs_a_permission_of_its_own(desk: Desk, call:
     assert await desk.memory(session_id) == Memory()
 
 
-async def test_a_refusal_comes_before_any_look_at_the_content(desk: Desk) -> None:
+async def test_unauthorized_caller_is_refused_before_the_content_is_checked(desk: Desk) -> None:
     session_id = await desk.filled(turns=1)
     too_much = Update(facts=("x" * 501,))
     with pytest.raises(Forbidden):
@@ -210,7 +210,7 @@ async def test_no_change_is_made_while_a_turn_runs(
 # --- memory by hand --------------------------------------------------------------------------
 
 
-async def test_memory_by_hand_replaces_what_was_there(desk: Desk) -> None:
+async def test_manual_memory_replaces_the_previous_memory(desk: Desk) -> None:
     session_id = await desk.filled(turns=1)
     first = Update(profile={"name": "Ana", "city": "Lima"}, facts=("a", "b"))
     await desk.is_manual.put_structured(ANA, session_id, first)
@@ -251,7 +251,7 @@ async def test_summary_and_structured_memory_are_replaced_each_by_itself(desk: D
         ([Permission.CHAT, Permission.MEMORY, Permission.ADMINISTER], Origin.ADMINISTRATOR),
     ],
 )
-async def test_an_item_says_who_put_it(
+async def test_memory_item_records_its_origin(
     desk: Desk, permissions: list[Permission], origin: Origin
 ) -> None:
     who = caller("ana", *permissions)
@@ -260,7 +260,7 @@ async def test_an_item_says_who_put_it(
     assert [fact.origin for fact in memory.structured.facts] == [origin]
 
 
-async def test_what_is_over_a_limit_changes_nothing(desk: Desk) -> None:
+async def test_memory_over_a_limit_changes_nothing(desk: Desk) -> None:
     session_id = await desk.filled(turns=1)
     with pytest.raises(InvalidInput):
         await desk.is_manual.put_summary(ANA, session_id, "s" * 4001)
@@ -270,7 +270,7 @@ async def test_what_is_over_a_limit_changes_nothing(desk: Desk) -> None:
     assert await desk.is_free(session_id)
 
 
-async def test_a_correction_wins_over_consolidations_that_are_faster(
+async def test_manual_correction_wins_over_a_faster_consolidation(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session_id = await desk.filled(turns=1)
@@ -290,7 +290,7 @@ async def test_a_correction_wins_over_consolidations_that_are_faster(
 # --- many sessions ---------------------------------------------------------------------------
 
 
-async def test_an_owner_lists_sessions_once_at_a_time_and_others_do_not_wait(
+async def test_listings_of_one_owner_run_one_at_a_time_and_do_not_delay_other_owners(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A list of 20,000 sessions takes a store of files long."""

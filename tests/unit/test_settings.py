@@ -86,7 +86,7 @@ def test_bad_secret_is_rejected_by_name_with_the_fix_and_without_the_value(
 
 
 @pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {}\t", '"{}"', "'{}'\n", "\ufeff{}"])
-def test_blanks_and_quotes_around_a_value_of_the_environment_are_not_part_of_it(
+def test_whitespace_and_quotes_around_an_environment_value_are_ignored(
     environment: Environment, around: str
 ) -> None:
     """`docker --env-file` keeps quotes; a Kubernetes secret made with `echo` keeps its newline."""
@@ -129,7 +129,7 @@ def test_blanks_and_quotes_around_a_value_of_the_environment_are_not_part_of_it(
         ("STORAGE_URL", "json:4711\ndata", "line break or an invisible character"),
     ],
 )
-def test_character_inside_that_no_header_and_no_address_takes_is_named_without_the_value(
+def test_invalid_character_in_a_header_or_url_setting_is_named_without_the_value(
     environment: Environment, tmp_path: Path, name: str, value: str, reason: str
 ) -> None:
     (tmp_path / "secret.txt").write_text(value, encoding="utf-8", newline="")
@@ -302,7 +302,7 @@ def test_absolute_storage_folder_stays_as_it_is(environment: Environment) -> Non
     assert load_settings().storage.url.path == Path("/srv/chatbot")
 
 
-def test_instructions_that_cannot_be_read_are_named(environment: Environment) -> None:
+def test_unreadable_instructions_file_is_named(environment: Environment) -> None:
     environment(ASSISTANT_INSTRUCTIONS_FILE="missing.txt")
     with pytest.raises(SettingsError, match=r"ASSISTANT_INSTRUCTIONS_FILE: .*missing\.txt"):
         load_settings()
@@ -410,7 +410,7 @@ def test_settings_that_do_not_fit_together_are_refused(environment: Environment)
     ],
 )
 @pytest.mark.parametrize("between", [",", " ", " , ", ",,", "\t"])
-def test_lists_are_separated_by_commas_or_blanks(
+def test_list_values_are_separated_by_commas_or_spaces(
     environment: Environment, name: str, entries: tuple[str, ...], between: str
 ) -> None:
     environment(**{name: f" {between.join(entries)}{between}"})

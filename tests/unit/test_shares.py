@@ -32,7 +32,7 @@ async def count_of_sessions(desk: Desk, who: Principal = ANA) -> int:
     return len((await desk.sessions.page(who, limit=50, after=None)).sessions)
 
 
-async def test_a_turn_beyond_the_share_is_refused_and_nothing_of_it_is_stored(
+async def test_turn_beyond_the_share_is_refused_and_stores_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(shares, "WAIT_S", 0.01)
@@ -47,7 +47,7 @@ async def test_a_turn_beyond_the_share_is_refused_and_nothing_of_it_is_stored(
     assert (await desk.ask("hello")).text == "ok"
 
 
-async def test_another_person_is_not_held_up() -> None:
+async def test_turn_of_another_user_is_not_delayed() -> None:
     desk = slow_where_asked_to(share=2)
     turns = await under_way(desk, 2)
     assert (await desk.ask("hello", who=BEN)).text == "ok"
@@ -55,7 +55,7 @@ async def test_another_person_is_not_held_up() -> None:
         await events.aclose()
 
 
-async def test_a_turn_waits_a_moment_for_one_of_the_same_person_to_end() -> None:
+async def test_turn_waits_briefly_for_another_turn_of_the_same_user() -> None:
     desk = slow_where_asked_to(share=1)
     (events,) = await under_way(desk, 1)
     waiting = asyncio.create_task(desk.ask("hello"))
@@ -66,7 +66,7 @@ async def test_a_turn_waits_a_moment_for_one_of_the_same_person_to_end() -> None
     assert (await waiting).text == "ok"
 
 
-async def test_who_would_wait_behind_as_many_others_is_refused_at_once() -> None:
+async def test_turn_beyond_the_waiting_limit_is_refused_at_once() -> None:
     desk = slow_where_asked_to(share=1)
     (events,) = await under_way(desk, 1)
     waiting = asyncio.create_task(desk.ask("hello"))
@@ -89,7 +89,7 @@ async def test_a_turn_that_waits_for_its_share_is_refused_when_the_service_stops
         await anext(events)
 
 
-async def test_nothing_is_left_of_owners_without_a_turn() -> None:
+async def test_shares_of_owners_without_a_turn_are_removed() -> None:
     desk = slow_where_asked_to(share=1)
     (events,) = await under_way(desk, 1)
     leaving = asyncio.create_task(desk.ask("hello"))

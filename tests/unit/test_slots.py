@@ -178,7 +178,7 @@ async def test_memory_waits_while_a_turn_has_the_last_slot() -> None:
     assert inner.begun == [Task.CHAT, Task.CHAT, Task.EXTRACT_MEMORY]
 
 
-async def test_memory_is_not_forgotten_when_a_turn_leaves_as_its_slot_comes() -> None:
+async def test_consolidation_resumes_when_a_waiting_turn_is_cancelled_as_it_gets_its_slot() -> None:
     inner = Gated()
     model = slots(inner, 2)
     turns = [await begin(model, inner, TURN) for _ in range(2)]
@@ -207,7 +207,7 @@ async def test_a_turn_without_a_free_slot_cancels_a_memory_call_which_restarts()
     assert inner.begun == [Task.EXTRACT_MEMORY, Task.CHAT, Task.EXTRACT_MEMORY]
 
 
-async def test_cancelling_who_waits_for_memory_ends_the_call() -> None:
+async def test_cancelling_a_wait_for_memory_ends_the_call() -> None:
     inner = Gated()
     model = slots(inner, 1)
     memory = await begin(model, inner, EXTRACTION)

@@ -35,20 +35,20 @@ def test_every_value_is_accepted_however_it_is_written(
 
 
 @given(st.binary(max_size=200))
-def test_arbitrary_bytes_are_accepted_or_refused_and_nothing_else(body: bytes) -> None:
+def test_arbitrary_bytes_are_either_accepted_or_refused(body: bytes) -> None:
     if is_accepted(body):
         json.loads(body.decode("utf-8"))
 
 
 @given(st.text(st.sampled_from('{}[]",:\\u0dD8123e+-. \n\x00\x7fñ'), max_size=60))
-def test_what_is_accepted_is_what_python_reads(text: str) -> None:
+def test_accepted_json_is_valid_for_python(text: str) -> None:
     if is_accepted(text.encode()):
         json.loads(text)
 
 
 @settings(max_examples=50)
 @given(VALUES, st.data())
-def test_what_is_accepted_can_be_written_again_and_is_accepted_again(
+def test_accepted_json_can_be_serialized_and_parsed_again(
     value: object, data: st.DataObject
 ) -> None:
     """Bytes near to JSON: a valid text in which a few places were changed."""
@@ -99,7 +99,7 @@ def test_refusal_never_repeats_the_body(before: str, after: str) -> None:
 
 @settings(max_examples=30)
 @given(TEXTS, VALUES, VALUES)
-def test_key_that_stands_twice_is_refused_however_it_is_written(
+def test_duplicate_key_is_refused_however_it_is_escaped(
     key: str, first: object, second: object
 ) -> None:
     escaped = "".join(f"\\u{unit:04x}" for unit in _utf16_units(key))
@@ -152,7 +152,7 @@ def test_endless_brackets_are_refused_quickly(brackets: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b'"' * 40_001, b'"\\' * 30_000, b'"' + b"\\" * 60_000, b"1" * 60_000]
 )
-def test_hostile_text_costs_no_more_than_its_length(body: bytes) -> None:
+def test_hostile_text_takes_linear_time(body: bytes) -> None:
     """A quadratic search takes seconds for 60 KB, and the event loop waits."""
     began = time.thread_time()
     assert not is_accepted(body)
@@ -179,7 +179,7 @@ def test_hostile_text_costs_no_more_than_its_length(body: bytes) -> None:
         *('"a"'.encode("utf-16"), "\ufeff1".encode(), b'"\t"', b"nan", b"True"),
     ],
 )
-def test_what_is_no_json_is_refused(body: bytes) -> None:
+def test_invalid_json_is_refused(body: bytes) -> None:
     assert not is_accepted(body)
 
 
@@ -197,7 +197,7 @@ def test_body_of_very_many_values_is_refused(value: object) -> None:
         decode(json.dumps(value).encode())
 
 
-def test_body_of_as_many_values_as_are_allowed_is_taken() -> None:
+def test_body_with_the_maximum_number_of_values_is_accepted() -> None:
     assert decode(json.dumps([0] * MAX_VALUES).encode()) == [0] * MAX_VALUES
 
 

@@ -48,21 +48,21 @@ UNDECIDED = ["", "   ", "123", "ok", "Ana", "no", "👍", "git rebase main", "П
 
 
 @pytest.mark.parametrize("text", SPANISH)
-def test_spanish_is_noticed_with_and_without_accents(text: str) -> None:
+def test_spanish_is_detected_with_and_without_accents(text: str) -> None:
     assert detect_language(text) == "es"
 
 
 @pytest.mark.parametrize("text", ENGLISH)
-def test_english_is_noticed_beside_foreign_names_and_quotations(text: str) -> None:
+def test_english_is_detected_despite_foreign_names_and_quotations(text: str) -> None:
     assert detect_language(text) == "en"
 
 
 @pytest.mark.parametrize("text", UNDECIDED)
-def test_what_is_neither_or_both_is_undecided(text: str) -> None:
+def test_text_in_neither_or_both_languages_is_undecided(text: str) -> None:
     assert detect_language(text) is None
 
 
-def test_what_is_quoted_decides_where_there_is_nothing_else() -> None:
+def test_quoted_text_decides_the_language_if_there_is_no_other_text() -> None:
     assert detect_language("«buenos días»") == "es"
     assert detect_language('"good morning"') == "en"
 
@@ -86,13 +86,13 @@ def test_a_text_of_a_million_characters_takes_no_longer_than_its_beginning(piece
         ("\u200f\u05e9\u05dc\u200f", "\u200f\u05e9\u05dc\u200f"),
     ],
 )
-def test_what_commands_a_terminal_is_written_out(text: str, shown: str) -> None:
+def test_terminal_control_characters_are_escaped(text: str, shown: str) -> None:
     assert visible(text) == shown
     assert visible_line(text) == shown.replace("\n", "\\n")
 
 
 @pytest.mark.parametrize("mark", ["\u201c", "\u00ab", '"x', "x\u201c", "\u201c\u00ab"])
-def test_language_of_quotes_without_an_end_costs_little(mark: str) -> None:
+def test_language_detection_of_unclosed_quotes_takes_linear_time(mark: str) -> None:
     """Every turn looks at all prompts of its history."""
     began = time.process_time()
     for _ in range(40):
@@ -100,7 +100,7 @@ def test_language_of_quotes_without_an_end_costs_little(mark: str) -> None:
     assert time.process_time() - began < 0.2
 
 
-def test_quote_that_is_not_closed_is_no_quote() -> None:
+def test_unclosed_quote_is_not_a_quote() -> None:
     assert detect_language('"where is the office') == "en"
     assert detect_language('dime qué es "where is the office and who are you"') == "es"
     assert detect_language("\u00abwhere is \u201cmi casa") == "en"

@@ -64,7 +64,7 @@ async def test_thinking_is_removed_wherever_the_pieces_end(text: str, cuts: set[
 
 
 @pytest.mark.parametrize("text", SPENT)
-async def test_answer_that_is_nothing_but_thinking_names_the_setting(text: str) -> None:
+async def test_answer_of_thinking_only_names_the_setting(text: str) -> None:
     with pytest.raises(ModelError, match="MODEL_MAX_OUTPUT_TOKENS"):
         await WithoutThinking(ScriptedModel([text])).complete(REQUEST)
     with pytest.raises(ModelError, match="MODEL_MAX_OUTPUT_TOKENS"):
@@ -83,7 +83,7 @@ async def test_thinking_is_a_sign_of_life_and_text_is_not_held_back() -> None:
     assert pieces == ["ho", "la"]
 
 
-async def test_what_may_be_a_tag_is_held_until_it_is_known() -> None:
+async def test_possible_tag_is_held_back_until_it_is_complete() -> None:
     pieces, _ = await streamed("<", "th", "at is", " so")
     assert pieces == ["", "", "<that is", " so"]
 

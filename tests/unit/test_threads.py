@@ -24,7 +24,7 @@ async def test_caller_gets_what_the_work_returns_or_raises(one: Threads) -> None
         await one.run(lambda: 1 // 0)
 
 
-async def test_stop_iteration_becomes_an_error_and_not_a_caller_that_waits_for_ever(
+async def test_stop_iteration_is_an_error_and_does_not_hang_the_caller(
     one: Threads,
 ) -> None:
     with pytest.raises(RuntimeError, match="StopIteration"):
@@ -37,7 +37,7 @@ async def test_work_is_done_in_the_callers_context(one: Threads) -> None:
     assert await one.run(who.get) == "the caller"
 
 
-async def test_cancelled_caller_takes_back_only_what_has_not_begun(one: Threads) -> None:
+async def test_cancelling_undoes_only_work_that_has_not_begun(one: Threads) -> None:
     begun, go_on, done = threading.Event(), threading.Event(), list[str]()
 
     def first() -> None:
@@ -56,7 +56,7 @@ async def test_cancelled_caller_takes_back_only_what_has_not_begun(one: Threads)
     assert done == ["first", "third"]
 
 
-async def test_end_waits_for_what_was_given() -> None:
+async def test_exit_waits_for_pending_log_lines() -> None:
     threads, done = Threads(2, name="test"), list[int]()
     given = [threads.run(lambda: done.append(1)) for _ in range(20)]
     await asyncio.to_thread(threads.end)
@@ -64,7 +64,7 @@ async def test_end_waits_for_what_was_given() -> None:
     await asyncio.gather(*given)
 
 
-async def test_loop_that_was_closed_meanwhile_ends_no_thread(one: Threads) -> None:
+async def test_closed_event_loop_ends_no_thread(one: Threads) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def work() -> None:

@@ -56,11 +56,11 @@ def test_attempts_older_than_the_window_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("count", [5, 9, 20, 5000])
-def test_nobody_ever_waits_longer_than_five_minutes(count: int) -> None:
+def test_login_wait_never_exceeds_five_minutes(count: int) -> None:
     assert ANA.wait([NOW] * count, NOW) <= LONGEST_WAIT < WINDOW
 
 
-def test_who_guesses_day_and_night_gets_less_than_a_hundred_guesses_an_hour() -> None:
+def test_continuous_guessing_gets_fewer_than_100_guesses_an_hour() -> None:
     made: list[datetime] = []
     now = NOW
     while now < NOW + timedelta(days=1):
@@ -84,7 +84,7 @@ def test_account_is_the_same_in_any_spelling_that_logs_in(spelling: str) -> None
     assert account_throttle(spelling) == ANA
 
 
-def test_no_key_of_a_tally_can_be_computed_without_the_secret() -> None:
+def test_throttle_keys_cannot_be_computed_without_the_secret() -> None:
     for throttle in (account_throttle, address_throttle):
         keys = {throttle("192.0.2.1", secret=secret).key for secret in (b"", b"one", b"two")}
         assert len(keys) == 3
@@ -92,7 +92,7 @@ def test_no_key_of_a_tally_can_be_computed_without_the_secret() -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "no address", "\ud800", "x" * 100_000, "bea@example.com"])
-def test_anything_that_is_sent_as_an_account_has_a_tally_of_its_own(sent: str) -> None:
+def test_any_text_sent_as_an_account_has_its_own_throttle(sent: str) -> None:
     throttle = account_throttle(sent)
     assert throttle.key != ANA.key
     assert len(throttle.key) == 64

@@ -83,7 +83,7 @@ OLD = conversation(texts=["Hi", "Hello!"], memory=remembered(version=1))
     ],
     ids=["message", "memory", "both", "reset", "several resets"],
 )
-def test_older_state_is_brought_up_to_date_and_a_newer_one_is_not_taken_back(
+def test_older_state_is_updated_and_newer_state_is_kept(
     new: Conversation,
 ) -> None:
     assert compared(OLD, new) is Outcome.UPDATED
@@ -102,12 +102,12 @@ def test_older_state_is_brought_up_to_date_and_a_newer_one_is_not_taken_back(
     ],
     ids=["text", "memory gone back", "memory", "reset before", "numbers", "creation"],
 )
-def test_state_that_cannot_have_become_the_other_is_different(other: Conversation) -> None:
+def test_unrelated_states_conflict(other: Conversation) -> None:
     assert compared(OLD, other) is Outcome.CONFLICT
     assert compared(other, OLD) is Outcome.CONFLICT
 
 
-def test_user_is_brought_up_to_date_unless_revoked_since_or_another() -> None:
+def test_user_is_updated_unless_the_target_is_newer_or_another_user() -> None:
     old = user(1)
     assert compared(old, replace(old, password_hash="stronger")) is Outcome.UPDATED
     assert compared(old, replace(old, is_active=False, token_version=1)) is Outcome.UPDATED
@@ -116,20 +116,20 @@ def test_user_is_brought_up_to_date_unless_revoked_since_or_another() -> None:
     assert compared(old, user(2, email=old.email)) is Outcome.CONFLICT
 
 
-def test_role_gives_way_only_as_it_was_made() -> None:
+def test_role_is_replaced_only_if_it_is_the_default() -> None:
     edited = Role(name="employee", permissions=frozenset({Permission.CHAT}))
     assert compared(DEFAULT_ROLES["employee"], edited) is Outcome.UPDATED
     assert compared(edited, DEFAULT_ROLES["employee"]) is Outcome.CONFLICT
 
 
-def test_second_run_finds_everything_there() -> None:
+def test_second_run_copies_nothing() -> None:
     source, target = Shelf(*EVERYTHING), Shelf()
     assert set(outcomes(source, target)) == {Outcome.NEW}
     assert target.kept == source.kept == EVERYTHING
     assert set(outcomes(source, target)) == {Outcome.SAME}
 
 
-def test_dry_run_says_the_same_and_writes_nothing() -> None:
+def test_dry_run_prints_the_same_report_and_writes_nothing() -> None:
     source, target = Shelf(*EVERYTHING), Shelf(EVERYTHING[0], conversation(1, texts=["Else"]))
     there = list(target.kept)
     said = list(StoreCopy(source, target, dry_run=True).steps())
@@ -137,7 +137,7 @@ def test_dry_run_says_the_same_and_writes_nothing() -> None:
     assert said == list(StoreCopy(source, target).steps())
 
 
-def test_what_differs_is_told_and_stays() -> None:
+def test_conflict_is_reported_and_left_unchanged() -> None:
     there = conversation(1, texts=["Else"])
     source, target = Shelf(user(1), conversation(1), conversation(2)), Shelf(there)
     steps = list(StoreCopy(source, target).steps())
@@ -146,7 +146,7 @@ def test_what_differs_is_told_and_stays() -> None:
     assert target.kept == [there, user(1), conversation(2)]
 
 
-def test_what_cannot_be_read_is_told_and_the_rest_is_moved() -> None:
+def test_unreadable_data_is_reported_and_the_rest_is_moved() -> None:
     source = Shelf(Unreadable(name="session x", reason="message 3: missing"), conversation())
     steps = list(StoreCopy(source, target := Shelf()).steps())
     assert str(steps[0]) == "session x: unreadable: message 3: missing"
@@ -154,7 +154,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_moved() -> None:
 
 
 @pytest.mark.parametrize("reason", [Conflict("taken"), SessionBusy()])
-def test_one_that_is_refused_stops_no_other(reason: Conflict) -> None:
+def test_refused_record_does_not_stop_the_others(reason: Conflict) -> None:
     target = Shelf()
     target.refuses = reason
     steps = list(StoreCopy(Shelf(*EVERYTHING), target).steps())
@@ -163,7 +163,7 @@ def test_one_that_is_refused_stops_no_other(reason: Conflict) -> None:
     assert len(target.kept) == len(EVERYTHING) - 1
 
 
-def test_what_the_target_does_not_return_as_written_is_named_and_the_rest_is_moved() -> None:
+def test_record_that_the_target_alters_is_named_and_the_rest_is_moved() -> None:
     target = Shelf()
     target.spoils = True
     steps = list(StoreCopy(Shelf(conversation(2), conversation(3)), target).steps())
@@ -182,5 +182,5 @@ def test_sessions_of_the_target_only_are_removed_when_asked() -> None:
     assert target.kept == [conversation(1)]
 
 
-def test_step_says_what_there_is_to_say() -> None:
+def test_step_is_printed_with_its_outcome() -> None:
     assert str(Step(name="user 1", outcome=Outcome.NEW)) == "user 1: new"
