@@ -192,6 +192,11 @@ class Question:
     summarized_step: int
     history_limit: int
 
+    @property
+    def lease(self) -> Lease:
+        """The lease that its turn holds."""
+        return Lease(owner=self.owner, session_id=self.session_id, turn_id=self.turn_id)
+
     def history(self, memory: Memory) -> MessageRange:
         """The messages before the question that its prompt may hold."""
         start = memory.summarized_to - memory.summarized_to % self.summarized_step

@@ -81,9 +81,7 @@ class JsonSessionLog(SessionReader, SessionLog):
 
     def question_steps(self, question: Question) -> Steps[TurnContext]:
         """Begin a turn: see `SessionLog.store_question`."""
-        lease = Lease(
-            owner=question.owner, session_id=question.session_id, turn_id=question.turn_id
-        )
+        lease = question.lease
         yield from self._acquire(lease)
         try:
             with self._leases.writing(lease) as held, LogErrors(held.paths.log):

@@ -1,7 +1,7 @@
-"""Work on files as steps, so that one piece of code serves both a thread and the event loop.
+"""Generators for work on files, so that the same code runs in a thread and on the event loop.
 
-A step yields what may wait for the disk, and gets its exception if it fails. Everything between two
-yields works on what the system has in memory, and takes less than the way to a thread and back.
+A generator yields whatever may wait for the disk, and receives its exception if it fails. Between
+two yields it uses only what the system caches, which takes less time than a switch of threads.
 """
 
 import asyncio

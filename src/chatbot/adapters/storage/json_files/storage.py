@@ -99,10 +99,7 @@ class JsonFileStorage(Storage):
         return users.get((user_id,)), {role.name: role for role in roles.by_key.values()}
 
     async def store_question(self, question: Question) -> TurnContext:
-        lease = Lease(
-            owner=question.owner, session_id=question.session_id, turn_id=question.turn_id
-        )
-        return await self._take(self._sessions.question_steps(question), lease)
+        return await self._take(self._sessions.question_steps(question), question.lease)
 
     async def store_answer(self, lease: Lease, answer: Message) -> None:
         await self._take(self._sessions.answer_steps(lease, answer), lease)

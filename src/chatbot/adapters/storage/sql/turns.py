@@ -56,7 +56,7 @@ class Turns(Protocol):
 
 def lease_of(question: Question) -> Lease:
     """The lease that the question's turn acquires."""
-    return Lease(owner=question.owner, session_id=question.session_id, turn_id=question.turn_id)
+    return question.lease
 
 
 def question_values(question: Question, *, replica: str, lease_s: float) -> Values:
