@@ -1,4 +1,4 @@
-"""Fixtures of several files, and Hypothesis without a clock: a slow machine is no finding.
+"""Shared fixtures, and Hypothesis without deadlines: a slow machine is not a failure.
 
 Under CI Hypothesis draws the same each time.
 """
@@ -30,21 +30,21 @@ settings.load_profile("suite")
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The address of a Postgres that all tests share: each makes databases of its own."""
+    """The URL of a Postgres that all tests share; each test creates its own databases."""
     with postgres_url() as url:
         yield url
 
 
 @pytest.fixture
 def postgres_database(postgres: str) -> Iterator[str]:
-    """The address of a new, empty database."""
+    """The URL of a new, empty database."""
     with new_database(postgres) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def postgres_tables(postgres: str) -> Iterator[str]:
-    """The address of a database with our tables, which tests have one after the other."""
+    """The URL of a database with our tables, which tests use in turn."""
     with new_database(postgres) as url:
         upgrade(PostgresDatabase(url, connections=1, prepared=True))
         yield url
@@ -52,7 +52,7 @@ def postgres_tables(postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def postgres_store(postgres_tables: str) -> str:
-    """The address of a database as new, with our tables: emptying one is quicker than making it."""
+    """The URL of an emptied database with our tables: emptying one is faster than creating it."""
     written = [table.name for table in metadata.sorted_tables if table.name != "roles"]
     names = sql.SQL(", ").join(map(sql.Identifier, written))
     command(postgres_tables, sql.SQL("TRUNCATE {} RESTART IDENTITY").format(names))
@@ -62,14 +62,14 @@ def postgres_store(postgres_tables: str) -> str:
 
 @pytest.fixture(scope="session")
 def pgbouncer_tables(postgres_tables: str) -> Iterator[str]:
-    """The address of the same database through a PgBouncer in transaction mode."""
+    """The URL of the same database through a PgBouncer in transaction mode."""
     with pgbouncer(postgres_tables) as url:
         yield url
 
 
 @pytest.fixture
 def pgbouncer_store(postgres_store: str, pgbouncer_tables: str) -> str:
-    """The address of a database as new through a PgBouncer in transaction mode."""
+    """The URL of an emptied database through a PgBouncer in transaction mode."""
     return pgbouncer_tables
 
 
@@ -84,7 +84,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sqlite_store(sqlite_template: Path, tmp_path: Path) -> Path:
-    """A new file with our tables."""
+    """A new database file with our tables."""
     return Path(shutil.copy(sqlite_template, tmp_path / "chatbot.db"))
 
 
@@ -106,7 +106,7 @@ def ready(run: Run) -> Run:
 
 @pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres", "pgbouncer"])
 def closed_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    """A storage that is not open yet."""
+    """A storage that has not been opened."""
     if request.param == "in_memory":
         return InMemoryStorage()
     if request.param == "sqlite":

@@ -1,4 +1,4 @@
-"""docs/access.md as data: what each call answers to each kind of caller."""
+"""docs/access.md as data: how each call responds to each kind of caller."""
 
 import re
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ CALLERS = (*("no key", "wrong key", "key", "owner", "colleague", "admin", "bad t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line: `cell` is the first cell as it is written, `answers` the others by caller."""
+    """One row: `cell` is the first cell as written, `answers` are the others by caller."""
 
     cell: str
     answers: Mapping[str, str]
 
     @property
     def route(self) -> str:
-        """`METHOD /path`; empty in the lines about what is no route."""
+        """`METHOD /path`; empty in rows about unknown paths and methods."""
         found = re.match(r"`([A-Z]+ /[^`]*)`", self.cell)
         return found[1] if found else ""
 
@@ -36,7 +36,7 @@ class Row:
 
 
 def read_rows() -> list[Row]:
-    """All lines of the table, in order."""
+    """All rows of the table, in order."""
     text = FILE.read_text(encoding="utf-8")
     head, _, *lines = (_cells(line) for line in text.splitlines() if line.startswith("|"))
     if head != ["call", *CALLERS] or any(len(line) != len(head) for line in lines):
@@ -52,6 +52,6 @@ def _cells(line: str) -> list[str]:
 
 ROWS = read_rows()
 CALLS = [row for row in ROWS if row.route]
-"""The lines about routes."""
+"""The rows about routes."""
 OTHERS = {row.cell: row for row in ROWS if not row.route}
-"""The lines about what is no route."""
+"""The rows about unknown paths and methods."""

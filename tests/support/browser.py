@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its DevTools protocol. It reaches this machine only.
+"""A headless Chromium, driven over its DevTools protocol; it can reach only this machine.
 
 async with chromium(tmp_path) as page:
     await page.open("http://127.0.0.1:8000/docs")
@@ -50,7 +50,7 @@ WATCH = """new Promise((done) => {
 
 
 class Page:
-    """A tab. `requests` are the addresses it asked for, `complaints` what its console says."""
+    """A tab. `requests` are the URLs it requested, `complaints` its console messages."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -98,7 +98,7 @@ class Page:
         await self.do("Page.navigate", url=url)
 
     async def run(self, script: str) -> Any:
-        """The value of an expression; of a promise, what it comes to."""
+        """The value of an expression; promises are awaited."""
         found = await self.do(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
@@ -106,7 +106,7 @@ class Page:
         return found["result"].get("value")
 
     async def wait_for(self, script: str) -> Any:
-        """The value of an expression, as soon as a change of the page makes it true."""
+        """The value of an expression as soon as a change of the page makes it truthy."""
         return await self.run(WATCH.replace("CONDITION", script))
 
     async def click(self, selector: str) -> None:
@@ -119,7 +119,7 @@ class Page:
         await self.do("Input.insertText", text=text)
 
     async def choose(self, selector: str, value: str) -> None:
-        """Choose an entry of a list."""
+        """Select an option of a list."""
         element = f"document.querySelector({json.dumps(selector)})"
         change = "new Event('change', {bubbles: true})"
         await self.wait_for(
@@ -127,7 +127,7 @@ class Page:
         )
 
     async def text(self, selector: str) -> str:
-        """What the first such element says, once there is one that says something."""
+        """The text of the first matching element, once one has text."""
         element = f"document.querySelector({json.dumps(selector)})"
         return str(await self.wait_for(f"{element} && {element}.innerText"))
 
@@ -175,7 +175,7 @@ async def chromium(folder: Path) -> AsyncGenerator[Page]:
 
 
 async def _address(process: asyncio.subprocess.Process) -> str:
-    """The address that Chromium names on stderr when it listens."""
+    """The address that Chromium prints to stderr when it listens."""
     assert process.stderr is not None
     async with asyncio.timeout(PATIENCE_S):
         async for line in process.stderr:

@@ -1,4 +1,4 @@
-"""A company's network on loopback: its own certificate authority and a proxy for the way out.
+"""A company network on loopback: its own certificate authority and an outbound proxy.
 
 company = Authority(tmp_path)
 async with FakeProvider(tls=company.server("localhost")) as provider, Proxy() as proxy:
@@ -27,7 +27,7 @@ CA_NAME = "company ca"  # in lower case: OpenSSL's hash of a name is then that o
 
 
 class Authority:
-    """A certificate authority that no system knows, with its certificate in `file`."""
+    """A certificate authority unknown to every system, with its certificate in `file`."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "ca.pem"

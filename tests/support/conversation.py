@@ -1,4 +1,4 @@
-"""A conversation inside a test: the use cases around the fakes that the package ships."""
+"""The use cases of a conversation, wired to the fakes that the package ships."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -35,7 +35,7 @@ from chatbot.domain.transaction import Transaction
 from stored import new_message
 
 PATIENCE_S = 30
-"""How long a test waits for what takes a moment, as the machine may be busy with other work."""
+"""How long a test waits for something quick; the machine may be busy with other work."""
 
 START = datetime(2030, 1, 1, 9, 0, tzinfo=UTC)
 
@@ -54,7 +54,7 @@ NO_MEMORY = replace(RULES, threshold=0, structured=False)
 
 
 def caller(name: str, *permissions: Permission) -> Principal:
-    """Somebody who may chat and correct their memory, or what is given."""
+    """A caller who may chat and correct memory, or has the given permissions."""
     granted = frozenset(permissions or (Permission.CHAT, Permission.MEMORY))
     return of_client(Client(id=ClientId(name), permissions=granted))
 
@@ -64,19 +64,19 @@ BEN = caller("ben")
 
 
 def fresh_ids() -> NewId:
-    """Ids that look random and are the same in every run."""
+    """Random-looking ids that are the same in every run."""
     numbers = count(1)
     return lambda: sha256(str(next(numbers)).encode()).hexdigest()[:32]
 
 
 def ticking_clock() -> Clock:
-    """A clock that is a second later whenever it is read."""
+    """A clock that advances by a second at every reading."""
     seconds = count()
     return lambda: START + timedelta(seconds=next(seconds))
 
 
 def message(seq: int, content: str, *, reason: InterruptReason | None = None) -> Message:
-    """A message of a session in which person and assistant take turns: odd numbers ask."""
+    """A message of a session in which user and assistant alternate: odd numbers are the user's."""
     role = MessageRole.USER if seq % 2 else MessageRole.ASSISTANT
     turn_id = TurnId(f"{(seq + 1) // 2:032x}")
     return Message(seq=seq, role=role, content=content, ts=START, turn_id=turn_id, reason=reason)
@@ -88,7 +88,7 @@ def by_task(
     summarize: Callable[[ModelRequest], Answer] = lambda _: "Un resumen.",
     extract: Callable[[ModelRequest], Answer] = lambda _: "{}",
 ) -> Callable[[ModelRequest], Answer]:
-    """Answers that depend on what is asked for."""
+    """Answers that depend on the task."""
     answers: Mapping[Task, Callable[[ModelRequest], Answer]] = {
         Task.CHAT: chat,
         Task.SUMMARIZE: summarize,
@@ -166,7 +166,7 @@ class Desk:
         who: Principal = ANA,
         stream: bool = True,
     ) -> Reply:
-        """Take a whole turn and wait for what it does to the memory."""
+        """Run a whole turn and wait for its memory updates."""
         events = [e async for e in self.events(prompt, session_id, who=who, stream=stream)]
         reply = events[-1]
         assert isinstance(reply, Reply)
@@ -174,7 +174,7 @@ class Desk:
         return reply
 
     async def filled(self, turns: int, *, who: Principal = ANA) -> SessionId:
-        """A session with this many turns that no model was asked about and nothing remembers.
+        """A session with this many turns, stored without model calls or memory.
 
         The messages are `question 1`, `answer 2`, `question 3` ...
         """
@@ -198,7 +198,7 @@ class Desk:
         await self.storage.transact(add)
 
     async def question_left_by_a_crash(self, session_id: SessionId, text: str) -> None:
-        """Store what a turn stores before its process dies."""
+        """Store what a turn has stored when its process dies."""
 
         def ask(tx: Transaction) -> None:
             with tx.sessions.held(ANA.owner, session_id, TurnId("c" * 32)) as lease:
@@ -215,7 +215,7 @@ class Desk:
         return await self.storage.transact(lambda tx: tx.sessions.memory(who.owner, session_id))
 
     async def is_free(self, session_id: SessionId) -> bool:
-        """Whether nobody holds the session, by taking and giving it back."""
+        """Whether the session is free, checked by acquiring and releasing it."""
 
         def taken_and_given_back(tx: Transaction) -> bool:
             tx.sessions.release(tx.sessions.acquire(ANA.owner, session_id, TurnId("e" * 32)))
@@ -228,12 +228,12 @@ class Desk:
 
 
 async def eventually(condition: Callable[[], object]) -> None:
-    """Give way to the other tasks until it is so."""
+    """Yield to other tasks until the condition holds."""
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 # any condition, and nobody announces it
             await asyncio.sleep(0)
 
 
 async def never() -> None:
-    """A pause without an end."""
+    """A pause that never ends."""
     await asyncio.Event().wait()

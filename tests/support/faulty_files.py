@@ -1,4 +1,4 @@
-"""A file system whose steps fail where a test says so."""
+"""A file system whose operations fail where a test requests it."""
 
 import errno
 from collections.abc import Callable
@@ -13,22 +13,22 @@ OPERATIONS = {name for name in vars(Files) if not name.startswith("_")} - NO_STE
 
 
 class Fault(Enum):
-    """How a step fails."""
+    """How an operation fails."""
 
     ENOSPC = errno.ENOSPC
-    """Nothing is done, or of a write the half."""
+    """The operation has no effect, or a write is done by half."""
     EINTR = errno.EINTR
-    """Nothing is done."""
+    """The operation has no effect."""
     EIO = errno.EIO
-    """All is done, and is said to have failed; but of what a sync should save nothing is saved."""
+    """The operation takes effect but reports failure; an fsync saves nothing."""
     LIE = "lie"
-    """A write says that it took all and has taken the half; any other step does nothing wrong."""
+    """A write reports success but writes half; any other operation succeeds."""
     SHORT_LIE = "short lie"
-    """A write says that it took the half and has taken a quarter."""
+    """A write reports half but writes a quarter."""
 
 
 class FaultyFiles(VolatileFiles):
-    """Files in memory. Steps fail by their number, counted from 0, or by name, the next one first."""
+    """Files in memory. Operations fail by number, counted from 0, or by name, the next one first."""
 
     def __init__(self, *, has_journal: bool = False) -> None:
         self.faults: dict[int, Fault] = {}

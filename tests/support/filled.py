@@ -1,4 +1,4 @@
-"""Values of which every field differs from its default, so that one that is not kept is noticed."""
+"""Values whose every field differs from its default, so that a lost field is noticed."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -13,7 +13,7 @@ Record = TypeVar("Record")
 
 
 def filled(record_type: type[Record], **given: Any) -> Record:
-    """A record with a value of its own for each field; `given` where not every value is valid."""
+    """A record with a distinct value for each field; `given` where not every value is valid."""
     hints = get_type_hints(record_type)
     own = fields(record_type)  # type: ignore[arg-type] # a dataclass
     made = {each.name: given.get(each.name, _of(hints[each.name], each)) for each in own}

@@ -1,4 +1,4 @@
-"""The steps of the Dockerfile, taken in a clean folder where no container can be had.
+"""The steps of the Dockerfile, run in an empty folder where no container engine is available.
 
 Paths of the image stand for ones below that folder; the base image is a new virtual environment
 of this Python. What only a container has (Debian's packages of the base, namespaces of its own) is
@@ -42,7 +42,7 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
 
 
 def sent_to_the_build() -> list[str]:
-    """What .dockerignore lets through; its first rule keeps everything back."""
+    """The files that .dockerignore admits; its first rule excludes everything."""
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     first, *rules = (line for line in lines if not line.startswith("#"))
     assert first == "*"
@@ -51,7 +51,7 @@ def sent_to_the_build() -> list[str]:
 
 @dataclass
 class Image:
-    """What is built below `root`, and how it is started."""
+    """The image built below `root`, and how it is started."""
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Image:
 
 
 def build(folder: Path) -> Image:
-    """Take every step of the Dockerfile."""
+    """Run every step of the Dockerfile."""
     for name in sent_to_the_build():
         copy(ROOT / name, folder / "context" / name)
     subprocess.run([sys.executable, "-m", "venv", str(folder / "base")], check=True)
@@ -107,7 +107,7 @@ def build(folder: Path) -> Image:
 
 
 def begin_stage(folder: Path) -> Image:
-    """Nothing of the stage before is there, until it is copied from it."""
+    """Start a stage, which contains nothing of earlier stages until it is copied."""
     if (folder / "root").exists():
         (folder / "root").rename(folder / "stage")
     (folder / "root/var/lib").mkdir(parents=True)

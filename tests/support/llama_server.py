@@ -1,4 +1,4 @@
-"""llama.cpp's server, from the wheel `xllamacpp`, with a tiny model: a provider not written here.
+"""llama.cpp's server, from the wheel `xllamacpp`, with a tiny model: a third-party provider.
 
 As a program it serves the model that it is given, until it is ended or its standard input closes.
 """
@@ -22,7 +22,7 @@ INSTALL = "python tasks.py install --providers"
 
 @contextmanager
 def llama_server(folder: Path) -> Iterator[str]:
-    """The server's address, without a path; `folder` is where the model is written."""
+    """The server's base address; the model is written to `folder`."""
     if find_spec("xllamacpp") is None:
         unavailable(f"there is no xllamacpp: `{INSTALL}`")
     model = folder / f"{MODEL}.gguf"

@@ -31,7 +31,7 @@ async def collect(model: ChatModel, request: ModelRequest) -> tuple[list[str], C
 
 
 async def answer(model: ChatModel, mode: str, pieces: list[str] | None = None) -> Completion:
-    """Ask in one of the two ways; `pieces` takes what is streamed."""
+    """Ask for an answer, streamed or not; `pieces` receives the streamed pieces."""
     if mode == "complete":
         return await model.complete(ask())
     async with aclosing(model.stream(ask())) as stream:

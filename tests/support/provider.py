@@ -1,4 +1,4 @@
-"""A fake OpenAI-compatible provider on loopback, exact about sockets and able to misbehave.
+"""A fake OpenAI-compatible provider on loopback that controls its sockets and can misbehave.
 
 As a program: `python tests/support/provider.py [--port 9911]`. In a test:
 
@@ -31,7 +31,7 @@ PIECES_BEFORE_FAULT = 2
 
 
 class Fault(StrEnum):
-    """What can go wrong. As a model's name: `fault-` and the value."""
+    """What can go wrong. As a model name: `fault-` and the value."""
 
     REDIRECT = "307"  # to `moved_to`
     BAD_REQUEST = "400"
@@ -86,7 +86,7 @@ REASONS = {
 
 @dataclass(slots=True)
 class Received:
-    """A request as it came. `client_left` is set when the client closes before the end."""
+    """A received request. `client_left` is set when the client closes before the end."""
 
     method: str
     path: str
@@ -264,7 +264,7 @@ class Wire:
     writer: asyncio.StreamWriter
 
     async def receive(self) -> Received | None:
-        """The next request, or None when the client is done with the connection."""
+        """The next request, or `None` when the client has closed the connection."""
         try:
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         except asyncio.IncompleteReadError:
@@ -278,7 +278,7 @@ class Wire:
         return Received(method=method, path=path, headers=headers, body=body, query=query)
 
     async def watch(self, received: Received) -> None:
-        """Notice that the client closes while it should be waiting for its answer."""
+        """Notice when the client closes while it should be waiting for its response."""
         with suppress(ConnectionError):
             await self.reader.read(1)
         received.client_left.set()
@@ -341,7 +341,7 @@ class Wire:
         await self.writer.drain()
 
     def hang_up(self, *, reset: bool = False) -> None:
-        """Close the connection, after what was sent; raises, so that nobody writes any more."""
+        """Close the connection after the data sent so far; raises to stop further writes."""
         if reset:
             at_once = struct.pack("ii", 1, 0)
             raw: socket.socket = self.writer.get_extra_info("socket")
@@ -362,7 +362,7 @@ def status_of(fault: Fault | None) -> int:
 
 
 def default_reply(body: Json) -> str:
-    """What the provider says: an echo, or as a JSON object an update of structured memory."""
+    """The provider's answer: an echo, or a JSON update of structured memory."""
     said = [m.get("content", "") for m in body.get("messages", []) if m.get("role") == "user"]
     newest = said[-1] if said else ""
     if (body.get("response_format") or {}).get("type") == "json_object":
@@ -388,7 +388,7 @@ def completion(body: Json, text: str, fault: Fault | None) -> Json:
 
 
 def stream_chunks(body: Json, text: str, fault: Fault | None) -> list[Json]:
-    """One piece a word, then a chunk with the finish reason, then one with the usage."""
+    """One chunk per word, then one with the finish reason, then one with the usage."""
     if fault is Fault.NO_CHOICES:
         return [{**envelope(body, "chat.completion.chunk"), "choices": []}]
     deltas: list[Json] = [{"content": word} for word in re.findall(r"\s*\S+|\s+", text)]
@@ -448,7 +448,7 @@ def sse(body: Json) -> str:
 
 
 async def pause(received: Received, seconds: float) -> None:
-    """Wait, but not longer than the client does."""
+    """Wait at most as long as the client does."""
     if seconds:
         with suppress(TimeoutError):
             await asyncio.wait_for(received.client_left.wait(), seconds)

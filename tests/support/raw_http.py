@@ -1,4 +1,4 @@
-"""Requests as bytes: what no HTTP client would send."""
+"""Requests as bytes that no HTTP client would send."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -25,7 +25,7 @@ async def connected(service: Service) -> AsyncGenerator[Connection]:
 
 
 async def answer_to_raw(service: Service, request: bytes) -> httpx.Response:
-    """The answer to these bytes, where `%b` stands for the API key; not all need to be read."""
+    """The response to these bytes, where `%b` stands for the API key; it may come before the end."""
     async with connected(service) as (reader, writer):
         writer.write(request.replace(b"%b", API_KEY.encode()))
         return await read_answer(reader)

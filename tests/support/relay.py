@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 class Relay:
-    """Passes bytes on between clients and a server on loopback."""
+    """Forwards bytes between clients and a server on loopback."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -40,7 +40,7 @@ class Relay:
         writer.close()
 
     def cut(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         for writer in self._writers:
             writer.close()
         self._writers.clear()
@@ -48,7 +48,7 @@ class Relay:
 
 @asynccontextmanager
 async def relay_to(url: str) -> AsyncIterator[tuple[Relay, str]]:
-    """A relay to the server of this address, and the address through it."""
+    """A relay to the server at this URL, and the URL through it."""
     parts = urlsplit(url)
     relay = Relay(parts.port or 5432)
     server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)

@@ -1,4 +1,4 @@
-"""Repositories for tests that are no story: every call is a transaction of its own."""
+"""Repositories whose every call is a transaction of its own."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -37,13 +37,13 @@ class _Calls:
 
 
 def here_and_now(storage: JsonFileStorage) -> Transaction:
-    """The repositories of an open store, whose calls block."""
+    """The repositories of an open store, with blocking calls."""
     return cast(Transaction, _Calls(storage._do))
 
 
 @contextmanager
 def each_call_apart(storage: Storage) -> Iterator[Transaction]:
-    """The repositories, to be called here and now, from a loop or without one."""
+    """The repositories with synchronous calls, inside an event loop or without one."""
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever)
     thread.start()

@@ -1,4 +1,4 @@
-"""A whole service on a loopback port, in the event loop of the test."""
+"""A complete service on a loopback port, in the event loop of the test."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -33,7 +33,7 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
 
 
 def said_by(answer: httpx.Response, *, but: str = "") -> tuple[int, bytes, tuple[object, ...]]:
-    """Everything an answer says, but for its id, the time and the header `but`."""
+    """The whole response except its id, its time and the header `but`."""
     own = {"x-request-id", "date", but}
     headers = sorted((name, value) for name, value in answer.headers.items() if name not in own)
     content = answer.content.replace(answer.headers["x-request-id"].encode(), b"id")
@@ -94,7 +94,7 @@ async def serving(
     hasher: PasswordHasher | None = None,
     surfaces: Sequence[Surface] = (),
 ) -> AsyncGenerator[Service]:
-    """Serve over a real uvicorn until the end of the block, then stop in good order.
+    """Serve with a real uvicorn until the end of the block, then stop gracefully.
 
     `surfaces` are served beside the native one.
     """

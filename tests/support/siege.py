@@ -37,7 +37,7 @@ def _in_chunks(chunk: bytes, *, has_key: bool) -> Sending:
 
 
 def _dribbled(_: str) -> Iterator[bytes]:
-    """A thousand bytes a second and connection: more would be the sender's own CPU."""
+    """A thousand bytes per second and connection: more would use the sender's own CPU."""
     for byte in _endless(b"GET /health HTTP/1.1\r\nHost: x\r\n", b"a"):
         yield byte
         time.sleep(0.001)
@@ -67,7 +67,7 @@ KINDS: dict[str, Sending] = {
 
 
 def besiege(port: int, pieces: Sending, key: str) -> None:
-    """Send on one connection after the other; what is answered is read by nobody but the kernel."""
+    """Send on one connection after the other; responses are left unread."""
     while True:
         with suppress(OSError), create_connection(("127.0.0.1", port)) as sock:
             sock.settimeout(_PATIENCE_S)

@@ -1,4 +1,4 @@
-"""What stands in a store, for tests: conversations and people; and what a folder looked like."""
+"""Sample data for stores: conversations and users; and snapshots of a folder."""
 
 import hashlib
 from collections.abc import Iterable

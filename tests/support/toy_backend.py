@@ -10,7 +10,7 @@ from chatbot.domain.ports.storage import Storage
 
 
 class ToyBackend(StorageBackend):
-    """Keeps its files in `DIR/inner`."""
+    """Stores its files in `DIR/inner`."""
 
     form = "toy:DIR"
 

@@ -1,4 +1,4 @@
-"""Wheels that a test makes, and a build backend that makes one of its project."""
+"""Wheels that tests build, and a build backend that builds one from its project."""
 
 import hashlib
 import time
@@ -6,9 +6,9 @@ import zipfile
 from pathlib import Path
 
 HOLD = Path("hold")
-"""A build waits as long as this is in the project's folder."""
+"""A build waits while this file exists in the project's folder."""
 HELD = Path("held")
-"""Written by a build that waits: the packages of the lock are installed by then."""
+"""Written by a waiting build, when the packages of the lock are installed."""
 
 
 def write_wheel(folder: Path, name: str, version: str, *headers: str, text: str = "") -> Path:

@@ -46,7 +46,7 @@ def logged(service: Running) -> list[dict[str, Any]]:
 
 
 async def worker_at(service: Running, answer: httpx.Response) -> int:
-    """The id of the process at the other end of this connection."""
+    """The id of the process at the other end of the connection."""
     address = answer.extensions["network_stream"].get_extra_info("client_addr")
     for pid, worker in workers_of(service).items():
         for connection in worker.net_connections(kind="tcp"):
@@ -57,7 +57,7 @@ async def worker_at(service: Running, answer: httpx.Response) -> int:
 
 @asynccontextmanager
 async def a_client_of_each(service: Running) -> AsyncGenerator[Clients]:
-    """A client for each worker, whose connection is open."""
+    """A client with an open connection for each worker."""
     found: Clients = {}
     async with AsyncExitStack() as open_, asyncio.timeout(STARTS_WITHIN_S):
         while len(found) < WORKERS:

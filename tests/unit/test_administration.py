@@ -20,7 +20,7 @@ PASSWORD = "mi perro ladra a las motos"
 
 
 class InstantHasher(PasswordHasher):
-    """Hashes at once, but gives way to the other tasks as a real one does."""
+    """Hashes immediately, but yields to other tasks as the real hasher does."""
 
     async def hash(self, password: str) -> str:
         await asyncio.sleep(0)
@@ -33,7 +33,7 @@ class InstantHasher(PasswordHasher):
         return False
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """No-op: it holds no resources."""
 
 
 def administration_of(

@@ -52,7 +52,7 @@ HOSTILE = [
 
 
 class Computed:
-    """Writes down every hash that the library is asked to check."""
+    """Records every hash that the library verifies."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hashes: list[bytes] = []
@@ -64,7 +64,7 @@ class Computed:
 
 
 class Gate:
-    """Holds up the worker until it is opened."""
+    """Blocks the worker until it is opened."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open = threading.Event()

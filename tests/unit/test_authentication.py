@@ -40,7 +40,7 @@ CLIENT = Client(id=ClientId("default"), permissions=frozenset({Permission.CHAT})
 
 
 class Service:
-    """The use case with real adapters, and what the tests look at."""
+    """The use case with real adapters, and the parts that tests inspect."""
 
     def __init__(self) -> None:
         self.storage = InMemoryStorage()
@@ -78,7 +78,7 @@ class Service:
         return found
 
     def replace(self, user: User) -> None:
-        """Replace the stored user, as an edit by hand does."""
+        """Replace the stored user, as a manual edit does."""
         self.remove(user)
         self.storage._transaction.users._records.put(USERS, user, expected=None)
 
@@ -161,7 +161,7 @@ async def test_impossible_password_is_wrong_for_every_account_and_not_hashed(
 async def test_login_costs_the_same_work_for_every_account(
     service: Service, ana: User, computed: list[bytes]
 ) -> None:
-    """Also of those whom nobody has seen log in since the start: an older, dearer hash, disabled."""
+    """Including accounts that have not logged in since startup: older, costlier hash, disabled."""
     dear = Argon2Hasher(
         Argon2Parameters(memory_kib=128, time_cost=3, parallelism=4), below_minimum_for_tests=True
     )

@@ -1,4 +1,4 @@
-"""Background work of one owner does not stand in front of another's."""
+"""Background work of one owner does not delay that of another."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ ANA, LUIS, EVA = (Owner(kind="user", id=name) for name in ("ana", "luis", "eva")
 
 
 class Work:
-    """Work that notes its name when it has its place, and keeps it until it is ended."""
+    """Work that records its name when it gets a slot, and keeps the slot until it is ended."""
 
     def __init__(self, count: int) -> None:
         self.slots = BackgroundSlots(count)

@@ -1,4 +1,4 @@
-"""The queue in which connections take turns."""
+"""The queue that schedules connections in turn."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What the server's connection writes: the bytes of h11, in as few pieces as can be."""
+"""What the server's connection writes: the bytes of h11 in as few writes as possible."""
 
 import h11
 

@@ -1,4 +1,4 @@
-"""One turn: what is stored when, how it may end early, and that nothing is left behind."""
+"""One turn: what is stored and when, how it can end early, and that it leaks nothing."""
 
 import asyncio
 import gc
@@ -66,7 +66,7 @@ def quiet(
     storage: Storage | None = None,
     rules: MemoryRules = WITHOUT_EXTRACTION,
 ) -> Desk:
-    """A desk whose model is asked for nothing but these answers."""
+    """A chat fixture whose model gives only these answers."""
     return Desk(answers, storage=storage, rules=rules)
 
 
@@ -85,7 +85,7 @@ async def is_empty(desk: Desk) -> bool:
 
 
 def speaking(*pieces: str, pause: Callable[[], Awaitable[object]] = never) -> Script:
-    """Says the pieces and then nothing more until the pause is over."""
+    """Streams the pieces, then stays silent until the pause is over."""
     return Script(pieces=pieces, pause=pause)
 
 
@@ -342,7 +342,7 @@ async def shut_down(desk: Desk, session_id: SessionId) -> None:
 
 
 class Ending(NamedTuple):
-    """How a turn ends early, and what is then stored of it."""
+    """How a turn ends early, and what is stored of it."""
 
     script: Script
     end: Callable[[Desk, SessionId], Awaitable[None]]
@@ -544,7 +544,7 @@ async def test_disconnecting_while_waiting_for_the_session_stores_nothing(
 
 
 def fill_up(storage: InMemoryStorage, *, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the disk be full after this many messages."""
+    """Make the disk full after this many messages."""
     sessions = storage._transaction.sessions
     append, left = sessions.append, iter(range(after))
 

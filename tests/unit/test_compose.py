@@ -1,4 +1,4 @@
-"""compose.yaml, which nothing here can start: does it fit the service, and is it closed?"""
+"""compose.yaml, checked without Docker: it fits the service and exposes only its port."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Summaries and structured memory: when they are made, of what, and what may spoil them."""
+"""Summaries and structured memory: when they are made, from what, and how they can fail."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ FAILED_AT_22 = Setback(failures=1, retry_at=24)
 
 
 def data(request: ModelRequest) -> dict[str, object]:
-    """What stands in the data block of a request."""
+    """The data block of a request."""
     found = re.fullmatch(r"<data-(\w+)>\n(.*)\n</data-\1>", request.messages[0].text)
     assert found is not None
     content = json.loads(found[2])
@@ -46,14 +46,14 @@ class Counting(InMemoryStorage):
 
 
 def told(request: ModelRequest) -> list[str]:
-    """The texts of the messages that a request is about."""
+    """The texts of the messages in a request."""
     messages = data(request)["messages"]
     assert isinstance(messages, list)
     return [message["text"] for message in messages]
 
 
 def texts(first: int, last: int) -> list[str]:
-    """The messages of `Desk.filled` with these numbers."""
+    """The messages of `ChatFixture.filled` with these numbers."""
     return [f"{'question' if n % 2 else 'answer'} {n}" for n in range(first, last + 1)]
 
 
@@ -397,7 +397,7 @@ STEPS = ["summarize", "extract"]
 
 
 def meddling(meanwhile: Callable[[], object]) -> Desk:
-    """A desk whose model takes its time, in which `meanwhile` happens."""
+    """A chat fixture whose model runs `meanwhile` before it answers."""
 
     async def pause() -> None:
         result = meanwhile()

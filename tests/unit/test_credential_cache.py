@@ -1,4 +1,4 @@
-"""A credential is looked up once in five seconds; nothing that callers send makes memory grow."""
+"""A credential is looked up once in five seconds; nothing that clients send makes memory grow."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from chatbot.entrypoints.http.credential_cache import TTL_S, CredentialCache
 
 @dataclass
 class Store:
-    """Keys and their clients; `duration_s` passes on the clock during each look-up."""
+    """Keys and their clients; the clock advances by `duration_s` during each lookup."""
 
     clients: dict[str, str] = field(default_factory=lambda: {"good": "client"})
     asked: list[str] = field(default_factory=list)

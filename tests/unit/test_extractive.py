@@ -1,4 +1,4 @@
-"""The embedded model: what it answers, what it remembers, and that it cannot be led astray."""
+"""The embedded model: what it answers and remembers, and that prompts cannot subvert it."""
 
 import json
 import threading
@@ -562,7 +562,7 @@ def test_a_chat_answer_over_20_messages_takes_about_2_ms() -> None:
 async def test_every_language_is_compiled_beside_the_event_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also the one that nobody has spoken yet: it takes 90 ms, in which nothing else goes on."""
+    """Compiling a language takes 90 ms, during which the event loop must not block."""
     threads = []
     read = tomllib.loads
 

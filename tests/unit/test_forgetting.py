@@ -31,7 +31,7 @@ def after(known: StructuredMemory, update: Update, *said: str) -> StructuredMemo
 
 
 def forgotten(known: StructuredMemory, *names: str) -> list[str]:
-    """Everything that these names remove."""
+    """All items that these names remove."""
     left = _texts(after(known, Update(forget=names)))
     return [text for text in _texts(known) if text not in left]
 
@@ -159,7 +159,7 @@ def test_forgetting_costs_little_however_much_is_named() -> None:
 
 
 def test_near_matches_of_every_known_item_take_linear_time() -> None:
-    """Each is compared to its end, where the one word is that is not known."""
+    """Each item is compared to its end, where the only unknown word is."""
     alike = [f"alike{chr(97 + n // 9)}{chr(97 + n % 9)}" for n in range(54)]
     known = memory(*(" ".join([f"fact{n}", *alike]) for n in range(100)))
     names = tuple(" ".join([*alike, f"9other{n}"]) for n in range(40))

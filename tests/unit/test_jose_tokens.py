@@ -1,4 +1,4 @@
-"""Access tokens: nothing but our own, unchanged and in time."""
+"""Access tokens: only our own tokens are valid, unchanged and unexpired."""
 
 import base64
 import hashlib
@@ -80,7 +80,7 @@ def good_claims() -> dict[str, object]:
 
 
 def with_payload(tokens: JoseTokens, payload: str | bytes) -> str:
-    """Return a token with our header and a good signature over any payload."""
+    """Return a token with our header and a valid signature over any payload."""
     raw = payload.encode() if isinstance(payload, str) else payload
     return signed(header_of(tokens), encode(raw))
 
@@ -113,7 +113,7 @@ def test_a_token_is_a_standard_jwt_that_carries_its_hints(token: str) -> None:
 
 
 def test_every_change_of_one_byte_makes_a_token_invalid(tokens: JoseTokens, token: str) -> None:
-    """Each place with each other byte: all there are, not a sample."""
+    """Every position with every other byte: exhaustive, not a sample."""
     accepted = [
         (at, new)
         for at, old in enumerate(token)

@@ -1,4 +1,4 @@
-"""How much of what people say of themselves the embedded model learns, and how much it makes up.
+"""How many facts the embedded model learns from what users say, and how many it invents.
 
 `labelled/es.txt` and `en.txt` hold 300 sentences each, written before the patterns. A line is the
 sentence, then ` || ` and what is to be learnt: `kind: value`, several with ` | ` between. The

@@ -1,4 +1,4 @@
-"""In which language the service's own texts are: set, preferred by the caller, or the person's."""
+"""The language of the service's own texts: configured, preferred by the caller, or the user's."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def system(
     preferred: Language | None = None,
     name: str | None = None,
 ) -> str:
-    """The system text of the prompt for the last of these."""
+    """The system text of the prompt for the last of these messages."""
     prompt_builder = PromptBuilder(
         assistant_name=name,
         company_instructions="",

@@ -1,4 +1,4 @@
-"""The SDK's types are imported when they are used, and are the same as ever."""
+"""The SDK's types are imported on first use and are unchanged."""
 
 import importlib.util
 import json
@@ -27,7 +27,7 @@ print(json.dumps([loaded, exported, deep, hasattr(openai.types, "Nothing")]))
 
 
 def seen_after(imports: str) -> Any:
-    """What a fresh interpreter finds in the SDK after these imports."""
+    """What a new interpreter finds in the SDK after these imports."""
     command = [sys.executable, "-c", f"{imports}\n{LOOK}"]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 

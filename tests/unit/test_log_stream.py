@@ -1,4 +1,4 @@
-"""A log that nobody reads costs lines, never an answer."""
+"""An unread log loses lines but never blocks a response."""
 
 import os
 import select
@@ -39,7 +39,7 @@ def read_lines(fd: int, until: str) -> list[str]:
 
 
 def written(stream: UnblockedStream, count: int) -> float:
-    """How long it took to write so many lines."""
+    """The seconds it took to write this many lines."""
     began = time.monotonic()
     for number in range(count):
         stream.write(f"{number:05} {LINE}")

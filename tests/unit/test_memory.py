@@ -1,4 +1,4 @@
-"""What is remembered: merging, provenance, corrections by hand, odd updates of a model."""
+"""Structured memory: merging, provenance, manual corrections, unusual updates from a model."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Nothing that a provider refuses, or answers badly, ends the memory of a session."""
+"""Refusals and unusable answers of a provider never stop the memory of a session."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Which passwords are good enough."""
+"""Which passwords are accepted."""
 
 import base64
 import random
@@ -40,7 +40,7 @@ def test_long_unrelated_words_and_random_text_are_good_passwords(password: str) 
 
 
 def test_random_passwords_are_never_taken_for_common_ones() -> None:
-    """With a seed: of a million random ones, one or two do consist of runs of keys."""
+    """Seeded: of a million random passwords, one or two do consist of keyboard runs."""
     randomly = random.Random(1)
     for _ in range(500):
         check("".join(randomly.choices(string.printable[:94], k=15)))
@@ -127,7 +127,7 @@ def test_length_counts_code_points_of_the_normalised_text() -> None:
 
 
 def text_of(length: int) -> str:
-    """Return text without a pattern, as long as one likes."""
+    """Return text of any length without a pattern."""
     return "".join(chr(0x4E00 + (7919 * i) % 20_000) for i in range(length))
 
 

@@ -37,7 +37,7 @@ OURS = Path(str(openai_plugin.__file__))
 
 @pytest.fixture(scope="module")
 def theirs() -> dict[str, object]:
-    """What the names belong to, from the library."""
+    """The objects of the library that own the names."""
     plugin = OpenAI(api_key="none")
     action = plugin._create_model_action("openai/x")
     model = OpenAIModel("x", AsyncOpenAI(api_key="none"))

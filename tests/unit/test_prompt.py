@@ -1,4 +1,4 @@
-"""What the model is asked: system text, history, data block, budget, and prefixes that last."""
+"""Prompts: system text, history, data block, budget, and prefixes that stay cacheable."""
 
 import json
 import random
@@ -42,7 +42,7 @@ def texts(request: ModelRequest) -> list[str]:
 
 
 def numbers(request: ModelRequest) -> list[int]:
-    """The numbers of the messages that a request holds, by the texts of `history_of`."""
+    """The numbers of the messages in a request, by the texts of `history_of`."""
     return [int(n) for text in texts(request) for n in re.findall(r"text (\d+) ", text)]
 
 
@@ -176,7 +176,7 @@ def test_a_memory_that_imitates_a_delimiter_stays_data_on_one_line() -> None:
 
 
 def context_for(chars: int) -> int:
-    """A context that has room for a system text and this many characters more."""
+    """A context with room for a system text and this many more characters."""
     system = prompt_builder_of().build(Memory(), history_of(1)).request.system
     return RULES.max_output_tokens + round((len(system.encode()) + chars) / 3)
 
@@ -400,7 +400,7 @@ def prose(rng: random.Random, chars: int) -> str:
 
 
 def repeated_share(requests: Sequence[ModelRequest]) -> float:
-    """How much of the prompts, in characters, is a prefix of the one before."""
+    """How many characters of the prompts are a prefix of the previous prompt."""
     prompts = [as_text(request) for request in requests]
     shared = sum(_common_prefix(one, next_) for one, next_ in pairwise(prompts))
     return shared / sum(map(len, prompts))

@@ -1,4 +1,4 @@
-"""Which parameter a refusal blames, and how the model is asked afterwards."""
+"""Which parameter a refusal names, and how later requests are adapted."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""README.md and README.es.md say the same; what the pages link to is there."""
+"""README.md and README.es.md match; links in the pages resolve."""
 
 import json
 import re
@@ -16,7 +16,7 @@ SPEECH = re.compile(
     r"""("(?:prompt|text|notice)": )"[^"\n]*"|(\\"prompt\\": )\\"[^"\n]*\\"|(chatbot chat )"[^"\n]*"|"""
     r"""(--department )\w+|(PASSWORD=)'[^'\n]*'|(password: )\(.*\)|("(?:in|out)put_tokens": )\d+"""
 )
-"""What a translation of code changes: words, and how many tokens they are."""
+"""What a translation changes in code: words and their token counts."""
 PROMPT = re.compile(r"""(?:prompt\\?": \\?|chatbot chat )"([^"\\\n]+)\\?\"""")
 PAGES = {"README.md", "README.es.md"}
 """Each links to the other."""
@@ -28,7 +28,7 @@ def text_of(name: str) -> str:
 
 
 def sections(name: str) -> list[str]:
-    """The page, cut in front of its headings; code may hold lines that look like one."""
+    """The page, split before its headings; lines in code that resemble headings do not count."""
     masked = CODE.sub(lambda code: code[0].replace("#", "\0"), text_of(name))
     cut = re.split(r"^(?=#+ )", masked, flags=re.MULTILINE)
     return [section.replace("\0", "#") for section in cut if section]
@@ -39,7 +39,7 @@ def _key(speech: re.Match[str]) -> str:
 
 
 def shape(section: str) -> dict[str, object]:
-    """What a translation leaves as it is."""
+    """The parts that a translation does not change."""
     prose = CODE.sub("", section)
     return {
         "level": len(section) - len(section.lstrip("#")),

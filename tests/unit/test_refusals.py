@@ -1,4 +1,4 @@
-"""What real providers say when they refuse, and what it is taken for."""
+"""Refusals of real providers and how they are classified."""
 
 import json
 import time

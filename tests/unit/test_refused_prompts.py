@@ -1,4 +1,4 @@
-"""A prompt that the provider refuses costs its own turn, and never the session."""
+"""A prompt that the provider refuses fails its own turn, never the session."""
 
 from dataclasses import replace
 
@@ -31,12 +31,12 @@ def as_text(request: ModelRequest) -> str:
 
 
 def refusing(word: str, refusal: Answer = PromptRefused()) -> Desk:  # noqa: B008 # never changed
-    """A provider that refuses every prompt in which the word stands."""
+    """A provider that refuses every prompt containing the word."""
     return Desk(by_task(chat=lambda r: refusal if word in as_text(r) else "ok"), rules=NO_MEMORY)
 
 
 async def prompts(desk: Desk, session_id: SessionId, *questions: str) -> list[list[str]]:
-    """The texts of each call that these questions lead to, all of them answered."""
+    """The texts of each call caused by these questions, which are all answered."""
     before = len(desk.asked())
     for question in questions:
         await desk.ask(question, session_id)
@@ -214,7 +214,7 @@ def test_partial_answer_of_a_refused_turn_is_left_out_with_its_question() -> Non
 
 
 def bounded(most_bytes: int) -> Desk:
-    """A provider whose context is smaller than the settings say."""
+    """A provider whose context is smaller than configured."""
 
     def answer(request: ModelRequest) -> Answer:
         size = len(as_text(request).encode())

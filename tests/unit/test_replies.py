@@ -1,4 +1,4 @@
-"""Memory updates as models write them: what is read of a reply, and what is none."""
+"""Memory updates as models write them: what is read from a reply, and what is invalid."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The wrappers around a model: retries, time-outs, and all of them together."""
+"""The wrappers around a model: retries, time-outs, and their combination."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -31,7 +31,7 @@ DOWN = ModelUnavailable("down")
 
 
 async def ask(model: ChatModel, mode: str, pieces: list[str] | None = None) -> str:
-    """The text of the answer, asked for in one of the two ways."""
+    """The text of the answer, streamed or not."""
     if mode == "complete":
         return (await model.complete(REQUEST)).text
     async with aclosing(model.stream(REQUEST)) as stream:
@@ -44,7 +44,7 @@ async def ask(model: ChatModel, mode: str, pieces: list[str] | None = None) -> s
 
 
 class Watched(ScriptedModel):
-    """Counts the calls that are under way."""
+    """Counts the calls in progress."""
 
     running = 0
     most = 0
@@ -71,7 +71,7 @@ class Watched(ScriptedModel):
 
 
 def silent(*pieces: str) -> Callable[[ModelRequest], Answer]:
-    """Says the pieces, and then nothing more."""
+    """Streams the pieces, then stays silent."""
     forever = asyncio.Event()
     return lambda _: Script(pieces=pieces, pause=forever.wait)
 

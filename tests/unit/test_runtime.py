@@ -1,4 +1,4 @@
-"""What is asked of the operating system."""
+"""Calls to the operating system."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""Which secrets the service starts with."""
+"""Which secrets the service accepts at startup."""
 
 import base64
 import random

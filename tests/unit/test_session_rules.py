@@ -1,4 +1,4 @@
-"""What an append and a reset make of a session, and what a question needs before it."""
+"""How an append and a reset change a session, and what a question requires."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""One's own sessions: isolation, paging, reset, delete, and memory corrected by hand."""
+"""A user's own sessions: isolation, paging, reset, delete, and manual memory corrections."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -293,7 +293,7 @@ async def test_manual_correction_wins_over_a_faster_consolidation(
 async def test_listings_of_one_owner_run_one_at_a_time_and_do_not_delay_other_owners(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A list of 20,000 sessions takes a store of files long."""
+    """Listing 20,000 sessions is slow for a store of files."""
     listing: list[Owner] = []
     go_on = asyncio.Event()
     transact = desk.storage.transact

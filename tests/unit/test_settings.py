@@ -1,4 +1,4 @@
-"""Settings: what is refused, with which words, and where values come from."""
+"""Settings: what is refused, with which message, and where values come from."""
 
 import pickle
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Environment = Callable[..., None]
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environment:
-    """An empty folder and good secrets; sets variables, None unsets one."""
+    """An empty folder and valid secrets; sets variables, `None` unsets one."""
     monkeypatch.chdir(tmp_path)
     for name in setting_names():
         monkeypatch.delenv(name.upper(), raising=False)
@@ -491,7 +491,7 @@ def test_star_must_be_the_only_origin(environment: Environment) -> None:
 
 
 def test_settings_that_are_lists_each_have_a_form_of_their_own(environment: Environment) -> None:
-    """A list that comes later is checked too: its type is one of `lists`."""
+    """Also checks lists added later, whose type is one of `lists`."""
     subjects = [subject for _, subject in load_settings()]
     fields = [each for subject in subjects for each in type(subject).model_fields.items()]
     lists = {name: field for name, field in fields if "tuple" in str(field.annotation)}

@@ -1,4 +1,4 @@
-"""A share of the model for each owner: what is refused, who waits, and that nothing is left over."""
+"""A share of the model for each owner: what is refused, what waits, and that no state leaks."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -14,7 +14,7 @@ from conversation import ANA, BEN, NO_MEMORY, Desk, by_task, eventually, never
 
 
 def slow_where_asked_to(*, share: int) -> Desk:
-    """A model that never ends its answer to what begins with `slow`."""
+    """A model that never ends its answer to prompts that begin with `slow`."""
     answers = by_task(
         chat=lambda r: Script(pause=never) if r.messages[-1].text.startswith("slow") else "ok"
     )

@@ -1,4 +1,4 @@
-"""How many calls run at once, who waits for whom, and how a wait ends."""
+"""Model slots: how many calls run at once, the order of waiting, and how a wait ends."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -30,7 +30,7 @@ def slots(model: ChatModel, count: int, *, wait_s: float = PATIENCE_S) -> WithSl
 
 
 async def ask(model: ChatModel, mode: str = "complete", request: ModelRequest = TURN) -> str:
-    """The text of the answer, asked for in one of the two ways."""
+    """The text of the answer, streamed or not."""
     if mode == "complete":
         return (await model.complete(request)).text
     async with aclosing(model.stream(request)) as stream:
@@ -38,7 +38,7 @@ async def ask(model: ChatModel, mode: str = "complete", request: ModelRequest = 
 
 
 class Gated(ScriptedModel):
-    """Answers with the name of the task once its gate is open; counts the calls that run."""
+    """Answers with the name of the task once its gate is open; counts running calls."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -70,7 +70,7 @@ class Gated(ScriptedModel):
 
 
 async def begin(model: ChatModel, inner: Gated, request: ModelRequest) -> asyncio.Task[str]:
-    """A call that is under way."""
+    """A call in progress."""
     count = len(inner.begun)
     call = asyncio.create_task(ask(model, request=request))
     await eventually(lambda: len(inner.begun) > count)

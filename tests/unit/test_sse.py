@@ -1,4 +1,4 @@
-"""Server-sent events out of pieces that end anywhere."""
+"""Server-sent events parsed from pieces split anywhere."""
 
 from itertools import pairwise
 

@@ -51,7 +51,7 @@ def test_accepted_json_is_valid_for_python(text: str) -> None:
 def test_accepted_json_can_be_serialized_and_parsed_again(
     value: object, data: st.DataObject
 ) -> None:
-    """Bytes near to JSON: a valid text in which a few places were changed."""
+    """Almost-JSON bytes: a valid text with a few changes."""
     body = bytearray(json.dumps(value, ensure_ascii=data.draw(st.booleans())).encode())
     for _ in range(data.draw(st.integers(0, 3))):
         at = data.draw(st.integers(0, len(body)))
@@ -153,7 +153,7 @@ def test_endless_brackets_are_refused_quickly(brackets: bytes) -> None:
     "body", [b'"' * 40_001, b'"\\' * 30_000, b'"' + b"\\" * 60_000, b"1" * 60_000]
 )
 def test_hostile_text_takes_linear_time(body: bytes) -> None:
-    """A quadratic search takes seconds for 60 KB, and the event loop waits."""
+    """A quadratic search would block the event loop for seconds at 60 KB."""
     began = time.thread_time()
     assert not is_accepted(body)
     assert time.thread_time() - began < 0.5

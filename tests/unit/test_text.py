@@ -1,4 +1,4 @@
-"""Which language a person writes in."""
+"""Detecting the language of a text."""
 
 import time
 
@@ -93,7 +93,7 @@ def test_terminal_control_characters_are_escaped(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize("mark", ["\u201c", "\u00ab", '"x', "x\u201c", "\u201c\u00ab"])
 def test_language_detection_of_unclosed_quotes_takes_linear_time(mark: str) -> None:
-    """Every turn looks at all prompts of its history."""
+    """Every turn examines all prompts of its history."""
     began = time.process_time()
     for _ in range(40):
         assert detect_language(mark * 2000) is None

@@ -1,4 +1,4 @@
-"""Thinking that a model writes in front of its answer is not a part of it."""
+"""Thinking that a model writes before its answer is not part of the answer."""
 
 from itertools import pairwise
 

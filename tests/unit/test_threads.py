@@ -1,4 +1,4 @@
-"""The JSON store's threads: what their callers are told."""
+"""The JSON store's threads: results and errors that reach their callers."""
 
 import asyncio
 import contextvars

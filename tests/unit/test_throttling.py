@@ -1,4 +1,4 @@
-"""How long somebody waits who has guessed too often."""
+"""How long an account is throttled after too many wrong passwords."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -22,7 +22,7 @@ def ago(seconds: float) -> datetime:
 
 
 def waits(throttle: Throttle, count: int) -> list[float]:
-    """The wait after each of the attempts, every one made as soon as it may be."""
+    """The wait after each attempt, each made as soon as it is allowed."""
     made: list[datetime] = []
     now, found = NOW, []
     for _ in range(count):

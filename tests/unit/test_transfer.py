@@ -1,4 +1,4 @@
-"""What is copied, what is brought up to date, and what is left alone."""
+"""Copying a store: what is new, what is updated, and what is left unchanged."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
