@@ -38,14 +38,14 @@ SESSION_CALLS = [row for row in CALLS if row.is_about_a_session]
 
 @dataclass(frozen=True, kw_only=True)
 class Company:
-    """A service and its callers: several for some columns, who all must get the same answer."""
+    """A service and its callers; all callers of a column must get the same response."""
 
     service: Service
     callers: Mapping[str, list[Headers]]
     folder: Path
 
     async def begin(self, caller: str) -> str:
-        """A session of this caller, with something in it that nobody else may see."""
+        """A session of this caller with a secret that no other caller may see."""
         body = {"prompt": f"Remember {CANARY}."}
         [headers] = self.callers[caller]
         answer = await self.service.anonymous.post("/chat", json=body, headers=headers)
@@ -59,7 +59,7 @@ class Company:
         return await self.service.anonymous.request(method, path, json=body, headers=headers)
 
     def files(self) -> dict[Path, bytes]:
-        """Every byte that is stored."""
+        """Every stored byte."""
         return {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
 
 
@@ -104,7 +104,7 @@ async def _callers(service: Service) -> dict[str, list[Headers]]:
 
 
 async def _bad_tokens(service: Service) -> list[Headers]:
-    """Tokens of the owner: expired, and signed by somebody else; and one that is none."""
+    """Tokens of the owner: expired, signed with another secret, and malformed."""
     user = await service.use.storage.transact(lambda tx: tx.users.by_email(OWNER))
     assert user is not None
     claims = Claims(user_id=user.id, token_stamp=user.token_stamp)
@@ -139,7 +139,7 @@ async def _disable(service: Service) -> None:
 
 
 def as_cell(answer: httpx.Response) -> str:
-    """The answer as the table writes it."""
+    """The response in the notation of the table."""
     status = str(answer.status_code)
     if answer.status_code < 400:
         return status
@@ -223,5 +223,5 @@ async def test_unknown_paths_and_methods_respond_as_the_table_says(
 
 
 def _fits(call: str, route: str) -> bool:
-    """Whether the route takes the call; `/sessions/new` is also a `/sessions/{session_id}`."""
+    """Whether the route matches the call; `/sessions/new` also matches `/sessions/{session_id}`."""
     return re.fullmatch(route.replace("{session_id}", "[^/]+"), call) is not None

@@ -45,7 +45,7 @@ class Event(NamedTuple):
 
 
 class Held:
-    """A model that says two pieces and then waits until it is let go, or cancelled."""
+    """A model that streams two pieces and then waits until it is released or cancelled."""
 
     def __init__(self) -> None:
         self.reached, self.let_go = asyncio.Event(), asyncio.Event()
@@ -63,7 +63,7 @@ class Held:
 
 
 def events_of(body: bytes) -> list[Event]:
-    """The events of a whole stream; comments are left out."""
+    """The events of a whole stream without comments."""
     return [_event(frame) for frame in body.split(b"\n\n") if frame and frame[:1] != b":"]
 
 
@@ -73,7 +73,7 @@ def _event(frame: bytes) -> Event:
 
 
 async def frames_of(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The frames as they come, without the blank line at their end."""
+    """The frames as they arrive, without their final blank line."""
     waiting = b""
     async for data in response.aiter_raw():
         waiting += data
@@ -84,7 +84,7 @@ async def frames_of(response: httpx.Response) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def chatting(model: ChatModel, **settings: object) -> AsyncGenerator[Service]:
-    """A service that asks this model for answers only, not for memory."""
+    """A service that uses this model for answers only, not for memory."""
     given = {"mem_structured_enable": False, "mem_summarize_threshold": 0} | settings
     async with serving(settings_for_tests(**given), model=model) as service:
         yield service
@@ -97,7 +97,7 @@ async def only_session(service: Service) -> str:
 
 
 async def eventually_answered(service: Service, session_id: str) -> list[dict[str, Any]]:
-    """The messages as soon as the turn has been stored."""
+    """The messages, once the turn has been stored."""
     async with asyncio.timeout(PATIENCE_S):  # nothing tells a third party that a turn was stored
         while (messages := await messages_of(service.client, session_id))[-1]["role"] == "user":  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -417,7 +417,7 @@ async def test_second_turn_waits_for_the_first() -> None:
 
 
 async def test_small_pieces_do_not_wait_for_an_acknowledgement() -> None:
-    """Nagle's algorithm would hold back each delta for up to 40 ms."""
+    """Nagle's algorithm would delay each delta by up to 40 ms."""
     async with chatting(ScriptedModel(lambda _: ANSWER)) as service:
         await service.client.get("/health")
         [connection] = service.server.server_state.connections

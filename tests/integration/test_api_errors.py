@@ -1,4 +1,4 @@
-"""Every documented error that can arise, as a caller sees it."""
+"""Every documented error that can occur, as a client sees it."""
 
 import asyncio
 import json
@@ -85,13 +85,13 @@ async def answering(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared() -> AsyncGenerator[Service]:
-    """One service for all tests that take nothing apart."""
+    """A shared service for tests that break nothing."""
     async with answering() as service:
         yield service
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Check what all problems have in common; return the document."""
+    """Check the common parts of a problem document and return it."""
     problem: dict[str, Any] = answer.json()
     assert (answer.status_code, problem["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
@@ -109,7 +109,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
 
 
 def assert_documented(answer: httpx.Response, status: str, code: str) -> None:
-    """Check that the OpenAPI document lists the error, if it has the call."""
+    """Check that the OpenAPI document lists the error for a documented call."""
     if answer._request is None:  # made of bytes
         return
     method, path = answer.request.method.lower(), answer.request.url.path

@@ -1,4 +1,4 @@
-"""Log-in, tokens and rights over a real uvicorn; users.json edited by hand under its feet."""
+"""Login, tokens and permissions over a real uvicorn, with manual edits of users.json."""
 
 import json
 from collections.abc import AsyncGenerator, Callable
@@ -36,7 +36,7 @@ async def serving_luis() -> AsyncGenerator[Service]:
 
 @asynccontextmanager
 async def serving_files(folder: Path) -> AsyncGenerator[Service]:
-    """A service in JSON mode with one employee, whose files stand in this folder."""
+    """A service in JSON mode with one employee, with its files in this folder."""
     async with JsonFileStorage(folder) as storage:
         await storage.make_initial_records()
     settings = settings_for_tests(storage_url=f"json:{folder}", mem_structured_enable=False)
@@ -47,13 +47,13 @@ async def serving_files(folder: Path) -> AsyncGenerator[Service]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared() -> AsyncGenerator[Service]:
-    """One service for all tests that change nothing."""
+    """A shared service for tests that change nothing."""
     async with serving_luis() as service:
         yield service
 
 
 def edit_user(folder: Path, edit: EditUser) -> None:
-    """Edit the one user as a person with an editor would."""
+    """Edit the only user as an operator with an editor would."""
     path = folder / "auth" / "users.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     edit(document["users"][0])
@@ -251,7 +251,7 @@ async def test_invalid_edit_is_503_until_the_next_valid_edit(tmp_path: Path) -> 
 
 
 async def test_user_without_the_permission_is_forbidden() -> None:
-    """The client may do everything; the user's own rights bound what it does for that user."""
+    """The client may do everything; the user's own permissions limit what it does for the user."""
     roles = {
         "mute": Role(name="mute", permissions=frozenset({Permission.ADMINISTER})),
         "reader": Role(name="reader", permissions=frozenset({Permission.CHAT})),

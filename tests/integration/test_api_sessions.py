@@ -1,4 +1,4 @@
-"""/sessions, /summary and /memory over a real uvicorn: shapes, pages, limits, and whose they are."""
+"""/sessions, /summary and /memory over a real uvicorn: schemas, paging, limits, ownership."""
 
 import asyncio
 import re
@@ -59,7 +59,7 @@ ROUTES_OF_A_SESSION: list[Route] = [
 
 @asynccontextmanager
 async def serving_sessions(**settings: object) -> AsyncGenerator[Service]:
-    """A service whose model answers, and that makes no memory by itself."""
+    """A service whose model answers, without automatic memory."""
     given = {"mem_structured_enable": False, "mem_summarize_threshold": 0} | settings
     model = ScriptedModel(lambda _: "Of course.")
     async with serving(settings_for_tests(**given), model=model) as service:
@@ -68,7 +68,7 @@ async def serving_sessions(**settings: object) -> AsyncGenerator[Service]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared() -> AsyncGenerator[Service]:
-    """One service for all tests that need no settings of their own and list nothing."""
+    """A shared service for tests that need no settings and list nothing."""
     async with serving_sessions() as service:
         yield service
 
@@ -501,7 +501,7 @@ async def test_memory_of_another_shape_is_422(shared: Service, body: dict[str, A
 
 
 async def test_two_users_and_the_bare_client_do_not_see_each_others_sessions() -> None:
-    """Each of the three asks for the sessions of the two others, on every route."""
+    """Each of three callers requests the sessions of the other two, on every route."""
     async with serving_sessions() as service:
         await service.add_user("ana@example.com")
         await service.add_user("luis@example.com")

@@ -1,4 +1,4 @@
-"""Log-ins are throttled, and nobody is locked out: over a real uvicorn."""
+"""Login throttling without lockout, over a real uvicorn."""
 # ruff: noqa: ASYNC240 - a test may block a loop that is its own
 
 import asyncio
@@ -21,7 +21,7 @@ WRONG = "a quite different set of words"
 
 
 class CountingHasher(Argon2Hasher):
-    """Hashes cheaply and counts the passwords that were checked."""
+    """Hashes cheaply and counts the verified passwords."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -42,7 +42,7 @@ def hasher() -> CountingHasher:
 
 @asynccontextmanager
 async def serving_users(hasher: Argon2Hasher, storage_url: str) -> AsyncGenerator[Service]:
-    """A service that believes what a proxy on this machine says of its callers."""
+    """A service that trusts the forwarded headers of a proxy on this machine."""
     settings = settings_for_tests(storage_url=storage_url, trusted_proxies=["127.0.0.1"])
     model = ScriptedModel(lambda _: "Of course.")
     async with serving(settings, model=model, hasher=hasher) as service:
@@ -57,7 +57,7 @@ async def serving_in_memory(hasher: Argon2Hasher) -> AsyncGenerator[Service]:
 
 
 async def make_users(folder: Path) -> None:
-    """A folder with a user who may log in and one who may not."""
+    """A folder with an active and a disabled user."""
     async with JsonFileStorage(folder) as storage:
         await storage.make_initial_records()
     async with serving_users(CountingHasher(), f"json:{folder}") as service:

@@ -1,4 +1,4 @@
-"""What is planted in every input turns up in no log, answer or file but its own."""
+"""Canaries planted in every input appear in no log, response or file but their own."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ FILES[".json"] = {"summary", "memory", "prompt", "answer"}  # what the model mad
 
 @dataclass
 class World:
-    """A service on a folder, its provider, and everything that anybody was answered."""
+    """A service on a folder, its provider, and all its responses."""
 
     service: Running
     upstream: FakeProvider
@@ -56,7 +56,7 @@ class World:
         return {name for name, canary in self.canaries.items() if canary in text}
 
     async def call(self, method: str, path: str, **given: Any) -> httpx.Response:
-        """Call as the person who has planted everything."""
+        """Call as the user who planted the canaries."""
         headers = {**self.bearer, **given.pop("headers", {})}
         answer = await self.service.client.request(method, path, headers=headers, **given)
         route = f"{method} {_template(path)}"
@@ -117,7 +117,7 @@ async def add_users(folder: Path, passwords: dict[str, str]) -> None:
 
 
 async def use(world: World) -> str:
-    """Plant in a session what belongs into one; return its id."""
+    """Plant the canaries of a session; return its id."""
     secret = world.canaries
     body = {"prompt": f"I am {secret['prompt']}."}
     world.upstream.reply = lambda _: f"Well, {secret['answer']}"
@@ -133,7 +133,7 @@ async def use(world: World) -> str:
 
 
 async def fail(world: World) -> None:
-    """Ask a provider that does everything wrong and quotes what it knows."""
+    """Ask a provider that fails in every way and quotes its input."""
     secret = world.canaries
     for headers in ({}, SSE):
         for fault in Fault:
@@ -189,7 +189,7 @@ def odd_bodies(secret: dict[str, str]) -> list[Any]:
 
 
 async def pry(world: World, session_id: str) -> None:
-    """Somebody else asks for everything; the provider repeats all that it is told."""
+    """Another user requests everything; the provider echoes its input."""
     world.upstream.reply = provider.default_reply
     login = {"email": OTHER, "password": PASSWORD}
     answer = await world.service.client.post("/auth/login", json=login)

@@ -1,4 +1,4 @@
-"""Both transports in a company's network: its proxy, its own certificate authority, and their faults."""
+"""Both transports in a company network with a proxy and a private certificate authority."""
 
 import ssl
 from contextlib import aclosing
@@ -40,7 +40,7 @@ def company(tmp_path: Path) -> Authority:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """No proxy and no certificates of the machine on which the test runs."""
+    """Remove the proxy and certificate settings of the test machine."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -50,7 +50,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 async def ask(transport: TransportName, base_url: str) -> list[str | ModelFailure]:
-    """What comes of asking on this transport, in one piece and as a stream."""
+    """The results of a non-streaming and a streaming call on this transport."""
     ai = build_genkit(
         transport=transport, api_key=KEY, base_url=base_url, connect_timeout_s=10, turn_timeout_s=20
     )
@@ -79,7 +79,7 @@ async def ask(transport: TransportName, base_url: str) -> list[str | ModelFailur
 
 
 async def failures(transport: TransportName, base_url: str) -> list[ModelFailure]:
-    """The same, where neither way may work."""
+    """The errors of both calls, neither of which may succeed."""
     outcomes = [one for one in await ask(transport, base_url) if isinstance(one, ModelFailure)]
     assert len(outcomes) == 2
     return outcomes
@@ -354,7 +354,7 @@ async def test_certificates_may_stand_in_a_file_or_a_folder(
 async def test_certificate_authority_in_the_system_store_is_trusted(
     company: Authority, environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
-    """OpenSSL's own path is compiled in; here it is moved to a file with our authority."""
+    """OpenSSL's own path is compiled in; this test redirects it to a file with our authority."""
     paths = ssl.get_default_verify_paths()._replace(openssl_cafile=str(company.file))
     environment.setattr(ssl, "get_default_verify_paths", lambda: paths)
     async with FakeProvider(tls=company.server("localhost")) as provider:
@@ -365,7 +365,7 @@ async def test_certificate_authority_in_the_system_store_is_trusted(
 async def test_context_of_windows_and_macos_works_on_both_transports(
     company: Authority, environment: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
-    """There httpx2 hands out truststore's; on Linux that one trusts what OpenSSL does."""
+    """There httpx2 uses truststore's context, which on Linux trusts what OpenSSL trusts."""
     environment.setattr(
         httpx2, "create_ssl_context", lambda: truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     )

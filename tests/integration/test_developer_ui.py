@@ -1,4 +1,4 @@
-"""Genkit's developer mode: the flows with the real use cases behind them, and the closed door."""
+"""Genkit's developer mode: flows run the real use cases, and public addresses are refused."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ DEVELOPING = {"GENKIT_ENV": "dev", "MEM_STRUCTURED_ENABLE": "true"}
 
 
 async def reflection_of(service: Running) -> str:
-    """The address that Genkit writes to a file, in a thread of its own."""
+    """The address that Genkit writes to a file, from its own thread."""
     folder = service.log.parent / ".genkit" / "runtimes"
     async with asyncio.timeout(PATIENCE_S):
         while True:

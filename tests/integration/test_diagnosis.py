@@ -1,4 +1,4 @@
-"""What a provider that answers badly is said to have done, in the error, the log and the advice."""
+"""How faulty provider responses are described in the error, the log and the advice."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ each_wire = pytest.mark.parametrize("transport", ["aiohttp", "sdk"])
 
 @asynccontextmanager
 async def answering(raw: bytes) -> AsyncIterator[str]:
-    """The base URL of a server that answers every request with these bytes, and closes."""
+    """The base URL of a server that sends these bytes to every request and closes."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -50,7 +50,7 @@ async def answering(raw: bytes) -> AsyncIterator[str]:
 
 
 async def failures(transport: TransportName, base_url: str) -> list[ModelFailure]:
-    """What comes of asking in one piece and as a stream."""
+    """The results of a non-streaming and a streaming call."""
     ai = build_genkit(
         transport=transport,
         api_key="sk-ours",

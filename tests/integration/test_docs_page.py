@@ -107,7 +107,7 @@ async def test_root_is_404_when_the_page_is_disabled() -> None:
 
 
 class Addresses(HTMLParser):
-    """What a page names in `src` and `href`; `data:` needs no host."""
+    """The URLs in `src` and `href` of a page, except `data:` URLs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ async def test_page_finds_its_files_below_a_root_path() -> None:
 
 @asynccontextmanager
 async def docs_open(folder: Path, *, width: int) -> AsyncGenerator[tuple[Service, Page]]:
-    """The page over a real service. At the end: it complained of nothing and asked only us."""
+    """The page over a real service; checks that it logged no error and contacted only the service."""
     browser.chromium_program()  # without one, no service is started for nothing
     async with serving() as service, chromium(folder) as page:
         await page.open(f"{service.url}/docs", width=width)

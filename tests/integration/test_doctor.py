@@ -1,4 +1,4 @@
-"""`chatbot doctor` on the way to the model: one line for each fault, with its fix."""
+"""`chatbot doctor` on the connection to the model: one line for each fault, with its fix."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ SECRETS = ("sk-ours-and-only-ours", "open-sesame")
 
 
 class Clinic:
-    """A machine's environment, and what doctor says there."""
+    """An environment and the findings of doctor in it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, company: Authority) -> None:
         self.company = company
@@ -30,19 +30,19 @@ class Clinic:
         self.set = monkeypatch.setenv
 
     async def provider(self, *, tls: Any = None) -> FakeProvider:
-        """A provider that is the configured one."""
+        """Start a provider and configure it."""
         provider = await self.stack.enter_async_context(FakeProvider(tls=tls))
         self.set("OPENAI_BASE_URL", provider.base_url)
         return provider
 
     async def proxy(self, **given: Any) -> Proxy:
-        """A proxy that is the configured one."""
+        """Start a proxy and configure it."""
         proxy = await self.stack.enter_async_context(Proxy(**given))
         self.set("HTTPS_PROXY", proxy.url)
         return proxy
 
     async def model(self) -> str:
-        """What doctor says about the model."""
+        """The finding of doctor about the model."""
         return await self.says("model")
 
     async def says(self, subject: str) -> str:
@@ -213,7 +213,7 @@ async def test_refusal_shows_its_status_and_identifiers_and_not_its_words(
 async def test_name_that_dns_does_not_know(
     on_each_wire: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RFC 6761: nobody knows a name below .invalid; said here at once, as an offline DNS may wait."""
+    """RFC 6761: names below .invalid never resolve; faked, because offline DNS may be slow."""
     resolve = socket.getaddrinfo
 
     def of_this_machine(host: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Nobody waits for what another caller sends, whatever that is."""
+"""Nothing that one caller sends delays another."""
 
 import asyncio
 import json
@@ -99,7 +99,7 @@ async def test_framing_that_is_much_larger_than_its_body_is_refused(body: bytes)
 
 @pytest.mark.parametrize("size", [1, 2, 16])
 async def test_body_in_small_chunks_is_accepted(size: int) -> None:
-    """As an encoder writes it that hands out each token: few of them, or not so small."""
+    """Chunks as written by an encoder that flushes each token: few, or not tiny."""
     body = json.dumps({"prompt": "x" * (100 if size < 16 else 3900)}).encode()
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     sent = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
@@ -140,7 +140,7 @@ async def test_request_head_of_100_headers_or_64_kib_is_accepted() -> None:
 
 
 async def taken(service: Service, head: bytes) -> int:
-    """How many bytes of an endless body are taken before the connection is closed."""
+    """How many bytes of an endless body are read before the connection is closed."""
     sent, piece = 0, b"x" * 2**16
     async with connected(service) as (reader, writer):
         writer.write(head)
@@ -183,7 +183,7 @@ async def test_client_that_sends_a_whole_refused_body_receives_the_response() ->
 
 @pytest.fixture
 def waiting(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
-    """What has been added to the queue of work that waits its turn."""
+    """The work that was added to the queue."""
     found, add = list[Callable[[], None]](), Backlog.add
 
     def noted(backlog: Backlog, work: Callable[[], None]) -> None:
@@ -198,7 +198,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
 async def test_request_after_any_response_is_not_delayed(
     waiting: list[Callable[[], None]], path: str
 ) -> None:
-    """A proxy sends the requests of many clients on one connection."""
+    """A proxy multiplexes the requests of many clients onto one connection."""
     async with serving() as service, connected(service) as (reader, writer):
         for _ in range(10):
             writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())

@@ -1,4 +1,4 @@
-"""Disks that are really full and really read-only, under a real service.
+"""A real service on disks that are really full or read-only.
 
 A small file system is mounted in a mount namespace that ends with the service: nothing of it is
 seen or stays outside. Where that is not allowed (in CI it has to be), the kernel's limit on the
@@ -42,13 +42,13 @@ WRITABLE = "mount -o remount,rw data"
 
 
 def after(*steps: str) -> tuple[str, ...]:
-    """Run a command in a mount namespace of its own, after these steps."""
+    """Run a command in its own mount namespace, after these steps."""
     namespace = ("unshare", "--mount", *(() if ROOT else ("--user", "--map-root-user")))
     return (*namespace, "sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh")
 
 
 async def change(service: Running, folder: Path, step: str) -> None:
-    """Do this to the mounts that the service sees."""
+    """Run a command on the mounts of the service."""
     pid = str(service.process.pid)
     user = () if ROOT else ("--user", "--preserve-credentials")
     command = ("nsenter", "--target", pid, "--mount", *user, "sh", "-c", f"cd '{folder}' && {step}")
@@ -57,7 +57,7 @@ async def change(service: Running, folder: Path, step: str) -> None:
 
 @pytest.fixture
 def mountable(tmp_path: Path) -> Path:
-    """A folder whose `data` can be a mount."""
+    """A folder whose `data` can be a mount point."""
     (tmp_path / "data").mkdir(mode=0o700)
     if shutil.which("unshare"):
         tried = subprocess.run(
@@ -70,7 +70,7 @@ def mountable(tmp_path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Disk:
-    """The disk of a service; `data` is how this process sees its folder."""
+    """The disk of a service; `data` is its folder as seen by this process."""
 
     service: Running
     data: Path
@@ -94,7 +94,7 @@ async def small_disk(folder: Path, upstream: FakeProvider) -> AsyncGenerator[Dis
 
 @asynccontextmanager
 async def limited_files(folder: Path, upstream: FakeProvider) -> AsyncGenerator[Disk]:
-    """The limit holds for the log of the service too, which is a file."""
+    """The limit also applies to the log of the service, which is a file."""
     async with running(folder, **with_provider(upstream)) as service:
 
         def limit(most: int) -> None:
@@ -113,7 +113,7 @@ async def problem(service: Running, method: str, path: str, **given: Any) -> tup
 
 
 async def check_full_disk(disk: Disk, upstream: FakeProvider) -> set[tuple[str, str, str | None]]:
-    """Return what is stored of the turns that were not acknowledged."""
+    """Return what is stored of the unacknowledged turns."""
     service, full = disk.service, (507, "storage_full")
     first = await service.answer("POST", "/chat", json={"prompt": "Hola"})
     path, same = f"/sessions/{first['session_id']}", {"session_id": first["session_id"]}
@@ -265,7 +265,7 @@ async def test_full_disk_with_sqlite_is_a_507_that_keeps_stored_data_and_recover
 
 
 async def test_file_size_limit_loses_no_data_of_sqlite(tmp_path: Path) -> None:
-    """SQLite tells no more of it than that writing failed."""
+    """SQLite reports only that writing failed."""
     (tmp_path / "data").mkdir()
     await asyncio.to_thread(SqliteDatabase(tmp_path / "data" / "chatbot.db").create)
     await asyncio.to_thread(upgrade, SqliteDatabase(tmp_path / "data" / "chatbot.db"))

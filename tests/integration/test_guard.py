@@ -1,4 +1,4 @@
-"""Bodies, headers, hosts and paths before any route, and the headers of every response."""
+"""Checks of bodies, headers, hosts and paths before routing, and the headers of every response."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ async def shared() -> AsyncGenerator[Service]:
 
 
 async def in_pieces(body: bytes) -> AsyncGenerator[bytes]:
-    """As httpx sends it without a declared length: chunked."""
+    """Chunked, as httpx sends bodies without a declared length."""
     for at in range(0, len(body), 10_000):
         yield body[at : at + 10_000]
 

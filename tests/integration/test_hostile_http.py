@@ -29,7 +29,7 @@ def get(target: bytes, *headers: bytes) -> bytes:
 
 
 def post(body: bytes, *headers: bytes) -> bytes:
-    """A POST /chat with the API key; its length is the caller's to declare."""
+    """A POST /chat with the API key; the caller declares the length."""
     return head(b"POST /chat HTTP/1.1", KEY, JSON, *headers) + body
 
 
@@ -137,7 +137,7 @@ async def shared() -> AsyncGenerator[Service]:
 
 @pytest.fixture(autouse=True)
 def nothing_unexpected(caplog: pytest.LogCaptureFixture) -> Generator[None]:
-    """Fail if our log or that of asyncio reports a defect that the caller does not see."""
+    """Fail if our log or asyncio's reports a defect that the client does not see."""
     with capture_logs() as lines:
         yield
     assert [line for line in lines if line["log_level"] == "error"] == []
@@ -146,7 +146,7 @@ def nothing_unexpected(caplog: pytest.LogCaptureFixture) -> Generator[None]:
 
 
 async def next_answer(reader: asyncio.StreamReader) -> httpx.Response:
-    """The next answer, which is checked: a problem from 400 on."""
+    """The next response, checked to be a problem document from 400 on."""
     answer = await read_answer(reader)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
@@ -160,7 +160,7 @@ async def next_answer(reader: asyncio.StreamReader) -> httpx.Response:
 
 
 async def exchange(service: Service, data: bytes, count: int) -> list[int]:
-    """The statuses of so many answers; after them there is none, and the service lives."""
+    """The statuses of this many responses; no other follows, and the service stays up."""
     async with connected(service) as (reader, writer):
         writer.write(data)
         statuses = [(await next_answer(reader)).status_code for _ in range(count)]

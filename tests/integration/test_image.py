@@ -1,4 +1,4 @@
-"""The container's image: its steps taken in a clean folder, and what they made, run confined."""
+"""The container image: its steps run in an empty folder, and the result run confined."""
 # ruff: noqa: ASYNC110, ASYNC221, ASYNC240 - a test may block a loop that is its own
 
 import asyncio
@@ -31,7 +31,7 @@ def test_build_context_contains_only_the_copied_files() -> None:
 
 @asynccontextmanager
 async def started(image: Image, port: int, secrets: Path) -> AsyncGenerator[None]:
-    """The service as the container starts it. Told to stop, it has to end well."""
+    """The service as the container starts it; it must stop gracefully."""
     secrets.mkdir()
     for name, value in (("api_key", API_KEY), ("jwt_secret", JWT_SECRET)):
         (secrets / name).write_text(f"{value}\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`python tasks.py install`: a lock gets into `.venv`, whatever was there and whatever happens."""
+"""`python tasks.py install` brings `.venv` to the lock from any state, despite interruptions."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ from programs import unavailable
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL = (sys.executable, "tasks.py", "install", "--base", "--pip")
 OLDEST_PIP = {(3, 11): "23.0.1", (3, 12): "23.2.1"}
-"""What a `.venv` begins with on a Python that nobody updated; later ones bring a pip after 23.3."""
+"""The pip of a `.venv` on an outdated Python; later ones include a pip after 23.3."""
 PYPROJECT = """\
 [build-system]
 requires = []
@@ -32,7 +32,7 @@ version = "1.0"
 
 
 class Project:
-    """A folder with tasks.py, a lock, and the only wheels that its pip is offered."""
+    """A folder with tasks.py, a lock, and the only wheels that its pip can find."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,7 +69,7 @@ class Project:
         return str(self.folder / ".venv" / name)
 
     def printed(self, code: str) -> str:
-        """What the Python of `.venv` prints."""
+        """The output of the Python of `.venv`."""
         ran = self.run(self.python, "-c", code)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout.strip()
@@ -83,7 +83,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def lock_of(package: str) -> str:
-    """The part of requirements.lock that this package leads to."""
+    """The part of requirements.lock for this package and its dependencies."""
     lock = (ROOT / "requirements.lock").read_text("utf-8")
     blocks = dict(re.findall(r"^(([\w.-]+)==.*?)(?=^\S|\Z)", lock, re.MULTILINE | re.DOTALL))
     users = {
@@ -99,7 +99,7 @@ def lock_of(package: str) -> str:
 
 
 def test_old_pip_installs_from_the_lock_while_newer_releases_are_on_offer(project: Project) -> None:
-    """Its dotpromptz requires `pydantic[email]`, which an old pip would look up by itself."""
+    """Dotpromptz requires `pydantic[email]`, which an old pip would resolve itself."""
     wheels.write_wheel(project.offered, "pydantic", "999.0", "Provides-Extra: email")
     (project.folder / "requirements.lock").write_text(lock_of("dotpromptz"), "utf-8")
     del project.environment["PIP_NO_INDEX"]
@@ -151,7 +151,7 @@ def test_lock_that_lacks_a_requirement_is_not_installed(project: Project) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 def test_killed_install_is_completed_by_the_next_install(project: Project) -> None:
-    """Of a killed tasks.py, pip goes on: the next install waits for it."""
+    """The pip of a killed tasks.py keeps running: the next install waits for it."""
     project.lock(wheels.write_wheel(project.offered, "package", "1.0"))
     hold = project.folder / wheels.HOLD
     hold.touch()
@@ -199,7 +199,7 @@ def test_update_that_ctrl_c_interrupted_is_finished_by_the_next_install(project:
 
 
 def wait_for(folder: Path, name: str) -> Path:
-    """A file of that name below the folder, once there is one."""
+    """The file of that name below the folder, once it exists."""
     until = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < until:
         if found := next(folder.rglob(name), None):

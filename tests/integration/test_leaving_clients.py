@@ -1,4 +1,4 @@
-"""Five hundred clients that leave, over both transports: only what the model had said stays of them."""
+"""Five hundred disconnecting clients, over both transports: only delivered text is stored."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Leaving:
-    """Where a client is when it leaves: at what the provider does, and after what it has read."""
+    """When a client disconnects: during which provider fault, and after which data."""
 
     fault: Fault
     as_stream: bool = False
@@ -90,7 +90,7 @@ def leave(writer: asyncio.StreamWriter, *, by_reset: bool) -> None:
 
 
 async def wave(service: Service, upstream: FakeProvider, ids: list[str], how: Leaving) -> None:
-    """One client in each session; when all are where they should be, they leave."""
+    """One client in each session; all disconnect once every one has arrived."""
     upstream.fault = how.fault
     known = len(upstream.requests)
     clients = [await arrive(service, session_id, how) for session_id in ids]
@@ -117,7 +117,7 @@ async def ask(service: Service, session_id: str) -> dict[str, Any]:
 
 
 def open_files() -> int:
-    """Sockets too, and the lock of each session that is held."""
+    """Open files, sockets and session locks."""
     process = psutil.Process()
     return int(process.num_handles() if psutil.WINDOWS else process.num_fds())
 

@@ -1,4 +1,4 @@
-"""Sessions of the first MVP, as they are taken over."""
+"""Importing legacy sessions."""
 
 import json
 from datetime import UTC, datetime

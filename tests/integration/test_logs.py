@@ -1,4 +1,4 @@
-"""What the service writes about a request; what it never writes is in test_canaries.py."""
+"""What the service logs about a request; what it never logs is in test_canaries.py."""
 
 import asyncio
 import io
@@ -36,7 +36,7 @@ OF_A_TURN = OF_A_CLIENT | {
 
 @pytest.fixture
 def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Logs as they are configured when stderr is no terminal; undone at the end."""
+    """Logging as configured when stderr is not a terminal; restored at the end."""
     written = io.StringIO()
     monkeypatch.setattr(access_log, "logger", structlog.get_logger("chatbot.access"))
     root = logging.getLogger()
@@ -54,7 +54,7 @@ def configure(
     form: Literal["text", "json"] | None = None,
     with_pid: bool = False,
 ) -> None:
-    """Send logs there: pytest puts its own stderr back before each phase of a test."""
+    """Send logs to this stream: pytest restores its own stderr before each test phase."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", stderr)
         logging_setup.configure(level, form, with_pid=with_pid)
@@ -172,7 +172,7 @@ def test_level_bounds_what_is_written(stderr: io.StringIO) -> None:
 
 @pytest.mark.parametrize("get_logger", [structlog.get_logger, logging.getLogger])
 def test_libraries_log_warnings_and_errors_only(stderr: io.StringIO, get_logger: Any) -> None:
-    """At `debug` genkit quotes what a provider says, which quotes prompts and keys."""
+    """At `debug`, genkit logs provider messages, which contain prompts and keys."""
     configure(stderr, level="debug")
     for name in ("genkit._core._tracing", "chatbot.test"):
         for level in ("debug", "info", "warning"):
@@ -275,7 +275,7 @@ async def test_text_of_a_caller_is_cut(stderr: io.StringIO) -> None:
 @POSIX
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_unread_stderr_pipe_does_not_stop_the_service(tmp_path: Path, workers: str) -> None:
-    """The pipe takes some 300 lines; a stop is in good order, too."""
+    """The pipe holds about 300 lines; stopping is graceful too."""
     program = 'mkfifo unread; exec 2<>unread; exec "$0" "$@"'
     environment = {"WORKERS": workers, "LOG_FORMAT": "json"}
     async with running(tmp_path, "bash", "-c", program, **environment) as service:

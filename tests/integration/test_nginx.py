@@ -1,4 +1,4 @@
-"""The service behind a real nginx with the configuration that ships, `deploy/nginx.conf`."""
+"""The service behind a real nginx with the shipped configuration, `deploy/nginx.conf`."""
 
 import asyncio
 import json
@@ -104,7 +104,7 @@ async def test_disconnecting_before_the_first_delta_stops_the_model(tmp_path: Pa
 
 
 async def test_deltas_and_disconnects_pass_through_nginx_over_http_2(tmp_path: Path) -> None:
-    """By curl, for httpx here speaks no HTTP/2."""
+    """With curl, because httpx lacks HTTP/2 support here."""
     async with world(tmp_path) as w:
         w.upstream.fault = Fault.IDLE
         command = [program("curl"), "--http2", "-siN", "--cacert", str(w.front.trust_file)]
@@ -121,7 +121,7 @@ async def test_deltas_and_disconnects_pass_through_nginx_over_http_2(tmp_path: P
 
 
 async def chunks(body: bytes) -> AsyncGenerator[bytes]:
-    """A body whose length nobody is told."""
+    """A body of undeclared length."""
     yield body[:1000]
     yield body[1000:]
 
@@ -232,10 +232,10 @@ def test_deadlines_fit_those_of_the_service() -> None:
 
 
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that is only configured."""
+    """An application that is configured but not run."""
 
 
 def seconds(directive: str) -> float:
-    """The number in a directive that has to stand in the file that ships."""
+    """The number in a directive of the shipped file."""
     assert f" {directive};" in SHIPPED.read_text("utf-8")
     return float(re.sub(r"\D", "", directive))

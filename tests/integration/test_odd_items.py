@@ -1,4 +1,4 @@
-"""Dates, numbers and files that a store cannot keep as they are stop no import, move or restore."""
+"""Dates, numbers and files that a store cannot represent never abort an import, move or restore."""
 
 import gzip
 import hashlib
@@ -64,7 +64,7 @@ def outcomes(source: StoreExport, target: ExportTarget) -> list[Outcome]:
 
 
 class Shelf(StoreExport):
-    """Items to be moved, without a store."""
+    """Items to move, without a store."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self._items = items
@@ -128,7 +128,7 @@ def test_counting_messages_costs_what_there_are_and_not_what_is_claimed() -> Non
 
 
 def packed(path: Path, *lines: object) -> None:
-    """A backup with a right seal over anything."""
+    """A backup with a valid checksum over any content."""
     header = {"format": "chatbot backup", "version": 1, "made_at": "2026-01-01T00:00:00Z"}
     body = b"".join(json.dumps(line).encode() + b"\n" for line in (header, *lines))
     seal = {"sealed": {"items": len(lines), "sha256": hashlib.sha256(body).hexdigest()}}

@@ -20,7 +20,7 @@ from service import serving, settings_for_tests
 PUBLIC, KEY, KEY_AND_USER, KEY_OR_USER = "public", "key", "key and user", "key, or key and user"
 DOCS = {row.path for row in CALLS if re.match(r"/$|/docs|/openapi", row.path)}
 DOCUMENTED = [row for row in CALLS if not re.match(r"HEAD |[A-Z]+ /(docs|openapi|$)", row.route)]
-"""HEAD is that of its GET, without a body; the documents do not describe themselves."""
+"""HEAD mirrors GET without a body; the documentation routes are undocumented."""
 SECURITY: dict[str, list[dict[str, list[str]]]] = {
     PUBLIC: [],
     KEY: [{"api_key": []}],
@@ -112,7 +112,7 @@ def errors_of(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, 
 
 
 def codes_of(document: dict[str, Any], operation: dict[str, Any]) -> set[str]:
-    """What a call may answer, as docs/access.md writes it: `404 not_found`."""
+    """The possible responses of a call in the notation of docs/access.md: `404 not_found`."""
     return {
         f"{status} {code}"
         for status, content in errors_of(document, operation).items()

@@ -1,4 +1,4 @@
-"""Every call is documented with examples, and they are what the service accepts and answers."""
+"""Every call is documented with examples that the service accepts and returns."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ CALLS = {
 
 
 def resolved(found: Json) -> Json:
-    """What a reference leads to; anything else is returned as it is."""
+    """Resolve a reference; return anything else unchanged."""
     while "$ref" in found:
         _, _, kind, name = found["$ref"].split("/")
         found = COMPONENTS[kind][name]
@@ -38,7 +38,7 @@ def examples_of(content: Json) -> list[Any]:
 
 
 def check(content: Json) -> None:
-    """Check that there is an example, and that each fits its schema and has no other fields."""
+    """Check that examples exist and match their schema without extra fields."""
     found = examples_of(content)
     assert found
     schema = content["schema"] | {"components": COMPONENTS}
@@ -54,7 +54,7 @@ def form(value: object) -> object:
 
 
 def success_of(call: str) -> tuple[int, Json]:
-    """The status and the response of a call that succeeds."""
+    """The status and the response of a successful call."""
     [found] = [
         (int(status), one) for status, one in CALLS[call]["responses"].items() if status < "3"
     ]

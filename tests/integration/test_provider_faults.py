@@ -1,4 +1,4 @@
-"""The whole service over the transport to a provider that refuses, lies, stalls and hangs up."""
+"""The whole service with a provider that refuses, lies, stalls and hangs up."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ class World:
     upstream: FakeProvider
 
     def service_for(self, fault: Fault | None) -> Service:
-        """Short time-outs only where one is waited for: a busy machine is slow by itself."""
+        """Short time-outs only where a test expects one: a busy machine is slow anyway."""
         return self.hasty if fault in NEVER_ENDS else self.service
 
 

@@ -1,4 +1,4 @@
-"""X-Forwarded-*: believed of configured proxies, and of nobody else, on this machine or not."""
+"""X-Forwarded-* headers are trusted only from configured proxies."""
 
 import httpx
 import pytest
@@ -21,7 +21,7 @@ Seen = dict[str, str]
 
 
 async def tell_who_calls(scope: Scope, receive: Receive, send: Send) -> None:
-    """What an application is told of its caller."""
+    """The caller as an application sees it."""
     seen = {
         "client": scope["client"][0],
         "scheme": scope["scheme"],
@@ -32,7 +32,7 @@ async def tell_who_calls(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def told(client_ip: str, trusted: str) -> httpx.AsyncClient:
-    """A client at this address of that application, wrapped by uvicorn as the service has it."""
+    """A client at this address, connected to an application behind the service's uvicorn wrapper."""
     settings = settings_for_tests(trusted_proxies=trusted)
     config = build_config(tell_who_calls, settings)
     config.load()

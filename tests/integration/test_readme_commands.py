@@ -1,4 +1,4 @@
-"""The commands of each README, run as they stand there, and the answers that it shows."""
+"""The commands of each README, run as written, and the output that it shows."""
 
 import asyncio
 import json
@@ -34,20 +34,20 @@ pytestmark = pytest.mark.skipif(
 
 
 def blocks(page: str, kind: str) -> list[str]:
-    """The code of that kind on the page."""
+    """The code blocks in this language on the page."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 class Terminal:
-    """A shell in which one block after the other is typed."""
+    """A shell that runs one block after the other."""
 
     def __init__(self, shell: Process, url: str) -> None:
         self.url = url
         self._shell = shell
 
     async def run(self, block: str) -> str:
-        """What the block prints; a command that fails ends the shell, and the test."""
+        """The output of the block; a failing command ends the shell and the test."""
         for old, new in {**TYPED, "http://127.0.0.1:8000": self.url}.items():
             block = block.replace(old, new)
         assert self._shell.stdin is not None
@@ -72,7 +72,7 @@ async def terminal(folder: Path) -> AsyncGenerator[Terminal]:
 
 
 def documents(printed: str) -> list[Any]:
-    """JSON documents, one behind the other as curl leaves them."""
+    """Consecutive JSON documents, as curl prints them."""
     found = []
     while printed := printed.lstrip():
         document, end = json.JSONDecoder().raw_decode(printed)
@@ -82,7 +82,7 @@ def documents(printed: str) -> list[Any]:
 
 
 def shape(value: Any) -> Any:
-    """The keys and the kinds of values."""
+    """The keys and the types of values."""
     if isinstance(value, dict):
         return {key: shape(inner) for key, inner in value.items()}
     return [shape(inner) for inner in value] if isinstance(value, list) else type(value)

@@ -1,4 +1,4 @@
-"""Three replicas on one Postgres: what holds when one of them, or Postgres itself, dies under load.
+"""Three replicas on one Postgres: guarantees when a replica or Postgres itself dies under load.
 
 A lease lasts 20 s by the database's clock, and nothing here shortens it. So what outlasts one
 happens once, in `outlasted`, and each test looks at a part of it.
@@ -54,7 +54,7 @@ async def three(
 
 @dataclass(frozen=True, kw_only=True)
 class Outlasted:
-    """What callers were told, and how the questions of each session ended, in their order.
+    """The responses to callers, and how the questions of each session ended, in order.
 
     `elsewhere` is the answer of another replica while the turn that is kept still runs.
     """
@@ -70,7 +70,7 @@ class Outlasted:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def outlasted(three: Replicas, upstream: HeldProvider) -> Outlasted:
-    """Kill a replica under load and let another one stand still, each in the middle of a turn."""
+    """Kill a replica under load and suspend another one, each in the middle of a turn."""
     _, second, third = three.services
     own, shared = await three.begin(3), await three.begin(SESSIONS)
     turns = dict(zip((KEPT, DIED, HUNG), zip(three.services, own, strict=True), strict=True))

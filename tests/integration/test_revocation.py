@@ -1,4 +1,4 @@
-"""What ends a person's tokens and running answers: on every store, by command and by hand."""
+"""Revoking a user's tokens and running answers: on every store, by command and by manual edit."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ async def serving_luis(settings: Settings) -> AsyncGenerator[Service]:
 
 
 async def operate(service: Service, settings: Settings, operator: Operator) -> None:
-    """Do it as a command beside the service does, in memory as the service itself."""
+    """Make the change like a command beside the service; in memory, through the service."""
     if settings.storage.url.raw == "memory:":
         await operator(service.use.administration)
         return

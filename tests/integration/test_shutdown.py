@@ -1,4 +1,4 @@
-"""The service as a process of its own: how it stops, how it dies, and what it listens on."""
+"""The service as its own process: how it stops, how it dies, and what it listens on."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ PATIENT = {
 
 
 async def ask_until_refused(service: Running) -> None:
-    """Ask on new connections until the socket is closed; what is answered is a 503."""
+    """Ask on new connections until the socket is closed; every response is a 503."""
     with suppress(httpx.TransportError):
         while True:
             answer = await service.client.post("/chat", json={"prompt": "New"})

@@ -1,4 +1,4 @@
-"""A file of the store that is damaged, empty, foreign or newer, as callers see it."""
+"""Damaged, empty, foreign or newer files in the store, as clients see them."""
 
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -32,7 +32,7 @@ SPOILS: dict[str, Callable[[bytes], bytes]] = {
 
 @dataclass(frozen=True)
 class World:
-    """A service with an administrator, and two sessions of the bare client with a memory."""
+    """A service with an administrator, and two sessions with memory of an API client."""
 
     service: Service
     storage: JsonFileStorage
@@ -47,7 +47,7 @@ class World:
         return answer.status_code, None if is_stream else answer.json().get("code")
 
     async def goes_on(self) -> None:
-        """Whoever has nothing to do with the spoilt file sees nothing of it."""
+        """Check that callers unrelated to the corrupt file are unaffected."""
         for method, path, given in (*uses_of(self.other), ("GET", "/sessions", {})):
             assert await self.call(method, path, **given) == (200, None)
         assert (await self.service.anonymous.get("/ready")).status_code == 200
@@ -64,7 +64,7 @@ def talk_in(session_id: str, **given: Any) -> list[Call]:
 
 
 def uses_of(session_id: str, **given: Any) -> list[Call]:
-    """Those, and calls that read or write its memory."""
+    """Those calls, and calls that read or write its memory."""
     path = f"/sessions/{session_id}"
     return [
         *talk_in(session_id, **given),
@@ -94,7 +94,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Worl
 
 @contextmanager
 def spoilt(path: Path, how: str) -> Iterator[None]:
-    """The file is spoilt for a while, and left alone by everybody."""
+    """Corrupt the file for a while and check that it stays unchanged."""
     whole = path.read_bytes()
     bad = SPOILS[how](whole)
     assert bad != whole

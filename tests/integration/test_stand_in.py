@@ -1,4 +1,4 @@
-"""`make provider`: a person who tries the service with it meets an assistant."""
+"""`make provider` gives a person who tries the service a plausible assistant."""
 
 import asyncio
 import json

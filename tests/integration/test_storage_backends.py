@@ -1,4 +1,4 @@
-"""A storage backend is one folder and one line: every command works with one that a test registers."""
+"""A storage backend is one folder and one line: every command works with a registered one."""
 
 from pathlib import Path
 

@@ -47,7 +47,7 @@ async def shared() -> AsyncGenerator[Service]:
 
 
 def assert_error(answer: httpx.Response, status: int, code: str) -> None:
-    """Check that this is the envelope of the surface, and of nothing else."""
+    """Check that the body is the error envelope of the surface."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
     body = answer.json()
     assert body.keys() == {"error"}

@@ -1,4 +1,4 @@
-"""`chatbot chat` on a terminal: it greets, says how to leave, and leaves."""
+"""`chatbot chat` on a terminal: it greets, explains how to leave, and exits."""
 
 import os
 import subprocess

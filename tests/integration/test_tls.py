@@ -116,7 +116,7 @@ async def test_body_that_is_refused_unread_is_not_read_on_over_tls(tmp_path: Pat
 
 @pytest.mark.parametrize("forwarded", [{}, {"X-Forwarded-Proto": "https"}])
 async def test_plain_http_does_not_ask_for_tls(forwarded: dict[str, str]) -> None:
-    """Behind a proxy that speaks TLS, that header is the proxy's."""
+    """Behind a TLS proxy, the proxy sets that header."""
     async with serving(settings_for_tests(trusted_proxies="127.0.0.1")) as service:
         answer = await service.client.get("/health", headers=forwarded)
     assert "strict-transport-security" not in answer.headers

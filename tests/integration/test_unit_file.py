@@ -1,4 +1,4 @@
-"""The unit for systemd, `deploy/chatbot.service`: what systemd says of it, and whether it is too tight."""
+"""The systemd unit `deploy/chatbot.service`: systemd's findings, and that it allows enough."""
 
 import asyncio
 import re
@@ -31,7 +31,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def unit(tmp_path: Path) -> str:
-    """A copy whose program is there."""
+    """A copy of the unit whose program exists."""
     text = UNIT.read_text(encoding="utf-8")
     assert text.count("/opt/chatbot/bin/chatbot ") == 1
     copy = tmp_path / UNIT.name
@@ -64,7 +64,7 @@ def test_unit_exposes_little_to_an_attacker(unit: str) -> None:
 
 
 def allowed_calls() -> set[str]:
-    """What `SystemCallFilter=` leaves, by systemd's own list of groups."""
+    """The calls that `SystemCallFilter=` allows, by systemd's own list of groups."""
     printed = analyze("syscall-filter").stdout
     groups = {
         name: re.findall(r"^ +([@\w-]+)$", members, re.MULTILINE)
@@ -85,7 +85,7 @@ def allowed_calls() -> set[str]:
 
 
 def tracer() -> tuple[str, ...]:
-    """Strace beside the program, whose own process it leaves alone."""
+    """Run strace without becoming the parent of the program's process."""
     return (program("strace"), "-D", "-f", "-q", "-s", "0", "-e", "signal=none", "-o", "calls.txt")
 
 

@@ -64,7 +64,7 @@ def tree_of(root: Path) -> Tree:
 
 
 def without_clock(tree: Tree) -> dict[str, object]:
-    """All but the times of files that nobody stamps: heads, users and locks."""
+    """Everything except the times of memory, user and lock files, which are not set."""
     return {
         path: found if found is None or path.endswith(".log") else found[0]
         for path, found in tree.items()

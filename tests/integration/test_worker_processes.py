@@ -1,4 +1,4 @@
-"""How worker processes end, are replaced, and end the service, each for real."""
+"""How real worker processes stop, are replaced, and stop the service."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ PROGRAM = str(Path(__file__).parents[1] / "support" / "workers_program.py")
 
 
 async def stored(folder: Path, session_id: str) -> Sequence[Message]:
-    """The messages of a service that has ended."""
+    """The log messages of a stopped service."""
 
     def work(tx: Transaction) -> Sequence[Message]:
         return tx.sessions.read(

@@ -1,4 +1,4 @@
-"""Several workers on one store, over real HTTP: one service, as if it were one process."""
+"""Several workers on one store, over real HTTP, behave like one process."""
 
 import asyncio
 from pathlib import Path
@@ -31,7 +31,7 @@ from workers import (
 def storage_url(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """A store that several processes may share, ready for them."""
+    """A store that several processes can share."""
     monkeypatch.chdir(tmp_path)
     url = str(request.param)
     if url.startswith("sqlite"):

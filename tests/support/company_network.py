@@ -37,7 +37,7 @@ class Authority:
         self.file.write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
     def server(self, *names: str, expired: bool = False) -> ssl.SSLContext:
-        """The TLS of a server with a certificate for these names and addresses."""
+        """The TLS context of a server with a certificate for these names and addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign("server", key, days=-1 if expired else 1, names=names)
         file = self._folder / "server.pem"
@@ -64,7 +64,7 @@ class Authority:
         days: int,
         names: tuple[str, ...] | None,
     ) -> x509.Certificate:
-        """A certificate that ends in so many days; without names, the authority's own."""
+        """A certificate that expires in `days`; without names, the authority's own."""
         now = datetime.now(UTC)
         usage = {"digital_signature": names is not None, "key_cert_sign": names is None}
         never = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
@@ -98,7 +98,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the proxy was asked for: `CONNECT host:port`, or a whole address in plain HTTP."""
+    """The requests to the proxy: `CONNECT host:port`, or an absolute URL in plain HTTP."""
 
     method: str
     target: str
@@ -106,7 +106,7 @@ class Asked:
 
 
 class Proxy:
-    """A proxy on loopback that opens tunnels and hands plain requests on.
+    """A proxy on loopback that opens tunnels and forwards plain requests.
 
     `status` refuses everybody; `user` ("name:password") refuses who does not send it. `names` are
     the names that only the proxy can resolve, all of them this machine.
@@ -146,7 +146,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """With the credentials."""
+        """The URL with the credentials."""
         scheme = "https" if self._tls else "http"
         return f"{scheme}://{self._user + '@' if self._user else ''}{self.address}"
 

@@ -1,4 +1,4 @@
-"""AnswerGenerator a model in both ways, over both transports: for the suites of the `ChatModel` port."""
+"""Calls of a model, streamed or not, over both transports, for the `ChatModel` suites."""
 
 from contextlib import aclosing
 

@@ -1,4 +1,4 @@
-"""A kind of record that the product does not have: it uses all that a kind can declare."""
+"""A record kind that exists only in tests and uses every feature of a declaration."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""A second surface for tests: nothing of it is like the native one.
+"""A second surface for tests that shares nothing with the native one.
 
 Callers send a Bearer key, which is looked up in a store; errors are in an envelope of their own;
 files can be uploaded; bodies have other sizes; some answers are not JSON.
@@ -131,19 +131,19 @@ router: APIRouter = routing.router(tag="partner", prefix=PREFIX)
 
 @router.get("/status")
 async def status() -> dict[str, str]:
-    """Need no key."""
+    """Respond without a key."""
     return {"status": "ok"}
 
 
 @router.get("/whoami")
 async def whoami(request: Request) -> dict[str, str]:
-    """Name the client."""
+    """Return the client's name."""
     return {"client": cast("Principal", request.state.principal).client.id}
 
 
 @router.get("/numbers")
 async def numbers(n: Annotated[int, Query(ge=1)]) -> Response:
-    """Answer CSV."""
+    """Respond with CSV."""
     lines = ["n", *map(str, range(n))]
     return Response("\r\n".join(lines), media_type="text/csv")
 
@@ -160,7 +160,7 @@ async def ask(question: Question, request: Request, use: UseCases) -> Response:
 async def upload(
     file: Annotated[UploadFile, File()], title: Annotated[str, Form()] = ""
 ) -> dict[str, object]:
-    """Say what was uploaded."""
+    """Describe the upload."""
     content = await file.read()
     digest = hashlib.sha256(content).hexdigest()
     return {"title": title, "name": file.filename, "size": len(content), "sha256": digest}
@@ -168,17 +168,17 @@ async def upload(
 
 @router.delete("/files")
 async def delete_files(question: Question) -> dict[str, str]:
-    """Take a body with DELETE."""
+    """Accept a body with DELETE."""
     return {"deleted": question.text}
 
 
 @router.get("/busy")
 async def busy() -> None:
-    """Fail with an error of the domain."""
+    """Fail with a domain error."""
     raise SessionBusy
 
 
 @router.get("/defect")
 async def defect() -> None:
-    """Fail with a defect."""
+    """Fail with an unexpected exception."""
     raise RuntimeError("canary-4711")

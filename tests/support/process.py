@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Running:
-    """A process that serves. Its output is in `out` and `log`; a restart goes on in that log."""
+    """A serving process. Its output is in `out` and `log`; a restart appends to the log."""
 
     process: Process
     client: httpx.AsyncClient

@@ -1,4 +1,4 @@
-"""Several services on one Postgres, what is asked of them, and a provider that can be held."""
+"""Several services on one Postgres, their load, and a provider that can hold answers back."""
 # ruff: noqa: ASYNC110 - nobody tells when a service is back or a turn is done
 
 import asyncio
@@ -23,7 +23,7 @@ DOWN: Answer = (503, "storage_unavailable")
 GONE: Answer = (0, "")  # the service died over it
 CLIENTS = 8
 TURN_WITHIN_S = 120
-"""Longer than a lease, with much to spare for a slow machine."""
+"""Longer than a lease, with a large margin for a slow machine."""
 
 
 @dataclass
@@ -42,11 +42,11 @@ class Replicas:
         return f"[1-0-{next(self._asked)}]"
 
     def next(self) -> Running:
-        """The one whose turn it is, as a proxy in front of them would choose it."""
+        """The next replica in rotation, as a proxy would choose it."""
         return self.services[next(self._asked) % len(self.services)]
 
     async def start(self) -> Running:
-        """One more."""
+        """Start another replica."""
         own = self.folder / f"replica{next(self._started)}"
         own.mkdir()
         service = await self.stack.enter_async_context(running(own, **self.environment))
@@ -54,12 +54,12 @@ class Replicas:
         return service
 
     def drop(self, service: Running) -> Process:
-        """Ask this one no more."""
+        """Take a replica out of rotation."""
         self.services.remove(service)
         return service.process
 
     async def begin(self, sessions: int) -> list[str]:
-        """New sessions."""
+        """Create sessions."""
         answers = [await self.next().client.post("/sessions/new") for _ in range(sessions)]
         return [str(answer.raise_for_status().json()["session_id"]) for answer in answers]
 
@@ -81,14 +81,14 @@ class Replicas:
         return told
 
     async def until_accepted(self, session_id: str) -> None:
-        """Ask until nobody holds the session any more; each time waits for some seconds."""
+        """Ask until the session is free; each attempt waits for some seconds."""
         async with asyncio.timeout(TURN_WITHIN_S):
             while (told := await self.ask(self.next(), session_id, self.new_mark())) == BUSY:
                 pass
         assert told == DONE
 
     async def until_answered(self, service: Running, session_id: str, answer: Answer) -> None:
-        """Ask until this is the answer; meanwhile only a connection may be lost.
+        """Ask until this is the answer; only lost connections are tolerated meanwhile.
 
         A server may close an idle connection at the moment in which a client uses it again.
         """
@@ -103,21 +103,21 @@ class Replicas:
                 await asyncio.sleep(0.05)
 
     async def _readiness(self, service: Running) -> int | None:
-        """The status of `/ready`; None if the connection or the answer is lost."""
+        """The status of `/ready`; `None` if the connection or the response is lost."""
         try:
             return (await service.client.get("/ready")).status_code
         except httpx.TransportError:
             return None
 
     async def stored(self, session_id: str) -> dict[str, str]:
-        """How each question ended; what is against a promise stands in `world.broken`."""
+        """How each question ended; broken promises are added to `world.broken`."""
         found = await stored_turns(self.next(), self.world, session_id)
         check_session(self.world, session_id, found)
         return found
 
 
 _SHARE = {"MODEL_MAX_CONCURRENT": "256"}
-"""One person may have a quarter: all the load is one person's."""
+"""A user may use a quarter of the model slots: all the load is one user's."""
 
 
 @asynccontextmanager
@@ -136,7 +136,7 @@ async def replicas(
 
 
 class Load:
-    """Clients that ask one replica after the other, in sessions that they share."""
+    """Clients that ask the replicas in rotation, in shared sessions."""
 
     def __init__(self, replicas: Replicas, sessions: list[str]) -> None:
         self._replicas, self._sessions = replicas, sessions
@@ -148,7 +148,7 @@ class Load:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Let every client have its answer."""
+        """Wait until every client has its answer."""
         self._is_over = True
         await asyncio.gather(*self._clients)
 
@@ -163,7 +163,7 @@ class Load:
                 await asyncio.sleep(0.05)
 
     async def more(self, turns: int) -> None:
-        """Wait until so many more turns have been acknowledged."""
+        """Wait until this many more turns have been acknowledged."""
         wanted = self.acknowledged + turns
         async with asyncio.timeout(TURN_WITHIN_S):
             while self.acknowledged < wanted:
@@ -171,7 +171,7 @@ class Load:
 
 
 class HeldProvider(FakeProvider):
-    """Answers in a moment, but what is held not before it is let go."""
+    """Answers at once, except held questions, which wait until they are released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class HeldProvider(FakeProvider):
     async def held_turn(
         self, replicas: Replicas, service: Running, session_id: str, mark: str
     ) -> asyncio.Task[Answer]:
-        """A turn whose question has come here and waits for its answer."""
+        """A turn whose question has reached the provider and waits for its answer."""
         reached = self._held[mark] = asyncio.Event()
         turn = asyncio.create_task(replicas.ask(service, session_id, mark))
         await asyncio.wait_for(reached.wait(), TURN_WITHIN_S)
@@ -203,5 +203,5 @@ class HeldProvider(FakeProvider):
 
 
 def _newest_mark(body: Json) -> str:
-    """The question's; the ones before it that have no answer are joined to it."""
+    """The mark of the question, to which earlier unanswered questions are joined."""
     return MARK.findall(body["messages"][-1]["content"])[-1] if "messages" in body else ""

@@ -98,7 +98,7 @@ def say(*acknowledged: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to do, in which sessions, and the number of this process among the others."""
+    """The task, its sessions, and the number of this process."""
 
     name: str
     sessions: Sequence[str] = ()
@@ -111,7 +111,7 @@ class Job:
 
 
 async def talk(desk: Desk, job: Job) -> None:
-    """Take many turns at once in a few sessions."""
+    """Run many concurrent turns in a few sessions."""
 
     async def ask(task: int) -> None:
         session_id = SessionId(job.sessions[task % len(job.sessions)])
@@ -134,7 +134,7 @@ async def patient_turn(desk: Desk, session_id: SessionId, question: str) -> str:
 
 
 async def remember(desk: Desk, job: Job) -> None:
-    """Add to the summary without a lease, as consolidation does; others do too."""
+    """Extend the summary without a lease, as consolidation does, against other writers."""
 
     def add(tx: Transaction) -> bool:
         memory = tx.sessions.memory(ANA.owner, job.session_id)
@@ -173,7 +173,7 @@ async def guess(desk: Desk, _: Job) -> None:
 
 
 async def note(desk: Desk, _: Job) -> None:
-    """Append entries to a journal, each with the number of the one before."""
+    """Append entries to a journal, each with the number of the previous one."""
 
     def append(tx: Transaction) -> int:
         return tx.journal.append(JOURNALS[0], lambda last: {"last": last and last.seq}, at=NOW).seq
@@ -183,7 +183,7 @@ async def note(desk: Desk, _: Job) -> None:
 
 
 async def hold(desk: Desk, job: Job) -> None:
-    """A turn whose answer is waited for until a line is read."""
+    """A turn whose answer waits for a line on standard input."""
 
     async def pause() -> None:
         await asyncio.to_thread(sys.stdin.readline)
@@ -199,7 +199,7 @@ async def put_summary(desk: Desk, job: Job) -> None:
 
 
 class StoppingFiles(Files):
-    """The process stops itself as it gives a new file its name."""
+    """Suspends its own process when it renames a new file."""
 
     def replace(self, source: Path, target: Path) -> None:
         if sys.platform != "win32":

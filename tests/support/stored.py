@@ -54,7 +54,7 @@ def conversation(
     epoch: int = 0,
     memory: Memory | None = None,
 ) -> Conversation:
-    """A conversation whose texts are the user's and the assistant's in turn."""
+    """A conversation whose texts alternate between user and assistant."""
     messages = tuple(
         _message(seq, text)
         for seq, text in enumerate(["Hi", "Hello!"] if texts is None else texts, reset_at + 1)
@@ -128,7 +128,7 @@ EVERYTHING: list[Item] = [
     entry(1),
     entry(2, ODD_TEXTS),
 ]
-"""One of each kind that there is."""
+"""One item of each kind."""
 
 
 def fill(export: ExportTarget, items: list[Item] = EVERYTHING) -> None:
@@ -137,14 +137,14 @@ def fill(export: ExportTarget, items: list[Item] = EVERYTHING) -> None:
 
 
 def everything_in(export: StoreExport) -> list[Item]:
-    """The items; one that cannot be read fails the test."""
+    """The items; an unreadable item fails the test."""
     found = list(export.items())
     assert not [item for item in found if isinstance(item, Unreadable)]
     return found
 
 
 def trace_of(folder: Path) -> str:
-    """A digest over the names of all that is in a folder, and the files' times and contents."""
+    """A digest of the names, times and contents of everything in a folder."""
     found = hashlib.sha256()
     for path in sorted([folder, *folder.rglob("*")]):
         content = path.read_bytes() if path.is_file() else b""

@@ -41,7 +41,7 @@ def write_tiny_model(path: Path, *, context_tokens: int) -> None:
 
 
 def _tokens() -> list[tuple[str, int]]:
-    """Each token with its type: special ones, all bytes, the characters of ASCII, the words."""
+    """Each token with its type: special tokens, all bytes, ASCII characters, words."""
     special = [("<unk>", _UNKNOWN_TYPE), ("<s>", _CONTROL_TYPE), ("</s>", _CONTROL_TYPE)]
     raw = [(f"<0x{byte:02X}>", _BYTE_TYPE) for byte in range(256)]
     characters = [(chr(code), _NORMAL_TYPE) for code in range(33, 127)] + [("▁", _NORMAL_TYPE)]

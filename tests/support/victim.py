@@ -1,4 +1,4 @@
-"""What is killed at each of its system calls: one change to a folder of JSON files, as it is made."""
+"""A process that changes a folder of JSON files and is killed at each of its system calls."""
 # ruff: noqa: ASYNC240 - a test may block a loop that is its own
 
 import asyncio
@@ -38,7 +38,7 @@ Tell = Callable[[int], None]
 
 
 class Seen(NamedTuple):
-    """What a reader finds: of each session its numbered messages and its summary; hashes of users; entries."""
+    """What a reader finds: numbered messages and summary of each session, password hashes, entries."""
 
     sessions: tuple[tuple[tuple[tuple[int, str], ...], str], ...] = ()
     hashes: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ def one_session(*messages: str, summary: str = "") -> Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A change, what has to be there for it, and the states that it may be seen in, in order."""
+    """A change, its preparation, and the states that readers may observe, in order."""
 
     prepare: Callable[[Desk, Path], Awaitable[object]]
     make: Callable[[Desk, SessionId, Tell], Awaitable[object]]
@@ -87,7 +87,7 @@ async def torn_write_set_aside(desk: Desk, root: Path) -> None:
 
 
 async def deletion_that_did_not_end(desk: Desk, root: Path) -> None:
-    """The log has its last name already; nothing else is done."""
+    """The log is already renamed for deletion; nothing else has happened."""
     await torn_write_set_aside(desk, root)
     [log] = root.rglob("*.log")
     log.rename(log.parent / ".work" / f"{log.stem}.deleted")
@@ -244,14 +244,14 @@ CHANGES = {
 
 
 def be_killed(root: Path, name: str, test: Connection) -> None:
-    """Open the store, tell the ids of the two threads, and make the change when told to."""
+    """Open the store, send the ids of the two threads, and make the change on request."""
     let_anybody_trace()
     storage_module._THREADS = 1  # so that the calls have one order
     asyncio.run(_change(root, CHANGES[name], test))
 
 
 def let_anybody_trace() -> None:
-    """Where only parents may (Yama, https://docs.kernel.org/admin-guide/LSM/Yama.html)."""
+    """Allow ptrace where Yama restricts it (https://docs.kernel.org/admin-guide/LSM/Yama.html)."""
     if sys.platform == "linux":
         pr_set_ptracer, pr_set_ptracer_any = 0x59616D61, ctypes.c_ulong(-1)
         ctypes.CDLL(None).prctl(pr_set_ptracer, pr_set_ptracer_any, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""A file system in memory that forgets on a loss of power what was not synced.
+"""An in-memory file system that loses unsynced data at a power loss.
 
 What is synced is on the disk. Of the rest a loss of power leaves any part:
 
@@ -25,17 +25,17 @@ from chatbot.domain.errors import StorageUnavailable
 SECTOR = 512
 START_NS = 1_800_000_000_000_000_000
 NO_STEPS = {"now_ns", "enable_kernel_fsync", "disable_kernel_fsync", "kernel_fsync"}
-"""Methods of `Files` that are no steps on files; the kernel syncs none in memory, a thread does."""
+"""Methods of `Files` that are not file operations; in memory, fsync always uses a thread."""
 
 FOLDER, FILE = 0o40700, 0o100600
 
 Tree = dict[str, tuple[bytes, int] | None]
-"""What a folder holds, by path with `/`: a file's bytes and time, or a folder."""
+"""The content of a folder by path with `/`: a file's bytes and time, or a folder."""
 
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A file or folder. `data` and `entries` are what everybody sees, `disk` is what is synced."""
+    """A file or folder. `data` and `entries` are visible to processes, `disk` is what is synced."""
 
     number: int
     mode: int
@@ -71,7 +71,7 @@ class Node:
         self.disk, self.since = disk[: len(self.data)], []
 
     def fail_to_sync(self) -> None:
-        """As Linux does: what was to be written counts as written from now on, and was not.
+        """Fail like Linux: unwritten data is marked clean although it was never written.
 
         See https://wiki.postgresql.org/wiki/Fsync_Errors.
         """
@@ -83,7 +83,7 @@ def _sectors(data: bytes) -> int:
 
 
 def sector(data: bytes, number: int) -> bytes:
-    """These 512 bytes; behind the end of the file they are zeros."""
+    """The 512 bytes of a sector, padded with zeros beyond the end of the file."""
     return data[number * SECTOR : (number + 1) * SECTOR].ljust(SECTOR, b"\0")
 
 
@@ -94,7 +94,7 @@ def changed_sectors(old: bytes, new: bytes) -> set[int]:
 
 @dataclass(slots=True)
 class Change:
-    """Names that change together. `edits`: folder, name, and what has the name from now on."""
+    """An atomic change of names. `edits`: folder, name, and the new target of the name."""
 
     edits: tuple[tuple[Node, str, Node | None], ...]
     is_synced: bool = False
@@ -102,7 +102,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A loss of power: how likely it keeps a change of a name, and the newest of a sector.
+    """A power loss: the probabilities that it keeps a rename and the newest data of a sector.
 
     Of the newest changes of names that are not synced, `newest` says which are kept.
     """
@@ -130,7 +130,7 @@ class Loss:
 
 
 class VolatileFiles(Files):
-    """Files in memory. `on_change` is called after each change of what is or will be on the disk."""
+    """Files in memory. `on_change` is called after each change of cached or synced data."""
 
     def __init__(self, *, has_journal: bool = False) -> None:
         self._numbers, self._ticks = count(1), count(START_NS, 1_000_000_000)
@@ -143,7 +143,7 @@ class VolatileFiles(Files):
     # --- what a loss of power leaves -----------------------------------------------------
 
     def after(self, loss: Loss) -> Tree:
-        """What would be there after this loss of power."""
+        """The tree after this power loss."""
         names: dict[Node, dict[str, Node]] = {}
         for change in self._kept(loss):
             for folder, name, node in change.edits:
@@ -160,12 +160,12 @@ class VolatileFiles(Files):
         return compress(self._changes, kept)
 
     def tree(self) -> Tree:
-        """What is there."""
+        """The current tree."""
         return dict(_walk(self._top, lambda n: n.entries, lambda n: (n.data, n.mtime_ns)))
 
     @classmethod
     def holding(cls, tree: Tree, *, has_journal: bool = False) -> Self:
-        """A file system that holds this, all of it on the disk."""
+        """A file system with this tree, completely synced."""
         files = cls(has_journal=has_journal)
         for path, found in sorted(tree.items()):
             where = Path("/").absolute() / path
@@ -182,7 +182,7 @@ class VolatileFiles(Files):
         node.mtime_ns = node.disk_mtime_ns = mtime_ns
 
     def forget_process(self) -> None:
-        """What the end of a process does: its files are closed, and its locks are free."""
+        """End a process: close its files and release its locks."""
         for fd in list(self._fds):
             self._unlock(fd)
         self._fds.clear()
@@ -207,7 +207,7 @@ class VolatileFiles(Files):
         return node
 
     def _change(self, *edits: tuple[Path, Node | None]) -> None:
-        """Change names, all of them at once."""
+        """Change names atomically."""
         found = [(self._find(path.parent), self._key(path.name), node) for path, node in edits]
         for folder, name, node in found:
             old = folder.entries.pop(name, None)
@@ -292,7 +292,7 @@ class VolatileFiles(Files):
         self.on_change()
 
     def enable_kernel_fsync(self) -> None:
-        """A kernel could not sync these files: a thread does."""
+        """No-op: the kernel cannot sync in-memory files, so a thread does."""
 
     def fail_to_sync(self, fd: int) -> None:
         self._node(fd).fail_to_sync()
@@ -392,7 +392,7 @@ def _walk(
 
 
 def materialise(tree: Tree, folder: Path) -> None:
-    """Make these files in a folder of the real file system."""
+    """Create these files in a folder of the real file system."""
     folder.mkdir(mode=0o700)
     for path, found in sorted(tree.items()):
         if found is None:

@@ -1,4 +1,4 @@
-"""Writes to a store, one after the other, and what may be there when one of them fails.
+"""A script of writes to a store, and the states that a failure may leave.
 
 `SCRIPT` holds every kind of write. `Writer` does them on a store and keeps, beside what was
 acknowledged, every history that may have happened; each is replayed on `InMemoryStorage`.
@@ -36,12 +36,12 @@ TURN = TurnId("1" * 32)
 ONE, TWO, THREE, NEW = (SessionId(f"{n:032x}") for n in (1, 2, 3, 99))
 
 Part = Callable[[Transaction], object]
-"""One durable write; those of a session are done under a lease."""
+"""One durable write; writes to a session happen under a lease."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Writes that are acknowledged together. `holds` and `frees`: a turn's lease begins and ends."""
+    """Writes acknowledged together. `holds` and `frees`: a turn's lease begins and ends."""
 
     name: str
     parts: tuple[Part, ...]
@@ -49,7 +49,7 @@ class Step:
     holds: bool = False
     frees: bool = False
     act: Callable[[JsonFileStorage], Awaitable[object]] | None = None
-    """The store's own way to do all of them."""
+    """The store's own operation for all of them."""
 
     async def take(self, storage: JsonFileStorage) -> None:
         if self.act is None:
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Everything:
-    """All that can be read of a store. The times of the sessions' last changes are apart."""
+    """Everything readable in a store, with the times of the last changes kept separately."""
 
     sessions: dict[SessionId, tuple[Session, tuple[Message, ...], Memory]]
     users: dict[UserId, User]
@@ -111,7 +111,7 @@ def _append(
 
 
 def _mark_crash(session_id: SessionId, seconds: int, tx: Transaction) -> None:
-    """As a turn does whose question has found one without an answer."""
+    """Close a question that has no answer, as the next turn does."""
     last = tx.sessions.read(ANA, session_id, MessageRange(limit=1))
     if last and last[0].role is MessageRole.USER:
         lease, now = lease_on(session_id), at(seconds)
@@ -153,7 +153,7 @@ def append(session_id: SessionId, seconds: int, text: str = "alone") -> Step:
 
 
 def turn(session_id: SessionId, seconds: int, asked: str, answered: str) -> tuple[Step, Step]:
-    """The two transactions of a turn."""
+    """The two transactions of a turn: question and answer."""
     question = Question(
         owner=ANA,
         session_id=session_id,
@@ -235,7 +235,7 @@ def everything(tx: Transaction) -> Everything:
 
 
 def _do(step: Step, parts: Sequence[Part], tx: Transaction) -> None:
-    """Do some of the writes, under a lease if they need one."""
+    """Execute some of the writes, under a lease if they need one."""
     if step.session_id is None:
         for part in parts:
             part(tx)
@@ -253,12 +253,12 @@ def _do(step: Step, parts: Sequence[Part], tx: Transaction) -> None:
 
 
 History = tuple[tuple[Step, int], ...]
-"""Steps, each with how many of its writes have happened."""
+"""Steps, each with the number of its writes that took effect."""
 
 
 @lru_cache(maxsize=20_000)
 def replayed(history: History) -> Everything | type[Exception]:
-    """What the reference holds after this history, or how its last step fails."""
+    """The reference state after this history, or the error of its last step."""
     storage = InMemoryStorage()
     tx = storage._transaction
     for step, count in history:
@@ -274,7 +274,7 @@ def replayed(history: History) -> Everything | type[Exception]:
 
 
 class Writer:
-    """Does steps on a store, and knows what may be there at any moment."""
+    """Executes steps on a store and tracks the possible states."""
 
     def __init__(self, histories: Sequence[History] = ((),)) -> None:
         self.histories = list(histories)
@@ -286,7 +286,7 @@ class Writer:
         return [each for each in found if isinstance(each, Everything)]
 
     async def write(self, storage: JsonFileStorage, step: Step) -> bool:
-        """Do a step, and return whether it was acknowledged."""
+        """Execute a step and return whether it was acknowledged."""
         if step.frees and step.session_id not in self._held:
             return False  # no question, no answer
         before = self.histories
@@ -309,11 +309,11 @@ class Writer:
         return True
 
     def settle_on(self, found: Everything) -> None:
-        """It is known what is there."""
+        """Narrow the possible states to the one that was found."""
         self._may_be([history for history in self.histories if replayed(history) == found])
 
     def _may_be(self, histories: list[History]) -> None:
-        """Of histories that come to the same, one is enough."""
+        """Keep one history per state."""
         found: list[History] = []
         seen: list[Everything] = []
         for history in histories:
@@ -326,7 +326,7 @@ class Writer:
 
 
 async def check(storage: JsonFileStorage, possible: Sequence[Everything]) -> None:
-    """What is there is one of what is possible, nothing is damaged, and all sessions go on."""
+    """Check that the state is possible, nothing is damaged, and every session continues."""
     found = everything(here_and_now(storage))
     assert found in possible, "\n".join(
         [f"found {found}", *(f"may be {each}" for each in possible)]
@@ -338,7 +338,7 @@ async def check(storage: JsonFileStorage, possible: Sequence[Everything]) -> Non
 
 
 def check_times(storage: JsonFileStorage, possible: Sequence[Everything]) -> None:
-    """A session has the time of its last change; if a change failed, perhaps one after it."""
+    """Check the time of each session's last change, or of a failed change after it."""
     for session_id, time in everything(here_and_now(storage)).times.items():
         times = {each.times[session_id] for each in possible if session_id in each.times}
         assert time in times or (len(times) > 1 and time > min(times))
@@ -347,7 +347,7 @@ def check_times(storage: JsonFileStorage, possible: Sequence[Everything]) -> Non
 async def goes_on(
     storage: JsonFileStorage, session: Session, messages: tuple[Message, ...], memory: Memory
 ) -> None:
-    """A turn and a memory more: they come after what is there."""
+    """Add a turn and a memory after the existing ones."""
     for step in turn(session.id, 80, "more", "and more"):
         await step.take(storage)
     await storage.transact(partial(_put_memory, session.id, "more"))
