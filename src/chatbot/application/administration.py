@@ -119,7 +119,7 @@ class Administration:
         user = await self._storage.transact(lambda tx: _found(tx, email))
         check_password(password, email=user.email, department=user.department)
         password_hash = await self._hasher.hash(normalise_password(password))
-        return await self._change(email, lambda user: _with_password(user, password_hash))
+        return await self._change(email, lambda user: user.with_password_hash(password_hash))
 
     async def _change(self, email: str, change: Callable[[User], User]) -> User:
         """Store the changed user, unless that would leave no active administrator."""
@@ -161,11 +161,6 @@ def _activated(user: User, *, is_active: bool) -> User:
     if user.is_active == is_active:
         return user
     return replace(user, is_active=is_active, token_version=next_token_version(user.token_version))
-
-
-def _with_password(user: User, password_hash: str) -> User:
-    version = next_token_version(user.token_version)
-    return replace(user, password_hash=password_hash, token_version=version)
 
 
 def _administering(roles: Mapping[str, Role]) -> frozenset[str]:

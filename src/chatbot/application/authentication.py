@@ -192,7 +192,9 @@ class Authentication:
             return user
         try:
             new = await self._hasher.hash(password)
-            stored = await self._storage.transact(lambda tx: _with_hash(tx, user, new))
+            stored = await self._storage.transact(
+                lambda tx: tx.users.set_password_hash(user.id, old=user.password_hash, new=new)
+            )
         except (RateLimited, StorageFailure):
             return user  # the old hash remains, and the next log-in tries again
         return stored if stored is not None and stored.password_hash == new else user
@@ -201,11 +203,6 @@ class Authentication:
         claims = Claims(user_id=user.id, token_stamp=user.token_stamp)
         token = self._tokens.issue(claims, roles=user.roles, department=user.department)
         return AccessToken(access_token=token, expires_in=self._tokens.ttl_s)
-
-
-def _with_hash(tx: Transaction, user: User, new: str) -> User | None:
-    tx.users.set_password_hash(user.id, old=user.password_hash, new=new)
-    return tx.users.by_id(user.id)
 
 
 def _active_user(tx: Transaction, email: str) -> User | None:

@@ -183,7 +183,8 @@ class Chat:
             logger.warning("rejected messages could not be marked: %s", cause_of(error))
 
     async def _store_question(self, turn: Turn) -> TurnContext:
-        turn.raise_if_interrupted()
+        if turn.interruption is not None:
+            raise turn.interruption_error()
         if turn.session_id is not None:
             return await self._storage.store_question(self._question(turn, turn.session_id))
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 
-from chatbot.application.shares import Shares
+from chatbot.application.shares import Share, Shares
 from chatbot.application.sign_ins import SignIns
 from chatbot.application.turn import ReplyEvent, Turn
 from chatbot.domain.chat import InterruptReason
@@ -58,13 +58,13 @@ class RunningTurns:
             RateLimited: the owner has too many turns in progress.
             ShuttingDown, and what the work raises.
         """
-        await self._shares.acquire(turn.owner)
+        share = await self._shares.acquire(turn.owner)
         if self._closing:  # possibly while the turn waited for its share
-            self._shares.release(turn.owner)
+            share.slots.release()
             raise ShuttingDown
         task = asyncio.create_task(self._run(turn, user, work))
         self._turns[task] = turn
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, share))
         is_read_to_its_end = False
         try:
             async with aclosing(turn.events()) as events:
@@ -97,9 +97,10 @@ class RunningTurns:
         finally:
             turn.end()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, share: Share, task: asyncio.Task[None]) -> None:
         self._ended_at = time.monotonic()
-        self._shares.release(self._turns.pop(task).owner)
+        del self._turns[task]
+        share.slots.release()
 
 
 def _log_failure(turn: Turn, task: asyncio.Task[None]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from chatbot.domain.errors import RateLimited
 from chatbot.domain.identity import Owner
@@ -10,10 +11,11 @@ WAIT_S = 0.5
 _RETRY_AFTER_S = 2.0
 
 
-@dataclass(slots=True)
-class _Share:
+@dataclass(slots=True, weakref_slot=True)
+class Share:
+    """The turns of one owner that are in progress, and how many wait to begin."""
+
     slots: asyncio.Semaphore
-    users: int = 0
     waiting: int = 0
 
 
@@ -25,23 +27,19 @@ class Shares:
 
     def __init__(self, *, most: int) -> None:
         self._most = most
-        self._shares: dict[Owner, _Share] = {}
+        self._shares: WeakValueDictionary[Owner, Share] = WeakValueDictionary()
 
-    async def acquire(self, owner: Owner) -> None:
-        """Begin a turn; `release` ends it.
+    async def acquire(self, owner: Owner) -> Share:
+        """Begin a turn; keep the share, and release one of its slots when the turn has ended.
 
         Raises:
             RateLimited: the owner has the maximum of turns in progress.
         """
-        share = self._shares.setdefault(owner, _Share(asyncio.Semaphore(self._most)))
-        share.users += 1
-        try:
-            await self._acquire(share)
-        except BaseException:
-            self._leave(owner)
-            raise
+        share = self._shares.setdefault(owner, Share(asyncio.Semaphore(self._most)))
+        await self._acquire(share)
+        return share
 
-    async def _acquire(self, share: _Share) -> None:
+    async def _acquire(self, share: Share) -> None:
         if not share.slots.locked():
             await share.slots.acquire()
             return
@@ -55,16 +53,6 @@ class Shares:
             raise self._refusal() from error
         finally:
             share.waiting -= 1
-
-    def release(self, owner: Owner) -> None:
-        self._shares[owner].slots.release()
-        self._leave(owner)
-
-    def _leave(self, owner: Owner) -> None:
-        share = self._shares[owner]
-        share.users -= 1
-        if not share.users:
-            del self._shares[owner]
 
     def _refusal(self) -> RateLimited:
         return RateLimited(

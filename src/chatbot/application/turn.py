@@ -103,15 +103,6 @@ class Turn:
             if self._generating is not None:
                 self._generating.cancel()
 
-    def raise_if_interrupted(self) -> None:
-        """Check that the turn was not interrupted before it began.
-
-        Raises:
-            ShuttingDown, Revoked: it was interrupted, and nothing is stored.
-        """
-        if self.interruption is not None:
-            raise self.interruption_error()
-
     def interruption_error(self) -> ChatbotError:
         """The error with which an interrupted turn ends."""
         if self.interruption is InterruptReason.REVOKED:

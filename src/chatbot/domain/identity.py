@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, NewType
@@ -123,6 +123,11 @@ class User:
         """
         text = json.dumps([self.token_version, self.password_hash])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def with_password_hash(self, password_hash: str) -> "User":
+        """Returns the user with another password, which revokes the tokens."""
+        version = next_token_version(self.token_version)
+        return replace(self, password_hash=password_hash, token_version=version)
 
     def is_still(self, stored: "User | None") -> bool:
         """Whether what began for this user may go on, now that `stored` is the user's record."""

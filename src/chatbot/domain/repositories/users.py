@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import (
@@ -90,11 +89,16 @@ class Users:
         except Conflict as error:
             raise Conflict("The user was changed in the meantime. Try again.") from error
 
-    def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> None:
-        """Replace a password hash and raise the token version, if the hash still is `old`."""
+    def set_password_hash(self, user_id: UserId, *, old: str, new: str) -> User | None:
+        """Replace a password hash and raise the token version, if the hash still is `old`.
+
+        Returns:
+            The user as stored now, or None.
+        """
         self._records.exclusive(USERS)
         user = self.by_id(user_id)
-        if user is not None and user.password_hash == old:
-            version = next_token_version(user.token_version)
-            changed = replace(user, password_hash=new, token_version=version)
-            self._records.put(USERS, changed, expected=user)
+        if user is None or user.password_hash != old:
+            return user
+        changed = user.with_password_hash(new)
+        self._records.put(USERS, changed, expected=user)
+        return changed
