@@ -209,7 +209,7 @@ async def go_on(desk: Desk, session: Session) -> None:
     first = session.last_seq - len(before) + 1
     assert [m.seq for m in after] == list(range(first, first + len(after)))
     assert [m.content for m in after[-2:]] == ["once more", "answer"]
-    await desk.is_manual.put_summary(ANA, session.id, "a summary")
+    await desk.memory_editor.put_summary(ANA, session.id, "a summary")
 
 
 async def seen(desk: Desk) -> Seen:

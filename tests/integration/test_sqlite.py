@@ -459,8 +459,8 @@ async def test_session_that_was_deleted_by_hand_takes_no_other_out_of_a_backup(
         for number in (1, 2, 3):
             await store.transact(fill(number, f"text of {number}"))
         assert await store.inspect() == []
-        with other(sqlite_store) as is_manual:
-            is_manual.execute("DELETE FROM sessions WHERE id = ?", [session_id(1)])
+        with other(sqlite_store) as connection:
+            connection.execute("DELETE FROM sessions WHERE id = ?", [session_id(1)])
         assert any("without a session" in line for line in await store.inspect())
     assert texts_in(database) == {session_id(2): ["text of 2"], session_id(3): ["text of 3"]}
 
@@ -472,8 +472,8 @@ async def test_session_without_some_of_its_messages_is_not_backed_up_as_if_it_we
     async with SqlStorage(database, replica="test") as store:
         for number in (1, 2):
             await store.transact(fill(number, "first", "second"))
-    with other(sqlite_store) as is_manual:
-        is_manual.execute("DELETE FROM messages WHERE session_id = ? AND seq = 1", [session_id(1)])
+    with other(sqlite_store) as connection:
+        connection.execute("DELETE FROM messages WHERE session_id = ? AND seq = 1", [session_id(1)])
     lost, kept = (item for item in SqlExport(database).items() if not isinstance(item, Role))
     assert isinstance(lost, Unreadable)
     assert isinstance(kept, Conversation)

@@ -144,7 +144,7 @@ class Desk:
             notice=notice,
         )
         self.sessions = Sessions(self.storage, clock=clock, new_id=new_id)
-        self.is_manual = MemoryEditor(
+        self.memory_editor = MemoryEditor(
             self.storage, self.consolidation, new_id=new_id, max_items=rules.max_items
         )
 

@@ -195,7 +195,7 @@ async def hold(desk: Desk, job: Job) -> None:
 
 
 async def put_summary(desk: Desk, job: Job) -> None:
-    await desk.is_manual.put_summary(ANA, job.session_id, "new summary")
+    await desk.memory_editor.put_summary(ANA, job.session_id, "new summary")
 
 
 class StoppingFiles(Files):

@@ -66,7 +66,7 @@ async def nothing(_: Desk, __: Path) -> None: ...
 
 async def talk(desk: Desk, _: Path) -> SessionId:
     session_id = await desk.filled(1)
-    await desk.is_manual.put_summary(ANA, session_id, "old summary")
+    await desk.memory_editor.put_summary(ANA, session_id, "old summary")
     return session_id
 
 
@@ -137,7 +137,7 @@ async def append_turn(desk: Desk, session_id: SessionId, tell: Tell) -> None:
 
 
 async def put_summary(desk: Desk, session_id: SessionId, tell: Tell) -> None:
-    await desk.is_manual.put_summary(ANA, session_id, "new summary")
+    await desk.memory_editor.put_summary(ANA, session_id, "new summary")
     tell(1)
 
 

@@ -204,8 +204,8 @@ async def test_the_next_prompt_holds_the_turns_before() -> None:
 async def test_recalled_memory_is_in_the_prompt_and_listed_in_the_reply() -> None:
     desk = quiet(["Hola."])
     session_id = await desk.sessions.begin(ANA)
-    await desk.is_manual.put_summary(ANA, session_id, "Ana plans a trip.")
-    await desk.is_manual.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
+    await desk.memory_editor.put_summary(ANA, session_id, "Ana plans a trip.")
+    await desk.memory_editor.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
     reply = await desk.ask("hola", session_id)
     assert [(r.id, r.text) for r in reply.memory_used] == [
         ("summary", "Ana plans a trip."),

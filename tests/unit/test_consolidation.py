@@ -280,8 +280,8 @@ async def test_recalled_memory_is_not_what_the_user_said() -> None:
     summary = "SUMMARY-CANARY"
     desk = Desk(by_task(extract=lambda _: '{"facts": ["has a dog"]}'), rules=EXTRACTIONS)
     session_id = await desk.sessions.begin(ANA)
-    await desk.is_manual.put_summary(ANA, session_id, summary)
-    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("FACT-CANARY",)))
+    await desk.memory_editor.put_summary(ANA, session_id, summary)
+    await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("FACT-CANARY",)))
     for _ in range(6):
         await desk.ask("hola", session_id)
     assert "FACT-CANARY" in desk.asked()[0].messages[-1].text
@@ -297,7 +297,7 @@ async def test_model_that_repeats_known_memory_adds_nothing() -> None:
     desk = Desk(by_task(extract=echo), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=6)
     known = Update(profile={"name": "Ana"}, facts=("has a dog",), todos=("call Ben",))
-    await desk.is_manual.put_structured(ANA, session_id, known)
+    await desk.memory_editor.put_structured(ANA, session_id, known)
     before = (await desk.memory(session_id)).structured
     await desk.add_turns(session_id, 6)
     await desk.steps.extract(OWNER, session_id)
@@ -375,7 +375,7 @@ async def test_manual_value_is_protected_until_the_user_says_another() -> None:
     session_id = await desk.sessions.begin(ANA)
     await desk.ask("soy Eva", session_id)
     assert (await desk.memory(session_id)).structured.profile["name"].origin is Origin.MODEL
-    await desk.is_manual.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
+    await desk.memory_editor.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
     await desk.ask("¿qué tal?", session_id)
     assert (await desk.memory(session_id)).structured.profile["name"].value == "Ana"
     await desk.ask("mejor llámame Eva", session_id)
@@ -386,7 +386,7 @@ async def test_manual_value_is_protected_until_the_user_says_another() -> None:
 async def test_messages_before_a_manual_correction_are_not_extracted() -> None:
     desk = Desk(by_task(), rules=EXTRACTIONS)
     session_id = await desk.filled(turns=10)
-    await desk.is_manual.put_structured(ANA, session_id, Update())
+    await desk.memory_editor.put_structured(ANA, session_id, Update())
     await desk.steps.extract(OWNER, session_id, at_once=True)
     assert desk.model.requests == []
 
@@ -416,7 +416,7 @@ async def run(desk: Desk, step: str, session_id: SessionId) -> Memory:
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_work_is_dropped_when_the_memory_was_changed_meanwhile(step: str) -> None:
-    desk = meddling(lambda: desk.is_manual.put_summary(ANA, session_id, "By hand."))
+    desk = meddling(lambda: desk.memory_editor.put_summary(ANA, session_id, "By hand."))
     session_id = await desk.filled(turns=11)
     await run(desk, step, session_id)
     memory = await desk.memory(session_id)

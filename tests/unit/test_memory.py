@@ -374,9 +374,9 @@ def test_merging_keeps_the_order_of_what_was_known(
 def test_manual_value_survives_updates_that_the_user_did_not_say(
     memory: StructuredMemory, update: Update
 ) -> None:
-    is_manual = {key: replace(i, origin=Origin.USER) for key, i in memory.profile.items()}
-    merged = learned(replace(memory, profile=is_manual), update)
-    assert {key: merged.profile[key] for key in is_manual} == is_manual
+    edited = {key: replace(i, origin=Origin.USER) for key, i in memory.profile.items()}
+    merged = learned(replace(memory, profile=edited), update)
+    assert {key: merged.profile[key] for key in edited} == edited
 
 
 SCALARS = st.one_of(

@@ -142,7 +142,7 @@ async def test_known_memory_that_is_refused_does_not_end_extraction() -> None:
     answers = refusing("BAD", otherwise=facts_of_each_message)
     desk = Desk(by_task(extract=answers), rules=EXTRACTIONS)
     session_id = await desk.sessions.begin(ANA)
-    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
+    await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
     await desk.add_turns(session_id, 2)
     memory = await desk.steps.extract(OWNER, session_id)
     assert [fact.value for fact in memory.structured.facts] == [
@@ -158,7 +158,7 @@ async def test_refused_summary_keeps_its_newest_words_and_continues() -> None:
     rules = replace(SUMMARIES, summary_max_words=12)
     desk = Desk(by_task(summarize=answers), rules=rules)
     session_id = await desk.filled(turns=11)
-    await desk.is_manual.put_summary(ANA, session_id, "BAD words. Ana works in Madrid.")
+    await desk.memory_editor.put_summary(ANA, session_id, "BAD words. Ana works in Madrid.")
     memory = await desk.steps.summarize(OWNER, session_id)
     assert memory.summarized_to == 10
     assert memory.refused == ()
@@ -349,7 +349,7 @@ async def test_turn_that_ends_during_a_consolidation_is_included_in_it() -> None
 
 async def read(desk: Desk, session_id: SessionId) -> tuple[Memory, bool]:
     async with asyncio.timeout(PATIENCE_S):
-        return await desk.is_manual.read_learned(ANA, session_id)
+        return await desk.memory_editor.read_learned(ANA, session_id)
 
 
 async def test_reading_the_memory_waits_for_an_answered_turn(
@@ -393,7 +393,7 @@ async def test_reading_memory_does_not_wait_for_the_session_of_another_user(
     assert [event async for event in desk.events("hello", session_id)]
     async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(NotFound):
-            await desk.is_manual.read_learned(BEN, session_id)
+            await desk.memory_editor.read_learned(BEN, session_id)
     await desk.consolidation.aclose()
 
 

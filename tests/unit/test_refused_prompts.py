@@ -117,7 +117,7 @@ async def test_earlier_message_that_is_refused_now_is_left_out_of_later_prompts(
 async def test_refused_memory_item_does_not_fail_the_turn() -> None:
     desk = refusing("BAD")
     session_id = (await desk.ask("hello")).session_id
-    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
+    await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
     reply = await desk.ask("and now?", session_id)
     assert (reply.text, reply.memory_used) == ("ok", ())
     assert as_text(desk.asked()[-1]) == "hello\nok\nand now?", "the history is still there"
@@ -136,7 +136,7 @@ async def test_refused_memory_item_does_not_drop_the_questions_of_an_outage() ->
     session_id = await desk.sessions.begin(ANA)
     with pytest.raises(ModelUnavailable):
         await desk.ask("hello", session_id)
-    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
+    await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
     assert (await prompts(desk, session_id, "and now?"))[1:] == [["hello\n\nand now?"]]
     assert (await desk.memory(session_id)).refused == ()
 

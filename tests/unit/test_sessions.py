@@ -21,13 +21,13 @@ Call = Callable[[Desk, Principal, SessionId], Awaitable[object]]
 
 READS: dict[str, Call] = {
     "read": lambda desk, who, number: desk.sessions.read(who, number, limit=50, before=None),
-    "read memory": lambda desk, who, number: desk.is_manual.read(who, number),
+    "read memory": lambda desk, who, number: desk.memory_editor.read(who, number),
 }
 CHANGES: dict[str, Call] = {
     "reset": lambda desk, who, number: desk.sessions.reset(who, number),
     "delete": lambda desk, who, number: desk.sessions.delete(who, number),
-    "put summary": lambda desk, who, number: desk.is_manual.put_summary(who, number, "mine"),
-    "put memory": lambda desk, who, number: desk.is_manual.put_structured(
+    "put summary": lambda desk, who, number: desk.memory_editor.put_summary(who, number, "mine"),
+    "put memory": lambda desk, who, number: desk.memory_editor.put_structured(
         who, number, Update(facts=("mine",))
     ),
 }
@@ -48,7 +48,7 @@ async def test_session_of_another_user_is_not_found_like_an_unknown_session(
     desk: Desk, call: Call
 ) -> None:
     session_id = await desk.filled(turns=2)
-    await desk.is_manual.put_summary(ANA, session_id, "Ana's.")
+    await desk.memory_editor.put_summary(ANA, session_id, "Ana's.")
     before = await desk.sessions.read(ANA, session_id, limit=50, before=None)
     said = []
     for number in (session_id, UNKNOWN):
@@ -81,9 +81,11 @@ async def test_unauthorized_caller_is_refused_before_the_content_is_checked(desk
     session_id = await desk.filled(turns=1)
     too_much = Update(facts=("x" * 501,))
     with pytest.raises(Forbidden):
-        await desk.is_manual.put_structured(caller("ana", Permission.CHAT), session_id, too_much)
+        await desk.memory_editor.put_structured(
+            caller("ana", Permission.CHAT), session_id, too_much
+        )
     with pytest.raises(NotFound):
-        await desk.is_manual.put_structured(BEN, session_id, too_much)
+        await desk.memory_editor.put_structured(BEN, session_id, too_much)
 
 
 async def test_beginning_and_listing_need_the_permission_to_chat(desk: Desk) -> None:
@@ -159,8 +161,8 @@ async def test_messages_are_read_from_the_newest_backwards(desk: Desk) -> None:
 
 async def test_a_reset_empties_the_session_and_keeps_its_id(desk: Desk) -> None:
     session_id = (await desk.ask("hola")).session_id
-    await desk.is_manual.put_summary(ANA, session_id, "S.")
-    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("a",)))
+    await desk.memory_editor.put_summary(ANA, session_id, "S.")
+    await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("a",)))
     emptied = await desk.sessions.reset(ANA, session_id)
     assert (emptied.session.id, emptied.session.title) == (session_id, "")
     assert (emptied.session.message_count, list(emptied.messages)) == (0, [])
@@ -213,9 +215,9 @@ async def test_no_change_is_made_while_a_turn_runs(
 async def test_manual_memory_replaces_the_previous_memory(desk: Desk) -> None:
     session_id = await desk.filled(turns=1)
     first = Update(profile={"name": "Ana", "city": "Lima"}, facts=("a", "b"))
-    await desk.is_manual.put_structured(ANA, session_id, first)
-    await desk.is_manual.put_structured(ANA, session_id, Update(profile={"city": "Cusco"}))
-    memory = await desk.is_manual.read(ANA, session_id)
+    await desk.memory_editor.put_structured(ANA, session_id, first)
+    await desk.memory_editor.put_structured(ANA, session_id, Update(profile={"city": "Cusco"}))
+    memory = await desk.memory_editor.read(ANA, session_id)
     assert {key: item.value for key, item in memory.structured.profile.items()} == {"city": "Cusco"}
     assert memory.structured.facts == ()
     assert memory.extracted_to == 2
@@ -226,9 +228,9 @@ async def test_an_empty_update_forgets_the_memory_and_an_empty_text_the_summary(
 ) -> None:
     session_id = await desk.filled(turns=15)
     await desk.steps.summarize(ANA.owner, session_id)
-    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("a",)))
-    await desk.is_manual.put_structured(ANA, session_id, Update())
-    await desk.is_manual.put_summary(ANA, session_id, "")
+    await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("a",)))
+    await desk.memory_editor.put_structured(ANA, session_id, Update())
+    await desk.memory_editor.put_summary(ANA, session_id, "")
     memory = await desk.memory(session_id)
     assert (memory.summary, memory.structured) == ("", StructuredMemory())
     assert memory.summarized_to == 18
@@ -237,8 +239,8 @@ async def test_an_empty_update_forgets_the_memory_and_an_empty_text_the_summary(
 
 async def test_summary_and_structured_memory_are_replaced_each_by_itself(desk: Desk) -> None:
     session_id = await desk.filled(turns=1)
-    await desk.is_manual.put_summary(ANA, session_id, " S. ")
-    await desk.is_manual.put_structured(ANA, session_id, Update(facts=("a",)))
+    await desk.memory_editor.put_summary(ANA, session_id, " S. ")
+    await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("a",)))
     memory = await desk.memory(session_id)
     assert (memory.summary, [fact.value for fact in memory.structured.facts]) == ("S.", ["a"])
     assert memory.version == 2
@@ -256,16 +258,16 @@ async def test_memory_item_records_its_origin(
 ) -> None:
     who = caller("ana", *permissions)
     session_id = await desk.filled(turns=1, who=who)
-    memory = await desk.is_manual.put_structured(who, session_id, Update(facts=("a",)))
+    memory = await desk.memory_editor.put_structured(who, session_id, Update(facts=("a",)))
     assert [fact.origin for fact in memory.structured.facts] == [origin]
 
 
 async def test_memory_over_a_limit_changes_nothing(desk: Desk) -> None:
     session_id = await desk.filled(turns=1)
     with pytest.raises(InvalidInput):
-        await desk.is_manual.put_summary(ANA, session_id, "s" * 4001)
+        await desk.memory_editor.put_summary(ANA, session_id, "s" * 4001)
     with pytest.raises(InvalidInput):
-        await desk.is_manual.put_structured(ANA, session_id, Update(facts=("f" * 501,)))
+        await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("f" * 501,)))
     assert await desk.memory(session_id) == Memory()
     assert await desk.is_free(session_id)
 
@@ -283,7 +285,7 @@ async def test_manual_correction_wins_over_a_faster_consolidation(
         return put(*args, **named)  # type: ignore[arg-type] # passed on as they came
 
     monkeypatch.setattr(sessions, "put_memory", put_or_lose)
-    await desk.is_manual.put_summary(ANA, session_id, "Mine.")
+    await desk.memory_editor.put_summary(ANA, session_id, "Mine.")
     assert (await desk.memory(session_id)).summary == "Mine."
 
 

@@ -30,7 +30,7 @@ from chatbot.domain.ports.runtime import NewId
 
 logger = logging.getLogger("chatbot.consolidation")
 
-_Learn = Callable[[Memory, Sequence[Message]], Awaitable[Memory]]
+Learn = Callable[[Memory, Sequence[Message]], Awaitable[Memory]]
 """Asks the model about messages and returns the updated memory."""
 
 _FAILURES = 2
@@ -45,8 +45,7 @@ _BAD_REPLY_CHARS = 4000
 class Learner:
     """Summarizes and extracts with a model.
 
-    Both methods return the memory updated with the batch. `failures` counts how often in a row this
-    has failed for the session.
+    Both methods return the memory updated with the batch.
     """
 
     def __init__(self, model: ChatModel, rules: MemoryRules, *, new_id: NewId) -> None:
@@ -55,23 +54,25 @@ class Learner:
         self._new_id = new_id
         self._failed_repairs = 0
 
-    async def summarize(self, memory: Memory, batch: Sequence[Message], *, failures: int) -> Memory:
+    async def summarize(self, memory: Memory, batch: Sequence[Message]) -> Memory:
         """Update the summary.
 
         Raises:
             ModelFailure: the model failed, or the provider refuses the task itself.
         """
         turns = [m for m in accepted(batch, memory) if m.role is MessageRole.USER or m.is_answer]
+        failures = memory.summary_setback.failures
         known = await _learned(memory, turns, self._summarized, failures=failures)
         return replace(known, summarized_to=batch[-1].seq)
 
-    async def extract(self, memory: Memory, batch: Sequence[Message], *, failures: int) -> Memory:
+    async def extract(self, memory: Memory, batch: Sequence[Message]) -> Memory:
         """Merge what the user said into structured memory.
 
         Raises:
             ModelFailure: the model failed, or the provider refuses the task itself.
         """
         said = [m for m in accepted(batch, memory) if m.role is MessageRole.USER]
+        failures = memory.extraction_setback.failures
         known = await _learned(memory, said, self._extracted, failures=failures)
         return replace(known, extracted_to=batch[-1].seq)
 
@@ -181,7 +182,7 @@ class Learner:
 
 
 async def _learned(
-    memory: Memory, messages: Sequence[Message], learn: _Learn, *, failures: int
+    memory: Memory, messages: Sequence[Message], learn: Learn, *, failures: int
 ) -> Memory:
     """Return the memory updated with the messages, with the refused ones among them marked.
 
@@ -201,7 +202,7 @@ async def _learned(
 async def _learned_in_parts(
     memory: Memory,
     messages: Sequence[Message],
-    learn: _Learn,
+    learn: Learn,
     blamed: tuple[type[ModelFailure], ...],
 ) -> Memory:
     """Process refused messages in two halves; a message that is refused alone is marked."""
@@ -217,7 +218,7 @@ async def _learned_in_parts(
     return memory
 
 
-async def _is_accepted(learn: _Learn, error: ModelFailure) -> bool:
+async def _is_accepted(learn: Learn, error: ModelFailure) -> bool:
     """Whether the provider accepts the task without any message, after it failed with `error`."""
     try:
         await learn(Memory(), ())

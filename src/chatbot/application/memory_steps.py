@@ -8,9 +8,8 @@ a row: for 1, 2, 4 ... 32 turns.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-from chatbot.application.learning import Learner
+from chatbot.application.learning import Learn, Learner
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.domain.chat import (
     NO_MESSAGES,
@@ -33,12 +32,6 @@ _BATCH_BYTES = 12_000  # a batch and its summary stay well inside a context of 8
 _LONGEST_SETBACK_TURNS = 32
 
 
-class _Learn(Protocol):
-    async def __call__(
-        self, memory: Memory, batch: Sequence[Message], *, failures: int
-    ) -> Memory: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
     """What differs between the two: `window` newest messages are left alone."""
@@ -48,7 +41,7 @@ class _Step:
     watermark: Callable[[Memory], int]
     setback: Callable[[Memory], Setback]
     with_setback: Callable[[Memory, Setback], Memory]
-    learn: _Learn
+    learn: Learn
 
 
 class MemorySteps:
@@ -131,8 +124,7 @@ class MemorySteps:
         until = seen.session.last_seq - step.window
         while batch := _whole_turns(seen.messages, until):
             try:
-                failures = step.setback(seen.memory).failures
-                learned = await step.learn(seen.memory, batch, failures=failures)
+                learned = await step.learn(seen.memory, batch)
             except ModelFailure:
                 await self._storage.transact(put_off)
                 raise
