@@ -1,4 +1,4 @@
-"""The first page of somebody's sessions: milliseconds it takes, in each store and over HTTP.
+"""The first page of a user's sessions: milliseconds in each store and over HTTP.
 
 Twenty sessions of 100,000 that 100 users have, and of 100,000 that one user has. Files are read
 with a warm cache of the system; what a cold one costs is said in docs/limits.md.

@@ -81,7 +81,7 @@ async def schemathesis(
 
 
 def defects_of(lines: Sequence[Mapping[str, object]]) -> bool:
-    """Whether the log tells of a defect, which a caller of a stream may not see."""
+    """Whether the log reports a defect, which the client of a stream may not see."""
     defects = Counter(
         f"{line.get('method')} {line.get('route')}: {line.get('cause')}"
         for line in lines

@@ -25,7 +25,7 @@ PLANTED = (
 SECRETS = {"api_key": API_KEY, "jwt_secret": JWT_SECRET, "provider_secret": provider.SECRET}
 OTHER = "eve@example.com"
 
-# Who asks with the right to know is told, with status 200, and nobody else.
+# Only authorised callers get them, with status 200.
 ANSWERS = {
     "POST /auth/login": {"token"},
     "GET /me": {"email"},

@@ -20,7 +20,7 @@ from service import API_KEY, JWT_SECRET
 SECRETS = ("sk-ours-and-only-ours", "open-sesame")
 
 
-class Clinic:
+class DoctorEnvironment:
     """An environment and the findings of doctor in it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, company: Authority) -> None:
@@ -55,7 +55,9 @@ class Clinic:
 
 
 @pytest.fixture
-async def clinic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Clinic]:
+async def doctor_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[DoctorEnvironment]:
     monkeypatch.chdir(tmp_path)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -71,20 +73,22 @@ async def clinic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    clinic = Clinic(monkeypatch, company)
-    async with clinic.stack:
-        yield clinic
+    doctor_environment = DoctorEnvironment(monkeypatch, company)
+    async with doctor_environment.stack:
+        yield doctor_environment
 
 
 @pytest.fixture(params=["aiohttp", "sdk"])
-async def on_each_wire(clinic: Clinic, request: pytest.FixtureRequest) -> Clinic:
-    clinic.transport = request.param
-    clinic.set("MODEL_TRANSPORT", clinic.transport)
-    return clinic
+async def on_each_wire(
+    doctor_environment: DoctorEnvironment, request: pytest.FixtureRequest
+) -> DoctorEnvironment:
+    doctor_environment.transport = request.param
+    doctor_environment.set("MODEL_TRANSPORT", doctor_environment.transport)
+    return doctor_environment
 
 
 async def test_model_is_resolved_once_for_streaming_and_non_streaming_calls(
-    on_each_wire: Clinic,
+    on_each_wire: DoctorEnvironment,
 ) -> None:
     provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
     for name in ("openai/fake-model", ""):
@@ -103,7 +107,7 @@ async def test_model_is_resolved_once_for_streaming_and_non_streaming_calls(
     [("llama3.2", "llama3.2:latest"), ("llama3.2:latest", "llama3.2:latest"), ("a/b", "a/b")],
 )
 async def test_model_without_ollamas_tag_is_found(
-    on_each_wire: Clinic, named: str, listed: str
+    on_each_wire: DoctorEnvironment, named: str, listed: str
 ) -> None:
     provider = await on_each_wire.provider()
     provider.models = ["other:1b", listed]
@@ -111,7 +115,7 @@ async def test_model_without_ollamas_tag_is_found(
     assert await on_each_wire.model() == f"ok    model: openai/{named} is served"
 
 
-async def test_model_with_another_tag_is_not_listed(on_each_wire: Clinic) -> None:
+async def test_model_with_another_tag_is_not_listed(on_each_wire: DoctorEnvironment) -> None:
     provider = await on_each_wire.provider()
     provider.models = ["llama3.2:1b"]
     on_each_wire.set("GENKIT_MODEL", "openai/llama3.2")
@@ -120,7 +124,7 @@ async def test_model_with_another_tag_is_not_listed(on_each_wire: Clinic) -> Non
 
 @pytest.mark.parametrize("models", [None, []], ids=["404", "empty"])
 async def test_provider_without_a_list_of_models_is_tested_by_a_call(
-    on_each_wire: Clinic, models: list[str] | None
+    on_each_wire: DoctorEnvironment, models: list[str] | None
 ) -> None:
     provider = await on_each_wire.provider()
     provider.models = models
@@ -130,7 +134,7 @@ async def test_provider_without_a_list_of_models_is_tested_by_a_call(
     assert line.startswith("FAIL  model: 127.0.0.1 does not know this path or model (404")
 
 
-async def test_model_list_may_be_a_bare_array(on_each_wire: Clinic) -> None:
+async def test_model_list_may_be_a_bare_array(on_each_wire: DoctorEnvironment) -> None:
     provider = await on_each_wire.provider()
     listed = Raw(pieces=[b'[{"id": "a-model"}]'], content_type="application/json")
     provider.raw = lambda body: None if body else listed
@@ -138,10 +142,12 @@ async def test_model_list_may_be_a_bare_array(on_each_wire: Clinic) -> None:
     assert await on_each_wire.model() == "ok    model: openai/a-model is served"
 
 
-async def test_start_without_a_list_of_models_asks_for_the_name(clinic: Clinic) -> None:
-    provider = await clinic.provider()
+async def test_start_without_a_list_of_models_asks_for_the_name(
+    doctor_environment: DoctorEnvironment,
+) -> None:
+    provider = await doctor_environment.provider()
     provider.models = None
-    clinic.set("GENKIT_MODEL", "")
+    doctor_environment.set("GENKIT_MODEL", "")
     with pytest.raises(SettingsError, match=r"its models cannot be listed: .*Or set GENKIT_MODEL"):
         await asyncio.to_thread(create_app)
 
@@ -149,7 +155,7 @@ async def test_start_without_a_list_of_models_asks_for_the_name(clinic: Clinic) 
 @pytest.mark.parametrize("named", ["openai/my-deployment", ""])
 @pytest.mark.parametrize("models", [None, ["gpt-4.1", "gpt-4.1-mini"]], ids=["404", "base-models"])
 async def test_deployment_of_azure_is_known_by_its_address(
-    on_each_wire: Clinic, named: str, models: list[str] | None
+    on_each_wire: DoctorEnvironment, named: str, models: list[str] | None
 ) -> None:
     provider = await on_each_wire.provider()
     provider.models = models
@@ -165,7 +171,7 @@ async def test_deployment_of_azure_is_known_by_its_address(
 
 
 async def test_azure_deployment_behind_another_address_is_tested_by_a_call(
-    on_each_wire: Clinic,
+    on_each_wire: DoctorEnvironment,
 ) -> None:
     provider = await on_each_wire.provider()
     provider.models = ["gpt-4.1"]
@@ -184,7 +190,7 @@ async def test_azure_deployment_behind_another_address_is_tested_by_a_call(
     ],
 )
 async def test_parameter_that_the_provider_refuses_is_reported(
-    on_each_wire: Clinic, parameter: str, said: str
+    on_each_wire: DoctorEnvironment, parameter: str, said: str
 ) -> None:
     provider = await on_each_wire.provider()
     error = {"error": {"param": parameter, "code": "unsupported_parameter"}}
@@ -194,14 +200,14 @@ async def test_parameter_that_the_provider_refuses_is_reported(
     assert await on_each_wire.model() == f"ok    model: openai/fake-model is served; {said}"
 
 
-async def test_key_for_azure_is_not_sent_to_others(on_each_wire: Clinic) -> None:
+async def test_key_for_azure_is_not_sent_to_others(on_each_wire: DoctorEnvironment) -> None:
     provider = await on_each_wire.provider()
     await on_each_wire.model()
     assert not any("api-key" in request.headers for request in provider.requests)
 
 
 async def test_refusal_shows_its_status_and_identifiers_and_not_its_words(
-    on_each_wire: Clinic,
+    on_each_wire: DoctorEnvironment,
 ) -> None:
     provider = await on_each_wire.provider()
     provider.fault = Fault.BAD_REQUEST
@@ -211,7 +217,7 @@ async def test_refusal_shows_its_status_and_identifiers_and_not_its_words(
 
 
 async def test_name_that_dns_does_not_know(
-    on_each_wire: Clinic, monkeypatch: pytest.MonkeyPatch
+    on_each_wire: DoctorEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 6761: names below .invalid never resolve; faked, because offline DNS may be slow."""
     resolve = socket.getaddrinfo
@@ -230,14 +236,14 @@ async def test_name_that_dns_does_not_know(
     assert "cannot connect to the proxy model.invalid:3128. Fix: check HTTPS_PROXY" in line
 
 
-async def test_unreachable_provider_is_named(on_each_wire: Clinic) -> None:
+async def test_unreachable_provider_is_named(on_each_wire: DoctorEnvironment) -> None:
     url = closed_port_url()
     on_each_wire.set("OPENAI_BASE_URL", url)
     line = await on_each_wire.model()
     assert line.startswith(f"FAIL  model: cannot connect to {url[7:-3]}. Fix: check OPENAI_BASE_")
 
 
-async def test_unreachable_proxy_is_named(on_each_wire: Clinic) -> None:
+async def test_unreachable_proxy_is_named(on_each_wire: DoctorEnvironment) -> None:
     proxy = closed_port_url()[7:-3]
     on_each_wire.set("HTTPS_PROXY", f"http://ana:open-sesame@{proxy}")
     on_each_wire.set("OPENAI_BASE_URL", "https://model.example/v1")
@@ -248,7 +254,7 @@ async def test_unreachable_proxy_is_named(on_each_wire: Clinic) -> None:
     assert await on_each_wire.says("proxy") == f"ok    proxy: {proxy}, from HTTPS_PROXY"
 
 
-async def test_proxy_that_asks_for_a_password(on_each_wire: Clinic) -> None:
+async def test_proxy_that_asks_for_a_password(on_each_wire: DoctorEnvironment) -> None:
     await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
     proxy = await on_each_wire.proxy(user="ana:open-sesame")
     on_each_wire.set("HTTPS_PROXY", f"http://{proxy.address}")
@@ -260,7 +266,7 @@ async def test_proxy_that_asks_for_a_password(on_each_wire: Clinic) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 502])
-async def test_proxy_that_refuses(on_each_wire: Clinic, status: int) -> None:
+async def test_proxy_that_refuses(on_each_wire: DoctorEnvironment, status: int) -> None:
     provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
     proxy = await on_each_wire.proxy(status=status)
     line = await on_each_wire.model()
@@ -274,7 +280,7 @@ async def test_proxy_that_refuses(on_each_wire: Clinic, status: int) -> None:
     [("ALL_PROXY", "socks5://ana:open-sesame@127.0.0.1:1"), ("SSL_CERT_FILE", "/nowhere/ca.pem")],
 )
 async def test_environment_that_cannot_be_used_is_named_by_doctor_and_at_the_start(
-    on_each_wire: Clinic, name: str, value: str
+    on_each_wire: DoctorEnvironment, name: str, value: str
 ) -> None:
     on_each_wire.set("OPENAI_BASE_URL", "https://model.example/v1")
     on_each_wire.set(name, value)
@@ -283,7 +289,9 @@ async def test_environment_that_cannot_be_used_is_named_by_doctor_and_at_the_sta
         await asyncio.to_thread(create_app)
 
 
-async def test_certificate_of_an_unknown_authority(on_each_wire: Clinic, tmp_path: Path) -> None:
+async def test_certificate_of_an_unknown_authority(
+    on_each_wire: DoctorEnvironment, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     on_each_wire.set("SSL_CERT_FILE", str(Authority(tmp_path / "other").file))
     await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
@@ -293,7 +301,9 @@ async def test_certificate_of_an_unknown_authority(on_each_wire: Clinic, tmp_pat
 
 
 @pytest.mark.parametrize("proxied", [False, True], ids=["direct", "tunnel"])
-async def test_certificate_for_another_name(on_each_wire: Clinic, *, proxied: bool) -> None:
+async def test_certificate_for_another_name(
+    on_each_wire: DoctorEnvironment, *, proxied: bool
+) -> None:
     await on_each_wire.provider(tls=on_each_wire.company.server("model.example"))
     if proxied:
         await on_each_wire.proxy()
@@ -302,13 +312,13 @@ async def test_certificate_for_another_name(on_each_wire: Clinic, *, proxied: bo
     assert "OPENAI_BASE_URL" in line
 
 
-async def test_certificate_that_has_expired(on_each_wire: Clinic) -> None:
+async def test_certificate_that_has_expired(on_each_wire: DoctorEnvironment) -> None:
     await on_each_wire.provider(tls=on_each_wire.company.server("localhost", expired=True))
     line = await on_each_wire.model()
     assert "the certificate of localhost has expired or is not valid yet. Fix: " in line
 
 
-async def test_port_that_speaks_no_tls(on_each_wire: Clinic) -> None:
+async def test_port_that_speaks_no_tls(on_each_wire: DoctorEnvironment) -> None:
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await writer.drain()
@@ -322,7 +332,9 @@ async def test_port_that_speaks_no_tls(on_each_wire: Clinic) -> None:
     assert "OPENAI_BASE_URL" in line
 
 
-async def test_port_that_speaks_tls_where_plain_http_is_configured(on_each_wire: Clinic) -> None:
+async def test_port_that_speaks_tls_where_plain_http_is_configured(
+    on_each_wire: DoctorEnvironment,
+) -> None:
     provider = await on_each_wire.provider(tls=on_each_wire.company.server("localhost"))
     on_each_wire.set("OPENAI_BASE_URL", provider.base_url.replace("https:", "http:"))
     line = await on_each_wire.model()
@@ -353,7 +365,9 @@ async def test_port_that_speaks_tls_where_plain_http_is_configured(on_each_wire:
         (Fault.HANG_UP, "closed the connection without an answer. Fix: check OPENAI_BASE_URL"),
     ],
 )
-async def test_provider_that_refuses(on_each_wire: Clinic, fault: Fault, said: str) -> None:
+async def test_provider_that_refuses(
+    on_each_wire: DoctorEnvironment, fault: Fault, said: str
+) -> None:
     provider = await on_each_wire.provider()
     provider.fault = fault
     line = await on_each_wire.model()
@@ -362,7 +376,9 @@ async def test_provider_that_refuses(on_each_wire: Clinic, fault: Fault, said: s
 
 
 @pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"[]", b'{"data": [{"name": "m"}]}'])
-async def test_web_page_instead_of_a_model_list_is_named(on_each_wire: Clinic, body: bytes) -> None:
+async def test_web_page_instead_of_a_model_list_is_named(
+    on_each_wire: DoctorEnvironment, body: bytes
+) -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         kind = b"text/html" if body.startswith(b"<") else b"application/json"
@@ -378,7 +394,7 @@ async def test_web_page_instead_of_a_model_list_is_named(on_each_wire: Clinic, b
     assert f"the server at 127.0.0.1:{port} is not an OpenAI-compatible API. Fix: " in line
 
 
-async def test_model_that_is_not_listed(on_each_wire: Clinic) -> None:
+async def test_model_that_is_not_listed(on_each_wire: DoctorEnvironment) -> None:
     provider = await on_each_wire.provider()
     provider.models = ["b-pro", "c"]
     line = await on_each_wire.model()
@@ -389,8 +405,10 @@ async def test_model_that_is_not_listed(on_each_wire: Clinic) -> None:
     assert len(provider.requests) == 1
 
 
-async def test_start_without_a_model_says_the_same_as_doctor(clinic: Clinic) -> None:
-    clinic.set("GENKIT_MODEL", "")
-    await clinic.provider(tls=clinic.company.server("model.example"))
+async def test_start_without_a_model_says_the_same_as_doctor(
+    doctor_environment: DoctorEnvironment,
+) -> None:
+    doctor_environment.set("GENKIT_MODEL", "")
+    await doctor_environment.provider(tls=doctor_environment.company.server("model.example"))
     with pytest.raises(SettingsError, match=r"^OPENAI_BASE_URL: .*another host name.*GENKIT_MODEL"):
         await asyncio.to_thread(create_app)

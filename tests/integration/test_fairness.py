@@ -71,9 +71,9 @@ async def test_health_and_turns_are_served_beside_eight_connections_of_any_kind(
                     health_s, turn_s = await measured(service, session_id)
                 if health_s < HEALTH_P99_S and turn_s < SLOWER * quiet_s:
                     break
-                told = f"health {health_s * 1000:.0f} ms, turn {turn_s / quiet_s:.1f} times"
-                slow.setdefault(kind, []).append(told)
-    assert {kind: told for kind, told in slow.items() if len(told) == TRIES} == {}
+                figures = f"health {health_s * 1000:.0f} ms, turn {turn_s / quiet_s:.1f} times"
+                slow.setdefault(kind, []).append(figures)
+    assert {kind: figures for kind, figures in slow.items() if len(figures) == TRIES} == {}
 
 
 FRAMED = {

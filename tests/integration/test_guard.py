@@ -264,7 +264,7 @@ async def test_method_is_case_sensitive(shared: Service, method: bytes) -> None:
 
 def assert_security_headers(answer: httpx.Response) -> None:
     assert ON_EVERY_ANSWER.items() <= dict(answer.headers).items()
-    is_file = "etag" in answer.headers  # of /docs: nobody's data
+    is_file = "etag" in answer.headers  # of /docs: public data
     assert answer.headers["cache-control"] == ("public, no-cache" if is_file else "no-store")
     assert len(answer.headers["x-request-id"]) == 32
     assert "server" not in answer.headers

@@ -105,7 +105,7 @@ def test_uuid_is_stored_without_dashes_in_lower_case(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "told"),
+    ("stored", "reported"),
     [
         ([], "a JSON object was expected"),
         ({"messages": {}}, "messages is not a list"),
@@ -119,10 +119,10 @@ def test_uuid_is_stored_without_dashes_in_lower_case(tmp_path: Path) -> None:
     ],
 )
 def test_file_in_another_format_is_named_with_the_reason(
-    tmp_path: Path, stored: object, told: str
+    tmp_path: Path, stored: object, reported: str
 ) -> None:
     write(tmp_path, stored)
-    assert told in reason(tmp_path)
+    assert reported in reason(tmp_path)
 
 
 @pytest.mark.parametrize(

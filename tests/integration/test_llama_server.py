@@ -104,7 +104,7 @@ async def test_embedded_model_stops_when_its_stream_is_closed(
             assert await _is_at_work(client)
         deadline = time.monotonic() + 1
         while await _is_at_work(client):
-            assert time.monotonic() < deadline, "it goes on for nobody"
+            assert time.monotonic() < deadline, "it keeps generating for a disconnected client"
             await asyncio.sleep(0.02)
 
 
@@ -138,11 +138,11 @@ async def test_whole_service_answers_and_streams_with_it(
     async with serving(settings) as service:
         answer = await service.client.post("/chat", json={"prompt": "Hola"})
         assert answer.status_code == 200
-        told = answer.json()
-        assert told["finish_reason"] == "length"
-        assert told["usage"]["estimated"] is False
-        assert set(told["text"].split()) <= set(WORDS)
-        body = {"prompt": "¿Qué contrato?", "session_id": told["session_id"]}
+        reply = answer.json()
+        assert reply["finish_reason"] == "length"
+        assert reply["usage"]["estimated"] is False
+        assert set(reply["text"].split()) <= set(WORDS)
+        body = {"prompt": "¿Qué contrato?", "session_id": reply["session_id"]}
         streamed = await service.client.post("/chat", json=body, headers=SSE)
         assert "event: done" in streamed.text
         assert "event: error" not in streamed.text

@@ -103,10 +103,10 @@ def test_every_example_of_an_error_has_a_detail() -> None:
 
 
 def test_error_of_an_unknown_kind_can_be_documented() -> None:
-    class Unheard(Exception):  # what somebody adds and nobody maps
+    class Unmapped(Exception):  # a new error without a mapping
         sentence = ""
 
-    details = example_of(Unheard)  # type: ignore[arg-type] # not one of ours, on purpose
+    details = example_of(Unmapped)  # type: ignore[arg-type] # not one of ours, on purpose
     assert PROBLEM.body(details, "id")["code"] == "internal_error"
 
 

@@ -20,7 +20,7 @@ FORWARDED = {
 Seen = dict[str, str]
 
 
-async def tell_who_calls(scope: Scope, receive: Receive, send: Send) -> None:
+async def report_caller(scope: Scope, receive: Receive, send: Send) -> None:
     """The caller as an application sees it."""
     seen = {
         "client": scope["client"][0],
@@ -31,10 +31,10 @@ async def tell_who_calls(scope: Scope, receive: Receive, send: Send) -> None:
     await JSONResponse(seen)(scope, receive, send)
 
 
-def told(client_ip: str, trusted: str) -> httpx.AsyncClient:
+def client_behind_uvicorn(client_ip: str, trusted: str) -> httpx.AsyncClient:
     """A client at this address, connected to an application behind the service's uvicorn wrapper."""
     settings = settings_for_tests(trusted_proxies=trusted)
-    config = build_config(tell_who_calls, settings)
+    config = build_config(report_caller, settings)
     config.load()
     transport = httpx.ASGITransport(config.loaded_app, client=(client_ip, 4711))
     return httpx.AsyncClient(transport=transport, base_url="http://chat.example.com")
@@ -57,7 +57,7 @@ async def test_forwarded_headers_of_others_change_nothing(
     client_ip: str, trusted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's own setting is not ours
-    async with told(client_ip, trusted) as client:
+    async with client_behind_uvicorn(client_ip, trusted) as client:
         seen = await seen_with(client)
     assert seen == {
         "client": client_ip,
@@ -77,7 +77,7 @@ async def test_forwarded_headers_of_others_change_nothing(
 async def test_configured_proxy_names_the_caller_and_the_scheme_and_nothing_else(
     client_ip: str, trusted: str
 ) -> None:
-    async with told(client_ip, trusted) as client:
+    async with client_behind_uvicorn(client_ip, trusted) as client:
         seen = await seen_with(client)
         assert seen == {
             "client": "203.0.113.7",
@@ -102,5 +102,5 @@ async def test_configured_proxy_names_the_caller_and_the_scheme_and_nothing_else
 async def test_client_ip_is_the_last_address_that_is_not_a_proxy(
     forwarded_for: str, caller: str
 ) -> None:
-    async with told("127.0.0.1", "127.0.0.1 10.0.0.2") as client:
+    async with client_behind_uvicorn("127.0.0.1", "127.0.0.1 10.0.0.2") as client:
         assert (await seen_with(client, X_Forwarded_For=forwarded_for))["client"] == caller

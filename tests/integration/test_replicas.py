@@ -85,14 +85,14 @@ async def outlasted(three: Replicas, upstream: HeldProvider) -> Outlasted:
     elsewhere = await three.ask(fourth, own[0], three.new_mark())
     third.process.send_signal(signal.SIGCONT)
     upstream.let_go()
-    told = {mark: await turn for mark, turn in asking.items()}
+    replies = {mark: await turn for mark, turn in asking.items()}
     three.services.append(third)
     three.world.asked[HUNG].is_refused = False  # it is stored: from before its replica stood still
     return Outlasted(
-        kept=told[KEPT],
+        kept=replies[KEPT],
         elsewhere=elsewhere,
-        died=told[DIED],
-        hung=told[HUNG],
+        died=replies[DIED],
+        hung=replies[HUNG],
         ends=[list((await three.stored(each)).values()) for each in own + shared],
         acknowledged=load.acknowledged,
         broken=three.world.broken,

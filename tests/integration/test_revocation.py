@@ -70,7 +70,7 @@ async def test_changing_the_password_revokes_earlier_tokens(settings: Settings) 
         before, admin = await service.bearer(EMAIL), await service.bearer()
         await operate(service, settings, lambda use: use.set_password(EMAIL, OTHER_PASSWORD))
         assert not await is_accepted(service, before)
-        assert await is_accepted(service, admin), "of nobody else"
+        assert await is_accepted(service, admin), "other users keep their tokens"
         assert await is_accepted(service, await service.bearer(EMAIL, OTHER_PASSWORD))
 
 

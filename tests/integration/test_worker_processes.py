@@ -180,7 +180,7 @@ async def test_worker_that_does_not_stop_is_killed_and_the_exit_code_reports_it(
         while not (await process.stdout.readline()).startswith(b"serving: "):
             pass
         family = psutil.Process(process.pid)
-        while len(workers := family.children()) < 2:  # noqa: ASYNC110 - nobody tells
+        while len(workers := family.children()) < 2:  # noqa: ASYNC110 - no event exists
             await asyncio.sleep(0.05)
         process.terminate()
         _, errors = await process.communicate()

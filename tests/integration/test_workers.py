@@ -41,7 +41,7 @@ def storage_url(
 
 async def until_there_are(service: Running, count: int) -> set[int]:
     async with asyncio.timeout(STARTS_WITHIN_S):
-        while len(found := set(workers_of(service))) < count:  # noqa: ASYNC110 - nobody tells
+        while len(found := set(workers_of(service))) < count:  # noqa: ASYNC110 - no event exists
             await asyncio.sleep(0.05)
     return found
 
@@ -111,18 +111,18 @@ async def test_killed_worker_is_replaced_and_its_turn_is_a_crash_while_the_other
         async with client.stream("POST", "/chat", json=body, headers=SSE) as answer:
             lines = answer.aiter_lines()
             await first_delta(lines)
-            victim = await worker_at(service, answer)
-            workers_of(service)[victim].kill()
+            killed = await worker_at(service, answer)
+            workers_of(service)[killed].kill()
             with pytest.raises(httpx.TransportError):
                 [line async for line in lines]
         upstream.fault = Fault.ALTERNATE
         for pid, other in each.items():
-            if pid != victim:
+            if pid != killed:
                 assert len(await messages_of(other, session_id)) == 3
         await ask(service.client, session_id, "Found")
         messages = await messages_of(service.client, session_id)
         now = await until_there_are(service, WORKERS)
-        message = [line for line in logged(service) if line.get("worker") == victim]
+        message = [line for line in logged(service) if line.get("worker") == killed]
 
         async with asyncio.timeout(STARTS_WITHIN_S):
             while not any(line["pid"] in now - set(each) for line in logged(service)):
@@ -137,7 +137,7 @@ async def test_killed_worker_is_replaced_and_its_turn_is_a_crash_while_the_other
         ("user", "Found", None),
         ("assistant", "You said: Lost\n\nFound", None),
     ]
-    assert victim not in now
+    assert killed not in now
     assert [(line["level"], line["exit_code"]) for line in message] == [("warning", -9)]
 
 

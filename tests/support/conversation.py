@@ -230,7 +230,7 @@ class Desk:
 async def eventually(condition: Callable[[], object]) -> None:
     """Yield to other tasks until the condition holds."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 # any condition, and nobody announces it
+        while not condition():  # noqa: ASYNC110 # any condition, without an event
             await asyncio.sleep(0)
 
 

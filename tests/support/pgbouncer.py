@@ -16,8 +16,8 @@ from programs import program
 SERVERS = 2
 """Connections to Postgres: fewer than clients, so that transactions switch connections."""
 _TRACKS_PREPARED = (1, 21)
-"""From this version on it can tell prepared statements apart; as many companies run an older one,
-here it must not."""
+"""From this version on it supports prepared statements; as many companies run an older one,
+this one must not."""
 
 
 @contextmanager

@@ -83,7 +83,7 @@ async def _serving_at(process: Process, out: Path, log: Path) -> str:
 async def _until_ready(client: httpx.AsyncClient) -> None:
     """Wait until the service is ready; its socket accepts connections before that."""
     async with asyncio.timeout(STARTS_WITHIN_S):
-        while (await client.get("/ready")).status_code != 200:  # noqa: ASYNC110 - nobody tells
+        while (await client.get("/ready")).status_code != 200:  # noqa: ASYNC110 - no event exists
             await asyncio.sleep(0.05)
 
 

@@ -1,5 +1,5 @@
 """Several services on one Postgres, their load, and a provider that can hold answers back."""
-# ruff: noqa: ASYNC110 - nobody tells when a service is back or a turn is done
+# ruff: noqa: ASYNC110 - no event announces that a service is back or a turn is done
 
 import asyncio
 from asyncio.subprocess import Process

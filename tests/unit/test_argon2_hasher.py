@@ -159,11 +159,11 @@ async def test_an_unknown_user_costs_one_computation_with_the_current_cost(
 async def test_an_unreadable_or_hostile_hash_costs_what_an_unknown_user_costs(
     hasher: Argon2Hasher, monkeypatch: pytest.MonkeyPatch, stored: str
 ) -> None:
-    nobody = hasher._dummies[hasher._current]
+    dummy = hasher._dummies[hasher._current]
     computed = Computed(monkeypatch)
     assert not await hasher.verify("anything", stored)
-    assert computed.hashes[-1] == nobody
-    assert computed.hashes.count(nobody) == 1
+    assert computed.hashes[-1] == dummy
+    assert computed.hashes.count(dummy) == 1
 
 
 @pytest.mark.parametrize("stored", HOSTILE)

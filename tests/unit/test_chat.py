@@ -116,7 +116,7 @@ async def test_streamed_turn_emits_started_then_deltas_then_the_whole_answer() -
 
 async def test_a_turn_that_is_not_streamed_gives_the_answer_in_one_piece() -> None:
     class NoStream(ScriptedModel):
-        stream = None  # type: ignore[assignment] # to see that nobody asks for it
+        stream = None  # type: ignore[assignment] # fails if it is read
 
     desk = Desk(NoStream(["Hola, Ana."]))
     events = [event async for event in desk.events("hola", stream=False)]
@@ -313,15 +313,15 @@ async def leave_by_closing(desk: Desk, session_id: SessionId) -> None:
 
 
 async def leave_by_cancellation(desk: Desk, session_id: SessionId) -> None:
-    heard: list[ReplyEvent] = []
+    received: list[ReplyEvent] = []
 
     async def listen() -> None:
         async with aclosing(desk.events("a", session_id)) as events:
             async for event in events:
-                heard.append(event)  # noqa: PERF401 # seen while it grows
+                received.append(event)  # noqa: PERF401 # seen while it grows
 
     reader = asyncio.create_task(listen())
-    await eventually(lambda: any(isinstance(event, Delta) for event in heard))
+    await eventually(lambda: any(isinstance(event, Delta) for event in received))
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reader
@@ -346,7 +346,7 @@ class Ending(NamedTuple):
 
     script: Script
     end: Callable[[Desk, SessionId], Awaitable[None]]
-    heard: str
+    delivered: str
     reason: InterruptReason
 
 
@@ -379,7 +379,7 @@ async def test_delivered_text_is_stored_as_interrupted_with_the_reason(ending: E
     await ending.end(desk, session_id)
     assert kept(await desk.messages(session_id)) == [
         Kept("user", "a"),
-        Kept("assistant", ending.heard, ending.reason),
+        Kept("assistant", ending.delivered, ending.reason),
     ]
     assert await desk.is_free(session_id)
 
@@ -588,7 +588,7 @@ async def test_failure_while_the_client_handles_a_delta_is_logged_if_it_then_dis
         await anext(events)
         await anext(events)
         await eventually(lambda: not desk.chat.running._turns)
-        assert caplog.records == [], "the caller may still hear of it"
+        assert caplog.records == [], "the caller may still receive it"
     await eventually(lambda: caplog.records != [])
     assert "after its client disconnected: ModelError" in caplog.text
 

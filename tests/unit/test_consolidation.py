@@ -45,7 +45,7 @@ class Counting(InMemoryStorage):
         return await super().transact(work)
 
 
-def told(request: ModelRequest) -> list[str]:
+def texts_in(request: ModelRequest) -> list[str]:
     """The texts of the messages in a request."""
     messages = data(request)["messages"]
     assert isinstance(messages, list)
@@ -144,7 +144,7 @@ async def test_summary_covers_everything_except_the_window() -> None:
     desk = Desk(by_task(), rules=SUMMARIES)
     session_id = await desk.filled(turns=15)
     memory = await desk.steps.summarize(OWNER, session_id)
-    assert told(desk.model.requests[0]) == texts(1, 18)
+    assert texts_in(desk.model.requests[0]) == texts(1, 18)
     assert await desk.memory(session_id) == replace(memory, version=1)
     assert (memory.summary, memory.summarized_to) == ("Un resumen.", 18)
     await nothing_is_lost(desk, session_id, 30)
@@ -157,8 +157,8 @@ async def test_next_summary_continues_from_the_previous_one() -> None:
     await desk.add_turns(session_id, 5)
     memory = await desk.steps.summarize(OWNER, session_id)
     first, second = desk.model.requests
-    assert (data(first)["summary"], told(first)) == ("", texts(1, 10))
-    assert (data(second)["summary"], told(second)) == ("Summary 1.", texts(11, 20))
+    assert (data(first)["summary"], texts_in(first)) == ("", texts(1, 10))
+    assert (data(second)["summary"], texts_in(second)) == ("Summary 1.", texts(11, 20))
     assert (memory.summary, memory.summarized_to) == ("Summary 2.", 20)
 
 
@@ -182,7 +182,11 @@ async def test_much_is_summarised_in_batches_of_whole_turns() -> None:
     desk = Desk(by_task(summarize=numbered()), rules=SUMMARIES)
     session_id = await desk.filled(turns=60)
     memory = await desk.steps.summarize(OWNER, session_id)
-    assert [told(r) for r in desk.model.requests] == [texts(1, 40), texts(41, 80), texts(81, 108)]
+    assert [texts_in(r) for r in desk.model.requests] == [
+        texts(1, 40),
+        texts(41, 80),
+        texts(81, 108),
+    ]
     assert (memory.summary, memory.summarized_to) == ("Summary 3.", 108)
 
 
@@ -192,7 +196,7 @@ async def test_long_messages_are_summarised_in_smaller_batches_without_splitting
     session_id = await desk.sessions.begin(ANA)
     for _ in range(11):
         await desk.ask(long, session_id)
-    assert [len(told(r)) for r in desk.asked(Task.SUMMARIZE)] == [2] * 5
+    assert [len(texts_in(r)) for r in desk.asked(Task.SUMMARIZE)] == [2] * 5
     assert (await desk.memory(session_id)).summarized_to == 10
 
 
@@ -202,7 +206,7 @@ async def test_question_and_answer_stay_together_while_a_turn_runs() -> None:
     await desk.question_left_by_a_crash(session_id, "question 25")
     memory = await desk.steps.summarize(OWNER, session_id)
     assert memory.summarized_to == 12
-    assert told(desk.model.requests[0]) == texts(1, 12)
+    assert texts_in(desk.model.requests[0]) == texts(1, 12)
 
 
 @pytest.mark.parametrize("window", [2, 3, 11, 12])
@@ -236,7 +240,7 @@ async def test_interrupted_answers_are_not_summarised() -> None:
         await desk.ask("first", session_id)
     for _ in range(11):
         await desk.ask("more", session_id)
-    assert told(desk.asked(Task.SUMMARIZE)[0])[:3] == ["first", "more", "fine"]
+    assert texts_in(desk.asked(Task.SUMMARIZE)[0])[:3] == ["first", "more", "fine"]
 
 
 async def test_summary_is_truncated_to_its_word_and_character_limits() -> None:
@@ -269,7 +273,7 @@ async def test_extraction_sees_what_the_user_said_and_no_answer() -> None:
     memory = await desk.steps.extract(OWNER, session_id)
     (request,) = desk.model.requests
     assert request.task is Task.EXTRACT_MEMORY
-    assert told(request) == [f"question {n}" for n in (1, 3, 5, 7, 9, 11)]
+    assert texts_in(request) == [f"question {n}" for n in (1, 3, 5, 7, 9, 11)]
     assert "answer" not in request.messages[0].text
     fact = MemoryItem(value="asks a lot", origin=Origin.MODEL, sources=(1, 3, 5, 7, 9, 11))
     assert memory.structured.facts == (fact,)
@@ -286,7 +290,7 @@ async def test_recalled_memory_is_not_what_the_user_said() -> None:
         await desk.ask("hola", session_id)
     assert "FACT-CANARY" in desk.asked()[0].messages[-1].text
     requests = desk.asked(Task.EXTRACT_MEMORY)
-    assert [told(request) for request in requests] == [["hola"]]
+    assert [texts_in(request) for request in requests] == [["hola"]]
     assert all(summary not in request.messages[0].text for request in requests)
 
 
@@ -312,7 +316,7 @@ async def test_extraction_resumes_where_it_stopped_and_is_idempotent() -> None:
     assert len(desk.model.requests) == 1
     await desk.add_turns(session_id, 6)
     await desk.steps.extract(OWNER, session_id)
-    assert told(desk.model.requests[1]) == [f"question {n}" for n in range(13, 24, 2)]
+    assert texts_in(desk.model.requests[1]) == [f"question {n}" for n in range(13, 24, 2)]
 
 
 async def test_much_is_extracted_in_batches() -> None:
@@ -321,7 +325,7 @@ async def test_much_is_extracted_in_batches() -> None:
     desk = Desk(extract, rules=EXTRACTIONS)
     session_id = await desk.filled(turns=50)
     memory = await desk.steps.extract(OWNER, session_id)
-    assert [len(told(request)) for request in desk.model.requests] == [20, 20, 10]
+    assert [len(texts_in(request)) for request in desk.model.requests] == [20, 20, 10]
     assert [(f.value, f.sources[0]) for f in memory.structured.facts] == [
         ("a", 1),
         ("b", 41),
@@ -473,7 +477,7 @@ async def test_reset_restarts_the_consolidation_counters() -> None:
         assert len(desk.asked(Task.SUMMARIZE)) == (turn == 11)
     memory = await desk.memory(session_id)
     assert (memory.summarized_to, memory.extracted_to) == (70, 74)
-    assert len(told(desk.asked(Task.SUMMARIZE)[0])) == 10
+    assert len(texts_in(desk.asked(Task.SUMMARIZE)[0])) == 10
 
 
 async def test_deleting_a_session_during_consolidation_is_harmless(
@@ -542,7 +546,7 @@ async def test_session_has_one_consolidation_at_a_time() -> None:
     gate.set()
     await desk.consolidation.wait_for(OWNER, session_id)
     await desk.ask("hola", session_id)
-    assert sum(len(told(request)) for request in desk.asked(Task.EXTRACT_MEMORY)) == 4
+    assert sum(len(texts_in(request)) for request in desk.asked(Task.EXTRACT_MEMORY)) == 4
     assert (await desk.memory(session_id)).extracted_to == 8
 
 

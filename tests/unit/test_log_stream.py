@@ -12,7 +12,7 @@ import pytest
 
 from chatbot.entrypoints.log_stream import UnblockedStream
 
-POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot tell a full pipe")
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot detect a full pipe")
 WITHIN_S = 10
 LINE = "x" * 199 + "\n"
 

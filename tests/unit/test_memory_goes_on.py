@@ -32,7 +32,7 @@ def data(request: ModelRequest) -> dict[str, object]:
     return content
 
 
-def told(request: ModelRequest) -> list[str]:
+def texts_in(request: ModelRequest) -> list[str]:
     messages = data(request)["messages"]
     assert isinstance(messages, list)
     return [message["text"] for message in messages]
@@ -51,11 +51,11 @@ def refusing(
 
 
 def facts_of_each_message(request: ModelRequest) -> str:
-    return json.dumps({"facts": told(request)})
+    return json.dumps({"facts": texts_in(request)})
 
 
-def all_that_was_told(request: ModelRequest) -> str:
-    texts = [text.replace(" ", "_") for text in told(request)]
+def joined_texts_in(request: ModelRequest) -> str:
+    texts = [text.replace(" ", "_") for text in texts_in(request)]
     return " ".join([str(data(request)["summary"]), *texts])
 
 
@@ -91,7 +91,7 @@ async def test_a_refused_message_is_left_out_of_an_extraction_and_marked(
 
 @pytest.mark.parametrize("bad", ["question 1", "answer 4", "answer 10"])
 async def test_a_refused_message_is_left_out_of_a_summary_and_marked(bad: str) -> None:
-    answers = refusing(f'"{bad}"', otherwise=lambda r: "-".join(told(r)).replace(" ", "_"))
+    answers = refusing(f'"{bad}"', otherwise=lambda r: "-".join(texts_in(r)).replace(" ", "_"))
     desk = Desk(by_task(summarize=answers), rules=SUMMARIES)
     session_id = await desk.filled(turns=11)
     memory = await desk.steps.summarize(OWNER, session_id)
@@ -106,7 +106,7 @@ async def test_a_marked_message_is_not_sent_again() -> None:
     session_id = await desk.filled(turns=11)
     await desk.steps.extract(OWNER, session_id)
     await desk.steps.summarize(OWNER, session_id)
-    summary = told(desk.asked(Task.SUMMARIZE)[0])
+    summary = texts_in(desk.asked(Task.SUMMARIZE)[0])
     assert "question 3" not in summary
     assert "answer 4" in summary
     await desk.ask("and now?", session_id)
@@ -121,7 +121,9 @@ async def test_a_question_that_was_refused_as_a_prompt_is_in_no_summary_and_no_e
         await desk.ask("say BAD", session_id)
     for number in range(3):
         await desk.ask(f"more {number}", session_id)
-    asked = [told(r) for task in (Task.SUMMARIZE, Task.EXTRACT_MEMORY) for r in desk.asked(task)]
+    asked = [
+        texts_in(r) for task in (Task.SUMMARIZE, Task.EXTRACT_MEMORY) for r in desk.asked(task)
+    ]
     assert "say BAD" not in [text for texts in asked for text in texts]
     assert "hello" in [text for texts in asked for text in texts]
 
@@ -154,7 +156,7 @@ async def test_known_memory_that_is_refused_does_not_end_extraction() -> None:
 
 
 async def test_refused_summary_keeps_its_newest_words_and_continues() -> None:
-    answers = refusing("BAD", otherwise=all_that_was_told)
+    answers = refusing("BAD", otherwise=joined_texts_in)
     rules = replace(SUMMARIES, summary_max_words=12)
     desk = Desk(by_task(summarize=answers), rules=rules)
     session_id = await desk.filled(turns=11)
@@ -205,7 +207,7 @@ async def test_unusable_reply_extracts_nothing_and_skips_no_message(reply: Compl
     await desk.add_turns(session_id, 1)
     memory = await desk.steps.extract(OWNER, session_id)
     assert [fact.value for fact in memory.structured.facts] == ["likes tea"]
-    assert told(desk.model.requests[-1])[0] == "question 1"
+    assert texts_in(desk.model.requests[-1])[0] == "question 1"
 
 
 async def test_repeatedly_failing_work_is_not_retried_at_every_turn() -> None:
@@ -281,7 +283,7 @@ async def test_forgotten_item_is_not_extracted_again_from_old_messages() -> None
     await desk.ask("thanks", session_id)
     known = (await desk.memory(session_id)).structured
     assert (known.profile, known.todos) == ({}, ())
-    assert [told(request) for request in desk.asked(Task.EXTRACT_MEMORY)] == [
+    assert [texts_in(request) for request in desk.asked(Task.EXTRACT_MEMORY)] == [
         ["I am Ana, remind me to call HR"],
         ["forget my name; I have called HR"],
         ["thanks"],

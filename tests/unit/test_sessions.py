@@ -89,11 +89,11 @@ async def test_unauthorized_caller_is_refused_before_the_content_is_checked(desk
 
 
 async def test_beginning_and_listing_need_the_permission_to_chat(desk: Desk) -> None:
-    nobody = caller("ana", Permission.MEMORY)
+    unprivileged = caller("ana", Permission.MEMORY)
     with pytest.raises(Forbidden):
-        await desk.sessions.begin(nobody)
+        await desk.sessions.begin(unprivileged)
     with pytest.raises(Forbidden):
-        await desk.sessions.page(nobody, limit=1, after=None)
+        await desk.sessions.page(unprivileged, limit=1, after=None)
 
 
 # --- begin, list, read -----------------------------------------------------------------------

@@ -32,7 +32,7 @@ async def test_stop_iteration_is_an_error_and_does_not_hang_the_caller(
 
 
 async def test_work_is_done_in_the_callers_context(one: Threads) -> None:
-    who = contextvars.ContextVar("who", default="nobody")
+    who = contextvars.ContextVar("who", default="none")
     who.set("the caller")
     assert await one.run(who.get) == "the caller"
 
