@@ -6,13 +6,14 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from chatbot.adapters.llm.scripted import Answer, Script
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application.turn import Reply
-from chatbot.domain.chat import SessionId
+from chatbot.domain.chat import MessageRange, Session, SessionId, SessionView
 from chatbot.domain.errors import ChatbotError, ModelError, ModelUnavailable
 from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, Update
 from chatbot.domain.ports.model import ModelRequest, Task
@@ -23,6 +24,8 @@ from conversation import ANA, BEN, PATIENCE_S, RULES, Desk, by_task, eventually,
 OWNER = ANA.owner
 SUMMARIES = replace(RULES, structured=False)
 EXTRACTIONS = replace(RULES, threshold=0)
+NEW = SessionId("0" * 32)
+LATER = datetime(2099, 1, 1, tzinfo=UTC)
 FAILED_AT_22 = Setback(failures=1, retry_at=24)
 
 
@@ -33,6 +36,31 @@ def data(request: ModelRequest) -> dict[str, object]:
     content = json.loads(found[2])
     assert isinstance(content, dict)
     return content
+
+
+def session_with(last_seq: int, session_id: SessionId = NEW) -> Session:
+    return Session(
+        id=session_id,
+        owner=OWNER,
+        created_at=LATER,
+        updated_at=LATER,
+        message_count=last_seq,
+        last_seq=last_seq,
+    )
+
+
+def schedule(desk: Desk, session_id: SessionId, memory: Memory, last_seq: int) -> None:
+    """As after a turn whose messages are not known any more."""
+    session = session_with(last_seq, session_id)
+    seen = SessionView(session=session, memory=memory, messages=())
+    desk.consolidation.schedule(seen, asked_at=LATER)
+
+
+async def seen_after_a_turn(desk: Desk, session_id: SessionId) -> SessionView:
+    """The session as a turn that has just ended knows it."""
+    return await desk.storage.transact(
+        lambda tx: tx.sessions.load(OWNER, session_id, lambda *_: MessageRange(limit=100))
+    )
 
 
 class Counting(InMemoryStorage):
@@ -75,8 +103,8 @@ async def nothing_is_lost(desk: Desk, session_id: SessionId, count: int) -> None
 def test_a_summary_is_due_when_more_than_the_threshold_is_outside_it(
     covered: int, last: int, due: bool
 ) -> None:
-    assert RULES.summary_is_due(Memory(summarized_to=covered), last) is due
-    assert not replace(RULES, threshold=0).summary_is_due(Memory(), last)
+    assert RULES.summary_is_due(session_with(last), Memory(summarized_to=covered)) is due
+    assert not replace(RULES, threshold=0).summary_is_due(session_with(last), Memory())
 
 
 @pytest.mark.parametrize(
@@ -86,8 +114,8 @@ def test_a_summary_is_due_when_more_than_the_threshold_is_outside_it(
 def test_an_extraction_is_due_after_the_first_turn_and_then_as_often_as_the_setting_says(
     covered: int, last: int, due: bool
 ) -> None:
-    assert RULES.extraction_is_due(Memory(extracted_to=covered), last) is due
-    assert not replace(RULES, structured=False).extraction_is_due(Memory(), last)
+    assert RULES.extraction_is_due(session_with(last), Memory(extracted_to=covered)) is due
+    assert not replace(RULES, structured=False).extraction_is_due(session_with(last), Memory())
 
 
 async def test_extraction_and_summary_run_after_the_turns_that_make_them_due() -> None:
@@ -514,20 +542,60 @@ async def test_extraction_takes_one_transaction_to_load_and_one_per_batch(
         (11, False, {Task.EXTRACT_MEMORY, Task.SUMMARIZE}),
     ],
 )
-async def test_after_a_turn_a_due_step_takes_two_transactions_and_any_other_step_none(
-    turns: int, extracted: bool, tasks: set[Task]
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_after_a_turn_a_due_step_takes_one_transaction_and_any_other_step_none(
+    turns: int, extracted: bool, tasks: set[Task], is_known: bool
 ) -> None:
     storage = Counting()
     desk = Desk(by_task(), storage=storage)
     session_id = await desk.filled(turns=turns)
     if extracted:
         await desk.steps.extract(OWNER, session_id, at_once=True)
-    memory = await desk.memory(session_id)
+    seen = await seen_after_a_turn(desk, session_id)
     asked, storage.count = len(desk.model.requests), 0
-    desk.consolidation.schedule(OWNER, session_id, memory, last_seq=2 * turns)
+    known = seen if is_known else replace(seen, messages=seen.messages[-1:])
+    desk.consolidation.schedule(known, asked_at=LATER)
     await desk.consolidation.wait_for(OWNER, session_id)
-    assert {request.task for request in desk.model.requests[asked:]} == tasks
-    assert storage.count == 2 * len(tasks)
+    requests = desk.model.requests[asked:]
+    assert {request.task for request in requests} == tasks
+    assert sum(len(told(request)) for request in requests) == {1: 1, 2: 0}.get(
+        turns, 10 if extracted else 21
+    )
+    assert storage.count == len(tasks) * (1 if is_known else 2)
+    await desk.consolidation.aclose()
+
+
+async def test_a_turn_that_began_before_a_run_ended_reads_the_memory_that_the_run_made() -> None:
+    desk = Desk(by_task(), rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=1)
+    seen = await seen_after_a_turn(desk, session_id)
+    asked_at = seen.messages[0].ts
+    for _ in range(2):
+        desk.consolidation.schedule(seen, asked_at=asked_at)
+        await desk.consolidation.wait_for(OWNER, session_id)
+    assert len(desk.model.requests) == 1
+    await desk.consolidation.aclose()
+
+
+async def test_what_a_turn_knows_of_a_session_that_was_reset_is_not_remembered() -> None:
+    desk = Desk(by_task(), rules=EXTRACTIONS)
+    session_id = await desk.filled(turns=6)
+    seen = await seen_after_a_turn(desk, session_id)
+    await desk.sessions.reset(ANA, session_id)
+    desk.consolidation.schedule(seen, asked_at=LATER)
+    await desk.consolidation.wait_for(OWNER, session_id)
+    assert await desk.memory(session_id) == Memory()
+    await desk.consolidation.aclose()
+
+
+async def test_a_failed_extraction_does_not_spoil_the_summary_that_is_due_with_it() -> None:
+    desk = Desk(by_task(extract=lambda _: ModelError("no")))
+    session_id = await desk.filled(turns=11)
+    seen = await seen_after_a_turn(desk, session_id)
+    desk.consolidation.schedule(seen, asked_at=LATER)
+    await desk.consolidation.wait_for(OWNER, session_id)
+    memory = await desk.memory(session_id)
+    assert (memory.summarized_to, memory.extraction_setback) == (10, FAILED_AT_22)
     await desk.consolidation.aclose()
 
 
@@ -556,18 +624,18 @@ async def test_turn_that_ends_with_a_consolidation_starts_another_one(
     desk = Desk(by_task(), rules=EXTRACTIONS)
     runs: list[SessionId] = []
 
-    def schedule() -> None:
-        desk.consolidation.schedule(OWNER, session_id, Memory(), last_seq=2)
+    def turn() -> None:
+        schedule(desk, session_id, Memory(), last_seq=2)
 
-    async def extract(_: object, session_id: SessionId, *, at_once: bool) -> Memory:
+    async def extract(_: object, session_id: SessionId, **__: object) -> Memory:
         runs.append(session_id)
         if len(runs) == 1:
-            asyncio.get_running_loop().call_soon(schedule)
+            asyncio.get_running_loop().call_soon(turn)
         return Memory(extracted_to=2)
 
     monkeypatch.setattr(desk.steps, "extract", extract)
     session_id = await desk.filled(turns=1)
-    schedule()
+    turn()
     await eventually(lambda: len(runs) == 2)
     await desk.consolidation.wait_for(OWNER, session_id)
 
@@ -632,7 +700,7 @@ async def test_idle_sessions_cost_a_timer_each_and_no_task_and_closing_ends_them
     desk = Desk(by_task(), rules=EXTRACTIONS)
     for number in range(2000):
         session_id = SessionId(f"{number:032x}")
-        desk.consolidation.schedule(OWNER, session_id, Memory(extracted_to=2), last_seq=4)
+        schedule(desk, session_id, Memory(extracted_to=2), last_seq=4)
     assert len(desk.consolidation._timers) == 2000
     assert asyncio.all_tasks() == {asyncio.current_task()}
     await desk.consolidation.aclose()
@@ -644,8 +712,7 @@ async def test_no_work_starts_after_closing() -> None:
     session_id = await desk.filled(turns=1)
     await desk.consolidation.aclose()
     for extracted_to in (0, 1):
-        memory = Memory(extracted_to=extracted_to)
-        desk.consolidation.schedule(OWNER, session_id, memory, last_seq=2)
+        schedule(desk, session_id, Memory(extracted_to=extracted_to), last_seq=2)
     async with asyncio.timeout(PATIENCE_S):
         assert await desk.consolidation.is_pending(OWNER, session_id, within_s=2 * PATIENCE_S)
     assert asyncio.all_tasks() == {asyncio.current_task()}

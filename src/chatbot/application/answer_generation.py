@@ -13,6 +13,7 @@ from chatbot.application.prompt import Prompt, PromptBuilder, Scope, unanswered_
 from chatbot.application.turn import Turn
 from chatbot.domain.chat import FinishReason, Lease, SessionId, TurnContext
 from chatbot.domain.errors import ContextTooLong, ModelError, ModelFailure, PromptRefused
+from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest
 from chatbot.domain.transaction import Transaction
 
@@ -37,12 +38,14 @@ class Answer:
     refused: tuple[int, ...] = ()
     prompts_after: int = 0
 
-    def mark(self, lease: Lease, tx: Transaction) -> None:
-        """Store the refusals with the session's memory, unless it is being changed."""
+    def mark(self, lease: Lease, tx: Transaction) -> Memory:
+        """Store the refusals with the session's memory, unless it is being changed; return it."""
         found = tx.sessions.load(lease.owner, lease.session_id)
         memory = found.memory.with_refused(self.refused)
         memory = replace(memory, prompts_after=max(memory.prompts_after, self.prompts_after))
-        tx.sessions.put_memory(lease.owner, lease.session_id, memory, epoch=found.session.epoch)
+        epoch = found.session.epoch
+        is_stored = tx.sessions.put_memory(lease.owner, lease.session_id, memory, epoch=epoch)
+        return replace(memory, version=memory.version + 1) if is_stored else found.memory
 
 
 class AnswerGenerator:

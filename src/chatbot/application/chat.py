@@ -7,6 +7,7 @@ acknowledged. While the model runs the session is held, by its lease, and no tra
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from functools import partial
 
 from chatbot.application.answer_generation import Answer, AnswerGenerator
@@ -20,7 +21,6 @@ from chatbot.application.turn import Reply, ReplyEvent, Started, Turn
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
     InterruptReason,
-    Lease,
     Message,
     MessageRole,
     Question,
@@ -158,29 +158,27 @@ class Chat:
         else:
             reason = None
         finally:
-            await self._storage.store_answer(
-                lease,
-                Message(
-                    role=MessageRole.ASSISTANT,
-                    content=turn.text,
-                    ts=self._clock(),
-                    turn_id=turn.id,
-                    reason=reason,
-                ),
+            said = Message(
+                role=MessageRole.ASSISTANT,
+                content=turn.text,
+                ts=self._clock(),
+                turn_id=turn.id,
+                reason=reason,
             )
+            await self._storage.store_answer(lease, said)
         if answer.refused or answer.prompts_after:
-            await self._mark(lease, answer)
+            asked = await self._marked(asked, answer)
         turn.emit(self._reply(asked, answer))
-        self._consolidation.schedule(
-            turn.owner, lease.session_id, asked.memory, last_seq=asked.history[-1].seq + 1
-        )
+        self._consolidation.schedule(asked.answered(said), asked_at=asked.history[-1].ts)
 
-    async def _mark(self, lease: Lease, answer: Answer) -> None:
+    async def _marked(self, asked: TurnContext, answer: Answer) -> TurnContext:
         """Store which messages the provider refuses; if this fails, the next turn detects them again."""
         try:
-            await self._storage.transact(partial(answer.mark, lease))
+            memory = await self._storage.transact(partial(answer.mark, asked.lease))
         except ChatbotError as error:
             logger.warning("rejected messages could not be marked: %s", cause_of(error))
+            return asked
+        return replace(asked, memory=memory)
 
     async def _store_question(self, turn: Turn) -> TurnContext:
         if turn.interruption is not None:

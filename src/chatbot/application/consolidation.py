@@ -8,9 +8,12 @@ the session's next turn, or when somebody reads its memory.
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
 
 from chatbot.application.background_slots import BackgroundSlots
 from chatbot.application.memory_rules import MemoryRules
@@ -27,6 +30,7 @@ _AT_ONCE = 4  # consolidations of different sessions; people's turns come first
 _OTHERS_S = 5.0
 """For so long after a turn another process may be at work on it."""
 _LOOK_AGAIN_S = 0.1
+_ENDS_KEPT = 1000
 
 
 _Key = tuple[Owner, SessionId]
@@ -37,12 +41,11 @@ _Key = tuple[Owner, SessionId]
 class _Run:
     """What is under way for a session; a turn meanwhile has it begin `again` at the end.
 
-    `memory` is the newest that is known, and `last_seq` the newest message that a turn has reported:
-    by them a step is tried or not, so that nothing is read where nothing is due.
+    By `seen`, the newest that is known, a step is tried or not, so that nothing is read where
+    nothing is due. Its messages are those that a step may work on without reading the session.
     """
 
-    memory: Memory
-    last_seq: int
+    seen: SessionView
     task: asyncio.Task[None] | None = None
     again: bool = False
     is_idle: bool = False
@@ -59,20 +62,27 @@ class Consolidation:
         self._runs: dict[_Key, _Run] = {}
         self._timers: dict[_Key, asyncio.TimerHandle] = {}
         self._slots = BackgroundSlots(_AT_ONCE)
+        self._ended_at: OrderedDict[_Key, datetime] = OrderedDict()
+        """When runs ended: turns that began before that may have read the memory of before."""
         self._closing = False
 
-    def schedule(
-        self, owner: Owner, session_id: SessionId, memory: Memory, *, last_seq: int
-    ) -> None:
-        """Begin what is due after a turn in the background; what is left waits until it is idle."""
+    def schedule(self, seen: SessionView, *, asked_at: datetime) -> None:
+        """Begin what is due after a turn in the background; what is left waits until it is idle.
+
+        `seen` is the session after the turn, whose memory was read at `asked_at` or later.
+        """
         if self._closing:
             return
-        key, rules = (owner, session_id), self._rules
+        session, memory, rules = seen.session, seen.memory, self._rules
+        key = (session.owner, session.id)
         self._stop_timer(key)
-        if rules.extraction_is_due(memory, last_seq) or rules.summary_is_due(memory, last_seq):
-            self._begin(key, memory, last_seq)
-        elif rules.extraction_is_left(memory, last_seq):
-            self._start_timer(key, memory, last_seq)
+        ended_at = self._ended_at.pop(key, None)
+        if ended_at is not None and ended_at >= asked_at:
+            seen = _unread(seen)
+        if rules.extraction_is_due(session, memory) or rules.summary_is_due(session, memory):
+            self._begin(key, seen)
+        elif rules.extraction_is_left(session, memory):
+            self._start_timer(key, seen)
 
     async def wait_for(self, owner: Owner, session_id: SessionId) -> None:
         """Wait for the session's run, if there is one."""
@@ -100,7 +110,7 @@ class Consolidation:
             if self._closing or now() >= deadline:
                 return True
             if age_s > _OTHERS_S:
-                self._begin(key, seen.memory, seen.session.last_seq, is_idle=True)
+                self._begin(key, _unread(seen), is_idle=True)
             else:
                 await asyncio.sleep(_LOOK_AGAIN_S)
         extracted = self._runs[key].extracted
@@ -111,11 +121,11 @@ class Consolidation:
         return not extracted.is_set()
 
     def _is_to_be_extracted(self, seen: SessionView, age_s: float) -> bool:
-        memory, last_seq = seen.memory, seen.session.last_seq
-        if self._rules.extraction_is_due(memory, last_seq, reset_at=seen.session.reset_at):
+        if self._rules.extraction_is_due(seen.session, seen.memory):
             return True
-        is_idle = age_s >= self._rules.idle_s and last_seq >= memory.extraction_setback.retry_at
-        return is_idle and self._rules.extraction_is_left(memory, last_seq)
+        retry_at = seen.memory.extraction_setback.retry_at
+        is_idle = age_s >= self._rules.idle_s and seen.session.last_seq >= retry_at
+        return is_idle and self._rules.extraction_is_left(seen.session, seen.memory)
 
     async def aclose(self) -> None:
         """Drop what is running, which is made up later, and begin nothing more."""
@@ -129,18 +139,21 @@ class Consolidation:
             await asyncio.wait(tasks)
         self._runs.clear()  # also of those that were cancelled before they began
 
-    def _begin(self, key: _Key, memory: Memory, last_seq: int, *, is_idle: bool = False) -> None:
+    def _begin(self, key: _Key, seen: SessionView, *, is_idle: bool = False) -> None:
         if (run := self._runs.get(key)) is not None:
-            run.again, run.last_seq = True, last_seq
+            run.again = True
+            run.seen = SessionView(session=seen.session, memory=run.seen.memory, messages=())
             run.extracted.clear()
             return
-        run = self._runs[key] = _Run(memory=memory, last_seq=last_seq, is_idle=is_idle)
+        run = self._runs[key] = _Run(seen=seen, is_idle=is_idle)
         run.task = asyncio.create_task(self._run(key, run))
 
-    def _start_timer(self, key: _Key, memory: Memory, last_seq: int) -> None:
+    def _start_timer(self, key: _Key, seen: SessionView) -> None:
+        seen = _unread(seen)
+
         def begin() -> None:
             del self._timers[key]
-            self._begin(key, memory, last_seq, is_idle=True)
+            self._begin(key, seen, is_idle=True)
 
         self._timers[key] = asyncio.get_running_loop().call_later(self._rules.idle_s, begin)
 
@@ -157,17 +170,20 @@ class Consolidation:
         finally:
             run.extracted.set()
             self._runs.pop(key, None)  # now, so that a turn that ends next begins another run
+            self._ended_at[key] = self._clock()
+            if len(self._ended_at) > _ENDS_KEPT:
+                self._ended_at.popitem(last=False)
 
     async def _catch_up(self, key: _Key, run: _Run) -> None:
         rules, is_again = self._rules, True
         while is_again:
             run.again = False
-            if run.is_idle or rules.extraction_is_due(run.memory, run.last_seq):
-                await self._take(self._steps.extract(*key, at_once=run.is_idle), key, run)
+            if run.is_idle or rules.extraction_is_due(run.seen.session, run.seen.memory):
+                await self._take(partial(self._steps.extract, at_once=run.is_idle), key, run)
             if not run.again:
                 run.extracted.set()
-            if rules.summary_is_due(run.memory, run.last_seq):
-                await self._take(self._steps.summarize(*key), key, run)
+            if rules.summary_is_due(run.seen.session, run.seen.memory):
+                await self._take(self._steps.summarize, key, run)
             is_again = run.again
             self._resume_when_idle(key, run)
             run.is_idle = False
@@ -176,22 +192,32 @@ class Consolidation:
         """Extract what this run left because it failed or was not due yet, but only once."""
         if run.again or run.is_idle or key in self._timers:
             return
-        if self._rules.extraction_is_left(run.memory, run.last_seq):
-            self._start_timer(key, run.memory, run.last_seq)
+        if self._rules.extraction_is_left(run.seen.session, run.seen.memory):
+            self._start_timer(key, run.seen)
 
-    async def _take(self, step: Awaitable[Memory], key: _Key, run: _Run) -> None:
+    async def _take(self, step: Callable[..., Awaitable[Memory]], key: _Key, run: _Run) -> None:
         """Keep the memory that the step results in; after a failure the one before.
 
         Raises:
             NotFound: the session is gone.
         """
+        seen = run.seen
         try:
-            run.memory = await step
+            memory = await step(*key, seen=seen)
+            run.seen = replace(run.seen, memory=memory)
+            if memory.version != seen.memory.version + 1:
+                run.seen = _unread(run.seen)
         except NotFound:
             raise
         except ChatbotError as error:
+            run.seen = _unread(run.seen)
             logger.warning(
                 "consolidation dropped: %s",
                 type(error).__name__,
                 extra={"session_id": key[1], "cause": cause_of(error)},
             )
+
+
+def _unread(seen: SessionView) -> SessionView:
+    """The session as one that a step has to read first."""
+    return replace(seen, messages=())

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from chatbot.application.prompt_texts import Language
+from chatbot.domain.chat import Session
 from chatbot.domain.memory import Memory
 
 
@@ -10,8 +11,7 @@ from chatbot.domain.memory import Memory
 class MemoryRules:
     """The settings `MEM_*`.
 
-    `language` is that of our texts to the model; None = as the person writes. `reset_at` is the
-    newest message before a session's last reset.
+    `language` is that of our texts to the model; None = as the person writes.
     """
 
     window: int
@@ -24,19 +24,19 @@ class MemoryRules:
     language: Language | None
     max_output_tokens: int
 
-    def summary_is_due(self, memory: Memory, last_seq: int) -> bool:
+    def summary_is_due(self, session: Session, memory: Memory) -> bool:
         """Whether more messages than the threshold are outside the summary."""
-        is_over = 0 < self.threshold < last_seq - memory.summarized_to
-        return is_over and last_seq >= memory.summary_setback.retry_at
+        is_over = 0 < self.threshold < session.last_seq - memory.summarized_to
+        return is_over and session.last_seq >= memory.summary_setback.retry_at
 
-    def extraction_is_due(self, memory: Memory, last_seq: int, *, reset_at: int = 0) -> bool:
+    def extraction_is_due(self, session: Session, memory: Memory) -> bool:
         """Whether nothing was extracted yet, or enough turns, of two messages each, since then."""
-        if not self.extraction_is_left(memory, last_seq):
+        if not self.extraction_is_left(session, memory):
             return False
-        is_first = memory.extracted_to <= reset_at
-        is_over = is_first or last_seq - memory.extracted_to >= 2 * self.extract_every
-        return is_over and last_seq >= memory.extraction_setback.retry_at
+        is_first = memory.extracted_to <= session.reset_at
+        is_over = is_first or session.last_seq - memory.extracted_to >= 2 * self.extract_every
+        return is_over and session.last_seq >= memory.extraction_setback.retry_at
 
-    def extraction_is_left(self, memory: Memory, last_seq: int) -> bool:
+    def extraction_is_left(self, session: Session, memory: Memory) -> bool:
         """Whether there is anything to extract from, as for a session that has become idle."""
-        return self.structured and last_seq > memory.extracted_to
+        return self.structured and session.last_seq > memory.extracted_to

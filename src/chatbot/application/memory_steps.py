@@ -1,13 +1,14 @@
 """The two steps of turning what was said into memory: extracting from it, and summarising it.
 
-Each reads the messages after its watermark, asks the model, and commits only if the memory is still
-what it read; else the work is dropped. Where nothing is left over that is two transactions, one
-that looks and one that stores. A step that fails is put off, the longer the more often it failed in
-a row: for 1, 2, 4 ... 32 turns.
+Each takes the messages after its watermark, asks the model, and commits only if the memory is still
+what it was; else the work is dropped. Where the turn before has read those messages, and nothing is
+left over, one transaction stores the result; else another reads first. A step that fails is put
+off, the longer the more often it failed in a row: for 1, 2, 4 ... 32 turns.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from chatbot.application.learning import Learn, Learner
 from chatbot.application.memory_rules import MemoryRules
@@ -48,6 +49,7 @@ class MemorySteps:
     """Summarises and extracts.
 
     Both methods take in what is not taken in yet, in batches, when the step is due or `at_once`.
+    `seen` is a session for which it is due, with its newest messages, if they are known.
     They raise NotFound, ModelFailure and StorageFailure; batches done until then are kept.
     """
 
@@ -55,7 +57,7 @@ class MemorySteps:
         self._storage = storage
         self._summary = _Step(
             window=rules.window,
-            is_due=lambda session, memory: rules.summary_is_due(memory, session.last_seq),
+            is_due=rules.summary_is_due,
             watermark=lambda memory: memory.summarized_to,
             setback=lambda memory: memory.summary_setback,
             with_setback=lambda memory, setback: replace(memory, summary_setback=setback),
@@ -63,9 +65,7 @@ class MemorySteps:
         )
         self._extraction = _Step(
             window=0,
-            is_due=lambda session, memory: rules.extraction_is_due(
-                memory, session.last_seq, reset_at=session.reset_at
-            ),
+            is_due=rules.extraction_is_due,
             watermark=lambda memory: memory.extracted_to,
             setback=lambda memory: memory.extraction_setback,
             with_setback=lambda memory, setback: replace(memory, extraction_setback=setback),
@@ -79,19 +79,37 @@ class MemorySteps:
         )
 
     async def summarize(
-        self, owner: Owner, session_id: SessionId, *, at_once: bool = False
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        *,
+        at_once: bool = False,
+        seen: SessionView | None = None,
     ) -> Memory:
         """Bring the summary up to date, leaving the window alone."""
-        return await self._catch_up(owner, session_id, self._summary, at_once=at_once)
+        return await self._catch_up(owner, session_id, self._summary, at_once=at_once, known=seen)
 
     async def extract(
-        self, owner: Owner, session_id: SessionId, *, at_once: bool = False
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        *,
+        at_once: bool = False,
+        seen: SessionView | None = None,
     ) -> Memory:
         """Bring structured memory up to date from what the user said."""
-        return await self._catch_up(owner, session_id, self._extraction, at_once=at_once)
+        return await self._catch_up(
+            owner, session_id, self._extraction, at_once=at_once, known=seen
+        )
 
     async def _catch_up(
-        self, owner: Owner, session_id: SessionId, step: _Step, *, at_once: bool
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        step: _Step,
+        *,
+        at_once: bool,
+        known: SessionView | None,
     ) -> Memory:
         def batch_after(session: Session, memory: Memory) -> MessageRange:
             after = step.watermark(memory)
@@ -120,7 +138,12 @@ class MemorySteps:
             memory = step.with_setback(now.memory, setback)
             tx.sessions.put_memory(owner, session_id, memory, epoch=seen.session.epoch)
 
-        seen = await self._storage.transact(lambda tx: _load(tx, owner, session_id, batch_if_due))
+        messages = () if known is None else _following(known.messages, step.watermark(known.memory))
+        if known is None or not messages:
+            load = partial(_load, owner=owner, session_id=session_id, select=batch_if_due)
+            seen = await self._storage.transact(load)
+        else:
+            seen = replace(known, messages=messages)
         until = seen.session.last_seq - step.window
         while batch := _whole_turns(seen.messages, until):
             try:
@@ -140,6 +163,12 @@ def _load(tx: Transaction, owner: Owner, session_id: SessionId, select: Select) 
         lambda session, memory: select(session, memory.after_reset(session.reset_at)),
     )
     return replace(found, memory=found.memory.after_reset(found.session.reset_at))
+
+
+def _following(messages: Sequence[Message], watermark: int) -> tuple[Message, ...]:
+    """The messages after the watermark; none if the first of them is not among the messages."""
+    after = tuple(message for message in messages if message.seq > watermark)
+    return after if after and after[0].seq == watermark + 1 else ()
 
 
 def _whole_turns(messages: Sequence[Message], until: int) -> Sequence[Message]:

@@ -229,8 +229,18 @@ class TurnContext:
     """
 
     lease: Lease
+    session: Session
     memory: Memory
     history: tuple[Message, ...]
+
+    def answered(self, answer: Message) -> SessionView:
+        """Returns the session with its newest messages after the answer is stored.
+
+        What was reset away counts as taken into its memory.
+        """
+        session, numbered = self.session.appended(answer)
+        memory = self.memory.after_reset(session.reset_at)
+        return SessionView(session=session, memory=memory, messages=(*self.history, numbered))
 
 
 def title_of(messages: Iterable[Message]) -> str:

@@ -71,7 +71,7 @@ class History:
         )
         assert context.lease == lease
         self._leases.append(lease)
-        return context.memory, context.history
+        return context.session, context.memory, context.history
 
     async def answer(self, text: str, reason: InterruptReason | None, age: int) -> None:
         lease, ts = self._chosen(age), T0 + timedelta(seconds=next(self._seconds))

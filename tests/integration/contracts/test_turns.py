@@ -70,8 +70,14 @@ class Turns:
 
     async def ask(self, asked: Question) -> TurnContext:
         if self._by_repository:
-            return await self.storage.transact(lambda tx: tx.sessions.store_question(asked))
-        return await self.storage.store_question(asked)
+            context = await self.storage.transact(lambda tx: tx.sessions.store_question(asked))
+        else:
+            context = await self.storage.store_question(asked)
+        stored = await self.storage.transact(
+            lambda tx: tx.sessions.get(asked.owner, asked.session_id)
+        )
+        assert context.session == stored
+        return context
 
     async def answer(
         self, lease: Lease, text: str, at: float, reason: InterruptReason | None = None

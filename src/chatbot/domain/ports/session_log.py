@@ -163,13 +163,15 @@ class SessionLog(Protocol):
             found = self.load(
                 lease.owner, lease.session_id, lambda _, memory: question.history(memory)
             )
-            new = question.messages_after(found.messages)
-            history = (*found.messages, *(self.append(lease, message) for message in new))
+            session, history = found.session, found.messages
+            for message in question.messages_after(history):
+                session, _ = session.appended(message)
+                history = (*history, self.append(lease, message))
         except BaseException:
             self.release(lease)
             raise
         history = history[-question.history_limit :]
-        return TurnContext(lease=lease, memory=found.memory, history=history)
+        return TurnContext(lease=lease, session=session, memory=found.memory, history=history)
 
     def store_answer(self, lease: Lease, answer: Message) -> None:
         """End a turn: append what the model said, however that ended, and release the session."""

@@ -88,13 +88,15 @@ class JsonSessionLog(SessionReader, SessionLog):
                 reader = self._writer.read(held)
                 memory = load_memory(self._files, held.paths, epoch=reader.header.epoch)
                 history = reader.messages(question.history(memory))
+                session = reader.session()
                 for message in question.messages_after(history):
+                    session, _ = session.appended(message)
                     history.append((yield from self._writer.append(held, message)))
         except BaseException:
             self.release(lease)
             raise
         history = history[-question.history_limit :]
-        return TurnContext(lease=lease, memory=memory, history=tuple(history))
+        return TurnContext(lease=lease, session=session, memory=memory, history=tuple(history))
 
     def answer_steps(self, lease: Lease, answer: Message) -> Steps[None]:
         """End a turn: see `SessionLog.store_answer`."""

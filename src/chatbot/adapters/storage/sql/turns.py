@@ -18,6 +18,7 @@ from chatbot.domain.chat import (
     Message,
     MessageRole,
     Question,
+    Session,
     TurnContext,
     TurnId,
 )
@@ -96,11 +97,21 @@ def context_of(question: Question, row: Row) -> TurnContext:
     Raises:
         Damaged, ValueError: what is stored is not valid.
     """
-    seq, memory, history = row
+    seq, count, epoch, title, created_at, memory, history = row
     (asked,) = question.messages_after([])
     earlier = sorted(json.loads(history)) if history else []
     return TurnContext(
         lease=lease_of(question),
+        session=Session(
+            id=question.session_id,
+            owner=question.owner,
+            title=title or "",
+            created_at=_moment(created_at),
+            updated_at=question.ts,
+            message_count=int(count),
+            last_seq=int(seq),
+            epoch=int(epoch),
+        ),
         memory=codec(Memory).from_json(json.loads(memory), "memory") if memory else Memory(),
         history=(*map(_message, earlier), replace(asked, seq=int(seq))),
     )
@@ -112,10 +123,14 @@ def _message(row: Row) -> Message:
         seq=seq,
         role=MessageRole(role),
         content=content,
-        ts=datetime.fromisoformat(ts).replace(tzinfo=UTC),
+        ts=_moment(ts),
         turn_id=TurnId(turn_id),
         reason=None if reason is None else InterruptReason(reason),
     )
+
+
+def _moment(utc: str) -> datetime:
+    return datetime.fromisoformat(utc).replace(tzinfo=UTC)
 
 
 def caller_of(row: Row) -> tuple[User | None, Mapping[str, Role]]:
