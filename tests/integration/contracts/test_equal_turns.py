@@ -71,7 +71,8 @@ class History:
         )
         assert context.lease == lease
         self._leases.append(lease)
-        return context.session, context.memory, context.history
+        session = replace(context.session, id=SessionId(""))
+        return session, context.memory, context.history
 
     async def answer(self, text: str, reason: InterruptReason | None, age: int) -> None:
         lease, ts = self._chosen(age), T0 + timedelta(seconds=next(self._seconds))
