@@ -558,7 +558,7 @@ async def test_after_a_turn_a_due_step_takes_one_transaction_and_any_other_step_
     await desk.consolidation.wait_for(OWNER, session_id)
     requests = desk.model.requests[asked:]
     assert {request.task for request in requests} == tasks
-    assert sum(len(told(request)) for request in requests) == {1: 1, 2: 0}.get(
+    assert sum(len(texts_in(request)) for request in requests) == {1: 1, 2: 0}.get(
         turns, 10 if extracted else 21
     )
     assert storage.count == len(tasks) * (1 if is_known else 2)
