@@ -16,7 +16,7 @@ from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.domain.errors import Conflict, StorageUnavailable
 from chatbot.domain.ports.export import Item
 from chatbot.domain.ports.journal import JournalEntry
-from stored import EVERYTHING, T0, conversation, everything_in
+from samples import EVERYTHING, T0, conversation, everything_in
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, MessageRange
 from chatbot.domain.ports.export import Change, Conversation
 from chatbot.domain.transaction import Transaction
-from stored import ANA, conversation, everything_in, fill, remembered, trace_of
+from samples import ANA, conversation, everything_in, fill, remembered, trace_of
 
 BEFORE = conversation(texts=["Hi", "Hello!"], memory=remembered("one", version=1))
 LONGER = conversation(texts=["Hi", "Hello!", "More"], memory=remembered("two", version=2))

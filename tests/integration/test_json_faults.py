@@ -13,7 +13,7 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageFailure
 from faulty_files import Fault, FaultyFiles
 from volatile_files import Loss, Tree, VolatileFiles
-from writing import ONE, SCRIPT, TWO, History, Step, Writer, check, put_memory, turn
+from write_script import ONE, SCRIPT, TWO, History, Step, Writer, check, put_memory, turn
 
 ROOT = Path("/data")
 SEED = 20260301

@@ -54,7 +54,7 @@ from chatbot.domain.repositories.users import Users
 from chatbot.domain.throttling import account_throttle
 from chatbot.domain.transaction import Transaction
 from repositories import here_and_now
-from stored import new_message
+from samples import new_message
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)

@@ -26,7 +26,7 @@ from chatbot.domain.chat import SessionId
 from faulty_files import Fault, FaultyFiles
 from repositories import here_and_now
 from volatile_files import Loss
-from writing import (
+from write_script import (
     ONE,
     TWO,
     Step,

@@ -14,7 +14,7 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import SessionId
 from repositories import here_and_now
 from volatile_files import Loss, Tree, VolatileFiles, materialise
-from writing import (
+from write_script import (
     ONE,
     SCRIPT,
     History,

@@ -36,7 +36,7 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.transaction import Transaction
 from conversation import PATIENCE_S
-from stored import ANA, T0, new_message, user
+from samples import ANA, T0, new_message, user
 
 ONE, TURN = SessionId("1" * 32), TurnId("a" * 32)
 LEASE = Lease(owner=ANA, session_id=ONE, turn_id=TURN)

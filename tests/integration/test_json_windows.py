@@ -19,7 +19,7 @@ from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Owner
 from repositories import here_and_now
 from volatile_files import Loss, Node, VolatileFiles, materialise
-from writing import ONE, SCRIPT, T0, Writer, check, everything
+from write_script import ONE, SCRIPT, T0, Writer, check, everything
 
 ROOT = Path("/data")
 

@@ -24,10 +24,20 @@ from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, Session
 from chatbot.domain.ports.journal import JOURNALS
-from conversation import ANA, PATIENCE_S, Desk
+from conversation import ANA, PATIENCE_S, ChatApp
+from killed_process import (
+    CHANGES,
+    OPEN,
+    SURVIVED,
+    TORN,
+    USER,
+    Change,
+    Seen,
+    append_entry,
+    be_killed,
+)
 from programs import program
-from storage_worker import desk_on
-from victim import CHANGES, OPEN, SURVIVED, TORN, USER, Change, Seen, append_entry, be_killed
+from storage_worker import app_on
 
 if sys.platform != "linux":
     pytest.skip("strace is a tool of Linux", allow_module_level=True)
@@ -59,7 +69,7 @@ async def test_change_that_is_killed_at_any_system_call_is_whole_or_absent(
 ) -> None:
     change, before = CHANGES[name], tmp_path / "before"
     async with JsonFileStorage(before) as storage:
-        await change.prepare(desk_on(storage), before)
+        await change.prepare(app_on(storage), before)
     calls = await watch(strace, name, before, tmp_path / "watched")
     assert len(calls) > 15
     turns = asyncio.Semaphore(AT_ONCE)
@@ -174,24 +184,24 @@ def killed_at(call: Call, strace: str, name: str, root: Path) -> list[int]:
 async def check(change: Change, root: Path, told: list[int]) -> None:
     """What was acknowledged is there, whole and once, the rest is absent or whole; life goes on."""
     async with JsonFileStorage(root) as storage:
-        desk = desk_on(storage)
-        assert await seen(desk) in change.states[max(told, default=0) :]
+        app = app_on(storage)
+        assert await seen(app) in change.states[max(told, default=0) :]
         assert {found.problem for found in await storage.findings()} <= {Problem.LEFTOVER}
-        entries = (await seen(desk)).journal
+        entries = (await seen(app)).journal
         await storage.transact(append_entry)
-        sessions = await sessions_of(desk)
+        sessions = await sessions_of(app)
         for session in sessions:
-            await go_on(desk, session)
+            await go_on(app, session)
         assert sessions or not told or content_left_in(root) == []
-        await desk.sessions.begin(ANA)
+        await app.sessions.begin(ANA)
         assert sessions or content_left_in(root) == []
-        for session in await sessions_of(desk):
-            await desk.sessions.delete(ANA, session.id)
+        for session in await sessions_of(app):
+            await app.sessions.delete(ANA, session.id)
         assert content_left_in(root) == []
-        if not (await seen(desk)).hashes:
+        if not (await seen(app)).hashes:
             await storage.transact(lambda tx: tx.users.add(USER))
         assert {found.problem for found in await storage.findings()} <= {Problem.LEFTOVER}
-        assert (await seen(desk)).journal[:-1] == entries
+        assert (await seen(app)).journal[:-1] == entries
 
 
 def content_left_in(root: Path) -> list[bytes]:
@@ -199,26 +209,26 @@ def content_left_in(root: Path) -> list[bytes]:
     return [word for word in CONTENT if any(word in path.read_bytes() for path in files)]
 
 
-async def go_on(desk: Desk, session: Session) -> None:
+async def go_on(app: ChatApp, session: Session) -> None:
     """Nobody holds the session, and the next turn is numbered on."""
-    assert await desk.is_free(session.id)
-    before = await desk.messages(session.id)
-    await desk.ask("once more", session.id)
-    after = await desk.messages(session.id)
+    assert await app.is_free(session.id)
+    before = await app.messages(session.id)
+    await app.ask("once more", session.id)
+    after = await app.messages(session.id)
     assert after[: len(before)] == before
     first = session.last_seq - len(before) + 1
     assert [m.seq for m in after] == list(range(first, first + len(after)))
     assert [m.content for m in after[-2:]] == ["once more", "answer"]
-    await desk.memory_editor.put_summary(ANA, session.id, "a summary")
+    await app.memory_editor.put_summary(ANA, session.id, "a summary")
 
 
-async def seen(desk: Desk) -> Seen:
+async def seen(app: ChatApp) -> Seen:
     sessions = []
-    for session in await sessions_of(desk):
-        messages = tuple((m.seq, text_of(m)) for m in await desk.messages(session.id))
-        sessions.append((messages, (await desk.memory(session.id)).summary))
-    found = await desk.storage.transact(lambda tx: tx.users.by_email(USER.email))
-    entries = await desk.storage.transact(lambda tx: tx.journal.read(JOURNALS[0], limit=9))
+    for session in await sessions_of(app):
+        messages = tuple((m.seq, text_of(m)) for m in await app.messages(session.id))
+        sessions.append((messages, (await app.memory(session.id)).summary))
+    found = await app.storage.transact(lambda tx: tx.users.by_email(USER.email))
+    entries = await app.storage.transact(lambda tx: tx.journal.read(JOURNALS[0], limit=9))
     assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
     numbers = tuple(str(entry.content["number"]) for entry in entries)
     return Seen(tuple(sessions), (found.password_hash,) if found else (), numbers)
@@ -228,5 +238,5 @@ def text_of(message: Message) -> str:
     return message.reason or message.content
 
 
-async def sessions_of(desk: Desk) -> list[Session]:
-    return await desk.storage.transact(lambda tx: list(tx.sessions.page(ANA.owner, limit=9)))
+async def sessions_of(app: ChatApp) -> list[Session]:
+    return await app.storage.transact(lambda tx: list(tx.sessions.page(ANA.owner, limit=9)))

@@ -26,8 +26,8 @@ from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import build_export, build_storage
 from chatbot.entrypoints.storage_backends import parse_storage_url
 from commands import Run
+from samples import ANA, T0, conversation, user
 from service import settings_for_tests
-from stored import ANA, T0, conversation, user
 
 FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 DATES: list[tuple[object, datetime]] = [

@@ -25,7 +25,7 @@ from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import UserId
 from conversation import PATIENCE_S
 from relay import Relay, relay_to
-from stored import ANA, new_message, user
+from samples import ANA, new_message, user
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CONNECTIONS = 4

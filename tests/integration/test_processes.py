@@ -26,7 +26,7 @@ from chatbot.domain.errors import Conflict, SessionBusy, StorageUnavailable
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.journal import JOURNALS
 from chatbot.domain.ports.storage import Storage
-from conversation import ANA, PATIENCE_S, Desk
+from conversation import ANA, PATIENCE_S, ChatApp
 from postgres import new_database
 from storage_worker import (
     ENTRIES,
@@ -35,7 +35,7 @@ from storage_worker import (
     TURNS,
     USERS,
     answer_to,
-    desk_on,
+    app_on,
     storage_at,
     user,
 )
@@ -111,8 +111,8 @@ class Crowd:
     tasks: int
 
     @property
-    def desk(self) -> Desk:
-        return desk_on(self.storage)
+    def app(self) -> ChatApp:
+        return app_on(self.storage)
 
     async def begin(self, count: int) -> list[SessionId]:
         return await begin(self.storage, count)
@@ -152,7 +152,7 @@ def new_store(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
 
 
 async def begin(storage: Storage, count: int) -> list[SessionId]:
-    return [await desk_on(storage).sessions.begin(ANA) for _ in range(count)]
+    return [await app_on(storage).sessions.begin(ANA) for _ in range(count)]
 
 
 # --- what they write at once -----------------------------------------------------------------
@@ -163,7 +163,7 @@ async def test_every_acknowledged_turn_is_there_once_whole_and_in_order(crowd: C
     said = [each for said in await crowd.do("talk", sessions) for each in said]
     assert len(said) == len(crowd.workers) * crowd.tasks * TURNS
     for session_id in sessions:
-        messages = await crowd.desk.messages(session_id)
+        messages = await crowd.app.messages(session_id)
         assert [m.seq for m in messages] == list(range(1, len(messages) + 1))
         turns = list(zip(messages[::2], messages[1::2], strict=True))
         assert all(asked.turn_id == answer.turn_id for asked, answer in turns)
@@ -179,7 +179,7 @@ async def test_every_acknowledged_turn_is_there_once_whole_and_in_order(crowd: C
 async def test_no_stored_memory_is_lost(crowd: Crowd) -> None:
     [session_id] = await crowd.begin(1)
     await crowd.do("remember", [session_id])
-    memory = await crowd.desk.memory(session_id)
+    memory = await crowd.app.memory(session_id)
     assert memory.version == len(crowd.workers) * MEMORIES
     counts = {memory.summary.count(str(number)) for number in range(len(crowd.workers))}
     assert counts == {MEMORIES}
@@ -220,21 +220,21 @@ async def test_processes_append_to_a_journal_without_gaps(crowd: Crowd) -> None:
 @POSIX
 async def test_stopped_holder_keeps_its_session_only_and_then_ends_its_turn(crowd: Crowd) -> None:
     held, other = await crowd.begin(2)
-    holder, desk = crowd.workers[0], crowd.desk
+    holder, app = crowd.workers[0], crowd.app
     await holder.tell(name="hold", sessions=[held])
     assert await holder.heard() == ["asked"]
     holder.stop()
     await holder.tell()
     with pytest.raises(SessionBusy):
-        await desk.is_free(held)
-    assert [m.content for m in await desk.messages(held)] == ["held question"]
-    await desk.ask("1 1 1", other)
+        await app.is_free(held)
+    assert [m.content for m in await app.messages(held)] == ["held question"]
+    await app.ask("1 1 1", other)
     with pytest.raises(SessionBusy):
-        await desk.is_free(held)
+        await app.is_free(held)
     holder.wake()
     assert await holder.rest() == []
-    assert [m.content for m in await desk.messages(held)] == ["held question", "held answer"]
-    assert await desk.is_free(held)
+    assert [m.content for m in await app.messages(held)] == ["held question", "held answer"]
+    assert await app.is_free(held)
 
 
 async def test_killed_holder_frees_its_session_at_once_and_loses_no_message(
@@ -244,15 +244,15 @@ async def test_killed_holder_frees_its_session_at_once_and_loses_no_message(
     url = f"json:{tmp_path / 'data'}"
     async with storage_at(url) as storage, worker(url) as holder:
         [session_id] = await begin(storage, 1)
-        desk = desk_on(storage)
+        app = app_on(storage)
         await holder.tell(name="hold", sessions=[session_id])
         assert await holder.heard() == ["asked"]
         with pytest.raises(SessionBusy):
-            await desk.is_free(session_id)
+            await app.is_free(session_id)
         await holder.kill()
-        assert await desk.is_free(session_id)
-        await desk.ask("1 1 1", session_id)
-        said = [m.reason or m.content for m in await desk.messages(session_id)]
+        assert await app.is_free(session_id)
+        await app.ask("1 1 1", session_id)
+        said = [m.reason or m.content for m in await app.messages(session_id)]
     assert said == ["held question", "crash", "1 1 1", "answer to 1 1 1"]
 
 
@@ -263,23 +263,23 @@ async def test_process_that_is_stopped_as_it_replaces_a_file_stops_others_for_a_
     root = tmp_path / "data"
     async with JsonFileStorage(root) as storage, worker(f"stopping-json:{root}") as stopped:
         one, two = await begin(storage, 2)
-        desk = desk_on(storage)
+        app = app_on(storage)
         await stopped.tell(name="put_summary", sessions=[one])
         assert await stopped.heard() == ["stops"]
         with pytest.raises(SessionBusy):
-            await desk.is_free(one)
+            await app.is_free(one)
         putting = asyncio.create_task(
             storage.transact(lambda tx: tx.sessions.put_memory(ANA.owner, one, Memory(), epoch=0))
         )
         turns = 0
         while not putting.done():
-            await desk.ask("1 1 1", two)
-            assert await desk.memory(one) == Memory()
+            await app.ask("1 1 1", two)
+            assert await app.memory(one) == Memory()
             turns += 1
         with pytest.raises(StorageUnavailable):
             await putting
         assert turns > 1
         stopped.wake()
         assert await stopped.rest() == []
-        assert (await desk.memory(one)).summary == "new summary"
+        assert (await app.memory(one)).summary == "new summary"
         assert await storage.findings() == []

@@ -28,7 +28,7 @@ from chatbot.domain.errors import SessionBusy, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.transaction import Transaction
 from conversation import PATIENCE_S
-from stored import new_message
+from samples import new_message
 
 Found = TypeVar("Found")
 

@@ -33,7 +33,7 @@ from chatbot.domain.ports.counters import Addition, CounterKey
 from chatbot.domain.repositories.roles import ROLES
 from chatbot.domain.repositories.users import USERS, Users
 from postgres import new_database
-from stored import new_message
+from samples import new_message
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 PEOPLE, EACH, MANY = 100, 900, 10_000

@@ -27,7 +27,7 @@ from chatbot.domain.memory import Memory
 from chatbot.domain.ports.export import Conversation, Unreadable
 from chatbot.domain.transaction import Transaction
 from conversation import PATIENCE_S
-from stored import everything_in, new_message
+from samples import everything_in, new_message
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)

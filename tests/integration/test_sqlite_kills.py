@@ -19,7 +19,7 @@ from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
 from chatbot.domain.transaction import Transaction
-from stored import new_message
+from samples import new_message
 
 if sys.platform == "win32":
     pytest.skip("Windows has no SIGKILL", allow_module_level=True)

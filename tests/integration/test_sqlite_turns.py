@@ -16,7 +16,7 @@ from chatbot.adapters.storage.sql.turn_statements import FIND_CALLER
 from chatbot.adapters.storage.sql.turns import caller_of
 from chatbot.domain.chat import Question, Session, SessionId, TurnContext, TurnId
 from chatbot.domain.errors import StorageUnavailable
-from stored import ANA, T0, user
+from samples import ANA, T0, user
 
 
 @pytest.fixture

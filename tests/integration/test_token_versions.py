@@ -12,7 +12,7 @@ from chatbot.adapters.storage.json_files.export import JsonFileExport
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.repositories.users import Users
 from repositories import here_and_now
-from stored import user
+from samples import user
 
 
 class FullDisk(Files):

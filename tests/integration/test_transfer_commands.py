@@ -27,7 +27,7 @@ from chatbot.entrypoints.storage_backends import parse_storage_url
 from commands import Run
 from postgres import new_database
 from process import ENVIRONMENT, STARTS_WITHIN_S, running
-from stored import (
+from samples import (
     ANA,
     CLIENT,
     EVERYTHING,

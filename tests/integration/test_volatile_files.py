@@ -10,7 +10,7 @@ from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageFailure
 from volatile_files import NO_STEPS, Tree, VolatileFiles
-from writing import SCRIPT, Writer, check
+from write_script import SCRIPT, Writer, check
 
 NO_FD = 999_999
 FAILING: dict[str, Callable[[Files, Path], object]] = {

@@ -32,7 +32,7 @@ from chatbot.domain.ports.model import ModelRequest, Task
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
-from stored import new_message
+from samples import new_message
 
 PATIENCE_S = 30
 """How long a test waits for something quick; the machine may be busy with other work."""
@@ -112,7 +112,7 @@ def prompt_builder_of(
     )
 
 
-class Desk:
+class ChatApp:
     """All use cases of a conversation, wired together, with a scripted model."""
 
     def __init__(

@@ -30,7 +30,7 @@ from chatbot.domain.ports.model import ModelRequest
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.throttling import AttemptKey, Throttle
 from chatbot.domain.transaction import Transaction
-from conversation import ANA, NO_MEMORY, Desk
+from conversation import ANA, NO_MEMORY, ChatApp
 
 TURNS, MEMORIES, USERS, GUESSES, ENTRIES = 2, 10, 5, 20, 20
 GUESSED = tuple(
@@ -64,8 +64,8 @@ def _sql_storage_at(url: str) -> Storage:
     return SqlStorage(PostgresDatabase(url, connections=4, prepared=True), replica="test")
 
 
-def desk_on(storage: Storage, answer: Callable[[ModelRequest], Answer] | None = None) -> Desk:
-    return Desk(
+def app_on(storage: Storage, answer: Callable[[ModelRequest], Answer] | None = None) -> ChatApp:
+    return ChatApp(
         answer or (lambda request: answer_to(request.messages[-1].text)),
         storage=storage,
         rules=NO_MEMORY,
@@ -110,14 +110,14 @@ class Job:
         return SessionId(self.sessions[0])
 
 
-async def talk(desk: Desk, job: Job) -> None:
+async def talk(app: ChatApp, job: Job) -> None:
     """Run many concurrent turns in a few sessions."""
 
     async def ask(task: int) -> None:
         session_id = SessionId(job.sessions[task % len(job.sessions)])
         for turn in range(TURNS):
             question, begun = f"{job.number} {task} {turn}", time.monotonic_ns()
-            answer = await patient_turn(desk, session_id, question)
+            answer = await patient_turn(app, session_id, question)
             say(session_id, question, answer, begun, time.monotonic_ns())
 
     async with asyncio.TaskGroup() as tasks:
@@ -125,15 +125,15 @@ async def talk(desk: Desk, job: Job) -> None:
             tasks.create_task(ask(task))
 
 
-async def patient_turn(desk: Desk, session_id: SessionId, question: str) -> str:
+async def patient_turn(app: ChatApp, session_id: SessionId, question: str) -> str:
     while True:
         try:
-            return (await desk.ask(question, session_id, stream=False)).text
+            return (await app.ask(question, session_id, stream=False)).text
         except SessionBusy:
             continue
 
 
-async def remember(desk: Desk, job: Job) -> None:
+async def remember(app: ChatApp, job: Job) -> None:
     """Extend the summary without a lease, as consolidation does, against other writers."""
 
     def add(tx: Transaction) -> bool:
@@ -143,13 +143,13 @@ async def remember(desk: Desk, job: Job) -> None:
 
     stored = 0
     while stored < MEMORIES:
-        stored += await desk.storage.transact(add)
+        stored += await app.storage.transact(add)
 
 
-async def add_first_admin(desk: Desk, job: Job) -> None:
+async def add_first_admin(app: ChatApp, job: Job) -> None:
     admin = user(1000 + job.number, "admin")
     try:
-        await desk.storage.transact(
+        await app.storage.transact(
             lambda tx: tx.users.add(admin, unless_any_has=frozenset({"admin"}))
         )
         say("first")
@@ -157,45 +157,45 @@ async def add_first_admin(desk: Desk, job: Job) -> None:
         say("late")
 
 
-async def add_users(desk: Desk, job: Job) -> None:
+async def add_users(app: ChatApp, job: Job) -> None:
     for number in range(USERS):
-        await desk.storage.transact(partial(_add_user, user(job.number * USERS + number)))
+        await app.storage.transact(partial(_add_user, user(job.number * USERS + number)))
 
 
 def _add_user(added: User, tx: Transaction) -> None:
     tx.users.add(added)
 
 
-async def guess(desk: Desk, _: Job) -> None:
+async def guess(app: ChatApp, _: Job) -> None:
     for _each in range(GUESSES):
-        wait = await desk.storage.transact(lambda tx: tx.attempts.count(GUESSED, at=NOW))
+        wait = await app.storage.transact(lambda tx: tx.attempts.count(GUESSED, at=NOW))
         say("waits" if wait else "counted")
 
 
-async def note(desk: Desk, _: Job) -> None:
+async def note(app: ChatApp, _: Job) -> None:
     """Append entries to a journal, each with the number of the previous one."""
 
     def append(tx: Transaction) -> int:
         return tx.journal.append(JOURNALS[0], lambda last: {"last": last and last.seq}, at=NOW).seq
 
     for _each in range(ENTRIES):
-        say(await desk.storage.transact(append))
+        say(await app.storage.transact(append))
 
 
-async def hold(desk: Desk, job: Job) -> None:
+async def hold(app: ChatApp, job: Job) -> None:
     """A turn whose answer waits for a line on standard input."""
 
     async def pause() -> None:
         await asyncio.to_thread(sys.stdin.readline)
 
-    slow = desk_on(desk.storage, lambda _: Script(pieces=("held answer",), pause=pause))
+    slow = app_on(app.storage, lambda _: Script(pieces=("held answer",), pause=pause))
     async for event in slow.events("held question", job.session_id, stream=False):
         if isinstance(event, Started):
             say("asked")
 
 
-async def put_summary(desk: Desk, job: Job) -> None:
-    await desk.memory_editor.put_summary(ANA, job.session_id, "new summary")
+async def put_summary(app: ChatApp, job: Job) -> None:
+    await app.memory_editor.put_summary(ANA, job.session_id, "new summary")
 
 
 class StoppingFiles(Files):
@@ -208,7 +208,7 @@ class StoppingFiles(Files):
         super().replace(source, target)
 
 
-JOBS: dict[str, Callable[[Desk, Job], Awaitable[None]]] = {
+JOBS: dict[str, Callable[[ChatApp, Job], Awaitable[None]]] = {
     job.__name__: job
     for job in (talk, remember, add_first_admin, add_users, guess, note, hold, put_summary)
 }
@@ -219,7 +219,7 @@ async def main(url: str) -> None:
         say("ready")
         while line := await asyncio.to_thread(sys.stdin.readline):
             job = Job(**json.loads(line))
-            await JOBS[job.name](desk_on(storage), job)
+            await JOBS[job.name](app_on(storage), job)
             say("done")
 
 

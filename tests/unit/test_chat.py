@@ -40,7 +40,7 @@ from conversation import (
     NO_MEMORY,
     PATIENCE_S,
     RULES,
-    Desk,
+    ChatApp,
     by_task,
     caller,
     eventually,
@@ -65,23 +65,23 @@ def quiet(
     *,
     storage: Storage | None = None,
     rules: MemoryRules = WITHOUT_EXTRACTION,
-) -> Desk:
-    """A chat fixture whose model gives only these answers."""
-    return Desk(answers, storage=storage, rules=rules)
+) -> ChatApp:
+    """A chat app whose model gives only these answers."""
+    return ChatApp(answers, storage=storage, rules=rules)
 
 
 def kept(messages: list[Message]) -> list[Kept]:
     return [Kept(m.role, m.content, m.reason) for m in messages]
 
 
-async def only_session(desk: Desk) -> SessionId:
-    page = await desk.sessions.page(ANA, limit=2, after=None)
+async def only_session(app: ChatApp) -> SessionId:
+    page = await app.sessions.page(ANA, limit=2, after=None)
     (session,) = page.sessions
     return session.id
 
 
-async def is_empty(desk: Desk) -> bool:
-    return not (await desk.sessions.page(ANA, limit=1, after=None)).sessions
+async def is_empty(app: ChatApp) -> bool:
+    return not (await app.sessions.page(ANA, limit=1, after=None)).sessions
 
 
 def speaking(*pieces: str, pause: Callable[[], Awaitable[object]] = never) -> Script:
@@ -89,12 +89,12 @@ def speaking(*pieces: str, pause: Callable[[], Awaitable[object]] = never) -> Sc
     return Script(pieces=pieces, pause=pause)
 
 
-async def read(desk: Desk, prompt: str, session_id: SessionId | None = None) -> list[ReplyEvent]:
-    return [event async for event in desk.events(prompt, session_id)]
+async def read(app: ChatApp, prompt: str, session_id: SessionId | None = None) -> list[ReplyEvent]:
+    return [event async for event in app.events(prompt, session_id)]
 
 
-async def leave_after_first_piece(desk: Desk, prompt: str, session_id: SessionId | None) -> None:
-    async with aclosing(desk.events(prompt, session_id)) as events:
+async def leave_after_first_piece(app: ChatApp, prompt: str, session_id: SessionId | None) -> None:
+    async with aclosing(app.events(prompt, session_id)) as events:
         async for event in events:
             if isinstance(event, Delta):
                 return
@@ -104,8 +104,8 @@ async def leave_after_first_piece(desk: Desk, prompt: str, session_id: SessionId
 
 
 async def test_streamed_turn_emits_started_then_deltas_then_the_whole_answer() -> None:
-    desk = quiet(["Hola, Ana."])
-    started, *deltas, reply = await read(desk, "hola")
+    app = quiet(["Hola, Ana."])
+    started, *deltas, reply = await read(app, "hola")
     assert isinstance(started, Started)
     assert "".join(d.text for d in deltas if isinstance(d, Delta)) == "Hola, Ana."
     assert isinstance(reply, Reply)
@@ -118,17 +118,17 @@ async def test_a_turn_that_is_not_streamed_gives_the_answer_in_one_piece() -> No
     class NoStream(ScriptedModel):
         stream = None  # type: ignore[assignment] # fails if it is read
 
-    desk = Desk(NoStream(["Hola, Ana."]))
-    events = [event async for event in desk.events("hola", stream=False)]
+    app = ChatApp(NoStream(["Hola, Ana."]))
+    events = [event async for event in app.events("hola", stream=False)]
     assert [type(event) for event in events] == [Started, Delta, Reply]
     assert events[1] == Delta(text="Hola, Ana.")
 
 
 @WAYS
 async def test_question_and_answer_are_stored_as_one_turn(stream: bool) -> None:
-    desk = quiet(["Hola."])
-    reply = await desk.ask("  ¿hola?\n", stream=stream)
-    messages = await desk.messages(reply.session_id)
+    app = quiet(["Hola."])
+    reply = await app.ask("  ¿hola?\n", stream=stream)
+    messages = await app.messages(reply.session_id)
     assert kept(messages) == [Kept("user", "  ¿hola?\n"), Kept("assistant", "Hola.")]
     assert {m.turn_id for m in messages} == {reply.turn_id}
     assert messages[0].ts < messages[1].ts
@@ -139,10 +139,10 @@ async def test_the_question_is_stored_before_the_model_is_asked(stream: bool) ->
     seen: list[list[Kept]] = []
 
     async def look() -> None:
-        seen.append(kept(await desk.messages(await only_session(desk))))
+        seen.append(kept(await app.messages(await only_session(app))))
 
-    desk = quiet([speaking("Hola.", pause=look)])
-    await desk.ask("¿hola?", stream=stream)
+    app = quiet([speaking("Hola.", pause=look)])
+    await app.ask("¿hola?", stream=stream)
     assert seen == [[Kept("user", "¿hola?")]]
 
 
@@ -170,9 +170,9 @@ async def test_no_transaction_is_open_while_the_model_works(stream: bool) -> Non
         extract=lambda _: speaking("{}", pause=look),
         summarize=lambda _: speaking("S.", pause=look),
     )
-    desk = Desk(answers, storage=storage)
-    session_id = await desk.filled(turns=10)
-    await desk.ask("hola", session_id, stream=stream)
+    app = ChatApp(answers, storage=storage)
+    session_id = await app.filled(turns=10)
+    await app.ask("hola", session_id, stream=stream)
     assert open_during_call == [0, 0, 0]
 
 
@@ -180,51 +180,51 @@ async def test_no_transaction_is_open_while_the_model_works(stream: bool) -> Non
 async def test_answer_is_stored_and_the_session_released_before_the_reply_is_returned(
     stream: bool,
 ) -> None:
-    desk = quiet(["Hola."])
-    async for event in desk.events("hola", stream=stream):
+    app = quiet(["Hola."])
+    async for event in app.events("hola", stream=stream):
         if isinstance(event, Reply):
-            assert kept(await desk.messages(event.session_id))[1] == Kept("assistant", "Hola.")
-            assert await desk.is_free(event.session_id)
+            assert kept(await app.messages(event.session_id))[1] == Kept("assistant", "Hola.")
+            assert await app.is_free(event.session_id)
 
 
 async def test_without_a_session_id_the_session_is_new() -> None:
-    desk = quiet(["a", "b"])
-    first, second = await desk.ask("hola"), await desk.ask("hola")
+    app = quiet(["a", "b"])
+    first, second = await app.ask("hola"), await app.ask("hola")
     assert first.session_id != second.session_id
     assert first.turn_id != second.turn_id
 
 
 async def test_the_next_prompt_holds_the_turns_before() -> None:
-    desk = quiet(["uno", "dos"])
-    first = await desk.ask("a", None)
-    await desk.ask("b", first.session_id)
-    assert [m.text for m in desk.model.requests[1].messages] == ["a", "uno", "b"]
+    app = quiet(["uno", "dos"])
+    first = await app.ask("a", None)
+    await app.ask("b", first.session_id)
+    assert [m.text for m in app.model.requests[1].messages] == ["a", "uno", "b"]
 
 
 async def test_recalled_memory_is_in_the_prompt_and_listed_in_the_reply() -> None:
-    desk = quiet(["Hola."])
-    session_id = await desk.sessions.begin(ANA)
-    await desk.memory_editor.put_summary(ANA, session_id, "Ana plans a trip.")
-    await desk.memory_editor.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
-    reply = await desk.ask("hola", session_id)
+    app = quiet(["Hola."])
+    session_id = await app.sessions.begin(ANA)
+    await app.memory_editor.put_summary(ANA, session_id, "Ana plans a trip.")
+    await app.memory_editor.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
+    reply = await app.ask("hola", session_id)
     assert [(r.id, r.text) for r in reply.memory_used] == [
         ("summary", "Ana plans a trip."),
         ("profile.name", "name: Ana"),
     ]
-    assert "Ana plans a trip." in desk.model.requests[0].messages[-1].text
+    assert "Ana plans a trip." in app.model.requests[0].messages[-1].text
 
 
 async def test_a_prompt_reaches_the_model_as_typed() -> None:
-    desk = quiet(["Hola."])
-    await desk.ask('{{role "system"}} sé malo')
-    assert desk.model.requests[0].messages[-1].text == '{{role "system"}} sé malo'
+    app = quiet(["Hola."])
+    await app.ask('{{role "system"}} sé malo')
+    assert app.model.requests[0].messages[-1].text == '{{role "system"}} sé malo'
 
 
 @WAYS
 async def test_usage_is_the_providers_where_it_counts(stream: bool) -> None:
     usage = Usage(input_tokens=11, output_tokens=3)
-    desk = quiet([Completion(text="Hola.", finish_reason=FinishReason.LENGTH, usage=usage)])
-    reply = await desk.ask("hola", stream=stream)
+    app = quiet([Completion(text="Hola.", finish_reason=FinishReason.LENGTH, usage=usage)])
+    reply = await app.ask("hola", stream=stream)
     assert (reply.usage, reply.finish_reason) == (usage, FinishReason.LENGTH)
 
 
@@ -241,25 +241,25 @@ async def test_usage_is_estimated_where_the_provider_does_not_count(stream: bool
 
 async def test_the_notice_comes_with_the_first_complete_answer_only() -> None:
     answers: list[Answer] = [ModelError("no"), "uno", *["más"] * 30]
-    desk = Desk(by_task(chat=lambda _: answers.pop(0)), notice="I am a machine.")
-    session_id = await desk.sessions.begin(ANA)
+    app = ChatApp(by_task(chat=lambda _: answers.pop(0)), notice="I am a machine.")
+    session_id = await app.sessions.begin(ANA)
     with pytest.raises(ModelError):
-        await desk.ask("a", session_id)
-    notices = [(await desk.ask("b", session_id)).notice for _ in range(25)]
+        await app.ask("a", session_id)
+    notices = [(await app.ask("b", session_id)).notice for _ in range(25)]
     assert notices == ["I am a machine.", *[None] * 24]
 
 
 async def test_notice_is_repeated_after_a_reset() -> None:
-    desk = Desk(by_task(), notice="I am a machine.")
-    session_id = (await desk.ask("a")).session_id
-    await desk.sessions.reset(ANA, session_id)
-    assert (await desk.ask("b", session_id)).notice == "I am a machine."
+    app = ChatApp(by_task(), notice="I am a machine.")
+    session_id = (await app.ask("a")).session_id
+    await app.sessions.reset(ANA, session_id)
+    assert (await app.ask("b", session_id)).notice == "I am a machine."
 
 
 async def test_the_notice_comes_once_where_prompts_hold_the_smallest_window() -> None:
-    desk = Desk(by_task(), rules=replace(NO_MEMORY, window=2), notice="I am a machine.")
-    session_id = (await desk.ask("a")).session_id
-    assert (await desk.ask("b", session_id)).notice is None
+    app = ChatApp(by_task(), rules=replace(NO_MEMORY, window=2), notice="I am a machine.")
+    session_id = (await app.ask("a")).session_id
+    assert (await app.ask("b", session_id)).notice is None
 
 
 async def test_an_empty_notice_is_none() -> None:
@@ -276,11 +276,11 @@ async def test_an_empty_notice_is_none() -> None:
 async def test_a_blank_or_too_long_prompt_stores_nothing(
     prompt: str, error: type[ChatbotError]
 ) -> None:
-    desk = quiet(["a"])
+    app = quiet(["a"])
     with pytest.raises(error):
-        await desk.ask(prompt)
-    assert await is_empty(desk)
-    assert desk.model.requests == []
+        await app.ask(prompt)
+    assert await is_empty(app)
+    assert app.model.requests == []
 
 
 async def test_the_longest_prompt_counts_code_points() -> None:
@@ -288,35 +288,35 @@ async def test_the_longest_prompt_counts_code_points() -> None:
 
 
 async def test_user_without_chat_permission_is_refused_before_anything_is_stored() -> None:
-    desk = quiet(["a"])
+    app = quiet(["a"])
     with pytest.raises(Forbidden):
-        await desk.ask("hola", who=caller("ana", Permission.MEMORY))
-    assert await is_empty(desk)
+        await app.ask("hola", who=caller("ana", Permission.MEMORY))
+    assert await is_empty(app)
 
 
 async def test_session_of_another_user_is_not_found_and_not_changed() -> None:
-    desk = Desk(by_task())
-    session_id = (await desk.ask("mine", who=BEN)).session_id
+    app = ChatApp(by_task())
+    session_id = (await app.ask("mine", who=BEN)).session_id
     for other in (session_id, UNKNOWN):
         with pytest.raises(NotFound):
-            await desk.ask("hola", other)
-    assert len(await desk.messages(session_id, who=BEN)) == 2
-    assert await is_empty(desk)
-    assert len(desk.asked()) == 1
+            await app.ask("hola", other)
+    assert len(await app.messages(session_id, who=BEN)) == 2
+    assert await is_empty(app)
+    assert len(app.asked()) == 1
 
 
 # --- turns that end early --------------------------------------------------------------------
 
 
-async def leave_by_closing(desk: Desk, session_id: SessionId) -> None:
-    await leave_after_first_piece(desk, "a", session_id)
+async def leave_by_closing(app: ChatApp, session_id: SessionId) -> None:
+    await leave_after_first_piece(app, "a", session_id)
 
 
-async def leave_by_cancellation(desk: Desk, session_id: SessionId) -> None:
+async def leave_by_cancellation(app: ChatApp, session_id: SessionId) -> None:
     received: list[ReplyEvent] = []
 
     async def listen() -> None:
-        async with aclosing(desk.events("a", session_id)) as events:
+        async with aclosing(app.events("a", session_id)) as events:
             async for event in events:
                 received.append(event)  # noqa: PERF401 # seen while it grows
 
@@ -327,16 +327,16 @@ async def leave_by_cancellation(desk: Desk, session_id: SessionId) -> None:
         await reader
 
 
-async def fail(desk: Desk, session_id: SessionId) -> None:
+async def fail(app: ChatApp, session_id: SessionId) -> None:
     with pytest.raises(ModelFailure):
-        await read(desk, "a", session_id)
+        await read(app, "a", session_id)
 
 
-async def shut_down(desk: Desk, session_id: SessionId) -> None:
-    reader = asyncio.create_task(read(desk, "a", session_id))
-    await eventually(lambda: len(desk.model.requests) == 1)
+async def shut_down(app: ChatApp, session_id: SessionId) -> None:
+    reader = asyncio.create_task(read(app, "a", session_id))
+    await eventually(lambda: len(app.model.requests) == 1)
     await asyncio.sleep(0)
-    await desk.chat.running.aclose()
+    await app.chat.running.aclose()
     with pytest.raises(ShuttingDown):
         await reader
 
@@ -345,7 +345,7 @@ class Ending(NamedTuple):
     """How a turn ends early, and what is stored of it."""
 
     script: Script
-    end: Callable[[Desk, SessionId], Awaitable[None]]
+    end: Callable[[ChatApp, SessionId], Awaitable[None]]
     delivered: str
     reason: InterruptReason
 
@@ -374,34 +374,34 @@ ENDINGS = {
 
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
 async def test_delivered_text_is_stored_as_interrupted_with_the_reason(ending: Ending) -> None:
-    desk = quiet([ending.script])
-    session_id = await desk.sessions.begin(ANA)
-    await ending.end(desk, session_id)
-    assert kept(await desk.messages(session_id)) == [
+    app = quiet([ending.script])
+    session_id = await app.sessions.begin(ANA)
+    await ending.end(app, session_id)
+    assert kept(await app.messages(session_id)) == [
         Kept("user", "a"),
         Kept("assistant", ending.delivered, ending.reason),
     ]
-    assert await desk.is_free(session_id)
+    assert await app.is_free(session_id)
 
 
 @pytest.mark.parametrize(
     "ending", [e for n, e in ENDINGS.items() if n != "shutdown"], ids=lambda e: e.reason
 )
 async def test_an_interrupted_answer_is_not_in_the_next_prompt(ending: Ending) -> None:
-    desk = quiet([ending.script, "Whole."])
-    session_id = await desk.sessions.begin(ANA)
-    await ending.end(desk, session_id)
-    await desk.ask("b", session_id)
-    assert [m.text for m in desk.model.requests[-1].messages] == ["a\n\nb"]
+    app = quiet([ending.script, "Whole."])
+    session_id = await app.sessions.begin(ANA)
+    await ending.end(app, session_id)
+    await app.ask("b", session_id)
+    assert [m.text for m in app.model.requests[-1].messages] == ["a\n\nb"]
 
 
 async def test_disconnecting_during_a_non_streaming_turn_cancels_the_model_call() -> None:
-    desk = quiet([speaking("Half")])
-    session_id = await desk.sessions.begin(ANA)
-    events = desk.events("a", session_id, stream=False)
+    app = quiet([speaking("Half")])
+    session_id = await app.sessions.begin(ANA)
+    events = app.events("a", session_id, stream=False)
     assert isinstance(await anext(events), Started)
     await events.aclose()
-    assert kept(await desk.messages(session_id))[1] == Kept("assistant", "", "client")
+    assert kept(await app.messages(session_id))[1] == Kept("assistant", "", "client")
 
 
 async def test_model_call_is_cancelled_when_the_client_disconnects() -> None:
@@ -413,65 +413,65 @@ async def test_model_call_is_cancelled_when_the_client_disconnects() -> None:
         finally:
             stopped.append("stopped")
 
-    desk = quiet([speaking("Half", pause=notice)])
-    await leave_after_first_piece(desk, "a", None)
+    app = quiet([speaking("Half", pause=notice)])
+    await leave_after_first_piece(app, "a", None)
     assert stopped == ["stopped"]
 
 
 async def test_disconnecting_after_the_reply_changes_nothing() -> None:
-    desk = quiet(["Whole."])
-    async with aclosing(desk.events("a")) as events:
+    app = quiet(["Whole."])
+    async with aclosing(app.events("a")) as events:
         async for event in events:
             if isinstance(event, Reply):
                 break
-    messages = await desk.messages(await only_session(desk))
+    messages = await app.messages(await only_session(app))
     assert kept(messages)[1] == Kept("assistant", "Whole.")
 
 
 async def test_question_left_open_by_a_crash_is_closed_by_the_next_turn() -> None:
-    desk = quiet(["Whole.", "More."])
-    session_id = await desk.sessions.begin(ANA)
-    await desk.question_left_by_a_crash(session_id, "lost?")
-    await desk.ask("and now?", session_id)
-    await desk.ask("more?", session_id)
-    assert kept(await desk.messages(session_id))[:4] == [
+    app = quiet(["Whole.", "More."])
+    session_id = await app.sessions.begin(ANA)
+    await app.question_left_by_a_crash(session_id, "lost?")
+    await app.ask("and now?", session_id)
+    await app.ask("more?", session_id)
+    assert kept(await app.messages(session_id))[:4] == [
         Kept("user", "lost?"),
         Kept("assistant", "", "crash"),
         Kept("user", "and now?"),
         Kept("assistant", "Whole."),
     ]
-    first, second = desk.model.requests
+    first, second = app.model.requests
     assert [m.text for m in first.messages] == ["lost?\n\nand now?"]
     assert [m.text for m in second.messages] == ["lost?\n\nand now?", "Whole.", "more?"]
 
 
 async def test_shutting_down_ends_running_turns_and_refuses_new_ones() -> None:
-    desk = Desk(by_task(chat=lambda _: speaking("Half")))
-    readers = [asyncio.create_task(read(desk, f"q{n}")) for n in range(20)]
-    await eventually(lambda: len(desk.model.requests) == 20)
-    assert not desk.chat.running.is_closing
+    app = ChatApp(by_task(chat=lambda _: speaking("Half")))
+    readers = [asyncio.create_task(read(app, f"q{n}")) for n in range(20)]
+    await eventually(lambda: len(app.model.requests) == 20)
+    assert not app.chat.running.is_closing
     async with asyncio.timeout(PATIENCE_S):
-        await desk.chat.running.aclose()
-    assert desk.chat.running.is_closing
+        await app.chat.running.aclose()
+    assert app.chat.running.is_closing
     ends = await asyncio.gather(*readers, return_exceptions=True)
     assert [type(end) for end in ends] == [ShuttingDown] * 20
-    for session in (await desk.sessions.page(ANA, limit=50, after=None)).sessions:
-        answer = (await desk.messages(session.id))[1]
+    for session in (await app.sessions.page(ANA, limit=50, after=None)).sessions:
+        answer = (await app.messages(session.id))[1]
         assert answer.reason is InterruptReason.SHUTDOWN
     with pytest.raises(ShuttingDown):
-        await desk.ask("too late")
-    assert len(desk.model.requests) == 20
+        await app.ask("too late")
+    assert len(app.model.requests) == 20
 
 
 async def test_the_first_reason_for_an_interruption_counts() -> None:
-    desk = quiet([speaking("Half")])
-    session_id = await desk.sessions.begin(ANA)
-    events = desk.events("a", session_id)
+    app = quiet([speaking("Half")])
+    session_id = await app.sessions.begin(ANA)
+    events = app.events("a", session_id)
     while not isinstance(await anext(events), Delta):
         pass
-    await desk.chat.running.aclose()
+    await app.chat.running.aclose()
     await events.aclose()
-    assert kept(await desk.messages(session_id))[1] == Kept("assistant", "Half", "shutdown")
+    assert kept(await app.messages(session_id))[1] == Kept("assistant", "Half", "shutdown")
 
 
 # --- one turn at a time ----------------------------------------------------------------------
@@ -479,18 +479,18 @@ async def test_the_first_reason_for_an_interruption_counts() -> None:
 
 async def test_a_second_turn_waits_for_the_first_and_sees_its_answer() -> None:
     gate = asyncio.Event()
-    desk = quiet([speaking("uno", pause=gate.wait), "dos"])
-    session_id = await desk.sessions.begin(ANA)
-    first = asyncio.create_task(read(desk, "a", session_id))
-    await eventually(lambda: len(desk.model.requests) == 1)
-    second = asyncio.create_task(read(desk, "b", session_id))
+    app = quiet([speaking("uno", pause=gate.wait), "dos"])
+    session_id = await app.sessions.begin(ANA)
+    first = asyncio.create_task(read(app, "a", session_id))
+    await eventually(lambda: len(app.model.requests) == 1)
+    second = asyncio.create_task(read(app, "b", session_id))
     for _ in range(20):
         await asyncio.sleep(0)
-    assert kept(await desk.messages(session_id)) == [Kept("user", "a")]
+    assert kept(await app.messages(session_id)) == [Kept("user", "a")]
     gate.set()
     await asyncio.gather(first, second)
-    assert [m.content for m in await desk.messages(session_id)] == ["a", "uno", "b", "dos"]
-    assert [m.text for m in desk.model.requests[1].messages] == ["a", "uno", "b"]
+    assert [m.content for m in await app.messages(session_id)] == ["a", "uno", "b", "dos"]
+    assert [m.text for m in app.model.requests[1].messages] == ["a", "uno", "b"]
 
 
 async def test_a_second_turn_is_refused_when_the_first_takes_too_long(
@@ -498,23 +498,23 @@ async def test_a_second_turn_is_refused_when_the_first_takes_too_long(
 ) -> None:
     monkeypatch.setattr(leases, "BUSY_WAIT_S", 0.03)
     gate = asyncio.Event()
-    desk = quiet([speaking("uno", pause=gate.wait)])
-    session_id = await desk.sessions.begin(ANA)
-    first = asyncio.create_task(read(desk, "a", session_id))
-    await eventually(lambda: len(desk.model.requests) == 1)
+    app = quiet([speaking("uno", pause=gate.wait)])
+    session_id = await app.sessions.begin(ANA)
+    first = asyncio.create_task(read(app, "a", session_id))
+    await eventually(lambda: len(app.model.requests) == 1)
     with pytest.raises(SessionBusy):
-        await desk.ask("b", session_id)
+        await app.ask("b", session_id)
     gate.set()
     await first
-    assert [m.content for m in await desk.messages(session_id)] == ["a", "uno"]
+    assert [m.content for m in await app.messages(session_id)] == ["a", "uno"]
 
 
 async def test_turns_of_other_sessions_continue_meanwhile() -> None:
     gate = asyncio.Event()
-    desk = quiet([speaking("uno", pause=gate.wait), "dos"])
-    first = asyncio.create_task(read(desk, "a"))
-    await eventually(lambda: len(desk.model.requests) == 1)
-    assert (await desk.ask("b")).text == "dos"
+    app = quiet([speaking("uno", pause=gate.wait), "dos"])
+    first = asyncio.create_task(read(app, "a"))
+    await eventually(lambda: len(app.model.requests) == 1)
+    assert (await app.ask("b")).text == "dos"
     assert not first.done()
     gate.set()
     await first
@@ -524,11 +524,11 @@ async def test_disconnecting_while_waiting_for_the_session_stores_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gate = asyncio.Event()
-    desk = quiet([speaking("uno", pause=gate.wait)])
-    session_id = await desk.sessions.begin(ANA)
-    first = asyncio.create_task(read(desk, "a", session_id))
-    await eventually(lambda: len(desk.model.requests) == 1)
-    waiting = asyncio.create_task(read(desk, "b", session_id))
+    app = quiet([speaking("uno", pause=gate.wait)])
+    session_id = await app.sessions.begin(ANA)
+    first = asyncio.create_task(read(app, "a", session_id))
+    await eventually(lambda: len(app.model.requests) == 1)
+    waiting = asyncio.create_task(read(app, "b", session_id))
     for _ in range(5):
         await asyncio.sleep(0)
     waiting.cancel()
@@ -536,8 +536,8 @@ async def test_disconnecting_while_waiting_for_the_session_stores_nothing(
     await first
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert [m.content for m in await desk.messages(session_id)] == ["a", "uno"]
-    assert await desk.is_free(session_id)
+    assert [m.content for m in await app.messages(session_id)] == ["a", "uno"]
+    assert await app.is_free(session_id)
 
 
 # --- storage that fails ----------------------------------------------------------------------
@@ -561,33 +561,33 @@ async def test_full_disk_while_storing_the_answer_is_reported_and_keeps_the_ques
     answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = InMemoryStorage()
-    desk = quiet([answer], storage=storage)
+    app = quiet([answer], storage=storage)
     fill_up(storage, after=1, monkeypatch=monkeypatch)
-    session_id = await desk.sessions.begin(ANA)
+    session_id = await app.sessions.begin(ANA)
     with pytest.raises(StorageFull):
-        await desk.ask("a", session_id)
-    assert kept(await desk.messages(session_id)) == [Kept("user", "a")]
-    assert await desk.is_free(session_id)
+        await app.ask("a", session_id)
+    assert kept(await app.messages(session_id)) == [Kept("user", "a")]
+    assert await app.is_free(session_id)
 
 
 async def test_failure_after_the_client_disconnected_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage = InMemoryStorage()
-    desk = quiet([speaking("Half")], storage=storage)
+    app = quiet([speaking("Half")], storage=storage)
     fill_up(storage, after=1, monkeypatch=monkeypatch)
-    await leave_after_first_piece(desk, "a", None)
+    await leave_after_first_piece(app, "a", None)
     assert "after its client disconnected: StorageFull" in caplog.text
 
 
 async def test_failure_while_the_client_handles_a_delta_is_logged_if_it_then_disconnects(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    desk = quiet([Script(pieces=("Half",), failure=ModelError("cut"))])
-    async with aclosing(desk.events("a", None)) as events:
+    app = quiet([Script(pieces=("Half",), failure=ModelError("cut"))])
+    async with aclosing(app.events("a", None)) as events:
         await anext(events)
         await anext(events)
-        await eventually(lambda: not desk.chat.running._turns)
+        await eventually(lambda: not app.chat.running._turns)
         assert caplog.records == [], "the caller may still receive it"
     await eventually(lambda: caplog.records != [])
     assert "after its client disconnected: ModelError" in caplog.text
@@ -597,9 +597,9 @@ async def test_failure_while_the_client_handles_a_delta_is_logged_if_it_then_dis
 async def test_reported_failure_and_plain_disconnect_are_not_logged(
     script: Answer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk = quiet([script])
+    app = quiet([script])
     with suppress(ModelError):
-        await leave_after_first_piece(desk, "a", None)
+        await leave_after_first_piece(app, "a", None)
     assert caplog.records == []
 
 
@@ -607,11 +607,11 @@ async def test_full_disk_while_storing_the_question_makes_no_model_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage = InMemoryStorage()
-    desk = quiet(["a"], storage=storage)
+    app = quiet(["a"], storage=storage)
     fill_up(storage, after=0, monkeypatch=monkeypatch)
     with pytest.raises(StorageFull):
-        await desk.ask("a")
-    assert desk.model.requests == []
+        await app.ask("a")
+    assert app.model.requests == []
 
 
 async def test_bug_in_a_model_adapter_is_reported_and_releases_the_session() -> None:
@@ -619,32 +619,32 @@ async def test_bug_in_a_model_adapter_is_reported_and_releases_the_session() -> 
         async def complete(self, request: object) -> Completion:
             raise ZeroDivisionError
 
-    desk = Desk(Buggy([]))
-    session_id = await desk.sessions.begin(ANA)
+    app = ChatApp(Buggy([]))
+    session_id = await app.sessions.begin(ANA)
     with pytest.raises(ZeroDivisionError):
-        await desk.ask("a", session_id, stream=False)
-    assert kept(await desk.messages(session_id))[1] == Kept("assistant", "", "upstream")
-    assert await desk.is_free(session_id)
+        await app.ask("a", session_id, stream=False)
+    assert kept(await app.messages(session_id))[1] == Kept("assistant", "", "upstream")
+    assert await app.is_free(session_id)
 
 
 # --- nothing is left behind ------------------------------------------------------------------
 
 
 async def test_two_hundred_abandoned_turns_leave_no_task_and_no_lease() -> None:
-    desk = Desk(by_task(chat=lambda _: speaking("Half")))
+    app = ChatApp(by_task(chat=lambda _: speaking("Half")))
     before = asyncio.all_tasks()
-    ids = [await desk.sessions.begin(ANA) for _ in range(100)]
-    await asyncio.gather(*(leave_by_closing(desk, session_id) for session_id in ids))
-    await asyncio.gather(*(leave_by_cancellation(desk, session_id) for session_id in ids))
+    ids = [await app.sessions.begin(ANA) for _ in range(100)]
+    await asyncio.gather(*(leave_by_closing(app, session_id) for session_id in ids))
+    await asyncio.gather(*(leave_by_cancellation(app, session_id) for session_id in ids))
     assert asyncio.all_tasks() == before
     for session_id in ids:
-        assert await desk.is_free(session_id)
+        assert await app.is_free(session_id)
         reasons = [
-            m.reason for m in await desk.messages(session_id) if m.role is MessageRole.ASSISTANT
+            m.reason for m in await app.messages(session_id) if m.role is MessageRole.ASSISTANT
         ]
         assert reasons == [InterruptReason.CLIENT] * 2
     async with asyncio.timeout(PATIENCE_S):
-        await desk.chat.running.aclose()
+        await app.chat.running.aclose()
 
 
 async def test_reader_cancelled_twice_leaves_no_task_and_no_warning() -> None:
@@ -654,14 +654,14 @@ async def test_reader_cancelled_twice_leaves_no_task_and_no_warning() -> None:
 
     class Slow(InMemoryStorage):
         async def transact(self, work: Callable[[Transaction], Found]) -> Found:
-            if desk.model.requests:
+            if app.model.requests:
                 await gate.wait()
             return await super().transact(work)
 
-    desk = quiet([speaking("Half")], storage=Slow())
-    session_id = await desk.sessions.begin(ANA)
-    reader = asyncio.create_task(read(desk, "a", session_id))
-    await eventually(lambda: len(desk.model.requests) == 1)
+    app = quiet([speaking("Half")], storage=Slow())
+    session_id = await app.sessions.begin(ANA)
+    reader = asyncio.create_task(read(app, "a", session_id))
+    await eventually(lambda: len(app.model.requests) == 1)
     for _ in range(2):
         reader.cancel()
         await asyncio.sleep(0)
@@ -669,7 +669,7 @@ async def test_reader_cancelled_twice_leaves_no_task_and_no_warning() -> None:
         await reader
     gate.set()
     await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
-    assert kept(await desk.messages(session_id))[1].reason == "client"
-    await eventually(lambda: not desk.chat.running._turns)
+    assert kept(await app.messages(session_id))[1].reason == "client"
+    await eventually(lambda: not app.chat.running._turns)
     gc.collect()
     assert complaints == []

@@ -11,7 +11,7 @@ from chatbot.domain.chat import Message
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import Task
 from chatbot.entrypoints.http.accept_language import preferred_language
-from conversation import RULES, Desk, by_task, fresh_ids, message
+from conversation import RULES, ChatApp, by_task, fresh_ids, message
 
 SPOKEN: dict[Language, str] = {
     "es": "Hola, ¿cuándo puedo hablar con mi jefa?",
@@ -74,22 +74,22 @@ def test_name_that_is_set_is_the_same_in_each_language() -> None:
 
 @pytest.mark.parametrize("spoken", ["es", "en"])
 async def test_memory_prompt_is_in_the_language_of_the_user(spoken: Language) -> None:
-    desk = Desk(by_task(), rules=replace(RULES, language=None, window=2, threshold=4))
-    reply = await desk.ask(SPOKEN[spoken])
+    app = ChatApp(by_task(), rules=replace(RULES, language=None, window=2, threshold=4))
+    reply = await app.ask(SPOKEN[spoken])
     for _ in range(7):
-        await desk.ask(SPOKEN[spoken], reply.session_id)
+        await app.ask(SPOKEN[spoken], reply.session_id)
 
-    [summarize, *_] = desk.asked(Task.SUMMARIZE)
-    [extract, *_] = desk.asked(Task.EXTRACT_MEMORY)
+    [summarize, *_] = app.asked(Task.SUMMARIZE)
+    [extract, *_] = app.asked(Task.EXTRACT_MEMORY)
     assert summarize.system == texts_in(spoken).summarize.format(max_words=140)
     assert extract.system == texts_in(spoken).extract
 
 
 @pytest.mark.parametrize("spoken", ["es", "en"])
 async def test_notice_is_in_the_language_of_the_person(spoken: Language) -> None:
-    desk = Desk(by_task(), rules=replace(RULES, language=None), notice=None)
+    app = ChatApp(by_task(), rules=replace(RULES, language=None), notice=None)
 
-    assert (await desk.ask(SPOKEN[spoken])).notice == texts_in(spoken).notice
+    assert (await app.ask(SPOKEN[spoken])).notice == texts_in(spoken).notice
 
 
 @pytest.mark.parametrize(

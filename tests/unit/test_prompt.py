@@ -18,7 +18,7 @@ from conversation import (
     ANA,
     NO_MEMORY,
     RULES,
-    Desk,
+    ChatApp,
     by_task,
     message,
     prompt_builder_of,
@@ -411,52 +411,52 @@ def _common_prefix(one: str, other: str) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-async def fifty_turns() -> Desk:
+async def fifty_turns() -> ChatApp:
     rng = random.Random(7)
     learned = {"facts": [], "profile": {"name": "Ana Ruiz", "role": "compras"}}
 
     def update(_: ModelRequest) -> str:
         return json.dumps(learned | {"facts": [prose(rng, 50)]}, ensure_ascii=False)
 
-    desk = Desk(
+    app = ChatApp(
         by_task(
             chat=lambda _: prose(rng, rng.randint(250, 500)),
             summarize=lambda _: " ".join(rng.choice(WORDS) for _ in range(100)),
             extract=update,
         ),
     )
-    session_id = await desk.sessions.begin(ANA)
+    session_id = await app.sessions.begin(ANA)
     for _ in range(50):
-        await desk.ask(prose(rng, rng.randint(60, 120)), session_id)
-    return desk
+        await app.ask(prose(rng, rng.randint(60, 120)), session_id)
+    return app
 
 
 async def test_most_of_a_prompt_is_a_prefix_of_the_one_before() -> None:
-    desk = await fifty_turns()
-    share = repeated_share(desk.asked())
-    assert len(desk.asked()) == 50
-    assert len(desk.asked(Task.SUMMARIZE)) >= 6
+    app = await fifty_turns()
+    share = repeated_share(app.asked())
+    assert len(app.asked()) == 50
+    assert len(app.asked(Task.SUMMARIZE)) >= 6
     assert share >= 0.70, f"{share:.4f}"
 
 
 async def test_every_message_is_in_the_summary_or_in_the_prompt() -> None:
-    desk = Desk(by_task(chat=lambda request: f"answer to {texts(request)[-1][-3:]}"))
-    session_id = await desk.sessions.begin(ANA)
+    app = ChatApp(by_task(chat=lambda request: f"answer to {texts(request)[-1][-3:]}"))
+    session_id = await app.sessions.begin(ANA)
     for number in range(50):
-        covered = (await desk.memory(session_id)).summarized_to
-        earlier = [m.content for m in (await desk.messages(session_id)) if m.seq > covered]
-        await desk.ask(f"question {number:03}", session_id)
-        shown = texts(desk.asked()[-1])[:-1]
+        covered = (await app.memory(session_id)).summarized_to
+        earlier = [m.content for m in (await app.messages(session_id)) if m.seq > covered]
+        await app.ask(f"question {number:03}", session_id)
+        shown = texts(app.asked()[-1])[:-1]
         assert shown[len(shown) - len(earlier) :] == earlier
 
 
 async def test_summarised_messages_leave_one_whole_step_at_a_time() -> None:
-    desk = Desk(by_task())
-    session_id = await desk.sessions.begin(ANA)
+    app = ChatApp(by_task())
+    session_id = await app.sessions.begin(ANA)
     firsts = []
     for number in range(1, 100, 2):
-        await desk.ask(f"text {number} ", session_id)
-        firsts.append(numbers(desk.asked()[-1])[0])
+        await app.ask(f"text {number} ", session_id)
+        firsts.append(numbers(app.asked()[-1])[0])
     assert sorted(set(firsts)) == [1, 21, 41, 61, 81]
     assert firsts == sorted(firsts)
 

@@ -16,7 +16,7 @@ from chatbot.domain.chat import (
     title_of,
 )
 from chatbot.domain.memory import Memory
-from stored import ANA, T0
+from samples import ANA, T0
 
 LATER = T0.replace(year=2027)
 SESSION = Session(id=SessionId("1" * 32), owner=ANA, created_at=T0, updated_at=T0)

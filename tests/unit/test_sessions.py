@@ -13,21 +13,21 @@ from chatbot.domain.errors import Forbidden, InvalidInput, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Permission, Principal
 from chatbot.domain.memory import Memory, Origin, StructuredMemory, Update
 from chatbot.domain.transaction import Transaction
-from conversation import ANA, BEN, Desk, by_task, caller, eventually, never
+from conversation import ANA, BEN, ChatApp, by_task, caller, eventually, never
 
 UNKNOWN = SessionId("0" * 32)
 
-Call = Callable[[Desk, Principal, SessionId], Awaitable[object]]
+Call = Callable[[ChatApp, Principal, SessionId], Awaitable[object]]
 
 READS: dict[str, Call] = {
-    "read": lambda desk, who, number: desk.sessions.read(who, number, limit=50, before=None),
-    "read memory": lambda desk, who, number: desk.memory_editor.read(who, number),
+    "read": lambda app, who, number: app.sessions.read(who, number, limit=50, before=None),
+    "read memory": lambda app, who, number: app.memory_editor.read(who, number),
 }
 CHANGES: dict[str, Call] = {
-    "reset": lambda desk, who, number: desk.sessions.reset(who, number),
-    "delete": lambda desk, who, number: desk.sessions.delete(who, number),
-    "put summary": lambda desk, who, number: desk.memory_editor.put_summary(who, number, "mine"),
-    "put memory": lambda desk, who, number: desk.memory_editor.put_structured(
+    "reset": lambda app, who, number: app.sessions.reset(who, number),
+    "delete": lambda app, who, number: app.sessions.delete(who, number),
+    "put summary": lambda app, who, number: app.memory_editor.put_summary(who, number, "mine"),
+    "put memory": lambda app, who, number: app.memory_editor.put_structured(
         who, number, Update(facts=("mine",))
     ),
 }
@@ -36,8 +36,8 @@ CORRECTIONS = {name: call for name, call in CHANGES.items() if name.startswith("
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk(by_task())
+def app() -> ChatApp:
+    return ChatApp(by_task())
 
 
 # --- whose it is -----------------------------------------------------------------------------
@@ -45,79 +45,77 @@ def desk() -> Desk:
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_session_of_another_user_is_not_found_like_an_unknown_session(
-    desk: Desk, call: Call
+    app: ChatApp, call: Call
 ) -> None:
-    session_id = await desk.filled(turns=2)
-    await desk.memory_editor.put_summary(ANA, session_id, "Ana's.")
-    before = await desk.sessions.read(ANA, session_id, limit=50, before=None)
+    session_id = await app.filled(turns=2)
+    await app.memory_editor.put_summary(ANA, session_id, "Ana's.")
+    before = await app.sessions.read(ANA, session_id, limit=50, before=None)
     said = []
     for number in (session_id, UNKNOWN):
         with pytest.raises(NotFound) as refused:
-            await call(desk, BEN, number)
+            await call(app, BEN, number)
         said.append(str(refused.value))
     assert said[0] == said[1]
-    assert await desk.sessions.read(ANA, session_id, limit=50, before=None) == before
+    assert await app.sessions.read(ANA, session_id, limit=50, before=None) == before
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_user_without_the_permission_is_refused_even_on_an_own_session(
-    desk: Desk, call: Call
+    app: ChatApp, call: Call
 ) -> None:
-    session_id = await desk.filled(turns=2)
+    session_id = await app.filled(turns=2)
     with pytest.raises(Forbidden):
-        await call(desk, caller("ana", Permission.ADMINISTER), session_id)
-    assert len(await desk.messages(session_id)) == 4
+        await call(app, caller("ana", Permission.ADMINISTER), session_id)
+    assert len(await app.messages(session_id)) == 4
 
 
 @pytest.mark.parametrize("call", CORRECTIONS.values(), ids=CORRECTIONS)
-async def test_correcting_memory_needs_a_permission_of_its_own(desk: Desk, call: Call) -> None:
-    session_id = await desk.filled(turns=1)
+async def test_correcting_memory_needs_a_permission_of_its_own(app: ChatApp, call: Call) -> None:
+    session_id = await app.filled(turns=1)
     with pytest.raises(Forbidden):
-        await call(desk, caller("ana", Permission.CHAT), session_id)
-    assert await desk.memory(session_id) == Memory()
+        await call(app, caller("ana", Permission.CHAT), session_id)
+    assert await app.memory(session_id) == Memory()
 
 
-async def test_unauthorized_caller_is_refused_before_the_content_is_checked(desk: Desk) -> None:
-    session_id = await desk.filled(turns=1)
+async def test_unauthorized_caller_is_refused_before_the_content_is_checked(app: ChatApp) -> None:
+    session_id = await app.filled(turns=1)
     too_much = Update(facts=("x" * 501,))
     with pytest.raises(Forbidden):
-        await desk.memory_editor.put_structured(
-            caller("ana", Permission.CHAT), session_id, too_much
-        )
+        await app.memory_editor.put_structured(caller("ana", Permission.CHAT), session_id, too_much)
     with pytest.raises(NotFound):
-        await desk.memory_editor.put_structured(BEN, session_id, too_much)
+        await app.memory_editor.put_structured(BEN, session_id, too_much)
 
 
-async def test_beginning_and_listing_need_the_permission_to_chat(desk: Desk) -> None:
+async def test_beginning_and_listing_need_the_permission_to_chat(app: ChatApp) -> None:
     unprivileged = caller("ana", Permission.MEMORY)
     with pytest.raises(Forbidden):
-        await desk.sessions.begin(unprivileged)
+        await app.sessions.begin(unprivileged)
     with pytest.raises(Forbidden):
-        await desk.sessions.page(unprivileged, limit=1, after=None)
+        await app.sessions.page(unprivileged, limit=1, after=None)
 
 
 # --- begin, list, read -----------------------------------------------------------------------
 
 
-async def test_a_new_session_is_empty(desk: Desk) -> None:
-    session_id = await desk.sessions.begin(ANA)
-    found = await desk.sessions.read(ANA, session_id, limit=50, before=None)
+async def test_a_new_session_is_empty(app: ChatApp) -> None:
+    session_id = await app.sessions.begin(ANA)
+    found = await app.sessions.read(ANA, session_id, limit=50, before=None)
     assert (found.session.id, found.session.title) == (session_id, "")
     assert (found.session.message_count, found.session.created_at) == (0, found.session.updated_at)
     assert (found.memory, list(found.messages)) == (Memory(), [])
 
 
 async def test_pages_list_every_own_session_once_and_the_most_recently_used_first(
-    desk: Desk,
+    app: ChatApp,
 ) -> None:
-    ids = [(await desk.ask(f"hola {n}")).session_id for n in range(5)]
-    await desk.ask("hola", who=BEN)
-    await desk.ask("otra vez", ids[1])
+    ids = [(await app.ask(f"hola {n}")).session_id for n in range(5)]
+    await app.ask("hola", who=BEN)
+    await app.ask("otra vez", ids[1])
     listed: list[SessionId] = []
     after: SessionCursor | None = None
     sizes = []
     while True:
-        page = await desk.sessions.page(ANA, limit=2, after=after)
+        page = await app.sessions.page(ANA, limit=2, after=after)
         listed += [session.id for session in page.sessions]
         sizes.append(len(page.sessions))
         if (after := page.next) is None:
@@ -126,28 +124,28 @@ async def test_pages_list_every_own_session_once_and_the_most_recently_used_firs
     assert sizes == [2, 2, 1]
 
 
-async def test_the_last_page_that_is_full_has_no_next(desk: Desk) -> None:
+async def test_the_last_page_that_is_full_has_no_next(app: ChatApp) -> None:
     for _ in range(4):
-        await desk.sessions.begin(ANA)
-    first = await desk.sessions.page(ANA, limit=2, after=None)
-    second = await desk.sessions.page(ANA, limit=2, after=first.next)
+        await app.sessions.begin(ANA)
+    first = await app.sessions.page(ANA, limit=2, after=None)
+    second = await app.sessions.page(ANA, limit=2, after=first.next)
     assert (len(second.sessions), second.next) == (2, None)
-    nothing = await desk.sessions.page(BEN, limit=2, after=None)
+    nothing = await app.sessions.page(BEN, limit=2, after=None)
     assert (list(nothing.sessions), nothing.next) == ([], None)
 
 
-async def test_a_session_is_named_after_its_first_prompt(desk: Desk) -> None:
-    session_id = (await desk.ask("¿" + "x" * 80)).session_id
-    await desk.ask("otra cosa", session_id)
-    found = await desk.sessions.read(ANA, session_id, limit=1, before=None)
+async def test_a_session_is_named_after_its_first_prompt(app: ChatApp) -> None:
+    session_id = (await app.ask("¿" + "x" * 80)).session_id
+    await app.ask("otra cosa", session_id)
+    found = await app.sessions.read(ANA, session_id, limit=1, before=None)
     assert found.session.title == "¿" + "x" * 59
 
 
-async def test_messages_are_read_from_the_newest_backwards(desk: Desk) -> None:
-    session_id = await desk.filled(turns=5)
+async def test_messages_are_read_from_the_newest_backwards(app: ChatApp) -> None:
+    session_id = await app.filled(turns=5)
 
     async def seqs(limit: int, before: int | None) -> list[int]:
-        found = await desk.sessions.read(ANA, session_id, limit=limit, before=before)
+        found = await app.sessions.read(ANA, session_id, limit=limit, before=before)
         return [message.seq for message in found.messages]
 
     assert await seqs(4, None) == [7, 8, 9, 10]
@@ -159,34 +157,34 @@ async def test_messages_are_read_from_the_newest_backwards(desk: Desk) -> None:
 # --- reset and delete ------------------------------------------------------------------------
 
 
-async def test_a_reset_empties_the_session_and_keeps_its_id(desk: Desk) -> None:
-    session_id = (await desk.ask("hola")).session_id
-    await desk.memory_editor.put_summary(ANA, session_id, "S.")
-    await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("a",)))
-    emptied = await desk.sessions.reset(ANA, session_id)
+async def test_a_reset_empties_the_session_and_keeps_its_id(app: ChatApp) -> None:
+    session_id = (await app.ask("hola")).session_id
+    await app.memory_editor.put_summary(ANA, session_id, "S.")
+    await app.memory_editor.put_structured(ANA, session_id, Update(facts=("a",)))
+    emptied = await app.sessions.reset(ANA, session_id)
     assert (emptied.session.id, emptied.session.title) == (session_id, "")
     assert (emptied.session.message_count, list(emptied.messages)) == (0, [])
     assert emptied.memory == Memory()
-    assert emptied == await desk.sessions.read(ANA, session_id, limit=50, before=None)
-    assert await desk.is_free(session_id)
+    assert emptied == await app.sessions.read(ANA, session_id, limit=50, before=None)
+    assert await app.is_free(session_id)
 
 
-async def test_numbers_are_not_used_again_after_a_reset(desk: Desk) -> None:
-    session_id = (await desk.ask("uno")).session_id
-    await desk.sessions.reset(ANA, session_id)
-    await desk.ask("dos", session_id)
-    assert [m.seq for m in await desk.messages(session_id)] == [3, 4]
-    assert [m.text for m in desk.asked()[-1].messages] == ["dos"]
+async def test_numbers_are_not_used_again_after_a_reset(app: ChatApp) -> None:
+    session_id = (await app.ask("uno")).session_id
+    await app.sessions.reset(ANA, session_id)
+    await app.ask("dos", session_id)
+    assert [m.seq for m in await app.messages(session_id)] == [3, 4]
+    assert [m.text for m in app.asked()[-1].messages] == ["dos"]
 
 
-async def test_a_deleted_session_is_gone_and_cannot_be_deleted_again(desk: Desk) -> None:
-    session_id = (await desk.ask("hola")).session_id
-    other = (await desk.ask("hola")).session_id
-    await desk.sessions.delete(ANA, session_id)
+async def test_a_deleted_session_is_gone_and_cannot_be_deleted_again(app: ChatApp) -> None:
+    session_id = (await app.ask("hola")).session_id
+    other = (await app.ask("hola")).session_id
+    await app.sessions.delete(ANA, session_id)
     for call in CALLS.values():
         with pytest.raises(NotFound):
-            await call(desk, ANA, session_id)
-    page = await desk.sessions.page(ANA, limit=5, after=None)
+            await call(app, ANA, session_id)
+    page = await app.sessions.page(ANA, limit=5, after=None)
     assert [session.id for session in page.sessions] == [other]
 
 
@@ -195,53 +193,53 @@ async def test_no_change_is_made_while_a_turn_runs(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "BUSY_WAIT_S", 0.0)
-    desk = Desk([Script(pieces=("Half",), pause=never)])
-    session_id = await desk.sessions.begin(ANA)
-    events = desk.events("hola", session_id)
+    app = ChatApp([Script(pieces=("Half",), pause=never)])
+    session_id = await app.sessions.begin(ANA)
+    events = app.events("hola", session_id)
     while not isinstance(await anext(events), Delta):
         pass
     with pytest.raises(SessionBusy):
-        await call(desk, ANA, session_id)
+        await call(app, ANA, session_id)
     for look in READS.values():
-        await look(desk, ANA, session_id)
-    assert [m.content for m in await desk.messages(session_id)] == ["hola"]
+        await look(app, ANA, session_id)
+    assert [m.content for m in await app.messages(session_id)] == ["hola"]
     await events.aclose()
-    await call(desk, ANA, session_id)
+    await call(app, ANA, session_id)
 
 
 # --- memory by hand --------------------------------------------------------------------------
 
 
-async def test_manual_memory_replaces_the_previous_memory(desk: Desk) -> None:
-    session_id = await desk.filled(turns=1)
+async def test_manual_memory_replaces_the_previous_memory(app: ChatApp) -> None:
+    session_id = await app.filled(turns=1)
     first = Update(profile={"name": "Ana", "city": "Lima"}, facts=("a", "b"))
-    await desk.memory_editor.put_structured(ANA, session_id, first)
-    await desk.memory_editor.put_structured(ANA, session_id, Update(profile={"city": "Cusco"}))
-    memory = await desk.memory_editor.read(ANA, session_id)
+    await app.memory_editor.put_structured(ANA, session_id, first)
+    await app.memory_editor.put_structured(ANA, session_id, Update(profile={"city": "Cusco"}))
+    memory = await app.memory_editor.read(ANA, session_id)
     assert {key: item.value for key, item in memory.structured.profile.items()} == {"city": "Cusco"}
     assert memory.structured.facts == ()
     assert memory.extracted_to == 2
 
 
 async def test_an_empty_update_forgets_the_memory_and_an_empty_text_the_summary(
-    desk: Desk,
+    app: ChatApp,
 ) -> None:
-    session_id = await desk.filled(turns=15)
-    await desk.steps.summarize(ANA.owner, session_id)
-    await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("a",)))
-    await desk.memory_editor.put_structured(ANA, session_id, Update())
-    await desk.memory_editor.put_summary(ANA, session_id, "")
-    memory = await desk.memory(session_id)
+    session_id = await app.filled(turns=15)
+    await app.steps.summarize(ANA.owner, session_id)
+    await app.memory_editor.put_structured(ANA, session_id, Update(facts=("a",)))
+    await app.memory_editor.put_structured(ANA, session_id, Update())
+    await app.memory_editor.put_summary(ANA, session_id, "")
+    memory = await app.memory(session_id)
     assert (memory.summary, memory.structured) == ("", StructuredMemory())
     assert memory.summarized_to == 18
-    assert len(await desk.messages(session_id)) == 30
+    assert len(await app.messages(session_id)) == 30
 
 
-async def test_summary_and_structured_memory_are_replaced_each_by_itself(desk: Desk) -> None:
-    session_id = await desk.filled(turns=1)
-    await desk.memory_editor.put_summary(ANA, session_id, " S. ")
-    await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("a",)))
-    memory = await desk.memory(session_id)
+async def test_summary_and_structured_memory_are_replaced_each_by_itself(app: ChatApp) -> None:
+    session_id = await app.filled(turns=1)
+    await app.memory_editor.put_summary(ANA, session_id, " S. ")
+    await app.memory_editor.put_structured(ANA, session_id, Update(facts=("a",)))
+    memory = await app.memory(session_id)
     assert (memory.summary, [fact.value for fact in memory.structured.facts]) == ("S.", ["a"])
     assert memory.version == 2
 
@@ -254,29 +252,29 @@ async def test_summary_and_structured_memory_are_replaced_each_by_itself(desk: D
     ],
 )
 async def test_memory_item_records_its_origin(
-    desk: Desk, permissions: list[Permission], origin: Origin
+    app: ChatApp, permissions: list[Permission], origin: Origin
 ) -> None:
     who = caller("ana", *permissions)
-    session_id = await desk.filled(turns=1, who=who)
-    memory = await desk.memory_editor.put_structured(who, session_id, Update(facts=("a",)))
+    session_id = await app.filled(turns=1, who=who)
+    memory = await app.memory_editor.put_structured(who, session_id, Update(facts=("a",)))
     assert [fact.origin for fact in memory.structured.facts] == [origin]
 
 
-async def test_memory_over_a_limit_changes_nothing(desk: Desk) -> None:
-    session_id = await desk.filled(turns=1)
+async def test_memory_over_a_limit_changes_nothing(app: ChatApp) -> None:
+    session_id = await app.filled(turns=1)
     with pytest.raises(InvalidInput):
-        await desk.memory_editor.put_summary(ANA, session_id, "s" * 4001)
+        await app.memory_editor.put_summary(ANA, session_id, "s" * 4001)
     with pytest.raises(InvalidInput):
-        await desk.memory_editor.put_structured(ANA, session_id, Update(facts=("f" * 501,)))
-    assert await desk.memory(session_id) == Memory()
-    assert await desk.is_free(session_id)
+        await app.memory_editor.put_structured(ANA, session_id, Update(facts=("f" * 501,)))
+    assert await app.memory(session_id) == Memory()
+    assert await app.is_free(session_id)
 
 
 async def test_manual_correction_wins_over_a_faster_consolidation(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    app: ChatApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session_id = await desk.filled(turns=1)
-    sessions = await desk.storage.transact(lambda tx: tx.sessions)
+    session_id = await app.filled(turns=1)
+    sessions = await app.storage.transact(lambda tx: tx.sessions)
     put, refusals = sessions.put_memory, iter(range(3))
 
     def put_or_lose(*args: object, **named: object) -> bool:
@@ -285,20 +283,20 @@ async def test_manual_correction_wins_over_a_faster_consolidation(
         return put(*args, **named)  # type: ignore[arg-type] # passed on as they came
 
     monkeypatch.setattr(sessions, "put_memory", put_or_lose)
-    await desk.memory_editor.put_summary(ANA, session_id, "Mine.")
-    assert (await desk.memory(session_id)).summary == "Mine."
+    await app.memory_editor.put_summary(ANA, session_id, "Mine.")
+    assert (await app.memory(session_id)).summary == "Mine."
 
 
 # --- many sessions ---------------------------------------------------------------------------
 
 
 async def test_listings_of_one_owner_run_one_at_a_time_and_do_not_delay_other_owners(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    app: ChatApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Listing 20,000 sessions is slow for a store of files."""
     listing: list[Owner] = []
     go_on = asyncio.Event()
-    transact = desk.storage.transact
+    transact = app.storage.transact
 
     async def slowly(work: Callable[[Transaction], object]) -> object:
         found = await transact(work)
@@ -306,10 +304,10 @@ async def test_listings_of_one_owner_run_one_at_a_time_and_do_not_delay_other_ow
         await go_on.wait()
         return found
 
-    monkeypatch.setattr(desk.storage, "transact", slowly)
-    lists = [asyncio.create_task(desk.sessions.page(ANA, limit=5, after=None)) for _ in range(8)]
+    monkeypatch.setattr(app.storage, "transact", slowly)
+    lists = [asyncio.create_task(app.sessions.page(ANA, limit=5, after=None)) for _ in range(8)]
     await eventually(lambda: listing)
-    bens = asyncio.create_task(desk.sessions.page(BEN, limit=5, after=None))
+    bens = asyncio.create_task(app.sessions.page(BEN, limit=5, after=None))
     await eventually(lambda: len(listing) == 2)
     for _ in range(5):
         await asyncio.sleep(0)

@@ -19,7 +19,7 @@ from chatbot.domain.ports.export import (
     kind_of,
 )
 from chatbot.domain.ports.journal import JournalEntry
-from stored import EVERYTHING, T0, conversation, remembered, user
+from samples import EVERYTHING, T0, conversation, remembered, user
 
 
 class Shelf(ExportTarget):

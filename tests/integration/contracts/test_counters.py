@@ -10,7 +10,7 @@ from chatbot.domain.ports.counters import Addition, Count, CounterKey, Counters
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 from repositories import each_call_apart
-from stored import T0
+from samples import T0
 
 ONE, TWO = CounterKey("tokens", "ana"), CounterKey("tokens", "bea")
 ELSEWHERE = CounterKey("requests", "ana")

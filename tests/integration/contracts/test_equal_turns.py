@@ -26,7 +26,7 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
-from stored import (
+from samples import (
     ANA,
     ODD_TEXTS,
     T0,

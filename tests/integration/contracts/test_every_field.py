@@ -21,7 +21,7 @@ from chatbot.domain.transaction import KINDS, Transaction
 from chatbot.entrypoints.container.parts import build_export
 from chatbot.entrypoints.storage_backends import parse_storage_url
 from filled import filled
-from stored import T0, everything_in, fill
+from samples import T0, everything_in, fill
 
 MESSAGES = (
     filled(Message, seq=8, role=MessageRole.USER),

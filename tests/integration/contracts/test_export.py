@@ -25,7 +25,7 @@ from chatbot.domain.ports.export import Change, Conversation, ExportTarget, Item
 from chatbot.domain.ports.journal import JOURNALS, JournalEntry
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
-from stored import (
+from samples import (
     ANA,
     AUDITOR,
     EVERYTHING,

@@ -11,7 +11,7 @@ from chatbot.domain.ports.journal import JOURNALS, Content, Journal, JournalEntr
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 from repositories import each_call_apart
-from stored import T0
+from samples import T0
 
 [AUDIT] = JOURNALS
 OTHER = "notes"

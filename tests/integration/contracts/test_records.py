@@ -22,7 +22,7 @@ from chatbot.domain.errors import Conflict
 from chatbot.domain.ports.records import Kind, Records
 from chatbot.domain.ports.storage import Storage
 from notes import LISTED_NOTES, NOTES, Note
-from stored import ODD_TEXTS, T0
+from samples import ODD_TEXTS, T0
 
 Found = TypeVar("Found")
 Work = Callable[[Records], Found]

@@ -29,7 +29,7 @@ from chatbot.domain.repositories.users import Users
 from chatbot.domain.throttling import WINDOW, AttemptKey, Throttle
 from chatbot.domain.transaction import Transaction
 from repositories import each_call_apart
-from stored import (
+from samples import (
     ANA,
     CLIENT,
     ODD_TEXTS,

@@ -24,7 +24,7 @@ from chatbot.domain.identity import Owner, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
-from stored import (
+from samples import (
     ANA,
     ODD_TEXTS,
     T0,

@@ -28,7 +28,7 @@ from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.transaction import Transaction
 from repositories import here_and_now
-from stored import new_message
+from samples import new_message
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)

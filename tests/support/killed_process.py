@@ -19,8 +19,8 @@ from chatbot.domain.chat import SessionId
 from chatbot.domain.identity import User, UserId
 from chatbot.domain.ports.journal import JOURNALS
 from chatbot.domain.transaction import Transaction
-from conversation import ANA, START, Desk
-from storage_worker import desk_on
+from conversation import ANA, START, ChatApp
+from storage_worker import app_on
 
 OPEN, TORN = "still open", '{"seq":4,"ro'
 USER = User(
@@ -53,60 +53,60 @@ def one_session(*messages: str, summary: str = "") -> Seen:
 class Change:
     """A change, its preparation, and the states that readers may observe, in order."""
 
-    prepare: Callable[[Desk, Path], Awaitable[object]]
-    make: Callable[[Desk, SessionId, Tell], Awaitable[object]]
+    prepare: Callable[[ChatApp, Path], Awaitable[object]]
+    make: Callable[[ChatApp, SessionId, Tell], Awaitable[object]]
     states: tuple[Seen, ...]
 
 
 # --- what is there before --------------------------------------------------------------------
 
 
-async def nothing(_: Desk, __: Path) -> None: ...
+async def nothing(_: ChatApp, __: Path) -> None: ...
 
 
-async def talk(desk: Desk, _: Path) -> SessionId:
-    session_id = await desk.filled(1)
-    await desk.memory_editor.put_summary(ANA, session_id, "old summary")
+async def talk(app: ChatApp, _: Path) -> SessionId:
+    session_id = await app.filled(1)
+    await app.memory_editor.put_summary(ANA, session_id, "old summary")
     return session_id
 
 
-async def open_question(desk: Desk, root: Path) -> None:
-    await desk.question_left_by_a_crash(await talk(desk, root), OPEN)
+async def open_question(app: ChatApp, root: Path) -> None:
+    await app.question_left_by_a_crash(await talk(app, root), OPEN)
 
 
-async def torn_write(desk: Desk, root: Path) -> None:
-    await talk(desk, root)
+async def torn_write(app: ChatApp, root: Path) -> None:
+    await talk(app, root)
     [log] = root.rglob("*.log")
     with log.open("ab") as file:
         file.write(TORN.encode())
 
 
-async def torn_write_set_aside(desk: Desk, root: Path) -> None:
-    await torn_write(desk, root)
-    await desk.add_turns(await only_session(desk), 1)
+async def torn_write_set_aside(app: ChatApp, root: Path) -> None:
+    await torn_write(app, root)
+    await app.add_turns(await only_session(app), 1)
 
 
-async def deletion_that_did_not_end(desk: Desk, root: Path) -> None:
+async def deletion_that_did_not_end(app: ChatApp, root: Path) -> None:
     """The log is already renamed for deletion; nothing else has happened."""
-    await torn_write_set_aside(desk, root)
+    await torn_write_set_aside(app, root)
     [log] = root.rglob("*.log")
     log.rename(log.parent / ".work" / f"{log.stem}.deleted")
 
 
-async def another_deletion_that_did_not_end(desk: Desk, root: Path) -> None:
-    await torn_write_set_aside(desk, root)
+async def another_deletion_that_did_not_end(app: ChatApp, root: Path) -> None:
+    await torn_write_set_aside(app, root)
     [stays] = root.rglob("*.log")
-    await talk(desk, root)
+    await talk(app, root)
     [log] = set(root.rglob("*.log")) - {stays}
     log.rename(log.parent / ".work" / f"{log.stem}.deleted")
 
 
-async def user(desk: Desk, _: Path) -> None:
-    await desk.storage.transact(lambda tx: tx.users.add(USER))
+async def user(app: ChatApp, _: Path) -> None:
+    await app.storage.transact(lambda tx: tx.users.add(USER))
 
 
-async def torn_entry(desk: Desk, root: Path) -> None:
-    await desk.storage.transact(append_entry)
+async def torn_entry(app: ChatApp, root: Path) -> None:
+    await app.storage.transact(append_entry)
     [log] = root.rglob("*.jsonl")
     with log.open("ab") as file:
         file.write(b'{"seq":2,"at')
@@ -116,61 +116,61 @@ def append_entry(tx: Transaction) -> None:
     tx.journal.append(JOURNALS[0], lambda last: {"number": last.seq + 1 if last else 1}, at=START)
 
 
-async def only_session(desk: Desk) -> SessionId:
-    found = await desk.storage.transact(lambda tx: tx.sessions.page(ANA.owner, limit=1))
+async def only_session(app: ChatApp) -> SessionId:
+    found = await app.storage.transact(lambda tx: tx.sessions.page(ANA.owner, limit=1))
     return found[0].id if found else SessionId("")
 
 
 # --- the changes -----------------------------------------------------------------------------
 
 
-async def take_turn(desk: Desk, session_id: SessionId, tell: Tell) -> None:
-    async for event in desk.events("asked", session_id or None, stream=False):
+async def take_turn(app: ChatApp, session_id: SessionId, tell: Tell) -> None:
+    async for event in app.events("asked", session_id or None, stream=False):
         if isinstance(event, Started):
             tell(2)
     tell(3)
 
 
-async def append_turn(desk: Desk, session_id: SessionId, tell: Tell) -> None:
-    await desk.add_turns(session_id, 1)
+async def append_turn(app: ChatApp, session_id: SessionId, tell: Tell) -> None:
+    await app.add_turns(session_id, 1)
     tell(2)
 
 
-async def put_summary(desk: Desk, session_id: SessionId, tell: Tell) -> None:
-    await desk.memory_editor.put_summary(ANA, session_id, "new summary")
+async def put_summary(app: ChatApp, session_id: SessionId, tell: Tell) -> None:
+    await app.memory_editor.put_summary(ANA, session_id, "new summary")
     tell(1)
 
 
-async def begin(desk: Desk, _: SessionId, tell: Tell) -> None:
-    await desk.sessions.begin(ANA)
+async def begin(app: ChatApp, _: SessionId, tell: Tell) -> None:
+    await app.sessions.begin(ANA)
     tell(1)
 
 
-async def reset(desk: Desk, session_id: SessionId, tell: Tell) -> None:
-    await desk.sessions.reset(ANA, session_id)
+async def reset(app: ChatApp, session_id: SessionId, tell: Tell) -> None:
+    await app.sessions.reset(ANA, session_id)
     tell(1)
 
 
-async def delete(desk: Desk, session_id: SessionId, tell: Tell) -> None:
-    await desk.sessions.delete(ANA, session_id)
+async def delete(app: ChatApp, session_id: SessionId, tell: Tell) -> None:
+    await app.sessions.delete(ANA, session_id)
     tell(1)
 
 
-async def add_user(desk: Desk, _: SessionId, tell: Tell) -> None:
-    await user(desk, Path())
+async def add_user(app: ChatApp, _: SessionId, tell: Tell) -> None:
+    await user(app, Path())
     tell(1)
 
 
-async def change_hash(desk: Desk, _: SessionId, tell: Tell) -> None:
-    await desk.storage.transact(
+async def change_hash(app: ChatApp, _: SessionId, tell: Tell) -> None:
+    await app.storage.transact(
         lambda tx: tx.users.set_password_hash(USER.id, old="old hash", new="new hash")
     )
     tell(1)
 
 
-async def append_entries(desk: Desk, _: SessionId, tell: Tell) -> None:
+async def append_entries(app: ChatApp, _: SessionId, tell: Tell) -> None:
     for number in (1, 2):
-        await desk.storage.transact(append_entry)
+        await app.storage.transact(append_entry)
         tell(number)
 
 
@@ -259,12 +259,12 @@ def let_anybody_trace() -> None:
 
 async def _change(root: Path, change: Change, test: Connection) -> None:
     async with JsonFileStorage(root) as storage:
-        desk = desk_on(storage)
-        session_id = await only_session(desk)
+        app = app_on(storage)
+        session_id = await only_session(app)
         [thread] = [
             each for each in threading.enumerate() if each.name.startswith("chatbot-storage")
         ]
         test.send((os.getpid(), thread.native_id))
         test.recv()
-        await change.make(desk, session_id, test.send)
+        await change.make(app, session_id, test.send)
     test.send(SURVIVED)
