@@ -38,19 +38,19 @@ def test_backup_of_version_1_is_read() -> None:
     assert everything_in(BackupFile(old)) == expected
 
 
-def test_backup_of_nothing_is_one(path: Path) -> None:
+def test_empty_store_can_be_backed_up(path: Path) -> None:
     BackupFile(path).write([], made_at=T0)
     assert everything_in(BackupFile(path)) == []
 
 
-def test_backup_is_for_its_owner_only_and_nothing_else_stays(path: Path) -> None:
+def test_backup_is_readable_by_its_owner_only_and_leaves_no_other_file(path: Path) -> None:
     BackupFile(path).write(EVERYTHING, made_at=T0)
     if os.name != "nt":  # Windows has no such rights
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_file_that_is_there_is_never_overwritten(path: Path) -> None:
+def test_existing_file_is_never_overwritten(path: Path) -> None:
     path.write_bytes(b"precious")
     with pytest.raises(Conflict, match="was not changed"):
         BackupFile(path).write(EVERYTHING, made_at=T0)
@@ -75,7 +75,7 @@ def test_backup_can_be_read_with_other_programs(path: Path) -> None:
     assert lines[-1]["sealed"]["items"] == len(EVERYTHING)
 
 
-def test_cut_backup_is_refused_before_anything_is_given_out(path: Path) -> None:
+def test_truncated_backup_is_refused_before_anything_is_read(path: Path) -> None:
     BackupFile(path).write(EVERYTHING, made_at=T0)
     whole = path.read_bytes()
     for length in {0, 1, 17, *random.Random(1).sample(range(len(whole)), 60), len(whole) - 1}:
@@ -84,7 +84,7 @@ def test_cut_backup_is_refused_before_anything_is_given_out(path: Path) -> None:
             next(BackupFile(path).items())
 
 
-def test_flipped_backup_is_refused_or_holds_the_same(path: Path) -> None:
+def test_backup_with_a_flipped_bit_is_refused_or_unchanged(path: Path) -> None:
     """The same, where the byte is none of the content: gzip's header has a few."""
     BackupFile(path).write(EVERYTHING, made_at=T0)
     whole = path.read_bytes()
@@ -114,7 +114,7 @@ def test_flipped_backup_is_refused_or_holds_the_same(path: Path) -> None:
     ],
     ids=["no seal", "dropped", "more", "reordered", "no header", "empty", "newer", "other", "text"],
 )
-def test_backup_with_sound_gzip_but_other_lines_is_refused(path: Path, change: object) -> None:
+def test_valid_gzip_with_other_content_is_refused(path: Path, change: object) -> None:
     BackupFile(path).write(EVERYTHING, made_at=T0)
     lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
     path.write_bytes(gzip.compress(b"".join(change(lines))))  # type: ignore[operator] # one of the above
@@ -132,7 +132,7 @@ def test_backup_with_sound_gzip_but_other_lines_is_refused(path: Path, change: o
         ({"epoch": 2**70}, "not a whole number"),
     ],
 )
-def test_session_that_counts_other_messages_than_it_has_is_refused(
+def test_session_whose_message_count_is_wrong_is_refused(
     path: Path, change: dict[str, int], words: str
 ) -> None:
     one = conversation()
@@ -145,7 +145,7 @@ def write_backup_unseen(path: Path, item: Item) -> None:
     path.write_bytes(b"".join(backup_file._packed([item], made_at=T0)))
 
 
-def test_two_backups_in_one_file_are_none(path: Path) -> None:
+def test_concatenated_backups_are_refused(path: Path) -> None:
     BackupFile(path).write(EVERYTHING, made_at=T0)
     path.write_bytes(path.read_bytes() * 2)
     with pytest.raises(StorageUnavailable, match="not a valid backup"):

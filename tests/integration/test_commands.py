@@ -83,7 +83,7 @@ def test_there_is_one_first_administrator(ready: Run) -> None:
         (("--email", "a@b.c", "--role", "employee", "--department", "x"), "short", "15"),
     ],
 )
-def test_user_that_is_not_acceptable_is_refused_with_the_reason(
+def test_invalid_user_is_refused_with_the_reason(
     ready: Run, arguments: tuple[str, ...], password: str, said: str
 ) -> None:
     code, _, err = ready("user", "create", *arguments, "--password-stdin", text=password)
@@ -92,7 +92,7 @@ def test_user_that_is_not_acceptable_is_refused_with_the_reason(
     assert password not in err
 
 
-def test_users_can_be_made_and_an_address_is_taken_once(ready: Run) -> None:
+def test_users_are_created_and_email_addresses_are_unique(ready: Run) -> None:
     create = ("user", "create", "--email", "luis@example.com", "--role", "employee")
     rest = ("--department", "sales", "--password-stdin")
     assert ready(*create, *rest, text=PASSWORD) == (0, "user: luis@example.com\n", "")
@@ -100,7 +100,7 @@ def test_users_can_be_made_and_an_address_is_taken_once(ready: Run) -> None:
     assert (code, err) == (1, "chatbot: The e-mail address is already in use.\n")
 
 
-def test_command_that_writes_is_refused_where_nothing_lasts(
+def test_writing_command_is_refused_with_memory_storage(
     ready: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORAGE_URL", "memory:")
@@ -138,7 +138,7 @@ def test_chats_without_a_terminal_continue_one_session(ready: Run, tmp_path: Pat
     )
 
 
-async def test_text_of_a_model_does_not_command_the_terminal(
+async def test_control_characters_from_a_model_are_escaped(
     ready: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with FakeProvider() as provider:
@@ -184,7 +184,7 @@ async def test_answer_that_breaks_off_is_reported_on_its_own_line_with_the_fix(
     assert "chatbot doctor" in err
 
 
-def test_letters_that_the_console_lacks_end_no_command(
+def test_characters_that_the_console_lacks_abort_no_command(
     ready: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console = io.BytesIO()

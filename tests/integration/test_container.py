@@ -1,4 +1,4 @@
-"""The container: wiring is typed, each part is made once, and a given storage serves every route."""
+"""The container: typed wiring, each part built once, an injected storage serves every route."""
 
 import asyncio
 import os

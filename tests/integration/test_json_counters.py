@@ -99,7 +99,7 @@ def neighbours(number: int) -> list[Throttle]:
     return [Throttle(key=AttemptKey(key), allowed=5) for key in islice(found, number)]
 
 
-async def test_files_can_be_read_but_name_nobody(root: Path) -> None:
+async def test_counter_files_are_readable_but_contain_no_names(root: Path) -> None:
     async with JsonFileStorage(root) as storage:
         guess(storage, 2)
     document = json.loads(file_of(root).read_text("utf-8"))
@@ -119,7 +119,7 @@ async def test_two_stores_on_one_folder_count_together(root: Path) -> None:
         assert not guess(one, 5)
 
 
-async def test_what_is_too_old_leaves_the_file_at_the_next_write(root: Path) -> None:
+async def test_expired_entries_leave_the_file_at_the_next_write(root: Path) -> None:
     async with JsonFileStorage(root) as storage:
         guess(storage)
         [neighbour] = neighbours(1)
@@ -127,7 +127,7 @@ async def test_what_is_too_old_leaves_the_file_at_the_next_write(root: Path) -> 
     assert set(json.loads(file_of(root).read_bytes())["counters"]) == {neighbour.key}
 
 
-async def test_flood_of_names_neither_grows_the_file_nor_frees_who_is_guessed_at(
+async def test_flood_of_names_neither_grows_the_file_nor_unthrottles_the_attacked_account(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(counters, "MAX_NAMES", 8)
@@ -177,7 +177,7 @@ async def test_file_of_a_newer_version_is_set_aside_as_it_is(root: Path) -> None
         assert "remove it" in finding.detail
 
 
-async def test_everything_wrong_is_named(root: Path) -> None:
+async def test_every_error_is_listed(root: Path) -> None:
     folder = root / "counters" / "attempts"
     async with JsonFileStorage(root) as storage:
         guess(storage)
@@ -198,7 +198,7 @@ async def test_everything_wrong_is_named(root: Path) -> None:
     }
 
 
-async def test_failed_write_counts_nothing_and_is_not_taken_for_success(root: Path) -> None:
+async def test_failed_write_counts_nothing_and_is_reported(root: Path) -> None:
     files = Faulty()
     async with JsonFileStorage(root, files) as storage:
         guess(storage, 4)

@@ -34,7 +34,7 @@ class Interrupted(Files):
 
 
 @pytest.mark.parametrize("after", [LONGER, RESET], ids=["longer", "reset"])
-def test_conversation_is_as_it_was_at_one_moment(tmp_path: Path, after: Conversation) -> None:
+def test_copied_conversation_is_a_consistent_snapshot(tmp_path: Path, after: Conversation) -> None:
     met = set()
     for number in range(1, 12):
         root = tmp_path / str(number)
@@ -49,7 +49,7 @@ def test_conversation_is_as_it_was_at_one_moment(tmp_path: Path, after: Conversa
     assert met == {True, False}
 
 
-def test_what_was_reset_away_is_gone_from_the_target_too(tmp_path: Path) -> None:
+def test_reset_messages_are_gone_from_the_target_too(tmp_path: Path) -> None:
     export = JsonFileExport(tmp_path)
     fill(export, [conversation(texts=["canary"], memory=remembered("canary"))])
     export.put([Change(RESET, export.find(RESET))])
@@ -66,7 +66,7 @@ def test_reading_leaves_no_trace(tmp_path: Path) -> None:
     assert trace_of(tmp_path) == before
 
 
-def test_folder_that_is_not_there_is_empty_and_is_not_made(tmp_path: Path) -> None:
+def test_missing_folder_reads_as_empty_and_is_not_created(tmp_path: Path) -> None:
     export = JsonFileExport(tmp_path / "none")
     assert everything_in(export) == []
     assert export.session_keys() == set()
@@ -77,7 +77,7 @@ def _newest_before(before: int, found: Conversation, tx: Transaction) -> Sequenc
     return tx.sessions.read(ANA, found.session.id, MessageRange(limit=1, before=before))
 
 
-async def test_long_line_is_stepped_over_and_read_back(tmp_path: Path) -> None:
+async def test_long_line_is_skipped_and_read_back(tmp_path: Path) -> None:
     """Joined block by block, 16 MB took 5 seconds; as one piece they take some hundredths."""
     root = tmp_path / "data"
     long = conversation(texts=["Hi", "x" * 16_000_000, "Again", "ñ" * 20_000])

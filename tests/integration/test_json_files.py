@@ -195,7 +195,7 @@ class Faulty(Files):
 
 
 class TestTurns:
-    """The two transactions of a turn."""
+    """The two transactions of a turn: question and answer."""
 
     async def begin(self, storage: JsonFileStorage) -> None:
         await storage.transact(lambda tx: tx.sessions.create(new_session()))
@@ -232,7 +232,7 @@ class TestTurns:
             assert [m.seq for m in told(storage)] == [1, 2, 3, 4, 5, 6]
             assert await storage.findings() == []
 
-    async def test_it_returns_and_lets_others_in_only_when_it_is_synced(self, root: Path) -> None:
+    async def test_write_returns_and_releases_the_lock_only_after_fsync(self, root: Path) -> None:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
             await self.begin(storage)
@@ -263,7 +263,7 @@ class TestTurns:
         return lease
 
     @pytest.mark.parametrize("failing", ["fsync", "write"])
-    async def test_failed_question_is_cut_off_and_the_session_is_free(
+    async def test_failed_question_is_truncated_and_the_session_is_released(
         self, root: Path, log: Path, failing: str
     ) -> None:
         files = Faulty()
@@ -279,7 +279,7 @@ class TestTurns:
             assert [m.content for m in told(storage)] == ["one more"]
             assert await storage.findings() == []
 
-    async def test_failed_answer_is_cut_off_and_what_was_asked_stays(self, root: Path) -> None:
+    async def test_failed_answer_is_truncated_and_the_question_stays(self, root: Path) -> None:
         files = Faulty()
         async with JsonFileStorage(root, files) as storage:
             await self.begin(storage)
@@ -291,7 +291,7 @@ class TestTurns:
             assert [m.content for m in told(storage)] == ["", "asked"]
             assert add_message(storage).seq == 3
 
-    async def test_caller_that_is_cancelled_leaves_a_whole_message_and_a_free_session(
+    async def test_cancelled_caller_leaves_a_complete_message_and_a_released_session(
         self, root: Path
     ) -> None:
         files = Faulty()
@@ -309,7 +309,7 @@ class TestTurns:
             await eventually(lambda: add_message(storage))
             assert [m.content for m in told(storage)] == ["", "asked", "answered", "one more"]
 
-    async def test_answer_whose_caller_is_cancelled_before_its_turn_comes_writes_nothing(
+    async def test_answer_cancelled_while_queued_writes_nothing(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(storage_module, "_THREADS", 1)
@@ -328,7 +328,7 @@ class TestTurns:
             await storage.transact(partial(self.answer, lease=lease))
             assert [m.content for m in told(storage)] == ["", "asked", "answered"]
 
-    async def test_question_that_somebody_cut_out_of_the_log_is_told_and_its_number_not_given_anew(
+    async def test_question_removed_from_the_log_is_reported_and_its_number_not_reused(
         self, root: Path, log: Path
     ) -> None:
         async with JsonFileStorage(root) as storage:
@@ -395,7 +395,7 @@ class TestTornWrites:
                 assert [m.seq for m in told(storage)] == list(range(1, count + 2))
                 assert told(storage)[:-1] == messages[:count]
 
-    async def test_torn_bytes_are_kept_aside_until_the_session_goes(
+    async def test_torn_bytes_are_quarantined_until_the_session_is_deleted(
         self, root: Path, log: Path
     ) -> None:
         async with JsonFileStorage(root) as storage:
@@ -409,7 +409,7 @@ class TestTornWrites:
             sessions_of(storage).delete(sessions_of(storage).acquire(ANA, ONE, TURN))
             assert not aside.exists()
 
-    async def test_torn_write_that_is_cut_off_while_it_is_read_is_no_damage(
+    async def test_torn_write_truncated_during_a_read_is_not_damage(
         self, root: Path, log: Path
     ) -> None:
         files = Interrupted("read_at")
@@ -420,7 +420,7 @@ class TestTornWrites:
             files.meanwhile = partial(add_message, other)
             assert [m.seq for m in told(storage)] == [1, 2, 3, 4]
 
-    async def test_head_and_header_cut_at_any_byte_are_told_and_left_alone(
+    async def test_header_truncated_at_any_byte_is_reported_and_left_alone(
         self, root: Path, log: Path
     ) -> None:
         head = log.with_suffix(".json")
@@ -734,7 +734,7 @@ class TestFaults:
         with pytest.raises(StorageUnavailable):
             Files().write(fd, b"x")
 
-    def test_waiting_for_a_lock_has_an_end(self, tmp_path: Path) -> None:
+    def test_waiting_for_a_lock_is_bounded(self, tmp_path: Path) -> None:
         path = tmp_path / "lock"
         with (
             locked(Files(), path),
@@ -887,9 +887,7 @@ class TestLeases:
             with pytest.raises(NotFound):
                 sessions_of(other).acquire(ANA, ONE, TURN)
 
-    async def test_lease_that_is_given_back_while_a_write_waits_writes_nothing(
-        self, root: Path
-    ) -> None:
+    async def test_queued_write_is_dropped_when_its_lease_is_released(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
             lease = talk(storage)
             held = storage._sessions._leases._held[lease]
@@ -900,7 +898,7 @@ class TestLeases:
                 )
             assert len(told(storage)) == 3
 
-    async def test_session_that_is_deleted_while_it_is_taken_is_not_found(
+    async def test_session_deleted_during_its_acquisition_is_not_found(
         self, root: Path, folder: Path
     ) -> None:
         files = Interrupted("open_lock")
@@ -913,7 +911,7 @@ class TestLeases:
         assert [path for path in folder.rglob("*") if path.is_file() and os.name != "nt"] == []
 
     @POSIX
-    async def test_lock_of_a_session_that_was_deleted_and_came_back_meanwhile_is_no_lease(
+    async def test_lock_on_a_session_deleted_and_restored_meanwhile_is_not_a_lease(
         self, root: Path
     ) -> None:
         """From a backup: of itself, no id is used twice."""
@@ -931,7 +929,7 @@ class TestLeases:
             assert add_message(storage).seq == 1
 
     @pytest.mark.parametrize("end", ["delete", "reset"])
-    async def test_memory_that_is_being_stored_does_not_outlive_its_session(
+    async def test_memory_being_stored_does_not_outlive_its_session(
         self, root: Path, end: str
     ) -> None:
         files, ending = Interrupted("replace"), {"delete": delete, "reset": reset}[end]
@@ -1037,7 +1035,7 @@ def user(number: int, roles: tuple[str, ...] = ()) -> User:
 
 
 class TestUserFiles:
-    async def test_edit_by_hand_holds_from_the_next_call(self, root: Path) -> None:
+    async def test_manual_edit_applies_from_the_next_call(self, root: Path) -> None:
         path = root / "auth" / "users.json"
         async with JsonFileStorage(root) as storage:
             users_of(storage).add(user(1))
@@ -1059,7 +1057,7 @@ class TestUserFiles:
             os.utime(path, ns=(files.now, files.now))
             assert users_of(storage).by_email("u2@example.com") is not None
 
-    async def test_settled_file_is_parsed_once(self, root: Path) -> None:
+    async def test_unchanged_file_is_parsed_once(self, root: Path) -> None:
         path, files = root / "auth" / "users.json", Faulty()
         async with JsonFileStorage(root, files) as storage:
             users_of(storage).add(user(1))
@@ -1113,7 +1111,9 @@ class TestUserFiles:
             "[" * 100_000,
         ],
     )
-    async def test_broken_edit_is_refused_untouched(self, root: Path, content: str) -> None:
+    async def test_invalid_edit_is_refused_and_left_untouched(
+        self, root: Path, content: str
+    ) -> None:
         path = root / "auth" / "users.json"
         async with JsonFileStorage(root) as storage:
             path.write_text(content, "utf-8")
@@ -1148,7 +1148,7 @@ class TestUserFiles:
 
 @POSIX
 class TestRightsAndLinks:
-    async def test_everything_is_for_its_owner_only(self, root: Path) -> None:
+    async def test_backup_files_are_readable_by_their_owner_only(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
             talk(storage)
             sessions_of(storage).put_memory(ANA, ONE, Memory(), epoch=0)
@@ -1173,7 +1173,7 @@ class TestRightsAndLinks:
             assert elsewhere.read_bytes() == before
             assert list(sessions_of(storage).page(ANA, limit=9)) == []
 
-    async def test_pipe_in_the_place_of_a_file_is_not_waited_for(
+    async def test_pipe_in_place_of_a_file_does_not_block(
         self, root: Path, log: Path, folder: Path
     ) -> None:
         async with JsonFileStorage(root) as storage:
@@ -1231,7 +1231,7 @@ class TestOpenFilesOnWindows:
         with suppress(StorageUnavailable):
             files.close(fd)
 
-    def test_file_that_is_read_for_a_moment_is_replaced_and_removed(
+    def test_file_opened_briefly_by_a_reader_is_replaced_and_removed(
         self, read: tuple[Files, Path, int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         files, path, fd = read
@@ -1243,7 +1243,7 @@ class TestOpenFilesOnWindows:
         files.remove(path)
         assert not path.exists()
 
-    def test_file_that_is_read_all_the_time_stays_as_it_is_and_nothing_beside_it(
+    def test_file_held_open_by_a_reader_stays_unchanged_and_leaves_no_temporary_file(
         self, read: tuple[Files, Path, int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         files, path, _ = read
@@ -1270,7 +1270,7 @@ class TestNames:
 
 
 class TestInspection:
-    async def test_sound_store_has_no_findings_and_is_not_written_to(self, root: Path) -> None:
+    async def test_valid_store_has_no_findings_and_is_not_written_to(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
             lease = talk(storage)
             sessions_of(storage).put_memory(ANA, ONE, Memory(summary="x"), epoch=0)
@@ -1282,7 +1282,7 @@ class TestInspection:
             assert await storage.findings() == []
             assert tree(root) == before
 
-    async def test_everything_wrong_is_named(self, root: Path, log: Path, folder: Path) -> None:
+    async def test_every_error_is_listed(self, root: Path, log: Path, folder: Path) -> None:
         async with JsonFileStorage(root) as storage:
             for number in range(1, 6):
                 talk(storage, SessionId(f"{number:032x}"), count=30)
@@ -1312,7 +1312,7 @@ class TestInspection:
         }
         assert tree(root) == before
 
-    async def test_sessions_of_the_first_version_are_no_finding(self, root: Path) -> None:
+    async def test_legacy_sessions_are_not_a_finding(self, root: Path) -> None:
         async with JsonFileStorage(root) as storage:
             talk(storage)
             (root / "session_1.json").write_text("{}", "utf-8")

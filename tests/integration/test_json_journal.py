@@ -78,7 +78,7 @@ def test_files_are_one_for_each_month_and_can_be_read_line_by_line(root: Path) -
     assert found == {"2026-03.jsonl": [1, 2], "2026-04.jsonl": [3, 4, 5]}
 
 
-def test_torn_write_is_cut_off_and_kept_aside_wherever_it_ends(root: Path, march: Path) -> None:
+def test_torn_write_is_truncated_and_quarantined_wherever_it_ends(root: Path, march: Path) -> None:
     journal = JsonJournal(root, Files())
     fill(journal, 2)
     two = march.read_bytes()
@@ -273,14 +273,14 @@ def check_all(left: Left, attempts: Attempts) -> None:
 
 
 @pytest.mark.parametrize("has_journal", [False, True])
-def test_power_may_fail_at_any_moment(*, has_journal: bool) -> None:
+def test_power_loss_at_any_moment_is_recovered(*, has_journal: bool) -> None:
     attempts = Attempts()
     left = lost_during(VolatileFiles(has_journal=has_journal), attempts, APPENDS)
     assert len(left) > 100
     check_all(left, attempts)
 
 
-def test_power_may_fail_again_in_the_append_behind_a_torn_one() -> None:
+def test_power_loss_in_the_append_after_a_torn_one_is_recovered() -> None:
     files, attempts = VolatileFiles(), Attempts()
     attempts.append(made(files))
     tree = files.tree()
@@ -293,7 +293,7 @@ def test_power_may_fail_again_in_the_append_behind_a_torn_one() -> None:
     check_all(left, attempts)
 
 
-def test_append_that_cannot_be_rolled_back_is_by_the_next_call() -> None:
+def test_append_that_cannot_be_rolled_back_is_rolled_back_by_the_next_call() -> None:
     """A second sync may succeed without having written anything."""
     files, attempts = FaultyFiles(), Attempts()
     journal = made(files)

@@ -147,14 +147,16 @@ async def test_every_acknowledged_write_survives_a_loss_of_power_at_any_moment(
 
 
 @pytest.mark.parametrize("length", range(16, 512, 62))
-async def test_it_does_wherever_a_sector_begins(tmp_path: Path, length: int) -> None:
+async def test_torn_write_is_recovered_at_every_sector_boundary(
+    tmp_path: Path, length: int
+) -> None:
     begin = (create(ONE, 1), append(ONE, 2, "x" * length))
     steps = turn(ONE, 3, "after a crash", "yes")
     found = await losses_during(steps, VolatileFiles(), after=begin, at_random=20)
     await expect_all(found, tmp_path)
 
 
-async def test_power_may_be_lost_again_in_the_write_after_a_torn_one(tmp_path: Path) -> None:
+async def test_power_loss_in_the_write_after_a_torn_one_is_recovered(tmp_path: Path) -> None:
     first = [append(ONE, 2, "x" * 600)]
     found: list[Left] = []
     for torn in await losses_during(first, VolatileFiles(), after=[create(ONE, 1)]):

@@ -102,7 +102,7 @@ async def test_doctor_checks_the_shards_of_every_kind(
     }
 
 
-async def test_shards_are_for_the_service_only_and_can_be_read_with_other_programs(
+async def test_shards_are_private_json_files(
     root: Path,
 ) -> None:
     await fill(root)

@@ -157,7 +157,7 @@ async def until_free(storage: JsonFileStorage) -> None:
             pass
 
 
-async def test_answer_is_acknowledged_and_the_session_free_only_when_it_is_synced(
+async def test_answer_is_acknowledged_and_the_session_released_only_after_fsync(
     storage: JsonFileStorage, files: Slow
 ) -> None:
     await ask(storage)
@@ -175,7 +175,7 @@ async def test_answer_is_acknowledged_and_the_session_free_only_when_it_is_synce
 @pytest.mark.parametrize(
     ("code", "kind"), [(errno.EIO, StorageUnavailable), (errno.ENOSPC, StorageFull)]
 )
-async def test_write_whose_sync_fails_is_cut_off_and_the_session_is_free(
+async def test_write_whose_fsync_fails_is_truncated_and_the_session_is_released(
     storage: JsonFileStorage, files: Slow, log: Path, code: int, kind: type[StorageFailure]
 ) -> None:
     before = log.read_bytes()
@@ -197,7 +197,7 @@ async def test_write_whose_sync_fails_is_cut_off_and_the_session_is_free(
 
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("step", [ask, answer])
-async def test_write_whose_caller_is_cancelled_is_whole_or_absent_and_the_session_gets_free(
+async def test_write_of_a_cancelled_caller_is_complete_or_absent_and_releases_the_session(
     storage: JsonFileStorage,
     files: Slow,
     step: Callable[[JsonFileStorage], Coroutine[None, None, None]],
@@ -301,7 +301,7 @@ class Overtaken(Files):
 
 @pytest.mark.skipif(os.name == "nt", reason="an open log is not deleted there")
 @pytest.mark.parametrize("is_finished", [True, False])
-async def test_session_that_is_deleted_while_a_question_takes_it_is_not_found(
+async def test_session_deleted_while_a_question_acquires_it_is_not_found(
     root: Path, log: Path, *, is_finished: bool
 ) -> None:
     """The log that was opened before has another name then, or none; no lock file comes back."""
@@ -335,7 +335,7 @@ async def test_usual_turn_opens_the_log_once(storage: JsonFileStorage, files: Sl
         assert files.opened.count(f"{ONE}.log") == 1
 
 
-async def test_log_that_was_replaced_under_a_turn_takes_the_answer(
+async def test_log_replaced_during_a_turn_accepts_the_answer(
     storage: JsonFileStorage, log: Path, tmp_path: Path
 ) -> None:
     """As some editors and copying tools do."""
@@ -349,7 +349,7 @@ async def test_log_that_was_replaced_under_a_turn_takes_the_answer(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an open log is not moved there")
-async def test_log_that_was_moved_under_a_turn_takes_no_answer(
+async def test_log_moved_during_a_turn_accepts_no_answer(
     storage: JsonFileStorage, log: Path, tmp_path: Path
 ) -> None:
     await ask(storage)
@@ -360,7 +360,7 @@ async def test_log_that_was_moved_under_a_turn_takes_no_answer(
     assert moved.read_bytes() == before
 
 
-async def test_question_that_was_cut_out_under_a_turn_is_missed(
+async def test_question_removed_during_a_turn_is_detected(
     storage: JsonFileStorage, log: Path
 ) -> None:
     await ask(storage)
@@ -370,7 +370,7 @@ async def test_question_that_was_cut_out_under_a_turn_is_missed(
     assert not await is_held(storage)
 
 
-async def test_torn_write_is_set_aside_before_the_question(
+async def test_torn_write_is_quarantined_before_the_question(
     storage: JsonFileStorage, log: Path
 ) -> None:
     with log.open("ab") as file:
@@ -381,7 +381,7 @@ async def test_torn_write_is_set_aside_before_the_question(
     assert [path.name[:38] for path in (log.parent / ".work").iterdir()] == [f"{ONE}.torn-"]
 
 
-async def test_damaged_log_takes_no_question_and_is_named_once(
+async def test_damaged_log_accepts_no_question_and_is_logged_once(
     storage: JsonFileStorage, log: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log.write_bytes(log.read_bytes().replace(b'"epoch":0', b'"epoch":1'))
@@ -398,7 +398,7 @@ async def test_closed_store_takes_no_turn(root: Path) -> None:
             await step(storage)
 
 
-async def test_caller_is_looked_up_without_a_thread_as_long_as_nobody_edits(
+async def test_caller_is_looked_up_without_a_thread_while_the_file_is_unchanged(
     storage: JsonFileStorage, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await storage.make_initial_records()
@@ -449,7 +449,7 @@ async def test_syncs_that_end_at_the_same_moment_are_all_announced(
 
 
 @linux
-async def test_kernel_says_what_is_wrong() -> None:
+async def test_kernel_error_is_raised() -> None:
     kernel = KernelAio()
     with pytest.raises(OSError, match="Bad file descriptor"):
         await kernel.fsync(10**6)
@@ -462,7 +462,7 @@ async def test_kernel_says_what_is_wrong() -> None:
 
 
 @linux
-async def test_kernel_that_is_asked_for_too_much_leaves_the_rest_to_a_thread(
+async def test_fsync_falls_back_to_a_thread_when_the_kernel_queue_is_full(
     storage: JsonFileStorage, files: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not files.in_kernel:
@@ -490,7 +490,7 @@ async def test_kernel_that_is_asked_for_too_much_leaves_the_rest_to_a_thread(
         ("_new_eventfd", errno.EMFILE),
     ],
 )
-async def test_kernel_that_refuses_such_calls_leaves_all_to_threads(
+async def test_fsync_falls_back_to_threads_when_the_kernel_rejects_aio(
     root: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:
     """As in some sandboxes, or where others have used up `fs.aio-max-nr`."""

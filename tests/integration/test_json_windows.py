@@ -86,7 +86,7 @@ async def test_every_write_is_done_and_leaves_nothing_open() -> None:
 
 
 @pytest.mark.parametrize("number", range(len(SCRIPT)))
-async def test_write_beside_readers_works_or_fails_whole_and_works_once_they_have_gone(
+async def test_write_beside_readers_succeeds_or_fails_completely_and_succeeds_once_they_close(
     number: int,
 ) -> None:
     files, writer = WindowsFiles(), Writer()
@@ -105,7 +105,7 @@ async def test_write_beside_readers_works_or_fails_whole_and_works_once_they_hav
     assert files.open_count == 0
 
 
-async def test_loss_of_power_takes_back_changes_of_names_only_and_the_newest_first(
+async def test_power_loss_undoes_only_renames_newest_first(
     tmp_path: Path,
 ) -> None:
     files, writer, rng = WindowsFiles(), Writer(), random.Random(1)
@@ -134,7 +134,7 @@ async def test_owners_whose_ids_differ_in_case_do_not_see_each_other() -> None:
             assert [found.owner for found in sessions.page(owner, limit=9)] == [owner]
 
 
-def test_a_windows_file_has_one_name_whatever_its_case() -> None:
+def test_windows_file_name_ignores_case() -> None:
     files = WindowsFiles()
     files.close(files.create(Path("/A").absolute()))
     with pytest.raises(StorageUnavailable):

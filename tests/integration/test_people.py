@@ -27,7 +27,7 @@ def people_line(run: Run) -> tuple[int, str]:
     return code, line
 
 
-def test_doctor_names_the_command_for_a_store_without_people(ready: Run) -> None:
+def test_doctor_names_the_command_for_a_store_without_users(ready: Run) -> None:
     code, line = people_line(ready)
     assert code == 1
     assert line.startswith("FAIL  people: no one can log in: there are no users. Fix: ")
@@ -37,7 +37,7 @@ def test_doctor_names_the_command_for_a_store_without_people(ready: Run) -> None
     assert people_line(ready) == (0, "ok    people: at least one active administrator")
 
 
-def test_doctor_lets_a_service_that_was_never_set_up_for_people_be_without_them(
+def test_doctor_accepts_a_service_that_never_had_users(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where applications alone call it: every setting comes from the environment."""
@@ -49,7 +49,7 @@ def test_doctor_lets_a_service_that_was_never_set_up_for_people_be_without_them(
     assert MAKE_ADMIN in line
 
 
-def test_doctor_names_the_migration_where_the_usual_store_has_people(
+def test_doctor_suggests_migrating_when_the_default_store_has_users(
     ready: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ready(*ADMIN, text=PASSWORD)[0] == 0
@@ -64,7 +64,7 @@ def test_doctor_names_the_migration_where_the_usual_store_has_people(
     assert people_line(ready)[0] == 0
 
 
-def test_people_without_an_administrator_are_named(ready: Run) -> None:
+def test_users_without_an_administrator_are_reported(ready: Run) -> None:
     assert ready(*USER, text=PASSWORD)[0] == 0
 
     code, line = people_line(ready)
@@ -88,7 +88,7 @@ def test_disabled_administrators_are_named(ready: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [ADMIN, USER])
-def test_command_that_finds_no_roles_names_the_one_that_makes_them(
+def test_command_without_roles_names_the_command_that_creates_them(
     ready: Run, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     (tmp_path / "data" / "auth" / "roles.json").unlink()

@@ -33,7 +33,7 @@ def listed(run: Run) -> dict[str, dict[str, Any]]:
     return {each["email"]: each for each in json.loads(out)["users"]}
 
 
-def test_everybody_is_listed_with_state_roles_and_department(staffed: Run) -> None:
+def test_users_are_listed_with_state_roles_and_department(staffed: Run) -> None:
     assert staffed("user", "disable", LUIS)[0] == 0
     assert staffed("user", "list") == (
         0,
@@ -82,9 +82,7 @@ def test_password_is_changed_and_a_bad_one_is_refused_with_the_reason(staffed: R
 
 
 @pytest.mark.parametrize("command", ["disable", "enable", "password"])
-def test_user_who_is_not_there_is_refused_with_the_command_that_helps(
-    staffed: Run, command: str
-) -> None:
+def test_unknown_user_is_refused_with_the_command_to_run(staffed: Run, command: str) -> None:
     options = ("--password-stdin",) if command == "password" else ()
     code, out, err = staffed("user", command, "eva@example.com", *options, text=OTHER_PASSWORD)
     assert (code, out) == (1, "")
@@ -108,9 +106,7 @@ def test_empty_store_names_the_command_that_makes_the_first_user(ready: Run) -> 
     assert listed(ready) == {}
 
 
-def test_nothing_that_steers_a_terminal_is_shown_of_an_edit_by_hand(
-    ready: Run, tmp_path: Path
-) -> None:
+def test_control_characters_of_a_manual_edit_are_escaped(ready: Run, tmp_path: Path) -> None:
     evil = {"id": "x", "email": "x@example.com", "password_hash": "x", "department": "\x1b[2J\x9b"}
     path = tmp_path / "data" / "auth" / "users.json"
     path.write_text(json.dumps({"version": 1, "users": [evil]}), encoding="utf-8")
@@ -119,7 +115,7 @@ def test_nothing_that_steers_a_terminal_is_shown_of_an_edit_by_hand(
         assert all(char.isprintable() or char == "\n" for char in out)
 
 
-def test_commands_are_refused_where_nothing_lasts(
+def test_commands_are_refused_with_memory_storage(
     ready: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORAGE_URL", "memory:")

@@ -41,7 +41,7 @@ async def use_all_connections(storage: SqlStorage) -> None:
 
 
 @pytest.mark.parametrize("end", [PostgresServer.stop, PostgresServer.crash])
-async def test_restart_in_a_quiet_moment_is_not_noticed(
+async def test_restart_while_idle_is_not_noticed(
     storage: SqlStorage, own_server: PostgresServer, end: Callable[[PostgresServer], None]
 ) -> None:
     end(own_server)
@@ -60,7 +60,7 @@ async def test_store_is_unavailable_while_the_server_is_down_and_comes_back_by_i
     await use_all_connections(storage)
 
 
-def test_server_that_vanished_is_noticed(postgres_tables: str) -> None:
+def test_lost_server_is_noticed(postgres_tables: str) -> None:
     """It would take two hours by default: what waits for an answer has nothing to send."""
     if sys.platform != "linux":
         pytest.skip("others name these options differently")

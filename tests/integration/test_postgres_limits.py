@@ -63,7 +63,7 @@ async def test_limits_hold_on_every_connection(store: SqlStorage) -> None:
         assert found == list(postgres_module._LIMITS.values())
 
 
-def test_limits_hold_for_who_moves_a_store_too(postgres_store: str) -> None:
+def test_limits_apply_to_moving_commands_too(postgres_store: str) -> None:
     database = PostgresDatabase(postgres_store, connections=1, prepared=True)
     with SqlExport(database) as export, export._writing() as connection:
         for name, value in postgres_module._LIMITS.items():
@@ -95,7 +95,7 @@ def setting(statements: SqlSession, name: str) -> str:
     ],
     ids=["table", "row"],
 )
-async def test_replica_that_stands_still_in_a_transaction_holds_up_nobody_for_long(
+async def test_replica_suspended_in_a_transaction_blocks_others_for_a_bounded_time(
     store: SqlStorage, postgres_store: str, held: str, work: Callable[[Transaction], object]
 ) -> None:
     await store.transact(create)
@@ -133,9 +133,7 @@ def test_limits_are_those_that_are_documented() -> None:
 
 
 @pytest.mark.parametrize("prepared", [True, False])
-async def test_connections_are_bounded_and_given_back(
-    postgres_store: str, *, prepared: bool
-) -> None:
+async def test_connections_are_bounded_and_released(postgres_store: str, *, prepared: bool) -> None:
     """With the usual limits: the short ones end transactions of a busy machine."""
     works: list[Callable[[Transaction], object]] = [
         lambda tx: tx.sessions.page(ANA, limit=9),
@@ -183,7 +181,7 @@ async def test_store_is_not_ready_without_room_for_files(postgres_store: str) ->
         await storage.check()
 
 
-def test_full_disk_is_told_as_such() -> None:
+def test_full_disk_is_reported_as_a_full_disk() -> None:
     with pytest.raises(StorageFull), translated():
         raise_as_the_driver_does(errors.DiskFull("could not extend file"))
     with pytest.raises(StorageUnavailable), translated():

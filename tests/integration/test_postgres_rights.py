@@ -111,7 +111,7 @@ def test_database_that_cannot_hold_every_text_is_refused_by_every_start(
         )
 
 
-def test_account_without_rights_on_the_schema_is_refused_until_they_are_granted(
+def test_role_without_usage_on_the_schema_is_refused_until_it_is_granted(
     owner: str, account: str
 ) -> None:
     command(owner, sql.SQL("REVOKE ALL ON SCHEMA public FROM PUBLIC"))
@@ -124,7 +124,7 @@ def test_account_without_rights_on_the_schema_is_refused_until_they_are_granted(
     asyncio.run(opened(account))
 
 
-def test_account_that_may_make_no_tables_is_refused_until_it_may(owner: str, account: str) -> None:
+def test_role_without_create_is_refused_until_it_is_granted(owner: str, account: str) -> None:
     command(owner, sql.SQL("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
     [message] = refusals(lambda: upgrade(database_at(account)))
     assert "may not create tables in the schema public. Fix: as " in message
@@ -133,7 +133,7 @@ def test_account_that_may_make_no_tables_is_refused_until_it_may(owner: str, acc
 
 
 @pytest.mark.parametrize("missing", ["INSERT", "UPDATE", "DELETE", "SELECT"])
-def test_account_that_lacks_a_right_on_one_table_is_refused_until_it_has_it(
+def test_role_without_a_privilege_on_one_table_is_refused_until_it_is_granted(
     owner: str, account: str, missing: str
 ) -> None:
     upgrade(database_at(owner))
@@ -199,7 +199,7 @@ def test_database_that_is_read_only_is_refused(
     asyncio.run(opened(account))
 
 
-def test_account_that_may_not_connect_is_refused_with_the_grant(owner: str, account: str) -> None:
+def test_role_without_connect_is_refused_with_the_grant_to_run(owner: str, account: str) -> None:
     name = sql.Identifier(urlsplit(owner).path[1:])
     command(owner, sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(name))
     [message] = refusals(lambda: asyncio.run(opened(account)))

@@ -15,7 +15,7 @@ def server() -> Iterator[PostgresServer]:
 
 
 @pytest.mark.parametrize("end", [PostgresServer.stop, PostgresServer.crash])
-def test_ended_server_comes_back_at_its_address_with_what_was_committed(
+def test_stopped_server_restarts_at_its_address_with_its_committed_data(
     server: PostgresServer, end: Callable[[PostgresServer], None]
 ) -> None:
     with new_database(server.url("postgres")) as url:
@@ -31,7 +31,7 @@ def test_ended_server_comes_back_at_its_address_with_what_was_committed(
             assert again.execute("SELECT answer FROM kept").fetchall() == [(42,)]
 
 
-def test_databases_of_tests_are_apart_and_gone_at_the_end(server: PostgresServer) -> None:
+def test_test_databases_are_separate_and_dropped_at_the_end(server: PostgresServer) -> None:
     with new_database(server.url("postgres")) as first, new_database(first) as second:
         with psycopg.connect(first) as connection:
             connection.execute("CREATE TABLE mine ()")

@@ -108,7 +108,7 @@ async def test_turn_takes_three_round_trips(relayed: tuple[Relay, SqlStorage]) -
         assert relay.round_trips == 3
 
 
-async def test_turns_of_a_moment_share_their_round_trips(
+async def test_concurrent_turns_share_round_trips(
     relayed: tuple[Relay, SqlStorage],
 ) -> None:
     relay, storage = relayed
@@ -119,7 +119,7 @@ async def test_turns_of_a_moment_share_their_round_trips(
     assert [context.lease.session_id for context in contexts] == ids
 
 
-async def test_connections_that_were_cut_in_a_quiet_moment_are_not_noticed(
+async def test_connections_cut_while_idle_are_replaced_silently(
     relayed: tuple[Relay, SqlStorage],
 ) -> None:
     relay, storage = relayed
@@ -173,9 +173,7 @@ async def test_server_that_does_not_answer_is_given_up(
                 await storage.store_question(question(session_id))
 
 
-async def test_session_that_is_locked_holds_up_no_other(
-    storage: SqlStorage, postgres_store: str
-) -> None:
+async def test_locked_session_delays_no_other(storage: SqlStorage, postgres_store: str) -> None:
     free, *locked = [await begin(storage) for _ in range(1 + CONNECTIONS // 2)]
     waiting = []
     with psycopg.connect(postgres_store) as other:
@@ -213,7 +211,7 @@ async def test_turn_of_another_replica_between_the_reading_and_the_lock_is_in_th
     assert [m.seq for m in history] == [1, 2, 3]
 
 
-async def test_statement_that_fails_takes_no_other_with_it(
+async def test_failed_statement_affects_no_other(
     postgres_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = "SELECT 1 / (length($1::text) - length($1::text))"
@@ -229,7 +227,7 @@ async def test_statement_that_fails_takes_no_other_with_it(
             assert len(await messages(storage, each)) == 1
 
 
-async def test_caller_that_left_before_the_question_was_sent_leaves_none(
+async def test_client_that_disconnected_before_sending_the_question_leaves_no_turn(
     storage: SqlStorage,
 ) -> None:
     session_id = await begin(storage)
@@ -241,7 +239,7 @@ async def test_caller_that_left_before_the_question_was_sent_leaves_none(
     assert len(await messages(storage, session_id)) == 2
 
 
-async def test_without_a_loop_that_waits_for_sockets_turns_are_stored_all_the_same(
+async def test_turns_are_stored_without_a_selector_event_loop(
     postgres_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on Windows."""

@@ -218,7 +218,9 @@ async def test_processes_append_to_a_journal_without_gaps(crowd: Crowd) -> None:
 
 
 @POSIX
-async def test_stopped_holder_keeps_its_session_only_and_then_ends_its_turn(crowd: Crowd) -> None:
+async def test_suspended_process_holds_only_its_session_and_then_finishes_its_turn(
+    crowd: Crowd,
+) -> None:
     held, other = await crowd.begin(2)
     holder, app = crowd.workers[0], crowd.app
     await holder.tell(name="hold", sessions=[held])
@@ -257,7 +259,7 @@ async def test_killed_holder_frees_its_session_at_once_and_loses_no_message(
 
 
 @POSIX
-async def test_process_that_is_stopped_as_it_replaces_a_file_stops_others_for_a_while_only(
+async def test_process_suspended_while_replacing_a_file_blocks_others_for_a_bounded_time(
     tmp_path: Path,
 ) -> None:
     root = tmp_path / "data"

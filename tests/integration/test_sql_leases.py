@@ -110,7 +110,7 @@ def test_a_lease_outlives_three_renewals() -> None:
     assert LEASE_S >= 4 * RENEW_S
 
 
-async def test_lease_of_a_replica_that_died_runs_out_and_the_next_turn_has_it(
+async def test_lease_of_a_dead_replica_expires_and_the_next_turn_acquires_it(
     replicas: Replicas,
 ) -> None:
     dead, alive = await replicas.one(lease_s=SOON), await replicas.one()
@@ -121,7 +121,7 @@ async def test_lease_of_a_replica_that_died_runs_out_and_the_next_turn_has_it(
         await dead.transact(acquire(OLD))
 
 
-async def test_lease_that_has_not_run_out_keeps_others_away(replicas: Replicas) -> None:
+async def test_unexpired_lease_excludes_others(replicas: Replicas) -> None:
     one, other = await replicas.one(), await replicas.one()
     lease = await one.transact(acquire(OLD))
     for _ in range(3):
@@ -131,7 +131,7 @@ async def test_lease_that_has_not_run_out_keeps_others_away(replicas: Replicas) 
     await other.transact(acquire(NEW))
 
 
-async def test_kept_lease_is_renewed_again_and_again(replicas: Replicas) -> None:
+async def test_held_lease_is_renewed_repeatedly(replicas: Replicas) -> None:
     one = await replicas.one(lease_s=FOR_EVER, renew_s=SOON)
     lease = await one.transact(acquire(OLD))
     first = await end_of_lease(one)
@@ -140,7 +140,7 @@ async def test_kept_lease_is_renewed_again_and_again(replicas: Replicas) -> None
         await until_later(one, await end_of_lease(one))
 
 
-async def test_lease_that_nobody_keeps_is_not_renewed(replicas: Replicas) -> None:
+async def test_abandoned_lease_is_not_renewed(replicas: Replicas) -> None:
     one = await replicas.one()
     lease = await one.transact(acquire(OLD))
     first = await end_of_lease(one)
@@ -151,7 +151,7 @@ async def test_lease_that_nobody_keeps_is_not_renewed(replicas: Replicas) -> Non
     assert await end_of_lease(one) > first
 
 
-async def test_renewal_goes_on_after_the_database_could_not_be_had(
+async def test_renewal_continues_after_a_database_outage(
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = list[int]()
@@ -171,7 +171,7 @@ async def test_renewal_goes_on_after_the_database_could_not_be_had(
     assert len(failed) == 3
 
 
-async def test_turn_that_was_taken_over_writes_nothing_and_ends_nothing(
+async def test_superseded_turn_writes_nothing_and_releases_nothing(
     replicas: Replicas,
 ) -> None:
     late, now = await replicas.one(lease_s=SOON), await replicas.one()
@@ -240,7 +240,7 @@ async def test_clock_of_a_replica_does_not_matter(
         await wrong.transact(acquire(OLD))
 
 
-async def test_clock_of_the_database_that_is_set_back_keeps_nobody_out_for_long(
+async def test_database_clock_that_is_set_back_does_not_lock_users_out_for_long(
     replicas: Replicas,
 ) -> None:
     died, other = await replicas.one(), await replicas.one()
@@ -250,7 +250,7 @@ async def test_clock_of_the_database_that_is_set_back_keeps_nobody_out_for_long(
     assert (await other.transact(acquire(NEW))).turn_id == NEW
 
 
-async def test_of_many_turns_at_once_on_two_replicas_one_has_the_session(
+async def test_of_concurrent_turns_on_two_replicas_one_holds_the_session(
     replicas: Replicas,
 ) -> None:
     both = [await replicas.one(), await replicas.one()]

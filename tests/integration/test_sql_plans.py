@@ -309,7 +309,7 @@ def test_postgres_looks_up_what_a_turn_needs_by_indexes(large_postgres: Database
 # --- the owner -------------------------------------------------------------------------------
 
 
-def test_owner_stands_in_every_statement_on_what_is_his(large_sqlite: Database) -> None:
+def test_every_statement_on_owned_data_filters_by_owner(large_sqlite: Database) -> None:
     seen = set[str]()
     for one in statements_of(large_sqlite):
         for table in OF_AN_OWNER:

@@ -118,7 +118,7 @@ ANA = User(
 )
 
 
-def test_users_and_roles_go_up_and_down_and_up_again_with_the_tables(database: Database) -> None:
+def test_users_and_roles_survive_upgrade_downgrade_upgrade(database: Database) -> None:
     with database.connect() as connection:
         database.lock_schema(connection)
         command.upgrade(configured(connection), "0001")
@@ -180,7 +180,7 @@ def test_migrations_make_the_tables_that_the_code_works_on(database: Database) -
             assert found == [column.name for column in table.primary_key]
 
 
-def test_what_is_no_column_is_alike_too(database: Database) -> None:
+def test_fields_without_a_column_are_equal_too(database: Database) -> None:
     """Order of indexes, deletion with the session, no rowid: Alembic does not compare them."""
     upgrade(database)
     with database.connect() as connection:
@@ -223,7 +223,7 @@ def test_revisions_are_alembics_in_their_order(database: Database) -> None:
 # --- several at once, and one that is killed --------------------------------------------------
 
 
-def test_of_many_upgrades_at_once_one_does_it_and_all_succeed(url: str) -> None:
+def test_of_concurrent_upgrades_one_migrates_and_all_succeed(url: str) -> None:
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda _: upgraded(url), range(8)))
     new, done = (None, REVISIONS[-1]), (REVISIONS[-1], REVISIONS[-1])
@@ -252,7 +252,7 @@ database.upgrade(load_settings())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_upgrade_that_is_killed_leaves_the_old_schema(url: str, tmp_path: Path) -> None:
+def test_killed_upgrade_leaves_the_old_schema(url: str, tmp_path: Path) -> None:
     environment = ENVIRONMENT | {"STORAGE_URL": url}
     killed = subprocess.run((sys.executable, "-c", KILLED), cwd=tmp_path, env=environment)  # noqa: PLW1510
     assert killed.returncode == -9
@@ -351,7 +351,7 @@ def test_database_of_another_application_is_refused_and_not_changed(
         assert tables_in(connection) == {"customers"}
 
 
-def test_file_that_is_no_database_is_refused_and_not_changed(run: Run, tmp_path: Path) -> None:
+def test_file_that_is_not_a_database_is_refused_and_not_changed(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "letter.db"
     file.write_bytes(b"Dear Sir or Madam, " * 500)
     check_refusals(run, f"sqlite:///{file}", "file is not a database")
@@ -364,7 +364,7 @@ def test_missing_file_is_refused_and_not_made(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folder_and_way_through_a_file_are_refused(run: Run, tmp_path: Path) -> None:
+def test_folder_and_path_through_a_file_are_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert run("upgrade", f"sqlite:///{tmp_path}")[0] == 2
     check_refusals(run, f"sqlite:///{tmp_path}", "is a folder", but={"upgrade"})
@@ -397,7 +397,9 @@ def test_file_may_have_any_name(tmp_path: Path, name: str) -> None:
 # --- Postgres that is not to be had ----------------------------------------------------------
 
 
-def test_what_keeps_from_postgres_is_one_line_in_the_servers_words(run: Run, postgres: str) -> None:
+def test_postgres_connection_failure_is_one_line_in_the_servers_words(
+    run: Run, postgres: str
+) -> None:
     parts = urlsplit(postgres)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

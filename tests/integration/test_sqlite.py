@@ -135,7 +135,7 @@ async def test_work_that_waits_together_is_one_commit(store: SqlStorage) -> None
     assert await store.transact(known) == set(range(20))
 
 
-async def test_exception_of_one_work_undoes_that_one_alone(store: SqlStorage) -> None:
+async def test_exception_in_one_unit_of_work_rolls_back_only_that_one(store: SqlStorage) -> None:
     def fail(tx: Transaction) -> None:
         fill(2, "lost")(tx)
         raise ZeroDivisionError
@@ -149,7 +149,7 @@ async def test_exception_of_one_work_undoes_that_one_alone(store: SqlStorage) ->
     assert found[4] == await store.transact(known) == {1, 4}
 
 
-async def test_failure_of_the_database_is_that_of_the_group_and_nothing_is_kept(
+async def test_database_failure_fails_the_whole_group_and_stores_nothing(
     store: SqlStorage,
 ) -> None:
     def break_down(tx: Transaction) -> None:
@@ -164,7 +164,7 @@ async def test_failure_of_the_database_is_that_of_the_group_and_nothing_is_kept(
 
 
 @pytest.mark.parametrize("failure", [MemoryError("none left"), sqlite3.OperationalError("bad")])
-async def test_commit_that_fails_keeps_nothing_and_the_thread_goes_on(
+async def test_failed_commit_stores_nothing_and_the_thread_continues(
     store: SqlStorage, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     def fail(_: object) -> None:
@@ -178,7 +178,7 @@ async def test_commit_that_fails_keeps_nothing_and_the_thread_goes_on(
     assert await store.transact(known) == {2}
 
 
-async def test_full_disk_undoes_the_group_and_keeps_the_connection(store: SqlStorage) -> None:
+async def test_full_disk_rolls_back_the_group_and_keeps_the_connection(store: SqlStorage) -> None:
     """A new one would need room for the index of its log: nothing could be read any more."""
 
     def raw(tx: Transaction) -> sqlite3.Connection:
@@ -210,7 +210,7 @@ async def test_database_that_does_not_answer_is_given_up(sqlite_store: Path) -> 
 # --- callers ---------------------------------------------------------------------------------
 
 
-async def test_cancelled_caller_takes_back_only_what_has_not_begun(store: SqlStorage) -> None:
+async def test_cancelling_undoes_only_work_that_has_not_begun(store: SqlStorage) -> None:
     pause = Pause()
 
     def first(tx: Transaction) -> None:
@@ -228,7 +228,7 @@ async def test_cancelled_caller_takes_back_only_what_has_not_begun(store: SqlSto
     assert await store.transact(known) == {1}
 
 
-async def test_stop_iteration_is_told_and_nobody_of_the_group_waits_for_ever(
+async def test_stop_iteration_is_reported_and_hangs_nobody_in_the_group(
     store: SqlStorage,
 ) -> None:
     async with asyncio.timeout(PATIENCE_S):
@@ -237,7 +237,7 @@ async def test_stop_iteration_is_told_and_nobody_of_the_group_waits_for_ever(
     assert found[::2] == [None, None]
 
 
-async def test_loop_that_was_closed_meanwhile_does_not_end_the_thread(store: SqlStorage) -> None:
+async def test_closed_event_loop_does_not_end_the_thread(store: SqlStorage) -> None:
     pause = Pause()
 
     async def leave() -> None:
@@ -261,7 +261,7 @@ async def test_store_that_is_not_open_refuses(sqlite_store: Path) -> None:
         assert await store.transact(known) == {1}
 
 
-async def test_closing_waits_for_what_was_given(sqlite_store: Path) -> None:
+async def test_closing_waits_for_accepted_work(sqlite_store: Path) -> None:
     async with SqlStorage(SqliteDatabase(sqlite_store), replica="test") as store:
         given = [asyncio.create_task(store.transact(create(number))) for number in range(30)]
         await asyncio.sleep(0)
@@ -273,7 +273,7 @@ async def test_closing_waits_for_what_was_given(sqlite_store: Path) -> None:
 # --- other processes -------------------------------------------------------------------------
 
 
-async def test_reader_and_writer_do_not_stop_each_other(
+async def test_reader_and_writer_do_not_block_each_other(
     store: SqlStorage, sqlite_store: Path
 ) -> None:
     await store.transact(create(1))
@@ -291,7 +291,7 @@ async def test_reader_and_writer_do_not_stop_each_other(
     assert await store.transact(known) == set()
 
 
-async def test_work_that_has_read_may_write_although_others_wrote_meanwhile(
+async def test_transaction_that_read_may_write_despite_concurrent_writes(
     store: SqlStorage, sqlite_store: Path
 ) -> None:
     await store.transact(create(1))
@@ -308,7 +308,7 @@ async def test_work_that_has_read_may_write_although_others_wrote_meanwhile(
     assert found.title == "theirs"
 
 
-async def test_writer_that_stands_still_is_waited_for_within_bounds_only(
+async def test_waiting_for_a_suspended_writer_is_bounded(
     sqlite_store: Path,
 ) -> None:
     database = SqliteDatabase(sqlite_store, busy_wait_s=0.2)
@@ -327,7 +327,7 @@ async def test_writer_that_stands_still_is_waited_for_within_bounds_only(
 # --- the file --------------------------------------------------------------------------------
 
 
-async def test_connection_is_as_durable_and_as_thorough_as_promised(store: SqlStorage) -> None:
+async def test_connection_has_the_documented_durability_settings(store: SqlStorage) -> None:
     def setting(name: str) -> object:
         return store._database.run(
             lambda tx: tx.connection.exec_driver_sql(f"PRAGMA {name}").scalar()
@@ -338,7 +338,7 @@ async def test_connection_is_as_durable_and_as_thorough_as_promised(store: SqlSt
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such rights")
-async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "chatbot.db"
     database = SqliteDatabase(path)
     usual = os.umask(0)
@@ -359,7 +359,7 @@ async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
         assert "chmod" in line
 
 
-async def test_what_is_deleted_or_reset_is_in_no_file(
+async def test_deleted_or_reset_text_remains_in_no_file(
     store: SqlStorage, sqlite_store: Path
 ) -> None:
     """Between others that stay, in pages that are split, emptied and joined."""
@@ -392,7 +392,7 @@ async def test_what_is_deleted_or_reset_is_in_no_file(
     assert await store.inspect() == []
 
 
-async def test_what_a_reader_keeps_in_the_log_goes_with_the_next_work(
+async def test_data_retained_in_the_log_by_a_reader_is_erased_by_the_next_work(
     store: SqlStorage, sqlite_store: Path
 ) -> None:
     log = sqlite_store.with_name(f"{sqlite_store.name}-wal")
@@ -406,7 +406,7 @@ async def test_what_a_reader_keeps_in_the_log_goes_with_the_next_work(
     assert log.read_bytes() == b""
 
 
-async def test_what_is_told_of_a_file_that_is_gone_does_not_name_it(
+async def test_error_about_a_missing_file_does_not_reveal_its_path(
     store: SqlStorage, sqlite_store: Path
 ) -> None:
     """It is a caller's eyes that see it."""
@@ -450,7 +450,7 @@ async def test_damaged_page_is_named_and_other_sessions_go_on(sqlite_store: Path
         await store.transact(fill(4, "new"))
 
 
-async def test_session_that_was_deleted_by_hand_takes_no_other_out_of_a_backup(
+async def test_session_deleted_by_hand_removes_no_other_from_a_backup(
     sqlite_store: Path,
 ) -> None:
     """Without `PRAGMA foreign_keys` its messages stay behind, before those of the next session."""
@@ -465,7 +465,7 @@ async def test_session_that_was_deleted_by_hand_takes_no_other_out_of_a_backup(
     assert texts_in(database) == {session_id(2): ["text of 2"], session_id(3): ["text of 3"]}
 
 
-async def test_session_without_some_of_its_messages_is_not_backed_up_as_if_it_were_whole(
+async def test_incomplete_session_is_not_backed_up_as_complete(
     sqlite_store: Path,
 ) -> None:
     database = SqliteDatabase(sqlite_store)

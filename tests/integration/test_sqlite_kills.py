@@ -1,4 +1,4 @@
-"""SIGKILL of a process that writes to SQLite, at random moments: what was acknowledged is there."""
+"""SIGKILL of a process that writes to SQLite, at random moments: acknowledged turns survive."""
 
 import asyncio
 import multiprocessing
@@ -104,7 +104,7 @@ def check(path: Path, told: dict[str, tuple[int, int]]) -> None:
             assert (count, last) == (len(rows), len(rows))
 
 
-def test_what_was_acknowledged_is_there_whole_and_once_after_each_kill(sqlite_store: Path) -> None:
+def test_acknowledged_writes_are_complete_and_unique_after_each_kill(sqlite_store: Path) -> None:
     moments = random.Random(4)
     everything: dict[str, tuple[int, int]] = {}
     for life in range(1, KILLS + 1):

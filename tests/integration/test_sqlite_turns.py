@@ -43,7 +43,7 @@ async def test_caller_is_found_while_another_process_writes(
         other.execute("ROLLBACK")
 
 
-async def test_file_that_nobody_may_read_right_now_is_left_to_the_writers_thread(
+async def test_locked_file_is_left_to_the_writer_thread(
     sqlite_store: Path, store: SqlStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -57,7 +57,7 @@ async def test_file_that_nobody_may_read_right_now_is_left_to_the_writers_thread
     assert await turns_of(store).execute(FIND_CALLER, values) is not None
 
 
-async def test_nobody_is_found_in_a_file_that_was_moved(
+async def test_caller_is_not_looked_up_in_a_moved_file(
     sqlite_store: Path, store: SqlStorage
 ) -> None:
     sqlite_store.rename(sqlite_store.with_name("moved.db"))

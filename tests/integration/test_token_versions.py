@@ -45,7 +45,7 @@ def users_of(storage: JsonFileStorage) -> Users:
         [{"token_version": 1}, {"token_version": 0}],
     ],
 )
-async def test_edit_by_hand_that_is_taken_back_gives_no_earlier_version(
+async def test_reverting_a_manual_edit_never_lowers_the_token_version(
     root: Path, edits: list[dict[str, object]]
 ) -> None:
     """Another process sees only the end of it, and one that starts later nothing."""
@@ -69,7 +69,7 @@ async def test_edit_by_hand_that_is_taken_back_gives_no_earlier_version(
     assert JsonFileExport(root).find(user(1)) == replace(user(1), token_version=2)
 
 
-async def test_user_who_is_removed_and_put_back_by_hand_has_a_later_version(root: Path) -> None:
+async def test_user_removed_and_restored_by_hand_has_a_later_version(root: Path) -> None:
     path = root / "auth" / "users.json"
     async with JsonFileStorage(root) as storage:
         users = users_of(storage)
@@ -97,7 +97,7 @@ async def test_edit_of_one_user_leaves_the_versions_of_the_others(root: Path) ->
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}\n", b'{"users":{"x":[1]}}\n', b"\0" * 50])
-async def test_versions_that_cannot_be_read_are_written_anew(root: Path, damage: bytes) -> None:
+async def test_unreadable_versions_are_rewritten(root: Path, damage: bytes) -> None:
     path = root / "auth" / ".token-versions.json"
     async with JsonFileStorage(root) as storage:
         users = users_of(storage)
@@ -110,7 +110,7 @@ async def test_versions_that_cannot_be_read_are_written_anew(root: Path, damage:
         assert [each.token_version for each in users_of(storage).all()] == [1, 0]
 
 
-async def test_version_that_cannot_be_written_down_holds_all_the_same(root: Path) -> None:
+async def test_version_that_cannot_be_written_still_applies(root: Path) -> None:
     path, files = root / "auth" / "users.json", FullDisk()
     async with JsonFileStorage(root, files) as storage:
         users = users_of(storage)
@@ -120,7 +120,9 @@ async def test_version_that_cannot_be_written_down_holds_all_the_same(root: Path
         assert users.all() == [replace(user(1), password_hash="other", token_version=1)]
 
 
-async def test_edit_that_is_taken_back_on_a_full_disk_gives_no_earlier_version(root: Path) -> None:
+async def test_reverting_a_manual_edit_on_a_full_disk_never_lowers_the_token_version(
+    root: Path,
+) -> None:
     """Neither while it is full, nor when it has space again."""
     path, files = root / "auth" / "users.json", FullDisk()
     async with JsonFileStorage(root, files) as storage:

@@ -183,7 +183,7 @@ async def test_the_embedded_model_keeps_the_contract_without_a_provider(task: Ta
     await model.aclose()
 
 
-async def test_warming_up_calls_nobody(open_model: OpenModel, provider: FakeProvider) -> None:
+async def test_warm_up_makes_no_network_call(open_model: OpenModel, provider: FakeProvider) -> None:
     before = len(provider.requests)
     await open_model("fake-model").warm_up()
     assert len(provider.requests) == before
@@ -287,7 +287,7 @@ async def test_only_the_developer_ui_is_given_prompts_in_spans(
     assert ("canary" in given[0]) is (environment == "dev")
 
 
-async def test_aiohttp_transport_uses_a_connection_again(provider: FakeProvider) -> None:
+async def test_aiohttp_transport_reuses_connections(provider: FakeProvider) -> None:
     model = GenkitChatModel(
         build("aiohttp", provider.base_url), "openai/fake-model", temperature=None
     )
@@ -345,7 +345,7 @@ async def test_a_tunnel_is_opened_without_showing_our_key_to_the_proxy(
 
 @pytest.mark.parametrize("size", [1, 7])
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_characters_may_be_cut_by_the_network(
+async def test_character_split_by_the_network_is_read_whole(
     provider: FakeProvider, genkits: dict[str, ChatGenkit], transport: TransportName, size: int
 ) -> None:
     provider.segment_bytes = size
@@ -400,7 +400,7 @@ async def test_each_fault_is_its_domain_error_in_bounded_time(
 
 @pytest.mark.parametrize("fault", [Fault.DROP, Fault.RESET, Fault.IN_BAND, Fault.GARBAGE_EVENT])
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_text_before_a_fault_is_handed_on_before_the_error(
+async def test_text_before_a_failure_is_delivered_before_the_error(
     genkits: dict[str, ChatGenkit], transport: TransportName, fault: Fault
 ) -> None:
     model = GenkitChatModel(genkits[transport], f"openai/fault-{fault}", temperature=None)
@@ -411,7 +411,7 @@ async def test_text_before_a_fault_is_handed_on_before_the_error(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_pieces_that_come_apart_are_handed_on_apart(
+async def test_delayed_pieces_are_delivered_separately(
     genkits: dict[str, ChatGenkit],
     provider: FakeProvider,
     transport: TransportName,
@@ -434,7 +434,7 @@ async def test_a_refused_connection_is_unavailable(transport: TransportName, mod
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_connection_that_is_not_taken_is_a_timeout(transport: TransportName) -> None:
+async def test_connection_that_is_never_accepted_is_a_timeout(transport: TransportName) -> None:
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -573,7 +573,7 @@ async def test_one_model_serves_several_event_loops(
     await model.aclose()
 
 
-async def test_many_calls_at_once_do_not_mix(genkits: dict[str, ChatGenkit]) -> None:
+async def test_concurrent_calls_do_not_mix(genkits: dict[str, ChatGenkit]) -> None:
     model = GenkitChatModel(genkits["aiohttp"], "openai/fake-model", temperature=None)
     texts = [f"number {i}" for i in range(50)]
     answers = await asyncio.gather(*(collect(model, ask(text)) for text in texts))
@@ -602,7 +602,7 @@ async def test_only_chat_models_are_listed(
     ],
 )
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_list_that_cannot_be_had_is_a_domain_error(
+async def test_unavailable_model_list_is_a_domain_error(
     fault: Fault, failure: type[ModelFailure], transport: TransportName
 ) -> None:
     async with FakeProvider() as provider:

@@ -136,7 +136,7 @@ def test_nothing_is_subtracted_below_zero_or_from_what_was_cleared(counters: Cou
     assert [total(counters, key) for key in (ONE, TWO)] == [0, 2]
 
 
-def test_cleared_counters_start_again_and_no_other(counters: Counters) -> None:
+def test_clearing_a_counter_affects_no_other_counter(counters: Counters) -> None:
     counters.add([addition(1), addition(2, TWO), addition(4, ELSEWHERE)], now=T0)
     counters.clear([ONE, ELSEWHERE, CounterKey("tokens", "nobody")])
     counters.clear([])
@@ -151,7 +151,7 @@ def test_name_may_be_any_text(counters: Counters, name: str) -> None:
     assert total(counters, key) == 3
 
 
-async def test_of_many_at_once_the_limit_is_reached_and_not_exceeded(storage: Storage) -> None:
+async def test_concurrent_additions_reach_and_never_exceed_the_limit(storage: Storage) -> None:
     def reserve(tx: Transaction, number: int) -> bool:
         until = HOUR + timedelta(seconds=number % 3)
         both = [addition(10, until=until, limit=100), addition(1, ELSEWHERE, limit=50)]
@@ -165,7 +165,7 @@ async def test_of_many_at_once_the_limit_is_reached_and_not_exceeded(storage: St
     assert [sum(count.amount for count in found[key]) for key in (ONE, ELSEWHERE)] == [100, 10]
 
 
-async def test_of_many_unlimited_ones_at_once_none_is_lost(storage: Storage) -> None:
+async def test_concurrent_unlimited_additions_lose_nothing(storage: Storage) -> None:
     def count(tx: Transaction, number: int) -> None:
         both = [addition(1), addition(2, TWO)]
         tx.counters.add(both if number % 2 else both[::-1], now=T0)

@@ -195,7 +195,7 @@ async def compare(storage: Storage, number: int, steps: Sequence[Step]) -> None:
         assert one == other
 
 
-def test_both_ways_of_a_turn_come_to_the_same(closed_storage: Storage) -> None:
+def test_streaming_and_non_streaming_turns_store_the_same(closed_storage: Storage) -> None:
     numbers = count()
     with asyncio.Runner() as runner:
         runner.run(closed_storage.__aenter__())

@@ -90,7 +90,7 @@ def put(export: ExportTarget, new: Conversation, *, over: Conversation | None = 
     export.put([Change(new, over)])
 
 
-def test_what_was_put_is_all_there_and_nothing_else(export: ExportTarget) -> None:
+def test_stored_memory_is_exactly_what_was_put(export: ExportTarget) -> None:
     fill(export)
     there = everything_in(export)
     assert len(there) == len(EVERYTHING)
@@ -132,7 +132,7 @@ def test_store_that_was_never_made_has_nothing_and_is_made_by_the_first_put(
     assert export.find(conversation()) == conversation()
 
 
-def test_service_goes_on_where_the_conversation_was(store: Store) -> None:
+def test_service_continues_the_copied_conversation(store: Store) -> None:
     moved = conversation(texts=["Hi", "Hello!"], reset_at=4, epoch=1, memory=remembered(version=3))
     put(store.export, moved)
     one, now = moved.session.id, T0 + timedelta(hours=1)
@@ -180,16 +180,14 @@ def test_user_can_be_found_and_roles_hold(store: Store) -> None:
     ],
     ids=["longer", "with newer memory", "reset", "reset and remembered", "reset only"],
 )
-def test_later_state_takes_the_place_of_the_earlier_one(
-    export: ExportTarget, new: Conversation
-) -> None:
+def test_later_state_replaces_the_earlier_one(export: ExportTarget, new: Conversation) -> None:
     old = conversation(texts=["Hi", "Hello!"], memory=remembered(version=1))
     put(export, old)
     put(export, new, over=old)
     assert kept_in(export) == [new]
 
 
-def test_conversation_that_was_changed_meanwhile_is_left_alone(export: ExportTarget) -> None:
+def test_conversation_changed_during_the_copy_is_left_alone(export: ExportTarget) -> None:
     there = conversation(texts=["Hi", "Hello!", "More"])
     put(export, there)
     for over in (None, conversation(texts=["Hi", "Hello!"])):
@@ -236,7 +234,7 @@ def test_conversation_that_is_removed_is_gone_with_all_of_it(store: Store) -> No
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
-def test_everything_in_a_database_is_of_the_same_moment(export: ExportTarget) -> None:
+def test_export_of_a_database_is_one_consistent_snapshot(export: ExportTarget) -> None:
     fill(export, [user(1), conversation(1)])
     with closing(export.items()) as items:
         first = next(items)
@@ -247,7 +245,7 @@ def test_everything_in_a_database_is_of_the_same_moment(export: ExportTarget) ->
     assert [item for item in found if not isinstance(item, Role)] == [user(1), conversation(1)]
 
 
-def test_people_are_put_all_or_none(export: ExportTarget) -> None:
+def test_users_are_imported_all_or_none(export: ExportTarget) -> None:
     fill(export, [user(1), AUDITOR])
     other = replace(AUDITOR, permissions=frozenset(Permission))
     for changes in (
@@ -267,7 +265,7 @@ def test_user_is_found_by_id_else_by_email(export: ExportTarget) -> None:
     assert export.find(user(3, email="user2@example.com")) == user(2)
 
 
-def test_user_takes_the_place_of_the_earlier_one(export: ExportTarget) -> None:
+def test_user_replaces_the_earlier_one(export: ExportTarget) -> None:
     fill(export, [user(1), user(2)])
     new = replace(user(1), password_hash="$argon2id$new", roles=("admin",), is_active=False)
     export.put([Change(new, user(1))])
@@ -279,7 +277,7 @@ def test_memory_that_was_never_stored_is_none(export: ExportTarget) -> None:
     assert kept_in(export) == [conversation()]
 
 
-def test_conversation_of_10000_messages_is_one_like_the_others(export: ExportTarget) -> None:
+def test_conversation_of_10000_messages_is_copied(export: ExportTarget) -> None:
     long = conversation(texts=[f"text {n} ñ" for n in range(10_000)], memory=remembered())
     put(export, long)
     assert kept_in(export) == [long]

@@ -78,7 +78,7 @@ def test_entries_are_numbered_from_one_and_each_is_composed_from_the_last(journa
     ]
 
 
-def test_journals_are_apart(journal: Journal) -> None:
+def test_journals_are_independent(journal: Journal) -> None:
     fill(journal, 2)
     assert journal.append(OTHER, always({"a": 1}), at=T0).seq == 1
     assert [entry.seq for entry in journal.read(AUDIT, limit=9)] == [1, 2]
@@ -132,7 +132,7 @@ def test_entries_are_copied_in_their_order_only(journal: Journal) -> None:
     assert list(journal.read(AUDIT, limit=9)) == [first, second]
 
 
-async def test_of_many_at_once_each_gets_a_number_and_none_is_lost(storage: Storage) -> None:
+async def test_concurrent_appends_are_numbered_without_loss(storage: Storage) -> None:
     def append(tx: Transaction) -> int:
         tx.journal.append(AUDIT, count_on, at=T0)
         return tx.journal.append(AUDIT, count_on, at=T0).seq

@@ -136,7 +136,7 @@ CONTENTS: dict[str, object] = {
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
-async def test_content_in_parts_gives_its_text(
+async def test_content_in_parts_is_joined_to_its_text(
     provider: FakeProvider, model: GenkitChatModel, content: object, mode: str
 ) -> None:
     stream = events(delta(content=content), delta("stop"), DONE)
@@ -171,7 +171,7 @@ async def test_answer_whose_tokens_went_into_thinking_names_the_setting(
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_provider_may_stream_unasked_or_answer_a_stream_in_one_piece(
+async def test_provider_may_stream_unasked_or_answer_without_streaming(
     provider: FakeProvider, only_aiohttp: GenkitChatModel, mode: str
 ) -> None:
     stream = events(b": hello\n\n", delta(content="hola"), delta("stop"), DONE)
@@ -192,7 +192,7 @@ THINKING = {
 
 
 @pytest.mark.parametrize("kind", THINKING)
-async def test_model_that_thinks_is_alive(
+async def test_thinking_model_counts_as_alive(
     provider: FakeProvider, genkits: dict[str, ChatGenkit], kind: str
 ) -> None:
     thoughts: list[bytes | float] = []
@@ -315,7 +315,7 @@ AFTERWARDS: dict[str, tuple[Any, ...]] = {
 
 
 @pytest.mark.parametrize("kind", AFTERWARDS)
-async def test_nothing_that_follows_a_finish_reason_voids_the_answer(
+async def test_content_after_a_finish_reason_does_not_invalidate_the_answer(
     provider: FakeProvider, model: GenkitChatModel, kind: str
 ) -> None:
     pieces = (delta(content="hola"), delta("stop"), *AFTERWARDS[kind])
@@ -345,7 +345,7 @@ async def test_whole_answer_with_a_wrong_length_is_an_answer_if_it_was_finished(
         assert (await said(only_aiohttp, "complete")).text == "hola"
 
 
-async def test_finished_stream_that_does_not_end_is_not_waited_for(
+async def test_finished_stream_that_stays_open_is_not_awaited(
     provider: FakeProvider, model: GenkitChatModel
 ) -> None:
     stream = events(delta(content="hola"), delta("stop"), hangs=True)
@@ -355,7 +355,7 @@ async def test_finished_stream_that_does_not_end_is_not_waited_for(
     assert completion.text == "hola"
 
 
-async def test_finished_stream_that_goes_on_without_end_is_not_waited_for(
+async def test_finished_stream_that_never_stops_sending_is_not_awaited(
     provider: FakeProvider, model: GenkitChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aiohttp_transport, "AFTER_THE_END_S", 0.3)
@@ -367,7 +367,7 @@ async def test_finished_stream_that_goes_on_without_end_is_not_waited_for(
     assert completion.text == "hola"
 
 
-async def test_finish_reason_without_end_is_read_in_no_time() -> None:
+async def test_endless_finish_reason_is_read_quickly() -> None:
     answer = answers.Answer(max_output_tokens=9)
     choice = {"delta": {"content": "hola"}, "finish_reason": "max_" * 50_000}
     answer.feed({"choices": [choice]})
@@ -376,7 +376,7 @@ async def test_finish_reason_without_end_is_read_in_no_time() -> None:
     assert time.process_time() - started < 1
 
 
-async def test_text_behind_a_finish_reason_still_belongs_to_the_answer(
+async def test_text_after_a_finish_reason_belongs_to_the_answer(
     provider: FakeProvider, model: GenkitChatModel
 ) -> None:
     with saying(provider, stream=events(delta("stop", content="ho"), delta("stop", content="la"))):
@@ -483,7 +483,7 @@ async def test_thinking_without_end_is_cut_and_names_the_setting(
 
 @pytest.mark.parametrize("block", [b"data: ", b" ", b": "], ids=["line", "blanks", "comment"])
 @pytest.mark.parametrize("mode", MODES)
-async def test_bytes_without_end_that_hold_nothing_are_an_error(
+async def test_endless_bytes_without_an_event_are_an_error(
     provider: FakeProvider, only_aiohttp: GenkitChatModel, block: bytes, mode: str
 ) -> None:
     endless = Raw(pieces=[block * 10_000] * 200, hangs=True)
@@ -492,7 +492,7 @@ async def test_bytes_without_end_that_hold_nothing_are_an_error(
     await asyncio.wait_for(provider.requests[-1].client_left.wait(), PATIENCE_S)
 
 
-async def test_document_without_end_is_cut_and_its_text_given(
+async def test_unterminated_document_is_truncated_and_its_text_returned(
     provider: FakeProvider, only_aiohttp: GenkitChatModel
 ) -> None:
     start = whole(content="x" * 9000)[:-100]
@@ -552,7 +552,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_refusal_says_what_it_is_about_and_never_its_words(
+async def test_refusal_is_logged_with_its_subject_but_never_its_words(
     provider: FakeProvider,
     model: GenkitChatModel,
     kind: str,
@@ -591,7 +591,7 @@ async def test_answer_that_the_provider_cuts_off_is_not_a_refusal_of_its_prompt(
     assert ("".join(pieces), caught.value.code) == ("hola", code)
 
 
-async def test_nothing_is_asked_again_once_text_was_handed_on(
+async def test_no_retry_once_text_was_delivered(
     provider: FakeProvider, model: GenkitChatModel
 ) -> None:
     failing = event({"error": {"code": 400, "param": "max_tokens", "message": SECRET}})
@@ -647,7 +647,7 @@ async def test_optional_parameters_that_are_refused_are_left_out_from_then_on(
     await model.aclose()
 
 
-async def test_what_many_calls_find_out_at_once_is_logged_once_and_kept_together(
+async def test_quirk_found_by_concurrent_calls_is_logged_once_and_shared(
     provider: FakeProvider, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = GenkitChatModel(
@@ -674,7 +674,7 @@ async def test_blank_lines_before_an_answer_keep_the_connection_awake(
 
 
 @pytest.mark.parametrize("last", [None, Raw(pieces=[b"<html>Log in</html>"])], ids=["400", "page"])
-async def test_what_does_not_help_is_not_remembered(
+async def test_ineffective_quirk_is_not_remembered(
     provider: FakeProvider, model: GenkitChatModel, last: Raw | None
 ) -> None:
     refused = refusal(400, message="temperature, system role, max_tokens")
@@ -686,7 +686,7 @@ async def test_what_does_not_help_is_not_remembered(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_stream_that_is_refused_is_an_answer_in_one_piece(
+async def test_provider_that_refuses_streaming_is_asked_without_it(
     provider: FakeProvider, transport: TransportName
 ) -> None:
     model = GenkitChatModel(build(transport, provider.base_url), "openai/fake-model")

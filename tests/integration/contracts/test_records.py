@@ -178,7 +178,7 @@ async def test_expired_records_are_dropped_and_others_stay(store: Store) -> None
     assert await store.do(lambda records: records.drop_expired(store.kind, T0)) == 0
 
 
-async def test_of_many_changes_at_once_of_what_was_read_none_is_lost(store: Store) -> None:
+async def test_concurrent_read_modify_write_loses_no_update(store: Store) -> None:
     await store.put(ONE)
 
     def read_more(records: Records) -> None:
@@ -191,7 +191,7 @@ async def test_of_many_changes_at_once_of_what_was_read_none_is_lost(store: Stor
     assert [note.pages for note in await store.all()] == [ONE.pages + 20]
 
 
-async def test_of_many_that_expect_the_same_one_wins(store: Store) -> None:
+async def test_of_concurrent_compare_and_swap_writes_one_wins(store: Store) -> None:
     await store.put(ONE)
 
     async def change(number: int) -> bool:
@@ -205,7 +205,7 @@ async def test_of_many_that_expect_the_same_one_wins(store: Store) -> None:
     assert sum(await asyncio.gather(*(change(n) for n in range(10)))) == 1
 
 
-async def test_of_many_new_records_with_one_label_one_wins(store: Store) -> None:
+async def test_of_concurrent_inserts_with_one_unique_value_one_wins(store: Store) -> None:
     async def add(number: int) -> bool:
         try:
             await store.put(Note(shelf="s", name=f"{number}", label="taken"))
@@ -217,7 +217,7 @@ async def test_of_many_new_records_with_one_label_one_wins(store: Store) -> None
     assert len(await store.all()) == 1
 
 
-async def test_what_is_exclusive_is_free_again_after_an_exception(store: Store) -> None:
+async def test_exclusive_section_is_released_after_an_exception(store: Store) -> None:
     def fail(records: Records) -> None:
         records.exclusive(store.kind)
         records.exclusive(store.kind)

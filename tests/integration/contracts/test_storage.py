@@ -143,7 +143,7 @@ class TestSessions:
         [BOB, CLIENT, Owner(kind="client", id=ANA.id), Owner(kind="user", id="a" * 31)],
         ids=str,
     )
-    def test_session_of_somebody_else_is_not_found(
+    def test_session_of_another_user_is_not_found(
         self, sessions: SessionLog, stranger: Owner
     ) -> None:
         lease = held(sessions)
@@ -162,7 +162,7 @@ class TestSessions:
         assert not sessions.put_memory(stranger, session_id(1), Memory(), epoch=0)
         assert [s.id for s in sessions.page(stranger, limit=9)] == [session_id(2)]
 
-    def test_odd_owner_ids_do_not_meet(self, sessions: SessionLog) -> None:
+    def test_unusual_owner_ids_do_not_collide(self, sessions: SessionLog) -> None:
         ids = ["ana", "Ana", "../ana", "a%6ea", "a/na", "añá", "CON", ".", "..", "a" * 64, "a b"]
         owners = [Owner(kind="user", id=name) for name in ids]
         for owner in owners:
@@ -241,7 +241,7 @@ class TestMessages:
             ),
         ]
 
-    def test_odd_texts_come_back_unchanged(self, sessions: SessionLog) -> None:
+    def test_unusual_texts_are_returned_unchanged(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         for text in ODD_TEXTS:
             sessions.append(lease, new_message(lease, MessageRole.USER, text, ts=T0))
@@ -360,7 +360,7 @@ class TestLeases:
         again = sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
         sessions.append(again, new_message(again, MessageRole.USER, "hello", ts=T0))
 
-    async def test_of_many_at_once_one_gets_it(
+    async def test_of_concurrent_acquirers_one_wins(
         self, storage: Storage, sessions: SessionLog
     ) -> None:
         def acquire(tx: Transaction, turn: TurnId) -> Lease | SessionBusy:
@@ -378,7 +378,7 @@ class TestLeases:
         for lease in [held(sessions, number) for number in range(3)]:
             sessions.append(lease, new_message(lease, MessageRole.USER, "hello", ts=T0))
 
-    def test_lease_that_is_not_held_any_more_writes_nothing(self, sessions: SessionLog) -> None:
+    def test_lost_lease_writes_nothing(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         say(sessions, lease, 2)
         before = sessions.get(ANA, session_id(1))
@@ -391,7 +391,7 @@ class TestLeases:
             sessions.delete(lease)
         assert sessions.get(ANA, session_id(1)) == before
 
-    def test_old_lease_does_not_end_the_new_one(self, sessions: SessionLog) -> None:
+    def test_releasing_an_old_lease_keeps_the_new_one(self, sessions: SessionLog) -> None:
         old = held(sessions)
         sessions.release(old)
         new = sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
@@ -477,7 +477,7 @@ class TestMemory:
         with pytest.raises(NotFound):
             sessions.memory(ANA, session_id(1))
 
-    async def test_of_many_at_once_one_is_stored(
+    async def test_of_concurrent_writers_one_is_stored(
         self, storage: Storage, sessions: SessionLog
     ) -> None:
         def put(tx: Transaction, number: int) -> bool:
@@ -501,7 +501,7 @@ class TestMemory:
 
 
 class TestReset:
-    def test_everything_is_empty_but_numbers_are_not_used_again(self, sessions: SessionLog) -> None:
+    def test_reset_empties_everything_but_never_reuses_numbers(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         say(sessions, lease, 3)
         sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)
@@ -519,7 +519,7 @@ class TestReset:
         assert list(sessions.read(ANA, session_id(1), MessageRange(limit=9))) == []
         assert sessions.memory(ANA, session_id(1)) == Memory()
 
-    def test_session_goes_on_after_resets(self, sessions: SessionLog) -> None:
+    def test_session_continues_after_resets(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         say(sessions, lease, 3)
         sessions.reset(lease, ts=later(60))
@@ -589,7 +589,7 @@ class TestUsers:
         assert users.by_id(UserId("c" * 32)) is None
         assert users.by_email("nobody@example.com") is None
 
-    def test_email_is_taken_once(self, users: Users) -> None:
+    def test_email_address_is_unique(self, users: Users) -> None:
         users.add(user(1, email="a@example.com"))
         with pytest.raises(Conflict):
             users.add(user(2, email="a@example.com"))
@@ -606,7 +606,7 @@ class TestUsers:
         assert users.by_id(user(2).id) == user(2, roles=("admin",))
         assert users.by_id(user(3).id) is None
 
-    async def test_of_many_first_ones_at_once_one_wins(
+    async def test_of_concurrent_first_writes_one_wins(
         self, storage: Storage, users: Users
     ) -> None:
         def is_first(tx: Transaction, admin: User) -> bool:
@@ -634,7 +634,7 @@ class TestUsers:
         assert hashes == ["$argon2id$old", "$argon2id$new", "$argon2id$old"]
         assert [each.token_version for each in users.all()] == [0, 1, 0]
 
-    def test_everybody_is_listed_by_email_address(self, users: Users) -> None:
+    def test_users_are_listed_by_email_address(self, users: Users) -> None:
         people = [
             user(1, email="ñ@example.com"),
             user(2, email="b@example.com"),
@@ -680,7 +680,7 @@ class TestUsers:
         users.replace(replace(admin, is_active=False), old=admin, keeping_one_of=roles)
         assert users.by_id(admin.id) == replace(admin, is_active=False)
 
-    async def test_of_the_last_users_with_a_role_one_stays_whoever_is_disabled_at_once(
+    async def test_concurrent_disabling_keeps_one_user_with_the_role(
         self, storage: Storage, users: Users
     ) -> None:
         admins = [user(number, roles=("admin",)) for number in range(6)]
@@ -715,7 +715,7 @@ ELSEWHERE = Throttle(key=AttemptKey("f" * 64), allowed=3)
 
 
 class TestAttempts:
-    def test_attempts_are_counted_until_one_has_to_wait(self, attempts: AttemptRepository) -> None:
+    def test_attempts_are_counted_until_the_limit(self, attempts: AttemptRepository) -> None:
         waits = [attempts.count([throttle()], at=later(n)).total_seconds() for n in range(5)]
         assert waits == [0, 0, 0, 29, 28]
         assert attempts.count([throttle()], at=later(32)) == timedelta(0)
@@ -746,20 +746,20 @@ class TestAttempts:
         assert not attempts.count([throttle(9)], at=T0)
         assert not attempts.count([throttle(1)], at=T0)
 
-    def test_window_that_is_over_counts_no_more(self, attempts: AttemptRepository) -> None:
+    def test_expired_window_no_longer_counts(self, attempts: AttemptRepository) -> None:
         for _ in range(3):
             attempts.count([throttle()], at=T0)
         for _ in range(3):
             assert not attempts.count([throttle()], at=T0 + WINDOW)
         assert attempts.count([throttle()], at=T0 + WINDOW)
 
-    def test_withdrawn_attempt_never_was(self, attempts: AttemptRepository) -> None:
+    def test_withdrawn_attempt_is_not_counted(self, attempts: AttemptRepository) -> None:
         for n in range(9):
             assert not attempts.count([throttle(), ELSEWHERE], at=later(n))
             attempts.withdraw([throttle(), ELSEWHERE], at=later(n))
         attempts.withdraw([throttle(), ELSEWHERE, throttle(7)], at=T0)
 
-    def test_of_two_attempts_in_a_moment_one_is_withdrawn(
+    def test_withdrawing_one_of_two_simultaneous_attempts_keeps_the_other(
         self, attempts: AttemptRepository
     ) -> None:
         for _ in range(3):
@@ -769,7 +769,9 @@ class TestAttempts:
         assert not attempts.count([throttle()], at=T0)
         assert attempts.count([throttle()], at=T0)
 
-    def test_cleared_tally_starts_again_and_no_other(self, attempts: AttemptRepository) -> None:
+    def test_clearing_a_throttle_affects_no_other_throttle(
+        self, attempts: AttemptRepository
+    ) -> None:
         for n in range(3):
             attempts.count([throttle(1), throttle(2)], at=later(n))
         attempts.clear(throttle(1).key)
@@ -777,7 +779,7 @@ class TestAttempts:
         assert not attempts.count([throttle(1)], at=later(3))
         assert attempts.count([throttle(2)], at=later(3))
 
-    async def test_of_many_at_once_no_more_are_counted_than_allowed(self, storage: Storage) -> None:
+    async def test_concurrent_attempts_do_not_exceed_the_limit(self, storage: Storage) -> None:
         def was_counted(tx: Transaction, n: int) -> bool:
             return not tx.attempts.count([throttle(), ELSEWHERE], at=later(-n / 1000))
 
@@ -803,7 +805,7 @@ class TestStorage:
         assert found[1] == user()
 
     @pytest.mark.parametrize("error", [NotFound("gone"), ZeroDivisionError("a bug")], ids=repr)
-    async def test_exception_of_the_work_reaches_the_caller_and_the_store_goes_on(
+    async def test_exception_of_the_work_reaches_the_caller_and_the_store_stays_usable(
         self, storage: Storage, error: Exception
     ) -> None:
         def fail(tx: Transaction) -> None:
@@ -816,9 +818,7 @@ class TestStorage:
         await storage.transact(lambda tx: tx.sessions.create(new_session()))
         await storage.check()
 
-    async def test_what_was_stored_is_there_after_closing_and_opening(
-        self, closed_storage: Storage
-    ) -> None:
+    async def test_stored_data_survives_closing_and_opening(self, closed_storage: Storage) -> None:
         def fill(tx: Transaction) -> tuple[list[Message], Session]:
             sent = say(tx.sessions, held(tx.sessions), 3)
             tx.sessions.put_memory(ANA, session_id(1), MEMORY, epoch=0)

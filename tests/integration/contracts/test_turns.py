@@ -128,7 +128,7 @@ def texts(messages: tuple[Message, ...] | list[Message]) -> list[str]:
     return [message.content for message in messages]
 
 
-async def test_question_is_stored_and_returned_behind_the_history(turns: Turns) -> None:
+async def test_question_is_stored_and_returned_after_the_history(turns: Turns) -> None:
     await turns.begin(messages=4)
     context = await turns.ask(question())
     stored = await turns.messages()
@@ -167,7 +167,7 @@ async def test_answer_is_stored_in_every_field_and_the_session_is_free(turns: Tu
     assert (session.message_count, session.updated_at) == (2 * count, later(2 * count - 1))
 
 
-async def test_odd_texts_come_back_unchanged(turns: Turns) -> None:
+async def test_unusual_texts_are_returned_unchanged(turns: Turns) -> None:
     await turns.begin()
     for number, text in enumerate(ODD_TEXTS):
         context = await turns.ask(question(text, number))
@@ -193,7 +193,7 @@ async def test_moments_are_exact_to_the_microsecond_in_any_zone(turns: Turns) ->
     ("summarized_to", "limit", "first"),
     [(0, 20, 1), (3, 20, 1), (4, 20, 5), (7, 20, 5), (8, 20, 9), (0, 4, 8), (10, 1, 11)],
 )
-async def test_history_begins_behind_the_last_whole_step_of_the_summary(
+async def test_history_begins_after_the_last_complete_step_of_the_summary(
     turns: Turns, summarized_to: int, limit: int, first: int
 ) -> None:
     await turns.begin(messages=10)
@@ -204,7 +204,7 @@ async def test_history_begins_behind_the_last_whole_step_of_the_summary(
     assert context.memory == replace(memory, version=1)
 
 
-async def test_memory_and_messages_of_before_a_reset_are_gone(turns: Turns) -> None:
+async def test_memory_and_messages_from_before_a_reset_are_gone(turns: Turns) -> None:
     await turns.begin(messages=2)
     memory = Memory(summary="So far.")
     await turns.storage.transact(lambda tx: tx.sessions.put_memory(ANA, ONE, memory, epoch=0))
@@ -228,7 +228,7 @@ async def test_question_that_a_crash_left_open_gets_an_empty_answer_first(turns:
     assert (crashed.turn_id, again.turn_id) == (lost.turn_id, SECOND)
 
 
-async def test_held_session_is_busy_and_takes_no_question(turns: Turns) -> None:
+async def test_leased_session_is_busy_and_accepts_no_question(turns: Turns) -> None:
     await turns.begin()
     context = await turns.ask(question())
     with pytest.raises(SessionBusy):
@@ -238,7 +238,7 @@ async def test_held_session_is_busy_and_takes_no_question(turns: Turns) -> None:
     assert len((await turns.ask(question("now", turn_id=SECOND))).history) == 3
 
 
-async def test_of_many_questions_at_once_one_is_stored(turns: Turns) -> None:
+async def test_of_concurrent_questions_one_is_stored(turns: Turns) -> None:
     await turns.begin()
 
     async def won(number: int) -> bool:
@@ -252,7 +252,7 @@ async def test_of_many_questions_at_once_one_is_stored(turns: Turns) -> None:
     assert len(await turns.messages()) == 1
 
 
-async def test_turns_of_many_sessions_at_once_keep_to_themselves(turns: Turns) -> None:
+async def test_concurrent_turns_of_many_sessions_do_not_mix(turns: Turns) -> None:
     ids = [SessionId(f"{number:032x}") for number in range(20)]
     for each in ids:
         await turns.begin(each)
@@ -268,7 +268,7 @@ async def test_turns_of_many_sessions_at_once_keep_to_themselves(turns: Turns) -
         assert [m.seq for m in await turns.messages(each)] == [1, 2, 3, 4, 5, 6]
 
 
-async def test_session_of_somebody_else_and_unknown_ones_are_not_found(turns: Turns) -> None:
+async def test_session_of_another_user_and_unknown_sessions_are_not_found(turns: Turns) -> None:
     await turns.begin(messages=2)
     odd = [SessionId(name) for name in ("", "ONE", "../" + "1" * 29, "1" * 31, "é" * 32)]
     for asked in (
@@ -281,7 +281,7 @@ async def test_session_of_somebody_else_and_unknown_ones_are_not_found(turns: Tu
     assert len(await turns.messages()) == 2
 
 
-async def test_lease_that_is_not_held_any_more_stores_no_answer(turns: Turns) -> None:
+async def test_lost_lease_stores_no_answer(turns: Turns) -> None:
     await turns.begin()
     lease = (await turns.ask(question())).lease
     await turns.answer(lease, "once", 101)
@@ -304,7 +304,7 @@ async def test_answer_to_a_deleted_session_is_not_stored(turns: Turns) -> None:
         await turns.ask(question())
 
 
-async def test_question_and_answer_go_on_from_what_was_appended_in_between(turns: Turns) -> None:
+async def test_turn_continues_after_messages_appended_in_between(turns: Turns) -> None:
     await turns.begin()
     lease = (await turns.ask(question())).lease
     await turns.storage.transact(
@@ -328,7 +328,9 @@ async def test_caller_is_found_with_the_roles(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("name", ["c" * 32, "", "ñ", "x" * 5000])
-async def test_unknown_caller_is_none_and_the_roles_are_there(storage: Storage, name: str) -> None:
+async def test_unknown_caller_is_none_and_the_roles_are_returned(
+    storage: Storage, name: str
+) -> None:
     found, roles = await storage.find_caller(UserId(name))
     assert found is None
     assert set(roles) == {"admin", "employee"}
