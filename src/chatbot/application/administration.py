@@ -52,7 +52,11 @@ async def lack_of(storage: Storage) -> Lack | None:
 
 
 class Administration:
-    """Creates and changes users."""
+    """Creates and changes users.
+
+    Methods that change a user raise `NotFound` if no user has the address, and `Conflict` if another
+    process changes the user at the same time.
+    """
 
     def __init__(
         self, storage: Storage, hasher: PasswordHasher, clock: Clock, new_id: NewId
@@ -94,18 +98,12 @@ class Administration:
         """Prevent the user from logging in, and revoke the user's tokens. No-op if already disabled.
 
         Raises:
-            NotFound: no user has this address.
-            Conflict: it is the last active administrator, or another process changed the user.
+            Conflict: also if it is the last active administrator.
         """
         return await self._change(email, lambda user: _activated(user, is_active=False))
 
     async def enable(self, email: str) -> User:
-        """Let the user log in again; earlier tokens stay revoked. No-op if already enabled.
-
-        Raises:
-            NotFound: no user has this address.
-            Conflict: another process changed the user at the same time.
-        """
+        """Let the user log in again; earlier tokens stay revoked. No-op if already enabled."""
         return await self._change(email, lambda user: _activated(user, is_active=True))
 
     async def set_password(self, email: str, password: str) -> User:
@@ -113,8 +111,6 @@ class Administration:
 
         Raises:
             InvalidInput: the password is not acceptable.
-            NotFound: no user has this address.
-            Conflict: another process changed the user at the same time.
         """
         user = await self._storage.transact(lambda tx: _found(tx, email))
         check_password(password, email=user.email, department=user.department)

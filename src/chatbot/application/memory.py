@@ -33,6 +33,9 @@ _TRIES = 5
 class MemoryEditor:
     """Returns and replaces the summary and the structured memory of the caller's own sessions.
 
+    All methods raise `Forbidden` without the permission and `NotFound` if the caller has no such
+    session, and those that replace `SessionBusy` if a turn holds the session.
+
     Args:
         defaults: the preferences that an empty memory shows.
     """
@@ -53,11 +56,7 @@ class MemoryEditor:
         self._defaults = defaults
 
     async def read(self, principal: Principal, session_id: SessionId) -> Memory:
-        """Return the session's memory.
-
-        Raises:
-            NotFound: the caller has no such session.
-        """
+        """Return the session's memory."""
         require(principal, Permission.CHAT)
         return await self._storage.transact(
             lambda tx: tx.sessions.memory(principal.owner, session_id)
@@ -69,9 +68,6 @@ class MemoryEditor:
         """Return the memory, and whether an extraction from an answered turn is still pending.
 
         Waits up to 2 s for a pending extraction.
-
-        Raises:
-            NotFound: the caller has no such session.
         """
         require(principal, Permission.CHAT)
         is_pending = await self._consolidation.is_pending(
@@ -86,8 +82,6 @@ class MemoryEditor:
 
         Raises:
             InvalidInput: it is too long.
-            NotFound: the caller has no such session.
-            SessionBusy: a turn holds the session.
         """
         return await self._change(
             principal, session_id, lambda memory, _: with_summary(memory, summary)
@@ -102,8 +96,6 @@ class MemoryEditor:
 
         Raises:
             InvalidInput: a value or a list exceeds its limit.
-            NotFound: the caller has no such session.
-            SessionBusy: a turn holds the session.
         """
         by_admin = Permission.ADMINISTER in principal.permissions
         origin = Origin.ADMINISTRATOR if by_admin else Origin.USER

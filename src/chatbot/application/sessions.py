@@ -31,7 +31,12 @@ class Page:
 
 
 class Sessions:
-    """Manages sessions; another's id is `NotFound` like any unknown one."""
+    """Manages the caller's own sessions.
+
+    All methods raise `Forbidden` without the permission to chat, those that take a session id
+    `NotFound` if the caller has no such session, and those that change one `SessionBusy` if a
+    turn is running and does not end in time.
+    """
 
     def __init__(self, storage: Storage, *, clock: Clock, new_id: NewId) -> None:
         self._storage = storage
@@ -66,11 +71,7 @@ class Sessions:
     async def read(
         self, principal: Principal, session_id: SessionId, *, limit: int, before: int | None
     ) -> SessionView:
-        """Return a session with its memory and its newest `limit` messages below `before`.
-
-        Raises:
-            NotFound: the caller has no such session.
-        """
+        """Return a session with its memory and its newest `limit` messages below `before`."""
         require(principal, Permission.CHAT)
         selected = MessageRange(limit=limit, before=before)
         return await self._storage.transact(
@@ -78,12 +79,7 @@ class Sessions:
         )
 
     async def reset(self, principal: Principal, session_id: SessionId) -> SessionView:
-        """Empty a session: messages, summary and memory.
-
-        Raises:
-            NotFound: the caller has no such session.
-            SessionBusy: a turn is running and did not end in time.
-        """
+        """Empty a session: messages, summary and memory."""
         require(principal, Permission.CHAT)
         owner, turn_id = principal.owner, TurnId(self._new_id())
 
@@ -95,12 +91,7 @@ class Sessions:
         return await retry_while_busy(partial(self._storage.transact, emptied))
 
     async def delete(self, principal: Principal, session_id: SessionId) -> None:
-        """Remove a session with all that belongs to it.
-
-        Raises:
-            NotFound: the caller has no such session.
-            SessionBusy: a turn is running and did not end in time.
-        """
+        """Remove a session with all that belongs to it."""
         require(principal, Permission.CHAT)
         owner, turn_id = principal.owner, TurnId(self._new_id())
 

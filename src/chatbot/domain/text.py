@@ -11,8 +11,8 @@ from typing import Literal
 
 FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
-_UNSOUND = re.compile("[\0\ud800-\udfff]")
-_COMMANDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _LANGUAGE_NAMES = {"es": ("espanol", "castellano", "spanish"), "en": ("ingles", "english")}
 _FOLDED_CHARS = 100_000
 _STEM_CHARS = 4
@@ -63,12 +63,12 @@ _WORD_POINTS, _SIGN_POINTS = 3, 1
 
 def is_storable(text: str) -> bool:
     """Whether the text can be stored and sent: it has no lone surrogate and no NUL."""
-    return _UNSOUND.search(text) is None
+    return _UNSTORABLE.search(text) is None
 
 
 def replace_unstorable(text: str) -> str:
     """Return the text with U+FFFD in place of each character that cannot be stored."""
-    return _UNSOUND.sub("\ufffd", text)
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def visible(text: str) -> str:
@@ -77,7 +77,7 @@ def visible(text: str) -> str:
     These are C0 except for line feed and tab, DEL, C1, and bidirectional overrides. Carriage returns
     are removed, because they would overwrite a line.
     """
-    return _COMMANDING.sub(_written_out, text.replace("\r", ""))
+    return _CONTROLS.sub(_escaped, text.replace("\r", ""))
 
 
 def visible_line(text: str) -> str:
@@ -85,7 +85,7 @@ def visible_line(text: str) -> str:
     return visible(text).replace("\n", "\\n")
 
 
-def _written_out(found: re.Match[str]) -> str:
+def _escaped(found: re.Match[str]) -> str:
     code = ord(found[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 

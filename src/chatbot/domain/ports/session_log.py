@@ -37,7 +37,9 @@ def select_none(_: Session, __: Memory) -> MessageRange:
 class SessionLog(Protocol):
     """Sessions, their messages and memory.
 
-    Methods that take a `Lease` raise `SessionBusy` and write nothing if it is not held any more.
+    Methods that take a session id, except `put_memory`, raise `NotFound` if the owner has no such
+    session; those that take a `Lease` raise `SessionBusy` and write nothing if it is not held any
+    more.
     """
 
     @abstractmethod
@@ -50,11 +52,7 @@ class SessionLog(Protocol):
 
     @abstractmethod
     def get(self, owner: Owner, session_id: SessionId) -> Session:
-        """Return the session.
-
-        Raises:
-            NotFound: the owner has no such session.
-        """
+        """Return the session."""
 
     @abstractmethod
     def page(
@@ -69,7 +67,6 @@ class SessionLog(Protocol):
         It ends with `release`, or some time after the process that holds it has died.
 
         Raises:
-            NotFound: the owner has no such session.
             SessionBusy: another turn or change holds it.
         """
 
@@ -79,11 +76,7 @@ class SessionLog(Protocol):
 
     @contextmanager
     def held(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Iterator[Lease]:
-        """Hold the session inside of `with`: `acquire` and `release`.
-
-        Raises:
-            NotFound, SessionBusy: as `acquire`.
-        """
+        """Hold the session inside of `with`: `acquire` and `release`."""
         lease = self.acquire(owner, session_id, turn_id)
         try:
             yield lease
@@ -102,18 +95,11 @@ class SessionLog(Protocol):
 
         The cost does not grow with the number of messages before them, nor, if the oldest are
         selected, with those before `after`.
-
-        Raises:
-            NotFound: the owner has no such session.
         """
 
     @abstractmethod
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
-        """Return what is remembered of the session; `Memory()` if nothing was ever stored.
-
-        Raises:
-            NotFound: the owner has no such session.
-        """
+        """Return what is remembered of the session; `Memory()` if nothing was ever stored."""
 
     @abstractmethod
     def put_memory(
@@ -139,11 +125,7 @@ class SessionLog(Protocol):
     def load(
         self, owner: Owner, session_id: SessionId, select: Select = select_none
     ) -> SessionView:
-        """Return the session, its memory, and the messages that `select` chooses for these two.
-
-        Raises:
-            NotFound: the owner has no such session.
-        """
+        """Return the session, its memory, and the messages that `select` chooses for these two."""
         session, memory = self.get(owner, session_id), self.memory(owner, session_id)
         selected = select(session, memory)
         messages = self.read(owner, session_id, selected) if selected.limit else ()
@@ -153,10 +135,7 @@ class SessionLog(Protocol):
         """Begin a turn: acquire the session, load what its prompt may hold, append the question.
 
         Before the question goes the answer that the turn before lacks, if its process died: see
-        `Question.messages_after`. After an exception the session is free again.
-
-        Raises:
-            NotFound, SessionBusy: as `acquire`.
+        `Question.messages_after`. Raises as `acquire`; the session is free after an exception.
         """
         lease = self.acquire(question.owner, question.session_id, question.turn_id)
         try:

@@ -1,8 +1,4 @@
-"""The port to storage: one `Storage`, whose transactions work on the repositories.
-
-The owner is part of every signature. A session of somebody else and a session that does not
-exist are the same `NotFound`.
-"""
+"""The port to storage: one `Storage`, whose transactions work on the repositories."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
