@@ -1,9 +1,9 @@
-"""Turning what was said into memory: after the turn, off the request path.
+"""Turns messages into memory, after the turn and off the request path.
 
-Due are an extraction after a session's first question and after every few, a summary when too much
-is outside of it. What is left when a session becomes idle is extracted then. Watermarks and
-setbacks are stored with the memory, so that a restart loses nothing: what one left is made up after
-the session's next turn, or when somebody reads its memory.
+An extraction is due after a session's first question and after every few turns, a summary when too
+many messages are outside of it. The rest is extracted when the session becomes idle. Watermarks and
+setbacks are stored with the memory, so that a restart loses nothing: unfinished work is done after
+the session's next turn, or when a client reads its memory.
 """
 
 import asyncio
@@ -28,20 +28,20 @@ logger = logging.getLogger("chatbot.consolidation")
 
 _AT_ONCE = 4  # consolidations of different sessions; people's turns come first
 _OTHERS_S = 5.0
-"""For so long after a turn another process may be at work on it."""
+"""How long after a turn another process may still be consolidating it."""
 _LOOK_AGAIN_S = 0.1
 _ENDS_KEPT = 1000
 
 
 _Key = tuple[Owner, SessionId]
-"""With the owner, so that nobody can wait for a run of somebody else's session."""
+"""Includes the owner, so that no caller can wait for a run of another owner's session."""
 
 
 @dataclass(slots=True)
 class _Run:
-    """What is under way for a session; a turn meanwhile has it begin `again` at the end.
+    """A run for a session; a turn that ends meanwhile makes it run `again`.
 
-    By `seen`, the newest that is known, a step is tried or not, so that nothing is read where
+    `seen`, the newest known state, decides whether a step is tried, so that nothing is read if
     nothing is due. Its messages are those that a step may work on without reading the session.
     """
 
@@ -63,11 +63,11 @@ class Consolidation:
         self._timers: dict[_Key, asyncio.TimerHandle] = {}
         self._slots = BackgroundSlots(_AT_ONCE)
         self._ended_at: OrderedDict[_Key, datetime] = OrderedDict()
-        """When runs ended: turns that began before that may have read the memory of before."""
+        """When runs ended: turns that began before may have read older memory."""
         self._closing = False
 
     def schedule(self, seen: SessionView, *, asked_at: datetime) -> None:
-        """Begin what is due after a turn in the background; what is left waits until it is idle.
+        """Start what is due after a turn in the background; the rest waits until the session is idle.
 
         `seen` is the session after the turn, whose memory was read at `asked_at` or later.
         """
@@ -91,13 +91,14 @@ class Consolidation:
             await asyncio.wait({run.task})
 
     async def is_pending(self, owner: Owner, session_id: SessionId, *, within_s: float) -> bool:
-        """Wait for an extraction that is due for an answered turn; return if it is still to come.
+        """Wait for an extraction that is due for an answered turn; return whether it is pending.
 
-        What a restart left is begun here. A turn of a moment ago may be another process's, which
-        is waited for instead.
+        An extraction that a restart left undone is started. A very recent turn may be another
+        process's, so the method waits for that process instead.
 
         Raises:
-            NotFound, StorageFailure: as the storage says.
+            NotFound: the owner has no such session.
+            StorageFailure: the store failed.
         """
         key, now = (owner, session_id), asyncio.get_running_loop().time
         deadline = now() + within_s
@@ -128,7 +129,7 @@ class Consolidation:
         return is_idle and self._rules.extraction_is_left(seen.session, seen.memory)
 
     async def aclose(self) -> None:
-        """Drop what is running, which is made up later, and begin nothing more."""
+        """Cancel the running work, which is done later, and start no more."""
         self._closing = True
         for key in list(self._timers):
             self._stop_timer(key)
@@ -196,7 +197,7 @@ class Consolidation:
             self._start_timer(key, run.seen)
 
     async def _take(self, step: Callable[..., Awaitable[Memory]], key: _Key, run: _Run) -> None:
-        """Keep the memory that the step results in; after a failure the one before.
+        """Keep the memory that the step returns; after a failure, the previous one.
 
         Raises:
             NotFound: the session is gone.

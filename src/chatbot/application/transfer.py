@@ -125,14 +125,14 @@ class StoreCopy:
         return replace(step, outcome=Outcome.REFUSED, detail=detail)
 
     def others(self) -> set[tuple[Owner, SessionId]]:
-        """The sessions that the target has and the source has not.
+        """Return the sessions that exist only in the target.
 
-        They were deleted in the source since an earlier run, or are the target's own.
+        They were deleted from the source after an earlier run, or were created in the target.
         """
         return self._target.session_keys() - self._source.session_keys()
 
     def remove_others(self) -> Iterator[Step]:
-        """Remove them from the target, so that what was deleted does not come back with it."""
+        """Remove these sessions from the target, so that no deleted session reappears."""
         for owner, session_id in self.others():
             name = name_of_session(owner, session_id)
             step = Step(name=name, kind=SESSION, outcome=Outcome.REMOVED)
@@ -160,7 +160,7 @@ def label_of(item: Item) -> str:
 
 
 def compared(there: Item | None, item: Item) -> Outcome:
-    """What has to happen to what is there so that it is the item."""
+    """Return what becomes of an item, given the target's state of it."""
     if there is None:
         return Outcome.NEW
     if there == item:
@@ -189,9 +189,9 @@ def _of_conversations(there: Conversation, found: Conversation) -> Outcome:
 
 
 def is_older(old: Conversation, *, than: Conversation) -> bool:
-    """Whether the one can have become the other by messages, memory and resets.
+    """Whether `old` can have become `than` by messages, memory changes and resets.
 
-    Of what was reset away only the numbers are known: all of it came before the reset.
+    Of messages before a reset only the numbers are known.
     """
     first, last = old.session, than.session
     if first.created_at != last.created_at:

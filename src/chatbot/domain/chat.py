@@ -37,7 +37,7 @@ class InterruptReason(StrEnum):
     SHUTDOWN = "shutdown"
     """The service was stopped."""
     REVOKED = "revoked"
-    """The sign-in of the person who asked was revoked meanwhile."""
+    """The user's sign-in was revoked while the model was answering."""
     CRASH = "crash"
     """The process died; written by the next turn."""
     REFUSED = "refused"
@@ -205,8 +205,8 @@ class Question:
     def messages_after(self, history: Sequence[Message]) -> tuple[Message, ...]:
         """The messages to append after the history: the question.
 
-        Before it, if the last message has no answer, an empty one: nobody holds the session, so the
-        process that was to answer has died.
+        Before it, if the last message has no answer, an empty one: the session was free, so the
+        process that should have answered has died.
         """
         asked = Message(role=MessageRole.USER, content=self.text, ts=self.ts, turn_id=self.turn_id)
         if not history or history[-1].role is MessageRole.ASSISTANT:

@@ -24,10 +24,10 @@ def normalise_password(raw_password: str) -> str:
 
 
 def is_checkable(raw_password: str) -> bool:
-    """Whether it can be somebody's password: anything else is a wrong one and is not hashed.
+    """Whether this can be a user's password; anything else is wrong and is not hashed.
 
-    The bytes bound the cost before anything is done with the text. Characters count in the
-    normalised form, so that a password within the limits is so however it is typed.
+    The limit in bytes bounds the cost of normalising. Characters are counted in the normalised form,
+    so that the limit does not depend on the keyboard.
     """
     if len(raw_password) > MAX_PASSWORD_BYTES or _has_surrogates(raw_password):
         return False

@@ -1,14 +1,14 @@
-"""How long somebody waits who has guessed passwords too often; nobody is ever locked out.
+"""How long a caller waits after too many wrong passwords; no account is ever locked.
 
-Attempts to log in are counted for the account, whether or not there is such a user, and for the
-address they come from. An attempt counts from before its password is checked, and not any more
-once it has succeeded. From the allowed number on, each further one is a longer wait away from the
-last; what is tried during a wait neither counts nor prolongs it.
+Log-in attempts are counted per account, whether or not it exists, and per network address. An
+attempt counts from before its password is checked until it succeeds. Once the allowed number is
+reached, each further attempt must wait longer after the last one; attempts during a wait neither
+count nor prolong it.
 
-That leaves some ten guesses per account in each quarter of an hour. The numbers are between those
-of NIST SP 800-63B-4, section 3.2.2 (a wait that grows, from 30 seconds) and OWASP ASVS 4, 2.2.1
-(at most 100 failed attempts on an account in an hour). NIST's end, at 100 failures in a row, is
-left out: it would let anybody lock anybody out.
+That leaves about ten guesses per account in a quarter of an hour. The numbers are between those of
+NIST SP 800-63B-4, section 3.2.2 (a growing wait, from 30 seconds) and OWASP ASVS 4, 2.2.1 (at most
+100 failed attempts per account and hour). NIST's limit, disabling at 100 failures in a row, is left
+out: it would let anyone lock anyone out.
 """
 
 import hmac
@@ -27,22 +27,22 @@ ALLOWED_PER_ADDRESS = 50
 _NO_WAIT = timedelta(0)
 
 AttemptKey = NewType("AttemptKey", str)
-"""What is counted together: 64 hexadecimal digits that name nobody without the key.
+"""The name of a throttle's counter: 64 hexadecimal digits, an HMAC that reveals no account.
 
-They come from a key of the service, so that nobody can choose names whose keys meet another's in
-the bounded tables of a store, to push its attempts out.
+It is keyed with a secret of the service, so that no caller can choose names whose counters displace
+another's in the bounded tables of a store.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttle:
-    """What is counted together, and how many attempts are allowed before one has to wait."""
+    """A counter of attempts, and how many are allowed without a wait."""
 
     key: AttemptKey
     allowed: int
 
     def wait(self, made: Sequence[datetime], now: datetime) -> timedelta:
-        """How long to wait for the next attempt after those that were made; zero for not at all."""
+        """Returns the wait before the next attempt, given the times of those made; zero for none."""
         recent = _recent(made, now)
         excess = len(recent) - self.allowed
         if excess < 0:
@@ -52,18 +52,18 @@ class Throttle:
 
 
 def account_throttle(raw_email: str, *, secret: bytes = b"") -> Throttle:
-    """The throttle of an e-mail address in any spelling, and of anything else that was sent as one."""
+    """Returns the throttle of an e-mail address in any spelling; the text may be invalid."""
     key = _key(secret, "account", raw_email.strip().lower())
     return Throttle(key=key, allowed=ALLOWED_PER_ACCOUNT)
 
 
 def address_throttle(host: str, *, secret: bytes = b"") -> Throttle:
-    """The throttle of an IP address; of IPv6 its /64, since one line gets that many (RFC 6177)."""
+    """Returns the throttle of an IP address, or of an IPv6 /64, which one site has (RFC 6177)."""
     return Throttle(key=_key(secret, "address", _network(host)), allowed=ALLOWED_PER_ADDRESS)
 
 
 def _recent(made: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:
-    """The attempts that count: also those ahead of a clock that was set back a little."""
+    """Returns the attempts that count, including later ones if the clock was set back a little."""
     return tuple(at for at in made if abs(now - at) < WINDOW)
 
 
@@ -76,7 +76,7 @@ def _network(host: str) -> str:
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return host  # whatever a proxy calls its callers
+        return host  # some other name that a proxy gives its callers
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     if address.ipv4_mapped is not None:

@@ -12,11 +12,11 @@ from chatbot.domain.transaction import Transaction
 Found = TypeVar("Found")
 
 ROOM_BYTES = 64 * 1024
-"""What a store has room for while it is ready: some turns."""
+"""The free space that a store needs to be ready: enough for some turns."""
 
 
 class Storage(Protocol):
-    """A place where things last. Opened and closed with `async with`; constructing does no I/O.
+    """A store. Opened and closed with `async with`; constructing does no I/O.
 
     All methods may raise `StorageUnavailable` and `StorageFull`.
     """
@@ -40,8 +40,8 @@ class Storage(Protocol):
     async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
         """Return the user, or None, and the roles by name.
 
-        This and the next two are what every turn does. Each is one transaction, and is defined by
-        the repositories' methods; a store may have a shorter way that comes to the same.
+        Every turn calls this method and the next two. Each is one transaction, defined by methods of
+        the repositories; a store may override it with a faster equivalent.
         """
         return await self.transact(lambda tx: (tx.users.by_id(user_id), tx.roles.all()))
 
