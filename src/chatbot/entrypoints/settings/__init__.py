@@ -1,4 +1,4 @@
-"""All settings, by subject; the environment variables are the aliases in upper case.
+"""All settings, by subject; the environment variables are the fields' aliases in upper case.
 
 `.env.example` explains each in a sentence.
 """
@@ -7,14 +7,16 @@ from typing import Self
 
 from pydantic import ConfigDict, model_validator
 
-from chatbot.entrypoints.settings.assistant import AssistantSettings
-from chatbot.entrypoints.settings.auth import AuthSettings
-from chatbot.entrypoints.settings.http import HttpSettings
-from chatbot.entrypoints.settings.log import LogSettings
-from chatbot.entrypoints.settings.memory import MemorySettings
 from chatbot.entrypoints.settings.model import ModelSettings
 from chatbot.entrypoints.settings.secret_strength import check_distinct
-from chatbot.entrypoints.settings.storage import StorageSettings
+from chatbot.entrypoints.settings.service import (
+    AssistantSettings,
+    AuthSettings,
+    HttpSettings,
+    LogSettings,
+    MemorySettings,
+    StorageSettings,
+)
 from chatbot.entrypoints.settings.subject import Subject
 
 

@@ -11,7 +11,6 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
-from pydantic_settings import NoDecode
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.IGNORECASE | re.ASCII)
@@ -85,7 +84,7 @@ def _are_origins(entries: tuple[str, ...]) -> tuple[str, ...]:
     return entries
 
 
-_List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+_List = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 Networks = Annotated[_List, _each(_is_network, _NETWORK)]
 Hosts = Annotated[_List, _each(is_host, _HOST)]

@@ -6,13 +6,14 @@ from urllib.parse import urlsplit
 from pydantic import (
     AliasChoices,
     BeforeValidator,
+    ConfigDict,
     Field,
     SecretStr,
     field_validator,
     model_validator,
 )
 
-from chatbot.entrypoints.settings.subject import File, Seconds, Subject, plain
+from chatbot.entrypoints.settings.subject import File, Seconds, Subject
 
 OPENAI_MODEL = "openai/gpt-4.1-mini"
 """The pinned default for OpenAI itself: current, without hidden reasoning tokens."""
@@ -38,6 +39,8 @@ def _is_address(url: str) -> bool:
 class ModelSettings(Subject):
     """OPENAI_..., GENKIT_MODEL and MODEL_..."""
 
+    model_config = ConfigDict(alias_generator="model_{}".format)
+
     api_key: SecretStr | None = Field(default=None, alias="openai_api_key")
     api_key_file: File | None = Field(default=None, alias="openai_api_key_file")
     base_url: str | None = Field(default=None, alias="openai_base_url")
@@ -45,24 +48,18 @@ class ModelSettings(Subject):
     transport: Annotated[Literal["aiohttp", "sdk"], BeforeValidator(_transport)] = Field(
         default="aiohttp", validation_alias=AliasChoices("model_transport", OLD_TRANSPORT)
     )
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
-        default=None, alias="model_max_tokens_field"
-    )
-    system_role: Literal["system", "developer", "none"] | None = Field(
-        default=None, alias="model_system_role"
-    )
-    reasoning_effort: str | None = Field(
-        default=None, alias="model_reasoning_effort", pattern="^[A-Za-z_]{1,32}$"
-    )
-    strip_thinking: bool = Field(default=True, alias="model_strip_thinking")
-    max_output_tokens: int = Field(default=1024, alias="model_max_output_tokens", ge=16)
-    context_tokens: int = Field(default=8192, alias="model_context_tokens", ge=1024)
-    temperature: float | None = Field(default=None, alias="model_temperature", ge=0, le=2)
-    max_concurrent: int = Field(default=32, alias="model_max_concurrent", ge=1)
-    connect_timeout_s: Seconds = Field(default=3, alias="model_connect_timeout_s")
-    first_token_timeout_s: Seconds = Field(default=30, alias="model_first_token_timeout_s")
-    idle_timeout_s: Seconds = Field(default=15, alias="model_idle_timeout_s")
-    turn_timeout_s: Seconds = Field(default=120, alias="model_turn_timeout_s")
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
+    system_role: Literal["system", "developer", "none"] | None = None
+    reasoning_effort: str | None = Field(default=None, pattern="^[A-Za-z_]{1,32}$")
+    strip_thinking: bool = True
+    max_output_tokens: int = Field(default=1024, ge=16)
+    context_tokens: int = Field(default=8192, ge=1024)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_concurrent: int = Field(default=32, ge=1)
+    connect_timeout_s: Seconds = 3
+    first_token_timeout_s: Seconds = 30
+    idle_timeout_s: Seconds = 15
+    turn_timeout_s: Seconds = 120
 
     @field_validator("base_url")
     @classmethod
@@ -85,7 +82,7 @@ class ModelSettings(Subject):
     @property
     def raw_api_key(self) -> str | None:
         """The provider's key in plain text."""
-        return plain(self.api_key)
+        return self.api_key.get_secret_value() if self.api_key else None
 
     @property
     def has_provider(self) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from chatbot.domain.text import decode_utf8
 
@@ -13,7 +13,7 @@ class SettingsError(Exception):
 
 
 class Subject(BaseModel):
-    """The settings of one subject. An alias is the setting's name in lower case."""
+    """The settings of one subject. A field's alias is the setting's name in lower case."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -35,8 +35,3 @@ def text_of(path: Path) -> str:
 
 File = Annotated[Path, AfterValidator(absolute)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
-
-
-def plain(secret: SecretStr | None) -> str | None:
-    """Returns the value of an optional secret."""
-    return secret.get_secret_value() if secret else None
