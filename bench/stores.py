@@ -23,7 +23,7 @@ from chatbot.domain.chat import Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.commands.init import make_store
+from chatbot.entrypoints.commands.store import make_store
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import settings_of as validated
 

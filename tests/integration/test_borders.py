@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.domain.chat import SessionCursor, SessionId
-from chatbot.entrypoints.commands.database import upgrade
+from chatbot.entrypoints.commands.store import upgrade
 from chatbot.entrypoints.http.cursor import read_cursor, write_cursor
 from service import Service, begin, code_of, serving, settings_for_tests
 

@@ -153,13 +153,13 @@ async def test_control_characters_from_a_model_are_escaped(
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
 
 
-def test_commands_print_through_the_console_only() -> None:
+def test_commands_print_through_one_module_only() -> None:
     """Else a name of a file or a word of a model could command the terminal."""
     sources = Path(chatbot.__file__).parent.rglob("*.py")
     found = [
         path.name
         for path in sources
-        if path.name != "console.py"
+        if path.name != "command_line.py"
         and re.search(r"typer\.echo\(|\bprint\(|std(out|err)\.write\(", path.read_text("utf-8"))
     ]
     assert [name for name in found if name != "loading.py"] == [], "it names print() in an advice"

@@ -23,8 +23,8 @@ from chatbot.domain.chat import Message, MessageRange, Session, SessionId
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.export import Conversation, ExportTarget, Item, StoreExport, Unreadable
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container.parts import build_export, build_storage
-from chatbot.entrypoints.storage_backends import parse_storage_url
+from chatbot.entrypoints.container.parts import build_storage
+from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
 from commands import Run
 from samples import ANA, T0, conversation, user
 from service import settings_for_tests
@@ -55,7 +55,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def export(url: str) -> ExportTarget:
-    return build_export(parse_storage_url(url))
+    parsed = parse_storage_url(url)
+    return backend_of(parsed).export(parsed)
 
 
 def outcomes(source: StoreExport, target: ExportTarget) -> list[Outcome]:

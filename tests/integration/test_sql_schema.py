@@ -239,7 +239,7 @@ def upgraded(url: str) -> tuple[str | None, str | None]:
 KILLED = """
 import os, signal, sys
 from sqlalchemy import event, Engine
-from chatbot.entrypoints.commands import database
+from chatbot.entrypoints.commands import store
 from chatbot.entrypoints.settings.loading import load_settings
 
 @event.listens_for(Engine, "before_cursor_execute")
@@ -247,7 +247,7 @@ def count(connection, cursor, statement, *rest):
     if "users" in statement and "CREATE TABLE" in statement:
         os.kill(os.getpid(), signal.SIGKILL)
 
-database.upgrade(load_settings())
+store.upgrade(load_settings())
 """
 
 

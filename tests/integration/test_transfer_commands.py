@@ -21,9 +21,9 @@ from chatbot.domain.chat import Lease, MessageRole, SessionId, TurnId
 from chatbot.domain.identity import DEFAULT_ROLES
 from chatbot.domain.ports.export import Change, Conversation, ExportTarget, Item, name_of
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container.parts import build_export, build_storage
+from chatbot.entrypoints.container.parts import build_storage
 from chatbot.entrypoints.settings.loading import load_settings
-from chatbot.entrypoints.storage_backends import parse_storage_url
+from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
 from commands import Run
 from postgres import new_database
 from process import ENVIRONMENT, STARTS_WITHIN_S, running
@@ -64,7 +64,8 @@ def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewSto
 
 
 def export_at(url: str) -> ExportTarget:
-    return build_export(parse_storage_url(url))
+    parsed = parse_storage_url(url)
+    return backend_of(parsed).export(parsed)
 
 
 def content_of(url: str) -> dict[str, Item]:

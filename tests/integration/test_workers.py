@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chatbot.entrypoints.commands.database import upgrade
+from chatbot.entrypoints.commands.store import upgrade
 from process import (
     STARTS_WITHIN_S,
     Running,

@@ -18,8 +18,7 @@ from chatbot.domain.memory import Memory
 from chatbot.domain.ports.export import Conversation, ExportTarget, Item
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import KINDS, Transaction
-from chatbot.entrypoints.container.parts import build_export
-from chatbot.entrypoints.storage_backends import parse_storage_url
+from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
 from filled import filled
 from samples import T0, everything_in, fill
 
@@ -50,7 +49,12 @@ def export(request: pytest.FixtureRequest, tmp_path: Path) -> ExportTarget:
             url = f"sqlite:///{request.getfixturevalue('sqlite_store')}"
         case _:
             url = request.getfixturevalue("postgres_store")
-    return build_export(parse_storage_url(url))
+    return export_at(url)
+
+
+def export_at(raw: str) -> ExportTarget:
+    url = parse_storage_url(raw)
+    return backend_of(url).export(url)
 
 
 @pytest.mark.parametrize("record", [*RECORDS, SESSION, *MESSAGES, filled(Memory)])
@@ -71,7 +75,7 @@ def test_backup_keeps_every_field(tmp_path: Path) -> None:
 
 
 def test_migration_keeps_every_field(export: ExportTarget, tmp_path: Path) -> None:
-    source = build_export(parse_storage_url(f"json:{tmp_path / 'source'}"))
+    source = export_at(f"json:{tmp_path / 'source'}")
     fill(source, [*ITEMS])
     with export:
         steps = list(StoreCopy(source, export).steps())

@@ -11,7 +11,7 @@ from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import NotFound
 from chatbot.domain.text import decode_utf8
-from chatbot.entrypoints.commands.console import say, write
+from chatbot.entrypoints.commands.command_line import say, write
 from chatbot.entrypoints.container.parts import DEFAULT_PRINCIPAL, build_terminal_sessions
 from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.container.wiring import build
@@ -38,9 +38,8 @@ def run_chat(settings: Settings, prompt: str | None, *, new: bool) -> None:
     session_id = sessions.last() if sessions and not new else None
     if prompt is None and sys.stdin.isatty():
         _print_greeting(settings, continues=session_id is not None)
-    with (
-        asyncio.Runner() as runner
-    ):  # between two turns Ctrl-C has Python's default behaviour again
+    # between two turns, Ctrl-C has Python's default behaviour
+    with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         runner.run(stack.enter_async_context(opened(use)))
         try:

@@ -1,7 +1,7 @@
 """The command line: `chatbot init | serve | admin | user | chat | db | migrate | import | backup |
 restore | doctor`.
 
-Each command imports its dependencies when it runs: importing genkit would make `--help` slow.
+Most commands import their dependencies when they run: importing genkit would make `--help` slow.
 """
 
 import io
@@ -15,8 +15,8 @@ from typer.exceptions import TyperException
 from chatbot import __version__
 from chatbot.domain.errors import ChatbotError, ModelFailure, StorageFailure
 from chatbot.domain.text import NotUtf8
-from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent
-from chatbot.entrypoints.commands.console import say
+from chatbot.entrypoints.commands import store
+from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
 from chatbot.entrypoints.commands.users import admin, user
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -93,10 +93,8 @@ def _root(
 @app.command()
 def init() -> None:
     """Write .env with random secrets and create the store; never overwrites anything."""
-    from chatbot.entrypoints.commands.init import make_store, write_env
-
-    say(write_env())
-    say(make_store(load_settings()))
+    say(store.write_env())
+    say(store.make_store(load_settings()))
 
 
 @app.command()
@@ -136,17 +134,13 @@ def chat(
 @db.command("upgrade")
 def upgrade_database() -> None:
     """Upgrade the tables of SQLite or Postgres; stop the service first."""
-    from chatbot.entrypoints.commands.database import upgrade
-
-    say(upgrade(command_settings()))
+    say(store.upgrade(command_settings()))
 
 
 @db.command("current")
 def current_schema() -> None:
     """Show the schema version of the tables of SQLite or Postgres."""
-    from chatbot.entrypoints.commands.database import schema
-
-    say(schema(command_settings()))
+    say(store.schema(command_settings()))
 
 
 @app.command()

@@ -1,7 +1,11 @@
-"""Shared code of the command modules."""
+"""What the commands share: output, and the settings that they run on."""
+
+import sys
 
 import structlog
+import typer
 
+from chatbot.domain.text import visible
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ignored_names, load_settings
@@ -11,6 +15,17 @@ logger = structlog.get_logger("chatbot.settings")
 
 class Refused(Exception):
     """The command refuses to run; the message says why."""
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line on stdout, or on stderr; untrusted text in it cannot control the terminal."""
+    typer.echo(visible(text), err=err)
+
+
+def write(text: str) -> None:
+    """Print part of a line on stdout, as `say`, and flush it."""
+    sys.stdout.write(visible(text))
+    sys.stdout.flush()
 
 
 def command_settings(**given: object) -> Settings:

@@ -1,20 +1,26 @@
 """`chatbot doctor`: settings, storage, model, proxy and TLS; each line `ok`, or `FAIL` and its fix."""
 
 import asyncio
+import os
 import ssl
-from collections.abc import Iterator
+import stat
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from chatbot.domain.errors import ChatbotError, ModelUnavailable, StorageFailure, cause_of
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_have_no_users, people_problem
-from chatbot.entrypoints.commands.file_modes import world_readable
 from chatbot.entrypoints.commands.model_check import describe_model
 from chatbot.entrypoints.container.parts import build_provider, build_storage
 from chatbot.entrypoints.settings import Settings
-from chatbot.entrypoints.settings.loading import ignored_names, load_settings
+from chatbot.entrypoints.settings.loading import ENV_FILE, ignored_names, load_settings
 from chatbot.entrypoints.settings.subject import SettingsError
+
+GENKIT_FOLDER = Path(".genkit")
+"""Genkit's developer mode writes traces there, which contain prompts and answers."""
 
 _FIXES = {  # used where the text names no fix of its own
     "settings": "correct it in .env or in the environment; .env.example explains each setting",
@@ -42,21 +48,41 @@ class Finding:
         return f"FAIL  {self.subject}: {self.text.rstrip('.') if fix else self.text}{fix}"
 
 
+def _passed(subject: str, text: str) -> Finding:
+    return Finding(subject=subject, ok=True, text=text)
+
+
+def _failed(subject: str, text: str) -> Finding:
+    return Finding(subject=subject, ok=False, text=text)
+
+
 def examine() -> Iterator[Finding]:
     """Runs all checks. Changes nothing, except that the folders of a new store are created."""
     try:
         settings = load_settings()
     except SettingsError as error:
-        for line in str(error).splitlines():
-            yield Finding(subject="settings", ok=False, text=line)
+        yield from (_failed("settings", line) for line in str(error).splitlines())
         return
-    ignored = [Finding(subject="settings", ok=False, text=line) for line in ignored_names()]
-    yield from ignored or [Finding(subject="settings", ok=True, text="complete")]
+    ignored = [_failed("settings", line) for line in ignored_names()]
+    yield from ignored or [_passed("settings", "complete")]
     yield from asyncio.run(_storage(settings))
-    yield _model(settings)
-    yield _proxy(settings)
-    yield _tls(settings)
-    yield from _file_modes(settings)
+    yield _finding("model", describe_model, settings)
+    yield _finding("proxy", _proxy, settings)
+    yield _finding("tls", _tls, settings)
+    exposed = [
+        _failed(
+            "files", f"{path}: every account on this machine can read it. Fix: chmod go-rwx {path}"
+        )
+        for path in _world_readable(settings)
+    ]
+    yield from exposed or [_passed("files", "only this account can read the secrets")]
+
+
+def _finding(subject: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
+    try:
+        return _passed(subject, check(settings))
+    except (SettingsError, ModelUnavailable) as error:
+        return _failed(subject, str(error))
 
 
 async def _storage(settings: Settings) -> list[Finding]:
@@ -73,16 +99,15 @@ async def _storage(settings: Settings) -> list[Finding]:
                 f"{cause_of(error).rstrip('.')}. Fix: check STORAGE_URL and the permissions on "
                 f"{url}"
             )
-        return [Finding(subject="storage", ok=False, text=text)]
-    findings = [Finding(subject="storage", ok=False, text=one) for one in found]
-    return [*(findings or [Finding(subject="storage", ok=True, text=str(url))]), *people]
+        return [_failed("storage", text)]
+    findings = [_failed("storage", one) for one in found]
+    return [*(findings or [_passed("storage", str(url))]), *people]
 
 
 async def _people(storage: Storage, settings: Settings) -> list[Finding]:
     """Checks for an active administrator; empty if the storage check already failed."""
     if not settings.storage.url.is_persistent:
-        text = "none: memory: does not store users"
-        return [Finding(subject="people", ok=True, text=text)]
+        return [_passed("people", "none: memory: does not store users")]
     try:
         problem = await people_problem(storage, settings)
         is_fine = problem is None or await may_have_no_users(storage, settings)
@@ -92,39 +117,27 @@ async def _people(storage: Storage, settings: Settings) -> list[Finding]:
     return [Finding(subject="people", ok=is_fine, text=text)]
 
 
-def _model(settings: Settings) -> Finding:
-    try:
-        return Finding(subject="model", ok=True, text=describe_model(settings))
-    except SettingsError as error:
-        return Finding(subject="model", ok=False, text=str(error))
-
-
-def _proxy(settings: Settings) -> Finding:
+def _proxy(settings: Settings) -> str:
     if not settings.model.has_provider:
-        return Finding(subject="proxy", ok=True, text="not needed: no provider is used")
-    try:
-        proxy = build_provider(settings).proxy()
-    except ModelUnavailable as error:
-        return Finding(subject="proxy", ok=False, text=str(error))
-    return Finding(subject="proxy", ok=True, text=proxy or "none is used")
+        return "not needed: no provider is used"
+    return build_provider(settings).proxy() or "none is used"
 
 
-def _tls(settings: Settings) -> Finding:
+def _tls(settings: Settings) -> str:
     if settings.http.tls_cert_file is None or settings.http.tls_key_file is None:
-        text = "not configured: the service listens on plain HTTP"
-        return Finding(subject="tls", ok=True, text=text)
+        return "not configured: the service listens on plain HTTP"
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(settings.http.tls_cert_file, settings.http.tls_key_file)
         context.load_verify_locations(settings.http.tls_cert_file)
     except OSError as error:  # includes ssl.SSLError
-        text = f"TLS_CERT_FILE and TLS_KEY_FILE do not work together ({error.strerror or error})"
-        return Finding(subject="tls", ok=False, text=text)
+        raise SettingsError(
+            f"TLS_CERT_FILE and TLS_KEY_FILE do not work together ({error.strerror or error})"
+        ) from error
     ends = _not_after(context)
     if ends is not None and ends < datetime.now(UTC):
-        text = f"TLS_CERT_FILE expired on {ends:%Y-%m-%d}. Fix: renew it"
-        return Finding(subject="tls", ok=False, text=text)
-    return Finding(subject="tls", ok=True, text=str(settings.http.tls_cert_file))
+        raise SettingsError(f"TLS_CERT_FILE expired on {ends:%Y-%m-%d}. Fix: renew it")
+    return str(settings.http.tls_cert_file)
 
 
 def _not_after(context: ssl.SSLContext) -> datetime | None:
@@ -135,14 +148,31 @@ def _not_after(context: ssl.SSLContext) -> datetime | None:
     return None
 
 
-def _file_modes(settings: Settings) -> list[Finding]:
-    exposed = [
-        Finding(
-            subject="files",
-            ok=False,
-            text=f"{path}: every account on this machine can read it. Fix: chmod go-rwx {path}",
-        )
-        for path in world_readable(settings)
-    ]
-    private = "only this account can read the secrets"
-    return exposed or [Finding(subject="files", ok=True, text=private)]
+def _world_readable(settings: Settings) -> Iterator[Path]:
+    """Yields each private file or folder that every account can read; none on Windows."""
+    for path in _private_paths(settings):
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            continue  # absent or not accessible: the code that needs the file reports that
+        is_open = sys.platform != "win32" and mode & (stat.S_IROTH | stat.S_IWOTH)
+        if is_open and not _is_read_only(path):
+            yield path
+
+
+def _private_paths(settings: Settings) -> list[Path]:
+    """Returns the paths of secrets and conversations outside of the store."""
+    auth, model = settings.auth, settings.model
+    files = (
+        *(auth.api_key_file, auth.jwt_secret_file, model.api_key_file),
+        *(settings.storage.url_file, settings.http.tls_key_file),
+    )
+    named = [file for file in files if file is not None]
+    return [ENV_FILE.absolute(), GENKIT_FOLDER.absolute(), *named]
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether the file is on a read-only mount, as secrets in a container are."""
+    if sys.platform == "win32":
+        return False
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)

@@ -13,7 +13,7 @@ from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.commands.administrators import people_problem
-from chatbot.entrypoints.commands.console import say
+from chatbot.entrypoints.commands.command_line import say
 from chatbot.entrypoints.commands.transfer import waiting_sessions
 from chatbot.entrypoints.container.wiring import build
 from chatbot.entrypoints.http.app import build_app
@@ -103,9 +103,8 @@ async def check_store(storage: Storage, settings: Settings) -> str | None:
     try:
         async with storage:
             await storage.check()
-            with suppress(
-                StorageFailure
-            ):  # a broken manual edit: log-ins report it, and so does doctor
+            # a broken manual edit: log-ins report it, and so does doctor
+            with suppress(StorageFailure):
                 return await people_problem(storage, settings)
             return None
     except StorageFailure as error:

@@ -27,11 +27,10 @@ from chatbot.domain.ports.export import (
     name_of,
 )
 from chatbot.domain.transaction import KINDS
-from chatbot.entrypoints.commands.console import say
+from chatbot.entrypoints.commands.command_line import say
 from chatbot.entrypoints.container.parts import (
     DEFAULT_PRINCIPAL,
     build_backup,
-    build_export,
     build_legacy_sessions,
     utc_now,
 )
@@ -130,7 +129,7 @@ def waiting_sessions(url: StorageUrl) -> int:
     ids = build_legacy_sessions(url.local_folder).ids()
     if not ids or not url.is_persistent:
         return 0
-    with build_export(url) as export:
+    with backend_of(url).export(url) as export:
         there = {session_id for _, session_id in export.session_keys()}
     return sum(session_id not in there for session_id in ids)
 
@@ -162,9 +161,10 @@ def _to_read(name: str, url: StorageUrl) -> StoreExport:
     """Returns the export after checking that it can be read."""
     if url.path is not None and not url.path.exists():
         raise SettingsError(f"{name}: {url.path} does not exist.")
-    if not backend_of(url).has_store(url):
+    backend = backend_of(url)
+    if not backend.has_store(url):
         raise SettingsError(f"{name}: {url.path} does not contain a store.")
-    export = build_export(url)
+    export = backend.export(url)
     try:
         with closing(export.items()) as items:
             next(items, None)
@@ -175,7 +175,7 @@ def _to_read(name: str, url: StorageUrl) -> StoreExport:
 
 def _to_write(name: str, url: StorageUrl) -> ExportTarget:
     """Returns the export after checking that it is reachable."""
-    export = build_export(url)
+    export = backend_of(url).export(url)
     try:
         with export:
             export.find(DEFAULT_ROLES["admin"])

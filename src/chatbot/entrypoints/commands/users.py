@@ -16,8 +16,7 @@ from chatbot.application.administration import Administration
 from chatbot.domain.identity import User
 from chatbot.domain.passwords import MIN_PASSWORD_CHARS
 from chatbot.domain.text import decode_utf8, rfc3339, visible_line
-from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent
-from chatbot.entrypoints.commands.console import say
+from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
 
 admin = typer.Typer(help="Manage administrators.", no_args_is_help=True)
 user = typer.Typer(help="Manage users.", no_args_is_help=True)

@@ -9,6 +9,7 @@ import os
 import random
 import secrets
 import socket
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,8 +33,7 @@ from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.identity import Owner, of_client
-from chatbot.domain.ports.backend import StorageOptions, StorageUrl
-from chatbot.domain.ports.export import ExportTarget
+from chatbot.domain.ports.backend import StorageOptions
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.provider import ModelProvider
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
@@ -42,6 +42,8 @@ from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.model import EMBEDDED_MODEL
 from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
+
+Json = dict[str, object]
 
 DEFAULT_PRINCIPAL = of_client(DEFAULT_CLIENT)
 """The principal of commands and flows: the client of the `API_KEY` setting."""
@@ -64,11 +66,6 @@ def build_storage(settings: Settings) -> Storage:
         replica=f"{socket.gethostname()}:{os.getpid()}",
     )
     return backend_of(settings.storage.url).storage(settings.storage.url, options)
-
-
-def build_export(url: StorageUrl) -> ExportTarget:
-    """Returns all data of a store, for copying and backup."""
-    return backend_of(url).export(url)
 
 
 def build_backup(file: Path) -> BackupFile:
@@ -123,6 +120,25 @@ def build_genkit_model(settings: Settings) -> ChatModel:
         temperature=settings.model.temperature,
         reasoning_effort=settings.model.reasoning_effort,
     )
+
+
+def define_flows(
+    model: ChatModel | None,
+    *,
+    chat: Callable[[str, str | None], AsyncGenerator[str | Json]],
+    summarize: Callable[[str], Coroutine[None, None, Json]],
+    extract_memory: Callable[[str], Coroutine[None, None, Json]],
+) -> None:
+    """Registers the flows of Genkit's Developer UI, unless the model is not Genkit's.
+
+    Must be called on the application's event loop.
+    """
+    from chatbot.adapters.llm.genkit_flows import Flows, define_flows  # noqa: PLC0415 - as above
+    from chatbot.adapters.llm.genkit_model import GenkitChatModel  # noqa: PLC0415
+
+    if isinstance(model, GenkitChatModel):
+        flows = Flows(chat=chat, summarize=summarize, extract_memory=extract_memory)
+        define_flows(model.ai, flows)
 
 
 def build_model(settings: Settings, genkit_model: ChatModel) -> ChatModel:

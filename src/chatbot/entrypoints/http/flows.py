@@ -5,8 +5,7 @@ from contextlib import aclosing
 
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId
-from chatbot.entrypoints.container.flows import Json, define_flows
-from chatbot.entrypoints.container.parts import DEFAULT_PRINCIPAL
+from chatbot.entrypoints.container.parts import DEFAULT_PRINCIPAL, Json, define_flows
 from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.http.schemas.chat import chat_answer
 from chatbot.entrypoints.http.schemas.memory import StructuredMemorySchema

@@ -62,9 +62,7 @@ class ParentLink:
 
     def __init__(self, link: Link, inherited: Iterable[Link]) -> None:
         self._link = link
-        for (
-            end
-        ) in inherited:  # the parent's ends: if they stayed open here, its death would go unnoticed
+        for end in inherited:  # the parent's: left open here, they would hide its death
             end.close()
 
     def watch(self, stop: Callable[[], None]) -> None:

@@ -118,13 +118,13 @@ def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=bool(
-            settings.http.trusted_proxies
-        ),  # uvicorn by default trusts any local process
+        # uvicorn by default trusts any local process
+        proxy_headers=bool(settings.http.trusted_proxies),
         forwarded_allow_ips=list(settings.http.trusted_proxies),
         ssl_certfile=settings.http.tls_cert_file,
         ssl_keyfile=settings.http.tls_key_file,
-        timeout_keep_alive=settings.http.keep_alive_s,  # uvicorn's 5 s are shorter than any connection pool's
+        # uvicorn's 5 s are shorter than any connection pool's
+        timeout_keep_alive=settings.http.keep_alive_s,
         timeout_graceful_shutdown=GRACE_S,
         workers=settings.http.workers,  # Windows has to duplicate the socket once more
     )

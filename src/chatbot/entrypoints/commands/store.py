@@ -1,8 +1,11 @@
-"""`chatbot init`: a `.env` with random secrets and a new store; never overwrites anything."""
+"""`chatbot init` and `chatbot db`: a new `.env`, a new store, and the tables of a database."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from chatbot.domain.errors import StorageFailure
+from chatbot.domain.ports.backend import Tables
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ENV_FILE
 from chatbot.entrypoints.settings.secret_strength import random_secret
@@ -40,3 +43,37 @@ def make_store(settings: Settings) -> str:
         why = getattr(error.__cause__, "strerror", None)
         text = f"cannot create a store in {url} ({why})." if why else str(error)
         raise SettingsError(f"STORAGE_URL: {text}") from error
+
+
+def upgrade(settings: Settings) -> str:
+    """Upgrades the tables, or creates those of an empty database; returns a message for the user.
+
+    Raises:
+        SettingsError: the database is unavailable, or belongs to another application.
+    """
+    with _tables(settings) as tables:
+        return tables.upgrade()
+
+
+def schema(settings: Settings) -> str:
+    """Returns a sentence with the schema version of the tables.
+
+    Raises:
+        SettingsError: as `upgrade`.
+    """
+    with _tables(settings) as tables:
+        return f"{settings.storage.url}: schema {tables.version() or 'none'}"
+
+
+@contextmanager
+def _tables(settings: Settings) -> Iterator[Tables]:
+    url = settings.storage.url
+    tables = backend_of(url).tables(url)
+    if tables is None:
+        raise SettingsError(
+            f"STORAGE_URL: {url.scheme}: has no tables; only sqlite:/// and postgresql:// do."
+        )
+    try:
+        yield tables
+    except StorageFailure as error:
+        raise SettingsError(f"STORAGE_URL: {error}") from error
