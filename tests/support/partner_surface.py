@@ -20,7 +20,7 @@ from chatbot.domain.identity import Client, ClientId, Permission, Principal, of_
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.body import BodyFormat
 from chatbot.entrypoints.http.credential_cache import CredentialCache
-from chatbot.entrypoints.http.deps.use_cases import UseCases
+from chatbot.entrypoints.http.deps.parameters import UseCases
 from chatbot.entrypoints.http.errors import ErrorDetails, ErrorFormat, Rejected
 from chatbot.entrypoints.http.native import json_body
 from chatbot.entrypoints.http.streaming import Encoder, TurnStream

@@ -48,8 +48,8 @@ def build_app(
 
     root_path = settings.http.root_path.rstrip("/")
     app = FastAPI(
-        title=settings.assistant.name
-        or texts_in(settings.assistant.language or "en").name,  # for English pages only
+        # in English, as the pages that show it
+        title=settings.assistant.name or texts_in(settings.assistant.language or "en").name,
         version=__version__,
         lifespan=lifespan,
         openapi_url=None,  # served by web/docs_page.py

@@ -6,7 +6,7 @@ from fastapi import Depends, Request
 
 from chatbot.domain.errors import InvalidToken, StorageUnavailable, Unauthenticated
 from chatbot.domain.identity import Principal, User
-from chatbot.entrypoints.http.deps.use_cases import use_cases_of
+from chatbot.entrypoints.http.deps.parameters import UseCases
 from chatbot.entrypoints.http.documented import documented
 
 BEARER = "bearer"
@@ -14,11 +14,10 @@ BEARER = "bearer"
 
 
 @documented(Unauthenticated, InvalidToken, StorageUnavailable, token=BEARER)
-async def _caller(request: Request) -> Principal:
+async def _caller(request: Request, use: UseCases) -> Principal:
     """Returns the API client that the guard authenticated, with the user of the token, if any."""
     client = cast("Principal", request.state.principal).client
-    authentication = use_cases_of(request).authentication
-    principal = await authentication.identify(client, _bearer(request))
+    principal = await use.authentication.identify(client, _bearer(request))
     if principal.user is not None:
         request.state.log["user_id"] = principal.user.id
     return principal

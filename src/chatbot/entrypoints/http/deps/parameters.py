@@ -1,15 +1,25 @@
 """Parameters that several routes have in common."""
 
 import re
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import Body, Depends, Path, Query, Request
 from pydantic import BeforeValidator
 
 from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
+from chatbot.entrypoints.container import use_cases
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.base import SESSION_ID, NoFields
+
+
+async def _use_cases(request: Request) -> use_cases.UseCases:
+    """Runs on the event loop: FastAPI would call a plain function in a thread."""
+    return cast("use_cases.UseCases", request.app.state.use_cases)
+
+
+UseCases = Annotated[use_cases.UseCases, Depends(_use_cases)]
+"""The use cases of the application that serves a request."""
 
 MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON parser (RFC 7493) and every store keeps exactly."""

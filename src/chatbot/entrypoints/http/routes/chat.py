@@ -19,8 +19,7 @@ from chatbot.domain.errors import (
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.deps.caller import Caller
-from chatbot.entrypoints.http.deps.parameters import session_id_of
-from chatbot.entrypoints.http.deps.use_cases import UseCases
+from chatbot.entrypoints.http.deps.parameters import UseCases, session_id_of
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.chat import EXAMPLE, ChatAnswer, ChatBody, chat_answer
 from chatbot.entrypoints.http.sse import SseEncoder

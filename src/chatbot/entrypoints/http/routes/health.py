@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from chatbot.domain.errors import ShuttingDown, StorageFailure, StorageUnavailable
-from chatbot.entrypoints.http.deps.use_cases import UseCases
+from chatbot.entrypoints.http.deps.parameters import UseCases
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.base import Answer, example
 

@@ -9,7 +9,7 @@ from chatbot.domain.errors import (
 )
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.deps.caller import ClientIp, CurrentUser
-from chatbot.entrypoints.http.deps.use_cases import UseCases
+from chatbot.entrypoints.http.deps.parameters import UseCases
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.identity import LoginBody, MeAnswer, TokenAnswer
 
@@ -27,4 +27,4 @@ async def login(body: LoginBody, client_ip: ClientIp, use: UseCases) -> TokenAns
 @router.get("/me")
 async def me(user: CurrentUser) -> MeAnswer:
     """Return the user of the token."""
-    return MeAnswer.of(user)
+    return MeAnswer.model_validate(user)

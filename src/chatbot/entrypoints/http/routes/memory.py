@@ -4,8 +4,7 @@ from chatbot.domain.errors import Forbidden, SessionBusy, StorageFull
 from chatbot.domain.memory import Update
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.deps.caller import Caller
-from chatbot.entrypoints.http.deps.parameters import PathSessionId, WithoutFields
-from chatbot.entrypoints.http.deps.use_cases import UseCases
+from chatbot.entrypoints.http.deps.parameters import PathSessionId, UseCases, WithoutFields
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.memory import (
     MemoryAnswer,

@@ -13,9 +13,9 @@ from chatbot.entrypoints.http.deps.parameters import (
     Before,
     Limit,
     PathSessionId,
+    UseCases,
     WithoutFields,
 )
-from chatbot.entrypoints.http.deps.use_cases import UseCases
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.sessions import (
     DeletedAnswer,

@@ -1,10 +1,9 @@
 """Schemas of log-in and of the current user."""
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field
 
-from chatbot.domain.identity import User
 from chatbot.entrypoints.http.schemas.base import Answer, Body, example
 
 
@@ -51,7 +50,3 @@ class MeAnswer(Answer):
     roles: list[str] = Field(description="The names of the user's roles.")
     department: str = Field(description="The user's department; may be empty.")
     is_active: bool = Field(description="False if the user is disabled.")
-
-    @classmethod
-    def of(cls, user: User) -> Self:
-        return cls.model_validate(user)

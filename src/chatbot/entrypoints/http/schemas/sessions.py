@@ -1,12 +1,12 @@
 """Schemas of sessions and their messages."""
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from chatbot.application.sessions import Page
-from chatbot.domain.chat import Message, Session, SessionView
+from chatbot.domain.chat import Session, SessionView
 from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.http.cursor import write_cursor
 from chatbot.entrypoints.http.schemas.base import (
@@ -34,9 +34,7 @@ _QUESTION: Json = {"seq": 1, "role": "user", "content": PROMPT, "ts": CREATED_AT
 _ANSWER: Json = {"seq": 2, "role": "assistant", "content": TEXT, "ts": UPDATED_AT}
 _COMPLETE: Json = {"turn_id": TURN_ID, "state": "complete"}
 
-_TITLE = "The beginning of the first prompt; empty before it."
-_CREATED_AT = "When the session began (RFC 3339, UTC)."
-_UPDATED_AT = "When the session last changed (RFC 3339, UTC)."
+Timestamp = Annotated[str, BeforeValidator(rfc3339)]
 
 
 class NewSessionAnswer(Answer):
@@ -51,11 +49,14 @@ class NewSessionAnswer(Answer):
     )
 
 
-class SessionLine(Answer):
+class _SessionFields(Answer):
     session_id: str = Field(description="The id of the session.")
-    title: str = Field(description=_TITLE)
-    created_at: str = Field(description=_CREATED_AT)
-    updated_at: str = Field(description=_UPDATED_AT)
+    title: str = Field(description="The beginning of the first prompt; empty before it.")
+    created_at: str = Field(description="When the session began (RFC 3339, UTC).")
+    updated_at: str = Field(description="When the session last changed (RFC 3339, UTC).")
+
+
+class SessionLine(_SessionFields):
     message_count: int = Field(description="How many messages the session has.")
 
     @classmethod
@@ -89,7 +90,7 @@ class MessageAnswer(Answer):
     seq: int = Field(description="The number of the message in its session, from 1.")
     role: Literal["user", "assistant"] = Field(description="Who wrote the message.")
     content: str = Field(description="The text of the message.")
-    ts: str = Field(description="When the message was stored (RFC 3339, UTC).")
+    ts: Timestamp = Field(description="When the message was stored (RFC 3339, UTC).")
     turn_id: str = Field(description="The same for a question and its answer.")
     state: Literal["complete", "interrupted"] = Field(
         description="`interrupted`: the answer was cut off, or there is none."
@@ -101,20 +102,8 @@ class MessageAnswer(Answer):
         "`crash` or `revoked`.",
     )
 
-    @classmethod
-    def of(cls, message: Message) -> Self:
-        return cls(
-            seq=message.seq,
-            role=message.role.value,
-            content=message.content,
-            ts=rfc3339(message.ts),
-            turn_id=message.turn_id,
-            state=message.state,
-            reason=message.reason,
-        )
 
-
-class SessionAnswer(Answer):
+class SessionAnswer(_SessionFields):
     model_config = example(
         {
             **_SESSION,
@@ -124,10 +113,6 @@ class SessionAnswer(Answer):
         }
     )
 
-    session_id: str = Field(description="The id of the session.")
-    title: str = Field(description=_TITLE)
-    created_at: str = Field(description=_CREATED_AT)
-    updated_at: str = Field(description=_UPDATED_AT)
     summary: str = Field(description="The summary of older messages; may be empty.")
     structured_memory: StructuredMemorySchema = Field(description="What the assistant remembers.")
     messages: list[MessageAnswer] = Field(
@@ -144,7 +129,7 @@ class SessionAnswer(Answer):
             updated_at=rfc3339(session.updated_at),
             summary=opened.memory.summary,
             structured_memory=StructuredMemorySchema.of(opened.memory, defaults),
-            messages=[MessageAnswer.of(message) for message in opened.messages],
+            messages=[MessageAnswer.model_validate(message) for message in opened.messages],
         )
 
 
