@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -19,7 +20,7 @@ from chatbot.domain.chat import (
     SessionId,
     TurnId,
 )
-from chatbot.domain.errors import Conflict, NotFound, SessionBusy
+from chatbot.domain.errors import Conflict, Forbidden, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Permission, User, UserId
 from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
 from chatbot.domain.ports.session_log import SessionLog
@@ -359,6 +360,21 @@ class TestLeases:
         sessions.release(lease)
         again = sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
         sessions.append(again, new_message(again, MessageRole.USER, "hello", ts=T0))
+
+    @pytest.mark.parametrize("failure", [None, Forbidden("No.")])
+    async def test_session_is_free_after_the_block_that_held_it(
+        self, storage: Storage, sessions: SessionLog, failure: Forbidden | None
+    ) -> None:
+        def work(tx: Transaction) -> None:
+            with tx.sessions.held(ANA, session_id(1), TURN) as lease:
+                tx.sessions.append(lease, new_message(lease, MessageRole.USER, "hello", ts=T0))
+                if failure is not None:
+                    raise failure
+
+        sessions.create(new_session())
+        with nullcontext() if failure is None else pytest.raises(Forbidden):
+            await storage.transact(work)
+        sessions.acquire(ANA, session_id(1), TurnId("2" * 32))
 
     async def test_of_concurrent_acquirers_one_wins(
         self, storage: Storage, sessions: SessionLog
