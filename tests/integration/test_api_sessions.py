@@ -12,11 +12,17 @@ import pytest
 import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
+from chatbot.application import sessions
 from chatbot.application.prompt_texts import texts_in
+from chatbot.domain.errors import ModelUnavailable, StorageUnavailable
+from chatbot.domain.ports.storage import Found
+from chatbot.domain.transaction import Transaction
 from conversation import by_task
-from service import Service, code_of, serving, settings_for_tests
+from service import SSE, Service, code_of, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -45,6 +51,7 @@ Route = tuple[str, str, dict[str, Any] | None]
 
 ROUTES_OF_A_SESSION: list[Route] = [
     ("GET", "/sessions/{id}", None),
+    ("GET", "/sessions/{id}/export", None),
     ("POST", "/sessions/{id}/reset", None),
     ("GET", "/sessions/{id}/summary", None),
     ("PUT", "/sessions/{id}/summary", {"summary": "Stolen."}),
@@ -274,6 +281,93 @@ async def test_pages_hold_every_session_once_in_the_order_of_the_list(limit: int
                 break
             query["after"] = page["next"]
     assert seen == begun[::-1]
+
+
+async def test_export_is_a_markdown_document_with_every_message() -> None:
+    prompt = "# Not *a* title\r\n\n```\nand\x0bno `fence`  "
+    cut_off = Script(pieces=("I was about",), failure=ModelUnavailable())
+    model = ScriptedModel([Script(pieces=("```python\n", "1 + 1")), cut_off, "Yes."])
+    async with serving(settings_for_tests(mem_structured_enable=False), model=model) as service:
+        session_id = await begin(service)
+        for text in (prompt, "And?", "Really?"):
+            body = {"prompt": text, "session_id": session_id}
+            await service.client.post("/chat", json=body, headers=SSE)
+        session = (await service.client.get(f"/sessions/{session_id}")).json()
+        answer = await service.client.get(f"/sessions/{session_id}/export")
+    assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
+    times = [message["ts"] for message in session["messages"]]
+    assert (
+        answer.text
+        == f"""\
+# \\# Not \\*a\\* title \\`\\`\\` and no \\`fence\\`
+
+- Created: {session["created_at"]}
+- Updated: {session["updated_at"]}
+
+## User, {times[0]}
+
+> # Not *a* title
+>
+> ```
+> and\x0bno `fence`\x20\x20
+
+## Assistant, {times[1]}
+
+> ```python
+> 1 + 1
+
+## User, {times[2]}
+
+> And?
+
+## Assistant, {times[3]} (interrupted: upstream)
+
+> I was about
+
+## User, {times[4]}
+
+> Really?
+
+## Assistant, {times[5]}
+
+> Yes.
+"""
+    )
+
+
+async def test_export_of_an_empty_session_has_a_title(shared: Service) -> None:
+    answer = await shared.client.get(f"/sessions/{await begin(shared)}/export")
+    assert answer.text.startswith("# Conversation\n\n- Created: ")
+
+
+class Failing(InMemoryStorage):
+    """Fails after the first `left` transactions; never, if that is None."""
+
+    left: int | None = None
+
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise StorageUnavailable("The disk is gone.")
+        return await super().transact(work)
+
+
+async def test_export_that_cannot_be_completed_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "EXPORTED_AT_ONCE", 2)
+    storage, model = Failing(), ScriptedModel(lambda _: "Of course.")
+    settings = settings_for_tests(mem_structured_enable=False, mem_summarize_threshold=0)
+    async with serving(settings, storage=storage, model=model) as service:
+        session_id = await talk(service, "One", "Two")
+        storage.left = 0
+        answer = await service.client.get(f"/sessions/{session_id}/export")
+        assert code_of(answer) == (503, "storage_unavailable")
+        storage.left = 1
+        with capture_logs() as lines, pytest.raises(httpx.RemoteProtocolError):
+            await service.client.get(f"/sessions/{session_id}/export")
+    [line] = [line for line in lines if line["event"] != "stopped"]
+    assert (line["event"], line["log_level"]) == ("request", "error")
+    assert line["cause"].startswith("StorageUnavailable: The disk is gone.")
 
 
 async def test_reset_empties_messages_summary_and_memory_and_never_counts_again(

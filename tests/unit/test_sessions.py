@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from chatbot.adapters.llm.scripted import Script
-from chatbot.application import leases
+from chatbot.application import leases, sessions
 from chatbot.application.turn import Delta
 from chatbot.domain.chat import SessionCursor, SessionId
-from chatbot.domain.errors import Forbidden, InvalidInput, NotFound, SessionBusy
+from chatbot.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Permission, Principal
 from chatbot.domain.memory import Memory, Origin, StructuredMemory, Update
 from chatbot.domain.transaction import Transaction
@@ -21,6 +21,7 @@ Call = Callable[[ChatApp, Principal, SessionId], Awaitable[object]]
 
 READS: dict[str, Call] = {
     "read": lambda app, who, number: app.sessions.read(who, number, limit=50, before=None),
+    "export": lambda app, who, number: app.sessions.export(who, number),
     "read memory": lambda app, who, number: app.memory_editor.read(who, number),
 }
 CHANGES: dict[str, Call] = {
@@ -155,6 +156,42 @@ async def test_messages_are_read_from_the_newest_backwards(app: ChatApp) -> None
 
 
 # --- reset and delete ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pages_of_50(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "EXPORTED_AT_ONCE", 50)
+
+
+@pytest.mark.usefixtures("pages_of_50")
+async def test_an_export_has_every_message_once_in_small_pages(app: ChatApp) -> None:
+    for turns in (0, 1, 25, 26, 60):
+        session_id = await app.filled(turns=turns)
+        found = await app.sessions.export(ANA, session_id)
+        pages = [page async for page in found.pages]
+        assert [m.seq for page in pages for m in page] == list(range(1, 2 * turns + 1))
+        assert max(map(len, pages), default=0) <= 50
+
+
+@pytest.mark.usefixtures("pages_of_50")
+async def test_an_export_shows_the_session_as_it_was_at_the_beginning(app: ChatApp) -> None:
+    session_id = await app.filled(turns=30)
+    found = await app.sessions.export(ANA, session_id)
+    await app.add_turns(session_id, 1)
+    assert (await app.sessions.export(ANA, session_id)).session.message_count == 62
+    assert [m.seq async for page in found.pages for m in page][-1] == found.session.last_seq == 60
+
+
+@pytest.mark.usefixtures("pages_of_50")
+@pytest.mark.parametrize(("change", "error"), [("reset", Conflict), ("delete", NotFound)])
+async def test_an_export_of_which_the_rest_is_gone_fails(
+    app: ChatApp, change: str, error: type[Exception]
+) -> None:
+    session_id = await app.filled(turns=30)
+    found = await app.sessions.export(ANA, session_id)
+    await CHANGES[change](app, ANA, session_id)
+    with pytest.raises(error):
+        [page async for page in found.pages]
 
 
 async def test_a_reset_empties_the_session_and_keeps_its_id(app: ChatApp) -> None:

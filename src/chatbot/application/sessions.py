@@ -1,7 +1,7 @@
-"""A caller's own sessions: begin, list, read, reset, delete."""
+"""A caller's own sessions: begin, list, read, export, reset, delete."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from weakref import WeakValueDictionary
@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from chatbot.application.leases import retry_while_busy
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
+    Message,
     MessageRange,
     Session,
     SessionCursor,
@@ -16,10 +17,14 @@ from chatbot.domain.chat import (
     SessionView,
     TurnId,
 )
+from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner, Permission, Principal
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
+
+EXPORTED_AT_ONCE = 500
+"""Messages of a page of a transcript. A store of files reads all newer ones for each page, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,14 @@ class Page:
 
     sessions: Sequence[Session]
     next: SessionCursor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """A session and all its messages from the oldest on, which are loaded page by page when taken."""
+
+    session: Session
+    pages: AsyncGenerator[Sequence[Message]]
 
 
 class Sessions:
@@ -78,6 +91,29 @@ class Sessions:
             lambda tx: tx.sessions.load(principal.owner, session_id, lambda *_: selected)
         )
 
+    async def export(self, principal: Principal, session_id: SessionId) -> Transcript:
+        """Return a session as it is now, with all its messages.
+
+        While its pages are taken, they raise `NotFound` or `Conflict` if the session is deleted or
+        reset: what was taken until then is not all.
+        """
+        require(principal, Permission.CHAT)
+
+        def begun(tx: Transaction) -> tuple[Session, Sequence[Message]]:
+            session = tx.sessions.get(principal.owner, session_id)
+            return session, _page_of(tx, session, after=0)
+
+        session, first = await self._storage.transact(begun)
+        return Transcript(session=session, pages=self._pages(session, first))
+
+    async def _pages(
+        self, session: Session, page: Sequence[Message]
+    ) -> AsyncGenerator[Sequence[Message]]:
+        while page:
+            yield page
+            after = page[-1].seq
+            page = await self._storage.transact(partial(_page_of, session=session, after=after))
+
     async def reset(self, principal: Principal, session_id: SessionId) -> SessionView:
         """Empty a session: messages, summary and memory."""
         require(principal, Permission.CHAT)
@@ -100,3 +136,19 @@ class Sessions:
                 tx.sessions.delete(lease)
 
         await retry_while_busy(partial(self._storage.transact, deleted))
+
+
+def _page_of(tx: Transaction, session: Session, *, after: int) -> Sequence[Message]:
+    """Return the next messages of a session as it was.
+
+    Raises:
+        NotFound: it was deleted since.
+        Conflict: it was reset since.
+    """
+    selected = MessageRange(
+        limit=EXPORTED_AT_ONCE, after=after, before=session.last_seq + 1, oldest=True
+    )
+    found = tx.sessions.read(session.owner, session.id, selected)
+    if tx.sessions.get(session.owner, session.id).epoch != session.epoch:  # after having read
+        raise Conflict("The session was reset while it was exported.")
+    return found

@@ -1,10 +1,10 @@
 """/sessions: the caller's own conversations."""
 
-from fastapi import Request
+from fastapi import Request, Response
 
 from chatbot.application.prompt_texts import language_of, notice_in
 from chatbot.domain.errors import Forbidden, SessionBusy, StorageFull
-from chatbot.entrypoints.http import routing
+from chatbot.entrypoints.http import markdown, routing
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.cursor import read_cursor
 from chatbot.entrypoints.http.deps.caller import Caller
@@ -61,6 +61,20 @@ async def read(
     """Return a session with its memory and its newest messages."""
     opened = await use.sessions.read(caller, session_id, limit=limit, before=before)
     return SessionAnswer.of(opened, use.settings.assistant.default_preferences)
+
+
+@router.get(
+    "/{session_id}/export",
+    response_class=Response,
+    responses={200: markdown.DOCUMENTED},
+)
+@documented(Forbidden)
+async def export(caller: Caller, session_id: PathSessionId, use: UseCases) -> Response:
+    """Return a whole conversation as a Markdown document.
+
+    It is streamed. If the session is reset or deleted meanwhile, the connection is cut.
+    """
+    return markdown.MarkdownStream(await use.sessions.export(caller, session_id))
 
 
 @router.post("/{session_id}/reset", dependencies=[WithoutFields])

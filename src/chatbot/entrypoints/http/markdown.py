@@ -1,0 +1,95 @@
+"""A whole conversation as a Markdown document, streamed while it is read.
+
+Each message is a block quote: what it leaves open, such as a code block of an interrupted answer,
+ends with it, and a heading in it is not one of the document.
+"""
+
+import re
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from typing import Any
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from chatbot.application.sessions import Transcript
+from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
+from chatbot.domain.errors import ChatbotError, cause_of
+from chatbot.domain.identity import Owner
+from chatbot.domain.text import rfc3339
+from chatbot.entrypoints.http.schemas.base import (
+    CREATED_AT,
+    PROMPT,
+    SESSION_ID,
+    TEXT,
+    TURN_ID,
+    UPDATED_AT,
+)
+
+_LINE_END = re.compile("\r\n|\r|\n")
+_MARKUP = re.compile(r"[!#&*<>\[\\\]_`|~]")
+
+
+class MarkdownStream(StreamingResponse):
+    """Responds with a conversation, a page of messages at a time."""
+
+    media_type = "text/markdown"
+
+    def __init__(self, transcript: Transcript) -> None:
+        super().__init__(_written(transcript))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except ChatbotError as error:  # after the headers: the client sees that the body is cut off
+            scope["state"]["log"]["cause"] = cause_of(error)
+
+
+async def _written(transcript: Transcript) -> AsyncGenerator[str]:
+    yield _head(transcript.session)
+    async for page in transcript.pages:
+        yield "".join(map(_section, page))
+
+
+def _head(session: Session) -> str:
+    title = _MARKUP.sub(r"\\\g<0>", " ".join(session.title.split())) or "Conversation"
+    dates = {"Created": session.created_at, "Updated": session.updated_at}
+    lines = (f"- {name}: {rfc3339(moment)}\n" for name, moment in dates.items())
+    return f"# {title}\n\n{''.join(lines)}"
+
+
+def _section(message: Message) -> str:
+    mark = f" (interrupted: {message.reason})" if message.reason else ""
+    heading = f"\n## {message.role.capitalize()}, {rfc3339(message.ts)}{mark}\n"
+    if not message.content:
+        return heading
+    lines = (f"> {line}\n" if line else ">\n" for line in _LINE_END.split(message.content))
+    return f"{heading}\n{''.join(lines)}"
+
+
+def _example() -> str:
+    asked, answered = map(datetime.fromisoformat, (CREATED_AT, UPDATED_AT))
+    session = Session(
+        id=SessionId(SESSION_ID),
+        owner=Owner(kind="client", id="default"),
+        title=PROMPT,
+        created_at=asked,
+        updated_at=answered,
+    )
+    turn_id = TurnId(TURN_ID)
+    question = Message(role=MessageRole.USER, content=PROMPT, ts=asked, turn_id=turn_id)
+    answer = Message(
+        role=MessageRole.ASSISTANT,
+        content=TEXT,
+        ts=answered,
+        turn_id=turn_id,
+        reason=InterruptReason.CLIENT,
+    )
+    return _head(session) + _section(question) + _section(answer)
+
+
+DOCUMENTED: dict[str, Any] = {
+    "description": "The document: title, dates, and each message with its role and time.",
+    "content": {"text/markdown": {"schema": {"type": "string"}, "example": _example()}},
+}
+"""The response for the OpenAPI document."""
