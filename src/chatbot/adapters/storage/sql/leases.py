@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from sqlalchemy import and_, bindparam, or_, update
 
 from chatbot.adapters.storage.sql.rows import owner_key
-from chatbot.adapters.storage.sql.sql_session import SqlSession, hot
+from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.tables import sessions, unix_now
 from chatbot.domain.chat import Lease
 
@@ -28,7 +28,7 @@ _IS_FREE = or_(
     sessions.c.lease_until <= unix_now(),
     sessions.c.lease_until > unix_now() + NO_LEASE_S,  # the clock was set back
 )
-_ACQUIRE = hot(
+_ACQUIRE = (
     update(sessions)
     .where(IS_IT, _IS_FREE)
     .values(
@@ -38,7 +38,7 @@ _ACQUIRE = hot(
     )
 )
 _RENEW = update(sessions).where(IS_HELD).values(lease_until=unix_now() + bindparam("seconds"))
-_RELEASE = hot(
+_RELEASE = (
     update(sessions).where(IS_HELD).values(lease_turn=None, lease_replica=None, lease_until=None)
 )
 

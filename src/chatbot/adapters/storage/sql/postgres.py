@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
+    CursorResult,
     Engine,
     Executable,
     create_engine,
@@ -19,7 +20,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from chatbot.adapters.storage.sql.database import Database, translated
 from chatbot.adapters.storage.sql.postgres_rights import require_changeable, require_usable
-from chatbot.adapters.storage.sql.sql_session import Result, SqlSession, Values
+from chatbot.adapters.storage.sql.sql_session import SqlSession, Values
 from chatbot.adapters.storage.sql.turns import Turns
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.errors import StorageUnavailable
@@ -62,7 +63,7 @@ class _PostgresSession(SqlSession):
 
     is_begun = False
 
-    def _execute(self, statement: Executable, values: Values | None = None) -> Result:
+    def _execute(self, statement: Executable, values: Values | None = None) -> CursorResult[Any]:
         found = super()._execute(statement, values)
         self.is_begun = True
         return found

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from chatbot.adapters.storage.sql.rows import record_of, record_values
-from chatbot.adapters.storage.sql.sql_session import SqlSession, hot
+from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.tables import table_of
 from chatbot.domain.errors import Conflict
 from chatbot.domain.ports.records import AnyKind, Key, Kind, Record, Records
@@ -100,7 +100,7 @@ def _is_key(kind: AnyKind) -> ColumnElement[bool]:
 
 @cache
 def _by_key(kind: AnyKind) -> Select[Any]:
-    return hot(select(table_of(kind)).where(_is_key(kind)))
+    return select(table_of(kind)).where(_is_key(kind))
 
 
 @cache
@@ -119,4 +119,4 @@ def _page(kind: AnyKind, field: str | None, *, is_later: bool, is_limited: bool)
         query = query.where(tuple_(*keys) > tuple_(*(bindparam(f"key_{n}") for n in kind.key)))
     if is_limited:
         query = query.limit(bindparam("limit"))
-    return hot(query)
+    return query

@@ -16,7 +16,7 @@ from chatbot.adapters.storage.sql.rows import (
     session_of,
     session_values,
 )
-from chatbot.adapters.storage.sql.sql_session import SqlSession, hot
+from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.tables import (
     memories,
     messages,
@@ -50,7 +50,7 @@ _SESSION = select(
     sessions.c.last_seq,
     sessions.c.epoch,
 )
-_GET = hot(_SESSION.where(IS_IT))
+_GET = _SESSION.where(IS_IT)
 _EXISTS = select(sessions.c.id).where(IS_IT)
 _PAGE = (
     _SESSION.where(sessions.c.owner == bindparam("o"))
@@ -66,10 +66,10 @@ _BETWEEN = (
     .where(_IS_OF_IT, messages.c.seq > bindparam("after"), messages.c.seq < bindparam("before"))
     .limit(bindparam("n"))
 )
-_NEWEST = hot(_BETWEEN.order_by(messages.c.seq.desc()))
-_OLDEST = hot(_BETWEEN.order_by(messages.c.seq))
-_MEMORY = hot(select(memories.c.content).select_from(sessions).outerjoin(memories).where(IS_IT))
-_APPEND = hot(
+_NEWEST = _BETWEEN.order_by(messages.c.seq.desc())
+_OLDEST = _BETWEEN.order_by(messages.c.seq)
+_MEMORY = select(memories.c.content).select_from(sessions).outerjoin(memories).where(IS_IT)
+_APPEND = (
     update(sessions)
     .where(IS_HELD)
     .values(
@@ -80,7 +80,7 @@ _APPEND = hot(
     )
     .returning(sessions.c.last_seq)
 )
-_ADD_SESSION, _ADD_MESSAGE = insert(sessions), hot(insert(messages))
+_ADD_SESSION, _ADD_MESSAGE = insert(sessions), insert(messages)
 _LAST = 2**62
 
 

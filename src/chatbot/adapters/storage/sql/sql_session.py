@@ -2,41 +2,15 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, Select, Table, text
-from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy import Connection, CursorResult, Executable, Row, Table, text
 
 Values = Mapping[str, object]
-Fixed = TypeVar("Fixed", bound=Select[Any] | UpdateBase)
 
 _LOCK_NUMBERS = text(
     "SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS bigint[])) AS number"
 )
-HOT = dict[Executable, Select[Any] | UpdateBase]()
-"""Statements of which every turn has some."""
-
-
-def hot(statement: Fixed) -> Fixed:
-    """Mark a statement that is made once and executed often: a database may have a quicker way.
-
-    All its parameters are values of the statement, given by their names each time.
-    """
-    HOT[statement] = statement
-    return statement
-
-
-class Result(Protocol):
-    """What is asked of an executed statement."""
-
-    @property
-    def rowcount(self) -> int: ...
-
-    def scalar(self) -> Any: ...  # noqa: ANN401 # as SQLAlchemy has it
-
-    def first(self) -> Row[Any] | None: ...
-
-    def all(self) -> Sequence[Row[Any]]: ...
 
 
 class SqlSession:
@@ -52,11 +26,13 @@ class SqlSession:
     def rows(self, query: Executable, values: Values | None = None) -> Sequence[Row[Any]]:
         return self._read(query, values).all()
 
-    def write(self, change: Executable, values: Values | None = None) -> Result:
+    def write(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
         """Insert, update or delete; also to read what is to be changed, with `FOR UPDATE`."""
         return self._execute(change, values)
 
-    def delete_securely(self, change: Executable, values: Values | None = None) -> Result:
+    def delete_securely(
+        self, change: Executable, values: Values | None = None
+    ) -> CursorResult[Any]:
         """Delete rows that a person wants gone; as far as the database can, also from its files."""
         return self.write(change, values)
 
@@ -75,8 +51,8 @@ class SqlSession:
         numbers = sorted(int.from_bytes(digest[:8], signed=True) for digest in digests)
         self._execute(_LOCK_NUMBERS, {"numbers": numbers})
 
-    def _read(self, query: Executable, values: Values | None) -> Result:
+    def _read(self, query: Executable, values: Values | None) -> CursorResult[Any]:
         return self._execute(query, values)
 
-    def _execute(self, statement: Executable, values: Values | None = None) -> Result:
+    def _execute(self, statement: Executable, values: Values | None = None) -> CursorResult[Any]:
         return self.connection.execute(statement, values)

@@ -5,10 +5,9 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table
+from sqlalchemy import Connection, CursorResult, Executable, Table
 
-from chatbot.adapters.storage.sql.compiled import compiled
-from chatbot.adapters.storage.sql.sql_session import HOT, Result, SqlSession, Values
+from chatbot.adapters.storage.sql.sql_session import SqlSession, Values
 from chatbot.domain.errors import StorageUnavailable
 
 
@@ -25,11 +24,13 @@ class SqliteSession(SqlSession):
         (*_, self._path) = self._raw.execute("PRAGMA database_list").fetchone()
         self._file = self._named()
 
-    def write(self, change: Executable, values: Values | None = None) -> Result:
+    def write(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
         self._begin_to_write()
         return super().write(change, values)
 
-    def delete_securely(self, change: Executable, values: Values | None = None) -> Result:
+    def delete_securely(
+        self, change: Executable, values: Values | None = None
+    ) -> CursorResult[Any]:
         self._has_erased = True
         return self.write(change, values)
 
@@ -95,16 +96,10 @@ class SqliteSession(SqlSession):
         self.connection.invalidate()
         self.connection.close()
 
-    def _read(self, query: Executable, values: Values | None) -> Result:
+    def _read(self, query: Executable, values: Values | None) -> CursorResult[Any]:
         if not self._raw.in_transaction:
             self._raw.execute("BEGIN")
         return super()._read(query, values)
-
-    def _execute(self, statement: Executable, values: Values | None = None) -> Result:
-        given, fixed = values or {}, HOT.get(statement)
-        if fixed is None:
-            return super()._execute(statement, values)
-        return compiled(fixed, tuple(given), self.connection.dialect).run(self._raw, given)
 
     def write_row(self, statements: Sequence[str], values: Values) -> Sequence[Any] | None:
         """Execute the first statement; and the others, if it returns or changes a row.
