@@ -119,13 +119,13 @@ def test_session_whose_numbers_are_exhausted_is_named_and_the_rest_is_moved(
         replace(each, seq=session.last_seq - 1 + n) for n, each in enumerate(one.messages)
     )
     bad = Conversation(session=session, messages=messages, memory=one.memory)
-    assert bad.is_whole()
+    assert bad.is_complete()
     assert outcomes(Shelf([bad, conversation(2)]), export(url)) == [Outcome.REFUSED, Outcome.NEW]
 
 
 def test_counting_messages_costs_what_there_are_and_not_what_is_claimed() -> None:
     claimed = replace(conversation(), session=replace(conversation().session, message_count=2**31))
-    assert not claimed.is_whole()
+    assert not claimed.is_complete()
 
 
 def packed(path: Path, *lines: object) -> None:

@@ -11,10 +11,9 @@ import pytest
 from psycopg import errors, sql
 
 from chatbot.adapters.storage.sql import postgres as postgres_module
-from chatbot.adapters.storage.sql.database import translated
+from chatbot.adapters.storage.sql.database import SqlSession, translated
 from chatbot.adapters.storage.sql.export import SqlExport
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
-from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import Lease, Session, SessionId, TurnId
 from chatbot.domain.errors import StorageFull, StorageUnavailable

@@ -11,8 +11,8 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import text
 
-from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
+from chatbot.adapters.storage.sql.sessions import LEASE_S, RENEW_S
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import (

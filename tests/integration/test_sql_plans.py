@@ -15,13 +15,11 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from chatbot.adapters.storage.sql.counters import SqlCounters
-from chatbot.adapters.storage.sql.database import Database
+from chatbot.adapters.storage.sql.database import Database, SqlSession
 from chatbot.adapters.storage.sql.journal import SqlJournal
-from chatbot.adapters.storage.sql.leases import renew
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.records import SqlRecords
-from chatbot.adapters.storage.sql.sessions import SqlSessions
-from chatbot.adapters.storage.sql.sql_session import SqlSession
+from chatbot.adapters.storage.sql.sessions import SqlSessions, renew
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.sqlite_session import SqliteSession
 from chatbot.adapters.storage.sql.turn_statements import TURN_STATEMENTS

@@ -25,11 +25,10 @@ from sqlalchemy import Connection, inspect, text
 
 from chatbot.adapters.storage.sql import postgres as postgres_module
 from chatbot.adapters.storage.sql import schema, upgrading
-from chatbot.adapters.storage.sql.database import Database
+from chatbot.adapters.storage.sql.database import Database, SqlSession
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.schema import VERSION_TABLE, current
-from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.tables import RECORD_TABLES, REVISIONS, metadata, table_of

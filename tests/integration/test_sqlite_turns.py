@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
-from chatbot.adapters.storage.sql.sqlite_turns import SqliteTurns
+from chatbot.adapters.storage.sql.sqlite_writer import SqliteTurns
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.turn_statements import FIND_CALLER
 from chatbot.adapters.storage.sql.turns import caller_of

@@ -9,7 +9,7 @@ BACKENDS = {
     "json": "chatbot.adapters.storage.json_files.backend:JsonFileBackend",
     "sqlite": "chatbot.adapters.storage.sql.backend:SqliteBackend",
     "postgresql": "chatbot.adapters.storage.sql.backend:PostgresBackend",
-    "memory": "chatbot.adapters.storage.in_memory.backend:InMemoryBackend",
+    "memory": "chatbot.adapters.storage.in_memory.storage:InMemoryBackend",
 }
 
 

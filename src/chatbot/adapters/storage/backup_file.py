@@ -232,6 +232,6 @@ def _from_json(found: object, what: str) -> Iterator[Item]:
         messages=tuple(codec(Message).from_json(each, what) for each in fields.array("messages")),
         memory=codec(Memory).from_json(fields.nested("memory"), what),
     )
-    if not conversation.is_whole():
+    if not conversation.is_complete():
         raise fields.error("messages", "what its session counts")
     yield conversation

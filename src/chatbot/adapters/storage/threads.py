@@ -43,7 +43,7 @@ def _result_of(work: Callable[[], Found]) -> Found:
     try:
         return work()
     except StopIteration as error:
-        raise as_told(error) from error
+        raise future_exception(error) from error
 
 
 def _log_failure(running: Future[Found]) -> None:
@@ -52,7 +52,7 @@ def _log_failure(running: Future[Found]) -> None:
         _log.warning("a task failed after its caller was cancelled: %s", cause_of(failure))
 
 
-def as_told(error: BaseException) -> BaseException:
+def future_exception(error: BaseException) -> BaseException:
     """Returns the error as a future can hold it: `StopIteration` is wrapped, as in a coroutine."""
     if not isinstance(error, StopIteration):
         return error

@@ -39,7 +39,7 @@ class Conversation:
     messages: tuple[Message, ...]
     memory: Memory
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether it has the messages that its session counts: since a reset none is missing."""
         first = self.session.last_seq - self.session.message_count + 1
         return len(self.messages) == self.session.message_count and all(

@@ -49,7 +49,9 @@ class InMemorySessionLog(SessionLog):
         def order(updated_at: datetime, session_id: SessionId) -> tuple[timedelta, SessionId]:
             return (_EPOCH - updated_at, session_id)
 
-        own = [stored.session for (whose, _), stored in self._stored.items() if whose == owner]
+        own = [
+            stored.session for (its_owner, _), stored in self._stored.items() if its_owner == owner
+        ]
         own.sort(key=lambda session: order(session.updated_at, session.id))
         if after is not None:
             mark = order(after.updated_at, after.id)

@@ -1,50 +1,23 @@
-"""Storage in dictionaries."""
+"""Storage in dictionaries, and its backend `memory:`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from pathlib import Path
 from typing import Self
 
-from chatbot.adapters.storage.counter_table import CounterTable
+from chatbot.adapters.storage.in_memory.counters import InMemoryCounters
 from chatbot.adapters.storage.in_memory.records import InMemoryRecords
 from chatbot.adapters.storage.in_memory.session_log import InMemorySessionLog
 from chatbot.domain.chat import Lease
+from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import DEFAULT_ROLES, Role
-from chatbot.domain.ports.counters import Addition, CounterKey, Counters, Counts
+from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl
+from chatbot.domain.ports.export import ExportTarget
 from chatbot.domain.ports.journal import Content, Journal, JournalEntry
 from chatbot.domain.ports.storage import Found, Storage
 from chatbot.domain.repositories.roles import ROLES
 from chatbot.domain.transaction import Transaction
-
-_MAX_NAMES = 10_000
-
-
-class _Counters(Counters):
-    def __init__(self) -> None:
-        self._tables: dict[str, CounterTable] = {}
-
-    def settle(
-        self, reserved: Sequence[Addition], used: Sequence[Addition], *, now: datetime
-    ) -> None:
-        for addition in reserved:
-            table = self._table(addition.key)
-            table.subtract(addition.key.name, addition.expires_at, addition.amount)
-        for addition in used:
-            table = self._table(addition.key)
-            table.add(addition.key.name, addition.expires_at, addition.amount, now=now)
-
-    def read(self, keys: Sequence[CounterKey], *, now: datetime) -> Counts:
-        return {key: self._table(key).read(key.name, now) for key in keys}
-
-    def clear(self, keys: Sequence[CounterKey]) -> None:
-        for key in keys:
-            self._table(key).clear(key.name)
-
-    def exclusive(self, keys: Sequence[CounterKey]) -> AbstractContextManager[Self]:  # noqa: ARG002 # work is never interleaved
-        return nullcontext(self)
-
-    def _table(self, key: CounterKey) -> CounterTable:
-        return self._tables.setdefault(key.kind, CounterTable({}, max_names=_MAX_NAMES))
 
 
 class _Journal(Journal):
@@ -77,7 +50,10 @@ class InMemoryStorage(Storage):
     def __init__(self, roles: Mapping[str, Role] = DEFAULT_ROLES) -> None:
         records = InMemoryRecords({ROLES: roles.values()})
         self._transaction = Transaction(
-            sessions=InMemorySessionLog(), records=records, counters=_Counters(), journal=_Journal()
+            sessions=InMemorySessionLog(),
+            records=records,
+            counters=InMemoryCounters(),
+            journal=_Journal(),
         )
 
     async def __aenter__(self) -> Self:
@@ -97,3 +73,28 @@ class InMemoryStorage(Storage):
 
     async def inspect(self) -> Sequence[str]:
         return []
+
+
+class InMemoryBackend(StorageBackend):
+    """Process memory: for tests and trials."""
+
+    form = "memory:"
+
+    def parse(self, raw: str) -> StorageUrl | None:
+        if raw != self.form:
+            return None
+        return StorageUrl(
+            raw=raw,
+            shown="in memory only, lost when the service stops",
+            local_folder=Path.cwd() / "data",
+            is_persistent=False,
+        )
+
+    def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:  # noqa: ARG002 # the port's
+        return InMemoryStorage()
+
+    def export(self, url: StorageUrl) -> ExportTarget:
+        raise StorageUnavailable(f"{url.raw} ends with its process. Name a persistent store.")
+
+    def create(self, url: StorageUrl) -> str:  # noqa: ARG002 # the port's
+        return "STORAGE_URL=memory: needs no folders"

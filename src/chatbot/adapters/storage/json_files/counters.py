@@ -20,7 +20,7 @@ from chatbot.adapters.filesystem.atomic import (
     read,
 )
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.counter_table import CounterTable
+from chatbot.adapters.storage.in_memory.counters import CounterTable
 from chatbot.adapters.storage.json_files.checksummed import decode_file, encode_line
 from chatbot.adapters.storage.json_values import (
     VERSION,

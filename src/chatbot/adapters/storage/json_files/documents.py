@@ -20,6 +20,7 @@ from chatbot.adapters.filesystem.atomic import (
 )
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.in_memory.records import RecordTable
 from chatbot.adapters.storage.json_files.edit_versions import EditVersions
 from chatbot.adapters.storage.json_files.record_files import Puts, RecordFiles
 from chatbot.adapters.storage.json_files.watched import Watched
@@ -33,7 +34,6 @@ from chatbot.adapters.storage.json_values import (
     logging_path_of_errors,
     plain_object,
 )
-from chatbot.adapters.storage.record_table import RecordTable
 from chatbot.domain.errors import Conflict, StorageFailure, cause_of
 from chatbot.domain.ports.records import Key, Kind, Layout, Record
 

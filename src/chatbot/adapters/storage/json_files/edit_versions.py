@@ -16,9 +16,9 @@ from typing import Generic
 
 from chatbot.adapters.filesystem.atomic import put, read
 from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.in_memory.records import RecordTable
 from chatbot.adapters.storage.json_files.checksummed import decode_file, encode_line
 from chatbot.adapters.storage.json_values import VERSION, Damaged, Json, JsonObject
-from chatbot.adapters.storage.record_table import RecordTable
 from chatbot.domain.ports.records import EditRule, Kind, Record
 
 _GONE = ""

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from chatbot.adapters.storage.record_table import RecordTable
+from chatbot.adapters.storage.in_memory.records import RecordTable
 from chatbot.domain.ports.records import Key, Record
 
 KIND_LOCK = ".lock"

@@ -17,11 +17,11 @@ from chatbot.adapters.filesystem.atomic import (
 )
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.in_memory.records import RecordTable
 from chatbot.adapters.storage.json_files.checksummed import decode_file, encode_line
 from chatbot.adapters.storage.json_files.record_files import KIND_LOCK, Puts, RecordFiles
 from chatbot.adapters.storage.json_files.watched import Watched
 from chatbot.adapters.storage.json_values import VERSION
-from chatbot.adapters.storage.record_table import RecordTable
 from chatbot.domain.ports.records import Key, Kind, Record
 
 _NAMES = frozenset(f"{number:02x}.json" for number in range(256))

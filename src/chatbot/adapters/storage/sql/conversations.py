@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
-from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.sql.rows import (
+    memory_of,
+    memory_values,
     message_of,
     message_values,
     owner_key,
@@ -85,12 +86,12 @@ def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Un
     session = session_of(row)
     name = name_of_session(session.owner, session.id)
     try:
-        memory = Memory() if row.content is None else codec(Memory).from_json(row.content, "memory")
+        memory = memory_of(row.content)
         own = tuple(message_of(line) for line in lines)
     except (Damaged, ValueError) as error:
         return Unreadable(name=name, reason=str(error))
     found = Conversation(session=session, messages=own, memory=memory)
-    if not found.is_whole():
+    if not found.is_complete():
         return Unreadable(name=name, reason="messages are missing or duplicated")
     return found
 
@@ -146,9 +147,7 @@ def _put(connection: Connection, new: Conversation, there: Conversation | None) 
         connection.execute(insert(messages), rows)
     connection.execute(delete(memories).where(_is_of(memories, *key)))
     if new.memory != Memory():
-        content = {"content": codec(Memory).to_json(new.memory), "version": new.memory.version}
-        place = {"owner": owner_key(session.owner), "session_id": session.id}
-        connection.execute(insert(memories), {**place, **content})
+        connection.execute(insert(memories), memory_values(*key, new.memory))
 
 
 def _is_of(table: Table, owner: Owner, session_id: SessionId) -> ColumnElement[bool]:

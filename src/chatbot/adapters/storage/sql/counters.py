@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from chatbot.adapters.storage.sql.sql_session import SqlSession
+from chatbot.adapters.storage.sql.database import SqlSession
 from chatbot.adapters.storage.sql.tables import Moment, counters
 from chatbot.domain.ports.counters import Addition, Count, CounterKey, Counters, Counts
 

@@ -1,22 +1,97 @@
 """What each kind of database offers to `SqlStorage`, and how its errors are translated."""
 
 import asyncio
+import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from sqlite3 import Error as SqliteError
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, CursorResult, Executable, Row, Table, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from chatbot.adapters.storage.sql.sql_session import SqlSession
-from chatbot.adapters.storage.sql.turns import Turns
+from chatbot.adapters.storage.sql.turn_statements import TurnRow, TurnStatement, TurnValues
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.ports.storage import Found
 
+Values = Mapping[str, object]
+
 _FULL = {"53100", "SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
 """PostgreSQL's disk_full (appendix A), SQLite's code 13, and no room for the index of its log."""
+_LOCK_NUMBERS = text(
+    "SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS bigint[])) AS number"
+)
+
+
+class SqlSession:
+    """What the repositories execute on. What has been written is committed with the work."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def row(self, query: Executable, values: Values | None = None) -> Row[Any] | None:
+        """The first row, if there is one."""
+        return self._read(query, values).first()
+
+    def rows(self, query: Executable, values: Values | None = None) -> Sequence[Row[Any]]:
+        return self._read(query, values).all()
+
+    def write(self, change: Executable, values: Values | None = None) -> CursorResult[Any]:
+        """Insert, update or delete; also to read what is to be changed, with `FOR UPDATE`."""
+        return self._execute(change, values)
+
+    def delete_securely(
+        self, change: Executable, values: Values | None = None
+    ) -> CursorResult[Any]:
+        """Delete rows that a person wants gone; as far as the database can, also from its files."""
+        return self.write(change, values)
+
+    def lock(self, table: Table) -> None:
+        """Keep others from writing to the table, and from locking it, until the end."""
+        self._execute(text(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))
+
+    def lock_names(self, names: Collection[str]) -> None:
+        """Exclude other transactions that lock one of these names, until the end.
+
+        On SQLite a transaction that writes excludes all others anyway.
+        """
+        if self.connection.dialect.name == "sqlite":
+            return
+        digests = (hashlib.sha256(name.encode()).digest() for name in names)
+        numbers = sorted(int.from_bytes(digest[:8], signed=True) for digest in digests)
+        self._execute(_LOCK_NUMBERS, {"numbers": numbers})
+
+    def _read(self, query: Executable, values: Values | None) -> CursorResult[Any]:
+        return self._execute(query, values)
+
+    def _execute(self, statement: Executable, values: Values | None = None) -> CursorResult[Any]:
+        return self.connection.execute(statement, values)
+
+
+class Turns(Protocol):
+    """Executes the statements of turns faster than a repository's work, each in a transaction."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, as far as that is possible by now."""
+
+    @abstractmethod
+    async def aclose(self) -> None: ...
+
+    @abstractmethod
+    async def execute(self, statement: TurnStatement, values: TurnValues) -> TurnRow | None:
+        """Returns the row of the statement.
+
+        None if it returned none or could not be executed; in both cases it changed nothing.
+
+        Raises:
+            StorageUnavailable, StorageFull: it may have changed something.
+        """
+
+    @abstractmethod
+    def give_up(self, after_s: float) -> None:
+        """Drop connections that have not answered for so long; called from time to time."""
 
 
 class Database(Protocol):

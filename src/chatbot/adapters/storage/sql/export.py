@@ -17,7 +17,7 @@ from chatbot.adapters.storage.sql.conversations import (
     put_conversation,
     remove_conversation,
 )
-from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.database import Database, SqlSession, translated
 from chatbot.adapters.storage.sql.journal import SqlJournal
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.rows import (
@@ -25,7 +25,6 @@ from chatbot.adapters.storage.sql.rows import (
     record_of,
 )
 from chatbot.adapters.storage.sql.schema import current, require_current
-from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.tables import (
     sessions,
     table_of,

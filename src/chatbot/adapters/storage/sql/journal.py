@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Row, bindparam, insert, select
 
-from chatbot.adapters.storage.sql.sql_session import SqlSession
+from chatbot.adapters.storage.sql.database import SqlSession
 from chatbot.adapters.storage.sql.tables import journal_entries
 from chatbot.domain.ports.journal import Content, Journal, JournalEntry
 

@@ -1,6 +1,6 @@
 """Statements to Postgres, sent by the event loop in groups, each a transaction and a round trip.
 
-In libpq's pipeline mode what stands before a sync is one transaction, and the next group may be
+In libpq's pipeline mode the statements before a sync are one transaction, and the next group may be
 sent before the answers are there
 (https://www.postgresql.org/docs/current/libpq-pipeline-mode.html). So what the turns of one moment
 want is one message to the server and one commit, and no thread is woken: the store's part of a turn
@@ -30,7 +30,7 @@ class ConnectionLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A prepared statement to be executed, and who waits for its result.
+    """A prepared statement to be executed, and the future of its result.
 
     `done` is None if the group failed: nothing of it was executed then. It raises
     `ConnectionLost` if the connection ends before the answer is there.
@@ -150,7 +150,7 @@ class Pipeline:
             self._pg.consume_input()
             while self._groups and not self._pg.is_busy():
                 result = self._pg.get_result()
-                if result is not None:  # nothing stands between the results of two statements
+                if result is not None:  # None separates the results of two statements
                     self._take(result)
         except psycopg.Error as error:
             self._lose(error)

@@ -18,10 +18,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.database import Database, SqlSession, Turns, Values, translated
 from chatbot.adapters.storage.sql.postgres_rights import require_changeable, require_usable
-from chatbot.adapters.storage.sql.sql_session import SqlSession, Values
-from chatbot.adapters.storage.sql.turns import Turns
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import ROOM_BYTES, Found
@@ -29,13 +27,13 @@ from chatbot.domain.ports.storage import ROOM_BYTES, Found
 CONNECT_TIMEOUT_S = 5
 _DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 _LOST_AFTER_S = 10
-"""Of a server that vanished no packet tells: a machine without power, a network that was cut."""
+"""A server that vanished sends no packet: a machine without power, a network that was cut."""
 _LIMITS = {
     "lock_timeout": "5s",
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "10s",
 }
-"""A replica that stands still in a transaction must not hold up the others."""
+"""A replica that hangs in a transaction must not block the others."""
 _LIMITS_HERE = text(
     "SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in _LIMITS)
 )
@@ -45,7 +43,7 @@ _BYTES_OF_A_ROW = 64
 _SCHEMA_LOCK = 0x63686174626F74  # "chatbot"
 _PREPARE_THRESHOLD = 5
 """psycopg's own: a statement is prepared on the server when it is run for the fifth time."""
-_CONNECTION_FIXES = {  # the first of these patterns that the server's words contain says what to do
+_CONNECTION_FIXES = {  # by the first pattern that matches the server's message
     "startup parameter": "behind a PgBouncer set POSTGRES_PREPARED_STATEMENTS=false",  # it passes on some only
     "^database .* does not exist": "create it with `createdb -E UTF8 -T template0 NAME`",
     "^permission denied for database": "allow it with `GRANT CONNECT ON DATABASE ... TO ...`",
@@ -212,7 +210,8 @@ class PostgresDatabase(Database):
             **options,
             "connect_timeout": CONNECT_TIMEOUT_S,
             "tcp_user_timeout": _LOST_AFTER_S * 1000,
-            "keepalives_idle": _LOST_AFTER_S // 2,  # who waits for an answer sends nothing else
+            "keepalives_idle": _LOST_AFTER_S
+            // 2,  # a client that waits for an answer sends nothing else
             "keepalives_interval": _LOST_AFTER_S // 2,
             "application_name": "chatbot",
             "client_encoding": "utf8",  # whatever PGCLIENTENCODING or the account's settings say
@@ -221,11 +220,11 @@ class PostgresDatabase(Database):
 
 
 def _first(engine: Engine) -> Connection:
-    """A connection; if there is none, in the server's words why."""
+    """Connect; the error quotes the server's message."""
     try:
         return engine.connect()
     except DBAPIError as error:
         first = str(error.orig).strip().partition("\n")[0]
-        words = re.split("FATAL: | failed: ", first)[-1].strip()
-        fix = next(fix for pattern, fix in _CONNECTION_FIXES.items() if re.search(pattern, words))
-        raise StorageUnavailable(f"No connection to Postgres ({words}). Fix: {fix}.") from error
+        message = re.split("FATAL: | failed: ", first)[-1].strip()
+        fix = next(fix for pattern, fix in _CONNECTION_FIXES.items() if re.search(pattern, message))
+        raise StorageUnavailable(f"No connection to Postgres ({message}). Fix: {fix}.") from error

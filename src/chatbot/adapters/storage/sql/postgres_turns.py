@@ -7,9 +7,14 @@ from typing import Any
 
 import psycopg
 
+from chatbot.adapters.storage.sql.database import Turns
 from chatbot.adapters.storage.sql.pipeline import ConnectionLost, Pipeline, Statement
-from chatbot.adapters.storage.sql.turn_statements import TURN_STATEMENTS, TurnStatement
-from chatbot.adapters.storage.sql.turns import Row, Turns, Values
+from chatbot.adapters.storage.sql.turn_statements import (
+    TURN_STATEMENTS,
+    TurnRow,
+    TurnStatement,
+    TurnValues,
+)
 from chatbot.domain.errors import StorageUnavailable
 
 _log = logging.getLogger("chatbot.storage")
@@ -58,7 +63,7 @@ class PostgresTurns(Turns):
         for pipeline in self._pipelines:
             pipeline.close()
 
-    async def execute(self, statement: TurnStatement, values: Values) -> Row | None:
+    async def execute(self, statement: TurnStatement, values: TurnValues) -> TurnRow | None:
         _, names = PREPARED[statement.name]
         sent = Statement.of(statement.name, [values[name] for name in names])
         if not self._outgoing:

@@ -19,8 +19,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from chatbot.adapters.storage.sql.database import SqlSession
 from chatbot.adapters.storage.sql.rows import record_of, record_values
-from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.tables import table_of
 from chatbot.domain.errors import Conflict
 from chatbot.domain.ports.records import AnyKind, Key, Kind, Record, Records

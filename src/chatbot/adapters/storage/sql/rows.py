@@ -1,4 +1,4 @@
-"""How sessions, messages and records look as rows."""
+"""Sessions, messages, memories and records as rows."""
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -11,6 +11,7 @@ from chatbot.adapters.storage.json_values import Json, JsonObject, load
 from chatbot.adapters.storage.sql.tables import REST, table_of
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory
 from chatbot.domain.ports.records import AnyKind, Kind, Record
 
 _RECORDS_KEPT = 1024
@@ -77,6 +78,25 @@ def message_of(row: Row[Any]) -> Message:
         turn_id=TurnId(row.turn_id),
         reason=InterruptReason(row.reason) if row.reason else None,
     )
+
+
+def memory_values(owner: Owner, session_id: SessionId, memory: Memory) -> dict[str, object]:
+    """The row of a session's memory."""
+    return {
+        "owner": owner_key(owner),
+        "session_id": session_id,
+        "version": memory.version,
+        "content": codec(Memory).to_json(memory),
+    }
+
+
+def memory_of(content: object) -> Memory:
+    """The memory of a row, or of none.
+
+    Raises:
+        Damaged: another program changed it.
+    """
+    return Memory() if content is None else codec(Memory).from_json(content, "memory")
 
 
 def record_values(kind: Kind[Record], record: Record) -> Json:

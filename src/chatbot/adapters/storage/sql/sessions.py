@@ -1,26 +1,33 @@
-"""Sessions, their messages and memory, as rows. Every WHERE clause contains the owner."""
+"""Sessions, their messages and memory, as rows. Every WHERE clause contains the owner.
 
-from collections.abc import Sequence
+A lease is a turn id in the session's row, until a time by the database's clock. While a turn runs,
+its replica renews the lease. When a replica dies, its leases expire, and the next turn acquires the
+session; from then on the old turn writes nothing, because every write checks its turn. Until then a
+late write is accepted: no one has written in between.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.sql.leases import IS_HELD, IS_IT, acquire, held, release
+from chatbot.adapters.storage.sql.database import SqlSession
 from chatbot.adapters.storage.sql.rows import (
+    memory_of,
+    memory_values,
     message_of,
     message_values,
     owner_key,
     session_of,
     session_values,
 )
-from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.tables import (
     memories,
     messages,
     sessions,
+    unix_now,
 )
 from chatbot.domain.chat import (
     Lease,
@@ -36,7 +43,16 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.session_log import SessionLog
 
+LEASE_S = 20.0
+RENEW_S = 5.0
+"""Allows three failed renewals in a row: a database restart costs no one the session."""
+
+NO_LEASE_S = 3 * LEASE_S
+"""None lasts as long."""
+
 # Made once: SQLAlchemy then finds each compiled form in its cache at the first look.
+_IS_IT = and_(sessions.c.owner == bindparam("o"), sessions.c.id == bindparam("s"))
+_IS_HELD = and_(_IS_IT, sessions.c.lease_turn == bindparam("turn"))
 _IS_OF_IT = and_(messages.c.owner == bindparam("o"), messages.c.session_id == bindparam("s"))
 _IS_ITS_MEMORY = and_(memories.c.owner == bindparam("o"), memories.c.session_id == bindparam("s"))
 
@@ -50,8 +66,8 @@ _SESSION = select(
     sessions.c.last_seq,
     sessions.c.epoch,
 )
-_GET = _SESSION.where(IS_IT)
-_EXISTS = select(sessions.c.id).where(IS_IT)
+_GET = _SESSION.where(_IS_IT)
+_EXISTS = select(sessions.c.id).where(_IS_IT)
 _PAGE = (
     _SESSION.where(sessions.c.owner == bindparam("o"))
     .order_by(sessions.c.updated_at.desc(), sessions.c.id)
@@ -68,10 +84,10 @@ _BETWEEN = (
 )
 _NEWEST = _BETWEEN.order_by(messages.c.seq.desc())
 _OLDEST = _BETWEEN.order_by(messages.c.seq)
-_MEMORY = select(memories.c.content).select_from(sessions).outerjoin(memories).where(IS_IT)
+_MEMORY = select(memories.c.content).select_from(sessions).outerjoin(memories).where(_IS_IT)
 _APPEND = (
     update(sessions)
-    .where(IS_HELD)
+    .where(_IS_HELD)
     .values(
         last_seq=sessions.c.last_seq + 1,
         message_count=sessions.c.message_count + 1,
@@ -81,6 +97,24 @@ _APPEND = (
     .returning(sessions.c.last_seq)
 )
 _ADD_SESSION, _ADD_MESSAGE = insert(sessions), insert(messages)
+_IS_FREE = or_(
+    sessions.c.lease_until.is_(None),
+    sessions.c.lease_until <= unix_now(),
+    sessions.c.lease_until > unix_now() + NO_LEASE_S,  # the clock was set back
+)
+_ACQUIRE = (
+    update(sessions)
+    .where(_IS_IT, _IS_FREE)
+    .values(
+        lease_turn=bindparam("turn"),
+        lease_replica=bindparam("replica"),
+        lease_until=unix_now() + bindparam("seconds"),
+    )
+)
+_RENEW = update(sessions).where(_IS_HELD).values(lease_until=unix_now() + bindparam("seconds"))
+_RELEASE = (
+    update(sessions).where(_IS_HELD).values(lease_turn=None, lease_replica=None, lease_until=None)
+)
 _LAST = 2**62
 
 
@@ -115,16 +149,17 @@ class SqlSessions(SessionLog):
 
     def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
         lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
-        if not acquire(self._sql, lease, replica=self._replica, seconds=self._lease_s):
+        values = {**_held(lease), "replica": self._replica, "seconds": self._lease_s}
+        if not self._sql.write(_ACQUIRE, values).rowcount:
             self._require(owner, session_id)
             raise SessionBusy
         return lease
 
     def release(self, lease: Lease) -> None:
-        release(self._sql, lease)
+        self._sql.write(_RELEASE, _held(lease))
 
     def append(self, lease: Lease, message: Message) -> Message:
-        values = {**held(lease), "ts": message.ts, "title_now": message.title or None}
+        values = {**_held(lease), "ts": message.ts, "title_now": message.title or None}
         seq = self._sql.write(_APPEND, values).scalar()
         if seq is None:
             raise _lost()
@@ -149,23 +184,22 @@ class SqlSessions(SessionLog):
         row = self._sql.row(_MEMORY, _key(owner, session_id))
         if row is None:
             raise NotFound
-        return Memory() if row.content is None else codec(Memory).from_json(row.content, "memory")
+        return memory_of(row.content)
 
     def put_memory(
         self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
     ) -> bool:
-        key, stored_version = _key(owner, session_id), memory.version + 1
-        current = select(sessions.c.epoch).where(IS_IT).with_for_update()
+        key = _key(owner, session_id)
+        current = select(sessions.c.epoch).where(_IS_IT).with_for_update()
         if self._sql.write(current, key).scalar() != epoch:
             return False
         row = self._sql.row(select(memories.c.version).where(_IS_ITS_MEMORY), key)
         if (row.version if row else 0) != memory.version:
             return False
-        content = codec(Memory).to_json(memory) | {"version": stored_version}
-        values = {"content": content, "version": stored_version}
+        new = replace(memory, version=memory.version + 1)
+        values = memory_values(owner, session_id, new)
         if row is None:
-            place = {"owner": owner_key(owner), "session_id": session_id}
-            self._sql.write(insert(memories), {**place, **values})
+            self._sql.write(insert(memories), values)
         else:
             self._sql.write(update(memories).where(_IS_ITS_MEMORY).values(values), key)
         return True
@@ -177,7 +211,7 @@ class SqlSessions(SessionLog):
             "updated_at": ts,
             "epoch": sessions.c.epoch + 1,
         }
-        done = self._sql.write(update(sessions).where(IS_HELD).values(emptied), held(lease))
+        done = self._sql.write(update(sessions).where(_IS_HELD).values(emptied), _held(lease))
         if not done.rowcount:
             raise _lost()
         key = _key(lease.owner, lease.session_id)
@@ -186,7 +220,7 @@ class SqlSessions(SessionLog):
 
     def delete(self, lease: Lease) -> None:
         """Messages and memory go with the row (`ON DELETE CASCADE`)."""
-        if not self._sql.delete_securely(delete(sessions).where(IS_HELD), held(lease)).rowcount:
+        if not self._sql.delete_securely(delete(sessions).where(_IS_HELD), _held(lease)).rowcount:
             raise _lost()
 
     def _require(self, owner: Owner, session_id: SessionId) -> None:
@@ -194,8 +228,19 @@ class SqlSessions(SessionLog):
             raise NotFound
 
 
+def renew(sql: SqlSession, leases: Iterable[Lease], *, seconds: float) -> None:
+    """Renew the leases that no other turn has acquired."""
+    for lease in leases:
+        sql.write(_RENEW, {**_held(lease), "seconds": seconds})
+
+
 def _key(owner: Owner, session_id: SessionId) -> dict[str, object]:
     return {"o": owner_key(owner), "s": session_id}
+
+
+def _held(lease: Lease) -> dict[str, object]:
+    """The values of `_IS_HELD`."""
+    return {**_key(lease.owner, lease.session_id), "turn": lease.turn_id}
 
 
 def _lost() -> SessionBusy:

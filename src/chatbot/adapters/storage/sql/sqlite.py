@@ -15,13 +15,10 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.database import Database, SqlSession, Turns, translated
 from chatbot.adapters.storage.sql.schema import VERSION_TABLE
-from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.sqlite_session import SqliteSession
-from chatbot.adapters.storage.sql.sqlite_turns import SqliteTurns
-from chatbot.adapters.storage.sql.sqlite_writer import SqliteWriter
-from chatbot.adapters.storage.sql.turns import Turns
+from chatbot.adapters.storage.sql.sqlite_writer import SqliteTurns, SqliteWriter
 from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.ports.storage import ROOM_BYTES, Found
 
@@ -108,9 +105,9 @@ class SqliteDatabase(Database):
             with translated():
                 return engine.connect()
         except StorageUnavailable as failure:
-            words = getattr(failure.__cause__, "orig", None) or failure.__cause__
+            message = getattr(failure.__cause__, "orig", None) or failure.__cause__
             raise StorageUnavailable(
-                f"{self._path} cannot be opened ({words}). Fix: repair it, or name another file."
+                f"{self._path} cannot be opened ({message}). Fix: repair it, or name another file."
             ) from failure
 
     def _refuse_link(self) -> None:
@@ -163,7 +160,7 @@ class SqliteDatabase(Database):
         """As above."""
 
     def set_timeouts(self, connection: Connection) -> None:
-        """Who waits for a file gives up by himself."""
+        """Each process that waits for the file has its own time-out."""
 
     def lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")

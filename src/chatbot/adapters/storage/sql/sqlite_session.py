@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Executable, Table
 
-from chatbot.adapters.storage.sql.sql_session import SqlSession, Values
+from chatbot.adapters.storage.sql.database import SqlSession, Values
 from chatbot.domain.errors import StorageUnavailable
 
 

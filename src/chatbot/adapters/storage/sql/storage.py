@@ -10,23 +10,20 @@ from sqlalchemy import Connection, text
 
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.sql.counters import SqlCounters
-from chatbot.adapters.storage.sql.database import Database
+from chatbot.adapters.storage.sql.database import Database, SqlSession, Turns
 from chatbot.adapters.storage.sql.journal import SqlJournal
-from chatbot.adapters.storage.sql.leases import LEASE_S, RENEW_S, renew
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.schema import require_current
-from chatbot.adapters.storage.sql.sessions import SqlSessions
-from chatbot.adapters.storage.sql.sql_session import SqlSession
+from chatbot.adapters.storage.sql.sessions import LEASE_S, RENEW_S, SqlSessions, renew
 from chatbot.adapters.storage.sql.turn_statements import (
     FIND_CALLER,
     STORE_ANSWER,
     STORE_QUESTION,
+    TurnRow,
     TurnStatement,
+    TurnValues,
 )
 from chatbot.adapters.storage.sql.turns import (
-    Row,
-    Turns,
-    Values,
     answer_values,
     caller_of,
     context_of,
@@ -54,10 +51,10 @@ class SqlStorage(Storage):
 
     Args:
         replica: the name of this process among those that share the database.
-        lease_s: for how long a session stays held when its process is not heard of any more.
-        renew_s: how often a process is heard of.
+        lease_s: for how long a session stays held after its process has stopped renewing.
+        renew_s: how often a process renews its leases.
         answer_s: how long to wait for the database, which bounds most of it by itself; not if it
-            stands still. What it does after that is not acknowledged.
+            hangs. What it does after that is not acknowledged.
     """
 
     def __init__(
@@ -130,7 +127,7 @@ class SqlStorage(Storage):
         if await self._execute(STORE_ANSWER, answer_values(lease, answer)) is None:
             await super().store_answer(lease, answer)
 
-    async def _execute(self, statement: TurnStatement, values: Values) -> Row | None:
+    async def _execute(self, statement: TurnStatement, values: TurnValues) -> TurnRow | None:
         if self._turns is None:
             return None
         return await self._bounded(self._turns.execute(statement, values))

@@ -158,7 +158,7 @@ class RawJson(TypeDecorator[Any]):
         return None if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
 
 
-Words = Text().with_variant(Text(collation="C"), "postgresql")
+OrderedText = Text().with_variant(Text(collation="C"), "postgresql")
 """A text that is compared by its code points, so that both databases order keys alike."""
 
 
@@ -170,10 +170,10 @@ def table_of(kind: AnyKind) -> Table:
     the rest is JSON.
     """
     columns: list[Column[Any]] = [
-        *(Column(name, Words, primary_key=True) for name in kind.key),
-        *(Column(name, Words, nullable=False, unique=True) for name in kind.unique),
-        *(Column(name, Words, nullable=False, index=True) for name in kind.indexed),
-        *(Column(name, Words, index=True) for name in [kind.expires_at] if name),
+        *(Column(name, OrderedText, primary_key=True) for name in kind.key),
+        *(Column(name, OrderedText, nullable=False, unique=True) for name in kind.unique),
+        *(Column(name, OrderedText, nullable=False, index=True) for name in kind.indexed),
+        *(Column(name, OrderedText, index=True) for name in [kind.expires_at] if name),
         Column(REST, RawJson, nullable=False),
     ]
     where = metadata if kind in KINDS else MetaData(naming_convention=metadata.naming_convention)

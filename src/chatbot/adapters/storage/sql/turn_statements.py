@@ -6,9 +6,14 @@ a question without an answer.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from chatbot.adapters.storage.sql.tables import SQLITE_NOW
+
+TurnValues = Mapping[str, str | int | float | None]
+TurnRow = Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)

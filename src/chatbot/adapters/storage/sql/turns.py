@@ -1,17 +1,16 @@
-"""What a turn gives its statements and makes of their rows, and the port that executes them."""
+"""The values that a turn gives its statements, and what it makes of their rows."""
 
 import json
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Protocol, cast
+from typing import cast
 
 from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.sql.leases import NO_LEASE_S
-from chatbot.adapters.storage.sql.rows import decoded_record, owner_key
-from chatbot.adapters.storage.sql.turn_statements import TurnStatement
+from chatbot.adapters.storage.sql.rows import decoded_record, memory_of, owner_key
+from chatbot.adapters.storage.sql.sessions import NO_LEASE_S
+from chatbot.adapters.storage.sql.turn_statements import TurnRow, TurnValues
 from chatbot.domain.chat import (
     InterruptReason,
     Lease,
@@ -23,36 +22,7 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.identity import Role, User
-from chatbot.domain.memory import Memory
 from chatbot.domain.repositories.users import USERS
-
-Values = Mapping[str, str | int | float | None]
-Row = Sequence[Any]
-
-
-class Turns(Protocol):
-    """Executes the statements of turns faster than a repository's work, each in a transaction."""
-
-    @abstractmethod
-    async def open(self) -> None:
-        """Connect, as far as that is possible by now."""
-
-    @abstractmethod
-    async def aclose(self) -> None: ...
-
-    @abstractmethod
-    async def execute(self, statement: TurnStatement, values: Values) -> Row | None:
-        """Returns the row of the statement.
-
-        None if it returned none or could not be executed; in both cases it changed nothing.
-
-        Raises:
-            StorageUnavailable, StorageFull: it may have changed something.
-        """
-
-    @abstractmethod
-    def give_up(self, after_s: float) -> None:
-        """Drop connections that have not answered for so long; called from time to time."""
 
 
 def lease_of(question: Question) -> Lease:
@@ -60,7 +30,7 @@ def lease_of(question: Question) -> Lease:
     return question.lease
 
 
-def question_values(question: Question, *, replica: str, lease_s: float) -> Values:
+def question_values(question: Question, *, replica: str, lease_s: float) -> TurnValues:
     """The values of `STORE_QUESTION`."""
     (asked,) = question.messages_after([])
     return {
@@ -74,7 +44,7 @@ def question_values(question: Question, *, replica: str, lease_s: float) -> Valu
     }
 
 
-def answer_values(lease: Lease, answer: Message) -> Values:
+def answer_values(lease: Lease, answer: Message) -> TurnValues:
     """The values of `STORE_ANSWER`."""
     reason = None if answer.reason is None else answer.reason.value
     return {**_message_values(lease, answer), "reason": reason}
@@ -91,7 +61,7 @@ def _message_values(lease: Lease, message: Message) -> dict[str, str | int | flo
     }
 
 
-def context_of(question: Question, row: Row) -> TurnContext:
+def context_of(question: Question, row: TurnRow) -> TurnContext:
     """Read the row of `STORE_QUESTION`.
 
     Raises:
@@ -112,12 +82,12 @@ def context_of(question: Question, row: Row) -> TurnContext:
             last_seq=int(seq),
             epoch=int(epoch),
         ),
-        memory=codec(Memory).from_json(json.loads(memory), "memory") if memory else Memory(),
+        memory=memory_of(json.loads(memory) if memory else None),
         history=(*map(_message, earlier), replace(asked, seq=int(seq))),
     )
 
 
-def _message(row: Row) -> Message:
+def _message(row: TurnRow) -> Message:
     seq, role, content, ts, turn_id, reason = row
     return Message(
         seq=seq,
@@ -133,7 +103,7 @@ def _moment(utc: str) -> datetime:
     return datetime.fromisoformat(utc).replace(tzinfo=UTC)
 
 
-def caller_of(row: Row) -> tuple[User | None, Mapping[str, Role]]:
+def caller_of(row: TurnRow) -> tuple[User | None, Mapping[str, Role]]:
     """Read the row of `FIND_CALLER`."""
     user_id, email, record, roles = row
     user = None if record is None else decoded_record(USERS, record, user_id, email)

@@ -9,10 +9,9 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, inspect
 
-from chatbot.adapters.storage.sql.database import Database, translated
+from chatbot.adapters.storage.sql.database import Database, SqlSession, translated
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.schema import current, missing_tables, require_known
-from chatbot.adapters.storage.sql.sql_session import SqlSession
 from chatbot.adapters.storage.sql.tables import REVISIONS, table_of
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS

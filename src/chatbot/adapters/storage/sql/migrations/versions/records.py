@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.schema import SchemaItem
 
-from chatbot.adapters.storage.sql.tables import Moment, Words
+from chatbot.adapters.storage.sql.tables import Moment, OrderedText
 from chatbot.domain.text import rfc3339
 
 revision = "0003"
@@ -81,8 +81,8 @@ def _old_roles() -> list[SchemaItem]:
 
 def _new_users() -> list[SchemaItem]:
     return [
-        sa.Column("id", Words, nullable=False),
-        sa.Column("email", Words, nullable=False),
+        sa.Column("id", OrderedText, nullable=False),
+        sa.Column("email", OrderedText, nullable=False),
         sa.Column("record", sa.JSON, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.UniqueConstraint("email", name="uq_users_email"),
@@ -91,7 +91,7 @@ def _new_users() -> list[SchemaItem]:
 
 def _new_roles() -> list[SchemaItem]:
     return [
-        sa.Column("name", Words, nullable=False),
+        sa.Column("name", OrderedText, nullable=False),
         sa.Column("record", sa.JSON, nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_roles"),
     ]

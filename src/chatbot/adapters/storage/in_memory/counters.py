@@ -1,11 +1,14 @@
-"""A bounded table of counters, for the stores that keep them in memory or in one file."""
+"""Counters in memory, and the bounded table of them that the JSON store keeps in one file."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from typing import Self
 
-from chatbot.domain.ports.counters import Count
+from chatbot.domain.ports.counters import Addition, Count, CounterKey, Counters, Counts
 
 _MORE_NAMES = 16
+_MAX_NAMES = 10_000
 
 
 class CounterTable:
@@ -62,3 +65,33 @@ class CounterTable:
 
 def _live(held: dict[datetime, int], now: datetime) -> dict[datetime, int]:
     return {at: amount for at, amount in held.items() if at > now}
+
+
+class InMemoryCounters(Counters):
+    """Counters that last as long as their process. No two transactions interleave."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, CounterTable] = {}
+
+    def settle(
+        self, reserved: Sequence[Addition], used: Sequence[Addition], *, now: datetime
+    ) -> None:
+        for addition in reserved:
+            table = self._table(addition.key)
+            table.subtract(addition.key.name, addition.expires_at, addition.amount)
+        for addition in used:
+            table = self._table(addition.key)
+            table.add(addition.key.name, addition.expires_at, addition.amount, now=now)
+
+    def read(self, keys: Sequence[CounterKey], *, now: datetime) -> Counts:
+        return {key: self._table(key).read(key.name, now) for key in keys}
+
+    def clear(self, keys: Sequence[CounterKey]) -> None:
+        for key in keys:
+            self._table(key).clear(key.name)
+
+    def exclusive(self, keys: Sequence[CounterKey]) -> AbstractContextManager[Self]:  # noqa: ARG002 # work is never interleaved
+        return nullcontext(self)
+
+    def _table(self, key: CounterKey) -> CounterTable:
+        return self._tables.setdefault(key.kind, CounterTable({}, max_names=_MAX_NAMES))
