@@ -18,7 +18,7 @@ from chatbot.adapters.storage.json_files.log_reader import header_line
 from chatbot.adapters.storage.json_files.paths import paths_of, to_ns
 from chatbot.adapters.storage.sql import tables
 from chatbot.adapters.storage.sql.rows import message_values, session_values
-from chatbot.adapters.storage.sql.stores import build_database
+from chatbot.adapters.storage.sql.storage import build_database
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId, TurnId, title_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.storage import Storage

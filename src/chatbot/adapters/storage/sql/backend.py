@@ -1,11 +1,13 @@
-"""The backends `sqlite:///FILE` and `postgresql://...`; `stores` is imported when one is used."""
+"""The backends `sqlite:///FILE` and `postgresql://...`; SQLAlchemy is imported when one is used."""
 
 import re
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from chatbot.domain.identity import DEFAULT_ROLES, Role
 from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl, Tables
-from chatbot.domain.ports.export import ExportTarget
+from chatbot.domain.ports.export import Change, ExportTarget
 from chatbot.domain.ports.storage import Storage
 
 _SQLITE = "sqlite:///"
@@ -22,22 +24,27 @@ class _SqlBackend(StorageBackend):
     """SQLAlchemy takes 19 MiB of memory: only a configured database imports it."""
 
     def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:
-        from chatbot.adapters.storage.sql.stores import build_storage
+        from chatbot.adapters.storage.sql.storage import SqlStorage, build_database
 
-        return build_storage(url, options)
+        return SqlStorage(build_database(url, options), replica=options.replica)
 
     def export(self, url: StorageUrl) -> ExportTarget:
-        from chatbot.adapters.storage.sql.stores import build_export
+        from chatbot.adapters.storage.sql.export import SqlExport
+        from chatbot.adapters.storage.sql.storage import build_database
 
-        return build_export(url)
+        return SqlExport(build_database(url))
 
     def create(self, url: StorageUrl) -> str:
-        from chatbot.adapters.storage.sql.stores import create
-
-        return create(url)
+        """Creates the tables, which include the roles; restores the roles if all were deleted."""
+        done = self.tables(url).upgrade()
+        with self.export(url) as export, closing(export.items()) as items:
+            if isinstance(next(items, None), Role):
+                return done
+            export.put([Change(role, over=None) for role in DEFAULT_ROLES.values()])
+        return f"{done}; created the roles {' and '.join(DEFAULT_ROLES)}"
 
     def tables(self, url: StorageUrl) -> Tables:
-        from chatbot.adapters.storage.sql.stores import SqlTables
+        from chatbot.adapters.storage.sql.upgrading import SqlTables
 
         return SqlTables(url)
 

@@ -12,9 +12,11 @@ from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.sql.counters import SqlCounters
 from chatbot.adapters.storage.sql.database import Database, SqlSession, Turns
 from chatbot.adapters.storage.sql.journal import SqlJournal
+from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.schema import require_current
 from chatbot.adapters.storage.sql.sessions import LEASE_S, RENEW_S, SqlSessions, renew
+from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.turn_statements import (
     FIND_CALLER,
     STORE_ANSWER,
@@ -33,6 +35,7 @@ from chatbot.adapters.storage.sql.turns import (
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
 from chatbot.domain.identity import Role, User, UserId
+from chatbot.domain.ports.backend import StorageOptions, StorageUrl
 from chatbot.domain.ports.storage import Found, Storage
 from chatbot.domain.transaction import Transaction
 
@@ -184,3 +187,13 @@ class SqlStorage(Storage):
         kept = sorted(self._kept, key=lambda lease: lease.session_id)
         if kept:
             await self._do(lambda tx: renew(tx, kept, seconds=self._lease_s))
+
+
+def build_database(url: StorageUrl, options: StorageOptions | None = None) -> Database:
+    """Returns the database, not open yet; without options, as commands use it."""
+    options = options or StorageOptions()
+    if url.path is not None:
+        return SqliteDatabase(url.path)
+    return PostgresDatabase(
+        url.raw, connections=options.connections, prepared=options.prepared_statements
+    )

@@ -12,11 +12,31 @@ from sqlalchemy import Connection, inspect
 from chatbot.adapters.storage.sql.database import Database, SqlSession, translated
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.schema import current, missing_tables, require_known
+from chatbot.adapters.storage.sql.storage import build_database
 from chatbot.adapters.storage.sql.tables import REVISIONS, table_of
+from chatbot.domain.ports.backend import StorageUrl, Tables
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
 _MIGRATIONS = "chatbot.adapters.storage.sql:migrations"
+
+
+class SqlTables(Tables):
+    """The tables of a database, with Alembic's migrations of this package."""
+
+    def __init__(self, url: StorageUrl) -> None:
+        self._url, self._database = url, build_database(url)
+
+    def version(self) -> str | None:
+        with translated(), self._database.connect() as connection:
+            return current(connection)
+
+    def upgrade(self) -> str:
+        self._database.create()
+        before, after = upgrade(self._database)
+        if before == after:
+            return f"{self._url} already has the newest schema: {after}"
+        return f"{self._url}: schema {before or 'none'} -> {after}"
 
 
 def upgrade(database: Database) -> tuple[str | None, str | None]:
