@@ -38,11 +38,11 @@ OURS = (f"{TESTS}{os.sep}", f"{ROOT / 'src'}{os.sep}")
 CONSOLE = {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "PYTHONWARNDEFAULTENCODING": "1"}
 SUITES = (
     "unit",
+    "integration/json_files",
     *(
         f"integration/{name}.py"
         for name in (
             "contracts/test_storage",
-            "test_json_files",
             "test_json_model",
             "test_json_power_loss",
             "test_json_windows",
