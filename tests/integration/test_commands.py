@@ -236,8 +236,13 @@ def test_doctor_names_a_damaged_session_and_a_provider_that_is_down(
     assert any("OPENAI_BASE_URL" in line for line in failed)
 
 
-def test_doctor_names_the_fix_of_a_broken_manual_edit(ready: Run, tmp_path: Path) -> None:
-    (tmp_path / "data" / "auth" / "roles.json").write_bytes(b"{")
+@pytest.mark.parametrize(
+    "edit", [b"{", b'{"roles": {"employee": {"permissions": [], "permissions": ["chat"]}}}']
+)
+def test_doctor_names_the_fix_of_a_broken_manual_edit(
+    ready: Run, tmp_path: Path, edit: bytes
+) -> None:
+    (tmp_path / "data" / "auth" / "roles.json").write_bytes(edit)
     code, out, _ = ready("doctor")
     [line] = [line for line in out.splitlines() if line.startswith("FAIL")]
     assert code == 1

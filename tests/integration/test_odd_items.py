@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import math
 import os
 import socket
 import sys
@@ -101,6 +102,17 @@ async def test_sessions_of_any_date_are_imported_once_and_found_again(
     assert order == sorted(order, reverse=True)
 
 
+def test_owner_whose_id_is_too_long_for_a_folder_is_named_and_the_rest_is_moved(
+    url: str,
+) -> None:
+    one = conversation(1)
+    owner = Owner(kind="user", id="\u00e9" * 64)
+    bad = replace(one, session=replace(one.session, owner=owner))
+    found = outcomes(Shelf([bad, conversation(2)]), export(url))
+    first = Outcome.REFUSED if url.startswith("json:") else Outcome.NEW
+    assert found == [first, Outcome.NEW]
+
+
 @pytest.mark.parametrize(
     "odd",
     [
@@ -156,6 +168,22 @@ def good_lines() -> list[object]:
         {"user": {"id": "x", "email": "no address", "password_hash": "x"}},
         {"session": {}, "messages": [], "memory": {}},
         {"roles": []},
+        {"entry": {"journal": "/tmp/outside", "seq": 1, "at": "2026-01-01", "content": {}}},
+        {"entry": {"journal": "../outside", "seq": 1, "at": "2026-01-01", "content": {}}},
+        {"entry": {"journal": "audit", "seq": 1, "at": "2026-01-01", "content": {"x": math.nan}}},
+        {
+            "session": {
+                "id": "f" * 32,
+                "owner": {"kind": "client", "id": "default"},
+                "created_at": "2026-01-01",
+                "updated_at": "2026-01-01",
+                "message_count": 1,
+            },
+            "messages": [
+                {"role": "user", "content": "", "ts": "2026-01-01", "turn_id": ""},
+            ],
+            "memory": {},
+        },
         {},
         [],
     ],

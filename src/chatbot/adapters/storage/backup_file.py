@@ -5,6 +5,7 @@ and the SHA-256 of all lines before it. `zcat` shows it. A file without its seal
 """
 
 import hashlib
+import json
 import secrets
 import zlib
 from collections.abc import Generator, Iterable, Iterator
@@ -20,7 +21,7 @@ from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner, Role
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.export import Conversation, Item, StoreExport, Unreadable, kind_of
-from chatbot.domain.ports.journal import JournalEntry
+from chatbot.domain.ports.journal import JOURNALS, JournalEntry
 from chatbot.domain.text import rfc3339
 from chatbot.domain.transaction import KINDS
 
@@ -215,13 +216,7 @@ def _from_json(found: object, what: str) -> Iterator[Item]:
             yield codec(Role).from_json({**JsonObject(role, what).found, "name": name}, what)
         return
     if fields.has("entry"):
-        entry = JsonObject(fields.nested("entry"), what)
-        yield JournalEntry(
-            journal=entry.text("journal"),
-            seq=entry.number("seq"),
-            at=entry.timestamp("at"),
-            content=entry.nested("content"),
-        )
+        yield _entry(JsonObject(fields.nested("entry"), what))
         return
     for kind in KINDS:
         if fields.has(kind.singular):
@@ -235,3 +230,15 @@ def _from_json(found: object, what: str) -> Iterator[Item]:
     if not conversation.is_complete():
         raise fields.error("messages", "what its session counts")
     yield conversation
+
+
+def _entry(stored: JsonObject) -> JournalEntry:
+    journal, content = stored.text("journal"), stored.nested("content")
+    if journal not in JOURNALS:  # it is the name of a folder
+        raise stored.error("journal", "a known one")
+    try:
+        json.dumps(content, allow_nan=False)
+    except ValueError as error:
+        raise stored.error("content", "JSON") from error
+    seq, at = stored.number("seq"), stored.timestamp("at")
+    return JournalEntry(journal=journal, seq=seq, at=at, content=content)

@@ -168,9 +168,12 @@ def dump(found: Json, *, indent: int | None = None) -> bytes:
         return json.dumps(found, separators=separators, indent=indent).encode()
 
 
-def plain_object(pairs: list[tuple[str, object]]) -> Json:
-    """A hook that only makes the object: where it is called, Python lets another thread run."""
-    return dict(pairs)
+def unique_object(pairs: list[tuple[str, object]]) -> Json:
+    """A hook that refuses a duplicate key: where it is called, Python lets another thread run."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise Damaged("duplicate key", corruption=Corruption.FOREIGN)
+    return found
 
 
 def load(
@@ -183,7 +186,7 @@ def load(
     """
     try:
         return json.loads(decode_utf8(raw), object_pairs_hook=hook)
-    except NotUtf8 as error:
+    except (NotUtf8, Damaged) as error:
         raise Damaged(f"{what}: {error}", corruption=Corruption.FOREIGN) from error
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{what}: not JSON", corruption=Corruption.FOREIGN) from error

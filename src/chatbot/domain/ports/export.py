@@ -42,7 +42,8 @@ class Conversation:
     def is_complete(self) -> bool:
         """Whether it has the messages that its session counts: since a reset none is missing."""
         first = self.session.last_seq - self.session.message_count + 1
-        return len(self.messages) == self.session.message_count and all(
+        is_complete = first >= 1 and len(self.messages) == self.session.message_count
+        return is_complete and all(
             message.seq == number for number, message in enumerate(self.messages, first)
         )
 

@@ -32,7 +32,7 @@ from chatbot.adapters.storage.json_values import (
     dump,
     load,
     logging_path_of_errors,
-    plain_object,
+    unique_object,
 )
 from chatbot.domain.errors import Conflict, StorageFailure, cause_of
 from chatbot.domain.ports.records import Key, Kind, Layout, Record
@@ -174,7 +174,7 @@ class Document(RecordFiles[Record]):
         name, form = self._path.name, codec(self._kind.type)
         if raw is None:
             return _Content({}, {}, RecordTable(self._kind))
-        document = JsonObject(load(raw, name, hook=plain_object), name)
+        document = JsonObject(load(raw, name, hook=unique_object), name)
         document.require_version()
         read_entries = [
             (JsonObject(found, what).found, form.from_json(found, what))

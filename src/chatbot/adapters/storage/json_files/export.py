@@ -16,7 +16,13 @@ from chatbot.adapters.storage.json_files.deletion import finish_deletions, remov
 from chatbot.adapters.storage.json_files.journal import JsonJournal
 from chatbot.adapters.storage.json_files.log_reader import LogReader, header_line
 from chatbot.adapters.storage.json_files.memory_file import load_memory, memory_line
-from chatbot.adapters.storage.json_files.paths import SessionPaths, folder_of, owner_of, to_ns
+from chatbot.adapters.storage.json_files.paths import (
+    SessionPaths,
+    folder_name,
+    folder_of,
+    owner_of,
+    to_ns,
+)
 from chatbot.adapters.storage.json_files.records import JsonRecords, RecordStore
 from chatbot.adapters.storage.json_files.session_log import JsonSessionLog
 from chatbot.adapters.storage.json_values import Damaged
@@ -37,6 +43,8 @@ from chatbot.domain.ports.export import (
 from chatbot.domain.ports.journal import JOURNALS, JournalEntry, copy_entry, entry_like
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
+
+_MAX_NAME = 255  # bytes, in every usual file system
 
 
 class JsonFileExport(ExportTarget):
@@ -78,6 +86,8 @@ class JsonFileExport(ExportTarget):
     def find(self, item: Item) -> Item | None:
         try:
             if isinstance(item, Conversation):
+                if len(folder_name(item.session.owner)) > _MAX_NAME:
+                    raise Conflict("the id of its owner is too long for the name of a folder")
                 return self._sessions.find(item.session.owner, item.session.id)
             if isinstance(item, JournalEntry):
                 return entry_like(item, self._journal)
