@@ -85,9 +85,7 @@ class UnblockedStream:
         self._changed.notify_all()
 
     def _work(self) -> None:
-        """Runs in the thread: a line leaves the queue once it is written, so lines stay in
-        order.
-        """
+        """Runs in the thread: a line leaves the queue once written, so lines stay in order."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._lines))

@@ -80,8 +80,7 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         *([_add_pid] if with_pid else []),
         structlog.processors.format_exc_info,
-        _redact,
-        _cut,
+        _redact_and_cut,
     ]
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="time")
     last: list[Processor] = [_escape, console] if as_text else [_to_json]
@@ -115,21 +114,14 @@ def _add_pid(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return {**event, "pid": os.getpid()}
 
 
-def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Remove secrets, recognised by name or form."""
+def _redact_and_cut(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Remove secrets, recognised by name or form, and truncate each value."""
     for name, value in event.items():
         if isinstance(value, str):
             hidden = _SECRET_NAMES.search(name)
-            event[name] = "[redacted]" if hidden else _SECRET_VALUES.sub("[redacted]", value)
-    return event
-
-
-def _cut(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Truncate each value."""
-    for name, value in event.items():
-        if isinstance(value, str) and len(value) > _MAX_CHARS:
+            text = "[redacted]" if hidden else _SECRET_VALUES.sub("[redacted]", value)
             limit = _LONG_FIELDS.get(name, _MAX_CHARS)
-            event[name] = value if len(value) <= limit else f"{value[: limit - 1]}…"
+            event[name] = text if len(text) <= limit else f"{text[: limit - 1]}…"
     return event
 
 

@@ -22,7 +22,6 @@ from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.settings.subject import SettingsError
 
 app = typer.Typer(
-    help="An assistant under your company's name, behind its own HTTP API.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

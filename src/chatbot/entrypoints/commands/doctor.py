@@ -95,10 +95,8 @@ async def _storage(settings: Settings) -> list[Finding]:
     except ChatbotError as error:
         text = f"STORAGE_URL: {error}"  # the message is ours and may name the fix
         if "Fix: " not in text and (error.__cause__ or error.__context__):
-            text = (
-                f"{cause_of(error).rstrip('.')}. Fix: check STORAGE_URL and the permissions on "
-                f"{url}"
-            )
+            cause = cause_of(error).rstrip(".")
+            text = f"{cause}. Fix: check STORAGE_URL and the permissions on {url}"
         return [_failed("storage", text)]
     findings = [_failed("storage", one) for one in found]
     return [*(findings or [_passed("storage", str(url))]), *people]

@@ -112,9 +112,7 @@ async def check_store(storage: Storage, settings: Settings) -> str | None:
 
 
 def print_banner(settings: Settings, port: int, people: str | None) -> None:
-    """Print where the data is and where the service listens; warn of a public address without
-    TLS.
-    """
+    """Print where the data is and the service listens; warn of a public address without TLS."""
     say(f"data: {settings.storage.url}")
     scheme = "https" if settings.http.tls_cert_file else "http"
     host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host

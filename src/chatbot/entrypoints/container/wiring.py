@@ -1,7 +1,6 @@
-"""The composition root: `build` wires everything from the settings.
+"""Wires the parts: each is made once, by a typed function of `parts`.
 
-Each part is made once, by a typed function of `parts`; tests pass their own parts:
-`build(settings, storage=InMemoryStorage())`.
+Tests pass their own parts: `build(settings, storage=InMemoryStorage())`.
 """
 
 from typing import TypeVar

@@ -14,12 +14,7 @@ from pydantic.json_schema import models_json_schema
 from chatbot.domain.errors import InvalidInput
 from chatbot.entrypoints.http.body import METHODS, TOO_LARGE, TOO_SLOW, UNSUPPORTED
 from chatbot.entrypoints.http.documented import documentation_of
-from chatbot.entrypoints.http.errors import (
-    BAD_REQUEST,
-    INTERNAL_ERROR,
-    ErrorDetails,
-    example_of,
-)
+from chatbot.entrypoints.http.errors import BAD_REQUEST, INTERNAL_ERROR, ErrorDetails, example_of
 from chatbot.entrypoints.http.schemas.base import REQUEST_ID
 from chatbot.entrypoints.http.surfaces import Surface, Surfaces
 

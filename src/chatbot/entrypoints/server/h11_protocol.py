@@ -9,9 +9,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from chatbot.entrypoints.container.parts import random_id
+from chatbot.entrypoints.http.access_log import add_security_headers
 from chatbot.entrypoints.http.errors import ErrorDetails
 from chatbot.entrypoints.http.problem import PROBLEM
-from chatbot.entrypoints.http.security_headers import add_security_headers
 from chatbot.entrypoints.server.backlog import READ_BYTES, backlog_of
 from chatbot.entrypoints.server.connection import BoundedConnection
 from chatbot.entrypoints.server.transport import LingeringTransport

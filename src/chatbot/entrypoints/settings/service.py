@@ -98,9 +98,7 @@ class MemorySettings(Subject):
         return self
 
     def extract_every_for(self, model_name: str) -> int:
-        """Number of user messages between two extractions; 1 for the embedded model, which is
-        free.
-        """
+        """User messages between two extractions; 1 for the embedded model, which is free."""
         return self.extract_every or (1 if model_name.startswith("local/") else 3)
 
 

@@ -3,19 +3,7 @@
 from fastapi import Request, Response
 
 from chatbot.application.turn import Delta, ReplyEvent, Started
-from chatbot.domain.errors import (
-    Forbidden,
-    ModelError,
-    ModelTimeout,
-    ModelUnavailable,
-    NotFound,
-    PromptRefused,
-    PromptTooLong,
-    Revoked,
-    SessionBusy,
-    ShuttingDown,
-    StorageFull,
-)
+from chatbot.domain import errors
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.deps.caller import Caller
@@ -48,8 +36,9 @@ _STREAM = {"schema": {"type": "string"}, "example": _example_of_stream()}
     responses={200: {"description": _DESCRIPTION, "content": {"text/event-stream": _STREAM}}},
 )
 @documented(
-    *(Revoked, Forbidden, NotFound, SessionBusy, PromptTooLong, PromptRefused, ShuttingDown),
-    *(ModelError, ModelUnavailable, ModelTimeout, StorageFull),
+    *(errors.Revoked, errors.Forbidden, errors.NotFound, errors.SessionBusy),
+    *(errors.PromptTooLong, errors.PromptRefused, errors.ShuttingDown, errors.StorageFull),
+    *(errors.ModelError, errors.ModelUnavailable, errors.ModelTimeout),
 )
 async def chat(body: ChatBody, request: Request, caller: Caller, use: UseCases) -> Response:
     """Ask the assistant, in a new session unless `session_id` is given."""
