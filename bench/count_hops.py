@@ -1,4 +1,4 @@
-"""How many functions one `POST /chat` on JSON files calls, and how often the file changes.
+"""How many functions one `POST /chat` on JSON files calls, and how often file and folder change.
 
 The turn goes through the ASGI application, with a scripted model and without memory. Counted are
 the calls of functions in `adapters`, `application`, `domain` and `entrypoints`, in the order in
@@ -43,8 +43,13 @@ class Calls:
 
 
 def row(what: str, files: list[str]) -> str:
-    changes = sum(one != other for one, other in pairwise(files))
-    return f"| {what} | {len(files)} | {changes} | {len(set(files))} |"
+    folders = [file.rpartition("/")[0] for file in files]
+    counts = (len(files), changes(files), len(set(files)), changes(folders), len(set(folders)))
+    return f"| {what} | {' | '.join(map(str, counts))} |"
+
+
+def changes(places: list[str]) -> int:
+    return sum(one != other for one, other in pairwise(places))
 
 
 async def main() -> None:
@@ -68,7 +73,9 @@ async def main() -> None:
                 answer = await client.post("/chat", json=body)
                 calls.is_enabled = False
                 answer.raise_for_status()
-    print("| one turn | calls | changes of file | files |\n|---|---|---|---|")
+    print(
+        "| one turn | calls | changes of file | files | changes of folder | folders |\n|---|---|---|---|---|---|"
+    )
     print(row("whole", calls.files))
     print(row("in the store", [file for file in calls.files if file.startswith(STORE)]))
 
