@@ -99,7 +99,7 @@ class MessageAnswer(Answer):
         default=None,
         exclude_if=is_none,
         description="Why an answer was interrupted: `client`, `upstream`, `timeout`, `shutdown`, "
-        "`crash` or `revoked`.",
+        "`crash`, `revoked` or `refused`.",
     )
 
 
