@@ -56,16 +56,7 @@ _IS_HELD = and_(_IS_IT, sessions.c.lease_turn == bindparam("turn"))
 _IS_OF_IT = and_(messages.c.owner == bindparam("o"), messages.c.session_id == bindparam("s"))
 _IS_ITS_MEMORY = and_(memories.c.owner == bindparam("o"), memories.c.session_id == bindparam("s"))
 
-_SESSION = select(
-    sessions.c.owner,
-    sessions.c.id,
-    sessions.c.title,
-    sessions.c.created_at,
-    sessions.c.updated_at,
-    sessions.c.message_count,
-    sessions.c.last_seq,
-    sessions.c.epoch,
-)
+_SESSION = select(*(each for each in sessions.c if not each.name.startswith("lease_")))
 _GET = _SESSION.where(_IS_IT)
 _EXISTS = select(sessions.c.id).where(_IS_IT)
 _PAGE = (

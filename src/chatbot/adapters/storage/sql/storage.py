@@ -29,7 +29,6 @@ from chatbot.adapters.storage.sql.turns import (
     answer_values,
     caller_of,
     context_of,
-    lease_of,
     question_values,
 )
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
@@ -123,7 +122,7 @@ class SqlStorage(Storage):
         try:
             return context_of(question, row)
         except (Damaged, ValueError):
-            await self.transact(lambda tx: tx.sessions.release(lease_of(question)))
+            await self.transact(lambda tx: tx.sessions.release(question.lease))
             raise
 
     async def store_answer(self, lease: Lease, answer: Message) -> None:

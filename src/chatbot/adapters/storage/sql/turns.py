@@ -25,16 +25,11 @@ from chatbot.domain.identity import Role, User
 from chatbot.domain.repositories.users import USERS
 
 
-def lease_of(question: Question) -> Lease:
-    """The lease that the question's turn acquires."""
-    return question.lease
-
-
 def question_values(question: Question, *, replica: str, lease_s: float) -> TurnValues:
     """The values of `STORE_QUESTION`."""
     (asked,) = question.messages_after([])
     return {
-        **_message_values(lease_of(question), asked),
+        **_message_values(question.lease, asked),
         "replica": replica,
         "lease_s": lease_s,
         "no_lease_s": NO_LEASE_S,
@@ -71,7 +66,7 @@ def context_of(question: Question, row: TurnRow) -> TurnContext:
     (asked,) = question.messages_after([])
     earlier = sorted(json.loads(history)) if history else []
     return TurnContext(
-        lease=lease_of(question),
+        lease=question.lease,
         session=Session(
             id=question.session_id,
             owner=question.owner,
