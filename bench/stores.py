@@ -133,5 +133,5 @@ def _insert(connection: Connection, conversations: Iterator[Conversation]) -> No
 
 def _row(session: Session, messages: Sequence[Message]) -> dict[str, object]:
     count = len(messages)
-    told = replace(session, title=title_of(messages), message_count=count, last_seq=count)
-    return session_values(told, is_titled=True)
+    counted = replace(session, title=title_of(messages), message_count=count, last_seq=count)
+    return session_values(counted, is_titled=True)

@@ -61,9 +61,9 @@ def no_error_repeats_what_was_sent(_: CheckContext, response: Response, case: Ca
     if response.status_code < HTTPStatus.BAD_REQUEST:
         return
     problem = json.loads(response.content)
-    told = "\n".join(texts_of([problem["detail"], problem.get("errors", [])]))
+    reported = "\n".join(texts_of([problem["detail"], problem.get("errors", [])]))
     sent = texts_of([case.path_parameters, case.query, case.body])
-    repeated = {text for text in sent if len(text) >= SHORTEST and text in told}
+    repeated = {text for text in sent if len(text) >= SHORTEST and text in reported}
     assert not {text for text in repeated if text not in DOCUMENT}, "the input is repeated"
 
 

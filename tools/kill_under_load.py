@@ -57,7 +57,7 @@ class Asked:
 
 @dataclass
 class World:
-    """What all callers were told, and every promise that was found broken."""
+    """The responses to all callers, and every broken promise."""
 
     rng: random.Random
     ticks: Iterator[int] = field(default_factory=count)
@@ -210,8 +210,12 @@ def check_session(world: World, session_id: str, found: dict[str, str]) -> None:
             world.expect(found.get(mark) == "whole", f"{mark} is lost: {found.get(mark)}")
     turns = [world.asked[mark] for mark in found]
     for at, later in enumerate(turns):
-        told = [turn.acknowledged for turn in turns[at + 1 :] if turn.acknowledged is not None]
-        world.expect(not told or min(told) > later.sent, f"{session_id}: not in order")
+        acknowledged = [
+            turn.acknowledged for turn in turns[at + 1 :] if turn.acknowledged is not None
+        ]
+        world.expect(
+            not acknowledged or min(acknowledged) > later.sent, f"{session_id}: not in order"
+        )
 
 
 async def check(service: Running, world: World) -> dict[str, str]:
@@ -302,11 +306,11 @@ def row(world: World, number: int, ends: dict[str, str], leftovers: int) -> str:
         m: a for m, a in world.asked.items() if MARK.match(m) and m[1:].startswith(f"{number}-")
     }
     load = {mark: asked for mark, asked in mine.items() if f"-{CLIENTS}-" not in mark}
-    told = sum(asked.acknowledged is not None for asked in load.values())
+    acknowledged = sum(asked.acknowledged is not None for asked in load.values())
     rest = Counter(ends.get(m, "absent") for m, a in load.items() if a.acknowledged is None)
     verdict = "BROKEN" if world.broken else "ok"
     return (
-        f"{number:5}  {told:12}  {rest['absent']:6}  {rest['whole']:5}"
+        f"{number:5}  {acknowledged:12}  {rest['absent']:6}  {rest['whole']:5}"
         f"  {rest['open']:4}  {len(world.sessions):8}  {leftovers:9}  {verdict}"
     )
 

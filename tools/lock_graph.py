@@ -1,4 +1,4 @@
-"""Whether a lock holds all that its packages require, on every platform: pip is told not to look.
+"""Check that a lock holds everything its packages require on every platform; pip does not check.
 
 Offline: what a package requires stands in the metadata of the one that is installed here. Packages
 of another platform are not, so `ELSEWHERE` notes theirs.

@@ -1,4 +1,4 @@
-"""A backup: whole, or refused before anything of it is used."""
+"""A backup is complete, or refused before any of it is used."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ def test_backup_holds_what_was_given(path: Path) -> None:
 
 
 def test_backup_of_version_1_is_read() -> None:
-    """The file was written by the last program that wrote this version, which had no journals."""
+    """The file was written by the last release with this version, which had no journals."""
     old = Path(__file__).parent / "written" / "backup_version_1.gz"
     expected = [item for item in EVERYTHING if not isinstance(item, JournalEntry)]
     assert everything_in(BackupFile(old)) == expected
@@ -85,7 +85,7 @@ def test_truncated_backup_is_refused_before_anything_is_read(path: Path) -> None
 
 
 def test_backup_with_a_flipped_bit_is_refused_or_unchanged(path: Path) -> None:
-    """The same, where the byte is none of the content: gzip's header has a few."""
+    """The same content if the byte only affects gzip's header."""
     BackupFile(path).write(EVERYTHING, made_at=T0)
     whole = path.read_bytes()
     harmless = []

@@ -120,7 +120,7 @@ def test_chat_continues_the_last_session_of_this_terminal(ready: Run) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no sessions of processes")
 def test_chats_without_a_terminal_continue_one_session(ready: Run, tmp_path: Path) -> None:
-    """As cron starts them: each in a session of processes of its own."""
+    """As cron starts them: each in its own process session."""
     for prompt in ("Hola, me llamo Ana", "Hola", "¿Cómo me llamo?"):
         ended = subprocess.run(
             [sys.executable, "-c", MAIN, "chat", prompt],
@@ -154,7 +154,7 @@ async def test_control_characters_from_a_model_are_escaped(
 
 
 def test_commands_print_through_one_module_only() -> None:
-    """Else a name of a file or a word of a model could command the terminal."""
+    """Otherwise file names or model output could send control sequences to the terminal."""
     sources = Path(chatbot.__file__).parent.rglob("*.py")
     found = [
         path.name

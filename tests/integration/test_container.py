@@ -42,7 +42,7 @@ NEEDS_STORAGE: list[tuple[str, str, dict[str, object] | None]] = [
 
 
 class DownStorage(InMemoryStorage):
-    """Nothing can be read or written."""
+    """A storage whose every call fails."""
 
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         raise StorageUnavailable("The store is down.")

@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def tree(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below with its time and bytes, but no lock files."""
+    """Every file below the folder with its time and bytes, except lock files."""
     return {
         str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes())
         for path in sorted(root.rglob("*"))
@@ -48,7 +48,7 @@ def tree(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def changed_bytes(whole: bytes, change: str) -> Iterator[bytes]:
-    """The bytes with one of them changed, for each of them."""
+    """Every variant of the bytes with one byte changed."""
     how, operand = change[0], ord(change[1])
     for at, byte in enumerate(whole):
         new = byte ^ operand if how == "^" else operand
@@ -57,7 +57,7 @@ def changed_bytes(whole: bytes, change: str) -> Iterator[bytes]:
 
 
 class Faulty(Files):
-    """A file system that fails at the calls that a test names."""
+    """A file system that fails at the calls named by a test."""
 
     def __init__(self) -> None:
         self.failing: set[str] = set()
@@ -79,7 +79,7 @@ def attempts_of(storage: JsonFileStorage) -> AttemptRepository:
 
 
 def guess(storage: JsonFileStorage, times: int = 5) -> timedelta:
-    """Try to log in that often; returns the last wait."""
+    """Try to log in this often; return the last wait."""
     waits = [attempts_of(storage).count([GUESSED, LINE], at=T0) for _ in range(times)]
     return waits[-1]
 
@@ -93,7 +93,7 @@ def file_of(root: Path, throttle: Throttle = GUESSED) -> Path:
 
 
 def neighbours(number: int) -> list[Throttle]:
-    """Throttles whose counters are in the same file."""
+    """Throttles with their counters in the same file."""
     keys = (f"{n:064x}" for n in count())
     found = (key for key in keys if number_of(key) == number_of(GUESSED.key))
     return [Throttle(key=AttemptKey(key), allowed=5) for key in islice(found, number)]

@@ -1,4 +1,4 @@
-"""Reading a conversation from JSON files while somebody writes to it."""
+"""Reading a conversation from JSON files during concurrent writes."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ RESET = conversation(texts=[], reset_at=2, epoch=1)
 
 
 class Interrupted(Files):
-    """Something happens in front of the n-th opening of a file."""
+    """Runs an action before the n-th opening of a file."""
 
     def __init__(self, number: int, happen: Callable[[], None]) -> None:
         self._left, self._happen = number, happen
@@ -78,7 +78,7 @@ def _newest_before(before: int, found: Conversation, tx: Transaction) -> Sequenc
 
 
 async def test_long_line_is_skipped_and_read_back(tmp_path: Path) -> None:
-    """Joined block by block, 16 MB took 5 seconds; as one piece they take some hundredths."""
+    """Joining 16 MB block by block took 5 seconds; joining once takes hundredths of a second."""
     root = tmp_path / "data"
     long = conversation(texts=["Hi", "x" * 16_000_000, "Again", "ñ" * 20_000])
     JsonFileExport(root).put([Change(long, None)])

@@ -1,4 +1,4 @@
-"""Whichever step of the file system fails: what was acknowledged is there, and the store goes on."""
+"""Whichever file operation fails, acknowledged writes survive and the store stays usable."""
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def units() -> Iterator[tuple[History, tuple[Step, ...]]]:
-    """The script in pieces that end without a lease, each with what has happened before it."""
+    """The script in parts that end without a lease, each with its preceding history."""
     begin = 0
     for end, step in enumerate(SCRIPT, 1):
         if not step.holds:
@@ -53,7 +53,7 @@ def may_fail(step: str, fault: Fault) -> bool:
 
 @dataclass
 class Run:
-    """Steps of the script on files that fail; `names` are the steps of the file system."""
+    """Steps of the script on failing files; `names` are the file operations."""
 
     files: FaultyFiles
     writer: Writer
@@ -62,14 +62,14 @@ class Run:
 
     @property
     def names(self) -> list[tuple[int, str]]:
-        """Those that may fail: of opening the store too if nothing had happened before."""
+        """The operations that may fail, including opening the store at the start of the script."""
         return list(enumerate(self.files.steps))[self.begin : self.end]
 
 
 async def survives(
     tree: Tree, history: History, unit: Sequence[Step], faults: dict[int, Fault]
 ) -> Run:
-    """Do the steps with these faults, then look at what is there."""
+    """Execute the steps with these faults, then check the store."""
     files = FaultyFiles.holding(tree)
     run = Run(files, Writer([history]))
     files.faults, files.steps = faults, []
@@ -118,7 +118,7 @@ async def test_any_step_may_fail_in_any_way(history: History, unit: tuple[Step, 
 
 @pytest.mark.parametrize(("history", "unit"), UNITS, ids=NAMES)
 async def test_any_two_steps_may_fail(history: History, unit: tuple[Step, ...]) -> None:
-    """The second one mostly in what the store does about the first."""
+    """The second fault mostly hits the handling of the first."""
     steps, rng = await steps_of(history, unit), random.Random(SEED)
 
     def pairs() -> Iterator[dict[int, Fault]]:

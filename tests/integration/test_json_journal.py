@@ -1,4 +1,4 @@
-"""The files of journals: what was acknowledged is there, whatever fails, and damage is reported."""
+"""The files of journals: acknowledged entries survive any failure, and damage is reported."""
 # ruff: noqa: ASYNC240 - a test may block a loop that is its own
 
 import json
@@ -178,7 +178,7 @@ def test_journal_that_is_damaged_is_reported_by_a_copy(root: Path, march: Path) 
 
 
 class Attempts:
-    """Appends, and which of them were acknowledged."""
+    """Appends entries and records which were acknowledged."""
 
     def __init__(self) -> None:
         self.acknowledged: list[int] = []
@@ -191,7 +191,7 @@ class Attempts:
         self.acknowledged.append(self.number)
 
     def check(self, journal: JsonJournal) -> None:
-        """The acknowledged are there in order, and the others whole or absent."""
+        """Check that acknowledged entries exist in order, and others are complete or absent."""
         entries = list(journal.read(AUDIT, limit=99))
         found = [entry.content["number"] for entry in entries]
         assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
@@ -207,7 +207,7 @@ def made(files: VolatileFiles) -> JsonJournal:
 
 
 def tried(faults: dict[int, Fault]) -> int:
-    """Append with these faults, then look at what is there; returns how many steps there were."""
+    """Append with these faults and check the journal; return the number of file operations."""
     files, attempts = FaultyFiles(), Attempts()
     journal = made(files)
     files.faults, files.steps = faults, []
@@ -251,7 +251,7 @@ Left = list[tuple[Tree, list[int]]]
 
 
 def lost_during(files: VolatileFiles, attempts: Attempts, appends: int) -> Left:
-    """Append, and let the power fail at each moment."""
+    """Append with a power loss at each moment."""
     left: Left = []
     journal, rng = made(files), random.Random(SEED)
 
@@ -294,7 +294,7 @@ def test_power_loss_in_the_append_after_a_torn_one_is_recovered() -> None:
 
 
 def test_append_that_cannot_be_rolled_back_is_rolled_back_by_the_next_call() -> None:
-    """A second sync may succeed without having written anything."""
+    """A second fsync may succeed without having written anything."""
     files, attempts = FaultyFiles(), Attempts()
     journal = made(files)
     attempts.append(journal)

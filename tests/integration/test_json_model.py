@@ -53,7 +53,7 @@ texts = st.sampled_from(["short", "ñ" * 130, "a sector " * 60, "sectors " * 200
 
 
 class Store(RuleBasedStateMachine):
-    """A store on files that fail and forget, and what may be in it."""
+    """A store on files that fail and lose data, and its possible states."""
 
     def __init__(self) -> None:
         super().__init__()

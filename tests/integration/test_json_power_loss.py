@@ -1,4 +1,4 @@
-"""After a loss of power everything that was acknowledged is there, whatever the disk had kept."""
+"""Acknowledged writes survive a power loss, whatever the disk kept of unsynced data."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ SEED = 20260301
 
 
 class Unsynced(Files):
-    """The real files. What is written after the loss of power may be lost: the test is over."""
+    """Real files without fsync: writes after the simulated power loss need not survive."""
 
     def fsync(self, fd: int) -> None:
         pass
@@ -49,7 +49,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True)
 class Left:
-    """What a loss of power left, and what had happened by then, or may have."""
+    """The tree after a power loss, and the possible histories at that moment."""
 
     tree: Tree
     histories: tuple[History, ...]
@@ -57,7 +57,7 @@ class Left:
 
 
 def losses(seed: int, at_random: int) -> Iterator[Loss]:
-    """Names without contents, contents without names, nothing, everything, and any mixture.
+    """Losses that keep names without contents, contents without names, nothing, everything, or a mix.
 
     Of the three newest changes of names, all combinations.
     """
@@ -72,7 +72,7 @@ def losses(seed: int, at_random: int) -> Iterator[Loss]:
 
 @dataclass
 class Losses:
-    """Gathers what a loss of power at each moment could leave."""
+    """Collects the trees that a power loss at each moment could leave."""
 
     files: VolatileFiles
     writer: Writer
@@ -98,7 +98,7 @@ async def losses_during(
     after: Sequence[Step] = (),
     at_random: int = 4,
 ) -> list[Left]:
-    """Do the steps, and return what a loss of power after each change of them may leave."""
+    """Execute the steps; return the possible trees after a power loss at each change."""
     losses = Losses(files, Writer(histories), at_random)
     async with JsonFileStorage(ROOT, files) as storage:
         losses.writer.settle_on(everything(here_and_now(storage)))
@@ -113,18 +113,18 @@ async def losses_during(
 
 
 def deleted_in(histories: Sequence[History]) -> set[SessionId | None]:
-    """The sessions whose deletion was acknowledged."""
+    """The sessions with an acknowledged deletion."""
     return {step.session_id for step, _ in histories[0] if step.name == "delete"}
 
 
 def left_of(gone: set[SessionId | None], root: Path) -> list[Path]:
-    """Files of these sessions that say anything. Their deletion is finished by now."""
+    """Files with content of these sessions, whose deletion must be complete."""
     found = (path for path in root.rglob("*") if path.name.partition(".")[0] in gone)
     return [path for path in found if path.suffix != ".lock"]
 
 
 async def expect_all(found: Sequence[Left], folder: Path, *, timed: bool = True) -> None:
-    """Everything is there in each of them, on the real file system."""
+    """Check each tree on the real file system: it holds everything acknowledged."""
     assert found
     for number, left in enumerate(found):
         root = folder / str(number)

@@ -1,4 +1,4 @@
-"""Records in files that nobody edits: shards with checksums."""
+"""Records in machine-written files: shards with checksums."""
 
 import json
 from dataclasses import replace

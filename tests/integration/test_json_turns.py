@@ -1,4 +1,4 @@
-"""The two writes of a turn on JSON files: on the event loop, synced by the kernel or in a thread."""
+"""The two writes of a turn on JSON files: on the event loop, with fsync by the kernel or a thread."""
 # ruff: noqa: ASYNC240 - a test may block a loop that is its own
 
 import asyncio
@@ -52,7 +52,7 @@ QUESTION = Question(
 
 
 class Slow(Files):
-    """Syncs wait, and the next one fails if `failure` says so; notes what is opened."""
+    """Blocks fsync, fails the next one with `failure`, and records opened files."""
 
     def __init__(self, *, in_kernel: bool) -> None:
         self.in_kernel = in_kernel
@@ -75,7 +75,7 @@ class Slow(Files):
         return asyncio.ensure_future(sync())
 
     def _failure(self) -> int:
-        """The next sync fails, those after it do not."""
+        """Make only the next fsync fail."""
         code, self.failure = self.failure, 0
         return code
 
@@ -266,7 +266,7 @@ async def test_closing_waits_for_a_write_that_has_begun(
 async def test_release_waits_for_the_sync(
     storage: JsonFileStorage, files: Slow, root: Path, *, fails: bool
 ) -> None:
-    """Else somebody might write behind an answer that is cut off again."""
+    """Otherwise another process could write after an answer that is then truncated."""
     await ask(storage)
     files.is_syncing.clear()
     files.may_sync.clear()
@@ -287,7 +287,7 @@ async def test_release_waits_for_the_sync(
 
 
 class Overtaken(Files):
-    """Something else happens right before a lock file is opened."""
+    """Runs an action right before a lock file is opened."""
 
     def __init__(self) -> None:
         self.meanwhile: Callable[[], object] = lambda: None
@@ -304,7 +304,7 @@ class Overtaken(Files):
 async def test_session_deleted_while_a_question_acquires_it_is_not_found(
     root: Path, log: Path, *, is_finished: bool
 ) -> None:
-    """The log that was opened before has another name then, or none; no lock file comes back."""
+    """The opened log is renamed or deleted by then; no lock file is recreated."""
     files = Overtaken()
     async with JsonFileStorage(root, files) as storage:
         session = Session(id=ONE, owner=ANA, title="", created_at=T0, updated_at=T0)
@@ -338,7 +338,7 @@ async def test_usual_turn_opens_the_log_once(storage: JsonFileStorage, files: Sl
 async def test_log_replaced_during_a_turn_accepts_the_answer(
     storage: JsonFileStorage, log: Path, tmp_path: Path
 ) -> None:
-    """As some editors and copying tools do."""
+    """Some editors and copying tools replace files."""
     await ask(storage)
     copy = tmp_path / "copy"
     copy.write_bytes(log.read_bytes())
@@ -436,7 +436,7 @@ async def test_kernel_syncs_many_files_at_once(tmp_path: Path) -> None:
 async def test_syncs_that_end_at_the_same_moment_are_all_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if they are more than are asked for at a time."""
+    """Including more than one batch."""
     kernel = KernelAio()
     monkeypatch.setattr(kernel_aio, "_AT_ONCE", 3)
     with (tmp_path / "file").open("wb", buffering=0) as file:
@@ -493,7 +493,7 @@ async def test_fsync_falls_back_to_a_thread_when_the_kernel_queue_is_full(
 async def test_fsync_falls_back_to_threads_when_the_kernel_rejects_aio(
     root: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:
-    """As in some sandboxes, or where others have used up `fs.aio-max-nr`."""
+    """As in some sandboxes, or when other processes have exhausted `fs.aio-max-nr`."""
     before = set(Path("/proc/self/fd").iterdir())
 
     def refuse(*_: object) -> int:

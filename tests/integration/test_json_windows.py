@@ -1,6 +1,6 @@
-"""The store under the rules of Windows, pretended in memory: open files keep their names.
+"""The store under simulated Windows rules, in memory: open files keep their names.
 
-A file that somebody has open is neither replaced nor removed; no folder is synced; names that
+An open file is neither replaced nor removed; no folder is synced; names that
 differ in case only are the same; lock files stay. Real ones: `TestOpenFilesOnWindows`.
 """
 
@@ -63,7 +63,7 @@ class WindowsFiles(VolatileFiles):
 
 @contextmanager
 def read_by_others(files: VolatileFiles) -> Iterator[None]:
-    """Another process has every file open that is there and is no lock."""
+    """Another process holds every file open except lock files."""
     paths = [Path("/") / path for path, found in files.tree().items() if found is not None]
     fds = [files.open_to_read(path.absolute()) for path in paths if path.suffix != ".lock"]
     yield

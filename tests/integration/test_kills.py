@@ -51,7 +51,7 @@ FORKS.set_forkserver_preload(
 
 
 class Call(NamedTuple):
-    """A system call: the how-manieth of its name in its thread (0 is the main one)."""
+    """A system call, by name, thread (0 is the main one) and count of that name in the thread."""
 
     thread: int
     name: str
@@ -78,11 +78,13 @@ async def test_change_that_is_killed_at_any_system_call_is_whole_or_absent(
         async with turns:
             root = tmp_path / f"{number}"
             shutil.copytree(before, root)
-            told = await asyncio.to_thread(killed_at, call, strace, name, root)
+            acknowledged = await asyncio.to_thread(killed_at, call, strace, name, root)
             try:
-                await check(change, root, told)
+                await check(change, root, acknowledged)
             except BaseException as error:
-                error.add_note(f"killed at {call}, {number} of {len(calls)}; told: {told}")
+                error.add_note(
+                    f"killed at {call}, {number} of {len(calls)}; acknowledged: {acknowledged}"
+                )
                 raise
             shutil.rmtree(root)
 
@@ -92,18 +94,18 @@ async def test_change_that_is_killed_at_any_system_call_is_whole_or_absent(
     print(f"{name}: {len(calls)} kills")  # noqa: T201 - with `pytest -rP`
 
 
-# --- the victim ------------------------------------------------------------------------------
+# --- the killed process ----------------------------------------------------------------------
 
 
-class Victim(NamedTuple):
-    """A process that waits to be let go; its two threads are being traced by then."""
+class KilledProcess(NamedTuple):
+    """A process that waits for a start signal while strace attaches to its two threads."""
 
     test: Connection
     process: multiprocessing.process.BaseProcess
     threads: tuple[int, int]
 
     def answers(self) -> Iterator[int]:
-        """Let it go, and hear what it acknowledges until its end."""
+        """Start the change and collect its acknowledgements until the process ends."""
         self.test.send("go")
         with suppress(EOFError, ConnectionResetError):
             while True:
@@ -111,21 +113,21 @@ class Victim(NamedTuple):
 
 
 @contextmanager
-def victim(name: str, root: Path) -> Iterator[Victim]:
+def started(name: str, root: Path) -> Iterator[KilledProcess]:
     ours, its = FORKS.Pipe()
     with ours, its:
         process = FORKS.Process(target=be_killed, args=(root, name, its))
         process.start()
         its.close()
         try:
-            yield Victim(ours, process, ours.recv())
+            yield KilledProcess(ours, process, ours.recv())
         finally:
             process.join()
 
 
 @contextmanager
 def traced(strace: str, thread: int, *options: str) -> Iterator[None]:
-    """Trace from here on, to the end of the process."""
+    """Trace the thread until the process ends."""
     command = [strace, "-p", str(thread), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8") as tracer:
         try:
@@ -139,14 +141,14 @@ def traced(strace: str, thread: int, *options: str) -> Iterator[None]:
 
 
 async def watch(strace: str, name: str, before: Path, root: Path) -> list[Call]:
-    """Make the change without a kill, check it, and return its calls that touch the folder."""
+    """Make the change without a kill, check it, and return the calls that touch the folder."""
     shutil.copytree(before, root)
     output = root.parent / "trace"
     states = CHANGES[name].states
 
     def run() -> tuple[int, int]:
         options = ("-ff", "-y", "-o", str(output), "-e", "trace=%file,%desc")
-        with victim(name, root) as each, traced(strace, each.threads[0], *options):
+        with started(name, root) as each, traced(strace, each.threads[0], *options):
             assert list(each.answers())[-2:] == [len(states) - 1, SURVIVED]
             return each.threads
 
@@ -169,30 +171,30 @@ def calls_in(trace: Path, thread: int, root: str) -> Iterator[Call]:
 
 
 def killed_at(call: Call, strace: str, name: str, root: Path) -> list[int]:
-    """Have the change killed as it makes this call; return what it acknowledged."""
+    """Kill the change at this call; return what it acknowledged."""
     inject = f"inject={call.name}:signal=KILL:when={call.number}"
     options = ("-o", os.devnull, "-e", f"trace={call.name}", "-e", inject)
-    with victim(name, root) as each, traced(strace, each.threads[call.thread], *options):
-        told = list(each.answers())  # not its exit code: only one thread may ask for those
-    assert SURVIVED not in told, f"{call} was not reached"
-    return told
+    with started(name, root) as each, traced(strace, each.threads[call.thread], *options):
+        acknowledged = list(each.answers())  # not its exit code: only one thread may ask for those
+    assert SURVIVED not in acknowledged, f"{call} was not reached"
+    return acknowledged
 
 
 # --- what has to be there --------------------------------------------------------------------
 
 
-async def check(change: Change, root: Path, told: list[int]) -> None:
-    """What was acknowledged is there, whole and once, the rest is absent or whole; life goes on."""
+async def check(change: Change, root: Path, acknowledged: list[int]) -> None:
+    """Check that acknowledged states survive once, others are complete or absent, and work continues."""
     async with JsonFileStorage(root) as storage:
         app = app_on(storage)
-        assert await seen(app) in change.states[max(told, default=0) :]
+        assert await seen(app) in change.states[max(acknowledged, default=0) :]
         assert {found.problem for found in await storage.findings()} <= {Problem.LEFTOVER}
         entries = (await seen(app)).journal
         await storage.transact(append_entry)
         sessions = await sessions_of(app)
         for session in sessions:
             await go_on(app, session)
-        assert sessions or not told or content_left_in(root) == []
+        assert sessions or not acknowledged or content_left_in(root) == []
         await app.sessions.begin(ANA)
         assert sessions or content_left_in(root) == []
         for session in await sessions_of(app):
@@ -210,7 +212,7 @@ def content_left_in(root: Path) -> list[bytes]:
 
 
 async def go_on(app: ChatApp, session: Session) -> None:
-    """Nobody holds the session, and the next turn is numbered on."""
+    """Check that the session is free and the next turn continues the numbering."""
     assert await app.is_free(session.id)
     before = await app.messages(session.id)
     await app.ask("once more", session.id)

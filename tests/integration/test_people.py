@@ -1,4 +1,4 @@
-"""A store in which nobody could log in is named with the command that fixes it."""
+"""A store without a usable account is reported with the command that fixes it."""
 
 import os
 import sqlite3
@@ -40,7 +40,7 @@ def test_doctor_names_the_command_for_a_store_without_users(ready: Run) -> None:
 def test_doctor_accepts_a_service_that_never_had_users(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where applications alone call it: every setting comes from the environment."""
+    """A service called only by applications: all settings come from the environment."""
     for name, value in (("API_KEY", API_KEY), ("JWT_SECRET", JWT_SECRET)):
         monkeypatch.setenv(name, value)
     code, line = people_line(run)

@@ -1,4 +1,4 @@
-"""`chatbot user list|disable|enable|password` on every store that lasts."""
+"""`chatbot user list|disable|enable|password` on every persistent store."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ ANA, LUIS = "ana@example.com", "luis@example.com"
 
 @pytest.fixture(params=["json", "sqlite", "postgres"])
 def staffed(ready: Run, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A store with an administrator, Ana, and an employee, Luis."""
+    """A store with the administrator Ana and the employee Luis."""
     if request.param == "sqlite":
         monkeypatch.setenv("STORAGE_URL", f"sqlite:///{request.getfixturevalue('sqlite_store')}")
     elif request.param == "postgres":

@@ -1,4 +1,4 @@
-"""Postgres behind a PgBouncer in transaction mode; the contract of storage is tested elsewhere."""
+"""Postgres behind a PgBouncer in transaction mode, beyond the storage contract."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Postgres as a store: a server that restarts, is down, or vanishes."""
+"""Postgres as a store: a server that restarts, is down, or disappears."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ def own_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 async def storage(own_server: PostgresServer) -> AsyncIterator[SqlStorage]:
-    """With all its connections open."""
+    """A store with all its connections open."""
     url = own_server.url("postgres")
     database = PostgresDatabase(url, connections=CONNECTIONS, prepared=True)
     async with SqlStorage(database, replica="test") as storage:
@@ -61,7 +61,7 @@ async def test_store_is_unavailable_while_the_server_is_down_and_comes_back_by_i
 
 
 def test_lost_server_is_noticed(postgres_tables: str) -> None:
-    """It would take two hours by default: what waits for an answer has nothing to send."""
+    """The default takes two hours, because a connection waiting for a result sends nothing."""
     if sys.platform != "linux":
         pytest.skip("others name these options differently")
     database = PostgresDatabase(postgres_tables, connections=1, prepared=True)

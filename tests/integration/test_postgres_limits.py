@@ -1,4 +1,4 @@
-"""Postgres: what others do to it must not hold up or harm this replica for long."""
+"""Postgres: other clients must not block or harm this replica for long."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -45,7 +45,7 @@ def count(tx: Transaction) -> object:
 async def store(
     request: pytest.FixtureRequest, postgres_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[SqlStorage]:
-    """A store whose limits are short."""
+    """A store with short time limits."""
     limits = dict.fromkeys(postgres_module._LIMITS, "200ms") | {"statement_timeout": "2s"}
     monkeypatch.setattr(postgres_module, "_LIMITS", limits)
     database = PostgresDatabase(postgres_store, connections=CONNECTIONS, prepared=request.param)
@@ -109,7 +109,7 @@ async def test_replica_suspended_in_a_transaction_blocks_others_for_a_bounded_ti
 async def test_server_ends_the_transaction_of_a_replica_that_stands_still(
     store: SqlStorage, postgres_store: str
 ) -> None:
-    """It is this one that stands still, and another that goes on."""
+    """This replica is suspended, and another one continues."""
     await store.transact(create)
 
     def stand_still(tx: Transaction) -> None:
@@ -133,7 +133,7 @@ def test_limits_are_those_that_are_documented() -> None:
 
 @pytest.mark.parametrize("prepared", [True, False])
 async def test_connections_are_bounded_and_released(postgres_store: str, *, prepared: bool) -> None:
-    """With the usual limits: the short ones end transactions of a busy machine."""
+    """With the default limits: short ones would end transactions of a busy machine."""
     works: list[Callable[[Transaction], object]] = [
         lambda tx: tx.sessions.page(ANA, limit=9),
         count,
@@ -163,7 +163,7 @@ async def states_of(other: "psycopg.AsyncConnection[Any]", backends: set[int]) -
 
 
 async def test_store_is_not_ready_without_room_for_files(postgres_store: str) -> None:
-    """A disk without room fails the same write as a limit on temporary files does."""
+    """A full disk fails the same write as a limit on temporary files."""
     name = postgres_store.rpartition("/")[2].partition("?")[0]
     database = PostgresDatabase(postgres_store, connections=1, prepared=True)
     with closing(psycopg.connect(postgres_store, autocommit=True)) as other:

@@ -1,4 +1,4 @@
-"""A Postgres that cannot hold our text or grants no rights is refused at once, with what fixes it.
+"""A Postgres with an unsuitable encoding or missing privileges is refused with the fix.
 
 Each command in a message is run as it stands there, and then the refusal is gone.
 """
@@ -40,14 +40,14 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def owner(server: PostgresServer) -> Iterator[str]:
-    """The address of a new database, as its owner."""
+    """The URL of a new database, as its owner."""
     with new_database(server.url("postgres")) as url:
         yield url
 
 
 @pytest.fixture
 def account(owner: str) -> str:
-    """The same database, as an account that has no rights of its own."""
+    """The URL of the same database, as a role without privileges."""
     return owner.replace("//postgres:", f"//{ACCOUNT.replace(' ', '%20')}:")
 
 
@@ -61,7 +61,7 @@ async def opened(url: str) -> None:
 
 
 def refusals(*tries: Callable[[], object]) -> set[str]:
-    """What each says, which has to fail."""
+    """The error messages of commands that must fail."""
     found = set()
     for one in tries:
         with pytest.raises(StorageUnavailable) as refused:
@@ -71,7 +71,7 @@ def refusals(*tries: Callable[[], object]) -> set[str]:
 
 
 def run_fix(owner: str, message: str) -> None:
-    """Do what the message says, in the database that it names."""
+    """Run the statements of the message in the database that it names."""
     match = re.search(r"`psql -d (\S+) -c '([^']+)'`", message)
     assert match, message
     assert match[1] == urlsplit(owner).path[1:]
@@ -80,7 +80,7 @@ def run_fix(owner: str, message: str) -> None:
 
 @pytest.fixture
 def start(ready: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], tuple[int, str]]:
-    """Run a command on a database; return its exit code and its line about the storage."""
+    """Run a command on a database; return its exit code and its storage finding."""
 
     def start(name: str, url: str) -> tuple[int, str]:
         monkeypatch.setenv("STORAGE_URL", url)

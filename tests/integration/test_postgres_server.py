@@ -1,4 +1,4 @@
-"""The Postgres of the tests: what they rely on."""
+"""The test server for Postgres: the properties that tests rely on."""
 
 from collections.abc import Callable, Iterator
 

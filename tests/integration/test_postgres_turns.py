@@ -1,4 +1,4 @@
-"""The steps of a turn on Postgres: three round trips, and what happens where one goes wrong."""
+"""The steps of a turn on Postgres: three round trips, and the handling of failures in each."""
 
 import asyncio
 import secrets
@@ -193,7 +193,7 @@ async def test_locked_session_delays_no_other(storage: SqlStorage, postgres_stor
 async def test_turn_of_another_replica_between_the_reading_and_the_lock_is_in_the_history(
     storage: SqlStorage, postgres_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The statement sleeps where it is about to lock the row; the other turn ends meanwhile."""
+    """The statement sleeps just before it locks the row; the other turn ends meanwhile."""
     statement, names = PREPARED["store_question"]
     slow = statement.replace(
         "SELECT extract(epoch FROM clock_timestamp())::float8 AS now",
@@ -242,7 +242,7 @@ async def test_client_that_disconnected_before_sending_the_question_leaves_no_tu
 async def test_turns_are_stored_without_a_selector_event_loop(
     postgres_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on Windows."""
+    """As with the proactor event loop on Windows."""
 
     def refuse(*_: object) -> None:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What several processes on one store promise each other; one suite for every store that lasts."""
+"""Guarantees between processes that share a store; one suite for every persistent backend."""
 
 import asyncio
 import json
@@ -56,23 +56,23 @@ POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows stops no process")
 class Worker:
     process: Process
 
-    async def heard(self) -> Any:
-        """What it says next."""
+    async def receive(self) -> Any:
+        """The next message of the process."""
         assert self.process.stdout is not None
         line = await asyncio.wait_for(self.process.stdout.readline(), 2 * PATIENCE_S)
         return json.loads(line)
 
-    async def tell(self, **job: object) -> None:
-        """Give it a job; without one, let the turn that it holds go on."""
+    async def send(self, **job: object) -> None:
+        """Send a job; without arguments, let its held turn continue."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(job).encode() + b"\n")
         await self.process.stdin.drain()
 
     async def rest(self) -> list[Any]:
-        """All that it says up to the end of its job."""
+        """All messages up to the end of its job."""
         said = []
-        while (heard := await self.heard()) != ["done"]:
-            said.append(heard)
+        while (received := await self.receive()) != ["done"]:
+            said.append(received)
         return said
 
     async def kill(self) -> None:
@@ -90,12 +90,12 @@ class Worker:
 
 @asynccontextmanager
 async def worker(url: str) -> AsyncGenerator[Worker]:
-    """A process that has opened the store."""
+    """A process with the open store."""
     command = (sys.executable, str(SCRIPT), url)
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
     started = Worker(process)
     try:
-        assert await started.heard() == ["ready"]
+        assert await started.receive() == ["ready"]
         yield started
     finally:
         if process.returncode is None:
@@ -104,7 +104,7 @@ async def worker(url: str) -> AsyncGenerator[Worker]:
 
 @dataclass(frozen=True, kw_only=True)
 class Crowd:
-    """Processes that have opened one store, which the test has opened, too."""
+    """Processes that share an open store with the test."""
 
     storage: Storage
     workers: Sequence[Worker]
@@ -118,9 +118,9 @@ class Crowd:
         return await begin(self.storage, count)
 
     async def do(self, name: str, sessions: Sequence[SessionId] = ()) -> list[list[Any]]:
-        """Let all do a job at once; return what each of them said."""
+        """Run a job in all processes concurrently; return the messages of each."""
         for number, each in enumerate(self.workers):
-            await each.tell(name=name, sessions=sessions, number=number, tasks=self.tasks)
+            await each.send(name=name, sessions=sessions, number=number, tasks=self.tasks)
         return await asyncio.gather(*(each.rest() for each in self.workers))
 
 
@@ -169,11 +169,11 @@ async def test_every_acknowledged_turn_is_there_once_whole_and_in_order(crowd: C
         assert all(asked.turn_id == answer.turn_id for asked, answer in turns)
         found = {asked.content: answer.content for asked, answer in turns}
         assert len(found) == len(turns)
-        told = {asked: (answer, *at) for id_, asked, answer, *at in said if id_ == session_id}
-        assert found == {asked: answer for asked, (answer, *_) in told.items()}
+        answers = {asked: (answer, *at) for id_, asked, answer, *at in said if id_ == session_id}
+        assert found == {asked: answer for asked, (answer, *_) in answers.items()}
         assert all(answer == answer_to(asked) for asked, answer in found.items())
-        times = [told[asked][1:] for asked in found]
-        assert all(begun < heard for (begun, _), (_, heard) in pairwise(times))
+        times = [answers[asked][1:] for asked in found]
+        assert all(begun < received for (begun, _), (_, received) in pairwise(times))
 
 
 async def test_no_stored_memory_is_lost(crowd: Crowd) -> None:
@@ -223,10 +223,10 @@ async def test_suspended_process_holds_only_its_session_and_then_finishes_its_tu
 ) -> None:
     held, other = await crowd.begin(2)
     holder, app = crowd.workers[0], crowd.app
-    await holder.tell(name="hold", sessions=[held])
-    assert await holder.heard() == ["asked"]
+    await holder.send(name="hold", sessions=[held])
+    assert await holder.receive() == ["asked"]
     holder.stop()
-    await holder.tell()
+    await holder.send()
     with pytest.raises(SessionBusy):
         await app.is_free(held)
     assert [m.content for m in await app.messages(held)] == ["held question"]
@@ -242,13 +242,13 @@ async def test_suspended_process_holds_only_its_session_and_then_finishes_its_tu
 async def test_killed_holder_frees_its_session_at_once_and_loses_no_message(
     tmp_path: Path,
 ) -> None:
-    """By the kernel's lock; on SQL its lease has to run out first."""
+    """The kernel releases the lock at once; on SQL the lease has to expire first."""
     url = f"json:{tmp_path / 'data'}"
     async with storage_at(url) as storage, worker(url) as holder:
         [session_id] = await begin(storage, 1)
         app = app_on(storage)
-        await holder.tell(name="hold", sessions=[session_id])
-        assert await holder.heard() == ["asked"]
+        await holder.send(name="hold", sessions=[session_id])
+        assert await holder.receive() == ["asked"]
         with pytest.raises(SessionBusy):
             await app.is_free(session_id)
         await holder.kill()
@@ -266,8 +266,8 @@ async def test_process_suspended_while_replacing_a_file_blocks_others_for_a_boun
     async with JsonFileStorage(root) as storage, worker(f"stopping-json:{root}") as stopped:
         one, two = await begin(storage, 2)
         app = app_on(storage)
-        await stopped.tell(name="put_summary", sessions=[one])
-        assert await stopped.heard() == ["stops"]
+        await stopped.send(name="put_summary", sessions=[one])
+        assert await stopped.receive() == ["stops"]
         with pytest.raises(SessionBusy):
             await app.is_free(one)
         putting = asyncio.create_task(

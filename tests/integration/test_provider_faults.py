@@ -122,7 +122,7 @@ async def test_failed_turn_is_a_problem_and_the_session_goes_on(
     session_id = await begin(service.client)
     status, code, reason = FAILURES[fault]
     if "sdk-reset-json" in request.node.name:
-        # The SDK cannot tell a reset inside a body from a connection that was never there.
+        # The SDK cannot distinguish a reset inside a body from a failed connection.
         status, code = 503, "model_unavailable"
     world.upstream.fault = fault
     answer = await ask(service, session_id, headers=headers)

@@ -1,4 +1,4 @@
-"""Leases in a database: they run out, are renewed, and a turn that lost its own writes nothing."""
+"""Leases in a database: they expire, are renewed, and a turn that lost its lease writes nothing."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ FOR_EVER, SOON = 50.0, 0.05
 
 
 class Replicas:
-    """Several processes on one database, as far as it can tell."""
+    """Stores that the database sees as several processes."""
 
     def __init__(
         self, open_one: Callable[[float, float], SqlStorage], stack: AsyncExitStack
@@ -93,16 +93,16 @@ async def until_free(store: SqlStorage, turn: TurnId) -> Lease:
 
 
 async def end_of_lease(store: SqlStorage) -> float:
-    """When it runs out, by the database's clock."""
+    """The expiry of the lease by the database's clock."""
     found = await store._database.run(lambda tx: tx.row(text("SELECT lease_until FROM sessions")))
     assert found is not None
     return float(found.lease_until)
 
 
 async def until_later(store: SqlStorage, first: float) -> None:
-    """Return when somebody has renewed it."""
+    """Wait until the lease has been renewed."""
     async with asyncio.timeout(PATIENCE_S):
-        while await end_of_lease(store) <= first:  # noqa: ASYNC110 - nobody tells
+        while await end_of_lease(store) <= first:  # noqa: ASYNC110 - no event exists
             await asyncio.sleep(0.01)
 
 

@@ -1,4 +1,4 @@
-"""How the databases do each statement of the repositories, with 100,000 sessions."""
+"""The query plans of every repository statement, with 100,000 sessions."""
 
 import re
 import shutil
@@ -77,7 +77,7 @@ POSTGRES = {
 
 @dataclass(frozen=True)
 class Said:
-    """A statement as the driver was given it, with its values."""
+    """A statement as passed to the driver, with its values."""
 
     sql: str
     values: object
@@ -91,7 +91,7 @@ class Said:
 
 
 def work_on_everything(statements: SqlSession) -> None:
-    """Call every method of every repository, on every way through it."""
+    """Call every method of every repository, along every code path."""
     repository: Any = Noted(SqlSessions(statements, replica="test", lease_s=20))
     own = Session(id=SessionId("f" * 32), owner=ANA, title="", created_at=T0, updated_at=T0)
     repository.create(own)
@@ -161,7 +161,7 @@ def work_on_counters(counters: Any) -> None:
 
 
 class Noted:
-    """A repository, and which of its methods were called."""
+    """Records which methods of a repository are called."""
 
     def __init__(self, repository: object) -> None:
         self._repository, self.called = repository, set[str]()
@@ -177,13 +177,13 @@ class Noted:
 
 
 class TracedSession(SqliteSession):
-    """All of them through SQLAlchemy, which tells of them; the texts are the same."""
+    """Every statement sent through SQLAlchemy, which reports them; the texts are identical."""
 
     _execute = SqlSession._execute
 
 
 def statements_of(database: Database) -> Sequence[Said]:
-    """What the repositories say, each once."""
+    """The distinct statements of the repositories."""
     said: dict[str, Said] = {}
     with database.connect() as connection, listening(connection.engine, said):
         kind = TracedSession if connection.dialect.name == "sqlite" else SqlSession
@@ -194,12 +194,12 @@ def statements_of(database: Database) -> Sequence[Said]:
 
 @contextmanager
 def listening(engine: Engine, said: dict[str, Said]) -> Iterator[None]:
-    def hear(_: Connection, __: object, sql: str, values: object, *___: object) -> None:
+    def record(_: Connection, __: object, sql: str, values: object, *___: object) -> None:
         said[sql] = Said(sql, values)
 
-    event.listen(engine, "before_cursor_execute", hear)
+    event.listen(engine, "before_cursor_execute", record)
     yield
-    event.remove(engine, "before_cursor_execute", hear)
+    event.remove(engine, "before_cursor_execute", record)
 
 
 # --- SQLite ----------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def test_postgres_scans_and_sorts_nothing(large_postgres: Database) -> None:
 
 
 def test_postgres_looks_up_what_a_turn_needs_by_indexes(large_postgres: Database) -> None:
-    """With plans for any values, as the server makes them for prepared statements."""
+    """With generic plans, as the server makes them for prepared statements."""
     with large_postgres.connect() as connection:
         driver = cast(psycopg.Connection, connection.connection.driver_connection)
         driver.execute("SET plan_cache_mode = force_generic_plan")

@@ -1,4 +1,4 @@
-"""The tables: what the migrations make, and databases that are not as this version needs them."""
+"""Tables and migrations, and databases that do not match this version."""
 
 import asyncio
 import io
@@ -57,7 +57,7 @@ COMMANDS = {
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database."""
+    """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'chatbot.db'}"
     found: str = request.getfixturevalue("postgres_database")
@@ -66,7 +66,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def database(url: str) -> Database:
-    """The same, with the file that it is in."""
+    """The URL of an empty SQLite database and its file."""
     database = database_at(url)
     database.create()
     return database
@@ -194,7 +194,7 @@ def test_fields_without_a_column_are_equal_too(database: Database) -> None:
 
 
 def definitions(connection: Connection) -> set[str]:
-    """How the database itself writes its tables and indexes down, without order and spaces."""
+    """The database's own definitions of tables and indexes, without order and whitespace."""
     if connection.dialect.name == "sqlite":
         found = connection.execute(text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"))
         lines = ",".join(str(sql) for (sql,) in found).replace("(\n", "(\n,").split(",")
@@ -267,7 +267,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command on a database; return its exit code and what it says of the storage."""
+    """Run a command on a database; return its exit code and its storage finding."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logging_setup, "configure", lambda *_, **__: None)
     for name, value in ENVIRONMENT.items():
@@ -400,9 +400,9 @@ def test_postgres_connection_failure_is_one_line_in_the_servers_words(
     run: Run, postgres: str
 ) -> None:
     parts = urlsplit(postgres)
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
         wrong = {
             f"postgresql://postgres:wrong-0815@127.0.0.1:{parts.port}/postgres": (
                 'password authentication failed for user "postgres"). Fix: correct the account'

@@ -66,13 +66,13 @@ async def store(sqlite_store: Path) -> AsyncIterator[SqlStorage]:
 
 @contextmanager
 def other(path: Path) -> Iterator[sqlite3.Connection]:
-    """Another process, which begins and ends its transactions itself."""
+    """A connection of another process, with explicit transactions."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
         yield connection
 
 
 class Pause:
-    """Work that keeps the thread busy, so that others wait together."""
+    """Work that keeps the thread busy, so that other work is queued."""
 
     def __init__(self) -> None:
         self._begun, self._over = threading.Event(), threading.Event()
@@ -89,7 +89,7 @@ class Pause:
 
 
 async def until_sent(store: SqlStorage) -> None:
-    """Return when the thread's queue holds the work of all tasks that were created before."""
+    """Wait until the thread's queue holds the work of all tasks created before."""
     await asyncio.sleep(0)
     assert isinstance(store._database, SqliteDatabase)
     while store._database._work is not None and store._database._work._outgoing:  # noqa: ASYNC110 - no event says it
@@ -99,7 +99,7 @@ async def until_sent(store: SqlStorage) -> None:
 async def together(
     store: SqlStorage, *works: Callable[[Transaction], object]
 ) -> list[object | BaseException]:
-    """Do them in one group; return what each returned or raised."""
+    """Execute them in one group; return the results or exceptions."""
     pause = Pause()
     first = asyncio.create_task(store.transact(pause))
     await pause.until_begun()
@@ -114,7 +114,7 @@ async def together(
 
 
 async def commits(store: SqlStorage, doing: Callable[[], Awaitable[object]]) -> int:
-    """How often the thread's connection commits meanwhile."""
+    """How often the thread's connection commits in the block."""
     said = list[str]()
 
     def trace(callback: Callable[[str], object] | None) -> Awaitable[None]:
@@ -179,7 +179,7 @@ async def test_failed_commit_stores_nothing_and_the_thread_continues(
 
 
 async def test_full_disk_rolls_back_the_group_and_keeps_the_connection(store: SqlStorage) -> None:
-    """A new one would need room for the index of its log: nothing could be read any more."""
+    """A new connection would need space for the index of its log and could not read."""
 
     def raw(tx: Transaction) -> sqlite3.Connection:
         return tx.sessions._sql._raw  # type: ignore[attr-defined,no-any-return]
@@ -362,7 +362,7 @@ async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
 async def test_deleted_or_reset_text_remains_in_no_file(
     store: SqlStorage, sqlite_store: Path
 ) -> None:
-    """Between others that stay, in pages that are split, emptied and joined."""
+    """Among other rows that stay, in pages that are split, emptied and merged."""
     canary = "canary-5d0c"
 
     def remembered(number: int) -> Callable[[Transaction], Lease]:
@@ -409,14 +409,14 @@ async def test_data_retained_in_the_log_by_a_reader_is_erased_by_the_next_work(
 async def test_error_about_a_missing_file_does_not_reveal_its_path(
     store: SqlStorage, sqlite_store: Path
 ) -> None:
-    """It is a caller's eyes that see it."""
+    """The message is shown to callers."""
     for file in sqlite_store.parent.glob(f"{sqlite_store.name}*"):
         file.rename(file.with_name(f"moved-{file.name}"))
     with pytest.raises(StorageUnavailable):
         await store._database.run(lambda tx: tx.rows(text("SELECT 1 FROM nowhere")))
-    with pytest.raises(StorageUnavailable) as told:
+    with pytest.raises(StorageUnavailable) as raised:
         await store.transact(known)
-    assert str(told.value) == "The store cannot be read or written."
+    assert str(raised.value) == "The store cannot be read or written."
 
 
 async def test_damaged_page_is_named_and_other_sessions_go_on(sqlite_store: Path) -> None:
@@ -453,7 +453,7 @@ async def test_damaged_page_is_named_and_other_sessions_go_on(sqlite_store: Path
 async def test_session_deleted_by_hand_removes_no_other_from_a_backup(
     sqlite_store: Path,
 ) -> None:
-    """Without `PRAGMA foreign_keys` its messages stay behind, before those of the next session."""
+    """Without `PRAGMA foreign_keys` its messages would remain and precede those of the next session."""
     database = SqliteDatabase(sqlite_store)
     async with SqlStorage(database, replica="test") as store:
         for number in (1, 2, 3):

@@ -43,8 +43,8 @@ def be_killed(path: Path, life: int, test: Connection) -> None:
 
 
 async def _write(path: Path, life: int, test: Connection) -> None:
-    """Turns of several writers at once, two messages in one transaction; tells each that is done."""
-    async with SqlStorage(SqliteDatabase(path), replica="victim") as store:
+    """Concurrent turns of several writers, two messages per transaction; reports each when stored."""
+    async with SqlStorage(SqliteDatabase(path), replica="killed") as store:
 
         async def talk(writer: int) -> None:
             session_id, turn_id = SessionId(f"{life:016x}{writer:016x}"), TurnId(f"{life:032x}")
@@ -69,9 +69,9 @@ async def _write(path: Path, life: int, test: Connection) -> None:
 
 
 def killed(path: Path, life: int, after: int) -> dict[str, tuple[int, int]]:
-    """Let it write, kill it after some acknowledgements; return the last one of each session."""
+    """Run the writer, kill it `after` this many acknowledgements; return the last of each session."""
     ours, its = FORKS.Pipe()
-    told: dict[str, tuple[int, int]] = {}
+    acknowledged: dict[str, tuple[int, int]] = {}
     with ours:
         with its:
             process = FORKS.Process(target=be_killed, args=(path, life, its))
@@ -79,20 +79,20 @@ def killed(path: Path, life: int, after: int) -> dict[str, tuple[int, int]]:
         try:
             while True:
                 session_id, writer, turns = ours.recv()
-                told[session_id] = (writer, turns)
+                acknowledged[session_id] = (writer, turns)
                 after -= 1
                 if not after:
                     os.kill(process.pid or 0, signal.SIGKILL)
         except EOFError:
             process.join()
-    return told
+    return acknowledged
 
 
-def check(path: Path, told: dict[str, tuple[int, int]]) -> None:
-    """Each session holds what was acknowledged, at most one turn more, and all of it whole."""
+def check(path: Path, acknowledged: dict[str, tuple[int, int]]) -> None:
+    """Check that each session holds the acknowledged turns, at most one more, all complete."""
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        for session_id, (writer, turns) in told.items():
+        for session_id, (writer, turns) in acknowledged.items():
             rows = connection.execute(
                 "SELECT seq, content FROM messages WHERE session_id = ? ORDER BY seq", [session_id]
             ).fetchall()
@@ -108,8 +108,8 @@ def test_acknowledged_writes_are_complete_and_unique_after_each_kill(sqlite_stor
     moments = random.Random(4)
     everything: dict[str, tuple[int, int]] = {}
     for life in range(1, KILLS + 1):
-        told = killed(sqlite_store, life, moments.randint(1, ENOUGH))
-        check(sqlite_store, told)
-        everything |= told
+        acknowledged = killed(sqlite_store, life, moments.randint(1, ENOUGH))
+        check(sqlite_store, acknowledged)
+        everything |= acknowledged
     check(sqlite_store, everything)
     assert len(everything) > KILLS

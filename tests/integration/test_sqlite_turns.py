@@ -1,4 +1,4 @@
-"""Who is calling, on SQLite: read on the event loop, and by the writer's thread where that fails."""
+"""Looking up the caller on SQLite: on the event loop, or by the writer thread if that fails."""
 # ruff: noqa: ASYNC240 - a test may block a loop that is its own
 
 import asyncio
@@ -68,7 +68,7 @@ async def test_caller_is_not_looked_up_in_a_moved_file(
 
 
 async def test_reading_leaves_no_transaction_open(sqlite_store: Path, store: SqlStorage) -> None:
-    """One that is open would keep what was deleted in the write-ahead log."""
+    """An open transaction would keep deleted data in the write-ahead log."""
     await store.find_caller(user(1).id)
     with closing(sqlite3.connect(sqlite_store, isolation_level=None, timeout=0)) as other:
         [(is_busy, *_)] = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -1,4 +1,4 @@
-"""Token versions beside `users.json`: an edit by hand that is taken back revives no token."""
+"""Token versions beside `users.json`: reverting a manual edit revives no token."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from samples import user
 
 
 class FullDisk(Files):
-    """A disk on which no new file fits."""
+    """A disk without space for new files."""
 
     is_full = False
 
@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def users_of(storage: JsonFileStorage) -> Users:
-    """The users as a transaction has them, here and now."""
+    """The users as a transaction sees them."""
     return here_and_now(storage).users
 
 
@@ -48,7 +48,7 @@ def users_of(storage: JsonFileStorage) -> Users:
 async def test_reverting_a_manual_edit_never_lowers_the_token_version(
     root: Path, edits: list[dict[str, object]]
 ) -> None:
-    """Another process sees only the end of it, and one that starts later nothing."""
+    """Another process sees only the final state, and a later one no change at all."""
     path = root / "auth" / "users.json"
     async with JsonFileStorage(root) as storage, JsonFileStorage(root) as other:
         users_of(storage).add(user(1))
@@ -123,7 +123,7 @@ async def test_version_that_cannot_be_written_still_applies(root: Path) -> None:
 async def test_reverting_a_manual_edit_on_a_full_disk_never_lowers_the_token_version(
     root: Path,
 ) -> None:
-    """Neither while it is full, nor when it has space again."""
+    """Neither while the disk is full, nor after it has space again."""
     path, files = root / "auth" / "users.json", FullDisk()
     async with JsonFileStorage(root, files) as storage:
         users = users_of(storage)

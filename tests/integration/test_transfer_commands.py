@@ -49,7 +49,7 @@ NewStore = Callable[[str], str]
 
 @pytest.fixture
 def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewStore]:
-    """Gives the address of a store of this kind; nobody has made it yet."""
+    """Return the URL of a store of this kind that does not exist yet."""
     names = iter("abcdefgh")
     databases = ExitStack()
 
@@ -69,7 +69,7 @@ def export_at(url: str) -> ExportTarget:
 
 
 def content_of(url: str) -> dict[str, Item]:
-    """Everything in a store, by its name."""
+    """Everything in a store, by name."""
     with export_at(url) as export:
         return {name_of(item): item for item in everything_in(export)}
 
@@ -85,7 +85,7 @@ def filled(url: str, items: list[Item] = EVERYTHING) -> str:
 
 
 def many(count: int) -> list[Item]:
-    """Some people and conversations of a few messages."""
+    """Some users and short conversations."""
     texts = ["Hi", "Hello! 🐕", "How are you?", "Well."]
     talks = [conversation(n, texts=texts[: n % 5], memory=remembered()) for n in range(1, count)]
     return [*DEFAULT_ROLES.values(), *(user(n) for n in range(1, 20)), *talks]
@@ -93,7 +93,7 @@ def many(count: int) -> list[Item]:
 
 @contextmanager
 def writer(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Somebody who appends to three sessions, as the service does; entered after some turns."""
+    """A writer that appends to three sessions, as the service does; entered after some turns."""
     monkeypatch.setenv("STORAGE_URL", url)
     store = build_storage(load_settings())
     begun, over = Event(), Event()
@@ -133,7 +133,7 @@ def _turn(session_id: SessionId, text: str) -> Callable[[Transaction], object]:
 
 
 def require_states_of(url: str, later: str) -> None:
-    """Each session is as it was at a moment before: no answer without its question."""
+    """Check that each session is a consistent earlier snapshot: no answer without its question."""
     afterwards = {item.session.id: item for item in sessions_of(later).values()}
     for found in sessions_of(url).values():
         assert isinstance(found, Conversation)
@@ -318,7 +318,7 @@ def _damage(root: Path) -> None:
 
 
 def _killed_when(url: str, reached: int, *arguments: str) -> None:
-    """Run a command in a process that is killed once the store holds so many sessions."""
+    """Run a command in a process that is killed once the store holds enough sessions."""
     process = subprocess.Popen([*PROGRAM, *arguments], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     export = export_at(url)
     while process.poll() is None and _count(export) < reached:

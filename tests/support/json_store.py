@@ -59,7 +59,7 @@ def attempts_of(storage: JsonFileStorage) -> AttemptRepository:
 
 
 def talk(storage: JsonFileStorage, session_id: SessionId = ONE, count: int = 3) -> Lease:
-    """A session with some messages, still held."""
+    """Create a session with some messages; its lease is still held."""
     sessions = sessions_of(storage)
     sessions.create(new_session(session_id))
     lease = sessions.acquire(ANA, session_id, TURN)
@@ -74,7 +74,7 @@ def messages_of(storage: JsonFileStorage, session_id: SessionId = ONE) -> list[M
 
 
 def add_message(storage: JsonFileStorage) -> Message:
-    """One message in a turn of its own."""
+    """Append one message in its own turn."""
     lease = sessions_of(storage).acquire(ANA, ONE, TURN)
     try:
         return sessions_of(storage).append(
@@ -85,7 +85,7 @@ def add_message(storage: JsonFileStorage) -> Message:
 
 
 def tree(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below with its time and bytes; lock files say nothing."""
+    """Every file below the folder with its time and bytes, except lock files."""
     return {
         str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes())
         for path in sorted(root.rglob("*"))
@@ -94,7 +94,7 @@ def tree(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 class Faulty(Files):
-    """A file system that fails at the calls that a test names."""
+    """A file system that fails at the calls named by a test."""
 
     def __init__(self) -> None:
         self.failing: set[str] = set()
@@ -151,7 +151,7 @@ class Faulty(Files):
 
 
 class Interrupted(Files):
-    """A file system where something else happens right before a step."""
+    """A file system that runs an action right before an operation."""
 
     def __init__(self, step: str) -> None:
         self._step = step
@@ -191,7 +191,7 @@ def user(number: int, roles: tuple[str, ...] = ()) -> User:
 
 
 async def eventually(work: Callable[[], object]) -> None:
-    """Do the work once the session is free."""
+    """Retry the work until the session is free."""
     for _ in range(500):
         try:
             work()

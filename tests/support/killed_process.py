@@ -33,7 +33,7 @@ USER = User(
 )
 
 SURVIVED = -1
-Tell = Callable[[int], None]
+Acknowledge = Callable[[int], None]
 """Acknowledges the state with this number."""
 
 
@@ -54,7 +54,7 @@ class Change:
     """A change, its preparation, and the states that readers may observe, in order."""
 
     prepare: Callable[[ChatApp, Path], Awaitable[object]]
-    make: Callable[[ChatApp, SessionId, Tell], Awaitable[object]]
+    make: Callable[[ChatApp, SessionId, Acknowledge], Awaitable[object]]
     states: tuple[Seen, ...]
 
 
@@ -124,54 +124,54 @@ async def only_session(app: ChatApp) -> SessionId:
 # --- the changes -----------------------------------------------------------------------------
 
 
-async def take_turn(app: ChatApp, session_id: SessionId, tell: Tell) -> None:
+async def take_turn(app: ChatApp, session_id: SessionId, acknowledge: Acknowledge) -> None:
     async for event in app.events("asked", session_id or None, stream=False):
         if isinstance(event, Started):
-            tell(2)
-    tell(3)
+            acknowledge(2)
+    acknowledge(3)
 
 
-async def append_turn(app: ChatApp, session_id: SessionId, tell: Tell) -> None:
+async def append_turn(app: ChatApp, session_id: SessionId, acknowledge: Acknowledge) -> None:
     await app.add_turns(session_id, 1)
-    tell(2)
+    acknowledge(2)
 
 
-async def put_summary(app: ChatApp, session_id: SessionId, tell: Tell) -> None:
+async def put_summary(app: ChatApp, session_id: SessionId, acknowledge: Acknowledge) -> None:
     await app.memory_editor.put_summary(ANA, session_id, "new summary")
-    tell(1)
+    acknowledge(1)
 
 
-async def begin(app: ChatApp, _: SessionId, tell: Tell) -> None:
+async def begin(app: ChatApp, _: SessionId, acknowledge: Acknowledge) -> None:
     await app.sessions.begin(ANA)
-    tell(1)
+    acknowledge(1)
 
 
-async def reset(app: ChatApp, session_id: SessionId, tell: Tell) -> None:
+async def reset(app: ChatApp, session_id: SessionId, acknowledge: Acknowledge) -> None:
     await app.sessions.reset(ANA, session_id)
-    tell(1)
+    acknowledge(1)
 
 
-async def delete(app: ChatApp, session_id: SessionId, tell: Tell) -> None:
+async def delete(app: ChatApp, session_id: SessionId, acknowledge: Acknowledge) -> None:
     await app.sessions.delete(ANA, session_id)
-    tell(1)
+    acknowledge(1)
 
 
-async def add_user(app: ChatApp, _: SessionId, tell: Tell) -> None:
+async def add_user(app: ChatApp, _: SessionId, acknowledge: Acknowledge) -> None:
     await user(app, Path())
-    tell(1)
+    acknowledge(1)
 
 
-async def change_hash(app: ChatApp, _: SessionId, tell: Tell) -> None:
+async def change_hash(app: ChatApp, _: SessionId, acknowledge: Acknowledge) -> None:
     await app.storage.transact(
         lambda tx: tx.users.set_password_hash(USER.id, old="old hash", new="new hash")
     )
-    tell(1)
+    acknowledge(1)
 
 
-async def append_entries(app: ChatApp, _: SessionId, tell: Tell) -> None:
+async def append_entries(app: ChatApp, _: SessionId, acknowledge: Acknowledge) -> None:
     for number in (1, 2):
         await app.storage.transact(append_entry)
-        tell(number)
+        acknowledge(number)
 
 
 SAID = ("question 1", "answer 2")

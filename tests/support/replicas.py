@@ -75,17 +75,19 @@ class Replicas:
             text = answer.json()["text"]
             self.world.expect(text == answer_to(mark), f"{mark} is answered: {text}")
             return DONE
-        told = answer.status_code, answer.json()["code"]
-        asked.is_refused = told == BUSY
-        self.world.expect("Retry-After" in answer.headers, f"{told} does not say when to come back")
-        return told
+        response = answer.status_code, answer.json()["code"]
+        asked.is_refused = response == BUSY
+        self.world.expect(
+            "Retry-After" in answer.headers, f"{response} does not say when to come back"
+        )
+        return response
 
     async def until_accepted(self, session_id: str) -> None:
         """Ask until the session is free; each attempt waits for some seconds."""
         async with asyncio.timeout(TURN_WITHIN_S):
-            while (told := await self.ask(self.next(), session_id, self.new_mark())) == BUSY:
+            while (response := await self.ask(self.next(), session_id, self.new_mark())) == BUSY:
                 pass
-        assert told == DONE
+        assert response == DONE
 
     async def until_answered(self, service: Running, session_id: str, answer: Answer) -> None:
         """Ask until this is the answer; only lost connections are tolerated meanwhile.
@@ -93,9 +95,9 @@ class Replicas:
         A server may close an idle connection at the moment in which a client uses it again.
         """
         async with asyncio.timeout(TURN_WITHIN_S):
-            while (told := await self.ask(service, session_id, self.new_mark())) == GONE:
+            while (response := await self.ask(service, session_id, self.new_mark())) == GONE:
                 pass
-        assert told == answer
+        assert response == answer
 
     async def until_ready(self, service: Running, status: int) -> None:
         async with asyncio.timeout(TURN_WITHIN_S):
@@ -156,10 +158,10 @@ class Load:
         world = self._replicas.world
         while not self._is_over:
             session_id, mark = world.rng.choice(self._sessions), self._replicas.new_mark()
-            told = await self._replicas.ask(self._replicas.next(), session_id, mark)
-            world.expect(told in {DONE, BUSY, DOWN, GONE}, f"{mark} is answered {told}")
-            self.acknowledged += told == DONE
-            if told != DONE:
+            response = await self._replicas.ask(self._replicas.next(), session_id, mark)
+            world.expect(response in {DONE, BUSY, DOWN, GONE}, f"{mark} is answered {response}")
+            self.acknowledged += response == DONE
+            if response != DONE:
                 await asyncio.sleep(0.05)
 
     async def more(self, turns: int) -> None:

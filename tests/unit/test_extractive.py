@@ -229,8 +229,10 @@ def test_forgotten_fact_is_not_answered_from_the_history() -> None:
     memory = {"profile": {"name": "Ana"}, "facts": ["tengo dos hijas"]}
     assert chatted("¿dónde vivo?", *history, memory=memory).startswith("De eso no sé nada")
     assert chatted("¿dónde vivo?", *history).startswith("De eso no sé nada")
-    told = chatted("¿qué sabes de mí?", "soy Ana", "vivo en Lugo", "olvida todo lo que sabes de mí")
-    assert told == "Todavía no me has contado nada de ti."
+    reply = chatted(
+        "¿qué sabes de mí?", "soy Ana", "vivo en Lugo", "olvida todo lo que sabes de mí"
+    )
+    assert reply == "Todavía no me has contado nada de ti."
 
 
 def test_with_the_name_the_full_name_goes_and_with_the_work_the_department() -> None:

@@ -67,7 +67,7 @@ async def genkits(provider: FakeProvider) -> AsyncIterator[dict[str, ChatGenkit]
 
 
 def scripted(kind: str) -> ChatModel:
-    """The scripted model that behaves as the provider does under that name."""
+    """A scripted model that behaves like the provider's model of that name."""
     match kind:
         case "fake-model":
             return ScriptedModel(lambda request: f"You said: {request.messages[-1].text}")
@@ -83,7 +83,7 @@ def scripted(kind: str) -> ChatModel:
 
 @pytest.fixture(params=[*TRANSPORTS, "scripted"])
 def open_model(request: pytest.FixtureRequest, genkits: dict[str, ChatGenkit]) -> OpenModel:
-    """A function from what the model should be like to a model of the adapter in question."""
+    """A function that builds a model of the tested adapter with the given behaviour."""
     if request.param == "scripted":
         return scripted
     ai = genkits[request.param]

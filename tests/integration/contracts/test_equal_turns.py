@@ -39,7 +39,7 @@ Done = TypeVar("Done")
 
 
 class History:
-    """A session to which one way alone writes; nothing that it returns names the session."""
+    """A session written in only one way; its results do not contain the session id."""
 
     def __init__(self, storage: Storage, number: int, *, by_repository: bool) -> None:
         self.storage, self._by_repository = storage, by_repository
@@ -51,7 +51,7 @@ class History:
         return Lease(owner=owner, session_id=self._id, turn_id=TurnId(f"{turn:032x}"))
 
     def _chosen(self, age: int) -> Lease:
-        """The lease of the last turn, or of one before it."""
+        """The lease of the last turn, or of an earlier one."""
         return self._leases[max(len(self._leases) - 1 - age, 0)]
 
     async def create(self) -> None:
@@ -97,7 +97,7 @@ class History:
         )
 
     async def release(self, age: int) -> None:
-        """As if the process had died, if that was the lease in force."""
+        """Abandon the lease as if the process had died, if it is the current one."""
         await self.storage.transact(lambda tx: tx.sessions.release(self._chosen(age)))
 
     async def reset(self, age: int) -> None:
@@ -108,7 +108,7 @@ class History:
         await self.storage.transact(lambda tx: tx.sessions.delete(self._chosen(age)))
 
     async def remember(self, memory: Memory, *, is_late: bool) -> bool:
-        """What was consolidated; late for the version, if others have stored some meanwhile."""
+        """Store consolidated memory; outdated if others stored a newer version meanwhile."""
 
         def work(tx: Transaction) -> bool:
             version = 0 if is_late else tx.sessions.memory(ANA, self._id).version
@@ -119,7 +119,7 @@ class History:
         return await self.storage.transact(work)
 
     async def everything(self) -> object:
-        """All that is stored, and whether the session can be had."""
+        """Everything stored, and whether the session is free."""
 
         def work(tx: Transaction) -> object:
             sessions = tx.sessions

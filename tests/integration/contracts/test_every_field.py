@@ -114,7 +114,7 @@ async def test_service_keeps_every_field(closed_storage: Storage) -> None:
 
 
 async def test_change_of_a_record_replaces_every_field(closed_storage: Storage) -> None:
-    """From the defaults to other values and back."""
+    """Change every field from its default to another value and back."""
 
     def change(tx: Transaction) -> None:
         for kind, full in zip(KINDS, RECORDS, strict=True):

@@ -46,13 +46,13 @@ KINDS = ["json_files", "sqlite", "postgres"]
 
 @dataclass(frozen=True)
 class Store:
-    """A store that is new, by its two doors."""
+    """A new store, through the service's port and the export port."""
 
     export: ExportTarget
     storage: Callable[[], Storage]
 
     def serve(self, work: Callable[[Transaction], Done]) -> Done:
-        """Do the work as the service does it."""
+        """Run the work through the service's port."""
 
         async def done() -> Done:
             async with self.storage() as storage:
@@ -63,7 +63,7 @@ class Store:
 
 @pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A store that nobody has made yet."""
+    """A store that does not exist yet."""
     if request.param == "json_files":
         with JsonFileExport(tmp_path / "data") as export:
             yield Store(export, lambda: JsonFileStorage(tmp_path / "data"))
@@ -82,7 +82,7 @@ def export(store: Store) -> ExportTarget:
 
 
 def kept_in(export: ExportTarget) -> list[Item]:
-    """Everything but the roles that a new database has."""
+    """Everything except the default roles of a new database."""
     return [item for item in everything_in(export) if item not in DEFAULT_ROLES.values()]
 
 

@@ -40,7 +40,7 @@ def always(content: Content) -> Callable[[JournalEntry | None], Content]:
 
 
 def count_on(last: JournalEntry | None) -> Content:
-    """A content that names the entry before, as a chain does."""
+    """Content that refers to the previous entry, like a chain."""
     return {"number": 1 if last is None else last.seq + 1, "last": last and last.content["number"]}
 
 

@@ -605,7 +605,7 @@ async def test_no_retry_once_text_was_delivered(
 
 
 def picky(*refused: str) -> Callable[[dict[str, Any]], Raw | None]:
-    """A provider that refuses these, the first that it finds."""
+    """A provider that refuses the first of these parameters in a request."""
 
     def raw(body: dict[str, Any]) -> Raw | None:
         for name in refused:

@@ -33,7 +33,7 @@ THREE = Note(shelf="b", name="1", label="third", topic="x", expires_at=T0)
 
 
 class Store:
-    """An open storage, in which notes are kept."""
+    """An open storage for notes."""
 
     def __init__(self, storage: Storage, kind: Kind[Note]) -> None:
         self.storage, self.kind = storage, kind
@@ -54,7 +54,7 @@ def _put(kind: Kind[Note], note: Note, records: Records) -> None:
 
 
 def made(database: Database) -> Iterator[Storage]:
-    """A storage on a database with a table of notes."""
+    """A storage on a database with a table for notes."""
     with database.connect() as connection:
         make_tables(connection, [NOTES])
         connection.commit()

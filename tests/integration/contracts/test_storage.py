@@ -92,7 +92,7 @@ def held(sessions: SessionLog, number: int = 1, owner: Owner = ANA) -> Lease:
 
 
 def say(sessions: SessionLog, lease: Lease, count: int) -> list[Message]:
-    """Append messages of the user and the assistant in turn, a second apart."""
+    """Append alternating messages, a second apart."""
     authors = (MessageRole.USER, MessageRole.ASSISTANT)
     return [
         sessions.append(lease, new_message(lease, authors[n % 2], f"text {n}", ts=later(n)))
@@ -103,7 +103,7 @@ def say(sessions: SessionLog, lease: Lease, count: int) -> list[Message]:
 async def at_once(
     storage: Storage, work: Callable[[Transaction, Given], Done], given: Iterable[Given]
 ) -> list[Done]:
-    """Do the work on each of them in a transaction of its own, all at the same time."""
+    """Run the work on each item in its own transaction, concurrently."""
 
     async def do(each: Given) -> Done:
         return await storage.transact(lambda tx: work(tx, each))
@@ -723,7 +723,7 @@ class TestUsers:
 
 
 def throttle(number: int = 1, allowed: int = 3) -> Throttle:
-    """A throttle; those of 1 to 9 share their first digits."""
+    """A throttle; numbers 1 to 9 share a key prefix."""
     return Throttle(key=AttemptKey(f"{number:064x}"), allowed=allowed)
 
 

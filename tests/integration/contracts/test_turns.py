@@ -63,7 +63,7 @@ def question(
 
 
 class Turns:
-    """Stores questions and answers in one of the two ways, and looks at what is there."""
+    """Stores questions and answers, streamed or not, and reads the result."""
 
     def __init__(self, storage: Storage, *, by_repository: bool) -> None:
         self.storage, self._by_repository = storage, by_repository
@@ -95,7 +95,7 @@ class Turns:
             )
 
     async def begin(self, session_id: SessionId = ONE, *, messages: int = 0) -> None:
-        """A new session; messages of the user and the assistant, a second apart."""
+        """A new session with alternating messages, a second apart."""
         new = Session(id=session_id, owner=ANA, title="", created_at=T0, updated_at=T0)
         await self.storage.transact(lambda tx: tx.sessions.create(new))
         for number in range(0, messages, 2):

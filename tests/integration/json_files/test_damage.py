@@ -23,7 +23,7 @@ from samples import new_message
 
 
 def changed_bytes(whole: bytes, change: str) -> Iterator[bytes]:
-    """The bytes with one of them changed, for each of them."""
+    """Every variant of the bytes with one byte changed."""
     how, operand = change[0], ord(change[1])
     for at, byte in enumerate(whole):
         new = byte ^ operand if how == "^" else operand

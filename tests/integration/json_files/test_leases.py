@@ -53,8 +53,8 @@ def content(path: Path) -> bytes:
 
 
 @contextmanager
-def waiting_in_vain(work: Callable[[], None]) -> Iterator[Callable[[], None]]:
-    """What begins the work in another thread, and gives it time that it has to wait out."""
+def blocked_in_a_thread(work: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Yield a function that starts the work in another thread, and gives it time to block."""
     thread = threading.Thread(target=work)
 
     def begin() -> None:
@@ -66,7 +66,7 @@ def waiting_in_vain(work: Callable[[], None]) -> Iterator[Callable[[], None]]:
 
 
 class Overtaken:
-    """The lock of a lease, which somebody else takes first."""
+    """The lock of a lease, acquired first by another process."""
 
     def __init__(self, held: HeldSession, other: Callable[[], None]) -> None:
         self._held, self._lock, self._other = held, held.writing, other
@@ -157,7 +157,7 @@ class TestLeases:
     async def test_lock_on_a_session_deleted_and_restored_meanwhile_is_not_a_lease(
         self, root: Path
     ) -> None:
-        """From a backup: of itself, no id is used twice."""
+        """Restored from a backup: ids are never reused otherwise."""
         files = Interrupted("try_lock")
 
         def delete_and_bring_back() -> None:
@@ -178,20 +178,20 @@ class TestLeases:
         files, ending = Interrupted("replace"), {"delete": delete, "reset": reset}[end]
         async with JsonFileStorage(root, files) as storage, JsonFileStorage(root) as other:
             sessions_of(other).release(talk(other))
-            with waiting_in_vain(partial(ending, other)) as files.meanwhile:
+            with blocked_in_a_thread(partial(ending, other)) as files.meanwhile:
                 memory = Memory(summary="canary")
                 assert sessions_of(storage).put_memory(ANA, ONE, memory, epoch=0)
         assert [path for path in root.rglob("*") if b"canary" in content(path)] == []
 
     async def test_session_that_is_created_twice_at_once_is_created_once(self, root: Path) -> None:
-        files, heard = Interrupted("replace"), list[str]()
+        files, errors = Interrupted("replace"), list[str]()
 
         def create_again() -> None:
             with pytest.raises(Conflict):
                 sessions_of(other).create(new_session())
-            heard.append("conflict")
+            errors.append("conflict")
 
         async with JsonFileStorage(root, files) as storage, JsonFileStorage(root) as other:
-            with waiting_in_vain(create_again) as files.meanwhile:
+            with blocked_in_a_thread(create_again) as files.meanwhile:
                 sessions_of(storage).create(new_session())
-        assert heard == ["conflict"]
+        assert errors == ["conflict"]

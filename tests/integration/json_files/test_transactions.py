@@ -94,7 +94,7 @@ class TestTurns:
 
     @staticmethod
     def ask_in_good_order(tx: Transaction) -> Lease:
-        """As a turn asks: a write that fails gives the lease back."""
+        """Store a question as a turn does: a failed write releases the lease."""
         lease = tx.sessions.acquire(ANA, ONE, TURN)
         try:
             tx.sessions.append(

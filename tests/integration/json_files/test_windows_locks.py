@@ -19,7 +19,7 @@ from chatbot.domain.errors import (
 class TestOpenFilesOnWindows:
     @pytest.fixture
     def read(self, tmp_path: Path) -> Iterator[tuple[Files, Path, int]]:
-        """A file that somebody reads."""
+        """A file that is open for reading."""
         files, path = Files(), tmp_path / "read"
         path.write_bytes(b"old")
         fd = files.open_to_read(path)
