@@ -519,8 +519,8 @@ async def test_deleting_a_session_during_consolidation_is_harmless(
     assert app.consolidation._timers == {}
 
 
-@pytest.mark.parametrize(("turns", "transactions"), [(1, 2), (6, 2), (40, 3)])
-async def test_extraction_takes_one_transaction_to_load_and_one_per_batch(
+@pytest.mark.parametrize(("turns", "transactions"), [(1, 2), (6, 2), (40, 4)])
+async def test_extraction_takes_one_transaction_to_load_and_one_to_store_per_batch(
     turns: int, transactions: int
 ) -> None:
     storage = Counting()

@@ -121,14 +121,6 @@ class MemorySteps:
             is_due = at_once or step.is_due(session, memory)
             return batch_after(session, memory) if is_due else NO_MESSAGES
 
-        def store(tx: Transaction) -> SessionView:
-            """Store what was learned, and read the next batch if there is one."""
-            new = step.with_setback(learned, Setback())
-            is_stored = tx.sessions.put_memory(owner, session_id, new, epoch=seen.session.epoch)
-            if is_stored and step.watermark(new) >= until:
-                return replace(seen, memory=replace(new, version=new.version + 1), messages=())
-            return _load(tx, owner, session_id, batch_after if is_stored else select_none)
-
         def put_off(tx: Transaction) -> None:
             """Store that the step failed, unless the session was reset meanwhile."""
             now = _load(tx, owner, session_id, select_none)
@@ -138,10 +130,10 @@ class MemorySteps:
             memory = step.with_setback(now.memory, setback)
             tx.sessions.put_memory(owner, session_id, memory, epoch=seen.session.epoch)
 
+        load = partial(_load, owner=owner, session_id=session_id)
         messages = () if known is None else _following(known.messages, step.watermark(known.memory))
         if known is None or not messages:
-            load = partial(_load, owner=owner, session_id=session_id, select=batch_if_due)
-            seen = await self._storage.transact(load)
+            seen = await self._storage.transact(partial(load, select=batch_if_due))
         else:
             seen = replace(known, messages=messages)
         until = seen.session.last_seq - step.window
@@ -151,7 +143,13 @@ class MemorySteps:
             except ModelFailure:
                 await self._storage.transact(put_off)
                 raise
-            seen = await self._storage.transact(store)
+            new = step.with_setback(learned, Setback())
+            epoch = seen.session.epoch
+            is_stored = await self._storage.store_memory(owner, session_id, new, epoch=epoch)
+            if is_stored and step.watermark(new) >= until:
+                return replace(new, version=new.version + 1)
+            rest = batch_after if is_stored else select_none
+            seen = await self._storage.transact(partial(load, select=rest))
         return seen.memory
 
 

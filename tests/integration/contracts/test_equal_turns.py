@@ -110,13 +110,16 @@ class History:
     async def remember(self, memory: Memory, *, is_late: bool) -> bool:
         """Store consolidated memory; outdated if others stored a newer version meanwhile."""
 
-        def work(tx: Transaction) -> bool:
+        def read(tx: Transaction) -> tuple[Memory, int]:
             version = 0 if is_late else tx.sessions.memory(ANA, self._id).version
             epoch = 0 if is_late else tx.sessions.get(ANA, self._id).epoch
-            new = replace(memory, version=version)
-            return tx.sessions.put_memory(ANA, self._id, new, epoch=epoch)
+            return replace(memory, version=version), epoch
 
-        return await self.storage.transact(work)
+        new, epoch = await self.storage.transact(read)
+        return await self._by(
+            lambda: self.storage.store_memory(ANA, self._id, new, epoch=epoch),
+            lambda tx: tx.sessions.put_memory(ANA, self._id, new, epoch=epoch),
+        )
 
     async def everything(self) -> object:
         """Everything stored, and whether the session is free."""

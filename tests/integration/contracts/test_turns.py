@@ -103,6 +103,18 @@ class Turns:
             context = await self.ask(asked)
             await self.answer(context.lease, f"text {number + 2}", number + 1)
 
+    async def remember(
+        self, memory: Memory, *, epoch: int, owner: Owner = ANA, session_id: SessionId = ONE
+    ) -> bool:
+        if self._by_repository:
+            return await self.storage.transact(
+                lambda tx: tx.sessions.put_memory(owner, session_id, memory, epoch=epoch)
+            )
+        return await self.storage.store_memory(owner, session_id, memory, epoch=epoch)
+
+    async def memory(self) -> Memory:
+        return await self.storage.transact(lambda tx: tx.sessions.memory(ANA, ONE))
+
     async def messages(self, session_id: SessionId = ONE) -> list[Message]:
         found = await self.storage.transact(
             lambda tx: tx.sessions.read(ANA, session_id, MessageRange(limit=99))
@@ -347,3 +359,29 @@ async def test_change_of_a_caller_is_seen_at_once(storage: Storage) -> None:
         found, _ = await storage.find_caller(user(1).id)
         assert found is not None
         assert found.password_hash == new
+
+
+async def test_of_memories_made_of_the_same_one_exactly_one_is_stored(turns: Turns) -> None:
+    await turns.begin()
+    for version in (0, 1):
+        made = [Memory(summary=f"{version}.{n}", version=version) for n in range(8)]
+        stored = await asyncio.gather(*(turns.remember(memory, epoch=0) for memory in made))
+        (kept,) = [memory for memory, is_stored in zip(made, stored, strict=True) if is_stored]
+        assert await turns.memory() == replace(kept, version=version + 1)
+
+
+async def test_memory_of_an_earlier_epoch_or_of_a_missing_session_is_not_stored(
+    turns: Turns,
+) -> None:
+    await turns.begin()
+    assert await turns.remember(Memory(summary="before"), epoch=0)
+    lease = await turns.storage.transact(lambda tx: tx.sessions.acquire(ANA, ONE, FIRST))
+    await turns.storage.transact(lambda tx: tx.sessions.reset(lease, ts=later(1)))
+    for version in (0, 1):
+        late = Memory(summary="late", version=version)
+        assert not await turns.remember(late, epoch=0)
+        assert not await turns.remember(late, epoch=1, owner=BOB)
+        assert not await turns.remember(late, epoch=0, session_id=TWO)
+    assert not await turns.remember(Memory(version=1), epoch=1)
+    assert await turns.memory() == Memory()
+    assert await turns.remember(Memory(summary="after"), epoch=1)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, Self, TypeVar
 
-from chatbot.domain.chat import Lease, Message, Question, TurnContext
-from chatbot.domain.identity import Role, User, UserId
+from chatbot.domain.chat import Lease, Message, Question, SessionId, TurnContext
+from chatbot.domain.identity import Owner, Role, User, UserId
+from chatbot.domain.memory import Memory
 from chatbot.domain.transaction import Transaction
 
 Found = TypeVar("Found")
@@ -40,8 +41,9 @@ class Storage(Protocol):
     async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
         """Return the user, or None, and the roles by name.
 
-        Every turn calls this method and the next two. Each is one transaction, defined by methods of
-        the repositories; a store may override it with a faster equivalent.
+        Every turn calls this method and the next two, and every other one the third. Each is one
+        transaction, defined by methods of the repositories; a store may override it with a faster
+        equivalent.
         """
         return await self.transact(lambda tx: (tx.users.by_id(user_id), tx.roles.all()))
 
@@ -52,6 +54,14 @@ class Storage(Protocol):
     async def store_answer(self, lease: Lease, answer: Message) -> None:
         """End a turn: see `SessionLog.store_answer`."""
         await self.transact(lambda tx: tx.sessions.store_answer(lease, answer))
+
+    async def store_memory(
+        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+    ) -> bool:
+        """Store the memory unless it has changed: see `SessionLog.put_memory`."""
+        return await self.transact(
+            lambda tx: tx.sessions.put_memory(owner, session_id, memory, epoch=epoch)
+        )
 
     @abstractmethod
     def renewing(self, lease: Lease) -> AbstractContextManager[None]:

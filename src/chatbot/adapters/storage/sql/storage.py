@@ -20,6 +20,7 @@ from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.turn_statements import (
     FIND_CALLER,
     STORE_ANSWER,
+    STORE_MEMORY,
     STORE_QUESTION,
     TurnRow,
     TurnStatement,
@@ -29,11 +30,13 @@ from chatbot.adapters.storage.sql.turns import (
     answer_values,
     caller_of,
     context_of,
+    memory_values,
     question_values,
 )
-from chatbot.domain.chat import Lease, Message, Question, TurnContext
+from chatbot.domain.chat import Lease, Message, Question, SessionId, TurnContext
 from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
-from chatbot.domain.identity import Role, User, UserId
+from chatbot.domain.identity import Owner, Role, User, UserId
+from chatbot.domain.memory import Memory
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl
 from chatbot.domain.ports.storage import Found, Storage
 from chatbot.domain.transaction import Transaction
@@ -128,6 +131,14 @@ class SqlStorage(Storage):
     async def store_answer(self, lease: Lease, answer: Message) -> None:
         if await self._execute(STORE_ANSWER, answer_values(lease, answer)) is None:
             await super().store_answer(lease, answer)
+
+    async def store_memory(
+        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+    ) -> bool:
+        values = memory_values(owner, session_id, memory, epoch=epoch)
+        if await self._execute(STORE_MEMORY, values) is not None:
+            return True
+        return await super().store_memory(owner, session_id, memory, epoch=epoch)
 
     async def _execute(self, statement: TurnStatement, values: TurnValues) -> TurnRow | None:
         if self._turns is None:

@@ -162,4 +162,35 @@ STORE_ANSWER = TurnStatement(
         """,
     ),
 )
-TURN_STATEMENTS = (FIND_CALLER, STORE_QUESTION, STORE_ANSWER)
+STORE_MEMORY = TurnStatement(
+    name="store_memory",
+    postgres="""
+        WITH read AS (
+            SELECT FROM sessions
+            WHERE owner = :owner::text AND id = :session_id::text AND epoch = :epoch::integer
+            FOR NO KEY UPDATE SKIP LOCKED
+        )
+        INSERT INTO memories (owner, session_id, version, content)
+        SELECT :owner, :session_id, :version::integer + 1, :content::text::json FROM read
+        WHERE :version = 0 OR EXISTS (
+            SELECT FROM memories WHERE owner = :owner AND session_id = :session_id
+        )
+        ON CONFLICT (owner, session_id) DO UPDATE
+            SET version = excluded.version, content = excluded.content
+            WHERE memories.version = :version
+        RETURNING version
+    """,
+    sqlite=(
+        """
+        INSERT INTO memories (owner, session_id, version, content)
+        SELECT owner, id, :version + 1, :content FROM sessions
+        WHERE owner = :owner AND id = :session_id AND epoch = :epoch AND :version = coalesce((
+            SELECT version FROM memories WHERE owner = :owner AND session_id = :session_id
+        ), 0)
+        ON CONFLICT (owner, session_id) DO UPDATE
+            SET version = excluded.version, content = excluded.content
+        RETURNING version
+        """,
+    ),
+)
+TURN_STATEMENTS = (FIND_CALLER, STORE_QUESTION, STORE_ANSWER, STORE_MEMORY)

@@ -18,10 +18,12 @@ from chatbot.domain.chat import (
     MessageRole,
     Question,
     Session,
+    SessionId,
     TurnContext,
     TurnId,
 )
-from chatbot.domain.identity import Role, User
+from chatbot.domain.identity import Owner, Role, User
+from chatbot.domain.memory import Memory
 from chatbot.domain.repositories.users import USERS
 
 
@@ -43,6 +45,18 @@ def answer_values(lease: Lease, answer: Message) -> TurnValues:
     """The values of `STORE_ANSWER`."""
     reason = None if answer.reason is None else answer.reason.value
     return {**_message_values(lease, answer), "reason": reason}
+
+
+def memory_values(owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int) -> TurnValues:
+    """The values of `STORE_MEMORY`."""
+    content = codec(Memory).to_json(memory) | {"version": memory.version + 1}
+    return {
+        "owner": owner_key(owner),
+        "session_id": session_id,
+        "epoch": epoch,
+        "version": memory.version,
+        "content": json.dumps(content),
+    }
 
 
 def _message_values(lease: Lease, message: Message) -> dict[str, str | int | float | None]:
