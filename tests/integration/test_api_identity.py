@@ -131,7 +131,7 @@ async def test_token_in_which_one_byte_was_changed_is_invalid(shared: Service) -
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Basic bHVpczp4", "x"])
-async def test_authorization_that_is_no_bearer_token_is_unauthenticated(
+async def test_authorization_without_a_bearer_token_is_unauthenticated(
     shared: Service, header: str
 ) -> None:
     answer = await shared.client.get("/sessions", headers={"Authorization": header})

@@ -22,6 +22,7 @@ SAMPLES = 30
 TRIES = 3
 """Other work on the machine makes figures worse, never better: the best of some is ours."""
 HEALTH_P99_S = 0.1
+"""On an idle machine; on a busy one, up to three times the figure without the attackers."""
 SLOWER = 3.0
 
 LINGERING_BYTES = 64 * 2**20
@@ -66,10 +67,11 @@ async def test_health_and_turns_are_served_beside_eight_connections_of_any_kind(
         await measured(service, session_id)
         for kind in siege.KINDS:
             for _ in range(TRIES):
-                _, quiet_s = await measured(service, session_id)
+                quiet_health_s, quiet_s = await measured(service, session_id)
+                bound_s = max(HEALTH_P99_S, SLOWER * quiet_health_s)
                 async with besieged(service, kind):
                     health_s, turn_s = await measured(service, session_id)
-                if health_s < HEALTH_P99_S and turn_s < SLOWER * quiet_s:
+                if health_s < bound_s and turn_s < SLOWER * quiet_s:
                     break
                 figures = f"health {health_s * 1000:.0f} ms, turn {turn_s / quiet_s:.1f} times"
                 slow.setdefault(kind, []).append(figures)

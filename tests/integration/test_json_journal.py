@@ -153,7 +153,7 @@ def test_removed_line_is_reported(root: Path, march: Path) -> None:
             journal.read(AUDIT, limit=9)
 
 
-async def test_doctor_names_what_is_wrong(root: Path, march: Path) -> None:
+async def test_doctor_names_each_problem(root: Path, march: Path) -> None:
     async with JsonFileStorage(root) as storage:
         await storage.transact(lambda tx: [tx.journal.append(AUDIT, lambda _: {}, at=T0)] * 2)
         assert await storage.findings() == []

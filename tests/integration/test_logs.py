@@ -160,7 +160,7 @@ def test_text_is_for_people_and_one_line_an_event(stderr: io.StringIO) -> None:
     assert "/chat" in line
 
 
-def test_level_bounds_what_is_written(stderr: io.StringIO) -> None:
+def test_log_level_filters_lines(stderr: io.StringIO) -> None:
     configure(stderr, level="warning")
     structlog.get_logger("chatbot.test").info("small")
     logging.getLogger("chatbot.test").info("small")

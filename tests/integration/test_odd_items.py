@@ -135,7 +135,7 @@ def test_session_whose_numbers_are_exhausted_is_named_and_the_rest_is_moved(
     assert outcomes(Shelf([bad, conversation(2)]), export(url)) == [Outcome.REFUSED, Outcome.NEW]
 
 
-def test_counting_messages_costs_what_there_are_and_not_what_is_claimed() -> None:
+def test_counting_messages_costs_the_actual_and_not_the_claimed_number() -> None:
     claimed = replace(conversation(), session=replace(conversation().session, message_count=2**31))
     assert not claimed.is_complete()
 

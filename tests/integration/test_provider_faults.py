@@ -115,7 +115,7 @@ def last_event(answer: httpx.Response) -> tuple[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("headers", [{}, SSE], ids=["json", "sse"])
 @pytest.mark.parametrize("fault", FAILURES)
-async def test_failed_turn_is_a_problem_and_the_session_goes_on(
+async def test_failed_turn_is_a_problem_and_the_session_continues(
     world: World, fault: Fault, headers: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
     service = world.service_for(fault)

@@ -202,7 +202,7 @@ async def test_superseded_turn_writes_nothing_and_releases_nothing(
     assert await now.transact(said) == ["before", "after"]
 
 
-async def test_late_write_with_nobody_in_between_is_accepted(replicas: Replicas) -> None:
+async def test_late_write_without_another_writer_in_between_is_accepted(replicas: Replicas) -> None:
     late = await replicas.one(lease_s=0.0)
     lease = await late.transact(acquire(OLD))
     await late.transact(say(lease, "late"))

@@ -228,7 +228,7 @@ async def test_cancelling_undoes_only_work_that_has_not_begun(store: SqlStorage)
     assert await store.transact(known) == {1}
 
 
-async def test_stop_iteration_is_reported_and_hangs_nobody_in_the_group(
+async def test_stop_iteration_is_reported_and_does_not_hang_the_group(
     store: SqlStorage,
 ) -> None:
     async with asyncio.timeout(PATIENCE_S):

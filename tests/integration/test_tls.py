@@ -64,7 +64,7 @@ async def test_tls_response_sets_hsts(tmp_path: Path, request_: bytes, status: i
     assert (answer.status_code, answer.headers["strict-transport-security"]) == (status, HSTS)
 
 
-async def test_body_larger_than_what_is_read_at_a_time_arrives_over_tls(tmp_path: Path) -> None:
+async def test_body_larger_than_the_read_buffer_arrives_over_tls(tmp_path: Path) -> None:
     body = b'{"prompt": "Hi"}'.ljust(60_000)
     async with (
         over_tls(tmp_path) as (service, context),

@@ -125,7 +125,7 @@ async def test_administrator_by_another_role_counts(storage: InMemoryStorage) ->
         await administration.create_first_admin("eva@acme.es", PASSWORD)
 
 
-async def test_without_a_role_that_administers_there_is_no_first_administrator() -> None:
+async def test_first_administrator_requires_a_role_that_administers() -> None:
     clerk = Role(name="admin", permissions=frozenset({Permission.CHAT}))
     with pytest.raises(Conflict, match="administer"):
         await administration_of(InMemoryStorage({"admin": clerk})).create_first_admin(

@@ -373,7 +373,7 @@ def test_ambiguous_statement_finishes_no_task(text: str, todos: list[str]) -> No
         ("forget where I live", {"facts": ["I live in Leeds"]}, {"forget": ["I live in Leeds"]}),
     ],
 )
-def test_only_what_is_denied_is_forgotten_and_what_replaces_it_is_kept(
+def test_only_the_denied_fact_is_forgotten_and_its_replacement_is_kept(
     text: str, memory: object, update: object
 ) -> None:
     content = block({"memory": memory, "messages": [{"seq": 1, "text": text}]})

@@ -57,7 +57,7 @@ def test_locks_fit_pyproject(project: Path) -> None:
         (lock_check.BASE, r"\A", "--index-url https://mirror.example/simple\n", "holds an address"),
     ],
 )  # fmt: skip
-def test_lock_check_names_what_is_wrong(
+def test_lock_check_names_each_problem(
     project: Path, file: str, old: str, new: str, complaint: str
 ) -> None:
     edit(project / file, old, new)
@@ -111,7 +111,7 @@ def test_example_roles_are_those_of_a_new_store() -> None:
     assert roles == DEFAULT_ROLES
 
 
-async def test_example_user_is_read_and_nobody_can_log_in_with_it() -> None:
+async def test_example_user_is_read_but_cannot_log_in() -> None:
     found = json.loads((EXAMPLES / "users.json").read_bytes())
     (user,) = (codec(User).from_json(user, "users.json") for user in found["users"])
     hasher = Argon2Hasher()

@@ -334,7 +334,7 @@ def test_count_of_zero_is_estimated(reported: tuple[int, int]) -> None:
     assert usage.output_tokens == reported[1] or usage.output_tokens > 0
 
 
-def test_answer_without_text_has_no_tokens_and_that_is_no_estimate() -> None:
+def test_answer_without_text_has_zero_tokens_without_estimating() -> None:
     prompt_builder = prompt_builder_of()
     prompt = prompt_builder.build(Memory(), history_of(1))
     counted = Usage(input_tokens=200, output_tokens=0)

@@ -94,7 +94,7 @@ async def test_record_is_found_by_its_key_and_by_a_unique_field(store: Store) ->
     assert await store.do(lambda records: records.find(kind, "label", "fourth")) is None
 
 
-async def test_page_is_in_the_order_of_the_keys_and_goes_on_after_one(store: Store) -> None:
+async def test_page_is_ordered_by_key_and_continues_after_a_key(store: Store) -> None:
     await store.put(THREE, TWO, ONE)
     kind = store.kind
     assert await store.all() == [ONE, TWO, THREE]
@@ -163,7 +163,7 @@ async def test_record_is_replaced_if_it_still_is_what_was_expected(store: Store)
     assert await store.all() == [new]
 
 
-async def test_removed_record_is_gone_and_an_absent_one_is_no_error(store: Store) -> None:
+async def test_removed_record_is_gone_and_removing_an_absent_one_is_a_no_op(store: Store) -> None:
     await store.put(ONE, TWO)
     for _ in range(2):
         await store.do(lambda records: records.remove(store.kind, "a", "1"))
