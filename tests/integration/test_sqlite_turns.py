@@ -14,7 +14,7 @@ from chatbot.adapters.storage.sql.sqlite_writer import SqliteTurns
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.turn_statements import FIND_CALLER
 from chatbot.adapters.storage.sql.turns import caller_of
-from chatbot.domain.chat import Question, Session, SessionId, TurnContext, TurnId
+from chatbot.domain.chat import MessageRange, Question, Session, SessionId, TurnContext, TurnId
 from chatbot.domain.errors import StorageUnavailable
 from samples import ANA, T0, user
 
@@ -75,6 +75,37 @@ async def test_reading_leaves_no_transaction_open(sqlite_store: Path, store: Sql
     assert not is_busy
 
 
+@pytest.mark.parametrize("record", ["null", "[]", '"admin"', '{"permissions": 1}', "{"])
+async def test_damaged_role_is_reported_as_such(
+    sqlite_store: Path, store: SqlStorage, record: str
+) -> None:
+    with closing(sqlite3.connect(sqlite_store)) as other, other:
+        other.execute("UPDATE roles SET record = ? WHERE name = 'employee'", [record])
+    with pytest.raises(StorageUnavailable):
+        await store.find_caller(user(1).id)
+
+
+@pytest.mark.parametrize("damage", ["role = 'boss'", "ts = 'noon'", "reason = 'none'"])
+async def test_damaged_message_is_reported_as_such(
+    sqlite_store: Path, store: SqlStorage, damage: str
+) -> None:
+    session_id = SessionId("0" * 32)
+    session = Session(id=session_id, owner=ANA, created_at=T0, updated_at=T0)
+    question = Question(
+        owner=ANA, session_id=session_id, turn_id=TurnId("a" * 32), text="?", ts=T0,
+        summarized_step=1, history_limit=9,
+    )  # fmt: skip
+    await store.transact(lambda tx: tx.sessions.create(session))
+    lease = (await store.store_question(question)).lease
+    await store.transact(lambda tx: tx.sessions.release(lease))
+    with closing(sqlite3.connect(sqlite_store)) as other, other:
+        other.execute(f"UPDATE messages SET {damage}")  # a parameter of the test
+    with pytest.raises(StorageUnavailable):
+        await store.transact(lambda tx: tx.sessions.read(ANA, session_id, MessageRange(limit=9)))
+    with pytest.raises(StorageUnavailable):
+        await store.store_question(question)
+
+
 @pytest.mark.parametrize("content", ["nonsense", '{"summary": 5}', '{"summarized_to": "all"}'])
 async def test_damaged_memory_fails_its_own_session_alone_and_leaves_it_free(
     sqlite_store: Path, store: SqlStorage, content: str
@@ -95,7 +126,7 @@ async def test_damaged_memory_fails_its_own_session_alone_and_leaves_it_free(
 
     asking = (store.store_question(question(each)) for each in ids)
     failure, context = await asyncio.gather(*asking, return_exceptions=True)
-    assert isinstance(failure, StorageUnavailable | ValueError)
+    assert isinstance(failure, StorageUnavailable)
     assert isinstance(context, TurnContext)
     lease = await store.transact(lambda tx: tx.sessions.acquire(ANA, ids[0], TurnId("b" * 32)))
     assert lease.session_id == ids[0]

@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.sql.database import SqlSession
 from chatbot.adapters.storage.sql.rows import (
     memory_of,
@@ -165,10 +166,13 @@ class SqlSessions(SessionLog):
         before = _LAST if selected.before is None else selected.before
         bounds = {"after": selected.after, "before": before, "n": selected.limit}
         query = _OLDEST if selected.oldest else _NEWEST
-        rows = self._sql.rows(query, {**_key(owner, session_id), **bounds})
-        if not rows:
+        try:
+            rows = self._sql.rows(query, {**_key(owner, session_id), **bounds})
+            found = [message_of(row) for row in rows]
+        except ValueError as error:
+            raise Damaged("message: a value is not valid") from error
+        if not found:
             self._require(owner, session_id)
-        found = [message_of(row) for row in rows]
         return found if selected.oldest else found[::-1]
 
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:

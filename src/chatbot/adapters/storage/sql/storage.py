@@ -124,9 +124,9 @@ class SqlStorage(Storage):
             return await super().store_question(question)
         try:
             return context_of(question, row)
-        except (Damaged, ValueError):
+        except (Damaged, ValueError) as error:
             await self.transact(lambda tx: tx.sessions.release(question.lease))
-            raise
+            raise Damaged("session: a value is not valid") from error
 
     async def store_answer(self, lease: Lease, answer: Message) -> None:
         if await self._execute(STORE_ANSWER, answer_values(lease, answer)) is None:

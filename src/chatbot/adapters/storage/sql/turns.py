@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import cast
 
 from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.json_values import JsonObject
 from chatbot.adapters.storage.sql.rows import decoded_record, memory_of, owner_key
 from chatbot.adapters.storage.sql.sessions import NO_LEASE_S
 from chatbot.adapters.storage.sql.turn_statements import TurnRow, TurnValues
@@ -123,5 +124,6 @@ def caller_of(row: TurnRow) -> tuple[User | None, Mapping[str, Role]]:
 def _roles(found: str) -> Mapping[str, Role]:
     named = json.loads(found)
     return {
-        name: codec(Role).from_json({**each, "name": name}, "role") for name, each in named.items()
+        name: codec(Role).from_json({**JsonObject(each, "role").found, "name": name}, "role")
+        for name, each in named.items()
     }
