@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 from psycopg import sql
 
@@ -20,6 +21,7 @@ from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints import logging_setup
+from chatbot.entrypoints.commands import command_line
 from commands import Run, runner
 from pgbouncer import pgbouncer
 from postgres import command, new_database, postgres_url
@@ -94,6 +96,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     # pytest's stderr ends with the test; a log that were bound to it would break later tests.
     monkeypatch.setattr(logging_setup, "configure", lambda *_, **__: None)
+    structlog.reset_defaults()  # as a new process has it, whatever ran before in this one
+    monkeypatch.setattr(command_line, "logger", structlog.get_logger("chatbot.settings"))
     return runner(monkeypatch, capsys)
 
 

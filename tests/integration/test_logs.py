@@ -19,7 +19,9 @@ from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.entrypoints import logging_setup
-from chatbot.entrypoints.http import access_log
+from chatbot.entrypoints.commands import command_line
+from chatbot.entrypoints.http import access_log, guard
+from chatbot.entrypoints.server import h11_protocol
 from company_network import Authority, Proxy
 from process import STOPS_WITHIN_S, running
 from provider import FakeProvider
@@ -38,7 +40,13 @@ OF_A_TURN = OF_A_CLIENT | {
 def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """Logging as configured when stderr is not a terminal; restored at the end."""
     written = io.StringIO()
-    monkeypatch.setattr(access_log, "logger", structlog.get_logger("chatbot.access"))
+    for module in (
+        access_log,
+        command_line,
+        guard,
+        h11_protocol,
+    ):  # loggers keep their first stream
+        monkeypatch.setattr(module, "logger", structlog.get_logger("chatbot.access"))
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     configure(written)
