@@ -42,8 +42,8 @@ def test_types_are_the_same_although_most_are_not_imported() -> None:
 
 @pytest.mark.parametrize("code", ["from .part import Part\nextra = 1\n", "", "import json\n"])
 def test_a_package_that_does_more_than_re_export_is_run_as_usual(code: str, tmp_path: Path) -> None:
-    (tmp_path / "__init__.py").write_text(code)
-    (tmp_path / "part.py").write_text("class Part: ...\n")
+    (tmp_path / "__init__.py").write_text(code, encoding="utf-8")
+    (tmp_path / "part.py").write_text("class Part: ...\n", encoding="utf-8")
     path = str(tmp_path / "__init__.py")
     name = f"sample_{len(code)}"
     spec = importlib.util.spec_from_file_location(name, path, loader=_LazyLoader(name, path))
