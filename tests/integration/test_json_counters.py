@@ -14,6 +14,7 @@ from chatbot.adapters.storage.json_files import counters
 from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageFull, StorageUnavailable
+from chatbot.domain.ports.counters import Addition, CounterKey
 from chatbot.domain.repositories.attempts import AttemptRepository
 from chatbot.domain.throttling import (
     WINDOW,
@@ -57,10 +58,15 @@ def changed_bytes(whole: bytes, change: str) -> Iterator[bytes]:
 
 
 class Faulty(Files):
-    """A file system that fails at the calls named by a test."""
+    """A file system that fails at the calls named by a test, and counts others."""
 
     def __init__(self) -> None:
         self.failing: set[str] = set()
+        self.replaced = self.synced = 0
+
+    def fsync(self, fd: int) -> None:
+        self.synced += 1
+        super().fsync(fd)
 
     def write(self, fd: int, data: bytes) -> int:
         if "write" in self.failing:
@@ -71,6 +77,7 @@ class Faulty(Files):
     def replace(self, source: Path, target: Path) -> None:
         if "replace" in self.failing:
             raise StorageUnavailable("replace")
+        self.replaced += 1
         super().replace(source, target)
 
 
@@ -137,6 +144,47 @@ async def test_flood_of_names_neither_grows_the_file_nor_unthrottles_the_attacke
             attempts_of(storage).count([other], at=later(1))
         assert guess(storage, 1) == timedelta(seconds=30)
     assert len(json.loads(file_of(root).read_bytes())["counters"]) == 8
+
+
+async def test_no_counter_of_another_kind_is_dropped_from_a_full_file(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counters, "MAX_NAMES", 2)
+    async with JsonFileStorage(root) as storage:
+        for number in range(9):
+            here_and_now(storage).counters.add([of_row(f"{number}")], now=T0)
+        assert len(here_and_now(storage).counters.scan("usage", "", now=T0)) == 9
+
+
+async def test_counters_that_differ_in_the_last_part_are_in_one_file_written_once(
+    root: Path,
+) -> None:
+    row, files = [of_row(f"{number}") for number in range(6)], Faulty()
+    async with JsonFileStorage(root, files) as storage:
+        here_and_now(storage).counters.add(row, now=T0)
+        [file] = (root / "counters" / "usage").glob("*.json")
+        before = file.stat().st_ino
+        files.replaced = 0
+        here_and_now(storage).counters.settle(row[:3], row, now=T0)
+        assert files.replaced == 1
+        assert file.stat().st_ino != before
+
+
+async def test_erasing_is_synced_and_leaves_nothing_in_the_files(root: Path) -> None:
+    files = Faulty()
+    async with JsonFileStorage(root, files) as storage:
+        here_and_now(storage).counters.add([of_row("turns")], now=T0)
+        files.synced = 0
+        assert here_and_now(storage).counters.erase("ana") == {"usage": 1}
+        assert files.synced > 0
+        assert here_and_now(storage).counters.erase("ana") == {}
+    for path, (_, content) in tree(root / "counters").items():
+        assert b"ana" not in content, path
+
+
+def of_row(metric: str) -> Addition:
+    key = CounterKey("usage", f"2026-03-01|ana|{metric}")
+    return Addition(key=key, amount=1, expires_at=later(60))
 
 
 @pytest.mark.parametrize("change", ["^\x01", "^\x80", "^\xff", "=\n", "=\0"])

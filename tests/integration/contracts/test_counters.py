@@ -144,6 +144,105 @@ def test_clearing_a_counter_affects_no_other_counter(counters: Counters) -> None
     assert not counters.add([addition(3, limit=3)], now=T0)
 
 
+ROWS = ("2026-03-01|ana|m|tokens", "2026-03-01|ana|m|turns", "2026-03-01|anabel|m|turns")
+NEXT_DAY = "2026-03-02|bea|m|turns"
+USAGE = [*ROWS, NEXT_DAY]
+
+
+def scanned(counters: Counters, *prefixes: str, now: datetime = T0) -> dict[str, int]:
+    return dict(counters.scan("usage", *prefixes, now=now))
+
+
+@pytest.fixture
+def rows(counters: Counters) -> Counters:
+    added = [addition(n + 1, CounterKey("usage", name)) for n, name in enumerate(USAGE)]
+    counters.add([*added, addition(50, CounterKey("budget", ROWS[0]))], now=T0)
+    return counters
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "found"),
+    [
+        ([""], USAGE),
+        ([], []),
+        (["2026-03-01|"], ROWS),
+        (["2026-03-01|ana|"], ROWS[:2]),
+        (["2026-03-01|ana"], ROWS),
+        ([NEXT_DAY], [NEXT_DAY]),
+        ([NEXT_DAY + "x", "2026-03-01|ANA", "%", "_", "2026-03-0?"], []),
+        (["2026-03-02|", "2026-03-01|anabel|", "2026-03-02|b"], [ROWS[2], NEXT_DAY]),
+        (["2026", "2026-03"], USAGE),
+    ],
+)
+def test_scan_returns_the_totals_of_the_names_with_a_prefix(
+    rows: Counters, prefixes: list[str], found: list[str]
+) -> None:
+    assert scanned(rows, *prefixes) == {name: USAGE.index(name) + 1 for name in found}
+
+
+def test_scan_adds_up_what_counts_now_and_omits_the_rest(rows: Counters) -> None:
+    key, minute = CounterKey("usage", NEXT_DAY), timedelta(minutes=1)
+    rows.add([addition(10, key, until=minute)], now=T0)
+    rows.settle([addition(1, CounterKey("usage", ROWS[0]))], [], now=T0)
+    assert scanned(rows, "2026") == {ROWS[1]: 2, ROWS[2]: 3, NEXT_DAY: 14}
+    assert scanned(rows, NEXT_DAY, now=T0 + minute) == {NEXT_DAY: 4}
+    assert scanned(rows, "2026", now=T0 + HOUR) == {}
+
+
+@pytest.mark.parametrize("last", ["z", "\ud7ff", "\U0010ffff", "\x7f", "%", "_", "\\", "ñ", "|"])
+def test_prefix_may_end_with_any_character(counters: Counters, last: str) -> None:
+    prefix = f"a{last}"
+    names = [
+        prefix,
+        f"{prefix}\U0010ffff",
+        f"{prefix}a",
+        f"{prefix}\x01",
+        "a",
+        "b",
+        "a\x01",
+        "\ue000",
+    ]
+    counters.add([addition(1, CounterKey("usage", name)) for name in names], now=T0)
+    assert set(scanned(counters, prefix)) == {name for name in names if name.startswith(prefix)}
+
+
+def test_scan_of_many_prefixes_finds_all(counters: Counters) -> None:
+    names = [f"{number:03d}|ana" for number in range(130)]
+    counters.add([addition(2, CounterKey("usage", name)) for name in names], now=T0)
+    prefixes = [f"{number:03d}|" for number in range(1, 120)]
+    assert scanned(counters, *prefixes) == dict.fromkeys(names[1:120], 2)
+
+
+def test_erasing_removes_the_counters_with_this_part_of_every_kind(rows: Counters) -> None:
+    others = [
+        CounterKey("usage", name) for name in ("ana", "bea|ana", "x|Ana|y", "x|an|a", "", "||")
+    ]
+    rows.add([addition(1, key) for key in others], now=T0)
+    rows.add([addition(1, CounterKey("usage", ROWS[0]), until=2 * HOUR)], now=T0)
+    assert dict(rows.erase("ana")) == {"usage": 4, "budget": 1}
+    left = {ROWS[2]: 3, NEXT_DAY: 4, "x|Ana|y": 1, "x|an|a": 1, "": 1, "||": 1}
+    assert scanned(rows, "") == left
+    assert dict(rows.scan("budget", "", now=T0)) == {}
+    assert dict(rows.erase("ana")) == {}
+
+
+@pytest.mark.parametrize("part", ["", "ana|m", "|"])
+def test_nothing_is_erased_for_what_cannot_be_a_part_of_a_name(rows: Counters, part: str) -> None:
+    with pytest.raises(ValueError, match="part of a counter's name"):
+        rows.erase(part)
+    assert len(scanned(rows, "")) == len(USAGE)
+
+
+async def test_only_counters_of_a_bounded_kind_are_dropped(closed_storage: Storage) -> None:
+    """Budgets and usage are never forgotten, however many people there are."""
+    many = [addition(1, CounterKey("usage", f"{number}|turns")) for number in range(10_100)]
+    async with closed_storage:
+        for each in [many[n : n + 1000] for n in range(0, len(many), 1000)]:
+            await closed_storage.transact(lambda tx, some=each: tx.counters.add(some, now=T0))  # type: ignore[misc]
+        found = await closed_storage.transact(lambda tx: tx.counters.scan("usage", "", now=T0))
+    assert len(found) == len(many)
+
+
 @pytest.mark.parametrize("name", ["", "Ana", "ñandú 😀", "../../x", "a'b\"; DROP", "x" * 300])
 def test_name_may_be_any_text(counters: Counters, name: str) -> None:
     key = CounterKey("tokens", name)

@@ -10,7 +10,7 @@ replaces it by what was used. If its process died, it expires.
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +37,12 @@ class Count:
     amount: int
 
 
+BOUNDED_KINDS = frozenset({"attempts"})
+"""The kinds whose counters anyone can make without signing in, so that a store bounds their number."""
+
+PART_SEPARATOR = "|"
+"""It separates the parts of a name, such as a day, a user and a model."""
+
 Counts = Mapping[CounterKey, Sequence[Count]]
 """What each counter holds, by expiry. A counter without amounts is an empty sequence."""
 
@@ -54,9 +60,10 @@ class Addition:
 class Counters(Protocol):
     """Counters, shared by all processes of the store.
 
-    An amount counts until `expires_at`, compared with the `now` of the caller. Bounded: expired
-    amounts are dropped, and a store without room for another counter drops the one of the same kind
-    that holds the least, and of equal ones the one that expires first. A damaged counter is empty.
+    An amount counts until `expires_at`, compared with the `now` of the caller. Expired amounts are
+    dropped. A store without room for another counter of a bounded kind drops the one of that kind
+    that holds the least, and of equal ones the one that expires first; of other kinds it drops
+    nothing that counts. A damaged counter is empty.
     """
 
     def add(self, additions: Sequence[Addition], *, now: datetime) -> Sequence[Addition]:
@@ -91,8 +98,28 @@ class Counters(Protocol):
         """Return what each of these counters holds now."""
 
     @abstractmethod
+    def scan(self, kind: str, *prefixes: str, now: datetime) -> Mapping[str, int]:
+        """Return, by name, the total of each counter of a kind that holds something now.
+
+        Only of names that begin with one of the prefixes; without a prefix, of none. Case matters.
+        """
+
+    @abstractmethod
     def clear(self, keys: Sequence[CounterKey]) -> None:
         """Empty these counters."""
+
+    @abstractmethod
+    def erase(self, part: str) -> Mapping[str, int]:
+        """Remove, durably and for good, each counter that has this part in its name, of every kind.
+
+        The whole store is searched: this is for the rare case that a person is erased.
+
+        Returns:
+            How many counters there were of each kind that had some.
+
+        Raises:
+            ValueError: it cannot be a part of a name.
+        """
 
     @abstractmethod
     def exclusive(self, keys: Sequence[CounterKey]) -> AbstractContextManager[Self]:
@@ -101,6 +128,18 @@ class Counters(Protocol):
         For a decision that depends on what they hold. Work on the counters that are returned, and
         hold them only briefly.
         """
+
+
+def names_with_part(names: Iterable[str], part: str) -> list[str]:
+    """Return those of the names that have this part.
+
+    Raises:
+        ValueError: it cannot be a part of a name: it is empty, as parts that are not known, or
+            has a separator.
+    """
+    if not part or PART_SEPARATOR in part:
+        raise ValueError(f"{part!r} is not a part of a counter's name")
+    return [name for name in names if part in name.split(PART_SEPARATOR)]
 
 
 def _exceeding(additions: Sequence[Addition], counts: Counts) -> list[Addition]:

@@ -1,21 +1,37 @@
 """Counters in memory, and the bounded table of them that the JSON store keeps in one file."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Self
 
-from chatbot.domain.ports.counters import Addition, Count, CounterKey, Counters, Counts
+from chatbot.domain.ports.counters import (
+    BOUNDED_KINDS,
+    Addition,
+    Count,
+    CounterKey,
+    Counters,
+    Counts,
+    names_with_part,
+)
 
 _MORE_NAMES = 16
 _MAX_NAMES = 10_000
 
 
 class CounterTable:
-    """Counters of one kind by name; `amounts` has their amounts by expiry."""
+    """Counters of one kind by name; `amounts` has their amounts by expiry.
 
-    def __init__(self, amounts: dict[str, dict[datetime, int]], *, max_names: int) -> None:
-        self.amounts, self._max_names = amounts, max_names
+    Args:
+        max_names: how many there may be of a bounded kind.
+    """
+
+    def __init__(
+        self, kind: str, amounts: dict[str, dict[datetime, int]], *, max_names: int
+    ) -> None:
+        self.amounts = amounts
+        self._max_names = max_names if kind in BOUNDED_KINDS else sys.maxsize
         self.is_changed = False
         self._drop_from = 0
 
@@ -49,6 +65,19 @@ class CounterTable:
     def clear(self, name: str) -> None:
         self.is_changed |= self.amounts.pop(name, None) is not None
 
+    def totals(self, prefixes: Iterable[str], now: datetime) -> Mapping[str, int]:
+        """Return the totals by name of those that hold something now and have such a name."""
+        begins = tuple(prefixes)
+        found = ((name, self.read(name, now)) for name in self.amounts if name.startswith(begins))
+        return {name: sum(count.amount for count in held) for name, held in found if held}
+
+    def erase(self, part: str) -> int:
+        """Remove those with this part in their names; returns how many there were."""
+        names = names_with_part(self.amounts, part)
+        for name in names:
+            self.clear(name)
+        return len(names)
+
     def _make_room(self, now: datetime) -> None:
         """Drop expired counters, not before there are twice as many: that looks at all of them."""
         if len(self.amounts) >= min(self._drop_from, self._max_names):
@@ -77,21 +106,30 @@ class InMemoryCounters(Counters):
         self, reserved: Sequence[Addition], used: Sequence[Addition], *, now: datetime
     ) -> None:
         for addition in reserved:
-            table = self._table(addition.key)
+            table = self._table(addition.key.kind)
             table.subtract(addition.key.name, addition.expires_at, addition.amount)
         for addition in used:
-            table = self._table(addition.key)
+            table = self._table(addition.key.kind)
             table.add(addition.key.name, addition.expires_at, addition.amount, now=now)
 
     def read(self, keys: Sequence[CounterKey], *, now: datetime) -> Counts:
-        return {key: self._table(key).read(key.name, now) for key in keys}
+        return {key: self._table(key.kind).read(key.name, now) for key in keys}
 
     def clear(self, keys: Sequence[CounterKey]) -> None:
         for key in keys:
-            self._table(key).clear(key.name)
+            self._table(key.kind).clear(key.name)
+
+    def scan(self, kind: str, *prefixes: str, now: datetime) -> Mapping[str, int]:
+        return self._table(kind).totals(prefixes, now)
+
+    def erase(self, part: str) -> Mapping[str, int]:
+        found = {kind: table.erase(part) for kind, table in self._tables.items()}
+        return {kind: count for kind, count in found.items() if count}
 
     def exclusive(self, keys: Sequence[CounterKey]) -> AbstractContextManager[Self]:  # noqa: ARG002 # work is never interleaved
         return nullcontext(self)
 
-    def _table(self, key: CounterKey) -> CounterTable:
-        return self._tables.setdefault(key.kind, CounterTable({}, max_names=_MAX_NAMES))
+    def _table(self, kind: str) -> CounterTable:
+        if kind not in self._tables:
+            self._tables[kind] = CounterTable(kind, {}, max_names=_MAX_NAMES)
+        return self._tables[kind]

@@ -4,7 +4,7 @@ Rows are written in the order of their keys, so that transactions do not deadloc
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -18,6 +18,8 @@ from sqlalchemy import (
     case,
     delete,
     false,
+    func,
+    literal,
     or_,
     select,
     text,
@@ -27,10 +29,21 @@ from sqlalchemy import (
 
 from chatbot.adapters.storage.sql.database import SqlSession
 from chatbot.adapters.storage.sql.tables import Moment, counters
-from chatbot.domain.ports.counters import Addition, Count, CounterKey, Counters, Counts
+from chatbot.domain.ports.counters import (
+    PART_SEPARATOR,
+    Addition,
+    Count,
+    CounterKey,
+    Counters,
+    Counts,
+    names_with_part,
+)
 
 _DROPPED_AT_ONCE = 10
 """More than an addition makes, and few enough to be looked up by an index."""
+_SCANNED_AT_ONCE = 50
+"""So many prefixes are looked up by an index in one statement."""
+_LAST_CHARACTER, _SURROGATES = 0x10FFFF, range(0xD800, 0xE000)
 _ROW = (counters.c.kind, counters.c.name, counters.c.expires_at)
 _EXPIRED = (
     select(*_ROW)
@@ -89,6 +102,28 @@ class SqlCounters(Counters):
             found[CounterKey(row.kind, row.name)].append(Count(row.expires_at, row.amount))
         return {key: sorted(counts) for key, counts in found.items()}
 
+    def scan(self, kind: str, *prefixes: str, now: datetime) -> Mapping[str, int]:
+        totals = Counter[str]()
+        distinct = sorted(set(prefixes))
+        for start in range(0, len(distinct), _SCANNED_AT_ONCE):
+            begins = [_begins(kind, each) for each in distinct[start : start + _SCANNED_AT_ONCE]]
+            query = select(counters).where(
+                or_(*begins), counters.c.expires_at > now, counters.c.amount > 0
+            )
+            found = Counter[str]()
+            for row in self._sql.rows(query):
+                found[row.name] += row.amount
+            totals |= found  # a name may begin with two of the prefixes
+        return totals
+
+    def erase(self, part: str) -> Mapping[str, int]:
+        names_with_part((), part)
+        padded = literal(PART_SEPARATOR) + counters.c.name + PART_SEPARATOR
+        has_part = func.replace(padded, f"{PART_SEPARATOR}{part}{PART_SEPARATOR}", "") != padded
+        rows = self._sql.rows(select(counters.c.kind, counters.c.name).where(has_part).distinct())
+        self._sql.delete_securely(delete(counters).where(has_part))
+        return Counter(row.kind for row in rows)
+
     def clear(self, keys: Sequence[CounterKey]) -> None:
         self._sql.write(delete(counters).where(_is_one_of(keys)))
 
@@ -116,6 +151,22 @@ def _insert(count: int) -> TextClause:
         "ON CONFLICT (kind, name, expires_at) "
         "DO UPDATE SET amount = counters.amount + excluded.amount RETURNING amount"
     ).bindparams(*moments)
+
+
+def _begins(kind: str, prefix: str) -> ColumnElement[bool]:
+    """Names are compared by their code points, so that those with a prefix are a range."""
+    end = _after(prefix)
+    upper = () if end is None else (counters.c.name < end,)
+    return and_(counters.c.kind == kind, counters.c.name >= prefix, *upper)
+
+
+def _after(prefix: str) -> str | None:
+    """Returns the first text after all that begin with the prefix; None if there is none."""
+    rest = prefix.rstrip(chr(_LAST_CHARACTER))
+    if not rest:
+        return None
+    following = ord(rest[-1]) + 1
+    return rest[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
 
 
 def _is_one_of(keys: Sequence[CounterKey]) -> ColumnElement[bool]:

@@ -28,7 +28,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Those of `migrations/versions`, in their order: this version works on the last one."""
 
 
@@ -45,6 +45,10 @@ class Moment(TypeDecorator[datetime]):
         if value is None or value.tzinfo is UTC:
             return value
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+OrderedText = Text().with_variant(Text(collation="C"), "postgresql")
+"""A text that is compared by its code points, so that both databases order keys alike."""
 
 
 class unix_now(FunctionElement[float]):  # noqa: N801 # it reads as the SQL function that it is
@@ -127,7 +131,7 @@ counters = Table(
     "counters",
     metadata,
     Column("kind", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
+    Column("name", OrderedText, primary_key=True),
     Column("expires_at", Moment, primary_key=True),
     Column("amount", BigInteger, nullable=False),
     Index(None, "expires_at"),
@@ -156,10 +160,6 @@ class RawJson(TypeDecorator[Any]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
         return None if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
-
-
-OrderedText = Text().with_variant(Text(collation="C"), "postgresql")
-"""A text that is compared by its code points, so that both databases order keys alike."""
 
 
 @cache
