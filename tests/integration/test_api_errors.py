@@ -27,7 +27,7 @@ from chatbot.domain.errors import (
     StorageFull,
     StorageUnavailable,
 )
-from chatbot.domain.identity import Permission, Role
+from chatbot.domain.permissions import Permission, Role
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Found, Storage
 from chatbot.domain.transaction import Transaction
@@ -210,7 +210,7 @@ async def test_401_with_wrong_credentials(shared: Service) -> None:
 
 
 async def test_403_without_the_permission() -> None:
-    roles = {"mute": Role(name="mute", permissions=frozenset({Permission.ADMINISTER}))}
+    roles = {"mute": Role(name="mute", permissions=frozenset({Permission.USERS_READ}))}
     async with answering(storage=InMemoryStorage(roles)) as service:
         await service.add_user("mute@example.com", "mute")
         bearer = await service.bearer("mute@example.com")

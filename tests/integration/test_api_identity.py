@@ -14,7 +14,7 @@ from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.domain.identity import Permission, Role
+from chatbot.domain.permissions import Permission, Role
 from service import API_KEY, PASSWORD, Service, code_of, said_by, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -253,7 +253,7 @@ async def test_invalid_edit_is_503_until_the_next_valid_edit(tmp_path: Path) -> 
 async def test_user_without_the_permission_is_forbidden() -> None:
     """The client may do everything; the user's own permissions limit what it does for the user."""
     roles = {
-        "mute": Role(name="mute", permissions=frozenset({Permission.ADMINISTER})),
+        "mute": Role(name="mute", permissions=frozenset({Permission.USERS_READ})),
         "reader": Role(name="reader", permissions=frozenset({Permission.CHAT})),
     }
     model = ScriptedModel(lambda _: "Of course.")

@@ -14,6 +14,7 @@ import pytest
 from chatbot.adapters.storage import backup_file
 from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.domain.errors import Conflict, StorageUnavailable
+from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission, Role
 from chatbot.domain.ports.export import Item
 from chatbot.domain.ports.journal import JournalEntry
 from samples import EVERYTHING, T0, conversation, everything_in
@@ -34,8 +35,13 @@ def test_backup_holds_what_was_given(path: Path) -> None:
 def test_backup_of_version_1_is_read() -> None:
     """The file was written by the last release with this version, which had no journals."""
     old = Path(__file__).parent / "written" / "backup_version_1.gz"
-    expected = [item for item in EVERYTHING if not isinstance(item, JournalEntry)]
-    assert everything_in(BackupFile(old)) == expected
+    expected = [item for item in EVERYTHING if not isinstance(item, JournalEntry | Role)]
+    roles = [
+        Role(name="admin", permissions=ROLE_PERMISSIONS),  # `administer`
+        Role(name="auditor", permissions=frozenset({Permission.CHAT})),
+        Role(name="employee", permissions=frozenset({Permission.CHAT, Permission.MEMORY})),
+    ]
+    assert everything_in(BackupFile(old)) == [*roles, *expected]
 
 
 def test_empty_store_can_be_backed_up(path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 import chatbot
 from chatbot import __version__
+from chatbot.domain.permissions import DEFAULT_ROLES
 from commands import Run
 from provider import FakeProvider
 
@@ -37,7 +38,7 @@ def test_init_writes_secrets_for_the_owner_only_and_makes_the_folders(
         assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     roles = json.loads((tmp_path / "data" / "auth" / "roles.json").read_text(encoding="utf-8"))
     assert roles["version"] == 1
-    assert roles["roles"].keys() == {"admin", "employee"}
+    assert roles["roles"].keys() == DEFAULT_ROLES.keys()
 
 
 def test_init_overwrites_nothing(ready: Run, tmp_path: Path) -> None:

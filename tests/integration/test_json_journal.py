@@ -16,7 +16,7 @@ from chatbot.adapters.storage.json_files.export import JsonFileExport
 from chatbot.adapters.storage.json_files.journal import JsonJournal
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageFailure, StorageUnavailable
-from chatbot.domain.identity import Role
+from chatbot.domain.permissions import Role
 from chatbot.domain.ports.export import Unreadable
 from chatbot.domain.ports.journal import Content, JournalEntry
 from faulty_files import Fault, FaultyFiles

@@ -20,7 +20,7 @@ from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.identity import Role
+from chatbot.domain.permissions import Role
 from chatbot.domain.ports.export import Change
 from commands import Run
 from postgres import PASSWORD, PostgresServer, command, new_database, postgres_server

@@ -34,7 +34,8 @@ from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.tables import RECORD_TABLES, REVISIONS, metadata, table_of
 from chatbot.adapters.storage.sql.upgrading import configured, upgrade
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.identity import Permission, Role, User, UserId
+from chatbot.domain.identity import User, UserId
+from chatbot.domain.permissions import DEFAULT_ROLES, ROLE_PERMISSIONS, Permission, Role
 from chatbot.domain.repositories.roles import ROLES
 from chatbot.domain.repositories.users import USERS
 from chatbot.domain.transaction import KINDS
@@ -128,7 +129,9 @@ def test_users_and_roles_survive_upgrade_downgrade_upgrade(database: Database) -
         command.upgrade(configured(connection), "head")
         records = SqlRecords(SqlSession(connection))
         assert list(records.page(USERS)) == [ANA]
-        assert [role.name for role in records.page(ROLES)] == ["admin", "employee", "guest"]
+
+        assert records.get(ROLES, "admin") == Role(name="admin", permissions=ROLE_PERMISSIONS)
+        assert {role.name for role in records.page(ROLES)} == {*DEFAULT_ROLES, "guest"}
         assert records.get(ROLES, "guest") == Role(
             name="guest", permissions=frozenset({Permission.CHAT})
         )

@@ -22,8 +22,9 @@ from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.chat import Lease, MessageRange, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.errors import Conflict, StorageFull, StorageUnavailable
-from chatbot.domain.identity import Owner, Role
+from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.permissions import Role
 from chatbot.domain.ports.export import Conversation, Unreadable
 from chatbot.domain.transaction import Transaction
 from conversation import PATIENCE_S

@@ -18,7 +18,7 @@ import pytest
 
 from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.domain.chat import Lease, MessageRole, SessionId, TurnId
-from chatbot.domain.identity import DEFAULT_ROLES
+from chatbot.domain.permissions import DEFAULT_ROLES
 from chatbot.domain.ports.export import Change, Conversation, ExportTarget, Item, name_of
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import build_storage
@@ -164,7 +164,7 @@ class TestMigrate:
         code, out, _ = run("migrate", "--from", one, "--to", other)
         assert (code, out) == (
             0,
-            "11 already there (3 roles, 2 users, 4 sessions, 2 journal entries)\n",
+            "14 already there (6 roles, 2 users, 4 sessions, 2 journal entries)\n",
         )
 
     @pytest.mark.parametrize("target", STORES)
@@ -350,7 +350,7 @@ class TestBackup:
         monkeypatch.setenv("STORAGE_URL", one)
         assert ready("backup", "b.gz") == (
             0,
-            "11 saved (3 roles, 2 users, 4 sessions, 2 journal entries)\n",
+            "14 saved (6 roles, 2 users, 4 sessions, 2 journal entries)\n",
             "",
         )
         monkeypatch.setenv("STORAGE_URL", other)
@@ -358,7 +358,7 @@ class TestBackup:
         assert content_of(other) == content_of(one)
         assert (
             ready("restore", "b.gz")[1]
-            == "11 already there (3 roles, 2 users, 4 sessions, 2 journal entries)\n"
+            == "14 already there (6 roles, 2 users, 4 sessions, 2 journal entries)\n"
         )
 
     @pytest.mark.parametrize("source", ["json", "sqlite"])
@@ -383,7 +383,7 @@ class TestBackup:
         code, out, err = ready("backup", "b.gz")
         assert (code, out) == (
             1,
-            "10 saved (3 roles, 2 users, 3 sessions, 2 journal entries), 1 unreadable\n",
+            "13 saved (6 roles, 2 users, 3 sessions, 2 journal entries), 1 unreadable\n",
         )
         assert f"session {1:032x} of user {'a' * 32}: unreadable: " in err
         assert BackupFile(tmp_path / "b.gz").verify() == len(EVERYTHING) - 1
@@ -415,7 +415,7 @@ class TestBackup:
         assert "newer in the target" in err
         assert (
             out
-            == "10 already there (3 roles, 2 users, 3 sessions, 2 journal entries), 1 newer in the target (1 session)\n"
+            == "13 already there (6 roles, 2 users, 3 sessions, 2 journal entries), 1 newer in the target (1 session)\n"
         )
 
     @pytest.mark.parametrize(

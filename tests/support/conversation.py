@@ -18,6 +18,7 @@ from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
 from chatbot.application.sessions import Sessions
 from chatbot.application.turn import Reply, ReplyEvent
+from chatbot.domain.authorization import of_client
 from chatbot.domain.chat import (
     InterruptReason,
     Message,
@@ -26,8 +27,9 @@ from chatbot.domain.chat import (
     SessionId,
     TurnId,
 )
-from chatbot.domain.identity import Client, ClientId, Permission, Principal, of_client
+from chatbot.domain.identity import Client, ClientId, Principal
 from chatbot.domain.memory import Memory
+from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.model import ModelRequest, Task
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
@@ -56,7 +58,7 @@ NO_MEMORY = replace(RULES, threshold=0, structured=False)
 def caller(name: str, *permissions: Permission) -> Principal:
     """A caller who may chat and correct memory, or has the given permissions."""
     granted = frozenset(permissions or (Permission.CHAT, Permission.MEMORY))
-    return of_client(Client(id=ClientId(name), permissions=granted))
+    return of_client(Client(id=ClientId(name), permissions=granted, user_permissions=granted))
 
 
 ANA = caller("ana")

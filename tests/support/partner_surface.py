@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import HTTPConnection
 
 from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
+from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import SessionBusy, StorageUnavailable
-from chatbot.domain.identity import Client, ClientId, Permission, Principal, of_client
+from chatbot.domain.identity import Client, ClientId, Principal
+from chatbot.domain.permissions import Permission
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.body import BodyFormat
 from chatbot.entrypoints.http.credential_cache import CredentialCache
@@ -33,7 +35,8 @@ MAX_UPLOAD_BYTES = 300_000
 BODY_DEADLINE_S = 0.5
 
 WRONG_KEY = ErrorDetails(status=401, code="invalid_api_key", detail="Incorrect API key.")
-PARTNER = Client(id=ClientId("partner"), permissions=frozenset({Permission.CHAT}))
+_CHAT = frozenset({Permission.CHAT})
+PARTNER = Client(id=ClientId("partner"), permissions=_CHAT, user_permissions=_CHAT)
 
 
 class Error(BaseModel):

@@ -16,8 +16,9 @@ from chatbot.domain.chat import (
     TurnId,
     title_of,
 )
-from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, Role, User, UserId
+from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
+from chatbot.domain.permissions import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.ports.export import (
     Change,
     Conversation,
@@ -116,9 +117,9 @@ def entry(number: int, texts: Iterable[str] = ("signed in",)) -> JournalEntry:
     return JournalEntry(journal=JOURNALS[0], seq=number, at=T0, content=content)
 
 
-AUDITOR = Role(name="auditor", permissions=frozenset({Permission.CHAT}))
+REVIEWER = Role(name="reviewer", permissions=frozenset({Permission.CHAT}))
 EVERYTHING: list[Item] = [
-    *sorted([*DEFAULT_ROLES.values(), AUDITOR], key=lambda role: role.name),
+    *sorted([*DEFAULT_ROLES.values(), REVIEWER], key=lambda role: role.name),
     user(1),
     replace(user(2), is_active=False, token_version=3),
     conversation(1, owner=CLIENT, texts=[]),

@@ -5,7 +5,7 @@ import secrets
 import pytest
 
 from chatbot.adapters.security.api_keys import identify_by_setting
-from chatbot.domain.identity import Permission
+from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission
 
 KEY = secrets.token_urlsafe(32)
 
@@ -14,7 +14,8 @@ def test_the_key_of_the_settings_is_the_client_default() -> None:
     client = identify_by_setting(KEY)(KEY)
     assert client is not None
     assert client.id == "default"
-    assert client.permissions == {Permission.CHAT, Permission.MEMORY}
+    assert client.permissions == {Permission.CHAT, Permission.MEMORY, Permission.DOCUMENTS_READ}
+    assert client.user_permissions == ROLE_PERMISSIONS
 
 
 @pytest.mark.parametrize("raw_key", ["", " ", KEY + " ", KEY[:-1], KEY.swapcase(), "ñ", "\ud800"])

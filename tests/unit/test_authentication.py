@@ -17,6 +17,7 @@ from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application import authentication
 from chatbot.application.authentication import AccessToken, Authentication
+from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import (
     ChatbotError,
     InvalidCredentials,
@@ -26,7 +27,8 @@ from chatbot.domain.errors import (
     StorageFull,
     StorageUnavailable,
 )
-from chatbot.domain.identity import Client, ClientId, Permission, User, UserId
+from chatbot.domain.identity import Client, ClientId, User, UserId
+from chatbot.domain.permissions import DEFAULT_ROLES, Permission
 from chatbot.domain.ports.security import Claims
 from chatbot.domain.repositories.users import USERS
 from chatbot.domain.throttling import AttemptKey, account_throttle, address_throttle
@@ -36,7 +38,9 @@ PASSWORD = "el niño comió piñones"
 CHEAP = Argon2Parameters(memory_kib=64, time_cost=2, parallelism=1)
 WEAKER = Argon2Parameters(memory_kib=64, time_cost=1, parallelism=1)
 ALL = frozenset(Permission)
-CLIENT = Client(id=ClientId("default"), permissions=frozenset({Permission.CHAT}))
+CHAT = frozenset({Permission.CHAT})
+CALLER = of_client(Client(id=ClientId("default"), permissions=CHAT, user_permissions=CHAT))
+EVERYTHING = of_client(Client(id=ClientId("all"), permissions=ALL, user_permissions=ALL))
 
 
 class Service:
@@ -209,7 +213,7 @@ async def test_token_of_a_login_that_replaced_the_hash_is_valid(service: Service
     user = await service.add("eva@acme.es", await weak_hash())
     tokens = await asyncio.gather(*(service.login(user.email, PASSWORD) for _ in range(3)))
     for token in tokens:
-        principal = await service.authentication.identify(CLIENT, token.access_token)
+        principal = await service.authentication.identify(CALLER, token.access_token)
         assert principal.user is not None
 
 
@@ -256,8 +260,8 @@ async def token_of(service: Service, user: User) -> str:
 
 
 async def test_without_a_token_the_client_calls_for_itself(service: Service) -> None:
-    principal = await service.authentication.identify(CLIENT, None)
-    assert (principal.user, principal.permissions) == (None, CLIENT.permissions)
+    principal = await service.authentication.identify(CALLER, None)
+    assert (principal.user, principal.permissions) == (None, CALLER.permissions)
     assert principal.owner.kind == "client"
 
 
@@ -265,12 +269,11 @@ async def test_with_a_token_the_user_calls_with_the_rights_that_both_have(
     service: Service, ana: User
 ) -> None:
     token = await token_of(service, ana)
-    principal = await service.authentication.identify(CLIENT, token)
+    principal = await service.authentication.identify(CALLER, token)
     assert principal.user == ana
     assert principal.permissions == {Permission.CHAT}
-    everything = replace(CLIENT, permissions=ALL)
-    principal = await service.authentication.identify(everything, token)
-    assert principal.permissions == {Permission.CHAT, Permission.MEMORY}
+    principal = await service.authentication.identify(EVERYTHING, token)
+    assert principal.permissions == DEFAULT_ROLES["employee"].permissions
 
 
 async def test_rights_come_from_storage_and_never_from_the_token(
@@ -278,8 +281,8 @@ async def test_rights_come_from_storage_and_never_from_the_token(
 ) -> None:
     claims = Claims(user_id=ana.id, token_stamp=ana.token_stamp)
     token = service.tokens.issue(claims, roles=("admin",), department="Dirección")
-    principal = await service.authentication.identify(replace(CLIENT, permissions=ALL), token)
-    assert Permission.ADMINISTER not in principal.permissions
+    principal = await service.authentication.identify(EVERYTHING, token)
+    assert Permission.USERS_MANAGE not in principal.permissions
     assert principal.user == ana
 
 
@@ -291,7 +294,7 @@ async def test_every_invalid_token_gets_the_same_error(
     service: Service, ana: User, change: str
 ) -> None:
     token = await token_of(service, ana)
-    await service.authentication.identify(CLIENT, token)
+    await service.authentication.identify(CALLER, token)
     match change:
         case "removed":
             service.remove(ana)
@@ -306,7 +309,7 @@ async def test_every_invalid_token_gets_the_same_error(
         case _:
             token = "garbage" if change == "garbage" else ""
     with pytest.raises(InvalidToken) as refused:
-        await service.authentication.identify(CLIENT, token)
+        await service.authentication.identify(CALLER, token)
     assert str(refused.value) == "The token is invalid or has expired: log in again."
 
 

@@ -2,13 +2,15 @@
 
 import pytest
 
-from chatbot.domain.authorization import require
+from chatbot.domain.authorization import of_client, require
 from chatbot.domain.errors import Forbidden
-from chatbot.domain.identity import Client, ClientId, Permission, Principal, of_client
+from chatbot.domain.identity import Client, ClientId, Principal
+from chatbot.domain.permissions import Permission
 
 
 def caller(*permissions: Permission) -> Principal:
-    return of_client(Client(id=ClientId("c"), permissions=frozenset(permissions)))
+    granted = frozenset(permissions)
+    return of_client(Client(id=ClientId("c"), permissions=granted, user_permissions=granted))
 
 
 @pytest.mark.parametrize("permission", Permission)

@@ -29,8 +29,8 @@ from chatbot.domain.errors import (
     ShuttingDown,
     StorageFull,
 )
-from chatbot.domain.identity import Permission
 from chatbot.domain.memory import Update
+from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.model import Completion, Usage
 from chatbot.domain.ports.storage import Found, Storage
 from chatbot.domain.transaction import Transaction

@@ -12,7 +12,8 @@ import lock_check
 import lock_graph
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.storage.codec import codec
-from chatbot.domain.identity import DEFAULT_ROLES, Role, User
+from chatbot.domain.identity import User
+from chatbot.domain.permissions import DEFAULT_ROLES, Role
 from chatbot.entrypoints.settings.loading import SECRETS, setting_names
 from chatbot.entrypoints.settings.secret_strength import check_secret
 

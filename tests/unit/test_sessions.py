@@ -10,8 +10,9 @@ from chatbot.application import leases, sessions
 from chatbot.application.turn import Delta
 from chatbot.domain.chat import SessionCursor, SessionId
 from chatbot.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, SessionBusy
-from chatbot.domain.identity import Owner, Permission, Principal
+from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.memory import Memory, Origin, StructuredMemory, Update
+from chatbot.domain.permissions import Permission
 from chatbot.domain.transaction import Transaction
 from conversation import ANA, BEN, ChatApp, by_task, caller, eventually, never
 
@@ -66,7 +67,7 @@ async def test_user_without_the_permission_is_refused_even_on_an_own_session(
 ) -> None:
     session_id = await app.filled(turns=2)
     with pytest.raises(Forbidden):
-        await call(app, caller("ana", Permission.ADMINISTER), session_id)
+        await call(app, caller("ana", Permission.USERS_MANAGE), session_id)
     assert len(await app.messages(session_id)) == 4
 
 
@@ -285,7 +286,7 @@ async def test_summary_and_structured_memory_are_replaced_each_by_itself(app: Ch
     ("permissions", "origin"),
     [
         ([Permission.CHAT, Permission.MEMORY], Origin.USER),
-        ([Permission.CHAT, Permission.MEMORY, Permission.ADMINISTER], Origin.ADMINISTRATOR),
+        ([Permission.CHAT, Permission.MEMORY, Permission.USERS_MANAGE], Origin.ADMINISTRATOR),
     ],
 )
 async def test_memory_item_records_its_origin(

@@ -9,7 +9,8 @@ import pytest
 from chatbot.application.transfer import Outcome, Step, StoreCopy, compared
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
-from chatbot.domain.identity import DEFAULT_ROLES, Owner, Permission, Role
+from chatbot.domain.identity import Owner, User
+from chatbot.domain.permissions import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.ports.export import (
     Change,
     Conversation,
@@ -20,6 +21,8 @@ from chatbot.domain.ports.export import (
 )
 from chatbot.domain.ports.journal import JournalEntry
 from samples import EVERYTHING, T0, conversation, remembered, user
+
+REFUSED = next(item for item in EVERYTHING if isinstance(item, User) and item.id.endswith("2"))
 
 
 class Shelf(ExportTarget):
@@ -42,7 +45,7 @@ class Shelf(ExportTarget):
         return next((each for each in kept if _key(each) == _key(item)), None)
 
     def put(self, changes: Sequence[Change]) -> None:
-        if self.refuses and any(change.item == EVERYTHING[4] for change in changes):
+        if self.refuses and any(change.item == REFUSED for change in changes):
             raise self.refuses
         for change in changes:
             self.kept = [item for item in self.kept if item != change.over]

@@ -5,15 +5,9 @@ from dataclasses import replace
 from enum import StrEnum
 
 from chatbot.domain.errors import Conflict, InvalidInput, NotFound
-from chatbot.domain.identity import (
-    Permission,
-    Role,
-    User,
-    UserId,
-    next_token_version,
-    normalise_email,
-)
+from chatbot.domain.identity import User, UserId, next_token_version, normalise_email
 from chatbot.domain.passwords import check_password, normalise_password
+from chatbot.domain.permissions import Permission, Role
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
@@ -160,14 +154,21 @@ def _activated(user: User, *, is_active: bool) -> User:
 
 
 def _administering(roles: Mapping[str, Role]) -> frozenset[str]:
-    """Return the names of the roles that allow to administer the service."""
-    return frozenset(n for n, role in roles.items() if Permission.ADMINISTER in role.permissions)
+    """Return the names of the roles that allow to manage all users and roles."""
+    needed = {Permission.USERS_MANAGE, Permission.ROLES_MANAGE}
+    return frozenset(
+        name
+        for name, role in roles.items()
+        if needed <= role.permissions and not role.own_department_only
+    )
 
 
 def _first_choice(granting: frozenset[str]) -> str:
     """Return the role for the first administrator: `admin`, else the first by name."""
     if not granting:
-        raise Conflict(f"No role has the permission `administer`. {_MAKE_ROLES}")
+        raise Conflict(
+            f"No role has the permissions `users.manage` and `roles.manage`. {_MAKE_ROLES}"
+        )
     return ADMIN_ROLE if ADMIN_ROLE in granting else min(granting)
 
 

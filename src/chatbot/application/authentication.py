@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
+from chatbot.domain.authorization import on_behalf_of
 from chatbot.domain.errors import (
     InvalidCredentials,
     InvalidInput,
@@ -16,14 +17,7 @@ from chatbot.domain.errors import (
     ShuttingDown,
     StorageFailure,
 )
-from chatbot.domain.identity import (
-    Client,
-    Principal,
-    User,
-    normalise_email,
-    of_client,
-    on_behalf_of,
-)
+from chatbot.domain.identity import Principal, User, normalise_email
 from chatbot.domain.passwords import is_checkable, normalise_password
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.security import Claims, PasswordHasher, Tokens
@@ -100,20 +94,22 @@ class Authentication:
             user = await self._rehash_if_needed(user, password)
         return self._token_for(user)
 
-    async def identify(self, client: Client, raw_token: str | None) -> Principal:
-        """Return the caller with the permissions that are stored now.
+    async def identify(self, caller: Principal, raw_token: str | None) -> Principal:
+        """Return the caller with the permissions that are stored now, and the user of the token.
+
+        `caller` is the application that sent the token.
 
         Raises:
             InvalidToken: the token is invalid or was revoked: its user was removed or disabled, or
                 has a new password or token version.
         """
         if raw_token is None:
-            return of_client(client)
+            return caller
         claims = self._tokens.read(raw_token)
         user, roles = await self._storage.find_caller(claims.user_id)
         if user is None or not user.is_active or user.token_stamp != claims.token_stamp:
             raise InvalidToken
-        return on_behalf_of(user, roles, client)
+        return on_behalf_of(user, roles, caller)
 
     @asynccontextmanager
     async def _turn_of(self, account: Throttle) -> AsyncGenerator[None]:

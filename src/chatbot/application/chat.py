@@ -37,7 +37,8 @@ from chatbot.domain.errors import (
     PromptTooLong,
     cause_of,
 )
-from chatbot.domain.identity import Permission, Principal
+from chatbot.domain.identity import Principal
+from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage

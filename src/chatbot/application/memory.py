@@ -12,7 +12,7 @@ from chatbot.application.leases import retry_while_busy
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import Session, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
-from chatbot.domain.identity import Permission, Principal
+from chatbot.domain.identity import Principal
 from chatbot.domain.memory import (
     DEFAULT_PREFERENCES,
     Memory,
@@ -22,6 +22,7 @@ from chatbot.domain.memory import (
     without_defaults,
 )
 from chatbot.domain.memory_updates import replaced_by_hand
+from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
@@ -97,7 +98,7 @@ class MemoryEditor:
         Raises:
             InvalidInput: a value or a list exceeds its limit.
         """
-        by_admin = Permission.ADMINISTER in principal.permissions
+        by_admin = Permission.USERS_MANAGE in principal.permissions
         origin = Origin.ADMINISTRATOR if by_admin else Origin.USER
 
         def replaced(memory: Memory, session: Session) -> Memory:

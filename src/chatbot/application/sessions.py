@@ -18,7 +18,8 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.errors import Conflict
-from chatbot.domain.identity import Owner, Permission, Principal
+from chatbot.domain.identity import Owner, Principal
+from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction

@@ -1,14 +1,48 @@
-"""Which permission an action needs: the one place where a use case is allowed or refused."""
+"""Which permissions a caller has, and which an action needs: the one place where it is refused."""
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 from chatbot.domain.errors import Forbidden
-from chatbot.domain.identity import Permission, Principal
+from chatbot.domain.identity import NO_SOURCE, Client, ClientId, Principal, Source, User
+from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission, Role, granted
+
+_HOST = Client(id=ClientId("host"), permissions=ROLE_PERMISSIONS, user_permissions=frozenset())
 
 
 def require(principal: Principal, permission: Permission) -> None:
-    """Return if the caller has the permission.
+    """Return if the caller has the permission, possibly only in the own department.
 
     Raises:
         Forbidden: the caller's effective permissions lack it.
     """
     if permission not in principal.permissions:
         raise Forbidden("You are not allowed to do this.")
+
+
+def is_within_reach(principal: Principal, permission: Permission, department: str) -> bool:
+    """Whether the permission, which the caller has, applies to a subject of this department."""
+    only = principal.department_for(permission)
+    return only is None or only == department
+
+
+def of_client(client: Client, source: Source = NO_SOURCE) -> Principal:
+    """The principal of an application that calls for itself."""
+    return Principal(client=client, user=None, permissions=client.permissions, source=source)
+
+
+def on_behalf_of(user: User, roles: Mapping[str, Role], caller: Principal) -> Principal:
+    """The principal of a user who calls through a client: the intersection of both rights."""
+    grant = granted(user.roles, roles, user.department)
+    limit = caller.client.user_permissions
+    return replace(
+        caller,
+        user=user,
+        permissions=grant.permissions & limit,
+        department_only=grant.department_only & limit,
+    )
+
+
+def of_host(cli_user: str) -> Principal:
+    """The principal of a command, which this account of the host runs."""
+    return of_client(_HOST, Source(cli_user=cli_user))

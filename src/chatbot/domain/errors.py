@@ -57,8 +57,20 @@ class Revoked(Unauthenticated):
     sentence = "Your sign-in was revoked: log in again."
 
 
+class UnknownUser(Unauthenticated):
+    """The person named by an assertion does not exist."""
+
+    sentence = "The user of the assertion is unknown."
+
+
 class Forbidden(ChatbotError):
     """The caller is known, but lacks the permission."""
+
+
+class PasswordChangeRequired(Forbidden):
+    """The person has logged in with a one-time password, which permits only to replace it."""
+
+    sentence = "Choose a password of your own first: POST /me/password."
 
 
 class NotFound(ChatbotError):
@@ -69,6 +81,24 @@ class NotFound(ChatbotError):
 
 class Conflict(ChatbotError):
     """The current state does not allow it."""
+
+
+class LastAdministrator(Conflict):
+    """The change would leave no active user who manages users and roles."""
+
+    sentence = "This is the last active administrator: create another one first."
+
+
+class TooManySessions(Conflict):
+    """The owner has as many sessions as are allowed."""
+
+    sentence = "You have too many sessions: delete some first."
+
+
+class ChangedMeanwhile(ChatbotError):
+    """The object is not the one that the caller has seen."""
+
+    sentence = "It was changed in the meantime: read it again, then repeat the change."
 
 
 class SessionBusy(Conflict):
@@ -83,6 +113,10 @@ class RateLimited(ChatbotError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class BudgetExhausted(RateLimited):
+    """The tokens of a budget are used up until its window ends."""
 
 
 class ModelFailure(ChatbotError):
@@ -151,6 +185,12 @@ class StorageFailure(ChatbotError):
 
 class StorageUnavailable(StorageFailure):
     """The store cannot be read or written, or is damaged; nothing was overwritten."""
+
+
+class AuditUnavailable(StorageFailure):
+    """The audit cannot be written, and a change that it has to record was not made."""
+
+    sentence = "The audit cannot be written: the change was not made."
 
 
 class StorageFull(StorageFailure):

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, Literal, NewType
 
 from chatbot.domain.errors import Conflict, InvalidInput
+from chatbot.domain.permissions import Permission
 from chatbot.domain.stored import Stored
 
 UserId = NewType("UserId", str)
@@ -19,44 +19,6 @@ MAX_TOKEN_VERSION = 2**31 - 1
 MAX_EMAIL_CHARS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 MAX_ID_CHARS = 64
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
-
-
-class Permission(StrEnum):
-    """What a role or an API client may be allowed to do."""
-
-    CHAT = "chat"
-    """Talk to the assistant and manage one's own sessions."""
-    MEMORY = "memory"
-    """Correct what the assistant remembers in one's own sessions."""
-    ADMINISTER = "administer"
-    """Manage users and the service."""
-
-
-def known_permissions(words: Iterable[str]) -> frozenset[Permission]:
-    """Return the permissions with these names; an unknown one, of a newer version, grants nothing."""
-    return frozenset(map(Permission, set(Permission).intersection(words)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
-    """A named set of permissions, granted to users."""
-
-    name: str
-    permissions: frozenset[Permission] = field(
-        metadata=Stored(
-            default=frozenset(), read_as=tuple[str, ...], clean=known_permissions
-        ).metadata()
-    )
-
-
-DEFAULT_ROLES: Mapping[str, Role] = {
-    role.name: role
-    for role in (
-        Role(name="admin", permissions=frozenset(Permission)),
-        Role(name="employee", permissions=frozenset({Permission.CHAT, Permission.MEMORY})),
-    )
-}
-"""The roles of a new store."""
 
 
 def normalise_email(raw: str) -> str:
@@ -141,10 +103,15 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """An application that calls with an API key."""
+    """An application that calls with an API key.
+
+    `permissions` is what it may do for itself, `user_permissions` the most that a person may do
+    through it.
+    """
 
     id: ClientId
     permissions: frozenset[Permission]
+    user_permissions: frozenset[Permission]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,15 +123,30 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a call comes from, for the audit: a network address, or an account of the host."""
+
+    address: str = ""
+    request_id: str = ""
+    cli_user: str = ""
+
+
+NO_SOURCE = Source()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """The caller: an API client, on behalf of a user where one is logged in.
 
     `permissions` are the effective rights: the client's, and of those the user's where present.
+    Those in `department_only` apply to the user's own department.
     """
 
     client: Client
     user: User | None
     permissions: frozenset[Permission]
+    department_only: frozenset[Permission] = frozenset()
+    source: Source = NO_SOURCE
 
     @property
     def owner(self) -> Owner:
@@ -173,19 +155,11 @@ class Principal:
             return Owner(kind="user", id=self.user.id)
         return Owner(kind="client", id=self.client.id)
 
-
-def of_client(client: Client) -> Principal:
-    """The principal of an application that calls for itself."""
-    return Principal(client=client, user=None, permissions=client.permissions)
-
-
-def on_behalf_of(user: User, roles: Mapping[str, Role], client: Client) -> Principal:
-    """The principal of a user who calls through a client: the intersection of both rights.
-
-    A role name without an entry in `roles` grants nothing.
-    """
-    granted = frozenset(p for name in user.roles if name in roles for p in roles[name].permissions)
-    return Principal(client=client, user=user, permissions=client.permissions & granted)
+    def department_for(self, permission: Permission) -> str | None:
+        """The only department to which the permission applies; None if it applies to all."""
+        if permission not in self.department_only or self.user is None:
+            return None
+        return self.user.department
 
 
 def scheme_of(password_hash: str) -> str:

@@ -13,11 +13,21 @@ KINDS: tuple[AnyKind, ...] = (ROLES, USERS)
 
 
 class Transaction:
-    """The repositories of one transaction."""
+    """The repositories of one transaction.
+
+    `is_atomic`: an exception undoes all that was written. Otherwise each write stays, whole by itself.
+    """
 
     def __init__(
-        self, *, sessions: SessionLog, records: Records, counters: Counters, journal: Journal
+        self,
+        *,
+        sessions: SessionLog,
+        records: Records,
+        counters: Counters,
+        journal: Journal,
+        is_atomic: bool,
     ) -> None:
+        self.is_atomic = is_atomic
         self.sessions, self.records = sessions, records
         self.counters, self.journal = counters, journal
         self.attempts = AttemptRepository(counters)

@@ -13,8 +13,9 @@ from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.adapters.storage.codec import codec
 from chatbot.application.transfer import Outcome, StoreCopy
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId
-from chatbot.domain.identity import Role, User
+from chatbot.domain.identity import User
 from chatbot.domain.memory import Memory
+from chatbot.domain.permissions import Role
 from chatbot.domain.ports.export import Conversation, ExportTarget, Item
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import KINDS, Transaction

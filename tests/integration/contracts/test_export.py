@@ -19,16 +19,16 @@ from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import Lease, MessageRange, MessageRole, TurnId
 from chatbot.domain.errors import Conflict, SessionBusy
-from chatbot.domain.identity import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.memory import Memory
+from chatbot.domain.permissions import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.ports.export import Change, Conversation, ExportTarget, Item
 from chatbot.domain.ports.journal import JOURNALS, JournalEntry
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 from samples import (
     ANA,
-    AUDITOR,
     EVERYTHING,
+    REVIEWER,
     T0,
     conversation,
     entry,
@@ -124,7 +124,9 @@ def test_journal_is_copied_in_its_order_and_continued(store: Store) -> None:
 def test_store_that_was_never_made_has_nothing_and_is_made_by_the_first_put(
     export: ExportTarget,
 ) -> None:
-    assert [export.find(item) for item in (AUDITOR, user(), conversation(), entry(1))] == [None] * 4
+    assert [export.find(item) for item in (REVIEWER, user(), conversation(), entry(1))] == [
+        None
+    ] * 4
     assert export.session_keys() == set()
     admin = DEFAULT_ROLES["admin"]
     export.put([Change(admin, export.find(admin))])
@@ -164,7 +166,7 @@ def test_user_can_be_found_and_roles_hold(store: Store) -> None:
 
     def look(tx: Transaction) -> None:
         assert tx.users.by_email("user1@example.com") == user(1)
-        assert tx.roles.all() == {**DEFAULT_ROLES, "auditor": AUDITOR}
+        assert tx.roles.all() == {**DEFAULT_ROLES, REVIEWER.name: REVIEWER}
 
     store.serve(look)
 
@@ -246,17 +248,17 @@ def test_export_of_a_database_is_one_consistent_snapshot(export: ExportTarget) -
 
 
 def test_users_are_imported_all_or_none(export: ExportTarget) -> None:
-    fill(export, [user(1), AUDITOR])
-    other = replace(AUDITOR, permissions=frozenset(Permission))
+    fill(export, [user(1), REVIEWER])
+    other = replace(REVIEWER, permissions=frozenset(Permission))
     for changes in (
         [Change(user(3), None), Change(user(2, email="user1@example.com"), None)],
         [Change(user(3), None), Change(user(4, email="user3@example.com"), None)],
         [Change(user(3), None), Change(replace(user(1), department="x"), user(2))],
-        [Change(replace(AUDITOR, name="new"), None), Change(other, DEFAULT_ROLES["admin"])],
+        [Change(replace(REVIEWER, name="new"), None), Change(other, DEFAULT_ROLES["admin"])],
     ):
         with pytest.raises(Conflict):
             export.put(changes)
-        assert kept_in(export) == [AUDITOR, user(1)]
+        assert kept_in(export) == [REVIEWER, user(1)]
 
 
 def test_user_is_found_by_id_else_by_email(export: ExportTarget) -> None:

@@ -21,8 +21,9 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.errors import Conflict, Forbidden, NotFound, SessionBusy
-from chatbot.domain.identity import Owner, Permission, User, UserId
+from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
+from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.repositories.attempts import AttemptRepository

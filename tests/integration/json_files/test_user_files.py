@@ -13,7 +13,8 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import (
     StorageUnavailable,
 )
-from chatbot.domain.identity import DEFAULT_ROLES, User, UserId
+from chatbot.domain.identity import User, UserId
+from chatbot.domain.permissions import DEFAULT_ROLES
 from json_store import Faulty, user, users_of
 from repositories import here_and_now
 
@@ -118,7 +119,7 @@ class TestUserFiles:
             path.unlink()
             assert here_and_now(storage).roles.all() == {}
             await storage.make_initial_records()
-            assert set(here_and_now(storage).roles.all()) == {"admin", "employee"}
+            assert here_and_now(storage).roles.all() == DEFAULT_ROLES
             path.write_text('{"roles": {"guest": {"permissions": ["chat", "fly"]}}}', "utf-8")
             await storage.make_initial_records()
             roles = here_and_now(storage).roles.all()

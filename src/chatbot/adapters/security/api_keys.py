@@ -3,11 +3,14 @@
 import hmac
 import secrets
 
-from chatbot.domain.identity import Client, ClientId, Permission
+from chatbot.domain.identity import Client, ClientId
+from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission
 from chatbot.domain.ports.security import IdentifyClient
 
 DEFAULT_CLIENT = Client(
-    id=ClientId("default"), permissions=frozenset({Permission.CHAT, Permission.MEMORY})
+    id=ClientId("default"),
+    permissions=frozenset({Permission.CHAT, Permission.MEMORY, Permission.DOCUMENTS_READ}),
+    user_permissions=ROLE_PERMISSIONS,
 )
 
 

@@ -18,8 +18,9 @@ from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_values import Damaged, Json, JsonObject, dump, load
 from chatbot.domain.chat import Message, Session, SessionId
 from chatbot.domain.errors import Conflict
-from chatbot.domain.identity import Owner, Role
+from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.permissions import Role
 from chatbot.domain.ports.export import Conversation, Item, StoreExport, Unreadable, kind_of
 from chatbot.domain.ports.journal import JOURNALS, JournalEntry
 from chatbot.domain.text import rfc3339

@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager
 from typing import Protocol, Self, TypeVar
 
 from chatbot.domain.chat import Lease, Message, Question, SessionId, TurnContext
-from chatbot.domain.identity import Owner, Role, User, UserId
+from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
+from chatbot.domain.permissions import Role
 from chatbot.domain.transaction import Transaction
 
 Found = TypeVar("Found")

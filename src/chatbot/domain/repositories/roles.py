@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from chatbot.domain.identity import DEFAULT_ROLES, Role
+from chatbot.domain.permissions import DEFAULT_ROLES, Role
 from chatbot.domain.ports.records import Kind, Layout, Records
 
 ROLES = Kind(

@@ -10,7 +10,7 @@ from chatbot.entrypoints.storage_backends import parse_storage_url
 _DEFAULT_URL = "json:data"
 _PROBLEMS = {
     Lack.ROLES: (
-        "no role has the permission `administer`",
+        "no role has the permissions `users.manage` and `roles.manage`",
         "create the roles of a new store with `chatbot init`",
     ),
     Lack.PEOPLE: (

@@ -16,7 +16,10 @@ _TEMPLATE = """\
 # Written by `chatbot init`. .env.example explains every setting. Keep this file to yourself.
 API_KEY={api_key}
 JWT_SECRET={jwt_secret}
+API_KEY_PEPPER={api_key_pepper}
+AUDIT_KEY={audit_key}
 """
+_SECRETS = ("api_key", "jwt_secret", "api_key_pepper", "audit_key")
 
 
 def write_env() -> str:
@@ -26,7 +29,7 @@ def write_env() -> str:
     except FileExistsError:
         return f"{ENV_FILE.absolute()} already exists and was not changed"
     with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-        file.write(_TEMPLATE.format(api_key=random_secret(), jwt_secret=random_secret()))
+        file.write(_TEMPLATE.format(**{name: random_secret() for name in _SECRETS}))
     return f"wrote {ENV_FILE.absolute()}"
 
 

@@ -23,6 +23,7 @@ from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.adapters.storage.legacy_sessions import LegacySessions
 from chatbot.adapters.terminal_sessions import TerminalSessions
 from chatbot.application.administration import Administration
+from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
@@ -31,8 +32,9 @@ from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
+from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import ModelUnavailable
-from chatbot.domain.identity import Owner, of_client
+from chatbot.domain.identity import Owner
 from chatbot.domain.ports.backend import StorageOptions
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.provider import ModelProvider
@@ -163,6 +165,10 @@ def build_identify_client(settings: Settings) -> IdentifyClient:
 def build_tokens(settings: Settings) -> Tokens:
     secret, ttl_s = settings.auth.jwt_secret.get_secret_value(), settings.auth.jwt_ttl_minutes * 60
     return JoseTokens(secret, ttl_s=ttl_s, clock=utc_now, new_id=random_id)
+
+
+def build_auditing(settings: Settings) -> Auditing:
+    return Auditing(settings.auth.raw_audit_key.encode(), clock=utc_now)
 
 
 def build_hasher() -> PasswordHasher:

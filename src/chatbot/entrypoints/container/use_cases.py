@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from chatbot.application.administration import Administration
+from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
@@ -21,6 +22,7 @@ class UseCases:
 
     settings: Settings
     identify_client: IdentifyClient
+    auditing: Auditing
     authentication: Authentication
     administration: Administration
     chat: Chat

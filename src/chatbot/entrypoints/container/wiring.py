@@ -28,6 +28,7 @@ class Container(containers.DeclarativeContainer):
     genkit_model = providers.Singleton(parts.build_genkit_model, settings)
     model = providers.Singleton(parts.build_model, settings, genkit_model)
     hasher = providers.Singleton(parts.build_hasher)
+    auditing = providers.Singleton(parts.build_auditing, settings)
     tokens = providers.Singleton(parts.build_tokens, settings)
     prompt_builder = providers.Singleton(parts.build_prompt_builder, settings)
     rules = providers.Singleton(parts.build_memory_rules, settings, model)
@@ -68,6 +69,7 @@ def build(
     return UseCases(
         settings=settings,
         identify_client=container.identify_client(),
+        auditing=container.auditing(),
         authentication=container.authentication(),
         administration=container.administration(),
         chat=container.chat(),

@@ -12,6 +12,7 @@ import structlog
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from chatbot.domain.identity import Source
 from chatbot.entrypoints.http.body import Headers, receive_body
 from chatbot.entrypoints.http.error_handlers import EXPECTED, error_response
 from chatbot.entrypoints.http.errors import BAD_REQUEST, Rejected
@@ -67,7 +68,7 @@ class Guard:
             raise _bad_request("The query has too many parameters.")
         if scope["path"] not in surface.public:
             principal = await surface.authenticate(HTTPConnection(scope))
-            scope["state"]["principal"] = principal
+            scope["state"]["principal"] = replace(principal, source=_source(scope))
             scope["state"]["log"]["client"] = principal.client.id
         return await receive_body(surface.bodies, scope, headers, receive)
 
@@ -75,6 +76,11 @@ class Guard:
         host = re.sub(r":\d+$", "", headers.get(b"host", b"").decode("latin-1")).lower()
         if self._allowed_hosts and host not in self._allowed_hosts:
             raise _bad_request("The Host header is not in ALLOWED_HOSTS.")
+
+
+def _source(scope: Scope) -> Source:
+    client = scope.get("client")
+    return Source(address=client[0] if client else "", request_id=scope["state"]["request_id"])
 
 
 def _headers(scope: Scope) -> Headers:

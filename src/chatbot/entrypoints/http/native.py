@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from starlette.requests import HTTPConnection
 
-from chatbot.domain.identity import Principal, of_client
+from chatbot.domain.authorization import of_client
+from chatbot.domain.identity import Principal
 from chatbot.domain.ports.security import IdentifyClient
 from chatbot.entrypoints.http import strict_json
 from chatbot.entrypoints.http.body import BodyFormat

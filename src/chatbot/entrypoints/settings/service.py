@@ -1,5 +1,6 @@
 """The settings of the service, by subject; those of the language model are in `model`."""
 
+import hmac
 from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import ip_address
@@ -26,13 +27,37 @@ StrongSecret = Annotated[SecretStr, AfterValidator(_checked)]
 
 
 class AuthSettings(Subject):
-    """API_KEY and JWT_..."""
+    """API_KEY, API_KEY_PEPPER, AUDIT_KEY and JWT_...
+
+    A pepper or audit key that is not set is derived from JWT_SECRET, so that an older `.env` serves;
+    `chatbot init --upgrade` writes them down, for JWT_SECRET to be changed alone.
+    """
 
     api_key: StrongSecret
     api_key_file: File | None = None
     jwt_secret: StrongSecret
     jwt_secret_file: File | None = None
+    api_key_pepper: StrongSecret | None = None
+    api_key_pepper_file: File | None = None
+    audit_key: StrongSecret | None = None
+    audit_key_file: File | None = None
     jwt_ttl_minutes: int = Field(default=60, ge=1, le=60 * 24)
+
+    @property
+    def raw_api_key_pepper(self) -> str:
+        """The key of the digests of API keys."""
+        return self._given_or_derived(self.api_key_pepper, b"chatbot API key pepper")
+
+    @property
+    def raw_audit_key(self) -> str:
+        """The key of the audit's chain."""
+        return self._given_or_derived(self.audit_key, b"chatbot audit key")
+
+    def _given_or_derived(self, given: SecretStr | None, purpose: bytes) -> str:
+        if given is not None:
+            return given.get_secret_value()
+        jwt_secret = self.jwt_secret.get_secret_value().encode()
+        return hmac.digest(jwt_secret, purpose, "sha256").hex()
 
 
 class AssistantSettings(Subject):

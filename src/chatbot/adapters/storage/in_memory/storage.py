@@ -11,7 +11,7 @@ from chatbot.adapters.storage.in_memory.records import InMemoryRecords
 from chatbot.adapters.storage.in_memory.session_log import InMemorySessionLog
 from chatbot.domain.chat import Lease
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.domain.identity import DEFAULT_ROLES, Role
+from chatbot.domain.permissions import DEFAULT_ROLES, Role
 from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl
 from chatbot.domain.ports.export import ExportTarget
 from chatbot.domain.ports.journal import Content, Journal, JournalEntry
@@ -54,6 +54,7 @@ class InMemoryStorage(Storage):
             records=records,
             counters=InMemoryCounters(),
             journal=_Journal(),
+            is_atomic=False,
         )
 
     async def __aenter__(self) -> Self:

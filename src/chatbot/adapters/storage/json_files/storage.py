@@ -19,7 +19,8 @@ from chatbot.adapters.storage.json_files.steps import Steps, run_on_loop
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageUnavailable, cause_of
-from chatbot.domain.identity import Role, User, UserId
+from chatbot.domain.identity import User, UserId
+from chatbot.domain.permissions import Role
 from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage
 from chatbot.domain.repositories.roles import ROLES
 from chatbot.domain.repositories.users import USERS
@@ -133,6 +134,7 @@ class JsonFileStorage(Storage):
                     records=records,
                     counters=self._counters,
                     journal=self._journal,
+                    is_atomic=False,
                 )
             )
 

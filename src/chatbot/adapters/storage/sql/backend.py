@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from chatbot.domain.identity import DEFAULT_ROLES, Role
+from chatbot.domain.permissions import DEFAULT_ROLES, Role
 from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl, Tables
 from chatbot.domain.ports.export import Change, ExportTarget
 from chatbot.domain.ports.storage import Storage

@@ -35,8 +35,9 @@ from chatbot.adapters.storage.sql.turns import (
 )
 from chatbot.domain.chat import Lease, Message, Question, SessionId, TurnContext
 from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
-from chatbot.domain.identity import Owner, Role, User, UserId
+from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
+from chatbot.domain.permissions import Role
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl
 from chatbot.domain.ports.storage import Found, Storage
 from chatbot.domain.transaction import Transaction
@@ -161,6 +162,7 @@ class SqlStorage(Storage):
             records=SqlRecords(sql),
             counters=SqlCounters(sql),
             journal=SqlJournal(sql),
+            is_atomic=True,
         )
 
     @contextmanager

@@ -23,8 +23,9 @@ from chatbot.domain.chat import (
     TurnContext,
     TurnId,
 )
-from chatbot.domain.identity import Owner, Role, User
+from chatbot.domain.identity import Owner, User
 from chatbot.domain.memory import Memory
+from chatbot.domain.permissions import Role
 from chatbot.domain.repositories.users import USERS
 
 

@@ -16,8 +16,8 @@ BEARER = "bearer"
 @documented(Unauthenticated, InvalidToken, StorageUnavailable, token=BEARER)
 async def _caller(request: Request, use: UseCases) -> Principal:
     """Returns the API client that the guard authenticated, with the user of the token, if any."""
-    client = cast("Principal", request.state.principal).client
-    principal = await use.authentication.identify(client, _bearer(request))
+    caller = cast("Principal", request.state.principal)
+    principal = await use.authentication.identify(caller, _bearer(request))
     if principal.user is not None:
         request.state.log["user_id"] = principal.user.id
     return principal

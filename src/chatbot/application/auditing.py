@@ -1,0 +1,91 @@
+"""Records what administrators change and who signs in, in a chain that only the key can continue."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any, ClassVar, Protocol
+
+from chatbot.domain.audit import (
+    AUDIT,
+    AuditEvent,
+    Outcome,
+    Stage,
+    content_of,
+    digest_of,
+    sealed,
+)
+from chatbot.domain.errors import AuditUnavailable, StorageFailure, cause_of
+from chatbot.domain.identity import Principal
+from chatbot.domain.ports.journal import Content, JournalEntry
+from chatbot.domain.ports.runtime import Clock
+from chatbot.domain.transaction import Transaction
+
+logger = logging.getLogger("chatbot.audit")
+
+
+class Digestible(Protocol):
+    """A dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class Auditing:
+    """Appends events to the audit, inside the transaction of what they are about.
+
+    Args:
+        key: HMAC key of the chain and of the digests.
+    """
+
+    def __init__(self, key: bytes, clock: Clock) -> None:
+        self._key, self._clock = key, clock
+
+    def note(self, tx: Transaction, principal: Principal, event: AuditEvent) -> None:
+        """Append an event.
+
+        Raises:
+            AuditUnavailable: it cannot be written.
+        """
+        at = self._clock()
+        content = content_of(event, principal)
+
+        def compose(last: JournalEntry | None) -> Content:
+            return sealed(content, last, at=at, key=self._key)
+
+        try:
+            tx.journal.append(AUDIT, compose, at=at)
+        except StorageFailure as error:
+            raise AuditUnavailable from error
+
+    @contextmanager
+    def recording(self, tx: Transaction, principal: Principal, event: AuditEvent) -> Iterator[None]:
+        """Record a change, whose writes are the block. None is made without its event.
+
+        Where the transaction is atomic, the event is written with the change or not at all.
+        Elsewhere the intent is written before, and what became of it after.
+
+        Raises:
+            AuditUnavailable: the event cannot be written, and the block was not entered.
+        """
+        if tx.is_atomic:
+            self.note(tx, principal, event)
+            yield
+            return
+        self.note(tx, principal, replace(event, stage=Stage.INTENT))
+        try:
+            yield
+        except BaseException:
+            self._note_end(tx, principal, replace(event, outcome=Outcome.FAILED))
+            raise
+        self._note_end(tx, principal, event)
+
+    def _note_end(self, tx: Transaction, principal: Principal, event: AuditEvent) -> None:
+        """Append the end of a change; that it was intended is recorded already."""
+        try:
+            self.note(tx, principal, replace(event, stage=Stage.DONE))
+        except AuditUnavailable as error:
+            logger.error("the end of a change could not be recorded: %s", cause_of(error))  # noqa: TRY400 # no traceback
+
+    def digest(self, record: Digestible | None, *, salt: str) -> str | None:
+        """Return the digest of a stored object, for `before` and `after`; None if there is none."""
+        return None if record is None else digest_of(asdict(record), salt=salt, key=self._key)

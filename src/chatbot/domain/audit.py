@@ -1,0 +1,117 @@
+"""The audit: events in a chain of HMACs, so that none can be changed without the key.
+
+Each entry holds the MAC of the one before (`prev`) and its own over number, time and content:
+HMAC-SHA-256 (RFC 2104, FIPS 198-1) over JSON with sorted keys and without white space.
+"""
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from chatbot.domain.identity import Principal
+from chatbot.domain.ports.journal import Content, JournalEntry
+from chatbot.domain.text import rfc3339
+
+AUDIT = "audit"
+"""The name of the journal."""
+
+_FIRST = "0" * 64
+"""What the first entry has in place of the MAC of the one before."""
+
+
+class Action(StrEnum):
+    """What is recorded. docs/security.md lists them."""
+
+    USER_CREATE = "user.create"
+
+
+class Outcome(StrEnum):
+    """What became of an action."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class Stage(StrEnum):
+    """Which half of a change an event is, in a store that cannot write both as one."""
+
+    INTENT = "intent"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """What happened to which object. It holds no prompts, answers, secrets or e-mail addresses.
+
+    `before` and `after` are digests of the object.
+    """
+
+    action: Action
+    object_type: str
+    object_id: str
+    outcome: Outcome = Outcome.ALLOWED
+    reason: str | None = None
+    before: str | None = None
+    after: str | None = None
+    stage: Stage | None = None
+
+
+def content_of(event: AuditEvent, principal: Principal) -> Content:
+    """Return what is recorded of an event that this caller has caused, without the chain."""
+    source, user = principal.source, principal.user
+    actor = {
+        "user": None if user is None else user.id,
+        "client": principal.client.id,
+        "cli_user": source.cli_user or None,
+        "address": source.address or None,
+    }
+    found = {
+        "action": event.action,
+        "outcome": event.outcome,
+        "actor": {name: value for name, value in actor.items() if value is not None},
+        "object": {"type": event.object_type, "id": event.object_id},
+        "request_id": source.request_id or None,
+        "reason": event.reason,
+        "before": event.before,
+        "after": event.after,
+        "stage": event.stage,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def sealed(content: Content, last: JournalEntry | None, *, at: datetime, key: bytes) -> Content:
+    """Return the content with its place in the chain, after `last`."""
+    prev = _FIRST if last is None else last.content.get("mac")
+    chained = {**content, "prev": prev}
+    return {**chained, "mac": mac_of(chained, 1 if last is None else last.seq + 1, at, key=key)}
+
+
+def mac_of(content: Content, seq: int, at: datetime, *, key: bytes) -> str:
+    """Return the MAC of an entry, in hexadecimal digits; `content` may have one, which is ignored."""
+    signed = {name: value for name, value in content.items() if name != "mac"}
+    return _hmac(key, {"seq": seq, "at": rfc3339(at), "content": signed})
+
+
+def digest_of(record: Mapping[str, object], *, salt: str, key: bytes) -> str:
+    """Return the digest of an object: it says whether two states are equal, and nothing else.
+
+    Without the salt, which is erased with its person, no value can be tried.
+    """
+    return _hmac(key, {"salt": salt, "record": record})
+
+
+def _hmac(key: bytes, signed: Mapping[str, object]) -> str:
+    text = json.dumps(signed, sort_keys=True, separators=(",", ":"), default=_json)
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def _json(value: object) -> object:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} has no digest")
