@@ -28,7 +28,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Those of `migrations/versions`, in their order: this version works on the last one."""
 
 

@@ -8,8 +8,8 @@ from alembic import op
 
 from chatbot.adapters.storage.sql.tables import OrderedText
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
 _MANAGING = ["users.read", "users.manage", "usage.read", "documents.manage"]
 _OWN = ["chat", "documents.read", "memory"]
