@@ -16,6 +16,7 @@ from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found
+from chatbot.domain.ports.telemetry import NO_TELEMETRY
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import build_model
 from chatbot.entrypoints.container.wiring import Container, build
@@ -113,7 +114,7 @@ async def test_thinking_is_removed_from_answers_of_a_provider_unless_it_is_wante
     name: str, strips: bool, text: str
 ) -> None:
     said = ScriptedModel(["<think>hm</think>hola"], name=name)
-    model = build_model(settings_for_tests(model_strip_thinking=strips), said)
+    model = build_model(settings_for_tests(model_strip_thinking=strips), said, NO_TELEMETRY)
     assert (await model.complete(ask())).text == text
 
 

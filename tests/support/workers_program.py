@@ -22,11 +22,13 @@ def broken(*_: object) -> None:
     sys.exit(3)
 
 
-def short(_: object, __: object, parent: ParentLink) -> None:
+def short(*given: ParentLink) -> None:
+    *_, parent = given
     parent._link.send_bytes(supervisor._READY)
 
 
-def stubborn(_: object, __: object, parent: ParentLink) -> None:
+def stubborn(*given: ParentLink) -> None:
+    *_, parent = given
     parent.watch(lambda: None)
     threading.Event().wait()
 

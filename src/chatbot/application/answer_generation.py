@@ -15,6 +15,7 @@ from chatbot.domain.chat import FinishReason, Lease, SessionId, TurnContext
 from chatbot.domain.errors import ContextTooLong, ModelError, ModelFailure, PromptRefused
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest
+from chatbot.domain.ports.telemetry import NO_TELEMETRY, Activity, Telemetry
 from chatbot.domain.transaction import Transaction
 
 logger = logging.getLogger("chatbot.chat")
@@ -55,8 +56,14 @@ class AnswerGenerator:
     fits at the first attempt.
     """
 
-    def __init__(self, model: ChatModel, prompt_builder: PromptBuilder) -> None:
+    def __init__(
+        self,
+        model: ChatModel,
+        prompt_builder: PromptBuilder,
+        telemetry: Telemetry = NO_TELEMETRY,
+    ) -> None:
         self._model = model
+        self._telemetry = telemetry
         self._prompt_builder = prompt_builder
         self._most_bytes: OrderedDict[SessionId, int] = OrderedDict()
 
@@ -74,13 +81,14 @@ class AnswerGenerator:
         refused: Prompt | None = None
         most_bytes = self._most_bytes.get(asked.lease.session_id)
         for scope in _SCOPES:
-            prompt = self._prompt_builder.build(
-                asked.memory,
-                asked.history,
-                scope=scope,
-                most_bytes=most_bytes,
-                preferred=turn.language,
-            )
+            with self._telemetry.during(Activity.PROMPT):
+                prompt = self._prompt_builder.build(
+                    asked.memory,
+                    asked.history,
+                    scope=scope,
+                    most_bytes=most_bytes,
+                    preferred=turn.language,
+                )
             if refused is not None and _is_same(prompt.request, refused.request):
                 continue
             try:

@@ -42,6 +42,7 @@ from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
 from chatbot.domain.text import is_storable
 from chatbot.domain.transaction import Transaction
 
@@ -69,6 +70,7 @@ class Chat:
         max_prompt_chars: int,
         max_turns_per_owner: int,
         notice: str | None,
+        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
         self._storage = storage
         self._model = model
@@ -79,7 +81,8 @@ class Chat:
         self._max_prompt_chars = max_prompt_chars
         self.running = RunningTurns(storage, most_per_owner=max_turns_per_owner)
         self._notice = notice
-        self._generator = AnswerGenerator(model, prompt_builder)
+        self._telemetry = telemetry
+        self._generator = AnswerGenerator(model, prompt_builder, telemetry)
         self._first_failures = FirstFailures(storage)
 
     def reply(
@@ -128,11 +131,12 @@ class Chat:
 
     async def _run_turn(self, turn: Turn) -> None:
         is_first = turn.session_id is None
-        asked = await retry_while_busy(partial(self._store_question, turn))
+        asked = await retry_while_busy(partial(self._store_question, turn), self._telemetry)
         if is_first:
             await self._first_failures.replace(turn.owner, turn.prompt, turn.id)
         try:
-            await self._answer(turn, asked)
+            with self._telemetry.in_session(asked.lease.session_id):
+                await self._answer(turn, asked)
         except ChatbotError as error:
             error.session_id, error.turn_id = asked.lease.session_id, turn.id
             if is_first and not turn.text:

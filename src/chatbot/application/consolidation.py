@@ -23,6 +23,7 @@ from chatbot.domain.errors import ChatbotError, NotFound, cause_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.runtime import Clock
+from chatbot.domain.ports.telemetry import NO_TELEMETRY, Activity, Telemetry
 
 logger = logging.getLogger("chatbot.consolidation")
 
@@ -55,16 +56,29 @@ class _Run:
 class Consolidation:
     """Summarises and extracts, one run at a time per session."""
 
-    def __init__(self, steps: MemorySteps, rules: MemoryRules, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        steps: MemorySteps,
+        rules: MemoryRules,
+        *,
+        clock: Clock,
+        telemetry: Telemetry = NO_TELEMETRY,
+    ) -> None:
         self._steps = steps
         self._rules = rules
         self._clock = clock
+        self._telemetry = telemetry
         self._runs: dict[_Key, _Run] = {}
         self._timers: dict[_Key, asyncio.TimerHandle] = {}
         self._slots = BackgroundSlots(_AT_ONCE)
         self._ended_at: OrderedDict[_Key, datetime] = OrderedDict()
         """When runs ended: turns that began before may have read older memory."""
         self._closing = False
+
+    @property
+    def backlog(self) -> int:
+        """The number of sessions that are being consolidated or wait for a slot."""
+        return len(self._runs)
 
     def schedule(self, seen: SessionView, *, asked_at: datetime) -> None:
         """Start what is due after a turn in the background; the rest waits until the session is idle.
@@ -165,7 +179,11 @@ class Consolidation:
     async def _run(self, key: _Key, run: _Run) -> None:
         try:
             async with self._slots.acquired(key[0]):
-                await self._catch_up(key, run)
+                with (
+                    self._telemetry.in_session(key[1]),
+                    self._telemetry.during(Activity.CONSOLIDATION),
+                ):
+                    await self._catch_up(key, run)
         except NotFound:
             self._stop_timer(key)  # the session was deleted, and its memory with it
         finally:

@@ -43,6 +43,11 @@ class RunningTurns:
         return bool(self._turns) or time.monotonic() - self._ended_at < 1
 
     @property
+    def count(self) -> int:
+        """The number of turns in progress."""
+        return len(self._turns)
+
+    @property
     def is_closing(self) -> bool:
         """Whether new turns are rejected."""
         return self._closing

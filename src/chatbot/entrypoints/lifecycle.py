@@ -16,6 +16,7 @@ from chatbot.entrypoints.settings.subject import SettingsError
 async def opened(use: UseCases) -> AsyncGenerator[None]:
     """Opens what needs opening; on exit, ends turns first and then closes in reverse order."""
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(use.telemetry)
         await stack.enter_async_context(opened_store(use.storage))
         stack.push_async_callback(use.hasher.aclose)
         stack.push_async_callback(use.model.aclose)

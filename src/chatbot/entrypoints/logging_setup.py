@@ -15,6 +15,7 @@ from typing import Literal, TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from chatbot.domain.ports.telemetry import current_trace
 from chatbot.domain.text import visible, visible_line
 from chatbot.entrypoints.log_stream import UnblockedStream
 
@@ -79,6 +80,7 @@ def configure(
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         *([_add_pid] if with_pid else []),
+        _add_trace,
         structlog.processors.format_exc_info,
         _redact_and_cut,
     ]
@@ -112,6 +114,14 @@ def configure(
 
 def _add_pid(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return {**event, "pid": os.getpid()}
+
+
+def _add_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Name the trace and the span that the line belongs to, as the exporter writes them."""
+    trace = current_trace.get()
+    if trace is not None:
+        event["trace_id"], event["span_id"] = f"{trace[0]:032x}", f"{trace[1]:016x}"
+    return event
 
 
 def _redact_and_cut(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -43,12 +43,14 @@ class WithRetries(Wrapped):
         attempts: int = 3,
         sleep: Callable[[float], Awaitable[None]],
         random: Callable[[], float],
+        on_retry: Callable[[], None] = lambda: None,
     ) -> None:
-        """`random` returns numbers in [0, 1)."""
+        """`random` returns numbers in [0, 1). `on_retry` is called before each retry."""
         super().__init__(model)
         self._attempts = attempts
         self._sleep = sleep
         self._random = random
+        self._on_retry = on_retry
 
     async def complete(self, request: ModelRequest) -> Completion:
         attempt = 1
@@ -82,6 +84,7 @@ class WithRetries(Wrapped):
             raise error
         backoff_s = BACKOFF_S * 2 ** (attempt - 1) * (0.5 + self._random())
         await self._sleep(max(asked_s, backoff_s))
+        self._on_retry()
 
 
 class WithTimeouts(Wrapped):

@@ -4,13 +4,16 @@ import asyncio
 import gc
 import socket
 import sys
-from contextlib import suppress
+import tempfile
+from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 
 import structlog
 
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.telemetry import Workers
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.commands.administrators import people_problem
 from chatbot.entrypoints.commands.command_line import say
@@ -19,6 +22,7 @@ from chatbot.entrypoints.container.wiring import build
 from chatbot.entrypoints.http.app import build_app
 from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.server.malloc import return_large_blocks
+from chatbot.entrypoints.server.metrics_server import listen_for_metrics, serving_metrics
 from chatbot.entrypoints.server.supervisor import ParentLink, Supervisor, WorkerFailed
 from chatbot.entrypoints.server.uvicorn_server import (
     GRACE_S,
@@ -46,7 +50,10 @@ def run(settings: Settings) -> None:
         SettingsError: the address, the certificate, the model or the store is unusable.
     """
     settings = with_model_name(settings)
-    with listen(settings) as sock:
+    with listen(settings) as sock, ExitStack() as stack:
+        metrics = listen_for_metrics(settings.telemetry.metrics_port)
+        if metrics is not None:
+            stack.enter_context(metrics)
         use = build(settings)
         config = load_config(build_config(build_app(settings, use), settings))
         problem = asyncio.run(check_store(use.storage, settings))
@@ -54,16 +61,21 @@ def run(settings: Settings) -> None:
         tune_gc()
         return_large_blocks()
         if settings.http.workers > 1:
-            _run_workers(settings, sock)
+            _run_workers(settings, sock, metrics)
         else:
-            Server(config, use.chat).run(sockets=[sock])
+            with serving_metrics(metrics, use.telemetry.exposition):
+                Server(config, use.chat).run(sockets=[sock])
 
 
-def _run_workers(settings: Settings, sock: socket.socket) -> None:
-    """Pass the socket and the current settings to several processes."""
-    supervisor = Supervisor(
-        partial(_work, settings, sock), settings.http.workers, stop_within_s=_WORKERS_STOP_WITHIN_S
-    )
+def _run_workers(settings: Settings, sock: socket.socket, metrics: socket.socket | None) -> None:
+    """Pass the sockets and the current settings to several processes."""
+    with tempfile.TemporaryDirectory(prefix="chatbot-") as folder:
+        work = partial(_work, settings, sock, metrics, Path(folder))
+        supervisor = Supervisor(work, settings.http.workers, stop_within_s=_WORKERS_STOP_WITHIN_S)
+        _supervise(supervisor, sock)
+
+
+def _supervise(supervisor: Supervisor, sock: socket.socket) -> None:
     try:
         supervisor.run(on_stop=sock.close)
     except WorkerFailed as error:
@@ -71,16 +83,24 @@ def _run_workers(settings: Settings, sock: socket.socket) -> None:
         sys.exit(1)
 
 
-def _work(settings: Settings, sock: socket.socket, parent: ParentLink) -> None:
-    """Serve in a worker, with its own use cases."""
+def _work(
+    settings: Settings,
+    sock: socket.socket,
+    metrics: socket.socket | None,
+    folder: Path,
+    parent: ParentLink,
+) -> None:
+    """Serve in a worker, with its own use cases. `folder` is where workers reach each other."""
     stream = logging_setup.configure(settings.log.level, settings.log.format, with_pid=True)
-    use = build(settings)
+    place = Workers(folder=folder, number=parent.number, count=settings.http.workers)
+    use = build(settings, workers=place)
     config = build_config(build_app(settings, use), settings)
     tune_gc()
     return_large_blocks()
     server = Server(config, use.chat, on_start=lambda: parent.watch(server.stop))
     try:
-        server.run(sockets=[sock])
+        with serving_metrics(metrics, use.telemetry.exposition):
+            server.run(sockets=[sock])
     finally:
         stream.drain(logging_setup.EXIT_WITHIN_S)
 

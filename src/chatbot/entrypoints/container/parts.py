@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 
+from chatbot import __version__
 from chatbot.adapters.llm.resilience import WithRetries, WithTimeouts
 from chatbot.adapters.llm.slots import WithSlots
 from chatbot.adapters.llm.thinking import WithoutThinking
@@ -40,12 +41,18 @@ from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.provider import ModelProvider
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry, Workers
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.model import EMBEDDED_MODEL
 from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
 
 Json = dict[str, object]
+
+NEEDS_EXTRA = (
+    "METRICS_PORT and OTEL_...: telemetry needs OpenTelemetry. Fix: install the extra `telemetry`; "
+    "in a checkout, run `make install`; or unset them."
+)
 
 DEFAULT_PRINCIPAL = of_client(DEFAULT_CLIENT)
 """The principal of commands and flows: the client of the `API_KEY` setting."""
@@ -68,6 +75,37 @@ def build_storage(settings: Settings) -> Storage:
         replica=f"{socket.gethostname()}:{os.getpid()}",
     )
     return backend_of(settings.storage.url).storage(settings.storage.url, options)
+
+
+def build_telemetry(settings: Settings, workers: Workers | None = None) -> Telemetry:
+    """Build it before the model: OpenTelemetry's provider must be there when Genkit is imported.
+
+    Raises:
+        SettingsError: telemetry is switched on, and the extra is not installed.
+    """
+    asked = settings.telemetry
+    if not asked.is_on:
+        return NO_TELEMETRY
+    for name, value in asked.environment.items():
+        os.environ.setdefault(name, value)
+    try:
+        from chatbot.adapters.telemetry.service import OpenTelemetry, Options  # noqa: PLC0415
+    except ImportError as error:
+        raise SettingsError(NEEDS_EXTRA) from error
+    options = Options(
+        version=__version__,
+        traces=asked.exports_traces,
+        otlp_metrics=asked.exports_metrics,
+        prometheus=asked.has_prometheus,
+        latest_names=asked.latest_names,
+        captures_content=asked.captures_content,
+    )
+    return OpenTelemetry(options, workers)
+
+
+def build_reporting_storage(storage: Storage, telemetry: Telemetry) -> Storage:
+    """Returns the store, whose transactions are reported if telemetry is switched on."""
+    return telemetry.storage(storage)
 
 
 def build_backup(file: Path) -> BackupFile:
@@ -143,18 +181,25 @@ def define_flows(
         define_flows(model.ai, flows)
 
 
-def build_model(settings: Settings, genkit_model: ChatModel) -> ChatModel:
+def build_model(settings: Settings, genkit_model: ChatModel, telemetry: Telemetry) -> ChatModel:
     thinks = settings.model.strip_thinking and genkit_model.name != EMBEDDED_MODEL
     model = WithoutThinking(genkit_model) if thinks else genkit_model
     first_token_s, turn_s = settings.model.first_token_timeout_s, settings.model.turn_timeout_s
     timed = WithTimeouts(
-        WithRetries(model, sleep=asyncio.sleep, random=random.random),
+        WithRetries(
+            model, sleep=asyncio.sleep, random=random.random, on_retry=telemetry.count_retry
+        ),
         first_token_s=first_token_s,
         idle_s=settings.model.idle_timeout_s,
         turn_s=turn_s,
     )
+    from chatbot.adapters.llm.network import OPENAI_URL  # noqa: PLC0415 - as above
+
+    is_embedded = genkit_model.name == EMBEDDED_MODEL
+    base_url = None if is_embedded else settings.model.base_url or OPENAI_URL
+    reported = telemetry.model(timed, base_url, settings.model.temperature)
     return WithSlots(
-        timed, max_concurrent=settings.model.max_concurrent, wait_s=min(first_token_s, turn_s)
+        reported, max_concurrent=settings.model.max_concurrent, wait_s=min(first_token_s, turn_s)
     )
 
 
@@ -231,6 +276,7 @@ def build_chat(
     *,
     consolidation: Consolidation,
     prompt_builder: PromptBuilder,
+    telemetry: Telemetry,
 ) -> Chat:
     return Chat(
         storage,
@@ -242,6 +288,7 @@ def build_chat(
         max_prompt_chars=settings.assistant.max_prompt_chars,
         max_turns_per_owner=settings.model.max_turns_per_owner,
         notice=settings.assistant.notice,
+        telemetry=telemetry,
     )
 
 

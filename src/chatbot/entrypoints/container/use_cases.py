@@ -13,6 +13,7 @@ from chatbot.application.sessions import Sessions
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.telemetry import Telemetry
 from chatbot.entrypoints.settings import Settings
 
 
@@ -33,5 +34,6 @@ class UseCases:
     storage: Storage
     model: ChatModel
     hasher: PasswordHasher
+    telemetry: Telemetry
     genkit_model: ChatModel | None
     """The model without its wrappers, for Genkit's flows; None if a model was passed to `build`."""

@@ -12,6 +12,7 @@ from chatbot.application.sessions import Sessions
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.telemetry import Workers
 from chatbot.entrypoints.container import parts
 from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.settings import Settings
@@ -24,16 +25,21 @@ class Container(containers.DeclarativeContainer):
 
     settings = providers.Dependency(instance_of=Settings)
     identify_client = providers.Singleton(parts.build_identify_client, settings)
-    storage = providers.Singleton(parts.build_storage, settings)
+    workers: providers.Provider[Workers | None] = providers.Object(None)
+    telemetry = providers.Singleton(parts.build_telemetry, settings, workers)
+    store = providers.Singleton(parts.build_storage, settings)
+    storage = providers.Singleton(parts.build_reporting_storage, store, telemetry)
     genkit_model = providers.Singleton(parts.build_genkit_model, settings)
-    model = providers.Singleton(parts.build_model, settings, genkit_model)
+    model = providers.Singleton(parts.build_model, settings, genkit_model, telemetry)
     hasher = providers.Singleton(parts.build_hasher)
     auditing = providers.Singleton(parts.build_auditing, settings)
     tokens = providers.Singleton(parts.build_tokens, settings)
     prompt_builder = providers.Singleton(parts.build_prompt_builder, settings)
     rules = providers.Singleton(parts.build_memory_rules, settings, model)
     memory_steps = providers.Singleton(parts.build_memory_steps, storage, model, rules)
-    consolidation = providers.Singleton(Consolidation, memory_steps, rules, clock=parts.utc_now)
+    consolidation = providers.Singleton(
+        Consolidation, memory_steps, rules, clock=parts.utc_now, telemetry=telemetry
+    )
     chat = providers.Singleton(
         parts.build_chat,
         settings,
@@ -41,6 +47,7 @@ class Container(containers.DeclarativeContainer):
         model,
         consolidation=consolidation,
         prompt_builder=prompt_builder,
+        telemetry=telemetry,
     )
     sessions = providers.Singleton(Sessions, storage, clock=parts.utc_now, new_id=parts.random_id)
     memory_editor = providers.Singleton(parts.build_memory_editor, settings, storage, consolidation)
@@ -56,6 +63,7 @@ def build(
     storage: Storage | None = None,
     model: ChatModel | None = None,
     hasher: PasswordHasher | None = None,
+    workers: Workers | None = None,
 ) -> UseCases:
     """Returns the use cases for these settings; a part that is passed replaces the built one.
 
@@ -63,10 +71,12 @@ def build(
         SettingsError: the model or the store is misconfigured.
     """
     container = Container(settings=providers.Object(settings))
-    _replace(container.storage, storage)
+    _replace(container.workers, workers)
+    _replace(container.store, storage)
     _replace(container.model, model)
     _replace(container.hasher, hasher)
-    return UseCases(
+    telemetry = container.telemetry()  # first: see `build_telemetry`
+    use = UseCases(
         settings=settings,
         identify_client=container.identify_client(),
         auditing=container.auditing(),
@@ -80,8 +90,13 @@ def build(
         storage=container.storage(),
         model=container.model(),
         hasher=container.hasher(),
+        telemetry=telemetry,
         genkit_model=None if model is not None else container.genkit_model(),
     )
+    telemetry.observe(
+        active_turns=lambda: use.chat.running.count, backlog=lambda: use.consolidation.backlog
+    )
+    return use
 
 
 def _replace(provider: providers.Provider[Part], part: Part | None) -> None:

@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from chatbot import __version__
 from chatbot.application.prompt_texts import texts_in
+from chatbot.domain.ports.telemetry import Telemetry
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.container.parts import random_id
 from chatbot.entrypoints.container.use_cases import UseCases
@@ -67,12 +68,12 @@ def build_app(
         app.include_router(router)
     if settings.http.docs_enabled:
         app.include_router(docs_page.router(root_path))
-    _add_layers(app, settings, surfaces)
+    _add_layers(app, settings, surfaces, use.telemetry)
     app.openapi = completed(app, surfaces)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
 
-def _add_layers(app: FastAPI, settings: Settings, surfaces: Surfaces) -> None:
+def _add_layers(app: FastAPI, settings: Settings, surfaces: Surfaces, telemetry: Telemetry) -> None:
     """Add what surrounds the routes; the layer that is added last is the outermost."""
     allowed_hosts = tuple(map(str.lower, settings.http.allowed_hosts))
     app.add_middleware(Guard, surfaces=surfaces, allowed_hosts=allowed_hosts)
@@ -85,6 +86,7 @@ def _add_layers(app: FastAPI, settings: Settings, surfaces: Surfaces) -> None:
             expose_headers=["X-Request-Id", "Retry-After"],
         )
     app.add_middleware(AccessLog, new_id=random_id, is_tls=settings.http.tls_cert_file is not None)
+    app.add_middleware(telemetry.around)
 
 
 def _operation_id(route: APIRoute) -> str:

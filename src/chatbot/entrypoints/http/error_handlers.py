@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from chatbot.domain.errors import ChatbotError, cause_of
+from chatbot.domain.ports.telemetry import ERROR_CODE
 from chatbot.entrypoints.http.errors import ErrorDetails, details_of
 from chatbot.entrypoints.http.surfaces import Surface
 
@@ -40,6 +41,7 @@ def error_response(scope: Scope, error: Exception, details: ErrorDetails | None 
     """Returns the response for an error, and notes the cause of a server error for the log."""
     details = details or details_of(error)
     state = scope["state"]
+    state[ERROR_CODE] = details.code
     if details.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         state["log"]["cause"] = cause_of(error)
     if details.session_id is not None:

@@ -58,9 +58,10 @@ class WorkerFailed(Exception):
 
 
 class ParentLink:
-    """The parent, seen from its worker."""
+    """The parent, seen from its worker. The worker that replaces one has its `number`."""
 
-    def __init__(self, link: Link, inherited: Iterable[Link]) -> None:
+    def __init__(self, link: Link, inherited: Iterable[Link], *, number: int) -> None:
+        self.number = number
         self._link = link
         for end in inherited:  # the parent's: left open here, they would hide its death
             end.close()
@@ -83,6 +84,7 @@ Work = Callable[[ParentLink], None]
 class _Worker:
     process: BaseProcess
     link: Link
+    number: int
     started_at: float
     is_ready: bool = False
 
@@ -132,13 +134,15 @@ class Supervisor:
     def _start(self) -> None:
         link, its_link = Pipe()
         inherited = [*(worker.link for worker in self._alive), link]
+        taken = {worker.number for worker in self._alive}
+        number = next(n for n in range(self._count) if n not in taken)
         process = self._context.Process(  # type: ignore[attr-defined] # all contexts have it
             target=_run_worker,
-            args=(self._work, its_link, inherited if START_METHOD == "fork" else ()),
+            args=(self._work, number, its_link, inherited if START_METHOD == "fork" else ()),
         )
         process.start()
         its_link.close()
-        self._alive.append(_Worker(process, link, time.monotonic()))
+        self._alive.append(_Worker(process, link, number, time.monotonic()))
 
     def _handle_messages(self) -> None:
         """Wait briefly for messages from the workers."""
@@ -190,11 +194,11 @@ class Supervisor:
         return len(late)
 
 
-def _run_worker(work: Work, link: Link, inherited: Iterable[Link]) -> None:
+def _run_worker(work: Work, number: int, link: Link, inherited: Iterable[Link]) -> None:
     """Runs in the worker. A signal that arrives too early to be handled is left to the parent."""
-    for number in stop_signals():
-        signal.signal(number, signal.SIG_IGN)
-    work(ParentLink(link, inherited))
+    for each in stop_signals():
+        signal.signal(each, signal.SIG_IGN)
+    work(ParentLink(link, inherited, number=number))
 
 
 def _reported_ready(worker: _Worker) -> bool:

@@ -16,6 +16,7 @@ from uvicorn.server import HANDLED_SIGNALS
 from chatbot.application.chat import Chat
 from chatbot.entrypoints.server.h11_protocol import ProblemProtocol
 from chatbot.entrypoints.server.supervisor import stop_signals
+from chatbot.entrypoints.server.trusted_peers import TrustedPeers
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.subject import SettingsError
 
@@ -110,17 +111,16 @@ def listen(settings: Settings) -> socket.socket:
 
 def build_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Returns uvicorn's configuration; several of its defaults are unsafe here."""
+    proxies = settings.http.trusted_proxies
     return uvicorn.Config(
-        app,
+        TrustedPeers(app, proxies) if proxies else app,
         http=ProblemProtocol,
         loop="asyncio",  # uvloop, which Genkit installs, costs a sixth more CPU per turn
         ws="none",
         access_log=False,
         log_config=None,
         server_header=False,
-        # uvicorn by default trusts any local process
-        proxy_headers=bool(settings.http.trusted_proxies),
-        forwarded_allow_ips=list(settings.http.trusted_proxies),
+        proxy_headers=False,  # uvicorn by default trusts any local process
         ssl_certfile=settings.http.tls_cert_file,
         ssl_keyfile=settings.http.tls_key_file,
         # uvicorn's 5 s are shorter than any connection pool's

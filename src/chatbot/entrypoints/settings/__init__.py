@@ -18,6 +18,7 @@ from chatbot.entrypoints.settings.service import (
     StorageSettings,
 )
 from chatbot.entrypoints.settings.subject import Subject
+from chatbot.entrypoints.settings.telemetry import TelemetrySettings
 
 
 class Settings(Subject):
@@ -32,6 +33,7 @@ class Settings(Subject):
     memory: MemorySettings
     http: HttpSettings
     log: LogSettings
+    telemetry: TelemetrySettings
 
     @model_validator(mode="after")
     def _share_the_store(self) -> Self:

@@ -1,0 +1,75 @@
+"""A store whose transactions are reported, each as a span and in a histogram."""
+
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Self, TypeVar
+
+from chatbot.adapters.telemetry import names
+from chatbot.adapters.telemetry.metrics import Metrics
+from chatbot.adapters.telemetry.tracing import Tracer
+from chatbot.domain.chat import InterruptReason, Lease, Message, Question, SessionId, TurnContext
+from chatbot.domain.identity import Owner, User, UserId
+from chatbot.domain.memory import Memory
+from chatbot.domain.permissions import Role
+from chatbot.domain.ports.storage import Found, Storage
+from chatbot.domain.transaction import Transaction
+
+Done = TypeVar("Done")
+
+COMPLETE = "complete"
+STATES = (COMPLETE, *InterruptReason)
+
+
+class TracedStorage(Storage):
+    """Passes everything on to another store, and counts how turns end."""
+
+    def __init__(self, storage: Storage, tracer: Tracer, metrics: Metrics) -> None:
+        self._storage, self._tracer, self._metrics = storage, tracer, metrics
+        for state in STATES:  # so that the first of them is an increase
+            metrics.count(names.TURNS, {names.STATE: state}, 0)
+
+    async def __aenter__(self) -> Self:
+        await self._storage.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._storage.__aexit__(*exc_info)
+
+    async def transact(self, work: Callable[[Transaction], Found]) -> Found:
+        return await self._reported("transact", self._storage.transact(work))
+
+    async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
+        return await self._reported("find_caller", self._storage.find_caller(user_id))
+
+    async def store_question(self, question: Question) -> TurnContext:
+        return await self._reported("store_question", self._storage.store_question(question))
+
+    async def store_answer(self, lease: Lease, answer: Message) -> None:
+        await self._reported("store_answer", self._storage.store_answer(lease, answer))
+        self._metrics.count(names.TURNS, {names.STATE: answer.reason or COMPLETE})
+
+    async def store_memory(
+        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+    ) -> bool:
+        stored = self._storage.store_memory(owner, session_id, memory, epoch=epoch)
+        return await self._reported("store_memory", stored)
+
+    def renewing(self, lease: Lease) -> AbstractContextManager[None]:
+        return self._storage.renewing(lease)
+
+    async def check(self) -> None:
+        await self._storage.check()
+
+    async def inspect(self) -> Sequence[str]:
+        return await self._storage.inspect()
+
+    async def _reported(self, operation: str, transaction: Coroutine[Any, Any, Done]) -> Done:
+        began = time.perf_counter()
+        labels = {names.STORAGE_OPERATION: operation}
+        try:
+            with self._tracer.begin(names.SPAN_TRANSACTION, {**labels}):
+                return await transaction
+        finally:
+            duration_s = time.perf_counter() - began
+            self._metrics.measure(names.TRANSACTION_DURATION, duration_s, labels)

@@ -1,0 +1,139 @@
+"""The port to telemetry: what the use cases report of their own work, for traces and metrics.
+
+Nothing here can fail or wait, and nothing takes a text that a person wrote.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, Self, TypeVar
+
+from chatbot.domain.chat import SessionId
+from chatbot.domain.ports.model import ChatModel
+from chatbot.domain.ports.storage import Storage
+
+Layer = TypeVar("Layer")
+
+current_trace: ContextVar[Sequence[object] | None] = ContextVar("current_trace", default=None)
+"""The trace id and the span id, as numbers, of the work in progress; the log adds them to its lines."""
+
+
+ERROR_CODE, TRUSTED_PEER = "error_code", "peer_is_trusted"
+"""Keys of the state of a request: the code of the error that it was answered with, and whether a
+trusted proxy has sent it."""
+
+
+class Activity(StrEnum):
+    """A part of the work whose duration is reported."""
+
+    LEASE_WAIT = "lease_wait"
+    """Waiting for a session that another turn holds."""
+    PROMPT = "prompt"
+    CONSOLIDATION = "consolidation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """The place of a process among the workers of the service, which answer for each other.
+
+    `folder` is private to the service.
+    """
+
+    folder: Path
+    number: int
+    count: int
+
+    def socket(self, number: int) -> Path:
+        """The path of a worker's socket."""
+        return self.folder / f"{number}.socket"
+
+
+class Telemetry(Protocol):
+    """Traces and metrics of one process. Opened and closed with `async with`."""
+
+    @abstractmethod
+    def during(self, activity: Activity) -> AbstractContextManager[object]:
+        """Report the block as one activity, and what is reported inside of it as parts of it."""
+
+    @abstractmethod
+    def in_session(self, session_id: SessionId) -> AbstractContextManager[object]:
+        """Name the session in the traces of the model calls inside of the block."""
+
+    @abstractmethod
+    def storage(self, storage: Storage) -> Storage:
+        """Return a store that passes everything on to this one and reports its transactions."""
+
+    @abstractmethod
+    def model(self, model: ChatModel, base_url: str | None, temperature: float | None) -> ChatModel:
+        """Return a model that passes calls on to this one, at this URL, and reports them."""
+
+    @abstractmethod
+    def count_retry(self) -> None:
+        """Report that a call of the model is repeated."""
+
+    @abstractmethod
+    def observe(self, *, active_turns: Callable[[], int], backlog: Callable[[], int]) -> None:
+        """Report these numbers whenever the metrics are read: running turns, and sessions whose
+        messages wait for their consolidation or are being consolidated.
+        """
+
+    @abstractmethod
+    def around(self, app: Layer) -> Layer:
+        """Return an ASGI application that reports each request of this one."""
+
+    @abstractmethod
+    def exposition(self) -> bytes | None:
+        """Return the metrics of all worker processes in Prometheus' text format.
+
+        None if they are not kept for Prometheus. Blocks.
+        """
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    @abstractmethod
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+
+class NoTelemetry(Telemetry):
+    """Reports nothing."""
+
+    def __init__(self) -> None:
+        self._nothing = nullcontext()
+
+    def during(self, activity: Activity) -> AbstractContextManager[object]:  # noqa: ARG002
+        return self._nothing
+
+    def in_session(self, session_id: SessionId) -> AbstractContextManager[object]:  # noqa: ARG002
+        return self._nothing
+
+    def storage(self, storage: Storage) -> Storage:
+        return storage
+
+    def model(self, model: ChatModel, base_url: str | None, temperature: float | None) -> ChatModel:  # noqa: ARG002
+        return model
+
+    def count_retry(self) -> None:
+        pass
+
+    def observe(self, *, active_turns: Callable[[], int], backlog: Callable[[], int]) -> None:
+        pass
+
+    def around(self, app: Layer) -> Layer:
+        return app
+
+    def exposition(self) -> bytes | None:
+        return None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
+
+
+NO_TELEMETRY = NoTelemetry()
