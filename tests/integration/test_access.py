@@ -29,6 +29,7 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", 
 BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made without a body
     "POST /auth/login": {"email": OWNER, "password": PASSWORD},
     "POST /chat": {"prompt": "Hi"},
+    "PATCH /sessions/{session_id}": {"title": "Changed."},
     "PUT /sessions/{session_id}/summary": {"summary": "Changed."},
     "PUT /sessions/{session_id}/memory": {"structured_memory": {"facts": ["Changed."]}},
 }

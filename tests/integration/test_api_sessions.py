@@ -27,8 +27,8 @@ from service import SSE, Service, code_of, serving, settings_for_tests
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SESSION_KEYS = {
-    *("session_id", "title", "created_at", "updated_at", "summary", "structured_memory"),
-    "messages",
+    *("session_id", "title", "created_at", "updated_at", "message_count", "summary"),
+    *("structured_memory", "messages"),
 }
 LINE_KEYS = {"session_id", "title", "created_at", "updated_at", "message_count"}
 MESSAGE_KEYS = {"seq", "role", "content", "ts", "turn_id", "state"}
@@ -51,6 +51,7 @@ Route = tuple[str, str, dict[str, Any] | None]
 
 ROUTES_OF_A_SESSION: list[Route] = [
     ("GET", "/sessions/{id}", None),
+    ("PATCH", "/sessions/{id}", {"title": "Stolen."}),
     ("GET", "/sessions/{id}/export", None),
     ("POST", "/sessions/{id}/reset", None),
     ("GET", "/sessions/{id}/summary", None),

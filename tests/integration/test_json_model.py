@@ -38,6 +38,7 @@ from write_script import (
     everything,
     put_memory,
     reset,
+    retitle,
     turn,
 )
 
@@ -90,6 +91,10 @@ class Store(RuleBasedStateMachine):
     @rule(session_id=sessions, summary=texts)
     def remember(self, session_id: SessionId, summary: str) -> None:
         self.write(put_memory(session_id, summary))
+
+    @rule(session_id=sessions, title=texts)
+    def retitle(self, session_id: SessionId, title: str) -> None:
+        self.write(retitle(session_id, title))
 
     @rule(session_id=sessions)
     def reset(self, session_id: SessionId) -> None:

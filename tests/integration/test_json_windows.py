@@ -121,7 +121,15 @@ async def test_power_loss_undoes_only_renames_newest_first(
                 assert {f.problem for f in await left.findings()} <= {Problem.LEFTOVER}
             newest = max(n for n, each in enumerate(before) if each == found)
             undone = {step.name for step, _ in history[newest:]}
-            assert undone <= {"create", "put memory", "reset", "delete", "add user", "new password"}
+            assert undone <= {
+                "create",
+                "put memory",
+                "title",
+                "reset",
+                "delete",
+                "add user",
+                "new password",
+            }
 
 
 async def test_owners_whose_ids_differ_in_case_do_not_see_each_other() -> None:

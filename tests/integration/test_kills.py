@@ -43,7 +43,10 @@ if sys.platform != "linux":
     pytest.skip("strace is a tool of Linux", allow_module_level=True)
 
 AT_ONCE = 2
-CONTENT = [word.encode() for word in ("question", "answer", "asked", "summary", OPEN, TORN)]
+CONTENT = [
+    word.encode()
+    for word in ("question", "answer", "asked", "summary", "old title", "new title", OPEN, TORN)
+]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     ["chatbot.entrypoints.container.wiring", "chatbot.adapters.storage.json_files.backend"]
@@ -228,7 +231,8 @@ async def seen(app: ChatApp) -> Seen:
     sessions = []
     for session in await sessions_of(app):
         messages = tuple((m.seq, text_of(m)) for m in await app.messages(session.id))
-        sessions.append((messages, (await app.memory(session.id)).summary))
+        title = session.title if session.revision else ""
+        sessions.append((messages, (await app.memory(session.id)).summary, title))
     found = await app.storage.transact(lambda tx: tx.users.by_email(USER.email))
     entries = await app.storage.transact(lambda tx: tx.journal.read(JOURNALS[0], limit=9))
     assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
-from chatbot.adapters.storage.sql.sessions import LEASE_S, RENEW_S
+from chatbot.adapters.storage.sql.session_statements import LEASE_S, RENEW_S
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.domain.chat import (

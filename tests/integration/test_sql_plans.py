@@ -46,6 +46,9 @@ READS_ALL = (
 """What a statement has that reads all: all users for an administrator, the few roles, and all
 counters to erase a person's."""
 
+SEARCHES = "SELECT sessions.id, sessions.title FROM"
+"""How a search in all titles of an owner begins, which Postgres may sort: it reads them all."""
+
 FILL = f"""
 INSERT INTO sessions (owner, id, title, created_at, updated_at, message_count, last_seq, epoch)
 WITH RECURSIVE
@@ -110,6 +113,10 @@ def work_on_everything(statements: SqlSession) -> None:
     repository.get(ANA, own.id)
     mark = repository.page(ANA, limit=20)[-1]
     repository.page(ANA, limit=20, after=SessionCursor(updated_at=mark.updated_at, id=mark.id))
+    repository.page(ANA, limit=20, title="t")
+    after = SessionCursor(updated_at=mark.updated_at, id=mark.id)
+    repository.page(ANA, limit=20, after=after, title="t")
+    repository.update(lease, replace(own, title="Given"))
     repository.read(ANA, own.id, MessageRange(limit=20, before=9, after=0))
     repository.read(ANA, own.id, MessageRange(limit=20, after=9))
     repository.read(ANA, own.id, MessageRange(after=0, limit=20, oldest=True))
@@ -296,7 +303,8 @@ def test_postgres_scans_and_sorts_nothing(large_postgres: Database) -> None:
                 continue
             scans = [step for step in plan if "Seq Scan" in step]
             assert not scans, (one, plan)
-            assert not [step for step in plan if "Sort" in step], (one, plan)
+            if SEARCHES not in one.words:
+                assert not [step for step in plan if "Sort" in step], (one, plan)
 
 
 def test_postgres_looks_up_what_a_turn_needs_by_indexes(large_postgres: Database) -> None:

@@ -38,15 +38,15 @@ Acknowledge = Callable[[int], None]
 
 
 class Seen(NamedTuple):
-    """What a reader finds: numbered messages and summary of each session, password hashes, entries."""
+    """What a reader finds: numbered messages, summary and given title of each session, and others."""
 
-    sessions: tuple[tuple[tuple[tuple[int, str], ...], str], ...] = ()
+    sessions: tuple[tuple[tuple[tuple[int, str], ...], str, str], ...] = ()
     hashes: tuple[str, ...] = ()
     journal: tuple[str, ...] = ()
 
 
-def one_session(*messages: str, summary: str = "") -> Seen:
-    return Seen(sessions=((tuple(enumerate(messages, 1)), summary),))
+def one_session(*messages: str, summary: str = "", title: str = "") -> Seen:
+    return Seen(sessions=((tuple(enumerate(messages, 1)), summary, title),))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,11 @@ async def talk(app: ChatApp, _: Path) -> SessionId:
     session_id = await app.filled(1)
     await app.memory_editor.put_summary(ANA, session_id, "old summary")
     return session_id
+
+
+async def titled_talk(app: ChatApp, root: Path) -> None:
+    session_id = await talk(app, root)
+    await app.sessions.rename(ANA, session_id, "old title")
 
 
 async def open_question(app: ChatApp, root: Path) -> None:
@@ -141,6 +146,11 @@ async def put_summary(app: ChatApp, session_id: SessionId, acknowledge: Acknowle
     acknowledge(1)
 
 
+async def rename(app: ChatApp, session_id: SessionId, acknowledge: Acknowledge) -> None:
+    await app.sessions.rename(ANA, session_id, "new title")
+    acknowledge(1)
+
+
 async def begin(app: ChatApp, _: SessionId, acknowledge: Acknowledge) -> None:
     await app.sessions.begin(ANA)
     acknowledge(1)
@@ -205,6 +215,24 @@ CHANGES = {
     ),
     "summary": Change(
         prepare=talk, make=put_summary, states=(OLD, one_session(*SAID, summary="new summary"))
+    ),
+    "title": Change(
+        prepare=titled_talk,
+        make=rename,
+        states=tuple(
+            one_session(*SAID, summary="old summary", title=f"{each} title")
+            for each in ("old", "new")
+        ),
+    ),
+    "deletion of a session with a title": Change(
+        prepare=titled_talk,
+        make=delete,
+        states=(one_session(*SAID, summary="old summary", title="old title"), Seen()),
+    ),
+    "reset of a session with a title": Change(
+        prepare=titled_talk,
+        make=reset,
+        states=(one_session(*SAID, summary="old summary", title="old title"), one_session()),
     ),
     "new session": Change(
         prepare=deletion_that_did_not_end, make=begin, states=(Seen(), one_session())

@@ -339,12 +339,12 @@ class VolatileFiles(Files):
     def listdir(self, folder: Path) -> list[str]:
         return list(self._find(folder).entries)
 
-    def listdir_by_mtime(self, folder: Path, suffix: str) -> list[tuple[str, int]]:
+    def listdir_by_mtime(self, folder: Path, *suffixes: str) -> list[tuple[str, int]]:
         entries = self._find(folder).entries.items()
         return [
             (name, node.mtime_ns)
             for name, node in entries
-            if name.endswith(suffix) and not node.is_folder
+            if name.endswith(suffixes) and not node.is_folder
         ]
 
     def try_lock(self, fd: int) -> bool:

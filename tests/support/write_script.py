@@ -68,7 +68,7 @@ class Everything:
 
     def __str__(self) -> str:
         lines = [
-            f"{session.id[-2:]} epoch {session.epoch} {[f'{m.seq} {m.content[:9]}' for m in messages]}"
+            f"{session.id[-2:]} epoch {session.epoch} {session.title[:9]!r} {[f'{m.seq} {m.content[:9]}' for m in messages]}"
             f" {memory.summary[:9]!r}"
             for session, messages, memory in self.sessions.values()
         ]
@@ -125,6 +125,11 @@ def _put_memory(session_id: SessionId, summary: str, tx: Transaction) -> None:
     epoch = tx.sessions.get(ANA, session_id).epoch
     version = tx.sessions.memory(ANA, session_id).version
     tx.sessions.put_memory(ANA, session_id, Memory(summary=summary, version=version), epoch=epoch)
+
+
+def _retitle(session_id: SessionId, title: str, tx: Transaction) -> None:
+    session = tx.sessions.get(ANA, session_id)
+    tx.sessions.update(lease_on(session_id), replace(session, title=title))
 
 
 def _reset(session_id: SessionId, seconds: int, tx: Transaction) -> None:
@@ -191,6 +196,10 @@ def put_memory(session_id: SessionId, summary: str) -> Step:
     return Step("put memory", (partial(_put_memory, session_id, summary),))
 
 
+def retitle(session_id: SessionId, title: str) -> Step:
+    return Step("title", (partial(_retitle, session_id, title),), session_id)
+
+
 def reset(session_id: SessionId, seconds: int) -> Step:
     return Step("reset", (partial(_reset, session_id, seconds),), session_id)
 
@@ -208,11 +217,14 @@ SCRIPT = (
     put_memory(ONE, "second " * 150),
     Step("add user", (partial(_add_user, 1),)),
     create(TWO, 7),
+    retitle(TWO, "title of two"),
     *turn(TWO, 8, "question " * 60, "two"),
     put_memory(TWO, "of two"),
+    retitle(ONE, "title " * 30),
     reset(ONE, 10),
     *turn(ONE, 11, "after the reset", "yes"),
     put_memory(ONE, "third"),
+    retitle(ONE, "third title"),
     Step("new password", (partial(_rehash, 1),)),
     delete(TWO),
     create(THREE, 13),

@@ -28,6 +28,7 @@ READS: dict[str, Call] = {
 CHANGES: dict[str, Call] = {
     "reset": lambda app, who, number: app.sessions.reset(who, number),
     "delete": lambda app, who, number: app.sessions.delete(who, number),
+    "rename": lambda app, who, number: app.sessions.rename(who, number, "Mine"),
     "put summary": lambda app, who, number: app.memory_editor.put_summary(who, number, "mine"),
     "put memory": lambda app, who, number: app.memory_editor.put_structured(
         who, number, Update(facts=("mine",))

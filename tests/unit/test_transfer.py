@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from chatbot.domain.ports.export import (
     kind_of,
 )
 from chatbot.domain.ports.journal import JournalEntry
+from chatbot.domain.session_fields import Hold
 from samples import EVERYTHING, T0, conversation, remembered, user
 
 REFUSED = next(item for item in EVERYTHING if isinstance(item, User) and item.id.endswith("2"))
@@ -72,6 +74,10 @@ def outcomes(source: Shelf, target: Shelf) -> list[Outcome]:
     return [step.outcome for step in StoreCopy(source, target).steps()]
 
 
+def with_fields(found: Conversation, **given: Any) -> Conversation:
+    return replace(found, session=replace(found.session, **given))
+
+
 OLD = conversation(texts=["Hi", "Hello!"], memory=remembered(version=1))
 
 
@@ -81,10 +87,26 @@ OLD = conversation(texts=["Hi", "Hello!"], memory=remembered(version=1))
         conversation(texts=["Hi", "Hello!", "More"], memory=remembered(version=1)),
         conversation(texts=["Hi", "Hello!"], memory=remembered("new", version=2)),
         conversation(texts=["Hi", "Hello!", "More"], memory=remembered("new", version=2)),
+        with_fields(OLD, title="Given", revision=1),
+        with_fields(OLD, hold=Hold(reason="A court asked.", at=T0), revision=2),
+        with_fields(
+            conversation(texts=["Hi", "Hello!", "More"], memory=OLD.memory),
+            title="Given",
+            revision=1,
+        ),
         conversation(texts=["New"], reset_at=2, epoch=1),
         conversation(texts=["New"], reset_at=6, epoch=3, memory=remembered(version=1)),
     ],
-    ids=["message", "memory", "both", "reset", "several resets"],
+    ids=[
+        "message",
+        "memory",
+        "both",
+        "title",
+        "hold",
+        "title and message",
+        "reset",
+        "several resets",
+    ],
 )
 def test_older_state_is_updated_and_newer_state_is_kept(
     new: Conversation,
@@ -99,11 +121,22 @@ def test_older_state_is_updated_and_newer_state_is_kept(
         conversation(texts=["Hi", "Hello.", "More"], memory=remembered(version=1)),
         conversation(texts=["Hi", "Hello!", "More"]),
         conversation(texts=["Hi", "Hello!"], memory=remembered("other", version=1)),
+        with_fields(OLD, title="Given"),
+        with_fields(conversation(texts=["Hi"], memory=OLD.memory), title="Given", revision=1),
         conversation(texts=["New"], reset_at=1, epoch=1),
         conversation(texts=["Hi", "Hello!"], reset_at=2, memory=remembered(version=1)),
         replace(OLD, session=replace(OLD.session, created_at=T0 + timedelta(seconds=1))),
     ],
-    ids=["text", "memory gone back", "memory", "reset before", "numbers", "creation"],
+    ids=[
+        "text",
+        "memory gone back",
+        "memory",
+        "title",
+        "title or message",
+        "reset before",
+        "numbers",
+        "creation",
+    ],
 )
 def test_unrelated_states_conflict(other: Conversation) -> None:
     assert compared(OLD, other) is Outcome.CONFLICT

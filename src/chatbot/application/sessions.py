@@ -1,8 +1,8 @@
-"""A caller's own sessions: begin, list, read, export, reset, delete."""
+"""A caller's own sessions: begin, list, read, rename, export, reset, delete."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -19,13 +19,15 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner, Principal
+from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.session_fields import clean_title
 from chatbot.domain.transaction import Transaction
 
 EXPORTED_AT_ONCE = 500
-"""Messages of a page of a transcript. A store of files reads all newer ones for each page, too."""
+"""Messages of a page of a transcript."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class Transcript:
     """A session and all its messages from the oldest on, which are loaded page by page when taken."""
 
     session: Session
+    memory: Memory
     pages: AsyncGenerator[Sequence[Message]]
 
 
@@ -58,16 +61,28 @@ class Sessions:
         self._new_id = new_id
         self._listing: WeakValueDictionary[Owner, asyncio.Lock] = WeakValueDictionary()
 
-    async def begin(self, principal: Principal) -> SessionId:
-        """Store a new, empty session and return its id."""
+    async def begin(self, principal: Principal, title: str | None = None) -> SessionId:
+        """Store a new, empty session and return its id.
+
+        Raises:
+            InvalidInput: see `clean_title`.
+        """
         require(principal, Permission.CHAT)
         session_id, now = SessionId(self._new_id()), self._clock()
-        new = Session(id=session_id, owner=principal.owner, created_at=now, updated_at=now)
+        new = Session(
+            id=session_id,
+            owner=principal.owner,
+            title="" if title is None else clean_title(title),
+            created_at=now,
+            updated_at=now,
+        )
         await self._storage.transact(lambda tx: tx.sessions.create(new))
         return session_id
 
-    async def page(self, principal: Principal, *, limit: int, after: SessionCursor | None) -> Page:
-        """List the caller's sessions, the most recently used first.
+    async def page(
+        self, principal: Principal, *, limit: int, after: SessionCursor | None, title: str = ""
+    ) -> Page:
+        """List the caller's sessions that have `title` in theirs, the most recently used first.
 
         One list after the other for an owner: with many sessions it takes a store of files long,
         and many at once would take its threads from everybody else.
@@ -75,7 +90,9 @@ class Sessions:
         require(principal, Permission.CHAT)
         async with self._listing.setdefault(principal.owner, asyncio.Lock()):
             found = await self._storage.transact(
-                lambda tx: tx.sessions.page(principal.owner, limit=limit + 1, after=after)
+                lambda tx: tx.sessions.page(
+                    principal.owner, limit=limit + 1, after=after, title=title
+                )
             )
         shown = found[:limit]
         more = len(found) > limit
@@ -92,6 +109,22 @@ class Sessions:
             lambda tx: tx.sessions.load(principal.owner, session_id, lambda *_: selected)
         )
 
+    async def rename(self, principal: Principal, session_id: SessionId, title: str) -> Session:
+        """Give the session a title, which stays whatever is said, until a reset.
+
+        Raises:
+            InvalidInput: see `clean_title`.
+        """
+        require(principal, Permission.CHAT)
+        owner, turn_id, clean = principal.owner, TurnId(self._new_id()), clean_title(title)
+
+        def renamed(tx: Transaction) -> Session:
+            with tx.sessions.held(owner, session_id, turn_id) as lease:
+                session = tx.sessions.get(owner, session_id)
+                return tx.sessions.update(lease, replace(session, title=clean))
+
+        return await retry_while_busy(partial(self._storage.transact, renamed))
+
     async def export(self, principal: Principal, session_id: SessionId) -> Transcript:
         """Return a session as it is now, with all its messages.
 
@@ -100,12 +133,13 @@ class Sessions:
         """
         require(principal, Permission.CHAT)
 
-        def begun(tx: Transaction) -> tuple[Session, Sequence[Message]]:
-            session = tx.sessions.get(principal.owner, session_id)
-            return session, _page_of(tx, session, after=0)
+        def begun(tx: Transaction) -> tuple[SessionView, Sequence[Message]]:
+            found = tx.sessions.load(principal.owner, session_id)
+            return found, _page_of(tx, found.session, after=0)
 
-        session, first = await self._storage.transact(begun)
-        return Transcript(session=session, pages=self._pages(session, first))
+        found, first = await self._storage.transact(begun)
+        pages = self._pages(found.session, first)
+        return Transcript(session=found.session, memory=found.memory, pages=pages)
 
     async def _pages(
         self, session: Session, page: Sequence[Message]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby, islice
 
-from chatbot.domain.chat import SessionId
+from chatbot.domain.chat import Session, SessionId
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.export import (
@@ -189,7 +189,7 @@ def _of_conversations(there: Conversation, found: Conversation) -> Outcome:
 
 
 def is_older(old: Conversation, *, than: Conversation) -> bool:
-    """Whether `old` can have become `than` by messages, memory changes and resets.
+    """Whether `old` can have become `than` by messages, changes of fields or memory, and resets.
 
     Of messages before a reset only the numbers are known.
     """
@@ -200,6 +200,15 @@ def is_older(old: Conversation, *, than: Conversation) -> bool:
         return first.epoch < last.epoch and first.last_seq <= last.reset_at
     return (
         first.reset_at == last.reset_at
+        and _is_older_session(first, than=last)
         and old.messages == than.messages[: len(old.messages)]
         and (old.memory == than.memory or old.memory.version < than.memory.version)
     )
+
+
+def _is_older_session(old: Session, *, than: Session) -> bool:
+    """Whether the fields that people change are those of `than`, or of an earlier revision."""
+    if old.revision != than.revision:
+        return old.revision < than.revision
+    title = old.title or than.title  # the first message gives one
+    return (title, old.hold) == (than.title, than.hold)

@@ -9,6 +9,7 @@ from typing import Literal, NewType
 
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.session_fields import Hold
 from chatbot.domain.stored import Stored
 
 SessionId = NewType("SessionId", str)
@@ -97,8 +98,9 @@ def _session_id(raw: str) -> SessionId:
 class Session:
     """The metadata of a session.
 
-    `epoch` counts resets. `last_seq` is the number of the newest message ever written;
-    `message_count` counts those since the last reset.
+    `epoch` counts resets, and `revision` the changes of other fields since the last one.
+    `last_seq` is the number of the newest message ever written; `message_count` counts those since
+    the last reset.
     """
 
     id: SessionId = field(
@@ -111,6 +113,8 @@ class Session:
     message_count: int = 0
     last_seq: int = 0
     epoch: int = 0
+    revision: int = field(default=0, metadata=Stored(is_sparse=True).metadata())
+    hold: Hold | None = None
 
     @property
     def reset_at(self) -> int:
@@ -130,8 +134,13 @@ class Session:
         return session, numbered
 
     def was_reset(self, ts: datetime) -> "Session":
-        """Returns the session after a reset, which empties it."""
-        return replace(self, title="", message_count=0, updated_at=ts, epoch=self.epoch + 1)
+        """Returns the session after a reset, which empties it; one that is held is not reset."""
+        emptied = replace(self, title="", message_count=0, updated_at=ts, epoch=self.epoch + 1)
+        return replace(emptied, revision=0)
+
+    def updated(self, wanted: "Session") -> "Session":
+        """Returns the session with those fields of `wanted` that people change."""
+        return replace(self, title=wanted.title, hold=wanted.hold, revision=self.revision + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

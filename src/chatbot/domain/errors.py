@@ -35,6 +35,12 @@ class PromptTooLong(InvalidInput):
     """The prompt has more code points than the service accepts."""
 
 
+class NotAcceptable(ChatbotError):
+    """The caller accepts none of the formats of an answer."""
+
+    sentence = "The answer has none of the formats in the header Accept."
+
+
 class Unauthenticated(ChatbotError):
     """The caller is not identified."""
 
@@ -105,6 +111,12 @@ class SessionBusy(Conflict):
     """Another turn or change holds the session and did not finish in time."""
 
     sentence = "The session is busy with another turn: try again."
+
+
+class SessionHeld(Conflict):
+    """The session is on hold: it must be kept as it is."""
+
+    sentence = "The session is on hold: it cannot be reset or deleted."
 
 
 class RateLimited(ChatbotError):

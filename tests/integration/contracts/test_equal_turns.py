@@ -100,6 +100,13 @@ class History:
         """Abandon the lease as if the process had died, if it is the current one."""
         await self.storage.transact(lambda tx: tx.sessions.release(self._chosen(age)))
 
+    async def retitle(self, title: str, age: int) -> Session:
+        def work(tx: Transaction) -> Session:
+            session = tx.sessions.get(ANA, self._id)
+            return tx.sessions.update(self._chosen(age), replace(session, title=title))
+
+        return replace(await self.storage.transact(work), id=SessionId(""))
+
     async def reset(self, age: int) -> None:
         ts = T0 + timedelta(seconds=next(self._seconds))
         await self.storage.transact(lambda tx: tx.sessions.reset(self._chosen(age), ts=ts))
@@ -167,11 +174,16 @@ def remembered(memory: Memory, is_late: bool) -> Step:
     return lambda history: history.remember(memory, is_late=is_late)
 
 
+def retitled(title: str, age: int) -> Step:
+    return lambda history: history.retitle(title, age)
+
+
 owners = st.sampled_from([ANA, ANA, ANA, ANA, BOB])
 asking = st.builds(asked, texts, st.integers(1, 4), st.integers(1, 9), owners)
 answering = st.builds(answered, texts, st.sampled_from([None, *InterruptReason]), ages)
 others = st.one_of(
     st.builds(appended, st.sampled_from(MessageRole), texts, ages),
+    st.builds(retitled, st.sampled_from(["title", "b" * 61]), ages),
     st.builds(remembered, memories, st.booleans()),
     ages.map(lambda age: lambda history: history.release(age)),
     ages.map(lambda age: lambda history: history.reset(age)),

@@ -211,8 +211,8 @@ class Files:
         with translated:
             return [path.name for path in folder.iterdir()]
 
-    def listdir_by_mtime(self, folder: Path, suffix: str) -> list[tuple[str, int]]:
-        """Return the files that end in `suffix` with their times in ns, in no particular order.
+    def listdir_by_mtime(self, folder: Path, *suffixes: str) -> list[tuple[str, int]]:
+        """Return the files that end in one of `suffixes` with their times in ns, in no particular order.
 
         Pauses after every 512 entries, so that a large folder does not starve other threads of the
         interpreter's lock.
@@ -222,7 +222,7 @@ class Files:
             for number, entry in enumerate(entries, 1):
                 if number % _ENTRIES_AT_ONCE == 0:
                     time.sleep(_PAUSE_S)
-                if not entry.name.endswith(suffix) or not entry.is_file(follow_symlinks=False):
+                if not entry.name.endswith(suffixes) or not entry.is_file(follow_symlinks=False):
                     continue
                 try:
                     found.append((entry.name, entry.stat(follow_symlinks=False).st_mtime_ns))

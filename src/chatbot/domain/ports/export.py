@@ -167,5 +167,6 @@ class ExportTarget(StoreExport, Protocol):
         """Remove a conversation; no-op if absent.
 
         Raises:
-            SessionBusy: a turn or another change holds the session.
+            SessionBusy: a turn or another change has the session's lease.
+            SessionHeld: the session must be kept.
         """

@@ -56,9 +56,12 @@ class SessionLog(Protocol):
 
     @abstractmethod
     def page(
-        self, owner: Owner, *, limit: int, after: SessionCursor | None = None
+        self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""
     ) -> Sequence[Session]:
-        """Return the owner's sessions by `updated_at`, newest first, then by id ascending."""
+        """Return the owner's sessions by `updated_at`, newest first, then by id ascending.
+
+        Those that have `title` in theirs: see `is_in_title`.
+        """
 
     @abstractmethod
     def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
@@ -115,12 +118,27 @@ class SessionLog(Protocol):
         """
 
     @abstractmethod
+    def update(self, lease: Lease, session: Session) -> Session:
+        """Store the fields of the session that people change, and return it: see `Session.updated`.
+
+        Its other fields are ignored. Its place in the list, by `updated_at`, stays.
+        """
+
+    @abstractmethod
     def reset(self, lease: Lease, *, ts: datetime) -> None:
-        """Empty messages, title and memory, at once or not at all: see `Session.was_reset`."""
+        """Empty messages, title and memory, at once or not at all: see `Session.was_reset`.
+
+        Raises:
+            SessionHeld: the session must be kept.
+        """
 
     @abstractmethod
     def delete(self, lease: Lease) -> None:
-        """Remove the session with all that belongs to it, and with it the lease."""
+        """Remove the session with all that belongs to it, and with it the lease.
+
+        Raises:
+            SessionHeld: the session must be kept.
+        """
 
     def load(
         self, owner: Owner, session_id: SessionId, select: Select = select_none

@@ -81,7 +81,7 @@ def _add_layers(app: FastAPI, settings: Settings, surfaces: Surfaces, telemetry:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.http.cors_allow_origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["X-Request-Id", "Retry-After"],
         )

@@ -19,6 +19,7 @@ AllowedFields = Callable[[Sequence[str | int]], Sequence[str]]
 _STATUS_AND_CODE: Mapping[type[Exception], tuple[int, str]] = {
     errors.InvalidInput: (422, "invalid_request"),
     errors.PromptTooLong: (413, "prompt_too_long"),
+    errors.NotAcceptable: (406, "not_acceptable"),
     errors.Unauthenticated: (401, "unauthenticated"),
     errors.InvalidCredentials: (401, "invalid_credentials"),
     errors.InvalidToken: (401, "invalid_token"),
@@ -32,6 +33,7 @@ _STATUS_AND_CODE: Mapping[type[Exception], tuple[int, str]] = {
     errors.LastAdministrator: (409, "last_administrator"),
     errors.TooManySessions: (409, "too_many_sessions"),
     errors.ChangedMeanwhile: (412, "changed_meanwhile"),
+    errors.SessionHeld: (409, "session_held"),
     errors.RateLimited: (429, "rate_limited"),
     errors.BudgetExhausted: (429, "budget_exhausted"),
     errors.ModelError: (502, "model_error"),

@@ -7,14 +7,9 @@ ends with it, and a heading in it is not one of the document.
 import re
 from collections.abc import AsyncGenerator
 from datetime import datetime
-from typing import Any
-
-from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from chatbot.application.sessions import Transcript
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
-from chatbot.domain.errors import ChatbotError, cause_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.http.schemas.base import (
@@ -30,22 +25,8 @@ _LINE_END = re.compile("\r\n|\r|\n")
 _MARKUP = re.compile(r"[!#&*<>\[\\\]_`|~]")
 
 
-class MarkdownStream(StreamingResponse):
-    """Responds with a conversation, a page of messages at a time."""
-
-    media_type = "text/markdown"
-
-    def __init__(self, transcript: Transcript) -> None:
-        super().__init__(_written(transcript))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except ChatbotError as error:  # after the headers: the client sees that the body is cut off
-            scope["state"]["log"]["cause"] = cause_of(error)
-
-
-async def _written(transcript: Transcript) -> AsyncGenerator[str]:
+async def written(transcript: Transcript) -> AsyncGenerator[str]:
+    """Yield the document, a page of messages at a time."""
     yield _head(transcript.session)
     async for page in transcript.pages:
         yield "".join(map(_section, page))
@@ -88,8 +69,4 @@ def _example() -> str:
     return _head(session) + _section(question) + _section(answer)
 
 
-DOCUMENTED: dict[str, Any] = {
-    "description": "The document: title, dates, and each message with its role and time.",
-    "content": {"text/markdown": {"schema": {"type": "string"}, "example": _example()}},
-}
-"""The response for the OpenAPI document."""
+EXAMPLE = _example()

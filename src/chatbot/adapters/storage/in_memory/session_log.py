@@ -17,6 +17,7 @@ from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.session_log import SessionLog
+from chatbot.domain.session_fields import is_in_title, require_no_hold
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -44,13 +45,15 @@ class InMemorySessionLog(SessionLog):
         return self._find(owner, session_id).session
 
     def page(
-        self, owner: Owner, *, limit: int, after: SessionCursor | None = None
+        self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""
     ) -> Sequence[Session]:
         def order(updated_at: datetime, session_id: SessionId) -> tuple[timedelta, SessionId]:
             return (_EPOCH - updated_at, session_id)
 
         own = [
-            stored.session for (its_owner, _), stored in self._stored.items() if its_owner == owner
+            stored.session
+            for (its_owner, _), stored in self._stored.items()
+            if its_owner == owner and is_in_title(title, stored.session.title)
         ]
         own.sort(key=lambda session: order(session.updated_at, session.id))
         if after is not None:
@@ -104,13 +107,19 @@ class InMemorySessionLog(SessionLog):
         stored.memory = replace(memory, version=memory.version + 1)
         return True
 
+    def update(self, lease: Lease, session: Session) -> Session:
+        stored = self._held(lease)
+        stored.session = stored.session.updated(session)
+        return stored.session
+
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         stored = self._held(lease)
+        require_no_hold(stored.session.hold)
         stored.session = stored.session.was_reset(ts)
         stored.messages, stored.memory = [], Memory()
 
     def delete(self, lease: Lease) -> None:
-        self._held(lease)
+        require_no_hold(self._held(lease).session.hold)
         del self._stored[lease.owner, lease.session_id]
 
     def _find(self, owner: Owner, session_id: SessionId) -> _Stored:

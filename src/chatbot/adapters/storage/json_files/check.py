@@ -16,11 +16,13 @@ from chatbot.adapters.storage.json_files.counters import (
     is_counters_file,
     parse_counters,
 )
+from chatbot.adapters.storage.json_files.fields_file import read_fields, with_fields
 from chatbot.adapters.storage.json_files.journal import LOCK, JsonJournal, is_journal_file
 from chatbot.adapters.storage.json_files.log_reader import LogReader
 from chatbot.adapters.storage.json_files.memory_file import read_memory
 from chatbot.adapters.storage.json_files.paths import (
     DELETED,
+    FIELDS,
     LOCKS,
     LOG,
     MEMORY,
@@ -31,9 +33,10 @@ from chatbot.adapters.storage.json_files.record_files import KIND_LOCK, RecordFi
 from chatbot.adapters.storage.json_files.records import RecordStore
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.legacy_sessions import is_legacy_session
-from chatbot.domain.chat import SessionId, is_session_id
+from chatbot.domain.chat import Session, SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.journal import JOURNALS
+from chatbot.domain.text import FIRST_MOMENT
 from chatbot.domain.transaction import KINDS
 
 
@@ -154,15 +157,17 @@ class _Inspection:
 
     def _session_file(self, paths: SessionPaths, name: str) -> Iterator[Finding]:
         path = paths.folder / name
-        is_ours = is_session_id(paths.session_id) and path.suffix in {LOG, MEMORY}
+        is_ours = is_session_id(paths.session_id) and path.suffix in {LOG, MEMORY, FIELDS}
         if not is_ours:
             yield self._finding(path, Problem.FOREIGN, "not a session file")
         elif path.suffix == LOG:
             yield from self._verified(path, lambda: self._verify_log(paths))
-        elif exists(self._files, paths.log):
+        elif not exists(self._files, paths.log):
+            yield self._finding(path, Problem.LEFTOVER, "of a session that no longer exists")
+        elif path.suffix == MEMORY:
             yield from self._verified(path, lambda: self._verify_memory(paths))
         else:
-            yield self._finding(path, Problem.LEFTOVER, "memory of a session that no longer exists")
+            yield from self._verified(path, lambda: self._verify_fields(paths))
 
     def _leftovers(self, work: Path) -> Iterator[Finding]:
         for name in sorted(self._files.listdir(work) if exists(self._files, work) else []):
@@ -175,6 +180,18 @@ class _Inspection:
 
     def _verify_memory(self, paths: SessionPaths) -> None:
         read_memory(read(self._files, paths.memory), paths.session_id, epoch=0)
+
+    def _verify_fields(self, paths: SessionPaths) -> None:
+        raw = read(self._files, paths.fields)
+        epoch = read_fields(raw, paths.session_id).number("epoch")
+        fresh = Session(
+            id=paths.session_id,
+            owner=paths.owner,
+            created_at=FIRST_MOMENT,
+            updated_at=FIRST_MOMENT,
+            epoch=epoch,
+        )
+        with_fields(fresh, raw)
 
     def _verified(self, path: Path, verify: Callable[[], object]) -> Iterator[Finding]:
         try:

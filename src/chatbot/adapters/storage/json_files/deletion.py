@@ -39,8 +39,9 @@ def finish_deletions(files: Files, near: SessionPaths) -> None:
 
 
 def remove_rest(files: Files, paths: SessionPaths) -> None:
-    """Remove the session's memory, unfinished and quarantined files; everything but the log."""
+    """Remove the session's memory, fields, unfinished and quarantined files: all but the log."""
     files.remove(paths.memory)
+    files.remove(paths.fields)
     for name in files.listdir(paths.work) if exists(files, paths.work) else []:
         if name.startswith(f"{paths.session_id}.") and not name.endswith(DELETED):
             files.remove(paths.work / name)

@@ -6,6 +6,7 @@ messages are appended after that.
 
 import secrets
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import exists, make_durable_folders, put
@@ -26,7 +27,7 @@ from chatbot.adapters.storage.json_files.paths import (
 from chatbot.adapters.storage.json_files.records import JsonRecords, RecordStore
 from chatbot.adapters.storage.json_files.session_log import JsonSessionLog
 from chatbot.adapters.storage.json_values import Damaged
-from chatbot.domain.chat import Message, Session, SessionId, TurnId
+from chatbot.domain.chat import Message, Session, SessionId, TurnId, title_of
 from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
@@ -128,16 +129,17 @@ class _WholeSessions(JsonSessionLog):
         return {
             (owner, session_id)
             for owner in owners
-            for session_id, _ in self._times(self._folder(owner))
+            for session_id, _ in self._listing(self._folder(owner))[0]
         }
 
     def find(self, owner: Owner, session_id: SessionId) -> Conversation | None:
-        """The session between two changes of its memory, so that both are of one moment."""
+        """The session between two changes of its memory or fields, so that all are of one moment."""
         try:
             while True:
                 memory = self.memory(owner, session_id)
-                session, messages = self._look(self._paths(owner, session_id), _read)
-                if self.memory(owner, session_id) == memory:
+                session, messages = self._look(self._paths(owner, session_id), self._read)
+                now = self.get(owner, session_id).revision
+                if self.memory(owner, session_id) == memory and now == session.revision:
                     return Conversation(session=session, messages=messages, memory=memory)
         except NotFound:
             return None
@@ -158,7 +160,8 @@ class _WholeSessions(JsonSessionLog):
 
     def remove(self, owner: Owner, session_id: SessionId) -> None:
         try:
-            self.delete(self.acquire(owner, session_id, TurnId(secrets.token_hex(16))))
+            with self.held(owner, session_id, TurnId(secrets.token_hex(16))) as lease:
+                self.delete(lease)
         except NotFound:
             return
 
@@ -180,14 +183,17 @@ class _WholeSessions(JsonSessionLog):
                 self._put_log(paths, new)
             else:
                 self._put_log(paths, new)
+                self._files.remove(paths.fields)  # the new header has them
                 if load_memory(self._files, paths, epoch=new.session.epoch) == Memory():
                     remove_rest(self._files, paths)  # left over from before a reset
                 self._put_memory(paths, new)
 
     def _put_log(self, paths: SessionPaths, new: Conversation) -> None:
         session = new.session
+        derived_title = title_of(new.messages)
+        given = session if session.title != derived_title else replace(session, title="")
         lines = [
-            header_line(session),
+            header_line(given),
             *(encode_line(codec(Message).to_json(m)) for m in new.messages),
         ]
         put(self._files, paths.log, b"".join(lines), mtime_ns=to_ns(session.updated_at))
@@ -197,10 +203,9 @@ class _WholeSessions(JsonSessionLog):
             line = memory_line(new.memory, paths.session_id, epoch=new.session.epoch)
             put(self._files, paths.memory, line)
 
-
-def _read(log: LogReader) -> tuple[Session, tuple[Message, ...]]:
-    messages = [line.message() for line in log.lines()]
-    return log.session(), tuple(reversed(messages))
+    def _read(self, log: LogReader) -> tuple[Session, tuple[Message, ...]]:
+        messages = [line.message() for line in log.lines()]
+        return self._session(log), tuple(reversed(messages))
 
 
 def _order(key: tuple[Owner, SessionId]) -> tuple[str, str, str]:

@@ -21,7 +21,7 @@ from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.checksummed import is_intact
 from chatbot.adapters.storage.json_values import Damaged
 
-_BLOCK = 8192
+_BLOCK, _SMALL_BLOCK = 8192, 1024
 _LARGE_BLOCK = 1 << 20
 """A line that is longer than a block is read in larger and larger ones, and joined once."""
 _SECTOR = 512
@@ -110,6 +110,34 @@ class LineFile:
         while (found := self._read(offset, end)).find(b"\n") < 0 and end < self.end:
             end = min(end + (end - offset), self.end)
         return found.partition(b"\n")[0]
+
+    def _forwards(self, begin: int) -> Iterator[bytes]:
+        """Yield the lines from this offset on."""
+        block = _BLOCK
+        behind: list[bytes] = []  # blocks of a line whose end is not read yet
+        while begin < self.end:
+            found = self._read(begin, min(begin + block, self.end))
+            begin += len(found)
+            first, *pieces = found.split(b"\n")
+            behind.append(first)
+            block = min(2 * block, _LARGE_BLOCK // 16)
+            if pieces:
+                yield b"".join(behind)
+                yield from pieces[:-1]
+                behind = [pieces[-1]]
+        if any(behind):
+            yield b"".join(behind)
+
+    def _line_after(self, offset: int, stop: int) -> int:
+        """Return where the first line at `offset` or after it begins; `stop` if none does."""
+        begin = offset - 1
+        while begin < stop:
+            end = min(begin + _SMALL_BLOCK, stop)
+            found = self._read(begin, end).find(b"\n")
+            if found >= 0:
+                return begin + found + 1
+            begin = end
+        return stop
 
     def _read(self, begin: int, end: int) -> bytes:
         if end <= len(self._first):

@@ -1,8 +1,9 @@
 """One session's messages: a header, then a line for each message.
 
 The header holds the session as it was when the log was created, except for what follows from the
-log: the title and the numbers from its messages, `updated_at` from the file's time. A message that
-is out of sequence is damage.
+log: the numbers from its messages, `updated_at` from the file's time. Its title is the one that a
+person gave it; without one the first message is the title. A message that is out of sequence is
+damage.
 """
 
 import re
@@ -10,6 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
+from math import inf
 
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
@@ -23,13 +26,16 @@ from chatbot.domain.identity import Owner
 _HEADERS_CACHED = 1024
 _LINES_CACHED, _SHORT_BYTES = 2048, 4096  # 16 MB at the very most
 _SEQ = re.compile(rb'\{"seq":(\d{1,18}),')
-_DERIVED = {"id", "title", "updated_at", "message_count", "last_seq"}
+_SEQ_BYTES, _FEW_BYTES = 32, 4096
+_DERIVED = {"id", "updated_at", "message_count", "last_seq"}
 
 
 def header_line(session: Session) -> bytes:
     """Return the first line of a log whose messages continue from the session's last number."""
     stored = codec(Session).to_json(session)
     own = {key: value for key, value in stored.items() if key not in _DERIVED}
+    if not session.title:
+        del own["title"]
     names = {"version": VERSION, "session_id": session.id}
     return encode_line({**names, **own, "base_seq": session.reset_at})
 
@@ -90,6 +96,7 @@ class LogReader(LineFile):
 
     def __init__(self, files: Files, fd: int, paths: SessionPaths) -> None:
         super().__init__(files, fd)
+        self.paths = paths
         header, newline, _ = self._first.partition(b"\n")
         if not newline:
             raise Damaged("header: empty or cut off", corruption=Corruption.FOREIGN)
@@ -101,10 +108,10 @@ class LogReader(LineFile):
             raise Damaged(f"message {self.last_seq}: numbered before the header's base")
 
     def session(self) -> Session:
-        """Return the session. Its title is usually in the first line."""
+        """Return the session as its log has it. A derived title is usually in the first line."""
         return replace(
             self.header,
-            title=title_of(self._from_start()),
+            title=self.header.title or title_of(self._from_start()),
             updated_at=from_ns(self.status.mtime_ns),
             message_count=self.last_seq - self.header.last_seq,
             last_seq=self.last_seq,
@@ -128,9 +135,15 @@ class LogReader(LineFile):
             raise Damaged(f"message {seq - 1}: missing")
 
     def messages(self, selected: MessageRange) -> list[Message]:
-        """Return the selected messages in ascending order. Those after them are read, too."""
+        """Return the selected messages in ascending order.
+
+        Those after them are read, too; but if many follow the oldest, these are found by number.
+        """
         if not selected.limit:
             return []
+        following = self.last_seq - max(selected.after, self.header.last_seq)
+        if selected.oldest and following > 2 * selected.limit:
+            return self._oldest(selected)
         kept: deque[Line] = deque(maxlen=selected.limit)
         for line in self.lines():
             if line.seq <= selected.after:
@@ -140,6 +153,45 @@ class LogReader(LineFile):
                 if len(kept) == selected.limit and not selected.oldest:
                     break
         return [line.message() for line in reversed(kept)]
+
+    def _oldest(self, selected: MessageRange) -> list[Message]:
+        """Read forward from the first selected message.
+
+        Raises:
+            Damaged: as `lines`.
+        """
+        seq = max(selected.after, self.header.last_seq) + 1
+        before = self.last_seq + 1 if selected.before is None else selected.before
+        stop = min(before, self.last_seq + 1, seq + selected.limit)
+        if seq >= stop:
+            return []
+        raw_lines = self._forwards(self._offset_of(seq))
+        lines = [_line(raw) for raw in islice(raw_lines, stop - seq)]
+        for number in range(seq, stop):
+            if number - seq >= len(lines) or lines[number - seq].seq != number:
+                raise Damaged(f"message {number}: missing")
+        return [line.message() for line in lines]
+
+    def _offset_of(self, seq: int) -> int:
+        """Return where the first line with this number or a higher one begins, by bisection.
+
+        A line without a number counts as one: what reads on from there reports the damage.
+        """
+        low, high = self._start, self.end
+        while high - low > _FEW_BYTES:
+            middle = (low + high) // 2
+            begin = self._line_after(middle, high)
+            if begin < high and self._seq_at(begin) < seq:
+                low = begin
+            else:
+                high = middle
+        while low < self.end and self._seq_at(low) < seq:
+            low += len(self._line_from(low)) + 1
+        return low
+
+    def _seq_at(self, offset: int) -> float:
+        found = _SEQ.match(self._read(offset, min(offset + _SEQ_BYTES, self.end)))
+        return int(found[1]) if found else inf
 
     def _from_start(self) -> Iterator[Message]:
         offset = self._start

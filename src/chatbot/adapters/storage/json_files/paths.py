@@ -10,7 +10,7 @@ from chatbot.adapters.filesystem.atomic import WORK
 from chatbot.domain.chat import SessionId
 from chatbot.domain.identity import Owner
 
-LOG, MEMORY, DELETED, LOCK = ".log", ".json", ".deleted", ".lock"
+LOG, MEMORY, FIELDS, DELETED, LOCK = ".log", ".json", ".fields", ".deleted", ".lock"
 LOCKS = ".locks"
 
 _PATHS_CACHED = 1024
@@ -74,6 +74,10 @@ class SessionPaths:
     @cached_property
     def memory(self) -> Path:
         return self.folder / f"{self.session_id}{MEMORY}"
+
+    @cached_property
+    def fields(self) -> Path:
+        return self.folder / f"{self.session_id}{FIELDS}"
 
     @cached_property
     def lock(self) -> Path:

@@ -1,8 +1,8 @@
-"""The session log as files: a folder for each owner, in it a log and a memory file per session.
+"""The session log as files: a folder for each owner, in it up to three files per session.
 
 `<id>.log` holds the messages, and its time is the session's `updated_at`, so that sessions are
 listed without opening files. `<id>.json` holds the memory, and exists from the first change of the
-memory on. Everything here but the steps of a turn blocks: `JsonFileStorage` calls it in a thread.
+memory on; `<id>.fields` holds the fields that people have changed. Everything here but the steps of a turn blocks: `JsonFileStorage` calls it in a thread.
 """
 
 from contextlib import AbstractContextManager
@@ -17,8 +17,9 @@ from chatbot.adapters.storage.json_files.deletion import (
     finish_deletions,
     remove_rest,
 )
+from chatbot.adapters.storage.json_files.fields_file import fields_line, may_be_held
 from chatbot.adapters.storage.json_files.leases import SessionLeases
-from chatbot.adapters.storage.json_files.log_reader import LogReader, header_line
+from chatbot.adapters.storage.json_files.log_reader import header_line
 from chatbot.adapters.storage.json_files.log_writer import LogWriter
 from chatbot.adapters.storage.json_files.memory_file import load_memory, memory_line
 from chatbot.adapters.storage.json_files.paths import (
@@ -29,6 +30,7 @@ from chatbot.adapters.storage.json_files.paths import (
 )
 from chatbot.adapters.storage.json_files.session_reader import LogErrors, SessionReader
 from chatbot.adapters.storage.json_files.steps import Steps, run
+from chatbot.adapters.storage.json_values import Damaged
 from chatbot.domain.chat import (
     Lease,
     Message,
@@ -38,10 +40,11 @@ from chatbot.domain.chat import (
     TurnContext,
     TurnId,
 )
-from chatbot.domain.errors import Conflict, NotFound
+from chatbot.domain.errors import Conflict, NotFound, SessionHeld
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.session_log import SessionLog
+from chatbot.domain.session_fields import require_no_hold
 
 _COMMIT_LOCKS = 64
 
@@ -88,7 +91,7 @@ class JsonSessionLog(SessionReader, SessionLog):
                 reader = self._writer.read(held)
                 memory = load_memory(self._files, held.paths, epoch=reader.header.epoch)
                 history = reader.messages(question.history(memory))
-                session = reader.session()
+                session = self._session(reader)
                 for message in question.messages_after(history):
                     session, _ = session.appended(message)
                     history.append((yield from self._writer.append(held, message)))
@@ -152,11 +155,23 @@ class JsonSessionLog(SessionReader, SessionLog):
             return False
         return True
 
+    def update(self, lease: Lease, session: Session) -> Session:
+        with self._leases.writing(lease) as held, self._committing(held.paths):
+            paths = held.paths
+            now, derived_title = self._look(
+                paths, lambda log: (self._session(log), log.session().title)
+            )
+            updated = now.updated(session)
+            put(self._files, paths.fields, fields_line(updated, derived_title=derived_title))
+        return updated
+
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         """Replace the log by a new header, which is the commit, then remove what was emptied."""
         with self._leases.writing(lease) as held, self._committing(held.paths):
             paths = held.paths
-            session = self._look(paths, LogReader.session).was_reset(ts)
+            now = self._look(paths, self._session)
+            require_no_hold(now.hold)
+            session = now.was_reset(ts)
             held.close_log(self._files)
             put(self._files, paths.log, header_line(session), mtime_ns=to_ns(ts))
             remove_rest(self._files, paths)
@@ -164,10 +179,18 @@ class JsonSessionLog(SessionReader, SessionLog):
 
     def delete(self, lease: Lease) -> None:
         with self._leases.writing(lease) as held, self._committing(held.paths):
+            self._require_no_hold(held.paths)
             held.close_log(self._files)
             with LogErrors(held.paths.log):
                 delete_files(self._files, held.paths)
         self.release(lease)
+
+    def _require_no_hold(self, paths: SessionPaths) -> None:
+        try:
+            require_no_hold(self._look(paths, self._session).hold)
+        except Damaged:
+            if may_be_held(self._files, paths):
+                raise SessionHeld from None
 
     def _committing(self, paths: SessionPaths) -> AbstractContextManager[None]:
         """Exclude other short changes of this session, in any process."""

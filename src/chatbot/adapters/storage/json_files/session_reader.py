@@ -1,6 +1,6 @@
 """Reading the sessions below one folder, which takes no lock and leaves no trace."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop
 from itertools import islice
@@ -8,9 +8,11 @@ from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import opened
 from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.json_files.fields_file import load_session
 from chatbot.adapters.storage.json_files.log_reader import LogReader
 from chatbot.adapters.storage.json_files.memory_file import load_memory
 from chatbot.adapters.storage.json_files.paths import (
+    FIELDS,
     LOG,
     SessionPaths,
     folder_of,
@@ -33,6 +35,7 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.session_log import Select, select_none
 from chatbot.domain.ports.storage import Found
+from chatbot.domain.session_fields import is_in_title
 
 
 class LogErrors:
@@ -63,49 +66,64 @@ class SessionReader:
         self._root, self._files = root, files
 
     def get(self, owner: Owner, session_id: SessionId) -> Session:
-        return self._look(self._paths(owner, session_id), LogReader.session)
+        return self._look(self._paths(owner, session_id), self._session)
 
     def page(
-        self, owner: Owner, *, limit: int, after: SessionCursor | None = None
+        self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""
     ) -> Sequence[Session]:
-        """Order by the files' times, then open the sessions of this page only."""
+        """Order by the files' times, then open sessions until the page is full."""
         try:
             folder = self._folder(owner)
         except NotFound:
             return []
-        order = [(-ns, session_id) for session_id, ns in self._times(folder)]
+        times, changed = self._listing(folder)
+        order = [(-ns, session_id) for session_id, ns in times]
         if after is not None:
             mark = (-to_ns(after.updated_at), after.id)
             order = [each for each in order if each > mark]
         heapify(order)  # of many only some are asked for
         newest = (heappop(order) for _ in range(len(order)))
         found = (
-            self._listed(SessionPaths(folder, owner, session_id), -ns) for ns, session_id in newest
+            self._listed(SessionPaths(folder, owner, session_id), -ns, changed)
+            for ns, session_id in newest
         )
-        return list(islice((session for session in found if session is not None), limit))
+        fitting = (each for each in found if each is not None and is_in_title(title, each.title))
+        return list(islice(fitting, limit))
 
-    def _times(self, folder: Path) -> Iterator[tuple[SessionId, int]]:
-        """The owner's sessions with their times, in ns but exact to the microsecond only."""
-        for name, ns in self._files.listdir_by_mtime(folder, LOG):
-            session_id = name.removesuffix(LOG)
-            if is_session_id(session_id):
-                yield SessionId(session_id), ns - ns % 1000
+    def _listing(self, folder: Path) -> tuple[list[tuple[SessionId, int]], set[str]]:
+        """The owner's sessions with their times, and which of them have changed fields.
 
-    def _listed(self, paths: SessionPaths, mtime_ns: int) -> Session | None:
+        The times are in ns, but exact to the microsecond only.
+        """
+        times, changed = [], set()
+        for name, ns in self._files.listdir_by_mtime(folder, LOG, FIELDS):
+            session_id, _, suffix = name.partition(".")
+            if f".{suffix}" == FIELDS:
+                changed.add(session_id)
+            elif is_session_id(session_id):
+                times.append((SessionId(session_id), ns - ns % 1000))
+        return times, changed
+
+    def _listed(
+        self, paths: SessionPaths, mtime_ns: int, changed: Container[str]
+    ) -> Session | None:
         """The session with the time that it was ordered by; None if it was deleted since.
 
         A damaged one is listed with its id and time only: its owner may want to delete it.
         """
+        time = from_ns(mtime_ns)
+        see = self._session if paths.session_id in changed else LogReader.session
         try:
-            found = self._look(paths, LogReader.session)
-            return replace(found, updated_at=from_ns(mtime_ns))
+            return replace(self._look(paths, see), updated_at=time)
         except NotFound:
             return None
         except Damaged:
-            time = from_ns(mtime_ns)
             return Session(
                 id=paths.session_id, owner=paths.owner, title="", created_at=time, updated_at=time
             )
+
+    def _session(self, log: LogReader) -> Session:
+        return load_session(self._files, log)
 
     def read(
         self, owner: Owner, session_id: SessionId, selected: MessageRange
@@ -119,7 +137,7 @@ class SessionReader:
         paths = self._paths(owner, session_id)
 
         def see(log: LogReader) -> SessionView:
-            session = log.session()
+            session = self._session(log)
             memory = load_memory(self._files, paths, epoch=session.epoch)
             messages = tuple(log.messages(select(session, memory)))
             return SessionView(session=session, memory=memory, messages=messages)

@@ -14,6 +14,7 @@ from chatbot.adapters.storage.sql.rows import (
     message_of,
     message_values,
     owner_key,
+    owner_of,
     session_of,
     session_values,
 )
@@ -33,6 +34,7 @@ from chatbot.domain.ports.export import (
     Unreadable,
     name_of_session,
 )
+from chatbot.domain.session_fields import require_no_hold
 
 _ROWS_AT_ONCE = 500
 _SESSIONS = (
@@ -83,9 +85,9 @@ def conversations(connection: Connection) -> Iterator[Conversation | Unreadable]
 
 
 def _conversation(row: Row[Any], lines: Sequence[Row[Any]]) -> Conversation | Unreadable:
-    session = session_of(row)
-    name = name_of_session(session.owner, session.id)
+    name = name_of_session(owner_of(row.owner), row.id)
     try:
+        session = session_of(row)
         memory = memory_of(row.content)
         own = tuple(message_of(line) for line in lines)
     except (Damaged, ValueError) as error:
@@ -116,8 +118,15 @@ def put_conversation(connection: Connection, new: Conversation, *, over: Item | 
 
 
 def remove_conversation(connection: Connection, owner: Owner, session_id: SessionId) -> None:
-    """Remove a conversation; no-op if absent."""
+    """Remove a conversation; no-op if absent.
+
+    Raises:
+        SessionBusy, SessionHeld: see `ExportTarget.remove`.
+    """
     _require_idle(connection, owner, session_id)
+    row = connection.execute(select(sessions).where(_is_of(sessions, owner, session_id))).first()
+    if row is not None:
+        require_no_hold(session_of(row).hold)
     connection.execute(delete(sessions).where(_is_of(sessions, owner, session_id)))
 
 

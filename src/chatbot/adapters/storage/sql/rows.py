@@ -8,13 +8,14 @@ from sqlalchemy import Row
 
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_values import Json, JsonObject, load
-from chatbot.adapters.storage.sql.tables import REST, table_of
+from chatbot.adapters.storage.sql.tables import REST, sessions, table_of
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.records import AnyKind, Kind, Record
 
 _RECORDS_KEPT = 1024
+_SESSION_COLUMNS = {column.name for column in sessions.columns}
 
 
 def owner_key(owner: Owner) -> str:
@@ -29,21 +30,27 @@ def owner_of(key: str) -> Owner:
 
 
 def session_values(session: Session, *, is_titled: bool) -> dict[str, object]:
-    """The row of a session; it is not titled before the first message of its user."""
+    """The row of a session; its title is not NULL if it is titled, even if the title is empty."""
     return {
         "owner": owner_key(session.owner),
         "id": session.id,
-        "title": session.title if is_titled else None,
+        "title": session.title if is_titled else session.title or None,
         "created_at": session.created_at,
         "updated_at": session.updated_at,
         "message_count": session.message_count,
         "last_seq": session.last_seq,
         "epoch": session.epoch,
+        "rest": rest_of(session),
     }
 
 
 def session_of(row: Row[Any]) -> Session:
-    return Session(
+    """The session of a row.
+
+    Raises:
+        Damaged: another program changed it.
+    """
+    session = Session(
         id=SessionId(row.id),
         owner=owner_of(row.owner),
         title=row.title or "",
@@ -53,6 +60,25 @@ def session_of(row: Row[Any]) -> Session:
         last_seq=row.last_seq,
         epoch=row.epoch,
     )
+    return with_rest(session, row.rest)
+
+
+def rest_of(session: Session) -> Json | None:
+    """The fields that have no column of their own, without those that have their default."""
+    stored = codec(Session).to_json(session)
+    return {name: stored[name] for name in stored.keys() - _SESSION_COLUMNS} or None
+
+
+def with_rest(session: Session, rest: object) -> Session:
+    """The session with the fields that have no column.
+
+    Raises:
+        Damaged: as above.
+    """
+    if rest is None:
+        return session
+    stored = {**codec(Session).to_json(session), **JsonObject(rest, "session").found}
+    return codec(Session).from_json(stored, "session")
 
 
 def message_values(owner: Owner, session_id: SessionId, message: Message) -> dict[str, object]:

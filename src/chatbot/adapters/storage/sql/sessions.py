@@ -9,8 +9,9 @@ late write is accepted: no one has written in between.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatbot.adapters.storage.json_values import Damaged
@@ -21,14 +22,36 @@ from chatbot.adapters.storage.sql.rows import (
     message_of,
     message_values,
     owner_key,
+    rest_of,
     session_of,
     session_values,
+)
+from chatbot.adapters.storage.sql.session_statements import (
+    ACQUIRE,
+    ADD_MESSAGE,
+    ADD_SESSION,
+    APPEND,
+    EXISTS,
+    GET,
+    IS_HELD,
+    IS_IT,
+    IS_ITS_MEMORY,
+    IS_OF_IT,
+    LAST,
+    MEMORY,
+    NEWEST,
+    NEXT_PAGE,
+    NEXT_TITLES,
+    OLDEST,
+    PAGE,
+    RELEASE,
+    RENEW,
+    TITLES,
 )
 from chatbot.adapters.storage.sql.tables import (
     memories,
     messages,
     sessions,
-    unix_now,
 )
 from chatbot.domain.chat import (
     Lease,
@@ -43,71 +66,7 @@ from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.session_log import SessionLog
-
-LEASE_S = 20.0
-RENEW_S = 5.0
-"""Allows three failed renewals in a row: a database restart costs no one the session."""
-
-NO_LEASE_S = 3 * LEASE_S
-"""None lasts as long."""
-
-# Made once: SQLAlchemy then finds each compiled form in its cache at the first look.
-_IS_IT = and_(sessions.c.owner == bindparam("o"), sessions.c.id == bindparam("s"))
-_IS_HELD = and_(_IS_IT, sessions.c.lease_turn == bindparam("turn"))
-_IS_OF_IT = and_(messages.c.owner == bindparam("o"), messages.c.session_id == bindparam("s"))
-_IS_ITS_MEMORY = and_(memories.c.owner == bindparam("o"), memories.c.session_id == bindparam("s"))
-
-_SESSION = select(*(each for each in sessions.c if not each.name.startswith("lease_")))
-_GET = _SESSION.where(_IS_IT)
-_EXISTS = select(sessions.c.id).where(_IS_IT)
-_PAGE = (
-    _SESSION.where(sessions.c.owner == bindparam("o"))
-    .order_by(sessions.c.updated_at.desc(), sessions.c.id)
-    .limit(bindparam("n"))
-)
-_NEXT_PAGE = _PAGE.where(
-    sessions.c.updated_at <= bindparam("at"),
-    or_(sessions.c.updated_at < bindparam("at"), sessions.c.id > bindparam("mark")),
-)
-_BETWEEN = (
-    select(messages)
-    .where(_IS_OF_IT, messages.c.seq > bindparam("after"), messages.c.seq < bindparam("before"))
-    .limit(bindparam("n"))
-)
-_NEWEST = _BETWEEN.order_by(messages.c.seq.desc())
-_OLDEST = _BETWEEN.order_by(messages.c.seq)
-_MEMORY = select(memories.c.content).select_from(sessions).outerjoin(memories).where(_IS_IT)
-_APPEND = (
-    update(sessions)
-    .where(_IS_HELD)
-    .values(
-        last_seq=sessions.c.last_seq + 1,
-        message_count=sessions.c.message_count + 1,
-        updated_at=bindparam("ts"),
-        title=func.coalesce(sessions.c.title, bindparam("title_now")),
-    )
-    .returning(sessions.c.last_seq)
-)
-_ADD_SESSION, _ADD_MESSAGE = insert(sessions), insert(messages)
-_IS_FREE = or_(
-    sessions.c.lease_until.is_(None),
-    sessions.c.lease_until <= unix_now(),
-    sessions.c.lease_until > unix_now() + NO_LEASE_S,  # the clock was set back
-)
-_ACQUIRE = (
-    update(sessions)
-    .where(_IS_IT, _IS_FREE)
-    .values(
-        lease_turn=bindparam("turn"),
-        lease_replica=bindparam("replica"),
-        lease_until=unix_now() + bindparam("seconds"),
-    )
-)
-_RENEW = update(sessions).where(_IS_HELD).values(lease_until=unix_now() + bindparam("seconds"))
-_RELEASE = (
-    update(sessions).where(_IS_HELD).values(lease_turn=None, lease_replica=None, lease_until=None)
-)
-_LAST = 2**62
+from chatbot.domain.session_fields import caseless, require_no_hold
 
 
 class SqlSessions(SessionLog):
@@ -118,54 +77,68 @@ class SqlSessions(SessionLog):
 
     def create(self, session: Session) -> None:
         try:
-            self._sql.write(_ADD_SESSION, session_values(session, is_titled=False))
+            self._sql.write(ADD_SESSION, session_values(session, is_titled=False))
         except IntegrityError as error:
             raise Conflict("The session already exists.") from error
 
     def get(self, owner: Owner, session_id: SessionId) -> Session:
-        row = self._sql.row(_GET, _key(owner, session_id))
+        row = self._sql.row(GET, _key(owner, session_id))
         if row is None:
             raise NotFound
         return session_of(row)
 
     def page(
-        self, owner: Owner, *, limit: int, after: SessionCursor | None = None
+        self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""
     ) -> Sequence[Session]:
+        if title:
+            return self._titled(owner, title, limit=limit, after=after)
         values: dict[str, object] = {"o": owner_key(owner), "n": limit}
         if after is None:
-            rows = self._sql.rows(_PAGE, values)
+            rows = self._sql.rows(PAGE, values)
         else:
             mark = {"at": after.updated_at, "mark": after.id}
-            rows = self._sql.rows(_NEXT_PAGE, {**values, **mark})
+            rows = self._sql.rows(NEXT_PAGE, {**values, **mark})
         return [session_of(row) for row in rows]
+
+    def _titled(
+        self, owner: Owner, title: str, *, limit: int, after: SessionCursor | None
+    ) -> Sequence[Session]:
+        """Compare here: what ignores case differs from one database to the other."""
+        mark = {} if after is None else {"at": after.updated_at, "mark": after.id}
+        query = TITLES if after is None else NEXT_TITLES
+        rows = self._sql.rows(query, {"o": owner_key(owner), **mark})
+        wanted = caseless(title)
+        fitting = (row.id for row in rows if wanted in caseless(row.title))
+        found = (self._sql.row(GET, _key(owner, each)) for each in islice(fitting, limit))
+        return [session_of(row) for row in found if row is not None]
 
     def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
         lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
         values = {**_held(lease), "replica": self._replica, "seconds": self._lease_s}
-        if not self._sql.write(_ACQUIRE, values).rowcount:
+        if not self._sql.write(ACQUIRE, values).rowcount:
             self._require(owner, session_id)
             raise SessionBusy
         return lease
 
     def release(self, lease: Lease) -> None:
-        self._sql.write(_RELEASE, _held(lease))
+        self._sql.write(RELEASE, _held(lease))
 
     def append(self, lease: Lease, message: Message) -> Message:
         values = {**_held(lease), "ts": message.ts, "title_now": message.title or None}
-        seq = self._sql.write(_APPEND, values).scalar()
+        seq = self._sql.write(APPEND, values).scalar()
         if seq is None:
             raise _lost()
         numbered = replace(message, seq=seq)
         values = message_values(lease.owner, lease.session_id, numbered)
-        self._sql.write(_ADD_MESSAGE, values)
+        self._sql.write(ADD_MESSAGE, values)
         return numbered
 
     def read(
         self, owner: Owner, session_id: SessionId, selected: MessageRange
     ) -> Sequence[Message]:
-        before = _LAST if selected.before is None else selected.before
+        before = LAST if selected.before is None else selected.before
         bounds = {"after": selected.after, "before": before, "n": selected.limit}
-        query = _OLDEST if selected.oldest else _NEWEST
+        query = OLDEST if selected.oldest else NEWEST
         try:
             rows = self._sql.rows(query, {**_key(owner, session_id), **bounds})
             found = [message_of(row) for row in rows]
@@ -176,7 +149,7 @@ class SqlSessions(SessionLog):
         return found if selected.oldest else found[::-1]
 
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
-        row = self._sql.row(_MEMORY, _key(owner, session_id))
+        row = self._sql.row(MEMORY, _key(owner, session_id))
         if row is None:
             raise NotFound
         return memory_of(row.content)
@@ -185,10 +158,10 @@ class SqlSessions(SessionLog):
         self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
     ) -> bool:
         key = _key(owner, session_id)
-        current = select(sessions.c.epoch).where(_IS_IT).with_for_update()
+        current = select(sessions.c.epoch).where(IS_IT).with_for_update()
         if self._sql.write(current, key).scalar() != epoch:
             return False
-        row = self._sql.row(select(memories.c.version).where(_IS_ITS_MEMORY), key)
+        row = self._sql.row(select(memories.c.version).where(IS_ITS_MEMORY), key)
         if (row.version if row else 0) != memory.version:
             return False
         new = replace(memory, version=memory.version + 1)
@@ -196,37 +169,57 @@ class SqlSessions(SessionLog):
         if row is None:
             self._sql.write(insert(memories), values)
         else:
-            self._sql.write(update(memories).where(_IS_ITS_MEMORY).values(values), key)
+            self._sql.write(update(memories).where(IS_ITS_MEMORY).values(values), key)
         return True
 
+    def update(self, lease: Lease, session: Session) -> Session:
+        now = self.get(lease.owner, lease.session_id)
+        updated = now.updated(session)
+        values: dict[str, object] = {"rest": rest_of(updated)}
+        if updated.title != now.title:
+            values["title"] = updated.title
+        done = self._sql.write(update(sessions).where(IS_HELD).values(values), _held(lease))
+        if not done.rowcount:
+            raise _lost()
+        return updated
+
     def reset(self, lease: Lease, *, ts: datetime) -> None:
+        self._require_no_hold(lease)
         emptied = {
             "title": None,
             "message_count": 0,
             "updated_at": ts,
             "epoch": sessions.c.epoch + 1,
+            "rest": None,
         }
-        done = self._sql.write(update(sessions).where(_IS_HELD).values(emptied), _held(lease))
+        done = self._sql.write(update(sessions).where(IS_HELD).values(emptied), _held(lease))
         if not done.rowcount:
             raise _lost()
         key = _key(lease.owner, lease.session_id)
-        self._sql.delete_securely(delete(messages).where(_IS_OF_IT), key)
-        self._sql.delete_securely(delete(memories).where(_IS_ITS_MEMORY), key)
+        self._sql.delete_securely(delete(messages).where(IS_OF_IT), key)
+        self._sql.delete_securely(delete(memories).where(IS_ITS_MEMORY), key)
 
     def delete(self, lease: Lease) -> None:
         """Messages and memory go with the row (`ON DELETE CASCADE`)."""
-        if not self._sql.delete_securely(delete(sessions).where(_IS_HELD), _held(lease)).rowcount:
+        self._require_no_hold(lease)
+        if not self._sql.delete_securely(delete(sessions).where(IS_HELD), _held(lease)).rowcount:
             raise _lost()
 
+    def _require_no_hold(self, lease: Lease) -> None:
+        """The lease keeps others from changing it until the end of the transaction."""
+        row = self._sql.write(GET.with_for_update(), _key(lease.owner, lease.session_id)).first()
+        if row is not None:
+            require_no_hold(session_of(row).hold)
+
     def _require(self, owner: Owner, session_id: SessionId) -> None:
-        if self._sql.row(_EXISTS, _key(owner, session_id)) is None:
+        if self._sql.row(EXISTS, _key(owner, session_id)) is None:
             raise NotFound
 
 
 def renew(sql: SqlSession, leases: Iterable[Lease], *, seconds: float) -> None:
     """Renew the leases that no other turn has acquired."""
     for lease in leases:
-        sql.write(_RENEW, {**_held(lease), "seconds": seconds})
+        sql.write(RENEW, {**_held(lease), "seconds": seconds})
 
 
 def _key(owner: Owner, session_id: SessionId) -> dict[str, object]:
@@ -234,7 +227,7 @@ def _key(owner: Owner, session_id: SessionId) -> dict[str, object]:
 
 
 def _held(lease: Lease) -> dict[str, object]:
-    """The values of `_IS_HELD`."""
+    """The values of `IS_HELD`."""
     return {**_key(lease.owner, lease.session_id), "turn": lease.turn_id}
 
 

@@ -15,7 +15,8 @@ from chatbot.adapters.storage.sql.journal import SqlJournal
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.schema import require_current
-from chatbot.adapters.storage.sql.sessions import LEASE_S, RENEW_S, SqlSessions, renew
+from chatbot.adapters.storage.sql.session_statements import LEASE_S, RENEW_S
+from chatbot.adapters.storage.sql.sessions import SqlSessions, renew
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.turn_statements import (
     FIND_CALLER,

@@ -28,7 +28,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Those of `migrations/versions`, in their order: this version works on the last one."""
 
 
@@ -91,6 +91,9 @@ sessions = Table(
     Column("message_count", Integer, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
     Column("epoch", Integer, nullable=False),
+    Column(
+        "rest", JSON(none_as_null=True)
+    ),  # fields without a column; NULL if each has its default
     Column("lease_turn", Text),
     Column("lease_replica", Text),
     Column("lease_until", Double),  # by the database's clock, in seconds since 1970

@@ -77,7 +77,7 @@ STORE_QUESTION = TurnStatement(
             FROM free JOIN seen USING (last_seq, epoch)
             WHERE owner = :owner AND id = :session_id
                 AND NOT EXISTS (SELECT FROM newest WHERE role = 'user')
-            RETURNING sessions.last_seq, message_count, sessions.epoch, title, created_at
+            RETURNING sessions.last_seq, message_count, sessions.epoch, title, created_at, rest
         ), asked AS (
             INSERT INTO messages (owner, session_id, seq, role, content, ts, turn_id)
             SELECT :owner, :session_id, last_seq, 'user', :text::text, :ts::text::timestamptz, :turn_id
@@ -86,7 +86,7 @@ STORE_QUESTION = TurnStatement(
             SELECT content, (content->>'summarized_to')::bigint AS summarized_to
             FROM memories WHERE owner = :owner AND session_id = :session_id
         )
-        SELECT last_seq, message_count, epoch, title, created_at, memory.content, (
+        SELECT last_seq, message_count, epoch, title, created_at, rest, memory.content, (
             SELECT json_agg(json_build_array(seq, role, content, ts, turn_id, reason)) FROM (
                 SELECT seq, role, content, ts, turn_id, reason FROM messages
                 WHERE owner = :owner AND session_id = :session_id
@@ -107,7 +107,7 @@ STORE_QUESTION = TurnStatement(
             SELECT role FROM messages WHERE owner = :owner AND session_id = :session_id
             ORDER BY seq DESC LIMIT 1
         )
-        RETURNING last_seq, message_count, epoch, title, created_at, (
+        RETURNING last_seq, message_count, epoch, title, created_at, rest, (
             SELECT content FROM memories WHERE owner = :owner AND session_id = :session_id
         ), (
             SELECT json_group_array(json_array(seq, role, content, ts, turn_id, reason)) FROM (

@@ -9,8 +9,8 @@ from typing import cast
 
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_values import JsonObject
-from chatbot.adapters.storage.sql.rows import decoded_record, memory_of, owner_key
-from chatbot.adapters.storage.sql.sessions import NO_LEASE_S
+from chatbot.adapters.storage.sql.rows import decoded_record, memory_of, owner_key, with_rest
+from chatbot.adapters.storage.sql.session_statements import NO_LEASE_S
 from chatbot.adapters.storage.sql.turn_statements import TurnRow, TurnValues
 from chatbot.domain.chat import (
     InterruptReason,
@@ -78,21 +78,22 @@ def context_of(question: Question, row: TurnRow) -> TurnContext:
     Raises:
         Damaged, ValueError: what is stored is not valid.
     """
-    seq, count, epoch, title, created_at, memory, history = row
+    seq, count, epoch, title, created_at, rest, memory, history = row
     (asked,) = question.messages_after([])
     earlier = sorted(json.loads(history)) if history else []
+    session = Session(
+        id=question.session_id,
+        owner=question.owner,
+        title=title or "",
+        created_at=_moment(created_at),
+        updated_at=question.ts,
+        message_count=int(count),
+        last_seq=int(seq),
+        epoch=int(epoch),
+    )
     return TurnContext(
         lease=question.lease,
-        session=Session(
-            id=question.session_id,
-            owner=question.owner,
-            title=title or "",
-            created_at=_moment(created_at),
-            updated_at=question.ts,
-            message_count=int(count),
-            last_seq=int(seq),
-            epoch=int(epoch),
-        ),
+        session=with_rest(session, json.loads(rest) if rest else None),
         memory=memory_of(json.loads(memory) if memory else None),
         history=(*map(_message, earlier), replace(asked, seq=int(seq))),
     )

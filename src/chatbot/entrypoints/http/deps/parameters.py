@@ -37,6 +37,9 @@ def _require_digits(raw: object) -> object:
 DIGITS = BeforeValidator(_require_digits)
 
 Limit = Annotated[int, Query(ge=1, le=200, description="How many to return."), DIGITS]
+TitleQuery = Annotated[
+    str, Query(max_length=200, description="Only sessions with this in their title, in any case.")
+]
 After = Annotated[str | None, Query(max_length=200, description="`next` of the previous page.")]
 Before = Annotated[
     int | None,

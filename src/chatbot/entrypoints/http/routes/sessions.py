@@ -1,18 +1,22 @@
 """/sessions: the caller's own conversations."""
 
-from fastapi import Request, Response
+from typing import Annotated
+
+from fastapi import Body, Depends, Request, Response
 
 from chatbot.application.prompt_texts import language_of, notice_in
-from chatbot.domain.errors import Forbidden, SessionBusy, StorageFull
-from chatbot.entrypoints.http import markdown, routing
+from chatbot.domain.errors import Forbidden, SessionBusy, SessionHeld, StorageFull
+from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.cursor import read_cursor
+from chatbot.entrypoints.http.deps.accept import one_of
 from chatbot.entrypoints.http.deps.caller import Caller
 from chatbot.entrypoints.http.deps.parameters import (
     After,
     Before,
     Limit,
     PathSessionId,
+    TitleQuery,
     UseCases,
     WithoutFields,
 )
@@ -20,18 +24,27 @@ from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.sessions import (
     DeletedAnswer,
     NewSessionAnswer,
+    NewSessionBody,
     SessionAnswer,
+    SessionLine,
     SessionsAnswer,
+    TitleBody,
 )
+from chatbot.entrypoints.http.transcripts import DOCUMENTED, JSON, MARKDOWN, transcript_stream
 
 router = routing.router(tag="sessions", prefix="/sessions")
 
 
-@router.post("/new", status_code=201, dependencies=[WithoutFields])
+@router.post("/new", status_code=201)
 @documented(Forbidden, StorageFull)
-async def new(request: Request, caller: Caller, use: UseCases) -> NewSessionAnswer:
+async def new(
+    body: Annotated[NewSessionBody, Body(default_factory=NewSessionBody)],
+    request: Request,
+    caller: Caller,
+    use: UseCases,
+) -> NewSessionAnswer:
     """Create a session."""
-    session_id = await use.sessions.begin(caller)
+    session_id = await use.sessions.begin(caller, body.title)
     settings = use.settings
     preferred = settings.assistant.language or preferred_language(request.headers)
     language = language_of((), preferred=preferred)
@@ -42,10 +55,15 @@ async def new(request: Request, caller: Caller, use: UseCases) -> NewSessionAnsw
 @router.get("")
 @documented(Forbidden)
 async def page(
-    caller: Caller, use: UseCases, limit: Limit = 50, after: After = None
+    caller: Caller,
+    use: UseCases,
+    limit: Limit = 50,
+    after: After = None,
+    query: TitleQuery = "",
 ) -> SessionsAnswer:
     """List the sessions of the caller, the most recently used first."""
-    found = await use.sessions.page(caller, limit=limit, after=read_cursor(after))
+    cursor = read_cursor(after)
+    found = await use.sessions.page(caller, limit=limit, after=cursor, title=query)
     return SessionsAnswer.of(found)
 
 
@@ -63,22 +81,33 @@ async def read(
     return SessionAnswer.of(opened, use.settings.assistant.default_preferences)
 
 
-@router.get(
-    "/{session_id}/export",
-    response_class=Response,
-    responses={200: markdown.DOCUMENTED},
-)
+@router.patch("/{session_id}")
+@documented(Forbidden, SessionBusy, StorageFull)
+async def rename(
+    body: TitleBody, caller: Caller, session_id: PathSessionId, use: UseCases
+) -> SessionLine:
+    """Give a session a title."""
+    return SessionLine.of(await use.sessions.rename(caller, session_id, body.title))
+
+
+@router.get("/{session_id}/export", response_class=Response, responses={200: DOCUMENTED})
 @documented(Forbidden)
-async def export(caller: Caller, session_id: PathSessionId, use: UseCases) -> Response:
-    """Return a whole conversation as a Markdown document.
+async def export(
+    caller: Caller,
+    session_id: PathSessionId,
+    use: UseCases,
+    media_type: Annotated[str, Depends(one_of(MARKDOWN, JSON))],
+) -> Response:
+    """Return a whole conversation as a Markdown document or as JSON, by the header `Accept`.
 
     It is streamed. If the session is reset or deleted meanwhile, the connection is cut.
     """
-    return markdown.MarkdownStream(await use.sessions.export(caller, session_id))
+    transcript = await use.sessions.export(caller, session_id)
+    return transcript_stream(transcript, media_type, use.settings.assistant.default_preferences)
 
 
 @router.post("/{session_id}/reset", dependencies=[WithoutFields])
-@documented(Forbidden, SessionBusy, StorageFull)
+@documented(Forbidden, SessionBusy, SessionHeld, StorageFull)
 async def reset(caller: Caller, session_id: PathSessionId, use: UseCases) -> SessionAnswer:
     """Empty a session: messages, summary and memory."""
     opened = await use.sessions.reset(caller, session_id)
@@ -86,7 +115,7 @@ async def reset(caller: Caller, session_id: PathSessionId, use: UseCases) -> Ses
 
 
 @router.delete("/{session_id}")
-@documented(Forbidden, SessionBusy, StorageFull)
+@documented(Forbidden, SessionBusy, SessionHeld, StorageFull)
 async def delete(caller: Caller, session_id: PathSessionId, use: UseCases) -> DeletedAnswer:
     """Delete a session and everything that belongs to it."""
     await use.sessions.delete(caller, session_id)

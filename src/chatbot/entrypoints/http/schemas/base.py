@@ -10,6 +10,7 @@ TURN_ID = "b94f8afc8be6ad8dbb5ebb3a46e176d7"
 REQUEST_ID = "f1d6e8a07b6c4ae39a4f1c5d0b2e8f37"
 CREATED_AT, UPDATED_AT = "2026-01-31T09:30:00.123456Z", "2026-01-31T09:30:02.654321Z"
 PROMPT = "Hello, my name is Ana. Remind me to call HR."
+TITLE = "Calls to make"
 TEXT = "Noted, Ana: call HR."
 NOTICE = "You are talking to an artificial intelligence system; its answers may be wrong."
 

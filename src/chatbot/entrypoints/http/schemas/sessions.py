@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from chatbot.application.sessions import Page
 from chatbot.domain.chat import Session, SessionView
+from chatbot.domain.session_fields import MAX_TITLE_CHARS
 from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.http.cursor import write_cursor
 from chatbot.entrypoints.http.schemas.base import (
@@ -15,9 +16,11 @@ from chatbot.entrypoints.http.schemas.base import (
     PROMPT,
     SESSION_ID,
     TEXT,
+    TITLE,
     TURN_ID,
     UPDATED_AT,
     Answer,
+    Body,
     Json,
     example,
     is_none,
@@ -29,12 +32,31 @@ _SESSION: Json = {
     "title": PROMPT,
     "created_at": CREATED_AT,
     "updated_at": UPDATED_AT,
+    "message_count": 2,
 }
+_TITLE = (
+    f"The title, 1 to {MAX_TITLE_CHARS} characters without control characters. Controls of the "
+    "direction of text are removed."
+)
 _QUESTION: Json = {"seq": 1, "role": "user", "content": PROMPT, "ts": CREATED_AT}
 _ANSWER: Json = {"seq": 2, "role": "assistant", "content": TEXT, "ts": UPDATED_AT}
 _COMPLETE: Json = {"turn_id": TURN_ID, "state": "complete"}
 
 Timestamp = Annotated[str, BeforeValidator(rfc3339)]
+
+
+class NewSessionBody(Body):
+    model_config = example({"title": TITLE})
+
+    title: str | None = Field(
+        default=None, description=f"{_TITLE} Without it, the first prompt gives the title."
+    )
+
+
+class TitleBody(Body):
+    model_config = example({"title": TITLE})
+
+    title: str = Field(description=_TITLE)
 
 
 class NewSessionAnswer(Answer):
@@ -51,13 +73,17 @@ class NewSessionAnswer(Answer):
 
 class _SessionFields(Answer):
     session_id: str = Field(description="The id of the session.")
-    title: str = Field(description="The beginning of the first prompt; empty before it.")
+    title: str = Field(
+        description="The title that was given to it, or the beginning of the first prompt; empty "
+        "before it."
+    )
     created_at: str = Field(description="When the session began (RFC 3339, UTC).")
-    updated_at: str = Field(description="When the session last changed (RFC 3339, UTC).")
+    updated_at: str = Field(description="When the last message was added (RFC 3339, UTC).")
+    message_count: int = Field(description="How many messages the session has since its reset.")
 
 
 class SessionLine(_SessionFields):
-    message_count: int = Field(description="How many messages the session has.")
+    model_config = example(_SESSION)
 
     @classmethod
     def of(cls, session: Session) -> Self:
@@ -71,9 +97,7 @@ class SessionLine(_SessionFields):
 
 
 class SessionsAnswer(Answer):
-    model_config = example(
-        {"sessions": [{**_SESSION, "message_count": 2}], "next": f"64999c1a3e2c8-{SESSION_ID}"}
-    )
+    model_config = example({"sessions": [_SESSION], "next": f"64999c1a3e2c8-{SESSION_ID}"})
 
     sessions: list[SessionLine] = Field(description="A page of sessions, the newest first.")
     next: str | None = Field(
@@ -127,6 +151,7 @@ class SessionAnswer(_SessionFields):
             title=session.title,
             created_at=rfc3339(session.created_at),
             updated_at=rfc3339(session.updated_at),
+            message_count=session.message_count,
             summary=opened.memory.summary,
             structured_memory=StructuredMemorySchema.of(opened.memory, defaults),
             messages=[MessageAnswer.model_validate(message) for message in opened.messages],
