@@ -34,7 +34,7 @@ PYTHON = str(BIN / ("python" + EXE))
 CHATBOT = str(BIN / ("chatbot" + EXE))
 STATE = VENV / "state.txt"  # what is installed here; "installing" while that is under way
 LOG = VENV / "install.log"
-LOCKS = {  # the one for Postgres is what the container holds
+LOCKS = {  # the one for Postgres is what the container holds, with the client for Redis
     "base": "requirements.lock",
     "postgres": "requirements-postgres.lock",
     "dev": "requirements-dev.lock",
@@ -319,7 +319,17 @@ def task_lock(args: list[str]) -> int:
     steps = [
         [*project, "-o", LOCKS["base"]],
         [*project, "--all-extras", "--group", "dev", "-c", LOCKS["base"], "-o", LOCKS["dev"]],
-        [*project, "--extra", "postgres", "-c", LOCKS["dev"], "-o", LOCKS["postgres"]],
+        [
+            *project,
+            "--extra",
+            "postgres",
+            "--extra",
+            "redis",
+            "-c",
+            LOCKS["dev"],
+            "-o",
+            LOCKS["postgres"],
+        ],
         ["--group", "providers", "-o", PROVIDERS_LOCK],
     ]
     return next(filter(None, (call(*command, *step) for step in steps)), 0)

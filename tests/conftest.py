@@ -4,7 +4,7 @@ Under CI Hypothesis draws the same each time.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,9 @@ from chatbot.entrypoints.commands import command_line
 from commands import Run, runner
 from pgbouncer import pgbouncer
 from postgres import command, new_database, postgres_url
+from redis_server import RedisServer, redis_server
 
+pytest.register_assert_rewrite("counter_contract")
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
@@ -76,6 +78,20 @@ def pgbouncer_store(postgres_store: str, pgbouncer_tables: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """A Redis that all tests share."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(shared_redis: RedisServer) -> RedisServer:
+    """The same without any keys."""
+    shared_redis.command("FLUSHALL")
+    return shared_redis
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
     database = SqliteDatabase(path)
@@ -108,16 +124,27 @@ def ready(run: Run) -> Run:
     return run
 
 
+@pytest.fixture
+def make_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Storage]:
+    """Makes a storage by its name that has not been opened."""
+
+    def make(name: str) -> Storage:
+        if name == "in_memory":
+            return InMemoryStorage()
+        if name == "json_files":
+            return JsonFileStorage(tmp_path / "data")
+        where = request.getfixturevalue(f"{name}_store")
+        if name == "sqlite":
+            return SqlStorage(SqliteDatabase(where), replica="test")
+        database = PostgresDatabase(where, connections=4, prepared=name == "postgres")
+        return SqlStorage(database, replica="test")
+
+    return make
+
+
 @pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres", "pgbouncer"])
-def closed_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+def closed_storage(
+    request: pytest.FixtureRequest, make_storage: Callable[[str], Storage]
+) -> Storage:
     """A storage that has not been opened."""
-    if request.param == "in_memory":
-        return InMemoryStorage()
-    if request.param == "sqlite":
-        path: Path = request.getfixturevalue("sqlite_store")
-        return SqlStorage(SqliteDatabase(path), replica="test")
-    if request.param in {"postgres", "pgbouncer"}:
-        url: str = request.getfixturevalue(f"{request.param}_store")
-        prepared = request.param == "postgres"
-        return SqlStorage(PostgresDatabase(url, connections=4, prepared=prepared), replica="test")
-    return JsonFileStorage(tmp_path / "data")
+    return make_storage(request.param)

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "async-timeout==5.0.1": (),
     "colorama==0.4.6": (),
     "httpx2-jsfetch==1.0": (),
     "tzdata==2026.6": (),

@@ -208,6 +208,7 @@ def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:
         "settings:",
         "storage:",
         "people:",
+        "limits:",
         "model:",
         "proxy:",
         "tls:",
@@ -251,6 +252,9 @@ def test_doctor_names_the_fix_of_a_broken_manual_edit(
     assert line.endswith("Fix: correct it, or move it away")
 
 
+CONTENTS = {"STORAGE_URL_FILE": "json:data", "LIMITS_URL_FILE": "redis://127.0.0.1:9"}
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
 @pytest.mark.parametrize(
     ("name", "setting"),
@@ -259,6 +263,7 @@ def test_doctor_names_the_fix_of_a_broken_manual_edit(
         (".genkit", ""),
         ("provider.key", "OPENAI_API_KEY_FILE"),
         ("store.url", "STORAGE_URL_FILE"),
+        ("limits.url", "LIMITS_URL_FILE"),
     ],
 )
 def test_doctor_names_what_every_account_may_read_until_it_is_private(
@@ -268,7 +273,7 @@ def test_doctor_names_what_every_account_may_read_until_it_is_private(
     if name == ".genkit":
         path.mkdir()
     elif setting:
-        path.write_text("json:data" if "STORAGE" in setting else "a-key", encoding="utf-8")
+        path.write_text(CONTENTS.get(setting, "a-key"), encoding="utf-8")
         monkeypatch.setenv(setting, str(path))
         monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # no server there
     path.chmod(0o755)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,10 +15,12 @@ from chatbot.entrypoints.commands.doctor import examine
 from chatbot.entrypoints.http.app import create_app
 from chatbot.entrypoints.settings.subject import SettingsError
 from company_network import Authority, Proxy
+from postgres import free_port
 from provider import SECRET, FakeProvider, Fault, Raw, closed_port_url
+from redis_server import RedisServer
 from service import API_KEY, JWT_SECRET
 
-SECRETS = ("sk-ours-and-only-ours", "open-sesame")
+SECRETS = ("sk-ours-and-only-ours", "open-sesame", "p%40ss")
 
 
 class DoctorEnvironment:
@@ -412,3 +415,38 @@ async def test_start_without_a_model_says_the_same_as_doctor(
     await doctor_environment.provider(tls=doctor_environment.company.server("model.example"))
     with pytest.raises(SettingsError, match=r"^OPENAI_BASE_URL: .*another host name.*GENKIT_MODEL"):
         await asyncio.to_thread(create_app)
+
+
+# --- limits ----------------------------------------------------------------------------------
+
+
+async def test_limits_are_counted_in_the_store_by_default(
+    doctor_environment: DoctorEnvironment,
+) -> None:
+    assert await doctor_environment.says("limits") == "ok    limits: counted in the store"
+
+
+async def test_redis_that_counts_is_named_without_its_password(
+    doctor_environment: DoctorEnvironment, redis: RedisServer
+) -> None:
+    doctor_environment.set("LIMITS_URL", f"{redis.url}")
+    assert await doctor_environment.says("limits") == f"ok    limits: {redis.url}"
+    doctor_environment.set("LIMITS_URL", f"redis://:p%40ss@127.0.0.1:{redis.port}")
+    line = await doctor_environment.says("limits")
+    assert line.startswith("FAIL  limits: LIMITS_URL: Redis does not count. Fix: correct the")
+
+
+async def test_redis_that_is_down_fails_with_its_fix(
+    doctor_environment: DoctorEnvironment,
+) -> None:
+    doctor_environment.set("LIMITS_URL", f"redis://127.0.0.1:{free_port()}")
+    line = await doctor_environment.says("limits")
+    assert line.endswith("Redis does not count. Fix: start the server, or correct LIMITS_URL.")
+
+
+async def test_absent_client_for_redis_fails_with_its_fix(
+    doctor_environment: DoctorEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "chatbot.adapters.limits.redis_counters", None)
+    doctor_environment.set("LIMITS_URL", "redis://127.0.0.1")
+    assert "install the extra `redis`" in await doctor_environment.says("limits")

@@ -127,6 +127,7 @@ def test_whitespace_and_quotes_around_an_environment_value_are_ignored(
         ("OPENAI_BASE_URL", "http://127.0.0.1:4711/ v1", "contains a space"),
         ("OPENAI_BASE_URL", "http://127.0.0.1:4711/\tv1", "line break or an invisible"),
         ("STORAGE_URL", "json:4711\ndata", "line break or an invisible character"),
+        ("LIMITS_URL", "redis://:4711\n@db", "line break or an invisible character"),
     ],
 )
 def test_invalid_character_in_a_header_or_url_setting_is_named_without_the_value(
@@ -160,13 +161,15 @@ def test_every_fault_has_a_line_of_its_own(environment: Environment) -> None:
         ("API_KEY", "OPENAI_API_KEY"),
         ("JWT_SECRET", "OPENAI_API_KEY"),
         ("JWT_SECRET", "STORAGE_URL"),
+        ("API_KEY", "LIMITS_URL"),
     ],
 )
 def test_the_same_secret_for_two_purposes_is_refused_by_both_names(
     environment: Environment, tmp_path: Path, one: str, other: str, form: str
 ) -> None:
     secret = {"API_KEY": API_KEY, "JWT_SECRET": JWT_SECRET}[one]
-    value = f"postgresql://chat:{secret}@db/chat" if other == "STORAGE_URL" else secret
+    urls = {"STORAGE_URL": "postgresql://chat:{}@db/chat", "LIMITS_URL": "redis://:{}@db"}
+    value = urls.get(other, "{}").format(secret)
     if form == "file":
         (tmp_path / "secret.txt").write_text(f"{value}\n", encoding="utf-8")
         present = {other: None} if other == "JWT_SECRET" else {}
@@ -368,6 +371,24 @@ def test_notice_is_the_languages_unless_it_is_set_even_to_nothing(environment: E
                 "/",
             )
         ),
+        *(
+            ("LIMITS_URL", value)
+            for value in (
+                "canary",
+                "redis://",
+                "redis:canary",
+                "http://canary",
+                "redis://user:12/canary@host",
+                "redis://user:12#canary@host",
+                "redis://user:12 canary@host",
+                "redis://host:canary",
+                "redis://host:99999/canary",
+                "redis://host:0",
+                "redis://host/canary",
+                "redis://host?password=canary",
+                "redis://[canary",
+            )
+        ),
     ],
 )
 def test_value_outside_its_limits_is_refused_by_name(
@@ -377,6 +398,26 @@ def test_value_outside_its_limits_is_refused_by_name(
     message = refusal()
     assert message.startswith(f"{name}: ")
     assert "canary" not in message
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("redis://db", "redis://db"),
+        (" rediss://ana:p%40ss@db:6380/3 ", "rediss://db:6380/3"),
+        ("redis://:p%40ss@[::1]:6379/", "redis://::1:6379/"),
+        ("rediss://db?ssl_ca_certs=/a.pem&ssl_check_hostname=no", "rediss://db"),
+    ],
+)
+def test_limits_url_is_shown_without_its_password(
+    environment: Environment, value: str, shown: str
+) -> None:
+    environment(LIMITS_URL=value)
+    url = load_settings().limits.url
+    assert url is not None
+    assert (url.raw, url.shown) == (value.strip(), shown)
+    assert url.password == ("p@ss" if "%40" in value else "")
+    assert "p%40ss" not in repr(load_settings())
 
 
 @pytest.mark.parametrize("value", ["memory:canary", "memory:/canary"])

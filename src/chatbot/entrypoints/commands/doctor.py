@@ -14,7 +14,11 @@ from chatbot.domain.errors import ChatbotError, ModelUnavailable, StorageFailure
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_have_no_users, people_problem
 from chatbot.entrypoints.commands.model_check import describe_model
-from chatbot.entrypoints.container.parts import build_provider, build_storage
+from chatbot.entrypoints.container.parts import (
+    build_limit_counters,
+    build_provider,
+    build_storage,
+)
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ENV_FILE, ignored_names, load_settings
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -25,6 +29,7 @@ GENKIT_FOLDER = Path(".genkit")
 _FIXES = {  # used where the text names no fix of its own
     "settings": "correct it in .env or in the environment; .env.example explains each setting",
     "storage": "check STORAGE_URL",
+    "limits": "check LIMITS_URL",
     "people": "create what is missing with `chatbot init` and `chatbot admin create`",
     "model": "check OPENAI_BASE_URL, OPENAI_API_KEY and GENKIT_MODEL",
     "proxy": "correct the variable, or unset it",
@@ -66,6 +71,7 @@ def examine() -> Iterator[Finding]:
     ignored = [_failed("settings", line) for line in ignored_names()]
     yield from ignored or [_passed("settings", "complete")]
     yield from asyncio.run(_storage(settings))
+    yield asyncio.run(_limits(settings))
     yield _finding("model", describe_model, settings)
     yield _finding("proxy", _proxy, settings)
     yield _finding("tls", _tls, settings)
@@ -113,6 +119,22 @@ async def _people(storage: Storage, settings: Settings) -> list[Finding]:
         return []
     text = problem or "at least one active administrator"
     return [Finding(subject="people", ok=is_fine, text=text)]
+
+
+async def _limits(settings: Settings) -> Finding:
+    try:
+        counters = build_limit_counters(settings)
+        if counters is None or settings.limits.url is None:
+            return _passed("limits", "counted in the store")
+        try:
+            await counters.check()
+        finally:
+            await counters.aclose()
+    except SettingsError as error:
+        return _failed("limits", str(error))
+    except StorageFailure as error:
+        return _failed("limits", f"LIMITS_URL: {error}")
+    return _passed("limits", settings.limits.url.shown)
 
 
 def _proxy(settings: Settings) -> str:
@@ -163,7 +185,7 @@ def _private_paths(settings: Settings) -> list[Path]:
     auth, model = settings.auth, settings.model
     files = (
         *(auth.api_key_file, auth.jwt_secret_file, model.api_key_file),
-        *(settings.storage.url_file, settings.http.tls_key_file),
+        *(settings.storage.url_file, settings.limits.url_file, settings.http.tls_key_file),
     )
     named = [file for file in files if file is not None]
     return [ENV_FILE.absolute(), GENKIT_FOLDER.absolute(), *named]

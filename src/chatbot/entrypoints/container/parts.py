@@ -37,6 +37,7 @@ from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.backend import StorageOptions
+from chatbot.domain.ports.limit_counters import LimitCounters
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.provider import ModelProvider
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
@@ -106,6 +107,24 @@ def build_telemetry(settings: Settings, workers: Workers | None = None) -> Telem
 def build_reporting_storage(storage: Storage, telemetry: Telemetry) -> Storage:
     """Returns the store, whose transactions are reported if telemetry is switched on."""
     return telemetry.storage(storage)
+
+
+def build_limit_counters(settings: Settings) -> LimitCounters | None:
+    """Returns the counters of LIMITS_URL, not connected yet; None if limits are counted in the store.
+
+    Raises:
+        SettingsError: the client for Redis is not installed.
+    """
+    if settings.limits.url is None:
+        return None
+    try:
+        from chatbot.adapters.limits.redis_counters import RedisCounters  # noqa: PLC0415 - optional
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            "LIMITS_URL: needs the client for Redis. Fix: install the extra `redis`; in a checkout, "
+            "run `make install`."
+        ) from error
+    return RedisCounters(settings.limits.url.raw)
 
 
 def build_backup(file: Path) -> BackupFile:

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import ConfigDict, model_validator
 
+from chatbot.entrypoints.settings.limits import LimitsSettings
 from chatbot.entrypoints.settings.model import ModelSettings
 from chatbot.entrypoints.settings.secret_strength import check_distinct
 from chatbot.entrypoints.settings.service import (
@@ -31,6 +32,7 @@ class Settings(Subject):
     assistant: AssistantSettings
     storage: StorageSettings
     memory: MemorySettings
+    limits: LimitsSettings
     http: HttpSettings
     log: LogSettings
     telemetry: TelemetrySettings
@@ -53,6 +55,7 @@ class Settings(Subject):
             "AUDIT_KEY": self.auth.raw_audit_key,
             "OPENAI_API_KEY": self.model.raw_api_key or "",
             "STORAGE_URL": self.storage.url.password,
+            "LIMITS_URL": self.limits.url.password if self.limits.url else "",
         }
         check_distinct({name: value for name, value in given.items() if value.strip()})
         return self

@@ -21,7 +21,7 @@ from chatbot.entrypoints.settings.model import OLD_TRANSPORT
 from chatbot.entrypoints.settings.subject import SettingsError, Subject, absolute, text_of
 
 SECRETS = ("API_KEY", "JWT_SECRET", "API_KEY_PEPPER", "AUDIT_KEY", "OPENAI_API_KEY")
-IN_FILES = (*SECRETS, "STORAGE_URL")
+IN_FILES = (*SECRETS, "STORAGE_URL", "LIMITS_URL")
 """Settings that can be read from a file named by `NAME_FILE`."""
 ENV_FILE = Path(".env")
 
@@ -147,7 +147,7 @@ def _with_files(given: Mapping[str, object]) -> Mapping[str, object]:
         if name.lower() in known:
             raise ValueError(f"{name}: set either it or {name}_FILE, not both")
         known[name.lower()] = _secret_in(name, Path(str(file)))
-    for name in (*SECRETS, "STORAGE_URL", "OPENAI_BASE_URL"):
+    for name in (*IN_FILES, "OPENAI_BASE_URL"):
         _require_printable(name, str(known.get(name.lower(), "")))
     return known
 

@@ -1,0 +1,55 @@
+"""The settings of limits: where they are counted."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, PlainValidator
+
+from chatbot.entrypoints.settings.subject import File, Subject
+
+_FORM = re.compile(
+    r"rediss?://([^\s@/?#]*@)?(\[[^\s\[\]@/?#]+\]|[^\s\[\]@/?#:]+)(:[0-9]+)?(/[0-9]*)?"
+    r"(\?(&?ssl_(ca_certs|ca_path|cert_reqs|certfile|check_hostname|keyfile)=[^\s#&]*)+)?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsUrl:
+    """A valid LIMITS_URL; `shown` is the part that may be displayed."""
+
+    raw: str = field(repr=False)
+    shown: str
+    password: str = field(repr=False)
+
+
+def parse_limits_url(raw: object) -> LimitsUrl:
+    """Parses the URL of a Redis.
+
+    Raises:
+        ValueError: it is invalid; the message repeats nothing of it.
+    """
+    text = str(raw).strip()
+    try:
+        parts = urlsplit(text)
+        is_valid = _FORM.fullmatch(text) is not None and parts.port != 0
+    except ValueError:  # an unclosed bracket, or an invalid port
+        is_valid = False
+    if not is_valid:
+        raise ValueError(
+            "must be redis://USER:PASSWORD@HOST:PORT/DB, or rediss://... for TLS (in a password, "
+            "write @ as %40, / as %2F, ? as %3F and # as %23)"
+        )
+    port = f":{parts.port}" if parts.port else ""
+    shown = f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+    return LimitsUrl(raw=text, shown=shown, password=unquote(parts.password or ""))
+
+
+class LimitsSettings(Subject):
+    """LIMITS_..."""
+
+    url: Annotated[LimitsUrl | None, PlainValidator(parse_limits_url)] = Field(
+        default=None, alias="limits_url"
+    )
+    url_file: File | None = Field(default=None, alias="limits_url_file")
