@@ -15,6 +15,7 @@ from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.export import JsonFileExport
 from chatbot.adapters.storage.json_files.journal import JsonJournal
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.audit import AUDIT
 from chatbot.domain.errors import StorageFailure, StorageUnavailable
 from chatbot.domain.permissions import Role
 from chatbot.domain.ports.export import Unreadable
@@ -22,7 +23,6 @@ from chatbot.domain.ports.journal import Content, JournalEntry
 from faulty_files import Fault, FaultyFiles
 from volatile_files import Loss, Tree, VolatileFiles
 
-AUDIT = "audit"
 T0 = datetime(2026, 3, 30, 12, tzinfo=UTC)
 DATA = Path("/data")
 SEED = 20260301
@@ -37,7 +37,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def march(root: Path) -> Path:
-    return root / AUDIT / "2026-03.jsonl"
+    return root / AUDIT.name / "2026-03.jsonl"
 
 
 def content(number: int) -> Content:
@@ -60,7 +60,7 @@ async def test_journal_without_entries_has_no_files(root: Path) -> None:
         assert await storage.transact(lambda tx: tx.journal.last(AUDIT)) is None
         assert await storage.transact(lambda tx: list(tx.journal.read(AUDIT, limit=9))) == []
         assert await storage.findings() == []
-    assert not (root / "data" / AUDIT).exists()
+    assert not (root / "data" / AUDIT.name).exists()
 
 
 def test_files_are_one_for_each_month_and_can_be_read_line_by_line(root: Path) -> None:
@@ -73,7 +73,7 @@ def test_files_are_one_for_each_month_and_can_be_read_line_by_line(root: Path) -
             json.loads(line)["content"]["number"]
             for line in path.read_text("utf-8").split("\n")[:-1]
         ]
-        for path in (root / AUDIT).glob("*.jsonl")
+        for path in (root / AUDIT.name).glob("*.jsonl")
     }
     assert found == {"2026-03.jsonl": [1, 2], "2026-04.jsonl": [3, 4, 5]}
 
@@ -89,7 +89,7 @@ def test_torn_write_is_truncated_and_quarantined_wherever_it_ends(root: Path, ma
         assert numbers(journal) == [1, 2]
         assert [entry.seq for entry in fill(journal, 1)] == [3]
         assert march.read_bytes() == three
-        [torn] = (root / AUDIT / ".work").iterdir()
+        [torn] = (root / AUDIT.name / ".work").iterdir()
         assert torn.read_bytes() == three[len(two) : end]
         torn.unlink()
 
@@ -101,7 +101,7 @@ def test_entry_that_lacks_only_its_newline_counts(root: Path, march: Path) -> No
     assert numbers(journal) == [1, 2]
     fill(journal, 1)
     assert numbers(journal) == [1, 2, 3]
-    assert not (root / AUDIT / ".work").exists()
+    assert not (root / AUDIT.name / ".work").exists()
 
 
 def test_first_entry_that_is_torn_leaves_an_empty_journal(root: Path, march: Path) -> None:
@@ -117,7 +117,7 @@ def test_new_month_whose_first_entry_is_torn_is_numbered_on(root: Path) -> None:
     fill(journal, 2)
     later = T0 + timedelta(days=3)
     fill(journal, 1, at=later)
-    april = root / AUDIT / "2026-04.jsonl"
+    april = root / AUDIT.name / "2026-04.jsonl"
     april.write_bytes(april.read_bytes()[:99])
     assert numbers(journal) == [1, 2]
     assert [entry.seq for entry in fill(journal, 2, at=later)] == [3, 4]
@@ -147,10 +147,18 @@ def test_removed_line_is_reported(root: Path, march: Path) -> None:
     journal = JsonJournal(root, Files())
     fill(journal, 3)
     lines = march.read_bytes().splitlines(keepends=True)
-    for missing in (0, 1):
-        march.write_bytes(b"".join(line for n, line in enumerate(lines) if n != missing))
-        with pytest.raises(StorageUnavailable, match=f"entry {missing + 1}: missing"):
-            journal.read(AUDIT, limit=9)
+    march.write_bytes(lines[0] + lines[2])
+    for after in (0, 1):
+        with pytest.raises(StorageUnavailable, match="entry 2: missing"):
+            journal.read(AUDIT, after=after, limit=9)
+
+
+def test_journal_whose_first_entries_were_pruned_is_read(root: Path, march: Path) -> None:
+    journal = JsonJournal(root, Files())
+    fill(journal, 4)
+    march.write_bytes(b"".join(march.read_bytes().splitlines(keepends=True)[2:]))
+    for after in range(3):
+        assert [entry.seq for entry in journal.read(AUDIT, after=after, limit=9)] == [3, 4]
 
 
 async def test_doctor_names_each_problem(root: Path, march: Path) -> None:
@@ -159,7 +167,7 @@ async def test_doctor_names_each_problem(root: Path, march: Path) -> None:
         assert await storage.findings() == []
         whole = march.read_bytes()
         march.write_bytes(whole.replace(b'"seq":1', b'"seq":2'))
-        (root / AUDIT / "notes.txt").write_bytes(b"mine")
+        (root / AUDIT.name / "notes.txt").write_bytes(b"mine")
         foreign, damaged = await storage.findings()
     assert (foreign.path, foreign.problem) == ("audit/notes.txt", Problem.FOREIGN)
     assert (damaged.path, damaged.problem) == ("audit", Problem.DAMAGED)

@@ -23,7 +23,7 @@ import pytest
 from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, Session
-from chatbot.domain.ports.journal import JOURNALS
+from chatbot.domain.transaction import JOURNALS
 from conversation import ANA, PATIENCE_S, ChatApp
 from killed_process import (
     CHANGES,

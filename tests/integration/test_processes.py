@@ -24,8 +24,8 @@ from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, SessionBusy, StorageUnavailable
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.journal import JOURNALS
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import JOURNALS
 from conversation import ANA, PATIENCE_S, ChatApp
 from postgres import new_database
 from storage_worker import (

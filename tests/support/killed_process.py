@@ -17,8 +17,7 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.turn import Started
 from chatbot.domain.chat import SessionId
 from chatbot.domain.identity import User, UserId
-from chatbot.domain.ports.journal import JOURNALS
-from chatbot.domain.transaction import Transaction
+from chatbot.domain.transaction import JOURNALS, Transaction
 from conversation import ANA, START, ChatApp
 from storage_worker import app_on
 

@@ -27,7 +27,8 @@ from chatbot.domain.ports.export import (
     StoreExport,
     Unreadable,
 )
-from chatbot.domain.ports.journal import JOURNALS, JournalEntry
+from chatbot.domain.ports.journal import JournalEntry
+from chatbot.domain.transaction import JOURNALS
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
@@ -114,7 +115,7 @@ def user(
 
 def entry(number: int, texts: Iterable[str] = ("signed in",)) -> JournalEntry:
     content = {"number": number, "texts": list(texts), "before": None, "nested": {"ok": True}}
-    return JournalEntry(journal=JOURNALS[0], seq=number, at=T0, content=content)
+    return JournalEntry(journal=JOURNALS[0].name, seq=number, at=T0, content=content)
 
 
 REVIEWER = Role(name="reviewer", permissions=frozenset({Permission.CHAT}))

@@ -25,11 +25,10 @@ from chatbot.application.turn import Started
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import User, UserId
-from chatbot.domain.ports.journal import JOURNALS
 from chatbot.domain.ports.model import ModelRequest
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.throttling import AttemptKey, Throttle
-from chatbot.domain.transaction import Transaction
+from chatbot.domain.transaction import JOURNALS, Transaction
 from conversation import ANA, NO_MEMORY, ChatApp
 
 TURNS, MEMORIES, USERS, GUESSES, ENTRIES = 2, 10, 5, 20, 20

@@ -1,6 +1,6 @@
 """Copying a store: what is new, what is updated, and what is left unchanged."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from chatbot.domain.ports.export import (
     Unreadable,
     kind_of,
 )
-from chatbot.domain.ports.journal import JournalEntry
+from chatbot.domain.ports.journal import JournalEntry, JournalKind
 from chatbot.domain.session_fields import Hold
 from samples import EVERYTHING, T0, conversation, remembered, user
 
@@ -37,6 +37,9 @@ class Shelf(ExportTarget):
 
     def items(self) -> Generator[Item | Unreadable]:
         yield from self.kept
+
+    def entries(self, journal: JournalKind) -> Iterator[JournalEntry | Unreadable]:
+        raise NotImplementedError
 
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
         sessions = [item.session for item in self.kept if isinstance(item, Conversation)]

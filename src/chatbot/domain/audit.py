@@ -6,20 +6,41 @@ HMAC-SHA-256 (RFC 2104, FIPS 198-1) over JSON with sorted keys and without white
 
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from chatbot.domain.identity import Principal
-from chatbot.domain.ports.journal import Content, JournalEntry
+from chatbot.domain.ports.journal import Content, JournalEntry, JournalKind, Label
 from chatbot.domain.text import rfc3339
-
-AUDIT = "audit"
-"""The name of the journal."""
 
 _FIRST = "0" * 64
 """What the first entry has in place of the MAC of the one before."""
+
+
+_FREQUENT = ("outcome", "allowed")
+
+
+def _labels(content: Content) -> Iterator[Label]:
+    """Yield by what an event is found: action, outcome, each name of its actor, and its object."""
+    actor, subject = content.get("actor"), content.get("object")
+    named: list[tuple[str, object]] = [
+        ("action", content.get("action")),
+        ("outcome", content.get("outcome")),
+    ]
+    if isinstance(actor, Mapping):
+        named += [("actor", value) for value in actor.values()]
+    if isinstance(subject, Mapping):
+        named += [("object", subject.get("id")), ("object_type", subject.get("type"))]
+    return ((name, value) for name, value in named if isinstance(value, str))
+
+
+def _is_indexed(label: Label) -> bool:
+    return label != _FREQUENT and label[0] != "object_type"
+
+
+AUDIT = JournalKind(name="audit", labels=_labels, is_indexed=_is_indexed)
 
 
 class Action(StrEnum):

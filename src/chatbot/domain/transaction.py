@@ -1,7 +1,8 @@
 """What is read and written together. A new repository is named here, and nowhere else."""
 
+from chatbot.domain.audit import AUDIT
 from chatbot.domain.ports.counters import Counters
-from chatbot.domain.ports.journal import Journal
+from chatbot.domain.ports.journal import Journal, JournalKind
 from chatbot.domain.ports.records import AnyKind, Records
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.repositories.attempts import AttemptRepository
@@ -10,6 +11,9 @@ from chatbot.domain.repositories.users import USERS, Users
 
 KINDS: tuple[AnyKind, ...] = (ROLES, USERS)
 """All kinds of records, in the order in which they are copied."""
+
+JOURNALS: tuple[JournalKind, ...] = (AUDIT,)
+"""All journals, which are exported, backed up and restored."""
 
 
 class Transaction:

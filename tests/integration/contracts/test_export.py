@@ -22,9 +22,9 @@ from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.ports.export import Change, Conversation, ExportTarget, Item
-from chatbot.domain.ports.journal import JOURNALS, JournalEntry
+from chatbot.domain.ports.journal import JournalEntry
 from chatbot.domain.ports.storage import Storage
-from chatbot.domain.transaction import Transaction
+from chatbot.domain.transaction import JOURNALS, Transaction
 from samples import (
     ANA,
     EVERYTHING,
@@ -108,7 +108,7 @@ def test_roles_come_first_then_users_conversations_and_journals(export: ExportTa
 
 def test_journal_is_copied_in_its_order_and_continued(store: Store) -> None:
     with pytest.raises(Conflict):
-        store.export.put([Change(entry(2), None)])
+        store.export.put([Change(entry(1), None), Change(entry(3), None)])
     store.export.put([Change(entry(1), None), Change(entry(2), None)])
     for there in (entry(1), entry(2), entry(4)):
         with pytest.raises(Conflict):

@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 
 from chatbot.domain.errors import Conflict
-from chatbot.domain.ports.journal import JOURNALS, Content, Journal, JournalEntry, copy_entry
+from chatbot.domain.ports.journal import Content, Journal, JournalEntry, JournalKind, copy_entries
 from chatbot.domain.ports.storage import Storage
-from chatbot.domain.transaction import Transaction
+from chatbot.domain.transaction import JOURNALS, Transaction
 from repositories import each_call_apart
 from samples import T0
 
 [AUDIT] = JOURNALS
-OTHER = "notes"
+OTHER = JournalKind(name="notes")
 ODD: Content = {
     "seq": 7,
     "crc32": "00000000",
@@ -55,7 +55,7 @@ def test_new_journal_is_empty(journal: Journal) -> None:
 
 def test_entry_is_returned_as_it_was_appended(journal: Journal) -> None:
     at = T0 + timedelta(microseconds=1)
-    entry = JournalEntry(journal=AUDIT, seq=1, at=at, content=ODD)
+    entry = JournalEntry(journal=AUDIT.name, seq=1, at=at, content=ODD)
     assert journal.append(AUDIT, always(ODD), at=at) == entry
     assert journal.last(AUDIT) == entry
     assert list(journal.read(AUDIT, limit=1)) == [entry]
@@ -122,13 +122,16 @@ def test_content_that_cannot_be_composed_appends_nothing(journal: Journal) -> No
 
 
 def test_entries_are_copied_in_their_order_only(journal: Journal) -> None:
-    first, second = (JournalEntry(journal=AUDIT, seq=n, at=T0, content={"n": n}) for n in (1, 2))
+    first, second = (
+        JournalEntry(journal=AUDIT.name, seq=n, at=T0, content={"n": n}) for n in (1, 2)
+    )
+    for odd in ([first, first], [second, first]):
+        with pytest.raises(Conflict):
+            copy_entries(odd, AUDIT, journal)
+    copy_entries([first], AUDIT, journal)
     with pytest.raises(Conflict):
-        copy_entry(second, journal)
-    copy_entry(first, journal)
-    with pytest.raises(Conflict):
-        copy_entry(first, journal)
-    copy_entry(second, journal)
+        copy_entries([first, second], AUDIT, journal)
+    copy_entries([second], AUDIT, journal)
     assert list(journal.read(AUDIT, limit=9)) == [first, second]
 
 

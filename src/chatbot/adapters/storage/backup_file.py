@@ -21,8 +21,15 @@ from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Role
-from chatbot.domain.ports.export import Conversation, Item, StoreExport, Unreadable, kind_of
-from chatbot.domain.ports.journal import JOURNALS, JournalEntry
+from chatbot.domain.ports.export import (
+    JOURNAL_BY_NAME,
+    Conversation,
+    Item,
+    StoreExport,
+    Unreadable,
+    kind_of,
+)
+from chatbot.domain.ports.journal import JournalEntry
 from chatbot.domain.text import rfc3339
 from chatbot.domain.transaction import KINDS
 
@@ -235,7 +242,7 @@ def _from_json(found: object, what: str) -> Iterator[Item]:
 
 def _entry(stored: JsonObject) -> JournalEntry:
     journal, content = stored.text("journal"), stored.nested("content")
-    if journal not in JOURNALS:  # it is the name of a folder
+    if journal not in JOURNAL_BY_NAME:  # it is the name of a folder
         raise stored.error("journal", "a known one")
     try:
         json.dumps(content, allow_nan=False)

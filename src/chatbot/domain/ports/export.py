@@ -5,7 +5,7 @@ It is not asynchronous: a command does one thing after the other.
 """
 
 from abc import abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol, Self
@@ -13,9 +13,9 @@ from typing import Protocol, Self
 from chatbot.domain.chat import Message, Session, SessionId
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.journal import JournalEntry
+from chatbot.domain.ports.journal import Journal, JournalEntry, JournalKind, copy_entries
 from chatbot.domain.ports.records import AnyKind, Kind, Record, Records
-from chatbot.domain.transaction import KINDS
+from chatbot.domain.transaction import JOURNALS, KINDS
 
 FIRST_DATE = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_DATE = datetime(2200, 1, 1, tzinfo=UTC)
@@ -75,6 +75,7 @@ Item = object
 """A record of one of the kinds, a `Conversation` or a `JournalEntry`."""
 
 _KIND_BY_TYPE: Mapping[type, AnyKind] = {kind.type: kind for kind in KINDS}
+JOURNAL_BY_NAME: Mapping[str, JournalKind] = {journal.name: journal for journal in JOURNALS}
 
 
 def kind_of(record: object) -> AnyKind:
@@ -82,12 +83,16 @@ def kind_of(record: object) -> AnyKind:
     return _KIND_BY_TYPE[type(record)]
 
 
+def name_of_entry(journal: str, seq: int) -> str:
+    return f"entry {seq} of journal {journal}"
+
+
 def name_of(item: Item) -> str:
     """What people call it; not by the e-mail address, which should not be in logs."""
     if isinstance(item, Conversation):
         return name_of_session(item.session.owner, item.session.id)
     if isinstance(item, JournalEntry):
-        return f"entry {item.seq} of journal {item.journal}"
+        return name_of_entry(item.journal, item.seq)
     return kind_of(item).label(item)
 
 
@@ -105,6 +110,24 @@ def stored_record(records: Records, kind: Kind[Record], record: Record) -> Recor
     for field in kind.unique:
         found = found or records.find(kind, field, getattr(record, field))
     return found
+
+
+def stored_entry(entry: JournalEntry, target: Journal) -> JournalEntry | None:
+    """Return the entry with the same number in the same journal."""
+    journal = JOURNAL_BY_NAME[entry.journal]
+    found = target.read(journal, after=entry.seq - 1, limit=1)
+    return found[0] if found and found[0].seq == entry.seq else None
+
+
+def put_entries(changes: Iterable[Change], target: Journal) -> None:
+    """Append the entries among the changes to their journals.
+
+    Raises:
+        Conflict: they do not follow the last one of their journal.
+    """
+    entries = [change.item for change in changes if isinstance(change.item, JournalEntry)]
+    for name, journal in JOURNAL_BY_NAME.items():
+        copy_entries([entry for entry in entries if entry.journal == name], journal, target)
 
 
 class StoreExport(Protocol):
@@ -137,6 +160,10 @@ class StoreExport(Protocol):
 
 class ExportTarget(StoreExport, Protocol):
     """A store that is also written to."""
+
+    @abstractmethod
+    def entries(self, journal: JournalKind) -> Iterator[JournalEntry | Unreadable]:
+        """Yield the entries of a journal as they are stored, also those that cannot be trusted."""
 
     @abstractmethod
     def find(self, item: Item) -> Item | None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 from chatbot.adapters.storage.in_memory.counters import InMemoryCounters
+from chatbot.adapters.storage.in_memory.journal import InMemoryJournal
 from chatbot.adapters.storage.in_memory.records import InMemoryRecords
 from chatbot.adapters.storage.in_memory.session_log import InMemorySessionLog
 from chatbot.domain.chat import Lease
@@ -14,31 +14,9 @@ from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.permissions import DEFAULT_ROLES, Role
 from chatbot.domain.ports.backend import StorageBackend, StorageOptions, StorageUrl
 from chatbot.domain.ports.export import ExportTarget
-from chatbot.domain.ports.journal import Content, Journal, JournalEntry
 from chatbot.domain.ports.storage import Found, Storage
 from chatbot.domain.repositories.roles import ROLES
 from chatbot.domain.transaction import Transaction
-
-
-class _Journal(Journal):
-    def __init__(self) -> None:
-        self._entries: dict[str, list[JournalEntry]] = {}
-
-    def append(
-        self, journal: str, compose: Callable[[JournalEntry | None], Content], *, at: datetime
-    ) -> JournalEntry:
-        last = self.last(journal)
-        content, seq = dict(compose(last)), 1 if last is None else last.seq + 1
-        entry = JournalEntry(journal=journal, seq=seq, at=at, content=content)
-        self._entries.setdefault(journal, []).append(entry)
-        return entry
-
-    def read(self, journal: str, *, after: int = 0, limit: int) -> Sequence[JournalEntry]:
-        return self._entries.get(journal, [])[after : after + limit]
-
-    def last(self, journal: str) -> JournalEntry | None:
-        entries = self._entries.get(journal)
-        return entries[-1] if entries else None
 
 
 class InMemoryStorage(Storage):
@@ -53,7 +31,7 @@ class InMemoryStorage(Storage):
             sessions=InMemorySessionLog(),
             records=records,
             counters=InMemoryCounters(),
-            journal=_Journal(),
+            journal=InMemoryJournal(),
             is_atomic=False,
         )
 

@@ -35,9 +35,8 @@ from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.legacy_sessions import is_legacy_session
 from chatbot.domain.chat import Session, SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure
-from chatbot.domain.ports.journal import JOURNALS
 from chatbot.domain.text import FIRST_MOMENT
-from chatbot.domain.transaction import KINDS
+from chatbot.domain.transaction import JOURNALS, KINDS
 
 
 class Problem(StrEnum):
@@ -96,8 +95,8 @@ class _Inspection:
         for kind in KINDS:
             yield from self._records(RecordStore(self._root, self._files).of(kind))
         for journal in JOURNALS:
-            if exists(self._files, self._root / journal):
-                yield from self._journal(self._root / journal)
+            if exists(self._files, self._root / journal.name):
+                yield from self._journal(self._root / journal.name)
         memory = self._root / "memory"
         if not exists(self._files, memory):
             return

@@ -39,11 +39,13 @@ from chatbot.domain.ports.export import (
     Unreadable,
     kind_of,
     name_of_session,
+    put_entries,
+    stored_entry,
     stored_record,
 )
-from chatbot.domain.ports.journal import JOURNALS, JournalEntry, copy_entry, entry_like
+from chatbot.domain.ports.journal import JournalEntry, JournalKind
 from chatbot.domain.ports.records import AnyKind
-from chatbot.domain.transaction import KINDS
+from chatbot.domain.transaction import JOURNALS, KINDS
 
 _MAX_NAME = 255  # bytes, in every usual file system
 
@@ -69,9 +71,9 @@ class JsonFileExport(ExportTarget):
                     yield found
         for journal in JOURNALS:
             try:
-                yield from self._journal.entries(journal)
+                yield from self._journal.entries(journal.name)
             except StorageUnavailable as error:
-                yield Unreadable(name=f"journal {journal}", reason=str(error))
+                yield Unreadable(name=f"journal {journal.name}", reason=str(error))
 
     def _stored(self) -> Iterator[Item | Unreadable]:
         with JsonRecords(self._store) as records:
@@ -80,6 +82,9 @@ class JsonFileExport(ExportTarget):
                     yield from records.page(kind)
                 except StorageUnavailable as error:
                     yield Unreadable(name=kind.name, reason=str(error))
+
+    def entries(self, journal: JournalKind) -> Iterator[JournalEntry | Unreadable]:
+        return self._journal.stored(journal.name)
 
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
         return self._sessions.keys()
@@ -91,7 +96,7 @@ class JsonFileExport(ExportTarget):
                     raise Conflict("the id of its owner is too long for the name of a folder")
                 return self._sessions.find(item.session.owner, item.session.id)
             if isinstance(item, JournalEntry):
-                return entry_like(item, self._journal)
+                return stored_entry(item, self._journal)
             with JsonRecords(self._store) as records:
                 return stored_record(records, kind_of(item), item)
         except Damaged as damage:
@@ -103,13 +108,12 @@ class JsonFileExport(ExportTarget):
         for change in changes:
             if isinstance(change.item, Conversation):
                 self._sessions.put_whole(change.item, over=change.over)
-            elif isinstance(change.item, JournalEntry):
-                copy_entry(change.item, self._journal)
-            else:
+            elif not isinstance(change.item, JournalEntry):
                 puts.setdefault(kind_of(change.item), []).append((change.item, change.over))
         with JsonRecords(self._store) as records:
             for kind, each in puts.items():
                 records.put_all(kind, each)
+        put_entries(changes, self._journal)
 
     def remove(self, owner: Owner, session_id: SessionId) -> None:
         self._sessions.remove(owner, session_id)

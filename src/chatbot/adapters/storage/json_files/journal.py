@@ -6,10 +6,10 @@ treated as in a session's log: see `line_file`.
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from itertools import islice
+from itertools import accumulate, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import (
@@ -19,74 +19,32 @@ from chatbot.adapters.filesystem.atomic import (
     opened,
 )
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.checksummed import decode_line, encode_line
-from chatbot.adapters.storage.json_files.line_file import LineFile
+from chatbot.adapters.storage.json_files.checksummed import encode_line
+from chatbot.adapters.storage.json_files.journal_file import MAX_WRITE_BYTES, JournalFile
 from chatbot.adapters.storage.json_files.line_writer import LineWriter
 from chatbot.adapters.storage.json_files.steps import run
 from chatbot.adapters.storage.json_values import Damaged, logging_path_of_errors
-from chatbot.domain.ports.journal import Content, Journal, JournalEntry
+from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.ports.export import Unreadable
+from chatbot.domain.ports.journal import (
+    Compose,
+    Journal,
+    JournalEntry,
+    JournalKind,
+    JournalPage,
+    JournalQuery,
+)
 from chatbot.domain.text import rfc3339
 
 LOCK = ".lock"
 _MONTH = re.compile(r"\d{4}-\d{2}\.jsonl")
-_BLOCK = 16 * 1024
+_LINES_OF_A_PAGE, _DECODED_OF_A_PAGE = 50_000, 2_000
+"""How many lines are searched and decoded for a page at most."""
 _log = logging.getLogger("chatbot.storage")
 
 
 def is_journal_file(name: str) -> bool:
     return _MONTH.fullmatch(name) is not None
-
-
-class JournalFile(LineFile):
-    """The entries in an open file, as of the moment it was opened."""
-
-    def __init__(self, files: Files, fd: int, path: Path) -> None:
-        super().__init__(files, fd)
-        self._path = path
-        last = self._find_last(0)
-        self.last = None if last is None else self._entry(last)
-
-    def entries(self, *, after: int = 0) -> Iterator[JournalEntry]:
-        """Yields the entries after this number, the oldest first.
-
-        Raises:
-            Damaged: a line fails its checksum.
-        """
-        entries = map(self._entry, self._lines(self._offset_before(after)))
-        return (entry for entry in entries if entry.seq > after)
-
-    def _offset_before(self, after: int) -> int:
-        """Returns where a line begins that is not far before the first one after this number."""
-        low, high = 0, self.end
-        while high - low > _BLOCK:
-            middle = (low + high) // 2
-            lines = self._lines(middle)
-            start = middle + len(next(lines)) + 1
-            if start < high and self._entry(next(lines)).seq <= after:
-                low = start
-            else:
-                high = middle
-        return low
-
-    def _lines(self, offset: int) -> Iterator[bytes]:
-        begun = b""
-        while offset < self.end:
-            block = self._read(offset, min(offset + _BLOCK, self.end))
-            *lines, begun = (begun + block).split(b"\n")
-            offset += len(block)
-            yield from lines
-        if begun:  # the last one lacks its newline
-            yield begun
-
-    def _entry(self, line: bytes) -> JournalEntry:
-        what = f"an entry in {self._path.name}"
-        found = decode_line(line, what)
-        return JournalEntry(
-            journal=self._path.parent.name,
-            seq=found.number("seq"),
-            at=found.timestamp("at"),
-            content=found.nested("content"),
-        )
 
 
 class JsonJournal(Journal):
@@ -96,26 +54,63 @@ class JsonJournal(Journal):
         self._root, self._files = root, files
         self._writer = LineWriter(files)
 
-    def append(
-        self, journal: str, compose: Callable[[JournalEntry | None], Content], *, at: datetime
-    ) -> JournalEntry:
-        make_durable_folder(self._files, self._root / journal)
-        with self._locked(journal):
-            paths = self.paths(journal)
-            last = self._last(paths)
-            content = dict(compose(last))
-            seq = 1 if last is None else last.seq + 1
-            entry = JournalEntry(journal=journal, seq=seq, at=at, content=content)
-            month = self._root / journal / f"{at.astimezone(UTC):%Y-%m}.jsonl"
-            self._append(max([month, *paths]), entry)  # the newest, if the clock was set back
-        return entry
+    def extend(self, journal: JournalKind, compose: Compose) -> Sequence[JournalEntry]:
+        make_durable_folder(self._files, self._root / journal.name)
+        with self._locked(journal.name):
+            paths = self.paths(journal.name)
+            entries = compose(self._last(paths))
+            newest = [self._month_of(entry) for entry in entries]
+            newest = list(accumulate(newest, max, initial=paths[-1] if paths else Path()))[1:]
+            for path, group in groupby(zip(newest, entries, strict=True), itemgetter(0)):
+                self._append(path, [entry for _, entry in group])
+        return entries
 
-    def read(self, journal: str, *, after: int = 0, limit: int) -> Sequence[JournalEntry]:
-        return list(islice(self.entries(journal, after=after), limit))
+    def _month_of(self, entry: JournalEntry) -> Path:
+        return self._root / entry.journal / f"{rfc3339(entry.at)[:7]}.jsonl"
 
-    def last(self, journal: str) -> JournalEntry | None:
-        self._recover(journal)
-        return self._last(self.paths(journal))
+    def read(self, journal: JournalKind, *, after: int = 0, limit: int) -> Sequence[JournalEntry]:
+        return list(islice(self.entries(journal.name, after=after), limit))
+
+    def find(
+        self, journal: JournalKind, query: JournalQuery, *, after: int = 0, limit: int
+    ) -> JournalPage:
+        self._recover(journal.name)
+        found: list[JournalEntry] = []
+        decoded = 0
+        for looked, (seq, entry) in enumerate(self._search(journal.name, query, after), 1):
+            if query.up_to is not None and seq > query.up_to:
+                break
+            if entry is not None:
+                decoded += 1
+                found += [entry] if query.matches(journal, entry) else []
+            if len(found) > limit:
+                return JournalPage.of(found, limit)
+            if looked >= _LINES_OF_A_PAGE or decoded >= _DECODED_OF_A_PAGE:
+                return JournalPage(entries=found, next_after=seq)
+        return JournalPage(entries=found)
+
+    def _search(
+        self, journal: str, query: JournalQuery, after: int
+    ) -> Iterator[tuple[int, JournalEntry | None]]:
+        """Yield what may match; a month before the period has nothing of it."""
+        first = "" if query.since is None else rfc3339(query.since)[:7]
+        for path in self._paths_from(journal, after + 1):
+            if path.stem >= first:
+                with self._opened(path, self._files.open_to_read) as (_, file):
+                    yield from file.search(query, after=after)
+
+    def last(self, journal: JournalKind) -> JournalEntry | None:
+        self._recover(journal.name)
+        return self._last(self.paths(journal.name))
+
+    def stored(self, journal: str) -> Iterator[JournalEntry | Unreadable]:
+        """Yields every line in the order of the files, also those that cannot be trusted."""
+        for path in self.paths(journal):
+            try:
+                with self._opened(path, self._files.open_to_read) as (_, file):
+                    yield from file.stored()
+            except StorageUnavailable as error:
+                yield Unreadable(name=path.name, reason=str(error))
 
     def entries(self, journal: str, *, after: int = 0) -> Iterator[JournalEntry]:
         """Yields the entries after this number, the oldest first.
@@ -125,12 +120,12 @@ class JsonJournal(Journal):
         """
         self._recover(journal)
         expected = after + 1
-        for path in self._paths_from(journal, expected):
+        for path in self._paths_from(journal, after + 1):
             with self._opened(path, self._files.open_to_read) as (_, file):
                 for entry in file.entries(after=after):
-                    if entry.seq != expected:
+                    if entry.seq != expected and entry.seq != self._first_seq(journal):
                         raise Damaged(f"entry {expected}: missing")
-                    expected += 1
+                    expected = entry.seq + 1
                     yield entry
 
     def paths(self, journal: str) -> list[Path]:
@@ -149,6 +144,13 @@ class JsonJournal(Journal):
                 return paths[number:]
         return paths
 
+    def _first_seq(self, journal: str) -> int | None:
+        """Returns the number of the first entry; those before were pruned."""
+        for path in self.paths(journal):
+            with self._opened(path, self._files.open_to_read) as (_, file):
+                return next((entry.seq for entry in file.entries()), None)
+        return None
+
     def _last(self, paths: Sequence[Path]) -> JournalEntry | None:
         for path in reversed(paths):
             with self._opened(path, self._files.open_to_read) as (_, file):
@@ -156,15 +158,16 @@ class JsonJournal(Journal):
                     return file.last
         return None
 
-    def _append(self, path: Path, entry: JournalEntry) -> None:
+    def _append(self, path: Path, entries: Sequence[JournalEntry]) -> None:
         if not exists(self._files, path):
             self._files.close(self._files.create(path))
-        found = {"seq": entry.seq, "at": rfc3339(entry.at), "content": dict(entry.content)}
         with self._opened(path, self._files.open_to_append) as (fd, file):
             if file.last is None:  # before the entry, which may be rolled back
                 self._files.fsync_folder(path.parent)
                 self._files.fsync_folder(self._root)
-            run(self._writer.append(path, fd, file.tail(entry.seq - 1), encode_line(found)))
+            tail = file.tail(entries[0].seq - 1)
+            for lines in _joined(map(_line_of, entries)):
+                tail = run(self._writer.append(path, fd, tail, lines))
 
     def _recover(self, journal: str) -> None:
         if self._writer.failed:
@@ -188,3 +191,22 @@ class JsonJournal(Journal):
     def _opened(self, path: Path, how: Callable[[Path], int]) -> Iterator[tuple[int, JournalFile]]:
         with logging_path_of_errors(path), opened(self._files, how(path)) as fd:
             yield fd, JournalFile(self._files, fd, path)
+
+
+def _line_of(entry: JournalEntry) -> bytes:
+    found = {"seq": entry.seq, "at": rfc3339(entry.at), "content": dict(entry.content)}
+    return encode_line(found)
+
+
+def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Join lines to pieces of at most `MAX_WRITE_BYTES`, or of one line that is longer."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line) > MAX_WRITE_BYTES:
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    if piece:
+        yield b"".join(piece)

@@ -56,11 +56,12 @@ class LineFile:
             status=self.status, last_seq=last_seq, end=self.end, lacks_newline=self.lacks_newline
         )
 
-    def _find_last(self, start: int) -> bytes | None:
-        """Return the last complete line after `start`, and find the end of the file."""
+    def _find_last(self, start: int, stop: int | None = None) -> bytes | None:
+        """Return the last complete line between `start` and `stop`, and find the end of the file."""
         self._start = start
-        self._pieces = self._backwards(self.status.size)
-        self.end, self.lacks_newline, last = self._find_end(self.status.size)
+        size = self.status.size if stop is None else stop
+        self._pieces = self._backwards(size)
+        self.end, self.lacks_newline, last = self._find_end(size)
         return last
 
     def _find_end(self, size: int) -> tuple[int, bool, bytes | None]:
@@ -73,7 +74,7 @@ class LineFile:
             raise Damaged("the last line: its newline is damaged")
         end = offset
         for offset, piece in self._pieces:
-            if not _has_holes(piece, offset):
+            if not has_holes(piece, offset):
                 return end, False, piece
             if end != size:
                 raise Damaged("the last lines: two incomplete writes")
@@ -148,7 +149,7 @@ class LineFile:
         return found
 
 
-def _has_holes(piece: bytes, offset: int) -> bool:
+def has_holes(piece: bytes, offset: int) -> bool:
     """Whether the piece has NUL bytes, all of them in runs that a lost sector would leave."""
 
     def is_border(position: int) -> bool:

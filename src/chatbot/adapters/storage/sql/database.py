@@ -41,6 +41,10 @@ class SqlSession:
         """Insert, update or delete; also to read what is to be changed, with `FOR UPDATE`."""
         return self._execute(change, values)
 
+    def write_all(self, change: Executable, rows: Sequence[Values]) -> None:
+        """The same change with the values of each row."""
+        self._execute(change, rows)
+
     def delete_securely(
         self, change: Executable, values: Values | None = None
     ) -> CursorResult[Any]:
@@ -65,7 +69,9 @@ class SqlSession:
     def _read(self, query: Executable, values: Values | None) -> CursorResult[Any]:
         return self._execute(query, values)
 
-    def _execute(self, statement: Executable, values: Values | None = None) -> CursorResult[Any]:
+    def _execute(
+        self, statement: Executable, values: Values | Sequence[Values] | None = None
+    ) -> CursorResult[Any]:
         return self.connection.execute(statement, values)
 
 

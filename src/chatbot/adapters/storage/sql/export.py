@@ -18,7 +18,7 @@ from chatbot.adapters.storage.sql.conversations import (
     remove_conversation,
 )
 from chatbot.adapters.storage.sql.database import Database, SqlSession, translated
-from chatbot.adapters.storage.sql.journal import SqlJournal
+from chatbot.adapters.storage.sql.journal import SqlJournal, stored_entries
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.rows import (
     owner_of,
@@ -38,11 +38,13 @@ from chatbot.domain.ports.export import (
     Item,
     Unreadable,
     kind_of,
+    put_entries,
+    stored_entry,
     stored_record,
 )
-from chatbot.domain.ports.journal import JOURNALS, JournalEntry, copy_entry, entries_of, entry_like
+from chatbot.domain.ports.journal import JournalEntry, JournalKind, entries_of
 from chatbot.domain.ports.records import AnyKind
-from chatbot.domain.transaction import KINDS
+from chatbot.domain.transaction import JOURNALS, KINDS
 
 _ROWS_AT_ONCE = 500
 
@@ -71,6 +73,11 @@ class SqlExport(ExportTarget):
             for journal in JOURNALS:
                 yield from entries_of(SqlJournal(SqlSession(connection)), journal)
 
+    def entries(self, journal: JournalKind) -> Iterator[JournalEntry | Unreadable]:
+        with translated(), self._database.connect(to_read=True) as connection, connection.begin():
+            require_current(connection)
+            yield from stored_entries(connection, journal)
+
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
         if not self._is_made():
             return set()
@@ -91,6 +98,7 @@ class SqlExport(ExportTarget):
         with self._writing() as connection:
             for change in changes:
                 _put(connection, change)
+            put_entries(changes, SqlJournal(SqlSession(connection)))
 
     def remove(self, owner: Owner, session_id: SessionId) -> None:
         with self._writing() as connection:
@@ -134,7 +142,7 @@ class SqlExport(ExportTarget):
 
 def _found(connection: Connection, item: Item) -> Item | None:
     if isinstance(item, JournalEntry):
-        return entry_like(item, SqlJournal(SqlSession(connection)))
+        return stored_entry(item, SqlJournal(SqlSession(connection)))
     if not isinstance(item, Conversation):
         return stored_record(SqlRecords(SqlSession(connection)), kind_of(item), item)
     return find_conversation(connection, item.session.owner, item.session.id)
@@ -158,11 +166,9 @@ def _records(connection: Connection, kind: AnyKind) -> Iterator[Item | Unreadabl
 
 
 def _put(connection: Connection, change: Change) -> None:
-    """Replace an item, if the existing one is as expected."""
-    if isinstance(change.item, JournalEntry):
-        copy_entry(change.item, SqlJournal(SqlSession(connection)))
-    elif isinstance(change.item, Conversation):
+    """Replace a record or a conversation, if the existing one is as expected."""
+    if isinstance(change.item, Conversation):
         put_conversation(connection, change.item, over=change.over)
-    else:
+    elif not isinstance(change.item, JournalEntry):
         records = SqlRecords(SqlSession(connection))
         records.put(kind_of(change.item), change.item, expected=change.over)

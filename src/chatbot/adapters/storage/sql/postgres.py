@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -61,7 +61,9 @@ class _PostgresSession(SqlSession):
 
     is_begun = False
 
-    def _execute(self, statement: Executable, values: Values | None = None) -> CursorResult[Any]:
+    def _execute(
+        self, statement: Executable, values: Values | Sequence[Values] | None = None
+    ) -> CursorResult[Any]:
         found = super()._execute(statement, values)
         self.is_begun = True
         return found

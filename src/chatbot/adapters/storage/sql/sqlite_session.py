@@ -28,6 +28,10 @@ class SqliteSession(SqlSession):
         self._begin_to_write()
         return super().write(change, values)
 
+    def write_all(self, change: Executable, rows: Sequence[Values]) -> None:
+        self._begin_to_write()
+        super().write_all(change, rows)
+
     def delete_securely(
         self, change: Executable, values: Values | None = None
     ) -> CursorResult[Any]:

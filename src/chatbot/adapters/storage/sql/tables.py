@@ -28,7 +28,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """Those of `migrations/versions`, in their order: this version works on the last one."""
 
 
@@ -149,6 +149,28 @@ journal_entries = Table(
     Column("at", Moment, nullable=False),
     Column("content", JSON, nullable=False),
 )
+
+journal_labels = Table(
+    "journal_labels",
+    metadata,
+    Column("label", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+"""By what entries are found: a digest of journal, filter and value, for each indexed label."""
+
+journal_blocks = Table(
+    "journal_blocks",
+    metadata,
+    Column("journal", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_at", Moment, nullable=False),
+    Column("last_at", Moment, nullable=False),
+)
+"""The earliest and the latest moment of each `BLOCK` entries, the last of which has the number `seq`.
+
+Moments hardly ever go back, so that a period is found without an index of all of them.
+"""
 
 # --- records ---------------------------------------------------------------------------------
 

@@ -1,0 +1,155 @@
+"""How entries of journals are found by labels and by time, in bounded work.
+
+For each label there is a list of numbers. A page is found along the rarest of its labels, at most
+`SCAN` entries far.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, and_, bindparam, func, insert, literal, select
+
+from chatbot.adapters.storage.sql.database import SqlSession
+from chatbot.adapters.storage.sql.tables import journal_blocks, journal_entries, journal_labels
+from chatbot.domain.ports.journal import JournalEntry, JournalKind, JournalQuery, Label
+
+BLOCK = 1024
+SCAN = 10_000
+"""How many entries a page looks at, at most."""
+
+_ENTRY, _LIST, _BLOCKS = journal_entries.c, journal_labels.c, journal_blocks.c
+_AHEAD = (
+    select(_LIST.seq)
+    .where(_LIST.label == bindparam("l"), _LIST.seq > bindparam("a"))
+    .order_by(_LIST.seq)
+    .limit(1)
+    .offset(SCAN - 1)
+)
+_OF_JOURNAL = _BLOCKS.journal == bindparam("j")
+_LAST_BLOCK = select(func.max(_BLOCKS.seq)).where(_OF_JOURNAL)
+_FIRST_SINCE = select(func.min(_BLOCKS.seq)).where(_OF_JOURNAL, _BLOCKS.last_at >= bindparam("s"))
+_LAST_UNTIL = select(func.max(_BLOCKS.seq)).where(_OF_JOURNAL, _BLOCKS.first_at < bindparam("u"))
+_NEWEST_UNTIL = select(func.max(_ENTRY.seq)).where(
+    _ENTRY.journal == bindparam("j"),
+    _ENTRY.seq > bindparam("a"),
+    _ENTRY.at < bindparam("u"),
+)
+_ADD_BLOCK = insert(journal_blocks).from_select(
+    ["journal", "seq", "first_at", "last_at"],
+    select(
+        bindparam("j", type_=_BLOCKS.journal.type),
+        bindparam("b", type_=_BLOCKS.seq.type),
+        func.min(_ENTRY.at),
+        func.max(_ENTRY.at),
+    ).where(
+        _ENTRY.journal == bindparam("j"),
+        _ENTRY.seq > bindparam("a"),
+        _ENTRY.seq <= bindparam("b"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """A statement that returns the rows that may match after a number `a`, at most `n`.
+
+    They have the indexed labels; moments are not among its conditions, so that no planner bases the
+    order of its work on them.
+
+    `low` is the number after which to begin, `next_after` where to go on after all of its rows.
+    """
+
+    statement: Select[Any]
+    values: Mapping[str, object]
+    low: int
+    next_after: int | None
+
+
+class JournalIndex:
+    """The lists of labels and the blocks, in one transaction."""
+
+    def __init__(self, sql: SqlSession) -> None:
+        self._sql = sql
+
+    def add(self, journal: JournalKind, entries: Sequence[JournalEntry]) -> None:
+        """Index entries that were just appended."""
+        rows = [
+            {"label": digest_of(journal, label), "seq": entry.seq}
+            for entry in entries
+            for label in journal.indexed_labels(entry.content)
+        ]
+        if rows:
+            self._sql.write_all(insert(journal_labels), rows)
+        first, last = entries[0].seq, entries[-1].seq
+        for end in range(-(-first // BLOCK) * BLOCK, last + 1, BLOCK):
+            self._sql.write(_ADD_BLOCK, {"j": journal.name, "a": end - BLOCK, "b": end})
+
+    def search(
+        self, journal: JournalKind, query: JournalQuery, *, after: int, last_seq: int
+    ) -> Search:
+        """Return how to find the next entries."""
+        low, high = self._period(journal, query, after, query.up_to or last_seq)
+        digests = [digest_of(journal, label) for label in query.labels if journal.is_indexed(label)]
+        rarest, bound = self._rarest(digests, low, high)
+        values: dict[str, object] = {"j": journal.name, "b": bound}
+        conditions = [_ENTRY.journal == bindparam("j")]
+        number = _ENTRY.seq if rarest is None else _LIST.seq
+        statement = select(journal_entries)
+        if rarest is not None:
+            statement = statement.join(journal_labels, _LIST.seq == _ENTRY.seq)
+            conditions.append(_LIST.label == bindparam("l"))
+            values["l"] = rarest
+        for position, digest in enumerate(each for each in digests if each != rarest):
+            other = journal_labels.alias(f"other_{position}")
+            name = f"l{position}"
+            also = and_(other.c.label == bindparam(name), other.c.seq == number)
+            conditions.append(select(literal(1)).where(also).exists())
+            values[name] = digest
+        conditions += [number > bindparam("a"), number <= bindparam("b")]
+        return Search(
+            statement=statement.where(*conditions).order_by(number).limit(bindparam("n")),
+            values=values,
+            low=low,
+            next_after=bound if bound < high else None,
+        )
+
+    def _period(
+        self, journal: JournalKind, query: JournalQuery, low: int, high: int
+    ) -> tuple[int, int]:
+        """Return after which number, and up to which one, entries of the period can be."""
+        values = {"j": journal.name}
+        if query.since is not None:
+            block = self._number(_FIRST_SINCE, {**values, "s": query.since})
+            begin = self._number(_LAST_BLOCK, values) if block is None else block - BLOCK
+            low = max(low, begin or 0)
+        if query.until is not None:
+            end = self._number(_LAST_BLOCK, values) or 0
+            newest = self._number(_NEWEST_UNTIL, {**values, "a": end, "u": query.until})
+            if newest is None:
+                newest = self._number(_LAST_UNTIL, {**values, "u": query.until})
+            high = min(high, newest or 0)
+        return low, high
+
+    def _rarest(self, digests: Sequence[int], low: int, high: int) -> tuple[int | None, int]:
+        """Return the label whose next `SCAN` entries reach furthest, and how far they do."""
+        rarest, furthest = None, min(high, low + SCAN) if not digests else low
+        for digest in digests:
+            ahead = self._number(_AHEAD, {"l": digest, "a": low})
+            reach = high if ahead is None else min(ahead, high)
+            if rarest is None or reach > furthest:
+                rarest, furthest = digest, reach
+        return rarest, furthest
+
+    def _number(self, query: Select[Any], values: Mapping[str, object]) -> int | None:
+        row = self._sql.row(query, values)
+        return None if row is None else row[0]
+
+
+def digest_of(journal: JournalKind, label: Label) -> int:
+    """Return the number under which a label is stored."""
+    text = "\0".join((journal.name, *label))
+    return int.from_bytes(
+        hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8], signed=True
+    )
