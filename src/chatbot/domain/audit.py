@@ -47,6 +47,8 @@ class Action(StrEnum):
     """What is recorded. docs/security.md lists them."""
 
     USER_CREATE = "user.create"
+    USER_ERASE = "user.erase"
+    """A person is erased with everything about them; the end names the receipt."""
 
 
 class Outcome(StrEnum):

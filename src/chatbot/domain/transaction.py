@@ -6,10 +6,11 @@ from chatbot.domain.ports.journal import Journal, JournalKind
 from chatbot.domain.ports.records import AnyKind, Records
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.repositories.attempts import AttemptRepository
+from chatbot.domain.repositories.erasures import ERASURES, Erasures
 from chatbot.domain.repositories.roles import ROLES, Roles
 from chatbot.domain.repositories.users import USERS, Users
 
-KINDS: tuple[AnyKind, ...] = (ROLES, USERS)
+KINDS: tuple[AnyKind, ...] = (ROLES, USERS, ERASURES)
 """All kinds of records, in the order in which they are copied."""
 
 JOURNALS: tuple[JournalKind, ...] = (AUDIT,)
@@ -35,5 +36,6 @@ class Transaction:
         self.sessions, self.records = sessions, records
         self.counters, self.journal = counters, journal
         self.attempts = AttemptRepository(counters)
+        self.erasures = Erasures(records)
         self.roles = Roles(records)
         self.users = Users(records)

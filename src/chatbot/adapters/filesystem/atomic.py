@@ -88,6 +88,18 @@ def put(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -
     files.fsync_folder(path.parent)
 
 
+def remove_unfinished(files: Files, path: Path) -> None:
+    """Remove what killed writers have left of this file; nobody else may be writing it.
+
+    With a folder as path, remove all that its writers have left.
+    """
+    is_folder = exists(files, path) and files.status_of(path).is_folder
+    work, prefix = (path / WORK, "") if is_folder else (path.parent / WORK, f"{path.name}.")
+    for name in files.listdir(work) if exists(files, work) else []:
+        if name.startswith(prefix):
+            files.remove(work / name)
+
+
 def put_unsynced(files: Files, path: Path, data: bytes) -> None:
     """Replace a file, visible to readers at once, without syncing.
 

@@ -171,6 +171,11 @@ def _message(role: Role, text: str) -> Message:
     return Message.model_construct(role=role, content=[Part.from_text(text)])
 
 
+def forget_messages() -> None:
+    """Drop the messages of earlier prompts."""
+    _message.cache_clear()
+
+
 def _require_reason_for_silence(completion: Completion) -> None:
     if completion.finish_reason is FinishReason.LENGTH:
         raise ModelError(OUTPUT_SPENT)

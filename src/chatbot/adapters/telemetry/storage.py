@@ -58,6 +58,9 @@ class TracedStorage(Storage):
     def renewing(self, lease: Lease) -> AbstractContextManager[None]:
         return self._storage.renewing(lease)
 
+    def forget(self) -> None:
+        self._storage.forget()
+
     async def check(self) -> None:
         await self._storage.check()
 

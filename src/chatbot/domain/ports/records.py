@@ -47,6 +47,8 @@ class Kind(Generic[Record]):
     `key`, `unique` and `indexed` are text. `initial` are the records of a new store.
     `supersedes(new, old)`: whether the one is the same or a later state of the other, so that a
     copy of the store may replace it.
+    `subject` is the field with the id of the person whom a record is about: such records are erased
+    with the person. With `is_personal`, only those for which it returns True.
     """
 
     name: str
@@ -61,6 +63,14 @@ class Kind(Generic[Record]):
     edit_rule: EditRule | None = None
     initial: tuple[Record, ...] = ()
     supersedes: Callable[[Record, Record], bool] | None = None
+    subject: str | None = None
+    is_personal: Callable[[Record], bool] | None = None
+
+    def is_about(self, record: Record, user_id: str) -> bool:
+        """Whether the record is about this person."""
+        if self.subject is None or getattr(record, self.subject) != user_id:
+            return False
+        return self.is_personal is None or self.is_personal(record)
 
     def key_of(self, record: Record) -> Key:
         return tuple(getattr(record, field) for field in self.key)

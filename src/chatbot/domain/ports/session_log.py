@@ -140,6 +140,10 @@ class SessionLog(Protocol):
             SessionHeld: the session must be kept.
         """
 
+    def clear(self, owner: Owner) -> None:  # noqa: ARG002 # most stores have nothing to do
+        """Remove what is left of an owner whose sessions were all deleted, such as unfinished files."""
+        return
+
     def load(
         self, owner: Owner, session_id: SessionId, select: Select = select_none
     ) -> SessionView:

@@ -72,6 +72,10 @@ class Storage(Protocol):
         same, the next write fails.
         """
 
+    def forget(self) -> None:
+        """Drop the stored texts that this process keeps in memory."""
+        return
+
     @abstractmethod
     async def check(self) -> None:
         """Verify that the store can be read and written, and has room for `ROOM_BYTES`.

@@ -31,6 +31,7 @@ USERS = Kind(
         field="token_version", of=("password_hash", "is_active"), after=next_token_version
     ),
     supersedes=_supersedes,
+    subject="id",
 )
 
 
@@ -62,6 +63,10 @@ class Users:
     def by_email(self, email: str) -> User | None:
         """Return the user with this normalised e-mail address, or None."""
         return self._records.find(USERS, "email", email)
+
+    def remove(self, user_id: UserId) -> None:
+        """Remove the user; no-op if absent."""
+        self._records.remove(USERS, user_id)
 
     def all(self) -> Sequence[User]:
         """Return all users, by e-mail address."""

@@ -9,8 +9,10 @@ import os
 import random
 import secrets
 import socket
+import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from chatbot import __version__
@@ -28,6 +30,7 @@ from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
+from chatbot.application.erasure import Erasures
 from chatbot.application.learning import Learner
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
@@ -49,6 +52,8 @@ from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
 
 Json = dict[str, object]
+
+GENKIT_MODEL = "chatbot.adapters.llm.genkit_model"
 
 NEEDS_EXTRA = (
     "METRICS_PORT and OTEL_...: telemetry needs OpenTelemetry. Fix: install the extra `telemetry`; "
@@ -229,6 +234,26 @@ def build_identify_client(settings: Settings) -> IdentifyClient:
 def build_tokens(settings: Settings) -> Tokens:
     secret, ttl_s = settings.auth.jwt_secret.get_secret_value(), settings.auth.jwt_ttl_minutes * 60
     return JoseTokens(secret, ttl_s=ttl_s, clock=utc_now, new_id=random_id)
+
+
+def build_erasures(settings: Settings, storage: Storage, auditing: Auditing) -> Erasures:
+    return Erasures(
+        storage,
+        auditing,
+        key=settings.auth.raw_audit_key.encode(),
+        clock=utc_now,
+        new_id=random_id,
+        forget=partial(_forget_texts, storage),
+    )
+
+
+def _forget_texts(storage: Storage) -> None:
+    """Drop what this process keeps of conversations in memory."""
+    storage.forget()
+    if GENKIT_MODEL in sys.modules:
+        from chatbot.adapters.llm.genkit_model import forget_messages  # noqa: PLC0415 - as above
+
+        forget_messages()
 
 
 def build_auditing(settings: Settings) -> Auditing:

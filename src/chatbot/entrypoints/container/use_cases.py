@@ -7,6 +7,7 @@ from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
+from chatbot.application.erasure import Erasures
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.sessions import Sessions
@@ -24,6 +25,7 @@ class UseCases:
     settings: Settings
     identify_client: IdentifyClient
     auditing: Auditing
+    erasures: Erasures
     authentication: Authentication
     administration: Administration
     chat: Chat

@@ -33,6 +33,7 @@ class Container(containers.DeclarativeContainer):
     model = providers.Singleton(parts.build_model, settings, genkit_model, telemetry)
     hasher = providers.Singleton(parts.build_hasher)
     auditing = providers.Singleton(parts.build_auditing, settings)
+    erasures = providers.Singleton(parts.build_erasures, settings, storage, auditing)
     tokens = providers.Singleton(parts.build_tokens, settings)
     prompt_builder = providers.Singleton(parts.build_prompt_builder, settings)
     rules = providers.Singleton(parts.build_memory_rules, settings, model)
@@ -80,6 +81,7 @@ def build(
         settings=settings,
         identify_client=container.identify_client(),
         auditing=container.auditing(),
+        erasures=container.erasures(),
         authentication=container.authentication(),
         administration=container.administration(),
         chat=container.chat(),

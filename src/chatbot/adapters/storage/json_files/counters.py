@@ -21,6 +21,7 @@ from chatbot.adapters.filesystem.atomic import (
     put,
     put_unsynced,
     read,
+    remove_unfinished,
 )
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.in_memory.counters import CounterTable
@@ -117,6 +118,8 @@ class JsonCounters(Counters):
                 erased += table.erase(part)
                 if table.is_changed:
                     put(self._files, path, _encoded(table))
+        with self._locked(kind):
+            remove_unfinished(self._files, self._root / kind)  # and those that were moved aside
         return erased
 
     @contextmanager

@@ -6,8 +6,9 @@ there, and the owner's next new session or deletion completes the removal.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
-from chatbot.adapters.filesystem.atomic import exists, make_durable_folder
+from chatbot.adapters.filesystem.atomic import WORK, exists, make_durable_folder
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.paths import DELETED, SessionPaths
 from chatbot.domain.chat import SessionId, is_session_id
@@ -36,6 +37,15 @@ def finish_deletions(files: Files, near: SessionPaths) -> None:
             files.remove_locked(paths.lock)
             files.fsync_folder(paths.folder)
             files.remove(paths.deleted)
+
+
+def remove_leftovers(files: Files, folder: Path) -> None:
+    """Remove all files of an owner who has no sessions, such as unfinished ones."""
+    for each in (folder / WORK, folder):
+        for name in files.listdir(each) if exists(files, each) else []:
+            if not files.status_of(each / name).is_folder:
+                files.remove(each / name)
+                files.fsync_folder(each)
 
 
 def remove_rest(files: Files, paths: SessionPaths) -> None:

@@ -17,6 +17,7 @@ from chatbot.adapters.filesystem.atomic import (
     make_durable_folders,
     put,
     read,
+    remove_unfinished,
 )
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
@@ -104,14 +105,18 @@ class Document(RecordFiles[Record]):
             table.put(record, expected=expected)
             key = self._kind.key_of(record)
             entries[key] = self._merged(key, entries.get(key, {}), record)
+        is_removing = False
         for key in removed:
             entries.pop(key, None)
+            is_removing = True
         document = {
             **content.document,
             "version": VERSION,
             self._kind.name: self._written(entries),
         }
         put(self._files, self._path, dump(document, indent=2) + b"\n")
+        if is_removing:
+            remove_unfinished(self._files, self._path)
         if self._versions is not None and versions is not None:
             self._versions.save(versions, [record for record, _ in puts])
 

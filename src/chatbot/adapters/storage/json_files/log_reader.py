@@ -87,6 +87,12 @@ _cached_line = lru_cache(maxsize=_LINES_CACHED)(Line)
 """Prompts overlap: most messages of a turn were part of the turn before."""
 
 
+def forget_messages() -> None:
+    """Drop the messages and titles that this process keeps."""
+    _cached_line.cache_clear()
+    read_header.cache_clear()
+
+
 def _line(raw: bytes) -> Line:
     return _cached_line(raw) if len(raw) <= _SHORT_BYTES else Line(raw)
 

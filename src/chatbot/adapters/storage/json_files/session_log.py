@@ -15,6 +15,7 @@ from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.deletion import (
     delete_files,
     finish_deletions,
+    remove_leftovers,
     remove_rest,
 )
 from chatbot.adapters.storage.json_files.fields_file import fields_line, may_be_held
@@ -184,6 +185,11 @@ class JsonSessionLog(SessionReader, SessionLog):
             with LogErrors(held.paths.log):
                 delete_files(self._files, held.paths)
         self.release(lease)
+
+    def clear(self, owner: Owner) -> None:
+        folder = folder_of(self._root, owner)
+        if exists(self._files, folder) and not self._listing(folder)[0]:
+            remove_leftovers(self._files, folder)
 
     def _require_no_hold(self, paths: SessionPaths) -> None:
         try:

@@ -14,6 +14,7 @@ from chatbot.adapters.filesystem.atomic import (
     make_durable_folders,
     put,
     read,
+    remove_unfinished,
 )
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
@@ -81,10 +82,11 @@ class Shards(RecordFiles[Record]):
         for record, expected in puts:
             key = self._kind.key_of(record)
             table_of(key).put(record, expected=expected)
-        for key in removed:
-            table_of(key).remove(key)
+        gone = [key for key in removed if table_of(key).remove(key) is not None]
         for name, table in changed.items():
             put(self._files, self._folder / name, self._content(table))
+        if gone:
+            remove_unfinished(self._files, self._folder)
 
     def verify(self, path: Path) -> None:
         self._parse(read(self._files, path))

@@ -13,6 +13,7 @@ from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.check import Finding, inspect
 from chatbot.adapters.storage.json_files.counters import COUNTERS, JsonCounters
 from chatbot.adapters.storage.json_files.journal import JsonJournal
+from chatbot.adapters.storage.json_files.log_reader import forget_messages
 from chatbot.adapters.storage.json_files.records import JsonRecords, RecordStore
 from chatbot.adapters.storage.json_files.session_log import JsonSessionLog
 from chatbot.adapters.storage.json_files.steps import Steps, run_on_loop
@@ -149,6 +150,9 @@ class JsonFileStorage(Storage):
 
     def renewing(self, lease: Lease) -> AbstractContextManager[None]:  # noqa: ARG002 # the kernel keeps it
         return nullcontext()
+
+    def forget(self) -> None:
+        forget_messages()
 
     async def check(self) -> None:
         await self._in_thread(self._check)

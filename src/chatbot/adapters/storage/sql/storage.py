@@ -14,6 +14,7 @@ from chatbot.adapters.storage.sql.database import Database, SqlSession, Turns
 from chatbot.adapters.storage.sql.journal import SqlJournal
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.records import SqlRecords
+from chatbot.adapters.storage.sql.rows import decoded_record
 from chatbot.adapters.storage.sql.schema import require_current
 from chatbot.adapters.storage.sql.session_statements import LEASE_S, RENEW_S
 from chatbot.adapters.storage.sql.sessions import SqlSessions, renew
@@ -173,6 +174,9 @@ class SqlStorage(Storage):
             yield
         finally:
             self._kept.discard(lease)
+
+    def forget(self) -> None:
+        decoded_record.cache_clear()
 
     async def check(self) -> None:
         """Acquire the write lock without changing anything, and check that there is room."""
