@@ -53,6 +53,9 @@ SEARCHES = "SELECT sessions.id, sessions.title FROM"
 """How a search in all titles of an owner begins, which Postgres may sort: it reads them all."""
 
 OFTEN, RARE = ("action", "auth.login"), ("object", "u1")
+OWN_VALUES = ("SCAN json_each ", "SCAN additions", "SCAN exceeding")
+"""Steps of SQLite that read the values of a statement, or what it has made of them."""
+
 FILL = f"""
 INSERT INTO sessions (owner, id, title, created_at, updated_at, message_count, last_seq, epoch)
 WITH RECURSIVE
@@ -275,6 +278,7 @@ def test_sqlite_scans_and_sorts_nothing(large_sqlite: Database) -> None:
                 step
                 for step in steps
                 if step.startswith("SCAN")
+                and not step.startswith(OWN_VALUES)
                 and not step.endswith("CONSTANT ROWS")
                 and not ("USING INDEX" in step and "LIMIT" in one.words)
             ], one

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from chatbot.domain.errors import Conflict, StorageFull, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Role
+from chatbot.domain.ports.counters import Addition, CounterKey
 from chatbot.domain.ports.export import Conversation, Unreadable
 from chatbot.domain.transaction import Transaction
 from conversation import PATIENCE_S
@@ -336,6 +337,26 @@ async def test_connection_has_the_documented_durability_settings(store: SqlStora
 
     names = ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "busy_timeout")
     assert [await setting(name) for name in names] == ["wal", 2, 1, 1, 5000]  # type: ignore[misc]
+
+
+async def test_only_a_commit_of_nothing_but_counts_does_not_wait_for_the_disk(
+    store: SqlStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[object] = []
+    original = SqliteSession.commit
+
+    def commit(session: SqliteSession) -> None:
+        modes.append(session.connection.exec_driver_sql("PRAGMA synchronous").scalar())
+        original(session)
+
+    monkeypatch.setattr(SqliteSession, "commit", commit)
+    request = Addition(key=CounterKey("rate", "ana"), amount=1, expires_at=T0 + timedelta(1))
+    await store.add_counts([request], now=T0)
+    await asyncio.gather(store.add_counts([request], now=T0), store.transact(create(1)))
+    await store.transact(create(2))
+    await store.add_counts([request], now=T0)
+    full, normal = 2, 1
+    assert modes == [normal, full, full, normal]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such rights")

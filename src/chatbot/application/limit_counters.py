@@ -35,7 +35,7 @@ class StoreLimitCounters(LimitCounters):
         self._storage = storage
 
     async def add(self, additions: Sequence[Addition], *, now: datetime) -> Sequence[Addition]:
-        return await self._storage.transact(lambda tx: tx.counters.add(additions, now=now))
+        return await self._storage.add_counts(additions, now=now)
 
     async def settle(self, settlement: Settlement, *, now: datetime) -> None:
         once = Addition(

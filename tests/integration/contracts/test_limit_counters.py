@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -12,9 +13,8 @@ from chatbot.adapters.limits.redis_counters import RedisCounters
 from chatbot.application.limit_counters import StoreLimitCounters
 from chatbot.domain.ports.counters import Addition, CounterKey, Counters, Counts
 from chatbot.domain.ports.limit_counters import LimitCounters, Settlement
-from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.storage import Found, Storage
 from counter_contract import ELSEWHERE, HOUR, ONE, CounterContract, addition
-from redis_server import RedisServer
 from samples import T0
 
 WITHIN_S = 60
@@ -23,14 +23,15 @@ WITHIN_S = 60
 class BlockingCounters:
     """The counters of limits with blocking calls, as the tests of all counters make them."""
 
-    def __init__(self, counters: LimitCounters) -> None:
-        self._counters, self._loop = counters, asyncio.new_event_loop()
+    def __init__(self, opened: AbstractAsyncContextManager[LimitCounters]) -> None:
+        self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._settled = 0
+        self._opened, self._settled = opened, 0
+        self._counters: LimitCounters = self._run(opened.__aenter__())
 
     def add(self, additions: Sequence[Addition], *, now: datetime) -> Sequence[Addition]:
-        return cast("Sequence[Addition]", self._run(self._counters.add(additions, now=now)))
+        return self._run(self._counters.add(additions, now=now))
 
     def settle(
         self, reserved: Sequence[Addition], used: Sequence[Addition], *, now: datetime
@@ -40,42 +41,57 @@ class BlockingCounters:
         self._run(self._counters.settle(settlement, now=now))
 
     def read(self, keys: Sequence[CounterKey], *, now: datetime) -> Counts:
-        return cast("Counts", self._run(self._counters.read(keys, now=now)))
+        return self._run(self._counters.read(keys, now=now))
 
     def erase(self, part: str) -> Mapping[str, int]:
-        return cast("Mapping[str, int]", self._run(self._counters.erase(part)))
+        return self._run(self._counters.erase(part))
 
-    def _run(self, call: Any) -> object:
+    def _run(self, call: Coroutine[Any, Any, Found]) -> Found:
         return asyncio.run_coroutine_threadsafe(call, self._loop).result(WITHIN_S)
 
     def close(self) -> None:
-        self._run(self._counters.aclose())
+        self._run(self._opened.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
 
-class TestRedis(CounterContract):
-    """The stores' own are tested in `test_counters`."""
+Limits = Callable[[str], AbstractAsyncContextManager[LimitCounters]]
 
-    @pytest.fixture
-    def counters(self, redis: RedisServer) -> Iterator[Counters]:
-        blocking = BlockingCounters(RedisCounters(redis.url))
+
+@pytest.fixture
+def open_limits(request: pytest.FixtureRequest, make_storage: Callable[[str], Storage]) -> Limits:
+    """Opens the counters of limits in a store or in Redis."""
+
+    @asynccontextmanager
+    async def opened(name: str) -> AsyncIterator[LimitCounters]:
+        if name == "redis":
+            counters = RedisCounters(request.getfixturevalue("redis").url)
+            yield counters
+            await counters.aclose()
+            return
+        async with make_storage(name) as storage:
+            yield StoreLimitCounters(storage)
+
+    return opened
+
+
+class TestLimitCounters(CounterContract):
+    """What the counters of transactions promise, too."""
+
+    @pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres", "pgbouncer", "redis"])
+    def counters(self, request: pytest.FixtureRequest, open_limits: Limits) -> Iterator[Counters]:
+        blocking = BlockingCounters(open_limits(request.param))
         yield cast("Counters", blocking)
         blocking.close()
 
 
 @pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres", "redis"])
 async def limits(
-    request: pytest.FixtureRequest, make_storage: Callable[[str], Storage]
+    request: pytest.FixtureRequest, open_limits: Limits
 ) -> AsyncIterator[LimitCounters]:
-    if request.param == "redis":
-        counters = RedisCounters(request.getfixturevalue("redis").url)
+    async with open_limits(request.param) as counters:
         yield counters
-        await counters.aclose()
-        return
-    async with make_storage(request.param) as storage:
-        yield StoreLimitCounters(storage)
 
 
 async def held(limits: LimitCounters, key: CounterKey = ONE) -> int:
@@ -129,4 +145,4 @@ async def test_nothing_is_subtracted_below_zero(limits: LimitCounters) -> None:
 async def test_counters_can_be_checked(limits: LimitCounters) -> None:
     await limits.check()
     assert await limits.read([], now=T0) == {}
-    assert await limits.add([], now=T0) == ()
+    assert not await limits.add([], now=T0)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, Self, TypeVar
 
 from chatbot.adapters.telemetry import names
@@ -12,6 +13,7 @@ from chatbot.domain.chat import InterruptReason, Lease, Message, Question, Sessi
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Role
+from chatbot.domain.ports.counters import Addition
 from chatbot.domain.ports.storage import Found, Storage
 from chatbot.domain.transaction import Transaction
 
@@ -54,6 +56,11 @@ class TracedStorage(Storage):
     ) -> bool:
         stored = self._storage.store_memory(owner, session_id, memory, epoch=epoch)
         return await self._reported("store_memory", stored)
+
+    async def add_counts(
+        self, additions: Sequence[Addition], *, now: datetime
+    ) -> Sequence[Addition]:
+        return await self._reported("add_counts", self._storage.add_counts(additions, now=now))
 
     def renewing(self, lease: Lease) -> AbstractContextManager[None]:
         return self._storage.renewing(lease)

@@ -3,12 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Protocol, Self, TypeVar
 
 from chatbot.domain.chat import Lease, Message, Question, SessionId, TurnContext
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Role
+from chatbot.domain.ports.counters import Addition
 from chatbot.domain.transaction import Transaction
 
 Found = TypeVar("Found")
@@ -63,6 +65,16 @@ class Storage(Protocol):
         return await self.transact(
             lambda tx: tx.sessions.put_memory(owner, session_id, memory, epoch=epoch)
         )
+
+    async def add_counts(
+        self, additions: Sequence[Addition], *, now: datetime
+    ) -> Sequence[Addition]:
+        """Add amounts to counters: see `Counters.add`. Every request calls this method.
+
+        What is counted like this may be lost in a power failure, so that no request waits for a
+        disk.
+        """
+        return await self.transact(lambda tx: tx.counters.add(additions, now=now))
 
     @abstractmethod
     def renewing(self, lease: Lease) -> AbstractContextManager[None]:

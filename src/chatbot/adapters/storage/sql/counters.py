@@ -27,6 +27,13 @@ from sqlalchemy import (
     update,
 )
 
+from chatbot.adapters.storage.sql.counter_statements import (
+    ADD_COUNTERS,
+    DROPPED_AT_ONCE,
+    addition_values,
+    exceeding_of,
+    lock_name,
+)
 from chatbot.adapters.storage.sql.database import SqlSession
 from chatbot.adapters.storage.sql.tables import Moment, counters
 from chatbot.domain.ports.counters import (
@@ -39,8 +46,6 @@ from chatbot.domain.ports.counters import (
     names_with_part,
 )
 
-_DROPPED_AT_ONCE = 10
-"""More than an addition makes, and few enough to be looked up by an index."""
 _SCANNED_AT_ONCE = 50
 """So many prefixes are looked up by an index in one statement."""
 _LAST_CHARACTER, _SURROGATES = 0x10FFFF, range(0xD800, 0xE000)
@@ -49,7 +54,7 @@ _EXPIRED = (
     select(*_ROW)
     .where(counters.c.expires_at <= bindparam("now"))
     .order_by(counters.c.expires_at)
-    .limit(_DROPPED_AT_ONCE)
+    .limit(DROPPED_AT_ONCE)
     .with_for_update(skip_locked=True)  # so that two that drop never wait for each other
 )
 _DROP_EXPIRED = delete(counters).where(tuple_(*_ROW).in_(_EXPIRED))
@@ -73,6 +78,18 @@ class SqlCounters(Counters):
 
     def __init__(self, sql: SqlSession) -> None:
         self._sql = sql
+
+    def add(self, additions: Sequence[Addition], *, now: datetime) -> Sequence[Addition]:
+        if not additions:
+            return ()
+        self._sql.lock_names([lock_name(each.key) for each in additions])
+        is_sqlite = self._sql.connection.dialect.name == "sqlite"
+        first, *others = ADD_COUNTERS.sqlite if is_sqlite else (ADD_COUNTERS.postgres,)
+        values = addition_values(additions, now)
+        found = self._sql.write(text(first), values).scalar_one()
+        for each in others:
+            self._sql.write(text(each), values)
+        return exceeding_of(additions, found)
 
     def settle(
         self, reserved: Sequence[Addition], used: Sequence[Addition], *, now: datetime
@@ -130,7 +147,7 @@ class SqlCounters(Counters):
     @contextmanager
     def exclusive(self, keys: Sequence[CounterKey]) -> Iterator[Self]:
         """The locks are held until the end of the transaction."""
-        self._sql.lock_names([f"{counters.name} {key.kind} {key.name}" for key in keys])
+        self._sql.lock_names([lock_name(key) for key in keys])
         yield self
 
 

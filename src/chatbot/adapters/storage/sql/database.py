@@ -62,9 +62,7 @@ class SqlSession:
         """
         if self.connection.dialect.name == "sqlite":
             return
-        digests = (hashlib.sha256(name.encode()).digest() for name in names)
-        numbers = sorted(int.from_bytes(digest[:8], signed=True) for digest in digests)
-        self._execute(_LOCK_NUMBERS, {"numbers": numbers})
+        self._execute(_LOCK_NUMBERS, {"numbers": sorted(map(lock_number, names))})
 
     def _read(self, query: Executable, values: Values | None) -> CursorResult[Any]:
         return self._execute(query, values)
@@ -73,6 +71,11 @@ class SqlSession:
         self, statement: Executable, values: Values | Sequence[Values] | None = None
     ) -> CursorResult[Any]:
         return self.connection.execute(statement, values)
+
+
+def lock_number(name: str) -> int:
+    """The number of the lock with this name, as Postgres has them."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
 
 
 class Turns(Protocol):
@@ -86,8 +89,13 @@ class Turns(Protocol):
     async def aclose(self) -> None: ...
 
     @abstractmethod
-    async def execute(self, statement: TurnStatement, values: TurnValues) -> TurnRow | None:
+    async def execute(
+        self, statement: TurnStatement, values: TurnValues, *, locks: Collection[str] = ()
+    ) -> TurnRow | None:
         """Returns the row of the statement.
+
+        Transactions that lock one of these names, as `SqlSession.lock_names` does, are excluded
+        before it is executed.
 
         None if it returned none or could not be executed; in both cases it changed nothing.
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import psycopg
 
-from chatbot.adapters.storage.sql.database import Turns
+from chatbot.adapters.storage.sql.counter_statements import ADD_COUNTERS, LOCK_COUNTERS
+from chatbot.adapters.storage.sql.database import Turns, lock_number
 from chatbot.adapters.storage.sql.pipeline import ConnectionLost, Pipeline, Statement
 from chatbot.adapters.storage.sql.turn_statements import (
     TURN_STATEMENTS,
@@ -19,7 +20,8 @@ from chatbot.domain.errors import StorageUnavailable
 
 _log = logging.getLogger("chatbot.storage")
 _RECONNECT_S = 1.0
-PREPARED = {each.name: each.numbered() for each in TURN_STATEMENTS}
+_STATEMENTS = (*TURN_STATEMENTS, ADD_COUNTERS, LOCK_COUNTERS)
+PREPARED = {each.name: each.numbered() for each in _STATEMENTS}
 
 
 class PostgresTurns(Turns):
@@ -34,6 +36,8 @@ class PostgresTurns(Turns):
         self._arguments, self._count = arguments, count
         self._pipelines: list[Pipeline] = []
         self._outgoing: list[Statement] = []
+        self._volatile: list[Statement] = []
+        self._locks: set[int] = set()
         self._connecting: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -63,12 +67,14 @@ class PostgresTurns(Turns):
         for pipeline in self._pipelines:
             pipeline.close()
 
-    async def execute(self, statement: TurnStatement, values: TurnValues) -> TurnRow | None:
-        _, names = PREPARED[statement.name]
-        sent = Statement.of(statement.name, [values[name] for name in names])
-        if not self._outgoing:
+    async def execute(
+        self, statement: TurnStatement, values: TurnValues, *, locks: Collection[str] = ()
+    ) -> TurnRow | None:
+        sent = _statement(statement, values)
+        if not self._outgoing and not self._volatile:
             asyncio.get_running_loop().call_soon(self._send)
-        self._outgoing.append(sent)
+        (self._volatile if statement.is_volatile else self._outgoing).append(sent)
+        self._locks.update(map(lock_number, locks))
         try:
             found = await sent.done
         except ConnectionLost as error:
@@ -81,17 +87,30 @@ class PostgresTurns(Turns):
         return [None if value is None else value.decode() for value in row]
 
     def _send(self) -> None:
-        """Send what was asked for since the loop's last round, in one group."""
-        outgoing = [each for each in self._outgoing if not each.done.done()]
-        self._outgoing = []
+        """Send what was asked for since the loop's last round.
+
+        In one group, and in one more what is volatile and may wait for locks.
+        """
+        groups = (self._locked(_wanted(self._volatile)), _wanted(self._outgoing))
+        self._outgoing, self._volatile, self._locks = [], [], set()
         alive = [each for each in self._pipelines if each.is_alive()]
         if len(alive) < self._count and self._connecting is None:
             self._connecting = asyncio.create_task(self._reconnect())
-        if alive:
-            min(alive, key=lambda each: each.load).send(outgoing)
-            return
-        for statement in outgoing:
-            statement.done.set_result(None)
+        for group in filter(None, groups):
+            if alive:
+                min(alive, key=lambda each: each.load).send(group)
+                continue
+            for statement in group:
+                statement.done.set_result(None)
+
+    def _locked(self, group: list[Statement]) -> list[Statement]:
+        """The group, with all its locks before it and in their order: there is no deadlock."""
+        if not group:
+            return group
+        numbers = ",".join(map(str, sorted(self._locks)))
+        lock = _statement(LOCK_COUNTERS, {"numbers": f"{{{numbers}}}"})
+        lock.done.add_done_callback(lambda done: done.exception())
+        return [lock, *group]
 
     async def _reconnect(self) -> None:
         """Try once; the next statement after a pause begins the next try."""
@@ -99,3 +118,13 @@ class PostgresTurns(Turns):
         if len(self._pipelines) < self._count:
             await asyncio.sleep(_RECONNECT_S)
         self._connecting = None
+
+
+def _statement(statement: TurnStatement, values: TurnValues) -> Statement:
+    _, names = PREPARED[statement.name]
+    return Statement.of(statement.name, [values[name] for name in names])
+
+
+def _wanted(statements: list[Statement]) -> list[Statement]:
+    """Those whose callers have not been cancelled."""
+    return [each for each in statements if not each.done.done()]

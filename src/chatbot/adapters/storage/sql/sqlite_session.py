@@ -21,6 +21,7 @@ class SqliteSession(SqlSession):
         super().__init__(connection)
         self._raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment] # it is SQLite's
         self._is_writing = self._is_marked = self._has_erased = False
+        self._is_synced = True
         (*_, self._path) = self._raw.execute("PRAGMA database_list").fetchone()
         self._file = self._named()
 
@@ -55,6 +56,12 @@ class SqliteSession(SqlSession):
         if self._is_marked:
             self._raw.execute("ROLLBACK TO work")
             self.release_savepoint()
+
+    def sync_commits(self, wanted: bool) -> None:
+        """Whether the next commit waits for the disk. With the next one that does, it is there."""
+        if wanted != self._is_synced:
+            self._raw.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
+            self._is_synced = wanted
 
     def commit(self) -> None:
         if self._raw.in_transaction:

@@ -9,7 +9,7 @@ round more than the current one saves 45 us of the 200 that the thread needs for
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -34,7 +34,8 @@ _GROUPS = 64
 class _Job(Generic[Found]):
     """A task, and the result to report for it."""
 
-    def __init__(self, work: Callable[[SqliteSession], Found]) -> None:
+    def __init__(self, work: Callable[[SqliteSession], Found], *, is_volatile: bool) -> None:
+        self.is_volatile = is_volatile
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[Found] = self.loop.create_future()
         self._work = work
@@ -77,9 +78,14 @@ class SqliteWriter:
         self._thread = Thread(target=self._serve, name="chatbot-sqlite", daemon=True)
         self._thread.start()
 
-    def run(self, work: Callable[[SqliteSession], Found]) -> "asyncio.Future[Found]":
-        """Do the work in the thread; committed when the future is done."""
-        job = _Job(work)
+    def run(
+        self, work: Callable[[SqliteSession], Found], *, is_volatile: bool = False
+    ) -> "asyncio.Future[Found]":
+        """Do the work in the thread; committed when the future is done.
+
+        What is volatile does not wait for the disk, if nothing else is committed with it.
+        """
+        job = _Job(work, is_volatile=is_volatile)
         if not self._outgoing:  # after a round of the loop, so that what comes now goes together
             job.loop.call_soon(job.loop.call_soon, self._send)
         self._outgoing.append(job)
@@ -122,6 +128,7 @@ class SqliteWriter:
         try:
             with translated():
                 sql = self._connected()
+                sql.sync_commits(any(not job.is_volatile for job in jobs))
                 for job in jobs:
                     job.attempt(sql)
                 sql.commit()
@@ -181,10 +188,18 @@ class SqliteTurns(Turns):
         if reader is not None:
             await asyncio.to_thread(reader.close)
 
-    async def execute(self, statement: TurnStatement, values: TurnValues) -> TurnRow | None:
+    async def execute(
+        self,
+        statement: TurnStatement,
+        values: TurnValues,
+        *,
+        locks: Collection[str] = (),  # noqa: ARG002 # there is one writer for all of them
+    ) -> TurnRow | None:
         if statement.is_read:
             return self._read(statement.sqlite[0], values)
-        return await self._writer.run(lambda sql: sql.write_row(statement.sqlite, values))
+        return await self._writer.run(
+            lambda sql: sql.write_row(statement.sqlite, values), is_volatile=statement.is_volatile
+        )
 
     def _read(self, statement: str, values: TurnValues) -> TurnRow | None:
         reader = self._reader

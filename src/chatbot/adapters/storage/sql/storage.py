@@ -2,13 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Self
 
 from sqlalchemy import Connection, text
 
 from chatbot.adapters.storage.json_values import Damaged
+from chatbot.adapters.storage.sql.counter_statements import (
+    ADD_COUNTERS,
+    addition_values,
+    exceeding_of,
+    lock_name,
+)
 from chatbot.adapters.storage.sql.counters import SqlCounters
 from chatbot.adapters.storage.sql.database import Database, SqlSession, Turns
 from chatbot.adapters.storage.sql.journal import SqlJournal
@@ -41,6 +48,7 @@ from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Role
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl
+from chatbot.domain.ports.counters import Addition
 from chatbot.domain.ports.storage import Found, Storage
 from chatbot.domain.transaction import Transaction
 
@@ -135,6 +143,15 @@ class SqlStorage(Storage):
         if await self._execute(STORE_ANSWER, answer_values(lease, answer)) is None:
             await super().store_answer(lease, answer)
 
+    async def add_counts(
+        self, additions: Sequence[Addition], *, now: datetime
+    ) -> Sequence[Addition]:
+        locks = [lock_name(each.key) for each in additions]
+        row = await self._execute(ADD_COUNTERS, addition_values(additions, now), locks=locks)
+        if row is None:
+            return await super().add_counts(additions, now=now)
+        return exceeding_of(additions, row[0])
+
     async def store_memory(
         self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
     ) -> bool:
@@ -143,10 +160,12 @@ class SqlStorage(Storage):
             return True
         return await super().store_memory(owner, session_id, memory, epoch=epoch)
 
-    async def _execute(self, statement: TurnStatement, values: TurnValues) -> TurnRow | None:
+    async def _execute(
+        self, statement: TurnStatement, values: TurnValues, *, locks: Collection[str] = ()
+    ) -> TurnRow | None:
         if self._turns is None:
             return None
-        return await self._bounded(self._turns.execute(statement, values))
+        return await self._bounded(self._turns.execute(statement, values, locks=locks))
 
     async def _do(self, work: Callable[[SqlSession], Found]) -> Found:
         return await self._bounded(self._database.run(work))

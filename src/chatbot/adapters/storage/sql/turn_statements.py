@@ -18,12 +18,16 @@ TurnRow = Sequence[Any]
 
 @dataclass(frozen=True, slots=True)
 class TurnStatement:
-    """A statement whose values have names. SQLite needs a second one to write another table."""
+    """A statement whose values have names. SQLite needs a second one to write another table.
+
+    What a volatile one writes survives the end of the process, but not always a power failure.
+    """
 
     name: str
     postgres: str
     sqlite: tuple[str, ...]
     is_read: bool = False
+    is_volatile: bool = False
 
     def numbered(self) -> tuple[str, tuple[str, ...]]:
         """Returns the text for Postgres with numbered values, and their names in that order."""
