@@ -1,4 +1,4 @@
-"""Canaries planted in every input appear in no log, response or file but their own."""
+"""Canaries planted in every input appear in no log, trace, metric, response or file but their own."""
 
 import asyncio
 import json
@@ -14,6 +14,8 @@ import pytest
 import provider
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.entrypoints.container.parts import build_administration, build_hasher
+from nginx import free_ports
+from otlp import receiver
 from process import STOPS_WITHIN_S, Running, running, with_provider
 from provider import FakeProvider, Fault
 from service import API_KEY, JWT_SECRET, PASSWORD, SSE
@@ -24,6 +26,7 @@ PLANTED = (
 )
 SECRETS = {"api_key": API_KEY, "jwt_secret": JWT_SECRET, "provider_secret": provider.SECRET}
 OTHER = "eve@example.com"
+METRICS, TRACES = "metrics.txt", "otlp.bin"
 
 # Only authorised callers get them, with status 200.
 ANSWERS = {
@@ -83,8 +86,13 @@ async def world(transport: str, folder: Path) -> AsyncGenerator[World]:
     email = f"{canaries['email']}@example.com"
     password = f"{canaries['password']} {PASSWORD}"
     await add_users(folder, {email: password, OTHER: PASSWORD})
-    async with FakeProvider() as upstream:
+    (port,) = free_ports(1)
+    async with FakeProvider() as upstream, receiver() as received:
         environment = with_provider(upstream) | {
+            "FASTAPI_OTEL_AUTO_CONFIGURE": "true",  # as if someone had switched FastAPI's own on
+            "METRICS_PORT": str(port),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": received.url,
+            "OTEL_METRIC_EXPORT_INTERVAL": "500",
             "OPENAI_API_KEY": canaries["provider_key"],
             "MODEL_TRANSPORT": transport,
             "MODEL_FIRST_TOKEN_TIMEOUT_S": "0.5",
@@ -102,8 +110,12 @@ async def world(transport: str, folder: Path) -> AsyncGenerator[World]:
             found.canaries["token"] = answer.json()["access_token"]
             found.bearer = {"Authorization": f"Bearer {found.canaries['token']}"}
             yield found
+            metrics = await service.client.get(f"http://127.0.0.1:{port}/metrics")
             service.process.terminate()
             await asyncio.wait_for(service.process.wait(), STOPS_WITHIN_S)
+        (folder / METRICS).write_text(metrics.text, "utf-8")
+        (folder / TRACES).write_bytes(b"\n".join(received.bodies))
+        assert received.scopes == {"chatbot"}
 
 
 async def add_users(folder: Path, passwords: dict[str, str]) -> None:
@@ -237,6 +249,11 @@ async def test_canaries_appear_in_no_log_no_response_and_no_file_but_their_own(
     assert found.leaks == []
     assert leaks_in_files(found, tmp_path) == []
     assert len(requests) >= found.answers > 2 * len(Fault)
+    metrics, exported = (tmp_path / METRICS).read_text("utf-8"), (tmp_path / TRACES).read_bytes()
+    assert "chatbot_turns_total" in metrics
+    assert session_id not in metrics  # metrics have few labels; of a trace it is the conversation
+    assert b"GET /sessions/{session_id}" in exported
+    assert session_id.encode() in exported
     [own] = (tmp_path / "data").rglob(f"{session_id}.log")
     assert {"prompt", "answer"} == found.found_in(own.read_text("utf-8"))
     assert {"summary", "memory"} <= found.found_in(own.with_suffix(".json").read_text("utf-8"))

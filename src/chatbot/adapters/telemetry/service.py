@@ -17,10 +17,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from chatbot.adapters.telemetry import genkit_spans, names
+from chatbot.adapters.telemetry import foreign_spans, names
 from chatbot.adapters.telemetry.activities import During
 from chatbot.adapters.telemetry.exposition import Exposition
-from chatbot.adapters.telemetry.genkit_spans import WithoutGenkit
+from chatbot.adapters.telemetry.foreign_spans import SilentProvider
 from chatbot.adapters.telemetry.metrics import Metrics
 from chatbot.adapters.telemetry.model import ModelReports, TracedModel
 from chatbot.adapters.telemetry.providers import labels_of
@@ -60,8 +60,8 @@ class OpenTelemetry(Telemetry):
         if "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
             os.environ.setdefault("OTEL_SERVICE_NAME", "chatbot")
         resource = Resource.create({"service.version": options.version})
-        provider = WithoutGenkit(resource=resource, shutdown_on_exit=False)
-        genkit_spans.install(provider)
+        provider = SilentProvider(resource=resource, shutdown_on_exit=False)
+        foreign_spans.install(provider)
         sampler = provider.sampler if options.traces else ALWAYS_OFF
         self._spans: BatchSpanProcessor | None = None
         self._tracer = Tracer(sampler, resource, options.version, self._export)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from chatbot import __version__
@@ -26,6 +27,16 @@ from chatbot.entrypoints.model_selection import with_model_name
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import is_developer_mode, load_settings
 from chatbot.entrypoints.web import docs_page
+
+_NO_OWN_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""FastAPI's spans have paths with ids and query strings, continue anyone's trace, and its events have
+the texts of errors. `Telemetry.around` reports requests instead."""
 
 
 def create_app() -> FastAPI:
@@ -57,6 +68,7 @@ def build_app(
         redirect_slashes=False,
         servers=[{"url": root_path}] if root_path else None,
         generate_unique_id_function=_operation_id,
+        telemetry=_NO_OWN_TELEMETRY,
     )
     app.state.use_cases = use
     error_handlers.install(app)

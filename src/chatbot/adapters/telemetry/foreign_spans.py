@@ -1,4 +1,4 @@
-"""Keeps Genkit's spans, whose attributes are whole prompts and answers, out of what is exported."""
+"""Keeps the spans of libraries out of what is exported: Genkit's are whole prompts and answers."""
 
 import os
 
@@ -10,11 +10,11 @@ from opentelemetry.util.types import Attributes
 _GENKIT = "genkit"
 
 
-class WithoutGenkit(TracerProvider):
-    """The provider that Genkit finds: its tracer records nothing.
+class SilentProvider(TracerProvider):
+    """The provider that libraries find: their tracers record nothing.
 
-    With `GENKIT_ENV=dev` it records for the Developer UI, whose exporter Genkit adds itself. Our
-    own spans never pass through here, so neither do Genkit's reach our exporter.
+    Only Genkit's does, with `GENKIT_ENV=dev`, for the Developer UI, whose exporter it adds itself.
+    Our own spans never pass through here, so neither do Genkit's reach our exporter.
     """
 
     def get_tracer(
@@ -25,7 +25,7 @@ class WithoutGenkit(TracerProvider):
         attributes: Attributes = None,
     ) -> Tracer:
         is_genkit = instrumenting_module_name.startswith(_GENKIT)
-        if is_genkit and os.environ.get("GENKIT_ENV") != "dev":
+        if not is_genkit or os.environ.get("GENKIT_ENV") != "dev":
             return NoOpTracer()
         return super().get_tracer(
             instrumenting_module_name, instrumenting_library_version, schema_url, attributes
