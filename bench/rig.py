@@ -148,7 +148,9 @@ def environment(upstream: Server, url: str) -> dict[str, str]:
         "JWT_SECRET": JWT_SECRET,
         "GENKIT_MODEL": "openai/bench",
         "LOG_FORMAT": "json",
-        "MODEL_MAX_CONCURRENT": str(4 * AT_ONCE),  # one person may have a quarter
+        "MODEL_MAX_CONCURRENT": str(4 * AT_ONCE),  # one client may have a quarter
+        "MAX_STREAMS_PER_USER": str(AT_ONCE),
+        "RATE_LIMIT_PER_MINUTE": "0",
         "OPENAI_BASE_URL": f"{upstream.url}/v1",
         "STORAGE_URL": url,
     }

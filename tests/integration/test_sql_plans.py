@@ -121,6 +121,7 @@ def work_on_everything(statements: SqlSession) -> None:
     renew(statements, [lease], seconds=20)
     repository.append(lease, new_message(lease, MessageRole.USER, "text", ts=T0))
     repository.get(ANA, own.id)
+    assert repository.count(ANA)
     mark = repository.page(ANA, limit=20)[-1]
     repository.page(ANA, limit=20, after=SessionCursor(updated_at=mark.updated_at, id=mark.id))
     repository.page(ANA, limit=20, title="t")

@@ -16,7 +16,9 @@ from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
+from chatbot.application.session_room import SessionRoom
 from chatbot.application.sessions import Sessions
+from chatbot.application.shares import Shares
 from chatbot.application.turn import Reply, ReplyEvent
 from chatbot.domain.authorization import of_client
 from chatbot.domain.chat import (
@@ -126,6 +128,7 @@ class ChatApp:
         notice: str | None = "",
         new_id: NewId | None = None,
         max_turns_per_owner: int = 1000,
+        max_sessions: int = 1000,
     ) -> None:
         new_id, clock = new_id or fresh_ids(), ticking_clock()
         self.storage = storage or InMemoryStorage()
@@ -134,18 +137,20 @@ class ChatApp:
         learner = Learner(self.model, rules, new_id=new_id)
         self.steps = MemorySteps(self.storage, learner, rules)
         self.consolidation = Consolidation(self.steps, rules, clock=clock)
+        room = SessionRoom(max_per_owner=max_sessions)
         self.chat = Chat(
             self.storage,
             self.model,
             self.prompt_builder,
             self.consolidation,
+            room,
             clock=clock,
             new_id=new_id,
             max_prompt_chars=4000,
-            max_turns_per_owner=max_turns_per_owner,
+            shares=Shares(per_user=max_turns_per_owner, per_client=max_turns_per_owner),
             notice=notice,
         )
-        self.sessions = Sessions(self.storage, clock=clock, new_id=new_id)
+        self.sessions = Sessions(self.storage, room, clock=clock, new_id=new_id)
         self.memory_editor = MemoryEditor(
             self.storage, self.consolidation, new_id=new_id, max_items=rules.max_items
         )

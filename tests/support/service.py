@@ -58,6 +58,7 @@ def settings_for_tests(**given: object) -> Settings:
         "api_key": API_KEY,
         "jwt_secret": JWT_SECRET,
         "storage_url": "memory:",
+        "rate_limit_per_minute": 0,
     }
     return settings_of(base | given)
 

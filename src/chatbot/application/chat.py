@@ -17,6 +17,8 @@ from chatbot.application.leases import retry_while_busy
 from chatbot.application.prompt import PromptBuilder
 from chatbot.application.prompt_texts import Language, notice_in
 from chatbot.application.running_turns import RunningTurns
+from chatbot.application.session_room import SessionRoom
+from chatbot.application.shares import Shares
 from chatbot.application.turn import Reply, ReplyEvent, Started, Turn
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
@@ -55,7 +57,7 @@ class Chat:
     Args:
         notice: the sentence that goes with a session's first answer; empty = none, None = ours.
         max_prompt_chars: longest prompt, in code points.
-        max_turns_per_owner: turns that one owner may have under way in this process.
+        shares: limits the turns that one owner may have under way in this process.
     """
 
     def __init__(
@@ -64,11 +66,12 @@ class Chat:
         model: ChatModel,
         prompt_builder: PromptBuilder,
         consolidation: Consolidation,
+        room: SessionRoom,
         *,
         clock: Clock,
         new_id: NewId,
         max_prompt_chars: int,
-        max_turns_per_owner: int,
+        shares: Shares,
         notice: str | None,
         telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
@@ -76,10 +79,11 @@ class Chat:
         self._model = model
         self._prompt_builder = prompt_builder
         self._consolidation = consolidation
+        self._room = room
         self._clock = clock
         self._new_id = new_id
         self._max_prompt_chars = max_prompt_chars
-        self.running = RunningTurns(storage, most_per_owner=max_turns_per_owner)
+        self.running = RunningTurns(storage, shares=shares)
         self._notice = notice
         self._telemetry = telemetry
         self._generator = AnswerGenerator(model, prompt_builder, telemetry)
@@ -103,7 +107,7 @@ class Chat:
 
         Raises:
             Forbidden, InvalidInput, PromptTooLong: at once.
-            RateLimited, NotFound, SessionBusy: nothing was stored.
+            RateLimited, TooManySessions, NotFound, SessionBusy: nothing was stored.
             ModelFailure, StorageFailure, ShuttingDown, Revoked: the user's message is kept if it
                 was stored, and the partial answer with it; then the error names session and turn.
             SessionBusy, after `Started`: the lease was lost to another turn, and the answer is not
@@ -195,7 +199,7 @@ class Chat:
             now = self._clock()
             turn.session_id = SessionId(self._new_id())
             new = Session(id=turn.session_id, owner=turn.owner, created_at=now, updated_at=now)
-            tx.sessions.create(new)
+            self._room.create(tx, new)
             return tx.sessions.store_question(self._question(turn, turn.session_id))
 
         return await self._storage.transact(begin)

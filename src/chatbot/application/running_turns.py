@@ -26,12 +26,12 @@ class RunningTurns:
     """Runs turns until it is closed.
 
     Args:
-        most_per_owner: maximum of concurrent turns per owner, so that one owner cannot take all of
-            the model's slots.
+        shares: limits the concurrent turns of each owner, so that none can take all of the model's
+            slots.
     """
 
-    def __init__(self, storage: Storage, *, most_per_owner: int) -> None:
-        self._shares = Shares(most=most_per_owner)
+    def __init__(self, storage: Storage, *, shares: Shares) -> None:
+        self._shares = shares
         self._sign_ins = SignIns(storage)
         self._turns: dict[asyncio.Task[None], Turn] = {}
         self._ended_at = float("-inf")

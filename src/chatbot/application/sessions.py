@@ -7,6 +7,7 @@ from functools import partial
 from weakref import WeakValueDictionary
 
 from chatbot.application.leases import retry_while_busy
+from chatbot.application.session_room import SessionRoom
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
     Message,
@@ -55,8 +56,9 @@ class Sessions:
     turn is running and does not end in time.
     """
 
-    def __init__(self, storage: Storage, *, clock: Clock, new_id: NewId) -> None:
+    def __init__(self, storage: Storage, room: SessionRoom, *, clock: Clock, new_id: NewId) -> None:
         self._storage = storage
+        self._room = room
         self._clock = clock
         self._new_id = new_id
         self._listing: WeakValueDictionary[Owner, asyncio.Lock] = WeakValueDictionary()
@@ -66,6 +68,7 @@ class Sessions:
 
         Raises:
             InvalidInput: see `clean_title`.
+            TooManySessions: the caller has the maximum.
         """
         require(principal, Permission.CHAT)
         session_id, now = SessionId(self._new_id()), self._clock()
@@ -76,7 +79,7 @@ class Sessions:
             created_at=now,
             updated_at=now,
         )
-        await self._storage.transact(lambda tx: tx.sessions.create(new))
+        await self._storage.transact(lambda tx: self._room.create(tx, new))
         return session_id
 
     async def page(

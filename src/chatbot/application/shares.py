@@ -6,6 +6,7 @@ from weakref import WeakValueDictionary
 
 from chatbot.domain.errors import RateLimited
 from chatbot.domain.identity import Owner
+from chatbot.domain.quotas import Quota, Unit
 
 WAIT_S = 0.5
 _RETRY_AFTER_S = 2.0
@@ -20,13 +21,17 @@ class Share:
 
 
 class Shares:
-    """Limits an owner to `most` concurrent turns in this process.
+    """Limits an owner to some concurrent turns in this process.
 
     As many again may wait for half a second, so that a client whose answers are fast need not count.
+
+    Args:
+        per_user: how many a person may have.
+        per_client: how many a client may have that calls for itself.
     """
 
-    def __init__(self, *, most: int) -> None:
-        self._most = most
+    def __init__(self, *, per_user: int, per_client: int) -> None:
+        self._per_user, self._per_client = per_user, per_client
         self._shares: WeakValueDictionary[Owner, Share] = WeakValueDictionary()
 
     async def acquire(self, owner: Owner) -> Share:
@@ -35,27 +40,30 @@ class Shares:
         Raises:
             RateLimited: the owner has the maximum of turns in progress.
         """
-        share = self._shares.setdefault(owner, Share(asyncio.Semaphore(self._most)))
-        await self._acquire(share)
+        most = self._per_user if owner.kind == "user" else self._per_client
+        share = self._shares.setdefault(owner, Share(asyncio.Semaphore(most)))
+        await self._acquire(share, most)
         return share
 
-    async def _acquire(self, share: Share) -> None:
+    async def _acquire(self, share: Share, most: int) -> None:
         if not share.slots.locked():
             await share.slots.acquire()
             return
-        if share.waiting >= self._most:
-            raise self._refusal()
+        if share.waiting >= most:
+            raise _refusal(most)
         share.waiting += 1
         try:
             async with asyncio.timeout(WAIT_S):
                 await share.slots.acquire()
         except TimeoutError as error:
-            raise self._refusal() from error
+            raise _refusal(most) from error
         finally:
             share.waiting -= 1
 
-    def _refusal(self) -> RateLimited:
-        return RateLimited(
-            f"You already have {self._most} answers in progress: wait for one of them to finish.",
-            retry_after_s=_RETRY_AFTER_S,
-        )
+
+def _refusal(most: int) -> RateLimited:
+    return RateLimited(
+        f"You already have {most} answers in progress: wait for one of them to finish.",
+        retry_after_s=_RETRY_AFTER_S,
+        quotas=[Quota(name="answers at once", unit=Unit.STREAMS, amount=most)],
+    )

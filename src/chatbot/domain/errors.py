@@ -5,6 +5,10 @@ statuses and exit codes in one place. Messages may be shown to the caller: they 
 repeat rejected input and name no internals.
 """
 
+from collections.abc import Sequence
+
+from chatbot.domain.quotas import Quota
+
 
 class ChatbotError(Exception):
     """Root of the tree. `str(error)` is one sentence for the caller, by default the class's.
@@ -120,11 +124,12 @@ class SessionHeld(Conflict):
 
 
 class RateLimited(ChatbotError):
-    """Too many requests; retry after `retry_after_s` seconds."""
+    """Too many requests; retry after `retry_after_s` seconds. `quotas` are those that are used up."""
 
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
+    def __init__(self, message: str, *, retry_after_s: float, quotas: Sequence[Quota] = ()) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.quotas = quotas
 
 
 class BudgetExhausted(RateLimited):

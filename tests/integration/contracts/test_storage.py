@@ -164,6 +164,18 @@ class TestSessions:
         assert not sessions.put_memory(stranger, session_id(1), Memory(), epoch=0)
         assert [s.id for s in sessions.page(stranger, limit=9)] == [session_id(2)]
 
+    def test_sessions_of_an_owner_are_counted(self, sessions: SessionLog) -> None:
+        assert sessions.count(ANA) == 0
+        lease = held(sessions)
+        say(sessions, lease, 2)
+        for number in (2, 3):
+            sessions.create(new_session(number))
+        sessions.create(new_session(1, BOB))
+        assert [sessions.count(owner) for owner in (ANA, BOB, CLIENT)] == [3, 1, 0]
+        sessions.delete(lease)
+        sessions.put_memory(ANA, session_id(3), Memory(), epoch=0)
+        assert sessions.count(ANA) == 2
+
     def test_unusual_owner_ids_do_not_collide(self, sessions: SessionLog) -> None:
         ids = ["ana", "Ana", "../ana", "a%6ea", "a/na", "añá", "CON", ".", "..", "a" * 64, "a b"]
         owners = [Owner(kind="user", id=name) for name in ids]

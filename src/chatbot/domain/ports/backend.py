@@ -24,6 +24,8 @@ class StorageUrl:
     """The folder for files that commands keep on this machine."""
     password: str = field(default="", repr=False)
     is_persistent: bool = True
+    is_database: bool = False
+    """Whether a database server or library stores the data, rather than files of our own."""
 
     def __str__(self) -> str:
         return self.shown

@@ -55,6 +55,10 @@ class SessionLog(Protocol):
         """Return the session."""
 
     @abstractmethod
+    def count(self, owner: Owner) -> int:
+        """Return how many sessions the owner has. The cost grows with their number."""
+
+    @abstractmethod
     def page(
         self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""
     ) -> Sequence[Session]:

@@ -14,11 +14,8 @@ from chatbot.domain.errors import ChatbotError, ModelUnavailable, StorageFailure
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_have_no_users, people_problem
 from chatbot.entrypoints.commands.model_check import describe_model
-from chatbot.entrypoints.container.parts import (
-    build_limit_counters,
-    build_provider,
-    build_storage,
-)
+from chatbot.entrypoints.container.limit_parts import build_limit_counters
+from chatbot.entrypoints.container.parts import build_provider, build_storage
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ENV_FILE, ignored_names, load_settings
 from chatbot.entrypoints.settings.subject import SettingsError

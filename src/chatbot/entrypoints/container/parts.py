@@ -36,11 +36,12 @@ from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
+from chatbot.application.session_room import SessionRoom
+from chatbot.application.shares import Shares
 from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.backend import StorageOptions
-from chatbot.domain.ports.limit_counters import LimitCounters
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.provider import ModelProvider
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
@@ -112,24 +113,6 @@ def build_telemetry(settings: Settings, workers: Workers | None = None) -> Telem
 def build_reporting_storage(storage: Storage, telemetry: Telemetry) -> Storage:
     """Returns the store, whose transactions are reported if telemetry is switched on."""
     return telemetry.storage(storage)
-
-
-def build_limit_counters(settings: Settings) -> LimitCounters | None:
-    """Returns the counters of LIMITS_URL, not connected yet; None if limits are counted in the store.
-
-    Raises:
-        SettingsError: the client for Redis is not installed.
-    """
-    if settings.limits.url is None:
-        return None
-    try:
-        from chatbot.adapters.limits.redis_counters import RedisCounters  # noqa: PLC0415 - optional
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            "LIMITS_URL: needs the client for Redis. Fix: install the extra `redis`; in a checkout, "
-            "run `make install`."
-        ) from error
-    return RedisCounters(settings.limits.url.raw)
 
 
 def build_backup(file: Path) -> BackupFile:
@@ -321,16 +304,19 @@ def build_chat(
     consolidation: Consolidation,
     prompt_builder: PromptBuilder,
     telemetry: Telemetry,
+    room: SessionRoom,
+    shares: Shares,
 ) -> Chat:
     return Chat(
         storage,
         model,
         prompt_builder,
         consolidation,
+        room,
         clock=utc_now,
         new_id=random_id,
         max_prompt_chars=settings.assistant.max_prompt_chars,
-        max_turns_per_owner=settings.model.max_turns_per_owner,
+        shares=shares,
         notice=settings.assistant.notice,
         telemetry=telemetry,
     )

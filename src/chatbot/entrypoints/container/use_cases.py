@@ -10,6 +10,7 @@ from chatbot.application.consolidation import Consolidation
 from chatbot.application.erasure import Erasures
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_steps import MemorySteps
+from chatbot.application.request_limits import RequestLimits
 from chatbot.application.sessions import Sessions
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher
@@ -28,6 +29,7 @@ class UseCases:
     erasures: Erasures
     authentication: Authentication
     administration: Administration
+    request_limits: RequestLimits
     chat: Chat
     sessions: Sessions
     memory_editor: MemoryEditor

@@ -13,7 +13,7 @@ from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import Workers
-from chatbot.entrypoints.container import parts
+from chatbot.entrypoints.container import limit_parts, parts
 from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.settings import Settings
 
@@ -41,6 +41,8 @@ class Container(containers.DeclarativeContainer):
     consolidation = providers.Singleton(
         Consolidation, memory_steps, rules, clock=parts.utc_now, telemetry=telemetry
     )
+    room = providers.Singleton(limit_parts.build_session_room, settings)
+    shares = providers.Singleton(limit_parts.build_shares, settings)
     chat = providers.Singleton(
         parts.build_chat,
         settings,
@@ -49,8 +51,13 @@ class Container(containers.DeclarativeContainer):
         consolidation=consolidation,
         prompt_builder=prompt_builder,
         telemetry=telemetry,
+        room=room,
+        shares=shares,
     )
-    sessions = providers.Singleton(Sessions, storage, clock=parts.utc_now, new_id=parts.random_id)
+    sessions = providers.Singleton(
+        Sessions, storage, room, clock=parts.utc_now, new_id=parts.random_id
+    )
+    request_limits = providers.Singleton(limit_parts.build_request_limits, settings, storage)
     memory_editor = providers.Singleton(parts.build_memory_editor, settings, storage, consolidation)
     authentication = providers.Singleton(
         parts.build_authentication, settings, storage, hasher, tokens
@@ -84,6 +91,7 @@ def build(
         erasures=container.erasures(),
         authentication=container.authentication(),
         administration=container.administration(),
+        request_limits=container.request_limits(),
         chat=container.chat(),
         sessions=container.sessions(),
         memory_editor=container.memory_editor(),

@@ -95,7 +95,7 @@ def _add_layers(app: FastAPI, settings: Settings, surfaces: Surfaces, telemetry:
             allow_origins=settings.http.cors_allow_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-            expose_headers=["X-Request-Id", "Retry-After"],
+            expose_headers=["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"],
         )
     app.add_middleware(AccessLog, new_id=random_id, is_tls=settings.http.tls_cert_file is not None)
     app.add_middleware(telemetry.around)

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from chatbot.domain import errors
+from chatbot.entrypoints.http.rate_limit_headers import rate_limit_headers
 
 AllowedFields = Callable[[Sequence[str | int]], Sequence[str]]
 
@@ -69,11 +70,14 @@ _FRAMEWORK_CODES = {
 _UNREAD_BODY = {"request_timeout", "body_too_large"}
 """The rest of the body may still be in transit and is not worth reading."""
 
+_NOT_TO_BE_RETRIED = {"session_busy", "budget_exhausted"}
+"""OpenAI's SDKs retry 409 and 429 automatically, unless a header says otherwise."""
+
 MAX_ERRORS = 20
 """Maximum number of errors listed in a 422: a body can contain thousands."""
 
 MAX_RETRY_AFTER_S = 3600
-"""Maximum `Retry-After`, whatever a provider says."""
+"""The longest wait that a provider may ask our callers for."""
 
 _RETRY_AFTER_S = {"session_busy": 1, "shutting_down": 5, "storage_unavailable": 5}
 
@@ -99,14 +103,13 @@ class ErrorDetails:
         """Returns the headers of the response, apart from those about its body."""
         headers = dict(self.headers or {})
         if self.retry_after_s is not None:
-            retry_after_s = math.ceil(min(MAX_RETRY_AFTER_S, max(1.0, self.retry_after_s)))
-            headers["Retry-After"] = str(retry_after_s)
+            headers["Retry-After"] = str(math.ceil(max(1.0, self.retry_after_s)))
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers.setdefault("WWW-Authenticate", "Bearer")  # RFC 9110, section 15.5.2
         if self.code in _UNREAD_BODY:
             headers["Connection"] = "close"
-        if self.code == "session_busy":
-            headers["x-should-retry"] = "false"  # OpenAI's SDKs retry 409 automatically
+        if self.code in _NOT_TO_BE_RETRIED:
+            headers["x-should-retry"] = "false"
         return headers
 
 
@@ -187,15 +190,24 @@ def _status_and_code(kind: type[errors.ChatbotError]) -> tuple[int, str]:
 def _known(error: errors.ChatbotError) -> ErrorDetails:
     status, code = _status_and_code(type(error))
     where = error.where if isinstance(error, errors.InvalidInput) else ()
+    quotas = error.quotas if isinstance(error, errors.RateLimited) else ()
     return ErrorDetails(
         status=status,
         code=code,
         detail=str(error),
         errors=({"loc": ["body", *where], "msg": str(error)},) if where else (),
-        retry_after_s=getattr(error, "retry_after_s", None) or _RETRY_AFTER_S.get(code),
+        retry_after_s=_retry_after_s(error) or _RETRY_AFTER_S.get(code),
+        headers=rate_limit_headers(quotas),
         session_id=error.session_id,
         turn_id=error.turn_id,
     )
+
+
+def _retry_after_s(error: errors.ChatbotError) -> float | None:
+    if isinstance(error, errors.RateLimited):
+        return error.retry_after_s
+    asked_s = error.retry_after_s if isinstance(error, errors.ModelFailure) else None
+    return None if asked_s is None else min(MAX_RETRY_AFTER_S, asked_s)
 
 
 def _invalid(error: RequestValidationError, fields: AllowedFields) -> ErrorDetails:

@@ -1,4 +1,4 @@
-"""The settings of limits: where they are counted."""
+"""The settings of limits: what one caller may use, and where it is counted."""
 
 import re
 from dataclasses import dataclass, field
@@ -47,9 +47,12 @@ def parse_limits_url(raw: object) -> LimitsUrl:
 
 
 class LimitsSettings(Subject):
-    """LIMITS_..."""
+    """LIMITS_..., RATE_LIMIT_PER_MINUTE, MAX_STREAMS_PER_USER and MAX_SESSIONS_PER_USER."""
 
     url: Annotated[LimitsUrl | None, PlainValidator(parse_limits_url)] = Field(
         default=None, alias="limits_url"
     )
     url_file: File | None = Field(default=None, alias="limits_url_file")
+    rate_limit_per_minute: int = Field(default=120, ge=0, le=1_000_000)
+    max_streams_per_user: int = Field(default=5, ge=1, le=1_000_000)
+    max_sessions_per_user: int = Field(default=10_000, ge=1, le=1_000_000)

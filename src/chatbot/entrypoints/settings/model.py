@@ -90,6 +90,6 @@ class ModelSettings(Subject):
         return bool(self.base_url or self.api_key)
 
     @property
-    def max_turns_per_owner(self) -> int:
-        """Number of turns that one user, or one client without users, can run at once."""
+    def max_turns_per_client(self) -> int:
+        """Number of turns that one client can run at once for itself, without a user."""
         return max(2, self.max_concurrent // 4)

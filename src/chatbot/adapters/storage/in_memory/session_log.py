@@ -1,5 +1,6 @@
 """Sessions in dictionaries."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -35,14 +36,19 @@ class InMemorySessionLog(SessionLog):
 
     def __init__(self) -> None:
         self._stored: dict[tuple[Owner, SessionId], _Stored] = {}
+        self._counts = Counter[Owner]()
 
     def create(self, session: Session) -> None:
         if (session.owner, session.id) in self._stored:
             raise Conflict("The session already exists.")
         self._stored[session.owner, session.id] = _Stored(session)
+        self._counts[session.owner] += 1
 
     def get(self, owner: Owner, session_id: SessionId) -> Session:
         return self._find(owner, session_id).session
+
+    def count(self, owner: Owner) -> int:
+        return self._counts[owner]
 
     def page(
         self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""
@@ -121,6 +127,7 @@ class InMemorySessionLog(SessionLog):
     def delete(self, lease: Lease) -> None:
         require_no_hold(self._held(lease).session.hold)
         del self._stored[lease.owner, lease.session_id]
+        self._counts[lease.owner] -= 1
 
     def _find(self, owner: Owner, session_id: SessionId) -> _Stored:
         try:

@@ -68,6 +68,13 @@ class SessionReader:
     def get(self, owner: Owner, session_id: SessionId) -> Session:
         return self._look(self._paths(owner, session_id), self._session)
 
+    def count(self, owner: Owner) -> int:
+        try:
+            names = self._files.listdir(self._folder(owner))
+        except NotFound:
+            return 0
+        return sum(is_session_id(name.removesuffix(LOG)) for name in names if name.endswith(LOG))
+
     def page(
         self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""
     ) -> Sequence[Session]:

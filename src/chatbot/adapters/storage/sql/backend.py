@@ -58,7 +58,9 @@ class SqliteBackend(_SqlBackend):
         if not (raw.startswith(_SQLITE) and raw.removeprefix(_SQLITE).strip("/ ")):
             return None
         path = Path.cwd() / raw.removeprefix(_SQLITE)
-        return StorageUrl(raw=raw, shown=str(path), path=path, local_folder=path.parent)
+        return StorageUrl(
+            raw=raw, shown=str(path), path=path, local_folder=path.parent, is_database=True
+        )
 
 
 class PostgresBackend(_SqlBackend):
@@ -80,4 +82,5 @@ class PostgresBackend(_SqlBackend):
             shown=f"postgresql://{parts.hostname or ''}{port}{parts.path}",
             local_folder=Path.cwd() / "data",
             password=unquote(parts.password or ""),
+            is_database=True,
         )

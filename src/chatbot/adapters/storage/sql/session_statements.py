@@ -21,6 +21,7 @@ IS_ITS_MEMORY = and_(memories.c.owner == bindparam("o"), memories.c.session_id =
 SESSION = select(*(each for each in sessions.c if not each.name.startswith("lease_")))
 GET = SESSION.where(IS_IT)
 EXISTS = select(sessions.c.id).where(IS_IT)
+COUNT = select(func.count()).where(sessions.c.owner == bindparam("o"))
 PAGE = (
     SESSION.where(sessions.c.owner == bindparam("o"))
     .order_by(sessions.c.updated_at.desc(), sessions.c.id)

@@ -31,6 +31,7 @@ from chatbot.adapters.storage.sql.session_statements import (
     ADD_MESSAGE,
     ADD_SESSION,
     APPEND,
+    COUNT,
     EXISTS,
     GET,
     IS_HELD,
@@ -86,6 +87,10 @@ class SqlSessions(SessionLog):
         if row is None:
             raise NotFound
         return session_of(row)
+
+    def count(self, owner: Owner) -> int:
+        row = self._sql.row(COUNT, {"o": owner_key(owner)})
+        return 0 if row is None else int(row[0])
 
     def page(
         self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""

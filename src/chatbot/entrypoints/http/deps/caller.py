@@ -4,7 +4,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from chatbot.domain.errors import InvalidToken, StorageUnavailable, Unauthenticated
+from chatbot.domain.errors import InvalidToken, RateLimited, StorageUnavailable, Unauthenticated
 from chatbot.domain.identity import Principal, User
 from chatbot.entrypoints.http.deps.parameters import UseCases
 from chatbot.entrypoints.http.documented import documented
@@ -13,13 +13,17 @@ BEARER = "bearer"
 """The name of the security scheme of access tokens."""
 
 
-@documented(Unauthenticated, InvalidToken, StorageUnavailable, token=BEARER)
+@documented(Unauthenticated, InvalidToken, RateLimited, StorageUnavailable, token=BEARER)
 async def _caller(request: Request, use: UseCases) -> Principal:
-    """Returns the API client that the guard authenticated, with the user of the token, if any."""
+    """Returns the API client that the guard authenticated, with the user of the token, if any.
+
+    It counts the request: a log-in, which has no such parameter, is throttled in its own way.
+    """
     caller = cast("Principal", request.state.principal)
     principal = await use.authentication.identify(caller, _bearer(request))
     if principal.user is not None:
         request.state.log["user_id"] = principal.user.id
+    await use.request_limits.count(principal)
     return principal
 
 

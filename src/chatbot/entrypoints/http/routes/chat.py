@@ -36,7 +36,13 @@ _STREAM = {"schema": {"type": "string"}, "example": _example_of_stream()}
     responses={200: {"description": _DESCRIPTION, "content": {"text/event-stream": _STREAM}}},
 )
 @documented(
-    *(errors.Revoked, errors.Forbidden, errors.NotFound, errors.SessionBusy),
+    *(
+        errors.Revoked,
+        errors.Forbidden,
+        errors.NotFound,
+        errors.SessionBusy,
+        errors.TooManySessions,
+    ),
     *(errors.PromptTooLong, errors.PromptRefused, errors.ShuttingDown, errors.StorageFull),
     *(errors.ModelError, errors.ModelUnavailable, errors.ModelTimeout),
 )

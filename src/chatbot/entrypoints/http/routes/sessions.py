@@ -5,7 +5,13 @@ from typing import Annotated
 from fastapi import Body, Depends, Request, Response
 
 from chatbot.application.prompt_texts import language_of, notice_in
-from chatbot.domain.errors import Forbidden, SessionBusy, SessionHeld, StorageFull
+from chatbot.domain.errors import (
+    Forbidden,
+    SessionBusy,
+    SessionHeld,
+    StorageFull,
+    TooManySessions,
+)
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.accept_language import preferred_language
 from chatbot.entrypoints.http.cursor import read_cursor
@@ -36,7 +42,7 @@ router = routing.router(tag="sessions", prefix="/sessions")
 
 
 @router.post("/new", status_code=201)
-@documented(Forbidden, StorageFull)
+@documented(Forbidden, TooManySessions, StorageFull)
 async def new(
     body: Annotated[NewSessionBody, Body(default_factory=NewSessionBody)],
     request: Request,

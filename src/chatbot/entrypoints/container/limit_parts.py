@@ -1,0 +1,51 @@
+"""Builds what limits callers: their requests, answers and sessions."""
+
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
+from chatbot.application.limit_counters import LimitChecks, StoreLimitCounters
+from chatbot.application.request_limits import RequestLimits
+from chatbot.application.session_room import SessionRoom
+from chatbot.application.shares import Shares
+from chatbot.domain.ports.limit_counters import LimitCounters
+from chatbot.domain.ports.storage import Storage
+from chatbot.entrypoints.container.parts import utc_now
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.subject import SettingsError
+
+
+def build_limit_counters(settings: Settings) -> LimitCounters | None:
+    """Returns the counters of LIMITS_URL, not connected yet; None if limits are counted in the store.
+
+    Raises:
+        SettingsError: the client for Redis is not installed.
+    """
+    if settings.limits.url is None:
+        return None
+    try:
+        from chatbot.adapters.limits.redis_counters import RedisCounters  # noqa: PLC0415 - optional
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            "LIMITS_URL: needs the client for Redis. Fix: install the extra `redis`; in a checkout, "
+            "run `make install`."
+        ) from error
+    return RedisCounters(settings.limits.url.raw)
+
+
+def build_request_limits(settings: Settings, storage: Storage) -> RequestLimits:
+    """Files count too slowly for every request: a single process counts in memory instead."""
+    is_alone = settings.http.workers == 1 and not settings.storage.url.is_database
+    counted_in = InMemoryStorage() if is_alone else storage
+    counters = build_limit_counters(settings) or StoreLimitCounters(counted_in)
+    return RequestLimits(
+        LimitChecks(counters), per_minute=settings.limits.rate_limit_per_minute, clock=utc_now
+    )
+
+
+def build_session_room(settings: Settings) -> SessionRoom:
+    return SessionRoom(max_per_owner=settings.limits.max_sessions_per_user)
+
+
+def build_shares(settings: Settings) -> Shares:
+    return Shares(
+        per_user=settings.limits.max_streams_per_user,
+        per_client=settings.model.max_turns_per_client,
+    )
