@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 
 import aiohttp
-from rig import KEY, Figure, Server, environment, provider, started, table, token, user
+from rig import KEY, Figure, Server, add, environment, provider, started, table, token, user
 from stores import conversation, put, settings_of, stores
 
 from chatbot.domain.chat import Session
-from chatbot.domain.identity import Owner, User, UserId
+from chatbot.domain.identity import Owner, UserId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import build_storage
@@ -29,10 +29,6 @@ PAGE = 20
 PEOPLE = [UserId(f"{number:032x}") for number in range(100)]
 ONE = UserId("e" * 32)
 TARGETS_MS = {"JSON": (150, 1000), "SQLite": (5, 5), "Postgres": (5, 5)}
-
-
-def _add(person: User, tx: Transaction) -> None:
-    tx.users.add(person)
 
 
 async def fill(storage: Storage, url: str, people: list[UserId], sessions: int) -> None:
@@ -82,7 +78,7 @@ async def of_store(name: str, url: str, sessions: int, rounds: int) -> list[Figu
 async def prepare(url: str) -> None:
     async with build_storage(settings_of(url)) as storage:
         for person in PEOPLE:
-            await storage.transact(partial(_add, user(person)))
+            await storage.transact(partial(add, person=user(person)))
         await fill(storage, url, PEOPLE, HTTP_SESSIONS)
 
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -18,8 +19,9 @@ import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 from stores import conversation, put, settings_of
 
 from chatbot.adapters.security.jose_tokens import JoseTokens
-from chatbot.domain.identity import Owner, User, UserId
-from chatbot.domain.ports.security import Claims
+from chatbot.domain.identity import ClientId, FamilyId, Owner, User, UserId
+from chatbot.domain.sign_in import RefreshFamily
+from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import build_storage
 
 HERE = Path(__file__).resolve().parent
@@ -163,25 +165,37 @@ def user(user_id: UserId, password_hash: str = "none") -> User:
     )  # fmt: skip
 
 
+def add(tx: Transaction, person: User) -> None:
+    """Add a user who is signed in, as `token` says."""
+    tx.users.add(person)
+    now = datetime.now(UTC)
+    tx.refresh_families.add(
+        RefreshFamily(
+            id=FamilyId(person.id),
+            user_id=person.id,
+            client_id=ClientId("default"),
+            number=1,
+            renewed_at=now,
+            expires_at=now + timedelta(days=14),
+            token_stamp=person.token_stamp,
+        )
+    )
+
+
 async def fill(url: str, messages: int, *, sessions: int = AT_ONCE) -> list[str]:
     """Make sessions with so many messages; as a rule, one for each client that asks at once."""
     owner, now = Owner(kind="user", id=USER), datetime.now(UTC)
     async with build_storage(settings_of(url)) as storage:
         if await storage.transact(lambda tx: tx.users.by_id(USER)) is None:
-            await storage.transact(lambda tx: tx.users.add(user(USER)))
+            await storage.transact(partial(add, person=user(USER)))
         said = (conversation(owner, messages, TEXT, at=now) for _ in range(sessions))
         return list(await put(storage, url, said))
 
 
 def token(user_id: UserId = USER) -> str:
-    tokens = JoseTokens(
-        JWT_SECRET,
-        ttl_s=3600,
-        clock=lambda: datetime.now(UTC),
-        new_id=lambda: secrets.token_hex(16),
-    )
-    claims = Claims(user_id=user_id, token_stamp=user(user_id).token_stamp)
-    return tokens.issue(claims, roles=("employee",), department="bench")
+    now = datetime.now(UTC)
+    tokens = JoseTokens(JWT_SECRET, ttl_s=3600, clock=lambda: datetime.now(UTC))
+    return tokens.issue(user(user_id), family_id=FamilyId(user_id), token_id="1", at=now)
 
 
 Ask = Callable[[aiohttp.ClientSession, int], Awaitable[None]]

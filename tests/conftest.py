@@ -19,6 +19,7 @@ from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
+from chatbot.domain.permissions import DEFAULT_ROLES
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.commands import command_line
@@ -60,7 +61,8 @@ def postgres_store(postgres_tables: str) -> str:
     written = [table.name for table in metadata.sorted_tables if table.name != "roles"]
     names = sql.SQL(", ").join(map(sql.Identifier, written))
     command(postgres_tables, sql.SQL("TRUNCATE {} RESTART IDENTITY").format(names))
-    command(postgres_tables, sql.SQL("DELETE FROM roles WHERE name NOT IN ('admin', 'employee')"))
+    shipped = sql.SQL(", ").join(map(sql.Literal, DEFAULT_ROLES))
+    command(postgres_tables, sql.SQL("DELETE FROM roles WHERE name NOT IN ({})").format(shipped))
     return postgres_tables
 
 

@@ -15,10 +15,19 @@ from access_table import CALLERS, CALLS, OTHERS, Row
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.domain.ports.security import Claims
 from chatbot.entrypoints.container.parts import random_id, utc_now
 from chatbot.entrypoints.http.native import PUBLIC_PATHS
-from service import API_KEY, JWT_SECRET, PASSWORD, Service, said_by, serving, settings_for_tests
+from service import (
+    ADMIN_EMAIL,
+    API_KEY,
+    JWT_SECRET,
+    PASSWORD,
+    Service,
+    said_by,
+    serving,
+    settings_for_tests,
+)
+from sign_in import signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,11 +37,18 @@ DISABLED = "gone@example.com"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW")
 BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made without a body
     "POST /auth/login": {"email": OWNER, "password": PASSWORD},
+    "POST /auth/refresh": {"refresh_token": "x"},
     "POST /chat": {"prompt": "Hi"},
     "PATCH /sessions/{session_id}": {"title": "Changed."},
     "PUT /sessions/{session_id}/summary": {"summary": "Changed."},
     "PUT /sessions/{session_id}/memory": {"structured_memory": {"facts": ["Changed."]}},
 }
+PEOPLE = {
+    "owner": [OWNER],
+    "colleague": ["eva@example.com", "noa@example.com"],
+    "admin": [ADMIN_EMAIL],
+}
+ENDS_SIGN_INS = {"POST /auth/logout", "POST /auth/logout-all"}
 Headers = dict[str, str]
 SESSION_CALLS = [row for row in CALLS if row.is_about_a_session]
 
@@ -58,6 +74,12 @@ class Company:
         if body is not None and row.is_about_a_session and "{session_id}" not in row.route:
             body = body | {"session_id": session_id}
         return await self.service.anonymous.request(method, path, json=body, headers=headers)
+
+    async def sign_in_again(self) -> None:
+        """After calls that have ended the sign-ins of those who made them."""
+        for caller, emails in PEOPLE.items():
+            bearers = [await self.service.bearer(email) for email in emails]
+            self.callers[caller][:] = [{"X-API-Key": API_KEY} | bearer for bearer in bearers]
 
     def files(self) -> dict[Path, bytes]:
         """Every stored byte."""
@@ -108,16 +130,12 @@ async def _bad_tokens(service: Service) -> list[Headers]:
     """Tokens of the owner: expired, signed with another secret, and malformed."""
     user = await service.use.storage.transact(lambda tx: tx.users.by_email(OWNER))
     assert user is not None
-    claims = Claims(user_id=user.id, token_stamp=user.token_stamp)
+    family_id = await signed_in(service.use.storage, user, utc_now)
 
     def issued(secret: str, *, hours_ago: int) -> str:
-        tokens = JoseTokens(
-            secret,
-            ttl_s=3600,
-            clock=lambda: utc_now() - timedelta(hours=hours_ago),
-            new_id=random_id,
-        )
-        return tokens.issue(claims, roles=user.roles, department=user.department)
+        tokens = JoseTokens(secret, ttl_s=3600, clock=utc_now)
+        at = utc_now() - timedelta(hours=hours_ago)
+        return tokens.issue(user, family_id=family_id, token_id=random_id(), at=at)
 
     good, expired, forged = (
         issued(JWT_SECRET, hours_ago=0),
@@ -168,6 +186,8 @@ async def test_each_caller_gets_what_the_table_says(company: Company, row: Row) 
             answer = await company.call(row, headers, session_id)
             assert as_cell(answer) == row.answers[caller], caller
             assert caller == "owner" or session_id not in answer.text, caller
+    if row.route in ENDS_SIGN_INS:
+        await company.sign_in_again()
 
 
 @names(SESSION_CALLS)

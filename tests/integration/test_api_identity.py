@@ -74,8 +74,11 @@ async def test_login_gives_a_bearer_token_that_names_the_user(shared: Service) -
     answer = await log_in(shared, "  LUIS@Example.com ")
     token = answer.json()
     who = await me(shared, {"Authorization": f"Bearer {token['access_token']}"})
-    assert token.keys() == {"access_token", "token_type", "expires_in"}
+    assert token.keys() == {
+        *("access_token", "token_type", "expires_in", "refresh_token", "refresh_expires_in")
+    }
     assert (token["token_type"], token["expires_in"]) == ("bearer", 3600)
+    assert token["refresh_expires_in"] == 14 * 24 * 3600
     assert who.status_code == 200
     assert who.json().keys() == {"id", "email", "roles", "department", "is_active"}
     assert who.json() | {"id": ""} == {

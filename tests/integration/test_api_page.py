@@ -26,7 +26,19 @@ try:
     bot.ask("   ")
 except RuntimeError as error:
     refused = str(error)
-print(json.dumps({"events": [event for event, _ in events], "done": events[-1][1], "refused": refused}))
+spent = bot.refresh_token
+bot.refresh()
+again = bot.ask("And now?", first["session_id"])
+bot.log_out()
+bot.refresh_token = spent
+try:
+    bot.refresh()
+except RuntimeError as error:
+    ended = str(error)
+print(json.dumps({
+    "events": [event for event, _ in events], "done": events[-1][1], "refused": refused,
+    "again": again["session_id"] == first["session_id"], "ended": ended,
+}))
 """
 JAVASCRIPT = """
 import { Chatbot } from "./client.mjs";
@@ -37,7 +49,16 @@ const first = await bot.ask("Hello, my name is Ana.");
 const events = [];
 for await (const each of bot.stream("What is my name?", first.session_id)) events.push(each);
 const refused = await bot.ask("   ").catch((error) => error.message);
-console.log(JSON.stringify({ events: events.map((each) => each.event), done: events.at(-1).data, refused }));
+const spent = bot.refreshToken;
+await bot.refresh();
+const next = await bot.ask("And now?", first.session_id);
+await bot.logOut();
+bot.refreshToken = spent;
+const ended = await bot.refresh().catch((error) => error.message);
+console.log(JSON.stringify({
+  events: events.map((each) => each.event), done: events.at(-1).data, refused,
+  again: next.session_id === first.session_id, ended,
+}));
 """
 
 
@@ -99,11 +120,12 @@ async def test_client_on_the_page_logs_in_asks_streams_and_reports_errors(
     assert events[-1] == "done"
     assert done["text"] == "Your name is Ana."
     assert found["refused"] == "invalid_request"
+    assert (found["again"], found["ended"]) == (True, "invalid_token")
 
 
 @pytest.mark.parametrize("language", ["python", "javascript"])
 def test_client_on_the_page_is_short(language: str) -> None:
-    assert len([line for line in code(language).splitlines() if line.strip()]) <= 45
+    assert len([line for line in code(language).splitlines() if line.strip()]) <= 60
 
 
 def codes_in(value: object) -> set[str]:

@@ -94,6 +94,8 @@ def _who(row: Row) -> str:
         return PUBLIC
     if row.answers["bad token"] == row.answers["key"]:
         return KEY  # tokens are not looked at
+    if row.route == "POST /auth/logout":
+        return KEY_OR_USER  # a refresh token in the body names the user, too
     return KEY_AND_USER if row.answers["key"].startswith("401") else KEY_OR_USER
 
 

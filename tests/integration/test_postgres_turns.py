@@ -23,6 +23,7 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import UserId
+from chatbot.domain.permissions import DEFAULT_ROLES
 from conversation import PATIENCE_S
 from relay import Relay, relay_to
 from samples import ANA, new_message, user
@@ -102,7 +103,7 @@ async def test_turn_takes_three_round_trips(relayed: tuple[Relay, SqlStorage]) -
     session_id = await begin(storage)
     for _ in range(3):
         relay.round_trips = 0
-        found, _ = await storage.find_caller(user(1).id)
+        found, _, _ = await storage.find_caller(user(1).id)
         await take_turn(storage, session_id)
         assert found == user(1)
         assert relay.round_trips == 3
@@ -219,9 +220,9 @@ async def test_failed_statement_affects_no_other(
     async with storage_of(postgres_store) as storage:
         ids = [await begin(storage) for _ in range(3)]
         asking = [asyncio.create_task(storage.store_question(question(each))) for each in ids]
-        found, roles = await asyncio.create_task(storage.find_caller(UserId("nobody")))
+        found, roles, _ = await asyncio.create_task(storage.find_caller(UserId("nobody")))
         contexts = await asyncio.gather(*asking)
-        assert (found, set(roles)) == (None, {"admin", "employee"})
+        assert (found, set(roles)) == (None, set(DEFAULT_ROLES))
         assert [context.lease.session_id for context in contexts] == ids
         for each in ids:
             assert len(await messages(storage, each)) == 1

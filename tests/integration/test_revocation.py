@@ -168,6 +168,43 @@ async def test_disabling_and_enabling_by_hand_revives_no_token(tmp_path: Path) -
         assert await is_accepted(service, await service.bearer(EMAIL))
 
 
+@pytest.mark.parametrize("path", ["/auth/logout", "/auth/logout-all"])
+async def test_running_answer_ends_when_its_user_logs_out_and_no_other_does(
+    settings: Settings, path: str
+) -> None:
+    async with serving_luis(settings) as service:
+        bearer, other, began = await service.bearer(EMAIL), await service.bearer(), time.monotonic()
+        asked = [
+            asyncio.create_task(
+                service.client.post("/chat", json={"prompt": "Hi"}, headers={**each, **SSE})
+            )
+            for each in (bearer, other)
+        ]
+        await eventually(lambda: service.use.chat.running.count == 2)
+        async with service_beside(service, settings) as beside:
+            (await beside.client.post(path, headers=bearer)).raise_for_status()
+        answer = await asked[0]
+        assert time.monotonic() - began < ENDS_WITHIN_S
+        assert problem_in(answer.text, stream=True)["code"] == "revoked"
+        bearer = await service.bearer(EMAIL)
+        [session] = (await service.client.get("/sessions", headers=bearer)).json()["sessions"]
+        session_path = f"/sessions/{session['session_id']}"
+        last = (await service.client.get(session_path, headers=bearer)).json()["messages"][-1]
+        assert (last["content"], last["reason"]) == ("Half", "revoked")
+        assert not asked[1].done()
+        asked[1].cancel()
+
+
+@asynccontextmanager
+async def service_beside(service: Service, settings: Settings) -> AsyncGenerator[Service]:
+    """Another service on the same store; in memory, the same one."""
+    if settings.storage.url.raw == "memory:":
+        yield service
+        return
+    async with serving(settings) as beside:
+        yield beside
+
+
 async def test_answers_of_other_users_and_clients_continue() -> None:
     go_on = asyncio.Event()
     model = ScriptedModel(lambda _: Script(pieces=("All",), pause=go_on.wait))

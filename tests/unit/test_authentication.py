@@ -1,7 +1,6 @@
 """Log-in, and who is calling."""
 
 import asyncio
-import secrets
 import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -16,7 +15,8 @@ from chatbot.adapters.security.argon2_parameters import Argon2Parameters
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application import authentication
-from chatbot.application.authentication import AccessToken, Authentication
+from chatbot.application.authentication import Authentication
+from chatbot.application.token_pairs import TokenPair
 from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import (
     ChatbotError,
@@ -29,9 +29,10 @@ from chatbot.domain.errors import (
 )
 from chatbot.domain.identity import Client, ClientId, User, UserId
 from chatbot.domain.permissions import DEFAULT_ROLES, Permission
-from chatbot.domain.ports.security import Claims
 from chatbot.domain.repositories.users import USERS
-from chatbot.domain.throttling import AttemptKey, account_throttle, address_throttle
+from chatbot.domain.sign_in import RefreshFamily
+from chatbot.domain.throttling import account_throttle, address_throttle
+from sign_in import auditing, calling_from, signed_in, token_pairs
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 PASSWORD = "el niño comió piñones"
@@ -49,18 +50,24 @@ class Service:
     def __init__(self) -> None:
         self.storage = InMemoryStorage()
         self.hasher = Argon2Hasher(CHEAP, below_minimum_for_tests=True)
-        self.tokens = JoseTokens(
-            "s" * 32, ttl_s=60, clock=lambda: NOW, new_id=lambda: secrets.token_hex(16)
-        )
+        self.tokens = JoseTokens("s" * 32, ttl_s=60, clock=lambda: NOW)
         self.now = NOW
-        self.authentication = Authentication(
-            self.storage, self.hasher, self.tokens, clock=lambda: self.now
+        self.pairs = token_pairs(self.storage, self.tokens, clock=lambda: self.now)
+        self.authentication = self.another_process()
+
+    def another_process(self, *, processes: int = 1) -> Authentication:
+        return Authentication(
+            self.storage,
+            self.hasher,
+            self.tokens,
+            self.pairs,
+            auditing(clock=lambda: self.now),
+            clock=lambda: self.now,
+            processes=processes,
         )
 
-    async def login(
-        self, email: str, password: str, *, client_ip: str = "192.0.2.1"
-    ) -> AccessToken:
-        return await self.authentication.login(email, password, client_ip=client_ip)
+    async def login(self, email: str, password: str, *, client_ip: str = "192.0.2.1") -> TokenPair:
+        return await self.authentication.login(calling_from(client_ip), email, password)
 
     async def add(self, email: str, password_hash: str, *, is_active: bool = True) -> User:
         user = User(
@@ -126,13 +133,13 @@ async def refusal(
 async def test_the_right_password_gives_a_token_for_the_user(service: Service, ana: User) -> None:
     token = await service.login(" Ana@ACME.es", PASSWORD)
     assert token.expires_in == 60
-    assert service.tokens.read(token.access_token) == Claims(
-        user_id=ana.id, token_stamp=ana.token_stamp
-    )
+    claims = service.tokens.read(token.access_token)
+    assert (claims.user_id, claims.token_stamp) == (ana.id, ana.token_stamp)
 
 
 async def test_a_token_does_not_show_in_a_repr() -> None:
-    assert "raw" not in repr(AccessToken(access_token="raw", expires_in=1))
+    pair = TokenPair(access_token="raw", expires_in=1, refresh_token="raw", refresh_expires_in=1)
+    assert "raw" not in repr(pair)
 
 
 async def test_a_password_typed_with_combining_accents_is_the_same(
@@ -279,8 +286,9 @@ async def test_with_a_token_the_user_calls_with_the_rights_that_both_have(
 async def test_rights_come_from_storage_and_never_from_the_token(
     service: Service, ana: User
 ) -> None:
-    claims = Claims(user_id=ana.id, token_stamp=ana.token_stamp)
-    token = service.tokens.issue(claims, roles=("admin",), department="Dirección")
+    family_id = await signed_in(service.storage, ana, lambda: NOW)
+    lying = replace(ana, roles=("admin",), department="Dirección")
+    token = service.tokens.issue(lying, family_id=family_id, token_id="1", at=NOW)
     principal = await service.authentication.identify(EVERYTHING, token)
     assert Permission.USERS_MANAGE not in principal.permissions
     assert principal.user == ana
@@ -396,16 +404,7 @@ async def test_concurrent_correct_passwords_do_not_count_as_guesses(
 async def test_concurrent_correct_passwords_of_many_users_do_not_count_as_guesses(
     service: Service, ana: User, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
-    each = [
-        Authentication(
-            service.storage,
-            service.hasher,
-            service.tokens,
-            clock=lambda: service.now,
-            processes=processes,
-        )
-        for _ in range(processes)
-    ]
+    each = [service.another_process(processes=processes) for _ in range(processes)]
     everybody = [await service.add(f"user{n}@acme.es", ana.password_hash) for n in range(120)]
 
     async def verify(password: str, password_hash: str | None) -> bool:
@@ -415,7 +414,7 @@ async def test_concurrent_correct_passwords_of_many_users_do_not_count_as_guesse
     monkeypatch.setattr(service.hasher, "verify", verify)
     await asyncio.gather(
         *(
-            each[number % processes].login(user.email, PASSWORD, client_ip="192.0.2.1")
+            each[number % processes].login(CALLER, user.email, PASSWORD)
             for number, user in enumerate(everybody)
         )
     )
@@ -499,11 +498,12 @@ async def test_impossible_password_does_not_count_as_an_attempt(
     await service.login(ana.email, PASSWORD)
 
 
-async def test_correct_password_logs_in_even_if_the_counter_cannot_be_cleared(
+async def test_no_sign_in_without_room_for_it(
     service: Service, ana: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(key: AttemptKey) -> None:
+    def fail(family: RefreshFamily) -> None:
         raise StorageFull("full")
 
-    monkeypatch.setattr(service.storage._transaction.attempts, "clear", fail)
-    await service.login(ana.email, PASSWORD)
+    monkeypatch.setattr(service.storage._transaction.refresh_families, "add", fail)
+    with pytest.raises(StorageFull):
+        await service.login(ana.email, PASSWORD)

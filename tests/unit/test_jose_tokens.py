@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,14 +12,22 @@ from jose import jwt
 
 from chatbot.adapters.security.jose_tokens import LEEWAY_S, MAX_TOKEN_CHARS, JoseTokens
 from chatbot.domain.errors import InvalidToken
-from chatbot.domain.identity import UserId
+from chatbot.domain.identity import FamilyId, User, UserId
 from chatbot.domain.ports.security import Claims
 
 SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 TTL_S = 3600
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 T = int(NOW.timestamp())
-CLAIMS = Claims(user_id=UserId("u1"), token_stamp="a1")
+USER = User(
+    id=UserId("u1"),
+    email="eva@acme.es",
+    password_hash="hash",
+    roles=("employee",),
+    department="Ventas",
+    created_at=NOW,
+)
+CLAIMS = Claims(user_id=USER.id, token_stamp=USER.token_stamp, family_id=FamilyId("s1"))
 MESSAGE = "The token is invalid or has expired: log in again."
 
 
@@ -37,7 +46,7 @@ def clock() -> SettableClock:
 
 @pytest.fixture
 def tokens(clock: SettableClock) -> JoseTokens:
-    return JoseTokens(SECRET, ttl_s=TTL_S, clock=clock, new_id=lambda: "f" * 32)
+    return JoseTokens(SECRET, ttl_s=TTL_S, clock=clock)
 
 
 @pytest.fixture
@@ -45,8 +54,8 @@ def token(tokens: JoseTokens) -> str:
     return issue(tokens)
 
 
-def issue(tokens: JoseTokens) -> str:
-    return tokens.issue(CLAIMS, roles=("employee",), department="Ventas")
+def issue(tokens: JoseTokens, user: User = USER) -> str:
+    return tokens.issue(user, family_id=FamilyId("s1"), token_id="f" * 32, at=NOW)
 
 
 def encode(data: bytes) -> str:
@@ -75,7 +84,8 @@ def good_claims() -> dict[str, object]:
         "iat": T,
         "nbf": T,
         "exp": T + TTL_S,
-        "ver": "a1",
+        "ver": USER.token_stamp,
+        "sid": "s1",
     }
 
 
@@ -152,7 +162,7 @@ def test_garbage_is_invalid(tokens: JoseTokens, raw_token: str) -> None:
 
 
 def test_another_secret_is_invalid(tokens: JoseTokens, clock: SettableClock) -> None:
-    other = JoseTokens(SECRET + "x", ttl_s=TTL_S, clock=clock, new_id=lambda: "f" * 32)
+    other = JoseTokens(SECRET + "x", ttl_s=TTL_S, clock=clock)
     assert_invalid(tokens, issue(other))
     header, payload, _ = issue(tokens).split(".")
     assert_invalid(tokens, signed(header, payload, secret=SECRET + "x"))
@@ -336,7 +346,7 @@ def test_a_token_that_lives_longer_than_tokens_do_is_invalid(
 def test_a_shorter_life_in_the_settings_holds_for_tokens_already_issued(
     token: str, clock: SettableClock
 ) -> None:
-    stricter = JoseTokens(SECRET, ttl_s=TTL_S - 1, clock=clock, new_id=lambda: "f" * 32)
+    stricter = JoseTokens(SECRET, ttl_s=TTL_S - 1, clock=clock)
     assert_invalid(stricter, token)
 
 
@@ -347,7 +357,7 @@ def test_a_token_over_4_kib_is_invalid_even_if_signed(tokens: JoseTokens) -> Non
 
 
 def test_token_hints_that_do_not_fit_are_omitted(tokens: JoseTokens) -> None:
-    token = tokens.issue(CLAIMS, roles=("r" * 5000,), department="\ud800" * 5000)
+    token = issue(tokens, replace(USER, roles=("r" * 5000,), department="\ud800" * 5000))
     assert tokens.read(token) == CLAIMS
     assert "roles" not in json.loads(decode(token.split(".")[1]))
 
@@ -357,7 +367,7 @@ def test_a_secret_that_cannot_protect_anything_is_refused(
     clock: SettableClock, secret: str
 ) -> None:
     with pytest.raises(ValueError, match="the secret") as refused:
-        JoseTokens(secret, ttl_s=TTL_S, clock=clock, new_id=lambda: "f" * 32)
+        JoseTokens(secret, ttl_s=TTL_S, clock=clock)
     assert not secret or secret not in str(refused.value)
 
 
@@ -365,7 +375,7 @@ def test_a_secret_that_cannot_protect_anything_is_refused(
     "secret", ['{"keys": []}' + " " * 40, '["", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]']
 )
 def test_a_secret_that_looks_like_json_is_used_as_it_is(clock: SettableClock, secret: str) -> None:
-    tokens = JoseTokens(secret, ttl_s=TTL_S, clock=clock, new_id=lambda: "f" * 32)
+    tokens = JoseTokens(secret, ttl_s=TTL_S, clock=clock)
     assert tokens.read(issue(tokens)) == CLAIMS
     header, payload, _ = issue(tokens).split(".")
     assert signed(header, payload, secret=secret) == issue(tokens)
@@ -375,7 +385,7 @@ def test_a_secret_that_looks_like_json_is_used_as_it_is(clock: SettableClock, se
 def test_key_id_identifies_the_secret_without_containing_it(clock: SettableClock) -> None:
     kids = set()
     for secret in (SECRET, SECRET + "x"):
-        tokens = JoseTokens(secret, ttl_s=TTL_S, clock=clock, new_id=lambda: "f" * 32)
+        tokens = JoseTokens(secret, ttl_s=TTL_S, clock=clock)
         kids.add(jwt.get_unverified_header(issue(tokens))["kid"])
         assert secret not in repr(tokens)
     assert len(kids) == 2

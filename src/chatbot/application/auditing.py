@@ -1,5 +1,6 @@
 """Records what administrators change and who signs in, in a chain that only the key can continue."""
 
+import hmac
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,11 @@ class Auditing:
             self.note(tx, principal, replace(event, stage=Stage.DONE))
         except AuditUnavailable as error:
             logger.error("the end of a change could not be recorded: %s", cause_of(error))  # noqa: TRY400 # no traceback
+
+    def pseudonym(self, text: str) -> str:
+        """Return what stands for a text that is personal, such as the address of a failed log-in."""
+        named = f"pseudonym:{text}".encode("utf-8", "surrogatepass")
+        return hmac.digest(self._key, named, "sha256").hex()
 
     def digest(self, record: Digestible | None, *, salt: str) -> str | None:
         """Return the digest of a stored object, for `before` and `after`; None if there is none."""

@@ -4,10 +4,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
+from chatbot.application.auditing import Auditing
+from chatbot.application.token_pairs import TokenPair, TokenPairs
+from chatbot.domain.audit import Action, AuditEvent, Outcome
 from chatbot.domain.authorization import on_behalf_of
 from chatbot.domain.errors import (
     InvalidCredentials,
@@ -20,8 +23,9 @@ from chatbot.domain.errors import (
 from chatbot.domain.identity import Principal, User, normalise_email
 from chatbot.domain.passwords import is_checkable, normalise_password
 from chatbot.domain.ports.runtime import Clock
-from chatbot.domain.ports.security import Claims, PasswordHasher, Tokens
+from chatbot.domain.ports.security import PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.sign_in import RefreshFamily
 from chatbot.domain.throttling import AttemptKey, Throttle, account_throttle, address_throttle
 from chatbot.domain.transaction import Transaction
 
@@ -31,14 +35,6 @@ SCHEMES_HOLD_S = 60.0
 at once."""
 MAX_AT_ONCE = 32
 """Maximum number of concurrent log-ins in all processes: fewer than one address may fail."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessToken:
-    """A token that is valid for `expires_in` seconds."""
-
-    access_token: str = field(repr=False)
-    expires_in: int
 
 
 class Authentication:
@@ -55,24 +51,28 @@ class Authentication:
         storage: Storage,
         hasher: PasswordHasher,
         tokens: Tokens,
-        clock: Clock,
+        pairs: TokenPairs,
+        auditing: Auditing,
         *,
+        clock: Clock,
         processes: int = 1,
         throttle_secret: bytes | None = None,
     ) -> None:
         self._storage = storage
         self._hasher = hasher
         self._tokens = tokens
+        self._pairs = pairs
+        self._auditing = auditing
         self._clock = clock
         self._throttle_secret = throttle_secret or secrets.token_bytes(32)
         self._schemes_read_at = float("-inf")
         self._turns: WeakValueDictionary[AttemptKey, asyncio.Lock] = WeakValueDictionary()
         self._concurrent = asyncio.Semaphore(max(1, MAX_AT_ONCE // processes))
 
-    async def login(self, email: str, password: str, *, client_ip: str) -> AccessToken:
-        """Return a token for the user with this e-mail address and password.
+    async def login(self, caller: Principal, email: str, password: str) -> TokenPair:
+        """Sign in the user with this e-mail address and password.
 
-        `client_ip` is the network address of the caller.
+        `caller` is the application that asks; attempts are counted for its network address, too.
 
         Raises:
             InvalidCredentials: the user is unknown or disabled, or the password is wrong: the same
@@ -84,15 +84,16 @@ class Authentication:
             raise InvalidCredentials
         password = normalise_password(password)
         account = account_throttle(email, secret=self._throttle_secret)
-        address = address_throttle(client_ip, secret=self._throttle_secret)
+        address = address_throttle(caller.source.address, secret=self._throttle_secret)
         async with self._turn_of(account):
             at = self._clock()
             user = await self._count_attempt(email, (account, address), at)
             if not await self._verify(password, user, (account, address), at) or user is None:
+                await self._note_failure(caller, email)
                 raise InvalidCredentials
-            await self._clear_attempts(account, address, at)
             user = await self._rehash_if_needed(user, password)
-        return self._token_for(user)
+            family = await self._admit(caller, user, account, address, at)
+        return self._pairs.pair_of(family, user)
 
     async def identify(self, caller: Principal, raw_token: str | None) -> Principal:
         """Return the caller with the permissions that are stored now, and the user of the token.
@@ -100,16 +101,19 @@ class Authentication:
         `caller` is the application that sent the token.
 
         Raises:
-            InvalidToken: the token is invalid or was revoked: its user was removed or disabled, or
-                has a new password or token version.
+            InvalidToken: the token is invalid or was revoked: its sign-in has ended, or its user was
+                removed or disabled, or has a new password or token version.
         """
         if raw_token is None:
             return caller
         claims = self._tokens.read(raw_token)
-        user, roles = await self._storage.find_caller(claims.user_id)
+        found = await self._storage.find_caller(claims.user_id, claims.family_id)
+        user = found.user
         if user is None or not user.is_active or user.token_stamp != claims.token_stamp:
             raise InvalidToken
-        return on_behalf_of(user, roles, caller)
+        if not found.is_signed_in:
+            raise InvalidToken
+        return replace(on_behalf_of(user, found.roles, caller), sign_in=claims.family_id)
 
     @asynccontextmanager
     async def _turn_of(self, account: Throttle) -> AsyncGenerator[None]:
@@ -162,20 +166,32 @@ class Authentication:
             await self._storage.transact(lambda tx: tx.attempts.withdraw(throttles, at=at))
             raise
 
-    async def _clear_attempts(self, account: Throttle, address: Throttle, at: datetime) -> None:
-        """Clear the account's attempts, and withdraw this one from the address's.
+    async def _note_failure(self, caller: Principal, email: str) -> None:
+        """Record a failed log-in, alike whether or not the account exists."""
+        account = self._auditing.pseudonym(email.strip().lower())
+        event = AuditEvent(
+            action=Action.LOGIN_FAILED,
+            outcome=Outcome.REFUSED,
+            object_type="account",
+            object_id=account,
+        )
+        await self._storage.transact(lambda tx: self._auditing.note(tx, caller, event))
+
+    async def _admit(
+        self, caller: Principal, user: User, account: Throttle, address: Throttle, at: datetime
+    ) -> RefreshFamily:
+        """Begin a sign-in, clear the account's attempts, and withdraw this one from the address's.
 
         The address's earlier attempts stay: owning one account must not buy guesses at others.
         """
 
-        def work(tx: Transaction) -> None:
+        def work(tx: Transaction) -> RefreshFamily:
+            family = self._pairs.begin(tx, caller, user)
             tx.attempts.clear(account.key)
             tx.attempts.withdraw((address,), at=at)
+            return family
 
-        try:
-            await self._storage.transact(work)
-        except StorageFailure:
-            return  # the attempt counts until its window ends; the log-in still succeeds
+        return await self._storage.transact(work)
 
     async def _rehash_if_needed(self, user: User, password: str) -> User:
         """Replace a hash whose parameters are below the current ones, now that the password is known.
@@ -194,11 +210,6 @@ class Authentication:
         except (RateLimited, StorageFailure):
             return user  # the old hash remains, and the next log-in tries again
         return stored if stored is not None and stored.password_hash == new else user
-
-    def _token_for(self, user: User) -> AccessToken:
-        claims = Claims(user_id=user.id, token_stamp=user.token_stamp)
-        token = self._tokens.issue(claims, roles=user.roles, department=user.department)
-        return AccessToken(access_token=token, expires_in=self._tokens.ttl_s)
 
 
 def _active_user(tx: Transaction, email: str) -> User | None:

@@ -123,7 +123,7 @@ class Chat:
             language=language,
             stream=stream,
         )
-        return self.running.run(turn, principal.user, self._run_turn)
+        return self.running.run(turn, principal, self._run_turn)
 
     def _check(self, prompt: str) -> None:
         if not prompt.strip():

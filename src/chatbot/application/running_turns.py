@@ -16,7 +16,7 @@ from chatbot.application.sign_ins import SignIns
 from chatbot.application.turn import ReplyEvent, Turn
 from chatbot.domain.chat import InterruptReason
 from chatbot.domain.errors import ShuttingDown, cause_of
-from chatbot.domain.identity import User
+from chatbot.domain.identity import Principal
 from chatbot.domain.ports.storage import Storage
 
 logger = logging.getLogger("chatbot.chat")
@@ -53,7 +53,7 @@ class RunningTurns:
         return self._closing
 
     async def run(
-        self, turn: Turn, user: User | None, work: Callable[[Turn], Awaitable[None]]
+        self, turn: Turn, caller: Principal, work: Callable[[Turn], Awaitable[None]]
     ) -> AsyncGenerator[ReplyEvent]:
         """Run the work of a turn and yield its events.
 
@@ -67,7 +67,7 @@ class RunningTurns:
         if self._closing:  # possibly while the turn waited for its share
             share.slots.release()
             raise ShuttingDown
-        task = asyncio.create_task(self._run(turn, user, work))
+        task = asyncio.create_task(self._run(turn, caller, work))
         self._turns[task] = turn
         task.add_done_callback(partial(self._ended, share))
         is_read_to_its_end = False
@@ -94,10 +94,10 @@ class RunningTurns:
         self._sign_ins.close()
 
     async def _run(
-        self, turn: Turn, user: User | None, work: Callable[[Turn], Awaitable[None]]
+        self, turn: Turn, caller: Principal, work: Callable[[Turn], Awaitable[None]]
     ) -> None:
         try:
-            with self._sign_ins.watching(turn, user):
+            with self._sign_ins.watching(turn, caller):
                 await work(turn)
         finally:
             turn.end()

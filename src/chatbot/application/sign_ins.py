@@ -1,39 +1,47 @@
-"""Interrupts running turns whose user is disabled or loses the sign-in."""
+"""Interrupts running turns whose user is disabled, changed or logged out."""
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from chatbot.application.turn import Turn
 from chatbot.domain.chat import InterruptReason, TurnId
 from chatbot.domain.errors import StorageFailure, cause_of
-from chatbot.domain.identity import User
+from chatbot.domain.identity import Principal, User
 from chatbot.domain.ports.storage import Storage
 
 CHECK_EVERY_S = 2.0
 """Turns end within 5 s of a revocation: this interval, the read from the store, and a margin."""
+_AT_ONCE = 32
+"""How many are looked up together: the loop must not be kept busy, nor each wait for an answer."""
 logger = logging.getLogger("chatbot.chat")
+
+_Watched = tuple[Turn, Principal, User]
 
 
 class SignIns:
-    """Checks the users of all running turns in one transaction, every two seconds.
+    """Checks the sign-ins and users of all running turns, every two seconds.
 
     While the store cannot be read, the turns continue.
     """
 
     def __init__(self, storage: Storage, *, check_every_s: float = CHECK_EVERY_S) -> None:
         self._storage, self._check_every_s = storage, check_every_s
-        self._watched: dict[TurnId, tuple[Turn, User]] = {}
+        self._watched: dict[TurnId, _Watched] = {}
         self._checking: asyncio.Task[None] | None = None
 
     @contextmanager
-    def watching(self, turn: Turn, user: User | None) -> Iterator[None]:
-        """Interrupt the turn when its user is disabled, removed, or gets new rights or a new password."""
+    def watching(self, turn: Turn, caller: Principal) -> Iterator[None]:
+        """Interrupt the turn when its caller's sign-in ends.
+
+        Or when its user is disabled, removed, or gets new rights or a new password.
+        """
+        user = caller.user
         if user is None:
             yield
             return
-        self._watched[turn.id] = turn, user
+        self._watched[turn.id] = turn, caller, user
         if self._checking is None:
             self._checking = asyncio.create_task(self._check_until_none_runs())
         try:
@@ -57,16 +65,19 @@ class SignIns:
 
     async def _check(self) -> None:
         watched = list(self._watched.values())
-        ids = {user.id for _, user in watched}
         try:
-            stored = await self._storage.transact(
-                lambda tx: {user_id: tx.users.by_id(user_id) for user_id in ids}
-            )
+            for first in range(0, len(watched), _AT_ONCE):
+                await self._check_some(watched[first : first + _AT_ONCE])
         except StorageFailure as error:
             logger.warning(
                 "the sign-ins of running turns could not be checked: %s", cause_of(error)
             )
-            return
-        for turn, user in watched:
-            if not user.is_still(stored[user.id]):
+
+    async def _check_some(self, watched: Sequence[_Watched]) -> None:
+        found = await asyncio.gather(
+            *(self._storage.find_caller(user.id, caller.sign_in) for _, caller, user in watched)
+        )
+        for (turn, caller, user), stored in zip(watched, found, strict=True):
+            is_signed_in = stored.is_signed_in or caller.sign_in is None
+            if not (is_signed_in and user.is_still(stored.user)):
                 turn.interrupt(InterruptReason.REVOKED)

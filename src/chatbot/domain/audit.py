@@ -49,6 +49,12 @@ class Action(StrEnum):
     USER_CREATE = "user.create"
     USER_ERASE = "user.erase"
     """A person is erased with everything about them; the end names the receipt."""
+    LOGIN = "auth.login"
+    LOGIN_FAILED = "auth.login_failed"
+    LOGOUT = "auth.logout"
+    LOGOUT_ALL = "auth.logout_all"
+    REFRESH_REFUSED = "auth.refresh_refused"
+    TOKEN_REUSE = "token.reuse"  # noqa: S105 # not a password
 
 
 class Outcome(StrEnum):

@@ -13,6 +13,8 @@ from chatbot.domain.stored import Stored
 
 UserId = NewType("UserId", str)
 ClientId = NewType("ClientId", str)
+FamilyId = NewType("FamilyId", str)
+"""A sign-in: see `sign_in.RefreshFamily`."""
 
 MAX_TOKEN_VERSION = 2**31 - 1
 """The largest integer of a database column; the version after it is 1."""
@@ -139,7 +141,8 @@ class Principal:
     """The caller: an API client, on behalf of a user where one is logged in.
 
     `permissions` are the effective rights: the client's, and of those the user's where present.
-    Those in `department_only` apply to the user's own department.
+    Those in `department_only` apply to the user's own department. `sign_in` is that of the user's
+    token, None without one.
     """
 
     client: Client
@@ -147,6 +150,7 @@ class Principal:
     permissions: frozenset[Permission]
     department_only: frozenset[Permission] = frozenset()
     source: Source = NO_SOURCE
+    sign_in: FamilyId | None = None
 
     @property
     def owner(self) -> Owner:

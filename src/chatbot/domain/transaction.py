@@ -7,10 +7,11 @@ from chatbot.domain.ports.records import AnyKind, Records
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.repositories.attempts import AttemptRepository
 from chatbot.domain.repositories.erasures import ERASURES, Erasures
+from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES, RefreshFamilies
 from chatbot.domain.repositories.roles import ROLES, Roles
 from chatbot.domain.repositories.users import USERS, Users
 
-KINDS: tuple[AnyKind, ...] = (ROLES, USERS, ERASURES)
+KINDS: tuple[AnyKind, ...] = (ROLES, USERS, REFRESH_FAMILIES, ERASURES)
 """All kinds of records, in the order in which they are copied."""
 
 JOURNALS: tuple[JournalKind, ...] = (AUDIT,)
@@ -37,5 +38,6 @@ class Transaction:
         self.counters, self.journal = counters, journal
         self.attempts = AttemptRepository(counters)
         self.erasures = Erasures(records)
+        self.refresh_families = RefreshFamilies(records)
         self.roles = Roles(records)
         self.users = Users(records)

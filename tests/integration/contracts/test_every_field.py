@@ -18,6 +18,7 @@ from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Role
 from chatbot.domain.ports.export import Conversation, ExportTarget, Item
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.sign_in import RefreshFamily
 from chatbot.domain.transaction import KINDS, Transaction
 from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
 from filled import filled
@@ -108,9 +109,11 @@ async def test_service_keeps_every_field(closed_storage: Storage) -> None:
         await closed_storage.transact(write)
         found = await closed_storage.transact(read)
         [user] = [record for record in RECORDS if isinstance(record, User)]
-        caller, roles = await closed_storage.find_caller(user.id)
+        [family] = [record for record in RECORDS if isinstance(record, RefreshFamily)]
+        caller, roles, is_signed_in = await closed_storage.find_caller(user.id, family.id)
     assert found == [*RECORDS, new, replace(memory, version=1)]
     assert caller == user
+    assert not is_signed_in, "the sign-in is another user's, and has ended"
     assert {role for role in RECORDS if isinstance(role, Role)} <= {*roles.values()}
 
 

@@ -20,10 +20,12 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.errors import NotFound, SessionBusy
-from chatbot.domain.identity import Owner, UserId
+from chatbot.domain.identity import FamilyId, Owner, UserId
 from chatbot.domain.memory import Memory
+from chatbot.domain.permissions import DEFAULT_ROLES
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
+from chatbot.entrypoints.container.parts import utc_now
 from samples import (
     ANA,
     ODD_TEXTS,
@@ -31,6 +33,7 @@ from samples import (
     new_message,
     user,
 )
+from sign_in import signed_in
 
 BOB = Owner(kind="user", id="b" * 32)
 ONE, TWO = SessionId("1" * 32), SessionId("2" * 32)
@@ -333,19 +336,35 @@ async def test_turn_continues_after_messages_appended_in_between(turns: Turns) -
 
 async def test_caller_is_found_with_the_roles(storage: Storage) -> None:
     await storage.transact(lambda tx: tx.users.add(user(1)))
-    found, roles = await storage.find_caller(user(1).id)
+    found, roles, _ = await storage.find_caller(user(1).id)
     assert found == user(1)
     assert roles == await storage.transact(lambda tx: tx.roles.all())
-    assert set(roles) == {"admin", "employee"}
+    assert set(roles) == set(DEFAULT_ROLES)
 
 
 @pytest.mark.parametrize("name", ["c" * 32, "", "ñ", "x" * 5000])
 async def test_unknown_caller_is_none_and_the_roles_are_returned(
     storage: Storage, name: str
 ) -> None:
-    found, roles = await storage.find_caller(UserId(name))
+    found, roles, _ = await storage.find_caller(UserId(name))
     assert found is None
-    assert set(roles) == {"admin", "employee"}
+    assert set(roles) == set(DEFAULT_ROLES)
+
+
+async def test_sign_in_of_a_caller_is_found_until_it_ends(storage: Storage) -> None:
+    await storage.transact(lambda tx: tx.users.add(user(1)))
+    families = [await signed_in(storage, user(1), utc_now) for _ in range(2)]
+    for _ in range(2):  # the second time without reading
+        found = [await storage.find_caller(user(1).id, each) for each in families]
+        assert [each.is_signed_in for each in found] == [True, True]
+    assert not (await storage.find_caller(user(1).id)).is_signed_in
+    assert not (await storage.find_caller(user(1).id, FamilyId("0" * 32))).is_signed_in
+    assert not (await storage.find_caller(UserId("another"), families[0])).is_signed_in
+    await storage.transact(lambda tx: tx.refresh_families.end(families[0], at=utc_now()))
+    found = [await storage.find_caller(user(1).id, each) for each in families]
+    assert [each.is_signed_in for each in found] == [False, True]
+    await storage.transact(lambda tx: tx.refresh_families.end_all(user(1).id, at=utc_now()))
+    assert not (await storage.find_caller(user(1).id, families[1])).is_signed_in
 
 
 async def test_change_of_a_caller_is_seen_at_once(storage: Storage) -> None:
@@ -356,7 +375,7 @@ async def test_change_of_a_caller_is_seen_at_once(storage: Storage) -> None:
             tx.users.set_password_hash(user(1).id, old=old, new=new)
 
         await storage.transact(change)
-        found, _ = await storage.find_caller(user(1).id)
+        found, _, _ = await storage.find_caller(user(1).id)
         assert found is not None
         assert found.password_hash == new
 

@@ -4,7 +4,8 @@ import base64
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 
 from jose import jws
@@ -12,8 +13,8 @@ from jose.backends.native import HMACKey
 from jose.exceptions import JOSEError
 
 from chatbot.domain.errors import InvalidToken
-from chatbot.domain.identity import UserId
-from chatbot.domain.ports.runtime import Clock, NewId
+from chatbot.domain.identity import FamilyId, User, UserId
+from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.security import Claims, Tokens
 
 ALGORITHM = "HS256"
@@ -28,7 +29,7 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 
 
 class JoseTokens(Tokens):
-    """HS256 only. The library checks the signature; everything else is checked here.
+    """HS256 only, and secrets that were replaced verify what they have signed. The library checks the signature; everything else is checked here.
 
     The library accepts what RFC 8725 (JWT Best Current Practices) warns of: a missing or textual
     `exp`, a future `iat`, any `typ`, unknown `crit`, repeated claims, non-canonical base64; and it
@@ -36,29 +37,37 @@ class JoseTokens(Tokens):
     byte for byte, the one issued here.
     """
 
-    def __init__(self, secret: str, *, ttl_s: int, clock: Clock, new_id: NewId) -> None:
-        key = secret.encode()
-        if len(key) < MIN_SECRET_BYTES:
-            raise ValueError(
-                f"the secret that signs tokens needs at least {MIN_SECRET_BYTES} bytes"
-            )
-        self._key = _construct(key)
-        self._headers = {"kid": hmac.digest(key, b"chatbot kid", "sha256").hex()[:8]}
-        self._first_part = _first_part(jws.sign(b"", self._key, self._headers, ALGORITHM))
+    def __init__(
+        self, secret: str, *, previous: Sequence[str] = (), ttl_s: int, clock: Clock
+    ) -> None:
+        self._signing = _SigningKey(secret)
+        keys = [self._signing, *map(_SigningKey, previous)]
+        self._by_header = {each.first_part: each.key for each in reversed(keys)}
         # A client sends the same token many times: only what may change is checked each time.
         self._verified = lru_cache(maxsize=_VERIFIED_KEPT)(self._verify)
         self._ttl_s = ttl_s
         self._clock = clock
-        self._new_id = new_id
 
     @property
     def ttl_s(self) -> int:
         return self._ttl_s
 
-    def issue(self, claims: Claims, *, roles: tuple[str, ...], department: str) -> str:
+    def issue(self, user: User, *, family_id: FamilyId, token_id: str, at: datetime) -> str:
         """Return a signed token, without roles and department if it would be too long with them."""
-        registered = self._registered(claims)
-        token = self._sign({**registered, "roles": list(roles), "department": department})
+        now = int(at.timestamp())
+        registered = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": user.id,
+            "sid": family_id,  # as in OpenID Connect Front-Channel Logout 1.0, section 3
+            "jti": token_id,
+            "iat": now,
+            "nbf": now,
+            "exp": now + self._ttl_s,
+            "ver": user.token_stamp,
+        }
+        hints = {"roles": list(user.roles), "department": user.department}
+        token = self._sign({**registered, **hints})
         return token if len(token) <= MAX_TOKEN_CHARS else self._sign(registered)
 
     def read(self, raw_token: str) -> Claims:
@@ -69,27 +78,13 @@ class JoseTokens(Tokens):
             raise InvalidToken from error
 
     def _verify(self, raw_token: str) -> Mapping[str, object]:
-        self._check_shape(raw_token)
-        return _parse(jws.verify(raw_token, self._key, [ALGORITHM]))
-
-    def _registered(self, claims: Claims) -> dict[str, object]:
-        now = int(self._clock().timestamp())
-        return {
-            "iss": ISSUER,
-            "aud": AUDIENCE,
-            "sub": claims.user_id,
-            "jti": self._new_id(),
-            "iat": now,
-            "nbf": now,
-            "exp": now + self._ttl_s,
-            "ver": claims.token_stamp,
-        }
+        return _parse(jws.verify(raw_token, self._key_of(raw_token), [ALGORITHM]))
 
     def _sign(self, claims: Mapping[str, object]) -> str:
-        return jws.sign(claims, self._key, self._headers, ALGORITHM)
+        return jws.sign(claims, self._signing.key, self._signing.headers, ALGORITHM)
 
-    def _check_shape(self, raw_token: str) -> None:
-        """Require three parts of canonical base64url, the first of which is our header.
+    def _key_of(self, raw_token: str) -> HMACKey:
+        """Require three parts of canonical base64url, the first of which is a header of ours.
 
         Raises:
             ValueError: the token has another shape.
@@ -97,8 +92,10 @@ class JoseTokens(Tokens):
         shape = _SHAPE.fullmatch(raw_token) if len(raw_token) <= MAX_TOKEN_CHARS else None
         if shape is None or not all(map(_is_canonical, shape.groups())):
             raise ValueError("not three parts of base64url")
-        if shape.group(1) != self._first_part:
-            raise ValueError("not the expected header")
+        key = self._by_header.get(shape.group(1))
+        if key is None:
+            raise ValueError("not an expected header")
+        return key
 
     def _checked(self, payload: Mapping[str, object]) -> Claims:
         """Check all required claims and return those that the service uses.
@@ -110,8 +107,11 @@ class JoseTokens(Tokens):
             raise ValueError("wrong issuer or audience")
         _text(payload, "jti")
         self._check_times(*(_integer(payload, name) for name in ("iat", "nbf", "exp")))
-        user_id = UserId(_text(payload, "sub"))
-        return Claims(user_id=user_id, token_stamp=_text(payload, "ver"))
+        return Claims(
+            user_id=UserId(_text(payload, "sub")),
+            token_stamp=_text(payload, "ver"),
+            family_id=FamilyId(_text(payload, "sid")),
+        )
 
     def _check_times(self, issued: int, not_before: int, expires: int) -> None:
         now = self._clock().timestamp()
@@ -119,6 +119,20 @@ class JoseTokens(Tokens):
             raise ValueError("expired or not yet valid")
         if not 0 < expires - issued <= self._ttl_s:
             raise ValueError("lifetime longer than allowed")
+
+
+class _SigningKey:
+    """A secret, and the header of the tokens that it signs."""
+
+    def __init__(self, secret: str) -> None:
+        raw = secret.encode()
+        if len(raw) < MIN_SECRET_BYTES:
+            raise ValueError(
+                f"the secret that signs tokens needs at least {MIN_SECRET_BYTES} bytes"
+            )
+        self.key = _construct(raw)
+        self.headers = {"kid": hmac.digest(raw, b"chatbot kid", "sha256").hex()[:8]}
+        self.first_part = _first_part(jws.sign(b"", self.key, self.headers, ALGORITHM))
 
 
 def _construct(key: bytes) -> HMACKey:

@@ -1,7 +1,7 @@
 """A store whose transactions are reported, each as a span and in a histogram."""
 
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -10,11 +10,10 @@ from chatbot.adapters.telemetry import names
 from chatbot.adapters.telemetry.metrics import Metrics
 from chatbot.adapters.telemetry.tracing import Tracer
 from chatbot.domain.chat import InterruptReason, Lease, Message, Question, SessionId, TurnContext
-from chatbot.domain.identity import Owner, User, UserId
+from chatbot.domain.identity import FamilyId, Owner, UserId
 from chatbot.domain.memory import Memory
-from chatbot.domain.permissions import Role
 from chatbot.domain.ports.counters import Addition
-from chatbot.domain.ports.storage import Found, Storage
+from chatbot.domain.ports.storage import Found, Storage, StoredCaller
 from chatbot.domain.transaction import Transaction
 
 Done = TypeVar("Done")
@@ -41,8 +40,8 @@ class TracedStorage(Storage):
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         return await self._reported("transact", self._storage.transact(work))
 
-    async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
-        return await self._reported("find_caller", self._storage.find_caller(user_id))
+    async def find_caller(self, user_id: UserId, family_id: FamilyId | None = None) -> StoredCaller:
+        return await self._reported("find_caller", self._storage.find_caller(user_id, family_id))
 
     async def store_question(self, question: Question) -> TurnContext:
         return await self._reported("store_question", self._storage.store_question(question))

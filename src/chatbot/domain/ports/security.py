@@ -3,9 +3,10 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from chatbot.domain.identity import Client, UserId
+from chatbot.domain.identity import Client, FamilyId, User, UserId
 
 
 class PasswordHasher(Protocol):
@@ -49,18 +50,22 @@ class PasswordHasher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """The claims of a valid token."""
+    """The claims of a valid token. `family_id` is the sign-in to which it belongs."""
 
     user_id: UserId
     token_stamp: str
+    family_id: FamilyId
 
 
 class Tokens(Protocol):
     """Issues and reads access tokens."""
 
     @abstractmethod
-    def issue(self, claims: Claims, *, roles: tuple[str, ...], department: str) -> str:
-        """Return a signed token. Roles and department are informative only."""
+    def issue(self, user: User, *, family_id: FamilyId, token_id: str, at: datetime) -> str:
+        """Return a token of the user, signed, as of a moment.
+
+        The same arguments give the same token. Roles and department in it are informative only.
+        """
 
     @abstractmethod
     def read(self, raw_token: str) -> Claims:
@@ -74,6 +79,26 @@ class Tokens(Protocol):
     @abstractmethod
     def ttl_s(self) -> int:
         """Lifetime of a token in seconds."""
+
+
+class RefreshTokens(Protocol):
+    """Derives the refresh tokens of a sign-in, so that none has to be stored."""
+
+    @abstractmethod
+    def issue(self, family_id: FamilyId, number: int) -> str:
+        """Return the token with this number."""
+
+    @abstractmethod
+    def read(self, raw_token: str) -> tuple[FamilyId, int]:
+        """Return the family and the number of a token, without a look-up.
+
+        Raises:
+            InvalidToken: the token is malformed or forged.
+        """
+
+    @abstractmethod
+    def access_token_id(self, family_id: FamilyId, number: int) -> str:
+        """Return the id of the access token that is issued with the refresh token."""
 
 
 IdentifyClient = Callable[[str], Client | None]

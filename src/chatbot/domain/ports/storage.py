@@ -4,10 +4,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol, Self, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 from chatbot.domain.chat import Lease, Message, Question, SessionId, TurnContext
-from chatbot.domain.identity import Owner, User, UserId
+from chatbot.domain.identity import FamilyId, Owner, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Role
 from chatbot.domain.ports.counters import Addition
@@ -17,6 +17,18 @@ Found = TypeVar("Found")
 
 ROOM_BYTES = 64 * 1024
 """The free space that a store needs to be ready: enough for some turns."""
+
+
+class StoredCaller(NamedTuple):
+    """What is stored of a caller.
+
+    `user` is None if unknown; `roles` are all roles by name; `is_signed_in`: the sign-in is the
+    user's, and has not ended.
+    """
+
+    user: User | None
+    roles: Mapping[str, Role]
+    is_signed_in: bool
 
 
 class Storage(Protocol):
@@ -41,14 +53,20 @@ class Storage(Protocol):
         begun. How much an exception undoes is the backend's: see its docstring.
         """
 
-    async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
-        """Return the user, or None, and the roles by name.
+    async def find_caller(self, user_id: UserId, family_id: FamilyId | None = None) -> StoredCaller:
+        """Return the user, the roles, and whether the user is signed in with this family.
 
         Every turn calls this method and the next two, and every other one the third. Each is one
         transaction, defined by methods of the repositories; a store may override it with a faster
         equivalent.
         """
-        return await self.transact(lambda tx: (tx.users.by_id(user_id), tx.roles.all()))
+        return await self.transact(
+            lambda tx: StoredCaller(
+                tx.users.by_id(user_id),
+                tx.roles.all(),
+                tx.refresh_families.is_signed_in(family_id, user_id),
+            )
+        )
 
     async def store_question(self, question: Question) -> TurnContext:
         """Begin a turn of a session: see `SessionLog.store_question`."""

@@ -11,7 +11,7 @@ import secrets
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from chatbot.adapters.llm.thinking import WithoutThinking
 from chatbot.adapters.security.api_keys import DEFAULT_CLIENT, identify_by_setting
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
 from chatbot.adapters.security.jose_tokens import JoseTokens
+from chatbot.adapters.security.refresh_tokens import HmacRefreshTokens
 from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.adapters.storage.legacy_sessions import LegacySessions
 from chatbot.adapters.terminal_sessions import TerminalSessions
@@ -38,6 +39,7 @@ from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.shares import Shares
+from chatbot.application.token_pairs import TokenPairs
 from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import ModelUnavailable
 from chatbot.domain.identity import Owner
@@ -215,8 +217,24 @@ def build_identify_client(settings: Settings) -> IdentifyClient:
 
 
 def build_tokens(settings: Settings) -> Tokens:
-    secret, ttl_s = settings.auth.jwt_secret.get_secret_value(), settings.auth.jwt_ttl_minutes * 60
-    return JoseTokens(secret, ttl_s=ttl_s, clock=utc_now, new_id=random_id)
+    secret, *previous = settings.auth.jwt_secrets
+    ttl_s = settings.auth.jwt_ttl_minutes * 60
+    return JoseTokens(secret, previous=previous, ttl_s=ttl_s, clock=utc_now)
+
+
+def build_token_pairs(
+    settings: Settings, storage: Storage, tokens: Tokens, auditing: Auditing
+) -> TokenPairs:
+    secret, *previous = settings.auth.jwt_secrets
+    return TokenPairs(
+        storage,
+        tokens,
+        HmacRefreshTokens(secret, previous=previous),
+        auditing,
+        clock=utc_now,
+        new_id=random_id,
+        lifetime=timedelta(days=settings.auth.refresh_ttl_days),
+    )
 
 
 def build_erasures(settings: Settings, storage: Storage, auditing: Auditing) -> Erasures:
@@ -252,13 +270,21 @@ def build_administration(storage: Storage, hasher: PasswordHasher) -> Administra
 
 
 def build_authentication(
-    settings: Settings, storage: Storage, hasher: PasswordHasher, tokens: Tokens
+    settings: Settings,
+    storage: Storage,
+    hasher: PasswordHasher,
+    tokens: Tokens,
+    *,
+    token_pairs: TokenPairs,
+    auditing: Auditing,
 ) -> Authentication:
     jwt_secret = settings.auth.jwt_secret.get_secret_value().encode()
     return Authentication(
         storage,
         hasher,
         tokens,
+        token_pairs,
+        auditing,
         clock=utc_now,
         processes=settings.http.workers,
         throttle_secret=hmac.digest(jwt_secret, b"chatbot log-in attempts", "sha256"),

@@ -12,6 +12,7 @@ from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.request_limits import RequestLimits
 from chatbot.application.sessions import Sessions
+from chatbot.application.token_pairs import TokenPairs
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher
 from chatbot.domain.ports.storage import Storage
@@ -28,6 +29,7 @@ class UseCases:
     auditing: Auditing
     erasures: Erasures
     authentication: Authentication
+    token_pairs: TokenPairs
     administration: Administration
     request_limits: RequestLimits
     chat: Chat

@@ -59,8 +59,15 @@ class Container(containers.DeclarativeContainer):
     )
     request_limits = providers.Singleton(limit_parts.build_request_limits, settings, storage)
     memory_editor = providers.Singleton(parts.build_memory_editor, settings, storage, consolidation)
+    token_pairs = providers.Singleton(parts.build_token_pairs, settings, storage, tokens, auditing)
     authentication = providers.Singleton(
-        parts.build_authentication, settings, storage, hasher, tokens
+        parts.build_authentication,
+        settings,
+        storage,
+        hasher,
+        tokens,
+        token_pairs=token_pairs,
+        auditing=auditing,
     )
     administration = providers.Singleton(parts.build_administration, storage, hasher)
 
@@ -90,6 +97,7 @@ def build(
         auditing=container.auditing(),
         erasures=container.erasures(),
         authentication=container.authentication(),
+        token_pairs=container.token_pairs(),
         administration=container.administration(),
         request_limits=container.request_limits(),
         chat=container.chat(),

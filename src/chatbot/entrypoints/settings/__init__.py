@@ -51,6 +51,7 @@ class Settings(Subject):
         given = {
             "API_KEY": self.auth.api_key.get_secret_value(),
             "JWT_SECRET": self.auth.jwt_secret.get_secret_value(),
+            "JWT_SECRET_PREVIOUS": "".join(self.auth.jwt_secrets[1:]),
             "API_KEY_PEPPER": self.auth.raw_api_key_pepper,
             "AUDIT_KEY": self.auth.raw_audit_key,
             "OPENAI_API_KEY": self.model.raw_api_key or "",

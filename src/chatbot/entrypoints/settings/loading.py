@@ -20,7 +20,10 @@ from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.model import OLD_TRANSPORT
 from chatbot.entrypoints.settings.subject import SettingsError, Subject, absolute, text_of
 
-SECRETS = ("API_KEY", "JWT_SECRET", "API_KEY_PEPPER", "AUDIT_KEY", "OPENAI_API_KEY")
+SECRETS = (
+    *("API_KEY", "JWT_SECRET", "JWT_SECRET_PREVIOUS", "API_KEY_PEPPER", "AUDIT_KEY"),
+    "OPENAI_API_KEY",
+)
 IN_FILES = (*SECRETS, "STORAGE_URL", "LIMITS_URL")
 """Settings that can be read from a file named by `NAME_FILE`."""
 ENV_FILE = Path(".env")

@@ -41,7 +41,17 @@ class AuthSettings(Subject):
     api_key_pepper_file: File | None = None
     audit_key: StrongSecret | None = None
     audit_key_file: File | None = None
+    jwt_secret_previous: StrongSecret | None = None
+    jwt_secret_previous_file: File | None = None
     jwt_ttl_minutes: int = Field(default=60, ge=1, le=60 * 24)
+    refresh_ttl_days: int = Field(default=14, ge=1, le=365)
+    require_user: bool = False
+
+    @property
+    def jwt_secrets(self) -> tuple[str, ...]:
+        """The secret that signs tokens, then the one that only verifies them, if any."""
+        secrets = (self.jwt_secret, self.jwt_secret_previous)
+        return tuple(each.get_secret_value() for each in secrets if each is not None)
 
     @property
     def raw_api_key_pepper(self) -> str:

@@ -81,7 +81,7 @@ class Document(RecordFiles[Record]):
         self.open()
         return locked(self._files, self._lock)
 
-    def known(self) -> RecordTable[Record] | None:
+    def known(self, *key: str) -> RecordTable[Record] | None:  # noqa: ARG002 # there is one file
         return self._watched.read_unless_changed()
 
     def get(self, key: Key, *, is_locked: bool) -> Record | None:

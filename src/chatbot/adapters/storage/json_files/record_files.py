@@ -27,8 +27,8 @@ class RecordFiles(Protocol[Record]):
     def open(self) -> None:
         """Create the folder."""
 
-    def known(self) -> RecordTable[Record] | None:
-        """Return the records if none has to be read; None otherwise."""
+    def known(self, *key: str) -> RecordTable[Record] | None:  # noqa: ARG002 # a kind may have one file
+        """Return the records of the file that has this key, if it has not to be read."""
         return None
 
     @abstractmethod

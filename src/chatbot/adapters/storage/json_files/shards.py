@@ -49,6 +49,9 @@ class Shards(RecordFiles[Record]):
         with locked(self._files, self._folder / KIND_LOCK):
             yield
 
+    def known(self, *key: str) -> RecordTable[Record] | None:
+        return self._watched_shard(_name_of(key)).read_unless_changed()
+
     def get(self, key: Key, *, is_locked: bool) -> Record | None:  # noqa: ARG002 # a shard is read alike
         return self._shard(_name_of(key)).get(key)
 
@@ -111,9 +114,12 @@ class Shards(RecordFiles[Record]):
             RecordTable(self._kind, [*others, *new.values()])
 
     def _shard(self, name: str) -> RecordTable[Record]:
+        return self._watched_shard(name).read()
+
+    def _watched_shard(self, name: str) -> Watched[RecordTable[Record]]:
         if name not in self._watched:
             self._watched[name] = Watched(self._folder / name, self._files, self._parse)
-        return self._watched[name].read()
+        return self._watched[name]
 
     def _parse(self, raw: bytes | None) -> RecordTable[Record]:
         if raw is None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Self
@@ -20,9 +20,9 @@ from chatbot.adapters.storage.json_files.steps import Steps, run_on_loop
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
 from chatbot.domain.errors import StorageUnavailable, cause_of
-from chatbot.domain.identity import User, UserId
-from chatbot.domain.permissions import Role
-from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage
+from chatbot.domain.identity import FamilyId, UserId
+from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage, StoredCaller
+from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES
 from chatbot.domain.repositories.roles import ROLES
 from chatbot.domain.repositories.users import USERS
 from chatbot.domain.transaction import Transaction
@@ -92,13 +92,26 @@ class JsonFileStorage(Storage):
         if threads is not None:
             await asyncio.to_thread(threads.end)
 
-    async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
-        """Costs two status checks of files, unless they were edited."""
+    async def find_caller(self, user_id: UserId, family_id: FamilyId | None = None) -> StoredCaller:
+        """Costs a status check of each of three files, unless one was changed."""
         self._require_open()
+        known = self._known_caller(user_id, family_id)
+        return await super().find_caller(user_id, family_id) if known is None else known
+
+    def _known_caller(self, user_id: UserId, family_id: FamilyId | None) -> StoredCaller | None:
+        """Return the caller if no file has to be read."""
         users, roles = self._records.of(USERS).known(), self._records.of(ROLES).known()
         if users is None or roles is None:
-            return await super().find_caller(user_id)
-        return users.get((user_id,)), {role.name: role for role in roles.by_key.values()}
+            return None
+        is_signed_in = False
+        if family_id is not None:
+            families = self._records.of(REFRESH_FAMILIES).known(family_id)
+            if families is None:
+                return None
+            family = families.get((family_id,))
+            is_signed_in = family is not None and family.signs_in(user_id)
+        by_name = {role.name: role for role in roles.by_key.values()}
+        return StoredCaller(users.get((user_id,)), by_name, is_signed_in)
 
     async def store_question(self, question: Question) -> TurnContext:
         return await self._take(self._sessions.question_steps(question), question.lease)

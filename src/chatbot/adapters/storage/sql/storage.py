@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Self
@@ -44,12 +44,11 @@ from chatbot.adapters.storage.sql.turns import (
 )
 from chatbot.domain.chat import Lease, Message, Question, SessionId, TurnContext
 from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
-from chatbot.domain.identity import Owner, User, UserId
+from chatbot.domain.identity import FamilyId, Owner, UserId
 from chatbot.domain.memory import Memory
-from chatbot.domain.permissions import Role
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl
 from chatbot.domain.ports.counters import Addition
-from chatbot.domain.ports.storage import Found, Storage
+from chatbot.domain.ports.storage import Found, Storage, StoredCaller
 from chatbot.domain.transaction import Transaction
 
 ANSWER_S = 40.0
@@ -124,9 +123,9 @@ class SqlStorage(Storage):
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         return await self._do(lambda sql: work(self._transaction(sql)))
 
-    async def find_caller(self, user_id: UserId) -> tuple[User | None, Mapping[str, Role]]:
-        row = await self._execute(FIND_CALLER, {"user_id": user_id})
-        return await super().find_caller(user_id) if row is None else caller_of(row)
+    async def find_caller(self, user_id: UserId, family_id: FamilyId | None = None) -> StoredCaller:
+        row = await self._execute(FIND_CALLER, {"user_id": user_id, "family_id": family_id})
+        return await super().find_caller(user_id, family_id) if row is None else caller_of(row)
 
     async def store_question(self, question: Question) -> TurnContext:
         values = question_values(question, replica=self._replica, lease_s=self._lease_s)

@@ -44,12 +44,18 @@ class TurnStatement:
 FIND_CALLER = TurnStatement(
     name="find_caller",
     postgres="""
-        SELECT id, email, record, (SELECT json_object_agg(name, record) FROM roles)
+        SELECT id, email, record, (SELECT json_object_agg(name, record) FROM roles), EXISTS (
+            SELECT FROM refresh_families AS family WHERE family.id = :family_id::text
+            AND family.user_id = :user_id::text AND family.record->>'ended_at' IS NULL
+        )
         FROM (SELECT :user_id::text AS id) AS caller LEFT JOIN users USING (id)
     """,
     sqlite=(
         """
-        SELECT id, email, record, (SELECT json_group_object(name, json(record)) FROM roles)
+        SELECT id, email, record, (SELECT json_group_object(name, json(record)) FROM roles), EXISTS (
+            SELECT 1 FROM refresh_families AS family WHERE family.id = :family_id
+            AND family.user_id = :user_id AND family.record ->> 'ended_at' IS NULL
+        )
         FROM (SELECT :user_id AS id) AS caller LEFT JOIN users USING (id)
         """,
     ),

@@ -26,7 +26,11 @@ from chatbot.domain.chat import (
 from chatbot.domain.identity import Owner, User
 from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Role
+from chatbot.domain.ports.storage import StoredCaller
 from chatbot.domain.repositories.users import USERS
+
+_TRUE = (1, "t")
+"""How SQLite and Postgres say it."""
 
 
 def question_values(question: Question, *, replica: str, lease_s: float) -> TurnValues:
@@ -115,11 +119,11 @@ def _moment(utc: str) -> datetime:
     return datetime.fromisoformat(utc).replace(tzinfo=UTC)
 
 
-def caller_of(row: TurnRow) -> tuple[User | None, Mapping[str, Role]]:
+def caller_of(row: TurnRow) -> StoredCaller:
     """Read the row of `FIND_CALLER`."""
-    user_id, email, record, roles = row
+    user_id, email, record, roles, is_signed_in = row
     user = None if record is None else decoded_record(USERS, record, user_id, email)
-    return cast("User | None", user), _roles(roles or "{}")
+    return StoredCaller(cast("User | None", user), _roles(roles or "{}"), is_signed_in in _TRUE)
 
 
 @lru_cache(maxsize=4)

@@ -13,18 +13,39 @@ BEARER = "bearer"
 """The name of the security scheme of access tokens."""
 
 
-@documented(Unauthenticated, InvalidToken, RateLimited, StorageUnavailable, token=BEARER)
-async def _caller(request: Request, use: UseCases) -> Principal:
-    """Returns the API client that the guard authenticated, with the user of the token, if any.
+_NO_USER = "This call needs a user: log in and send the header Authorization."
 
-    It counts the request: a log-in, which has no such parameter, is throttled in its own way.
+
+async def _application(request: Request) -> Principal:
+    """Returns the API client that the guard authenticated; a token is not looked at."""
+    return cast("Principal", request.state.principal)
+
+
+Application = Annotated[Principal, Depends(_application)]
+
+
+@documented(Unauthenticated, InvalidToken, RateLimited, StorageUnavailable, token=BEARER)
+async def _anyone(request: Request, application: Application, use: UseCases) -> Principal:
+    """Returns the API client, with the user of the token, if any.
+
+    It counts the request: log-in and refresh, which have no such parameter, are throttled in their
+    own way.
     """
-    caller = cast("Principal", request.state.principal)
-    principal = await use.authentication.identify(caller, _bearer(request))
+    principal = await use.authentication.identify(application, _bearer(request))
     if principal.user is not None:
         request.state.log["user_id"] = principal.user.id
     await use.request_limits.count(principal)
     return principal
+
+
+Anyone = Annotated[Principal, Depends(_anyone)]
+"""For calls that work without a user even with `REQUIRE_USER`."""
+
+
+async def _caller(anyone: Anyone, use: UseCases) -> Principal:
+    if anyone.user is None and use.settings.auth.require_user:
+        raise Unauthenticated(_NO_USER)
+    return anyone
 
 
 def _bearer(request: Request) -> str | None:
@@ -43,16 +64,8 @@ Caller = Annotated[Principal, Depends(_caller)]
 @documented(Unauthenticated, token=BEARER, needs_token=True)
 async def _current_user(caller: Caller) -> User:
     if caller.user is None:
-        raise Unauthenticated("This call needs a user: log in and send the header Authorization.")
+        raise Unauthenticated(_NO_USER)
     return caller.user
 
 
 CurrentUser = Annotated[User, Depends(_current_user)]
-
-
-async def _client_ip(request: Request) -> str:
-    """Returns the client's network address, as uvicorn saw it or as a trusted proxy reports it."""
-    return request.client.host if request.client is not None else ""
-
-
-ClientIp = Annotated[str, Depends(_client_ip)]

@@ -1,27 +1,68 @@
-"""POST /auth/login and GET /me: who is calling."""
+"""POST /auth/...: sign-ins; and GET /me: who is calling."""
+
+from typing import Annotated
+
+from fastapi import Body
 
 from chatbot.domain.errors import (
+    AuditUnavailable,
     InvalidCredentials,
+    InvalidToken,
     RateLimited,
     ShuttingDown,
     StorageFull,
     StorageUnavailable,
 )
 from chatbot.entrypoints.http import routing
-from chatbot.entrypoints.http.deps.caller import ClientIp, CurrentUser
-from chatbot.entrypoints.http.deps.parameters import UseCases
+from chatbot.entrypoints.http.deps.caller import Anyone, Application, Caller, CurrentUser
+from chatbot.entrypoints.http.deps.parameters import UseCases, WithoutFields
 from chatbot.entrypoints.http.documented import documented
-from chatbot.entrypoints.http.schemas.identity import LoginBody, MeAnswer, TokenAnswer
+from chatbot.entrypoints.http.schemas.identity import (
+    LoginBody,
+    LogoutAnswer,
+    LogoutBody,
+    MeAnswer,
+    RefreshBody,
+    TokenAnswer,
+)
 
 router = routing.router(tag="identity")
 
+_STORAGE = (StorageUnavailable, StorageFull, AuditUnavailable)
+
 
 @router.post("/auth/login")
-@documented(InvalidCredentials, RateLimited, ShuttingDown, StorageUnavailable, StorageFull)
-async def login(body: LoginBody, client_ip: ClientIp, use: UseCases) -> TokenAnswer:
-    """Exchange e-mail and password for an access token."""
-    token = await use.authentication.login(body.email, body.password, client_ip=client_ip)
-    return TokenAnswer(access_token=token.access_token, expires_in=token.expires_in)
+@documented(InvalidCredentials, RateLimited, ShuttingDown, *_STORAGE)
+async def login(body: LoginBody, application: Application, use: UseCases) -> TokenAnswer:
+    """Exchange e-mail and password for an access token and a refresh token."""
+    pair = await use.authentication.login(application, body.email, body.password)
+    return TokenAnswer.model_validate(pair)
+
+
+@router.post("/auth/refresh")
+@documented(InvalidToken, *_STORAGE)
+async def refresh(body: RefreshBody, application: Application, use: UseCases) -> TokenAnswer:
+    """Exchange the newest refresh token for the next pair of tokens; each can be used once."""
+    pair = await use.token_pairs.refresh(application, body.refresh_token)
+    return TokenAnswer.model_validate(pair)
+
+
+@router.post("/auth/logout")
+@documented(*_STORAGE)
+async def logout(
+    body: Annotated[LogoutBody, Body(default_factory=LogoutBody)], caller: Anyone, use: UseCases
+) -> LogoutAnswer:
+    """End the sign-in of the refresh token, or else that of the access token."""
+    await use.token_pairs.end(caller, body.refresh_token)
+    return LogoutAnswer()
+
+
+@router.post("/auth/logout-all", dependencies=[WithoutFields])
+@documented(*_STORAGE)
+async def logout_all(user: CurrentUser, caller: Caller, use: UseCases) -> LogoutAnswer:
+    """End all sign-ins of the user of the token, this one included."""
+    await use.token_pairs.end_all(caller, user)
+    return LogoutAnswer()
 
 
 @router.get("/me")

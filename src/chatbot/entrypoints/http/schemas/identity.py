@@ -1,4 +1,4 @@
-"""Schemas of log-in and of the current user."""
+"""Schemas of sign-ins and of the current user."""
 
 from typing import Literal
 
@@ -18,12 +18,38 @@ class LoginBody(Body):
     )
 
 
+_EXAMPLE = "0f4c9d2b7a6e4815b3c2d1e0f9a8b7c6.1.c2lnbmF0dXJlIG9mIHRoaXMgcmVmcmVzaCB0b2tlbiE"
+
+
+class RefreshBody(Body):
+    model_config = example({"refresh_token": _EXAMPLE})
+
+    refresh_token: str = Field(description="The newest `refresh_token` of the sign-in.")
+
+
+class LogoutBody(Body):
+    model_config = example({"refresh_token": _EXAMPLE})
+
+    refresh_token: str | None = Field(
+        default=None,
+        description="A `refresh_token` of the sign-in; without it, the access token says which.",
+    )
+
+
+class LogoutAnswer(Answer):
+    model_config = example({"logged_out": True})
+
+    logged_out: Literal[True] = Field(default=True, description="Always true.")
+
+
 class TokenAnswer(Answer):
     model_config = example(
         {
             "access_token": "eyJhbGci.eyJzdWIi.c2lnbmF0",
             "token_type": "bearer",
             "expires_in": 3600,
+            "refresh_token": _EXAMPLE,
+            "refresh_expires_in": 1209600,
         }
     )
 
@@ -31,7 +57,11 @@ class TokenAnswer(Answer):
     token_type: Literal["bearer"] = Field(
         default="bearer", description="The type of the token (RFC 6750)."
     )
-    expires_in: int = Field(description="Seconds for which the token is valid.")
+    expires_in: int = Field(description="Seconds for which the access token is valid.")
+    refresh_token: str = Field(
+        description="Exchange it at `POST /auth/refresh` for the next pair; it can be used once."
+    )
+    refresh_expires_in: int = Field(description="Seconds for which the refresh token is valid.")
 
 
 class MeAnswer(Answer):
