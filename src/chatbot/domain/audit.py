@@ -13,8 +13,9 @@ from enum import StrEnum
 
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.journal import Content, JournalEntry, JournalKind, Label
-from chatbot.domain.text import rfc3339
+from chatbot.domain.text import replace_unstorable, rfc3339, visible_line
 
+_MAX_ID_CHARS, _MAX_REASON_CHARS = 200, 1000
 _FIRST = "0" * 64
 """What the first entry has in place of the MAC of the one before."""
 
@@ -32,15 +33,11 @@ def _labels(content: Content) -> Iterator[Label]:
     if isinstance(actor, Mapping):
         named += [("actor", value) for value in actor.values()]
     if isinstance(subject, Mapping):
-        named += [("object", subject.get("id")), ("object_type", subject.get("type"))]
+        named.append(("object", subject.get("id")))
     return ((name, value) for name, value in named if isinstance(value, str))
 
 
-def _is_indexed(label: Label) -> bool:
-    return label != _FREQUENT and label[0] != "object_type"
-
-
-AUDIT = JournalKind(name="audit", labels=_labels, is_indexed=_is_indexed)
+AUDIT = JournalKind(name="audit", labels=_labels, is_indexed=lambda label: label != _FREQUENT)
 
 
 class Action(StrEnum):
@@ -55,6 +52,7 @@ class Action(StrEnum):
     LOGOUT_ALL = "auth.logout_all"
     REFRESH_REFUSED = "auth.refresh_refused"
     TOKEN_REUSE = "token.reuse"  # noqa: S105 # not a password
+    AUDIT_READ = "audit.read"
 
 
 class Outcome(StrEnum):
@@ -92,6 +90,7 @@ class AuditEvent:
 def content_of(event: AuditEvent, principal: Principal) -> Content:
     """Return what is recorded of an event that this caller has caused, without the chain."""
     source, user = principal.source, principal.user
+    object_id, reason = _clean(event.object_id, _MAX_ID_CHARS), event.reason
     actor = {
         "user": None if user is None else user.id,
         "client": principal.client.id,
@@ -102,14 +101,20 @@ def content_of(event: AuditEvent, principal: Principal) -> Content:
         "action": event.action,
         "outcome": event.outcome,
         "actor": {name: value for name, value in actor.items() if value is not None},
-        "object": {"type": event.object_type, "id": event.object_id},
+        "object": {"type": event.object_type, "id": object_id},
         "request_id": source.request_id or None,
-        "reason": event.reason,
+        "reason": None if reason is None else _clean(reason, _MAX_REASON_CHARS),
         "before": event.before,
         "after": event.after,
         "stage": event.stage,
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _clean(text: str, max_chars: int) -> str:
+    """Return the text as it can be shown anywhere: visible, storable and not too long."""
+    shown = visible_line(replace_unstorable(text))
+    return shown if len(shown) <= max_chars else f"{shown[: max_chars - 1]}\u2026"
 
 
 def sealed(content: Content, last: JournalEntry | None, *, at: datetime, key: bytes) -> Content:
@@ -123,6 +128,16 @@ def mac_of(content: Content, seq: int, at: datetime, *, key: bytes) -> str:
     """Return the MAC of an entry, in hexadecimal digits; `content` may have one, which is ignored."""
     signed = {name: value for name, value in content.items() if name != "mac"}
     return _hmac(key, {"seq": seq, "at": rfc3339(at), "content": signed})
+
+
+def event_object(entry: JournalEntry) -> dict[str, object]:
+    """Return an event as it is shown: number and time first, then its content."""
+    return {"seq": entry.seq, "at": rfc3339(entry.at), **entry.content}
+
+
+def event_line(entry: JournalEntry) -> str:
+    """Return an event as one line of JSON in ASCII, so that nothing in it can act on a terminal."""
+    return json.dumps(event_object(entry), separators=(",", ":"))
 
 
 def digest_of(record: Mapping[str, object], *, salt: str, key: bytes) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from chatbot.application.administration import Administration
+from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
@@ -28,6 +29,7 @@ class UseCases:
     identify_client: IdentifyClient
     auditing: Auditing
     erasures: Erasures
+    audit_trail: AuditTrail
     authentication: Authentication
     token_pairs: TokenPairs
     administration: Administration

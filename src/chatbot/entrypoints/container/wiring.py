@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from dependency_injector import containers, providers
 
+from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.sessions import Sessions
 from chatbot.domain.ports.model import ChatModel
@@ -34,6 +35,7 @@ class Container(containers.DeclarativeContainer):
     hasher = providers.Singleton(parts.build_hasher)
     auditing = providers.Singleton(parts.build_auditing, settings)
     erasures = providers.Singleton(parts.build_erasures, settings, storage, auditing)
+    audit_trail = providers.Singleton(AuditTrail, storage, auditing)
     tokens = providers.Singleton(parts.build_tokens, settings)
     prompt_builder = providers.Singleton(parts.build_prompt_builder, settings)
     rules = providers.Singleton(parts.build_memory_rules, settings, model)
@@ -96,6 +98,7 @@ def build(
         identify_client=container.identify_client(),
         auditing=container.auditing(),
         erasures=container.erasures(),
+        audit_trail=container.audit_trail(),
         authentication=container.authentication(),
         token_pairs=container.token_pairs(),
         administration=container.administration(),

@@ -12,7 +12,7 @@ from chatbot.entrypoints.http.body import BodyFormat
 from chatbot.entrypoints.http.deps.caller import BEARER
 from chatbot.entrypoints.http.errors import BAD_REQUEST, ErrorDetails, Rejected
 from chatbot.entrypoints.http.problem import PROBLEM
-from chatbot.entrypoints.http.routes import chat, health, identity, memory, sessions
+from chatbot.entrypoints.http.routes import admin_audit, chat, health, identity, memory, sessions
 from chatbot.entrypoints.http.surfaces import Authenticate, Surface
 from chatbot.entrypoints.web import docs_page
 
@@ -53,7 +53,9 @@ def native_surface(identify: IdentifyClient, *, max_prompt_chars: int) -> Surfac
         errors=PROBLEM,
         bodies=(json_body(max_bytes=max(64 * _KIB, 12 * max_prompt_chars + 4 * _KIB)),),
         public=PUBLIC_PATHS,
-        routers=tuple(each.router for each in (health, identity, chat, sessions, memory)),
+        routers=tuple(
+            each.router for each in (health, identity, chat, sessions, memory, admin_audit)
+        ),
         credential="api_key",
         credential_errors=(_NO_KEY, _WRONG_KEY),
         security_schemes=_SECURITY_SCHEMES,

@@ -1,0 +1,151 @@
+"""Reads the audit, and records who has read it."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from chatbot.application.auditing import Auditing
+from chatbot.domain.audit import AUDIT, Action, AuditEvent, Outcome
+from chatbot.domain.authorization import require
+from chatbot.domain.identity import Principal
+from chatbot.domain.permissions import Permission
+from chatbot.domain.ports.journal import JournalEntry, JournalPage, JournalQuery
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.text import rfc3339
+from chatbot.domain.transaction import Transaction
+
+_EVENTS_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """Which events to read: those from `since` on and before `until`, with all that is not None.
+
+    `actor` is the id of a user or a client, an account of the host, or an address.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    action: Action | None = None
+    actor: str | None = None
+    object: str | None = None
+    outcome: Outcome | None = None
+
+    def query(self, *, up_to: int) -> JournalQuery:
+        """Return the query for these events, up to the one with this number."""
+        labels = frozenset(
+            (name, str(value)) for name, value in self._labels() if value is not None
+        )
+        return JournalQuery(labels=labels, since=self.since, until=self.until, up_to=up_to)
+
+    def __str__(self) -> str:
+        """How it is recorded that they were read."""
+        moments = (("from", self.since), ("to", self.until))
+        words = [f"{name}={rfc3339(at)}" for name, at in moments if at is not None]
+        words += [f"{name}={value}" for name, value in self._labels() if value is not None]
+        return " ".join(words) or "all events"
+
+    def _labels(self) -> tuple[tuple[str, str | None], ...]:
+        return (
+            ("action", self.action),
+            ("actor", self.actor),
+            ("object", self.object),
+            ("outcome", self.outcome),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPage:
+    """Some events. `next_after` is the number after which to go on, None at the end.
+
+    `up_to` is the last event that was there when the first page was read.
+    """
+
+    events: Sequence[JournalEntry]
+    next_after: int | None
+    up_to: int
+
+
+class AuditTrail:
+    """The events, for those who may read them."""
+
+    def __init__(self, storage: Storage, auditing: Auditing) -> None:
+        self._storage, self._auditing = storage, auditing
+
+    async def page(
+        self,
+        principal: Principal,
+        wanted: AuditFilter,
+        *,
+        after: int = 0,
+        up_to: int | None = None,
+        limit: int,
+    ) -> AuditPage:
+        """Return the events after this number, the oldest first; that they were read is recorded.
+
+        A page may be short, even empty, although more follow: it takes bounded time. Later ones
+        are read with the `up_to` of the first, so that reading all of them ends.
+
+        Raises:
+            AuditUnavailable: it cannot be recorded.
+        """
+        require(principal, Permission.AUDIT_READ)
+
+        def read(tx: Transaction) -> AuditPage:
+            found = self._found(tx, wanted, after=after, up_to=up_to, limit=limit)
+            self._note(tx, principal, wanted, how="page")
+            return found
+
+        return await self._storage.transact(read)
+
+    async def stream(
+        self, principal: Principal, wanted: AuditFilter, *, after: int = 0
+    ) -> AsyncGenerator[Sequence[JournalEntry]]:
+        """Return all events after this number that are there now, some at a time.
+
+        Raises:
+            AuditUnavailable: it cannot be recorded that they were read.
+        """
+        require(principal, Permission.AUDIT_READ)
+
+        def begin(tx: Transaction) -> AuditPage:
+            found = self._found(tx, wanted, after=after, up_to=None, limit=_EVENTS_AT_ONCE)
+            self._note(tx, principal, wanted, how="stream")
+            return found
+
+        return self._pages(wanted, await self._storage.transact(begin))
+
+    async def _pages(
+        self, wanted: AuditFilter, page: AuditPage
+    ) -> AsyncGenerator[Sequence[JournalEntry]]:
+        yield page.events
+        while page.next_after is not None:
+            after, up_to = page.next_after, page.up_to
+
+            def read(tx: Transaction, after: int = after, up_to: int = up_to) -> AuditPage:
+                return self._found(tx, wanted, after=after, up_to=up_to, limit=_EVENTS_AT_ONCE)
+
+            page = await self._storage.transact(read)
+            yield page.events
+
+    def _found(
+        self, tx: Transaction, wanted: AuditFilter, *, after: int, up_to: int | None, limit: int
+    ) -> AuditPage:
+        if up_to is None:
+            last = tx.journal.last(AUDIT)
+            up_to = 0 if last is None else last.seq
+        if after >= up_to:
+            return AuditPage(events=(), next_after=None, up_to=up_to)
+        found: JournalPage = tx.journal.find(
+            AUDIT, wanted.query(up_to=up_to), after=after, limit=limit
+        )
+        return AuditPage(events=found.entries, next_after=found.next_after, up_to=up_to)
+
+    def _note(
+        self, tx: Transaction, principal: Principal, wanted: AuditFilter, *, how: str
+    ) -> None:
+        reason = f"{how}: {wanted}"
+        event = AuditEvent(
+            action=Action.AUDIT_READ, object_type="audit", object_id=AUDIT.name, reason=reason
+        )
+        self._auditing.note(tx, principal, event)
