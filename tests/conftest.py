@@ -4,7 +4,8 @@ Under CI Hypothesis draws the same each time.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import structlog
 from hypothesis import settings
 from psycopg import sql
 
+from chatbot.adapters.limits.redis_counters import RedisCounters
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
@@ -19,16 +21,18 @@ from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
+from chatbot.application.limit_counters import StoreLimitCounters
 from chatbot.domain.permissions import DEFAULT_ROLES
+from chatbot.domain.ports.limit_counters import LimitCounters
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.commands import command_line
 from commands import Run, runner
+from counter_contract import OpenLimits
 from pgbouncer import pgbouncer
 from postgres import command, new_database, postgres_url
 from redis_server import RedisServer, redis_server
 
-pytest.register_assert_rewrite("counter_contract")
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
@@ -150,3 +154,22 @@ def closed_storage(
 ) -> Storage:
     """A storage that has not been opened."""
     return make_storage(request.param)
+
+
+@pytest.fixture
+def open_limits(
+    request: pytest.FixtureRequest, make_storage: Callable[[str], Storage]
+) -> OpenLimits:
+    """Opens the counters of limits in a store or in Redis."""
+
+    @asynccontextmanager
+    async def opened(name: str) -> AsyncIterator[LimitCounters]:
+        if name == "redis":
+            counters = RedisCounters(request.getfixturevalue("redis").url)
+            yield counters
+            await counters.aclose()
+            return
+        async with make_storage(name) as storage:
+            yield StoreLimitCounters(storage)
+
+    return opened

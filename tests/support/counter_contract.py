@@ -1,10 +1,13 @@
 """What counters promise whose every call is a transaction of its own, in stores and in Redis."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 
 import pytest
 
 from chatbot.domain.ports.counters import Addition, Count, CounterKey, Counters
+from chatbot.domain.ports.limit_counters import LimitCounters
 from samples import T0
 
 ONE, TWO = CounterKey("tokens", "ana"), CounterKey("tokens", "bea")
@@ -21,6 +24,10 @@ def addition(
 
 def total(counters: Counters, key: CounterKey = ONE, now: datetime = T0) -> int:
     return sum(count.amount for count in counters.read([key], now=now)[key])
+
+
+OpenLimits = Callable[[str], AbstractAsyncContextManager[LimitCounters]]
+"""Opens the counters of limits in the store of this name or in Redis; the fixture `open_limits`."""
 
 
 class CounterContract:

@@ -2,19 +2,17 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
 
-from chatbot.adapters.limits.redis_counters import RedisCounters
-from chatbot.application.limit_counters import StoreLimitCounters
 from chatbot.domain.ports.counters import Addition, CounterKey, Counters, Counts
 from chatbot.domain.ports.limit_counters import LimitCounters, Settlement
-from chatbot.domain.ports.storage import Found, Storage
-from counter_contract import ELSEWHERE, HOUR, ONE, CounterContract, addition
+from chatbot.domain.ports.storage import Found
+from counter_contract import ELSEWHERE, HOUR, ONE, CounterContract, OpenLimits, addition
 from samples import T0
 
 WITHIN_S = 60
@@ -56,31 +54,13 @@ class BlockingCounters:
         self._loop.close()
 
 
-Limits = Callable[[str], AbstractAsyncContextManager[LimitCounters]]
-
-
-@pytest.fixture
-def open_limits(request: pytest.FixtureRequest, make_storage: Callable[[str], Storage]) -> Limits:
-    """Opens the counters of limits in a store or in Redis."""
-
-    @asynccontextmanager
-    async def opened(name: str) -> AsyncIterator[LimitCounters]:
-        if name == "redis":
-            counters = RedisCounters(request.getfixturevalue("redis").url)
-            yield counters
-            await counters.aclose()
-            return
-        async with make_storage(name) as storage:
-            yield StoreLimitCounters(storage)
-
-    return opened
-
-
 class TestLimitCounters(CounterContract):
     """What the counters of transactions promise, too."""
 
     @pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres", "pgbouncer", "redis"])
-    def counters(self, request: pytest.FixtureRequest, open_limits: Limits) -> Iterator[Counters]:
+    def counters(
+        self, request: pytest.FixtureRequest, open_limits: OpenLimits
+    ) -> Iterator[Counters]:
         blocking = BlockingCounters(open_limits(request.param))
         yield cast("Counters", blocking)
         blocking.close()
@@ -88,7 +68,7 @@ class TestLimitCounters(CounterContract):
 
 @pytest.fixture(params=["in_memory", "json_files", "sqlite", "postgres", "redis"])
 async def limits(
-    request: pytest.FixtureRequest, open_limits: Limits
+    request: pytest.FixtureRequest, open_limits: OpenLimits
 ) -> AsyncIterator[LimitCounters]:
     async with open_limits(request.param) as counters:
         yield counters
