@@ -42,6 +42,7 @@ BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made with
     "PATCH /sessions/{session_id}": {"title": "Changed."},
     "PUT /sessions/{session_id}/summary": {"summary": "Changed."},
     "PUT /sessions/{session_id}/memory": {"structured_memory": {"facts": ["Changed."]}},
+    "POST /admin/keys": {"client": "partner", "scopes": ["chat"]},
 }
 PEOPLE = {
     "owner": [OWNER],
@@ -50,6 +51,7 @@ PEOPLE = {
 }
 ENDS_SIGN_INS = {"POST /auth/logout", "POST /auth/logout-all"}
 Headers = dict[str, str]
+_PLACEHOLDER = re.compile(r"\{\w+\}")
 SESSION_CALLS = [row for row in CALLS if row.is_about_a_session]
 
 
@@ -68,8 +70,14 @@ class Company:
         answer = await self.service.anonymous.post("/chat", json=body, headers=headers)
         return str(answer.raise_for_status().json()["session_id"])
 
-    async def call(self, row: Row, headers: Headers, session_id: str) -> httpx.Response:
-        method, path = row.route.replace("{session_id}", session_id).split(" ")
+    async def key_id(self) -> str:
+        return (await self.service.add_key()).line.id
+
+    async def call(
+        self, row: Row, headers: Headers, session_id: str, *, key_id: str = ""
+    ) -> httpx.Response:
+        ids = {"session_id": session_id, "key_id": key_id}
+        method, path = row.route.format_map(ids).split(" ")
         body = BODIES.get(row.route)
         if body is not None and row.is_about_a_session and "{session_id}" not in row.route:
             body = body | {"session_id": session_id}
@@ -172,18 +180,18 @@ def names(rows: list[Row]) -> pytest.MarkDecorator:
 
 @names(CALLS)
 async def test_each_caller_gets_what_the_table_says(company: Company, row: Row) -> None:
-    session_id = await company.begin("owner")
+    session_id, key_id = await company.begin("owner"), await company.key_id()
     before = company.files()
     refused = [caller for caller in CALLERS if row.answers[caller] > "4"]
     for caller in refused:
         for headers in company.callers[caller]:
-            answer = await company.call(row, headers, session_id)
+            answer = await company.call(row, headers, session_id, key_id=key_id)
             assert as_cell(answer) == row.answers[caller], caller
             assert CANARY not in answer.text
     assert company.files() == before, "a refused call has changed something"
     for caller in [c for c in CALLERS if c not in refused]:
         for headers in company.callers[caller]:
-            answer = await company.call(row, headers, session_id)
+            answer = await company.call(row, headers, session_id, key_id=key_id)
             assert as_cell(answer) == row.answers[caller], caller
             assert caller == "owner" or session_id not in answer.text, caller
     if row.route in ENDS_SIGN_INS:
@@ -236,7 +244,7 @@ async def test_unknown_paths_and_methods_respond_as_the_table_says(
     for method, path, row in tries:
         for headers in company.callers[caller]:
             answer = await company.service.anonymous.request(
-                method, path.replace("{session_id}", "0" * 32), headers=headers
+                method, _PLACEHOLDER.sub("0" * 32, path), headers=headers
             )
             wanted = row.answers[caller]
             wanted = wanted.split(" ")[0] if method == "HEAD" else wanted
@@ -245,4 +253,4 @@ async def test_unknown_paths_and_methods_respond_as_the_table_says(
 
 def _fits(call: str, route: str) -> bool:
     """Whether the route matches the call; `/sessions/new` also matches `/sessions/{session_id}`."""
-    return re.fullmatch(route.replace("{session_id}", "[^/]+"), call) is not None
+    return re.fullmatch(_PLACEHOLDER.sub("[^/]+", route), call) is not None

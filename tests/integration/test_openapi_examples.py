@@ -122,9 +122,13 @@ async def test_every_example_is_accepted_and_answered_in_the_form_of_its_answer(
             method, path = call.split(" ")
             turn = await service.client.post("/chat", json={"prompt": "Hi"}, headers=bearer)
             body = operation.get("requestBody")
+            ids = {
+                "session_id": turn.json()["session_id"],
+                "key_id": (await service.add_key()).line.id,
+            }
             answer = await service.client.request(
                 method,
-                path.replace("{session_id}", turn.json()["session_id"]),
+                path.format_map(ids),
                 json=example(body["content"][JSON]) if body else None,
                 headers=bearer,
             )

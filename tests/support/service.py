@@ -1,6 +1,7 @@
 """A complete service on a loopback port, in the event loop of the test."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from typing import Any
 
 import httpx
 
+from chatbot.application.api_keys import MadeKey, NewKey
+from chatbot.domain.authorization import of_host
+from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
@@ -84,6 +88,12 @@ class Service:
 
     async def add_user(self, email: str, role: str = "employee", password: str = PASSWORD) -> None:
         await self.use.administration.create_user(email, role, "sales", password)
+
+    async def add_key(self, *scopes: Permission, client: str | None = None) -> MadeKey:
+        """A key, of an application of its own unless one is named."""
+        name = client or f"app-{secrets.token_hex(4)}"
+        wanted = NewKey(client=name, scopes=frozenset(scopes or {Permission.CHAT}))
+        return await self.use.api_keys.create(of_host("root"), wanted)
 
 
 @asynccontextmanager

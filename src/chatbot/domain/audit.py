@@ -53,6 +53,9 @@ class Action(StrEnum):
     REFRESH_REFUSED = "auth.refresh_refused"
     TOKEN_REUSE = "token.reuse"  # noqa: S105 # not a password
     AUDIT_READ = "audit.read"
+    KEY_CREATE = "key.create"
+    KEY_ROTATE = "key.rotate"
+    KEY_REVOKE = "key.revoke"
 
 
 class Outcome(StrEnum):

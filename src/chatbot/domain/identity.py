@@ -15,6 +15,7 @@ UserId = NewType("UserId", str)
 ClientId = NewType("ClientId", str)
 FamilyId = NewType("FamilyId", str)
 """A sign-in: see `sign_in.RefreshFamily`."""
+KeyId = NewType("KeyId", str)
 
 MAX_TOKEN_VERSION = 2**31 - 1
 """The largest integer of a database column; the version after it is 1."""
@@ -108,12 +109,13 @@ class Client:
     """An application that calls with an API key.
 
     `permissions` is what it may do for itself, `user_permissions` the most that a person may do
-    through it.
+    through it. `key_id` is the stored key with which it calls, None for the settings' one.
     """
 
     id: ClientId
     permissions: frozenset[Permission]
     user_permissions: frozenset[Permission]
+    key_id: KeyId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,16 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from chatbot.application.administration import Administration
+from chatbot.application.api_keys import ApiKeys
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.container.parts import build_administration, build_hasher, build_storage
+from chatbot.entrypoints.container.parts import (
+    build_administration,
+    build_api_keys,
+    build_auditing,
+    build_hasher,
+    build_storage,
+)
 from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -41,6 +48,18 @@ async def opened_administration(settings: Settings) -> AsyncGenerator[Administra
             yield build_administration(storage, hasher)
         finally:
             await hasher.aclose()
+
+
+@asynccontextmanager
+async def opened_api_keys(settings: Settings) -> AsyncGenerator[ApiKeys]:
+    """Opens only what managing keys needs.
+
+    Raises:
+        SettingsError: the store cannot be opened.
+    """
+    storage = build_storage(settings)
+    async with opened_store(storage):
+        yield build_api_keys(settings, storage, build_auditing(settings))
 
 
 @asynccontextmanager

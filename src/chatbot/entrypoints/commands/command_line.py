@@ -1,16 +1,37 @@
 """What the commands share: output, and the settings that they run on."""
 
+import getpass
+import os
 import sys
 
 import structlog
 import typer
 
+from chatbot.domain.authorization import of_host
+from chatbot.domain.identity import Principal
 from chatbot.domain.text import visible
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ignored_names, load_settings
 
 logger = structlog.get_logger("chatbot.settings")
+
+
+def host_principal() -> Principal:
+    """Returns the caller of a command: the account of the host that runs it."""
+    return of_host(_account())
+
+
+def _account() -> str:
+    """Returns the name of the account, not what the environment says of it."""
+    if sys.platform == "win32":
+        return getpass.getuser()
+    import pwd  # noqa: PLC0415 # POSIX only
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may run as a user id without a name
+        return str(os.getuid())
 
 
 class Refused(Exception):

@@ -27,11 +27,13 @@ from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.adapters.storage.legacy_sessions import LegacySessions
 from chatbot.adapters.terminal_sessions import TerminalSessions
 from chatbot.application.administration import Administration
+from chatbot.application.api_keys import ApiKeys
 from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.erasure import Erasures
+from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.learning import Learner
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
@@ -214,6 +216,21 @@ def build_model(settings: Settings, genkit_model: ChatModel, telemetry: Telemetr
 
 def build_identify_client(settings: Settings) -> IdentifyClient:
     return identify_by_setting(settings.auth.api_key.get_secret_value())
+
+
+def build_key_identification(settings: Settings, storage: Storage) -> KeyIdentification:
+    return KeyIdentification(storage, peppers=_peppers(settings), clock=utc_now)
+
+
+def build_api_keys(settings: Settings, storage: Storage, auditing: Auditing) -> ApiKeys:
+    return ApiKeys(
+        storage, auditing, pepper=_peppers(settings)[0], clock=utc_now, random=secrets.token_bytes
+    )
+
+
+def _peppers(settings: Settings) -> list[bytes]:
+    """Returns the keys of the digests of API keys, the newest first."""
+    return [settings.auth.raw_api_key_pepper.encode()]
 
 
 def build_tokens(settings: Settings) -> Tokens:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from chatbot.application.administration import Administration
+from chatbot.application.api_keys import ApiKeys
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.erasure import Erasures
+from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.request_limits import RequestLimits
@@ -27,6 +29,8 @@ class UseCases:
 
     settings: Settings
     identify_client: IdentifyClient
+    key_identification: KeyIdentification
+    api_keys: ApiKeys
     auditing: Auditing
     erasures: Erasures
     audit_trail: AuditTrail

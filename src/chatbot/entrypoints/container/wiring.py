@@ -71,6 +71,8 @@ class Container(containers.DeclarativeContainer):
         token_pairs=token_pairs,
         auditing=auditing,
     )
+    key_identification = providers.Singleton(parts.build_key_identification, settings, storage)
+    api_keys = providers.Singleton(parts.build_api_keys, settings, storage, auditing)
     administration = providers.Singleton(parts.build_administration, storage, hasher)
 
 
@@ -96,6 +98,8 @@ def build(
     use = UseCases(
         settings=settings,
         identify_client=container.identify_client(),
+        key_identification=container.key_identification(),
+        api_keys=container.api_keys(),
         auditing=container.auditing(),
         erasures=container.erasures(),
         audit_trail=container.audit_trail(),

@@ -72,10 +72,7 @@ def build_app(
     )
     app.state.use_cases = use
     error_handlers.install(app)
-    native = native_surface(
-        use.identify_client, max_prompt_chars=settings.assistant.max_prompt_chars
-    )
-    surfaces = Surfaces([native, *more_surfaces])
+    surfaces = Surfaces([native_surface(use), *more_surfaces])
     for router in (router for surface in surfaces for router in surface.routers):
         app.include_router(router)
     if settings.http.docs_enabled:

@@ -12,7 +12,7 @@ import structlog
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chatbot.domain.identity import Source
+from chatbot.domain.identity import Client, Source
 from chatbot.entrypoints.http.body import Headers, receive_body
 from chatbot.entrypoints.http.error_handlers import EXPECTED, error_response
 from chatbot.entrypoints.http.errors import BAD_REQUEST, Rejected
@@ -69,13 +69,20 @@ class Guard:
         if scope["path"] not in surface.public:
             principal = await surface.authenticate(HTTPConnection(scope))
             scope["state"]["principal"] = replace(principal, source=_source(scope))
-            scope["state"]["log"]["client"] = principal.client.id
+            _log_client(scope, principal.client)
         return await receive_body(surface.bodies, scope, headers, receive)
 
     def _check_host(self, headers: Headers) -> None:
         host = re.sub(r":\d+$", "", headers.get(b"host", b"").decode("latin-1")).lower()
         if self._allowed_hosts and host not in self._allowed_hosts:
             raise _bad_request("The Host header is not in ALLOWED_HOSTS.")
+
+
+def _log_client(scope: Scope, client: Client) -> None:
+    log = scope["state"]["log"]
+    log["client"] = client.id
+    if client.key_id is not None:
+        log["key_id"] = client.key_id
 
 
 def _source(scope: Scope) -> Source:

@@ -5,14 +5,24 @@ from dataclasses import replace
 from starlette.requests import HTTPConnection
 
 from chatbot.domain.authorization import of_client
+from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Principal
-from chatbot.domain.ports.security import IdentifyClient
+from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.http import strict_json
 from chatbot.entrypoints.http.body import BodyFormat
+from chatbot.entrypoints.http.credential_cache import CredentialCache
 from chatbot.entrypoints.http.deps.caller import BEARER
-from chatbot.entrypoints.http.errors import BAD_REQUEST, ErrorDetails, Rejected
+from chatbot.entrypoints.http.errors import BAD_REQUEST, ErrorDetails, Rejected, example_of
 from chatbot.entrypoints.http.problem import PROBLEM
-from chatbot.entrypoints.http.routes import admin_audit, chat, health, identity, memory, sessions
+from chatbot.entrypoints.http.routes import (
+    admin_audit,
+    admin_keys,
+    chat,
+    health,
+    identity,
+    memory,
+    sessions,
+)
 from chatbot.entrypoints.http.surfaces import Authenticate, Surface
 from chatbot.entrypoints.web import docs_page
 
@@ -45,19 +55,29 @@ _SECURITY_SCHEMES = {
 }
 
 
-def native_surface(identify: IdentifyClient, *, max_prompt_chars: int) -> Surface:
+def native_surface(use: UseCases) -> Surface:
     """Returns the surface of every path that no other surface has."""
+    max_prompt_chars = use.settings.assistant.max_prompt_chars
     return Surface(
         prefix="",
-        authenticate=_by_api_key(identify),
+        authenticate=_by_api_key(use),
         errors=PROBLEM,
         bodies=(json_body(max_bytes=max(64 * _KIB, 12 * max_prompt_chars + 4 * _KIB)),),
         public=PUBLIC_PATHS,
         routers=tuple(
-            each.router for each in (health, identity, chat, sessions, memory, admin_audit)
+            each.router
+            for each in (
+                health,
+                identity,
+                chat,
+                sessions,
+                memory,
+                admin_audit,
+                admin_keys,
+            )
         ),
         credential="api_key",
-        credential_errors=(_NO_KEY, _WRONG_KEY),
+        credential_errors=(_NO_KEY, _WRONG_KEY, example_of(StorageUnavailable)),
         security_schemes=_SECURITY_SCHEMES,
     )
 
@@ -74,14 +94,23 @@ def _decoded(body: bytes) -> object:
         raise Rejected(replace(BAD_REQUEST, detail=str(error))) from None
 
 
-def _by_api_key(identify: IdentifyClient) -> Authenticate:
+def _by_api_key(use: UseCases) -> Authenticate:
+    """Returns how callers authenticate: with the key of the settings, or one of the store.
+
+    The key of the settings is compared in memory, so that it works while the store does not.
+    """
+    stored_keys = CredentialCache(use.key_identification.look_up)
+
     async def authenticate(connection: HTTPConnection) -> Principal:
         raw_key = connection.headers.get("x-api-key")
         if raw_key is None:
             raise Rejected(_NO_KEY)
-        client = identify(raw_key)
-        if client is None:
+        client = use.identify_client(raw_key)
+        if client is not None:
+            return of_client(client)
+        key = await stored_keys.identify(raw_key)
+        if key is None or not use.key_identification.is_live(key):
             raise Rejected(_WRONG_KEY)
-        return of_client(client)
+        return of_client(key.as_client())
 
     return authenticate

@@ -1,9 +1,13 @@
 """What all schemas have in common."""
 
-from typing import cast
+import re
+from datetime import UTC, datetime
+from typing import Annotated, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
+
+from chatbot.domain.text import rfc3339
 
 SESSION_ID = "0123456789abcdef" * 2
 TURN_ID = "b94f8afc8be6ad8dbb5ebb3a46e176d7"
@@ -15,6 +19,32 @@ TEXT = "Noted, Ana: call HR."
 NOTICE = "You are talking to an artificial intelligence system; its answers may be wrong."
 
 Json = dict[str, object]
+
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def _require_rfc3339(raw: object) -> object:
+    """Rejects numbers and dates, which pydantic would accept as times."""
+    if not isinstance(raw, str) or _RFC3339.fullmatch(raw) is None:
+        raise ValueError("must be a time with its zone, such as 2030-01-31T09:30:00Z")
+    return raw
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+Moment = Annotated[
+    datetime, Field(strict=False), BeforeValidator(_require_rfc3339), AfterValidator(_in_utc)
+]
+"""A time in a request body (RFC 3339), in any zone."""
+Timestamp = Annotated[str, BeforeValidator(rfc3339)]
+"""A time in a response body (RFC 3339, UTC)."""
 
 
 class Body(BaseModel):

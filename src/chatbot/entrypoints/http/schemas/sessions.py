@@ -1,9 +1,9 @@
 """Schemas of sessions and their messages."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from chatbot.application.sessions import Page
 from chatbot.domain.chat import Session, SessionView
@@ -22,6 +22,7 @@ from chatbot.entrypoints.http.schemas.base import (
     Answer,
     Body,
     Json,
+    Timestamp,
     example,
     is_none,
 )
@@ -41,8 +42,6 @@ _TITLE = (
 _QUESTION: Json = {"seq": 1, "role": "user", "content": PROMPT, "ts": CREATED_AT}
 _ANSWER: Json = {"seq": 2, "role": "assistant", "content": TEXT, "ts": UPDATED_AT}
 _COMPLETE: Json = {"turn_id": TURN_ID, "state": "complete"}
-
-Timestamp = Annotated[str, BeforeValidator(rfc3339)]
 
 
 class NewSessionBody(Body):

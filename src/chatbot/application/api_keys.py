@@ -1,0 +1,253 @@
+"""The keys with which applications call: make, list, rotate and revoke them."""
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from chatbot.application.auditing import Auditing
+from chatbot.domain.audit import Action, AuditEvent
+from chatbot.domain.authorization import require
+from chatbot.domain.credentials import (
+    EXPIRING_WITHIN,
+    ApiKey,
+    KeyLine,
+    RandomBytes,
+    digest_of_key,
+    is_key_id,
+    make_key,
+)
+from chatbot.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
+from chatbot.domain.identity import ClientId, KeyId, Principal
+from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission
+from chatbot.domain.ports.runtime import Clock
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
+
+MAX_LABEL_CHARS = 100
+MAX_OVERLAP = EXPIRING_WITHIN
+
+_CLIENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+_RESERVED = frozenset({"default", "host"})
+"""The client of the setting `API_KEY`, and what commands on the host act as."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """What an administrator chooses of a new key."""
+
+    client: str
+    scopes: frozenset[Permission]
+    label: str = ""
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeKey:
+    """A new key with its text, which is shown once and stored nowhere."""
+
+    line: KeyLine
+    raw_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPage:
+    """Some keys, and after which id the next page begins; `next` is None on the last one."""
+
+    keys: Sequence[KeyLine]
+    next: KeyId | None
+
+
+class ApiKeys:
+    """Manages the keys of applications.
+
+    All methods raise `Forbidden` without the permission to manage keys, and those that change one
+    `AuditUnavailable` if it cannot be recorded. Those that take an id raise `NotFound` if there is
+    no such key.
+
+    Args:
+        pepper: keys the digests of new keys.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        auditing: Auditing,
+        *,
+        pepper: bytes,
+        clock: Clock,
+        random: RandomBytes,
+    ) -> None:
+        self._storage, self._auditing = storage, auditing
+        self._pepper, self._clock, self._random = pepper, clock, random
+
+    async def create(self, principal: Principal, wanted: NewKey) -> MadeKey:
+        """Make a key.
+
+        Raises:
+            Forbidden: also if the caller does not hold each of the scopes.
+            InvalidInput: a value is not acceptable.
+            Conflict: the client has two keys that can be used.
+        """
+        require(principal, Permission.KEYS_MANAGE)
+        _require_all(principal, wanted.scopes)
+        now = self._clock()
+        _check(wanted, now)
+        key, raw_key = self._made(wanted, principal, now)
+
+        def work(tx: Transaction) -> None:
+            tx.api_keys.exclusive()
+            tx.api_keys.require_room(key.client, now)
+            with self._auditing.recording(tx, principal, self._event(None, key)):
+                tx.api_keys.add(key)
+
+        await self._storage.transact(work)
+        return MadeKey(line=key.line(now), raw_key=raw_key)
+
+    async def page(self, principal: Principal, *, limit: int, after: KeyId | None) -> KeyPage:
+        """Return keys in the order of their ids, also those that have ended."""
+        require(principal, Permission.KEYS_MANAGE)
+        keys = await self._storage.transact(
+            lambda tx: tx.api_keys.page(after=after, limit=limit + 1)
+        )
+        now = self._clock()
+        lines = [key.line(now) for key in keys[:limit]]
+        return KeyPage(keys=lines, next=lines[-1].id if len(keys) > limit else None)
+
+    async def rotate(self, principal: Principal, key_id: KeyId, *, overlap: timedelta) -> MadeKey:
+        """Make a key like this one, which ends when the overlap is over.
+
+        The new key ends when the old one would have ended: a rotation prolongs nothing.
+
+        Raises:
+            Forbidden: also if the caller does not hold each of the key's scopes.
+            Conflict: the key has ended, or the client would have three keys that can be used.
+        """
+        require(principal, Permission.KEYS_MANAGE)
+        now = self._clock()
+
+        def work(tx: Transaction) -> MadeKey:
+            tx.api_keys.exclusive()
+            old = _found(tx, key_id)
+            _require_all(principal, old.scopes)
+            ending = _ending(old, now, overlap)
+            tx.api_keys.require_room(old.client, now, ending=None if ending.is_live(now) else old)
+            key, raw_key = self._made(_like(old), principal, now)
+            with ExitStack() as recorded:
+                for event in (self._event(old, ending), self._event(None, key)):
+                    recorded.enter_context(self._auditing.recording(tx, principal, event))
+                tx.api_keys.add(key)  # first: without it the old key must not end
+                tx.api_keys.replace(ending, old=old)
+            return MadeKey(line=key.line(now), raw_key=raw_key)
+
+        return await self._storage.transact(work)
+
+    async def revoke(self, principal: Principal, key_id: KeyId) -> KeyLine:
+        """End a key at once, for good. No-op if it is revoked already."""
+        require(principal, Permission.KEYS_MANAGE)
+        now = self._clock()
+
+        def work(tx: Transaction) -> ApiKey:
+            tx.api_keys.exclusive()
+            old = _found(tx, key_id)
+            if old.revoked_at is not None:
+                return old
+            revoked = replace(old, revoked_at=now)
+            with self._auditing.recording(tx, principal, self._event(old, revoked)):
+                tx.api_keys.replace(revoked, old=old)
+            return revoked
+
+        return (await self._storage.transact(work)).line(now)
+
+    def _made(self, wanted: NewKey, principal: Principal, now: datetime) -> tuple[ApiKey, str]:
+        key_id, raw_key = make_key(self._random)
+        key = ApiKey(
+            id=key_id,
+            client=ClientId(wanted.client),
+            scopes=wanted.scopes,
+            digest=digest_of_key(raw_key, self._pepper),
+            created_at=now,
+            created_by=_author(principal),
+            label=wanted.label.strip(),
+            expires_at=wanted.expires_at,
+        )
+        return key, raw_key
+
+    def _event(self, old: ApiKey | None, new: ApiKey) -> AuditEvent:
+        action = Action.KEY_ROTATE
+        if old is None:
+            action = Action.KEY_CREATE
+        elif new.revoked_at is not None:
+            action = Action.KEY_REVOKE
+        return AuditEvent(
+            action=action,
+            object_type="key",
+            object_id=new.id,
+            before=self._auditing.digest(old, salt=new.id),
+            after=self._auditing.digest(new, salt=new.id),
+        )
+
+
+def _found(tx: Transaction, key_id: KeyId) -> ApiKey:
+    key = tx.api_keys.by_id(key_id) if is_key_id(key_id) else None
+    if key is None:
+        raise NotFound("The key does not exist.")
+    return key
+
+
+def _require_all(principal: Principal, scopes: frozenset[Permission]) -> None:
+    """Return if the caller may give these scopes to a key.
+
+    Nobody gives what they do not hold, in all departments. Acting for users needs `users.manage`,
+    which already allows to take over an account, by a new password.
+
+    Raises:
+        Forbidden: the caller lacks one.
+    """
+    needed = scopes & ROLE_PERMISSIONS
+    if Permission.ACT_FOR_USERS in scopes:
+        needed |= {Permission.USERS_MANAGE}
+    lacking = needed - (principal.permissions - principal.department_only)
+    if lacking:
+        raise Forbidden(f"You cannot give what you do not hold: {', '.join(sorted(lacking))}.")
+
+
+def _check(wanted: NewKey, now: datetime) -> None:
+    if not _CLIENT.fullmatch(wanted.client):
+        rule = "1 to 63 lower-case letters, digits, `.`, `_` or `-`, the first a letter or digit"
+        raise InvalidInput(f"The name of a client has {rule}.", where=("client",))
+    if wanted.client in _RESERVED:
+        raise InvalidInput("This name of a client is reserved: choose another.", where=("client",))
+    if not wanted.scopes:
+        raise InvalidInput("A key needs at least one scope.", where=("scopes",))
+    if not wanted.label.isprintable() or len(wanted.label) > MAX_LABEL_CHARS:
+        limit = f"at most {MAX_LABEL_CHARS} printable characters"
+        raise InvalidInput(f"A label has {limit}.", where=("label",))
+    if wanted.expires_at is not None and wanted.expires_at <= now:
+        raise InvalidInput("The time is not in the future.", where=("expires_at",))
+
+
+def _like(key: ApiKey) -> NewKey:
+    return NewKey(client=key.client, scopes=key.scopes, label=key.label, expires_at=key.expires_at)
+
+
+def _ending(key: ApiKey, now: datetime, overlap: timedelta) -> ApiKey:
+    """Return the key as it ends after the overlap, or before it if it would have ended then.
+
+    Raises:
+        Conflict: it has ended.
+    """
+    if not key.is_live(now):
+        raise Conflict("The key has ended: make a new one.")
+    over = now + overlap
+    return replace(key, expires_at=over if key.expires_at is None else min(key.expires_at, over))
+
+
+def _author(principal: Principal) -> str:
+    """Return who makes a key: a person's id, an account of the host, or another application."""
+    if principal.user is not None:
+        return principal.user.id
+    if principal.source.cli_user:
+        return f"cli:{principal.source.cli_user}"
+    return f"client:{principal.client.id}"

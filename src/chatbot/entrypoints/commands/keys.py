@@ -1,0 +1,151 @@
+"""`chatbot key create|list|rotate|revoke`, for every store, also while the service is running.
+
+A new key works at once, and a revoked one ends within 5 seconds.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Annotated, TypeVar
+
+import typer
+
+from chatbot.application.api_keys import MAX_OVERLAP, ApiKeys, MadeKey, NewKey
+from chatbot.domain.credentials import KeyLine
+from chatbot.domain.identity import KeyId
+from chatbot.domain.permissions import Permission
+from chatbot.domain.text import rfc3339, visible_line
+from chatbot.entrypoints.commands.command_line import (
+    command_settings,
+    host_principal,
+    persistent,
+    say,
+)
+
+key = typer.Typer(help="Manage the API keys of applications.", no_args_is_help=True)
+
+Done = TypeVar("Done")
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+KeyArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the key.")]
+_PAGE = 200
+
+
+@key.command("create")
+def create_key(
+    client: Annotated[str, typer.Option(help="Application, such as `intranet`; may be new.")],
+    scope: Annotated[
+        list[Permission], typer.Option(help="What the key allows; repeat it for each scope.")
+    ],
+    label: Annotated[str, typer.Option(help="A note for those who read the list.")] = "",
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, max=3660, help="Days after which the key ends.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key, and print it once."""
+    from chatbot.entrypoints.container.parts import utc_now  # noqa: PLC0415 - slow
+
+    ends = None if expires_in_days is None else utc_now() + timedelta(days=expires_in_days)
+    wanted = NewKey(client=client, scopes=frozenset(scope), label=label, expires_at=ends)
+    _show(_manage(lambda keys: keys.create(host_principal(), wanted)), as_json=as_json)
+
+
+@key.command("list")
+def list_keys(*, as_json: AsJson = False) -> None:
+    """List all keys: id, client, state, end, last use, scopes, label."""
+    lines = _manage(_all_lines)
+    if as_json:
+        say(json.dumps({"keys": [_to_json(each) for each in lines]}, indent=2))
+        return
+    for line in _table(lines):
+        say(line)
+    if not lines:
+        say("no keys: make one with `chatbot key create --client NAME --scope chat`")
+
+
+@key.command("rotate")
+def rotate_key(
+    key_id: KeyArgument,
+    overlap_hours: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=int(MAX_OVERLAP.total_seconds()) // 3600,
+            help="Hours for which the old key can still be used.",
+        ),
+    ] = 24,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key like this one, print it once, and let the old one end."""
+    overlap = timedelta(hours=overlap_hours)
+    made = _manage(lambda keys: keys.rotate(host_principal(), KeyId(key_id), overlap=overlap))
+    _show(made, as_json=as_json)
+
+
+@key.command("revoke")
+def revoke_key(key_id: KeyArgument) -> None:
+    """Revoke a key at once and for good, and stop its running answers."""
+    line = _manage(lambda keys: keys.revoke(host_principal(), KeyId(key_id)))
+    say(f"revoked: {line.id} of {line.client}")
+
+
+def _show(made: MadeKey, *, as_json: bool) -> None:
+    if as_json:
+        say(json.dumps({**_to_json(made.line), "key": made.raw_key}, indent=2))
+    else:
+        say(f"key: {made.raw_key}")
+
+
+async def _all_lines(keys: ApiKeys) -> list[KeyLine]:
+    page = await keys.page(host_principal(), limit=_PAGE, after=None)
+    lines = [*page.keys]
+    while page.next is not None:
+        page = await keys.page(host_principal(), limit=_PAGE, after=page.next)
+        lines += page.keys
+    return lines
+
+
+def _to_json(line: KeyLine) -> dict[str, object]:
+    return {
+        name: rfc3339(value) if isinstance(value, datetime) else value
+        for name, value in asdict(line).items()
+    }
+
+
+def _table(lines: Sequence[KeyLine]) -> list[str]:
+    rows = [
+        [
+            line.id,
+            line.client,
+            line.state,
+            "-" if line.expires_at is None else rfc3339(line.expires_at)[:16] + "Z",
+            line.last_used_on or "-",
+            ",".join(line.scopes),
+            line.label,
+        ]
+        for line in lines
+    ]
+    rows = [[visible_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _manage(work: Callable[[ApiKeys], Awaitable[Done]]) -> Done:
+    """Runs `work` on the configured store.
+
+    Raises:
+        SettingsError: the settings are invalid, or the store cannot be opened.
+        Refused: the store is process memory.
+    """
+    from chatbot.entrypoints.lifecycle import opened_api_keys  # noqa: PLC0415 - slow
+
+    async def done() -> Done:
+        async with opened_api_keys(settings) as keys:
+            return await work(keys)
+
+    settings = persistent(command_settings())
+    return asyncio.run(done())
