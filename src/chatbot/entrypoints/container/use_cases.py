@@ -13,6 +13,7 @@ from chatbot.application.erasure import Erasures
 from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_steps import MemorySteps
+from chatbot.application.monitoring import Monitoring
 from chatbot.application.request_limits import RequestLimits
 from chatbot.application.sessions import Sessions
 from chatbot.application.token_pairs import TokenPairs
@@ -46,6 +47,7 @@ class UseCases:
     storage: Storage
     model: ChatModel
     hasher: PasswordHasher
+    monitoring: Monitoring
     telemetry: Telemetry
     genkit_model: ChatModel | None
     """The model without its wrappers, for Genkit's flows; None if a model was passed to `build`."""

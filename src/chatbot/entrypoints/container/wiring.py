@@ -9,6 +9,7 @@ from dependency_injector import containers, providers
 
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.consolidation import Consolidation
+from chatbot.application.monitoring import Monitoring
 from chatbot.application.sessions import Sessions
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
@@ -45,6 +46,7 @@ class Container(containers.DeclarativeContainer):
     )
     room = providers.Singleton(limit_parts.build_session_room, settings)
     shares = providers.Singleton(limit_parts.build_shares, settings)
+    monitoring = providers.Singleton(Monitoring, telemetry)
     chat = providers.Singleton(
         parts.build_chat,
         settings,
@@ -115,6 +117,7 @@ def build(
         storage=container.storage(),
         model=container.model(),
         hasher=container.hasher(),
+        monitoring=container.monitoring(),
         telemetry=telemetry,
         genkit_model=None if model is not None else container.genkit_model(),
     )

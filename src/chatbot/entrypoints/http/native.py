@@ -21,6 +21,7 @@ from chatbot.entrypoints.http.routes import (
     health,
     identity,
     memory,
+    metrics,
     sessions,
 )
 from chatbot.entrypoints.http.surfaces import Authenticate, Surface
@@ -72,6 +73,7 @@ def native_surface(use: UseCases) -> Surface:
                 chat,
                 sessions,
                 memory,
+                metrics,
                 admin_audit,
                 admin_keys,
             )

@@ -13,9 +13,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from chatbot.entrypoints.http.routes.metrics import PROMETHEUS
 from chatbot.entrypoints.settings.subject import SettingsError
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 HOST = "127.0.0.1"
 Read = Callable[[], bytes | None]
 
@@ -73,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
         is_metrics = self.path.partition("?")[0] == "/metrics"
         text = self._read() if is_metrics else None
         self.send_response(HTTPStatus.OK if text is not None else HTTPStatus.NOT_FOUND)
-        self.send_header("Content-Type", CONTENT_TYPE)
+        self.send_header("Content-Type", PROMETHEUS)
         self.send_header("Content-Length", str(len(text or b"")))
         self.end_headers()
         self.wfile.write(text or b"")
