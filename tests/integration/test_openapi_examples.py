@@ -1,6 +1,7 @@
 """Every call is documented with examples that the service accepts and returns."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from jsonschema_rs import Draft202012Validator, ValidationError
 
 import openapi_document
 from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.domain.permissions import DEFAULT_ROLES
+from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.http.errors import example_of
 from chatbot.entrypoints.http.problem import PROBLEM
 from service import SSE, serving
@@ -121,6 +124,7 @@ async def test_every_example_is_accepted_and_answered_in_the_form_of_its_answer(
     login = example(CALLS["POST /auth/login"]["requestBody"]["content"][JSON])
     async with serving(model=ScriptedModel(lambda _: "Of course.")) as service:
         await service.add_admin(**login)
+        await service.use.storage.transact(lambda tx: give_all_roles(tx, login["email"]))
         bearer = await service.bearer(**login)
         for call, operation in CALLS.items():
             if call in FOR_KEYS:
@@ -155,6 +159,12 @@ async def test_example_of_the_stream_has_the_events_of_a_real_one() -> None:
         name: form(data) for name, data in sent
     }
     assert documented[-1] == ("done", examples_of(response["content"][JSON])[0])
+
+
+def give_all_roles(tx: Transaction, email: str) -> None:
+    user = tx.users.by_email(email)
+    assert user is not None
+    tx.users.replace(replace(user, roles=tuple(DEFAULT_ROLES)), old=user)
 
 
 def events_of(text: str) -> list[tuple[str, Any]]:

@@ -53,7 +53,7 @@ SEARCHES = "SELECT sessions.id, sessions.title FROM"
 """How a search in all titles of an owner begins, which Postgres may sort: it reads them all."""
 
 OFTEN, RARE = ("action", "auth.login"), ("object", "u1")
-OWN_VALUES = ("SCAN json_each ", "SCAN additions", "SCAN exceeding")
+OWN_VALUES = ("SCAN json_each ", "SCAN additions", "SCAN exceeding", "SCAN owners")
 """Steps of SQLite that read the values of a statement, or what it has made of them."""
 
 FILL = f"""
@@ -124,6 +124,7 @@ def work_on_everything(statements: SqlSession) -> None:
     assert repository.count(ANA)
     mark = repository.page(ANA, limit=20)[-1]
     repository.page(ANA, limit=20, after=SessionCursor(updated_at=mark.updated_at, id=mark.id))
+    assert repository.owners_of(own.id) == [ANA]
     repository.page(ANA, limit=20, title="t")
     after = SessionCursor(updated_at=mark.updated_at, id=mark.id)
     repository.page(ANA, limit=20, after=after, title="t")

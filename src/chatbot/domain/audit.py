@@ -44,6 +44,10 @@ class Action(StrEnum):
     """What is recorded. docs/security.md lists them."""
 
     USER_CREATE = "user.create"
+    SESSION_READ = "session.read"
+    """Another's conversation is read."""
+    SESSION_HOLD = "session.hold"
+    SESSION_RELEASE = "session.release"
     USER_ERASE = "user.erase"
     """A person is erased with everything about them; the end names the receipt."""
     LOGIN = "auth.login"

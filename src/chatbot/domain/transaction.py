@@ -5,6 +5,7 @@ from chatbot.domain.ports.counters import Counters
 from chatbot.domain.ports.journal import Journal, JournalKind
 from chatbot.domain.ports.records import AnyKind, Records
 from chatbot.domain.ports.session_log import SessionLog
+from chatbot.domain.repositories.accesses import ACCESSES, Accesses
 from chatbot.domain.repositories.api_keys import API_KEYS, ApiKeyRepository
 from chatbot.domain.repositories.attempts import AttemptRepository
 from chatbot.domain.repositories.erasures import ERASURES, Erasures
@@ -12,7 +13,7 @@ from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES, Refre
 from chatbot.domain.repositories.roles import ROLES, Roles
 from chatbot.domain.repositories.users import USERS, Users
 
-KINDS: tuple[AnyKind, ...] = (ROLES, USERS, API_KEYS, REFRESH_FAMILIES, ERASURES)
+KINDS: tuple[AnyKind, ...] = (ROLES, USERS, API_KEYS, REFRESH_FAMILIES, ACCESSES, ERASURES)
 """All kinds of records, in the order in which they are copied."""
 
 JOURNALS: tuple[JournalKind, ...] = (AUDIT,)
@@ -38,6 +39,7 @@ class Transaction:
         self.sessions, self.records = sessions, records
         self.counters, self.journal = counters, journal
         self.api_keys = ApiKeyRepository(records)
+        self.accesses = Accesses(records)
         self.attempts = AttemptRepository(counters)
         self.erasures = Erasures(records)
         self.refresh_families = RefreshFamilies(records)

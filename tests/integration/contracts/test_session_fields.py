@@ -17,6 +17,7 @@ from chatbot.domain.chat import (
     TurnId,
 )
 from chatbot.domain.errors import SessionBusy, SessionHeld
+from chatbot.domain.identity import Owner
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.session_fields import Hold
@@ -177,6 +178,20 @@ class TestHold:
         sessions.reset(lease, ts=T0)
         sessions.delete(lease)
         assert sessions.page(ANA, limit=9) == []
+
+
+class TestOwners:
+    def test_owners_of_an_id_are_found_among_all_sessions(self, sessions: SessionLog) -> None:
+        assert sessions.owners_of(ONE) == []
+        for number, owner in enumerate(
+            [*(Owner(kind="user", id=f"u{n}") for n in range(5)), CLIENT]
+        ):
+            sessions.create(replace(new_session(SessionId(f"{number:032x}")), owner=owner))
+        assert sessions.owners_of(SessionId(f"{3:032x}")) == [Owner(kind="user", id="u3")]
+        assert sessions.owners_of(SessionId(f"{5:032x}")) == [CLIENT]
+        assert sessions.owners_of(ONE) == []
+        sessions.create(replace(new_session(SessionId(f"{3:032x}")), owner=CLIENT))
+        assert len(sessions.owners_of(SessionId(f"{3:032x}"))) == 2
 
 
 class TestSearch:

@@ -59,6 +59,14 @@ class SessionLog(Protocol):
         """Return how many sessions the owner has. The cost grows with their number."""
 
     @abstractmethod
+    def owners_of(self, session_id: SessionId) -> Sequence[Owner]:
+        """Return who has a session with this id: one owner at most, unless sessions were copied.
+
+        For those who may read the sessions of all owners. The cost grows with the number of owners,
+        not of sessions.
+        """
+
+    @abstractmethod
     def page(
         self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""
     ) -> Sequence[Session]:

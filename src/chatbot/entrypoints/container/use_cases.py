@@ -14,6 +14,7 @@ from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.monitoring import Monitoring
+from chatbot.application.oversight import Oversight
 from chatbot.application.request_limits import RequestLimits
 from chatbot.application.sessions import Sessions
 from chatbot.application.token_pairs import TokenPairs
@@ -35,6 +36,7 @@ class UseCases:
     auditing: Auditing
     erasures: Erasures
     audit_trail: AuditTrail
+    oversight: Oversight
     authentication: Authentication
     token_pairs: TokenPairs
     administration: Administration

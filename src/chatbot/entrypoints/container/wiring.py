@@ -10,6 +10,7 @@ from dependency_injector import containers, providers
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.monitoring import Monitoring
+from chatbot.application.oversight import Oversight
 from chatbot.application.sessions import Sessions
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
@@ -37,6 +38,9 @@ class Container(containers.DeclarativeContainer):
     auditing = providers.Singleton(parts.build_auditing, settings)
     erasures = providers.Singleton(parts.build_erasures, settings, storage, auditing)
     audit_trail = providers.Singleton(AuditTrail, storage, auditing)
+    oversight = providers.Singleton(
+        Oversight, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
+    )
     tokens = providers.Singleton(parts.build_tokens, settings)
     prompt_builder = providers.Singleton(parts.build_prompt_builder, settings)
     rules = providers.Singleton(parts.build_memory_rules, settings, model)
@@ -105,6 +109,7 @@ def build(
         auditing=container.auditing(),
         erasures=container.erasures(),
         audit_trail=container.audit_trail(),
+        oversight=container.oversight(),
         authentication=container.authentication(),
         token_pairs=container.token_pairs(),
         administration=container.administration(),

@@ -52,7 +52,7 @@ _EXAMPLES: Mapping[type[Exception], str] = {
     errors.PromptTooLong: "A prompt can have at most 4000 characters.",
     errors.Unauthenticated: "This call needs a user: log in and send the header Authorization.",
     errors.Forbidden: "You are not allowed to do this.",
-    errors.Conflict: "The client has two keys that can be used: revoke one first.",
+    errors.Conflict: "The current state does not allow it.",
     errors.RateLimited: "Too many failed log-ins. Try again later.",
     errors.BudgetExhausted: "The token budget of this month is used up.",
     errors.ModelError: "The language model's answer is unusable.",

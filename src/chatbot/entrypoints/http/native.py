@@ -22,6 +22,7 @@ from chatbot.entrypoints.http.routes import (
     identity,
     memory,
     metrics,
+    oversight,
     sessions,
 )
 from chatbot.entrypoints.http.surfaces import Authenticate, Surface
@@ -76,6 +77,7 @@ def native_surface(use: UseCases) -> Surface:
                 metrics,
                 admin_audit,
                 admin_keys,
+                oversight,
             )
         ),
         credential="api_key",

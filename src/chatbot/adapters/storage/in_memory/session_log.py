@@ -50,6 +50,9 @@ class InMemorySessionLog(SessionLog):
     def count(self, owner: Owner) -> int:
         return self._counts[owner]
 
+    def owners_of(self, session_id: SessionId) -> Sequence[Owner]:
+        return [owner for owner, each in self._stored if each == session_id]
+
     def page(
         self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""
     ) -> Sequence[Session]:

@@ -6,7 +6,7 @@ from heapq import heapify, heappop
 from itertools import islice
 from pathlib import Path
 
-from chatbot.adapters.filesystem.atomic import opened
+from chatbot.adapters.filesystem.atomic import exists, opened
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.fields_file import load_session
 from chatbot.adapters.storage.json_files.log_reader import LogReader
@@ -17,6 +17,7 @@ from chatbot.adapters.storage.json_files.paths import (
     SessionPaths,
     folder_of,
     from_ns,
+    owner_of,
     paths_of,
     to_ns,
 )
@@ -74,6 +75,16 @@ class SessionReader:
         except NotFound:
             return 0
         return sum(is_session_id(name.removesuffix(LOG)) for name in names if name.endswith(LOG))
+
+    def owners_of(self, session_id: SessionId) -> Sequence[Owner]:
+        if not is_session_id(session_id):
+            return []
+        owners = [owner for name in self._files.listdir(self._root) if (owner := owner_of(name))]
+        return [
+            owner
+            for owner in owners
+            if exists(self._files, paths_of(self._root, owner, session_id).log)
+        ]
 
     def page(
         self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""

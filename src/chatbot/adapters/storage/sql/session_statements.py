@@ -77,3 +77,17 @@ RELEASE = (
     update(sessions).where(IS_HELD).values(lease_turn=None, lease_replica=None, lease_until=None)
 )
 LAST = 2**62
+
+_FIRST_OWNER = select(func.min(sessions.c.owner).label("owner")).cte("owners", recursive=True)
+_OWNERS = _FIRST_OWNER.union_all(
+    select(
+        select(func.min(sessions.c.owner))
+        .where(sessions.c.owner > _FIRST_OWNER.c.owner)
+        .correlate(_FIRST_OWNER)
+        .scalar_subquery()
+    ).where(_FIRST_OWNER.c.owner.is_not(None))
+)
+"""Each owner, found by the primary key one after the other: there are fewer than sessions."""
+OWNERS_OF = select(sessions.c.owner).join(
+    _OWNERS, and_(sessions.c.owner == _OWNERS.c.owner, sessions.c.id == bindparam("s"))
+)

@@ -22,6 +22,7 @@ from chatbot.adapters.storage.sql.rows import (
     message_of,
     message_values,
     owner_key,
+    owner_of,
     rest_of,
     session_of,
     session_values,
@@ -44,6 +45,7 @@ from chatbot.adapters.storage.sql.session_statements import (
     NEXT_PAGE,
     NEXT_TITLES,
     OLDEST,
+    OWNERS_OF,
     PAGE,
     RELEASE,
     RENEW,
@@ -91,6 +93,9 @@ class SqlSessions(SessionLog):
     def count(self, owner: Owner) -> int:
         row = self._sql.row(COUNT, {"o": owner_key(owner)})
         return 0 if row is None else int(row[0])
+
+    def owners_of(self, session_id: SessionId) -> Sequence[Owner]:
+        return [owner_of(row.owner) for row in self._sql.rows(OWNERS_OF, {"s": session_id})]
 
     def page(
         self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""

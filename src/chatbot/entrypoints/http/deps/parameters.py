@@ -48,6 +48,11 @@ Before = Annotated[
 ]
 
 
+AfterAccess = Annotated[
+    str, Query(max_length=64, pattern=r"^([0-9a-f-]*)$", description="`next` of the previous page.")
+]
+
+
 async def _no_fields(_: Annotated[NoFields, Body(default_factory=NoFields)]) -> None:
     """Rejects a body with fields, as every other route rejects unknown fields."""
 
@@ -74,5 +79,8 @@ async def _path_session_id(
 ) -> SessionId:
     return session_id_of(request, session_id)
 
+
+AnySessionId = Annotated[str, Path(description="The id of a session.", examples=[SESSION_ID])]
+"""For those who may read the sessions of all: the use case refuses others before it looks."""
 
 PathSessionId = Annotated[SessionId, Depends(_path_session_id)]

@@ -126,15 +126,16 @@ class MessageAnswer(Answer):
     )
 
 
+SESSION_EXAMPLE: Json = {
+    **_SESSION,
+    "summary": "",
+    "structured_memory": MEMORY,
+    "messages": [{**_QUESTION, **_COMPLETE}, {**_ANSWER, **_COMPLETE}],
+}
+
+
 class SessionAnswer(_SessionFields):
-    model_config = example(
-        {
-            **_SESSION,
-            "summary": "",
-            "structured_memory": MEMORY,
-            "messages": [{**_QUESTION, **_COMPLETE}, {**_ANSWER, **_COMPLETE}],
-        }
-    )
+    model_config = example(SESSION_EXAMPLE)
 
     summary: str = Field(description="The summary of older messages; may be empty.")
     structured_memory: StructuredMemorySchema = Field(description="What the assistant remembers.")
