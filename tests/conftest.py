@@ -16,15 +16,17 @@ from psycopg import sql
 from chatbot.adapters.limits.redis_counters import RedisCounters
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.adapters.storage.sql.database import SqlSession
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
+from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.tables import metadata
 from chatbot.adapters.storage.sql.upgrading import upgrade
 from chatbot.application.limit_counters import StoreLimitCounters
-from chatbot.domain.permissions import DEFAULT_ROLES
 from chatbot.domain.ports.limit_counters import LimitCounters
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import KINDS
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.commands import command_line
 from commands import Run, runner
@@ -61,12 +63,16 @@ def postgres_tables(postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def postgres_store(postgres_tables: str) -> str:
-    """The URL of an emptied database with our tables: emptying one is faster than creating it."""
-    written = [table.name for table in metadata.sorted_tables if table.name != "roles"]
-    names = sql.SQL(", ").join(map(sql.Identifier, written))
+    """The URL of a database as if new: emptying one is faster than creating it."""
+    names = sql.SQL(", ").join(sql.Identifier(table.name) for table in metadata.sorted_tables)
     command(postgres_tables, sql.SQL("TRUNCATE {} RESTART IDENTITY").format(names))
-    shipped = sql.SQL(", ").join(map(sql.Literal, DEFAULT_ROLES))
-    command(postgres_tables, sql.SQL("DELETE FROM roles WHERE name NOT IN ({})").format(shipped))
+    database = PostgresDatabase(postgres_tables, connections=1, prepared=True)
+    with database.connect() as connection:
+        records = SqlRecords(SqlSession(connection))
+        for kind in KINDS:
+            for record in kind.initial:
+                records.put(kind, record, expected=None)
+        connection.commit()
     return postgres_tables
 
 

@@ -15,11 +15,13 @@ from access_table import CALLERS, CALLS, OTHERS, Row
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.permissions import Role
 from chatbot.entrypoints.container.parts import random_id, utc_now
 from chatbot.entrypoints.http.native import PUBLIC_PATHS
 from service import (
     ADMIN_EMAIL,
     API_KEY,
+    HOST,
     JWT_SECRET,
     PASSWORD,
     Service,
@@ -32,12 +34,15 @@ from sign_in import signed_in
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CANARY = "canary-4711"
+NEW_PASSWORD = "a quite different set of words"
+SPARE_ROLE = "spare"
 OWNER = "luis@example.com"
 DISABLED = "gone@example.com"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW")
 BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made without a body
     "POST /auth/login": {"email": OWNER, "password": PASSWORD},
     "POST /auth/refresh": {"refresh_token": "x"},
+    "POST /me/password": {"current_password": PASSWORD, "new_password": NEW_PASSWORD},
     "POST /chat": {"prompt": "Hi"},
     "POST /admin/sessions/{session_id}/read": {"reason": "A complaint."},
     "POST /sessions/{session_id}/hold": {"reason": "A complaint."},
@@ -46,6 +51,9 @@ BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made with
     "PUT /sessions/{session_id}/summary": {"summary": "Changed."},
     "PUT /sessions/{session_id}/memory": {"structured_memory": {"facts": ["Changed."]}},
     "POST /admin/keys": {"client": "partner", "scopes": ["chat"]},
+    "POST /admin/users": {"email": "new@example.com", "roles": [], "department": "legal"},
+    "PATCH /admin/users/{user_id}": {"is_active": True},
+    "PUT /admin/roles/{name}": {"permissions": ["chat"]},
 }
 PEOPLE = {
     "owner": [OWNER],
@@ -65,6 +73,7 @@ class Company:
     service: Service
     callers: Mapping[str, list[Headers]]
     folder: Path
+    user_id: str
 
     async def begin(self, caller: str) -> str:
         """A session of this caller with a secret that no other caller may see."""
@@ -79,12 +88,27 @@ class Company:
     async def call(
         self, row: Row, headers: Headers, session_id: str, *, key_id: str = ""
     ) -> httpx.Response:
-        ids = {"session_id": session_id, "key_id": key_id}
+        ids = {
+            "session_id": session_id,
+            "key_id": key_id,
+            "user_id": self.user_id,
+            "name": SPARE_ROLE,
+        }
         method, path = row.route.format_map(ids).split(" ")
         body = BODIES.get(row.route)
         if body is not None and row.is_about_a_session and "{session_id}" not in row.route:
             body = body | {"session_id": session_id}
-        return await self.service.anonymous.request(method, path, json=body, headers=headers)
+        answer = await self.service.anonymous.request(method, path, json=body, headers=headers)
+        if row.route == "POST /me/password" and answer.is_success:
+            await self._change_back(headers, answer)
+        return answer
+
+    async def _change_back(self, headers: Headers, answer: httpx.Response) -> None:
+        """Restore the password, and give the caller a valid token."""
+        headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        body = {"current_password": NEW_PASSWORD, "new_password": PASSWORD}
+        back = await self.service.anonymous.post("/me/password", json=body, headers=headers)
+        headers["Authorization"] = f"Bearer {back.raise_for_status().json()['access_token']}"
 
     async def sign_in_again(self) -> None:
         """After calls that have ended the sign-ins of those who made them."""
@@ -108,7 +132,9 @@ async def company(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Co
     async with serving(settings, model=ScriptedModel(lambda _: "Of course.")) as service:
         callers = await _callers(service)
         await _disable(service)
-        yield Company(service=service, callers=callers, folder=folder)
+        target = await service.add_user("target@example.com")
+        await service.use.roles.put(HOST, Role(name=SPARE_ROLE, permissions=frozenset()))
+        yield Company(service=service, callers=callers, folder=folder, user_id=target.id)
 
 
 async def _callers(service: Service) -> dict[str, list[Headers]]:
@@ -122,7 +148,7 @@ async def _callers(service: Service) -> dict[str, list[Headers]]:
         ("colleague elsewhere", "noa@example.com", "legal"),
         ("disabled", DISABLED, "sales"),
     ):
-        await service.use.administration.create_user(email, "employee", department, PASSWORD)
+        await service.add_user(email, department=department)
         people[name] = await service.bearer(email)
     owner = people["owner"]
     found = {

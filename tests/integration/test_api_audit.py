@@ -28,7 +28,7 @@ async def service() -> AsyncGenerator[Service]:
 
 @pytest.fixture
 async def auditor(service: Service) -> dict[str, str]:
-    await service.add_user(AUDITOR, role="auditor")
+    await service.add_user(AUDITOR, "auditor")
     return await service.bearer(AUDITOR)
 
 

@@ -13,12 +13,15 @@ import pytest
 
 import provider
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.entrypoints.container.parts import build_administration, build_hasher
+from chatbot.application.auditing import Auditing
+from chatbot.application.people import NewUser
+from chatbot.entrypoints.container.parts import build_hasher, utc_now
+from chatbot.entrypoints.container.people_parts import build_people, build_user_writer
 from nginx import free_ports
 from otlp import receiver
 from process import STOPS_WITHIN_S, Running, running, with_provider
 from provider import FakeProvider, Fault
-from service import API_KEY, JWT_SECRET, PASSWORD, SSE
+from service import API_KEY, HOST, JWT_SECRET, PASSWORD, SSE
 
 PLANTED = (
     *("prompt", "answer", "summary", "memory", "email", "password", "key", "query", "header"),
@@ -122,9 +125,11 @@ async def add_users(folder: Path, passwords: dict[str, str]) -> None:
     async with JsonFileStorage(folder / "data") as storage:
         await storage.make_initial_records()
         hasher = build_hasher()
-        administration = build_administration(storage, hasher)
+        auditing = Auditing(b"k" * 32, clock=utc_now)
+        people = build_people(storage, hasher, build_user_writer(storage, auditing))
         for email, password in passwords.items():
-            await administration.create_user(email, "employee", "sales", password)
+            new = NewUser(email=email, roles=["employee"], department="sales", password=password)
+            await people.create(HOST, new)
         await hasher.aclose()
 
 

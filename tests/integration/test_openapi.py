@@ -144,6 +144,7 @@ def test_errors_are_those_of_the_call_and_no_others(document: dict[str, Any]) ->
         *("400 bad_request", "500 internal_error", "503 storage_unavailable"),
         *("401 unauthenticated", "401 invalid_api_key", "401 invalid_token"),
         "429 rate_limited",
+        "403 password_change_required",
     }
     only_in_chat = found["POST /chat"] - set().union(
         *(found[n] for n in found if n != "POST /chat")

@@ -84,7 +84,7 @@ def test_disabled_administrators_are_named(ready: Run, tmp_path: Path) -> None:
     code, line = people_line(ready)
 
     assert code == 1
-    assert "all administrators are disabled. Fix: " in line
+    assert "all administrators are disabled or have expired. Fix: " in line
 
 
 @pytest.mark.parametrize("command", [ADMIN, USER])

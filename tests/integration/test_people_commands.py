@@ -47,6 +47,9 @@ def test_users_are_listed_with_state_roles_and_department(staffed: Run) -> None:
         "roles": ["employee"],
         "department": "sales",
         "is_active": False,
+        "expires_at": None,
+        "has_password": True,
+        "source": "local",
     }
     assert "argon2" not in staffed("user", "list", "--json")[1]
 

@@ -12,17 +12,28 @@ import pytest
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.application.administration import Administration
+from chatbot.application.people import UserChange
 from chatbot.domain.errors import Conflict
-from chatbot.entrypoints.lifecycle import opened_administration
+from chatbot.domain.identity import UserId
+from chatbot.entrypoints.container.use_cases import Management, UseCases
+from chatbot.entrypoints.lifecycle import opened_management
 from chatbot.entrypoints.settings import Settings
 from conversation import eventually
-from service import ADMIN_EMAIL, SSE, Service, code_of, messages_of, serving, settings_for_tests
+from service import (
+    ADMIN_EMAIL,
+    HOST,
+    SSE,
+    Service,
+    code_of,
+    messages_of,
+    serving,
+    settings_for_tests,
+)
 
 EMAIL = "luis@example.com"
 OTHER_PASSWORD = "a quite different set of words"
 ENDS_WITHIN_S = 5.0
-Operator = Callable[[Administration], Awaitable[object]]
+Operator = Callable[[Management | UseCases], Awaitable[object]]
 
 
 @pytest.fixture(params=["json", "sqlite", "postgres", "memory"])
@@ -53,10 +64,27 @@ async def serving_luis(settings: Settings) -> AsyncGenerator[Service]:
 async def operate(service: Service, settings: Settings, operator: Operator) -> None:
     """Make the change like a command beside the service; in memory, through the service."""
     if settings.storage.url.raw == "memory:":
-        await operator(service.use.administration)
+        await operator(service.use)
         return
-    async with opened_administration(settings) as administration:
-        await operator(administration)
+    async with opened_management(settings) as management:
+        await operator(management)
+
+
+async def id_of(use: Management | UseCases, email: str) -> UserId:
+    return (await use.people.find(HOST, email)).id
+
+
+async def set_password(use: Management | UseCases) -> None:
+    await use.user_passwords.set(HOST, await id_of(use, EMAIL), OTHER_PASSWORD)
+
+
+def switching(email: str = EMAIL, *, on: bool) -> Operator:
+    """Disables or enables a user."""
+
+    async def operator(use: Management | UseCases) -> None:
+        await use.people.change(HOST, await id_of(use, email), UserChange(is_active=on))
+
+    return operator
 
 
 async def is_accepted(service: Service, bearer: dict[str, str]) -> bool:
@@ -68,7 +96,7 @@ async def is_accepted(service: Service, bearer: dict[str, str]) -> bool:
 async def test_changing_the_password_revokes_earlier_tokens(settings: Settings) -> None:
     async with serving_luis(settings) as service:
         before, admin = await service.bearer(EMAIL), await service.bearer()
-        await operate(service, settings, lambda use: use.set_password(EMAIL, OTHER_PASSWORD))
+        await operate(service, settings, set_password)
         assert not await is_accepted(service, before)
         assert await is_accepted(service, admin), "other users keep their tokens"
         assert await is_accepted(service, await service.bearer(EMAIL, OTHER_PASSWORD))
@@ -79,18 +107,18 @@ async def test_reenabled_user_logs_in_again_and_earlier_tokens_stay_revoked(
 ) -> None:
     async with serving_luis(settings) as service:
         before = await service.bearer(EMAIL)
-        await operate(service, settings, lambda use: use.disable(EMAIL))
-        await operate(service, settings, lambda use: use.enable(EMAIL))
+        await operate(service, settings, switching(on=False))
+        await operate(service, settings, switching(on=True))
         assert not await is_accepted(service, before)
         after = await service.bearer(EMAIL)
-        await operate(service, settings, lambda use: use.enable(EMAIL))
+        await operate(service, settings, switching(on=True))
         assert await is_accepted(service, after), "enabling once more changes nothing"
 
 
 async def test_last_active_administrator_is_not_disabled(settings: Settings) -> None:
     async with serving_luis(settings) as service:
         with pytest.raises(Conflict, match="last active administrator"):
-            await operate(service, settings, lambda use: use.disable(ADMIN_EMAIL))
+            await operate(service, settings, switching(ADMIN_EMAIL, on=False))
         assert await is_accepted(service, await service.bearer())
 
 
@@ -106,10 +134,10 @@ async def test_running_answer_ends_when_its_user_is_disabled_and_is_stored_as_pa
             )
         )
         await eventually(lambda: bool(service.use.chat.running._turns))
-        await operate(service, settings, lambda use: use.disable(EMAIL))
+        await operate(service, settings, switching(on=False))
         answer = await asked
         assert time.monotonic() - began < ENDS_WITHIN_S
-        await operate(service, settings, lambda use: use.enable(EMAIL))
+        await operate(service, settings, switching(on=True))
         bearer = await service.bearer(EMAIL)
         [session] = (await service.client.get("/sessions", headers=bearer)).json()["sessions"]
         path = f"/sessions/{session['session_id']}"
@@ -219,7 +247,7 @@ async def test_answers_of_other_users_and_clients_continue() -> None:
             for bearer in ({}, await service.bearer(), await service.bearer(EMAIL))
         ]
         await eventually(lambda: len(model.requests) == 3)
-        await service.use.administration.disable(EMAIL)
+        await switching(on=False)(service.use)
         ended = await asked[2]
         assert problem_in(ended.text, stream=True)["code"] == "revoked"
         go_on.set()

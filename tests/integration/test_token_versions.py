@@ -105,7 +105,7 @@ async def test_unreadable_versions_are_rewritten(root: Path, damage: bytes) -> N
         path.write_bytes(damage)
         users.add(user(2))
         assert [each.token_version for each in users.all()] == [0, 0]
-        users.replace(replace(user(1), token_version=1), old=user(1))
+        users.replace(replace(user(1), token_version=1), old=user(1), roles={})
     async with JsonFileStorage(root) as storage:
         assert [each.token_version for each in users_of(storage).all()] == [1, 0]
 

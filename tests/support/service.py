@@ -10,7 +10,9 @@ from typing import Any
 import httpx
 
 from chatbot.application.api_keys import MadeKey, NewKey
+from chatbot.application.people import NewUser
 from chatbot.domain.authorization import of_host
+from chatbot.domain.identity import User
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
@@ -30,6 +32,8 @@ SSE = {"Accept": "text/event-stream"}
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance"}
 OF_A_FAILED_TURN = {"session_id", "turn_id"}
 PASSWORD = "violet kettle drums at noon"
+HOST = of_host("root")
+"""The principal of commands."""
 
 
 def code_of(answer: httpx.Response) -> tuple[int, str]:
@@ -84,16 +88,26 @@ class Service:
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     async def add_admin(self, email: str = ADMIN_EMAIL, password: str = PASSWORD) -> None:
-        await self.use.administration.create_first_admin(email, password)
+        await self.use.people.create_first_admin(HOST, email, password)
 
-    async def add_user(self, email: str, role: str = "employee", password: str = PASSWORD) -> None:
-        await self.use.administration.create_user(email, role, "sales", password)
+    async def add_user(
+        self,
+        email: str,
+        *roles: str,
+        department: str = "sales",
+        password: str | None = PASSWORD,
+    ) -> User:
+        """Create a user, by default an employee."""
+        new = NewUser(
+            email=email, roles=roles or ("employee",), department=department, password=password
+        )
+        return (await self.use.people.create(HOST, new)).user
 
     async def add_key(self, *scopes: Permission, client: str | None = None) -> MadeKey:
         """A key, of an application of its own unless one is named."""
         name = client or f"app-{secrets.token_hex(4)}"
         wanted = NewKey(client=name, scopes=frozenset(scopes or {Permission.CHAT}))
-        return await self.use.api_keys.create(of_host("root"), wanted)
+        return await self.use.api_keys.create(HOST, wanted)
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ from chatbot.domain.identity import Principal, User, normalise_email
 from chatbot.domain.passwords import is_checkable, normalise_password
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.security import PasswordHasher, Tokens
-from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.storage import Found, Storage
 from chatbot.domain.sign_in import RefreshFamily
 from chatbot.domain.throttling import AttemptKey, Throttle, account_throttle, address_throttle
 from chatbot.domain.transaction import Transaction
@@ -80,6 +80,26 @@ class Authentication:
                 Error Messages").
             RateLimited: too many attempts have failed, or too many log-ins are in progress.
         """
+
+        def begin(tx: Transaction, user: User) -> tuple[RefreshFamily, User]:
+            return self._pairs.begin(tx, caller, user), user
+
+        return self._pairs.pair_of(*await self.verified(caller, email, password, begin))
+
+    async def verified(
+        self,
+        caller: Principal,
+        email: str,
+        password: str,
+        work: Callable[[Transaction, User], Found],
+    ) -> Found:
+        """Do the work for the user with this e-mail address and password, and return its result.
+
+        It is part of the transaction that clears the account's attempts.
+
+        Raises:
+            InvalidCredentials, RateLimited: as `login`.
+        """
         if not is_checkable(password):  # fast, but independent of the account
             raise InvalidCredentials
         password = normalise_password(password)
@@ -92,28 +112,29 @@ class Authentication:
                 await self._note_failure(caller, email)
                 raise InvalidCredentials
             user = await self._rehash_if_needed(user, password)
-            family = await self._admit(caller, user, account, address, at)
-        return self._pairs.pair_of(family, user)
+            return await self._admit(lambda tx: work(tx, user), account, address, at)
 
     async def identify(self, caller: Principal, raw_token: str | None) -> Principal:
         """Return the caller with the permissions that are stored now, and the user of the token.
 
-        `caller` is the application that sent the token.
+        `caller` is the application that sent the token. A user with a one-time password has no
+        permissions.
 
         Raises:
             InvalidToken: the token is invalid or was revoked: its sign-in has ended, or its user was
-                removed or disabled, or has a new password or token version.
+                removed or disabled, has expired, or has a new password or token version.
         """
         if raw_token is None:
             return caller
         claims = self._tokens.read(raw_token)
         found = await self._storage.find_caller(claims.user_id, claims.family_id)
         user = found.user
-        if user is None or not user.is_active or user.token_stamp != claims.token_stamp:
+        if user is None or user.token_stamp != claims.token_stamp:
             raise InvalidToken
-        if not found.is_signed_in:
+        if not (found.is_signed_in and user.may_sign_in(self._clock())):
             raise InvalidToken
-        return replace(on_behalf_of(user, found.roles, caller), sign_in=claims.family_id)
+        roles = found.roles if user.one_time_until is None else {}
+        return replace(on_behalf_of(user, roles, caller), sign_in=claims.family_id)
 
     @asynccontextmanager
     async def _turn_of(self, account: Throttle) -> AsyncGenerator[None]:
@@ -147,7 +168,7 @@ class Authentication:
         def work(tx: Transaction) -> tuple[User | None, timedelta]:
             if is_due:
                 self._hasher.pad_to(tx.users.password_schemes())
-            return _active_user(tx, email), tx.attempts.count(throttles, at=at)
+            return _active_user(tx, email, at), tx.attempts.count(throttles, at=at)
 
         user, wait = await self._storage.transact(work)
         if is_due:
@@ -178,20 +199,24 @@ class Authentication:
         await self._storage.transact(lambda tx: self._auditing.note(tx, caller, event))
 
     async def _admit(
-        self, caller: Principal, user: User, account: Throttle, address: Throttle, at: datetime
-    ) -> RefreshFamily:
-        """Begin a sign-in, clear the account's attempts, and withdraw this one from the address's.
+        self,
+        work: Callable[[Transaction], Found],
+        account: Throttle,
+        address: Throttle,
+        at: datetime,
+    ) -> Found:
+        """Do the work, clear the account's attempts, and withdraw this one from the address's.
 
         The address's earlier attempts stay: owning one account must not buy guesses at others.
         """
 
-        def work(tx: Transaction) -> RefreshFamily:
-            family = self._pairs.begin(tx, caller, user)
+        def admit(tx: Transaction) -> Found:
+            found = work(tx)
             tx.attempts.clear(account.key)
             tx.attempts.withdraw((address,), at=at)
-            return family
+            return found
 
-        return await self._storage.transact(work)
+        return await self._storage.transact(admit)
 
     async def _rehash_if_needed(self, user: User, password: str) -> User:
         """Replace a hash whose parameters are below the current ones, now that the password is known.
@@ -212,11 +237,11 @@ class Authentication:
         return stored if stored is not None and stored.password_hash == new else user
 
 
-def _active_user(tx: Transaction, email: str) -> User | None:
-    """Return the active user with this address, or None."""
+def _active_user(tx: Transaction, email: str, at: datetime) -> User | None:
+    """Return the user with this address who may sign in, or None."""
     try:
         address = normalise_email(email)
     except InvalidInput:
         return None  # no user can have it
     user = tx.users.by_email(address)
-    return user if user is not None and user.is_active else None
+    return user if user is not None and user.may_sign_in(at) else None

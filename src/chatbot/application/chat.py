@@ -83,7 +83,7 @@ class Chat:
         self._clock = clock
         self._new_id = new_id
         self._max_prompt_chars = max_prompt_chars
-        self.running = RunningTurns(storage, shares=shares)
+        self.running = RunningTurns(storage, clock, shares=shares)
         self._notice = notice
         self._telemetry = telemetry
         self._generator = AnswerGenerator(model, prompt_builder, telemetry)

@@ -17,6 +17,7 @@ from chatbot.application.turn import ReplyEvent, Turn
 from chatbot.domain.chat import InterruptReason
 from chatbot.domain.errors import ShuttingDown, cause_of
 from chatbot.domain.identity import Principal
+from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.storage import Storage
 
 logger = logging.getLogger("chatbot.chat")
@@ -30,9 +31,9 @@ class RunningTurns:
             slots.
     """
 
-    def __init__(self, storage: Storage, *, shares: Shares) -> None:
+    def __init__(self, storage: Storage, clock: Clock, *, shares: Shares) -> None:
         self._shares = shares
-        self._sign_ins = SignIns(storage)
+        self._sign_ins = SignIns(storage, clock)
         self._turns: dict[asyncio.Task[None], Turn] = {}
         self._ended_at = float("-inf")
         self._closing = False

@@ -9,6 +9,7 @@ from chatbot.application.turn import Turn
 from chatbot.domain.chat import InterruptReason, TurnId
 from chatbot.domain.errors import StorageFailure, cause_of
 from chatbot.domain.identity import Principal, User
+from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.storage import Storage
 
 CHECK_EVERY_S = 2.0
@@ -26,8 +27,10 @@ class SignIns:
     While the store cannot be read, the turns continue.
     """
 
-    def __init__(self, storage: Storage, *, check_every_s: float = CHECK_EVERY_S) -> None:
-        self._storage, self._check_every_s = storage, check_every_s
+    def __init__(
+        self, storage: Storage, clock: Clock, *, check_every_s: float = CHECK_EVERY_S
+    ) -> None:
+        self._storage, self._clock, self._check_every_s = storage, clock, check_every_s
         self._watched: dict[TurnId, _Watched] = {}
         self._checking: asyncio.Task[None] | None = None
 
@@ -35,7 +38,7 @@ class SignIns:
     def watching(self, turn: Turn, caller: Principal) -> Iterator[None]:
         """Interrupt the turn when its caller's sign-in ends.
 
-        Or when its user is disabled, removed, or gets new rights or a new password.
+        Or when its user is disabled, expires, is removed, or gets new rights or a new password.
         """
         user = caller.user
         if user is None:
@@ -77,7 +80,8 @@ class SignIns:
         found = await asyncio.gather(
             *(self._storage.find_caller(user.id, caller.sign_in) for _, caller, user in watched)
         )
+        now = self._clock()
         for (turn, caller, user), stored in zip(watched, found, strict=True):
             is_signed_in = stored.is_signed_in or caller.sign_in is None
-            if not (is_signed_in and user.is_still(stored.user)):
+            if not (is_signed_in and user.is_still(stored.user, now=now)):
                 turn.interrupt(InterruptReason.REVOKED)

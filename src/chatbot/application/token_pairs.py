@@ -143,7 +143,7 @@ class TokenPairs:
             return None
         user = tx.users.by_id(family.user_id)
         exchange = family.exchange(number, caller.client.id, at)
-        if exchange is Exchange.REUSED or user is None or not family.belongs_to(user):
+        if exchange is Exchange.REUSED or user is None or not family.belongs_to(user, at):
             self._note(tx, caller, user, _refusal(family, exchange))
             tx.refresh_families.end(family.id, at=at)  # so that it is recorded once
             return None

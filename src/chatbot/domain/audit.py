@@ -60,6 +60,17 @@ class Action(StrEnum):
     KEY_CREATE = "key.create"
     KEY_ROTATE = "key.rotate"
     KEY_REVOKE = "key.revoke"
+    USER_CHANGE = "user.change"
+    USER_DISABLE = "user.disable"
+    USER_ENABLE = "user.enable"
+    USER_PASSWORD = "user.password"  # noqa: S105 # a name
+    """An administrator has set a password, or issued a one-time password."""
+    USER_LOGOUT = "user.logout"
+    """An administrator has ended all sign-ins of a user."""
+    PASSWORD_CHANGE = "password.change"  # noqa: S105 # a name
+    """A user has replaced the own password."""
+    ROLE_SET = "role.set"
+    ROLE_DELETE = "role.delete"
 
 
 class Outcome(StrEnum):

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from chatbot.domain.errors import Forbidden
 from chatbot.domain.identity import NO_SOURCE, Client, ClientId, Principal, Source, User
-from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission, Role, granted
+from chatbot.domain.names import department_key
+from chatbot.domain.permissions import ROLE_PERMISSIONS, Grant, Permission, Role, granted
 
 _HOST = Client(id=ClientId("host"), permissions=ROLE_PERMISSIONS, user_permissions=frozenset())
 
@@ -23,7 +24,38 @@ def require(principal: Principal, permission: Permission) -> None:
 def is_within_reach(principal: Principal, permission: Permission, department: str) -> bool:
     """Whether the permission, which the caller has, applies to a subject of this department."""
     only = principal.department_for(permission)
-    return only is None or only == department
+    return only is None or department_key(only) == department_key(department)
+
+
+def require_any(principal: Principal, *permissions: Permission) -> None:
+    """Return if the caller has one of the permissions, possibly only in the own department.
+
+    Raises:
+        Forbidden: the caller has none of them.
+    """
+    if principal.permissions.isdisjoint(permissions):
+        raise Forbidden("You are not allowed to do this.")
+
+
+def require_covering(principal: Principal, grant: Grant, department: str) -> None:
+    """Return if the caller holds all that the grant gives to a user of this department.
+
+    So nobody hands out a right that they lack, and nobody acts on a person who has more rights.
+
+    Raises:
+        Forbidden: the caller does not.
+    """
+    for permission in grant.permissions:
+        is_limited = principal.department_for(permission) is not None
+        is_held = permission in principal.permissions and (
+            not is_limited
+            or (
+                permission in grant.department_only
+                and is_within_reach(principal, permission, department)
+            )
+        )
+        if not is_held:
+            raise Forbidden("You are not allowed to do this: it involves rights that you lack.")
 
 
 def of_client(client: Client, source: Source = NO_SOURCE) -> Principal:

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+import unicodedata
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Literal, NewType
 
-from chatbot.domain.errors import Conflict, InvalidInput
+from chatbot.domain.errors import InvalidInput
 from chatbot.domain.permissions import Permission
 from chatbot.domain.stored import Stored
 
@@ -21,22 +22,36 @@ MAX_TOKEN_VERSION = 2**31 - 1
 """The largest integer of a database column; the version after it is 1."""
 MAX_EMAIL_CHARS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 MAX_ID_CHARS = 64
+_NO_EMAIL = "This is not an e-mail address."
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 def normalise_email(raw: str) -> str:
     """Return the e-mail address in the form in which it is stored and compared.
 
+    That is NFKC in lower case, with the host in its ASCII form (`xn--...`), so that one mailbox has
+    one spelling. Not folded further: `straße@` and `strasse@` are two mailboxes.
+
     Raises:
-        InvalidInput: it has no single `@` with text on both sides, holds blanks or control
-            characters, or is longer than 254 characters (RFC 5321).
+        InvalidInput: it has no single `@` with text on both sides, holds blanks, control or
+            invisible characters, or is longer than 254 characters (RFC 5321).
     """
-    email = raw.strip().lower()
-    local, at, host = email.partition("@")
+    email = raw.strip()[: MAX_EMAIL_CHARS + 1]
+    if not email.isascii():
+        email = unicodedata.normalize("NFKC", email)
+    local, at, host = email.lower().partition("@")
+    email = f"{local}@{_ascii_host(host)}"
     printable = email.isprintable() and " " not in email
     if not (local and at and host) or "@" in host or not printable or len(email) > MAX_EMAIL_CHARS:
-        raise InvalidInput("This is not an e-mail address.", where=("email",))
+        raise InvalidInput(_NO_EMAIL, where=("email",))
     return email
+
+
+def _ascii_host(host: str) -> str:
+    try:
+        return host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise InvalidInput(_NO_EMAIL, where=("email",)) from error
 
 
 def _user_id(raw: object) -> UserId:
@@ -64,11 +79,21 @@ _TOKEN_VERSION = Stored(
 )
 
 
+class UserSource(StrEnum):
+    """Who made a user: an administrator, or an application that acts for its own users."""
+
+    LOCAL = "local"
+    ASSERTION = "assertion"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A person with a password.
+    """A person who can log in, if they have a password.
 
-    Raising `token_version` revokes all tokens of the user; so does another password.
+    Raising `token_version` revokes all tokens of the user; so does another password. From
+    `expires_at` on, the user is as disabled. With `one_time_until`, the password is good for one
+    thing, until then: to replace it. `audit_salt` salts the digests of the user in the audit, and is
+    erased with the user.
     """
 
     id: UserId = field(metadata=_USER_ID.metadata())
@@ -79,6 +104,29 @@ class User:
     created_at: datetime = field(metadata=Stored(default=_LONG_AGO).metadata())
     is_active: bool = True
     token_version: int = field(default=0, metadata=_TOKEN_VERSION.metadata())
+    expires_at: datetime | None = None
+    one_time_until: datetime | None = None
+    source: UserSource = field(default=UserSource.LOCAL, metadata=Stored(is_sparse=True).metadata())
+    audit_salt: str = field(default="", repr=False, metadata=Stored(is_sparse=True).metadata())
+
+    @property
+    def has_password(self) -> bool:
+        return self.password_hash != ""
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether time alone does not keep the user from logging in: nothing of it expires."""
+        ends = self.expires_at is not None or self.one_time_until is not None
+        return self.is_active and self.has_password and not ends
+
+    def is_active_at(self, now: datetime) -> bool:
+        """Whether the user is neither disabled nor expired."""
+        return self.is_active and (self.expires_at is None or now < self.expires_at)
+
+    def may_sign_in(self, now: datetime) -> bool:
+        """Whether the user is active, and the password not a one-time password that is void."""
+        is_void = self.one_time_until is not None and self.one_time_until <= now
+        return self.is_active_at(now) and not is_void
 
     @property
     def token_stamp(self) -> str:
@@ -94,11 +142,11 @@ class User:
         version = next_token_version(self.token_version)
         return replace(self, password_hash=password_hash, token_version=version)
 
-    def is_still(self, stored: "User | None") -> bool:
+    def is_still(self, stored: "User | None", *, now: datetime) -> bool:
         """Whether what began for this user may go on, now that `stored` is the user's record."""
         return (
             stored is not None
-            and stored.is_active
+            and stored.may_sign_in(now)
             and stored.token_stamp == self.token_stamp
             and (set(stored.roles), stored.department) == (set(self.roles), self.department)
         )
@@ -176,19 +224,3 @@ def scheme_of(password_hash: str) -> str:
 def next_token_version(version: int) -> int:
     """The version that revokes the tokens of this one."""
     return version % MAX_TOKEN_VERSION + 1
-
-
-def require_another_active(
-    changed: User, *, old: User, others: Iterable[User], with_any_of: frozenset[str]
-) -> None:
-    """Return unless the change takes the last active user with one of these roles away.
-
-    Raises:
-        Conflict: it does.
-    """
-
-    def counts(user: User) -> bool:
-        return user.is_active and not with_any_of.isdisjoint(user.roles)
-
-    if counts(old) and not counts(changed) and not any(map(counts, others)):
-        raise Conflict("This is the last active administrator: create another one first.")

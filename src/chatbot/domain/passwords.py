@@ -9,6 +9,9 @@ from chatbot.domain.errors import InvalidInput
 MIN_PASSWORD_CHARS = 15  # NIST SP 800-63B-4, section 3.1.1.2: a password as the only factor
 MAX_PASSWORD_CHARS = 128
 MAX_PASSWORD_BYTES = 1024
+ONE_TIME_CHARS = 24
+ONE_TIME_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+"""32 characters that are not mistaken for another when read out: 24 of them are 120 bits."""
 MIN_UNPREDICTABLE_CHARS = 8  # the shortest password that NIST allows anywhere
 
 
@@ -36,27 +39,30 @@ def is_checkable(raw_password: str) -> bool:
     return len(normalise_password(raw_password)) <= MAX_PASSWORD_CHARS
 
 
-def check_password(raw_password: str, *, email: str, department: str) -> None:
+def check_password(
+    raw_password: str, *, email: str, department: str, field: str = "password"
+) -> None:
     """Return if this may become the password of the user with this e-mail and department.
 
     No rules about kinds of characters (NIST SP 800-63B-4, section 3.1.1.2): length, and enough
     that is neither common nor the user's own name, company or department.
 
     Raises:
-        InvalidInput: it may not; the message says what to do and repeats nothing of it.
+        InvalidInput: it may not; the message says what to do and repeats nothing of it. It names
+            the `field` of the request.
     """
     if not is_checkable(raw_password):
         limit = f"{MAX_PASSWORD_CHARS} characters and {MAX_PASSWORD_BYTES} bytes"
-        raise _refusal(f"The password must be valid Unicode text of at most {limit}.")
+        raise _refusal(field, f"The password must be valid Unicode text of at most {limit}.")
     password = normalise_password(raw_password)
     if len(password) < MIN_PASSWORD_CHARS:
-        raise _refusal(f"The password needs at least {MIN_PASSWORD_CHARS} characters.")
+        raise _refusal(field, f"The password needs at least {MIN_PASSWORD_CHARS} characters.")
     if unpredictable_chars(password, also=_own_words(email, department)) < MIN_UNPREDICTABLE_CHARS:
-        raise _refusal("The password is too easy to guess; use several unrelated words.")
+        raise _refusal(field, "The password is too easy to guess; use several unrelated words.")
 
 
-def _refusal(message: str) -> InvalidInput:
-    return InvalidInput(message, where=("password",))
+def _refusal(field: str, message: str) -> InvalidInput:
+    return InvalidInput(message, where=(field,))
 
 
 def _has_surrogates(text: str) -> bool:

@@ -65,7 +65,7 @@ class Role:
     own_department_only: bool = field(default=False, metadata=Stored(is_sparse=True).metadata())
 
 
-_DEPARTMENTAL = frozenset(
+DEPARTMENTAL = frozenset(
     {
         Permission.USERS_READ,
         Permission.USERS_MANAGE,
@@ -85,7 +85,7 @@ DEFAULT_ROLES: Mapping[str, Role] = {
         ),
         Role(
             name="department_admin",
-            permissions=_DEPARTMENTAL,
+            permissions=DEPARTMENTAL,
             description="Manages the people and documents of the own department.",
             own_department_only=True,
         ),
@@ -108,7 +108,7 @@ DEFAULT_ROLES: Mapping[str, Role] = {
 }
 """The roles of a new store."""
 
-_OWN = frozenset({Permission.CHAT, Permission.MEMORY, Permission.DOCUMENTS_READ})
+OWN = frozenset({Permission.CHAT, Permission.MEMORY, Permission.DOCUMENTS_READ})
 """Rights over what is one's own: no department limits them."""
 
 
@@ -130,11 +130,19 @@ def granted(role_names: Iterable[str], roles: Mapping[str, Role], department: st
     departmental: set[Permission] = set()
     for role in (roles[name] for name in role_names if name in roles):
         if role.own_department_only:
-            everywhere |= role.permissions & _OWN
-            departmental |= role.permissions & _DEPARTMENTAL if department else set()
+            everywhere |= role.permissions & OWN
+            departmental |= role.permissions & DEPARTMENTAL if department else set()
         else:
             everywhere |= role.permissions
     return Grant(
         permissions=frozenset(everywhere | departmental),
         department_only=frozenset(departmental - everywhere),
     )
+
+
+_ADMINISTERING = frozenset({Permission.USERS_MANAGE, Permission.ROLES_MANAGE})
+
+
+def are_administering(role_names: Iterable[str], roles: Mapping[str, Role]) -> bool:
+    """Whether these roles together allow to manage all users and roles."""
+    return granted(role_names, roles, "").permissions >= _ADMINISTERING

@@ -64,6 +64,10 @@ class RefreshFamily:
         """Return the family after its end."""
         return replace(self, ended_at=now)
 
-    def belongs_to(self, user: User) -> bool:
+    def belongs_to(self, user: User, now: datetime) -> bool:
         """Whether the user may still use it: nothing has revoked the user's tokens since."""
-        return user.is_active and user.id == self.user_id and user.token_stamp == self.token_stamp
+        return (
+            user.may_sign_in(now)
+            and user.id == self.user_id
+            and user.token_stamp == self.token_stamp
+        )

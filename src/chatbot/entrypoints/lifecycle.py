@@ -3,18 +3,11 @@
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from chatbot.application.administration import Administration
 from chatbot.application.api_keys import ApiKeys
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.container.parts import (
-    build_administration,
-    build_api_keys,
-    build_auditing,
-    build_hasher,
-    build_storage,
-)
-from chatbot.entrypoints.container.use_cases import UseCases
+from chatbot.entrypoints.container import parts, people_parts
+from chatbot.entrypoints.container.use_cases import Management, UseCases
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.subject import SettingsError
 
@@ -36,16 +29,22 @@ async def opened(use: UseCases) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def opened_administration(settings: Settings) -> AsyncGenerator[Administration]:
+async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
     """Opens only what managing users needs: the model, which is slow to import, is not built.
 
     Raises:
         SettingsError: the store cannot be opened.
     """
-    storage, hasher = build_storage(settings), build_hasher()
+    storage, hasher = parts.build_storage(settings), parts.build_hasher()
+    auditing = parts.build_auditing(settings)
     async with opened_store(storage):
+        writer = people_parts.build_user_writer(storage, auditing)
         try:
-            yield build_administration(storage, hasher)
+            yield Management(
+                people=people_parts.build_people(storage, hasher, writer),
+                user_passwords=people_parts.build_user_passwords(hasher, writer),
+                roles=people_parts.build_roles(storage, auditing),
+            )
         finally:
             await hasher.aclose()
 
@@ -57,9 +56,9 @@ async def opened_api_keys(settings: Settings) -> AsyncGenerator[ApiKeys]:
     Raises:
         SettingsError: the store cannot be opened.
     """
-    storage = build_storage(settings)
+    storage = parts.build_storage(settings)
     async with opened_store(storage):
-        yield build_api_keys(settings, storage, build_auditing(settings))
+        yield parts.build_api_keys(settings, storage, parts.build_auditing(settings))
 
 
 @asynccontextmanager

@@ -20,10 +20,10 @@ from chatbot.domain.chat import (
     SessionId,
     TurnId,
 )
-from chatbot.domain.errors import Conflict, Forbidden, NotFound, SessionBusy
+from chatbot.domain.errors import Conflict, Forbidden, LastAdministrator, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
-from chatbot.domain.permissions import Permission
+from chatbot.domain.permissions import DEFAULT_ROLES, Permission, Role
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.repositories.attempts import AttemptRepository
@@ -622,25 +622,23 @@ class TestUsers:
         users.add(user(1, email="a@example.com"))
         with pytest.raises(Conflict):
             users.add(user(2, email="a@example.com"))
-        with pytest.raises(Conflict):
-            users.add(user(2, email="a@example.com"), unless_any_has=frozenset({"admin"}))
         assert users.by_id(user(2).id) is None
 
-    def test_first_of_its_kind_is_stored_once(self, users: Users) -> None:
+    def test_first_administrator_is_known_from_others(self, users: Users) -> None:
         users.add(user(1, roles=("employee",)))
-        roles = frozenset({"admin", "owner"})
-        users.add(user(2, roles=("admin",)), unless_any_has=roles)
+        users.require_no_administrator(DEFAULT_ROLES)
+        users.add(replace(user(2, roles=("admin",)), is_active=False))
         with pytest.raises(Conflict):
-            users.add(user(3, roles=("owner",)), unless_any_has=roles)
-        assert users.by_id(user(2).id) == user(2, roles=("admin",))
-        assert users.by_id(user(3).id) is None
+            users.require_no_administrator(DEFAULT_ROLES)
 
     async def test_of_concurrent_first_writes_one_wins(
         self, storage: Storage, users: Users
     ) -> None:
         def is_first(tx: Transaction, admin: User) -> bool:
             try:
-                tx.users.add(admin, unless_any_has=frozenset({"admin"}))
+                tx.users.lock()
+                tx.users.require_no_administrator(DEFAULT_ROLES)
+                tx.users.add(admin)
             except Conflict:
                 return False
             return True
@@ -685,28 +683,44 @@ class TestUsers:
         for number in (1, 2):
             users.add(user(number))
         changed = replace(user(1), is_active=False, token_version=3, password_hash="new")
-        users.replace(changed, old=user(1))
+        users.replace(changed, old=user(1), roles=DEFAULT_ROLES)
         assert users.by_id(user(1).id) == changed
         assert users.by_email(user(1).email) == changed
         assert users.by_id(user(2).id) == user(2)
         for old in (user(1), user(3)):
             with pytest.raises(Conflict):
-                users.replace(replace(old, department="late"), old=old)
+                users.replace(replace(old, department="late"), old=old, roles=DEFAULT_ROLES)
         assert users.by_id(user(1).id) == changed
         assert users.by_id(user(3).id) is None
 
-    def test_last_active_user_with_a_role_keeps_it(self, users: Users) -> None:
-        roles = frozenset({"admin", "owner"})
-        admin, other = user(1, roles=("employee", "admin")), user(2, roles=("owner",))
+    def test_last_administrator_who_lasts_is_kept(self, users: Users) -> None:
+        managing = {
+            name: Role(name=name, permissions=frozenset({permission}))
+            for name, permission in (
+                ("people", Permission.USERS_MANAGE),
+                ("rights", Permission.ROLES_MANAGE),
+            )
+        }
+        roles = {**DEFAULT_ROLES, **managing}
+        admin, other = user(1, roles=("employee", "admin")), user(2, roles=("rights", "people"))
         users.add(admin)
         users.add(replace(other, is_active=False))
-        users.add(user(3))
-        for change in (replace(admin, is_active=False), replace(admin, roles=("employee",))):
-            with pytest.raises(Conflict, match="last active administrator"):
-                users.replace(change, old=admin, keeping_one_of=roles)
-        users.replace(replace(user(3), is_active=False), old=user(3), keeping_one_of=roles)
-        users.replace(other, old=replace(other, is_active=False), keeping_one_of=roles)
-        users.replace(replace(admin, is_active=False), old=admin, keeping_one_of=roles)
+        users.add(replace(user(3, roles=("admin",)), expires_at=T0 + timedelta(days=9)))
+        users.add(replace(user(4, roles=("admin",)), one_time_until=T0 + timedelta(days=9)))
+        users.add(replace(user(5, roles=("admin",)), password_hash=""))
+        users.add(user(6, roles=("people",)))
+        ending = [
+            replace(admin, is_active=False),
+            replace(admin, roles=("employee", "people")),
+            replace(admin, expires_at=T0 + timedelta(days=9)),
+            replace(admin, one_time_until=T0 + timedelta(days=9)),
+        ]
+        for change in ending:
+            with pytest.raises(LastAdministrator):
+                users.replace(change, old=admin, roles=roles)
+        users.replace(user(6), old=user(6, roles=("people",)), roles=roles)
+        users.replace(other, old=replace(other, is_active=False), roles=roles)
+        users.replace(ending[0], old=admin, roles=roles)
         assert users.by_id(admin.id) == replace(admin, is_active=False)
 
     async def test_concurrent_disabling_keeps_one_user_with_the_role(
@@ -719,7 +733,8 @@ class TestUsers:
         def was_disabled(tx: Transaction, admin: User) -> bool:
             try:
                 disabled = replace(admin, is_active=False)
-                tx.users.replace(disabled, old=admin, keeping_one_of=frozenset({"admin"}))
+                tx.users.lock()
+                tx.users.replace(disabled, old=admin, roles=tx.roles.all())
             except Conflict:
                 return False
             return True
@@ -729,10 +744,7 @@ class TestUsers:
 
     def test_roles_are_returned_by_name(self, transaction: Transaction) -> None:
         roles = transaction.roles.all()
-        assert set(roles) == {"admin", "employee"}
-        assert roles["admin"].permissions == frozenset(Permission)
-        assert roles["employee"].permissions == {Permission.CHAT, Permission.MEMORY}
-        assert roles["employee"].name == "employee"
+        assert roles == DEFAULT_ROLES
 
 
 def throttle(number: int = 1, allowed: int = 3) -> Throttle:

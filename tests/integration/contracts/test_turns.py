@@ -339,7 +339,7 @@ async def test_caller_is_found_with_the_roles(storage: Storage) -> None:
     found, roles, _ = await storage.find_caller(user(1).id)
     assert found == user(1)
     assert roles == await storage.transact(lambda tx: tx.roles.all())
-    assert set(roles) == set(DEFAULT_ROLES)
+    assert roles == DEFAULT_ROLES
 
 
 @pytest.mark.parametrize("name", ["c" * 32, "", "ñ", "x" * 5000])
@@ -348,7 +348,7 @@ async def test_unknown_caller_is_none_and_the_roles_are_returned(
 ) -> None:
     found, roles, _ = await storage.find_caller(UserId(name))
     assert found is None
-    assert set(roles) == set(DEFAULT_ROLES)
+    assert roles == DEFAULT_ROLES
 
 
 async def test_sign_in_of_a_caller_is_found_until_it_ends(storage: Storage) -> None:

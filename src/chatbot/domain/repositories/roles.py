@@ -25,3 +25,15 @@ class Roles:
     def all(self) -> Mapping[str, Role]:
         """Return the roles by name."""
         return {role.name: role for role in self._records.page(ROLES)}
+
+    def put(self, role: Role, *, old: Role | None) -> None:
+        """Store the role in place of `old`, or as a new one.
+
+        Raises:
+            Conflict: the stored role is not `old` by now.
+        """
+        self._records.put(ROLES, role, expected=old)
+
+    def remove(self, name: str) -> None:
+        """Remove the role; no-op if absent."""
+        self._records.remove(ROLES, name)

@@ -1,6 +1,8 @@
 """Whether a user can log in and administer the service, and the command that fixes it if not."""
 
-from chatbot.application.administration import Lack, lack_of
+from datetime import UTC, datetime
+
+from chatbot.application.first_administrator import Lack, lack_of
 from chatbot.domain.ports.backend import StorageUrl
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.settings import Settings
@@ -22,8 +24,11 @@ _PROBLEMS = {
         "create one with `chatbot admin create --email you@example.com`",
     ),
     Lack.ACTIVE_ADMINISTRATORS: (
-        "all administrators are disabled",
-        "enable one from `chatbot user list` with `chatbot user enable --email EMAIL`",
+        "all administrators are disabled or have expired",
+        (
+            "find them with `chatbot user list`, then run `chatbot user enable EMAIL` or "
+            "`chatbot user set EMAIL --expires-at never`"
+        ),
     ),
 }
 
@@ -35,7 +40,7 @@ async def people_problem(storage: Storage, settings: Settings) -> str | None:
         StorageFailure: users or roles cannot be read.
     """
     url = settings.storage.url
-    lack = await lack_of(storage) if url.is_persistent else None
+    lack = await lack_of(storage, datetime.now(UTC)) if url.is_persistent else None
     if lack is None:
         return None
     problem, fix = _PROBLEMS[lack]
@@ -54,7 +59,7 @@ async def may_have_no_users(storage: Storage, settings: Settings) -> bool:
         StorageFailure: users or roles cannot be read.
     """
     was_set_up = ENV_FILE.exists() or _default_store_has_users(settings.storage.url)
-    return not was_set_up and await lack_of(storage) is Lack.PEOPLE
+    return not was_set_up and await lack_of(storage, datetime.now(UTC)) is Lack.PEOPLE
 
 
 def _default_store_has_users(url: StorageUrl) -> bool:

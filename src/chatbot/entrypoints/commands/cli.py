@@ -1,5 +1,5 @@
-"""The command line: `chatbot init | serve | admin | user | key | chat | db | migrate | import |
-backup | restore | doctor`.
+"""The command line: `chatbot init | serve | admin | user | role | key | chat | db | migrate |
+import | backup | restore | doctor`.
 
 Most commands import their dependencies when they run: importing genkit would make `--help` slow.
 """
@@ -18,6 +18,7 @@ from chatbot.domain.text import NotUtf8
 from chatbot.entrypoints.commands import store
 from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
 from chatbot.entrypoints.commands.keys import key
+from chatbot.entrypoints.commands.roles import role
 from chatbot.entrypoints.commands.users import admin, user
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -33,6 +34,7 @@ db = typer.Typer(
 app.add_typer(admin, name="admin")
 app.add_typer(user, name="user")
 app.add_typer(key, name="key")
+app.add_typer(role, name="role")
 app.add_typer(db, name="db")
 
 DryRun = Annotated[

@@ -3,63 +3,103 @@
 The next request sees the change.
 """
 
-import asyncio
-import getpass
 import json
-import sys
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, TypeVar
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
-from chatbot.application.administration import Administration
-from chatbot.domain.identity import User
-from chatbot.domain.passwords import MIN_PASSWORD_CHARS
-from chatbot.domain.text import decode_utf8, rfc3339, visible_line
-from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
+from chatbot.application.people import KEEP, NewUser, UserChange
+from chatbot.domain.identity import Principal, User
+from chatbot.domain.text import rfc3339
+from chatbot.entrypoints.commands.command_line import say
+from chatbot.entrypoints.commands.management import (
+    AsJson,
+    OneTime,
+    PasswordStdin,
+    managed,
+    read_password,
+    table,
+)
+from chatbot.entrypoints.container.use_cases import Management
 
 admin = typer.Typer(help="Manage administrators.", no_args_is_help=True)
 user = typer.Typer(help="Manage users.", no_args_is_help=True)
 
-Done = TypeVar("Done")
+_PAGE = 1000
 Email = Annotated[str, typer.Option(help="E-mail address for logging in.")]
 EmailArgument = Annotated[
     str | None, typer.Argument(metavar="EMAIL", help="E-mail address of the user; or use --email.")
 ]
 EmailOption = Annotated[str | None, typer.Option("--email", help="E-mail address of the user.")]
-PasswordStdin = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+Expiry = Annotated[
+    str | None,
+    typer.Option(
+        "--expires-at",
+        metavar="TIME",
+        help="From when on the user is as disabled, as in 2026-12-31T23:59:59Z; or `never`.",
+    ),
 ]
 
 
 @admin.command("create")
 def create_admin(email: Email, *, password_stdin: PasswordStdin = False) -> None:
     """Create the first administrator; fails if there is one already."""
-    password = _password(from_stdin=password_stdin)
-    made = _administer(lambda use: use.create_first_admin(email, password))
+    password = read_password(from_stdin=password_stdin)
+    made = managed(lambda use, account: use.people.create_first_admin(account, email, password))
     say(f"admin: {made.email}")
 
 
 @user.command("create")
 def create_user(
     email: Email,
-    role: Annotated[str, typer.Option(help="Role, such as `admin` or `employee`.")],
+    role: Annotated[
+        list[str], typer.Option(help="Role, such as `admin` or `employee`; may be repeated.")
+    ],
     department: Annotated[str, typer.Option(help="Department, such as `sales`.")],
     *,
+    expires_at: Expiry = None,
     password_stdin: PasswordStdin = False,
+    one_time: OneTime = False,
 ) -> None:
     """Create a user who can log in."""
-    password = _password(from_stdin=password_stdin)
-    made = _administer(lambda use: use.create_user(email, role, department, password))
-    say(f"user: {made.email}")
+    new = NewUser(
+        email=email,
+        roles=role,
+        department=department,
+        expires_at=_moment(expires_at),
+        password=None if one_time else read_password(from_stdin=password_stdin),
+    )
+    made = managed(lambda use, account: use.people.create(account, new))
+    say(f"user: {made.user.email}")
+    if made.one_time_password is not None:
+        say(f"one-time password: {made.one_time_password}")
 
 
 @user.command("list")
 def list_users(
-    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
+    *,
+    query: Annotated[str | None, typer.Option(help="Part of the e-mail address.")] = None,
+    department: Annotated[str | None, typer.Option(help="Only this department.")] = None,
+    role: Annotated[str | None, typer.Option(help="Only users with this role.")] = None,
+    active: Annotated[
+        bool | None, typer.Option("--active/--inactive", help="Only these users.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List all users: e-mail address, state, roles, department."""
-    users = _administer(lambda use: use.users())
+    """List users: e-mail address, state, roles, department."""
+
+    async def listed(use: Management, account: Principal) -> list[User]:
+        wanted = use.people.filter(text=query, department=department, role=role, is_active=active)
+        page = await use.people.page(account, wanted, limit=_PAGE)
+        users = [*page.users]
+        while page.next is not None:
+            page = await use.people.page(account, wanted, limit=_PAGE, after=page.next)
+            users += page.users
+        return users
+
+    users = managed(listed)
     if as_json:
         say(json.dumps({"users": [_to_json(each) for each in users]}, indent=2))
         return
@@ -69,19 +109,53 @@ def list_users(
         say("no users: create the first administrator with `chatbot admin create --email EMAIL`")
 
 
+@user.command("show")
+def show_user(
+    email: EmailArgument = None, *, option: EmailOption = None, as_json: AsJson = False
+) -> None:
+    """Show a user."""
+    address = _address(email, option)
+    found = managed(lambda use, account: use.people.find(account, address))
+    if as_json:
+        say(json.dumps(_to_json(found), indent=2))
+        return
+    for name, value in _to_json(found).items():
+        say(f"{name}: {', '.join(value) if isinstance(value, list) else _shown(value)}")
+
+
+@user.command("set")
+def change_user(
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail address of the user.")],
+    *,
+    new_email: Annotated[str | None, typer.Option(help="New e-mail address.")] = None,
+    role: Annotated[
+        list[str] | None, typer.Option(help="New role, in place of all; may be repeated.")
+    ] = None,
+    department: Annotated[str | None, typer.Option(help="New department.")] = None,
+    expires_at: Expiry = None,
+) -> None:
+    """Change a user's e-mail address, roles, department or expiry."""
+    change = UserChange(
+        email=new_email,
+        roles=role or None,
+        department=department,
+        expires_at=KEEP if expires_at is None else _moment(expires_at),
+    )
+    changed = _change(email, change)
+    say(f"changed: {changed.email}")
+
+
 @user.command("disable")
 def disable_user(email: EmailArgument = None, *, option: EmailOption = None) -> None:
     """Disable a user: no more log-ins; revoke the tokens and stop running answers."""
-    address = _address(email, option)
-    changed = _administer(lambda use: use.disable(address))
+    changed = _change(_address(email, option), UserChange(is_active=False))
     say(f"disabled: {changed.email}")
 
 
 @user.command("enable")
 def enable_user(email: EmailArgument = None, *, option: EmailOption = None) -> None:
     """Let a disabled user log in again; old tokens stay revoked."""
-    address = _address(email, option)
-    changed = _administer(lambda use: use.enable(address))
+    changed = _change(_address(email, option), UserChange(is_active=True))
     say(f"enabled: {changed.email}")
 
 
@@ -91,12 +165,29 @@ def set_password(
     *,
     option: EmailOption = None,
     password_stdin: PasswordStdin = False,
+    one_time: OneTime = False,
 ) -> None:
     """Set a user's password, revoke the tokens and stop running answers."""
     address = _address(email, option)
-    password = _password(from_stdin=password_stdin)
-    changed = _administer(lambda use: use.set_password(address, password))
-    say(f"password changed: {changed.email}")
+    password = "" if one_time else read_password(from_stdin=password_stdin)
+
+    async def change(use: Management, account: Principal) -> tuple[User, str | None]:
+        found = await use.people.find(account, address)
+        if not one_time:
+            return await use.user_passwords.set(account, found.id, password), None
+        made = await use.user_passwords.reset(account, found.id)
+        return made.user, made.one_time_password
+
+    changed, made = managed(change)
+    say(f"password changed: {changed.email}" if made is None else f"one-time password: {made}")
+
+
+def _change(address: str, change: UserChange) -> User:
+    async def done(use: Management, account: Principal) -> User:
+        found = await use.people.find(account, address)
+        return await use.people.change(account, found.id, change)
+
+    return managed(done)
 
 
 def _address(argument: str | None, option: str | None) -> str:
@@ -105,6 +196,17 @@ def _address(argument: str | None, option: str | None) -> str:
     if len(given) != 1:
         raise typer.BadParameter("name exactly one user: EMAIL or --email EMAIL")
     return given.pop()
+
+
+def _moment(given: str | None) -> datetime | None:
+    if given is None or given == "never":
+        return None
+    try:
+        return datetime.fromisoformat(given).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(
+            "--expires-at needs a time, as in 2026-12-31T23:59:59Z, or `never`"
+        ) from error
 
 
 def _to_json(each: User) -> dict[str, object]:
@@ -116,47 +218,29 @@ def _to_json(each: User) -> dict[str, object]:
         "department": each.department,
         "is_active": each.is_active,
         "created_at": rfc3339(each.created_at),
+        "expires_at": None if each.expires_at is None else rfc3339(each.expires_at),
+        "has_password": each.has_password,
+        "source": each.source.value,
     }
 
 
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value or "-")
+
+
 def _table(users: Sequence[User]) -> list[str]:
-    rows = [
+    now = datetime.now(UTC)
+    return table(
         [
-            each.email,
-            "active" if each.is_active else "disabled",
-            ",".join(each.roles) or "-",
-            each.department or "-",
+            [each.email, _state(each, now), ",".join(each.roles) or "-", each.department or "-"]
+            for each in users
         ]
-        for each in users
-    ]
-    rows = [[visible_line(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    )
 
 
-def _password(*, from_stdin: bool) -> str:
-    if from_stdin:
-        return decode_utf8(sys.stdin.buffer.readline()).rstrip("\r\n")
-    if not sys.stdin.isatty():
-        raise Refused("Cannot ask for the password without a terminal: use --password-stdin.")
-    password = getpass.getpass(f"Password ({MIN_PASSWORD_CHARS} characters or more): ")
-    if getpass.getpass("Again: ") != password:
-        raise Refused("The two passwords differ.")
-    return password
-
-
-def _administer(work: Callable[[Administration], Awaitable[Done]]) -> Done:
-    """Runs `work` on the configured store.
-
-    Raises:
-        SettingsError: the settings are invalid, or the store cannot be opened.
-        Refused: the store is process memory.
-    """
-    from chatbot.entrypoints.lifecycle import opened_administration  # noqa: PLC0415 - slow
-
-    async def done() -> Done:
-        async with opened_administration(settings) as administration:
-            return await work(administration)
-
-    settings = persistent(command_settings())
-    return asyncio.run(done())
+def _state(each: User, now: datetime) -> str:
+    if not each.is_active:
+        return "disabled"
+    return "active" if each.is_active_at(now) else "expired"

@@ -26,7 +26,6 @@ from chatbot.adapters.security.refresh_tokens import HmacRefreshTokens
 from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.adapters.storage.legacy_sessions import LegacySessions
 from chatbot.adapters.terminal_sessions import TerminalSessions
-from chatbot.application.administration import Administration
 from chatbot.application.api_keys import ApiKeys
 from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
@@ -280,10 +279,6 @@ def build_auditing(settings: Settings) -> Auditing:
 
 def build_hasher() -> PasswordHasher:
     return Argon2Hasher()
-
-
-def build_administration(storage: Storage, hasher: PasswordHasher) -> Administration:
-    return Administration(storage, hasher, clock=utc_now, new_id=random_id)
 
 
 def build_authentication(

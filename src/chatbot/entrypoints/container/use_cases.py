@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from chatbot.application.administration import Administration
 from chatbot.application.api_keys import ApiKeys
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.auditing import Auditing
@@ -15,9 +14,13 @@ from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
+from chatbot.application.own_password import OwnPassword
+from chatbot.application.people import People
 from chatbot.application.request_limits import RequestLimits
+from chatbot.application.roles import RoleEditor
 from chatbot.application.sessions import Sessions
 from chatbot.application.token_pairs import TokenPairs
+from chatbot.application.user_passwords import UserPasswords
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher
 from chatbot.domain.ports.storage import Storage
@@ -39,8 +42,11 @@ class UseCases:
     oversight: Oversight
     authentication: Authentication
     token_pairs: TokenPairs
-    administration: Administration
     request_limits: RequestLimits
+    people: People
+    user_passwords: UserPasswords
+    own_password: OwnPassword
+    roles: RoleEditor
     chat: Chat
     sessions: Sessions
     memory_editor: MemoryEditor
@@ -53,3 +59,12 @@ class UseCases:
     telemetry: Telemetry
     genkit_model: ChatModel | None
     """The model without its wrappers, for Genkit's flows; None if a model was passed to `build`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Management:
+    """What the commands that manage users and roles call."""
+
+    people: People
+    user_passwords: UserPasswords
+    roles: RoleEditor

@@ -11,12 +11,13 @@ from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
+from chatbot.application.own_password import OwnPassword
 from chatbot.application.sessions import Sessions
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import Workers
-from chatbot.entrypoints.container import limit_parts, parts
+from chatbot.entrypoints.container import limit_parts, parts, people_parts
 from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.settings import Settings
 
@@ -79,7 +80,13 @@ class Container(containers.DeclarativeContainer):
     )
     key_identification = providers.Singleton(parts.build_key_identification, settings, storage)
     api_keys = providers.Singleton(parts.build_api_keys, settings, storage, auditing)
-    administration = providers.Singleton(parts.build_administration, storage, hasher)
+    user_writer = providers.Singleton(people_parts.build_user_writer, storage, auditing)
+    people = providers.Singleton(people_parts.build_people, storage, hasher, user_writer)
+    user_passwords = providers.Singleton(people_parts.build_user_passwords, hasher, user_writer)
+    own_password = providers.Singleton(
+        OwnPassword, storage, authentication, token_pairs, hasher, auditing
+    )
+    roles = providers.Singleton(people_parts.build_roles, storage, auditing)
 
 
 def build(
@@ -112,8 +119,11 @@ def build(
         oversight=container.oversight(),
         authentication=container.authentication(),
         token_pairs=container.token_pairs(),
-        administration=container.administration(),
         request_limits=container.request_limits(),
+        people=container.people(),
+        user_passwords=container.user_passwords(),
+        own_password=container.own_password(),
+        roles=container.roles(),
         chat=container.chat(),
         sessions=container.sessions(),
         memory_editor=container.memory_editor(),

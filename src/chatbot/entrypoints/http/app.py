@@ -91,8 +91,8 @@ def _add_layers(app: FastAPI, settings: Settings, surfaces: Surfaces, telemetry:
             CORSMiddleware,
             allow_origins=settings.http.cors_allow_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-            expose_headers=["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "X-API-Key"],
+            expose_headers=["ETag", "X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"],
         )
     app.add_middleware(AccessLog, new_id=random_id, is_tls=settings.http.tls_cert_file is not None)
     app.add_middleware(telemetry.around)

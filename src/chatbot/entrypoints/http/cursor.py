@@ -1,10 +1,12 @@
-"""Cursors for pages of sessions, as text."""
+"""Cursors for pages, as text: opaque to clients."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 
 from fastapi.exceptions import RequestValidationError
 
 from chatbot.domain.chat import SessionCursor, SessionId, is_session_id
+from chatbot.domain.text import is_storable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -30,8 +32,37 @@ def read_cursor(raw: str | None) -> SessionCursor | None:
     except (ValueError, OverflowError):
         cursor = None
     if cursor is None or not is_session_id(session_id) or write_cursor(cursor) != raw:
-        message = "The cursor is invalid: use `next` of the previous page."
-        raise RequestValidationError(
-            [{"type": "value_error", "loc": ("query", "after"), "msg": message}]
-        )
+        raise _invalid()
     return cursor
+
+
+def write_text_cursor(last: str | None) -> str | None:
+    """Returns the cursor of the page that follows this text; None if none follows."""
+    return None if last is None else base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
+
+
+def read_text_cursor(raw: str | None) -> str:
+    """Returns the text after which the page begins; empty for the first page.
+
+    A cursor holds a position and nothing else: another caller, or one with other filters, gets what
+    they may see from there on.
+
+    Raises:
+        RequestValidationError: the cursor is invalid.
+    """
+    if raw is None:
+        return ""
+    try:
+        last = base64.b64decode(raw + "=" * (-len(raw) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError as error:
+        raise _invalid() from error
+    if not last or not is_storable(last) or write_text_cursor(last) != raw:
+        raise _invalid()
+    return last
+
+
+def _invalid() -> RequestValidationError:
+    message = "The cursor is invalid: use `next` of the previous page."
+    return RequestValidationError(
+        [{"type": "value_error", "loc": ("query", "after"), "msg": message}]
+    )

@@ -27,6 +27,7 @@ _SINGLE_HEADERS = frozenset(
         b"content-length",
         b"content-type",
         b"host",
+        b"if-match",
         b"transfer-encoding",
         b"x-api-key",
     }

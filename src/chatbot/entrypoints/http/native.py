@@ -17,6 +17,8 @@ from chatbot.entrypoints.http.problem import PROBLEM
 from chatbot.entrypoints.http.routes import (
     admin_audit,
     admin_keys,
+    admin_roles,
+    admin_users,
     chat,
     health,
     identity,
@@ -78,6 +80,8 @@ def native_surface(use: UseCases) -> Surface:
                 admin_audit,
                 admin_keys,
                 oversight,
+                admin_roles,
+                admin_users,
             )
         ),
         credential="api_key",

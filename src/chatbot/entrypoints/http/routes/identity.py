@@ -1,4 +1,4 @@
-"""POST /auth/...: sign-ins; and GET /me: who is calling."""
+"""POST /auth/...: sign-ins; GET /me: who is calling; POST /me/password."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ from fastapi import Body
 
 from chatbot.domain.errors import (
     AuditUnavailable,
+    Conflict,
     InvalidCredentials,
     InvalidToken,
     RateLimited,
@@ -14,7 +15,13 @@ from chatbot.domain.errors import (
     StorageUnavailable,
 )
 from chatbot.entrypoints.http import routing
-from chatbot.entrypoints.http.deps.caller import Anyone, Application, Caller, CurrentUser
+from chatbot.entrypoints.http.deps.caller import (
+    Anyone,
+    Application,
+    Caller,
+    CurrentUser,
+    UserBeforePasswordChange,
+)
 from chatbot.entrypoints.http.deps.parameters import UseCases, WithoutFields
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.identity import (
@@ -22,6 +29,7 @@ from chatbot.entrypoints.http.schemas.identity import (
     LogoutAnswer,
     LogoutBody,
     MeAnswer,
+    PasswordBody,
     RefreshBody,
     TokenAnswer,
 )
@@ -69,3 +77,16 @@ async def logout_all(user: CurrentUser, caller: Caller, use: UseCases) -> Logout
 async def me(user: CurrentUser) -> MeAnswer:
     """Return the user of the token."""
     return MeAnswer.model_validate(user)
+
+
+@router.post("/me/password")
+@documented(InvalidCredentials, RateLimited, ShuttingDown, Conflict, *_STORAGE)
+async def change_password(
+    body: PasswordBody, caller: UserBeforePasswordChange, use: UseCases
+) -> TokenAnswer:
+    """Replace the caller's password, end all sign-ins, and begin a new one.
+
+    Besides logging out, it is the only call that a user with a one-time password may make.
+    """
+    pair = await use.own_password.change(caller, body.current_password, body.new_password)
+    return TokenAnswer.model_validate(pair)

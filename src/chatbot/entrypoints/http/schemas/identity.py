@@ -42,6 +42,24 @@ class LogoutAnswer(Answer):
     logged_out: Literal[True] = Field(default=True, description="Always true.")
 
 
+class PasswordBody(Body):
+    model_config = example(
+        {
+            "current_password": "the password that make run printed",
+            "new_password": "four unrelated words in a row",
+        }
+    )
+
+    current_password: str = Field(
+        description="The password that the user has now; it may be a one-time password.",
+        json_schema_extra={"format": "password"},
+    )
+    new_password: str = Field(
+        description="15 to 128 characters that are not easy to guess.",
+        json_schema_extra={"format": "password"},
+    )
+
+
 class TokenAnswer(Answer):
     model_config = example(
         {

@@ -1,0 +1,239 @@
+"""The people who can log in: administrators create, read and change them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from typing import Final, Literal
+
+from chatbot.application.first_administrator import NO_DEPARTMENT, first_role
+from chatbot.application.people_rules import known_department, known_roles, visible
+from chatbot.application.user_passwords import ONE_TIME_TTL, WithPassword
+from chatbot.application.user_writer import Desk, UserWriter
+from chatbot.domain.audit import Action
+from chatbot.domain.authorization import require
+from chatbot.domain.errors import NotFound
+from chatbot.domain.fingerprints import ANYTHING, Expected
+from chatbot.domain.identity import Principal, User, UserId, normalise_email
+from chatbot.domain.passwords import check_password, normalise_password
+from chatbot.domain.permissions import Permission
+from chatbot.domain.ports.runtime import Clock
+from chatbot.domain.ports.security import PasswordHasher
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.repositories.users import UserFilter
+from chatbot.domain.text import replace_unstorable
+from chatbot.domain.transaction import Transaction
+
+
+class Unchanged(Enum):
+    """The type of `KEEP`."""
+
+    KEEP = "keep"
+
+
+KEEP: Final = Unchanged.KEEP
+"""Leave the field as it is, where None is a value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewUser:
+    """A user to create; without a password, a one-time password is made."""
+
+    email: str
+    roles: Sequence[str]
+    department: str
+    expires_at: datetime | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserChange:
+    """The new values of the fields to change."""
+
+    email: str | None = None
+    roles: Sequence[str] | None = None
+    department: str | None = None
+    is_active: bool | None = None
+    expires_at: datetime | Literal[Unchanged.KEEP] | None = KEEP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserPage:
+    """Users by e-mail address; `next` is the last address if more follow."""
+
+    users: Sequence[User]
+    next: str | None
+
+
+class People:
+    """Creates, reads and changes users.
+
+    Methods raise `Forbidden` if the caller lacks the permission, or if it involves rights that the
+    caller lacks, and `NotFound` for users whom the caller may not see. Those that change a user
+    raise `ChangedMeanwhile` if the stored user is not the expected one, and `LastAdministrator` if
+    nobody would be left who can manage users and roles.
+
+    Args:
+        new_password: makes a one-time password.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        hasher: PasswordHasher,
+        writer: UserWriter,
+        *,
+        clock: Clock,
+        new_password: Callable[[], str],
+    ) -> None:
+        self._storage, self._hasher, self._writer = storage, hasher, writer
+        self._clock, self._new_password = clock, new_password
+
+    async def create_first_admin(self, principal: Principal, email: str, password: str) -> User:
+        """Create the first administrator. Of concurrent calls, one succeeds.
+
+        Raises:
+            InvalidInput: the address or the password is not acceptable.
+            Conflict: an administrator exists, the address is taken, or no role has the permissions.
+        """
+        require(principal, Permission.USERS_MANAGE)
+        new = NewUser(email=email, roles=(), department=NO_DEPARTMENT, password=password)
+        first_role(await self._storage.transact(lambda tx: tx.roles.all()))
+        user = await self._hashed(new)
+
+        def work(tx: Transaction) -> User:
+            desk = self._writer.desk(tx, principal)
+            tx.users.require_no_administrator(desk.roles)
+            return self._writer.add(desk, replace(user, roles=(first_role(desk.roles),)))
+
+        return await self._storage.transact(work)
+
+    async def create(self, principal: Principal, new: NewUser) -> WithPassword:
+        """Create a user.
+
+        Raises:
+            InvalidInput: the address, a role, the department or the password is not acceptable.
+            Conflict: the address is taken.
+        """
+        require(principal, Permission.USERS_MANAGE)
+        one_time = self._new_password() if new.password is None else None
+        user = await self._hashed(new, one_time)
+
+        def work(tx: Transaction) -> User:
+            desk = self._writer.desk(tx, principal)
+            require(desk.caller, Permission.USERS_MANAGE)
+            roles = known_roles(new.roles, desk.roles)
+            department = known_department(tx, desk.caller, new.department)
+            return self._writer.add(desk, replace(user, roles=roles, department=department))
+
+        return WithPassword(user=await self._storage.transact(work), one_time_password=one_time)
+
+    def filter(
+        self,
+        *,
+        text: str | None = None,
+        department: str | None = None,
+        role: str | None = None,
+        is_active: bool | None = None,
+    ) -> UserFilter:
+        """Return the filter for those who fit all that is given; `is_active`: at this moment."""
+        return UserFilter(
+            text=None if text is None else replace_unstorable(text).strip().lower(),
+            department=None if department is None else replace_unstorable(department),
+            role=None if role is None else replace_unstorable(role),
+            is_active_at=None if is_active is None else (is_active, self._clock()),
+        )
+
+    async def page(
+        self, principal: Principal, wanted: UserFilter, *, limit: int, after: str = ""
+    ) -> UserPage:
+        """Return users whom the caller may see, by e-mail address."""
+        require(principal, Permission.USERS_READ)
+        only = principal.department_for(Permission.USERS_READ)
+        if only is not None:
+            within = wanted.within(only)
+            if within is None:
+                return UserPage(users=(), next=None)
+            wanted = within
+        found = await self._storage.transact(
+            lambda tx: tx.users.page(wanted, after=after, limit=limit + 1)
+        )
+        is_more = len(found) > limit
+        return UserPage(users=found[:limit], next=found[limit - 1].email if is_more else None)
+
+    async def read(self, principal: Principal, user_id: UserId) -> User:
+        """Return a user."""
+        return await self._storage.transact(
+            lambda tx: visible(tx, principal, Permission.USERS_READ, user_id)
+        )
+
+    async def find(self, principal: Principal, email: str) -> User:
+        """Return the user with this e-mail address."""
+        require(principal, Permission.USERS_READ)
+        address = normalise_email(email)
+        user = await self._storage.transact(lambda tx: tx.users.by_email(address))
+        if user is None:
+            raise NotFound(
+                "No user has this e-mail address: list the users with `chatbot user list`."
+            )
+        return await self.read(principal, user.id)
+
+    async def change(
+        self,
+        principal: Principal,
+        user_id: UserId,
+        change: UserChange,
+        *,
+        expected: Expected = ANYTHING,
+    ) -> User:
+        """Change what the change names. Disabling and enabling revoke the tokens.
+
+        Raises:
+            InvalidInput: a value is not acceptable.
+            Conflict: the address is taken.
+        """
+        address = None if change.email is None else normalise_email(change.email)
+        return await self._writer.change(
+            principal,
+            user_id,
+            lambda desk, user: _changed(desk, user, change, address),
+            action=_action_of(change),
+            expected=expected,
+        )
+
+    async def _hashed(self, new: NewUser, one_time: str | None = None) -> User:
+        """Return the user with the hash of the password; roles and department are not final."""
+        email, now = normalise_email(new.email), self._clock()
+        if new.password is not None:
+            check_password(new.password, email=email, department=new.department)
+        password = one_time if new.password is None else normalise_password(new.password)
+        return User(
+            id=UserId(""),
+            email=email,
+            password_hash=await self._hasher.hash(password or ""),
+            roles=(),
+            department=new.department,
+            created_at=now,
+            expires_at=new.expires_at,
+            one_time_until=now + ONE_TIME_TTL if one_time else None,
+        )
+
+
+def _changed(desk: Desk, user: User, change: UserChange, address: str | None) -> User:
+    changed = user if address is None else replace(user, email=address)
+    if change.roles is not None:
+        changed = replace(changed, roles=known_roles(change.roles, desk.roles))
+    if change.department is not None:
+        department = known_department(desk.tx, desk.caller, change.department)
+        changed = replace(changed, department=department)
+    if change.is_active is not None:
+        changed = replace(changed, is_active=change.is_active)
+    if change.expires_at is not Unchanged.KEEP:
+        changed = replace(changed, expires_at=change.expires_at)
+    return changed
+
+
+def _action_of(change: UserChange) -> Action:
+    if change.is_active is None:
+        return Action.USER_CHANGE
+    return Action.USER_ENABLE if change.is_active else Action.USER_DISABLE

@@ -1,0 +1,146 @@
+"""Stores users: each change is checked against the caller's rights, and recorded."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from chatbot.application.auditing import Auditing
+from chatbot.application.people_rules import changeable, current, require_grantable
+from chatbot.domain.audit import Action, AuditEvent
+from chatbot.domain.errors import Conflict
+from chatbot.domain.fingerprints import ANYTHING, Expected
+from chatbot.domain.identity import Principal, User, UserId, next_token_version
+from chatbot.domain.permissions import Role
+from chatbot.domain.ports.runtime import Clock, NewId
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.repositories.users import EMAIL_IN_USE
+from chatbot.domain.transaction import Transaction
+
+_LISTED = ("email", "roles", "department", "is_active", "expires_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What a change of a user sees: the open transaction, the caller's rights and the roles."""
+
+    tx: Transaction
+    caller: Principal
+    roles: Mapping[str, Role]
+
+
+Change = Callable[[Desk, User], User]
+"""Returns the user as it is to be stored."""
+
+
+class UserWriter:
+    """Adds and changes users.
+
+    Methods raise `Forbidden` if it involves rights that the caller lacks.
+    """
+
+    def __init__(
+        self, storage: Storage, auditing: Auditing, *, clock: Clock, new_id: NewId
+    ) -> None:
+        self._storage, self._auditing = storage, auditing
+        self._clock, self._new_id = clock, new_id
+
+    def desk(self, tx: Transaction, principal: Principal) -> Desk:
+        """Lock the users, and return what a change sees.
+
+        Raises:
+            InvalidToken: the caller's own sign-in has ended in the meantime.
+        """
+        tx.users.lock()
+        roles = tx.roles.all()
+        return Desk(tx=tx, caller=current(tx, principal, roles, self._clock()), roles=roles)
+
+    def add(self, desk: Desk, user: User) -> User:
+        """Store a new user, and return it.
+
+        Raises:
+            Conflict: the e-mail address is taken.
+        """
+        require_grantable(desk.caller, user.roles, desk.roles, user.department)
+        if desk.tx.users.by_email(user.email) is not None:
+            raise Conflict(EMAIL_IN_USE)
+        user = replace(user, id=UserId(self._new_id()), audit_salt=self._new_id())
+        with self._auditing.recording(
+            desk.tx, desk.caller, self._event(Action.USER_CREATE, None, user)
+        ):
+            desk.tx.users.add(user)
+        return user
+
+    async def target(self, principal: Principal, user_id: UserId) -> User:
+        """Return a user whom the caller may change.
+
+        Raises:
+            NotFound: there is no such user, or the caller may not see them.
+        """
+        return await self._storage.transact(
+            lambda tx: changeable(tx, principal, tx.roles.all(), user_id)
+        )
+
+    async def change(
+        self,
+        principal: Principal,
+        user_id: UserId,
+        change: Change,
+        *,
+        action: Action,
+        expected: Expected = ANYTHING,
+    ) -> User:
+        """Store what the change makes of the user; no-op if it changes nothing.
+
+        A user who becomes active or inactive loses the tokens.
+
+        Raises:
+            NotFound: as `target`.
+            ChangedMeanwhile: the stored user is not the expected one.
+            LastAdministrator: nobody would be left who can manage users and roles.
+            Conflict: the e-mail address is taken.
+        """
+
+        def work(tx: Transaction) -> User:
+            desk = self.desk(tx, principal)
+            user = changeable(tx, desk.caller, desk.roles, user_id)
+            expected.require(user)
+            changed = self._consistent(change(desk, user), user)
+            if changed != user:
+                self._replace(desk, changed, user, action)
+            return changed
+
+        return await self._storage.transact(work)
+
+    def _consistent(self, changed: User, user: User) -> User:
+        if changed == user:
+            return user
+        now = self._clock()
+        before, after = user.is_active_at(now), changed.is_active_at(now)
+        if changed.is_active != user.is_active or before != after:
+            changed = replace(changed, token_version=next_token_version(user.token_version))
+        return replace(changed, audit_salt=changed.audit_salt or self._new_id())
+
+    def _replace(self, desk: Desk, changed: User, user: User, action: Action) -> None:
+        users = desk.tx.users
+        require_grantable(desk.caller, changed.roles, desk.roles, changed.department)
+        other = users.by_email(changed.email)
+        if other is not None and other.id != user.id:
+            raise Conflict(EMAIL_IN_USE)
+        users.require_another_administrator(changed, old=user, roles=desk.roles)
+        with self._auditing.recording(desk.tx, desk.caller, self._event(action, user, changed)):
+            users.replace(changed, old=user, roles=desk.roles)
+
+    def _event(self, action: Action, before: User | None, after: User) -> AuditEvent:
+        """Return the event, whose reason names the fields that an administrator has changed."""
+        changed = [
+            name
+            for name in _LISTED
+            if before is not None and getattr(before, name) != getattr(after, name)
+        ]
+        return AuditEvent(
+            action=action,
+            object_type="user",
+            object_id=after.id,
+            reason=f"changed: {', '.join(changed)}" if changed else None,
+            before=self._auditing.digest(before, salt=after.audit_salt),
+            after=self._auditing.digest(after, salt=after.audit_salt),
+        )

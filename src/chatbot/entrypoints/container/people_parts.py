@@ -1,0 +1,34 @@
+"""Builds the use cases of people and roles."""
+
+import secrets
+
+from chatbot.application.auditing import Auditing
+from chatbot.application.people import People
+from chatbot.application.roles import RoleEditor
+from chatbot.application.user_passwords import UserPasswords
+from chatbot.application.user_writer import UserWriter
+from chatbot.domain.passwords import ONE_TIME_ALPHABET, ONE_TIME_CHARS
+from chatbot.domain.ports.security import PasswordHasher
+from chatbot.domain.ports.storage import Storage
+from chatbot.entrypoints.container.parts import random_id, utc_now
+
+
+def one_time_password() -> str:
+    """Returns 120 random bits as 24 characters that are easy to read out."""
+    return "".join(secrets.choice(ONE_TIME_ALPHABET) for _ in range(ONE_TIME_CHARS))
+
+
+def build_user_writer(storage: Storage, auditing: Auditing) -> UserWriter:
+    return UserWriter(storage, auditing, clock=utc_now, new_id=random_id)
+
+
+def build_people(storage: Storage, hasher: PasswordHasher, writer: UserWriter) -> People:
+    return People(storage, hasher, writer, clock=utc_now, new_password=one_time_password)
+
+
+def build_user_passwords(hasher: PasswordHasher, writer: UserWriter) -> UserPasswords:
+    return UserPasswords(hasher, writer, clock=utc_now, new_password=one_time_password)
+
+
+def build_roles(storage: Storage, auditing: Auditing) -> RoleEditor:
+    return RoleEditor(storage, auditing, utc_now)

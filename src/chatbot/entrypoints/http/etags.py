@@ -1,0 +1,51 @@
+"""ETags of stored objects, and `If-Match`: a change applies only to what the caller has seen.
+
+An ETag stands for the object as it is stored, so also for what is not shown of it.
+"""
+
+import re
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Response
+
+from chatbot.domain.errors import ChangedMeanwhile
+from chatbot.domain.fingerprints import ANYTHING, Expected, Fingerprinted, fingerprint
+from chatbot.entrypoints.http.documented import documented
+
+_ETAG = re.compile(r'"([^"]*)"')
+
+
+def tagged(status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """Returns what a route that calls `tag` passes as its `responses`."""
+    description = "Send it as `If-Match` to change only what you have seen."
+    header = {"description": description, "schema": {"type": "string"}}
+    return {status: {"headers": {"ETag": header}}}
+
+
+def tag(response: Response, record: Fingerprinted) -> None:
+    """Adds the header `ETag` for the object."""
+    response.headers["ETag"] = f'"{fingerprint(record)}"'
+
+
+@documented(ChangedMeanwhile)
+async def _expected(
+    if_match: Annotated[
+        str | None,
+        Header(
+            max_length=1000,
+            description="The `ETag` of the object that the caller has seen; otherwise 412.",
+        ),
+    ] = None,
+) -> Expected:
+    """Compares strongly (RFC 9110, section 13.1.1): a weak or malformed tag matches nothing."""
+    if if_match is None:
+        return ANYTHING
+    if if_match.strip() == "*":
+        return Expected(is_any=True)
+    parts = [part.strip() for part in if_match.split(",")]
+    found = [match[1] for match in map(_ETAG.fullmatch, parts) if match]
+    return Expected(any_of=frozenset(found))
+
+
+IfMatch = Annotated[Expected, Depends(_expected)]
+"""What the object has to be for the call to change it."""

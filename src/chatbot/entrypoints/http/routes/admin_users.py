@@ -1,0 +1,140 @@
+"""/admin/users: the people who can log in."""
+
+from typing import Annotated, Literal
+
+from fastapi import Depends, Path, Query, Response
+
+from chatbot.domain.errors import (
+    AuditUnavailable,
+    Conflict,
+    Forbidden,
+    LastAdministrator,
+    NotFound,
+    RateLimited,
+    ShuttingDown,
+    StorageFull,
+)
+from chatbot.domain.identity import UserId
+from chatbot.domain.repositories.users import UserFilter
+from chatbot.entrypoints.http import routing
+from chatbot.entrypoints.http.cursor import read_text_cursor
+from chatbot.entrypoints.http.deps.caller import Caller
+from chatbot.entrypoints.http.deps.parameters import After, Limit, UseCases, WithoutFields
+from chatbot.entrypoints.http.documented import documented
+from chatbot.entrypoints.http.etags import IfMatch, tag, tagged
+from chatbot.entrypoints.http.schemas.users import (
+    USER_ID,
+    LoggedOutAnswer,
+    NewUserBody,
+    OneTimePasswordAnswer,
+    UserAnswer,
+    UserChangeBody,
+    UsersAnswer,
+    UserWithPasswordAnswer,
+)
+
+router = routing.router(tag="users", prefix="/admin/users")
+
+CHANGING = (Forbidden, Conflict, AuditUnavailable, StorageFull)
+_HASHING = (RateLimited, ShuttingDown)
+
+
+@documented(NotFound)
+async def _user_id(
+    user_id: Annotated[str, Path(description="The id of a user.", examples=[USER_ID])],
+) -> UserId:
+    return UserId(user_id)
+
+
+PathUserId = Annotated[UserId, Depends(_user_id)]
+
+
+async def _wanted(
+    use: UseCases,
+    query: Annotated[
+        str | None, Query(max_length=254, description="Part of the e-mail address.")
+    ] = None,
+    department: Annotated[str | None, Query(max_length=100, description="A department.")] = None,
+    role: Annotated[str | None, Query(max_length=64, description="The name of a role.")] = None,
+    active: Annotated[
+        Literal["true", "false"] | None,
+        Query(description="`true`: only those who are neither disabled nor expired."),
+    ] = None,
+) -> UserFilter:
+    is_active = None if active is None else active == "true"
+    return use.people.filter(text=query, department=department, role=role, is_active=is_active)
+
+
+Wanted = Annotated[UserFilter, Depends(_wanted)]
+
+
+@router.get("")
+@documented(Forbidden)
+async def page(
+    caller: Caller, use: UseCases, wanted: Wanted, limit: Limit = 50, after: After = None
+) -> UsersAnswer:
+    """List the users whom the caller may see, by e-mail address."""
+    found = await use.people.page(caller, wanted, limit=limit, after=read_text_cursor(after))
+    return UsersAnswer.of(found)
+
+
+@router.post("", status_code=201, responses=tagged(201))
+@documented(*CHANGING, *_HASHING)
+async def create(
+    body: NewUserBody, caller: Caller, use: UseCases, response: Response
+) -> UserWithPasswordAnswer:
+    """Create a user."""
+    made = await use.people.create(caller, body.to_new_user())
+    tag(response, made.user)
+    return UserWithPasswordAnswer.created(made)
+
+
+@router.get("/{user_id}", responses=tagged())
+@documented(Forbidden)
+async def read(
+    caller: Caller, user_id: PathUserId, use: UseCases, response: Response
+) -> UserAnswer:
+    """Return a user."""
+    user = await use.people.read(caller, user_id)
+    tag(response, user)
+    return UserAnswer.of(user)
+
+
+@router.patch("/{user_id}", responses=tagged())
+@documented(*CHANGING, LastAdministrator)
+async def change(
+    body: UserChangeBody,
+    caller: Caller,
+    user_id: PathUserId,
+    *,
+    expected: IfMatch,
+    use: UseCases,
+    response: Response,
+) -> UserAnswer:
+    """Change a user; fields that are left out stay as they are.
+
+    Disabling and enabling revoke the tokens. Rights are those that are stored at each request.
+    """
+    user = await use.people.change(caller, user_id, body.to_change(), expected=expected)
+    tag(response, user)
+    return UserAnswer.of(user)
+
+
+@router.post("/{user_id}/password", dependencies=[WithoutFields])
+@documented(*CHANGING, *_HASHING, LastAdministrator)
+async def reset_password(
+    caller: Caller, user_id: PathUserId, expected: IfMatch, use: UseCases
+) -> OneTimePasswordAnswer:
+    """Replace a user's password by a one-time password, and end all tokens."""
+    made = await use.user_passwords.reset(caller, user_id, expected=expected)
+    return OneTimePasswordAnswer.of(made)
+
+
+@router.post("/{user_id}/logout", dependencies=[WithoutFields])
+@documented(*CHANGING)
+async def log_out(
+    caller: Caller, user_id: PathUserId, expected: IfMatch, use: UseCases
+) -> LoggedOutAnswer:
+    """End all tokens and running answers of a user."""
+    user = await use.user_passwords.log_out(caller, user_id, expected=expected)
+    return LoggedOutAnswer(id=user.id)

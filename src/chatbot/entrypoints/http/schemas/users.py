@@ -1,0 +1,177 @@
+"""Schemas of people, as administrators see them."""
+
+from typing import Self
+
+from pydantic import Field
+
+from chatbot.application.people import KEEP, NewUser, UserChange, UserPage
+from chatbot.application.user_passwords import WithPassword
+from chatbot.domain.identity import User
+from chatbot.domain.text import rfc3339
+from chatbot.entrypoints.http.cursor import write_text_cursor
+from chatbot.entrypoints.http.schemas.base import (
+    CREATED_AT,
+    Answer,
+    Body,
+    Json,
+    Moment,
+    example,
+    is_none,
+)
+
+USER_ID = "5f0c6a1e9d5b4f0e8f6b1d2c3a4b5c6d"
+_EMAIL = "eva@example.com"
+_ENDS = "2026-12-31T23:59:59.000000Z"
+_ONE_TIME = "7KQ2MX9RT4WB6HD8NC3VPZ5F"
+_USER: Json = {
+    "id": USER_ID,
+    "email": _EMAIL,
+    "roles": ["employee"],
+    "department": "Sales",
+    "is_active": True,
+    "created_at": CREATED_AT,
+    "expires_at": _ENDS,
+    "has_password": True,
+    "source": "local",
+}
+
+
+class UserAnswer(Answer):
+    model_config = example(_USER)
+
+    id: str = Field(description="The id of the user.")
+    email: str = Field(description="The e-mail address, in lower case.")
+    roles: list[str] = Field(description="The names of the user's roles.")
+    department: str = Field(description="The user's department; may be empty.")
+    is_active: bool = Field(description="False if the user is disabled.")
+    created_at: str = Field(description="When the user was created (RFC 3339, UTC).")
+    expires_at: str | None = Field(
+        description="From when on the user is as disabled (RFC 3339, UTC); null for never."
+    )
+    has_password: bool = Field(description="Whether the user can log in with a password.")
+    source: str = Field(
+        description="`local`, or `assertion` if the user was made when an application first acted "
+        "for them."
+    )
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        return cls.model_validate(_fields_of(user))
+
+
+class UserWithPasswordAnswer(UserAnswer):
+    model_config = example({**_USER, "one_time_password": _ONE_TIME})
+
+    one_time_password: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="24 characters, shown this once and valid for 7 days: the user logs in with it, "
+        "and replaces it by `POST /me/password`. Absent if the request had a password.",
+    )
+
+    @classmethod
+    def created(cls, made: WithPassword) -> Self:
+        one_time = {"one_time_password": made.one_time_password}
+        return cls.model_validate(_fields_of(made.user) | one_time)
+
+
+class OneTimePasswordAnswer(Answer):
+    model_config = example({"one_time_password": _ONE_TIME})
+
+    one_time_password: str = Field(
+        description="24 characters, shown this once and valid for 7 days."
+    )
+
+    @classmethod
+    def of(cls, made: WithPassword) -> Self:
+        return cls(one_time_password=made.one_time_password or "")
+
+
+class LoggedOutAnswer(Answer):
+    model_config = example({"id": USER_ID, "logged_out": True})
+
+    id: str = Field(description="The id of the user.")
+    logged_out: bool = Field(default=True, description="Always true.")
+
+
+class UsersAnswer(Answer):
+    model_config = example({"users": [_USER], "next": "ZXZhQGV4YW1wbGUuY29t"})
+
+    users: list[UserAnswer] = Field(description="A page of users, by e-mail address.")
+    next: str | None = Field(
+        description="Opaque: send it as `after` to get the next page. Null on the last page."
+    )
+
+    @classmethod
+    def of(cls, page: UserPage) -> Self:
+        users = [UserAnswer.of(each) for each in page.users]
+        return cls(users=users, next=write_text_cursor(page.next))
+
+
+class NewUserBody(Body):
+    model_config = example(
+        {"email": _EMAIL, "roles": ["employee"], "department": "Sales", "expires_at": _ENDS}
+    )
+
+    email: str = Field(max_length=1000, description="The e-mail address for logging in.")
+    roles: list[str] = Field(max_length=1000, description="The names of the user's roles.")
+    department: str = Field(
+        max_length=1000,
+        description="The user's department: 1 to 100 characters. One that has people already is "
+        "spelled as theirs.",
+    )
+    expires_at: Moment | None = Field(
+        default=None, description="From when on the user is as disabled; null for never."
+    )
+    password: str | None = Field(
+        default=None,
+        description="The user's password; without one, a one-time password is made.",
+        json_schema_extra={"format": "password"},
+    )
+
+    def to_new_user(self) -> NewUser:
+        return NewUser(
+            email=self.email,
+            roles=self.roles,
+            department=self.department,
+            expires_at=self.expires_at,
+            password=self.password,
+        )
+
+
+class UserChangeBody(Body):
+    """Fields that are left out stay as they are."""
+
+    model_config = example({"department": "Support", "is_active": True, "expires_at": None})
+
+    email: str = Field(default="", max_length=1000, description="The new e-mail address.")
+    roles: list[str] = Field(default=[], max_length=1000, description="The new roles.")
+    department: str = Field(default="", max_length=1000, description="The new department.")
+    is_active: bool = Field(default=True, description="False disables the user.")
+    expires_at: Moment | None = Field(
+        default=None, description="From when on the user is as disabled; null for never."
+    )
+
+    def to_change(self) -> UserChange:
+        given = self.model_fields_set
+        return UserChange(
+            email=self.email if "email" in given else None,
+            roles=self.roles if "roles" in given else None,
+            department=self.department if "department" in given else None,
+            is_active=self.is_active if "is_active" in given else None,
+            expires_at=self.expires_at if "expires_at" in given else KEEP,
+        )
+
+
+def _fields_of(user: User) -> Json:
+    return {
+        "id": user.id,
+        "email": user.email,
+        "roles": list(user.roles),
+        "department": user.department,
+        "is_active": user.is_active,
+        "created_at": rfc3339(user.created_at),
+        "expires_at": None if user.expires_at is None else rfc3339(user.expires_at),
+        "has_password": user.has_password,
+        "source": user.source.value,
+    }
