@@ -47,17 +47,18 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, *within: str, **environment: str) -> AsyncGenerator[Running]:
+async def running(folder: Path, *within: str, **environment: str | None) -> AsyncGenerator[Running]:
     """`python -m chatbot` in this folder, until it stops or the block ends.
 
-    `within` is a command that takes another one and becomes it, as `nice` does.
+    `within` is a command that takes another one and becomes it, as `nice` does. A variable of the
+    `environment` that is None is not set.
     """
     out, log = folder / "service.out", folder / "service.log"
     with out.open("wb") as stdout, log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
             *(*within, sys.executable, "-m", "chatbot", "--port", "0"),
             cwd=folder,
-            env=ENVIRONMENT | environment,
+            env={n: v for n, v in (ENVIRONMENT | environment).items() if v is not None},
             stdout=stdout,
             stderr=stderr,
         )

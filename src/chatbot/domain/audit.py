@@ -50,6 +50,7 @@ class Action(StrEnum):
     SESSION_RELEASE = "session.release"
     USER_ERASE = "user.erase"
     """A person is erased with everything about them; the end names the receipt."""
+    SECRET_ROTATE = "secret.rotate"  # noqa: S105 # not a password
     LOGIN = "auth.login"
     LOGIN_FAILED = "auth.login_failed"
     LOGOUT = "auth.logout"

@@ -4,7 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from chatbot.application.api_keys import ApiKeys
+from chatbot.application.outside_changes import recorded
+from chatbot.domain.audit import AuditEvent
 from chatbot.domain.errors import StorageFailure
+from chatbot.domain.identity import Principal
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.container import parts, people_parts
 from chatbot.entrypoints.container.use_cases import Management, UseCases
@@ -59,6 +62,20 @@ async def opened_api_keys(settings: Settings) -> AsyncGenerator[ApiKeys]:
     storage = parts.build_storage(settings)
     async with opened_store(storage):
         yield parts.build_api_keys(settings, storage, parts.build_auditing(settings))
+
+
+@asynccontextmanager
+async def recorded_change(
+    settings: Settings, principal: Principal, event: AuditEvent
+) -> AsyncGenerator[None]:
+    """Records in the store a change of what is not in it, which is the block.
+
+    Raises:
+        SettingsError: the store cannot be opened.
+    """
+    storage, auditing = parts.build_storage(settings), parts.build_auditing(settings)
+    async with opened_store(storage), recorded(storage, auditing, principal, event):
+        yield
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from chatbot.entrypoints.commands import store
 from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
 from chatbot.entrypoints.commands.keys import key
 from chatbot.entrypoints.commands.roles import role
+from chatbot.entrypoints.commands.secrets import secrets
 from chatbot.entrypoints.commands.users import admin, user
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -36,6 +37,7 @@ app.add_typer(user, name="user")
 app.add_typer(key, name="key")
 app.add_typer(role, name="role")
 app.add_typer(db, name="db")
+app.add_typer(secrets, name="secrets")
 
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done, without writing anything.")
@@ -94,9 +96,14 @@ def _root(
 
 
 @app.command()
-def init() -> None:
+def init(
+    *,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Add to an existing .env the secrets that it lacks.")
+    ] = False,
+) -> None:
     """Write .env with random secrets and create the store; never overwrites anything."""
-    say(store.write_env())
+    say(store.upgrade_env(load_settings()) if upgrade else store.write_env())
     say(store.make_store(load_settings()))
 
 

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.backend import Tables
 from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.env_file import change
 from chatbot.entrypoints.settings.loading import ENV_FILE
+from chatbot.entrypoints.settings.rotation import missing_secrets
 from chatbot.entrypoints.settings.secret_strength import random_secret
 from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
@@ -31,6 +33,21 @@ def write_env() -> str:
     with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
         file.write(_TEMPLATE.format(**{name: random_secret() for name in _SECRETS}))
     return f"wrote {ENV_FILE.absolute()}"
+
+
+def upgrade_env(settings: Settings) -> str:
+    """Append the secrets that `.env` lacks, with the values in force; returns a message for the user.
+
+    Raises:
+        SettingsError: the file does not exist or cannot be changed.
+    """
+    if not ENV_FILE.exists():
+        raise SettingsError(".env: does not exist here. Fix: run `chatbot init` without --upgrade.")
+    missing = missing_secrets(settings)
+    if not missing:
+        return f"{ENV_FILE.absolute()} already has every secret and was not changed"
+    change(ENV_FILE, missing)
+    return f"added {' and '.join(missing)} to {ENV_FILE.absolute()}"
 
 
 def make_store(settings: Settings) -> str:

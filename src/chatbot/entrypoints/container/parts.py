@@ -229,7 +229,7 @@ def build_api_keys(settings: Settings, storage: Storage, auditing: Auditing) -> 
 
 def _peppers(settings: Settings) -> list[bytes]:
     """Returns the keys of the digests of API keys, the newest first."""
-    return [settings.auth.raw_api_key_pepper.encode()]
+    return [each.encode() for each in settings.auth.api_key_peppers]
 
 
 def build_tokens(settings: Settings) -> Tokens:

@@ -7,12 +7,12 @@ from typing import Self
 
 from pydantic import ConfigDict, model_validator
 
+from chatbot.entrypoints.settings.auth import AuthSettings
 from chatbot.entrypoints.settings.limits import LimitsSettings
 from chatbot.entrypoints.settings.model import ModelSettings
 from chatbot.entrypoints.settings.secret_strength import check_distinct
 from chatbot.entrypoints.settings.service import (
     AssistantSettings,
-    AuthSettings,
     HttpSettings,
     LogSettings,
     MemorySettings,
@@ -48,17 +48,14 @@ class Settings(Subject):
 
     @model_validator(mode="after")
     def _use_each_secret_once(self) -> Self:
-        given = {
-            "API_KEY": self.auth.api_key.get_secret_value(),
-            "JWT_SECRET": self.auth.jwt_secret.get_secret_value(),
-            "JWT_SECRET_PREVIOUS": "".join(self.auth.jwt_secrets[1:]),
-            "API_KEY_PEPPER": self.auth.raw_api_key_pepper,
-            "AUDIT_KEY": self.auth.raw_audit_key,
-            "OPENAI_API_KEY": self.model.raw_api_key or "",
-            "STORAGE_URL": self.storage.url.password,
-            "LIMITS_URL": self.limits.url.password if self.limits.url else "",
-        }
-        check_distinct({name: value for name, value in given.items() if value.strip()})
+        check_distinct(
+            [
+                *self.auth.named_secrets(),
+                ("OPENAI_API_KEY", self.model.raw_api_key or ""),
+                ("STORAGE_URL", self.storage.url.password),
+                ("LIMITS_URL", self.limits.url.password if self.limits.url else ""),
+            ]
+        )
         return self
 
     def with_model(self, name: str) -> Self:

@@ -21,8 +21,8 @@ from chatbot.entrypoints.settings.model import OLD_TRANSPORT
 from chatbot.entrypoints.settings.subject import SettingsError, Subject, absolute, text_of
 
 SECRETS = (
-    *("API_KEY", "JWT_SECRET", "JWT_SECRET_PREVIOUS", "API_KEY_PEPPER", "AUDIT_KEY"),
-    "OPENAI_API_KEY",
+    *("API_KEY", "JWT_SECRET", "JWT_SECRET_PREVIOUS", "API_KEY_PEPPER", "API_KEY_PEPPER_PREVIOUS"),
+    *("AUDIT_KEY", "AUDIT_KEY_PREVIOUS", "OPENAI_API_KEY"),
 )
 IN_FILES = (*SECRETS, "STORAGE_URL", "LIMITS_URL")
 """Settings that can be read from a file named by `NAME_FILE`."""
@@ -30,7 +30,7 @@ ENV_FILE = Path(".env")
 
 _ONE_WORD = {"API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"}
 _CONTROL = "contains a line break or an invisible character: paste it again, on one line"
-_HOW_TO_MAKE_ONE = 'generate one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+HOW_TO_MAKE_ONE = 'generate one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
 
 _ENVIRONMENT_ONLY = {  # read by libraries directly from the environment
     *("https_proxy", "http_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"),
@@ -54,7 +54,7 @@ def load_settings(**given: object) -> Settings:
         SettingsError: a setting is missing or invalid.
     """
     _require_readable_env()
-    settings = settings_of({**_env_file(), **EnvSettingsSource(_Source).env_vars, **given})
+    settings = settings_of({**env_file(), **EnvSettingsSource(_Source).env_vars, **given})
     _ = settings.assistant.instructions
     if is_developer_mode() and not (settings.http.is_loopback and settings.http.workers == 1):
         raise SettingsError(
@@ -93,7 +93,8 @@ def _names_in(subject: type[Subject]) -> Iterator[str]:
         yield str(alias.choices[0] if isinstance(alias, AliasChoices) else alias or name)
 
 
-def _env_file() -> Mapping[str, str | None]:
+def env_file() -> Mapping[str, str | None]:
+    """Returns the values in `.env` by their names in lower case."""
     return DotEnvSettingsSource(_Source).env_vars
 
 
@@ -103,7 +104,7 @@ def ignored_names() -> Iterator[str]:
     Lines without `=` are skipped: they could be part of a secret.
     """
     names = setting_names()
-    for name, value in _env_file().items():
+    for name, value in env_file().items():
         if name not in {*names, OLD_TRANSPORT} and value is not None:
             near = get_close_matches(name, names, n=1)
             meant = f": did you mean {near[0].upper()}?" if near else ""
@@ -193,4 +194,4 @@ def _line(location: tuple[int | str, ...], message: str) -> str:
             f"{name}: {reason}. Fix: there is no .env here; change to its folder, or create "
             "one with `chatbot init`."
         )
-    return f"{name}: {reason}. Fix: set it in .env; {_HOW_TO_MAKE_ONE}"
+    return f"{name}: {reason}. Fix: set it in .env; {HOW_TO_MAKE_ONE}"

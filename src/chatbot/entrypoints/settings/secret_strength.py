@@ -1,7 +1,7 @@
 """Validates and generates secrets."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from chatbot.domain.common_passwords import unpredictable_chars
 
@@ -32,8 +32,10 @@ def check_secret(value: str) -> None:
         raise ValueError("is an example or easy to guess")
 
 
-def check_distinct(values: Mapping[str, str]) -> None:
-    """Return if no two secrets have the same value, ignoring leading and trailing white space.
+def check_distinct(values: Iterable[tuple[str, str]]) -> None:
+    """Return if no two settings have the same secret, ignoring empty ones and white space around.
+
+    `values` are names of settings, each with a value.
 
     If one secret served two purposes, say as an API key that also signs tokens, anyone who knows it
     would have both.
@@ -42,8 +44,8 @@ def check_distinct(values: Mapping[str, str]) -> None:
         ValueError: two are equal; the message names them and repeats no value.
     """
     first_name: dict[str, str] = {}
-    for name, value in values.items():
-        other = first_name.setdefault(value.strip(), name)
+    for name, value in values:
+        other = first_name.setdefault(value.strip(), name) if value.strip() else name
         if other != name:
             raise ValueError(f"{name}: must differ from {other}: use each secret for one purpose")
 

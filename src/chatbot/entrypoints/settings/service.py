@@ -1,73 +1,19 @@
 """The settings of the service, by subject; those of the language model are in `model`."""
 
-import hmac
 from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, SecretStr, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, model_validator
 
 from chatbot.application.prompt_texts import Language
 from chatbot.domain.memory import default_preferences
 from chatbot.domain.ports.backend import StorageUrl
 from chatbot.domain.text import NotUtf8
 from chatbot.entrypoints.settings.lists import Hosts, Networks, Origins
-from chatbot.entrypoints.settings.secret_strength import check_secret
 from chatbot.entrypoints.settings.subject import File, Seconds, SettingsError, Subject, text_of
 from chatbot.entrypoints.storage_backends import parse_storage_url
-
-
-def _checked(secret: SecretStr) -> SecretStr:
-    check_secret(secret.get_secret_value())
-    return secret
-
-
-StrongSecret = Annotated[SecretStr, AfterValidator(_checked)]
-
-
-class AuthSettings(Subject):
-    """API_KEY, API_KEY_PEPPER, AUDIT_KEY and JWT_...
-
-    A pepper or audit key that is not set is derived from JWT_SECRET, so that an older `.env` serves;
-    `chatbot init --upgrade` writes them down, for JWT_SECRET to be changed alone.
-    """
-
-    api_key: StrongSecret
-    api_key_file: File | None = None
-    jwt_secret: StrongSecret
-    jwt_secret_file: File | None = None
-    api_key_pepper: StrongSecret | None = None
-    api_key_pepper_file: File | None = None
-    audit_key: StrongSecret | None = None
-    audit_key_file: File | None = None
-    jwt_secret_previous: StrongSecret | None = None
-    jwt_secret_previous_file: File | None = None
-    jwt_ttl_minutes: int = Field(default=60, ge=1, le=60 * 24)
-    refresh_ttl_days: int = Field(default=14, ge=1, le=365)
-    require_user: bool = False
-
-    @property
-    def jwt_secrets(self) -> tuple[str, ...]:
-        """The secret that signs tokens, then the one that only verifies them, if any."""
-        secrets = (self.jwt_secret, self.jwt_secret_previous)
-        return tuple(each.get_secret_value() for each in secrets if each is not None)
-
-    @property
-    def raw_api_key_pepper(self) -> str:
-        """The key of the digests of API keys."""
-        return self._given_or_derived(self.api_key_pepper, b"chatbot API key pepper")
-
-    @property
-    def raw_audit_key(self) -> str:
-        """The key of the audit's chain."""
-        return self._given_or_derived(self.audit_key, b"chatbot audit key")
-
-    def _given_or_derived(self, given: SecretStr | None, purpose: bytes) -> str:
-        if given is not None:
-            return given.get_secret_value()
-        jwt_secret = self.jwt_secret.get_secret_value().encode()
-        return hmac.digest(jwt_secret, purpose, "sha256").hex()
 
 
 class AssistantSettings(Subject):
