@@ -29,6 +29,7 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import KINDS
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.commands import command_line
+from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
 from commands import Run, runner
 from counter_contract import OpenLimits
 from pgbouncer import pgbouncer
@@ -179,3 +180,20 @@ def open_limits(
             yield StoreLimitCounters(storage)
 
     return opened
+
+
+@pytest.fixture(params=["memory", "json", "sqlite", "postgres"])
+def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """STORAGE_URL of a new store of each kind."""
+    match request.param:
+        case "json":
+            url = parse_storage_url(f"json:{tmp_path / 'data'}")
+            backend_of(url).create(url)
+            return url.raw
+        case "sqlite":
+            return f"sqlite:///{request.getfixturevalue('sqlite_store')}"
+        case "postgres":
+            found: str = request.getfixturevalue("postgres_store")
+            return found
+        case _:
+            return "memory:"

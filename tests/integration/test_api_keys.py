@@ -26,20 +26,9 @@ ENDS_WITHIN_S = 5.0
 Headers = dict[str, str]
 
 
-@pytest.fixture(params=["memory", "json", "sqlite", "postgres"])
-async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    match request.param:
-        case "json":
-            async with JsonFileStorage(tmp_path / "data") as storage:
-                await storage.make_initial_records()
-            url = f"json:{tmp_path / 'data'}"
-        case "sqlite":
-            url = f"sqlite:///{request.getfixturevalue('sqlite_store')}"
-        case "postgres":
-            url = request.getfixturevalue("postgres_store")
-        case _:
-            url = "memory:"
-    return settings_for_tests(storage_url=url, mem_structured_enable=False)
+@pytest.fixture
+def settings(each_store: str) -> Settings:
+    return settings_for_tests(storage_url=each_store, mem_structured_enable=False)
 
 
 @asynccontextmanager

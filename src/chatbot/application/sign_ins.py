@@ -1,4 +1,4 @@
-"""Interrupts running turns whose user is disabled, changed or logged out."""
+"""Interrupts running turns whose key ends, or whose user is disabled, changed or logged out."""
 
 import asyncio
 import logging
@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from chatbot.application.turn import Turn
 from chatbot.domain.chat import InterruptReason, TurnId
 from chatbot.domain.errors import StorageFailure, cause_of
-from chatbot.domain.identity import Principal, User
+from chatbot.domain.identity import KeyId, Principal
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
 
 CHECK_EVERY_S = 2.0
 """Turns end within 5 s of a revocation: this interval, the read from the store, and a margin."""
@@ -18,11 +19,11 @@ _AT_ONCE = 32
 """How many are looked up together: the loop must not be kept busy, nor each wait for an answer."""
 logger = logging.getLogger("chatbot.chat")
 
-_Watched = tuple[Turn, Principal, User]
+_Watched = tuple[Turn, Principal]
 
 
 class SignIns:
-    """Checks the sign-ins and users of all running turns, every two seconds.
+    """Checks the keys, sign-ins and users of all running turns, every two seconds.
 
     While the store cannot be read, the turns continue.
     """
@@ -36,15 +37,14 @@ class SignIns:
 
     @contextmanager
     def watching(self, turn: Turn, caller: Principal) -> Iterator[None]:
-        """Interrupt the turn when its caller's sign-in ends.
+        """Interrupt the turn when its caller's key or sign-in ends.
 
         Or when its user is disabled, expires, is removed, or gets new rights or a new password.
         """
-        user = caller.user
-        if user is None:
+        if caller.user is None and caller.client.key_id is None:
             yield
             return
-        self._watched[turn.id] = turn, caller, user
+        self._watched[turn.id] = turn, caller
         if self._checking is None:
             self._checking = asyncio.create_task(self._check_until_none_runs())
         try:
@@ -77,11 +77,25 @@ class SignIns:
             )
 
     async def _check_some(self, watched: Sequence[_Watched]) -> None:
-        found = await asyncio.gather(
-            *(self._storage.find_caller(user.id, caller.sign_in) for _, caller, user in watched)
-        )
-        now = self._clock()
-        for (turn, caller, user), stored in zip(watched, found, strict=True):
-            is_signed_in = stored.is_signed_in or caller.sign_in is None
-            if not (is_signed_in and user.is_still(stored.user, now=now)):
+        live = await self._live_keys({caller.client.key_id for _, caller in watched})
+        signed_in = await asyncio.gather(*(self._is_signed_in(caller) for _, caller in watched))
+        for (turn, caller), is_signed_in in zip(watched, signed_in, strict=True):
+            if not (is_signed_in and caller.client.key_id in live):
                 turn.interrupt(InterruptReason.REVOKED)
+
+    async def _live_keys(self, ids: set[KeyId | None]) -> set[KeyId | None]:
+        """Return those of the keys that can be used; the key of the settings, None, always can."""
+        now, stored = self._clock(), [key_id for key_id in ids if key_id is not None]
+
+        def work(tx: Transaction) -> set[KeyId]:
+            return {key.id for key in map(tx.api_keys.by_id, stored) if key and key.is_live(now)}
+
+        return {None, *(await self._storage.transact(work) if stored else ())}
+
+    async def _is_signed_in(self, caller: Principal) -> bool:
+        """Whether the user's sign-in and rights are as they were; a call without a user needs none."""
+        if caller.user is None:
+            return True
+        stored = await self._storage.find_caller(caller.user.id, caller.sign_in)
+        is_signed_in = stored.is_signed_in or caller.sign_in is None
+        return is_signed_in and caller.user.is_still(stored.user, now=self._clock())

@@ -59,7 +59,7 @@ def account_throttle(raw_email: str, *, secret: bytes = b"") -> Throttle:
 
 def address_throttle(host: str, *, secret: bytes = b"") -> Throttle:
     """Returns the throttle of an IP address, or of an IPv6 /64, which one site has (RFC 6177)."""
-    return Throttle(key=_key(secret, "address", _network(host)), allowed=ALLOWED_PER_ADDRESS)
+    return Throttle(key=_key(secret, "address", network_of(host)), allowed=ALLOWED_PER_ADDRESS)
 
 
 def _recent(made: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:
@@ -72,7 +72,8 @@ def _key(secret: bytes, kind: str, name: str) -> AttemptKey:
     return AttemptKey(hmac.digest(secret, named, "sha256").hex())
 
 
-def _network(host: str) -> str:
+def network_of(host: str) -> str:
+    """Returns the IP address, or the IPv6 /64 that contains it; another name as it is."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

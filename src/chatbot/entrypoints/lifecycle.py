@@ -22,6 +22,7 @@ async def opened(use: UseCases) -> AsyncGenerator[None]:
         await stack.enter_async_context(use.telemetry)
         await stack.enter_async_context(opened_store(use.storage))
         stack.push_async_callback(use.request_limits.aclose)
+        stack.push_async_callback(use.key_use.aclose)
         stack.push_async_callback(use.hasher.aclose)
         stack.push_async_callback(use.model.aclose)
         stack.push_async_callback(use.consolidation.aclose)

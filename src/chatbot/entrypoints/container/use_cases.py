@@ -10,6 +10,7 @@ from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.erasure import Erasures
 from chatbot.application.key_identification import KeyIdentification
+from chatbot.application.key_use import KeyUse
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.monitoring import Monitoring
@@ -36,6 +37,7 @@ class UseCases:
     identify_client: IdentifyClient
     key_identification: KeyIdentification
     api_keys: ApiKeys
+    key_use: KeyUse
     auditing: Auditing
     erasures: Erasures
     audit_trail: AuditTrail

@@ -9,6 +9,7 @@ from dependency_injector import containers, providers
 
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.consolidation import Consolidation
+from chatbot.application.key_use import KeyUse
 from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
 from chatbot.application.own_password import OwnPassword
@@ -87,6 +88,7 @@ class Container(containers.DeclarativeContainer):
         OwnPassword, storage, authentication, token_pairs, hasher, auditing
     )
     roles = providers.Singleton(people_parts.build_roles, storage, auditing)
+    key_use = providers.Singleton(KeyUse, storage, auditing, clock=parts.utc_now)
 
 
 def build(
@@ -113,6 +115,7 @@ def build(
         identify_client=container.identify_client(),
         key_identification=container.key_identification(),
         api_keys=container.api_keys(),
+        key_use=container.key_use(),
         auditing=container.auditing(),
         erasures=container.erasures(),
         audit_trail=container.audit_trail(),

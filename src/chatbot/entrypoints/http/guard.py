@@ -12,11 +12,11 @@ import structlog
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chatbot.domain.identity import Client, Source
+from chatbot.domain.identity import Client
 from chatbot.entrypoints.http.body import Headers, receive_body
 from chatbot.entrypoints.http.error_handlers import EXPECTED, error_response
 from chatbot.entrypoints.http.errors import BAD_REQUEST, Rejected
-from chatbot.entrypoints.http.surfaces import Surface, Surfaces
+from chatbot.entrypoints.http.surfaces import Surface, Surfaces, source_of
 
 MAX_QUERY_PARAMETERS = 32
 
@@ -69,7 +69,7 @@ class Guard:
             raise _bad_request("The query has too many parameters.")
         if scope["path"] not in surface.public:
             principal = await surface.authenticate(HTTPConnection(scope))
-            scope["state"]["principal"] = replace(principal, source=_source(scope))
+            scope["state"]["principal"] = replace(principal, source=source_of(scope))
             _log_client(scope, principal.client)
         return await receive_body(surface.bodies, scope, headers, receive)
 
@@ -84,11 +84,6 @@ def _log_client(scope: Scope, client: Client) -> None:
     log["client"] = client.id
     if client.key_id is not None:
         log["key_id"] = client.key_id
-
-
-def _source(scope: Scope) -> Source:
-    client = scope.get("client")
-    return Source(address=client[0] if client else "", request_id=scope["state"]["request_id"])
 
 
 def _headers(scope: Scope) -> Headers:

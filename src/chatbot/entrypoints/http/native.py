@@ -27,10 +27,14 @@ from chatbot.entrypoints.http.routes import (
     oversight,
     sessions,
 )
-from chatbot.entrypoints.http.surfaces import Authenticate, Surface
+from chatbot.entrypoints.http.surfaces import Authenticate, Surface, source_of
 from chatbot.entrypoints.web import docs_page
 
 PUBLIC_PATHS = frozenset({"/health", "/ready"}) | docs_page.PATHS
+
+KEY_TTL_S = 2.5
+"""A key is cached for so long. With `CHECK_EVERY_S`, an answer that begins with a key that was just
+revoked ends within 5 s of the revocation, too."""
 
 _KIB = 1024
 _CHALLENGE = {"WWW-Authenticate": 'ApiKey header="X-API-Key"'}
@@ -107,7 +111,7 @@ def _by_api_key(use: UseCases) -> Authenticate:
 
     The key of the settings is compared in memory, so that it works while the store does not.
     """
-    stored_keys = CredentialCache(use.key_identification.look_up)
+    stored_keys = CredentialCache(use.key_identification.look_up, ttl_s=KEY_TTL_S)
 
     async def authenticate(connection: HTTPConnection) -> Principal:
         raw_key = connection.headers.get("x-api-key")
@@ -119,6 +123,8 @@ def _by_api_key(use: UseCases) -> Authenticate:
         key = await stored_keys.identify(raw_key)
         if key is None or not use.key_identification.is_live(key):
             raise Rejected(_WRONG_KEY)
-        return of_client(key.as_client())
+        principal = of_client(key.as_client(), source_of(connection.scope))
+        use.key_use.note(principal)
+        return principal
 
     return authenticate

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from fastapi.routing import iter_route_contexts
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
-from chatbot.domain.identity import Principal
+from chatbot.domain.identity import Principal, Source
 from chatbot.entrypoints.http.body import BodyFormat
 from chatbot.entrypoints.http.errors import ErrorDetails, ErrorFormat
 
@@ -20,6 +21,12 @@ Authenticate = Callable[[HTTPConnection], Awaitable[Principal]]
 
 It runs before the body is received, and may await a look-up in the store.
 """
+
+
+def source_of(scope: Scope) -> Source:
+    """Returns where a request comes from."""
+    client = scope.get("client")
+    return Source(address=client[0] if client else "", request_id=scope["state"]["request_id"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
