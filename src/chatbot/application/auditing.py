@@ -20,6 +20,7 @@ from chatbot.domain.errors import AuditUnavailable, StorageFailure, cause_of
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.journal import Content, JournalEntry
 from chatbot.domain.ports.runtime import Clock
+from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
 from chatbot.domain.transaction import Transaction
 
 logger = logging.getLogger("chatbot.audit")
@@ -38,8 +39,8 @@ class Auditing:
         key: HMAC key of the chain and of the digests.
     """
 
-    def __init__(self, key: bytes, clock: Clock) -> None:
-        self._key, self._clock = key, clock
+    def __init__(self, key: bytes, clock: Clock, telemetry: Telemetry = NO_TELEMETRY) -> None:
+        self._key, self._clock, self._telemetry = key, clock, telemetry
 
     def note(self, tx: Transaction, principal: Principal, event: AuditEvent) -> None:
         """Append an event.
@@ -57,6 +58,7 @@ class Auditing:
             tx.journal.append(AUDIT, compose, at=at)
         except StorageFailure as error:
             raise AuditUnavailable from error
+        self._telemetry.count_audit_event(event.action, event.outcome)
 
     @contextmanager
     def recording(self, tx: Transaction, principal: Principal, event: AuditEvent) -> Iterator[None]:

@@ -30,6 +30,11 @@ class Metrics:
             if metric.kind == "observed":
                 self._create_observed(meter, metric)
 
+    def begin(self, metric: Metric, label: str, values: Iterable[str]) -> None:
+        """Begin a counter at 0 for these values of its label, so that its first event is an increase."""
+        for value in values:
+            self.count(metric, {label: value}, 0)
+
     def count(self, metric: Metric, labels: Labels, amount: int = 1) -> None:
         self._counters[metric.name].add(amount, labels)
 

@@ -28,6 +28,7 @@ SERVER_PORT = "server.port"
 STORAGE_OPERATION = "chatbot.storage.operation"
 STATE = "state"
 REASON = "reason"
+ACTION, OUTCOME = "action", "outcome"
 WORKER = "worker"
 
 OPERATION = "gen_ai.operation.name"

@@ -29,6 +29,8 @@ _OTHER = "_OTHER"  # the conventions' own word
 _NO_ROUTE = "/{unknown}"
 _SIGN_IN = "/auth/"
 _UNAUTHENTICATED, _TOO_MANY_REQUESTS, _SERVER_ERROR = 401, 429, 500
+_USUAL_FAILURES = ("unauthenticated", "invalid_api_key", "invalid_credentials", "invalid_token")
+_USUAL_REJECTIONS = ("rate_limited", "budget_exhausted")
 _propagator = TraceContextTextMapPropagator()
 
 
@@ -37,6 +39,8 @@ class TracedRequests:
 
     def __init__(self, app: App, tracer: Tracer, metrics: Metrics) -> None:
         self._app, self._tracer, self._metrics = app, tracer, metrics
+        metrics.begin(names.AUTH_FAILURES, names.REASON, _USUAL_FAILURES)
+        metrics.begin(names.BUDGET_REJECTIONS, names.REASON, _USUAL_REJECTIONS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

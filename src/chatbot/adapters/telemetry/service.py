@@ -74,6 +74,7 @@ class OpenTelemetry(Telemetry):
         if self._exposition is not None:
             self._meters.add_metric_reader(self._exposition.reader)
         self._metrics = Metrics(self._meters, options.version, used)
+        self._metrics.count(names.MODEL_RETRIES, {}, 0)
 
     async def __aenter__(self) -> Self:
         if self._options.traces:
@@ -138,3 +139,6 @@ class OpenTelemetry(Telemetry):
 
     def count_retry(self) -> None:
         self._metrics.count(names.MODEL_RETRIES, {})
+
+    def count_audit_event(self, action: str, outcome: str) -> None:
+        self._metrics.count(names.AUDIT_EVENTS, {names.ACTION: action, names.OUTCOME: outcome})

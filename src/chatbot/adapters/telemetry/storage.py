@@ -27,8 +27,7 @@ class TracedStorage(Storage):
 
     def __init__(self, storage: Storage, tracer: Tracer, metrics: Metrics) -> None:
         self._storage, self._tracer, self._metrics = storage, tracer, metrics
-        for state in STATES:  # so that the first of them is an increase
-            metrics.count(names.TURNS, {names.STATE: state}, 0)
+        metrics.begin(names.TURNS, names.STATE, STATES)
 
     async def __aenter__(self) -> Self:
         await self._storage.__aenter__()

@@ -76,6 +76,10 @@ class Telemetry(Protocol):
         """Report that a call of the model is repeated."""
 
     @abstractmethod
+    def count_audit_event(self, action: str, outcome: str) -> None:
+        """Report an event of the audit. Callable from any thread."""
+
+    @abstractmethod
     def observe(self, *, active_turns: Callable[[], int], backlog: Callable[[], int]) -> None:
         """Report these numbers whenever the metrics are read: running turns, and sessions whose
         messages wait for their consolidation or are being consolidated.
@@ -118,6 +122,9 @@ class NoTelemetry(Telemetry):
         return model
 
     def count_retry(self) -> None:
+        pass
+
+    def count_audit_event(self, action: str, outcome: str) -> None:
         pass
 
     def observe(self, *, active_turns: Callable[[], int], backlog: Callable[[], int]) -> None:

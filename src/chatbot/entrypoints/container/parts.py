@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from chatbot import __version__
 from chatbot.adapters.llm.resilience import WithRetries, WithTimeouts
 from chatbot.adapters.llm.slots import WithSlots
 from chatbot.adapters.llm.thinking import WithoutThinking
@@ -49,7 +48,7 @@ from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.provider import ModelProvider
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
-from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry, Workers
+from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.model import EMBEDDED_MODEL
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -58,11 +57,6 @@ from chatbot.entrypoints.storage_backends import backend_of
 Json = dict[str, object]
 
 GENKIT_MODEL = "chatbot.adapters.llm.genkit_model"
-
-NEEDS_EXTRA = (
-    "METRICS_PORT and OTEL_...: telemetry needs OpenTelemetry. Fix: install the extra `telemetry`; "
-    "in a checkout, run `make install`; or unset them."
-)
 
 DEFAULT_PRINCIPAL = of_client(DEFAULT_CLIENT)
 """The principal of commands and flows: the client of the `API_KEY` setting."""
@@ -85,37 +79,6 @@ def build_storage(settings: Settings) -> Storage:
         replica=f"{socket.gethostname()}:{os.getpid()}",
     )
     return backend_of(settings.storage.url).storage(settings.storage.url, options)
-
-
-def build_telemetry(settings: Settings, workers: Workers | None = None) -> Telemetry:
-    """Build it before the model: OpenTelemetry's provider must be there when Genkit is imported.
-
-    Raises:
-        SettingsError: telemetry is switched on, and the extra is not installed.
-    """
-    asked = settings.telemetry
-    if not asked.is_on:
-        return NO_TELEMETRY
-    for name, value in asked.environment.items():
-        os.environ.setdefault(name, value)
-    try:
-        from chatbot.adapters.telemetry.service import OpenTelemetry, Options  # noqa: PLC0415
-    except ImportError as error:
-        raise SettingsError(NEEDS_EXTRA) from error
-    options = Options(
-        version=__version__,
-        traces=asked.exports_traces,
-        otlp_metrics=asked.exports_metrics,
-        prometheus=asked.has_prometheus,
-        latest_names=asked.latest_names,
-        captures_content=asked.captures_content,
-    )
-    return OpenTelemetry(options, workers)
-
-
-def build_reporting_storage(storage: Storage, telemetry: Telemetry) -> Storage:
-    """Returns the store, whose transactions are reported if telemetry is switched on."""
-    return telemetry.storage(storage)
 
 
 def build_backup(file: Path) -> BackupFile:
@@ -273,8 +236,8 @@ def _forget_texts(storage: Storage) -> None:
         forget_messages()
 
 
-def build_auditing(settings: Settings) -> Auditing:
-    return Auditing(settings.auth.raw_audit_key.encode(), clock=utc_now)
+def build_auditing(settings: Settings, telemetry: Telemetry = NO_TELEMETRY) -> Auditing:
+    return Auditing(settings.auth.raw_audit_key.encode(), utc_now, telemetry)
 
 
 def build_hasher() -> PasswordHasher:

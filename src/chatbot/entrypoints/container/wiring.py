@@ -18,7 +18,7 @@ from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import Workers
-from chatbot.entrypoints.container import limit_parts, parts, people_parts
+from chatbot.entrypoints.container import limit_parts, parts, people_parts, telemetry_parts
 from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.settings import Settings
 
@@ -31,13 +31,13 @@ class Container(containers.DeclarativeContainer):
     settings = providers.Dependency(instance_of=Settings)
     identify_client = providers.Singleton(parts.build_identify_client, settings)
     workers: providers.Provider[Workers | None] = providers.Object(None)
-    telemetry = providers.Singleton(parts.build_telemetry, settings, workers)
+    telemetry = providers.Singleton(telemetry_parts.build_telemetry, settings, workers)
     store = providers.Singleton(parts.build_storage, settings)
-    storage = providers.Singleton(parts.build_reporting_storage, store, telemetry)
+    storage = providers.Singleton(telemetry_parts.build_reporting_storage, store, telemetry)
     genkit_model = providers.Singleton(parts.build_genkit_model, settings)
     model = providers.Singleton(parts.build_model, settings, genkit_model, telemetry)
     hasher = providers.Singleton(parts.build_hasher)
-    auditing = providers.Singleton(parts.build_auditing, settings)
+    auditing = providers.Singleton(parts.build_auditing, settings, telemetry)
     erasures = providers.Singleton(parts.build_erasures, settings, storage, auditing)
     audit_trail = providers.Singleton(AuditTrail, storage, auditing)
     oversight = providers.Singleton(
