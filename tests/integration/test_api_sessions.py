@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
-from chatbot.application import sessions
+from chatbot.application import transcripts
 from chatbot.application.prompt_texts import texts_in
 from chatbot.domain.errors import ModelUnavailable, StorageUnavailable
 from chatbot.domain.ports.storage import Found
@@ -355,7 +355,7 @@ class Failing(InMemoryStorage):
 
 
 async def test_export_that_cannot_be_completed_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "EXPORTED_AT_ONCE", 2)
+    monkeypatch.setattr(transcripts, "EXPORTED_AT_ONCE", 2)
     storage, model = Failing(), ScriptedModel(lambda _: "Of course.")
     settings = settings_for_tests(mem_structured_enable=False, mem_summarize_threshold=0)
     async with serving(settings, storage=storage, model=model) as service:

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from chatbot.adapters.llm.scripted import ScriptedModel
-from chatbot.application import sessions
+from chatbot.application import transcripts
 from service import Service, code_of, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -96,7 +96,7 @@ async def test_message_count_is_that_of_all_messages_since_the_reset(shared: Ser
 async def test_export_as_json_has_all_messages_and_the_fields_of_the_session(
     shared: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "EXPORTED_AT_ONCE", 2)
+    monkeypatch.setattr(transcripts, "EXPORTED_AT_ONCE", 2)
     session_id = await talk(shared, 'One "é"', "Two", "Three")
     answer = await exported(shared, session_id, "application/json")
     assert answer.headers["content-type"] == "application/json"

@@ -49,6 +49,8 @@ READS_ALL = (
 """What a statement has that reads all: all users for an administrator, the few roles, and all
 counters to erase a person's."""
 
+OF_ALL_OWNERS = "WITH RECURSIVE owners(owner)"
+"""How the statement begins that finds whose session has an id, for data protection."""
 SEARCHES = "SELECT sessions.id, sessions.title FROM"
 """How a search in all titles of an owner begins, which Postgres may sort: it reads them all."""
 
@@ -357,6 +359,8 @@ def test_postgres_looks_up_what_a_turn_needs_by_indexes(large_postgres: Database
 def test_every_statement_on_owned_data_filters_by_owner(large_sqlite: Database) -> None:
     seen = set[str]()
     for one in statements_of(large_sqlite):
+        if one.words.startswith(OF_ALL_OWNERS):
+            continue
         for table in OF_AN_OWNER:
             words = one.words
             if f"INSERT INTO {table} " in words:

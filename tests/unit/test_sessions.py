@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from chatbot.adapters.llm.scripted import Script
-from chatbot.application import leases, sessions
+from chatbot.application import leases, transcripts
 from chatbot.application.turn import Delta
 from chatbot.domain.chat import SessionCursor, SessionId
 from chatbot.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, SessionBusy
@@ -162,7 +162,7 @@ async def test_messages_are_read_from_the_newest_backwards(app: ChatApp) -> None
 
 @pytest.fixture
 def pages_of_50(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "EXPORTED_AT_ONCE", 50)
+    monkeypatch.setattr(transcripts, "EXPORTED_AT_ONCE", 50)
 
 
 @pytest.mark.usefixtures("pages_of_50")

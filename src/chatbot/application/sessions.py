@@ -1,16 +1,16 @@
 """A caller's own sessions: begin, list, read, rename, export, reset, delete."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from weakref import WeakValueDictionary
 
 from chatbot.application.leases import retry_while_busy
 from chatbot.application.session_room import SessionRoom
+from chatbot.application.transcripts import Transcript, transcript_of
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
-    Message,
     MessageRange,
     Session,
     SessionCursor,
@@ -18,17 +18,12 @@ from chatbot.domain.chat import (
     SessionView,
     TurnId,
 )
-from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner, Principal
-from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.session_fields import clean_title
 from chatbot.domain.transaction import Transaction
-
-EXPORTED_AT_ONCE = 500
-"""Messages of a page of a transcript."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +32,6 @@ class Page:
 
     sessions: Sequence[Session]
     next: SessionCursor | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transcript:
-    """A session and all its messages from the oldest on, which are loaded page by page when taken."""
-
-    session: Session
-    memory: Memory
-    pages: AsyncGenerator[Sequence[Message]]
 
 
 class Sessions:
@@ -135,22 +121,7 @@ class Sessions:
         reset: what was taken until then is not all.
         """
         require(principal, Permission.CHAT)
-
-        def begun(tx: Transaction) -> tuple[SessionView, Sequence[Message]]:
-            found = tx.sessions.load(principal.owner, session_id)
-            return found, _page_of(tx, found.session, after=0)
-
-        found, first = await self._storage.transact(begun)
-        pages = self._pages(found.session, first)
-        return Transcript(session=found.session, memory=found.memory, pages=pages)
-
-    async def _pages(
-        self, session: Session, page: Sequence[Message]
-    ) -> AsyncGenerator[Sequence[Message]]:
-        while page:
-            yield page
-            after = page[-1].seq
-            page = await self._storage.transact(partial(_page_of, session=session, after=after))
+        return await transcript_of(self._storage, principal.owner, session_id)
 
     async def reset(self, principal: Principal, session_id: SessionId) -> SessionView:
         """Empty a session: messages, summary and memory."""
@@ -174,19 +145,3 @@ class Sessions:
                 tx.sessions.delete(lease)
 
         await retry_while_busy(partial(self._storage.transact, deleted))
-
-
-def _page_of(tx: Transaction, session: Session, *, after: int) -> Sequence[Message]:
-    """Return the next messages of a session as it was.
-
-    Raises:
-        NotFound: it was deleted since.
-        Conflict: it was reset since.
-    """
-    selected = MessageRange(
-        limit=EXPORTED_AT_ONCE, after=after, before=session.last_seq + 1, oldest=True
-    )
-    found = tx.sessions.read(session.owner, session.id, selected)
-    if tx.sessions.get(session.owner, session.id).epoch != session.epoch:  # after having read
-        raise Conflict("The session was reset while it was exported.")
-    return found

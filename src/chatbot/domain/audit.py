@@ -48,6 +48,8 @@ class Action(StrEnum):
     """Another's conversation is read."""
     SESSION_HOLD = "session.hold"
     SESSION_RELEASE = "session.release"
+    USER_EXPORT = "user.export"
+    """All data of a person is exported, by the person or by others."""
     USER_ERASE = "user.erase"
     """A person is erased with everything about them; the end names the receipt."""
     SECRET_ROTATE = "secret.rotate"  # noqa: S105 # not a password

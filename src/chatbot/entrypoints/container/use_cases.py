@@ -8,6 +8,7 @@ from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
+from chatbot.application.data_export import DataExport
 from chatbot.application.erasure import Erasures
 from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.key_use import KeyUse
@@ -42,6 +43,7 @@ class UseCases:
     erasures: Erasures
     audit_trail: AuditTrail
     oversight: Oversight
+    data_export: DataExport
     authentication: Authentication
     token_pairs: TokenPairs
     request_limits: RequestLimits

@@ -9,6 +9,7 @@ from dependency_injector import containers, providers
 
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.consolidation import Consolidation
+from chatbot.application.data_export import DataExport
 from chatbot.application.key_use import KeyUse
 from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
@@ -40,6 +41,9 @@ class Container(containers.DeclarativeContainer):
     auditing = providers.Singleton(parts.build_auditing, settings, telemetry)
     erasures = providers.Singleton(parts.build_erasures, settings, storage, auditing)
     audit_trail = providers.Singleton(AuditTrail, storage, auditing)
+    data_export = providers.Singleton(
+        DataExport, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
+    )
     oversight = providers.Singleton(
         Oversight, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
     )
@@ -120,6 +124,7 @@ def build(
         erasures=container.erasures(),
         audit_trail=container.audit_trail(),
         oversight=container.oversight(),
+        data_export=container.data_export(),
         authentication=container.authentication(),
         token_pairs=container.token_pairs(),
         request_limits=container.request_limits(),

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncGenerator
 from datetime import datetime
 
-from chatbot.application.sessions import Transcript
+from chatbot.application.transcripts import Transcript
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
 from chatbot.domain.text import rfc3339

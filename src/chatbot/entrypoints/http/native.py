@@ -25,6 +25,7 @@ from chatbot.entrypoints.http.routes import (
     memory,
     metrics,
     oversight,
+    personal_data,
     sessions,
 )
 from chatbot.entrypoints.http.surfaces import Authenticate, Surface, source_of
@@ -86,6 +87,7 @@ def native_surface(use: UseCases) -> Surface:
                 oversight,
                 admin_roles,
                 admin_users,
+                personal_data,
             )
         ),
         credential="api_key",

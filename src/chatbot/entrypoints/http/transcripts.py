@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from chatbot.application.sessions import Transcript
+from chatbot.application.transcripts import Transcript
 from chatbot.domain.chat import SessionView
 from chatbot.domain.errors import ChatbotError, cause_of
 from chatbot.entrypoints.http import markdown

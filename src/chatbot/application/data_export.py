@@ -1,0 +1,130 @@
+"""Everything that is stored about a person, read piece by piece."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from chatbot.application.auditing import Auditing
+from chatbot.application.transcripts import Transcript, transcript_of
+from chatbot.domain.access import Access, Look, access_id, label_of
+from chatbot.domain.audit import Action, AuditEvent
+from chatbot.domain.authorization import is_within_reach, require
+from chatbot.domain.chat import Session, SessionCursor, SessionId
+from chatbot.domain.errors import NotFound, Unauthenticated
+from chatbot.domain.identity import MAX_ID_CHARS, Owner, Principal, User, UserId
+from chatbot.domain.permissions import Permission
+from chatbot.domain.ports.runtime import Clock, NewId
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.text import is_storable
+from chatbot.domain.transaction import Transaction
+
+_SESSIONS_AT_ONCE, _ACCESSES_AT_ONCE = 100, 500
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalData:
+    """What is stored about a user. Nothing of it is read before it is taken."""
+
+    user: User
+    _storage: Storage
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner(kind="user", id=self.user.id)
+
+    async def sessions(self) -> AsyncGenerator[Session]:
+        """Yield the sessions, each once; one that is deleted meanwhile may be among them."""
+        seen, after = set[SessionId](), None
+        while page := await self._page(after):
+            for session in page:
+                if session.id not in seen:
+                    seen.add(session.id)
+                    yield session
+            after = SessionCursor(updated_at=page[-1].updated_at, id=page[-1].id)
+
+    async def _page(self, after: SessionCursor | None) -> Sequence[Session]:
+        return await self._storage.transact(
+            lambda tx: tx.sessions.page(self._owner, limit=_SESSIONS_AT_ONCE, after=after)
+        )
+
+    async def transcript(self, session_id: SessionId) -> Transcript | None:
+        """Return one of the sessions with its messages; None if it was deleted meanwhile."""
+        try:
+            return await transcript_of(self._storage, self._owner, session_id)
+        except NotFound:
+            return None
+
+    async def accesses(self) -> AsyncGenerator[Sequence[Access]]:
+        """Yield the looks of others at the user's data, the newest first."""
+        after = ""
+        while page := await self._accesses_after(after):
+            yield page
+            after = page[-1].id
+
+    async def _accesses_after(self, after: str) -> Sequence[Access]:
+        return await self._storage.transact(
+            lambda tx: tx.accesses.of(self.user.id, limit=_ACCESSES_AT_ONCE, after=after)
+        )
+
+
+class DataExport:
+    """Exports the data of a person, which is recorded in the audit.
+
+    Raises:
+        AuditUnavailable: it cannot be recorded.
+    """
+
+    def __init__(
+        self, storage: Storage, auditing: Auditing, *, clock: Clock, new_id: NewId
+    ) -> None:
+        self._storage, self._auditing = storage, auditing
+        self._clock, self._new_id = clock, new_id
+
+    async def own(self, principal: Principal) -> PersonalData:
+        """Return the caller's own data."""
+        user = principal.user
+        if user is None:
+            raise Unauthenticated("This call needs a user: log in first.")
+        await self._storage.transact(
+            lambda tx: self._auditing.note(tx, principal, _event_of(user.id))
+        )
+        return PersonalData(user, self._storage)
+
+    async def of(self, principal: Principal, user_id: str) -> PersonalData:
+        """Return the data of anyone, who will see that it was exported.
+
+        It contains conversations, and so needs the permission to read those of others, too.
+
+        Raises:
+            Forbidden: the caller lacks a permission.
+            NotFound: there is no such user, or the permission does not apply to their department.
+        """
+        require(principal, Permission.USERS_READ)
+        require(principal, Permission.SESSIONS_READ_ANY)
+        if len(user_id) > MAX_ID_CHARS or not is_storable(user_id):
+            raise NotFound("The user does not exist.")
+
+        def begun(tx: Transaction) -> User:
+            user = tx.users.by_id(UserId(user_id))
+            if user is None or not is_within_reach(
+                principal, Permission.USERS_READ, user.department
+            ):
+                raise NotFound("The user does not exist.")
+            with self._auditing.recording(tx, principal, _event_of(user.id)):
+                tx.accesses.add(self._access(principal, user.id))
+            return user
+
+        return PersonalData(await self._storage.transact(begun), self._storage)
+
+    def _access(self, principal: Principal, user_id: UserId) -> Access:
+        at = self._clock()
+        return Access(
+            id=access_id(at, self._new_id()),
+            user_id=user_id,
+            action=Look.EXPORT,
+            at=at,
+            by=label_of(principal),
+        )
+
+
+def _event_of(user_id: UserId) -> AuditEvent:
+    return AuditEvent(action=Action.USER_EXPORT, object_type="user", object_id=user_id)

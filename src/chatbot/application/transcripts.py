@@ -1,0 +1,68 @@
+"""A whole conversation, read page by page."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from chatbot.domain.chat import Message, MessageRange, Session, SessionId, SessionView
+from chatbot.domain.errors import Conflict
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
+
+EXPORTED_AT_ONCE = 500
+"""Messages of a page of a transcript."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """A session and all its messages from the oldest on, which are loaded page by page when taken."""
+
+    session: Session
+    memory: Memory
+    pages: AsyncGenerator[Sequence[Message]]
+
+
+async def transcript_of(storage: Storage, owner: Owner, session_id: SessionId) -> Transcript:
+    """Return a session as it is now, with all its messages.
+
+    While its pages are taken, they raise `NotFound` or `Conflict` if the session is deleted or
+    reset: what was taken until then is not all.
+
+    Raises:
+        NotFound: the owner has no such session.
+    """
+
+    def begun(tx: Transaction) -> tuple[SessionView, Sequence[Message]]:
+        found = tx.sessions.load(owner, session_id)
+        return found, _page_of(tx, found.session, after=0)
+
+    found, first = await storage.transact(begun)
+    pages = _pages(storage, found.session, first)
+    return Transcript(session=found.session, memory=found.memory, pages=pages)
+
+
+async def _pages(
+    storage: Storage, session: Session, page: Sequence[Message]
+) -> AsyncGenerator[Sequence[Message]]:
+    while page:
+        yield page
+        after = page[-1].seq
+        page = await storage.transact(partial(_page_of, session=session, after=after))
+
+
+def _page_of(tx: Transaction, session: Session, *, after: int) -> Sequence[Message]:
+    """Return the next messages of a session as it was.
+
+    Raises:
+        NotFound: it was deleted since.
+        Conflict: it was reset since.
+    """
+    selected = MessageRange(
+        limit=EXPORTED_AT_ONCE, after=after, before=session.last_seq + 1, oldest=True
+    )
+    found = tx.sessions.read(session.owner, session.id, selected)
+    if tx.sessions.get(session.owner, session.id).epoch != session.epoch:  # after having read
+        raise Conflict("The session was reset while it was exported.")
+    return found

@@ -1,0 +1,162 @@
+"""Everything about a person as one ZIP file, streamed while it is read.
+
+What is in memory does not grow with it: a page of messages, and what is packed of it.
+"""
+
+import asyncio
+import json
+import zipfile
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import cast
+
+from chatbot.application.data_export import PersonalData
+from chatbot.application.transcripts import Transcript
+from chatbot.domain.access import Access
+from chatbot.domain.errors import Conflict, NotFound
+from chatbot.domain.identity import User
+from chatbot.domain.text import rfc3339
+from chatbot.entrypoints.http import markdown
+from chatbot.entrypoints.http.schemas.memory import StructuredMemorySchema
+from chatbot.entrypoints.http.schemas.oversight import AccessSchema
+from chatbot.entrypoints.http.transcripts import CutOffStream, json_written
+
+_LEVEL = 1  # a page of messages in 3 ms; more saves little of such texts
+_LARGE_CHARS = 20_000
+"""Packed in a thread."""
+_CUT = "it was reset or deleted while it was exported"
+_SECRETS = frozenset({"password_hash", "token_version", "audit_salt"})
+"""Fields of a user that are no information about the person."""
+
+Pieces = AsyncGenerator[str]
+
+
+def archive_stream(data: PersonalData, defaults: Mapping[str, str]) -> CutOffStream:
+    """Returns the archive as a response."""
+    headers = {"Content-Disposition": 'attachment; filename="chatbot-export.zip"'}
+    return CutOffStream(archive(data, defaults), media_type="application/zip", headers=headers)
+
+
+async def archive(data: PersonalData, defaults: Mapping[str, str]) -> AsyncGenerator[bytes]:
+    """Yield the bytes of the ZIP file."""
+    out = _Buffer()
+    packed = zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)  # type: ignore[call-overload] # it is only written to
+    async for name, pieces in _files(data, defaults):
+        with packed.open(name, "w", force_zip64=True) as file:
+            async for piece in pieces:
+                raw = piece.encode("utf-8", "replace")
+                if len(raw) > _LARGE_CHARS:
+                    await asyncio.to_thread(file.write, raw)
+                else:
+                    file.write(raw)
+                if taken := out.take():
+                    yield taken
+    packed.close()
+    yield out.take()
+
+
+class _Buffer:
+    """What `zipfile` has written and nobody has taken yet; it cannot be read or rewound."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def take(self) -> bytes:
+        taken, self._pieces = b"".join(self._pieces), []
+        return taken
+
+
+async def _files(
+    data: PersonalData, defaults: Mapping[str, str]
+) -> AsyncIterator[tuple[str, Pieces]]:
+    yield "profile.json", _once(_profile(data.user))
+    forms: Sequence[tuple[str, Callable[[Transcript], Pieces], str]] = (
+        ("json", lambda found: json_written(found, defaults), f'],"incomplete":"{_CUT}"}}'),
+        ("md", markdown.written, f"\n({_CUT})\n"),
+    )
+    async for session in data.sessions():
+        for suffix, written, cut_off in forms:
+            transcript = await data.transcript(session.id)
+            if transcript is not None:
+                pieces = _until_cut(written(transcript), cut_off)
+                yield f"sessions/{session.id}.{suffix}", pieces
+    yield "memory.json", _memory(data, defaults)
+    yield "access-log.json", _accesses(data)
+
+
+async def _once(text: str) -> Pieces:
+    yield text
+
+
+async def _until_cut(pieces: Pieces, cut_off: str) -> Pieces:
+    """Yield the pieces; a conversation that is lost meanwhile ends with a note."""
+    try:
+        async for piece in pieces:
+            yield piece
+    except (NotFound, Conflict):
+        yield cut_off
+
+
+def _profile(user: User) -> str:
+    """Return all that is stored in the user's record, but secrets."""
+    names = [field.name for field in fields(user) if field.name not in _SECRETS]
+    return json.dumps(
+        {name: getattr(user, name) for name in names}, default=_json, ensure_ascii=False, indent=2
+    )
+
+
+def _json(value: object) -> object:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return list(cast("Sequence[object]", value))
+
+
+async def _memory(data: PersonalData, defaults: Mapping[str, str]) -> Pieces:
+    yield "["
+    separator = "\n"
+    async for session in data.sessions():
+        transcript = await data.transcript(session.id)
+        if transcript is not None:
+            structured = StructuredMemorySchema.of(transcript.memory, defaults)
+            found = {
+                "session_id": session.id,
+                "summary": transcript.memory.summary,
+                "structured_memory": structured.model_dump(mode="json"),
+            }
+            yield separator + json.dumps(found, ensure_ascii=False)
+            separator = ",\n"
+    yield "\n]\n"
+
+
+async def _accesses(data: PersonalData) -> Pieces:
+    yield "["
+    separator = "\n"
+    async for page in data.accesses():
+        yield separator + ",\n".join(map(_access, page))
+        separator = ",\n"
+    yield "\n]\n"
+
+
+def _access(access: Access) -> str:
+    return AccessSchema.model_validate(access).model_dump_json()
+
+
+DOCUMENTED = {
+    "description": "`profile.json`, `sessions/<id>.json` and `.md`, `memory.json`, "
+    "`access-log.json`.",
+    "content": {
+        "application/zip": {
+            "schema": {"type": "string", "format": "binary"},
+            "example": "PK\u0003\u0004 ...",
+        }
+    },
+}
+"""The response for the OpenAPI document."""

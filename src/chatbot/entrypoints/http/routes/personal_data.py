@@ -1,0 +1,38 @@
+"""All data of a person: exported."""
+
+from typing import Annotated
+
+from fastapi import Path, Response
+
+from chatbot.domain.errors import AuditUnavailable, Forbidden, NotFound
+from chatbot.entrypoints.http import routing
+from chatbot.entrypoints.http.deps.caller import Caller, CurrentUser
+from chatbot.entrypoints.http.deps.parameters import UseCases
+from chatbot.entrypoints.http.documented import documented
+from chatbot.entrypoints.http.personal_archive import DOCUMENTED, archive_stream
+
+router = routing.router(tag="personal_data")
+
+
+@router.get("/me/export", response_class=Response, responses={200: DOCUMENTED})
+@documented(AuditUnavailable)
+async def export_own(_: CurrentUser, caller: Caller, use: UseCases) -> Response:
+    """Return everything that is stored about the caller, as a ZIP file.
+
+    It is streamed. A conversation that is deleted meanwhile is marked as incomplete or left out.
+    """
+    data = await use.data_export.own(caller)
+    return archive_stream(data, use.settings.assistant.default_preferences)
+
+
+@router.get("/admin/users/{user_id}/export", response_class=Response, responses={200: DOCUMENTED})
+@documented(Forbidden, NotFound, AuditUnavailable)
+async def export(
+    user_id: Annotated[str, Path(description="The id of a user.")], caller: Caller, use: UseCases
+) -> Response:
+    """Return everything that is stored about a user, as a ZIP file.
+
+    The user sees it in `GET /me/access-log`. Needs `users.read` and `sessions.read_any`.
+    """
+    data = await use.data_export.of(caller, user_id)
+    return archive_stream(data, use.settings.assistant.default_preferences)
