@@ -1,11 +1,13 @@
 """Reads the audit, and records who has read it."""
 
+import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from chatbot.application.auditing import Auditing
 from chatbot.domain.audit import AUDIT, Action, AuditEvent, Outcome
+from chatbot.domain.audit_chain import Head, head_of
 from chatbot.domain.authorization import require
 from chatbot.domain.identity import Principal
 from chatbot.domain.permissions import Permission
@@ -14,7 +16,40 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.domain.text import rfc3339
 from chatbot.domain.transaction import Transaction
 
+MAX_NAME_CHARS = 200
 _EVENTS_AT_ONCE = 500
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\d([Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d))?", re.ASCII
+)
+
+
+def moment_of(raw: str) -> datetime:
+    """Return the moment, of a date its beginning in UTC.
+
+    Raises:
+        ValueError: it is neither a date nor a time with a zone in the format of RFC 3339.
+    """
+    message = "must be a date or a time with its zone, as `2026-01-31` or `2026-01-31T09:30:00Z`"
+    if _MOMENT.fullmatch(raw) is None:
+        raise ValueError(message)
+    try:
+        found = datetime.fromisoformat(raw.upper())
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(message) from None
+
+
+def name_of(raw: str) -> str:
+    """Return the id, account or address.
+
+    Raises:
+        ValueError: it has invisible characters, or is an e-mail address, which is never recorded.
+    """
+    if not raw or len(raw) > MAX_NAME_CHARS or not raw.isprintable():
+        raise ValueError(f"must have 1 to {MAX_NAME_CHARS} characters, all of them visible")
+    if "@" in raw:
+        raise ValueError("must be an id, not an e-mail address")
+    return raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +132,10 @@ class AuditTrail:
             return found
 
         return await self._storage.transact(read)
+
+    async def head(self) -> Head:
+        """Return the number and the MAC of the newest event, for `verified`."""
+        return head_of(await self._storage.transact(lambda tx: tx.journal.last(AUDIT)))
 
     async def stream(
         self, principal: Principal, wanted: AuditFilter, *, after: int = 0

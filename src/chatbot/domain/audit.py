@@ -16,7 +16,7 @@ from chatbot.domain.ports.journal import Content, JournalEntry, JournalKind, Lab
 from chatbot.domain.text import replace_unstorable, rfc3339, visible_line
 
 _MAX_ID_CHARS, _MAX_REASON_CHARS = 200, 1000
-_FIRST = "0" * 64
+FIRST = "0" * 64
 """What the first entry has in place of the MAC of the one before."""
 
 
@@ -76,6 +76,8 @@ class Action(StrEnum):
     ROLE_DELETE = "role.delete"
     KEY_NEW_ADDRESS = "key.new_address"
     """A key is used from an address from which it was not used lately."""
+    AUDIT_PRUNE = "audit.prune"
+    """Events are about to be pruned, up to the one with this number; `before` is its MAC."""
 
 
 class Outcome(StrEnum):
@@ -142,15 +144,22 @@ def _clean(text: str, max_chars: int) -> str:
 
 def sealed(content: Content, last: JournalEntry | None, *, at: datetime, key: bytes) -> Content:
     """Return the content with its place in the chain, after `last`."""
-    prev = _FIRST if last is None else last.content.get("mac")
+    prev = FIRST if last is None else last.content.get("mac")
     chained = {**content, "prev": prev}
     return {**chained, "mac": mac_of(chained, 1 if last is None else last.seq + 1, at, key=key)}
 
 
 def mac_of(content: Content, seq: int, at: datetime, *, key: bytes) -> str:
     """Return the MAC of an entry, in hexadecimal digits; `content` may have one, which is ignored."""
+    before, behind = signed_text(content, at)
+    return hmac.digest(key, b"%b%d%b" % (before, seq, behind), "sha256").hex()
+
+
+def signed_text(content: Content, at: datetime) -> tuple[bytes, bytes]:
+    """Return what is signed of an entry: the text before its number, and that behind it."""
     signed = {name: value for name, value in content.items() if name != "mac"}
-    return _hmac(key, {"seq": seq, "at": rfc3339(at), "content": signed})
+    text = _compact({"at": rfc3339(at), "content": signed})
+    return f'{text[:-1]},"seq":'.encode(), b"}"
 
 
 def event_object(entry: JournalEntry) -> dict[str, object]:
@@ -172,8 +181,12 @@ def digest_of(record: Mapping[str, object], *, salt: str, key: bytes) -> str:
 
 
 def _hmac(key: bytes, signed: Mapping[str, object]) -> str:
-    text = json.dumps(signed, sort_keys=True, separators=(",", ":"), default=_json)
+    text = _compact(signed)
     return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def _compact(value: Mapping[str, object]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_json)
 
 
 def _json(value: object) -> object:

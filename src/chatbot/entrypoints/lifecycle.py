@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from chatbot.application.api_keys import ApiKeys
+from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.outside_changes import recorded
 from chatbot.domain.audit import AuditEvent
 from chatbot.domain.errors import StorageFailure
@@ -94,3 +95,15 @@ async def opened_store(storage: Storage) -> AsyncGenerator[None]:
                 f"STORAGE_URL: {error} Run `chatbot doctor` for details."
             ) from error
         yield
+
+
+@asynccontextmanager
+async def opened_audit(settings: Settings) -> AsyncGenerator[AuditTrail]:
+    """Opens only what reading the audit needs.
+
+    Raises:
+        SettingsError: the store cannot be opened.
+    """
+    storage = parts.build_storage(settings)
+    async with opened_store(storage):
+        yield AuditTrail(storage, parts.build_auditing(settings))

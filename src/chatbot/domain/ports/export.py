@@ -69,6 +69,8 @@ class Unreadable:
 
     name: str
     reason: str
+    seq: int | None = None
+    """The number of an entry of a journal, as far as it is known."""
 
 
 Item = object

@@ -1,5 +1,5 @@
-"""The command line: `chatbot init | serve | admin | user | role | key | chat | db | migrate |
-import | backup | restore | doctor`.
+"""The command line: `chatbot init | serve | admin | user | role | key | audit | chat | db |
+migrate | import | backup | restore | doctor`.
 
 Most commands import their dependencies when they run: importing genkit would make `--help` slow.
 """
@@ -16,6 +16,7 @@ from chatbot import __version__
 from chatbot.domain.errors import ChatbotError, ModelFailure, StorageFailure
 from chatbot.domain.text import NotUtf8
 from chatbot.entrypoints.commands import store
+from chatbot.entrypoints.commands.audit import audit
 from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
 from chatbot.entrypoints.commands.keys import key
 from chatbot.entrypoints.commands.roles import role
@@ -34,6 +35,7 @@ db = typer.Typer(
 )
 app.add_typer(admin, name="admin")
 app.add_typer(user, name="user")
+app.add_typer(audit, name="audit")
 app.add_typer(key, name="key")
 app.add_typer(role, name="role")
 app.add_typer(db, name="db")

@@ -20,11 +20,14 @@ from chatbot.adapters.filesystem.atomic import (
 )
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.checksummed import encode_line
-from chatbot.adapters.storage.json_files.journal_file import MAX_WRITE_BYTES, JournalFile
+from chatbot.adapters.storage.json_files.journal_file import (
+    MAX_WRITE_BYTES,
+    JournalFile,
+    stored_entries,
+)
 from chatbot.adapters.storage.json_files.line_writer import LineWriter
 from chatbot.adapters.storage.json_files.steps import run
 from chatbot.adapters.storage.json_values import Damaged, logging_path_of_errors
-from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.export import Unreadable
 from chatbot.domain.ports.journal import (
     Compose,
@@ -106,11 +109,7 @@ class JsonJournal(Journal):
     def stored(self, journal: str) -> Iterator[JournalEntry | Unreadable]:
         """Yields every line in the order of the files, also those that cannot be trusted."""
         for path in self.paths(journal):
-            try:
-                with self._opened(path, self._files.open_to_read) as (_, file):
-                    yield from file.stored()
-            except StorageUnavailable as error:
-                yield Unreadable(name=path.name, reason=str(error))
+            yield from stored_entries(self._files, path)
 
     def entries(self, journal: str, *, after: int = 0) -> Iterator[JournalEntry]:
         """Yields the entries after this number, the oldest first.

@@ -5,11 +5,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from chatbot.adapters.filesystem.atomic import opened
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.checksummed import decode_line
 from chatbot.adapters.storage.json_files.line_file import LineFile, has_holes
 from chatbot.adapters.storage.json_values import Damaged
-from chatbot.domain.ports.export import Unreadable, name_of_entry
+from chatbot.domain.ports.export import Unreadable
 from chatbot.domain.ports.journal import JournalEntry, JournalQuery
 from chatbot.domain.text import rfc3339
 
@@ -82,18 +83,6 @@ class JournalFile(LineFile):
             if seq > after:
                 yield seq, entry
 
-    def stored(self) -> Iterator[JournalEntry | Unreadable]:
-        """Yields every line in the order of the file, also those that cannot be trusted."""
-        journal, position = self._path.parent.name, 0
-        for position, line in enumerate(self._lines(0, _LARGE_BLOCK), 1):
-            try:
-                yield self._entry(line)
-            except Damaged as damage:
-                head = _HEAD.match(line)
-                name = f"line {position} of {self._path.name}"
-                name = name_of_entry(journal, int(head[1])) if head else name
-                yield Unreadable(name=name, reason=str(damage))
-
     def _offset_before(self, after: int) -> int:
         """Returns where a line begins that is not far before the first one after this number."""
         low, high = 0, self.end
@@ -118,14 +107,51 @@ class JournalFile(LineFile):
             yield begun
 
     def _entry(self, line: bytes) -> JournalEntry:
-        what = f"an entry in {self._path.name}"
-        found = decode_line(line, what)
-        return JournalEntry(
-            journal=self._path.parent.name,
-            seq=found.number("seq"),
-            at=found.timestamp("at"),
-            content=found.nested("content"),
-        )
+        return _decoded(line, self._path)
+
+
+def stored_entries(files: Files, path: Path) -> Iterator[JournalEntry | Unreadable]:
+    """Yield every line in the order of the file, also those that cannot be trusted.
+
+    What an incomplete write has left at the end is not an entry.
+    """
+    with opened(files, files.open_to_read(path)) as fd:
+        for position, (offset, line, is_last) in enumerate(_all_lines(files, fd), 1):
+            try:
+                yield _decoded(line, path)
+            except Damaged as damage:
+                if is_last or has_holes(line, offset):
+                    return
+                head = _HEAD.match(line)
+                seq = int(head[1]) if head else None
+                name = f"line {position} of {path.name}"
+                yield Unreadable(name=name, reason=str(damage), seq=seq)
+
+
+def _all_lines(files: Files, fd: int) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield each line with its offset, and whether it is the last one and lacks its newline."""
+    size, offset, start, begun = files.status(fd).size, 0, 0, b""
+    while offset < size:
+        block = files.read_at(fd, min(_LARGE_BLOCK, size - offset), offset)
+        if not block:
+            return
+        offset += len(block)
+        *lines, begun = (begun + block).split(b"\n")
+        for line in lines:
+            yield start, line, False
+            start += len(line) + 1
+    if begun:
+        yield start, begun, True
+
+
+def _decoded(line: bytes, path: Path) -> JournalEntry:
+    found = decode_line(line, f"an entry in {path.name}")
+    return JournalEntry(
+        journal=path.parent.name,
+        seq=found.number("seq"),
+        at=found.timestamp("at"),
+        content=found.nested("content"),
+    )
 
 
 def _word(label: tuple[str, str]) -> bytes | None:

@@ -108,4 +108,4 @@ def stored_entries(
             )
         except ValueError:
             name = name_of_entry(journal.name, row.seq)
-            yield Unreadable(name=name, reason="a value is not valid")
+            yield Unreadable(name=name, reason="a value is not valid", seq=row.seq)

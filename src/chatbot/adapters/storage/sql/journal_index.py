@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, func, insert, literal, select
+from sqlalchemy import Select, and_, bindparam, func, literal, select, text
 
 from chatbot.adapters.storage.sql.database import SqlSession
 from chatbot.adapters.storage.sql.tables import journal_blocks, journal_entries, journal_labels
@@ -36,19 +36,17 @@ _NEWEST_UNTIL = select(func.max(_ENTRY.seq)).where(
     _ENTRY.seq > bindparam("a"),
     _ENTRY.at < bindparam("u"),
 )
-_ADD_BLOCK = insert(journal_blocks).from_select(
-    ["journal", "seq", "first_at", "last_at"],
-    select(
-        bindparam("j", type_=_BLOCKS.journal.type),
-        bindparam("b", type_=_BLOCKS.seq.type),
-        func.min(_ENTRY.at),
-        func.max(_ENTRY.at),
-    ).where(
-        _ENTRY.journal == bindparam("j"),
-        _ENTRY.seq > bindparam("a"),
-        _ENTRY.seq <= bindparam("b"),
-    ),
+_ADD_LABEL = text(
+    "INSERT INTO journal_labels (label, seq) VALUES (:label, :seq) ON CONFLICT DO NOTHING"
 )
+_ADD_BLOCK = text(
+    "INSERT INTO journal_blocks (journal, seq, first_at, last_at) "
+    "SELECT journal, CAST(:b AS bigint), min(at), max(at) FROM journal_entries "
+    "WHERE journal = :j AND seq > :a AND seq <= :b GROUP BY journal "
+    "ON CONFLICT (journal, seq) DO UPDATE "
+    "SET first_at = excluded.first_at, last_at = excluded.last_at"
+)
+"""Where someone has removed entries, what was there for their numbers is no error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +79,7 @@ class JournalIndex:
             for label in journal.indexed_labels(entry.content)
         ]
         if rows:
-            self._sql.write_all(insert(journal_labels), rows)
+            self._sql.write_all(_ADD_LABEL, rows)
         first, last = entries[0].seq, entries[-1].seq
         for end in range(-(-first // BLOCK) * BLOCK, last + 1, BLOCK):
             self._sql.write(_ADD_BLOCK, {"j": journal.name, "a": end - BLOCK, "b": end})
@@ -149,7 +147,5 @@ class JournalIndex:
 
 def digest_of(journal: JournalKind, label: Label) -> int:
     """Return the number under which a label is stored."""
-    text = "\0".join((journal.name, *label))
-    return int.from_bytes(
-        hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8], signed=True
-    )
+    name = "\0".join((journal.name, *label)).encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)

@@ -1,0 +1,70 @@
+"""What a check of the audit's chain says: findings, notes, and its head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chatbot.domain.audit import FIRST
+from chatbot.domain.ports.journal import JournalEntry
+
+
+class Tampering(StrEnum):
+    """What was done to the chain."""
+
+    EDITED = "edited"
+    REMOVED = "removed"
+    INSERTED = "inserted"
+    REORDERED = "reordered"
+    TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The end of the chain at some time: the number and the MAC of the newest event."""
+
+    seq: int
+    mac: str
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.mac}"
+
+
+NO_EVENTS = Head(seq=0, mac=FIRST)
+
+
+def head_of(last: JournalEntry | None) -> Head:
+    """Return the head of a chain that ends with this event."""
+    return NO_EVENTS if last is None else Head(seq=last.seq, mac=str(last.content.get("mac")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What is wrong with the events from `first` to `last`."""
+
+    kind: Tampering
+    first: int
+    last: int
+    detail: str = ""
+
+    def __str__(self) -> str:
+        is_one = self.first == self.last
+        events = f"event {self.first}" if is_one else f"events {self.first} to {self.last}"
+        return f"{events}: {self.kind}" + (f": {self.detail}" if self.detail else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event as it stands in the store: without a number or an entry if it cannot be read."""
+
+    seq: int | None
+    entry: JournalEntry | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The result of a check. `notes` are worth knowing, and not a sign that anyone has tampered."""
+
+    findings: Sequence[Finding]
+    notes: Sequence[str]
+    count: int
+    head: Head

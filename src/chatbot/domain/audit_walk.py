@@ -1,0 +1,188 @@
+"""One walk along the audit's chain, which recognises each event by its MAC.
+
+A MAC proves the number that an event was given. So an event that stands elsewhere, also under another
+number, is recognised, and what proves no number was edited, or does not belong there.
+"""
+
+import hmac
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from chatbot.domain.audit import FIRST, Action, Stage, signed_text
+from chatbot.domain.audit_chain import NO_EVENTS, Head, StoredEvent, head_of
+from chatbot.domain.ports.journal import JournalEntry
+
+_REACH, _SEARCHES = 20_000, 20
+"""How far from the place where it stands the number of an event is searched, and for how many."""
+_MAX_PARTS = 1000
+"""After so many places that do not fit together there is no point in going on."""
+
+
+@dataclass(slots=True)
+class Run:
+    """Events that follow each other, in the store and by their numbers."""
+
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class Unproven:
+    """An event whose MAC proves no number."""
+
+    event: StoredEvent
+
+
+class Macs:
+    """Which number the MAC of an event proves, under any of the keys, the newest first."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys, self._shift, self._searches = keys, 0, _SEARCHES
+        self.key_used = 0
+        """The index of the key of the last event that was proven."""
+
+    def proven(self, entry: JournalEntry, expected: int) -> int | None:
+        """Return the number of the event; None if there is none near the place where it stands."""
+        found = self.among(entry, (entry.seq, entry.seq + self._shift, expected))
+        if found is None and self._searches:
+            self._searches -= 1
+            near = range(max(1, entry.seq - _REACH), entry.seq + _REACH)
+            found = self.among(entry, near)
+        if found is not None:
+            self._shift = found - entry.seq
+        return found
+
+    def among(self, entry: JournalEntry, numbers: Sequence[int]) -> int | None:
+        """Return which of these numbers the MAC proves."""
+        mac = entry.content.get("mac")
+        before, behind = signed_text(entry.content, entry.at)
+        for index, key in enumerate(self._keys):
+            begun = hmac.new(key, before, "sha256")
+            for number in numbers:
+                digest = begun.copy()
+                digest.update(b"%d%b" % (number, behind))
+                if digest.hexdigest() == mac:
+                    self.key_used = index
+                    return number
+        return None
+
+
+@dataclass(slots=True)
+class _Intents:
+    """Changes that were begun, in a store that records their end apart."""
+
+    open: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+
+    def add(self, entry: JournalEntry) -> None:
+        stage = entry.content.get("stage")
+        name = (str(entry.content.get("action")), str(entry.content.get("object")))
+        if stage == Stage.INTENT:
+            self.open.setdefault(name, []).append(entry.seq)
+        elif stage == Stage.DONE and name in self.open:
+            self.open[name].pop(0)
+            if not self.open[name]:
+                del self.open[name]
+
+    def notes(self) -> Iterator[str]:
+        for (action, _), numbers in self.open.items():
+            for number in numbers:
+                yield (
+                    f"event {number}: {action} was begun, and its end is not recorded: it is under "
+                    "way, or the process or the disk failed in between"
+                )
+
+
+class Walk:
+    """What was seen of the chain so far; of an intact one, no more than its ends.
+
+    Args:
+        wanted: the number of an event whose MAC is asked for.
+    """
+
+    def __init__(self, macs: Macs, wanted: int | None) -> None:
+        self._macs, self._wanted = macs, wanted
+        self.parts: list[Run | Unproven] = []
+        self.replaced: list[int] = []
+        """Events that the next one does not follow, although both are proven."""
+        self.count, self.head = 0, NO_EVENTS
+        self.first: JournalEntry | None = None
+        self.checkpoint = NO_EVENTS
+        """The last event that was pruned."""
+        self.wanted_mac: str | None = FIRST if wanted == 0 else None
+        self._last: JournalEntry | None = None
+        self._key: int | None = None
+        self._intents, self._late_keys = _Intents(), list[int]()
+
+    @property
+    def runs(self) -> list[Run]:
+        return [part for part in self.parts if isinstance(part, Run)]
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether so little fits together that the walk should end."""
+        return len(self.parts) > _MAX_PARTS
+
+    def add(self, event: StoredEvent) -> None:
+        """Look at the next event of the store."""
+        self.count += 1
+        expected = 1 if self._last is None else self._last.seq + 1
+        entry = event.entry
+        number = None if entry is None else self._macs.proven(entry, expected)
+        if entry is None or number is None:
+            self.parts.append(Unproven(event))
+        else:
+            self._add_proven(entry if number == entry.seq else replace(entry, seq=number))
+
+    def _add_proven(self, entry: JournalEntry) -> None:
+        part = self.parts[-1] if self.parts else None
+        if isinstance(part, Run) and part.last + 1 == entry.seq and self._last is not None:
+            part.last = entry.seq
+            if entry.content.get("prev") != self._last.content["mac"]:
+                self.replaced.append(entry.seq - 1)
+        else:
+            self.parts.append(Run(entry.seq, entry.seq))
+        self._last = entry
+        if self.first is None or entry.seq < self.first.seq:
+            self.first = entry
+        if entry.seq > self.head.seq:
+            self.head = head_of(entry)
+        if entry.seq == self._wanted:
+            self.wanted_mac = head_of(entry).mac
+        self._look_inside(entry)
+
+    def _look_inside(self, entry: JournalEntry) -> None:
+        self._intents.add(entry)
+        if self._key is not None and self._macs.key_used > self._key:
+            self._late_keys.append(entry.seq)
+        self._key = self._macs.key_used
+        subject = entry.content.get("object")
+        if entry.content.get("action") == Action.AUDIT_PRUNE and isinstance(subject, dict):
+            number = str(subject.get("id"))
+            if number.isdecimal() and int(number) > self.checkpoint.seq:
+                self.checkpoint = Head(seq=int(number), mac=str(entry.content.get("before")))
+
+    def find_moved(self, missing: Iterable[int], *, max_tries: int = 1_000_000) -> None:
+        """Recognise, among the unproven events, those that stand far from their place."""
+        left = list(missing)
+        for index, part in enumerate(self.parts):
+            max_tries -= len(left)
+            if not left or max_tries < 0:
+                return
+            if isinstance(part, Unproven) and part.event.entry is not None:
+                number = self._macs.among(part.event.entry, left)
+                if number is not None:
+                    left.remove(number)
+                    self.parts[index] = Run(number, number)
+
+    def notes(self) -> Iterator[str]:
+        """Yield what is worth knowing of an intact chain."""
+        if self._late_keys:
+            yield (
+                f"event {self._late_keys[0]}: under an older AUDIT_KEY than events before it, "
+                f"{len(self._late_keys)} times: a process was still running with it"
+            )
+        if self.checkpoint.seq:
+            yield f"events 1 to {self.checkpoint.seq} were pruned, as recorded"
+        yield from self._intents.notes()
+        if self.is_hopeless:
+            yield f"the check has ended after {self.count} events"

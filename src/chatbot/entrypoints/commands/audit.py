@@ -1,0 +1,180 @@
+"""`chatbot audit ...`: check, export and prove what was recorded, on every persistent store."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chatbot.application.audit_trail import AuditFilter, moment_of, name_of
+from chatbot.domain.audit import AUDIT, Action, Outcome, event_line
+from chatbot.domain.audit_chain import NO_EVENTS, Head, StoredEvent, Verdict
+from chatbot.domain.audit_check import verified
+from chatbot.domain.erasure import Receipt, is_authentic
+from chatbot.domain.ports.export import Unreadable
+from chatbot.domain.text import decode_utf8, rfc3339
+from chatbot.entrypoints.commands.command_line import (
+    Refused,
+    command_settings,
+    host_principal,
+    persistent,
+    say,
+)
+from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.subject import SettingsError
+from chatbot.entrypoints.storage_backends import backend_of
+
+audit = typer.Typer(help="Check and export the audit.", no_args_is_help=True)
+
+_HEAD = re.compile("([0-9]{1,18}):([0-9a-f]{64})", re.ASCII)
+_MAX_LINES = 100
+
+
+@audit.command("verify")
+def verify(
+    *,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEAD",
+            help="A head that `chatbot audit head` or the log of the service has shown: it must still "
+            "be part of the chain.",
+        ),
+    ] = None,
+) -> None:
+    """Check that no event was edited, removed, inserted, reordered or truncated."""
+    settings = persistent(command_settings())
+    expected = None if head is None else _head_of(head)
+    verdict = verified(_events(settings), _keys(settings), expected=expected)
+    for line in _lines(verdict):
+        say(line)
+    if verdict.findings:
+        raise typer.Exit(1)
+
+
+@audit.command("head")
+def show_head() -> None:
+    """Show the number and the MAC of the newest event; keep it elsewhere, for `verify --head`."""
+    from chatbot.entrypoints.lifecycle import opened_audit  # noqa: PLC0415 - slow
+
+    async def head() -> Head:
+        async with opened_audit(settings) as trail:
+            return await trail.head()
+
+    settings = persistent(command_settings())
+    say(str(asyncio.run(head())))
+
+
+@audit.command("export")
+def export(
+    *,
+    since: Annotated[
+        str | None, typer.Option("--from", help="Only events from this date or time on.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", help="Only events before this date or time.")
+    ] = None,
+    action: Annotated[Action | None, typer.Option(help="Only events of this action.")] = None,
+    actor: Annotated[
+        str | None, typer.Option(help="Only events of this user, client, account or address.")
+    ] = None,
+    subject: Annotated[
+        str | None, typer.Option("--object", help="Only events about the object with this id.")
+    ] = None,
+    outcome: Annotated[Outcome | None, typer.Option(help="Only events with this outcome.")] = None,
+) -> None:
+    """Print events, one JSON object a line; that they were read is recorded."""
+    from chatbot.entrypoints.lifecycle import opened_audit  # noqa: PLC0415 - slow
+
+    async def print_all() -> None:
+        async with opened_audit(settings) as trail:
+            async for page in await trail.stream(host_principal(), wanted):
+                for event in page:
+                    say(event_line(event))
+
+    wanted = AuditFilter(
+        since=_moment("--from", since),
+        until=_moment("--to", until),
+        action=action,
+        actor=_name("--actor", actor),
+        object=_name("--object", subject),
+        outcome=outcome,
+    )
+    settings = persistent(command_settings())
+    asyncio.run(print_all())
+
+
+@audit.command("receipt")
+def check_receipt(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The answer of an erasure.")],
+) -> None:
+    """Check that this service has issued the receipt of an erasure."""
+    receipt = _receipt_in(file)
+    if not is_authentic(receipt, _keys(command_settings())):
+        raise Refused(f"{file}: the receipt was changed, or another service has issued it.")
+    counts = ", ".join(f"{count} {kind}" for kind, count in receipt.erased.items()) or "nothing"
+    say(f"valid: receipt {receipt.receipt_id} of {rfc3339(receipt.at)}: {counts}")
+
+
+def _receipt_in(file: Path) -> Receipt:
+    """Returns the receipt, which is the whole of the file or the field `receipt` in it."""
+    try:
+        found = json.loads(decode_utf8(file.read_bytes()))
+        found = found.get("receipt", found)
+        return Receipt(
+            receipt_id=str(found["receipt_id"]),
+            erased={str(kind): int(count) for kind, count in found["erased"].items()},
+            at=datetime.fromisoformat(found["at"]),
+            mac=str(found["mac"]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Refused(f"{file}: this is not a receipt.") from error
+
+
+def _moment(option: str, raw: str | None) -> datetime | None:
+    try:
+        return None if raw is None else moment_of(raw)
+    except ValueError as error:
+        raise SettingsError(f"{option}: {error}.") from None
+
+
+def _name(option: str, raw: str | None) -> str | None:
+    try:
+        return None if raw is None else name_of(raw)
+    except ValueError as error:
+        raise SettingsError(f"{option}: {error}.") from None
+
+
+def _keys(settings: Settings) -> list[bytes]:
+    return [key.encode() for key in settings.auth.audit_keys]
+
+
+def _head_of(raw: str) -> Head:
+    found = _HEAD.fullmatch(raw.strip())
+    if found is None:
+        raise SettingsError("--head: must be NUMBER:MAC, as `chatbot audit head` shows it.")
+    return Head(seq=int(found[1]), mac=found[2])
+
+
+def _events(settings: Settings) -> Iterator[StoredEvent]:
+    with backend_of(settings.storage.url).export(settings.storage.url) as export:
+        for found in export.entries(AUDIT):
+            if isinstance(found, Unreadable):
+                yield StoredEvent(seq=found.seq, entry=None)
+            else:
+                yield StoredEvent(seq=found.seq, entry=found)
+
+
+def _lines(verdict: Verdict) -> Iterator[str]:
+    shown = verdict.findings[:_MAX_LINES]
+    yield from map(str, shown)
+    if len(verdict.findings) > len(shown):
+        yield f"... and {len(verdict.findings) - len(shown)} more"
+    yield from (f"note: {note}" for note in verdict.notes)
+    result = f"{len(verdict.findings)} findings" if verdict.findings else "ok"
+    head = "no events" if verdict.head == NO_EVENTS else f"head {verdict.head}"
+    yield f"{result}: {verdict.count} events, {head}"
