@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
+from chatbot.application.limit_rules import LimitRules
 from chatbot.domain.errors import RateLimited
 from chatbot.entrypoints.container.limit_parts import build_request_limits
 from chatbot.entrypoints.container.parts import build_storage
@@ -101,7 +102,10 @@ async def test_workers_of_one_folder_count_together(tmp_path: Path) -> None:
     storages = [build_storage(settings) for _ in range(2)]
     passed = 0
     async with storages[0], storages[1]:
-        workers = [build_request_limits(settings, storage) for storage in storages]
+        workers = [
+            build_request_limits(settings, storage, LimitRules(storage), None)
+            for storage in storages
+        ]
         for number in range(20):
             try:
                 await workers[number % 2].count(ANA)

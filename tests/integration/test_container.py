@@ -18,7 +18,7 @@ from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found
 from chatbot.domain.ports.telemetry import NO_TELEMETRY
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container.parts import build_model
+from chatbot.entrypoints.container.parts import build_model, build_prompt_builder
 from chatbot.entrypoints.container.wiring import Container, build
 from model_calls import ask
 from service import ADMIN_EMAIL, PASSWORD, serving, settings_for_tests
@@ -114,7 +114,8 @@ async def test_thinking_is_removed_from_answers_of_a_provider_unless_it_is_wante
     name: str, strips: bool, text: str
 ) -> None:
     said = ScriptedModel(["<think>hm</think>hola"], name=name)
-    model = build_model(settings_for_tests(model_strip_thinking=strips), said, NO_TELEMETRY)
+    settings = settings_for_tests(model_strip_thinking=strips)
+    model = build_model(settings, said, NO_TELEMETRY, build_prompt_builder(settings))
     assert (await model.complete(ask())).text == text
 
 

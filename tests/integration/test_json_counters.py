@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files import counters
+from chatbot.adapters.storage.json_files import counter_lines, counters
 from chatbot.adapters.storage.json_files.check import Problem
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.errors import StorageFull, StorageUnavailable
@@ -159,10 +160,11 @@ async def test_no_counter_of_another_kind_is_dropped_from_a_full_file(
 async def test_counters_that_differ_in_the_last_part_are_in_one_file_written_once(
     root: Path,
 ) -> None:
-    row, files = [of_row(f"{number}") for number in range(6)], Faulty()
+    row = [replace(each, key=CounterKey("budget", each.key.name)) for each in map(of_row, "012345")]
+    files = Faulty()
     async with JsonFileStorage(root, files) as storage:
         here_and_now(storage).counters.add(row, now=T0)
-        [file] = (root / "counters" / "usage").glob("*.json")
+        [file] = (root / "counters" / "budget").glob("*.json")
         before = file.stat().st_ino
         files.replaced = 0
         here_and_now(storage).counters.settle(row[:3], row, now=T0)
@@ -193,7 +195,7 @@ async def test_every_changed_byte_is_detected(root: Path, change: str) -> None:
         guess(storage)
     for damaged in changed_bytes(file_of(root).read_bytes(), change):
         with pytest.raises(StorageUnavailable):
-            counters.parse_counters(damaged)
+            counter_lines.decode_counters(damaged)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"{}\n", b"[" * 9999 + b"\n", b"\xff\xfe\n"])

@@ -9,12 +9,15 @@ from itertools import count
 
 from chatbot.adapters.llm.scripted import Answer, ScriptedModel
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
+from chatbot.application.budgets import Budgets
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.learning import Learner
+from chatbot.application.limit_rules import LimitRules
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
+from chatbot.application.metering import MeteredModel
 from chatbot.application.prompt import PromptBuilder
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.sessions import Sessions
@@ -134,16 +137,28 @@ class ChatApp:
         self.storage = storage or InMemoryStorage()
         self.model = answers if isinstance(answers, ScriptedModel) else ScriptedModel(answers)
         self.prompt_builder = prompt_builder_of(rules)
-        learner = Learner(self.model, rules, new_id=new_id)
-        self.steps = MemorySteps(self.storage, learner, rules)
+        self.limit_rules = LimitRules(self.storage)
+        self.budgets = Budgets(
+            self.storage,
+            self.limit_rules,
+            None,
+            model=self.model.name,
+            zone=UTC,
+            clock=clock,
+            reserved_for=timedelta(minutes=5),
+        )
+        metered = MeteredModel(self.model, self.prompt_builder.estimator)
+        learner = Learner(metered, rules, new_id=new_id)
+        self.steps = MemorySteps(self.storage, learner, rules, self.budgets)
         self.consolidation = Consolidation(self.steps, rules, clock=clock)
         room = SessionRoom(max_per_owner=max_sessions)
         self.chat = Chat(
             self.storage,
-            self.model,
+            metered,
             self.prompt_builder,
             self.consolidation,
             room,
+            budgets=self.budgets,
             clock=clock,
             new_id=new_id,
             max_prompt_chars=4000,

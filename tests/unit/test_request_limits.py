@@ -1,13 +1,14 @@
 """Limits on requests and sessions."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
 
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application.limit_counters import LimitChecks, StoreLimitCounters
+from chatbot.application.limit_rules import LimitRules
 from chatbot.application.request_limits import RequestLimits
 from chatbot.application.session_room import SessionRoom
 from chatbot.domain.chat import Session, SessionId
@@ -23,13 +24,20 @@ class Clock:
     def __init__(self) -> None:
         self.now = START
 
-    def __call__(self) -> object:
+    def __call__(self) -> datetime:
         return self.now
 
 
 def limits(clock: Clock, *, per_minute: int, storage: Storage | None = None) -> RequestLimits:
     counters = LimitChecks(StoreLimitCounters(storage or InMemoryStorage()))
-    return RequestLimits(counters, per_minute=per_minute, clock=clock)  # type: ignore[arg-type] # a datetime
+    return RequestLimits(
+        LimitRules(storage or InMemoryStorage()),
+        minutes=counters,
+        windows=counters,
+        per_minute=per_minute,
+        zone=UTC,
+        clock=clock,
+    )
 
 
 async def test_as_many_requests_pass_in_a_minute_as_are_allowed() -> None:
@@ -38,7 +46,7 @@ async def test_as_many_requests_pass_in_a_minute_as_are_allowed() -> None:
     for _ in range(3):
         await limited.count(ANA)
         clock.now += timedelta(seconds=10)
-    with pytest.raises(RateLimited, match="You have made 3 requests in this minute") as refused:
+    with pytest.raises(RateLimited, match="You have made 3 requests") as refused:
         await limited.count(ANA)
     assert refused.value.retry_after_s == 30
     await limited.count(BEN)

@@ -11,21 +11,23 @@ from dataclasses import replace
 from functools import partial
 
 from chatbot.application.answer_generation import Answer, AnswerGenerator
+from chatbot.application.budgets import Budgets, Meter
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.first_failures import FirstFailures
 from chatbot.application.leases import retry_while_busy
+from chatbot.application.metering import metered_by, paying
 from chatbot.application.prompt import PromptBuilder
 from chatbot.application.prompt_texts import Language, notice_in
 from chatbot.application.running_turns import RunningTurns
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.shares import Shares
 from chatbot.application.turn import Reply, ReplyEvent, Started, Turn
+from chatbot.application.turn_estimates import TurnEstimator
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
     InterruptReason,
     Message,
     MessageRole,
-    Question,
     Session,
     SessionId,
     TurnContext,
@@ -47,6 +49,7 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
 from chatbot.domain.text import is_storable
 from chatbot.domain.transaction import Transaction
+from chatbot.domain.usage import payer_of
 
 logger = logging.getLogger("chatbot.chat")
 
@@ -68,6 +71,7 @@ class Chat:
         consolidation: Consolidation,
         room: SessionRoom,
         *,
+        budgets: Budgets,
         clock: Clock,
         new_id: NewId,
         max_prompt_chars: int,
@@ -80,6 +84,8 @@ class Chat:
         self._prompt_builder = prompt_builder
         self._consolidation = consolidation
         self._room = room
+        self._budgets = budgets
+        self._estimator = TurnEstimator(storage, prompt_builder)
         self._clock = clock
         self._new_id = new_id
         self._max_prompt_chars = max_prompt_chars
@@ -107,7 +113,7 @@ class Chat:
 
         Raises:
             Forbidden, InvalidInput, PromptTooLong: at once.
-            RateLimited, TooManySessions, NotFound, SessionBusy: nothing was stored.
+            RateLimited, BudgetExhausted, TooManySessions, NotFound, SessionBusy: nothing was stored.
             ModelFailure, StorageFailure, ShuttingDown, Revoked: the user's message is kept if it
                 was stored, and the partial answer with it; then the error names session and turn.
             SessionBusy, after `Started`: the lease was lost to another turn, and the answer is not
@@ -117,6 +123,7 @@ class Chat:
         self._check(prompt)
         turn = Turn(
             owner=principal.owner,
+            payer=payer_of(principal),
             session_id=session_id,
             id=TurnId(self._new_id()),
             prompt=prompt,
@@ -135,25 +142,30 @@ class Chat:
 
     async def _run_turn(self, turn: Turn) -> None:
         is_first = turn.session_id is None
-        asked = await retry_while_busy(partial(self._store_question, turn), self._telemetry)
+        meter = await self._budgets.begin(turn.payer, self._estimator.of(turn, self._clock()))
+        try:
+            asked = await retry_while_busy(partial(self._store_question, turn), self._telemetry)
+        except BaseException:
+            await self._budgets.release(meter)
+            raise
         if is_first:
             await self._first_failures.replace(turn.owner, turn.prompt, turn.id)
         try:
-            with self._telemetry.in_session(asked.lease.session_id):
-                await self._answer(turn, asked)
+            with self._telemetry.in_session(asked.lease.session_id), paying(turn.payer):
+                await self._answer(turn, asked, meter)
         except ChatbotError as error:
             error.session_id, error.turn_id = asked.lease.session_id, turn.id
             if is_first and not turn.text:
                 self._first_failures.remember(turn.owner, asked.lease.session_id, turn.prompt)
             raise
 
-    async def _answer(self, turn: Turn, asked: TurnContext) -> None:
+    async def _answer(self, turn: Turn, asked: TurnContext, meter: Meter) -> None:
         lease = asked.lease
         answer: Answer | None = None
         reason: InterruptReason | None = InterruptReason.UPSTREAM
         try:
             turn.emit(Started(session_id=lease.session_id, turn_id=turn.id))
-            with self._storage.renewing(lease):
+            with self._storage.renewing(lease), metered_by(meter):
                 answer = await self._generator.generate(turn, asked)
         except asyncio.CancelledError:
             reason = turn.interruption or InterruptReason.SHUTDOWN
@@ -174,7 +186,9 @@ class Chat:
                 turn_id=turn.id,
                 reason=reason,
             )
-            await self._storage.store_answer(lease, said)
+            self._estimator.learn(lease.session_id, meter.last_tokens)
+            bill = await self._budgets.bill(meter, turns=1)
+            await self._storage.store_answer(lease, said, bill)
         if answer.refused or answer.prompts_after:
             asked = await self._marked(asked, answer)
         turn.emit(self._reply(asked, answer))
@@ -193,27 +207,20 @@ class Chat:
         if turn.interruption is not None:
             raise turn.interruption_error()
         if turn.session_id is not None:
-            return await self._storage.store_question(self._question(turn, turn.session_id))
+            return await self._storage.store_question(
+                self._prompt_builder.question(turn.session_id, turn, self._clock())
+            )
 
         def begin(tx: Transaction) -> TurnContext:
             now = self._clock()
             turn.session_id = SessionId(self._new_id())
             new = Session(id=turn.session_id, owner=turn.owner, created_at=now, updated_at=now)
             self._room.create(tx, new)
-            return tx.sessions.store_question(self._question(turn, turn.session_id))
+            return tx.sessions.store_question(
+                self._prompt_builder.question(turn.session_id, turn, self._clock())
+            )
 
         return await self._storage.transact(begin)
-
-    def _question(self, turn: Turn, session_id: SessionId) -> Question:
-        return Question(
-            owner=turn.owner,
-            session_id=session_id,
-            turn_id=turn.id,
-            text=turn.prompt,
-            ts=self._clock(),
-            summarized_step=self._prompt_builder.summarized_step,
-            history_limit=self._prompt_builder.history_limit,
-        )
 
     def _reply(self, asked: TurnContext, answer: Answer) -> Reply:
         is_first = not asked.memory.summarized_to and not any(

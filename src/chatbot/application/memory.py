@@ -9,6 +9,7 @@ from functools import partial
 
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.leases import retry_while_busy
+from chatbot.application.metering import paying
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import Session, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
@@ -26,6 +27,7 @@ from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
+from chatbot.domain.usage import payer_of
 
 LEARNING_WAIT_S = 2.0
 _TRIES = 5
@@ -71,9 +73,10 @@ class MemoryEditor:
         Waits up to 2 s for a pending extraction.
         """
         require(principal, Permission.CHAT)
-        is_pending = await self._consolidation.is_pending(
-            principal.owner, session_id, within_s=LEARNING_WAIT_S
-        )
+        with paying(payer_of(principal)):
+            is_pending = await self._consolidation.is_pending(
+                principal.owner, session_id, within_s=LEARNING_WAIT_S
+            )
         return await self.read(principal, session_id), is_pending
 
     async def put_summary(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from chatbot.application.budgets import Budgets
 from chatbot.application.learning import Learn, Learner
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.domain.chat import (
@@ -53,8 +54,11 @@ class MemorySteps:
     They raise NotFound, ModelFailure and StorageFailure; batches done until then are kept.
     """
 
-    def __init__(self, storage: Storage, learner: Learner, rules: MemoryRules) -> None:
+    def __init__(
+        self, storage: Storage, learner: Learner, rules: MemoryRules, budgets: Budgets
+    ) -> None:
         self._storage = storage
+        self._budgets = budgets
         self._summary = _Step(
             window=rules.window,
             is_due=rules.summary_is_due,
@@ -137,19 +141,25 @@ class MemorySteps:
         else:
             seen = replace(known, messages=messages)
         until = seen.session.last_seq - step.window
-        while batch := _whole_turns(seen.messages, until):
-            try:
-                learned = await step.learn(seen.memory, batch)
-            except ModelFailure:
-                await self._storage.transact(put_off)
-                raise
-            new = step.with_setback(learned, Setback())
-            epoch = seen.session.epoch
-            is_stored = await self._storage.store_memory(owner, session_id, new, epoch=epoch)
-            if is_stored and step.watermark(new) >= until:
-                return replace(new, version=new.version + 1)
-            rest = batch_after if is_stored else select_none
-            seen = await self._storage.transact(partial(load, select=rest))
+        async with self._budgets.background() as meter:
+            while batch := _whole_turns(seen.messages, until):
+                try:
+                    learned = await step.learn(seen.memory, batch)
+                except ModelFailure:
+                    await self._storage.transact(put_off)
+                    raise
+                new = step.with_setback(learned, Setback())
+                is_stored = await self._storage.store_memory(
+                    owner,
+                    session_id,
+                    new,
+                    epoch=seen.session.epoch,
+                    bill=None if meter is None else await self._budgets.bill(meter),
+                )
+                if is_stored and step.watermark(new) >= until:
+                    return replace(new, version=new.version + 1)
+                rest = batch_after if is_stored else select_none
+                seen = await self._storage.transact(partial(load, select=rest))
         return seen.memory
 
 

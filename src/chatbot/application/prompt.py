@@ -8,12 +8,14 @@ providers can cache that prefix.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from chatbot.application.data_blocks import data_block, json_line, memory_content, shortened
 from chatbot.application.prompt_texts import LANGUAGES, Language, language_of, texts_in
 from chatbot.application.tokens import TokenEstimator
-from chatbot.domain.chat import InterruptReason, Message, MessageRole
+from chatbot.application.turn import Turn
+from chatbot.domain.chat import InterruptReason, Message, MessageRole, Question, SessionId
 from chatbot.domain.memory import Memory, RecalledItem, recollections
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task, Usage
 from chatbot.domain.ports.runtime import NewId
@@ -76,9 +78,26 @@ class PromptBuilder:
             self._systems[each] = whole
         self.summarized_step = threshold or 1
         self._step = max(threshold - window, 2) if threshold else 1
-        self._max_output_tokens = max_output_tokens
+        self.max_output_tokens = max_output_tokens
         self._budget = context_tokens - max_output_tokens
         self._new_id = new_id
+
+    @property
+    def most_tokens(self) -> int:
+        """What a prompt and its answer can have at most."""
+        return self._budget + self.max_output_tokens
+
+    def question(self, session_id: SessionId, turn: Turn, ts: datetime) -> Question:
+        """Return the question of a turn, with as much history as a prompt may have."""
+        return Question(
+            owner=turn.owner,
+            session_id=session_id,
+            turn_id=turn.id,
+            text=turn.prompt,
+            ts=ts,
+            summarized_step=self.summarized_step,
+            history_limit=self.history_limit,
+        )
 
     def build(
         self,
@@ -115,26 +134,15 @@ class PromptBuilder:
             task=Task.CHAT,
             system=system,
             messages=(*messages[:-1], newest),
-            max_output_tokens=self._max_output_tokens,
+            max_output_tokens=self.max_output_tokens,
         )
         return Prompt(request=request, memory_used=tuple(recollections(kept)), language=language)
 
     def usage(self, prompt: Prompt, completion: Completion) -> Usage:
-        """Return the usage reported by the provider, or estimated from bytes where it reports none.
-
-        `estimated` is set if one of the two counts is an estimate.
-        """
-        reported = completion.usage or Usage(input_tokens=0, output_tokens=0)
-        self.estimator.learn(prompt.request, reported.input_tokens)
-        tokens = self.estimator.tokens
-        is_complete = reported.input_tokens > 0 and (
-            reported.output_tokens > 0 or not completion.text
-        )
-        return Usage(
-            input_tokens=reported.input_tokens or tokens(*prompt.request.texts),
-            output_tokens=reported.output_tokens or tokens(completion.text),
-            estimated=not is_complete,
-        )
+        """Return the usage of a call: see `TokenEstimator.usage`; learn from what was reported."""
+        if completion.usage is not None:
+            self.estimator.learn(prompt.request, completion.usage.input_tokens)
+        return self.estimator.usage(prompt.request, completion)
 
     def _history_within(
         self, room: float, history: Sequence[Message], *, may_begin: bool

@@ -1,6 +1,6 @@
 """Estimates tokens from bytes, and corrects the estimate by the usage that a provider reports."""
 
-from chatbot.domain.ports.model import ModelRequest
+from chatbot.domain.ports.model import Completion, ModelRequest, Usage
 
 _FIRST_TOKENS_PER_BYTE = 1 / 3  # conservative: 4 bytes per token is typical of Latin scripts
 _MOST_BYTES_PER_TOKEN = 8  # single tokens can be longer, but not on average
@@ -28,3 +28,18 @@ class TokenEstimator:
         if size / _MOST_BYTES_PER_TOKEN <= reported_tokens <= most:
             seen = min(reported_tokens / max(size, 1), 1.0)
             self._tokens_per_byte += (seen - self._tokens_per_byte) / 10
+
+    def usage(self, request: ModelRequest, completion: Completion) -> Usage:
+        """Return the reported usage; the counts that the provider does not report are estimated.
+
+        `estimated` is set if one of the two counts is an estimate.
+        """
+        reported = completion.usage or Usage(input_tokens=0, output_tokens=0)
+        is_complete = reported.input_tokens > 0 and (
+            reported.output_tokens > 0 or not completion.text
+        )
+        return Usage(
+            input_tokens=reported.input_tokens or self.tokens(*request.texts),
+            output_tokens=reported.output_tokens or self.tokens(completion.text),
+            estimated=not is_complete,
+        )

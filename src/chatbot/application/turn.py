@@ -12,6 +12,7 @@ from chatbot.domain.errors import ChatbotError, Revoked, ShuttingDown
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import RecalledItem
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Usage
+from chatbot.domain.usage import Payer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class Turn:
     """
 
     owner: Owner
+    payer: Payer
     session_id: SessionId | None
     id: TurnId
     prompt: str

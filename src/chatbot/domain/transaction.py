@@ -1,7 +1,7 @@
 """What is read and written together. A new repository is named here, and nowhere else."""
 
 from chatbot.domain.audit import AUDIT
-from chatbot.domain.ports.counters import Counters
+from chatbot.domain.ports.counters import Bill, Counters
 from chatbot.domain.ports.journal import Journal, JournalKind
 from chatbot.domain.ports.records import AnyKind, Records
 from chatbot.domain.ports.session_log import SessionLog
@@ -9,11 +9,20 @@ from chatbot.domain.repositories.accesses import ACCESSES, Accesses
 from chatbot.domain.repositories.api_keys import API_KEYS, ApiKeyRepository
 from chatbot.domain.repositories.attempts import AttemptRepository
 from chatbot.domain.repositories.erasures import ERASURES, Erasures
+from chatbot.domain.repositories.limits import LIMITS, LimitRecords
 from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES, RefreshFamilies
 from chatbot.domain.repositories.roles import ROLES, Roles
 from chatbot.domain.repositories.users import USERS, Users
 
-KINDS: tuple[AnyKind, ...] = (ROLES, USERS, API_KEYS, REFRESH_FAMILIES, ACCESSES, ERASURES)
+KINDS: tuple[AnyKind, ...] = (
+    ROLES,
+    USERS,
+    API_KEYS,
+    LIMITS,
+    REFRESH_FAMILIES,
+    ACCESSES,
+    ERASURES,
+)
 """All kinds of records, in the order in which they are copied."""
 
 JOURNALS: tuple[JournalKind, ...] = (AUDIT,)
@@ -43,5 +52,11 @@ class Transaction:
         self.attempts = AttemptRepository(counters)
         self.erasures = Erasures(records)
         self.refresh_families = RefreshFamilies(records)
+        self.limits = LimitRecords(records)
         self.roles = Roles(records)
         self.users = Users(records)
+
+    def settle(self, bill: Bill | None) -> None:
+        """Replace what was reserved by what was used."""
+        if bill is not None:
+            self.counters.settle(bill.reserved, bill.used, now=bill.at)

@@ -12,7 +12,7 @@ from chatbot.adapters.telemetry.tracing import Tracer
 from chatbot.domain.chat import InterruptReason, Lease, Message, Question, SessionId, TurnContext
 from chatbot.domain.identity import FamilyId, Owner, UserId
 from chatbot.domain.memory import Memory
-from chatbot.domain.ports.counters import Addition
+from chatbot.domain.ports.counters import Addition, Bill
 from chatbot.domain.ports.storage import Found, Storage, StoredCaller
 from chatbot.domain.transaction import Transaction
 
@@ -45,14 +45,20 @@ class TracedStorage(Storage):
     async def store_question(self, question: Question) -> TurnContext:
         return await self._reported("store_question", self._storage.store_question(question))
 
-    async def store_answer(self, lease: Lease, answer: Message) -> None:
-        await self._reported("store_answer", self._storage.store_answer(lease, answer))
+    async def store_answer(self, lease: Lease, answer: Message, bill: Bill | None = None) -> None:
+        await self._reported("store_answer", self._storage.store_answer(lease, answer, bill))
         self._metrics.count(names.TURNS, {names.STATE: answer.reason or COMPLETE})
 
     async def store_memory(
-        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        memory: Memory,
+        *,
+        epoch: int,
+        bill: Bill | None = None,
     ) -> bool:
-        stored = self._storage.store_memory(owner, session_id, memory, epoch=epoch)
+        stored = self._storage.store_memory(owner, session_id, memory, epoch=epoch, bill=bill)
         return await self._reported("store_memory", stored)
 
     async def add_counts(

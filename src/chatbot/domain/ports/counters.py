@@ -37,6 +37,11 @@ class Count:
     amount: int
 
 
+LOGGED_KINDS = frozenset({"usage"})
+"""The kinds to which something is added at every turn, without limits, and which are read rarely.
+
+Their names begin with the day."""
+
 BOUNDED_KINDS = frozenset({"attempts"})
 """The kinds whose counters anyone can make without signing in, so that a store bounds their number."""
 
@@ -55,6 +60,15 @@ class Addition:
     amount: int
     expires_at: datetime
     limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What was reserved, and what was used instead; settled at the moment `at`."""
+
+    reserved: Sequence[Addition]
+    used: Sequence[Addition]
+    at: datetime
 
 
 class Counters(Protocol):

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import NamedTuple, Protocol, Self, TypeVar
 
 from chatbot.domain.chat import Lease, Message, Question, SessionId, TurnContext
+from chatbot.domain.errors import NotFound, SessionBusy
 from chatbot.domain.identity import FamilyId, Owner, User, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Role
-from chatbot.domain.ports.counters import Addition
+from chatbot.domain.ports.counters import Addition, Bill
 from chatbot.domain.transaction import Transaction
 
 Found = TypeVar("Found")
@@ -72,17 +73,42 @@ class Storage(Protocol):
         """Begin a turn of a session: see `SessionLog.store_question`."""
         return await self.transact(lambda tx: tx.sessions.store_question(question))
 
-    async def store_answer(self, lease: Lease, answer: Message) -> None:
-        """End a turn: see `SessionLog.store_answer`."""
-        await self.transact(lambda tx: tx.sessions.store_answer(lease, answer))
+    async def store_answer(self, lease: Lease, answer: Message, bill: Bill | None = None) -> None:
+        """End a turn: see `SessionLog.store_answer`.
+
+        The bill is settled, too, even if the lease or the session is lost.
+        """
+
+        def work(tx: Transaction) -> SessionBusy | NotFound | None:
+            tx.settle(bill)
+            try:
+                tx.sessions.store_answer(lease, answer)
+            except (SessionBusy, NotFound) as error:
+                return error  # raised here it would undo the settlement
+            return None
+
+        if (lost := await self.transact(work)) is not None:
+            raise lost
 
     async def store_memory(
-        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        memory: Memory,
+        *,
+        epoch: int,
+        bill: Bill | None = None,
     ) -> bool:
-        """Store the memory unless it has changed: see `SessionLog.put_memory`."""
-        return await self.transact(
-            lambda tx: tx.sessions.put_memory(owner, session_id, memory, epoch=epoch)
-        )
+        """Store the memory unless it has changed: see `SessionLog.put_memory`.
+
+        The bill is settled in any case.
+        """
+
+        def work(tx: Transaction) -> bool:
+            tx.settle(bill)
+            return tx.sessions.put_memory(owner, session_id, memory, epoch=epoch)
+
+        return await self.transact(work)
 
     async def add_counts(
         self, additions: Sequence[Addition], *, now: datetime

@@ -1,11 +1,16 @@
 """Builds what limits callers: their requests, answers and sessions."""
 
+from datetime import timedelta
+
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
+from chatbot.application.budgets import Budgets
 from chatbot.application.limit_counters import LimitChecks, StoreLimitCounters
+from chatbot.application.limit_rules import LimitRules
 from chatbot.application.request_limits import RequestLimits
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.shares import Shares
 from chatbot.domain.ports.limit_counters import LimitCounters
+from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.container.parts import utc_now
 from chatbot.entrypoints.settings import Settings
@@ -30,13 +35,44 @@ def build_limit_counters(settings: Settings) -> LimitCounters | None:
     return RedisCounters(settings.limits.url.raw)
 
 
-def build_request_limits(settings: Settings, storage: Storage) -> RequestLimits:
+def build_limit_checks(settings: Settings) -> LimitChecks | None:
+    """Returns the checks of LIMITS_URL; None if limits are counted in the store."""
+    counters = build_limit_counters(settings)
+    return None if counters is None else LimitChecks(counters)
+
+
+def build_request_limits(
+    settings: Settings, storage: Storage, rules: LimitRules, checks: LimitChecks | None
+) -> RequestLimits:
     """Files count too slowly for every request: a single process counts in memory instead."""
     is_alone = settings.http.workers == 1 and not settings.storage.url.is_database
     counted_in = InMemoryStorage() if is_alone else storage
-    counters = build_limit_counters(settings) or StoreLimitCounters(counted_in)
     return RequestLimits(
-        LimitChecks(counters), per_minute=settings.limits.rate_limit_per_minute, clock=utc_now
+        rules,
+        minutes=checks or LimitChecks(StoreLimitCounters(counted_in)),
+        windows=checks or LimitChecks(StoreLimitCounters(storage)),
+        per_minute=settings.limits.rate_limit_per_minute,
+        zone=settings.limits.timezone,
+        clock=utc_now,
+    )
+
+
+def build_budgets(
+    settings: Settings,
+    storage: Storage,
+    rules: LimitRules,
+    checks: LimitChecks | None,
+    model: ChatModel,
+) -> Budgets:
+    waits_s = min(settings.model.first_token_timeout_s, settings.model.turn_timeout_s)
+    return Budgets(
+        storage,
+        rules,
+        checks,
+        model=model.name,
+        zone=settings.limits.timezone,
+        clock=utc_now,
+        reserved_for=timedelta(seconds=settings.model.turn_timeout_s + waits_s),
     )
 
 

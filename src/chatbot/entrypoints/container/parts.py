@@ -28,14 +28,17 @@ from chatbot.adapters.terminal_sessions import TerminalSessions
 from chatbot.application.api_keys import ApiKeys
 from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
+from chatbot.application.budgets import Budgets
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.erasure import Erasures
 from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.learning import Learner
+from chatbot.application.limit_counters import LimitChecks
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
+from chatbot.application.metering import MeteredModel
 from chatbot.application.prompt import PromptBuilder
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.shares import Shares
@@ -154,7 +157,12 @@ def define_flows(
         define_flows(model.ai, flows)
 
 
-def build_model(settings: Settings, genkit_model: ChatModel, telemetry: Telemetry) -> ChatModel:
+def build_model(
+    settings: Settings,
+    genkit_model: ChatModel,
+    telemetry: Telemetry,
+    prompt_builder: PromptBuilder,
+) -> ChatModel:
     thinks = settings.model.strip_thinking and genkit_model.name != EMBEDDED_MODEL
     model = WithoutThinking(genkit_model) if thinks else genkit_model
     first_token_s, turn_s = settings.model.first_token_timeout_s, settings.model.turn_timeout_s
@@ -171,8 +179,9 @@ def build_model(settings: Settings, genkit_model: ChatModel, telemetry: Telemetr
     is_embedded = genkit_model.name == EMBEDDED_MODEL
     base_url = None if is_embedded else settings.model.base_url or OPENAI_URL
     reported = telemetry.model(timed, base_url, settings.model.temperature)
+    metered = MeteredModel(reported, prompt_builder.estimator)
     return WithSlots(
-        reported, max_concurrent=settings.model.max_concurrent, wait_s=min(first_token_s, turn_s)
+        metered, max_concurrent=settings.model.max_concurrent, wait_s=min(first_token_s, turn_s)
     )
 
 
@@ -216,7 +225,9 @@ def build_token_pairs(
     )
 
 
-def build_erasures(settings: Settings, storage: Storage, auditing: Auditing) -> Erasures:
+def build_erasures(
+    settings: Settings, storage: Storage, auditing: Auditing, checks: LimitChecks | None
+) -> Erasures:
     return Erasures(
         storage,
         auditing,
@@ -224,6 +235,7 @@ def build_erasures(settings: Settings, storage: Storage, auditing: Auditing) -> 
         clock=utc_now,
         new_id=random_id,
         forget=partial(_forget_texts, storage),
+        erase_limits=None if checks is None else checks.erase,
     )
 
 
@@ -293,8 +305,10 @@ def build_memory_rules(settings: Settings, model: ChatModel) -> MemoryRules:
     )
 
 
-def build_memory_steps(storage: Storage, model: ChatModel, rules: MemoryRules) -> MemorySteps:
-    return MemorySteps(storage, Learner(model, rules, new_id=random_id), rules)
+def build_memory_steps(
+    storage: Storage, model: ChatModel, rules: MemoryRules, budgets: Budgets
+) -> MemorySteps:
+    return MemorySteps(storage, Learner(model, rules, new_id=random_id), rules, budgets)
 
 
 def build_chat(
@@ -307,6 +321,7 @@ def build_chat(
     telemetry: Telemetry,
     room: SessionRoom,
     shares: Shares,
+    budgets: Budgets,
 ) -> Chat:
     return Chat(
         storage,
@@ -314,6 +329,7 @@ def build_chat(
         prompt_builder,
         consolidation,
         room,
+        budgets=budgets,
         clock=utc_now,
         new_id=random_id,
         max_prompt_chars=settings.assistant.max_prompt_chars,

@@ -11,6 +11,8 @@ from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.data_export import DataExport
 from chatbot.application.key_use import KeyUse
+from chatbot.application.limit_rules import LimitRules
+from chatbot.application.metering import MeteredModel
 from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
 from chatbot.application.own_password import OwnPassword
@@ -36,10 +38,12 @@ class Container(containers.DeclarativeContainer):
     store = providers.Singleton(parts.build_storage, settings)
     storage = providers.Singleton(telemetry_parts.build_reporting_storage, store, telemetry)
     genkit_model = providers.Singleton(parts.build_genkit_model, settings)
-    model = providers.Singleton(parts.build_model, settings, genkit_model, telemetry)
+    prompt_builder = providers.Singleton(parts.build_prompt_builder, settings)
+    model = providers.Singleton(
+        parts.build_model, settings, genkit_model, telemetry, prompt_builder
+    )
     hasher = providers.Singleton(parts.build_hasher)
     auditing = providers.Singleton(parts.build_auditing, settings, telemetry)
-    erasures = providers.Singleton(parts.build_erasures, settings, storage, auditing)
     audit_trail = providers.Singleton(AuditTrail, storage, auditing)
     data_export = providers.Singleton(
         DataExport, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
@@ -47,10 +51,18 @@ class Container(containers.DeclarativeContainer):
     oversight = providers.Singleton(
         Oversight, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
     )
+    limit_checks = providers.Singleton(limit_parts.build_limit_checks, settings)
+    erasures = providers.Singleton(parts.build_erasures, settings, storage, auditing, limit_checks)
     tokens = providers.Singleton(parts.build_tokens, settings)
-    prompt_builder = providers.Singleton(parts.build_prompt_builder, settings)
     rules = providers.Singleton(parts.build_memory_rules, settings, model)
-    memory_steps = providers.Singleton(parts.build_memory_steps, storage, model, rules)
+    limit_rules = providers.Singleton(LimitRules, storage)
+    budgets = providers.Singleton(
+        limit_parts.build_budgets, settings, storage, limit_rules, limit_checks, model
+    )
+    request_limits = providers.Singleton(
+        limit_parts.build_request_limits, settings, storage, limit_rules, limit_checks
+    )
+    memory_steps = providers.Singleton(parts.build_memory_steps, storage, model, rules, budgets)
     consolidation = providers.Singleton(
         Consolidation, memory_steps, rules, clock=parts.utc_now, telemetry=telemetry
     )
@@ -67,11 +79,11 @@ class Container(containers.DeclarativeContainer):
         telemetry=telemetry,
         room=room,
         shares=shares,
+        budgets=budgets,
     )
     sessions = providers.Singleton(
         Sessions, storage, room, clock=parts.utc_now, new_id=parts.random_id
     )
-    request_limits = providers.Singleton(limit_parts.build_request_limits, settings, storage)
     memory_editor = providers.Singleton(parts.build_memory_editor, settings, storage, consolidation)
     token_pairs = providers.Singleton(parts.build_token_pairs, settings, storage, tokens, auditing)
     authentication = providers.Singleton(
@@ -111,7 +123,8 @@ def build(
     container = Container(settings=providers.Object(settings))
     _replace(container.workers, workers)
     _replace(container.store, storage)
-    _replace(container.model, model)
+    if model is not None:
+        _replace(container.model, MeteredModel(model, container.prompt_builder().estimator))
     _replace(container.hasher, hasher)
     telemetry = container.telemetry()  # first: see `build_telemetry`
     use = UseCases(

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, PlainValidator
 
@@ -46,6 +47,20 @@ def parse_limits_url(raw: object) -> LimitsUrl:
     return LimitsUrl(raw=text, shown=shown, password=unquote(parts.password or ""))
 
 
+def parse_time_zone(raw: object) -> ZoneInfo:
+    """Returns the time zone with this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        return ZoneInfo(str(raw))
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(
+            "must be the name of a time zone, as Europe/Madrid, that is known to this system"
+        ) from error
+
+
 class LimitsSettings(Subject):
     """LIMITS_..., RATE_LIMIT_PER_MINUTE, MAX_STREAMS_PER_USER and MAX_SESSIONS_PER_USER."""
 
@@ -53,6 +68,9 @@ class LimitsSettings(Subject):
         default=None, alias="limits_url"
     )
     url_file: File | None = Field(default=None, alias="limits_url_file")
+    timezone: Annotated[ZoneInfo, PlainValidator(parse_time_zone)] = Field(
+        default="UTC", validate_default=True, alias="limits_timezone"
+    )
     rate_limit_per_minute: int = Field(default=120, ge=0, le=1_000_000)
     max_streams_per_user: int = Field(default=5, ge=1, le=1_000_000)
     max_sessions_per_user: int = Field(default=10_000, ge=1, le=1_000_000)

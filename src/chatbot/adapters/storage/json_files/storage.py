@@ -11,7 +11,8 @@ from typing import Self
 from chatbot.adapters.filesystem.atomic import make_durable_folders, write_new
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.check import Finding, inspect
-from chatbot.adapters.storage.json_files.counters import COUNTERS, JsonCounters
+from chatbot.adapters.storage.json_files.counter_lines import COUNTERS
+from chatbot.adapters.storage.json_files.counters import JsonCounters
 from chatbot.adapters.storage.json_files.journal import JsonJournal
 from chatbot.adapters.storage.json_files.log_reader import forget_messages
 from chatbot.adapters.storage.json_files.records import JsonRecords, RecordStore
@@ -19,8 +20,9 @@ from chatbot.adapters.storage.json_files.session_log import JsonSessionLog
 from chatbot.adapters.storage.json_files.steps import Steps, run_on_loop
 from chatbot.adapters.storage.threads import Threads
 from chatbot.domain.chat import Lease, Message, Question, TurnContext
-from chatbot.domain.errors import StorageUnavailable, cause_of
+from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
 from chatbot.domain.identity import FamilyId, UserId
+from chatbot.domain.ports.counters import Bill
 from chatbot.domain.ports.storage import ROOM_BYTES, Found, Storage, StoredCaller
 from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES
 from chatbot.domain.repositories.roles import ROLES
@@ -116,8 +118,29 @@ class JsonFileStorage(Storage):
     async def store_question(self, question: Question) -> TurnContext:
         return await self._take(self._sessions.question_steps(question), question.lease)
 
-    async def store_answer(self, lease: Lease, answer: Message) -> None:
+    async def store_answer(self, lease: Lease, answer: Message, bill: Bill | None = None) -> None:
+        if bill is not None:
+            await self._settle(bill)
         await self._take(self._sessions.answer_steps(lease, answer), lease)
+
+    async def _settle(self, bill: Bill) -> None:
+        """Settle a bill: on the event loop, if that is an unsynced line in a log.
+
+        The answer is stored even if this fails.
+        """
+
+        def settle() -> None:
+            self._counters.settle(bill.reserved, bill.used, now=bill.at)
+
+        try:
+            if self._counters.is_quick(bill):
+                settle()
+            else:
+                await self._in_thread(settle)
+        except StorageFailure as error:
+            _log.error(
+                "the usage of a turn could not be stored: %s", cause_of(error)
+            )  # no traceback
 
     async def _take(self, steps: Steps[Found], lease: Lease) -> Found:
         """Take the steps of a turn on the event loop.

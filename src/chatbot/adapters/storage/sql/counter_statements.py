@@ -108,14 +108,14 @@ def addition_values(additions: Sequence[Addition], now: datetime) -> dict[str, s
             "number": number,
             "kind": each.key.kind,
             "name": each.key.name,
-            "expires_at": _utc(each.expires_at),
+            "expires_at": utc(each.expires_at),
             "amount": amounts.pop((each.key, each.expires_at), 0),
             "asked": asked[each.key],
             "most": each.limit,
         }
         for number, each in enumerate(additions)
     ]
-    return {"additions": json.dumps(rows), "now": _utc(now)}
+    return {"additions": json.dumps(rows), "now": utc(now)}
 
 
 def lock_name(key: CounterKey) -> str:
@@ -128,6 +128,6 @@ def exceeding_of(additions: Sequence[Addition], found: str) -> list[Addition]:
     return [additions[number] for number in json.loads(found)]
 
 
-def _utc(moment: datetime) -> str:
+def utc(moment: datetime) -> str:
     """As SQLAlchemy stores it in SQLite."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chatbot.adapters.storage.sql.turn_statements import TurnRow, TurnStatement, TurnValues
 from chatbot.domain.errors import StorageFull, StorageUnavailable
+from chatbot.domain.ports.counters import Bill
 from chatbot.domain.ports.storage import Found
 
 Values = Mapping[str, object]
@@ -101,6 +102,14 @@ class Turns(Protocol):
 
         Raises:
             StorageUnavailable, StorageFull: it may have changed something.
+        """
+
+    @abstractmethod
+    def settle(self, bill: Bill) -> "asyncio.Future[bool]":
+        """Settle a bill in one transaction with what is executed next, before the loop goes on.
+
+        The future is False if that could not be done and nothing was changed. It raises as `execute`;
+        nobody has to wait for it.
         """
 
     @abstractmethod

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import psycopg
 
 from chatbot.adapters.storage.sql.counter_statements import ADD_COUNTERS, LOCK_COUNTERS
 from chatbot.adapters.storage.sql.database import Turns, lock_number
-from chatbot.adapters.storage.sql.pipeline import ConnectionLost, Pipeline, Statement
+from chatbot.adapters.storage.sql.pipeline import ConnectionLost, Pipeline, Result, Statement
+from chatbot.adapters.storage.sql.settle_statement import SETTLE, settle_values
 from chatbot.adapters.storage.sql.turn_statements import (
     TURN_STATEMENTS,
     TurnRow,
@@ -17,10 +18,11 @@ from chatbot.adapters.storage.sql.turn_statements import (
     TurnValues,
 )
 from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.ports.counters import Bill
 
 _log = logging.getLogger("chatbot.storage")
 _RECONNECT_S = 1.0
-_STATEMENTS = (*TURN_STATEMENTS, ADD_COUNTERS, LOCK_COUNTERS)
+_STATEMENTS = (*TURN_STATEMENTS, ADD_COUNTERS, LOCK_COUNTERS, SETTLE)
 PREPARED = {each.name: each.numbered() for each in _STATEMENTS}
 
 
@@ -38,6 +40,7 @@ class PostgresTurns(Turns):
         self._outgoing: list[Statement] = []
         self._volatile: list[Statement] = []
         self._locks: set[int] = set()
+        self._bills: list[tuple[Bill, asyncio.Future[bool]]] = []
         self._connecting: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -71,8 +74,7 @@ class PostgresTurns(Turns):
         self, statement: TurnStatement, values: TurnValues, *, locks: Collection[str] = ()
     ) -> TurnRow | None:
         sent = _statement(statement, values)
-        if not self._outgoing and not self._volatile:
-            asyncio.get_running_loop().call_soon(self._send)
+        self._send_soon()
         (self._volatile if statement.is_volatile else self._outgoing).append(sent)
         self._locks.update(map(lock_number, locks))
         try:
@@ -86,13 +88,25 @@ class PostgresTurns(Turns):
         row = (found.get_value(0, column) for column in range(found.nfields))
         return [None if value is None else value.decode() for value in row]
 
+    def settle(self, bill: Bill) -> "asyncio.Future[bool]":
+        self._send_soon()
+        done = asyncio.get_running_loop().create_future()
+        done.add_done_callback(lambda each: each.cancelled() or each.exception())
+        self._bills.append((bill, done))
+        return done
+
+    def _send_soon(self) -> None:
+        if not (self._outgoing or self._volatile or self._bills):
+            asyncio.get_running_loop().call_soon(self._send)
+
     def _send(self) -> None:
         """Send what was asked for since the loop's last round.
 
         In one group, and in one more what is volatile and may wait for locks.
         """
-        groups = (self._locked(_wanted(self._volatile)), _wanted(self._outgoing))
-        self._outgoing, self._volatile, self._locks = [], [], set()
+        settling = [_settling(self._bills)] if self._bills else []
+        groups = (self._locked(_wanted(self._volatile)), _wanted(self._outgoing) + settling)
+        self._outgoing, self._volatile, self._locks, self._bills = [], [], set(), []
         alive = [each for each in self._pipelines if each.is_alive()]
         if len(alive) < self._count and self._connecting is None:
             self._connecting = asyncio.create_task(self._reconnect())
@@ -123,6 +137,25 @@ class PostgresTurns(Turns):
 def _statement(statement: TurnStatement, values: TurnValues) -> Statement:
     _, names = PREPARED[statement.name]
     return Statement.of(statement.name, [values[name] for name in names])
+
+
+def _settling(bills: Sequence[tuple[Bill, "asyncio.Future[bool]"]]) -> Statement:
+    """One statement for all the bills, which settles their futures."""
+    statement = _statement(SETTLE, settle_values([bill for bill, _ in bills]))
+
+    def report(found: "asyncio.Future[Result | None]") -> None:
+        for _, done in bills:
+            if done.done():
+                continue
+            if (error := found.exception()) is None:
+                done.set_result(found.result() is not None)
+            else:
+                failure = StorageUnavailable("The store cannot be read or written.")
+                failure.__cause__ = error
+                done.set_exception(failure)
+
+    statement.done.add_done_callback(report)
+    return statement
 
 
 def _wanted(statements: list[Statement]) -> list[Statement]:

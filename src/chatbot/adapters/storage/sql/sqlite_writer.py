@@ -20,10 +20,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatbot.adapters.storage.sql.database import Turns, translated
+from chatbot.adapters.storage.sql.settle_statement import SETTLE, settle_values
 from chatbot.adapters.storage.sql.sqlite_session import SqliteSession
 from chatbot.adapters.storage.sql.turn_statements import TurnRow, TurnStatement, TurnValues
 from chatbot.adapters.storage.threads import future_exception
 from chatbot.domain.errors import StorageFailure, StorageFull, StorageUnavailable
+from chatbot.domain.ports.counters import Bill
 from chatbot.domain.ports.storage import Found
 
 _log = logging.getLogger("chatbot.storage")
@@ -200,6 +202,12 @@ class SqliteTurns(Turns):
         return await self._writer.run(
             lambda sql: sql.write_row(statement.sqlite, values), is_volatile=statement.is_volatile
         )
+
+    def settle(self, bill: Bill) -> "asyncio.Future[bool]":
+        values = settle_values([bill])
+        done = self._writer.run(lambda sql: sql.write_row(SETTLE.sqlite, values) is not None)
+        done.add_done_callback(lambda each: each.cancelled() or each.exception())
+        return done
 
     def _read(self, statement: str, values: TurnValues) -> TurnRow | None:
         reader = self._reader

@@ -47,7 +47,7 @@ from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
 from chatbot.domain.identity import FamilyId, Owner, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl
-from chatbot.domain.ports.counters import Addition
+from chatbot.domain.ports.counters import Addition, Bill
 from chatbot.domain.ports.storage import Found, Storage, StoredCaller
 from chatbot.domain.transaction import Transaction
 
@@ -138,9 +138,14 @@ class SqlStorage(Storage):
             await self.transact(lambda tx: tx.sessions.release(question.lease))
             raise Damaged("session: a value is not valid") from error
 
-    async def store_answer(self, lease: Lease, answer: Message) -> None:
-        if await self._execute(STORE_ANSWER, answer_values(lease, answer)) is None:
-            await super().store_answer(lease, answer)
+    async def store_answer(self, lease: Lease, answer: Message, bill: Bill | None = None) -> None:
+        settling = self._settling(bill)
+        row = await self._execute(STORE_ANSWER, answer_values(lease, answer))
+        left = await self._unsettled(bill, settling)
+        if row is None:
+            await super().store_answer(lease, answer, left)
+        elif left is not None:
+            await self.transact(lambda tx: tx.settle(left))
 
     async def add_counts(
         self, additions: Sequence[Addition], *, now: datetime
@@ -152,12 +157,34 @@ class SqlStorage(Storage):
         return exceeding_of(additions, row[0])
 
     async def store_memory(
-        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        memory: Memory,
+        *,
+        epoch: int,
+        bill: Bill | None = None,
     ) -> bool:
-        values = memory_values(owner, session_id, memory, epoch=epoch)
-        if await self._execute(STORE_MEMORY, values) is not None:
-            return True
-        return await super().store_memory(owner, session_id, memory, epoch=epoch)
+        settling = self._settling(bill)
+        row = await self._execute(
+            STORE_MEMORY, memory_values(owner, session_id, memory, epoch=epoch)
+        )
+        left = await self._unsettled(bill, settling)
+        if row is None:
+            return await super().store_memory(owner, session_id, memory, epoch=epoch, bill=left)
+        if left is not None:
+            await self.transact(lambda tx: tx.settle(left))
+        return True
+
+    def _settling(self, bill: Bill | None) -> "asyncio.Future[bool] | None":
+        """Settle the bill together with the statement that is executed next."""
+        return None if bill is None or self._turns is None else self._turns.settle(bill)
+
+    async def _unsettled(
+        self, bill: Bill | None, settling: "asyncio.Future[bool] | None"
+    ) -> Bill | None:
+        """Return the bill if it is still to be settled."""
+        return None if settling is not None and await self._bounded(settling) else bill
 
     async def _execute(
         self, statement: TurnStatement, values: TurnValues, *, locks: Collection[str] = ()

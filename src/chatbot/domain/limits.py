@@ -1,0 +1,204 @@
+"""Limits that administrators set: rules, whom they apply to, and what they count."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from enum import StrEnum
+
+from chatbot.domain.errors import InvalidInput
+from chatbot.domain.ports.counters import PART_SEPARATOR, Addition, CounterKey
+from chatbot.domain.quotas import Period, Quota, Unit, Window, window_of
+from chatbot.domain.usage import RATE, Payer, part_of
+
+BUDGET, STREAMS = "budget", "streams"
+"""The kinds of the counters of tokens, and of answers at the same time."""
+
+MAX_LIMIT = 10**15
+MAX_NAME_CHARS = 254
+MAX_LIMITS = 1000
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class Subject(StrEnum):
+    """Whom a limit applies to."""
+
+    USER = "user"
+    ROLE = "role"
+    DEPARTMENT = "department"
+    CLIENT = "client"
+    EVERYONE = "everyone"
+
+
+class LimitKind(StrEnum):
+    """What a limit bounds."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    STREAMS = "streams"
+    """Answers at the same time."""
+    RETENTION = "retention"
+    """The days after which a session is deleted."""
+
+
+def checked_id(raw: str) -> str:
+    """Return the id of a limit.
+
+    Raises:
+        InvalidInput: it has another form.
+    """
+    if not _ID.fullmatch(raw):
+        raise InvalidInput(
+            "The id of a limit has 1 to 64 lower-case letters, digits, dots, hyphens and "
+            "underscores, and begins with a letter or a digit.",
+            where=("id",),
+        )
+    return raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A rule. All that match a caller hold.
+
+    `name` is that of the role, department or client, or the id of the person. A limit of a department
+    or of a client is shared by all in it; of a role or of everyone, each person has their own.
+    """
+
+    id: str
+    subject: Subject
+    name: str = ""
+    kind: LimitKind
+    per: Period | None = None
+    limit: int
+    model: str | None = None
+
+    def require_sensible(self) -> None:
+        """Return if the limit can be meant.
+
+        Raises:
+            InvalidInput: it cannot; `where` names the field.
+        """
+        if (self.subject is Subject.EVERYONE) == bool(self.name):
+            which = "has no name" if self.name else "needs a name"
+            raise InvalidInput(f"A limit of {self._whose} {which}.", where=("name",))
+        is_windowed = self.kind in {LimitKind.REQUESTS, LimitKind.TOKENS}
+        if is_windowed == (self.per is None):
+            which = "needs `per`" if is_windowed else "has no `per`"
+            raise InvalidInput(f"A limit of {self.kind} {which}.", where=("per",))
+        if self.model is not None and self.kind is not LimitKind.TOKENS:
+            raise InvalidInput("Only a limit of tokens can be for one model.", where=("model",))
+        if not self.limit and self.kind in {LimitKind.REQUESTS, LimitKind.STREAMS}:
+            raise InvalidInput(
+                f"A limit of 0 {self.kind} would lock out {self._whose}, also out of removing it.",
+                where=("limit",),
+            )
+        if self.kind is LimitKind.RETENTION and self.subject not in {
+            Subject.ROLE,
+            Subject.EVERYONE,
+        }:
+            raise InvalidInput("Retention is limited by role or for everyone.", where=("subject",))
+
+    @property
+    def _whose(self) -> str:
+        return "everyone" if self.subject is Subject.EVERYONE else f"a {self.subject}"
+
+    @property
+    def scope(self) -> tuple[object, ...]:
+        """What two limits cannot have in common: one of them would be without effect."""
+        return self.subject, self.name, self.kind, self.per, self.model
+
+    def applies_to(self, payer: Payer, model: str | None = None) -> bool:
+        """Whether what this payer uses, of the model, counts against it."""
+        if self.model is not None and self.model != model:
+            return False
+        match self.subject:
+            case Subject.USER:
+                return bool(payer.user) and payer.user == self.name
+            case Subject.ROLE:
+                return self.name in payer.roles
+            case Subject.DEPARTMENT:
+                return bool(payer.department) and payer.department == self.name
+            case Subject.CLIENT:
+                return payer.client == self.name
+            case Subject.EVERYONE:
+                return True
+
+    def charge(self, payer: Payer, now: datetime, zone: tzinfo) -> "Charge":
+        """Return the counter of this limit for the payer at this moment."""
+        window = None if self.per is None else window_of(self.per, now, zone)
+        is_shared = self.subject in {Subject.DEPARTMENT, Subject.CLIENT}
+        whose = "" if is_shared else payer.who
+        name = PART_SEPARATOR.join((part_of(self.id), whose, window.name if window else ""))
+        return Charge(limit=self, key=CounterKey(_COUNTERS[self.kind], name), window=window)
+
+
+_COUNTERS = {
+    LimitKind.REQUESTS: RATE,
+    LimitKind.TOKENS: BUDGET,
+    LimitKind.STREAMS: STREAMS,
+}
+_UNITS = {
+    LimitKind.REQUESTS: Unit.REQUESTS,
+    LimitKind.TOKENS: Unit.TOKENS,
+    LimitKind.STREAMS: Unit.STREAMS,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """A counter against which a payer's use is counted; `window` is None for answers at once."""
+
+    limit: Limit
+    key: CounterKey
+    window: Window | None
+
+    def requested(self) -> Addition:
+        """A request to count, if the limit allows it."""
+        return self._addition(1, self._end, limit=self.limit.limit)
+
+    def reserved(self, tokens: int, until: datetime) -> Addition:
+        """What to reserve for an answer with so many tokens, if the limit allows it."""
+        amount = tokens if self.limit.kind is LimitKind.TOKENS else 1
+        return self._addition(amount, until, limit=self.limit.limit)
+
+    def used(self, tokens: int) -> Iterator[Addition]:
+        """What to count when the answer has ended with so many tokens."""
+        if self.limit.kind is LimitKind.TOKENS and tokens:
+            yield self._addition(tokens, self._end)
+
+    def quota(self, now: datetime) -> Quota:
+        """Describe the limit, which is used up."""
+        reset_s = None if self.window is None else (self.window.ends_at - now).total_seconds()
+        return Quota(
+            name=self.limit.id,
+            unit=_UNITS[self.limit.kind],
+            amount=self.limit.limit,
+            window=self.window,
+            reset_s=reset_s,
+        )
+
+    @property
+    def _end(self) -> datetime:
+        if self.window is None:
+            raise ValueError("A limit without a window counts nothing for good.")
+        return self.window.ends_at
+
+    def _addition(self, amount: int, expires_at: datetime, limit: int | None = None) -> Addition:
+        return Addition(key=self.key, amount=amount, expires_at=expires_at, limit=limit)
+
+
+def charges(
+    limits: Sequence[Limit],
+    kinds: frozenset[LimitKind],
+    payer: Payer,
+    *,
+    model: str | None = None,
+    now: datetime,
+    zone: tzinfo,
+) -> tuple[Charge, ...]:
+    """Return the counters of the limits of these kinds that apply to the payer."""
+    return tuple(
+        each.charge(payer, now, zone)
+        for each in limits
+        if each.kind in kinds and each.applies_to(payer, model)
+    )
