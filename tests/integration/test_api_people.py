@@ -66,6 +66,7 @@ async def test_user_is_created_read_changed_and_listed(admin: Admin) -> None:
         "roles": ["employee"],
         "department": "Sales",
         "is_active": True,
+        "last_login_at": None,
         "expires_at": "2099-12-31T22:59:59.000000Z",
         "has_password": True,
         "source": "local",
@@ -175,6 +176,36 @@ async def test_role_is_created_changed_and_deleted_with_etags(admin: Admin) -> N
     assert names == ["admin", "auditor", "data_protection", "department_admin", "employee"]
 
 
+async def test_erased_user_is_gone_and_the_receipt_says_what_was_erased(admin: Admin) -> None:
+    made = await admin.create(password=PASSWORD)
+    before = await admin.service.bearer("eva@example.com")
+    await admin.service.client.post("/sessions/new", headers=before)
+    path = f"/admin/users/{made['id']}"
+    seen = (await admin.call("GET", path)).headers["etag"]
+    await admin.call("PATCH", path, {"department": "HR"})
+    assert code_of(await admin.call("DELETE", path, etag=seen)) == (412, "changed_meanwhile")
+    erased = await admin.call("DELETE", path)
+    assert erased.status_code == 200
+    counts = erased.json()["receipt"]["erased"]
+    assert (counts["users"], counts["sessions"], counts["last_logins"]) == (1, 1, 1)
+    assert code_of(await admin.call("GET", path)) == (404, "not_found")
+    assert code_of(await admin.call("DELETE", path)) == (404, "not_found")
+    assert code_of(await admin.service.client.get("/me", headers=before))[0] == 401
+
+
+async def test_last_log_in_is_shown_and_does_not_change_the_etag(admin: Admin) -> None:
+    made = await admin.create(password=PASSWORD)
+    path = f"/admin/users/{made['id']}"
+    before = await admin.call("GET", path)
+    assert before.json()["last_login_at"] is None
+    await admin.service.bearer("eva@example.com")
+    after = await admin.call("GET", path)
+    assert after.json()["last_login_at"] > made["created_at"]
+    assert after.headers["etag"] == before.headers["etag"]
+    [listed] = (await admin.call("GET", "/admin/users?query=eva")).json()["users"]
+    assert listed == after.json()
+
+
 async def test_last_administrator_is_neither_disabled_demoted_nor_expired(admin: Admin) -> None:
     [root] = (await admin.call("GET", "/admin/users?role=admin")).json()["users"]
     path = f"/admin/users/{root['id']}"
@@ -185,8 +216,8 @@ async def test_last_administrator_is_neither_disabled_demoted_nor_expired(admin:
     ):
         answer = await admin.call("PATCH", path, change)
         assert code_of(answer) == (409, "last_administrator")
-    answer = await admin.call("POST", f"{path}/password")
-    assert code_of(answer) == (409, "last_administrator")
+    for method, call in (("POST", f"{path}/password"), ("DELETE", path)):
+        assert code_of(await admin.call(method, call)) == (409, "last_administrator")
     answer = await admin.call("PUT", "/admin/roles/admin", {"permissions": ["users.manage"]})
     assert code_of(answer) == (409, "last_administrator")
 

@@ -12,16 +12,13 @@ import httpx
 import pytest
 
 import provider
-from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.application.auditing import Auditing
 from chatbot.application.people import NewUser
-from chatbot.entrypoints.container.parts import build_hasher, utc_now
-from chatbot.entrypoints.container.people_parts import build_people, build_user_writer
+from chatbot.entrypoints.lifecycle import opened_management
 from nginx import free_ports
 from otlp import receiver
 from process import STOPS_WITHIN_S, Running, running, with_provider
 from provider import FakeProvider, Fault
-from service import API_KEY, HOST, JWT_SECRET, PASSWORD, SSE
+from service import API_KEY, HOST, JWT_SECRET, PASSWORD, SSE, settings_for_tests
 
 PLANTED = (
     *("prompt", "answer", "summary", "memory", "email", "password", "key", "query", "header"),
@@ -122,15 +119,11 @@ async def world(transport: str, folder: Path) -> AsyncGenerator[World]:
 
 
 async def add_users(folder: Path, passwords: dict[str, str]) -> None:
-    async with JsonFileStorage(folder / "data") as storage:
-        await storage.make_initial_records()
-        hasher = build_hasher()
-        auditing = Auditing(b"k" * 32, clock=utc_now)
-        people = build_people(storage, hasher, build_user_writer(storage, auditing))
+    url = f"json:{folder / 'data'}"
+    async with opened_management(settings_for_tests(storage_url=url)) as management:
         for email, password in passwords.items():
             new = NewUser(email=email, roles=["employee"], department="sales", password=password)
-            await people.create(HOST, new)
-        await hasher.aclose()
+            await management.people.create(HOST, new)
 
 
 async def use(world: World) -> str:

@@ -47,6 +47,7 @@ def test_users_are_listed_with_state_roles_and_department(staffed: Run) -> None:
         "roles": ["employee"],
         "department": "sales",
         "is_active": False,
+        "last_login_at": None,
         "expires_at": None,
         "has_password": True,
         "source": "local",

@@ -71,7 +71,7 @@ async def operate(service: Service, settings: Settings, operator: Operator) -> N
 
 
 async def id_of(use: Management | UseCases, email: str) -> UserId:
-    return (await use.people.find(HOST, email)).id
+    return (await use.people.find(HOST, email)).user.id
 
 
 async def set_password(use: Management | UseCases) -> None:

@@ -29,10 +29,11 @@ from chatbot.domain.audit import AUDIT
 from chatbot.domain.chat import MessageRange, MessageRole, Session, SessionCursor, SessionId, TurnId
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory
+from chatbot.domain.permissions import DEFAULT_ROLES
 from chatbot.domain.ports.counters import Addition, CounterKey
 from chatbot.domain.ports.journal import JournalEntry, JournalQuery
 from chatbot.domain.repositories.roles import ROLES
-from chatbot.domain.repositories.users import USERS, Users
+from chatbot.domain.repositories.users import USERS, UserFilter, Users
 from postgres import new_database
 from samples import new_message
 
@@ -72,6 +73,8 @@ SELECT owner, id, 1, '{{{{}}}}' FROM sessions WHERE owner = 'user:' || {{first}}
 INSERT INTO users (id, email, record)
 SELECT id, id || '@example.com', '{{{{"password_hash": "x"}}}}' FROM sessions
 WHERE owner = 'user:' || {{first}};
+INSERT INTO refresh_families (id, user_id, expires_at, record)
+SELECT id, id, '2030', '{{{{}}}}' FROM sessions WHERE owner = 'user:' || {{first}};
 INSERT INTO journal_entries (journal, seq, at, content) SELECT 'audit', row_number() OVER (), updated_at, '{{{{}}}}' FROM sessions;
 INSERT INTO journal_labels (label, seq) SELECT {digest_of(AUDIT, OFTEN)}, seq FROM journal_entries;
 INSERT INTO journal_labels (label, seq) SELECT {digest_of(AUDIT, RARE)}, seq FROM journal_entries WHERE mod(seq, 1009) = 0;
@@ -109,6 +112,11 @@ class Said:
     @property
     def reads_all(self) -> bool:
         return any(each in self.words for each in READS_ALL)
+
+    @property
+    def lists_people(self) -> bool:
+        """Whether it lists users, whom Postgres may sort: at most all of them are looked at."""
+        return " ORDER BY users.email" in self.words
 
 
 # --- every statement -------------------------------------------------------------------------
@@ -159,11 +167,17 @@ def work_on_people(people: Any) -> None:
         department="",
         created_at=T0,
     )
-    people.add(user, unless_any_has=frozenset({"admin"}))
+    people.lock()
+    people.require_no_administrator(DEFAULT_ROLES)
+    people.add(user)
     assert people.by_id(user.id) == people.by_email(user.email) == user
     people.set_password_hash(user.id, old="x", new="y")
     stored = people.by_id(user.id)
-    people.replace(replace(stored, department="sales"), old=stored)
+    people.replace(replace(stored, department="sales"), old=stored, roles=DEFAULT_ROLES)
+    everything = UserFilter(text="ana", department="sales", role="admin", is_active_at=(False, T0))
+    assert people.page(everything, after="a", limit=50) == []
+    assert list(people.administrators(DEFAULT_ROLES)) == []
+    assert people.department_like("SALES") == "sales"
     assert [each.department for each in people.all() if each.id == user.id] == ["sales"]
     assert people.password_schemes()
 
@@ -173,6 +187,8 @@ def work_on_records(records: Any) -> None:
     first = records.page(USERS, limit=1)[0]
     assert records.page(USERS, after=(first.id,), limit=1)[0].id > first.id
     assert records.page(USERS, field="email", value=first.email) == [first]
+    assert records.get_all(USERS, [(first.id,)]) == [first]
+    assert records.search(USERS, [], order_by="email", limit=1)
     assert records.drop_expired(USERS, T0) == 0
     records.remove(USERS, first.id)
 
@@ -283,7 +299,7 @@ def test_sqlite_scans_and_sorts_nothing(large_sqlite: Database) -> None:
                 for step in steps
                 if step.startswith("SCAN")
                 and not step.startswith(OWN_VALUES)
-                and not step.endswith("CONSTANT ROWS")
+                and " CONSTANT ROW" not in step
                 and not ("USING INDEX" in step and "LIMIT" in one.words)
             ], one
             assert not [step for step in steps if "TEMP B-TREE" in step], (one, steps)
@@ -328,7 +344,7 @@ def test_postgres_scans_and_sorts_nothing(large_postgres: Database) -> None:
             if one.sql.startswith("LOCK"):
                 continue
             plan = connection.exec_driver_sql(f"EXPLAIN {one.sql}", one.values).scalars().all()  # type: ignore[arg-type]
-            if one.reads_all or " FROM journal_blocks WHERE " in one.words:
+            if one.reads_all or one.lists_people or " FROM journal_blocks WHERE " in one.words:
                 continue  # there is a block for a thousand entries
             scans = [step for step in plan if "Seq Scan" in step]
             assert not scans, (one, plan)

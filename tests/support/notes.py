@@ -15,6 +15,14 @@ class Note:
     pages: int = 0
     expires_at: datetime | None = None
 
+    @property
+    def topic_key(self) -> str:
+        return self.topic.casefold()
+
+    @property
+    def page_count(self) -> str:
+        return f"{self.pages:04}"
+
 
 def kind_of_notes(layout: Layout) -> "Kind[Note]":
     return Kind(
@@ -24,6 +32,7 @@ def kind_of_notes(layout: Layout) -> "Kind[Note]":
         key=("shelf", "name"),
         unique=("label",),
         indexed=("topic",),
+        derived=("topic_key", "page_count"),
         expires_at="expires_at",
         layout=layout,
     )

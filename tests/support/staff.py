@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application.auditing import Auditing
+from chatbot.application.erasure import Erasures
 from chatbot.application.people import NewUser, People
 from chatbot.application.roles import RoleEditor
 from chatbot.application.user_passwords import UserPasswords
@@ -54,14 +55,23 @@ class Staff:
         self.now = NOW
         self.storage = storage or InMemoryStorage(roles)
         hasher = hasher or InstantHasher()
-        auditing = Auditing(b"k" * 32, clock=lambda: self.now)
+        self.auditing = auditing = Auditing(b"k" * 32, clock=lambda: self.now)
         writer = UserWriter(
             self.storage, auditing, clock=lambda: self.now, new_id=lambda: secrets.token_hex(16)
+        )
+        erasures = Erasures(
+            self.storage,
+            auditing,
+            key=b"k" * 32,
+            clock=lambda: self.now,
+            new_id=lambda: secrets.token_hex(16),
+            forget=lambda: None,
         )
         self.people = People(
             self.storage,
             hasher,
             writer,
+            erasures,
             clock=lambda: self.now,
             new_password=lambda: secrets.token_hex(12),
         )

@@ -6,12 +6,14 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, Literal
 
+from chatbot.application.erasure import Erasures
 from chatbot.application.first_administrator import NO_DEPARTMENT, first_role
 from chatbot.application.people_rules import known_department, known_roles, visible
 from chatbot.application.user_passwords import ONE_TIME_TTL, WithPassword
 from chatbot.application.user_writer import Desk, UserWriter
 from chatbot.domain.audit import Action
 from chatbot.domain.authorization import require
+from chatbot.domain.erasure import Receipt
 from chatbot.domain.errors import NotFound
 from chatbot.domain.fingerprints import ANYTHING, Expected
 from chatbot.domain.identity import Principal, User, UserId, normalise_email
@@ -58,10 +60,18 @@ class UserChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A user, and when they have logged in last; None for never."""
+
+    user: User
+    last_login_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserPage:
     """Users by e-mail address; `next` is the last address if more follow."""
 
-    users: Sequence[User]
+    people: Sequence[Person]
     next: str | None
 
 
@@ -82,11 +92,13 @@ class People:
         storage: Storage,
         hasher: PasswordHasher,
         writer: UserWriter,
+        erasures: Erasures,
         *,
         clock: Clock,
         new_password: Callable[[], str],
     ) -> None:
         self._storage, self._hasher, self._writer = storage, hasher, writer
+        self._erasures = erasures
         self._clock, self._new_password = clock, new_password
 
     async def create_first_admin(self, principal: Principal, email: str, password: str) -> User:
@@ -150,24 +162,27 @@ class People:
         """Return users whom the caller may see, by e-mail address."""
         require(principal, Permission.USERS_READ)
         only = principal.department_for(Permission.USERS_READ)
-        if only is not None:
-            within = wanted.within(only)
-            if within is None:
-                return UserPage(users=(), next=None)
-            wanted = within
-        found = await self._storage.transact(
-            lambda tx: tx.users.page(wanted, after=after, limit=limit + 1)
-        )
-        is_more = len(found) > limit
-        return UserPage(users=found[:limit], next=found[limit - 1].email if is_more else None)
+        visible_ones = wanted if only is None else wanted.within(only)
+        if visible_ones is None:
+            return UserPage(people=(), next=None)
 
-    async def read(self, principal: Principal, user_id: UserId) -> User:
+        def work(tx: Transaction) -> tuple[Sequence[User], Sequence[Person]]:
+            found = tx.users.page(visible_ones, after=after, limit=limit + 1)
+            return found, _people(tx, found[:limit])
+
+        found, people = await self._storage.transact(work)
+        return UserPage(people=people, next=found[limit - 1].email if len(found) > limit else None)
+
+    async def read(self, principal: Principal, user_id: UserId) -> Person:
         """Return a user."""
-        return await self._storage.transact(
-            lambda tx: visible(tx, principal, Permission.USERS_READ, user_id)
-        )
 
-    async def find(self, principal: Principal, email: str) -> User:
+        def work(tx: Transaction) -> Person:
+            user = visible(tx, principal, Permission.USERS_READ, user_id)
+            return _people(tx, [user])[0]
+
+        return await self._storage.transact(work)
+
+    async def find(self, principal: Principal, email: str) -> Person:
         """Return the user with this e-mail address."""
         require(principal, Permission.USERS_READ)
         address = normalise_email(email)
@@ -185,7 +200,7 @@ class People:
         change: UserChange,
         *,
         expected: Expected = ANYTHING,
-    ) -> User:
+    ) -> Person:
         """Change what the change names. Disabling and enabling revoke the tokens.
 
         Raises:
@@ -193,13 +208,27 @@ class People:
             Conflict: the address is taken.
         """
         address = None if change.email is None else normalise_email(change.email)
-        return await self._writer.change(
+        user = await self._writer.change(
             principal,
             user_id,
             lambda desk, user: _changed(desk, user, change, address),
             action=_action_of(change),
             expected=expected,
         )
+        return (await self._storage.transact(lambda tx: _people(tx, [user])))[0]
+
+    async def erase(
+        self, principal: Principal, user_id: UserId, *, expected: Expected = ANYTHING
+    ) -> Receipt:
+        """Erase a user with everything about them; see `Erasures.erase`.
+
+        Raises:
+            SessionHeld: sessions of the user are on hold.
+            SessionBusy: a turn of the user did not end in time; call again.
+        """
+        require(principal, Permission.USERS_MANAGE)
+        allowed = self._writer.removable(principal, user_id, expected)
+        return await self._erasures.erase(principal, allowed)
 
     async def _hashed(self, new: NewUser, one_time: str | None = None) -> User:
         """Return the user with the hash of the password; roles and department are not final."""
@@ -217,6 +246,11 @@ class People:
             expires_at=new.expires_at,
             one_time_until=now + ONE_TIME_TTL if one_time else None,
         )
+
+
+def _people(tx: Transaction, users: Sequence[User]) -> Sequence[Person]:
+    times = tx.last_logins.of(user.id for user in users)
+    return [Person(user=user, last_login_at=times.get(user.id)) for user in users]
 
 
 def _changed(desk: Desk, user: User, change: UserChange, address: str | None) -> User:

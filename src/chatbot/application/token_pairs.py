@@ -70,6 +70,7 @@ class TokenPairs:
         )
         self._note(tx, caller, user, _event(Action.LOGIN, family))
         tx.refresh_families.add(family)
+        tx.last_logins.record(user.id, at)
         if abs(at - self._dropped_at) >= DROP_EXPIRED_EVERY:
             self._dropped_at = at
             tx.refresh_families.drop_expired(at)

@@ -110,6 +110,23 @@ class UserWriter:
 
         return await self._storage.transact(work)
 
+    def removable(
+        self, principal: Principal, user_id: UserId, expected: Expected
+    ) -> Callable[[Transaction], User]:
+        """Return a function that locks the users, and returns the user if the caller may remove them.
+
+        It raises what `change` raises.
+        """
+
+        def allowed(tx: Transaction) -> User:
+            desk = self.desk(tx, principal)
+            user = changeable(tx, desk.caller, desk.roles, user_id)
+            expected.require(user)
+            tx.users.require_another_administrator(None, old=user, roles=desk.roles)
+            return user
+
+        return allowed
+
     def _consistent(self, changed: User, user: User) -> User:
         if changed == user:
             return user

@@ -9,8 +9,10 @@ from enum import StrEnum
 from typing import Any, Literal, NewType
 
 from chatbot.domain.errors import InvalidInput
+from chatbot.domain.names import department_key
 from chatbot.domain.permissions import Permission
 from chatbot.domain.stored import Stored
+from chatbot.domain.text import LAST_MOMENT, rfc3339
 
 UserId = NewType("UserId", str)
 ClientId = NewType("ClientId", str)
@@ -19,9 +21,11 @@ FamilyId = NewType("FamilyId", str)
 KeyId = NewType("KeyId", str)
 
 MAX_TOKEN_VERSION = 2**31 - 1
-"""The largest integer of a database column; the version after it is 1."""
+"""The last version: a user who has it cannot sign in before getting a new password."""
 MAX_EMAIL_CHARS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 MAX_ID_CHARS = 64
+MAX_ID_BYTES = 80
+"""A folder's name holds the id with each byte escaped, and has at most 255 characters."""
 _NO_EMAIL = "This is not an e-mail address."
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -40,9 +44,11 @@ def normalise_email(raw: str) -> str:
     if not email.isascii():
         email = unicodedata.normalize("NFKC", email)
     local, at, host = email.lower().partition("@")
-    email = f"{local}@{_ascii_host(host)}"
     printable = email.isprintable() and " " not in email
-    if not (local and at and host) or "@" in host or not printable or len(email) > MAX_EMAIL_CHARS:
+    if not (local and at and host) or "@" in host or not printable:
+        raise InvalidInput(_NO_EMAIL, where=("email",))
+    email = f"{local}@{_ascii_host(host)}"
+    if len(email) > MAX_EMAIL_CHARS:
         raise InvalidInput(_NO_EMAIL, where=("email",))
     return email
 
@@ -59,6 +65,8 @@ def _user_id(raw: object) -> UserId:
     found = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
     if not isinstance(found, str) or not 0 < len(found) <= MAX_ID_CHARS or not found.isprintable():
         raise ValueError
+    if len(found.encode()) > MAX_ID_BYTES:
+        raise ValueError
     return UserId(found)
 
 
@@ -71,7 +79,7 @@ def _token_version(version: int) -> int:
 _USER_ID = Stored(
     read_as=Any,
     clean=_user_id,
-    expected=f"a text of 1 to {MAX_ID_CHARS} printable characters",
+    expected=f"a text of 1 to {MAX_ID_CHARS} printable characters and {MAX_ID_BYTES} bytes",
 )
 _EMAIL = Stored(clean=normalise_email, expected="an e-mail address")
 _TOKEN_VERSION = Stored(
@@ -117,16 +125,35 @@ class User:
     def is_lasting(self) -> bool:
         """Whether time alone does not keep the user from logging in: nothing of it expires."""
         ends = self.expires_at is not None or self.one_time_until is not None
-        return self.is_active and self.has_password and not ends
+        is_spent = self.token_version >= MAX_TOKEN_VERSION
+        return self.is_active and self.has_password and not ends and not is_spent
 
     def is_active_at(self, now: datetime) -> bool:
         """Whether the user is neither disabled nor expired."""
         return self.is_active and (self.expires_at is None or now < self.expires_at)
 
     def may_sign_in(self, now: datetime) -> bool:
-        """Whether the user is active, and the password not a one-time password that is void."""
+        """Whether the user is active, and neither the password nor the token version is void."""
         is_void = self.one_time_until is not None and self.one_time_until <= now
-        return self.is_active_at(now) and not is_void
+        is_spent = self.token_version >= MAX_TOKEN_VERSION
+        return self.is_active_at(now) and not is_void and not is_spent
+
+    @property
+    def department_key(self) -> str:
+        """What the department is compared by."""
+        return department_key(self.department)
+
+    @property
+    def role_list(self) -> str:
+        """The names of the roles, each in a pair of line feeds."""
+        return "".join(f"\n{name}\n" for name in self.roles)
+
+    @property
+    def active_until(self) -> str:
+        """Until when the user is active, as text that sorts; empty if disabled."""
+        if not self.is_active:
+            return ""
+        return rfc3339(LAST_MOMENT if self.expires_at is None else self.expires_at)
 
     @property
     def token_stamp(self) -> str:
@@ -138,8 +165,12 @@ class User:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def with_password_hash(self, password_hash: str) -> "User":
-        """Returns the user with another password, which revokes the tokens."""
-        version = next_token_version(self.token_version)
+        """Returns the user with another password, which revokes the tokens.
+
+        No earlier token fits another hash, so that the versions can begin anew.
+        """
+        is_spent = self.token_version >= MAX_TOKEN_VERSION
+        version = 0 if is_spent else next_token_version(self.token_version)
         return replace(self, password_hash=password_hash, token_version=version)
 
     def is_still(self, stored: "User | None", *, now: datetime) -> bool:
@@ -222,5 +253,5 @@ def scheme_of(password_hash: str) -> str:
 
 
 def next_token_version(version: int) -> int:
-    """The version that revokes the tokens of this one."""
-    return version % MAX_TOKEN_VERSION + 1
+    """The version that revokes the tokens of this one; it never returns to an earlier one."""
+    return min(version + 1, MAX_TOKEN_VERSION)

@@ -9,6 +9,7 @@ from chatbot.domain.repositories.accesses import ACCESSES, Accesses
 from chatbot.domain.repositories.api_keys import API_KEYS, ApiKeyRepository
 from chatbot.domain.repositories.attempts import AttemptRepository
 from chatbot.domain.repositories.erasures import ERASURES, Erasures
+from chatbot.domain.repositories.last_logins import LAST_LOGINS, LastLogins
 from chatbot.domain.repositories.limits import LIMITS, LimitRecords
 from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES, RefreshFamilies
 from chatbot.domain.repositories.roles import ROLES, Roles
@@ -20,6 +21,7 @@ KINDS: tuple[AnyKind, ...] = (
     API_KEYS,
     LIMITS,
     REFRESH_FAMILIES,
+    LAST_LOGINS,
     ACCESSES,
     ERASURES,
 )
@@ -51,6 +53,7 @@ class Transaction:
         self.accesses = Accesses(records)
         self.attempts = AttemptRepository(counters)
         self.erasures = Erasures(records)
+        self.last_logins = LastLogins(records)
         self.refresh_families = RefreshFamilies(records)
         self.limits = LimitRecords(records)
         self.roles = Roles(records)

@@ -10,7 +10,7 @@ from chatbot.domain.audit import AuditEvent
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.container import parts, people_parts
+from chatbot.entrypoints.container import limit_parts, parts, people_parts
 from chatbot.entrypoints.container.use_cases import Management, UseCases
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -41,17 +41,19 @@ async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
         SettingsError: the store cannot be opened.
     """
     storage, hasher = parts.build_storage(settings), parts.build_hasher()
-    auditing = parts.build_auditing(settings)
-    async with opened_store(storage):
-        writer = people_parts.build_user_writer(storage, auditing)
-        try:
-            yield Management(
-                people=people_parts.build_people(storage, hasher, writer),
-                user_passwords=people_parts.build_user_passwords(hasher, writer),
-                roles=people_parts.build_roles(storage, auditing),
-            )
-        finally:
-            await hasher.aclose()
+    auditing, checks = parts.build_auditing(settings), limit_parts.build_limit_checks(settings)
+    writer = people_parts.build_user_writer(storage, auditing)
+    erasures = parts.build_erasures(settings, storage, auditing, checks)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(opened_store(storage))
+        stack.push_async_callback(hasher.aclose)
+        if checks is not None:
+            stack.push_async_callback(checks.aclose)
+        yield Management(
+            people=people_parts.build_people(storage, hasher, writer, erasures),
+            user_passwords=people_parts.build_user_passwords(hasher, writer),
+            roles=people_parts.build_roles(storage, auditing),
+        )
 
 
 @asynccontextmanager

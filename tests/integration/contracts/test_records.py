@@ -1,88 +1,20 @@
 """One suite for the records of every storage: a new backend is done when it passes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
-from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
-from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.adapters.storage.sql.database import Database
-from chatbot.adapters.storage.sql.postgres import PostgresDatabase
-from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
-from chatbot.adapters.storage.sql.storage import SqlStorage
-from chatbot.adapters.storage.sql.tables import table_of
-from chatbot.adapters.storage.sql.upgrading import make_tables
 from chatbot.domain.errors import Conflict
-from chatbot.domain.ports.records import Kind, Records
-from chatbot.domain.ports.storage import Storage
-from notes import LISTED_NOTES, NOTES, Note
+from chatbot.domain.ports.records import Records
+from notes import Note
+from record_stores import Store
 from samples import ODD_TEXTS, T0
-
-Found = TypeVar("Found")
-Work = Callable[[Records], Found]
 
 ONE = Note(shelf="a", name="1", label="first", topic="x", pages=3)
 TWO = Note(shelf="a", name="2", label="second", topic="y")
 THREE = Note(shelf="b", name="1", label="third", topic="x", expires_at=T0)
-
-
-class Store:
-    """An open storage for notes."""
-
-    def __init__(self, storage: Storage, kind: Kind[Note]) -> None:
-        self.storage, self.kind = storage, kind
-
-    async def do(self, work: Work[Found]) -> Found:
-        return await self.storage.transact(lambda tx: work(tx.records))
-
-    async def put(self, *notes: Note) -> None:
-        for note in notes:
-            await self.do(partial(_put, self.kind, note))
-
-    async def all(self) -> list[Note]:
-        return list(await self.do(lambda records: records.page(self.kind)))
-
-
-def _put(kind: Kind[Note], note: Note, records: Records) -> None:
-    records.put(kind, note, expected=None)
-
-
-def made(database: Database) -> Iterator[Storage]:
-    """A storage on a database with a table for notes."""
-    with database.connect() as connection:
-        make_tables(connection, [NOTES])
-        connection.commit()
-    yield SqlStorage(database, replica="test")
-    with database.connect() as connection:
-        table_of(NOTES).drop(connection)
-        connection.commit()
-
-
-@pytest.fixture(params=["in_memory", "shards", "document", "sqlite", "postgres"])
-def closed_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
-    match request.param:
-        case "in_memory":
-            yield InMemoryStorage()
-        case "sqlite":
-            yield from made(SqliteDatabase(request.getfixturevalue("sqlite_store")))
-        case "postgres":
-            url = request.getfixturevalue("postgres_store")
-            yield from made(PostgresDatabase(url, connections=4, prepared=True))
-        case _:
-            yield JsonFileStorage(tmp_path / "data")
-
-
-@pytest.fixture
-async def store(request: pytest.FixtureRequest, closed_storage: Storage) -> AsyncIterator[Store]:
-    is_document = request.node.callspec.params["closed_storage"] == "document"
-    async with closed_storage:
-        yield Store(closed_storage, LISTED_NOTES if is_document else NOTES)
 
 
 async def test_record_is_found_by_its_key_and_by_a_unique_field(store: Store) -> None:

@@ -79,6 +79,7 @@ class Codec(Generic[Record]):
             _compiled(each, hints[each.name]) for each in own if each.name not in self._inline
         ]
         self.written = list(self._in_order(each.name for each in own))
+        self.names = frozenset(each.name for each in self.written)
         self.to_json: Callable[[Record], Json] = _writer(self.written)
 
     def _in_order(self, names: Iterator[str]) -> Iterator[_Compiled]:

@@ -4,8 +4,8 @@ What is particular about a kind of record stands in its `Kind`, never in an engi
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
@@ -39,16 +39,49 @@ class EditRule:
     after: Callable[[int], int]
 
 
+class Match(StrEnum):
+    """How a field is compared with the value of a condition, code point by code point."""
+
+    EQUAL = "equal"
+    HOLDING = "holding"
+    """The value is part of it; each text holds the empty one."""
+    AFTER = "after"
+    UP_TO = "up to"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What a unique or derived field of a record has to be."""
+
+    field: str
+    match: Match
+    value: str
+
+    def fits(self, text: str) -> bool:
+        """Whether the text of the field meets the condition."""
+        match self.match:
+            case Match.EQUAL:
+                return text == self.value
+            case Match.HOLDING:
+                return self.value in text
+            case Match.AFTER:
+                return text > self.value
+            case Match.UP_TO:
+                return text <= self.value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Kind(Generic[Record]):
     """One kind of record: a dataclass, and how its records are found and kept.
 
     `name` is that of its table, document or folder; `singular` is what people call one. Fields of
-    `key`, `unique` and `indexed` are text. `initial` are the records of a new store.
+    `key`, `unique` and `indexed` are text. `derived` are properties of text, which are stored beside
+    the record so that lists can be filtered by them; a migration fills a new one. `initial` are the records of a new store.
     `supersedes(new, old)`: whether the one is the same or a later state of the other, so that a
     copy of the store may replace it.
     `subject` is the field with the id of the person whom a record is about: such records are erased
     with the person. With `is_personal`, only those for which it returns True.
+    `misnomers` are keys that people may write in a document where they mean a field.
     """
 
     name: str
@@ -57,6 +90,7 @@ class Kind(Generic[Record]):
     key: tuple[str, ...]
     unique: tuple[str, ...] = ()
     indexed: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ()
     expires_at: str | None = None
     layout: Layout = Layout.SHARDS
     folder: str = "records"
@@ -64,6 +98,7 @@ class Kind(Generic[Record]):
     initial: tuple[Record, ...] = ()
     supersedes: Callable[[Record, Record], bool] | None = None
     subject: str | None = None
+    misnomers: Mapping[str, str] = field(default_factory=dict)
     is_personal: Callable[[Record], bool] | None = None
 
     def is_about(self, record: Record, user_id: str) -> bool:
@@ -111,6 +146,25 @@ class Records(Protocol):
         """Return records in the order of their keys, from the first key after `after`.
 
         With an indexed or unique `field`: those with this value of it.
+        """
+
+    @abstractmethod
+    def get_all(self, kind: Kind[Record], keys: Sequence[Key]) -> Sequence[Record]:
+        """Return those of the records with these keys that exist, in any order."""
+
+    @abstractmethod
+    def search(
+        self,
+        kind: Kind[Record],
+        conditions: Sequence[Condition],
+        *,
+        order_by: str,
+        after: str = "",
+        limit: int | None = None,
+    ) -> Sequence[Record]:
+        """Return the records that meet all conditions.
+
+        They are in the order of the unique field `order_by`, from the first value after `after`.
         """
 
     @abstractmethod

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
 
 from chatbot.domain.errors import Conflict, LastAdministrator
 from chatbot.domain.identity import User, UserId, next_token_version, scheme_of
 from chatbot.domain.names import department_key
 from chatbot.domain.permissions import Permission, Role, are_administering
-from chatbot.domain.ports.records import EditRule, Kind, Layout, Records
+from chatbot.domain.ports.records import Condition, EditRule, Kind, Layout, Match, Records
+from chatbot.domain.text import rfc3339
 
 EMAIL_IN_USE = "The e-mail address is already in use."
 
@@ -26,12 +26,20 @@ USERS = Kind(
     type=User,
     key=("id",),
     unique=("email",),
+    derived=("department_key", "role_list", "active_until"),
     layout=Layout.LIST,
     folder="auth",
     edit_rule=EditRule(
         field="token_version", of=("password_hash", "is_active"), after=next_token_version
     ),
     supersedes=_supersedes,
+    misnomers={
+        "disabled": "is_active",
+        "enabled": "is_active",
+        "inactive": "is_active",
+        "locked": "is_active",
+        "valid_until": "expires_at",
+    },
     subject="id",
 )
 
@@ -40,7 +48,7 @@ USERS = Kind(
 class UserFilter:
     """Which users are listed: those that fit all that is not None.
 
-    `text` occurs in the e-mail address. `is_active_at`: whether active, at that moment.
+    `text` is part of the e-mail address. `is_active_at`: whether active, at that moment.
     """
 
     text: str | None = None
@@ -50,25 +58,24 @@ class UserFilter:
 
     def within(self, department: str) -> "UserFilter | None":
         """Return the filter for people of one department; None if it asks for another one."""
-        if self.department is not None and not _is_same(self.department, department):
+        wanted = self.department
+        if wanted is not None and department_key(wanted) != department_key(department):
             return None
         return replace(self, department=department)
 
-    def fits(self, user: User) -> bool:
-        """Whether the user is listed."""
+    def conditions(self) -> Iterator[Condition]:
+        """Yield what the fields of a listed user have to be."""
+        if self.text is not None:
+            yield Condition(field="email", match=Match.HOLDING, value=self.text)
+        if self.department is not None:
+            key = department_key(self.department)
+            yield Condition(field="department_key", match=Match.EQUAL, value=key)
+        if self.role is not None:
+            yield Condition(field="role_list", match=Match.HOLDING, value=f"\n{self.role}\n")
         if self.is_active_at is not None:
             is_active, now = self.is_active_at
-            if user.is_active_at(now) != is_active:
-                return False
-        return (
-            (self.role is None or self.role in user.roles)
-            and (self.department is None or _is_same(self.department, user.department))
-            and (self.text is None or self.text in user.email)
-        )
-
-
-def _is_same(one: str, other: str) -> bool:
-    return department_key(one) == department_key(other)
+            match = Match.AFTER if is_active else Match.UP_TO
+            yield Condition(field="active_until", match=match, value=rfc3339(now))
 
 
 class Users:
@@ -109,14 +116,14 @@ class Users:
 
     def all(self) -> Sequence[User]:
         """Return all users, by e-mail address."""
-        return sorted(self._records.page(USERS), key=lambda user: user.email)
+        return self._records.search(USERS, (), order_by="email")
 
     def page(
         self, wanted: UserFilter, *, after: str = "", limit: int | None = None
     ) -> Sequence[User]:
         """Return the users that fit, by e-mail address, from the first address after `after`."""
-        found = (user for user in self.all() if user.email > after and wanted.fits(user))
-        return list(islice(found, limit))
+        conditions = list(wanted.conditions())
+        return self._records.search(USERS, conditions, order_by="email", after=after, limit=limit)
 
     def department_like(self, department: str) -> str | None:
         """Return the spelling of this department that its people have; None without people."""

@@ -4,16 +4,19 @@ The next request sees the change.
 """
 
 import json
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from chatbot.application.people import KEEP, NewUser, UserChange
+from chatbot.application.people import KEEP, NewUser, Person, UserChange
+from chatbot.domain.erasure import Receipt
 from chatbot.domain.identity import Principal, User
-from chatbot.domain.text import rfc3339
-from chatbot.entrypoints.commands.command_line import say
+from chatbot.domain.text import rfc3339, visible_line
+from chatbot.entrypoints.commands.command_line import Refused, say
 from chatbot.entrypoints.commands.management import (
     AsJson,
     OneTime,
@@ -90,20 +93,20 @@ def list_users(
 ) -> None:
     """List users: e-mail address, state, roles, department."""
 
-    async def listed(use: Management, account: Principal) -> list[User]:
+    async def listed(use: Management, account: Principal) -> list[Person]:
         wanted = use.people.filter(text=query, department=department, role=role, is_active=active)
         page = await use.people.page(account, wanted, limit=_PAGE)
-        users = [*page.users]
+        users = [*page.people]
         while page.next is not None:
             page = await use.people.page(account, wanted, limit=_PAGE, after=page.next)
-            users += page.users
+            users += page.people
         return users
 
     users = managed(listed)
     if as_json:
         say(json.dumps({"users": [_to_json(each) for each in users]}, indent=2))
         return
-    for line in _table(users):
+    for line in _table([each.user for each in users]):
         say(line)
     if not users:
         say("no users: create the first administrator with `chatbot admin create --email EMAIL`")
@@ -174,18 +177,40 @@ def set_password(
     async def change(use: Management, account: Principal) -> tuple[User, str | None]:
         found = await use.people.find(account, address)
         if not one_time:
-            return await use.user_passwords.set(account, found.id, password), None
-        made = await use.user_passwords.reset(account, found.id)
+            return await use.user_passwords.set(account, found.user.id, password), None
+        made = await use.user_passwords.reset(account, found.user.id)
         return made.user, made.one_time_password
 
     changed, made = managed(change)
     say(f"password changed: {changed.email}" if made is None else f"one-time password: {made}")
 
 
+@user.command("delete")
+def delete_user(
+    email: EmailArgument = None,
+    *,
+    option: EmailOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Erase a user with everything about them, and print the receipt as JSON."""
+    address = _address(email, option)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Refused("Cannot ask for confirmation without a terminal: use --yes.")
+        typer.confirm(f"Erase {visible_line(address)} with all conversations?", abort=True)
+
+    async def erased(use: Management, account: Principal) -> Receipt:
+        found = await use.people.find(account, address)
+        return await use.people.erase(account, found.user.id)
+
+    receipt = managed(erased)
+    say(json.dumps({**asdict(receipt), "at": rfc3339(receipt.at)}, indent=2))
+
+
 def _change(address: str, change: UserChange) -> User:
     async def done(use: Management, account: Principal) -> User:
         found = await use.people.find(account, address)
-        return await use.people.change(account, found.id, change)
+        return (await use.people.change(account, found.user.id, change)).user
 
     return managed(done)
 
@@ -209,8 +234,9 @@ def _moment(given: str | None) -> datetime | None:
         ) from error
 
 
-def _to_json(each: User) -> dict[str, object]:
+def _to_json(person: Person) -> dict[str, object]:
     """Returns the listed fields of a user, without the password hash."""
+    each = person.user
     return {
         "id": each.id,
         "email": each.email,
@@ -218,10 +244,15 @@ def _to_json(each: User) -> dict[str, object]:
         "department": each.department,
         "is_active": each.is_active,
         "created_at": rfc3339(each.created_at),
-        "expires_at": None if each.expires_at is None else rfc3339(each.expires_at),
+        "last_login_at": _time(person.last_login_at),
+        "expires_at": _time(each.expires_at),
         "has_password": each.has_password,
         "source": each.source.value,
     }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
 
 
 def _shown(value: object) -> str:

@@ -3,6 +3,7 @@
 import secrets
 
 from chatbot.application.auditing import Auditing
+from chatbot.application.erasure import Erasures
 from chatbot.application.people import People
 from chatbot.application.roles import RoleEditor
 from chatbot.application.user_passwords import UserPasswords
@@ -22,8 +23,10 @@ def build_user_writer(storage: Storage, auditing: Auditing) -> UserWriter:
     return UserWriter(storage, auditing, clock=utc_now, new_id=random_id)
 
 
-def build_people(storage: Storage, hasher: PasswordHasher, writer: UserWriter) -> People:
-    return People(storage, hasher, writer, clock=utc_now, new_password=one_time_password)
+def build_people(
+    storage: Storage, hasher: PasswordHasher, writer: UserWriter, erasures: Erasures
+) -> People:
+    return People(storage, hasher, writer, erasures, clock=utc_now, new_password=one_time_password)
 
 
 def build_user_passwords(hasher: PasswordHasher, writer: UserWriter) -> UserPasswords:

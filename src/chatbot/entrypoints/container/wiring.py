@@ -98,7 +98,7 @@ class Container(containers.DeclarativeContainer):
     key_identification = providers.Singleton(parts.build_key_identification, settings, storage)
     api_keys = providers.Singleton(parts.build_api_keys, settings, storage, auditing)
     user_writer = providers.Singleton(people_parts.build_user_writer, storage, auditing)
-    people = providers.Singleton(people_parts.build_people, storage, hasher, user_writer)
+    people = providers.Singleton(people_parts.build_people, storage, hasher, user_writer, erasures)
     user_passwords = providers.Singleton(people_parts.build_user_passwords, hasher, user_writer)
     own_password = providers.Singleton(
         OwnPassword, storage, authentication, token_pairs, hasher, auditing

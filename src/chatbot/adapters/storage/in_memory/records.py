@@ -1,11 +1,13 @@
 """Records in the memory of this process, found by key and by unique field."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Generic
 
 from chatbot.domain.errors import Conflict
-from chatbot.domain.ports.records import AnyKind, Key, Kind, Record, Records
+from chatbot.domain.ports.records import AnyKind, Condition, Key, Kind, Record, Records
 
 
 class RecordTable(Generic[Record]):
@@ -19,6 +21,8 @@ class RecordTable(Generic[Record]):
         self._kind = kind
         self.by_key: dict[Key, Record] = {}
         self._by_field: dict[str, dict[str, Record]] = {field: {} for field in kind.unique}
+        self._in_order: dict[str, list[str]] = {}
+        self._derived: dict[str, dict[Key, str]] = {}
         for record in records:
             self.put(record, expected=None)
 
@@ -38,6 +42,34 @@ class RecordTable(Generic[Record]):
             ]
         return [each for each in found if self._kind.key_of(each) > after][:limit]
 
+    def search(
+        self, conditions: Sequence[Condition], *, order_by: str, after: str, limit: int | None
+    ) -> Sequence[Record]:
+        values, records = self._values_of(order_by), self._by_field[order_by]
+        later = (records[value] for value in values[bisect_right(values, after) :])
+        columns = [(self._column_of(each.field), each) for each in conditions]
+        key_of = self._kind.key_of
+        found = (
+            record
+            for record in later
+            if all(condition.fits(column[key_of(record)]) for column, condition in columns)
+        )
+        return list(islice(found, limit))
+
+    def _values_of(self, field: str) -> list[str]:
+        """The values of a unique field, in order; kept until a record changes."""
+        if field not in self._in_order:
+            self._in_order[field] = sorted(self._by_field[field])
+        return self._in_order[field]
+
+    def _column_of(self, field: str) -> Mapping[Key, str]:
+        """The values of a field, by key; kept, since deriving them takes longer than comparing."""
+        if field not in self._derived:
+            self._derived[field] = {
+                key: getattr(record, field) for key, record in self.by_key.items()
+            }
+        return self._derived[field]
+
     def put(self, record: Record, *, expected: Record | None) -> None:
         key = self._kind.key_of(record)
         old = self.by_key.get(key)
@@ -48,12 +80,17 @@ class RecordTable(Generic[Record]):
                 raise Conflict(f"The {self._kind.singular}'s {field} is already in use.")
         self.remove(key)
         self.by_key[key] = record
+        for field, column in self._derived.items():
+            column[key] = getattr(record, field)
         for field, found in self._by_field.items():
             found[getattr(record, field)] = record
 
     def remove(self, key: Key) -> Record | None:
         """Remove and return a record; no-op if absent."""
         old = self.by_key.pop(key, None)
+        self._in_order = {}
+        for column in self._derived.values():
+            column.pop(key, None)
         for field, found in self._by_field.items() if old is not None else ():
             del found[getattr(old, field)]
         return old
@@ -83,6 +120,21 @@ class InMemoryRecords(Records):
         limit: int | None = None,
     ) -> Sequence[Record]:
         return self._of(kind).page(field=field, value=value, after=after, limit=limit)
+
+    def get_all(self, kind: Kind[Record], keys: Sequence[Key]) -> Sequence[Record]:
+        found = self._of(kind).by_key
+        return [found[key] for key in keys if key in found]
+
+    def search(
+        self,
+        kind: Kind[Record],
+        conditions: Sequence[Condition],
+        *,
+        order_by: str,
+        after: str = "",
+        limit: int | None = None,
+    ) -> Sequence[Record]:
+        return self._of(kind).search(conditions, order_by=order_by, after=after, limit=limit)
 
     def put(self, kind: Kind[Record], record: Record, *, expected: Record | None) -> None:
         self._of(kind).put(record, expected=expected)

@@ -23,6 +23,7 @@ from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.in_memory.records import RecordTable
 from chatbot.adapters.storage.json_files.edit_versions import EditVersions
+from chatbot.adapters.storage.json_files.misspellings import require_no_misspelling
 from chatbot.adapters.storage.json_files.record_files import Puts, RecordFiles
 from chatbot.adapters.storage.json_files.watched import Watched
 from chatbot.adapters.storage.json_values import (
@@ -85,12 +86,12 @@ class Document(RecordFiles[Record]):
         return self._watched.read_unless_changed()
 
     def get(self, key: Key, *, is_locked: bool) -> Record | None:
-        return self._table(is_locked=is_locked).get(key)
+        return self.table(is_locked=is_locked).get(key)
 
     def page(
         self, *, field: str | None, value: str, after: Key, limit: int | None, is_locked: bool
     ) -> Sequence[Record]:
-        table = self._table(is_locked=is_locked)
+        table = self.table(is_locked=is_locked)
         return table.page(field=field, value=value, after=after, limit=limit)
 
     def change(self, puts: Puts[Record], removed: Iterable[Key] = ()) -> None:
@@ -131,7 +132,7 @@ class Document(RecordFiles[Record]):
         except FileNotFoundError:
             return None
 
-    def _table(self, *, is_locked: bool) -> RecordTable[Record]:
+    def table(self, *, is_locked: bool) -> RecordTable[Record]:
         if not is_locked:
             return self._watched.read()
         known = self.known()
@@ -182,7 +183,7 @@ class Document(RecordFiles[Record]):
         document = JsonObject(load(raw, name, hook=unique_object), name)
         document.require_version()
         read_entries = [
-            (JsonObject(found, what).found, form.from_json(found, what))
+            (require_no_misspelling(self._kind, found, what), form.from_json(found, what))
             for what, found in self._entries(document)
         ]
         try:

@@ -48,6 +48,10 @@ class RecordFiles(Protocol[Record]):
     ) -> Sequence[Record]: ...
 
     @abstractmethod
+    def table(self, *, is_locked: bool) -> RecordTable[Record]:
+        """Return all records."""
+
+    @abstractmethod
     def change(self, puts: Puts[Record], removed: Iterable[Key] = ()) -> None:
         """Write the changes, those of one file all or none; the caller holds the lock.
 

@@ -10,7 +10,7 @@ from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.documents import Document
 from chatbot.adapters.storage.json_files.record_files import Puts, RecordFiles
 from chatbot.adapters.storage.json_files.shards import Shards
-from chatbot.domain.ports.records import AnyKind, Key, Kind, Layout, Record, Records
+from chatbot.domain.ports.records import AnyKind, Condition, Key, Kind, Layout, Record, Records
 from chatbot.domain.transaction import KINDS
 
 
@@ -86,6 +86,22 @@ class JsonRecords(Records):
             limit=limit,
             is_locked=kind in self._locked,
         )
+
+    def get_all(self, kind: Kind[Record], keys: Sequence[Key]) -> Sequence[Record]:
+        found = (self.get(kind, *key) for key in keys)
+        return [record for record in found if record is not None]
+
+    def search(
+        self,
+        kind: Kind[Record],
+        conditions: Sequence[Condition],
+        *,
+        order_by: str,
+        after: str = "",
+        limit: int | None = None,
+    ) -> Sequence[Record]:
+        table = self._store.of(kind).table(is_locked=kind in self._locked)
+        return table.search(conditions, order_by=order_by, after=after, limit=limit)
 
     def put(self, kind: Kind[Record], record: Record, *, expected: Record | None) -> None:
         self.put_all(kind, [(record, expected)])

@@ -72,6 +72,10 @@ class Shards(RecordFiles[Record]):
         found.sort(key=lambda each: each[0])
         return [record for key, record in found if key > after][:limit]
 
+    def table(self, *, is_locked: bool) -> RecordTable[Record]:  # noqa: ARG002 # as above
+        records = (each for path in self.paths() for each in self._shard(path.name).by_key.values())
+        return RecordTable(self._kind, records)
+
     def change(self, puts: Puts[Record], removed: Iterable[Key] = ()) -> None:
         self._require_free(puts)
         changed = dict[str, RecordTable[Record]]()

@@ -27,6 +27,7 @@ from chatbot.adapters.storage.sql.rows import (
 from chatbot.adapters.storage.sql.schema import current, require_current
 from chatbot.adapters.storage.sql.tables import (
     sessions,
+    stored_columns,
     table_of,
 )
 from chatbot.domain.chat import SessionId
@@ -157,7 +158,7 @@ def _initial(item: Item) -> Item | None:
 
 def _records(connection: Connection, kind: AnyKind) -> Iterator[Item | Unreadable]:
     keys = [table_of(kind).c[name] for name in kind.key]
-    for row in connection.execute(select(table_of(kind)).order_by(*keys)):
+    for row in connection.execute(select(*stored_columns(kind)).order_by(*keys)):
         try:
             yield record_of(kind, row)
         except Damaged as damage:

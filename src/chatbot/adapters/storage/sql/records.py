@@ -6,13 +6,17 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Select,
     Table,
+    Text,
     and_,
     bindparam,
     delete,
+    func,
     insert,
+    or_,
     select,
     tuple_,
     update,
@@ -21,9 +25,9 @@ from sqlalchemy.exc import IntegrityError
 
 from chatbot.adapters.storage.sql.database import SqlSession
 from chatbot.adapters.storage.sql.rows import record_of, record_values
-from chatbot.adapters.storage.sql.tables import table_of
+from chatbot.adapters.storage.sql.tables import stored_columns, table_of
 from chatbot.domain.errors import Conflict
-from chatbot.domain.ports.records import AnyKind, Key, Kind, Record, Records
+from chatbot.domain.ports.records import AnyKind, Condition, Key, Kind, Match, Record, Records
 from chatbot.domain.text import rfc3339
 
 
@@ -57,6 +61,26 @@ class SqlRecords(Records):
         if limit is not None:
             values["limit"] = limit
         return [record_of(kind, row) for row in self._sql.rows(query, values)]
+
+    def get_all(self, kind: Kind[Record], keys: Sequence[Key]) -> Sequence[Record]:
+        rows = self._sql.rows(_all_of(kind), {"keys": list(keys)}) if keys else []
+        return [record_of(kind, row) for row in rows]
+
+    def search(
+        self,
+        kind: Kind[Record],
+        conditions: Sequence[Condition],
+        *,
+        order_by: str,
+        after: str = "",
+        limit: int | None = None,
+    ) -> Sequence[Record]:
+        compared = tuple((each.field, each.match) for each in conditions)
+        query = _search(kind, compared, order_by, is_limited=limit is not None)
+        values: dict[str, object] = {f"value{n}": each.value for n, each in enumerate(conditions)}
+        values |= {"after": after} if limit is None else {"after": after, "limit": limit}
+        rows = self._sql.rows(query, values)
+        return [record_of(kind, row) for row in rows]
 
     def put(self, kind: Kind[Record], record: Record, *, expected: Record | None) -> None:
         changed = f"The {kind.singular} was changed in the meantime. Try again."
@@ -100,19 +124,54 @@ def _is_key(kind: AnyKind) -> ColumnElement[bool]:
 
 @cache
 def _by_key(kind: AnyKind) -> Select[Any]:
-    return select(table_of(kind)).where(_is_key(kind))
+    return select(*stored_columns(kind)).where(_is_key(kind))
 
 
 @cache
 def _by_field(kind: AnyKind, field: str) -> Select[Any]:
-    return select(table_of(kind)).where(table_of(kind).c[field] == bindparam("value"))
+    return select(*stored_columns(kind)).where(table_of(kind).c[field] == bindparam("value"))
+
+
+@cache
+def _all_of(kind: AnyKind) -> Select[Any]:
+    keys = tuple_(*(table_of(kind).c[name] for name in kind.key))
+    return select(*stored_columns(kind)).where(keys.in_(bindparam("keys", expanding=True)))
+
+
+@cache
+def _search(
+    kind: AnyKind, compared: tuple[tuple[str, Match], ...], order_by: str, *, is_limited: bool
+) -> Select[Any]:
+    columns = table_of(kind).c
+    conditions = [
+        _compared(columns[field], match, bindparam(f"value{n}", type_=Text))
+        for n, (field, match) in enumerate(compared)
+    ]
+    later = columns[order_by] > bindparam("after")
+    query = select(*stored_columns(kind)).where(later, *conditions).order_by(columns[order_by])
+    return query.limit(bindparam("limit")) if is_limited else query
+
+
+def _compared(
+    column: ColumnElement[Any], match: Match, value: BindParameter[Any]
+) -> ColumnElement[bool]:
+    match match:
+        case Match.EQUAL:
+            return column == value
+        case Match.HOLDING:  # `LIKE` ignores case on SQLite, and has wildcards
+            return or_(value == "", func.replace(column, value, "") != column)
+        case Match.AFTER:
+            return column > value
+        case Match.UP_TO:
+            return column <= value
 
 
 @cache
 def _page(kind: AnyKind, field: str | None, *, is_later: bool, is_limited: bool) -> Select[Any]:
     table: Table = table_of(kind)
     keys = [table.c[name] for name in kind.key]
-    query = select(table) if field in kind.unique else select(table).order_by(*keys)
+    query = select(*stored_columns(kind))
+    query = query if field in kind.unique else query.order_by(*keys)
     if field is not None:
         query = query.where(table.c[field] == bindparam("value"))
     if is_later:

@@ -8,7 +8,7 @@ from sqlalchemy import Row
 
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_values import Json, JsonObject, load
-from chatbot.adapters.storage.sql.tables import REST, sessions, table_of
+from chatbot.adapters.storage.sql.tables import REST, sessions, stored_columns
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
@@ -128,7 +128,9 @@ def memory_of(content: object) -> Memory:
 def record_values(kind: Kind[Record], record: Record) -> Json:
     """The row of a record."""
     found = codec(kind.type).to_json(record)
-    return {**{name: found.pop(name, None) for name in column_names(kind)}, REST: found}
+    derived = {name: getattr(record, name) for name in kind.derived}
+    columns = {name: found.pop(name, None) for name in column_names(kind)}
+    return {**columns, REST: found, **derived}
 
 
 def record_of(kind: Kind[Record], row: Row[Any]) -> Record:
@@ -157,5 +159,5 @@ def _record(kind: Kind[Record], rest: object, columns: Sequence[str | None]) -> 
 
 @cache
 def column_names(kind: AnyKind) -> list[str]:
-    """The columns of a kind besides the JSON, which is the last one."""
-    return [column.name for column in table_of(kind).columns if column.name != REST]
+    """The columns that make a record, besides the JSON."""
+    return [column.name for column in stored_columns(kind)[:-1]]

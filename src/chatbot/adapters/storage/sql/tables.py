@@ -28,7 +28,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Those of `migrations/versions`, in their order: this version works on the last one."""
 
 
@@ -192,7 +192,7 @@ def table_of(kind: AnyKind) -> Table:
     """Return the table of a kind of record.
 
     Key, unique and indexed fields are columns, and so is the moment of expiry, as text that sorts;
-    the rest is JSON.
+    the rest is JSON. Derived fields, which the JSON implies, follow it.
     """
     columns: list[Column[Any]] = [
         *(Column(name, OrderedText, primary_key=True) for name in kind.key),
@@ -200,9 +200,16 @@ def table_of(kind: AnyKind) -> Table:
         *(Column(name, OrderedText, nullable=False, index=True) for name in kind.indexed),
         *(Column(name, OrderedText, index=True) for name in [kind.expires_at] if name),
         Column(REST, RawJson, nullable=False),
+        *(Column(name, OrderedText, nullable=False, server_default="") for name in kind.derived),
     ]
     where = metadata if kind in KINDS else MetaData(naming_convention=metadata.naming_convention)
     return Table(kind.name, where, *columns)
+
+
+@cache
+def stored_columns(kind: AnyKind) -> list[Column[Any]]:
+    """Return the columns that make a record, the JSON last."""
+    return [column for column in table_of(kind).columns if column.name not in kind.derived]
 
 
 RECORD_TABLES = [table_of(kind) for kind in KINDS]

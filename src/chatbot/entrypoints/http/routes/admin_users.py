@@ -11,6 +11,8 @@ from chatbot.domain.errors import (
     LastAdministrator,
     NotFound,
     RateLimited,
+    SessionBusy,
+    SessionHeld,
     ShuttingDown,
     StorageFull,
 )
@@ -22,6 +24,7 @@ from chatbot.entrypoints.http.deps.caller import Caller
 from chatbot.entrypoints.http.deps.parameters import After, Limit, UseCases, WithoutFields
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.etags import IfMatch, tag, tagged
+from chatbot.entrypoints.http.schemas.erasure import ErasedAnswer, ReceiptAnswer
 from chatbot.entrypoints.http.schemas.users import (
     USER_ID,
     LoggedOutAnswer,
@@ -95,9 +98,9 @@ async def read(
     caller: Caller, user_id: PathUserId, use: UseCases, response: Response
 ) -> UserAnswer:
     """Return a user."""
-    user = await use.people.read(caller, user_id)
-    tag(response, user)
-    return UserAnswer.of(user)
+    person = await use.people.read(caller, user_id)
+    tag(response, person.user)
+    return UserAnswer.of(person)
 
 
 @router.patch("/{user_id}", responses=tagged())
@@ -115,9 +118,22 @@ async def change(
 
     Disabling and enabling revoke the tokens. Rights are those that are stored at each request.
     """
-    user = await use.people.change(caller, user_id, body.to_change(), expected=expected)
-    tag(response, user)
-    return UserAnswer.of(user)
+    person = await use.people.change(caller, user_id, body.to_change(), expected=expected)
+    tag(response, person.user)
+    return UserAnswer.of(person)
+
+
+@router.delete("/{user_id}")
+@documented(*CHANGING, LastAdministrator, SessionBusy, SessionHeld)
+async def erase(
+    caller: Caller, user_id: PathUserId, expected: IfMatch, use: UseCases
+) -> ErasedAnswer:
+    """Erase a user with everything about them: sessions, memory, counters and sign-ins.
+
+    The audit keeps the id. Repeat the call if it was interrupted.
+    """
+    receipt = await use.people.erase(caller, user_id, expected=expected)
+    return ErasedAnswer(receipt=ReceiptAnswer.of(receipt))
 
 
 @router.post("/{user_id}/password", dependencies=[WithoutFields])

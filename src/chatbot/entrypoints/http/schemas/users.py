@@ -1,16 +1,17 @@
 """Schemas of people, as administrators see them."""
 
+from datetime import datetime
 from typing import Self
 
 from pydantic import Field
 
-from chatbot.application.people import KEEP, NewUser, UserChange, UserPage
+from chatbot.application.people import KEEP, NewUser, Person, UserChange, UserPage
 from chatbot.application.user_passwords import WithPassword
-from chatbot.domain.identity import User
 from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.http.cursor import write_text_cursor
 from chatbot.entrypoints.http.schemas.base import (
     CREATED_AT,
+    UPDATED_AT,
     Answer,
     Body,
     Json,
@@ -30,6 +31,7 @@ _USER: Json = {
     "department": "Sales",
     "is_active": True,
     "created_at": CREATED_AT,
+    "last_login_at": UPDATED_AT,
     "expires_at": _ENDS,
     "has_password": True,
     "source": "local",
@@ -45,6 +47,10 @@ class UserAnswer(Answer):
     department: str = Field(description="The user's department; may be empty.")
     is_active: bool = Field(description="False if the user is disabled.")
     created_at: str = Field(description="When the user was created (RFC 3339, UTC).")
+    last_login_at: str | None = Field(
+        description="When the user has logged in last, within a minute (RFC 3339, UTC); null for "
+        "never."
+    )
     expires_at: str | None = Field(
         description="From when on the user is as disabled (RFC 3339, UTC); null for never."
     )
@@ -55,8 +61,8 @@ class UserAnswer(Answer):
     )
 
     @classmethod
-    def of(cls, user: User) -> Self:
-        return cls.model_validate(_fields_of(user))
+    def of(cls, person: Person) -> Self:
+        return cls.model_validate(_fields_of(person))
 
 
 class UserWithPasswordAnswer(UserAnswer):
@@ -72,7 +78,7 @@ class UserWithPasswordAnswer(UserAnswer):
     @classmethod
     def created(cls, made: WithPassword) -> Self:
         one_time = {"one_time_password": made.one_time_password}
-        return cls.model_validate(_fields_of(made.user) | one_time)
+        return cls.model_validate(_fields_of(Person(user=made.user)) | one_time)
 
 
 class OneTimePasswordAnswer(Answer):
@@ -104,7 +110,7 @@ class UsersAnswer(Answer):
 
     @classmethod
     def of(cls, page: UserPage) -> Self:
-        users = [UserAnswer.of(each) for each in page.users]
+        users = [UserAnswer.of(each) for each in page.people]
         return cls(users=users, next=write_text_cursor(page.next))
 
 
@@ -163,7 +169,8 @@ class UserChangeBody(Body):
         )
 
 
-def _fields_of(user: User) -> Json:
+def _fields_of(person: Person) -> Json:
+    user = person.user
     return {
         "id": user.id,
         "email": user.email,
@@ -171,7 +178,12 @@ def _fields_of(user: User) -> Json:
         "department": user.department,
         "is_active": user.is_active,
         "created_at": rfc3339(user.created_at),
-        "expires_at": None if user.expires_at is None else rfc3339(user.expires_at),
+        "last_login_at": _time(person.last_login_at),
+        "expires_at": _time(user.expires_at),
         "has_password": user.has_password,
         "source": user.source.value,
     }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
