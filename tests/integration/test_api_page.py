@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from chatbot.domain.permissions import Permission
 from process import ENVIRONMENT, Running, running
-from service import ADMIN_EMAIL, API_KEY, PASSWORD
+from service import ADMIN_EMAIL, API_KEY, PASSWORD, serving
 
 PAGE_FILE = Path(__file__).parents[2] / "docs" / "api.md"
 PAGE = PAGE_FILE.read_text(encoding="utf-8")
+CLIENTS = {"python": "A client in Python", "javascript": "A client in JavaScript"}
+"""The headings above them."""
 PYTHON = """
 import json, sys
 from client import Chatbot
@@ -62,9 +65,13 @@ console.log(JSON.stringify({
 """
 
 
-def code(language: str) -> str:
-    [block] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return str(block)
+def code(language: str, *, after: str) -> str:
+    """The first block in this language below a heading."""
+    _, at, below = PAGE.partition(f"\n## {after}\n")
+    assert at
+    found = re.search(rf"^```{language}\n(.*?)^```$", below, re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
 
 
 async def run(program: str, script: Path, service: Running) -> dict[str, object]:
@@ -107,7 +114,7 @@ async def test_client_on_the_page_logs_in_asks_streams_and_reports_errors(
     language: str, name: str, script: str, program: str, tmp_path: Path
 ) -> None:
     await make_administrator(tmp_path)
-    (tmp_path / name).write_text(code(language), encoding="utf-8")
+    (tmp_path / name).write_text(code(language, after=CLIENTS[language]), encoding="utf-8")
     caller = tmp_path / f"caller{Path(name).suffix}"
     caller.write_text(script, encoding="utf-8")
     async with running(tmp_path, MEM_STRUCTURED_ENABLE="true") as service:
@@ -123,9 +130,35 @@ async def test_client_on_the_page_logs_in_asks_streams_and_reports_errors(
     assert (found["again"], found["ended"]) == (True, "invalid_token")
 
 
+async def test_example_on_the_page_calls_for_a_person(tmp_path: Path) -> None:
+    (tmp_path / "example.py").write_text(
+        code("python", after="Calling for your own users"), encoding="utf-8"
+    )
+    ask = "import json, sys, example; print(json.dumps(example.ask(*sys.argv[1:])))"
+    async with serving() as service:
+        await service.add_admin()
+        made = await service.add_key(Permission.CHAT, Permission.ACT_FOR_USERS, client="intranet")
+        assert made.assertion_secret
+        process = await create_subprocess_exec(
+            *(sys.executable, "-c", ask, service.url, made.raw_key, made.assertion_secret),
+            *("intranet", ADMIN_EMAIL, "Hello, my name is Ana."),
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            stdout=PIPE,
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0
+        path = f"/sessions/{json.loads(out)['session_id']}"
+        answer = await service.client.get(path, headers=await service.bearer())
+    assert answer.json()["messages"][0]["content"] == "Hello, my name is Ana."
+
+
 @pytest.mark.parametrize("language", ["python", "javascript"])
 def test_client_on_the_page_is_short(language: str) -> None:
-    assert len([line for line in code(language).splitlines() if line.strip()]) <= 60
+    assert (
+        len([line for line in code(language, after=CLIENTS[language]).splitlines() if line.strip()])
+        <= 60
+    )
 
 
 def codes_in(value: object) -> set[str]:

@@ -21,7 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from chatbot.application.api_keys import ApiKeys, NewKey
+from chatbot.application.api_keys import ApiKeys
+from chatbot.application.new_keys import NewKey
 from chatbot.application.people import NewUser, UserChange
 from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import Conflict, Forbidden, InvalidInput, InvalidToken, NotFound

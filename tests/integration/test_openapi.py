@@ -24,8 +24,12 @@ DOCUMENTED = [row for row in CALLS if not re.match(r"HEAD |[A-Z]+ /(docs|openapi
 SECURITY: dict[str, list[dict[str, list[str]]]] = {
     PUBLIC: [],
     KEY: [{"api_key": []}],
-    KEY_AND_USER: [{"api_key": [], "bearer": []}],
-    KEY_OR_USER: [{"api_key": []}, {"api_key": [], "bearer": []}],
+    KEY_AND_USER: [{"api_key": [], "bearer": []}, {"api_key": [], "end_user": []}],
+    KEY_OR_USER: [
+        {"api_key": []},
+        {"api_key": [], "bearer": []},
+        {"api_key": [], "end_user": []},
+    ],
 }
 
 
@@ -142,9 +146,9 @@ def test_errors_are_those_of_the_call_and_no_others(document: dict[str, Any]) ->
     assert found["GET /health"] == {"400 bad_request", "500 internal_error"}
     assert found["GET /me"] == {
         *("400 bad_request", "500 internal_error", "503 storage_unavailable"),
-        *("401 unauthenticated", "401 invalid_api_key", "401 invalid_token"),
-        "429 rate_limited",
-        "403 password_change_required",
+        *("401 unauthenticated", "401 invalid_api_key", "401 invalid_token", "401 unknown_user"),
+        *("403 forbidden", "403 password_change_required", "429 rate_limited"),
+        *("503 audit_unavailable", "507 storage_full"),
     }
     only_in_chat = found["POST /chat"] - set().union(
         *(found[n] for n in found if n != "POST /chat")
@@ -187,7 +191,9 @@ def test_another_surface_is_documented_with_its_own_security_and_errors() -> Non
     assert operations["GET /partner/status"]["security"] == []
     assert operations["POST /partner/files"]["security"] == [{"partner_key": []}]
     assert operations["POST /chat"]["security"] == SECURITY[KEY_OR_USER]
-    assert document["components"]["securitySchemes"].keys() == {"api_key", "bearer", "partner_key"}
+    assert document["components"]["securitySchemes"].keys() == {
+        *("api_key", "bearer", "end_user", "partner_key"),
+    }
     errors = errors_of(document, operations["POST /partner/files"])
     assert errors.keys() == {"400", "401", "408", "413", "415", "422", "500"}
     [media_type] = errors["401"]

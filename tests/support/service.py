@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from chatbot.application.api_keys import MadeKey, NewKey
+from chatbot.application.api_keys import MadeKey
+from chatbot.application.new_keys import NewKey
 from chatbot.application.people import NewUser
 from chatbot.domain.authorization import of_host
 from chatbot.domain.identity import User

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from jose import jwt
 
-from chatbot.adapters.security.jose_tokens import LEEWAY_S, MAX_TOKEN_CHARS, JoseTokens
+from chatbot.adapters.security.jose_tokens import LEEWAY_S, JoseTokens
+from chatbot.adapters.security.jwts import MAX_TOKEN_CHARS
 from chatbot.domain.errors import InvalidToken
 from chatbot.domain.identity import FamilyId, User, UserId
 from chatbot.domain.ports.security import Claims

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
-from chatbot.application.api_keys import ApiKeys, NewKey
+from chatbot.application.api_keys import ApiKeys
 from chatbot.application.auditing import Auditing
 from chatbot.application.key_identification import KeyIdentification
+from chatbot.application.new_keys import NewKey
 from chatbot.domain.audit import AUDIT
 from chatbot.domain.authorization import of_client, of_host, on_behalf_of
 from chatbot.domain.credentials import KeyState
@@ -74,11 +75,12 @@ async def test_new_key_identifies_its_client_with_its_scopes(world: World) -> No
     made = await world.keys.create(
         ROOT, replace(WANTED, label=" Widget ", expires_at=world.now + DAY)
     )
-    key = await world.identification.look_up(made.raw_key)
-    assert key is not None
+    known = await world.identification.look_up(made.raw_key)
+    assert known is not None
+    key = known.key
     assert (key.client, key.scopes, key.label) == ("partner", CHAT, "Widget")
     assert made.line.created_by == "cli:root"
-    assert made.raw_key not in repr((made, key))
+    assert made.raw_key not in repr((made, known))
     assert made.raw_key.split("_")[2] not in repr(vars(world.storage))
 
 

@@ -1,16 +1,22 @@
 """The keys with which applications call: make, list, rotate and revoke them."""
 
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from chatbot.application.auditing import Auditing
+from chatbot.application.new_keys import (
+    NewKey,
+    check_new_key,
+    check_user_secret,
+    like,
+    require_grantable,
+)
+from chatbot.domain.assertions import sealed
 from chatbot.domain.audit import Action, AuditEvent
 from chatbot.domain.authorization import require
 from chatbot.domain.credentials import (
-    EXPIRING_WITHIN,
     ApiKey,
     KeyLine,
     RandomBytes,
@@ -18,37 +24,24 @@ from chatbot.domain.credentials import (
     is_key_id,
     make_key,
 )
-from chatbot.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
+from chatbot.domain.errors import Conflict, NotFound
 from chatbot.domain.identity import ClientId, KeyId, Principal
-from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission
+from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 
-MAX_LABEL_CHARS = 100
-MAX_OVERLAP = EXPIRING_WITHIN
-
-_CLIENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
-_RESERVED = frozenset({"default", "host"})
-"""The client of the setting `API_KEY`, and what commands on the host act as."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewKey:
-    """What an administrator chooses of a new key."""
-
-    client: str
-    scopes: frozenset[Permission]
-    label: str = ""
-    expires_at: datetime | None = None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeKey:
-    """A new key with its text, which is shown once and stored nowhere."""
+    """A new key with its text, which is shown once and stored nowhere.
+
+    `assertion_secret` is set if the key may act for users.
+    """
 
     line: KeyLine
     raw_key: str = field(repr=False)
+    assertion_secret: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +84,9 @@ class ApiKeys:
             Conflict: the client has two keys that can be used.
         """
         require(principal, Permission.KEYS_MANAGE)
-        _require_all(principal, wanted.scopes)
+        require_grantable(principal, wanted.scopes)
         now = self._clock()
-        _check(wanted, now)
+        check_new_key(wanted, now)
         key, raw_key = self._made(wanted, principal, now)
 
         def work(tx: Transaction) -> None:
@@ -103,7 +96,7 @@ class ApiKeys:
                 tx.api_keys.add(key)
 
         await self._storage.transact(work)
-        return MadeKey(line=key.line(now), raw_key=raw_key)
+        return self._shown(key, raw_key, now)
 
     async def page(self, principal: Principal, *, limit: int, after: KeyId | None) -> KeyPage:
         """Return keys in the order of their ids, also those that have ended."""
@@ -115,13 +108,22 @@ class ApiKeys:
         lines = [key.line(now) for key in keys[:limit]]
         return KeyPage(keys=lines, next=lines[-1].id if len(keys) > limit else None)
 
-    async def rotate(self, principal: Principal, key_id: KeyId, *, overlap: timedelta) -> MadeKey:
+    async def rotate(
+        self,
+        principal: Principal,
+        key_id: KeyId,
+        *,
+        overlap: timedelta,
+        user_secret: str | None = None,
+    ) -> MadeKey:
         """Make a key like this one, which ends when the overlap is over.
 
-        The new key ends when the old one would have ended: a rotation prolongs nothing.
+        The new key ends when the old one would have ended: a rotation prolongs nothing. Its
+        assertion secret is another one, since only the old key itself opens the old one.
 
         Raises:
             Forbidden: also if the caller does not hold each of the key's scopes.
+            InvalidInput: the assertion secret is not acceptable.
             Conflict: the key has ended, or the client would have three keys that can be used.
         """
         require(principal, Permission.KEYS_MANAGE)
@@ -130,16 +132,18 @@ class ApiKeys:
         def work(tx: Transaction) -> MadeKey:
             tx.api_keys.exclusive()
             old = _found(tx, key_id)
-            _require_all(principal, old.scopes)
+            require_grantable(principal, old.scopes)
             ending = _ending(old, now, overlap)
             tx.api_keys.require_room(old.client, now, ending=None if ending.is_live(now) else old)
-            key, raw_key = self._made(_like(old), principal, now)
+            wanted = like(old, user_secret)
+            check_user_secret(wanted)
+            key, raw_key = self._made(wanted, principal, now)
             with ExitStack() as recorded:
                 for event in (self._event(old, ending), self._event(None, key)):
                     recorded.enter_context(self._auditing.recording(tx, principal, event))
                 tx.api_keys.add(key)  # first: without it the old key must not end
                 tx.api_keys.replace(ending, old=old)
-            return MadeKey(line=key.line(now), raw_key=raw_key)
+            return self._shown(key, raw_key, now)
 
         return await self._storage.transact(work)
 
@@ -171,8 +175,17 @@ class ApiKeys:
             created_by=_author(principal),
             label=wanted.label.strip(),
             expires_at=wanted.expires_at,
+            sealed_secret=(
+                None
+                if wanted.user_secret is None
+                else sealed(wanted.user_secret, raw_key, self._pepper)
+            ),
         )
         return key, raw_key
+
+    def _shown(self, key: ApiKey, raw_key: str, now: datetime) -> MadeKey:
+        secret = key.assertion_secret(raw_key, self._pepper)
+        return MadeKey(line=key.line(now), raw_key=raw_key, assertion_secret=secret)
 
     def _event(self, old: ApiKey | None, new: ApiKey) -> AuditEvent:
         action = Action.KEY_ROTATE
@@ -194,42 +207,6 @@ def _found(tx: Transaction, key_id: KeyId) -> ApiKey:
     if key is None:
         raise NotFound("The key does not exist.")
     return key
-
-
-def _require_all(principal: Principal, scopes: frozenset[Permission]) -> None:
-    """Return if the caller may give these scopes to a key.
-
-    Nobody gives what they do not hold, in all departments. Acting for users needs `users.manage`,
-    which already allows to take over an account, by a new password.
-
-    Raises:
-        Forbidden: the caller lacks one.
-    """
-    needed = scopes & ROLE_PERMISSIONS
-    if Permission.ACT_FOR_USERS in scopes:
-        needed |= {Permission.USERS_MANAGE}
-    lacking = needed - (principal.permissions - principal.department_only)
-    if lacking:
-        raise Forbidden(f"You cannot give what you do not hold: {', '.join(sorted(lacking))}.")
-
-
-def _check(wanted: NewKey, now: datetime) -> None:
-    if not _CLIENT.fullmatch(wanted.client):
-        rule = "1 to 63 lower-case letters, digits, `.`, `_` or `-`, the first a letter or digit"
-        raise InvalidInput(f"The name of a client has {rule}.", where=("client",))
-    if wanted.client in _RESERVED:
-        raise InvalidInput("This name of a client is reserved: choose another.", where=("client",))
-    if not wanted.scopes:
-        raise InvalidInput("A key needs at least one scope.", where=("scopes",))
-    if not wanted.label.isprintable() or len(wanted.label) > MAX_LABEL_CHARS:
-        limit = f"at most {MAX_LABEL_CHARS} printable characters"
-        raise InvalidInput(f"A label has {limit}.", where=("label",))
-    if wanted.expires_at is not None and wanted.expires_at <= now:
-        raise InvalidInput("The time is not in the future.", where=("expires_at",))
-
-
-def _like(key: ApiKey) -> NewKey:
-    return NewKey(client=key.client, scopes=key.scopes, label=key.label, expires_at=key.expires_at)
 
 
 def _ending(key: ApiKey, now: datetime, overlap: timedelta) -> ApiKey:

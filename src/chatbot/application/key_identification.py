@@ -1,10 +1,20 @@
 """Finds out which application a key belongs to."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from chatbot.domain.credentials import ApiKey, key_id_of, matching_pepper
+from chatbot.domain.identity import Client
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.storage import Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownKey:
+    """A key that was looked up, and the application that calls with it."""
+
+    key: ApiKey
+    client: Client
 
 
 class KeyIdentification:
@@ -17,7 +27,7 @@ class KeyIdentification:
     def __init__(self, storage: Storage, *, peppers: Sequence[bytes], clock: Clock) -> None:
         self._storage, self._peppers, self._clock = storage, tuple(peppers), clock
 
-    async def look_up(self, raw_key: str) -> ApiKey | None:
+    async def look_up(self, raw_key: str) -> KnownKey | None:
         """Return the key if it can be used now; the store is asked only if its checksum is right.
 
         An unknown id takes as long as a wrong secret.
@@ -26,10 +36,12 @@ class KeyIdentification:
         if key_id is None:
             return None
         stored = await self._storage.transact(lambda tx: tx.api_keys.by_id(key_id))
-        if matching_pepper(raw_key, stored, self._peppers) is None:
+        pepper = matching_pepper(raw_key, stored, self._peppers)
+        if stored is None or pepper is None or not stored.is_live(self._clock()):
             return None
-        return stored if stored is not None and self.is_live(stored) else None
+        client = stored.as_client(stored.assertion_secret(raw_key, pepper))
+        return KnownKey(key=stored, client=client)
 
-    def is_live(self, key: ApiKey) -> bool:
+    def is_live(self, known: KnownKey) -> bool:
         """Whether the key can be used now, going by what is known of it."""
-        return key.is_live(self._clock())
+        return known.key.is_live(self._clock())

@@ -36,7 +36,7 @@ def current(
     stored = tx.users.by_id(principal.user.id)
     if (
         stored is None
-        or not stored.may_sign_in(now)
+        or not principal.admits(stored, now)
         or stored.token_stamp != principal.user.token_stamp
     ):
         raise InvalidToken

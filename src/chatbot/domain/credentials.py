@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from chatbot.domain.assertions import derived_secret, unsealed
 from chatbot.domain.identity import Client, ClientId, KeyId
 from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission
 from chatbot.domain.stored import Stored
@@ -100,14 +101,26 @@ class ApiKey:
             state=self.state(now),
         )
 
-    def as_client(self) -> Client:
+    def as_client(self, assertion_secret: str | None = None) -> Client:
         """The application that calls with this key; nobody can do more through it than its scopes."""
         return Client(
             id=self.client,
             permissions=self.scopes,
             user_permissions=self.scopes & ROLE_PERMISSIONS,
             key_id=self.id,
+            assertion_secret=assertion_secret,
         )
+
+    def assertion_secret(self, raw_key: str, pepper: bytes) -> str | None:
+        """The secret with which the application signs for whom it calls; None if it may not.
+
+        `pepper` is that of the digest. None also if the sealed secret was changed in the store.
+        """
+        if Permission.ACT_FOR_USERS not in self.scopes:
+            return None
+        if self.sealed_secret is None:
+            return derived_secret(raw_key, pepper)
+        return unsealed(self.sealed_secret, raw_key, pepper)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

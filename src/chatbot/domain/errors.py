@@ -61,6 +61,12 @@ class InvalidToken(Unauthenticated):
     sentence = "The token is invalid or has expired: log in again."
 
 
+class InvalidAssertion(InvalidToken):
+    """An application's assertion is malformed, forged, expired or used up, or its user is disabled."""
+
+    sentence = "The assertion is invalid, has expired, or was used before: sign a new one."
+
+
 class Revoked(Unauthenticated):
     """The sign-in was revoked while the answer was being generated."""
 

@@ -177,7 +177,7 @@ class User:
         """Whether what began for this user may go on, now that `stored` is the user's record."""
         return (
             stored is not None
-            and stored.may_sign_in(now)
+            and stored.is_active_at(now)
             and stored.token_stamp == self.token_stamp
             and (set(stored.roles), stored.department) == (set(self.roles), self.department)
         )
@@ -188,13 +188,15 @@ class Client:
     """An application that calls with an API key.
 
     `permissions` is what it may do for itself, `user_permissions` the most that a person may do
-    through it. `key_id` is the stored key with which it calls, None for the settings' one.
+    through it. `key_id` is the stored key with which it calls, None for the settings' one, and
+    `assertion_secret` that with which it signs for whom it calls, if it may.
     """
 
     id: ClientId
     permissions: frozenset[Permission]
     user_permissions: frozenset[Permission]
     key_id: KeyId | None = None
+    assertion_secret: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +241,19 @@ class Principal:
         if self.user is not None:
             return Owner(kind="user", id=self.user.id)
         return Owner(kind="client", id=self.client.id)
+
+    @property
+    def must_change_password(self) -> bool:
+        """Whether the user has logged in with a one-time password."""
+        return (
+            self.user is not None
+            and self.user.one_time_until is not None
+            and self.sign_in is not None
+        )
+
+    def admits(self, user: User, now: datetime) -> bool:
+        """Whether this user may call like this: by a sign-in only with a password that is not void."""
+        return user.may_sign_in(now) if self.sign_in is not None else user.is_active_at(now)
 
     def department_for(self, permission: Permission) -> str | None:
         """The only department to which the permission applies; None if it applies to all."""

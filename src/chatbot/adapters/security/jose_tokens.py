@@ -1,31 +1,34 @@
 """Access tokens as JWTs, signed with HMAC-SHA-256 by python-jose."""
 
-import base64
 import hmac
-import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
 from jose import jws
 from jose.backends.native import HMACKey
-from jose.exceptions import JOSEError
 
+from chatbot.adapters.security.jwts import (
+    ALGORITHM,
+    AUDIENCE,
+    INVALID,
+    MAX_TOKEN_CHARS,
+    check_times,
+    header_of,
+    integer,
+    key_of,
+    text,
+    verified,
+)
 from chatbot.domain.errors import InvalidToken
 from chatbot.domain.identity import FamilyId, User, UserId
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.security import Claims, Tokens
 
-ALGORITHM = "HS256"
-ISSUER = AUDIENCE = "chatbot"
-MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key at least as long as the hash
-MAX_TOKEN_CHARS = 4096
-MAX_ID_CHARS = 255
+ISSUER = AUDIENCE
 LEEWAY_S = 5  # for `iat` and `nbf` only: the clocks of two replicas differ a little
 
 _VERIFIED_KEPT = 1024
-_SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 
 
 class JoseTokens(Tokens):
@@ -74,25 +77,22 @@ class JoseTokens(Tokens):
         """Check size and shape, then the signature, then the claims."""
         try:
             return self._checked(self._verified(raw_token))
-        except (JOSEError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        except INVALID as error:
             raise InvalidToken from error
 
     def _verify(self, raw_token: str) -> Mapping[str, object]:
-        return _parse(jws.verify(raw_token, self._key_of(raw_token), [ALGORITHM]))
+        return verified(raw_token, self._key_of(raw_token))
 
     def _sign(self, claims: Mapping[str, object]) -> str:
         return jws.sign(claims, self._signing.key, self._signing.headers, ALGORITHM)
 
     def _key_of(self, raw_token: str) -> HMACKey:
-        """Require three parts of canonical base64url, the first of which is a header of ours.
+        """Return the key that belongs to the header of the token.
 
         Raises:
-            ValueError: the token has another shape.
+            ValueError: the token has another shape, or a header that is not ours.
         """
-        shape = _SHAPE.fullmatch(raw_token) if len(raw_token) <= MAX_TOKEN_CHARS else None
-        if shape is None or not all(map(_is_canonical, shape.groups())):
-            raise ValueError("not three parts of base64url")
-        key = self._by_header.get(shape.group(1))
+        key = self._by_header.get(header_of(raw_token))
         if key is None:
             raise ValueError("not an expected header")
         return key
@@ -105,20 +105,15 @@ class JoseTokens(Tokens):
         """
         if (payload.get("iss"), payload.get("aud")) != (ISSUER, AUDIENCE):
             raise ValueError("wrong issuer or audience")
-        _text(payload, "jti")
-        self._check_times(*(_integer(payload, name) for name in ("iat", "nbf", "exp")))
-        return Claims(
-            user_id=UserId(_text(payload, "sub")),
-            token_stamp=_text(payload, "ver"),
-            family_id=FamilyId(_text(payload, "sid")),
-        )
-
-    def _check_times(self, issued: int, not_before: int, expires: int) -> None:
+        text(payload, "jti")
+        integer(payload, "nbf")
         now = self._clock().timestamp()
-        if not max(issued, not_before) - LEEWAY_S <= now < expires:
-            raise ValueError("expired or not yet valid")
-        if not 0 < expires - issued <= self._ttl_s:
-            raise ValueError("lifetime longer than allowed")
+        check_times(payload, now, max_lifetime_s=self._ttl_s, leeway_s=LEEWAY_S)
+        return Claims(
+            user_id=UserId(text(payload, "sub")),
+            token_stamp=text(payload, "ver"),
+            family_id=FamilyId(text(payload, "sid")),
+        )
 
 
 class _SigningKey:
@@ -126,63 +121,10 @@ class _SigningKey:
 
     def __init__(self, secret: str) -> None:
         raw = secret.encode()
-        if len(raw) < MIN_SECRET_BYTES:
-            raise ValueError(
-                f"the secret that signs tokens needs at least {MIN_SECRET_BYTES} bytes"
-            )
-        self.key = _construct(raw)
+        self.key = key_of(raw)
         self.headers = {"kid": hmac.digest(raw, b"chatbot kid", "sha256").hex()[:8]}
         self.first_part = _first_part(jws.sign(b"", self.key, self.headers, ALGORITHM))
 
 
-def _construct(key: bytes) -> HMACKey:
-    """The key for the standard library's HMAC, whatever other backend is installed."""
-    try:
-        return HMACKey(key, ALGORITHM)
-    except JOSEError as error:
-        raise ValueError("the secret that signs tokens looks like a public key") from error
-
-
 def _first_part(token: str) -> str:
     return token.partition(".")[0]
-
-
-def _is_canonical(part: str) -> bool:
-    """Whether decoding and encoding the part gives the same part (RFC 4648, section 3.5)."""
-    decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    return base64.urlsafe_b64encode(decoded).rstrip(b"=") == part.encode("ascii")
-
-
-def _parse(payload: bytes) -> Mapping[str, object]:
-    """Parse a JSON object without duplicate keys (RFC 7519, section 4).
-
-    Raises:
-        ValueError, TypeError, RecursionError: it is anything else.
-    """
-    parsed: object = json.loads(payload.decode(), object_pairs_hook=_object)
-    if not isinstance(parsed, dict):
-        raise TypeError("the payload is not an object")
-    return parsed
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("duplicate key")
-    return members
-
-
-def _text(payload: Mapping[str, object], name: str) -> str:
-    """Return a claim that is text without control characters or lone surrogates."""
-    value = payload.get(name)
-    if not (isinstance(value, str) and value.isprintable() and 0 < len(value) <= MAX_ID_CHARS):
-        raise ValueError(f"{name} is not a string")
-    return value
-
-
-def _integer(payload: Mapping[str, object], name: str) -> int:
-    """Return a claim that is a JSON integer: no text, fraction or boolean."""
-    value = payload.get(name)
-    if type(value) is not int:
-        raise TypeError(f"{name} is not an integer")
-    return value

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from chatbot.domain.identity import Client, FamilyId, User, UserId
+from chatbot.domain.assertions import Assertion, AssertionKind
+from chatbot.domain.identity import Client, ClientId, FamilyId, User, UserId
 
 
 class PasswordHasher(Protocol):
@@ -99,6 +100,22 @@ class RefreshTokens(Protocol):
     @abstractmethod
     def access_token_id(self, family_id: FamilyId, number: int) -> str:
         """Return the id of the access token that is issued with the refresh token."""
+
+
+class Assertions(Protocol):
+    """Reads what applications assert about the person for whom they call."""
+
+    @abstractmethod
+    def read(
+        self, raw_assertion: str, kind: AssertionKind, *, secret: str, issuer: ClientId
+    ) -> Assertion:
+        """Return what this client asserts, signed with its secret.
+
+        Whether it was used before is not known here.
+
+        Raises:
+            InvalidAssertion: it is malformed, forged, not yet valid, expired or foreign.
+        """
 
 
 IdentifyClient = Callable[[str], Client | None]

@@ -5,6 +5,7 @@ A new key works at once, and a revoked one ends within 5 seconds.
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -12,11 +13,12 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from chatbot.application.api_keys import MAX_OVERLAP, ApiKeys, MadeKey, NewKey
+from chatbot.application.api_keys import ApiKeys, MadeKey
+from chatbot.application.new_keys import MAX_OVERLAP, NewKey
 from chatbot.domain.credentials import KeyLine
 from chatbot.domain.identity import KeyId
 from chatbot.domain.permissions import Permission
-from chatbot.domain.text import rfc3339, visible_line
+from chatbot.domain.text import decode_utf8, rfc3339, visible_line
 from chatbot.entrypoints.commands.command_line import (
     command_settings,
     host_principal,
@@ -28,6 +30,13 @@ key = typer.Typer(help="Manage the API keys of applications.", no_args_is_help=T
 
 Done = TypeVar("Done")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+UserSecretStdin = Annotated[
+    bool,
+    typer.Option(
+        "--user-secret-stdin",
+        help="With act_for_users: read the assertion secret from standard input, not make one.",
+    ),
+]
 KeyArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the key.")]
 _PAGE = 200
 
@@ -43,13 +52,20 @@ def create_key(
         int | None, typer.Option(min=1, max=3660, help="Days after which the key ends.")
     ] = None,
     *,
+    user_secret_stdin: UserSecretStdin = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a key, and print it once."""
     from chatbot.entrypoints.container.parts import utc_now  # noqa: PLC0415 - slow
 
     ends = None if expires_in_days is None else utc_now() + timedelta(days=expires_in_days)
-    wanted = NewKey(client=client, scopes=frozenset(scope), label=label, expires_at=ends)
+    wanted = NewKey(
+        client=client,
+        scopes=frozenset(scope),
+        label=label,
+        expires_at=ends,
+        user_secret=_user_secret(from_stdin=user_secret_stdin),
+    )
     _show(_manage(lambda keys: keys.create(host_principal(), wanted)), as_json=as_json)
 
 
@@ -78,11 +94,17 @@ def rotate_key(
         ),
     ] = 24,
     *,
+    user_secret_stdin: UserSecretStdin = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a new key like this one, print it once, and let the old one end."""
     overlap = timedelta(hours=overlap_hours)
-    made = _manage(lambda keys: keys.rotate(host_principal(), KeyId(key_id), overlap=overlap))
+    secret = _user_secret(from_stdin=user_secret_stdin)
+    made = _manage(
+        lambda keys: keys.rotate(
+            host_principal(), KeyId(key_id), overlap=overlap, user_secret=secret
+        )
+    )
     _show(made, as_json=as_json)
 
 
@@ -93,11 +115,18 @@ def revoke_key(key_id: KeyArgument) -> None:
     say(f"revoked: {line.id} of {line.client}")
 
 
+def _user_secret(*, from_stdin: bool) -> str | None:
+    return decode_utf8(sys.stdin.buffer.readline()).rstrip("\r\n") if from_stdin else None
+
+
 def _show(made: MadeKey, *, as_json: bool) -> None:
+    secrets = {"key": made.raw_key, "assertion_secret": made.assertion_secret}
+    shown = {name: secret for name, secret in secrets.items() if secret is not None}
     if as_json:
-        say(json.dumps({**_to_json(made.line), "key": made.raw_key}, indent=2))
-    else:
-        say(f"key: {made.raw_key}")
+        say(json.dumps({**_to_json(made.line), **shown}, indent=2))
+        return
+    for name, secret in shown.items():
+        say(f"{name.replace('_', ' ')}: {secret}")
 
 
 async def _all_lines(keys: ApiKeys) -> list[KeyLine]:

@@ -20,6 +20,7 @@ from chatbot.adapters.llm.slots import WithSlots
 from chatbot.adapters.llm.thinking import WithoutThinking
 from chatbot.adapters.security.api_keys import DEFAULT_CLIENT, identify_by_setting
 from chatbot.adapters.security.argon2_hasher import Argon2Hasher
+from chatbot.adapters.security.jose_assertions import JoseAssertions
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.security.refresh_tokens import HmacRefreshTokens
 from chatbot.adapters.storage.backup_file import BackupFile
@@ -31,6 +32,7 @@ from chatbot.application.authentication import Authentication
 from chatbot.application.budgets import Budgets
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
+from chatbot.application.end_users import EndUsers
 from chatbot.application.erasure import Erasures
 from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.learning import Learner
@@ -196,6 +198,17 @@ def build_key_identification(settings: Settings, storage: Storage) -> KeyIdentif
 def build_api_keys(settings: Settings, storage: Storage, auditing: Auditing) -> ApiKeys:
     return ApiKeys(
         storage, auditing, pepper=_peppers(settings)[0], clock=utc_now, random=secrets.token_bytes
+    )
+
+
+def build_end_users(settings: Settings, storage: Storage, auditing: Auditing) -> EndUsers:
+    return EndUsers(
+        storage,
+        JoseAssertions(clock=utc_now),
+        auditing,
+        clock=utc_now,
+        new_id=random_id,
+        provisions=settings.auth.provision_users,
     )
 
 

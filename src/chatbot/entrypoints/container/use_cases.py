@@ -9,6 +9,7 @@ from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.data_export import DataExport
+from chatbot.application.end_users import EndUsers
 from chatbot.application.erasure import Erasures
 from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.key_use import KeyUse
@@ -39,6 +40,7 @@ class UseCases:
     key_identification: KeyIdentification
     api_keys: ApiKeys
     key_use: KeyUse
+    end_users: EndUsers
     auditing: Auditing
     erasures: Erasures
     audit_trail: AuditTrail

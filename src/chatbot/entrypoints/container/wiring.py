@@ -104,6 +104,7 @@ class Container(containers.DeclarativeContainer):
         OwnPassword, storage, authentication, token_pairs, hasher, auditing
     )
     roles = providers.Singleton(people_parts.build_roles, storage, auditing)
+    end_users = providers.Singleton(parts.build_end_users, settings, storage, auditing)
     key_use = providers.Singleton(KeyUse, storage, auditing, clock=parts.utc_now)
 
 
@@ -133,6 +134,7 @@ def build(
         key_identification=container.key_identification(),
         api_keys=container.api_keys(),
         key_use=container.key_use(),
+        end_users=container.end_users(),
         auditing=container.auditing(),
         erasures=container.erasures(),
         audit_trail=container.audit_trail(),

@@ -19,21 +19,22 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documentation:
-    """The errors that a function raises, and a credential that it reads besides the surface's own.
+    """The errors that a function raises, and credentials that it reads besides the surface's own.
 
-    `token` is the name of a security scheme; unless `needs_token`, callers may omit it.
+    `tokens` are names of security schemes, of which callers use one; unless `needs_token`, they may
+    omit it.
     """
 
     raises: tuple[type[ChatbotError], ...] = ()
-    token: str | None = None
+    tokens: tuple[str, ...] = ()
     needs_token: bool = False
 
 
 def documented(
-    *raises: type[ChatbotError], token: str | None = None, needs_token: bool = False
+    *raises: type[ChatbotError], tokens: tuple[str, ...] = (), needs_token: bool = False
 ) -> Callable[[Function], Function]:
     """Decorates a route or a dependency; below the decorator of the router."""
-    documentation = Documentation(raises=raises, token=token, needs_token=needs_token)
+    documentation = Documentation(raises=raises, tokens=tokens, needs_token=needs_token)
 
     def mark(function: Function) -> Function:
         setattr(function, _ATTRIBUTE, documentation)

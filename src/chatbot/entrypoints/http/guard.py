@@ -12,6 +12,7 @@ import structlog
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from chatbot.domain.assertions import ASSERTION_KINDS
 from chatbot.domain.identity import Client
 from chatbot.entrypoints.http.body import Headers, receive_body
 from chatbot.entrypoints.http.error_handlers import EXPECTED, error_response
@@ -30,6 +31,7 @@ _SINGLE_HEADERS = frozenset(
         b"if-match",
         b"transfer-encoding",
         b"x-api-key",
+        *(kind.header.lower().encode() for kind in ASSERTION_KINDS),
     }
 )
 

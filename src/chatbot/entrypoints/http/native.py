@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from starlette.requests import HTTPConnection
 
+from chatbot.domain.assertions import END_USER
 from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Principal
@@ -11,7 +12,7 @@ from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.http import strict_json
 from chatbot.entrypoints.http.body import BodyFormat
 from chatbot.entrypoints.http.credential_cache import CredentialCache
-from chatbot.entrypoints.http.deps.caller import BEARER
+from chatbot.entrypoints.http.deps.caller import ASSERTION, BEARER
 from chatbot.entrypoints.http.errors import BAD_REQUEST, ErrorDetails, Rejected, example_of
 from chatbot.entrypoints.http.problem import PROBLEM
 from chatbot.entrypoints.http.routes import (
@@ -55,6 +56,13 @@ _SECURITY_SCHEMES = {
         "name": "X-API-Key",
         "description": "Identifies the calling application.",
     },
+    ASSERTION: {
+        "type": "apiKey",
+        "in": "header",
+        "name": END_USER.header,
+        "description": "Names the person for whom the application calls: a JWT that it signs. See "
+        "docs/api.md.",
+    },
     BEARER: {
         "type": "http",
         "scheme": "bearer",
@@ -70,6 +78,7 @@ def native_surface(use: UseCases) -> Surface:
     return Surface(
         prefix="",
         authenticate=_by_api_key(use),
+        assertion=END_USER,
         errors=PROBLEM,
         bodies=(json_body(max_bytes=max(64 * _KIB, 12 * max_prompt_chars + 4 * _KIB)),),
         public=PUBLIC_PATHS,
@@ -122,10 +131,10 @@ def _by_api_key(use: UseCases) -> Authenticate:
         client = use.identify_client(raw_key)
         if client is not None:
             return of_client(client)
-        key = await stored_keys.identify(raw_key)
-        if key is None or not use.key_identification.is_live(key):
+        known = await stored_keys.identify(raw_key)
+        if known is None or not use.key_identification.is_live(known):
             raise Rejected(_WRONG_KEY)
-        principal = of_client(key.as_client(), source_of(connection.scope))
+        principal = of_client(known.client, source_of(connection.scope))
         use.key_use.note(principal)
         return principal
 

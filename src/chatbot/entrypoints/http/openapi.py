@@ -74,13 +74,11 @@ def _security(surface: Surface, route: APIRoute) -> list[dict[str, list[str]]]:
     if route.path in surface.public:
         return []
     alone: dict[str, list[str]] = {surface.credential: []}
-    with_tokens = [
-        (alone | {found.token: []}, found.needs_token)
-        for found in documentation_of(route.dependant)
-        if found.token is not None
-    ]
-    needed = [both for both, needs_token in with_tokens if needs_token]
-    return needed[:1] or [alone, *(both for both, _ in with_tokens[:1])]
+    found = [each for each in documentation_of(route.dependant) if each.tokens]
+    needed = [each for each in found if each.needs_token]
+    tokens = next((each.tokens for each in (*needed, *found)), ())
+    with_tokens = [alone | {each: []} for each in tokens if each in surface.security_schemes]
+    return with_tokens if needed else [alone, *with_tokens]
 
 
 def _responses(components: Json, surface: Surface, route: APIRoute) -> Json:

@@ -12,6 +12,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from chatbot.domain.assertions import AssertionKind
 from chatbot.domain.identity import Principal, Source
 from chatbot.entrypoints.http.body import BodyFormat
 from chatbot.entrypoints.http.errors import ErrorDetails, ErrorFormat
@@ -34,7 +35,8 @@ class Surface:
     """One surface.
 
     `prefix` is empty for the native API, which has every path of no other surface. `public` lists
-    the exact paths that need no credential.
+    the exact paths that need no credential. `assertion` is how applications name the person for
+    whom they call, if they can.
 
     For the OpenAPI document: `security_schemes` by their names, `credential` is the name of the one
     that `authenticate` reads, and `credential_errors` are what it raises.
@@ -47,6 +49,7 @@ class Surface:
     security_schemes: Mapping[str, Mapping[str, str]]
     credential: str
     credential_errors: tuple[ErrorDetails, ...]
+    assertion: AssertionKind | None = None
     public: frozenset[str] = frozenset()
     routers: tuple[APIRouter, ...] = ()
 

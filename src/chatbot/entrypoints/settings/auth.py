@@ -64,6 +64,7 @@ class AuthSettings(Subject):
     jwt_ttl_minutes: int = Field(default=60, ge=1, le=60 * 24)
     refresh_ttl_days: int = Field(default=14, ge=1, le=365)
     require_user: bool = False
+    provision_users: bool = False
 
     @property
     def jwt_secrets(self) -> tuple[str, ...]:

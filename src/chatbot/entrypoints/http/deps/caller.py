@@ -1,22 +1,33 @@
 """Who is calling. Such a parameter in its signature says who may call a route."""
 
+from dataclasses import replace
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
 from chatbot.domain.errors import (
+    AuditUnavailable,
+    Forbidden,
     InvalidToken,
     PasswordChangeRequired,
     RateLimited,
+    StorageFull,
     StorageUnavailable,
     Unauthenticated,
+    UnknownUser,
 )
 from chatbot.domain.identity import Principal, User
+from chatbot.entrypoints.container import use_cases
 from chatbot.entrypoints.http.deps.parameters import UseCases
 from chatbot.entrypoints.http.documented import documented
+from chatbot.entrypoints.http.errors import BAD_REQUEST, Rejected
+from chatbot.entrypoints.http.surfaces import Surface
 
 BEARER = "bearer"
 """The name of the security scheme of access tokens."""
+ASSERTION = "end_user"
+"""The name of the security scheme of assertions."""
+PEOPLE = (BEARER, ASSERTION)
 _NO_USER = "This call needs a user: log in and send the header Authorization."
 
 
@@ -28,18 +39,35 @@ async def _application(request: Request) -> Principal:
 Application = Annotated[Principal, Depends(_application)]
 
 
-@documented(Unauthenticated, InvalidToken, RateLimited, StorageUnavailable, token=BEARER)
+@documented(
+    *(Unauthenticated, InvalidToken, UnknownUser, Forbidden, RateLimited),
+    *(StorageUnavailable, AuditUnavailable, StorageFull),
+    tokens=PEOPLE,
+)
 async def _anyone(request: Request, application: Application, use: UseCases) -> Principal:
     """Returns the API client, with the user of the token, if any; also one with a one-time password.
 
     It counts the request: log-in and refresh, which have no such parameter, are throttled in their
     own way.
     """
-    principal = await use.authentication.identify(application, _bearer(request))
+    principal = await _identified(request, application, use)
     if principal.user is not None:
         request.state.log["user_id"] = principal.user.id
     await use.request_limits.count(principal)
     return principal
+
+
+async def _identified(
+    request: Request, application: Principal, use: use_cases.UseCases
+) -> Principal:
+    raw_token, kind = _bearer(request), cast("Surface", request.state.surface).assertion
+    raw_assertion = None if kind is None else request.headers.get(kind.header)
+    if kind is None or raw_assertion is None:
+        return await use.authentication.identify(application, raw_token)
+    if raw_token is not None:
+        detail = f"Send either Authorization or {kind.header}, not both."
+        raise Rejected(replace(BAD_REQUEST, detail=detail))
+    return await use.end_users.identify(application, raw_assertion, kind)
 
 
 Anyone = Annotated[Principal, Depends(_anyone)]
@@ -48,7 +76,7 @@ Anyone = Annotated[Principal, Depends(_anyone)]
 
 @documented(PasswordChangeRequired)
 async def _caller(anyone: Anyone, use: UseCases) -> Principal:
-    if anyone.user is not None and anyone.user.one_time_until is not None:
+    if anyone.must_change_password:
         raise PasswordChangeRequired
     if anyone.user is None and use.settings.auth.require_user:
         raise Unauthenticated(_NO_USER)
@@ -68,7 +96,7 @@ def _bearer(request: Request) -> str | None:
 Caller = Annotated[Principal, Depends(_caller)]
 
 
-@documented(Unauthenticated, token=BEARER, needs_token=True)
+@documented(Unauthenticated, tokens=PEOPLE, needs_token=True)
 async def _current_user(caller: Caller) -> User:
     if caller.user is None:
         raise Unauthenticated(_NO_USER)
@@ -78,7 +106,7 @@ async def _current_user(caller: Caller) -> User:
 CurrentUser = Annotated[User, Depends(_current_user)]
 
 
-@documented(Unauthenticated, token=BEARER, needs_token=True)
+@documented(Unauthenticated, tokens=PEOPLE, needs_token=True)
 async def _user_before_password_change(anyone: Anyone) -> Principal:
     if anyone.user is None:
         raise Unauthenticated(_NO_USER)

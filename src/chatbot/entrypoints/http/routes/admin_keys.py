@@ -66,10 +66,14 @@ async def create(body: NewKeyBody, caller: Caller, use: UseCases) -> NewKeyAnswe
 async def rotate(body: Rotation, caller: Caller, key_id: PathKeyId, use: UseCases) -> NewKeyAnswer:
     """Make a new key like this one, which ends after `overlap_hours`.
 
-    The new key ends when the old one would have ended. You must hold the scopes of the key.
+    The new key ends when the old one would have ended. You must hold the scopes of the key. Its
+    `assertion_secret` is another one, too, or `user_secret`.
     """
     overlap = timedelta(hours=body.overlap_hours)
-    return NewKeyAnswer.of(await use.api_keys.rotate(caller, KeyId(key_id), overlap=overlap))
+    made = await use.api_keys.rotate(
+        caller, KeyId(key_id), overlap=overlap, user_secret=body.user_secret
+    )
+    return NewKeyAnswer.of(made)
 
 
 @router.delete("/{key_id}", dependencies=[WithoutFields])

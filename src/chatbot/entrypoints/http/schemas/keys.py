@@ -5,7 +5,9 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from chatbot.application.api_keys import MAX_LABEL_CHARS, MAX_OVERLAP, MadeKey, NewKey
+from chatbot.application.api_keys import MadeKey
+from chatbot.application.new_keys import MAX_LABEL_CHARS, MAX_OVERLAP, NewKey
+from chatbot.domain.assertions import MAX_SECRET_CHARS, MIN_SECRET_CHARS
 from chatbot.domain.credentials import KeyState
 from chatbot.domain.permissions import Permission
 from chatbot.entrypoints.http.schemas.base import (
@@ -16,6 +18,7 @@ from chatbot.entrypoints.http.schemas.base import (
     Moment,
     Timestamp,
     example,
+    is_none,
 )
 
 KEY_ID = "k7m2x9qd"
@@ -34,6 +37,16 @@ _KEY: Json = {
 }
 _TEXT = f"cb_{KEY_ID}_3q2u...Zk9x"
 
+UserSecret = Annotated[
+    str | None,
+    Field(
+        min_length=MIN_SECRET_CHARS,
+        max_length=MAX_SECRET_CHARS,
+        description="With `act_for_users`: the secret with which the application signs, if it has "
+        "one already. Without it, one is made.",
+        json_schema_extra={"format": "password"},
+    ),
+]
 Scope = Annotated[Permission, Field(strict=False)]
 
 
@@ -62,6 +75,7 @@ class NewKeyBody(Body):
     expires_at: Moment | None = Field(
         default=None, description="When the key ends (RFC 3339); without it, it does not end."
     )
+    user_secret: UserSecret = None
 
     def as_new_key(self) -> NewKey:
         return NewKey(
@@ -69,6 +83,7 @@ class NewKeyBody(Body):
             scopes=frozenset(self.scopes),
             label=self.label,
             expires_at=self.expires_at,
+            user_secret=self.user_secret,
         )
 
 
@@ -81,6 +96,7 @@ class RotationBody(Body):
         le=MAX_OVERLAP_HOURS,
         description="Hours for which the old key can still be used; 0 ends it at once.",
     )
+    user_secret: UserSecret = None
 
 
 class KeyAnswer(Answer):
@@ -106,10 +122,15 @@ class NewKeyAnswer(KeyAnswer):
     model_config = example({**_KEY, "key": _TEXT})
 
     key: str = Field(description="Send it in the header `X-API-Key`. It is not shown again.")
+    assertion_secret: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="With `act_for_users`: sign with it for whom you call. It is not shown again.",
+    )
 
     @classmethod
     def of(cls, made: MadeKey) -> Self:
-        return cls(**asdict(made.line), key=made.raw_key)
+        return cls(**asdict(made.line), key=made.raw_key, assertion_secret=made.assertion_secret)
 
 
 class KeysAnswer(Answer):

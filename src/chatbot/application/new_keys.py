@@ -1,0 +1,92 @@
+"""What an administrator may choose of a new key."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from chatbot.domain.assertions import check_secret
+from chatbot.domain.credentials import EXPIRING_WITHIN, ApiKey
+from chatbot.domain.errors import Forbidden, InvalidInput
+from chatbot.domain.identity import Principal
+from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission
+
+MAX_LABEL_CHARS = 100
+MAX_OVERLAP = EXPIRING_WITHIN
+
+_CLIENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+_RESERVED = frozenset({"default", "host"})
+"""The client of the setting `API_KEY`, and what commands on the host act as."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """What an administrator chooses of a new key."""
+
+    client: str
+    scopes: frozenset[Permission]
+    label: str = ""
+    expires_at: datetime | None = None
+    user_secret: str | None = field(default=None, repr=False)
+
+
+def like(key: ApiKey, user_secret: str | None) -> NewKey:
+    """Return what to choose for the successor of a key."""
+    return NewKey(
+        client=key.client,
+        scopes=key.scopes,
+        label=key.label,
+        expires_at=key.expires_at,
+        user_secret=user_secret,
+    )
+
+
+def require_grantable(principal: Principal, scopes: frozenset[Permission]) -> None:
+    """Return if the caller may give these scopes to a key.
+
+    Nobody gives what they do not hold, in all departments. Acting for users needs `users.manage`,
+    which already allows to take over an account, by a new password.
+
+    Raises:
+        Forbidden: the caller lacks one.
+    """
+    needed = scopes & ROLE_PERMISSIONS
+    if Permission.ACT_FOR_USERS in scopes:
+        needed |= {Permission.USERS_MANAGE}
+    lacking = needed - (principal.permissions - principal.department_only)
+    if lacking:
+        raise Forbidden(f"You cannot give what you do not hold: {', '.join(sorted(lacking))}.")
+
+
+def check_new_key(wanted: NewKey, now: datetime) -> None:
+    """Return if the values are acceptable.
+
+    Raises:
+        InvalidInput: one is not.
+    """
+    if not _CLIENT.fullmatch(wanted.client):
+        rule = "1 to 63 lower-case letters, digits, `.`, `_` or `-`, the first a letter or digit"
+        raise InvalidInput(f"The name of a client has {rule}.", where=("client",))
+    if wanted.client in _RESERVED:
+        raise InvalidInput("This name of a client is reserved: choose another.", where=("client",))
+    if not wanted.scopes:
+        raise InvalidInput("A key needs at least one scope.", where=("scopes",))
+    if not wanted.label.isprintable() or len(wanted.label) > MAX_LABEL_CHARS:
+        limit = f"at most {MAX_LABEL_CHARS} printable characters"
+        raise InvalidInput(f"A label has {limit}.", where=("label",))
+    if wanted.expires_at is not None and wanted.expires_at <= now:
+        raise InvalidInput("The time is not in the future.", where=("expires_at",))
+    check_user_secret(wanted)
+
+
+def check_user_secret(wanted: NewKey) -> None:
+    """Return if no assertion secret is chosen, or the key can have it.
+
+    Raises:
+        InvalidInput: otherwise.
+    """
+    if wanted.user_secret is None:
+        return
+    if Permission.ACT_FOR_USERS not in wanted.scopes:
+        message = "Only a key with the scope `act_for_users` has an assertion secret."
+        raise InvalidInput(message, where=("user_secret",))
+    check_secret(wanted.user_secret)
