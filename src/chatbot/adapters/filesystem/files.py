@@ -209,7 +209,7 @@ class Files:
     def listdir(self, folder: Path) -> list[str]:
         """Return the names in a folder, in no particular order."""
         with translated:
-            return [path.name for path in folder.iterdir()]
+            return os.listdir(folder)  # noqa: PTH208 - pathlib's takes four times as long
 
     def listdir_by_mtime(self, folder: Path, *suffixes: str) -> list[tuple[str, int]]:
         """Return the files that end in one of `suffixes` with their times in ns, in no particular order.

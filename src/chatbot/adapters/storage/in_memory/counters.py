@@ -1,4 +1,4 @@
-"""Counters in memory, and the bounded table of them that the JSON store keeps in one file."""
+"""Counters in memory, and the table of them that the JSON store keeps in a file."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +16,9 @@ from chatbot.domain.ports.counters import (
     names_with_part,
 )
 
-_MORE_NAMES = 16
+_MORE_NAMES = 4
 _MAX_NAMES = 10_000
+_BYTES_OF_AN_AMOUNT = 50
 
 
 class CounterTable:
@@ -25,15 +26,29 @@ class CounterTable:
 
     Args:
         max_names: how many there may be of a bounded kind.
+        is_logged: whether `changes` gets what changes, as it is then; zero is none.
     """
 
     def __init__(
-        self, kind: str, amounts: dict[str, dict[datetime, int]], *, max_names: int
+        self,
+        kind: str,
+        amounts: dict[str, dict[datetime, int]] | None = None,
+        *,
+        max_names: int,
+        is_logged: bool = False,
     ) -> None:
-        self.amounts = amounts
+        self.amounts = {} if amounts is None else amounts
+        self.changes: dict[tuple[str, datetime], int] = {}
         self._max_names = max_names if kind in BOUNDED_KINDS else sys.maxsize
-        self.is_changed = False
+        self._is_logged = is_logged
         self._drop_from = 0
+
+    @property
+    def size(self) -> int:
+        """About how many bytes their names and amounts take."""
+        return sum(
+            len(name) + _BYTES_OF_AN_AMOUNT * len(held) for name, held in self.amounts.items()
+        )
 
     def read(self, name: str, now: datetime) -> Sequence[Count]:
         return sorted(Count(*held) for held in _live(self.amounts.get(name, {}), now).items())
@@ -46,24 +61,30 @@ class CounterTable:
         """
         if name not in self.amounts:
             self._make_room(now)
-        held = _live(self.amounts.get(name, {}), now)
-        self.amounts[name] = {**held, expires_at: held.get(expires_at, 0) + amount}
-        self.is_changed = True
+        held = self.amounts[name] = _live(self.amounts.get(name, {}), now)
+        self.put(name, expires_at, held.get(expires_at, 0) + amount)
 
     def subtract(self, name: str, expires_at: datetime, amount: int) -> None:
         """Subtract the amount, or as much of it as there is."""
-        held = self.amounts.get(name, {})
-        if expires_at not in held:
-            return
-        self.is_changed = True
-        held[expires_at] -= amount
-        if held[expires_at] <= 0:
-            del held[expires_at]
+        found = self.amounts.get(name, {}).get(expires_at, 0)
+        if found:
+            self.put(name, expires_at, max(0, found - amount))
+
+    def put(self, name: str, expires_at: datetime, amount: int) -> None:
+        """Set an amount; zero removes it."""
+        held = self.amounts.setdefault(name, {})
+        if amount:
+            held[expires_at] = amount
+        else:
+            held.pop(expires_at, None)
         if not held:
             del self.amounts[name]
+        if self._is_logged:
+            self.changes[name, expires_at] = amount
 
     def clear(self, name: str) -> None:
-        self.is_changed |= self.amounts.pop(name, None) is not None
+        for expires_at in [*self.amounts.get(name, ())]:
+            self.put(name, expires_at, 0)
 
     def totals(self, prefixes: Iterable[str], now: datetime) -> Mapping[str, int]:
         """Return the totals by name of those that hold something now and have such a name."""
@@ -78,14 +99,17 @@ class CounterTable:
             self.clear(name)
         return len(names)
 
+    def drop_expired(self, now: datetime) -> None:
+        live = {name: _live(held, now) for name, held in self.amounts.items()}
+        self.amounts = {name: held for name, held in live.items() if held}
+
     def _make_room(self, now: datetime) -> None:
         """Drop expired counters, not before there are twice as many: that looks at all of them."""
         if len(self.amounts) >= min(self._drop_from, self._max_names):
-            live = {name: _live(held, now) for name, held in self.amounts.items()}
-            self.amounts = {name: held for name, held in live.items() if held}
+            self.drop_expired(now)
             self._drop_from = 2 * len(self.amounts) + _MORE_NAMES
         while len(self.amounts) >= self._max_names:
-            del self.amounts[min(self.amounts, key=self._weight)]
+            self.clear(min(self.amounts, key=self._weight))
 
     def _weight(self, name: str) -> tuple[int, datetime]:
         held = self.amounts[name]
@@ -131,5 +155,5 @@ class InMemoryCounters(Counters):
 
     def _table(self, kind: str) -> CounterTable:
         if kind not in self._tables:
-            self._tables[kind] = CounterTable(kind, {}, max_names=_MAX_NAMES)
+            self._tables[kind] = CounterTable(kind, max_names=_MAX_NAMES)
         return self._tables[kind]

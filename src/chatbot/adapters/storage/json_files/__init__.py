@@ -10,6 +10,8 @@ checksummed   watched            lines with a checksum; files that are parsed ag
 records       record_files       records, as
 documents     edit_versions      ... documents that people may edit
 shards                           ... shards of files that nobody edits
-counters      journal            counters such as log-in attempts; append-only journals
+counters      counter_file       counters such as log-in attempts; ... one of their files
+counter_log   counter_lines      ... those to which every turn adds
+journal                          append-only journals
 archive       check              everything in a folder, to be moved; what `chatbot doctor` finds
 """

@@ -10,9 +10,10 @@ from typing import Any
 
 from chatbot.adapters.filesystem.atomic import WORK, exists, opened, read
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.json_files.counter_lines import COUNTERS, decode_counters
+from chatbot.adapters.storage.json_files.counter_file import SET_ASIDE, decode_amounts
+from chatbot.adapters.storage.json_files.counter_lines import COUNTERS
 from chatbot.adapters.storage.json_files.counter_log import is_counter_log
-from chatbot.adapters.storage.json_files.counters import SET_ASIDE, is_counters_file
+from chatbot.adapters.storage.json_files.counters import is_counters_file
 from chatbot.adapters.storage.json_files.fields_file import read_fields, with_fields
 from chatbot.adapters.storage.json_files.journal import LOCK, JsonJournal, is_journal_file
 from chatbot.adapters.storage.json_files.log_reader import LogReader
@@ -124,7 +125,7 @@ class _Inspection:
         yield from self._exposed(folder)
         for name in sorted(self._files.listdir(folder)):
             if is_counters_file(name):
-                read_it = _reading(self._files, folder / name, decode_counters)
+                read_it = _reading(self._files, folder / name, decode_amounts)
                 yield from self._verified(folder / name, read_it)
             elif name != WORK and not is_counter_log(name):  # damaged lines of a log do not count
                 yield self._finding(folder / name, Problem.FOREIGN, "not a file of counters")
