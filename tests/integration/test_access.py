@@ -117,8 +117,9 @@ class Company:
             self.callers[caller][:] = [{"X-API-Key": API_KEY} | bearer for bearer in bearers]
 
     def files(self) -> dict[Path, bytes]:
-        """Every stored byte."""
-        return {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+        """Every stored byte, except of the audit, which records refusals."""
+        paths = [path for path in self.folder.rglob("*") if path.is_file()]
+        return {path: path.read_bytes() for path in paths if path.parent.name != "audit"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -42,7 +42,7 @@ async def note(service: Service, *events: AuditEvent, by: Principal = ROOT) -> N
 
 def event(number: int, outcome: Outcome = Outcome.ALLOWED, **more: str) -> AuditEvent:
     return AuditEvent(
-        action=Action.USER_CREATE,
+        action=Action.ROLE_DELETE,
         object_type="user",
         object_id=f"u{number}",
         outcome=outcome,
@@ -63,9 +63,9 @@ async def test_event_is_returned_with_its_place_in_the_chain(
     service: Service, auditor: dict[str, str]
 ) -> None:
     await note(service, event(1, reason="moved", before="b", after="a"))
-    answer = await service.client.get("/admin/audit?action=user.create", headers=auditor)
+    answer = await service.client.get("/admin/audit?action=role.delete", headers=auditor)
     [found] = answer.json()["events"]
-    [entry] = [each for each in await stored(service) if each.content["action"] == "user.create"]
+    [entry] = [each for each in await stored(service) if each.content["action"] == "role.delete"]
     assert found == {"seq": entry.seq, "at": found["at"], **entry.content}
     assert datetime.fromisoformat(found["at"]) == entry.at
     assert set(found) == {
@@ -112,9 +112,9 @@ async def test_who_reads_is_recorded_with_the_filters(
     ("query", "expected"),
     [
         ("object=u1", ["u1"]),
-        ("outcome=refused&action=user.create", ["u1", "u3"]),
+        ("outcome=refused&action=role.delete", ["u1", "u3"]),
         ("actor=root&object=u2", ["u2"]),
-        ("actor=host&outcome=allowed&action=user.create", ["u2"]),
+        ("actor=host&outcome=allowed&action=role.delete", ["u2"]),
         ("actor=192.0.2.7", []),
         ("object=u1&to=2001-01-01", []),
         ("object=u1&from=2001-01-01T00:00:00Z&to=2999-01-01", ["u1"]),
@@ -135,7 +135,7 @@ async def test_stream_has_all_events_one_on_each_line(
 ) -> None:
     await note(service, *[event(number) for number in range(1200)])
     before = await stored(service)
-    answer = await service.client.get("/admin/audit?action=user.create", headers=auditor | NDJSON)
+    answer = await service.client.get("/admin/audit?action=role.delete", headers=auditor | NDJSON)
     assert answer.headers["content-type"].startswith("application/x-ndjson")
     lines = [json.loads(line) for line in answer.text.splitlines()]
     assert [each["object"]["id"] for each in lines] == [f"u{number}" for number in range(1200)]
@@ -155,11 +155,11 @@ async def test_cursor_of_other_filters_is_rejected(
     service: Service, auditor: dict[str, str]
 ) -> None:
     await note(service, *[event(number) for number in range(5)])
-    first = await service.client.get("/admin/audit?action=user.create&limit=2", headers=auditor)
+    first = await service.client.get("/admin/audit?action=role.delete&limit=2", headers=auditor)
     cursor = first.json()["next"]
-    same = f"/admin/audit?action=user.create&limit=9&after={cursor}"
+    same = f"/admin/audit?action=role.delete&limit=9&after={cursor}"
     assert await numbers(await service.client.get(same, headers=auditor)) == ["u2", "u3", "u4"]
-    for other in ("", "action=audit.read&", "action=user.create&actor=root&"):
+    for other in ("", "action=audit.read&", "action=role.delete&actor=root&"):
         answer = await service.client.get(f"/admin/audit?{other}after={cursor}", headers=auditor)
         assert code_of(answer) == (422, "invalid_request")
 

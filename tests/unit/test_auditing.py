@@ -70,7 +70,7 @@ async def test_nothing_is_changed_while_the_audit_cannot_be_written(
         raise StorageFull
 
     def work(tx: Transaction) -> None:
-        monkeypatch.setattr(tx.journal, "append", full)
+        monkeypatch.setattr(tx.journal, "extend", full)
         with AUDITING.recording(tx, ROOT, EVENT):
             changed.append(1)
 

@@ -2,7 +2,7 @@
 
 import hmac
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, Protocol
@@ -14,11 +14,11 @@ from chatbot.domain.audit import (
     Stage,
     content_of,
     digest_of,
-    sealed,
+    following,
 )
 from chatbot.domain.errors import AuditUnavailable, StorageFailure, cause_of
 from chatbot.domain.identity import Principal
-from chatbot.domain.ports.journal import Content, JournalEntry
+from chatbot.domain.ports.journal import JournalEntry
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
 from chatbot.domain.transaction import Transaction
@@ -48,17 +48,30 @@ class Auditing:
         Raises:
             AuditUnavailable: it cannot be written.
         """
-        at = self._clock()
-        content = content_of(event, principal)
+        self.note_all(tx, [(principal, event)])
 
-        def compose(last: JournalEntry | None) -> Content:
-            return sealed(content, last, at=at, key=self._key)
+    def note_all(self, tx: Transaction, events: Sequence[tuple[Principal, AuditEvent]]) -> None:
+        """Append several events, in this order.
+
+        Raises:
+            AuditUnavailable: they cannot be written.
+        """
+        at = self._clock()
+        contents = [content_of(event, principal) for principal, event in events]
+
+        def chained(last: JournalEntry | None) -> Sequence[JournalEntry]:
+            entries: list[JournalEntry] = []
+            for content in contents:
+                last = following(last, content, at=at, key=self._key)
+                entries.append(last)
+            return entries
 
         try:
-            tx.journal.append(AUDIT, compose, at=at)
+            tx.journal.extend(AUDIT, chained)
         except StorageFailure as error:
             raise AuditUnavailable from error
-        self._telemetry.count_audit_event(event.action, event.outcome)
+        for _, event in events:
+            self._telemetry.count_audit_event(event.action, event.outcome)
 
     @contextmanager
     def recording(self, tx: Transaction, principal: Principal, event: AuditEvent) -> Iterator[None]:

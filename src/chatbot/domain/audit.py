@@ -76,6 +76,8 @@ class Action(StrEnum):
     ROLE_DELETE = "role.delete"
     KEY_NEW_ADDRESS = "key.new_address"
     """A key is used from an address from which it was not used lately."""
+    ACCESS_REFUSE = "access.refuse"
+    """A call or a command was refused: wrong credentials, or rights that the caller lacks."""
     AUDIT_PRUNE = "audit.prune"
     """Events are about to be pruned, up to the one with this number; `before` is its MAC."""
 
@@ -118,7 +120,7 @@ def content_of(event: AuditEvent, principal: Principal) -> Content:
     object_id, reason = _clean(event.object_id, _MAX_ID_CHARS), event.reason
     actor = {
         "user": None if user is None else user.id,
-        "client": principal.client.id,
+        "client": principal.client.id or None,
         "cli_user": source.cli_user or None,
         "address": source.address or None,
     }
@@ -142,11 +144,14 @@ def _clean(text: str, max_chars: int) -> str:
     return shown if len(shown) <= max_chars else f"{shown[: max_chars - 1]}\u2026"
 
 
-def sealed(content: Content, last: JournalEntry | None, *, at: datetime, key: bytes) -> Content:
-    """Return the content with its place in the chain, after `last`."""
-    prev = FIRST if last is None else last.content.get("mac")
+def following(
+    last: JournalEntry | None, content: Content, *, at: datetime, key: bytes
+) -> JournalEntry:
+    """Return the entry with this content that comes after `last` in the chain."""
+    seq, prev = (1, FIRST) if last is None else (last.seq + 1, last.content.get("mac"))
     chained = {**content, "prev": prev}
-    return {**chained, "mac": mac_of(chained, 1 if last is None else last.seq + 1, at, key=key)}
+    sealed = {**chained, "mac": mac_of(chained, seq, at, key=key)}
+    return JournalEntry(journal=AUDIT.name, seq=seq, at=at, content=sealed)
 
 
 def mac_of(content: Content, seq: int, at: datetime, *, key: bytes) -> str:

@@ -75,6 +75,12 @@ def on_behalf_of(user: User, roles: Mapping[str, Role], caller: Principal) -> Pr
     )
 
 
+def of_nobody(source: Source) -> Principal:
+    """The principal of a caller who is not identified."""
+    nobody = Client(id=ClientId(""), permissions=frozenset(), user_permissions=frozenset())
+    return of_client(nobody, source)
+
+
 def of_host(cli_user: str) -> Principal:
     """The principal of a command, which this account of the host runs."""
     return of_client(_HOST, Source(cli_user=cli_user))

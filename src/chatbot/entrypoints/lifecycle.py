@@ -22,6 +22,7 @@ async def opened(use: UseCases) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(use.telemetry)
         await stack.enter_async_context(opened_store(use.storage))
+        stack.push_async_callback(use.audit_keeper.aclose)
         stack.push_async_callback(use.request_limits.aclose)
         stack.push_async_callback(use.key_use.aclose)
         stack.push_async_callback(use.hasher.aclose)
@@ -29,6 +30,7 @@ async def opened(use: UseCases) -> AsyncGenerator[None]:
         stack.push_async_callback(use.consolidation.aclose)
         stack.push_async_callback(use.chat.running.aclose)
         use.hasher.rest_while(lambda: use.chat.running.is_answering)
+        use.audit_keeper.start()
         await use.model.warm_up()
         yield
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from chatbot.application.api_keys import ApiKeys
+from chatbot.application.audit_keeper import AuditKeeper
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
@@ -19,6 +20,7 @@ from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
 from chatbot.application.own_password import OwnPassword
 from chatbot.application.people import People
+from chatbot.application.refusals import Refusals
 from chatbot.application.request_limits import RequestLimits
 from chatbot.application.roles import RoleEditor
 from chatbot.application.sessions import Sessions
@@ -44,6 +46,8 @@ class UseCases:
     auditing: Auditing
     erasures: Erasures
     audit_trail: AuditTrail
+    audit_keeper: AuditKeeper
+    refusals: Refusals
     oversight: Oversight
     data_export: DataExport
     authentication: Authentication

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from dependency_injector import containers, providers
 
+from chatbot.application.audit_keeper import AuditKeeper
+from chatbot.application.audit_queue import AuditQueue
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.data_export import DataExport
@@ -16,6 +18,7 @@ from chatbot.application.metering import MeteredModel
 from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
 from chatbot.application.own_password import OwnPassword
+from chatbot.application.refusals import Refusals
 from chatbot.application.sessions import Sessions
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
@@ -45,6 +48,9 @@ class Container(containers.DeclarativeContainer):
     hasher = providers.Singleton(parts.build_hasher)
     auditing = providers.Singleton(parts.build_auditing, settings, telemetry)
     audit_trail = providers.Singleton(AuditTrail, storage, auditing)
+    audit_queue = providers.Singleton(AuditQueue, storage, auditing)
+    refusals = providers.Singleton(Refusals, audit_queue, parts.utc_now)
+    audit_keeper = providers.Singleton(AuditKeeper, audit_trail, audit_queue, refusals)
     data_export = providers.Singleton(
         DataExport, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
     )
@@ -138,6 +144,8 @@ def build(
         auditing=container.auditing(),
         erasures=container.erasures(),
         audit_trail=container.audit_trail(),
+        audit_keeper=container.audit_keeper(),
+        refusals=container.refusals(),
         oversight=container.oversight(),
         data_export=container.data_export(),
         authentication=container.authentication(),

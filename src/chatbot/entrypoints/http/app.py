@@ -10,7 +10,6 @@ from starlette.middleware.cors import CORSMiddleware
 
 from chatbot import __version__
 from chatbot.application.prompt_texts import texts_in
-from chatbot.domain.ports.telemetry import Telemetry
 from chatbot.entrypoints import logging_setup
 from chatbot.entrypoints.container.parts import random_id
 from chatbot.entrypoints.container.use_cases import UseCases
@@ -21,6 +20,7 @@ from chatbot.entrypoints.http.flows import register_flows
 from chatbot.entrypoints.http.guard import Guard
 from chatbot.entrypoints.http.native import native_surface
 from chatbot.entrypoints.http.openapi import completed
+from chatbot.entrypoints.http.refusal_log import RefusalLog
 from chatbot.entrypoints.http.surfaces import Surface, Surfaces
 from chatbot.entrypoints.lifecycle import opened
 from chatbot.entrypoints.model_selection import with_model_name
@@ -77,15 +77,17 @@ def build_app(
         app.include_router(router)
     if settings.http.docs_enabled:
         app.include_router(docs_page.router(root_path))
-    _add_layers(app, settings, surfaces, use.telemetry)
+    _add_layers(app, use, surfaces)
     app.openapi = completed(app, surfaces)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
 
-def _add_layers(app: FastAPI, settings: Settings, surfaces: Surfaces, telemetry: Telemetry) -> None:
+def _add_layers(app: FastAPI, use: UseCases, surfaces: Surfaces) -> None:
     """Add what surrounds the routes; the layer that is added last is the outermost."""
+    settings = use.settings
     allowed_hosts = tuple(map(str.lower, settings.http.allowed_hosts))
     app.add_middleware(Guard, surfaces=surfaces, allowed_hosts=allowed_hosts)
+    app.add_middleware(RefusalLog, note=use.refusals.note)
     if settings.http.cors_allow_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -95,7 +97,7 @@ def _add_layers(app: FastAPI, settings: Settings, surfaces: Surfaces, telemetry:
             expose_headers=["ETag", "X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"],
         )
     app.add_middleware(AccessLog, new_id=random_id, is_tls=settings.http.tls_cert_file is not None)
-    app.add_middleware(telemetry.around)
+    app.add_middleware(use.telemetry.around)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -53,6 +53,7 @@ async def _anyone(request: Request, application: Application, use: UseCases) -> 
     principal = await _identified(request, application, use)
     if principal.user is not None:
         request.state.log["user_id"] = principal.user.id
+        request.state.caller = principal
     await use.request_limits.count(principal)
     return principal
 

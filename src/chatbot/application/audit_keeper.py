@@ -1,0 +1,69 @@
+"""What the service does for the audit by itself: it logs the head, and writes down counted refusals."""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from chatbot.application.audit_queue import AuditQueue
+from chatbot.application.audit_trail import AuditTrail
+from chatbot.application.refusals import Refusals
+from chatbot.domain.errors import StorageFailure, cause_of
+
+LOOK_EVERY_S, HEAD_EVERY_S = 20.0, 3600.0
+
+logger = logging.getLogger("chatbot.audit")
+
+
+class AuditKeeper:
+    """Begins and ends with the service, while its store is open.
+
+    Args:
+        look_every_s: how often it looks whether something is due.
+        head_every_s: how often the head is logged.
+    """
+
+    def __init__(
+        self,
+        trail: AuditTrail,
+        queue: AuditQueue,
+        refusals: Refusals,
+        *,
+        look_every_s: float = LOOK_EVERY_S,
+        head_every_s: float = HEAD_EVERY_S,
+    ) -> None:
+        self._trail, self._queue, self._refusals = trail, queue, refusals
+        self._look_every_s, self._head_every_s = look_every_s, head_every_s
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, in the background."""
+        self._running = asyncio.create_task(self._run())
+
+    async def aclose(self) -> None:
+        """End: record what was counted, and log the last head."""
+        if self._running is not None:
+            self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running
+        await self._refusals.flush()
+        await self._queue.aclose()
+        await self.log_head()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        head_at = loop.time() + self._head_every_s
+        while True:
+            await asyncio.sleep(self._look_every_s)
+            await self._refusals.flush_if_over()
+            if loop.time() >= head_at:
+                head_at = loop.time() + self._head_every_s
+                await self.log_head()
+
+    async def log_head(self) -> None:
+        """Log the head, for `chatbot audit verify --head`: a log is kept apart from the store."""
+        try:
+            head = await self._trail.head()
+        except StorageFailure as error:
+            logger.warning("the head of the audit cannot be read: %s", cause_of(error))
+        else:
+            logger.info("audit head %s", head)
