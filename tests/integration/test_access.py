@@ -44,6 +44,7 @@ BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made with
     "POST /auth/refresh": {"refresh_token": "x"},
     "POST /me/password": {"current_password": PASSWORD, "new_password": NEW_PASSWORD},
     "POST /chat": {"prompt": "Hi"},
+    "DELETE /me": {"password": "x" * 200},
     "POST /admin/sessions/{session_id}/read": {"reason": "A complaint."},
     "POST /sessions/{session_id}/hold": {"reason": "A complaint."},
     "POST /sessions/{session_id}/release": {"reason": "A complaint."},

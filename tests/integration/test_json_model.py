@@ -39,6 +39,7 @@ from write_script import (
     put_memory,
     reset,
     retitle,
+    trim,
     turn,
 )
 
@@ -95,6 +96,10 @@ class Store(RuleBasedStateMachine):
     @rule(session_id=sessions, title=texts)
     def retitle(self, session_id: SessionId, title: str) -> None:
         self.write(retitle(session_id, title))
+
+    @rule(session_id=sessions, upto=st.integers(1, 9))
+    def trim(self, session_id: SessionId, upto: int) -> None:
+        self.write(trim(session_id, upto))
 
     @rule(session_id=sessions)
     def reset(self, session_id: SessionId) -> None:

@@ -125,6 +125,7 @@ async def test_power_loss_undoes_only_renames_newest_first(
                 "create",
                 "put memory",
                 "title",
+                "trim",
                 "reset",
                 "delete",
                 "add user",

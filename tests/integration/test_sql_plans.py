@@ -145,6 +145,8 @@ def work_on_everything(statements: SqlSession) -> None:
     for version in range(2):
         repository.memory(ANA, own.id)
         assert repository.put_memory(ANA, own.id, Memory(version=version), epoch=0)
+    assert repository.owners()
+    repository.trim(lease, 1)
     repository.reset(lease, ts=T0)
     repository.release(lease)
     repository.delete(repository.acquire(ANA, own.id, TURN))

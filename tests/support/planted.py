@@ -12,6 +12,7 @@ from psycopg import sql
 from chatbot.adapters.storage.codec import codec
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner, User, UserId
+from chatbot.domain.limits import Subject
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.counters import Addition, CounterKey
 from chatbot.domain.ports.records import AnyKind
@@ -24,7 +25,8 @@ from samples import T0
 CANARY = "canary-7d31"
 SESSIONS = 3
 GIVEN: dict[str, dict[str, Any]] = {
-    "users": {"email": f"{CANARY}@example.com", "roles": ("employee",)}
+    "limits": {"subject": Subject.USER},
+    "users": {"email": f"{CANARY}@example.com", "roles": ("employee",)},
 }
 """Values of fields that cannot have any value, by the name of the kind."""
 Record = TypeVar("Record")

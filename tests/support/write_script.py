@@ -132,6 +132,10 @@ def _retitle(session_id: SessionId, title: str, tx: Transaction) -> None:
     tx.sessions.update(lease_on(session_id), replace(session, title=title))
 
 
+def _trim(session_id: SessionId, upto: int, tx: Transaction) -> None:
+    tx.sessions.trim(lease_on(session_id), upto)
+
+
 def _reset(session_id: SessionId, seconds: int, tx: Transaction) -> None:
     tx.sessions.reset(lease_on(session_id), ts=at(seconds))
 
@@ -200,6 +204,10 @@ def retitle(session_id: SessionId, title: str) -> Step:
     return Step("title", (partial(_retitle, session_id, title),), session_id)
 
 
+def trim(session_id: SessionId, upto: int) -> Step:
+    return Step("trim", (partial(_trim, session_id, upto),), session_id)
+
+
 def reset(session_id: SessionId, seconds: int) -> Step:
     return Step("reset", (partial(_reset, session_id, seconds),), session_id)
 
@@ -227,6 +235,7 @@ SCRIPT = (
     retitle(ONE, "third title"),
     Step("new password", (partial(_rehash, 1),)),
     delete(TWO),
+    trim(ONE, 7),
     create(THREE, 13),
     *turn(THREE, 14, "last", "one"),
 )

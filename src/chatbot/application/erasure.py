@@ -26,6 +26,7 @@ from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.repositories.users import USERS
 from chatbot.domain.transaction import KINDS, Transaction
+from chatbot.domain.usage import part_of
 
 logger = logging.getLogger("chatbot.erasure")
 
@@ -77,7 +78,7 @@ class Erasures:
         user_id = await self._require_no_holds(allowed)
         await self._storage.transact(partial(self._begin, principal, allowed))
         await self._remove_sessions(user_id)
-        more = Counter(await self._erase_limits(user_id)) if self._erase_limits else Counter[str]()
+        more = await self._erased_limits(user_id)
         receipt = await self._storage.transact(partial(self._finish, principal, user_id, more))
         self._forget()
         return receipt
@@ -99,12 +100,16 @@ class Erasures:
     async def _swept(self, erasure: Erasure) -> None:
         user_id = erasure.user_id
         await self._remove_sessions(user_id)
-        more = Counter(await self._erase_limits(user_id)) if self._erase_limits else Counter[str]()
+        more = await self._erased_limits(user_id)
         principal = of_host("service")
         if erasure.expires_at is None:
             await self._storage.transact(partial(self._finish, principal, user_id, more))
         else:
             await self._storage.transact(partial(_remove_rest, user_id=user_id))
+
+    async def _erased_limits(self, user_id: UserId) -> Counter[str]:
+        erased = await self._erase_limits(part_of(user_id)) if self._erase_limits else {}
+        return Counter(counters=sum(erased.values()))
 
     async def _require_no_holds(self, allowed: Allowed) -> UserId:
         def checked(tx: Transaction) -> tuple[UserId, int]:
@@ -219,6 +224,6 @@ def _count(tx: Transaction, user_id: UserId, counts: Mapping[str, int]) -> Erasu
 def _remove_rest(tx: Transaction, *, user_id: UserId) -> Counter[str]:
     """Remove everything about the person but sessions and the user."""
     tx.sessions.clear(_owner(user_id))
-    counters = sum(tx.counters.erase(user_id).values())
+    counters = sum(tx.counters.erase(part_of(user_id)).values())
     others = [kind for kind in KINDS if kind is not USERS]
     return Counter(counters=counters) + Counter(tx.erasures.remove_records(user_id, others))

@@ -198,11 +198,21 @@ def is_older(old: Conversation, *, than: Conversation) -> bool:
         return False
     if first.epoch != last.epoch:
         return first.epoch < last.epoch and first.last_seq <= last.reset_at
+    kept = tuple(message for message in old.messages if message.seq > last.reset_at)
     return (
-        first.reset_at == last.reset_at
+        (first.reset_at == last.reset_at or _may_be_trimmed(first, than=last))
         and _is_older_session(first, than=last)
-        and old.messages == than.messages[: len(old.messages)]
+        and kept == than.messages[: len(kept)]
         and (old.memory == than.memory or old.memory.version < than.memory.version)
+    )
+
+
+def _may_be_trimmed(old: Session, *, than: Session) -> bool:
+    """Whether messages of `old` may have been removed since, because they had expired."""
+    return (
+        old.reset_at < than.reset_at
+        and old.last_seq <= than.last_seq
+        and old.revision < than.revision
     )
 
 

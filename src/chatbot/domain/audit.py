@@ -48,6 +48,8 @@ class Action(StrEnum):
     """Another's conversation is read."""
     SESSION_HOLD = "session.hold"
     SESSION_RELEASE = "session.release"
+    RETENTION_RUN = "retention.run"
+    """Expired conversations are deleted; the end counts them."""
     USER_EXPORT = "user.export"
     """All data of a person is exported, by the person or by others."""
     USER_ERASE = "user.erase"

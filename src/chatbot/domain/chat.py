@@ -14,7 +14,6 @@ from chatbot.domain.stored import Stored
 
 SessionId = NewType("SessionId", str)
 TurnId = NewType("TurnId", str)
-
 TITLE_CHARS = 60
 _SESSION_ID = re.compile("[0-9a-f]{32}")
 
@@ -98,9 +97,8 @@ def _session_id(raw: str) -> SessionId:
 class Session:
     """The metadata of a session.
 
-    `epoch` counts resets, and `revision` the changes of other fields since the last one.
-    `last_seq` is the number of the newest message ever written; `message_count` counts those since
-    the last reset.
+    `epoch` counts resets, and `revision` other changes since the last one. `last_seq` is the number
+    of the newest message ever written; `message_count` counts those that are left.
     """
 
     id: SessionId = field(
@@ -118,7 +116,7 @@ class Session:
 
     @property
     def reset_at(self) -> int:
-        """The number of the newest message before the last reset; 0 if there was none."""
+        """The number of the newest message that was removed, as by a reset; 0 if there was none."""
         return self.last_seq - self.message_count
 
     def appended(self, message: Message) -> "tuple[Session, Message]":
@@ -135,8 +133,13 @@ class Session:
 
     def was_reset(self, ts: datetime) -> "Session":
         """Returns the session after a reset, which empties it; one that is held is not reset."""
-        emptied = replace(self, title="", message_count=0, updated_at=ts, epoch=self.epoch + 1)
-        return replace(emptied, revision=0)
+        epoch = self.epoch + 1
+        return replace(self, title="", message_count=0, updated_at=ts, epoch=epoch, revision=0)
+
+    def trimmed(self, upto: int, title: str) -> "Session":
+        """Returns the session without the messages up to this number, with another title."""
+        count, revision = self.last_seq - upto, self.revision + 1
+        return replace(self, title=title, message_count=count, revision=revision)
 
     def updated(self, wanted: "Session") -> "Session":
         """Returns the session with those fields of `wanted` that people change."""

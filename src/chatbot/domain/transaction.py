@@ -12,6 +12,7 @@ from chatbot.domain.repositories.erasures import ERASURES, Erasures
 from chatbot.domain.repositories.last_logins import LAST_LOGINS, LastLogins
 from chatbot.domain.repositories.limits import LIMITS, LimitRecords
 from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES, RefreshFamilies
+from chatbot.domain.repositories.retention_runs import RETENTION_RUNS, RetentionRuns
 from chatbot.domain.repositories.roles import ROLES, Roles
 from chatbot.domain.repositories.users import USERS, Users
 
@@ -24,6 +25,7 @@ KINDS: tuple[AnyKind, ...] = (
     LAST_LOGINS,
     ACCESSES,
     ERASURES,
+    RETENTION_RUNS,
 )
 """All kinds of records, in the order in which they are copied."""
 
@@ -56,6 +58,7 @@ class Transaction:
         self.last_logins = LastLogins(records)
         self.refresh_families = RefreshFamilies(records)
         self.limits = LimitRecords(records)
+        self.retention_runs = RetentionRuns(records)
         self.roles = Roles(records)
         self.users = Users(records)
 

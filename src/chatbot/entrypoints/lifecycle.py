@@ -1,16 +1,19 @@
 """Opens and closes the parts of the service in order."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from chatbot.application.api_keys import ApiKeys
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.outside_changes import recorded
+from chatbot.application.retention import Retention
 from chatbot.domain.audit import AuditEvent
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.container import limit_parts, parts, people_parts
+from chatbot.entrypoints.container.retention_parts import build_retention
 from chatbot.entrypoints.container.use_cases import Management, UseCases
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -32,6 +35,7 @@ async def opened(use: UseCases) -> AsyncGenerator[None]:
         use.hasher.rest_while(lambda: use.chat.running.is_answering)
         use.audit_keeper.start()
         await use.model.warm_up()
+        await stack.enter_async_context(_repeated(use.retention.repeat(use.erasures.sweep)))
         yield
 
 
@@ -99,6 +103,29 @@ async def opened_store(storage: Storage) -> AsyncGenerator[None]:
                 f"STORAGE_URL: {error} Run `chatbot doctor` for details."
             ) from error
         yield
+
+
+@asynccontextmanager
+async def _repeated(work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    """Does the work in the background until the end of the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+@asynccontextmanager
+async def opened_retention(settings: Settings) -> AsyncGenerator[Retention]:
+    """Opens only what deleting expired conversations needs.
+
+    Raises:
+        SettingsError: the store cannot be opened.
+    """
+    storage = parts.build_storage(settings)
+    async with opened_store(storage):
+        yield build_retention(settings, storage, parts.build_auditing(settings))
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.errors import SessionBusy, SessionHeld
 from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.session_fields import Hold
@@ -180,6 +181,54 @@ class TestHold:
         assert sessions.page(ANA, limit=9) == []
 
 
+class TestTrim:
+    def test_later_messages_keep_their_numbers_and_everything_else_stays(
+        self, sessions: SessionLog
+    ) -> None:
+        lease = held(sessions)
+        for number in range(5):
+            say(sessions, lease, f"Question {number}")
+        assert sessions.put_memory(ANA, ONE, Memory(summary="s", summarized_to=4), epoch=0)
+        before = sessions.load(ANA, ONE, lambda *_: MessageRange(limit=99))
+        sessions.trim(lease, 4)
+        after = sessions.load(ANA, ONE, lambda *_: MessageRange(limit=99))
+        assert after.messages == before.messages[4:]
+        assert after.memory == before.memory
+        assert after.session == replace(
+            before.session, title="Question 2", message_count=6, revision=1
+        )
+        assert sessions.page(ANA, limit=9) == [after.session]
+        sessions.trim(lease, 3)
+        assert sessions.get(ANA, ONE) == after.session
+        say(sessions, lease, "More")
+        oldest = MessageRange(limit=1, oldest=True)
+        assert tuple(sessions.read(ANA, ONE, oldest)) == before.messages[4:5]
+        assert sessions.get(ANA, ONE).last_seq == 12
+
+    def test_given_title_and_empty_session_are_kept(self, sessions: SessionLog) -> None:
+        lease = held(sessions)
+        say(sessions, lease, "Question")
+        titled(sessions, lease, "Given")
+        sessions.trim(lease, 2)
+        found = sessions.get(ANA, ONE)
+        assert (found.title, found.message_count, found.last_seq) == ("Given", 0, 2)
+        assert sessions.read(ANA, ONE, MessageRange(limit=9)) == []
+        say(sessions, lease, "Another")
+        assert sessions.get(ANA, ONE).title == "Given"
+
+    def test_title_of_removed_messages_is_removed(self, sessions: SessionLog) -> None:
+        lease = held(sessions)
+        say(sessions, lease, "Question")
+        sessions.trim(lease, 2)
+        assert sessions.get(ANA, ONE).title == ""
+        say(sessions, lease, "Another")
+        assert sessions.get(ANA, ONE).title == "Another"
+        put_on_hold(sessions, lease)
+        with pytest.raises(SessionHeld):
+            sessions.trim(lease, 4)
+        assert sessions.get(ANA, ONE).message_count == 2
+
+
 class TestOwners:
     def test_owners_of_an_id_are_found_among_all_sessions(self, sessions: SessionLog) -> None:
         assert sessions.owners_of(ONE) == []
@@ -192,6 +241,9 @@ class TestOwners:
         assert sessions.owners_of(ONE) == []
         sessions.create(replace(new_session(SessionId(f"{3:032x}")), owner=CLIENT))
         assert len(sessions.owners_of(SessionId(f"{3:032x}"))) == 2
+        everyone = {*(Owner(kind="user", id=f"u{n}") for n in range(5)), CLIENT}
+        assert len(sessions.owners()) == len(everyone)
+        assert set(sessions.owners()) == everyone
 
 
 class TestSearch:

@@ -59,6 +59,10 @@ class SessionLog(Protocol):
         """Return how many sessions the owner has. The cost grows with their number."""
 
     @abstractmethod
+    def owners(self) -> Sequence[Owner]:
+        """Return all who have sessions, or had some."""
+
+    @abstractmethod
     def owners_of(self, session_id: SessionId) -> Sequence[Owner]:
         """Return who has a session with this id: one owner at most, unless sessions were copied.
 
@@ -134,6 +138,17 @@ class SessionLog(Protocol):
         """Store the fields of the session that people change, and return it: see `Session.updated`.
 
         Its other fields are ignored. Its place in the list, by `updated_at`, stays.
+        """
+
+    @abstractmethod
+    def trim(self, lease: Lease, upto: int) -> None:
+        """Remove the messages up to this number, for good; the later ones keep their numbers.
+
+        A title that was the beginning of a removed message is that of the first one left. The
+        session keeps its memory and its place in the list. No-op if there are none.
+
+        Raises:
+            SessionHeld: the session must be kept.
         """
 
     @abstractmethod

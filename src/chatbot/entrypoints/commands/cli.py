@@ -1,4 +1,4 @@
-"""The command line: `chatbot init | serve | admin | user | role | key | audit | chat | db |
+"""The command line: `chatbot init | serve | admin | user | role | key | audit | retention | chat | db |
 migrate | import | backup | restore | doctor`.
 
 Most commands import their dependencies when they run: importing genkit would make `--help` slow.
@@ -19,6 +19,7 @@ from chatbot.entrypoints.commands import store
 from chatbot.entrypoints.commands.audit import audit
 from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
 from chatbot.entrypoints.commands.keys import key
+from chatbot.entrypoints.commands.retention import retention
 from chatbot.entrypoints.commands.roles import role
 from chatbot.entrypoints.commands.secrets import secrets
 from chatbot.entrypoints.commands.users import admin, user
@@ -36,6 +37,7 @@ db = typer.Typer(
 app.add_typer(admin, name="admin")
 app.add_typer(user, name="user")
 app.add_typer(audit, name="audit")
+app.add_typer(retention, name="retention")
 app.add_typer(key, name="key")
 app.add_typer(role, name="role")
 app.add_typer(db, name="db")

@@ -18,10 +18,12 @@ from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
+from chatbot.application.own_erasure import OwnErasure
 from chatbot.application.own_password import OwnPassword
 from chatbot.application.people import People
 from chatbot.application.refusals import Refusals
 from chatbot.application.request_limits import RequestLimits
+from chatbot.application.retention import Retention
 from chatbot.application.roles import RoleEditor
 from chatbot.application.sessions import Sessions
 from chatbot.application.token_pairs import TokenPairs
@@ -49,6 +51,8 @@ class UseCases:
     audit_keeper: AuditKeeper
     refusals: Refusals
     oversight: Oversight
+    retention: Retention
+    own_erasure: OwnErasure
     data_export: DataExport
     authentication: Authentication
     token_pairs: TokenPairs

@@ -17,6 +17,7 @@ from chatbot.application.limit_rules import LimitRules
 from chatbot.application.metering import MeteredModel
 from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
+from chatbot.application.own_erasure import OwnErasure
 from chatbot.application.own_password import OwnPassword
 from chatbot.application.refusals import Refusals
 from chatbot.application.sessions import Sessions
@@ -24,7 +25,13 @@ from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import Workers
-from chatbot.entrypoints.container import limit_parts, parts, people_parts, telemetry_parts
+from chatbot.entrypoints.container import (
+    limit_parts,
+    parts,
+    people_parts,
+    retention_parts,
+    telemetry_parts,
+)
 from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.settings import Settings
 
@@ -54,6 +61,7 @@ class Container(containers.DeclarativeContainer):
     data_export = providers.Singleton(
         DataExport, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
     )
+    retention = providers.Singleton(retention_parts.build_retention, settings, storage, auditing)
     oversight = providers.Singleton(
         Oversight, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
     )
@@ -101,6 +109,7 @@ class Container(containers.DeclarativeContainer):
         token_pairs=token_pairs,
         auditing=auditing,
     )
+    own_erasure = providers.Singleton(OwnErasure, erasures, authentication)
     key_identification = providers.Singleton(parts.build_key_identification, settings, storage)
     api_keys = providers.Singleton(parts.build_api_keys, settings, storage, auditing)
     user_writer = providers.Singleton(people_parts.build_user_writer, storage, auditing)
@@ -147,6 +156,8 @@ def build(
         audit_keeper=container.audit_keeper(),
         refusals=container.refusals(),
         oversight=container.oversight(),
+        retention=container.retention(),
+        own_erasure=container.own_erasure(),
         data_export=container.data_export(),
         authentication=container.authentication(),
         token_pairs=container.token_pairs(),

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, model_validator
 from chatbot.entrypoints.settings.auth import AuthSettings
 from chatbot.entrypoints.settings.limits import LimitsSettings
 from chatbot.entrypoints.settings.model import ModelSettings
+from chatbot.entrypoints.settings.retention import RetentionSettings
 from chatbot.entrypoints.settings.secret_strength import check_distinct
 from chatbot.entrypoints.settings.service import (
     AssistantSettings,
@@ -33,6 +34,7 @@ class Settings(Subject):
     storage: StorageSettings
     memory: MemorySettings
     limits: LimitsSettings
+    retention: RetentionSettings
     http: HttpSettings
     log: LogSettings
     telemetry: TelemetrySettings

@@ -13,6 +13,7 @@ from chatbot.domain.chat import (
     SessionCursor,
     SessionId,
     TurnId,
+    title_of,
 )
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner
@@ -49,6 +50,9 @@ class InMemorySessionLog(SessionLog):
 
     def count(self, owner: Owner) -> int:
         return self._counts[owner]
+
+    def owners(self) -> Sequence[Owner]:
+        return list({owner: None for owner, _ in self._stored})
 
     def owners_of(self, session_id: SessionId) -> Sequence[Owner]:
         return [owner for owner, each in self._stored if each == session_id]
@@ -120,6 +124,16 @@ class InMemorySessionLog(SessionLog):
         stored = self._held(lease)
         stored.session = stored.session.updated(session)
         return stored.session
+
+    def trim(self, lease: Lease, upto: int) -> None:
+        stored = self._held(lease)
+        require_no_hold(stored.session.hold)
+        if upto <= stored.session.reset_at:
+            return
+        left = [message for message in stored.messages if message.seq > upto]
+        is_given = stored.session.title != title_of(stored.messages)
+        title = stored.session.title if is_given else title_of(left)
+        stored.session, stored.messages = stored.session.trimmed(upto, title), left
 
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         stored = self._held(lease)

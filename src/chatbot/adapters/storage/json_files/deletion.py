@@ -52,6 +52,11 @@ def remove_rest(files: Files, paths: SessionPaths) -> None:
     """Remove the session's memory, fields, unfinished and quarantined files: all but the log."""
     files.remove(paths.memory)
     files.remove(paths.fields)
+    remove_work(files, paths)
+
+
+def remove_work(files: Files, paths: SessionPaths) -> None:
+    """Remove the session's unfinished and quarantined files."""
     for name in files.listdir(paths.work) if exists(files, paths.work) else []:
         if name.startswith(f"{paths.session_id}.") and not name.endswith(DELETED):
             files.remove(paths.work / name)

@@ -40,6 +40,11 @@ def header_line(session: Session) -> bytes:
     return encode_line({**names, **own, "base_seq": session.reset_at})
 
 
+def message_line(message: Message) -> bytes:
+    """Return the line of a message that has its number."""
+    return encode_line(codec(Message).to_json(message))
+
+
 @lru_cache(maxsize=_HEADERS_CACHED)
 def read_header(line: bytes, *, session_id: SessionId, owner: Owner) -> Session:
     """Read a header and verify that it belongs where it was found.

@@ -8,6 +8,7 @@ memory on; `<id>.fields` holds the fields that people have changed. Everything h
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import exists, locked, make_durable_folder, put
@@ -17,10 +18,11 @@ from chatbot.adapters.storage.json_files.deletion import (
     finish_deletions,
     remove_leftovers,
     remove_rest,
+    remove_work,
 )
 from chatbot.adapters.storage.json_files.fields_file import fields_line, may_be_held
 from chatbot.adapters.storage.json_files.leases import SessionLeases
-from chatbot.adapters.storage.json_files.log_reader import header_line
+from chatbot.adapters.storage.json_files.log_reader import LogReader, header_line, message_line
 from chatbot.adapters.storage.json_files.log_writer import LogWriter
 from chatbot.adapters.storage.json_files.memory_file import load_memory, memory_line
 from chatbot.adapters.storage.json_files.paths import (
@@ -35,6 +37,7 @@ from chatbot.adapters.storage.json_values import Damaged
 from chatbot.domain.chat import (
     Lease,
     Message,
+    MessageRange,
     Question,
     Session,
     SessionId,
@@ -165,6 +168,28 @@ class JsonSessionLog(SessionReader, SessionLog):
             updated = now.updated(session)
             put(self._files, paths.fields, fields_line(updated, derived_title=derived_title))
         return updated
+
+    def trim(self, lease: Lease, upto: int) -> None:
+        """Replace the log by one with the later messages, which is the commit."""
+        with self._leases.writing(lease) as held, self._committing(held.paths):
+            paths = held.paths
+            now, derived_title, left = self._look(paths, partial(self._after, upto))
+            require_no_hold(now.hold)
+            if upto <= now.reset_at:
+                return
+            title = "" if now.title == derived_title else now.title
+            trimmed = replace(now.trimmed(upto, title), last_seq=upto, message_count=0)
+            lines = [header_line(trimmed), *map(message_line, left)]
+            held.close_log(self._files)
+            put(self._files, paths.log, b"".join(lines), mtime_ns=to_ns(now.updated_at))
+            self._files.remove(paths.fields)  # the new header has them
+            remove_work(self._files, paths)
+
+    def _after(self, upto: int, log: LogReader) -> tuple[Session, str, list[Message]]:
+        """The session, the title that its messages give it, and the later ones."""
+        session = self._session(log)
+        left = log.messages(MessageRange(limit=max(session.last_seq - upto, 0), after=upto))
+        return session, log.session().title if not log.header.title else "", left
 
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         """Replace the log by a new header, which is the commit, then remove what was emptied."""

@@ -76,13 +76,15 @@ class SessionReader:
             return 0
         return sum(is_session_id(name.removesuffix(LOG)) for name in names if name.endswith(LOG))
 
+    def owners(self) -> Sequence[Owner]:
+        return [owner for name in self._files.listdir(self._root) if (owner := owner_of(name))]
+
     def owners_of(self, session_id: SessionId) -> Sequence[Owner]:
         if not is_session_id(session_id):
             return []
-        owners = [owner for name in self._files.listdir(self._root) if (owner := owner_of(name))]
         return [
             owner
-            for owner in owners
+            for owner in self.owners()
             if exists(self._files, paths_of(self._root, owner, session_id).log)
         ]
 

@@ -3,9 +3,12 @@
 Made once: SQLAlchemy then finds each compiled form in its cache at the first look.
 """
 
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 
+from chatbot.adapters.storage.sql.rows import owner_key
 from chatbot.adapters.storage.sql.tables import memories, messages, sessions, unix_now
+from chatbot.domain.chat import Lease, SessionId
+from chatbot.domain.identity import Owner
 
 LEASE_S = 20.0
 RENEW_S = 5.0
@@ -78,6 +81,8 @@ RELEASE = (
 )
 LAST = 2**62
 
+DELETE_OLD = delete(messages).where(IS_OF_IT, messages.c.seq <= bindparam("upto"))
+
 _FIRST_OWNER = select(func.min(sessions.c.owner).label("owner")).cte("owners", recursive=True)
 _OWNERS = _FIRST_OWNER.union_all(
     select(
@@ -88,6 +93,16 @@ _OWNERS = _FIRST_OWNER.union_all(
     ).where(_FIRST_OWNER.c.owner.is_not(None))
 )
 """Each owner, found by the primary key one after the other: there are fewer than sessions."""
+OWNERS = select(_OWNERS.c.owner).where(_OWNERS.c.owner.is_not(None))
 OWNERS_OF = select(sessions.c.owner).join(
     _OWNERS, and_(sessions.c.owner == _OWNERS.c.owner, sessions.c.id == bindparam("s"))
 )
+
+
+def key_values(owner: Owner, session_id: SessionId) -> dict[str, object]:
+    return {"o": owner_key(owner), "s": session_id}
+
+
+def held_values(lease: Lease) -> dict[str, object]:
+    """The values of `IS_HELD`."""
+    return {**key_values(lease.owner, lease.session_id), "turn": lease.turn_id}

@@ -33,6 +33,7 @@ from chatbot.adapters.storage.sql.session_statements import (
     ADD_SESSION,
     APPEND,
     COUNT,
+    DELETE_OLD,
     EXISTS,
     GET,
     IS_HELD,
@@ -45,11 +46,14 @@ from chatbot.adapters.storage.sql.session_statements import (
     NEXT_PAGE,
     NEXT_TITLES,
     OLDEST,
+    OWNERS,
     OWNERS_OF,
     PAGE,
     RELEASE,
     RENEW,
     TITLES,
+    held_values,
+    key_values,
 )
 from chatbot.adapters.storage.sql.tables import (
     memories,
@@ -64,12 +68,16 @@ from chatbot.domain.chat import (
     SessionCursor,
     SessionId,
     TurnId,
+    title_of,
 )
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.session_fields import caseless, require_no_hold
+
+_FIRST = MessageRange(limit=2, oldest=True)
+"""A question of the user is among them, after a crash too."""
 
 
 class SqlSessions(SessionLog):
@@ -85,7 +93,7 @@ class SqlSessions(SessionLog):
             raise Conflict("The session already exists.") from error
 
     def get(self, owner: Owner, session_id: SessionId) -> Session:
-        row = self._sql.row(GET, _key(owner, session_id))
+        row = self._sql.row(GET, key_values(owner, session_id))
         if row is None:
             raise NotFound
         return session_of(row)
@@ -93,6 +101,9 @@ class SqlSessions(SessionLog):
     def count(self, owner: Owner) -> int:
         row = self._sql.row(COUNT, {"o": owner_key(owner)})
         return 0 if row is None else int(row[0])
+
+    def owners(self) -> Sequence[Owner]:
+        return [owner_of(row.owner) for row in self._sql.rows(OWNERS)]
 
     def owners_of(self, session_id: SessionId) -> Sequence[Owner]:
         return [owner_of(row.owner) for row in self._sql.rows(OWNERS_OF, {"s": session_id})]
@@ -119,22 +130,22 @@ class SqlSessions(SessionLog):
         rows = self._sql.rows(query, {"o": owner_key(owner), **mark})
         wanted = caseless(title)
         fitting = (row.id for row in rows if wanted in caseless(row.title))
-        found = (self._sql.row(GET, _key(owner, each)) for each in islice(fitting, limit))
+        found = (self._sql.row(GET, key_values(owner, each)) for each in islice(fitting, limit))
         return [session_of(row) for row in found if row is not None]
 
     def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
         lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
-        values = {**_held(lease), "replica": self._replica, "seconds": self._lease_s}
+        values = {**held_values(lease), "replica": self._replica, "seconds": self._lease_s}
         if not self._sql.write(ACQUIRE, values).rowcount:
             self._require(owner, session_id)
             raise SessionBusy
         return lease
 
     def release(self, lease: Lease) -> None:
-        self._sql.write(RELEASE, _held(lease))
+        self._sql.write(RELEASE, held_values(lease))
 
     def append(self, lease: Lease, message: Message) -> Message:
-        values = {**_held(lease), "ts": message.ts, "title_now": message.title or None}
+        values = {**held_values(lease), "ts": message.ts, "title_now": message.title or None}
         seq = self._sql.write(APPEND, values).scalar()
         if seq is None:
             raise _lost()
@@ -150,7 +161,7 @@ class SqlSessions(SessionLog):
         bounds = {"after": selected.after, "before": before, "n": selected.limit}
         query = OLDEST if selected.oldest else NEWEST
         try:
-            rows = self._sql.rows(query, {**_key(owner, session_id), **bounds})
+            rows = self._sql.rows(query, {**key_values(owner, session_id), **bounds})
             found = [message_of(row) for row in rows]
         except ValueError as error:
             raise Damaged("message: a value is not valid") from error
@@ -159,7 +170,7 @@ class SqlSessions(SessionLog):
         return found if selected.oldest else found[::-1]
 
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
-        row = self._sql.row(MEMORY, _key(owner, session_id))
+        row = self._sql.row(MEMORY, key_values(owner, session_id))
         if row is None:
             raise NotFound
         return memory_of(row.content)
@@ -167,7 +178,7 @@ class SqlSessions(SessionLog):
     def put_memory(
         self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
     ) -> bool:
-        key = _key(owner, session_id)
+        key = key_values(owner, session_id)
         current = select(sessions.c.epoch).where(IS_IT).with_for_update()
         if self._sql.write(current, key).scalar() != epoch:
             return False
@@ -188,10 +199,27 @@ class SqlSessions(SessionLog):
         values: dict[str, object] = {"rest": rest_of(updated)}
         if updated.title != now.title:
             values["title"] = updated.title
-        done = self._sql.write(update(sessions).where(IS_HELD).values(values), _held(lease))
+        done = self._sql.write(update(sessions).where(IS_HELD).values(values), held_values(lease))
         if not done.rowcount:
             raise _lost()
         return updated
+
+    def trim(self, lease: Lease, upto: int) -> None:
+        self._require_no_hold(lease)
+        owner, session_id = lease.owner, lease.session_id
+        now, key = self.get(owner, session_id), key_values(owner, session_id)
+        if upto <= now.reset_at:
+            return
+        first = self.read(owner, session_id, _FIRST)
+        left = self.read(owner, session_id, replace(_FIRST, after=upto))
+        title = now.title if now.title != title_of(first) else title_of(left)
+        trimmed = now.trimmed(upto, title)
+        count = trimmed.message_count
+        values = {"title": title or None, "message_count": count, "rest": rest_of(trimmed)}
+        done = self._sql.write(update(sessions).where(IS_HELD).values(values), held_values(lease))
+        if not done.rowcount:
+            raise _lost()
+        self._sql.delete_securely(DELETE_OLD, {**key, "upto": upto})
 
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         self._require_no_hold(lease)
@@ -202,43 +230,38 @@ class SqlSessions(SessionLog):
             "epoch": sessions.c.epoch + 1,
             "rest": None,
         }
-        done = self._sql.write(update(sessions).where(IS_HELD).values(emptied), _held(lease))
+        done = self._sql.write(update(sessions).where(IS_HELD).values(emptied), held_values(lease))
         if not done.rowcount:
             raise _lost()
-        key = _key(lease.owner, lease.session_id)
+        key = key_values(lease.owner, lease.session_id)
         self._sql.delete_securely(delete(messages).where(IS_OF_IT), key)
         self._sql.delete_securely(delete(memories).where(IS_ITS_MEMORY), key)
 
     def delete(self, lease: Lease) -> None:
         """Messages and memory go with the row (`ON DELETE CASCADE`)."""
         self._require_no_hold(lease)
-        if not self._sql.delete_securely(delete(sessions).where(IS_HELD), _held(lease)).rowcount:
+        if not self._sql.delete_securely(
+            delete(sessions).where(IS_HELD), held_values(lease)
+        ).rowcount:
             raise _lost()
 
     def _require_no_hold(self, lease: Lease) -> None:
         """The lease keeps others from changing it until the end of the transaction."""
-        row = self._sql.write(GET.with_for_update(), _key(lease.owner, lease.session_id)).first()
+        row = self._sql.write(
+            GET.with_for_update(), key_values(lease.owner, lease.session_id)
+        ).first()
         if row is not None:
             require_no_hold(session_of(row).hold)
 
     def _require(self, owner: Owner, session_id: SessionId) -> None:
-        if self._sql.row(EXISTS, _key(owner, session_id)) is None:
+        if self._sql.row(EXISTS, key_values(owner, session_id)) is None:
             raise NotFound
 
 
 def renew(sql: SqlSession, leases: Iterable[Lease], *, seconds: float) -> None:
     """Renew the leases that no other turn has acquired."""
     for lease in leases:
-        sql.write(RENEW, {**_held(lease), "seconds": seconds})
-
-
-def _key(owner: Owner, session_id: SessionId) -> dict[str, object]:
-    return {"o": owner_key(owner), "s": session_id}
-
-
-def _held(lease: Lease) -> dict[str, object]:
-    """The values of `IS_HELD`."""
-    return {**_key(lease.owner, lease.session_id), "turn": lease.turn_id}
+        sql.write(RENEW, {**held_values(lease), "seconds": seconds})
 
 
 def _lost() -> SessionBusy:

@@ -1,15 +1,27 @@
-"""All data of a person: exported."""
+"""All data of a person: exported, and erased."""
 
 from typing import Annotated
 
 from fastapi import Path, Response
 
-from chatbot.domain.errors import AuditUnavailable, Forbidden, NotFound
+from chatbot.domain.errors import (
+    AuditUnavailable,
+    Forbidden,
+    InvalidCredentials,
+    LastAdministrator,
+    NotFound,
+    RateLimited,
+    SessionBusy,
+    SessionHeld,
+    ShuttingDown,
+    StorageFull,
+)
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.deps.caller import Caller, CurrentUser
 from chatbot.entrypoints.http.deps.parameters import UseCases
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.personal_archive import DOCUMENTED, archive_stream
+from chatbot.entrypoints.http.schemas.erasure import ErasedAnswer, ErasureBody, ReceiptAnswer
 
 router = routing.router(tag="personal_data")
 
@@ -23,6 +35,19 @@ async def export_own(_: CurrentUser, caller: Caller, use: UseCases) -> Response:
     """
     data = await use.data_export.own(caller)
     return archive_stream(data, use.settings.assistant.default_preferences)
+
+
+@router.delete("/me")
+@documented(
+    *(InvalidCredentials, RateLimited, ShuttingDown, LastAdministrator, SessionHeld, SessionBusy),
+    *(AuditUnavailable, StorageFull),
+)
+async def erase_own(
+    body: ErasureBody, _: CurrentUser, caller: Caller, use: UseCases
+) -> ErasedAnswer:
+    """Erase the caller with everything that is stored about them, for good."""
+    receipt = await use.own_erasure.erase(caller, body.password)
+    return ErasedAnswer(receipt=ReceiptAnswer.of(receipt))
 
 
 @router.get("/admin/users/{user_id}/export", response_class=Response, responses={200: DOCUMENTED})

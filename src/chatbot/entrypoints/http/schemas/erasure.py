@@ -6,14 +6,29 @@ from pydantic import Field
 
 from chatbot.domain.erasure import Receipt
 from chatbot.domain.text import rfc3339
-from chatbot.entrypoints.http.schemas.base import UPDATED_AT, Answer, Json, example
+from chatbot.entrypoints.http.schemas.base import UPDATED_AT, Answer, Body, Json, example
 
 RECEIPT: Json = {
     "receipt_id": "5f0c6f0e8d5a4f4e9a1c2b3d4e5f6071",
-    "erased": {"counters": 12, "memories": 3, "messages": 48, "sessions": 4, "users": 1},
+    "erased": {
+        "counters": 12,
+        "memories": 3,
+        "messages": 48,
+        "refresh_families": 2,
+        "sessions": 4,
+        "users": 1,
+    },
     "at": UPDATED_AT,
     "mac": "9b5f3a7c" * 8,
 }
+
+
+class ErasureBody(Body):
+    model_config = example({"password": "the password that make run printed"})
+
+    password: str = Field(
+        description="The caller's password.", json_schema_extra={"format": "password"}
+    )
 
 
 class ReceiptAnswer(Answer):

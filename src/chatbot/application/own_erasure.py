@@ -1,0 +1,45 @@
+"""A person's own erasure, which takes the password."""
+
+from dataclasses import replace
+from functools import partial
+
+from chatbot.application.authentication import Authentication
+from chatbot.application.erasure import Erasures
+from chatbot.domain.erasure import Receipt
+from chatbot.domain.errors import InvalidToken, Unauthenticated
+from chatbot.domain.identity import Principal, User
+from chatbot.domain.transaction import Transaction
+
+
+class OwnErasure:
+    """Erases the caller."""
+
+    def __init__(self, erasures: Erasures, authentication: Authentication) -> None:
+        self._erasures, self._authentication = erasures, authentication
+
+    async def erase(self, principal: Principal, password: str) -> Receipt:
+        """Erase the caller, whose password is checked like that of a log-in.
+
+        What is interrupted is finished by the service.
+
+        Raises:
+            InvalidCredentials, RateLimited: see `Authentication.verified`.
+            LastAdministrator: nobody would be left who can manage users and roles.
+            SessionHeld, SessionBusy, AuditUnavailable: see `Erasures.erase`.
+        """
+        if principal.user is None:
+            raise Unauthenticated("This call needs a user: log in first.")
+        verified = await self._authentication.verified(
+            principal, principal.user.email, password, lambda _, user: user
+        )
+        return await self._erasures.erase(principal, partial(_allowed, verified))
+
+
+def _allowed(verified: User, tx: Transaction) -> User:
+    """Return the user, unless the sign-in was revoked since the password was checked."""
+    user = tx.users.by_id(verified.id)
+    if user is None or user.token_stamp != verified.token_stamp:
+        raise InvalidToken
+    gone = replace(user, is_active=False)
+    tx.users.require_another_administrator(gone, old=user, roles=tx.roles.all())
+    return user

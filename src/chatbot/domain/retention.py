@@ -1,0 +1,64 @@
+"""How long conversations are kept, and when a process may delete those that have expired."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+EVERY = timedelta(hours=1)
+LONGEST_GAP = timedelta(hours=26)
+"""After a longer one the clock may have jumped, or the service was stopped: both look alike."""
+DOUBTED_FOR = timedelta(hours=24)
+"""So long an operator has time to notice that the clock is wrong, before anything is deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionRule:
+    """The days after which a session is deleted, for a role or, without one, for everyone.
+
+    0 = for ever.
+    """
+
+    role: str | None
+    days: int
+
+
+def days_of(roles: Collection[str], rules: Iterable[RetentionRule], *, default: int) -> int:
+    """Return the days for an owner with these roles; 0 = for ever.
+
+    A rule of a role precedes one for everyone, which precedes the default. Of several, the shortest
+    time holds.
+    """
+    known = list(rules)
+    of_roles = [rule.days for rule in known if rule.role in roles]
+    of_all = [rule.days for rule in known if rule.role is None]
+    return min(of_roles or of_all or [default], key=lambda days: days or float("inf"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionRun:
+    """When expired conversations were looked for last, so that one process of many does it.
+
+    `doubted_since` is set while the clock may be wrong.
+    """
+
+    id: str = "sessions"
+    claimed_at: datetime
+    doubted_since: datetime | None = None
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is time again. Not while the clock is behind the last run."""
+        return now >= self.claimed_at + EVERY
+
+    def claimed(self, now: datetime) -> "RetentionRun":
+        """Return the claim of this moment; after a gap the clock is doubted for a day."""
+        doubted_since = self.doubted_since
+        if now - self.claimed_at > LONGEST_GAP:
+            doubted_since = now
+        elif doubted_since is not None and now - doubted_since >= DOUBTED_FOR:
+            doubted_since = None
+        return replace(self, claimed_at=now, doubted_since=doubted_since)
+
+
+def first_run(now: datetime) -> RetentionRun:
+    """Return the claim in a store in which nobody has looked yet: nothing confirms the clock."""
+    return RetentionRun(claimed_at=now, doubted_since=now)

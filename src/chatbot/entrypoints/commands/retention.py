@@ -1,0 +1,60 @@
+"""`chatbot retention run`, for every store, also while the service is running."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from chatbot.application.retention import Swept
+from chatbot.domain.text import rfc3339
+from chatbot.entrypoints.commands.command_line import (
+    Refused,
+    command_settings,
+    host_principal,
+    persistent,
+    say,
+)
+
+retention = typer.Typer(help="Delete conversations that have expired.", no_args_is_help=True)
+
+
+@retention.command("run")
+def run(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what has expired, and delete nothing.")
+    ] = False,
+    clock_is_right: Annotated[
+        bool,
+        typer.Option(
+            "--clock-is-right",
+            help="Delete even if there was no run for more than 26 hours, after which the clock is "
+            "doubted for a day.",
+        ),
+    ] = False,
+) -> None:
+    """Delete what has expired by RETENTION_SESSIONS_DAYS, RETENTION_MESSAGES_DAYS and the rules.
+
+    The service does the same every hour.
+    """
+    from chatbot.entrypoints.lifecycle import opened_retention  # noqa: PLC0415 - slow
+
+    settings = persistent(command_settings())
+
+    async def swept() -> Swept | None:
+        async with opened_retention(settings) as found:
+            return await found.run(
+                host_principal(), is_asked_for=True, is_dry=dry_run, trusts_clock=clock_is_right
+            )
+
+    result = asyncio.run(swept()) or Swept()
+    if result.doubted_since is not None:
+        raise Refused(
+            "Nothing was deleted: there was no run for long, so the clock of this machine may have "
+            f"jumped ({rfc3339(result.doubted_since)}). Check it, and add --clock-is-right."
+        )
+    verb = "would delete" if dry_run else "deleted"
+    say(
+        f"{verb}: {result.sessions} sessions, {result.messages} messages; "
+        f"kept on hold: {result.held} sessions"
+    )
