@@ -208,8 +208,14 @@ async def test_token_expires_when_it_was_not_exchanged_for_so_long(service: Serv
 
 @pytest.mark.parametrize(
     "change",
-    [{"is_active": False}, {"password_hash": "another"}, {"token_version": 1}],
-    ids=["disabled", "password", "version"],
+    [
+        {"is_active": False},
+        {"password_hash": "another"},
+        {"token_version": 1},
+        {"expires_at": T0},
+        {"one_time_until": T0},
+    ],
+    ids=["disabled", "password", "version", "expired", "one-time password void"],
 )
 async def test_user_whose_tokens_are_revoked_gets_no_new_ones(
     service: Service, change: dict[str, object]

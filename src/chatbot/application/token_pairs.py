@@ -16,7 +16,7 @@ from chatbot.domain.transaction import Transaction
 
 DROP_EXPIRED_EVERY = timedelta(hours=1)
 _REUSED = "A refresh token that was exchanged before, or by another client."
-_NOT_THE_USERS = "The user is disabled, or has signed in anew since."
+_NOT_THE_USERS = "The user is disabled, has expired, or has another password."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

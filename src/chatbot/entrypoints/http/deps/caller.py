@@ -47,8 +47,8 @@ Application = Annotated[Principal, Depends(_application)]
 async def _anyone(request: Request, application: Application, use: UseCases) -> Principal:
     """Returns the API client, with the user of the token, if any; also one with a one-time password.
 
-    It counts the request: log-in and refresh, which have no such parameter, are throttled in their
-    own way.
+    It counts the request. Log-in and refresh have no such parameter: failed log-ins are throttled,
+    and a refresh token can be used once.
     """
     principal = await _identified(request, application, use)
     if principal.user is not None:
