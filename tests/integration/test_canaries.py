@@ -30,7 +30,7 @@ METRICS, TRACES = "metrics.txt", "otlp.bin"
 
 # Only authorised callers get them, with status 200.
 ANSWERS = {
-    "POST /auth/login": {"token"},
+    "POST /auth/login": {"token", "refresh"},
     "GET /me": {"email"},
     "POST /chat": {"answer", "prompt", "summary", "memory"},  # in `memory_used`
     "GET /sessions": {"prompt"},  # the title
@@ -108,6 +108,7 @@ async def world(transport: str, folder: Path) -> AsyncGenerator[World]:
                 "POST", "/auth/login", json={"email": email, "password": password}
             )
             found.canaries["token"] = answer.json()["access_token"]
+            found.canaries["refresh"] = answer.json()["refresh_token"]
             found.bearer = {"Authorization": f"Bearer {found.canaries['token']}"}
             yield found
             metrics = await service.client.get(f"http://127.0.0.1:{port}/metrics")
@@ -165,6 +166,15 @@ async def misuse(world: World, session_id: str) -> None:
     for body in (login, [login], login | {secret["field"]: 1}, {"email": login, "password": login}):
         await call("POST", "/auth/login", json=body)
     await call("POST", "/auth/login", content=json.dumps(login), headers=text)
+    for path in ("/auth/refresh", "/auth/logout"):
+        for odd in (secret["field"], [secret["refresh"]], secret["refresh"] + secret["body"]):
+            await call(
+                "POST", path, json={"refresh_token": odd, secret["field"]: secret["refresh"]}
+            )
+            await call("POST", path, json={"refresh_token": odd})
+        await call("POST", path, content=secret["refresh"], headers=text)
+    for _ in range(2):
+        await call("POST", "/auth/refresh", json={"refresh_token": secret["refresh"]})
     for path in ("/chat", f"/sessions/{session_id}/summary", f"/sessions/{session_id}/memory"):
         method = "POST" if path == "/chat" else "PUT"
         for odd in odd_bodies(secret):

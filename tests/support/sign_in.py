@@ -1,21 +1,29 @@
-"""Parts of signing in, for tests that build the use cases themselves."""
+"""Signing in, for tests that build the use cases themselves."""
 
 import secrets
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.security.refresh_tokens import HmacRefreshTokens
+from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application.auditing import Auditing
-from chatbot.application.token_pairs import TokenPairs
+from chatbot.application.authentication import Authentication
+from chatbot.application.token_pairs import TokenPair, TokenPairs
+from chatbot.domain.audit import AUDIT
 from chatbot.domain.authorization import of_client
-from chatbot.domain.identity import Client, ClientId, FamilyId, Principal, Source, User
+from chatbot.domain.errors import InvalidToken
+from chatbot.domain.identity import Client, ClientId, FamilyId, Principal, Source, User, UserId
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import Clock
-from chatbot.domain.ports.security import Tokens
+from chatbot.domain.ports.security import PasswordHasher, Tokens
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.repositories.users import USERS
 from chatbot.domain.sign_in import RefreshFamily
 
-SECRET = "s" * 32
+T0 = datetime(2030, 1, 1, tzinfo=UTC)
+SECRET, KEY = "s" * 32, b"k" * 32
+PASSWORD = "violet kettle drums at noon"
 LIFETIME = timedelta(days=14)
 
 
@@ -30,7 +38,7 @@ def calling_from(address: str, caller: Principal | None = None) -> Principal:
 
 
 def auditing(clock: Clock) -> Auditing:
-    return Auditing(b"k" * 32, clock)
+    return Auditing(KEY, clock)
 
 
 def new_id() -> str:
@@ -64,3 +72,84 @@ async def signed_in(storage: Storage, user: User, clock: Clock) -> FamilyId:
     )
     await storage.transact(lambda tx: tx.refresh_families.add(family))
     return family.id
+
+
+WEB = application("web")
+
+
+class _Hasher(PasswordHasher):
+    async def hash(self, password: str) -> str:
+        return password
+
+    async def verify(self, password: str, password_hash: str | None) -> bool:
+        return password == password_hash
+
+    def needs_rehash(self, password_hash: str) -> bool:
+        return not password_hash
+
+    async def aclose(self) -> None: ...
+
+
+class SignInService:
+    """The use cases on a store, in memory by default, with a clock that tests set."""
+
+    def __init__(self, storage: Storage | None = None) -> None:
+        self.now = T0
+        self.storage = storage or InMemoryStorage()
+        tokens = JoseTokens(SECRET, ttl_s=3600, clock=self.clock)
+        self.pairs = token_pairs(self.storage, tokens, self.clock)
+        self.authentication = Authentication(
+            self.storage,
+            _Hasher(),
+            tokens,
+            self.pairs,
+            auditing(self.clock),
+            clock=self.clock,
+        )
+
+    def clock(self) -> datetime:
+        return self.now
+
+    async def login(self, email: str = "ana@acme.es", caller: Principal = WEB) -> TokenPair:
+        return await self.authentication.login(caller, email, PASSWORD)
+
+    async def refresh(self, pair: TokenPair, caller: Principal = WEB) -> TokenPair:
+        return await self.pairs.refresh(caller, pair.refresh_token)
+
+    async def is_refused(self, pair: TokenPair, caller: Principal = WEB) -> bool:
+        try:
+            await self.refresh(pair, caller)
+        except InvalidToken:
+            return True
+        return False
+
+    async def who(self, pair: TokenPair) -> Principal:
+        return await self.authentication.identify(WEB, pair.access_token)
+
+    async def is_in(self, pair: TokenPair) -> bool:
+        """Whether the access token is valid."""
+        try:
+            await self.who(pair)
+        except InvalidToken:
+            return False
+        return True
+
+    async def events(self) -> list[str]:
+        entries = await self.storage.transact(lambda tx: tx.journal.read(AUDIT, limit=100))
+        return [str(entry.content["action"]) for entry in entries]
+
+    async def add(self, name: str) -> User:
+        user = User(
+            id=UserId(name),
+            email=f"{name}@acme.es",
+            password_hash=PASSWORD,
+            roles=("employee",),
+            department="Ventas",
+            created_at=T0,
+        )
+        await self.storage.transact(lambda tx: tx.users.add(user))
+        return user
+
+    async def change(self, user: User, **changes: object) -> None:
+        new = replace(user, **changes)  # type: ignore[arg-type] # fields of a user
+        await self.storage.transact(lambda tx: tx.records.put(USERS, new, expected=user))

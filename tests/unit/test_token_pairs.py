@@ -1,115 +1,26 @@
-"""Pairs of tokens: single use, lost answers, reuse, log-out."""
+"""Pairs of tokens: single use, lost answers, reuse."""
 
 import asyncio
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from chatbot.adapters.security.jose_tokens import JoseTokens
-from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
-from chatbot.application.authentication import Authentication
-from chatbot.application.token_pairs import TokenPair
-from chatbot.domain.audit import AUDIT, Action
-from chatbot.domain.errors import InvalidToken, Unauthenticated
-from chatbot.domain.identity import Principal, User, UserId
-from chatbot.domain.ports.security import PasswordHasher
+from chatbot.application.token_pairs import COUNTED_EVERY, MOST_SIGN_INS
+from chatbot.domain.audit import AUDIT
 from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES
 from chatbot.domain.repositories.users import USERS
-from sign_in import LIFETIME, SECRET, application, auditing, token_pairs
-
-T0 = datetime(2030, 1, 1, tzinfo=UTC)
-WEB = application("web")
-PASSWORD = "violet kettle drums at noon"
-
-
-class _Hasher(PasswordHasher):
-    async def hash(self, password: str) -> str:
-        return password
-
-    async def verify(self, password: str, password_hash: str | None) -> bool:
-        return password == password_hash
-
-    def needs_rehash(self, password_hash: str) -> bool:
-        return not password_hash
-
-    async def aclose(self) -> None: ...
-
-
-class Service:
-    """The use cases on a store in memory, with a clock that tests set."""
-
-    def __init__(self) -> None:
-        self.now = T0
-        self.storage = InMemoryStorage()
-        tokens = JoseTokens(SECRET, ttl_s=3600, clock=self.clock)
-        self.pairs = token_pairs(self.storage, tokens, self.clock)
-        self.authentication = Authentication(
-            self.storage,
-            _Hasher(),
-            tokens,
-            self.pairs,
-            auditing(self.clock),
-            clock=self.clock,
-        )
-
-    def clock(self) -> datetime:
-        return self.now
-
-    async def login(self, email: str = "ana@acme.es", caller: Principal = WEB) -> TokenPair:
-        return await self.authentication.login(caller, email, PASSWORD)
-
-    async def refresh(self, pair: TokenPair, caller: Principal = WEB) -> TokenPair:
-        return await self.pairs.refresh(caller, pair.refresh_token)
-
-    async def is_refused(self, pair: TokenPair, caller: Principal = WEB) -> bool:
-        try:
-            await self.refresh(pair, caller)
-        except InvalidToken:
-            return True
-        return False
-
-    async def who(self, pair: TokenPair) -> Principal:
-        return await self.authentication.identify(WEB, pair.access_token)
-
-    async def is_in(self, pair: TokenPair) -> bool:
-        """Whether the access token is valid."""
-        try:
-            await self.who(pair)
-        except InvalidToken:
-            return False
-        return True
-
-    async def events(self) -> list[str]:
-        entries = await self.storage.transact(lambda tx: tx.journal.read(AUDIT, limit=100))
-        return [str(entry.content["action"]) for entry in entries]
-
-    async def add(self, name: str) -> User:
-        user = User(
-            id=UserId(name),
-            email=f"{name}@acme.es",
-            password_hash=PASSWORD,
-            roles=("employee",),
-            department="Ventas",
-            created_at=T0,
-        )
-        await self.storage.transact(lambda tx: tx.users.add(user))
-        return user
-
-    async def change(self, user: User, **changes: object) -> None:
-        new = replace(user, **changes)  # type: ignore[arg-type] # fields of a user
-        await self.storage.transact(lambda tx: tx.records.put(USERS, new, expected=user))
+from sign_in import LIFETIME, T0, WEB, SignInService, application
 
 
 @pytest.fixture
-async def service() -> Service:
-    made = Service()
+async def service() -> SignInService:
+    made = SignInService()
     for name in ("ana", "eva"):
         await made.add(name)
     return made
 
 
-async def test_each_exchange_gives_a_new_pair_for_the_same_sign_in(service: Service) -> None:
+async def test_each_exchange_gives_a_new_pair_for_the_same_sign_in(service: SignInService) -> None:
     first = await service.login()
     assert (first.expires_in, first.refresh_expires_in) == (3600, LIFETIME.total_seconds())
     service.now += timedelta(minutes=5)
@@ -121,7 +32,7 @@ async def test_each_exchange_gives_a_new_pair_for_the_same_sign_in(service: Serv
     assert third.refresh_expires_in == LIFETIME.total_seconds()
 
 
-async def test_fifty_exchanges_of_one_token_at_once_give_one_pair(service: Service) -> None:
+async def test_fifty_exchanges_of_one_token_at_once_give_one_pair(service: SignInService) -> None:
     first = await service.login()
     pairs = await asyncio.gather(*(service.refresh(first) for _ in range(50)))
     assert len(set(pairs)) == 1
@@ -129,7 +40,7 @@ async def test_fifty_exchanges_of_one_token_at_once_give_one_pair(service: Servi
     assert await service.events() == ["auth.login"]
 
 
-async def test_answer_that_was_lost_is_given_again_for_ten_seconds(service: Service) -> None:
+async def test_answer_that_was_lost_is_given_again_for_ten_seconds(service: SignInService) -> None:
     first = await service.login()
     second = await service.refresh(first)
     for seconds in (0, 3, 10):
@@ -141,7 +52,7 @@ async def test_answer_that_was_lost_is_given_again_for_ten_seconds(service: Serv
 
 
 async def test_lost_answer_is_not_given_again_once_the_next_exchange_was_made(
-    service: Service,
+    service: SignInService,
 ) -> None:
     first = await service.login()
     second = await service.refresh(first)
@@ -150,7 +61,7 @@ async def test_lost_answer_is_not_given_again_once_the_next_exchange_was_made(
     assert await service.is_refused(first)
 
 
-async def test_reuse_ends_the_whole_sign_in_and_no_other(service: Service) -> None:
+async def test_reuse_ends_the_whole_sign_in_and_no_other(service: SignInService) -> None:
     first, elsewhere = await service.login(), await service.login()
     second = await service.refresh(first)
     third = await service.refresh(second)
@@ -163,7 +74,7 @@ async def test_reuse_ends_the_whole_sign_in_and_no_other(service: Service) -> No
 
 @pytest.mark.parametrize("is_spent", [False, True])
 async def test_another_application_cannot_exchange_a_token_and_ends_the_sign_in(
-    service: Service, *, is_spent: bool
+    service: SignInService, *, is_spent: bool
 ) -> None:
     pair = await service.login()
     newest = await service.refresh(pair) if is_spent else pair
@@ -177,7 +88,7 @@ async def test_another_application_cannot_exchange_a_token_and_ends_the_sign_in(
     [(-3600, False), (-11, False), (-10, True), (-1, True), (9, True), (11, False), (86400, False)],
 )
 async def test_clock_that_jumps_keeps_the_window_of_ten_seconds(
-    service: Service, jump: int, *, same: bool
+    service: SignInService, jump: int, *, same: bool
 ) -> None:
     first = await service.login()
     second = await service.refresh(first)
@@ -188,7 +99,9 @@ async def test_clock_that_jumps_keeps_the_window_of_ten_seconds(
         assert await service.is_refused(first)
 
 
-async def test_newest_token_is_exchanged_after_the_clock_was_set_back(service: Service) -> None:
+async def test_newest_token_is_exchanged_after_the_clock_was_set_back(
+    service: SignInService,
+) -> None:
     first = await service.login()
     service.now -= timedelta(days=1)
     second = await service.refresh(first)
@@ -197,7 +110,7 @@ async def test_newest_token_is_exchanged_after_the_clock_was_set_back(service: S
     assert await service.is_in(await service.refresh(second))
 
 
-async def test_token_expires_when_it_was_not_exchanged_for_so_long(service: Service) -> None:
+async def test_token_expires_when_it_was_not_exchanged_for_so_long(service: SignInService) -> None:
     first = await service.login()
     service.now += LIFETIME - timedelta(microseconds=1)
     second = await service.refresh(first)
@@ -218,7 +131,7 @@ async def test_token_expires_when_it_was_not_exchanged_for_so_long(service: Serv
     ids=["disabled", "password", "version", "expired", "one-time password void"],
 )
 async def test_user_whose_tokens_are_revoked_gets_no_new_ones(
-    service: Service, change: dict[str, object]
+    service: SignInService, change: dict[str, object]
 ) -> None:
     first = await service.login()
     second = await service.refresh(first)
@@ -229,13 +142,13 @@ async def test_user_whose_tokens_are_revoked_gets_no_new_ones(
     assert await service.events() == ["auth.login", "auth.refresh_refused"]
 
 
-async def test_removed_user_gets_no_new_tokens(service: Service) -> None:
+async def test_removed_user_gets_no_new_tokens(service: SignInService) -> None:
     first = await service.login()
     await service.storage.transact(lambda tx: tx.records.remove(USERS, "ana"))
     assert await service.is_refused(first)
 
 
-async def test_token_that_is_newer_than_a_restored_store_is_refused(service: Service) -> None:
+async def test_token_that_is_newer_than_a_restored_store_is_refused(service: SignInService) -> None:
     first = await service.login()
     [old] = await service.storage.transact(lambda tx: tx.records.page(REFRESH_FAMILIES))
     third = await service.refresh(await service.refresh(first))
@@ -245,58 +158,9 @@ async def test_token_that_is_newer_than_a_restored_store_is_refused(service: Ser
     assert await service.is_refused(first)
 
 
-async def test_log_out_ends_the_sign_in_of_the_refresh_token(service: Service) -> None:
-    first, elsewhere = await service.login(), await service.login()
-    second = await service.refresh(first)
-    await service.pairs.end(WEB, first.refresh_token)
-    assert await service.is_refused(second)
-    assert not await service.is_in(second)
-    assert await service.is_in(elsewhere)
-    await service.pairs.end(WEB, second.refresh_token)
-    assert await service.events() == ["auth.login", "auth.login", "auth.logout"]
-
-
-async def test_log_out_without_a_refresh_token_ends_the_sign_in_of_the_access_token(
-    service: Service,
+async def test_sign_ins_that_have_expired_are_dropped_at_a_later_log_in(
+    service: SignInService,
 ) -> None:
-    pair, elsewhere = await service.login(), await service.login()
-    await service.pairs.end(await service.who(pair), None)
-    assert not await service.is_in(pair)
-    assert await service.is_refused(pair)
-    assert await service.is_in(elsewhere)
-
-
-async def test_log_out_needs_a_token(service: Service) -> None:
-    with pytest.raises(Unauthenticated):
-        await service.pairs.end(WEB, None)
-    with pytest.raises(InvalidToken):
-        await service.pairs.end(WEB, "garbage")
-
-
-async def test_nobody_logs_another_out(service: Service) -> None:
-    ana, eva = await service.login(), await service.login("eva@acme.es")
-    with pytest.raises(InvalidToken):
-        await service.pairs.end(await service.who(eva), ana.refresh_token)
-    with pytest.raises(InvalidToken):
-        await service.pairs.end(application("other"), ana.refresh_token)
-    assert await service.is_in(ana)
-    assert not await service.is_refused(ana)
-
-
-async def test_log_out_everywhere_ends_every_sign_in_of_the_user_only(service: Service) -> None:
-    pairs = [await service.login() for _ in range(3)]
-    eva = await service.login("eva@acme.es")
-    caller = await service.who(pairs[0])
-    assert caller.user
-    await service.pairs.end_all(caller, caller.user)
-    assert [await service.is_in(pair) for pair in pairs] == [False] * 3
-    assert [await service.is_refused(pair) for pair in pairs] == [True] * 3
-    assert await service.is_in(eva)
-    assert await service.is_in(await service.login())
-    assert Action.LOGOUT_ALL in await service.events()
-
-
-async def test_sign_ins_that_have_expired_are_dropped_at_a_later_log_in(service: Service) -> None:
     await service.login()
     service.now += LIFETIME
     await service.login("eva@acme.es")
@@ -304,7 +168,29 @@ async def test_sign_ins_that_have_expired_are_dropped_at_a_later_log_in(service:
     assert [family.user_id for family in families] == ["eva"]
 
 
-async def test_failed_log_in_is_recorded_with_a_pseudonym_of_the_address(service: Service) -> None:
+async def test_user_has_a_limited_number_of_sign_ins_and_the_oldest_end_first(
+    service: SignInService,
+) -> None:
+    pairs = []
+    for _ in range(MOST_SIGN_INS + COUNTED_EVERY):
+        service.now += timedelta(seconds=1)
+        pairs.append(await service.login())
+    await service.pairs.end(WEB, pairs[-1].refresh_token)
+    for _ in range(COUNTED_EVERY):
+        service.now += timedelta(seconds=1)
+        pairs.append(await service.login())
+    eva = await service.login("eva@acme.es")
+    live = [await service.is_in(pair) for pair in pairs]
+    ended = 2 * COUNTED_EVERY - 1
+    assert live[:ended] == [False] * ended
+    assert live[ended:].count(False) == 1, "the one that has ended was the first to be removed"
+    assert sum(live) == MOST_SIGN_INS
+    assert await service.is_in(eva)
+
+
+async def test_failed_log_in_is_recorded_with_a_pseudonym_of_the_address(
+    service: SignInService,
+) -> None:
     for email in ("ana@acme.es", " ANA@acme.es", "nobody@acme.es"):
         with pytest.raises(Exception, match="wrong"):
             await service.authentication.login(WEB, email, "not the password")
@@ -315,7 +201,7 @@ async def test_failed_log_in_is_recorded_with_a_pseudonym_of_the_address(service
     assert "acme" not in str(entries)
 
 
-async def test_sign_in_is_recorded_with_who_it_is(service: Service) -> None:
+async def test_sign_in_is_recorded_with_who_it_is(service: SignInService) -> None:
     pair = await service.login()
     [entry] = await service.storage.transact(lambda tx: tx.journal.read(AUDIT, limit=9))
     assert entry.content["actor"] == {"user": "ana", "client": "web"}

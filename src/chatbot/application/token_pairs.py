@@ -1,13 +1,14 @@
 """Issues access and refresh tokens in pairs: renews them, and ends sign-ins."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from chatbot.application.auditing import Auditing
 from chatbot.domain.audit import Action, AuditEvent, Outcome
 from chatbot.domain.errors import Conflict, InvalidToken, Unauthenticated
-from chatbot.domain.identity import FamilyId, Principal, User
+from chatbot.domain.identity import FamilyId, Principal, User, UserId
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.security import RefreshTokens, Tokens
 from chatbot.domain.ports.storage import Storage
@@ -15,6 +16,10 @@ from chatbot.domain.sign_in import Exchange, RefreshFamily
 from chatbot.domain.transaction import Transaction
 
 DROP_EXPIRED_EVERY = timedelta(hours=1)
+MOST_SIGN_INS = 50
+"""Of a user. Otherwise a program that only logs in would fill the store."""
+COUNTED_EVERY = 10
+"""At how many log-ins of a user, in a process, the sign-ins are counted, which reads many files."""
 _REUSED = "A refresh token that was exchanged before, or by another client."
 _NOT_THE_USERS = "The user is disabled, has expired, or has another password."
 
@@ -55,6 +60,7 @@ class TokenPairs:
         self._new_id = new_id
         self._lifetime = lifetime
         self._dropped_at = clock()
+        self._begun = Counter[UserId]()
 
     def begin(self, tx: Transaction, caller: Principal, user: User) -> RefreshFamily:
         """Sign a user in, whose password is right, and record it."""
@@ -71,9 +77,7 @@ class TokenPairs:
         self._note(tx, caller, user, _event(Action.LOGIN, family))
         tx.refresh_families.add(family)
         tx.last_logins.record(user.id, at)
-        if abs(at - self._dropped_at) >= DROP_EXPIRED_EVERY:
-            self._dropped_at = at
-            tx.refresh_families.drop_expired(at)
+        self._drop_old(tx, user.id, at)
         return family
 
     def pair_of(self, family: RefreshFamily, user: User) -> TokenPair:
@@ -165,6 +169,14 @@ class TokenPairs:
         user = caller.user or tx.users.by_id(family.user_id)
         self._note(tx, caller, user, _event(Action.LOGOUT, family))
         tx.refresh_families.end(family.id, at=at)
+
+    def _drop_old(self, tx: Transaction, user_id: UserId, at: datetime) -> None:
+        if abs(at - self._dropped_at) >= DROP_EXPIRED_EVERY:
+            self._dropped_at = at
+            tx.refresh_families.drop_expired(at)
+        self._begun[user_id] += 1
+        if self._begun[user_id] % COUNTED_EVERY == 0:
+            tx.refresh_families.keep_newest(user_id, most=MOST_SIGN_INS)
 
     def _note(
         self, tx: Transaction, caller: Principal, user: User | None, event: AuditEvent

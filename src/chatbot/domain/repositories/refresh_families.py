@@ -66,6 +66,13 @@ class RefreshFamilies:
             self.replace(family.ended(at), old=family)
         return len(live)
 
+    def keep_newest(self, user_id: UserId, *, most: int) -> None:
+        """Remove the families of a user beyond `most`: those that have ended, then the oldest."""
+        found = self._records.page(REFRESH_FAMILIES, field="user_id", value=user_id)
+        by_worth = sorted(found, key=lambda each: (each.ended_at is None, each.renewed_at))
+        for family in by_worth[: max(0, len(found) - most)]:
+            self._records.remove(REFRESH_FAMILIES, family.id)
+
     def drop_expired(self, now: datetime) -> int:
         """Remove the families that have expired, and return how many."""
         return self._records.drop_expired(REFRESH_FAMILIES, now)

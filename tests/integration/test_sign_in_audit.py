@@ -1,0 +1,77 @@
+"""Every sign-in is recorded, on every store, however many there are at once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from chatbot.application import authentication
+from chatbot.domain.audit import AUDIT, mac_of
+from chatbot.domain.errors import AuditUnavailable, InvalidCredentials, StorageFull
+from chatbot.domain.ports.journal import entries_of
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES
+from chatbot.domain.transaction import Transaction
+from sign_in import KEY, WEB, SignInService
+
+USERS, EACH, WRONG_EVERY = 100, 10, 10
+
+
+@pytest.fixture
+async def storage(closed_storage: Storage) -> AsyncIterator[Storage]:
+    async with closed_storage:
+        yield closed_storage
+
+
+async def test_of_a_thousand_sign_ins_at_once_none_is_lost(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "TURN_WAIT_S", 120.0)
+    processes = [SignInService(storage) for _ in range(2)]
+    names = [f"user{number}" for number in range(USERS)]
+    for name in names:
+        await processes[0].add(name)
+
+    async def sign_in(number: int) -> None:
+        service, email = processes[number % 2], f"{names[number % USERS]}@acme.es"
+        if number // USERS == 0 and number % WRONG_EVERY == 0:
+            with pytest.raises(InvalidCredentials):
+                await service.authentication.login(WEB, email, "not the password")
+        else:
+            await service.login(email)
+
+    await asyncio.gather(*map(sign_in, range(USERS * EACH)))
+    entries, families = await storage.transact(
+        lambda tx: (list(entries_of(tx.journal, AUDIT)), tx.records.page(REFRESH_FAMILIES))
+    )
+    failed = USERS // WRONG_EVERY
+    counts = Counter(entry.content["action"] for entry in entries)
+    assert counts == {"auth.login": USERS * EACH - failed, "auth.login_failed": failed}
+    recorded = {entry.content["object"]["id"] for entry in entries}  # type: ignore[index] # JSON
+    assert {family.id for family in families} <= recorded
+    prev = "0" * 64
+    for entry in entries:
+        assert entry.content["prev"] == prev
+        prev = str(entry.content["mac"])
+        assert prev == mac_of(entry.content, entry.seq, entry.at, key=KEY)
+
+
+async def test_nobody_is_signed_in_or_refused_without_an_event(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = SignInService(storage)
+    await service.add("ana")
+
+    def full(*_: object, **__: object) -> None:
+        raise StorageFull
+
+    def break_journal(tx: Transaction) -> None:
+        monkeypatch.setattr(type(tx.journal), "append", full)
+
+    await storage.transact(break_journal)
+    with pytest.raises(AuditUnavailable):
+        await service.login()
+    with pytest.raises(AuditUnavailable):
+        await service.authentication.login(WEB, "ana@acme.es", "not the password")
+    assert not await storage.transact(lambda tx: tx.records.page(REFRESH_FAMILIES))
