@@ -18,7 +18,7 @@ _pair_of = TokenPairs.pair_of
 
 
 def pair_of_or_death(self: TokenPairs, family: RefreshFamily, user: User) -> TokenPair:
-    if family.number > 1:
+    if sys.platform != "win32" and family.number > 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return _pair_of(self, family, user)
 
