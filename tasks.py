@@ -316,20 +316,11 @@ def task_lock(args: list[str]) -> int:
     command += ["--custom-compile-command", "python tasks.py lock", "--generate-hashes"]
     command += ["--no-emit-index-url", *args]
     project = ["pyproject.toml", "--group", "build"]
+    extras = ["--extra", "postgres", "--extra", "redis"]
     steps = [
         [*project, "-o", LOCKS["base"]],
         [*project, "--all-extras", "--group", "dev", "-c", LOCKS["base"], "-o", LOCKS["dev"]],
-        [
-            *project,
-            "--extra",
-            "postgres",
-            "--extra",
-            "redis",
-            "-c",
-            LOCKS["dev"],
-            "-o",
-            LOCKS["postgres"],
-        ],
+        [*project, *extras, "-c", LOCKS["dev"], "-o", LOCKS["postgres"]],
         ["--group", "providers", "-o", PROVIDERS_LOCK],
     ]
     return next(filter(None, (call(*command, *step) for step in steps)), 0)
