@@ -15,6 +15,7 @@ from access_table import CALLERS, CALLS, OTHERS, Row
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.domain.limits import Limit, LimitKind, Subject
 from chatbot.domain.permissions import Role
 from chatbot.entrypoints.container.parts import random_id, utc_now
 from chatbot.entrypoints.http.native import PUBLIC_PATHS
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CANARY = "canary-4711"
 NEW_PASSWORD = "a quite different set of words"
 SPARE_ROLE = "spare"
+SPARE_LIMIT = Limit(id="spare", subject=Subject.CLIENT, name="x", kind=LimitKind.STREAMS, limit=9)
 OWNER = "luis@example.com"
 DISABLED = "gone@example.com"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW")
@@ -55,6 +57,12 @@ BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made with
     "POST /admin/users": {"email": "new@example.com", "roles": [], "department": "legal"},
     "PATCH /admin/users/{user_id}": {"is_active": True},
     "PUT /admin/roles/{name}": {"permissions": ["chat"]},
+    "PUT /admin/limits/{limit_id}": {
+        "subject": "client",
+        "name": "x",
+        "kind": "streams",
+        "limit": 5,
+    },
 }
 PEOPLE = {
     "owner": [OWNER],
@@ -94,6 +102,7 @@ class Company:
             "key_id": key_id,
             "user_id": self.user_id,
             "name": SPARE_ROLE,
+            "limit_id": SPARE_LIMIT.id,
         }
         method, path = row.route.format_map(ids).split(" ")
         body = BODIES.get(row.route)
@@ -136,6 +145,7 @@ async def company(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Co
         await _disable(service)
         target = await service.add_user("target@example.com")
         await service.use.roles.put(HOST, Role(name=SPARE_ROLE, permissions=frozenset()))
+        await service.use.limits.put(HOST, SPARE_LIMIT)
         yield Company(service=service, callers=callers, folder=folder, user_id=target.id)
 
 

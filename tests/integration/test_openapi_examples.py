@@ -9,7 +9,9 @@ from jsonschema_rs import Draft202012Validator, ValidationError
 
 import openapi_document
 from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.domain.limits import Limit, LimitKind, Subject
 from chatbot.domain.permissions import DEFAULT_ROLES, Role
+from chatbot.domain.quotas import Period
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import random_id
 from chatbot.entrypoints.http.errors import example_of
@@ -120,6 +122,17 @@ def test_error_of_an_unknown_kind_can_be_documented() -> None:
     assert PROBLEM.body(details, "id")["code"] == "internal_error"
 
 
+LIMIT = Limit(
+    id="sales-monthly",
+    subject=Subject.DEPARTMENT,
+    name="sales",
+    kind=LimitKind.TOKENS,
+    per=Period.MONTH,
+    limit=1,
+    model="openai/other",
+)
+
+
 async def test_every_example_is_accepted_and_answered_in_the_form_of_its_answer() -> None:
     def example(content: Json) -> Any:
         return examples_of(content)[0]
@@ -131,6 +144,7 @@ async def test_every_example_is_accepted_and_answered_in_the_form_of_its_answer(
         leaver = "leaver@example.com"
         await service.add_user(leaver, password=login["password"])
         await service.use.roles.put(HOST, Role(name="team_lead", permissions=frozenset()))
+        await service.use.limits.put(HOST, LIMIT)
         for call, operation in CALLS.items():
             if call in FOR_KEYS:
                 continue
@@ -144,6 +158,7 @@ async def test_every_example_is_accepted_and_answered_in_the_form_of_its_answer(
                 "key_id": (await service.add_key()).line.id,
                 "user_id": (await service.add_user(f"{random_id()}@example.com")).id,
                 "name": "team_lead",
+                "limit_id": LIMIT.id,
             }
             has_body = "requestBody" in operation
             body = example(operation["requestBody"]["content"][JSON]) if has_body else None

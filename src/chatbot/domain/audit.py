@@ -76,6 +76,8 @@ class Action(StrEnum):
     """A user has replaced the own password."""
     ROLE_SET = "role.set"
     ROLE_DELETE = "role.delete"
+    LIMIT_SET = "limit.set"
+    LIMIT_DELETE = "limit.delete"
     KEY_NEW_ADDRESS = "key.new_address"
     """A key is used from an address from which it was not used lately."""
     ACCESS_REFUSE = "access.refuse"

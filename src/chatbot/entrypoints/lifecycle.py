@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from chatbot.application.api_keys import ApiKeys
 from chatbot.application.audit_trail import AuditTrail
+from chatbot.application.limit_rules import LimitRules
 from chatbot.application.outside_changes import recorded
 from chatbot.application.retention import Retention
 from chatbot.domain.audit import AuditEvent
@@ -59,6 +60,8 @@ async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
             people=people_parts.build_people(storage, hasher, writer, erasures),
             user_passwords=people_parts.build_user_passwords(hasher, writer),
             roles=people_parts.build_roles(storage, auditing),
+            limits=limit_parts.build_limit_editor(storage, auditing, LimitRules(storage)),
+            usage=limit_parts.build_usage_reports(settings, storage),
         )
 
 

@@ -1,5 +1,5 @@
-"""The command line: `chatbot init | serve | admin | user | role | key | audit | retention | chat | db |
-migrate | import | backup | restore | doctor`.
+"""The command line: `chatbot init | serve | admin | user | role | limit | usage | key | audit |
+retention | chat | db | migrate | import | backup | restore | doctor`.
 
 Most commands import their dependencies when they run: importing genkit would make `--help` slow.
 """
@@ -19,6 +19,7 @@ from chatbot.entrypoints.commands import store
 from chatbot.entrypoints.commands.audit import audit
 from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
 from chatbot.entrypoints.commands.keys import key
+from chatbot.entrypoints.commands.limits import limit, show_usage
 from chatbot.entrypoints.commands.retention import retention
 from chatbot.entrypoints.commands.roles import role
 from chatbot.entrypoints.commands.secrets import secrets
@@ -40,6 +41,8 @@ app.add_typer(audit, name="audit")
 app.add_typer(retention, name="retention")
 app.add_typer(key, name="key")
 app.add_typer(role, name="role")
+app.add_typer(limit, name="limit")
+app.command("usage")(show_usage)
 app.add_typer(db, name="db")
 app.add_typer(secrets, name="secrets")
 

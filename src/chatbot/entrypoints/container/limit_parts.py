@@ -3,12 +3,15 @@
 from datetime import timedelta
 
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
+from chatbot.application.auditing import Auditing
 from chatbot.application.budgets import Budgets
 from chatbot.application.limit_counters import LimitChecks, StoreLimitCounters
 from chatbot.application.limit_rules import LimitRules
+from chatbot.application.limits import LimitEditor
 from chatbot.application.request_limits import RequestLimits
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.shares import Shares
+from chatbot.application.usage import UsageReports
 from chatbot.domain.ports.limit_counters import LimitCounters
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.storage import Storage
@@ -85,3 +88,11 @@ def build_shares(settings: Settings) -> Shares:
         per_user=settings.limits.max_streams_per_user,
         per_client=settings.model.max_turns_per_client,
     )
+
+
+def build_limit_editor(storage: Storage, auditing: Auditing, rules: LimitRules) -> LimitEditor:
+    return LimitEditor(storage, auditing, changed=rules.forget)
+
+
+def build_usage_reports(settings: Settings, storage: Storage) -> UsageReports:
+    return UsageReports(storage, zone=settings.limits.timezone, clock=utc_now)

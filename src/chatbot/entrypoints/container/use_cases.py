@@ -14,6 +14,7 @@ from chatbot.application.end_users import EndUsers
 from chatbot.application.erasure import Erasures
 from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.key_use import KeyUse
+from chatbot.application.limits import LimitEditor
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.monitoring import Monitoring
@@ -27,6 +28,7 @@ from chatbot.application.retention import Retention
 from chatbot.application.roles import RoleEditor
 from chatbot.application.sessions import Sessions
 from chatbot.application.token_pairs import TokenPairs
+from chatbot.application.usage import UsageReports
 from chatbot.application.user_passwords import UserPasswords
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher
@@ -57,6 +59,8 @@ class UseCases:
     authentication: Authentication
     token_pairs: TokenPairs
     request_limits: RequestLimits
+    limits: LimitEditor
+    usage: UsageReports
     people: People
     user_passwords: UserPasswords
     own_password: OwnPassword
@@ -77,8 +81,10 @@ class UseCases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Management:
-    """What the commands that manage users and roles call."""
+    """What the commands that manage users, roles and limits call."""
 
     people: People
     user_passwords: UserPasswords
     roles: RoleEditor
+    limits: LimitEditor
+    usage: UsageReports

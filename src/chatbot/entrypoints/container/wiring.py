@@ -76,6 +76,8 @@ class Container(containers.DeclarativeContainer):
     request_limits = providers.Singleton(
         limit_parts.build_request_limits, settings, storage, limit_rules, limit_checks
     )
+    limits = providers.Singleton(limit_parts.build_limit_editor, storage, auditing, limit_rules)
+    usage = providers.Singleton(limit_parts.build_usage_reports, settings, storage)
     memory_steps = providers.Singleton(parts.build_memory_steps, storage, model, rules, budgets)
     consolidation = providers.Singleton(
         Consolidation, memory_steps, rules, clock=parts.utc_now, telemetry=telemetry
@@ -162,6 +164,8 @@ def build(
         authentication=container.authentication(),
         token_pairs=container.token_pairs(),
         request_limits=container.request_limits(),
+        limits=container.limits(),
+        usage=container.usage(),
         people=container.people(),
         user_passwords=container.user_passwords(),
         own_password=container.own_password(),

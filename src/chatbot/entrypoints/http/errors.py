@@ -74,6 +74,9 @@ _UNREAD_BODY = {"request_timeout", "body_too_large"}
 _NOT_TO_BE_RETRIED = {"session_busy", "budget_exhausted"}
 """OpenAI's SDKs retry 409 and 429 automatically, unless a header says otherwise."""
 
+_LONGEST_PAUSE_S = 60
+"""OpenAI's SDKs ignore a longer `Retry-After`, and would call again too soon."""
+
 MAX_ERRORS = 20
 """Maximum number of errors listed in a 422: a body can contain thousands."""
 
@@ -109,7 +112,10 @@ class ErrorDetails:
             headers.setdefault("WWW-Authenticate", "Bearer")  # RFC 9110, section 15.5.2
         if self.code in _UNREAD_BODY:
             headers["Connection"] = "close"
-        if self.code in _NOT_TO_BE_RETRIED:
+        is_long = self.status == HTTPStatus.TOO_MANY_REQUESTS and (
+            self.retry_after_s is not None and self.retry_after_s > _LONGEST_PAUSE_S
+        )
+        if is_long or self.code in _NOT_TO_BE_RETRIED:
             headers["x-should-retry"] = "false"
         return headers
 

@@ -18,6 +18,7 @@ from chatbot.entrypoints.http.problem import PROBLEM
 from chatbot.entrypoints.http.routes import (
     admin_audit,
     admin_keys,
+    admin_limits,
     admin_roles,
     admin_users,
     chat,
@@ -28,6 +29,7 @@ from chatbot.entrypoints.http.routes import (
     oversight,
     personal_data,
     sessions,
+    usage,
 )
 from chatbot.entrypoints.http.surfaces import Authenticate, Surface, source_of
 from chatbot.entrypoints.web import docs_page
@@ -96,6 +98,8 @@ def native_surface(use: UseCases) -> Surface:
                 oversight,
                 admin_roles,
                 admin_users,
+                admin_limits,
+                usage,
                 personal_data,
             )
         ),
