@@ -80,9 +80,9 @@ def configure(
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         *([_add_pid] if with_pid else []),
-        _add_trace,
         structlog.processors.format_exc_info,
         _redact_and_cut,
+        _add_trace,
     ]
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="time")
     last: list[Processor] = [_escape, console] if as_text else [_to_json]

@@ -23,11 +23,11 @@ class During:
 
     def __init__(self, activity: Activity, tracer: Tracer, metrics: Metrics) -> None:
         name, self._metric = _REPORTED[activity]
-        self._span, self._metrics = tracer.begin(name, {}), metrics
+        self._span, self._metrics = tracer.begin(name), metrics
         self._began = time.perf_counter()
 
     def __enter__(self) -> None:
-        self._span.enter()
+        self._span.__enter__()
 
     def __exit__(
         self,
@@ -37,4 +37,5 @@ class During:
     ) -> None:
         self._span.__exit__(kind, error, traceback)
         if self._metric is not None:
-            self._metrics.measure(self._metric, time.perf_counter() - self._began, {})
+            series = self._metrics.histogram(self._metric, {})
+            series.record(time.perf_counter() - self._began)

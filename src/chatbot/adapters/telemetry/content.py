@@ -3,6 +3,7 @@
 import json
 
 from chatbot.adapters.telemetry import names
+from chatbot.adapters.telemetry.encoding import Value
 from chatbot.adapters.telemetry.tracing import Attributes
 from chatbot.domain.ports.model import Completion, ModelRequest
 
@@ -13,7 +14,7 @@ def _part(text: str) -> dict[str, str]:
 
 def content_of_request(request: ModelRequest) -> Attributes:
     messages = [{"role": str(m.role), "parts": [_part(m.text)]} for m in request.messages]
-    found: Attributes = {names.INPUT_MESSAGES: json.dumps(messages, ensure_ascii=False)}
+    found: dict[str, Value] = {names.INPUT_MESSAGES: json.dumps(messages, ensure_ascii=False)}
     if request.system:
         instructions = [_part(request.system)]
         found[names.SYSTEM_INSTRUCTIONS] = json.dumps(instructions, ensure_ascii=False)

@@ -12,7 +12,8 @@ from opentelemetry.trace import SpanKind
 from chatbot.adapters.llm.resilience import Wrapped
 from chatbot.adapters.telemetry import names
 from chatbot.adapters.telemetry.content import content_of_answer, content_of_request
-from chatbot.adapters.telemetry.metrics import Labels, Metrics
+from chatbot.adapters.telemetry.encoding import Value
+from chatbot.adapters.telemetry.metrics import HistogramSeries, Labels, Metrics
 from chatbot.adapters.telemetry.names import ModelMetrics
 from chatbot.adapters.telemetry.session import current_session
 from chatbot.adapters.telemetry.tracing import Attributes, Tracer
@@ -35,6 +36,8 @@ class ModelReports:
     labels: Labels
     temperature: float | None
     captures_content: bool
+    first_chunk: HistogramSeries
+    later_chunks: HistogramSeries
 
 
 class TracedModel(Wrapped):
@@ -67,7 +70,7 @@ class _Call:
 
     def __enter__(self) -> Self:
         name = f"{names.CHAT} {self._reports.model}"
-        self._span = self._reports.tracer.begin(name, {}, kind=SpanKind.CLIENT)
+        self._span = self._reports.tracer.begin(name, SpanKind.CLIENT)
         self._began = self._last = time.perf_counter()
         return self
 
@@ -76,12 +79,12 @@ class _Call:
         if isinstance(piece, Completion):
             self.completion = piece
             return
-        now, metrics = time.perf_counter(), self._reports.names
+        now = time.perf_counter()
         if self._first_chunk_s is None:
             self._first_chunk_s = now - self._began
-            self._measure(metrics.time_to_first_chunk, self._first_chunk_s)
+            self._reports.first_chunk.record(self._first_chunk_s)
         else:
-            self._measure(metrics.time_per_output_chunk, now - self._last)
+            self._reports.later_chunks.record(now - self._last)
         self._last = now
 
     def __exit__(
@@ -91,16 +94,14 @@ class _Call:
         labels = self._reports.labels
         if error_type is not None:
             labels = {**labels, names.ERROR_TYPE: error_type}
-        self._reports.metrics.measure(self._reports.names.duration, duration_s, labels)
+        duration = self._reports.metrics.histogram(self._reports.names.duration, labels)
+        duration.record(duration_s)
         usage = self.completion.usage if self.completion else None
         if usage is not None:
             self._count(usage)
         if self._span.is_sampled:
             self._span.attributes = self._attributes(usage)
-        self._span.end(error_type)
-
-    def _measure(self, metric: names.Metric, seconds: float) -> None:
-        self._reports.metrics.measure(metric, seconds, self._reports.labels)
+        self._span.end(error_type or "")
 
     def _count(self, usage: Usage) -> None:
         """Report the provider's counts: one metric by type, or one for each type."""
@@ -111,14 +112,16 @@ class _Call:
         )
         for kind, counter, tokens in counts:
             if used.tokens is not None:
-                metrics.measure(used.tokens, tokens, {**labels, names.TOKEN_TYPE: kind})
+                by_type = metrics.histogram(used.tokens, {**labels, names.TOKEN_TYPE: kind})
+                by_type.record(tokens)
             if counter is not None:
-                metrics.count(counter, {**labels, names.TOKEN_MODALITY: names.TEXT}, tokens)
+                by_modality = {**labels, names.TOKEN_MODALITY: names.TEXT}
+                metrics.counter(counter, by_modality).add(tokens)
 
     def _attributes(self, usage: Usage | None) -> Attributes:
         request, completion = self._request, self.completion
         is_json = request.task is Task.EXTRACT_MEMORY
-        found: Attributes = {
+        found: dict[str, Value] = {
             **self._reports.labels,
             names.REQUEST_MAX_TOKENS: request.max_output_tokens,
             names.REQUEST_STREAM: self._is_stream,
@@ -132,9 +135,7 @@ class _Call:
             names.OUTPUT_TOKENS: usage.output_tokens if usage else None,
             names.FINISH_REASONS: (str(completion.finish_reason),) if completion else None,
         }
-        for name, value in optional.items():
-            if value is not None:
-                found[name] = value
+        found |= {name: value for name, value in optional.items() if value is not None}
         if self._reports.captures_content:
             found |= content_of_request(request)
             found |= content_of_answer(completion) if completion else {}

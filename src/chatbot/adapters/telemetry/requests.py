@@ -12,9 +12,9 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from chatbot.adapters.telemetry import names
-from chatbot.adapters.telemetry.metrics import Metrics
+from chatbot.adapters.telemetry.metrics import HistogramSeries, Labels, Metrics
 from chatbot.adapters.telemetry.tracing import Tracer
-from chatbot.domain.ports.telemetry import ERROR_CODE, TRUSTED_PEER
+from chatbot.domain.ports.telemetry import ERROR_CODE, STATUS, TRUSTED_PEER
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -39,6 +39,7 @@ class TracedRequests:
 
     def __init__(self, app: App, tracer: Tracer, metrics: Metrics) -> None:
         self._app, self._tracer, self._metrics = app, tracer, metrics
+        self._durations: dict[tuple[object, ...], tuple[Labels, HistogramSeries]] = {}
         metrics.begin(names.AUTH_FAILURES, names.REASON, _USUAL_FAILURES)
         metrics.begin(names.BUDGET_REJECTIONS, names.REASON, _USUAL_REJECTIONS)
 
@@ -50,54 +51,51 @@ class TracedRequests:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"] if scope["method"] in _METHODS else _OTHER
-        attributes: dict[str, str | int] = {
-            names.HTTP_METHOD: method,
-            names.URL_SCHEME: scope.get("scheme", "http"),
-        }
-        span = self._tracer.begin_trace(
-            method, {**attributes}, kind=SpanKind.SERVER, caller=_caller(scope)
-        )
+        span = self._tracer.begin_trace(method, SpanKind.SERVER, _caller(scope))
         began = time.perf_counter()
-
-        async def send_noting_status(event: Event) -> None:
-            if event["type"] == "http.response.start":
-                attributes[names.HTTP_STATUS] = event["status"]
-            await send(event)
-
-        span.enter()
         try:
-            await self._app(scope, receive, send_noting_status)
+            with span.current():
+                await self._app(scope, receive, send)
         finally:
-            span.leave()
+            state = scope.get("state", {})
+            status = state.get(STATUS, 0)
             route = getattr(scope.get("route"), "path", _NO_ROUTE)
-            attributes[names.HTTP_ROUTE] = route
-            self._count_refusal(scope, attributes)
-            error_type = _error_type(attributes)
-            duration_s = time.perf_counter() - began
-            self._metrics.measure(names.HTTP_DURATION, duration_s, attributes)
+            labels, series = self._labelled(method, route, status, scope.get("scheme", "http"))
+            series.record(time.perf_counter() - began)
+            if status in {_UNAUTHENTICATED, _TOO_MANY_REQUESTS}:
+                self._count_refusal(status, route, state.get(ERROR_CODE, _OTHER))
             span.name = f"{method} {route}"
-            span.attributes = {**attributes, names.URL_PATH: route}
-            span.end(error_type)
+            span.attributes = {**labels, names.URL_PATH: route}
+            span.end(str(status) if status >= _SERVER_ERROR else "")
 
-    def _count_refusal(self, scope: Scope, attributes: dict[str, str | int]) -> None:
+    def _labelled(
+        self, method: str, route: str, status: int, scheme: str
+    ) -> tuple[Labels, HistogramSeries]:
+        """The labels of a request and the durations of those with the same.
+
+        A client that leaves before the answer begins has no status.
+        """
+        key = (method, route, status, scheme)
+        found = self._durations.get(key)
+        if found is None:
+            labels: dict[str, str | int] = {
+                names.HTTP_METHOD: method,
+                names.HTTP_ROUTE: route,
+                names.URL_SCHEME: scheme,
+            }
+            if status:
+                labels[names.HTTP_STATUS] = status
+            if status >= _SERVER_ERROR:
+                labels[names.ERROR_TYPE] = str(status)
+            found = (labels, self._metrics.histogram(names.HTTP_DURATION, labels))
+            self._durations[key] = found
+        return found
+
+    def _count_refusal(self, status: int, route: str, code: str) -> None:
         """Count a refusal by its error code; too many log-ins are a failure to authenticate."""
-        status = attributes.get(names.HTTP_STATUS)
-        if status not in {_UNAUTHENTICATED, _TOO_MANY_REQUESTS}:
-            return
-        is_sign_in = str(attributes[names.HTTP_ROUTE]).startswith(_SIGN_IN)
-        is_about_identity = status == _UNAUTHENTICATED or is_sign_in
+        is_about_identity = status == _UNAUTHENTICATED or route.startswith(_SIGN_IN)
         metric = names.AUTH_FAILURES if is_about_identity else names.BUDGET_REJECTIONS
-        reason = scope.get("state", {}).get(ERROR_CODE, _OTHER)
-        self._metrics.count(metric, {names.REASON: reason})
-
-
-def _error_type(attributes: dict[str, str | int]) -> str | None:
-    """The status of a server error, also in the metric; a client that leaves first has none."""
-    status = attributes.get(names.HTTP_STATUS)
-    if not isinstance(status, int) or status < _SERVER_ERROR:
-        return None
-    attributes[names.ERROR_TYPE] = str(status)
-    return str(status)
+        self._metrics.counter(metric, {names.REASON: code}).add(1)
 
 
 def _caller(scope: Scope) -> Context | None:

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from chatbot.adapters.telemetry import foreign_spans, names
 from chatbot.adapters.telemetry.activities import During
+from chatbot.adapters.telemetry.exporting import SpanQueue
 from chatbot.adapters.telemetry.exposition import Exposition
 from chatbot.adapters.telemetry.foreign_spans import SilentProvider
 from chatbot.adapters.telemetry.metrics import Metrics
@@ -27,7 +24,7 @@ from chatbot.adapters.telemetry.providers import labels_of
 from chatbot.adapters.telemetry.requests import App, TracedRequests
 from chatbot.adapters.telemetry.session import InSession
 from chatbot.adapters.telemetry.storage import TracedStorage
-from chatbot.adapters.telemetry.tracing import Tracer
+from chatbot.adapters.telemetry.tracing import Span, Tracer
 from chatbot.domain.chat import SessionId
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.storage import Storage
@@ -63,24 +60,24 @@ class OpenTelemetry(Telemetry):
         provider = SilentProvider(resource=resource, shutdown_on_exit=False)
         foreign_spans.install(provider)
         sampler = provider.sampler if options.traces else ALWAYS_OFF
-        self._spans: BatchSpanProcessor | None = None
-        self._tracer = Tracer(sampler, resource, options.version, self._export)
-        self._meters = MeterProvider(
-            resource=resource, shutdown_on_exit=False, exemplar_filter=AlwaysOffExemplarFilter()
-        )
+        self._resource = resource
+        self._spans: SpanQueue | None = None
+        self._tracer = Tracer(sampler, self._export)
         self._model_names = names.LATEST if options.latest_names else names.V1_41
         used = (*names.OWN, *self._model_names.all)
+        self._metrics = Metrics(resource, options.version, used)
+        self._metrics.counter(names.MODEL_RETRIES, {})
         self._exposition = Exposition(workers) if options.prometheus else None
         if self._exposition is not None:
-            self._meters.add_metric_reader(self._exposition.reader)
-        self._metrics = Metrics(self._meters, options.version, used)
-        self._metrics.count(names.MODEL_RETRIES, {}, 0)
+            self._metrics.connect(self._exposition.reader)
+        self._sender: PeriodicExportingMetricReader | None = None
 
     async def __aenter__(self) -> Self:
         if self._options.traces:
-            self._spans = BatchSpanProcessor(OTLPSpanExporter())
+            self._spans = SpanQueue(self._resource, self._options.version)
         if self._options.otlp_metrics:
-            self._meters.add_metric_reader(PeriodicExportingMetricReader(OTLPMetricExporter()))
+            self._sender = PeriodicExportingMetricReader(OTLPMetricExporter())
+            self._metrics.connect(self._sender)
         if self._exposition is not None:
             self._exposition.open()
         return self
@@ -95,12 +92,13 @@ class OpenTelemetry(Telemetry):
         if self._exposition is not None:
             self._exposition.close()
         if self._spans is not None:
-            self._spans.shutdown()  # type: ignore[no-untyped-call] # of the SDK
-        self._meters.shutdown()
+            self._spans.close()
+        if self._sender is not None:
+            self._sender.shutdown()
 
-    def _export(self, span: ReadableSpan) -> None:
+    def _export(self, span: Span) -> None:
         if self._spans is not None:
-            self._spans.on_end(span)
+            self._spans.add(span)
 
     def during(self, activity: Activity) -> AbstractContextManager[object]:
         return During(activity, self._tracer, self._metrics)
@@ -125,20 +123,23 @@ class OpenTelemetry(Telemetry):
     def model(self, model: ChatModel, base_url: str | None, temperature: float | None) -> ChatModel:
         """Returns the model, reporting its calls."""
         name = model.name.removeprefix("openai/")
-        labels = {names.OPERATION: names.CHAT, names.REQUEST_MODEL: name}
+        labels = {names.OPERATION: names.CHAT, names.REQUEST_MODEL: name, **labels_of(base_url)}
         reports = ModelReports(
             tracer=self._tracer,
             metrics=self._metrics,
             names=self._model_names,
             model=name,
-            labels={**labels, **labels_of(base_url)},
+            labels=labels,
             temperature=temperature,
             captures_content=self._options.captures_content,
+            first_chunk=self._metrics.histogram(self._model_names.time_to_first_chunk, labels),
+            later_chunks=self._metrics.histogram(self._model_names.time_per_output_chunk, labels),
         )
         return TracedModel(model, reports)
 
     def count_retry(self) -> None:
-        self._metrics.count(names.MODEL_RETRIES, {})
+        self._metrics.counter(names.MODEL_RETRIES, {}).add(1)
 
     def count_audit_event(self, action: str, outcome: str) -> None:
-        self._metrics.count(names.AUDIT_EVENTS, {names.ACTION: action, names.OUTCOME: outcome})
+        labels = {names.ACTION: action, names.OUTCOME: outcome}
+        self._metrics.counter(names.AUDIT_EVENTS, labels).add(1)

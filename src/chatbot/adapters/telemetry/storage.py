@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Self, TypeVar
 
 from chatbot.adapters.telemetry import names
-from chatbot.adapters.telemetry.metrics import Metrics
-from chatbot.adapters.telemetry.tracing import Tracer
+from chatbot.adapters.telemetry.metrics import HistogramSeries, Metrics
+from chatbot.adapters.telemetry.tracing import Attributes, Tracer
 from chatbot.domain.chat import InterruptReason, Lease, Message, Question, SessionId, TurnContext
 from chatbot.domain.identity import FamilyId, Owner, UserId
 from chatbot.domain.memory import Memory
@@ -27,7 +27,10 @@ class TracedStorage(Storage):
 
     def __init__(self, storage: Storage, tracer: Tracer, metrics: Metrics) -> None:
         self._storage, self._tracer, self._metrics = storage, tracer, metrics
-        metrics.begin(names.TURNS, names.STATE, STATES)
+        self._operations: dict[str, tuple[Attributes, HistogramSeries]] = {}
+        self._turns = {
+            state: metrics.counter(names.TURNS, {names.STATE: state}) for state in STATES
+        }
 
     async def __aenter__(self) -> Self:
         await self._storage.__aenter__()
@@ -47,7 +50,7 @@ class TracedStorage(Storage):
 
     async def store_answer(self, lease: Lease, answer: Message, bill: Bill | None = None) -> None:
         await self._reported("store_answer", self._storage.store_answer(lease, answer, bill))
-        self._metrics.count(names.TURNS, {names.STATE: answer.reason or COMPLETE})
+        self._turns[answer.reason or COMPLETE].add(1)
 
     async def store_memory(
         self,
@@ -79,11 +82,21 @@ class TracedStorage(Storage):
         return await self._storage.inspect()
 
     async def _reported(self, operation: str, transaction: Coroutine[Any, Any, Done]) -> Done:
+        attributes, series = self._operation(operation)
+        span = self._tracer.begin(names.SPAN_TRANSACTION)
+        span.attributes = attributes
         began = time.perf_counter()
-        labels = {names.STORAGE_OPERATION: operation}
         try:
-            with self._tracer.begin(names.SPAN_TRANSACTION, {**labels}):
+            with span:
                 return await transaction
         finally:
-            duration_s = time.perf_counter() - began
-            self._metrics.measure(names.TRANSACTION_DURATION, duration_s, labels)
+            series.record(time.perf_counter() - began)
+
+    def _operation(self, operation: str) -> tuple[Attributes, HistogramSeries]:
+        """The attributes and the durations of a kind of transaction."""
+        found = self._operations.get(operation)
+        if found is None:
+            labels = {names.STORAGE_OPERATION: operation}
+            found = (labels, self._metrics.histogram(names.TRANSACTION_DURATION, labels))
+            self._operations[operation] = found
+        return found

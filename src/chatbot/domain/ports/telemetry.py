@@ -4,7 +4,7 @@ Nothing here can fail or wait, and nothing takes a text that a person wrote.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,13 +18,16 @@ from chatbot.domain.ports.storage import Storage
 
 Layer = TypeVar("Layer")
 
-current_trace: ContextVar[Sequence[object] | None] = ContextVar("current_trace", default=None)
-"""The trace id and the span id, as numbers, of the work in progress; the log adds them to its lines."""
+TraceIds = tuple[int, int, bool, str]
+"""The ids of a trace and of a span in it, whether they are exported, and the state of the trace."""
+
+current_trace: ContextVar[TraceIds | None] = ContextVar("current_trace", default=None)
+"""The trace and the span of the work in progress; the log adds them to its lines."""
 
 
-ERROR_CODE, TRUSTED_PEER = "error_code", "peer_is_trusted"
-"""Keys of the state of a request: the code of the error that it was answered with, and whether a
-trusted proxy has sent it."""
+STATUS, ERROR_CODE, TRUSTED_PEER = "status", "error_code", "peer_is_trusted"
+"""Keys of the state of a request: the status and the code of the error that it was answered with, and
+whether a trusted proxy has sent it."""
 
 
 class Activity(StrEnum):

@@ -7,6 +7,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatbot.domain.ports.runtime import NewId
+from chatbot.domain.ports.telemetry import STATUS
 
 logger = structlog.get_logger("chatbot.access")
 
@@ -58,7 +59,7 @@ class AccessLog:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                log["status"] = message["status"]
+                log["status"] = scope["state"][STATUS] = message["status"]
                 headers = message.get("headers", ())
                 message["headers"] = add_security_headers(headers, request_id, is_tls=self._is_tls)
             await send(message)
