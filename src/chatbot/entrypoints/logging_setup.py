@@ -107,6 +107,7 @@ def configure(
     root.handlers = [handler]
     root.setLevel(level.upper())
     logging.getLogger("asyncio").filters = [_OnceASecond()]
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # an outage is logged once, by us
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     return stream

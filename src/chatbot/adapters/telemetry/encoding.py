@@ -62,7 +62,7 @@ def attribute(tag: int, name: str, value: Value) -> bytes:
     """A field that is a KeyValue."""
     if isinstance(value, str) and len(value) > _CACHED_CHARS:
         return _attribute(tag, name, value)
-    return _cached_attribute(tag, name, value)
+    return cached_attribute(tag, name, value)
 
 
 def text(tag: int, value: str) -> bytes:
@@ -74,7 +74,7 @@ def _attribute(tag: int, name: str, value: Value) -> bytes:
     return _field(tag, text(0x0A, name) + _field(0x12, _any_value(value)))
 
 
-_cached_attribute = lru_cache(maxsize=4096, typed=True)(_attribute)
+cached_attribute = lru_cache(maxsize=4096, typed=True)(_attribute)
 
 
 def _any_value(value: Value) -> bytes:

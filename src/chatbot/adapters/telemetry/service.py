@@ -8,14 +8,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Self, cast
 
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from chatbot.adapters.telemetry import foreign_spans, names
 from chatbot.adapters.telemetry.activities import During
-from chatbot.adapters.telemetry.exporting import SpanQueue
+from chatbot.adapters.telemetry.exporting import OutageMetricExporter, SpanQueue
 from chatbot.adapters.telemetry.exposition import Exposition
 from chatbot.adapters.telemetry.foreign_spans import SilentProvider
 from chatbot.adapters.telemetry.metrics import Metrics
@@ -76,7 +75,7 @@ class OpenTelemetry(Telemetry):
         if self._options.traces:
             self._spans = SpanQueue(self._resource, self._options.version)
         if self._options.otlp_metrics:
-            self._sender = PeriodicExportingMetricReader(OTLPMetricExporter())
+            self._sender = PeriodicExportingMetricReader(OutageMetricExporter())
             self._metrics.connect(self._sender)
         if self._exposition is not None:
             self._exposition.open()

@@ -16,6 +16,7 @@ from chatbot.entrypoints.commands.administrators import may_have_no_users, peopl
 from chatbot.entrypoints.commands.model_check import describe_model
 from chatbot.entrypoints.container.limit_parts import build_limit_counters
 from chatbot.entrypoints.container.parts import build_provider, build_storage
+from chatbot.entrypoints.container.telemetry_parts import describe_collector
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ENV_FILE, ignored_names, load_settings
 from chatbot.entrypoints.settings.subject import SettingsError
@@ -27,6 +28,7 @@ _FIXES = {  # used where the text names no fix of its own
     "settings": "correct it in .env or in the environment; .env.example explains each setting",
     "storage": "check STORAGE_URL",
     "limits": "check LIMITS_URL",
+    "telemetry": "check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS",
     "people": "create what is missing with `chatbot init` and `chatbot admin create`",
     "model": "check OPENAI_BASE_URL, OPENAI_API_KEY and GENKIT_MODEL",
     "proxy": "correct the variable, or unset it",
@@ -72,6 +74,7 @@ def examine() -> Iterator[Finding]:
     yield _finding("model", describe_model, settings)
     yield _finding("proxy", _proxy, settings)
     yield _finding("tls", _tls, settings)
+    yield _finding("telemetry", describe_collector, settings)
     exposed = [
         _failed(
             "files", f"{path}: every account on this machine can read it. Fix: chmod go-rwx {path}"

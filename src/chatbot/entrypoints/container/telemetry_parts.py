@@ -43,3 +43,24 @@ def build_telemetry(settings: Settings, workers: Workers | None = None) -> Telem
 def build_reporting_storage(storage: Storage, telemetry: Telemetry) -> Storage:
     """Returns the store, whose transactions are reported if telemetry is switched on."""
     return telemetry.storage(storage)
+
+
+def describe_collector(settings: Settings) -> str:
+    """Returns what is exported; sends the collector an empty request.
+
+    Raises:
+        SettingsError: the extra is not installed, or the collector cannot be reached or refuses it.
+    """
+    asked = settings.telemetry
+    if not asked.is_on:
+        return "off"
+    build_telemetry(settings)
+    kept = f"metrics on 127.0.0.1:{asked.metrics_port}" if asked.metrics_port else "metrics"
+    if not (asked.exports_traces or asked.exports_metrics):
+        return kept
+    from chatbot.adapters.telemetry.exporting import refusal_of_collector  # noqa: PLC0415 - optional
+
+    reason = refusal_of_collector(traces=asked.exports_traces)
+    if reason is not None:
+        raise SettingsError(f"the collector does not take what is exported: {reason}")
+    return "the collector takes what is exported"
