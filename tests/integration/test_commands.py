@@ -212,6 +212,7 @@ def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:
         "model:",
         "proxy:",
         "tls:",
+        "telemetry:",
         "files:",
     ]
     assert all(line.startswith("ok") for line in out.splitlines())
