@@ -238,7 +238,7 @@ async def test_404_for_unknown_sessions_and_paths(shared: Service) -> None:
         ("POST", "/ready", {"GET", "HEAD"}),
         ("BREW", "/me", {"GET"}),
         ("POST", "/docs", {"GET", "HEAD"}),
-        ("OPTIONS", f"/sessions/{'0' * 32}", {"GET", "DELETE"}),
+        ("OPTIONS", f"/sessions/{'0' * 32}", {"GET", "PATCH", "DELETE"}),
         ("POST", f"/sessions/{'0' * 32}/memory", {"GET", "PUT"}),
     ],
 )
@@ -505,7 +505,7 @@ async def test_500_after_the_first_delta_is_an_error_event() -> None:
     [
         ("POST /chat", {"prompt": "a", CANARY: 1}, ["body"], "prompt, session_id"),
         ("POST /auth/login", {CANARY: 1}, ["body"], "email, password"),
-        ("POST /sessions/new", {CANARY: 1}, ["body"], "none"),
+        ("POST /sessions/new", {CANARY: 1}, ["body"], "title"),
         ("POST {session}/reset", {"session_id": 1}, ["body"], "none"),
         ("POST {session}/summary/reset", {CANARY: 1}, ["body"], "none"),
         ("POST {session}/memory/reset", {CANARY: 1}, ["body"], "none"),
