@@ -15,7 +15,7 @@ from typing import NamedTuple
 from chatbot.adapters.storage.json_files import storage as storage_module
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.turn import Started
-from chatbot.domain.chat import SessionId
+from chatbot.domain.chat import SessionId, TurnId
 from chatbot.domain.identity import User, UserId
 from chatbot.domain.transaction import JOURNALS, Transaction
 from conversation import ANA, START, ChatApp
@@ -150,6 +150,15 @@ async def rename(app: ChatApp, session_id: SessionId, acknowledge: Acknowledge) 
     acknowledge(1)
 
 
+async def expire(app: ChatApp, session_id: SessionId, acknowledge: Acknowledge) -> None:
+    def trim(tx: Transaction) -> None:
+        with tx.sessions.held(ANA.owner, session_id, TurnId("t")) as lease:
+            tx.sessions.trim(lease, 2)
+
+    await app.storage.transact(trim)
+    acknowledge(1)
+
+
 async def begin(app: ChatApp, _: SessionId, acknowledge: Acknowledge) -> None:
     await app.sessions.begin(ANA)
     acknowledge(1)
@@ -221,6 +230,14 @@ CHANGES = {
         states=tuple(
             one_session(*SAID, summary="old summary", title=f"{each} title")
             for each in ("old", "new")
+        ),
+    ),
+    "expired messages": Change(
+        prepare=torn_write_set_aside,
+        make=expire,
+        states=(
+            one_session(*SAID, *NEXT, summary="old summary"),
+            Seen(sessions=((((3, NEXT[0]), (4, NEXT[1])), "old summary", NEXT[0]),)),
         ),
     ),
     "deletion of a session with a title": Change(
