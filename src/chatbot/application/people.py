@@ -258,7 +258,7 @@ def _changed(desk: Desk, user: User, change: UserChange, address: str | None) ->
     if change.roles is not None:
         changed = replace(changed, roles=known_roles(change.roles, desk.roles))
     if change.department is not None:
-        department = known_department(desk.tx, desk.caller, change.department)
+        department = known_department(desk.tx, desk.caller, change.department, of=user.id)
         changed = replace(changed, department=department)
     if change.is_active is not None:
         changed = replace(changed, is_active=change.is_active)

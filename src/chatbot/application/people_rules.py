@@ -102,8 +102,10 @@ def known_roles(names: Iterable[str], roles: Mapping[str, Role]) -> tuple[str, .
     return found
 
 
-def known_department(tx: Transaction, principal: Principal, raw: str) -> str:
-    """Return the department in the spelling that its people have already, if any.
+def known_department(
+    tx: Transaction, principal: Principal, raw: str, *, of: UserId | None = None
+) -> str:
+    """Return the department in the spelling that its other people have already, if any.
 
     The spelling of a department that the caller may not see is not looked up.
 
@@ -113,4 +115,4 @@ def known_department(tx: Transaction, principal: Principal, raw: str) -> str:
     department = clean_department(raw)
     if not is_within_reach(principal, Permission.USERS_MANAGE, department):
         return department
-    return tx.users.department_like(department) or department
+    return tx.users.department_like(department, besides=of) or department

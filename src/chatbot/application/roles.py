@@ -12,7 +12,7 @@ from chatbot.domain.errors import Conflict, InvalidInput, LastAdministrator, Not
 from chatbot.domain.fingerprints import ANYTHING, Expected
 from chatbot.domain.identity import Principal
 from chatbot.domain.names import check_role_name, clean_description
-from chatbot.domain.permissions import DEPARTMENTAL, OWN, Grant, Permission, Role
+from chatbot.domain.permissions import DEFAULT_ROLES, DEPARTMENTAL, OWN, Grant, Permission, Role
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.repositories.users import UserFilter
@@ -74,6 +74,28 @@ class RoleEditor:
             return old is None
 
         return role, await self._storage.transact(work)
+
+    async def add_shipped(self, principal: Principal) -> Sequence[str]:
+        """Create the shipped roles that are missing, and return their names.
+
+        Not one that users have already: its name grants them nothing so far.
+        """
+        require(principal, Permission.ROLES_MANAGE)
+
+        def work(tx: Transaction) -> Sequence[str]:
+            tx.users.lock()
+            roles = tx.roles.all()
+            missing = [
+                role
+                for role in DEFAULT_ROLES.values()
+                if role.name not in roles and not tx.users.page(UserFilter(role=role.name), limit=1)
+            ]
+            for role in missing:
+                with self._recording(tx, principal, Action.ROLE_SET, None, role):
+                    tx.roles.put(role, old=None)
+            return [role.name for role in missing]
+
+        return await self._storage.transact(work)
 
     async def remove(
         self, principal: Principal, name: str, *, expected: Expected = ANYTHING

@@ -57,18 +57,6 @@ class Condition:
     match: Match
     value: str
 
-    def fits(self, text: str) -> bool:
-        """Whether the text of the field meets the condition."""
-        match self.match:
-            case Match.EQUAL:
-                return text == self.value
-            case Match.HOLDING:
-                return self.value in text
-            case Match.AFTER:
-                return text > self.value
-            case Match.UP_TO:
-                return text <= self.value
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Kind(Generic[Record]):

@@ -125,10 +125,13 @@ class Users:
         conditions = list(wanted.conditions())
         return self._records.search(USERS, conditions, order_by="email", after=after, limit=limit)
 
-    def department_like(self, department: str) -> str | None:
-        """Return the spelling of this department that its people have; None without people."""
-        found = self.page(UserFilter(department=department), limit=1)
-        return found[0].department if found else None
+    def department_like(self, department: str, *, besides: UserId | None = None) -> str | None:
+        """Return the spelling of this department that its people have, `besides` one of them.
+
+        None without people.
+        """
+        found = self.page(UserFilter(department=department), limit=2)
+        return next((user.department for user in found if user.id != besides), None)
 
     def password_schemes(self) -> Mapping[str, int]:
         """Return the schemes of the stored password hashes, each with how many users have it."""

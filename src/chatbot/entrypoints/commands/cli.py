@@ -20,6 +20,7 @@ from chatbot.entrypoints.commands.audit import audit
 from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
 from chatbot.entrypoints.commands.keys import key
 from chatbot.entrypoints.commands.limits import limit, show_usage
+from chatbot.entrypoints.commands.management import managed
 from chatbot.entrypoints.commands.retention import retention
 from chatbot.entrypoints.commands.roles import role
 from chatbot.entrypoints.commands.secrets import secrets
@@ -106,12 +107,21 @@ def _root(
 def init(
     *,
     upgrade: Annotated[
-        bool, typer.Option("--upgrade", help="Add to an existing .env the secrets that it lacks.")
+        bool,
+        typer.Option(
+            "--upgrade",
+            help="Add to an existing .env the secrets that it lacks, and to an existing store the "
+            "shipped roles.",
+        ),
     ] = False,
 ) -> None:
     """Write .env with random secrets and create the store; never overwrites anything."""
     say(store.upgrade_env(load_settings()) if upgrade else store.write_env())
-    say(store.make_store(load_settings()))
+    settings = load_settings()
+    say(store.make_store(settings))
+    if upgrade and settings.storage.url.is_persistent:
+        for name in managed(lambda use, account: use.roles.add_shipped(account)):
+            say(f"added the role {name}")
 
 
 @app.command()

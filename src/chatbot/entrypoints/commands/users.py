@@ -226,12 +226,14 @@ def _address(argument: str | None, option: str | None) -> str:
 def _moment(given: str | None) -> datetime | None:
     if given is None or given == "never":
         return None
+    wrong = typer.BadParameter("--expires-at needs a time, as in 2026-12-31T23:59:59Z, or `never`")
     try:
-        return datetime.fromisoformat(given).astimezone(UTC)
+        moment = datetime.fromisoformat(given)
+        if moment.tzinfo is None:
+            raise wrong
+        return moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise typer.BadParameter(
-            "--expires-at needs a time, as in 2026-12-31T23:59:59Z, or `never`"
-        ) from error
+        raise wrong from error
 
 
 def _to_json(person: Person) -> dict[str, object]:

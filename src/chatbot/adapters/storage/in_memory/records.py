@@ -3,11 +3,40 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any, Generic
 
 from chatbot.domain.errors import Conflict
-from chatbot.domain.ports.records import AnyKind, Condition, Key, Kind, Record, Records
+from chatbot.domain.ports.records import AnyKind, Condition, Key, Kind, Match, Record, Records
+
+_AT_ONCE = 500
+"""Records that a search looks at before it counts what it has found."""
+
+
+class _Ordered(Generic[Record]):
+    """Records in an order, and the values of their fields, which take longer to derive than to compare."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self._columns: dict[str, Sequence[str]] = {}
+
+    def column(self, field: str) -> Sequence[str]:
+        if field not in self._columns:
+            self._columns[field] = [getattr(record, field) for record in self.records]
+        return self._columns[field]
+
+
+def _fitting(numbers: Sequence[int], column: Sequence[str], condition: Condition) -> Sequence[int]:
+    """The numbers at which the column meets the condition."""
+    value = condition.value
+    match condition.match:
+        case Match.EQUAL:
+            return [number for number in numbers if column[number] == value]
+        case Match.HOLDING:
+            return [number for number in numbers if value in column[number]]
+        case Match.AFTER:
+            return [number for number in numbers if column[number] > value]
+        case Match.UP_TO:
+            return [number for number in numbers if column[number] <= value]
 
 
 class RecordTable(Generic[Record]):
@@ -21,8 +50,7 @@ class RecordTable(Generic[Record]):
         self._kind = kind
         self.by_key: dict[Key, Record] = {}
         self._by_field: dict[str, dict[str, Record]] = {field: {} for field in kind.unique}
-        self._in_order: dict[str, list[str]] = {}
-        self._derived: dict[str, dict[Key, str]] = {}
+        self._in_order: dict[str, _Ordered[Record]] = {}
         for record in records:
             self.put(record, expected=None)
 
@@ -45,30 +73,25 @@ class RecordTable(Generic[Record]):
     def search(
         self, conditions: Sequence[Condition], *, order_by: str, after: str, limit: int | None
     ) -> Sequence[Record]:
-        values, records = self._values_of(order_by), self._by_field[order_by]
-        later = (records[value] for value in values[bisect_right(values, after) :])
-        columns = [(self._column_of(each.field), each) for each in conditions]
-        key_of = self._kind.key_of
-        found = (
-            record
-            for record in later
-            if all(condition.fits(column[key_of(record)]) for column, condition in columns)
-        )
-        return list(islice(found, limit))
+        ordered = self._ordered(order_by)
+        values = ordered.column(order_by)
+        columns = [(each, ordered.column(each.field)) for each in conditions]
+        found: list[Record] = []
+        for first in range(bisect_right(values, after), len(values), _AT_ONCE):
+            chosen: Sequence[int] = range(first, min(first + _AT_ONCE, len(values)))
+            for condition, column in columns:
+                chosen = _fitting(chosen, column, condition)
+            found += [ordered.records[number] for number in chosen]
+            if limit is not None and len(found) >= limit:
+                break
+        return found[:limit]
 
-    def _values_of(self, field: str) -> list[str]:
-        """The values of a unique field, in order; kept until a record changes."""
+    def _ordered(self, field: str) -> "_Ordered[Record]":
+        """The records in the order of a unique field; kept until one changes."""
         if field not in self._in_order:
-            self._in_order[field] = sorted(self._by_field[field])
+            by_value = self._by_field[field]
+            self._in_order[field] = _Ordered([by_value[value] for value in sorted(by_value)])
         return self._in_order[field]
-
-    def _column_of(self, field: str) -> Mapping[Key, str]:
-        """The values of a field, by key; kept, since deriving them takes longer than comparing."""
-        if field not in self._derived:
-            self._derived[field] = {
-                key: getattr(record, field) for key, record in self.by_key.items()
-            }
-        return self._derived[field]
 
     def put(self, record: Record, *, expected: Record | None) -> None:
         key = self._kind.key_of(record)
@@ -80,8 +103,6 @@ class RecordTable(Generic[Record]):
                 raise Conflict(f"The {self._kind.singular}'s {field} is already in use.")
         self.remove(key)
         self.by_key[key] = record
-        for field, column in self._derived.items():
-            column[key] = getattr(record, field)
         for field, found in self._by_field.items():
             found[getattr(record, field)] = record
 
@@ -89,8 +110,6 @@ class RecordTable(Generic[Record]):
         """Remove and return a record; no-op if absent."""
         old = self.by_key.pop(key, None)
         self._in_order = {}
-        for column in self._derived.values():
-            column.pop(key, None)
         for field, found in self._by_field.items() if old is not None else ():
             del found[getattr(old, field)]
         return old
