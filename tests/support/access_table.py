@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE = Path(__file__).parents[2] / "docs" / "access.md"
-CALLERS = (*("no key", "wrong key", "key", "owner", "colleague", "admin", "bad token", "disabled"),)
+CALLERS = (
+    *("no key", "wrong key", "no scope", "key", "owner", "end user", "colleague", "admin"),
+    *("bad token", "disabled"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
