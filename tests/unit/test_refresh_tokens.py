@@ -1,5 +1,8 @@
 """Refresh tokens: only our own are read, unchanged."""
 
+import base64
+import hmac
+
 import pytest
 
 from chatbot.adapters.security.refresh_tokens import MAX_CHARS, HmacRefreshTokens
@@ -73,6 +76,12 @@ def test_previous_secret_verifies_and_does_not_sign() -> None:
     assert rotated.issue(FAMILY, 3) == HmacRefreshTokens(OTHER).issue(FAMILY, 3)
     assert_invalid(TOKENS.issue(FAMILY, 3), HmacRefreshTokens(OTHER))
     assert_invalid(rotated.issue(FAMILY, 3))
+
+
+def test_secret_of_access_tokens_is_not_itself_the_key() -> None:
+    signed = f"{FAMILY}.1"
+    mac = hmac.digest(SECRET.encode(), signed.encode(), "sha256")
+    assert_invalid(f"{signed}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}")
 
 
 def test_id_of_the_access_token_is_not_a_part_of_the_refresh_token() -> None:

@@ -7,8 +7,10 @@ import pytest
 
 from chatbot.application.token_pairs import COUNTED_EVERY, MOST_SIGN_INS
 from chatbot.domain.audit import AUDIT
-from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES
+from chatbot.domain.errors import Conflict
+from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES, RefreshFamilies
 from chatbot.domain.repositories.users import USERS
+from chatbot.domain.sign_in import RefreshFamily
 from sign_in import LIFETIME, T0, WEB, SignInService, application
 
 
@@ -38,6 +40,22 @@ async def test_fifty_exchanges_of_one_token_at_once_give_one_pair(service: SignI
     assert len(set(pairs)) == 1
     assert pairs[0] != first
     assert await service.events() == ["auth.login"]
+
+
+async def test_exchange_that_comes_second_gets_the_pair_of_the_first(
+    service: SignInService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, store = await service.login(), RefreshFamilies.replace
+
+    def lose(self: RefreshFamilies, family: RefreshFamily, *, old: RefreshFamily) -> None:
+        monkeypatch.undo()
+        store(self, family, old=old)  # by another process
+        raise Conflict
+
+    monkeypatch.setattr(RefreshFamilies, "replace", lose)
+    second = await service.refresh(first)
+    assert await service.refresh(first) == second
+    assert not await service.is_refused(second)
 
 
 async def test_answer_that_was_lost_is_given_again_for_ten_seconds(service: SignInService) -> None:

@@ -8,7 +8,9 @@ from chatbot.domain.sign_in import RefreshFamily
 
 
 def _supersedes(new: RefreshFamily, old: RefreshFamily) -> bool:
-    return new.number >= old.number and (new.ended_at is not None or old.ended_at is None)
+    if old.ended_at is not None:
+        return new.ended_at is not None and new.number >= old.number
+    return new.ended_at is not None or new.number >= old.number
 
 
 REFRESH_FAMILIES = Kind(
