@@ -216,6 +216,17 @@ class TestTrim:
         say(sessions, lease, "Another")
         assert sessions.get(ANA, ONE).title == "Given"
 
+    def test_number_beyond_the_last_message_removes_all(self, sessions: SessionLog) -> None:
+        lease = held(sessions)
+        sessions.trim(lease, 7)
+        assert sessions.get(ANA, ONE) == new_session()
+        say(sessions, lease, "Question")
+        sessions.trim(lease, 7)
+        found = sessions.get(ANA, ONE)
+        assert (found.message_count, found.last_seq) == (0, 2)
+        say(sessions, lease, "Another")
+        assert sessions.get(ANA, ONE).last_seq == 4
+
     def test_title_of_removed_messages_is_removed(self, sessions: SessionLog) -> None:
         lease = held(sessions)
         say(sessions, lease, "Question")

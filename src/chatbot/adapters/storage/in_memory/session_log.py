@@ -128,6 +128,7 @@ class InMemorySessionLog(SessionLog):
     def trim(self, lease: Lease, upto: int) -> None:
         stored = self._held(lease)
         require_no_hold(stored.session.hold)
+        upto = min(upto, stored.session.last_seq)
         if upto <= stored.session.reset_at:
             return
         left = [message for message in stored.messages if message.seq > upto]

@@ -1,7 +1,10 @@
 """Appends to the logs of sessions that this process holds."""
 
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
+from chatbot.adapters.filesystem.atomic import put
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_files.checksummed import encode_line
@@ -9,10 +12,11 @@ from chatbot.adapters.storage.json_files.leases import HeldSession
 from chatbot.adapters.storage.json_files.line_file import Tail
 from chatbot.adapters.storage.json_files.line_writer import LineWriter
 from chatbot.adapters.storage.json_files.log_reader import LogReader
-from chatbot.adapters.storage.json_files.paths import to_ns
+from chatbot.adapters.storage.json_files.paths import SessionPaths, to_ns
 from chatbot.adapters.storage.json_files.steps import Steps
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.domain.chat import Message
+from chatbot.domain.errors import StorageFailure
 
 
 class LogWriter:
@@ -20,6 +24,7 @@ class LogWriter:
 
     def __init__(self, files: Files) -> None:
         self._files, self._lines = files, LineWriter(files)
+        self._unsynced: set[Path] = set()
 
     def open(self, held: HeldSession) -> Steps[None]:
         """Open the log of a session that was just acquired, and recover it.
@@ -28,7 +33,25 @@ class LogWriter:
             FileNotFoundError: the session does not exist.
         """
         held.log = self._files.open_to_append(held.paths.log)
+        if held.paths.folder in self._unsynced:
+            yield partial(self._sync, held.paths.folder)
         yield from self._lines.recover(held.paths.log, held.log)
+
+    def replace(self, paths: SessionPaths, data: bytes, *, mtime_ns: int) -> None:
+        """Replace a log as a whole.
+
+        If it gets its name, but it is unknown whether that is on the disk, the next turn in the
+        folder syncs the name first: its messages would be lost with it.
+        """
+        try:
+            put(self._files, paths.log, data, mtime_ns=mtime_ns)
+        except StorageFailure:
+            self._unsynced.add(paths.folder)
+            raise
+
+    def _sync(self, folder: Path) -> None:
+        self._files.fsync_folder(folder)
+        self._unsynced.discard(folder)
 
     def read(self, held: HeldSession) -> LogReader:
         """Read the log; the next append continues from its end.

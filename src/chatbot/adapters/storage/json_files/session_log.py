@@ -76,7 +76,7 @@ class JsonSessionLog(SessionReader, SessionLog):
             if exists(self._files, paths.log):
                 raise Conflict("The session already exists.")
             mtime_ns = to_ns(session.updated_at)
-            put(self._files, paths.log, header_line(session), mtime_ns=mtime_ns)
+            self._writer.replace(paths, header_line(session), mtime_ns=mtime_ns)
 
     # --- turns ---------------------------------------------------------------------------
 
@@ -175,13 +175,14 @@ class JsonSessionLog(SessionReader, SessionLog):
             paths = held.paths
             now, derived_title, left = self._look(paths, partial(self._after, upto))
             require_no_hold(now.hold)
+            upto = min(upto, now.last_seq)
             if upto <= now.reset_at:
                 return
             title = "" if now.title == derived_title else now.title
             trimmed = replace(now.trimmed(upto, title), last_seq=upto, message_count=0)
             lines = [header_line(trimmed), *map(message_line, left)]
             held.close_log(self._files)
-            put(self._files, paths.log, b"".join(lines), mtime_ns=to_ns(now.updated_at))
+            self._writer.replace(paths, b"".join(lines), mtime_ns=to_ns(now.updated_at))
             self._files.remove(paths.fields)  # the new header has them
             remove_work(self._files, paths)
 
@@ -199,7 +200,7 @@ class JsonSessionLog(SessionReader, SessionLog):
             require_no_hold(now.hold)
             session = now.was_reset(ts)
             held.close_log(self._files)
-            put(self._files, paths.log, header_line(session), mtime_ns=to_ns(ts))
+            self._writer.replace(paths, header_line(session), mtime_ns=to_ns(ts))
             remove_rest(self._files, paths)
             self._files.fsync_folder(paths.folder)
 

@@ -208,6 +208,7 @@ class SqlSessions(SessionLog):
         self._require_no_hold(lease)
         owner, session_id = lease.owner, lease.session_id
         now, key = self.get(owner, session_id), key_values(owner, session_id)
+        upto = min(upto, now.last_seq)
         if upto <= now.reset_at:
             return
         first = self.read(owner, session_id, _FIRST)
