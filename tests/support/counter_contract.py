@@ -100,6 +100,13 @@ class CounterContract:
         counters.settle([reserved[0], reserved[2]], [], now=T0)
         assert total(counters) == 1
 
+    def test_use_counts_in_full_even_if_more_was_reserved_than_is_held(
+        self, counters: Counters
+    ) -> None:
+        counters.add([addition(5)], now=T0)
+        counters.settle([addition(9)], [addition(2)], now=T0)
+        assert total(counters) == 2
+
     def test_reservation_of_a_dead_process_expires_and_the_budget_stays(
         self, counters: Counters
     ) -> None:

@@ -56,8 +56,6 @@ class RedisCounters(LimitCounters):
             url,
             max_connections=_CONNECTIONS,
             timeout=ANSWER_S,
-            socket_timeout=ANSWER_S,
-            socket_connect_timeout=ANSWER_S,
             retry=Retry(NoBackoff(), 1),  # a connection that a restart of the server has ended
             protocol=2,
         )
