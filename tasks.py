@@ -316,7 +316,7 @@ def task_lock(args: list[str]) -> int:
     command += ["--custom-compile-command", "python tasks.py lock", "--generate-hashes"]
     command += ["--no-emit-index-url", *args]
     project = ["pyproject.toml", "--group", "build"]
-    extras = ["--extra", "postgres", "--extra", "redis"]
+    extras = ["--extra", "postgres", "--extra", "redis", "--extra", "telemetry"]
     steps = [
         [*project, "-o", LOCKS["base"]],
         [*project, "--all-extras", "--group", "dev", "-c", LOCKS["base"], "-o", LOCKS["dev"]],

@@ -26,7 +26,7 @@ def problems(root: Path) -> Iterator[str]:
     base = [*project["dependencies"], *groups["build"]]
     extras = project["optional-dependencies"]
     dev = [*base, *groups["dev"], *(text for extra in extras.values() for text in extra)]
-    postgres = [*base, *extras["postgres"], *extras["redis"]]
+    postgres = [*base, *extras["postgres"], *extras["redis"], *extras["telemetry"]]
 
     pins: dict[str, Pins] = {}
     locked = {BASE: base, POSTGRES: postgres, DEV: dev, PROVIDERS: groups["providers"]}
