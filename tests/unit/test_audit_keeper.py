@@ -29,7 +29,12 @@ class Desk:
         self.trail = AuditTrail(self.storage, auditing)
         self.refusals = Refusals(queue, lambda: datetime(2030, 1, 1, tzinfo=UTC))
         self.keeper = AuditKeeper(
-            self.trail, queue, self.refusals, look_every_s=0.001, head_every_s=0.001
+            self.trail,
+            queue,
+            self.refusals,
+            clock=lambda: datetime(2030, 1, 1, tzinfo=UTC),
+            look_every_s=0.001,
+            head_every_s=0.001,
         )
 
 

@@ -1,13 +1,17 @@
-"""What the service does for the audit by itself: it logs the head, and writes down counted refusals."""
+"""What the service does for the audit by itself: it logs the head, writes down counted refusals, and
+removes what is too old.
+"""
 
 import asyncio
 import logging
 from contextlib import suppress
+from datetime import timedelta
 
 from chatbot.application.audit_queue import AuditQueue
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.refusals import Refusals
-from chatbot.domain.errors import StorageFailure, cause_of
+from chatbot.domain.errors import AuditUnavailable, StorageFailure, cause_of
+from chatbot.domain.ports.runtime import Clock
 
 LOOK_EVERY_S, HEAD_EVERY_S = 20.0, 3600.0
 
@@ -18,8 +22,9 @@ class AuditKeeper:
     """Begins and ends with the service, while its store is open.
 
     Args:
+        retention: for how long events are kept; None for ever.
         look_every_s: how often it looks whether something is due.
-        head_every_s: how often the head is logged.
+        head_every_s: how often the head is logged and old events are removed.
     """
 
     def __init__(
@@ -28,10 +33,13 @@ class AuditKeeper:
         queue: AuditQueue,
         refusals: Refusals,
         *,
+        clock: Clock,
+        retention: timedelta | None = None,
         look_every_s: float = LOOK_EVERY_S,
         head_every_s: float = HEAD_EVERY_S,
     ) -> None:
         self._trail, self._queue, self._refusals = trail, queue, refusals
+        self._clock, self._retention = clock, retention
         self._look_every_s, self._head_every_s = look_every_s, head_every_s
         self._running: asyncio.Task[None] | None = None
 
@@ -57,7 +65,19 @@ class AuditKeeper:
             await self._refusals.flush_if_over()
             if loop.time() >= head_at:
                 head_at = loop.time() + self._head_every_s
+                await self.prune()
                 await self.log_head()
+
+    async def prune(self) -> None:
+        """Remove the events that are too old."""
+        if self._retention is None:
+            return
+        try:
+            count = await self._trail.prune(self._clock() - self._retention)
+        except (AuditUnavailable, StorageFailure) as error:
+            logger.warning("old events of the audit cannot be pruned: %s", cause_of(error))
+        else:
+            logger.info("audit: %d events were pruned", count)
 
     async def log_head(self) -> None:
         """Log the head, for `chatbot audit verify --head`: a log is kept apart from the store."""

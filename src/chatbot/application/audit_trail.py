@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from chatbot.application.auditing import Auditing
 from chatbot.domain.audit import AUDIT, Action, AuditEvent, Outcome
 from chatbot.domain.audit_chain import Head, head_of
-from chatbot.domain.authorization import require
+from chatbot.domain.authorization import of_host, require
 from chatbot.domain.identity import Principal
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.journal import JournalEntry, JournalPage, JournalQuery
@@ -17,7 +17,8 @@ from chatbot.domain.text import rfc3339
 from chatbot.domain.transaction import Transaction
 
 MAX_NAME_CHARS = 200
-_EVENTS_AT_ONCE = 500
+_EVENTS_AT_ONCE, _PRUNINGS_AT_ONCE = 500, 1000
+_SERVICE = of_host("service")
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d([Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d))?", re.ASCII
 )
@@ -136,6 +137,21 @@ class AuditTrail:
     async def head(self) -> Head:
         """Return the number and the MAC of the newest event, for `verified`."""
         return head_of(await self._storage.transact(lambda tx: tx.journal.last(AUDIT)))
+
+    async def prune(self, before: datetime) -> int:
+        """Remove the events that were made before this moment, and record it; return their number.
+
+        A store of files removes whole months.
+        """
+        count = 0
+        for _ in range(_PRUNINGS_AT_ONCE):
+            pruned = await self._storage.transact(
+                lambda tx: self._auditing.prune(tx, _SERVICE, before)
+            )
+            if not pruned:
+                break
+            count += pruned
+        return count
 
     async def stream(
         self, principal: Principal, wanted: AuditFilter, *, after: int = 0

@@ -2,20 +2,25 @@
 
 import hmac
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from chatbot.domain.audit import (
     AUDIT,
+    Action,
     AuditEvent,
     Outcome,
     Stage,
     content_of,
     digest_of,
+    event_line,
     following,
 )
+from chatbot.domain.audit_chain import head_of
 from chatbot.domain.errors import AuditUnavailable, StorageFailure, cause_of
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.journal import JournalEntry
@@ -37,10 +42,18 @@ class Auditing:
 
     Args:
         key: HMAC key of the chain and of the digests.
+        announce: takes each event as a line of JSON, once it is durable.
     """
 
-    def __init__(self, key: bytes, clock: Clock, telemetry: Telemetry = NO_TELEMETRY) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        clock: Clock,
+        telemetry: Telemetry = NO_TELEMETRY,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
         self._key, self._clock, self._telemetry = key, clock, telemetry
+        self._announce = announce
 
     def note(self, tx: Transaction, principal: Principal, event: AuditEvent) -> None:
         """Append an event.
@@ -67,11 +80,36 @@ class Auditing:
             return entries
 
         try:
-            tx.journal.extend(AUDIT, chained)
+            appended = tx.journal.extend(AUDIT, chained)
         except StorageFailure as error:
             raise AuditUnavailable from error
+        if self._announce is not None:
+            lines = map(event_line, appended)
+            tx.on_commit += [partial(self._announce, line) for line in lines]
         for _, event in events:
             self._telemetry.count_audit_event(event.action, event.outcome)
+
+    def prune(self, tx: Transaction, principal: Principal, before: datetime) -> int:
+        """Remove some of the oldest events, and return how many, until there are none to remove.
+
+        The event that records it holds the number and the MAC of the last one of them: a chain
+        that begins behind it is still intact.
+        """
+
+        def recorded(last_pruned: JournalEntry, newest: JournalEntry) -> JournalEntry:
+            event = AuditEvent(
+                action=Action.AUDIT_PRUNE,
+                object_type="audit",
+                object_id=str(last_pruned.seq),
+                before=head_of(last_pruned).mac,
+            )
+            content = content_of(event, principal)
+            return following(newest, content, at=self._clock(), key=self._key)
+
+        try:
+            return tx.journal.prune(AUDIT, before, recorded)
+        except StorageFailure as error:
+            raise AuditUnavailable from error
 
     @contextmanager
     def recording(self, tx: Transaction, principal: Principal, event: AuditEvent) -> Iterator[None]:

@@ -37,7 +37,8 @@ class Macs:
     """Which number the MAC of an event proves, under any of the keys, the newest first."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        self._keys, self._shift, self._searches = keys, 0, _SEARCHES
+        self._begun = [hmac.new(key, digestmod="sha256") for key in keys]
+        self._shift, self._searches = 0, _SEARCHES
         self.key_used = 0
         """The index of the key of the last event that was proven."""
 
@@ -56,8 +57,9 @@ class Macs:
         """Return which of these numbers the MAC proves."""
         mac = entry.content.get("mac")
         before, behind = signed_text(entry.content, entry.at)
-        for index, key in enumerate(self._keys):
-            begun = hmac.new(key, before, "sha256")
+        for index, keyed in enumerate(self._begun):
+            begun = keyed.copy()
+            begun.update(before)
             for number in numbers:
                 digest = begun.copy()
                 digest.update(b"%d%b" % (number, behind))

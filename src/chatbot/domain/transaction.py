@@ -1,5 +1,7 @@
 """What is read and written together. A new repository is named here, and nowhere else."""
 
+from collections.abc import Callable
+
 from chatbot.domain.audit import AUDIT
 from chatbot.domain.ports.counters import Bill, Counters
 from chatbot.domain.ports.journal import Journal, JournalKind
@@ -37,6 +39,8 @@ class Transaction:
     """The repositories of one transaction.
 
     `is_atomic`: an exception undoes all that was written. Otherwise each write stays, whole by itself.
+    `on_commit`: what is called, in the thread that does it, once what was written is durable; not if
+    it was undone.
     """
 
     def __init__(
@@ -47,8 +51,10 @@ class Transaction:
         counters: Counters,
         journal: Journal,
         is_atomic: bool,
+        on_commit: list[Callable[[], None]],
     ) -> None:
         self.is_atomic = is_atomic
+        self.on_commit = on_commit
         self.sessions, self.records = sessions, records
         self.counters, self.journal = counters, journal
         self.api_keys = ApiKeyRepository(records)

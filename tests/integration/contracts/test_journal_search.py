@@ -27,6 +27,7 @@ def _labels(content: Content) -> Iterator[Label]:
 
 NOTES = JournalKind(name="notes", labels=_labels, is_indexed=lambda label: label[1] != "often")
 HOUR = timedelta(hours=1)
+LATER = T0 + timedelta(days=9999)
 
 
 @pytest.fixture
@@ -131,3 +132,43 @@ def test_labels_of_another_journal_are_not_found(journal: Journal) -> None:
     query = JournalQuery(labels=frozenset({("actor", "u")}))
     assert list(journal.find(other, query, limit=9).entries) == []
     assert len(found(journal, query)) == 1
+
+
+def pruned(journal: Journal, before: datetime) -> int:
+    """Prune until nothing is left to prune; each pruning is recorded by an entry."""
+
+    def record(last_pruned: JournalEntry, newest: JournalEntry) -> JournalEntry:
+        content = {"actor": "pruner", "number": last_pruned.seq}
+        return JournalEntry(journal=NOTES.name, seq=newest.seq + 1, at=LATER, content=content)
+
+    count = 0
+    while removed := journal.prune(NOTES, before, record):
+        count += removed
+    return count
+
+
+def test_oldest_entries_are_pruned_and_the_others_are_found(journal: Journal) -> None:
+    months = [T0 + timedelta(days=32 * (number // 900)) for number in range(2700)]
+    entries = fill(journal, [({"actor": f"u{n % 3}"}, at) for n, at in enumerate(months)])
+    assert pruned(journal, T0 - HOUR) == 0
+    before = T0 + timedelta(days=64)
+    assert pruned(journal, before) == 1800
+    left = list(journal.read(NOTES, limit=9999))
+    assert left[:900] == entries[1800:]
+    assert left[-1].content["number"] == 1800
+    assert all(entry.content["actor"] == "pruner" for entry in left[900:])
+    query = JournalQuery(labels=frozenset({("actor", "u1")}))
+    assert found(journal, query, limit=200) == entries[1801::3]
+    assert found(journal, JournalQuery(until=before), limit=200) == []
+    assert found(journal, JournalQuery(since=before), limit=200) == left
+    assert pruned(journal, before) == 0
+    assert journal.append(NOTES, lambda _: {}, at=months[-1]).seq == left[-1].seq + 1
+
+
+def test_newest_entry_is_never_pruned(journal: Journal) -> None:
+    assert pruned(journal, LATER) == 0
+    fill(journal, [({}, T0), ({}, T0 + timedelta(days=40))])
+    pruned(journal, LATER)
+    last = journal.last(NOTES)
+    assert last is not None
+    assert last.content["actor"] == "pruner"

@@ -87,6 +87,9 @@ class JournalPage:
 Compose = Callable[[JournalEntry | None], Sequence[JournalEntry]]
 """Returns the entries to append after the last one, or after None if there is none."""
 
+Record = Callable[[JournalEntry, JournalEntry], JournalEntry]
+"""Returns the entry that records a pruning, for the last pruned entry and the newest one."""
+
 
 class Journal(Protocol):
     """The journals of a store, shared by all its processes. One without entries costs nothing."""
@@ -120,6 +123,15 @@ class Journal(Protocol):
 
         The time that it takes is bounded: it looks at a limited number of entries, so that a page
         may be short, even empty, although more follow.
+        """
+
+    @abstractmethod
+    def prune(self, journal: JournalKind, before: datetime, record: Record) -> int:
+        """Remove some of the oldest entries, up to the first that was not made before a moment.
+
+        What `record` returns for the last of them and the newest entry is appended first, so that
+        it is known where the journal begins. The newest entry stays. It is called again until it
+        returns 0, the number of entries that it has removed.
         """
 
     @abstractmethod

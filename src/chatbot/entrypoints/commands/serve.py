@@ -132,19 +132,23 @@ async def check_store(storage: Storage, settings: Settings) -> str | None:
 
 
 def print_banner(settings: Settings, port: int, people: str | None) -> None:
-    """Print where the data is and the service listens; warn of a public address without TLS."""
-    say(f"data: {settings.storage.url}")
+    """Print where the data is and the service listens; warn of a public address without TLS.
+
+    On stderr if stdout is for the events of the audit.
+    """
+    line = partial(say, err=settings.audit.stdout)
+    line(f"data: {settings.storage.url}")
     scheme = "https" if settings.http.tls_cert_file else "http"
     host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
     url = f"{scheme}://{host}:{port}"
     waiting = waiting_sessions(settings.storage.url)
     if waiting:
         folder = settings.storage.url.local_folder
-        say(f"legacy sessions: {waiting} to import (`chatbot import {folder}`)")
+        line(f"legacy sessions: {waiting} to import (`chatbot import {folder}`)")
     if people is not None:
-        say(f"people: {people}")
-    say(f"model: {settings.model.name}")
-    say(f"serving: {url}" + (f" (try {url}/docs)" if settings.http.docs_enabled else ""))
+        line(f"people: {people}")
+    line(f"model: {settings.model.name}")
+    line(f"serving: {url}" + (f" (try {url}/docs)" if settings.http.docs_enabled else ""))
     if not (
         settings.http.is_loopback or settings.http.tls_cert_file or settings.http.trusted_proxies
     ):

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from dependency_injector import containers, providers
 
-from chatbot.application.audit_keeper import AuditKeeper
 from chatbot.application.audit_queue import AuditQueue
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.consolidation import Consolidation
@@ -26,6 +25,7 @@ from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import Workers
 from chatbot.entrypoints.container import (
+    audit_parts,
     limit_parts,
     parts,
     people_parts,
@@ -53,11 +53,13 @@ class Container(containers.DeclarativeContainer):
         parts.build_model, settings, genkit_model, telemetry, prompt_builder
     )
     hasher = providers.Singleton(parts.build_hasher)
-    auditing = providers.Singleton(parts.build_auditing, settings, telemetry)
+    auditing = providers.Singleton(audit_parts.build_service_auditing, settings, telemetry)
     audit_trail = providers.Singleton(AuditTrail, storage, auditing)
     audit_queue = providers.Singleton(AuditQueue, storage, auditing)
     refusals = providers.Singleton(Refusals, audit_queue, parts.utc_now)
-    audit_keeper = providers.Singleton(AuditKeeper, audit_trail, audit_queue, refusals)
+    audit_keeper = providers.Singleton(
+        audit_parts.build_audit_keeper, settings, audit_trail, audit_queue, refusals
+    )
     data_export = providers.Singleton(
         DataExport, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
     )

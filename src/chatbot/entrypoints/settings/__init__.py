@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import ConfigDict, model_validator
 
+from chatbot.entrypoints.settings.audit import AuditSettings
 from chatbot.entrypoints.settings.auth import AuthSettings
 from chatbot.entrypoints.settings.limits import LimitsSettings
 from chatbot.entrypoints.settings.model import ModelSettings
@@ -29,6 +30,7 @@ class Settings(Subject):
     model_config = ConfigDict(extra="forbid")
 
     auth: AuthSettings
+    audit: AuditSettings
     model: ModelSettings
     assistant: AssistantSettings
     storage: StorageSettings

@@ -1,7 +1,8 @@
 """Journals in lists."""
 
 from collections.abc import Sequence
-from itertools import islice
+from datetime import datetime
+from itertools import islice, takewhile
 
 from chatbot.domain.ports.journal import (
     Compose,
@@ -10,6 +11,7 @@ from chatbot.domain.ports.journal import (
     JournalKind,
     JournalPage,
     JournalQuery,
+    Record,
 )
 
 
@@ -33,6 +35,14 @@ class InMemoryJournal(Journal):
         entries = (each for each in self._after(journal, after) if query.matches(journal, each))
         found = list(islice(entries, limit + 1))
         return JournalPage.of(found, limit)
+
+    def prune(self, journal: JournalKind, before: datetime, record: Record) -> int:
+        entries = self._entries.get(journal.name, [])
+        old = list(takewhile(lambda entry: entry.at < before, entries[:-1]))
+        if old:
+            entries.append(record(old[-1], entries[-1]))
+            del entries[: len(old)]
+        return len(old)
 
     def last(self, journal: JournalKind) -> JournalEntry | None:
         entries = self._entries.get(journal.name)

@@ -33,6 +33,7 @@ class InMemoryStorage(Storage):
             counters=InMemoryCounters(),
             journal=InMemoryJournal(),
             is_atomic=False,
+            on_commit=[],
         )
 
     async def __aenter__(self) -> Self:
@@ -42,7 +43,13 @@ class InMemoryStorage(Storage):
         """Keep it: the next opening finds it again."""
 
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
-        return work(self._transaction)
+        on_commit = self._transaction.on_commit
+        try:
+            return work(self._transaction)
+        finally:  # also after an exception, which undoes nothing
+            for call in on_commit:
+                call()
+            on_commit.clear()
 
     def renewing(self, lease: Lease) -> AbstractContextManager[None]:  # noqa: ARG002 # it lasts as long as this does
         return nullcontext()

@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import accumulate, groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -36,6 +37,7 @@ from chatbot.domain.ports.journal import (
     JournalKind,
     JournalPage,
     JournalQuery,
+    Record,
 )
 from chatbot.domain.text import rfc3339
 
@@ -62,11 +64,19 @@ class JsonJournal(Journal):
         with self._locked(journal.name):
             paths = self.paths(journal.name)
             entries = compose(self._last(paths))
-            newest = [self._month_of(entry) for entry in entries]
-            newest = list(accumulate(newest, max, initial=paths[-1] if paths else Path()))[1:]
-            for path, group in groupby(zip(newest, entries, strict=True), itemgetter(0)):
-                self._append(path, [entry for _, entry in group])
+            self._append_all(entries)
         return entries
+
+    def _append_all(self, entries: Sequence[JournalEntry]) -> None:
+        """Append each to its month, or to the newest one if the clock was set back."""
+        if not entries:
+            return
+        newest = max(self.paths(entries[0].journal), default=Path())
+        months = accumulate(map(self._month_of, entries), max, initial=newest)
+        for path, group in groupby(
+            zip(islice(months, 1, None), entries, strict=True), itemgetter(0)
+        ):
+            self._append(path, [entry for _, entry in group])
 
     def _month_of(self, entry: JournalEntry) -> Path:
         return self._root / entry.journal / f"{rfc3339(entry.at)[:7]}.jsonl"
@@ -101,6 +111,25 @@ class JsonJournal(Journal):
             if path.stem >= first:
                 with self._opened(path, self._files.open_to_read) as (_, file):
                     yield from file.search(query, after=after)
+
+    def prune(self, journal: JournalKind, before: datetime, record: Record) -> int:
+        """Remove the oldest month, if it is before that of the moment and not the newest one."""
+        if not exists(self._files, self._root / journal.name):
+            return 0
+        with self._locked(journal.name):
+            paths = self.paths(journal.name)
+            if len(paths) < 2 or paths[0].stem >= rfc3339(before)[:7]:
+                return 0
+            oldest, *newer = paths
+            with self._opened(oldest, self._files.open_to_read) as (_, file):
+                first, end = next(file.entries(), None), file.last
+            newest = self._last(newer)
+            if first is None or end is None or newest is None:
+                return 0
+            self._append_all([record(end, newest)])
+            self._files.remove(oldest)
+            self._files.fsync_folder(oldest.parent)
+            return end.seq - first.seq + 1
 
     def last(self, journal: JournalKind) -> JournalEntry | None:
         self._recover(journal.name)

@@ -172,16 +172,21 @@ class JsonFileStorage(Storage):
         return await self._in_thread(lambda: self._do(work))
 
     def _do(self, work: Callable[[Transaction], Found]) -> Found:
+        on_commit: list[Callable[[], None]] = []
         with JsonRecords(self._records) as records:
-            return work(
-                Transaction(
-                    sessions=self._sessions,
-                    records=records,
-                    counters=self._counters,
-                    journal=self._journal,
-                    is_atomic=False,
-                )
+            transaction = Transaction(
+                sessions=self._sessions,
+                records=records,
+                counters=self._counters,
+                journal=self._journal,
+                is_atomic=False,
+                on_commit=on_commit,
             )
+            try:
+                return work(transaction)
+            finally:  # also after an exception, which undoes nothing
+                for call in on_commit:
+                    call()
 
     def _require_open(self) -> Threads:
         if self._threads is None:

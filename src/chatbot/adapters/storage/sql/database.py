@@ -30,6 +30,8 @@ class SqlSession:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.on_commit: list[Callable[[], None]] = []
+        """What to call after the commit."""
 
     def row(self, query: Executable, values: Values | None = None) -> Row[Any] | None:
         """The first row, if there is one."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, Text, bindparam, cast, insert, select
+from sqlalchemy import Connection, Row, Text, bindparam, cast, delete, insert, select
 
 from chatbot.adapters.storage.json_values import json_object, number, timestamp
 from chatbot.adapters.storage.sql.database import SqlSession
@@ -19,6 +19,7 @@ from chatbot.domain.ports.journal import (
     JournalKind,
     JournalPage,
     JournalQuery,
+    Record,
 )
 
 _OF_JOURNAL = select(journal_entries).where(journal_entries.c.journal == bindparam("j"))
@@ -28,6 +29,10 @@ _AFTER = (
     .order_by(journal_entries.c.seq)
     .limit(bindparam("n"))
 )
+_PRUNE = delete(journal_entries).where(
+    journal_entries.c.journal == bindparam("j"), journal_entries.c.seq <= bindparam("e")
+)
+_PRUNED_AT_ONCE = 2000
 _RAW = (
     select(
         journal_entries.c.journal,
@@ -50,7 +55,7 @@ class SqlJournal(Journal):
         self._sql, self._index = sql, JournalIndex(sql)
 
     def extend(self, journal: JournalKind, compose: Compose) -> Sequence[JournalEntry]:
-        self._sql.lock_names([f"{journal_entries.name} {journal.name}"])
+        self._lock(journal)
         entries = compose(self.last(journal))
         if entries:
             rows = [
@@ -84,6 +89,25 @@ class SqlJournal(Journal):
                 return JournalPage(entries=found, next_after=search.next_after)
             low, looked, batch = rows[-1].seq, looked + batch, min(2 * batch, _ROWS_AT_ONCE)
         return JournalPage(entries=found, next_after=low)
+
+    def prune(self, journal: JournalKind, before: datetime, record: Record) -> int:
+        self._lock(journal)
+        first, newest = next(iter(self.read(journal, limit=1)), None), self.last(journal)
+        if first is None or newest is None:
+            return 0
+        begin = self._index.first_since(journal, before, newest.seq)
+        end = min(begin, newest.seq, first.seq + _PRUNED_AT_ONCE) - 1
+        pruned = self.read(journal, limit=end - first.seq + 1) if end >= first.seq else ()
+        if not pruned:
+            return 0
+        recorded = record(pruned[-1], newest)
+        self.extend(journal, lambda _: [recorded])
+        self._index.remove(journal, pruned)
+        self._sql.write(_PRUNE, {"j": journal.name, "e": pruned[-1].seq})
+        return len(pruned)
+
+    def _lock(self, journal: JournalKind) -> None:
+        self._sql.lock_names([f"{journal_entries.name} {journal.name}"])
 
     def last(self, journal: JournalKind) -> JournalEntry | None:
         row = self._sql.row(_LAST, {"j": journal.name})

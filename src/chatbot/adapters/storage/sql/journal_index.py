@@ -7,6 +7,7 @@ For each label there is a list of numbers. A page is found along the rarest of i
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, func, literal, select, text
@@ -16,8 +17,8 @@ from chatbot.adapters.storage.sql.tables import journal_blocks, journal_entries,
 from chatbot.domain.ports.journal import JournalEntry, JournalKind, JournalQuery, Label
 
 BLOCK = 1024
-SCAN = 10_000
-"""How many entries a page looks at, at most."""
+SCAN, _FEW = 10_000, 100
+"""How many entries a page looks at, at most, and how many are few."""
 
 _ENTRY, _LIST, _BLOCKS = journal_entries.c, journal_labels.c, journal_blocks.c
 _AHEAD = (
@@ -25,7 +26,7 @@ _AHEAD = (
     .where(_LIST.label == bindparam("l"), _LIST.seq > bindparam("a"))
     .order_by(_LIST.seq)
     .limit(1)
-    .offset(SCAN - 1)
+    .offset(bindparam("n"))
 )
 _OF_JOURNAL = _BLOCKS.journal == bindparam("j")
 _LAST_BLOCK = select(func.max(_BLOCKS.seq)).where(_OF_JOURNAL)
@@ -36,6 +37,14 @@ _NEWEST_UNTIL = select(func.max(_ENTRY.seq)).where(
     _ENTRY.seq > bindparam("a"),
     _ENTRY.at < bindparam("u"),
 )
+_SINCE = select(func.min(_ENTRY.seq)).where(
+    _ENTRY.journal == bindparam("j"),
+    _ENTRY.seq > bindparam("a"),
+    _ENTRY.seq <= bindparam("b"),
+    _ENTRY.at >= bindparam("s"),
+)
+_REMOVE_LABEL = text("DELETE FROM journal_labels WHERE label = :label AND seq = :seq")
+_REMOVE_BLOCKS = text("DELETE FROM journal_blocks WHERE journal = :j AND seq <= :e")
 _ADD_LABEL = text(
     "INSERT INTO journal_labels (label, seq) VALUES (:label, :seq) ON CONFLICT DO NOTHING"
 )
@@ -73,16 +82,26 @@ class JournalIndex:
 
     def add(self, journal: JournalKind, entries: Sequence[JournalEntry]) -> None:
         """Index entries that were just appended."""
-        rows = [
-            {"label": digest_of(journal, label), "seq": entry.seq}
-            for entry in entries
-            for label in journal.indexed_labels(entry.content)
-        ]
+        rows = self._rows(journal, entries)
         if rows:
             self._sql.write_all(_ADD_LABEL, rows)
         first, last = entries[0].seq, entries[-1].seq
         for end in range(-(-first // BLOCK) * BLOCK, last + 1, BLOCK):
             self._sql.write(_ADD_BLOCK, {"j": journal.name, "a": end - BLOCK, "b": end})
+
+    def remove(self, journal: JournalKind, entries: Sequence[JournalEntry]) -> None:
+        """Forget the oldest entries, which are about to be removed."""
+        rows = self._rows(journal, entries)
+        if rows:
+            self._sql.write_all(_REMOVE_LABEL, rows)
+        self._sql.write(_REMOVE_BLOCKS, {"j": journal.name, "e": entries[-1].seq})
+
+    def first_since(self, journal: JournalKind, moment: datetime, last_seq: int) -> int:
+        """Return the number of the first entry from a moment on; that behind the last if none is."""
+        low, _ = self._period(journal, JournalQuery(since=moment), 0, last_seq)
+        values = {"j": journal.name, "a": low, "b": low + 2 * BLOCK, "s": moment}
+        found = self._number(_SINCE, values)
+        return last_seq + 1 if found is None else found
 
     def search(
         self, journal: JournalKind, query: JournalQuery, *, after: int, last_seq: int
@@ -132,13 +151,28 @@ class JournalIndex:
 
     def _rarest(self, digests: Sequence[int], low: int, high: int) -> tuple[int | None, int]:
         """Return the label whose next `SCAN` entries reach furthest, and how far they do."""
-        rarest, furthest = None, min(high, low + SCAN) if not digests else low
-        for digest in digests:
-            ahead = self._number(_AHEAD, {"l": digest, "a": low})
-            reach = high if ahead is None else min(ahead, high)
-            if rarest is None or reach > furthest:
-                rarest, furthest = digest, reach
-        return rarest, furthest
+        if not digests:
+            return None, min(high, low + SCAN)
+        for count in (_FEW, SCAN):
+            reaches = [self._reach(digest, count, low, high) for digest in digests]
+            furthest = max(reaches)
+            if furthest == high:
+                break
+        return digests[reaches.index(furthest)], furthest
+
+    def _reach(self, digest: int, count: int, low: int, high: int) -> int:
+        """Return the number of the entry that is `count` further in a list, or `high` if that is before."""
+        ahead = self._number(_AHEAD, {"l": digest, "a": low, "n": count - 1})
+        return high if ahead is None else min(ahead, high)
+
+    def _rows(
+        self, journal: JournalKind, entries: Sequence[JournalEntry]
+    ) -> Sequence[Mapping[str, object]]:
+        return [
+            {"label": digest_of(journal, label), "seq": entry.seq}
+            for entry in entries
+            for label in journal.indexed_labels(entry.content)
+        ]
 
     def _number(self, query: Select[Any], values: Mapping[str, object]) -> int | None:
         row = self._sql.row(query, values)

@@ -128,11 +128,14 @@ class PostgresDatabase(Database):
             try:
                 if not self._prepared:
                     statements.write(_LIMITS_HERE, _LIMITS)
-                return work(statements)
+                found = work(statements)
             except DBAPIError as error:
                 if error.connection_invalidated and not statements.is_begun:
                     raise _StaleConnection from error
                 raise
+        for call in statements.on_commit:
+            call()
+        return found
 
     def turns(self) -> Turns | None:
         """Only on a connection of its own: a PgBouncer mixes up what is pipelined and prepared."""

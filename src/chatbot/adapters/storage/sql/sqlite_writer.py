@@ -42,6 +42,7 @@ class _Job(Generic[Found]):
         self.done: asyncio.Future[Found] = self.loop.create_future()
         self._work = work
         self._deliver: Callable[[], None] | None = None
+        self.on_commit: list[Callable[[], None]] = []
 
     def attempt(self, sql: SqliteSession) -> None:
         """Do the work. An exception of its own undoes it alone.
@@ -49,6 +50,7 @@ class _Job(Generic[Found]):
         Raises:
             SQLAlchemyError, sqlite3.Error: the transaction is not to be relied on any more.
         """
+        sql.on_commit.clear()
         try:
             found = self._work(sql)
         except _ERRORS:
@@ -58,6 +60,7 @@ class _Job(Generic[Found]):
             self.fail(error)
         else:
             sql.release_savepoint()
+            self.on_commit = [*sql.on_commit]
             self._deliver = partial(self.done.set_result, found)
 
     def fail(self, error: BaseException) -> None:
@@ -138,6 +141,9 @@ class SqliteWriter:
             self._undo(failure)
             for job in jobs:
                 job.fail(_own(failure))
+        else:
+            for call in [call for job in jobs for call in job.on_commit]:
+                call()
 
     def _undo(self, failure: BaseException) -> None:
         """Roll back, or drop the connection if its state is in doubt.

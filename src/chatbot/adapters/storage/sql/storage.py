@@ -210,6 +210,7 @@ class SqlStorage(Storage):
             counters=SqlCounters(sql),
             journal=SqlJournal(sql),
             is_atomic=True,
+            on_commit=sql.on_commit,
         )
 
     @contextmanager
