@@ -58,6 +58,8 @@ def upgrade(database: Database) -> tuple[str | None, str | None]:
             database.require_changeable(connection)
         command.upgrade(configured(connection), "head")
         make_tables(connection, KINDS)
+        if before is None:
+            _put_initial(connection)
         after = current(connection)
         connection.commit()
     return before, after
@@ -71,6 +73,16 @@ def make_tables(connection: Connection, kinds: Iterable[AnyKind]) -> None:
             table_of(kind).create(connection)
             for record in kind.initial:
                 SqlRecords(SqlSession(connection)).put(kind, record, expected=None)
+
+
+def _put_initial(connection: Connection) -> None:
+    """Store the records of a new store as this version has them, not as a migration made them."""
+    records = SqlRecords(SqlSession(connection))
+    for kind in KINDS:
+        for record in kind.initial:
+            old = records.get(kind, *kind.key_of(record))
+            if old != record:
+                records.put(kind, record, expected=old)
 
 
 def configured(connection: Connection) -> Config:
