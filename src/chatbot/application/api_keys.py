@@ -13,6 +13,7 @@ from chatbot.application.new_keys import (
     like,
     require_grantable,
 )
+from chatbot.application.people_rules import current
 from chatbot.domain.assertions import sealed
 from chatbot.domain.audit import Action, AuditEvent
 from chatbot.domain.authorization import require
@@ -24,7 +25,7 @@ from chatbot.domain.credentials import (
     is_key_id,
     make_key,
 )
-from chatbot.domain.errors import Conflict, NotFound
+from chatbot.domain.errors import Conflict, Forbidden, NotFound
 from chatbot.domain.identity import ClientId, KeyId, Principal
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import Clock
@@ -90,7 +91,7 @@ class ApiKeys:
         key, raw_key = self._made(wanted, principal, now)
 
         def work(tx: Transaction) -> None:
-            tx.api_keys.exclusive()
+            require_grantable(self._manager(tx, principal, now), wanted.scopes)
             tx.api_keys.require_room(key.client, now)
             with self._auditing.recording(tx, principal, self._event(None, key)):
                 tx.api_keys.add(key)
@@ -130,9 +131,9 @@ class ApiKeys:
         now = self._clock()
 
         def work(tx: Transaction) -> MadeKey:
-            tx.api_keys.exclusive()
+            manager = self._manager(tx, principal, now)
             old = _found(tx, key_id)
-            require_grantable(principal, old.scopes)
+            require_grantable(manager, old.scopes)
             ending = _ending(old, now, overlap)
             tx.api_keys.require_room(old.client, now, ending=None if ending.is_live(now) else old)
             wanted = like(old, user_secret)
@@ -153,7 +154,7 @@ class ApiKeys:
         now = self._clock()
 
         def work(tx: Transaction) -> ApiKey:
-            tx.api_keys.exclusive()
+            self._manager(tx, principal, now)
             old = _found(tx, key_id)
             if old.revoked_at is not None:
                 return old
@@ -163,6 +164,25 @@ class ApiKeys:
             return revoked
 
         return (await self._storage.transact(work)).line(now)
+
+    def _manager(self, tx: Transaction, principal: Principal, now: datetime) -> Principal:
+        """Keep others from changing keys and users, and return the caller with the rights of now.
+
+        They may have changed since the call began.
+
+        Raises:
+            Forbidden: the caller may not manage keys, or the caller's own key has ended.
+            InvalidToken: the caller's own sign-in has ended.
+        """
+        tx.users.lock()
+        tx.api_keys.exclusive()
+        own_id = principal.client.key_id
+        own = None if own_id is None else tx.api_keys.by_id(own_id)
+        if own_id is not None and (own is None or not own.is_live(now)):
+            raise Forbidden("The key of this call has ended.")
+        manager = current(tx, principal, tx.roles.all(), now)
+        require(manager, Permission.KEYS_MANAGE)
+        return manager
 
     def _made(self, wanted: NewKey, principal: Principal, now: datetime) -> tuple[ApiKey, str]:
         key_id, raw_key = make_key(self._random)
