@@ -575,3 +575,13 @@ def test_extraction_is_free_with_the_embedded_model_and_rarer_with_others(
     assert settings.memory.extract_every_for("openai/gpt-x") == 3
     environment(MEM_EXTRACT_EVERY="5")
     assert load_settings().memory.extract_every_for("local/extractive") == 5
+
+
+def test_time_zone_of_limits_is_one_of_the_systems(environment: Environment) -> None:
+    assert str(load_settings().limits.timezone) == "UTC"
+    environment(LIMITS_TIMEZONE="Europe/Madrid")
+    assert str(load_settings().limits.timezone) == "Europe/Madrid"
+    for wrong in ("Mars/Olympus", "../etc/passwd", "/etc/localtime", "x" * 300, "UTC+25"):
+        environment(LIMITS_TIMEZONE=wrong)
+        assert "LIMITS_TIMEZONE: must be the name of a time zone" in refusal()
+        assert wrong not in refusal()
