@@ -67,7 +67,7 @@ async def test_nobody_is_signed_in_or_refused_without_an_event(
         raise StorageFull
 
     def break_journal(tx: Transaction) -> None:
-        monkeypatch.setattr(type(tx.journal), "append", full)
+        monkeypatch.setattr(type(tx.journal), "extend", full)
 
     await storage.transact(break_journal)
     with pytest.raises(AuditUnavailable):

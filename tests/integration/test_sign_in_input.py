@@ -9,6 +9,7 @@ import pytest_asyncio
 from access_table import CALLS
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.security.refresh_tokens import HmacRefreshTokens
+from chatbot.domain.errors import StorageFull
 from chatbot.domain.identity import FamilyId
 from service import JWT_SECRET, PASSWORD, Service, code_of, serving, settings_for_tests
 
@@ -147,6 +148,32 @@ async def test_bad_access_token_is_not_made_good_by_a_refresh_token(service: Ser
     answer = await service.client.post("/auth/logout", json=body, headers=headers)
     assert code_of(answer) == (401, "invalid_token")
     assert (await service.client.post("/auth/refresh", json=body)).status_code == 200
+
+
+async def test_no_sign_in_while_the_audit_cannot_be_written(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = await log_in(service)
+
+    def full(*_: object, **__: object) -> None:
+        raise StorageFull
+
+    journal = await service.use.storage.transact(lambda tx: type(tx.journal))
+    monkeypatch.setattr(journal, "extend", full)
+    bearer = {"Authorization": f"Bearer {pair['access_token']}"}
+    for path, body in (
+        ("/auth/login", {"email": EMAIL, "password": PASSWORD}),
+        ("/auth/login", {"email": EMAIL, "password": "not the password"}),
+        ("/auth/logout", {}),
+        ("/auth/logout-all", {}),
+    ):
+        answer = await service.client.post(path, json=body, headers=bearer)
+        assert code_of(answer) == (503, "audit_unavailable"), path
+        assert "Retry-After" in answer.headers
+    answer = await service.client.post(
+        "/auth/refresh", json={"refresh_token": pair["refresh_token"]}
+    )
+    assert answer.status_code == 200, "it is not recorded"
 
 
 async def test_required_user_refuses_the_key_alone_everywhere_but_for_signing_in() -> None:

@@ -83,7 +83,12 @@ MAX_ERRORS = 20
 MAX_RETRY_AFTER_S = 3600
 """The longest wait that a provider may ask our callers for."""
 
-_RETRY_AFTER_S = {"session_busy": 1, "shutting_down": 5, "storage_unavailable": 5}
+_RETRY_AFTER_S = {
+    "session_busy": 1,
+    "shutting_down": 5,
+    "storage_unavailable": 5,
+    "audit_unavailable": 5,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
