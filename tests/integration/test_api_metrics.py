@@ -12,6 +12,13 @@ from service import code_of, serving, settings_for_tests
 KEPT = settings_for_tests(otel_metrics_exporter="prometheus")
 
 
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the SDK reads is set in the environment: it is to be set back."""
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "prometheus")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "chatbot")
+
+
 @pytest.fixture
 def key_for_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     client = replace(api_keys.DEFAULT_CLIENT, permissions=frozenset({Permission.METRICS}))

@@ -1,6 +1,7 @@
 """`chatbot doctor` on the collector of traces and metrics."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ HEADERS = "authorization=Basic%20c2VjcmV0"
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("API_KEY", API_KEY)
     monkeypatch.setenv("JWT_SECRET", JWT_SECRET)
     monkeypatch.setenv("OTEL_SERVICE_NAME", "chatbot")  # so that it is set back
