@@ -121,3 +121,16 @@ def test_what_is_not_a_receipt_is_refused(ready: Run, tmp_path: Path, text: str)
     code, out, err = ready("audit", "receipt", str(path))
     assert (code, out) == (1, "")
     assert "not a receipt" in err
+
+
+def test_refused_command_is_recorded_with_who_ran_it(ready: Run) -> None:
+    password = "violet kettle drums at noon\n"
+    email = "ana@example.com"
+    assert ready("admin", "create", "--email", email, "--password-stdin", text=password)[0] == 0
+    assert ready("user", "disable", email)[0] == 1
+    found = AuditStore().rows()[-1]["content"]
+    assert (found["action"], found["outcome"]) == ("access.refuse", "refused")
+    assert found["object"] == {"type": "command", "id": "user disable"}
+    assert found["reason"] == "LastAdministrator"
+    assert found["actor"]["cli_user"]
+    assert email not in str(found)

@@ -222,6 +222,7 @@ def work_on_journal(journal: Any) -> None:
         query = JournalQuery(labels=frozenset(labels))
         journal.find(AUDIT, query, limit=50)
         journal.find(AUDIT, replace(query, since=since, until=until), limit=50)
+    assert journal.prune(AUDIT, T0, lambda _, newest: replace(newest, seq=newest.seq + 1))
 
 
 class Noted:

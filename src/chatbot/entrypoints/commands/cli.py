@@ -21,6 +21,7 @@ from chatbot.entrypoints.commands.command_line import Refused, command_settings,
 from chatbot.entrypoints.commands.keys import key
 from chatbot.entrypoints.commands.limits import limit, show_usage
 from chatbot.entrypoints.commands.management import managed
+from chatbot.entrypoints.commands.refused_commands import record_refused
 from chatbot.entrypoints.commands.retention import retention
 from chatbot.entrypoints.commands.roles import role
 from chatbot.entrypoints.commands.secrets import secrets
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     except StorageFailure as error:
         _fail(f"STORAGE_URL: {error}", 1)
     except (ChatbotError, Refused) as error:
+        record_refused(error, sys.argv[1:] if arguments is None else arguments)
         _fail(str(error), 1)
     except UnicodeError as error:
         why = error if isinstance(error, NotUtf8) else "it is not UTF-8 text"
