@@ -89,6 +89,17 @@ async def test_id_fits_into_the_name_of_a_folder(
         assert len(users_of(storage).all()) == 1
 
 
+async def test_edit_of_the_expiry_revives_no_token(root: Path) -> None:
+    write(root, ANA)
+    stamps = set()
+    async with JsonFileStorage(root) as storage:
+        for ends in ({}, {"expires_at": "2020-01-01T00:00:00Z"}, {"expires_at": None}):
+            write(root, {**ANA, **ends})
+            [found] = users_of(storage).all()
+            stamps.add(found.token_stamp)
+    assert len(stamps) == 3
+
+
 async def test_last_token_version_is_never_followed_by_an_earlier_one(root: Path) -> None:
     path = write(root, {**ANA, "token_version": MAX_TOKEN_VERSION})
     async with JsonFileStorage(root) as storage:

@@ -31,11 +31,13 @@ class EditRule:
     """What an edit of a document raises: a whole number of the record.
 
     An edit that changes one of the fields `of` without a higher number raises it to `after` the
-    number that was in force, so that an edit that is taken back revives nothing.
+    number that was in force, so that an edit that is taken back revives nothing. `moments` are more
+    such fields, of times that may be None.
     """
 
     field: str
     of: tuple[str, ...]
+    moments: tuple[str, ...] = ()
     after: Callable[[int], int]
 
 

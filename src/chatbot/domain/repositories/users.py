@@ -30,7 +30,10 @@ USERS = Kind(
     layout=Layout.LIST,
     folder="auth",
     edit_rule=EditRule(
-        field="token_version", of=("password_hash", "is_active"), after=next_token_version
+        field="token_version",
+        of=("password_hash", "is_active"),
+        moments=("expires_at",),
+        after=next_token_version,
     ),
     supersedes=_supersedes,
     misnomers={

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Generic
 
@@ -20,6 +21,7 @@ from chatbot.adapters.storage.in_memory.records import RecordTable
 from chatbot.adapters.storage.json_files.checksummed import decode_file, encode_line
 from chatbot.adapters.storage.json_values import VERSION, Damaged, Json, JsonObject
 from chatbot.domain.ports.records import EditRule, Kind, Record
+from chatbot.domain.text import rfc3339
 
 _GONE = ""
 """The digest of a record that is not in the document: one that is added again counts as new."""
@@ -116,7 +118,9 @@ class EditVersions(Generic[Record]):
 
     def _of(self, record: Record) -> InForce:
         number: int = getattr(record, self._rule.field)
-        text = json.dumps([*(getattr(record, name) for name in self._rule.of), number])
+        values = [*(getattr(record, name) for name in self._rule.of), number]
+        values += [rfc3339(at) for at in map(partial(getattr, record), self._rule.moments) if at]
+        text = json.dumps(values)
         return InForce(hashlib.sha256(text.encode()).hexdigest()[:32], number)
 
     def _key(self, record: Record) -> str:
