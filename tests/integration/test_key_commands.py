@@ -1,6 +1,9 @@
 """`chatbot key create|list|rotate|revoke` on every persistent store."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,3 +144,18 @@ def test_commands_are_refused_with_memory_storage(
         code, _, err = ready(*command)
         assert code == 1
         assert err.startswith("chatbot: ")
+
+
+def test_commands_of_the_administration_page_work_as_written(ready: Run) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "administration.md").read_text(encoding="utf-8")
+    section = page.partition("\n## API keys\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert len(lines) == 6
+    for line in lines:
+        name, *words = shlex.split(line.partition(" | ")[0])
+        assert name == "chatbot"
+        [key_id] = [key["id"] for key in listed(ready)[:1]] or [""]
+        code, out, err = ready(*(key_id if word == "k7m2x9qd" else word for word in words))
+        assert (code, err) == (0, ""), line
+        assert out
