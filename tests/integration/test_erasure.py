@@ -4,6 +4,7 @@ import gzip
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from chatbot.domain.erasure import Receipt, is_authentic
 from chatbot.domain.errors import NotFound, SessionHeld, StorageUnavailable
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.ports.export import Unreadable
+from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.session_fields import Hold
 from chatbot.domain.transaction import KINDS, Transaction
@@ -41,13 +43,13 @@ async def storage(closed_storage: Storage) -> AsyncIterator[Storage]:
         yield closed_storage
 
 
-def erasures_on(storage: Storage) -> Erasures:
+def erasures_on(storage: Storage, clock: Clock = lambda: START) -> Erasures:
     ids = iter(f"{number:032x}" for number in range(1000))
     return Erasures(
         storage,
         Auditing(KEY, clock=lambda: START),
         key=KEY,
-        clock=lambda: START,
+        clock=clock,
         new_id=lambda: next(ids),
         forget=storage.forget,
     )
@@ -250,6 +252,21 @@ async def test_sweep_finishes_what_was_interrupted_and_removes_what_came_late(
     await storage.transact(plant_late)
     assert await erasures.sweep() == 1
     assert await storage.transact(left_of(ANA)) == nothing
+
+
+async def test_erasure_is_forgotten_a_day_after_its_end(storage: Storage) -> None:
+    await storage.transact(lambda tx: plant(tx, person(ANA)))
+    at, now = START, START
+    await erase(storage)
+    [erasure] = await storage.transact(lambda tx: tx.erasures.all())
+    assert erasure.expires_at == at + erasure_module.KEPT
+    erasures = erasures_on(storage, clock=lambda: now)
+    events = await storage.transact(lambda tx: tx.journal.read(AUDIT, limit=99))
+    for days, left in ((0.5, 1), (1.5, 0)):
+        now = at + timedelta(days=days)
+        await erasures.sweep()
+        assert len(await storage.transact(lambda tx: tx.erasures.all())) == left
+    assert await storage.transact(lambda tx: tx.journal.read(AUDIT, limit=99)) == events
 
 
 def plant_late(tx: Transaction) -> None:

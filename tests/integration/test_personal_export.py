@@ -5,6 +5,7 @@ import json
 import tracemalloc
 import zipfile
 from collections.abc import AsyncGenerator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from chatbot.application import data_export as data_export_module
 from chatbot.application import transcripts
 from chatbot.application.auditing import Auditing
 from chatbot.application.data_export import DataExport
+from chatbot.application.usage import UsageReports
 from chatbot.domain.audit import AUDIT
 from chatbot.domain.authorization import of_host
 from chatbot.domain.chat import SessionId, TurnId
@@ -27,7 +29,7 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.http.personal_archive import archive
 from conversation import START
 from planted import CANARY, SESSIONS, person, plant
-from samples import conversation
+from samples import T0, conversation
 from service import Service, code_of, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -41,7 +43,8 @@ HOST = of_host("root")
 def exports_on(storage: Storage) -> DataExport:
     ids = iter(f"{number:032x}" for number in range(1000))
     auditing = Auditing(b"k" * 32, clock=lambda: START)
-    return DataExport(storage, auditing, clock=lambda: START, new_id=lambda: next(ids))
+    usage = UsageReports(storage, zone=UTC, clock=lambda: T0)
+    return DataExport(storage, auditing, usage, clock=lambda: START, new_id=lambda: next(ids))
 
 
 async def packed(storage: Storage) -> zipfile.ZipFile:
@@ -61,11 +64,12 @@ async def test_archive_has_everything_about_the_person_and_nothing_of_others(
         found = await packed(storage)
     ids = [f"{ANA[:31]}{number}" for number in range(SESSIONS)]
     assert sorted(found.namelist()) == sorted(
-        ["profile.json", "memory.json", "access-log.json"]
+        ["profile.json", "memory.json", "usage.csv", "access-log.json"]
         + [f"sessions/{each}.{suffix}" for each in ids for suffix in ("json", "md")]
     )
     texts = {name: found.read(name).decode() for name in found.namelist()}
-    assert all(CANARY in text for text in texts.values())
+    assert all(CANARY in text for name, text in texts.items() if name != "usage.csv")
+    assert texts["usage.csv"].splitlines()[1].startswith("2026-03-01,")
     assert not any(OTHER in text for text in texts.values())
     profile = json.loads(texts["profile.json"])
     assert (profile["id"], profile["department"]) == (ANA, f"{CANARY} of department")

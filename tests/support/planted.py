@@ -71,7 +71,9 @@ def plant(tx: Transaction, user: User, canary: str = CANARY) -> None:
     tx.counters.add(
         [
             Addition(
-                key=CounterKey("usage", f"20260301|{user.id}|{canary}|{canary}|turns"),
+                key=CounterKey(
+                    "usage", f"2026-03-01|{user.id}|{canary}|{canary}|{canary}|{canary}|turns"
+                ),
                 amount=3,
                 expires_at=later,
             )

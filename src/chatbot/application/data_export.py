@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from chatbot.application.auditing import Auditing
 from chatbot.application.transcripts import Transcript, transcript_of
+from chatbot.application.usage import UsageReport, UsageReports
 from chatbot.domain.access import Access, Look, access_id, label_of
 from chatbot.domain.audit import Action, AuditEvent
 from chatbot.domain.authorization import is_within_reach, require
@@ -26,6 +27,7 @@ class PersonalData:
 
     user: User
     _storage: Storage
+    _usage: UsageReports
 
     @property
     def _owner(self) -> Owner:
@@ -53,6 +55,10 @@ class PersonalData:
         except NotFound:
             return None
 
+    async def usage(self) -> UsageReport:
+        """Return by day what the user has used."""
+        return await self._usage.of_person(self.user.id)
+
     async def accesses(self) -> AsyncGenerator[Sequence[Access]]:
         """Yield the looks of others at the user's data, the newest first."""
         after = ""
@@ -74,9 +80,15 @@ class DataExport:
     """
 
     def __init__(
-        self, storage: Storage, auditing: Auditing, *, clock: Clock, new_id: NewId
+        self,
+        storage: Storage,
+        auditing: Auditing,
+        usage: UsageReports,
+        *,
+        clock: Clock,
+        new_id: NewId,
     ) -> None:
-        self._storage, self._auditing = storage, auditing
+        self._storage, self._auditing, self._usage = storage, auditing, usage
         self._clock, self._new_id = clock, new_id
 
     async def own(self, principal: Principal) -> PersonalData:
@@ -87,7 +99,7 @@ class DataExport:
         await self._storage.transact(
             lambda tx: self._auditing.note(tx, principal, _event_of(user.id))
         )
-        return PersonalData(user, self._storage)
+        return PersonalData(user, self._storage, self._usage)
 
     async def of(self, principal: Principal, user_id: str) -> PersonalData:
         """Return the data of anyone, who will see that it was exported.
@@ -113,7 +125,7 @@ class DataExport:
                 tx.accesses.add(self._access(principal, user.id))
             return user
 
-        return PersonalData(await self._storage.transact(begun), self._storage)
+        return PersonalData(await self._storage.transact(begun), self._storage, self._usage)
 
     def _access(self, principal: Principal, user_id: UserId) -> Access:
         at = self._clock()

@@ -6,7 +6,7 @@ from datetime import date, timedelta, tzinfo
 
 from chatbot.domain.authorization import require
 from chatbot.domain.errors import InvalidInput, Unauthenticated
-from chatbot.domain.identity import Principal
+from chatbot.domain.identity import Principal, UserId
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.storage import Storage
@@ -72,6 +72,13 @@ class UsageReports:
         if only is not None:
             rows = [row for row in rows if row.payer.department == only]
         return _report(first, last, by, rows)
+
+    async def of_person(self, user_id: UserId) -> UsageReport:
+        """Report by day what a person has used, as long as usage is kept."""
+        last = self._clock().astimezone(self._zone).date()
+        first = last - timedelta(days=USAGE_DAYS - 1)
+        rows = await self._rows(first, last, user=user_id)
+        return _report(first, last, Dimension.DAY, rows)
 
     def _period(self, since: date | None, until: date | None) -> tuple[date, date]:
         """By default, from the first of the month, or of that of the last day, until today."""

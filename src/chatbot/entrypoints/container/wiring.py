@@ -60,8 +60,9 @@ class Container(containers.DeclarativeContainer):
     audit_keeper = providers.Singleton(
         audit_parts.build_audit_keeper, settings, audit_trail, audit_queue, refusals
     )
+    usage = providers.Singleton(limit_parts.build_usage_reports, settings, storage)
     data_export = providers.Singleton(
-        DataExport, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
+        DataExport, storage, auditing, usage, clock=parts.utc_now, new_id=parts.random_id
     )
     retention = providers.Singleton(retention_parts.build_retention, settings, storage, auditing)
     oversight = providers.Singleton(
@@ -79,7 +80,6 @@ class Container(containers.DeclarativeContainer):
         limit_parts.build_request_limits, settings, storage, limit_rules, limit_checks
     )
     limits = providers.Singleton(limit_parts.build_limit_editor, storage, auditing, limit_rules)
-    usage = providers.Singleton(limit_parts.build_usage_reports, settings, storage)
     memory_steps = providers.Singleton(parts.build_memory_steps, storage, model, rules, budgets)
     consolidation = providers.Singleton(
         Consolidation, memory_steps, rules, clock=parts.utc_now, telemetry=telemetry

@@ -17,9 +17,10 @@ from chatbot.domain.access import Access
 from chatbot.domain.errors import Conflict, NotFound
 from chatbot.domain.identity import User
 from chatbot.domain.text import rfc3339
-from chatbot.entrypoints.http import markdown
+from chatbot.entrypoints.http import csv_table, markdown
 from chatbot.entrypoints.http.schemas.memory import StructuredMemorySchema
 from chatbot.entrypoints.http.schemas.oversight import AccessSchema
+from chatbot.entrypoints.http.schemas.usage import HEADER, UsageAnswer
 from chatbot.entrypoints.http.transcripts import CutOffStream, json_written
 
 _LEVEL = 1  # a page of messages in 3 ms; more saves little of such texts
@@ -89,6 +90,8 @@ async def _files(
                 pieces = _until_cut(written(transcript), cut_off)
                 yield f"sessions/{session.id}.{suffix}", pieces
     yield "memory.json", _memory(data, defaults)
+    usage = UsageAnswer.of(await data.usage())
+    yield "usage.csv", _once(csv_table.csv_of(HEADER, usage.cells()))
     yield "access-log.json", _accesses(data)
 
 
@@ -151,7 +154,7 @@ def _access(access: Access) -> str:
 
 DOCUMENTED = {
     "description": "`profile.json`, `sessions/<id>.json` and `.md`, `memory.json`, "
-    "`access-log.json`.",
+    "`usage.csv`, `access-log.json`.",
     "content": {
         "application/zip": {
             "schema": {"type": "string", "format": "binary"},
