@@ -236,7 +236,7 @@ async def test_404_for_unknown_sessions_and_paths(shared: Service) -> None:
         ("PUT", "/sessions/new", {"POST"}),
         ("POST", "/health", {"GET", "HEAD"}),
         ("POST", "/ready", {"GET", "HEAD"}),
-        ("BREW", "/me", {"GET"}),
+        ("BREW", "/me", {"GET", "DELETE"}),
         ("POST", "/docs", {"GET", "HEAD"}),
         ("OPTIONS", f"/sessions/{'0' * 32}", {"GET", "PATCH", "DELETE"}),
         ("POST", f"/sessions/{'0' * 32}/memory", {"GET", "PUT"}),

@@ -62,7 +62,7 @@ def test_each_part_is_made_once() -> None:
 async def test_a_part_that_is_passed_replaces_the_built_one() -> None:
     storage, model = InMemoryStorage(), ScriptedModel([])
     use = build(settings_for_tests(), storage=storage, model=model)
-    assert (use.storage, use.model, use.genkit_model) == (storage, model, None)
+    assert (use.storage, use.model.name, use.genkit_model) == (storage, model.name, None)
     assert build(settings_for_tests()).storage is not storage
     await use.hasher.aclose()
 
