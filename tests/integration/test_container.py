@@ -18,7 +18,7 @@ from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.storage import Found
 from chatbot.domain.ports.telemetry import NO_TELEMETRY
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container.parts import build_model, build_prompt_builder
+from chatbot.entrypoints.container.model_parts import build_model, build_prompt_builder
 from chatbot.entrypoints.container.wiring import Container, build
 from model_calls import ask
 from service import ADMIN_EMAIL, PASSWORD, serving, settings_for_tests

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chatbot.domain.retention import RetentionRule, RetentionRun, days_of, first_run
+from chatbot.domain.retention import ONLY_RUN, RetentionRule, RetentionRun, days_of, first_run
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -38,14 +38,14 @@ def test_default_holds_without_rules() -> None:
 
 
 def test_run_is_due_an_hour_after_the_last_one_and_not_while_the_clock_is_behind() -> None:
-    last = RetentionRun(claimed_at=NOW)
+    last = RetentionRun(id=ONLY_RUN, claimed_at=NOW)
     assert not last.is_due(NOW + HOUR - timedelta(seconds=1))
     assert last.is_due(NOW + HOUR)
     assert not last.is_due(NOW - 10 * DAY)
 
 
 def test_clock_that_jumps_is_doubted_for_a_day_of_hourly_runs() -> None:
-    run = RetentionRun(claimed_at=NOW).claimed(NOW + 365 * DAY)
+    run = RetentionRun(id=ONLY_RUN, claimed_at=NOW).claimed(NOW + 365 * DAY)
     assert run.doubted_since == NOW + 365 * DAY
     for hour in range(1, 24):
         run = run.claimed(NOW + 365 * DAY + hour * HOUR)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 EVERY = timedelta(hours=1)
 LONGEST_GAP = timedelta(hours=26)
 """After a longer one the clock may have jumped, or the service was stopped: both look alike."""
+ONLY_RUN = "sessions"
 DOUBTED_FOR = timedelta(hours=24)
 """So long an operator has time to notice that the clock is wrong, before anything is deleted."""
 
@@ -41,7 +42,7 @@ class RetentionRun:
     `doubted_since` is set while the clock may be wrong.
     """
 
-    id: str = "sessions"
+    id: str
     claimed_at: datetime
     doubted_since: datetime | None = None
 
@@ -61,4 +62,4 @@ class RetentionRun:
 
 def first_run(now: datetime) -> RetentionRun:
     """Return the claim in a store in which nobody has looked yet: nothing confirms the clock."""
-    return RetentionRun(claimed_at=now, doubted_since=now)
+    return RetentionRun(id=ONLY_RUN, claimed_at=now, doubted_since=now)

@@ -13,7 +13,7 @@ from chatbot.domain.audit import AuditEvent
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.storage import Storage
-from chatbot.entrypoints.container import limit_parts, parts, people_parts
+from chatbot.entrypoints.container import limit_parts, parts, people_parts, sign_in_parts
 from chatbot.entrypoints.container.retention_parts import build_retention
 from chatbot.entrypoints.container.use_cases import Management, UseCases
 from chatbot.entrypoints.settings import Settings
@@ -47,10 +47,10 @@ async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
     Raises:
         SettingsError: the store cannot be opened.
     """
-    storage, hasher = parts.build_storage(settings), parts.build_hasher()
+    storage, hasher = parts.build_storage(settings), sign_in_parts.build_hasher()
     auditing, checks = parts.build_auditing(settings), limit_parts.build_limit_checks(settings)
     writer = people_parts.build_user_writer(storage, auditing)
-    erasures = parts.build_erasures(settings, storage, auditing, checks)
+    erasures = people_parts.build_erasures(settings, storage, auditing, checks)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(opened_store(storage))
         stack.push_async_callback(hasher.aclose)
@@ -74,7 +74,7 @@ async def opened_api_keys(settings: Settings) -> AsyncGenerator[ApiKeys]:
     """
     storage = parts.build_storage(settings)
     async with opened_store(storage):
-        yield parts.build_api_keys(settings, storage, parts.build_auditing(settings))
+        yield sign_in_parts.build_api_keys(settings, storage, parts.build_auditing(settings))
 
 
 @asynccontextmanager

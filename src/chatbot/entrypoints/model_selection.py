@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chatbot.domain.errors import ModelFailure
-from chatbot.entrypoints.container.parts import build_provider
+from chatbot.entrypoints.container.model_parts import build_provider
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.model import EMBEDDED_MODEL, OPENAI_MODEL
 from chatbot.entrypoints.settings.subject import SettingsError

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from chatbot.domain.ports.records import Kind, Records
-from chatbot.domain.retention import RetentionRun, first_run
+from chatbot.domain.retention import ONLY_RUN, RetentionRun, first_run
 
 
 def _supersedes(new: RetentionRun, old: RetentionRun) -> bool:
@@ -17,7 +17,6 @@ RETENTION_RUNS = Kind(
     key=("id",),
     supersedes=_supersedes,
 )
-_ID = "sessions"
 
 
 class RetentionRuns:
@@ -32,7 +31,7 @@ class RetentionRuns:
         None also if it is not due yet, unless it is asked for.
         """
         self._records.exclusive(RETENTION_RUNS)
-        last = self._records.get(RETENTION_RUNS, _ID)
+        last = self._records.get(RETENTION_RUNS, ONLY_RUN)
         if last is not None and not is_asked_for and not last.is_due(now):
             return None
         claimed = first_run(now) if last is None else last.claimed(now)

@@ -15,7 +15,8 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_have_no_users, people_problem
 from chatbot.entrypoints.commands.model_check import describe_model
 from chatbot.entrypoints.container.limit_parts import build_limit_counters
-from chatbot.entrypoints.container.parts import build_provider, build_storage
+from chatbot.entrypoints.container.model_parts import build_provider
+from chatbot.entrypoints.container.parts import build_storage
 from chatbot.entrypoints.container.telemetry_parts import describe_collector
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ENV_FILE, ignored_names, load_settings

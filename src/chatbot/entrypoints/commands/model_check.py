@@ -8,7 +8,7 @@ from chatbot.domain.chat import MessageRole
 from chatbot.domain.errors import ModelFailure, ModelTimeout
 from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
 from chatbot.domain.ports.provider import ModelProvider
-from chatbot.entrypoints.container.parts import build_genkit_model, build_provider
+from chatbot.entrypoints.container.model_parts import build_genkit_model, build_provider
 from chatbot.entrypoints.model_selection import is_listed, model_name, only_model
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.model import EMBEDDED_MODEL

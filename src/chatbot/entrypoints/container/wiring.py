@@ -26,10 +26,13 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import Workers
 from chatbot.entrypoints.container import (
     audit_parts,
+    chat_parts,
     limit_parts,
+    model_parts,
     parts,
     people_parts,
     retention_parts,
+    sign_in_parts,
     telemetry_parts,
 )
 from chatbot.entrypoints.container.use_cases import UseCases
@@ -42,17 +45,17 @@ class Container(containers.DeclarativeContainer):
     """The parts and their dependencies."""
 
     settings = providers.Dependency(instance_of=Settings)
-    identify_client = providers.Singleton(parts.build_identify_client, settings)
+    identify_client = providers.Singleton(sign_in_parts.build_identify_client, settings)
     workers: providers.Provider[Workers | None] = providers.Object(None)
     telemetry = providers.Singleton(telemetry_parts.build_telemetry, settings, workers)
     store = providers.Singleton(parts.build_storage, settings)
     storage = providers.Singleton(telemetry_parts.build_reporting_storage, store, telemetry)
-    genkit_model = providers.Singleton(parts.build_genkit_model, settings)
-    prompt_builder = providers.Singleton(parts.build_prompt_builder, settings)
+    genkit_model = providers.Singleton(model_parts.build_genkit_model, settings)
+    prompt_builder = providers.Singleton(model_parts.build_prompt_builder, settings)
     model = providers.Singleton(
-        parts.build_model, settings, genkit_model, telemetry, prompt_builder
+        model_parts.build_model, settings, genkit_model, telemetry, prompt_builder
     )
-    hasher = providers.Singleton(parts.build_hasher)
+    hasher = providers.Singleton(sign_in_parts.build_hasher)
     auditing = providers.Singleton(audit_parts.build_service_auditing, settings, telemetry)
     audit_trail = providers.Singleton(AuditTrail, storage, auditing)
     audit_queue = providers.Singleton(AuditQueue, storage, auditing)
@@ -69,9 +72,11 @@ class Container(containers.DeclarativeContainer):
         Oversight, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
     )
     limit_checks = providers.Singleton(limit_parts.build_limit_checks, settings)
-    erasures = providers.Singleton(parts.build_erasures, settings, storage, auditing, limit_checks)
-    tokens = providers.Singleton(parts.build_tokens, settings)
-    rules = providers.Singleton(parts.build_memory_rules, settings, model)
+    erasures = providers.Singleton(
+        people_parts.build_erasures, settings, storage, auditing, limit_checks
+    )
+    tokens = providers.Singleton(sign_in_parts.build_tokens, settings)
+    rules = providers.Singleton(chat_parts.build_memory_rules, settings, model)
     limit_rules = providers.Singleton(LimitRules, storage)
     budgets = providers.Singleton(
         limit_parts.build_budgets, settings, storage, limit_rules, limit_checks, model
@@ -80,7 +85,9 @@ class Container(containers.DeclarativeContainer):
         limit_parts.build_request_limits, settings, storage, limit_rules, limit_checks
     )
     limits = providers.Singleton(limit_parts.build_limit_editor, storage, auditing, limit_rules)
-    memory_steps = providers.Singleton(parts.build_memory_steps, storage, model, rules, budgets)
+    memory_steps = providers.Singleton(
+        chat_parts.build_memory_steps, storage, model, rules, budgets
+    )
     consolidation = providers.Singleton(
         Consolidation, memory_steps, rules, clock=parts.utc_now, telemetry=telemetry
     )
@@ -88,7 +95,7 @@ class Container(containers.DeclarativeContainer):
     shares = providers.Singleton(limit_parts.build_shares, settings)
     monitoring = providers.Singleton(Monitoring, telemetry)
     chat = providers.Singleton(
-        parts.build_chat,
+        chat_parts.build_chat,
         settings,
         storage,
         model,
@@ -102,10 +109,14 @@ class Container(containers.DeclarativeContainer):
     sessions = providers.Singleton(
         Sessions, storage, room, clock=parts.utc_now, new_id=parts.random_id
     )
-    memory_editor = providers.Singleton(parts.build_memory_editor, settings, storage, consolidation)
-    token_pairs = providers.Singleton(parts.build_token_pairs, settings, storage, tokens, auditing)
+    memory_editor = providers.Singleton(
+        chat_parts.build_memory_editor, settings, storage, consolidation
+    )
+    token_pairs = providers.Singleton(
+        sign_in_parts.build_token_pairs, settings, storage, tokens, auditing
+    )
     authentication = providers.Singleton(
-        parts.build_authentication,
+        sign_in_parts.build_authentication,
         settings,
         storage,
         hasher,
@@ -114,8 +125,10 @@ class Container(containers.DeclarativeContainer):
         auditing=auditing,
     )
     own_erasure = providers.Singleton(OwnErasure, erasures, authentication)
-    key_identification = providers.Singleton(parts.build_key_identification, settings, storage)
-    api_keys = providers.Singleton(parts.build_api_keys, settings, storage, auditing)
+    key_identification = providers.Singleton(
+        sign_in_parts.build_key_identification, settings, storage
+    )
+    api_keys = providers.Singleton(sign_in_parts.build_api_keys, settings, storage, auditing)
     user_writer = providers.Singleton(people_parts.build_user_writer, storage, auditing)
     people = providers.Singleton(people_parts.build_people, storage, hasher, user_writer, erasures)
     user_passwords = providers.Singleton(people_parts.build_user_passwords, hasher, user_writer)
@@ -123,7 +136,7 @@ class Container(containers.DeclarativeContainer):
         OwnPassword, storage, authentication, token_pairs, hasher, auditing
     )
     roles = providers.Singleton(people_parts.build_roles, storage, auditing)
-    end_users = providers.Singleton(parts.build_end_users, settings, storage, auditing)
+    end_users = providers.Singleton(sign_in_parts.build_end_users, settings, storage, auditing)
     key_use = providers.Singleton(KeyUse, storage, auditing, clock=parts.utc_now)
 
 

@@ -5,7 +5,8 @@ from contextlib import aclosing
 
 from chatbot.application.turn import Delta, Reply
 from chatbot.domain.chat import SessionId
-from chatbot.entrypoints.container.parts import DEFAULT_PRINCIPAL, Json, define_flows
+from chatbot.entrypoints.container.model_parts import Json, define_flows
+from chatbot.entrypoints.container.parts import DEFAULT_PRINCIPAL
 from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.http.schemas.chat import chat_answer
 from chatbot.entrypoints.http.schemas.memory import StructuredMemorySchema

@@ -1,0 +1,77 @@
+"""Builds the turns of a conversation, and its memory."""
+
+from chatbot.application.budgets import Budgets
+from chatbot.application.chat import Chat
+from chatbot.application.consolidation import Consolidation
+from chatbot.application.learning import Learner
+from chatbot.application.memory import MemoryEditor
+from chatbot.application.memory_rules import MemoryRules
+from chatbot.application.memory_steps import MemorySteps
+from chatbot.application.prompt import PromptBuilder
+from chatbot.application.session_room import SessionRoom
+from chatbot.application.shares import Shares
+from chatbot.domain.ports.model import ChatModel
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.telemetry import Telemetry
+from chatbot.entrypoints.container.parts import random_id, utc_now
+from chatbot.entrypoints.settings import Settings
+
+
+def build_memory_rules(settings: Settings, model: ChatModel) -> MemoryRules:
+    return MemoryRules(
+        window=settings.memory.window_messages,
+        threshold=settings.memory.summarize_threshold,
+        extract_every=settings.memory.extract_every_for(model.name),
+        idle_s=settings.memory.idle_seconds,
+        summary_max_words=settings.memory.summary_max_words,
+        max_items=settings.memory.structured_max_items,
+        structured=settings.memory.structured_enable,
+        language=settings.assistant.language,
+        max_output_tokens=settings.model.max_output_tokens,
+    )
+
+
+def build_memory_steps(
+    storage: Storage, model: ChatModel, rules: MemoryRules, budgets: Budgets
+) -> MemorySteps:
+    return MemorySteps(storage, Learner(model, rules, new_id=random_id), rules, budgets)
+
+
+def build_chat(
+    settings: Settings,
+    storage: Storage,
+    model: ChatModel,
+    *,
+    consolidation: Consolidation,
+    prompt_builder: PromptBuilder,
+    telemetry: Telemetry,
+    room: SessionRoom,
+    shares: Shares,
+    budgets: Budgets,
+) -> Chat:
+    return Chat(
+        storage,
+        model,
+        prompt_builder,
+        consolidation,
+        room,
+        budgets=budgets,
+        clock=utc_now,
+        new_id=random_id,
+        max_prompt_chars=settings.assistant.max_prompt_chars,
+        shares=shares,
+        notice=settings.assistant.notice,
+        telemetry=telemetry,
+    )
+
+
+def build_memory_editor(
+    settings: Settings, storage: Storage, consolidation: Consolidation
+) -> MemoryEditor:
+    return MemoryEditor(
+        storage,
+        consolidation,
+        new_id=random_id,
+        max_items=settings.memory.structured_max_items,
+        defaults=settings.assistant.default_preferences,
+    )
