@@ -74,6 +74,8 @@ async def test_changes_are_recorded_in_the_audit(service: Service) -> None:
     await service.client.delete("/admin/limits/monthly", headers=admin)
     found = (await service.client.get("/admin/audit?limit=200", headers=admin)).json()["events"]
     assert {"limit.set", "limit.delete"} <= {each["action"] for each in found}
+    [reason, *_] = [each["reason"] for each in found if each["action"] == "limit.set"]
+    assert "tokens per month for everyone" in reason
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.domain.audit import AUDIT
 from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.ports.journal import JournalQuery
 from service import Service, code_of, serving, settings_for_tests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -72,6 +73,14 @@ async def test_conversation_is_read_with_a_reason_that_its_owner_sees(service: S
     assert {each["action"] for each in recorded} == {"session.read"}
     assert {each["reason"] for each in recorded} == {REASON["reason"]}
     assert {each["actor"]["user"] for each in recorded} == {officer.id}
+    ana = await service.use.storage.transact(lambda tx: tx.users.by_email(ANA))
+    assert ana is not None
+    assert {each["object"]["owner"] for each in recorded} == {ana.id}
+    about_ana = JournalQuery(labels=frozenset({("object", ana.id)}))
+    page = await service.use.storage.transact(
+        lambda tx: tx.journal.find(AUDIT, about_ana, limit=99)
+    )
+    assert "session.read" in {entry.content["action"] for entry in page.entries}
 
 
 async def test_session_of_an_application_can_be_read_too(service: Service) -> None:
@@ -153,7 +162,7 @@ async def test_nothing_is_read_while_the_audit_cannot_be_written(
     def refuse(*_: object, **__: object) -> None:
         raise StorageUnavailable("The disk is read-only.")
 
-    monkeypatch.setattr(storage._transaction.journal, "append", refuse)
+    monkeypatch.setattr(storage._transaction.journal, "extend", refuse)
     path = f"/admin/sessions/{session_id}/read"
     answer = await service.client.post(path, json=REASON, headers=officer)
     assert code_of(answer) == (503, "audit_unavailable")

@@ -161,6 +161,11 @@ async def test_change_is_recorded_with_who_made_it_and_without_secrets(world: Wo
         ("key.rotate", made.line.id),
     ]
     assert {each["actor"]["cli_user"] for each in done} == {"root"}
+    scopes = ", ".join(sorted(WANTED.scopes))
+    assert [each.get("reason") for each in done] == [
+        *[f"client: {WANTED.client}; given: {scopes}"] * 2,
+        None,
+    ]
     assert done[2]["before"] == done[0]["after"] != done[2]["after"]
     assert made.raw_key not in str(done)
 

@@ -53,6 +53,31 @@ async def test_role_is_created_changed_and_deleted(staff: Staff, admin: Principa
     ]
 
 
+async def test_audit_says_which_permissions_a_change_of_a_role_gives_and_takes(
+    staff: Staff, admin: Principal
+) -> None:
+    await staff.roles.put(admin, LEAD)
+    wider = Role(name="team_lead", permissions=frozenset({Permission.CHAT, Permission.MEMORY}))
+    await staff.roles.put(admin, wider)
+    await staff.roles.remove(admin, "team_lead")
+    assert [event["reason"] for event in (await staff.events())[-3:]] == [
+        "given: users.read; own department only",
+        "given: chat, memory; taken: users.read; in all departments",
+        "taken: chat, memory",
+    ]
+
+
+async def test_audit_says_which_roles_a_person_was_given_and_lost(
+    staff: Staff, admin: Principal
+) -> None:
+    boss = await staff.add("boss", "employee")
+    change = UserChange(roles=["admin", "auditor"], department="it")
+    await staff.people.change(admin, boss.id, change)
+    created, changed = (await staff.events())[-2:]
+    assert (created["action"], created["reason"]) == ("user.create", "given: employee")
+    assert changed["reason"] == "changed: roles, department; given: admin, auditor; taken: employee"
+
+
 async def test_role_that_is_put_unchanged_is_not_recorded(staff: Staff, admin: Principal) -> None:
     await staff.roles.put(admin, LEAD)
     before = await staff.events()

@@ -15,7 +15,7 @@ from chatbot.application.new_keys import (
 )
 from chatbot.application.people_rules import current
 from chatbot.domain.assertions import sealed
-from chatbot.domain.audit import Action, AuditEvent
+from chatbot.domain.audit import Action, AuditEvent, granted
 from chatbot.domain.authorization import require
 from chatbot.domain.credentials import (
     ApiKey,
@@ -217,6 +217,7 @@ class ApiKeys:
             action=action,
             object_type="key",
             object_id=new.id,
+            reason=f"client: {new.client}; {granted((), new.scopes)}" if old is None else None,
             before=self._auditing.digest(old, salt=new.id),
             after=self._auditing.digest(new, salt=new.id),
         )

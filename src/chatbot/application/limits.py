@@ -112,6 +112,7 @@ class LimitEditor:
             action=action,
             object_type="limit",
             object_id=limit_id,
+            reason=None if after is None else str(after),
             before=self._auditing.digest(before, salt=limit_id),
             after=self._auditing.digest(after, salt=limit_id),
         )

@@ -112,12 +112,16 @@ class Oversight:
         if not is_session_id(session_id):
             raise NotFound
         known_id = SessionId(session_id)
-        event = AuditEvent(
-            action=_ACTIONS[action], object_type="session", object_id=known_id, reason=clean
-        )
 
         def work(tx: Transaction) -> Found:
             owner = _owner_of(tx, known_id)
+            event = AuditEvent(
+                action=_ACTIONS[action],
+                object_type="session",
+                object_id=known_id,
+                owner=owner.id,
+                reason=clean,
+            )
             with self._auditing.recording(tx, principal, event):
                 if owner.kind == "user":
                     tx.accesses.add(self._access(action, principal, owner, known_id, clean))

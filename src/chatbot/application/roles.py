@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from chatbot.application.auditing import Auditing
 from chatbot.application.people_rules import current
-from chatbot.domain.audit import Action, AuditEvent
+from chatbot.domain.audit import Action, AuditEvent, granted
 from chatbot.domain.authorization import require, require_any, require_covering
 from chatbot.domain.errors import Conflict, InvalidInput, LastAdministrator, NotFound
 from chatbot.domain.fingerprints import ANYTHING, Expected
@@ -161,6 +161,7 @@ class RoleEditor:
             action=action,
             object_type="role",
             object_id=name,
+            reason=_reason(before, after) or None,
             before=self._auditing.digest(before, salt=name),
             after=self._auditing.digest(after, salt=name),
         )
@@ -189,3 +190,13 @@ def _require_administrators(
     is_none_left = next(tx.users.administrators(after), None) is None
     if is_none_left and next(tx.users.administrators(before), None) is not None:
         raise LastAdministrator
+
+
+def _reason(before: Role | None, after: Role | None) -> str:
+    old, new = (frozenset() if role is None else role.permissions for role in (before, after))
+    parts = [granted(old, new)]
+    if after is not None and (
+        before is None or before.own_department_only != after.own_department_only
+    ):
+        parts.append("own department only" if after.own_department_only else "in all departments")
+    return "; ".join(filter(None, parts))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from chatbot.application.auditing import Auditing
 from chatbot.application.people_rules import changeable, current, require_grantable
-from chatbot.domain.audit import Action, AuditEvent
+from chatbot.domain.audit import Action, AuditEvent, granted
 from chatbot.domain.errors import Conflict
 from chatbot.domain.fingerprints import ANYTHING, Expected
 from chatbot.domain.identity import Principal, User, UserId, next_token_version
@@ -147,17 +147,20 @@ class UserWriter:
             users.replace(changed, old=user, roles=desk.roles)
 
     def _event(self, action: Action, before: User | None, after: User) -> AuditEvent:
-        """Return the event, whose reason names the fields that an administrator has changed."""
-        changed = [
-            name
-            for name in _LISTED
-            if before is not None and getattr(before, name) != getattr(after, name)
-        ]
+        """Return the event, whose reason names the fields that have changed, and the roles."""
         return AuditEvent(
             action=action,
             object_type="user",
             object_id=after.id,
-            reason=f"changed: {', '.join(changed)}" if changed else None,
+            reason=_reason(before, after) or None,
             before=self._auditing.digest(before, salt=after.audit_salt),
             after=self._auditing.digest(after, salt=after.audit_salt),
         )
+
+
+def _reason(before: User | None, after: User) -> str:
+    if before is None:
+        return granted((), after.roles)
+    changed = [name for name in _LISTED if getattr(before, name) != getattr(after, name)]
+    fields = [f"changed: {', '.join(changed)}"] if changed else []
+    return "; ".join(filter(None, [*fields, granted(before.roles, after.roles)]))

@@ -6,7 +6,7 @@ HMAC-SHA-256 (RFC 2104, FIPS 198-1) over JSON with sorted keys and without white
 
 import hmac
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -33,7 +33,7 @@ def _labels(content: Content) -> Iterator[Label]:
     if isinstance(actor, Mapping):
         named += [("actor", value) for value in actor.values()]
     if isinstance(subject, Mapping):
-        named.append(("object", subject.get("id")))
+        named += [("object", subject.get("id")), ("object", subject.get("owner"))]
     return ((name, value) for name, value in named if isinstance(value, str))
 
 
@@ -105,12 +105,13 @@ class Stage(StrEnum):
 class AuditEvent:
     """What happened to which object. It holds no prompts, answers, secrets or e-mail addresses.
 
-    `before` and `after` are digests of the object.
+    `before` and `after` are digests of the object. `owner` is the id of the person to whom it belongs.
     """
 
     action: Action
     object_type: str
     object_id: str
+    owner: str | None = None
     outcome: Outcome = Outcome.ALLOWED
     reason: str | None = None
     before: str | None = None
@@ -132,7 +133,7 @@ def content_of(event: AuditEvent, principal: Principal) -> Content:
         "action": event.action,
         "outcome": event.outcome,
         "actor": {name: value for name, value in actor.items() if value is not None},
-        "object": {"type": event.object_type, "id": object_id},
+        "object": {"type": event.object_type, "id": object_id, **_owned(event)},
         "request_id": source.request_id or None,
         "reason": None if reason is None else _clean(reason, _MAX_REASON_CHARS),
         "before": event.before,
@@ -140,6 +141,17 @@ def content_of(event: AuditEvent, principal: Principal) -> Content:
         "stage": event.stage,
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _owned(event: AuditEvent) -> Mapping[str, str]:
+    return {} if event.owner is None else {"owner": _clean(event.owner, _MAX_ID_CHARS)}
+
+
+def granted(before: Iterable[str], after: Iterable[str]) -> str:
+    """Return what a change gives and takes, as in `given: admin; taken: employee`, or nothing."""
+    old, new = set(before), set(after)
+    parts = [("given", new - old), ("taken", old - new)]
+    return "; ".join(f"{verb}: {', '.join(sorted(names))}" for verb, names in parts if names)
 
 
 def _clean(text: str, max_chars: int) -> str:

@@ -72,6 +72,11 @@ class Limit:
     limit: int
     model: str | None = None
 
+    def __str__(self) -> str:
+        amount = f"{self.limit} {self.kind}" + ("" if self.per is None else f" per {self.per}")
+        of_model = "" if self.model is None else f" of {self.model}"
+        return f"{amount}{of_model} for {self.subject} {self.name}".rstrip()
+
     def require_sensible(self) -> None:
         """Return if the limit can be meant.
 

@@ -14,7 +14,7 @@ import typer
 
 from chatbot.application.people import KEEP, NewUser, Person, UserChange
 from chatbot.domain.erasure import Receipt
-from chatbot.domain.identity import Principal, User
+from chatbot.domain.identity import Principal, User, UserId
 from chatbot.domain.text import rfc3339, visible_line
 from chatbot.entrypoints.commands.command_line import Refused, say
 from chatbot.entrypoints.commands.management import (
@@ -114,15 +114,27 @@ def list_users(
 
 @user.command("show")
 def show_user(
-    email: EmailArgument = None, *, option: EmailOption = None, as_json: AsJson = False
+    who: Annotated[
+        str | None,
+        typer.Argument(metavar="EMAIL|ID", help="The user, also by the id of an audit event."),
+    ] = None,
+    *,
+    option: EmailOption = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show a user."""
-    address = _address(email, option)
-    found = managed(lambda use, account: use.people.find(account, address))
+    named = _address(who, option)
+
+    async def found(use: Management, account: Principal) -> Person:
+        if "@" in named:
+            return await use.people.find(account, named)
+        return await use.people.read(account, UserId(named))
+
+    person = managed(found)
     if as_json:
-        say(json.dumps(_to_json(found), indent=2))
+        say(json.dumps(_to_json(person), indent=2))
         return
-    for name, value in _to_json(found).items():
+    for name, value in _to_json(person).items():
         say(f"{name}: {', '.join(value) if isinstance(value, list) else _shown(value)}")
 
 

@@ -53,6 +53,11 @@ class ObjectSchema(Answer):
 
     type: str = Field(description="Such as `user`, `role` or `session`.")
     id: str = Field(description="Its id or name.")
+    owner: str | None = Field(
+        default=None,
+        description="Of a session: the id of the person, or the application, to whom it belongs.",
+        exclude_if=is_none,
+    )
 
 
 class EventSchema(Answer):
