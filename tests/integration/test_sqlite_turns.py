@@ -18,6 +18,8 @@ from chatbot.domain.chat import MessageRange, Question, Session, SessionId, Turn
 from chatbot.domain.errors import StorageUnavailable
 from samples import ANA, T0, user
 
+VALUES = {"user_id": user(1).id, "family_id": None}
+
 
 @pytest.fixture
 async def store(sqlite_store: Path) -> AsyncIterator[SqlStorage]:
@@ -37,7 +39,7 @@ async def test_caller_is_found_while_another_process_writes(
     with closing(sqlite3.connect(sqlite_store, isolation_level=None, timeout=0)) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute("UPDATE users SET email = 'not committed'")
-        found = await turns_of(store).execute(FIND_CALLER, {"user_id": user(1).id})
+        found = await turns_of(store).execute(FIND_CALLER, VALUES)
         assert found is not None
         assert caller_of(found)[0] == user(1)
         other.execute("ROLLBACK")
@@ -49,12 +51,11 @@ async def test_locked_file_is_left_to_the_writer_thread(
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("database is locked")
 
-    values = {"user_id": user(1).id}
     with monkeypatch.context() as locked:
         locked.setattr(turns_of(store)._reader, "read_row", fail)
-        assert await turns_of(store).execute(FIND_CALLER, values) is None
+        assert await turns_of(store).execute(FIND_CALLER, VALUES) is None
         assert (await store.find_caller(user(1).id))[0] == user(1)
-    assert await turns_of(store).execute(FIND_CALLER, values) is not None
+    assert await turns_of(store).execute(FIND_CALLER, VALUES) is not None
 
 
 async def test_caller_is_not_looked_up_in_a_moved_file(
