@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
 from chatbot.application.auditing import Auditing
+from chatbot.application.request_limits import RequestCount
 from chatbot.application.token_pairs import TokenPair, TokenPairs
 from chatbot.domain.audit import Action, AuditEvent, Outcome
 from chatbot.domain.authorization import on_behalf_of
@@ -114,11 +115,13 @@ class Authentication:
             user = await self._rehash_if_needed(user, password)
             return await self._admit(lambda tx: work(tx, user), account, address, at)
 
-    async def identify(self, caller: Principal, raw_token: str | None) -> Principal:
+    async def identify(
+        self, caller: Principal, raw_token: str | None, counting: RequestCount | None = None
+    ) -> Principal:
         """Return the caller with the permissions that are stored now, and the user of the token.
 
         `caller` is the application that sent the token. A user with a one-time password has no
-        permissions.
+        permissions. The request may be counted while the user is looked up.
 
         Raises:
             InvalidToken: the token is invalid or was revoked: its sign-in has ended, or its user was
@@ -127,6 +130,8 @@ class Authentication:
         if raw_token is None:
             return caller
         claims = self._tokens.read(raw_token)
+        if counting is not None:
+            counting.look_up(claims)
         found = await self._storage.find_caller(claims.user_id, claims.family_id)
         user = found.user
         if user is None or user.token_stamp != claims.token_stamp:

@@ -37,6 +37,13 @@ class Payer:
         """The person, or the client that calls for itself, as part of a counter's name."""
         return part_of(self.user) if self.user else f"client:{part_of(self.client)}"
 
+    @property
+    def owner(self) -> Owner:
+        """The owner of what the payer creates, as `Principal.owner`."""
+        if self.user:
+            return Owner(kind="user", id=self.user)
+        return Owner(kind="client", id=self.client)
+
 
 def payer_of(principal: Principal) -> Payer:
     """Return who pays for what this caller uses."""

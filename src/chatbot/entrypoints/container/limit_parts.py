@@ -47,16 +47,21 @@ def build_limit_checks(settings: Settings) -> LimitChecks | None:
 def build_request_limits(
     settings: Settings, storage: Storage, rules: LimitRules, checks: LimitChecks | None
 ) -> RequestLimits:
-    """Files count too slowly for every request: a single process counts in memory instead."""
-    is_alone = settings.http.workers == 1 and not settings.storage.url.is_database
-    counted_in = InMemoryStorage() if is_alone else storage
+    """Files count too slowly for every request: a single process counts in memory instead.
+
+    What is counted by a server is counted while the caller is looked up.
+    """
+    url, windows = settings.storage.url, checks or LimitChecks(StoreLimitCounters(storage))
+    is_alone = settings.http.workers == 1 and not url.is_database and checks is None
+    in_memory = LimitChecks(StoreLimitCounters(InMemoryStorage()))
     return RequestLimits(
         rules,
-        minutes=checks or LimitChecks(StoreLimitCounters(counted_in)),
-        windows=checks or LimitChecks(StoreLimitCounters(storage)),
+        minutes=in_memory if is_alone else windows,
+        windows=windows,
         per_minute=settings.limits.rate_limit_per_minute,
         zone=settings.limits.timezone,
         clock=utc_now,
+        ahead=checks is not None or (url.is_database and url.path is None),
     )
 
 

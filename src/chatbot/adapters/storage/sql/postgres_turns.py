@@ -39,6 +39,7 @@ class PostgresTurns(Turns):
         self._pipelines: list[Pipeline] = []
         self._outgoing: list[Statement] = []
         self._volatile: list[Statement] = []
+        self._reads: list[Statement] = []
         self._locks: set[int] = set()
         self._bills: list[tuple[Bill, asyncio.Future[bool]]] = []
         self._connecting: asyncio.Task[None] | None = None
@@ -75,7 +76,7 @@ class PostgresTurns(Turns):
     ) -> TurnRow | None:
         sent = _statement(statement, values)
         self._send_soon()
-        (self._volatile if statement.is_volatile else self._outgoing).append(sent)
+        self._group_of(statement).append(sent)
         self._locks.update(map(lock_number, locks))
         try:
             found = await sent.done
@@ -88,6 +89,11 @@ class PostgresTurns(Turns):
         row = (found.get_value(0, column) for column in range(found.nfields))
         return [None if value is None else value.decode() for value in row]
 
+    def _group_of(self, statement: TurnStatement) -> list[Statement]:
+        if statement.is_read:
+            return self._reads
+        return self._volatile if statement.is_volatile else self._outgoing
+
     def settle(self, bill: Bill) -> "asyncio.Future[bool]":
         self._send_soon()
         done = asyncio.get_running_loop().create_future()
@@ -96,17 +102,22 @@ class PostgresTurns(Turns):
         return done
 
     def _send_soon(self) -> None:
-        if not (self._outgoing or self._volatile or self._bills):
+        if not (self._outgoing or self._volatile or self._reads or self._bills):
             asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
         """Send what was asked for since the loop's last round.
 
-        In one group, and in one more what is volatile and may wait for locks.
+        In one group, and in one more what is volatile and may wait for locks. Callers are looked
+        up with their requests, if some are counted.
         """
         settling = [_settling(self._bills)] if self._bills else []
-        groups = (self._locked(_wanted(self._volatile)), _wanted(self._outgoing) + settling)
-        self._outgoing, self._volatile, self._locks, self._bills = [], [], set(), []
+        reads, volatile = _wanted(self._reads), _wanted(self._volatile)
+        if volatile:
+            volatile, reads = self._locked(reads + volatile), []
+        groups = (volatile, reads + _wanted(self._outgoing) + settling)
+        self._outgoing, self._volatile, self._reads = [], [], []
+        self._locks, self._bills = set(), []
         alive = [each for each in self._pipelines if each.is_alive()]
         if len(alive) < self._count and self._connecting is None:
             self._connecting = asyncio.create_task(self._reconnect())
@@ -119,8 +130,6 @@ class PostgresTurns(Turns):
 
     def _locked(self, group: list[Statement]) -> list[Statement]:
         """The group, with all its locks before it and in their order: there is no deadlock."""
-        if not group:
-            return group
         numbers = ",".join(map(str, sorted(self._locks)))
         lock = _statement(LOCK_COUNTERS, {"numbers": f"{{{numbers}}}"})
         lock.done.add_done_callback(lambda done: done.exception())

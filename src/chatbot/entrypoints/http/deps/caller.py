@@ -5,6 +5,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from chatbot.application.request_limits import RequestCount
 from chatbot.domain.errors import (
     AuditUnavailable,
     Forbidden,
@@ -50,21 +51,22 @@ async def _anyone(request: Request, application: Application, use: UseCases) -> 
     It counts the request. Log-in and refresh have no such parameter: failed log-ins are throttled,
     and a refresh token can be used once.
     """
-    principal = await _identified(request, application, use)
-    if principal.user is not None:
-        request.state.log["user_id"] = principal.user.id
-        request.state.caller = principal
-    await use.request_limits.count(principal)
+    async with use.request_limits.counting() as counting:
+        principal = await _identified(request, application, use, counting)
+        if principal.user is not None:
+            request.state.log["user_id"] = principal.user.id
+            request.state.caller = principal
+        await counting.finish(principal)
     return principal
 
 
 async def _identified(
-    request: Request, application: Principal, use: use_cases.UseCases
+    request: Request, application: Principal, use: use_cases.UseCases, counting: RequestCount
 ) -> Principal:
     raw_token, kind = _bearer(request), cast("Surface", request.state.surface).assertion
     raw_assertion = None if kind is None else request.headers.get(kind.header)
     if kind is None or raw_assertion is None:
-        return await use.authentication.identify(application, raw_token)
+        return await use.authentication.identify(application, raw_token, counting)
     if raw_token is not None:
         detail = f"Send either Authorization or {kind.header}, not both."
         raise Rejected(replace(BAD_REQUEST, detail=detail))
