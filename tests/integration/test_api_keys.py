@@ -16,7 +16,7 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.authorization import of_host
 from chatbot.domain.credentials import make_key
 from chatbot.domain.errors import StorageUnavailable
-from chatbot.entrypoints.lifecycle import opened_api_keys
+from chatbot.entrypoints.lifecycle import opened_management
 from chatbot.entrypoints.settings import Settings
 from service import API_KEY, Service, code_of, serving, settings_for_tests
 
@@ -149,8 +149,8 @@ async def test_revocation_by_a_command_ends_a_key_that_is_in_use(settings: Setti
         made = await make(service, admin)
         assert (await call(service, made["key"])).status_code == 200
         if settings.storage.url.is_persistent:
-            async with opened_api_keys(settings) as keys:
-                await keys.revoke(of_host("root"), made["id"])
+            async with opened_management(settings) as use:
+                await use.api_keys.revoke(of_host("root"), made["id"])
         else:
             await service.client.delete(f"/admin/keys/{made['id']}", headers=admin)
         began = time.monotonic()

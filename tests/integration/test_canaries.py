@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import provider
-from chatbot.application.people import NewUser
+from chatbot.application.user_changes import NewUser
 from chatbot.entrypoints.lifecycle import opened_management
 from nginx import free_ports
 from otlp import receiver

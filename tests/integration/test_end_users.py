@@ -15,7 +15,7 @@ from assertions import assertion
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.application.api_keys import MadeKey
 from chatbot.application.new_keys import NewKey
-from chatbot.application.people import UserChange
+from chatbot.application.user_changes import UserChange
 from chatbot.domain.audit import AUDIT
 from chatbot.domain.authorization import of_host
 from chatbot.domain.identity import User

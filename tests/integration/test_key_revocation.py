@@ -15,7 +15,7 @@ from chatbot.application.api_keys import ApiKeys, MadeKey
 from chatbot.domain.audit import AUDIT
 from chatbot.domain.authorization import of_host
 from chatbot.entrypoints.container.parts import utc_now
-from chatbot.entrypoints.lifecycle import opened_api_keys
+from chatbot.entrypoints.lifecycle import opened_management
 from chatbot.entrypoints.settings import Settings
 from conversation import eventually
 from service import SSE, Service, serving, settings_for_tests
@@ -53,8 +53,8 @@ def code_in(text: str) -> str:
 async def beside(service: Service, settings: Settings) -> AsyncGenerator[ApiKeys]:
     """Manage keys like a command beside the service; in memory, through the service."""
     if settings.storage.url.is_persistent:
-        async with opened_api_keys(settings) as keys:
-            yield keys
+        async with opened_management(settings) as use:
+            yield use.api_keys
     else:
         yield service.use.api_keys
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from chatbot.application.people import UserChange
+from chatbot.application.user_changes import UserChange
 from chatbot.domain.errors import ChatbotError, Conflict, Forbidden, InvalidToken, LastAdministrator
 from chatbot.domain.identity import Principal, User
 from chatbot.domain.permissions import DEFAULT_ROLES, Permission, Role

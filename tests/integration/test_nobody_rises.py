@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from chatbot.application.api_keys import ApiKeys
 from chatbot.application.new_keys import NewKey
-from chatbot.application.people import NewUser, UserChange
+from chatbot.application.user_changes import NewUser, UserChange
 from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import Conflict, Forbidden, InvalidInput, InvalidToken, NotFound
 from chatbot.domain.identity import Client, ClientId, Principal, User, UserId

@@ -12,7 +12,7 @@ import pytest
 
 from chatbot.adapters.llm.scripted import Script, ScriptedModel
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
-from chatbot.application.people import UserChange
+from chatbot.application.user_changes import UserChange
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import UserId
 from chatbot.entrypoints.container.use_cases import Management, UseCases

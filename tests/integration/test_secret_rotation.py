@@ -177,7 +177,7 @@ def test_secret_of_a_file_is_not_rotated(
 
 def test_derived_secret_is_shown_for_where_it_cannot_be_written(old: Run) -> None:
     auth = load_settings().auth
-    assert old("secrets", "show", "pepper")[1] == f"{auth.raw_api_key_pepper}\n"
+    assert old("secrets", "show", "pepper")[1] == f"{auth.api_key_peppers[0]}\n"
     assert old("secrets", "show", "audit")[1] == f"{auth.raw_audit_key}\n"
 
 

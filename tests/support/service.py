@@ -11,7 +11,7 @@ import httpx
 
 from chatbot.application.api_keys import MadeKey
 from chatbot.application.new_keys import NewKey
-from chatbot.application.people import NewUser
+from chatbot.application.user_changes import NewUser
 from chatbot.domain.authorization import of_host
 from chatbot.domain.identity import User
 from chatbot.domain.permissions import Permission

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application.auditing import Auditing
 from chatbot.application.erasure import Erasures
-from chatbot.application.people import NewUser, People
+from chatbot.application.people import People
 from chatbot.application.roles import RoleEditor
+from chatbot.application.user_changes import NewUser
 from chatbot.application.user_passwords import UserPasswords
 from chatbot.application.user_writer import UserWriter
 from chatbot.domain.audit import AUDIT

@@ -7,7 +7,7 @@ import pytest
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.application.authentication import Authentication
 from chatbot.application.own_password import OwnPassword
-from chatbot.application.people import NewUser, UserChange
+from chatbot.application.user_changes import NewUser, UserChange
 from chatbot.application.user_passwords import ONE_TIME_TTL
 from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import InvalidCredentials, InvalidInput, InvalidToken

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from chatbot.application.people import NewUser, UserChange
+from chatbot.application.user_changes import NewUser, UserChange
 from chatbot.domain.errors import Forbidden, InvalidToken, LastAdministrator, NotFound
 from chatbot.domain.identity import Principal, User, UserId
 from chatbot.domain.permissions import Permission, Role

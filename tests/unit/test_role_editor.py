@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatbot.application.people import UserChange
+from chatbot.application.user_changes import UserChange
 from chatbot.domain.errors import (
     ChangedMeanwhile,
     Conflict,

@@ -1,9 +1,8 @@
 """Reads the audit, and records who has read it."""
 
-import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from chatbot.application.auditing import Auditing
 from chatbot.domain.audit import AUDIT, Action, AuditEvent, Outcome
@@ -19,25 +18,6 @@ from chatbot.domain.transaction import Transaction
 MAX_NAME_CHARS = 200
 _EVENTS_AT_ONCE, _PRUNINGS_AT_ONCE = 500, 1000
 _SERVICE = of_host("service")
-_MOMENT = re.compile(
-    r"\d{4}-\d\d-\d\d([Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d))?", re.ASCII
-)
-
-
-def moment_of(raw: str) -> datetime:
-    """Return the moment, of a date its beginning in UTC.
-
-    Raises:
-        ValueError: it is neither a date nor a time with a zone in the format of RFC 3339.
-    """
-    message = "must be a date or a time with its zone, as `2026-01-31` or `2026-01-31T09:30:00Z`"
-    if _MOMENT.fullmatch(raw) is None:
-        raise ValueError(message)
-    try:
-        found = datetime.fromisoformat(raw.upper())
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError(message) from None
 
 
 def name_of(raw: str) -> str:

@@ -1,17 +1,15 @@
 """The people who can log in: administrators create, read and change them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum
-from typing import Final, Literal
 
 from chatbot.application.erasure import Erasures
 from chatbot.application.first_administrator import NO_DEPARTMENT, first_role
 from chatbot.application.people_rules import known_department, known_roles, visible
+from chatbot.application.user_changes import NewUser, UserChange
 from chatbot.application.user_passwords import ONE_TIME_TTL, WithPassword
-from chatbot.application.user_writer import Desk, UserWriter
-from chatbot.domain.audit import Action
+from chatbot.application.user_writer import UserWriter
 from chatbot.domain.authorization import require
 from chatbot.domain.erasure import Receipt
 from chatbot.domain.errors import NotFound
@@ -23,40 +21,8 @@ from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.repositories.users import UserFilter
-from chatbot.domain.text import replace_unstorable
+from chatbot.domain.text import replace_unstorable, rfc3339
 from chatbot.domain.transaction import Transaction
-
-
-class Unchanged(Enum):
-    """The type of `KEEP`."""
-
-    KEEP = "keep"
-
-
-KEEP: Final = Unchanged.KEEP
-"""Leave the field as it is, where None is a value."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewUser:
-    """A user to create; without a password, a one-time password is made."""
-
-    email: str
-    roles: Sequence[str]
-    department: str
-    expires_at: datetime | None = None
-    password: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserChange:
-    """The new values of the fields to change."""
-
-    email: str | None = None
-    roles: Sequence[str] | None = None
-    department: str | None = None
-    is_active: bool | None = None
-    expires_at: datetime | Literal[Unchanged.KEEP] | None = KEEP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +31,26 @@ class Person:
 
     user: User
     last_login_at: datetime | None = None
+
+    def shown(self) -> dict[str, object]:
+        """Return what callers see of the user, in terms of JSON."""
+        user = self.user
+        return {
+            "id": user.id,
+            "email": user.email,
+            "roles": list(user.roles),
+            "department": user.department,
+            "is_active": user.is_active,
+            "created_at": rfc3339(user.created_at),
+            "last_login_at": _time(self.last_login_at),
+            "expires_at": _time(user.expires_at),
+            "has_password": user.has_password,
+            "source": user.source.value,
+        }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,13 +193,8 @@ class People:
             InvalidInput: a value is not acceptable.
             Conflict: the address is taken.
         """
-        address = None if change.email is None else normalise_email(change.email)
         user = await self._writer.change(
-            principal,
-            user_id,
-            lambda desk, user: _changed(desk, user, change, address),
-            action=_action_of(change),
-            expected=expected,
+            principal, user_id, change.apply, action=change.action, expected=expected
         )
         return (await self._storage.transact(lambda tx: _people(tx, [user])))[0]
 
@@ -251,23 +232,3 @@ class People:
 def _people(tx: Transaction, users: Sequence[User]) -> Sequence[Person]:
     times = tx.last_logins.of(user.id for user in users)
     return [Person(user=user, last_login_at=times.get(user.id)) for user in users]
-
-
-def _changed(desk: Desk, user: User, change: UserChange, address: str | None) -> User:
-    changed = user if address is None else replace(user, email=address)
-    if change.roles is not None:
-        changed = replace(changed, roles=known_roles(change.roles, desk.roles))
-    if change.department is not None:
-        department = known_department(desk.tx, desk.caller, change.department, of=user.id)
-        changed = replace(changed, department=department)
-    if change.is_active is not None:
-        changed = replace(changed, is_active=change.is_active)
-    if change.expires_at is not Unchanged.KEEP:
-        changed = replace(changed, expires_at=change.expires_at)
-    return changed
-
-
-def _action_of(change: UserChange) -> Action:
-    if change.is_active is None:
-        return Action.USER_CHANGE
-    return Action.USER_ENABLE if change.is_active else Action.USER_DISABLE

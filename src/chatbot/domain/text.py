@@ -17,6 +17,9 @@ _LANGUAGE_NAMES = {"es": ("espanol", "castellano", "spanish"), "en": ("ingles", 
 _FOLDED_CHARS = 100_000
 _STEM_CHARS = 4
 _ENDING_CHARS = 2
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\d([Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d))?", re.ASCII
+)
 _BYTE_ORDER_MARK = "\ufeff"
 _BLANKS = " \t\r\n\v\f\u00a0\u200b\u2060\ufeff"
 """Includes invisible characters that are often pasted along: no-break and zero-width spaces, BOM."""
@@ -93,6 +96,22 @@ def _escaped(found: re.Match[str]) -> str:
 def rfc3339(moment: datetime) -> str:
     """Return the time in UTC in the format of RFC 3339: `2026-01-31T09:30:00.123456Z`."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def moment_of(raw: str) -> datetime:
+    """Return the moment, of a date its beginning in UTC.
+
+    Raises:
+        ValueError: it is neither a date nor a time with a zone in the format of RFC 3339.
+    """
+    message = "must be a date or a time with its zone, as `2026-01-31` or `2026-01-31T09:30:00Z`"
+    if _MOMENT.fullmatch(raw) is None:
+        raise ValueError(message)
+    try:
+        found = datetime.fromisoformat(raw.upper())
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(message) from None
 
 
 def fold(text: str) -> str:

@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from chatbot.application.api_keys import ApiKeys
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.limit_rules import LimitRules
 from chatbot.application.outside_changes import recorded
-from chatbot.application.retention import Retention
 from chatbot.domain.audit import AuditEvent
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.identity import Principal
@@ -42,7 +40,7 @@ async def opened(use: UseCases) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
-    """Opens only what managing users needs: the model, which is slow to import, is not built.
+    """Opens only what commands need: the model, which is slow to import, is not built.
 
     Raises:
         SettingsError: the store cannot be opened.
@@ -60,21 +58,12 @@ async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
             people=people_parts.build_people(storage, hasher, writer, erasures),
             user_passwords=people_parts.build_user_passwords(hasher, writer),
             roles=people_parts.build_roles(storage, auditing),
+            api_keys=sign_in_parts.build_api_keys(settings, storage, auditing),
+            audit_trail=AuditTrail(storage, auditing),
+            retention=build_retention(settings, storage, auditing),
             limits=limit_parts.build_limit_editor(storage, auditing, LimitRules(storage)),
             usage=limit_parts.build_usage_reports(settings, storage),
         )
-
-
-@asynccontextmanager
-async def opened_api_keys(settings: Settings) -> AsyncGenerator[ApiKeys]:
-    """Opens only what managing keys needs.
-
-    Raises:
-        SettingsError: the store cannot be opened.
-    """
-    storage = parts.build_storage(settings)
-    async with opened_store(storage):
-        yield sign_in_parts.build_api_keys(settings, storage, parts.build_auditing(settings))
 
 
 @asynccontextmanager
@@ -117,27 +106,3 @@ async def _repeated(work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
     finally:
         task.cancel()
         await asyncio.wait({task})
-
-
-@asynccontextmanager
-async def opened_retention(settings: Settings) -> AsyncGenerator[Retention]:
-    """Opens only what deleting expired conversations needs.
-
-    Raises:
-        SettingsError: the store cannot be opened.
-    """
-    storage = parts.build_storage(settings)
-    async with opened_store(storage):
-        yield build_retention(settings, storage, parts.build_auditing(settings))
-
-
-@asynccontextmanager
-async def opened_audit(settings: Settings) -> AsyncGenerator[AuditTrail]:
-    """Opens only what reading the audit needs.
-
-    Raises:
-        SettingsError: the store cannot be opened.
-    """
-    storage = parts.build_storage(settings)
-    async with opened_store(storage):
-        yield AuditTrail(storage, parts.build_auditing(settings))

@@ -1,13 +1,20 @@
-"""Whether a user can log in and administer the service, and the command that fixes it if not."""
+"""`chatbot admin create`, and whether the service needs it: can a user log in and administer it?"""
 
 from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
 
 from chatbot.application.first_administrator import Lack, lack_of
 from chatbot.domain.ports.backend import StorageUrl
 from chatbot.domain.ports.storage import Storage
+from chatbot.entrypoints.commands.command_line import say
+from chatbot.entrypoints.commands.management import PasswordStdin, managed, read_password
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ENV_FILE
 from chatbot.entrypoints.storage_backends import parse_storage_url
+
+admin = typer.Typer(help="Manage administrators.", no_args_is_help=True)
 
 _DEFAULT_URL = "json:data"
 _PROBLEMS = {
@@ -31,6 +38,18 @@ _PROBLEMS = {
         ),
     ),
 }
+
+
+@admin.command("create")
+def create_admin(
+    email: Annotated[str, typer.Option(help="E-mail address for logging in.")],
+    *,
+    password_stdin: PasswordStdin = False,
+) -> None:
+    """Create the first administrator; fails if there is one already."""
+    password = read_password(from_stdin=password_stdin)
+    made = managed(lambda use, account: use.people.create_first_admin(account, email, password))
+    say(f"admin: {made.email}")
 
 
 async def people_problem(storage: Storage, settings: Settings) -> str | None:

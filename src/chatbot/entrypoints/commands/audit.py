@@ -1,6 +1,5 @@
 """`chatbot audit ...`: check, export and prove what was recorded, on every persistent store."""
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -10,20 +9,17 @@ from typing import Annotated
 
 import typer
 
-from chatbot.application.audit_trail import AuditFilter, moment_of, name_of
+from chatbot.application.audit_trail import AuditFilter, name_of
 from chatbot.domain.audit import AUDIT, Action, Outcome, event_line
 from chatbot.domain.audit_chain import NO_EVENTS, Head, StoredEvent, Verdict
 from chatbot.domain.audit_check import verified
 from chatbot.domain.erasure import Receipt, is_authentic
+from chatbot.domain.identity import Principal
 from chatbot.domain.ports.export import Unreadable
-from chatbot.domain.text import decode_utf8, rfc3339
-from chatbot.entrypoints.commands.command_line import (
-    Refused,
-    command_settings,
-    host_principal,
-    persistent,
-    say,
-)
+from chatbot.domain.text import decode_utf8, moment_of, rfc3339
+from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
+from chatbot.entrypoints.commands.management import managed
+from chatbot.entrypoints.container.use_cases import Management
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
@@ -59,14 +55,7 @@ def verify(
 @audit.command("head")
 def show_head() -> None:
     """Show the number and the MAC of the newest event; keep it elsewhere, for `verify --head`."""
-    from chatbot.entrypoints.lifecycle import opened_audit  # noqa: PLC0415 - slow
-
-    async def head() -> Head:
-        async with opened_audit(settings) as trail:
-            return await trail.head()
-
-    settings = persistent(command_settings())
-    say(str(asyncio.run(head())))
+    say(str(managed(lambda use, _: use.audit_trail.head())))
 
 
 @audit.command("export")
@@ -88,13 +77,11 @@ def export(
     outcome: Annotated[Outcome | None, typer.Option(help="Only events with this outcome.")] = None,
 ) -> None:
     """Print events, one JSON object a line; that they were read is recorded."""
-    from chatbot.entrypoints.lifecycle import opened_audit  # noqa: PLC0415 - slow
 
-    async def print_all() -> None:
-        async with opened_audit(settings) as trail:
-            async for page in await trail.stream(host_principal(), wanted):
-                for event in page:
-                    say(event_line(event))
+    async def print_all(use: Management, account: Principal) -> None:
+        async for page in await use.audit_trail.stream(account, wanted):
+            for event in page:
+                say(event_line(event))
 
     wanted = AuditFilter(
         since=_moment("--from", since),
@@ -104,8 +91,7 @@ def export(
         object=_name("--object", subject),
         outcome=outcome,
     )
-    settings = persistent(command_settings())
-    asyncio.run(print_all())
+    managed(print_all)
 
 
 @audit.command("receipt")

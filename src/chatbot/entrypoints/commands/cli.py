@@ -16,6 +16,7 @@ from chatbot import __version__
 from chatbot.domain.errors import ChatbotError, ModelFailure, StorageFailure
 from chatbot.domain.text import NotUtf8
 from chatbot.entrypoints.commands import store
+from chatbot.entrypoints.commands.administrators import admin
 from chatbot.entrypoints.commands.audit import audit
 from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
 from chatbot.entrypoints.commands.keys import key
@@ -25,7 +26,7 @@ from chatbot.entrypoints.commands.refused_commands import record_refused
 from chatbot.entrypoints.commands.retention import retention
 from chatbot.entrypoints.commands.roles import role
 from chatbot.entrypoints.commands.secrets import secrets
-from chatbot.entrypoints.commands.users import admin, user
+from chatbot.entrypoints.commands.users import user
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.settings.subject import SettingsError
 

@@ -3,33 +3,27 @@
 A new key works at once, and a revoked one ends within 5 seconds.
 """
 
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from chatbot.application.api_keys import ApiKeys, MadeKey
+from chatbot.application.api_keys import MadeKey
 from chatbot.application.new_keys import MAX_OVERLAP, NewKey
 from chatbot.domain.credentials import KeyLine
-from chatbot.domain.identity import KeyId
+from chatbot.domain.identity import KeyId, Principal
 from chatbot.domain.permissions import Permission
-from chatbot.domain.text import decode_utf8, rfc3339, visible_line
-from chatbot.entrypoints.commands.command_line import (
-    command_settings,
-    host_principal,
-    persistent,
-    say,
-)
+from chatbot.domain.text import decode_utf8, rfc3339
+from chatbot.entrypoints.commands.command_line import say
+from chatbot.entrypoints.commands.management import AsJson, managed, table
+from chatbot.entrypoints.container.use_cases import Management
 
 key = typer.Typer(help="Manage the API keys of applications.", no_args_is_help=True)
 
-Done = TypeVar("Done")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 UserSecretStdin = Annotated[
     bool,
     typer.Option(
@@ -66,13 +60,14 @@ def create_key(
         expires_at=ends,
         user_secret=_user_secret(from_stdin=user_secret_stdin),
     )
-    _show(_manage(lambda keys: keys.create(host_principal(), wanted)), as_json=as_json)
+    made = managed(lambda use, account: use.api_keys.create(account, wanted))
+    _show(made, as_json=as_json)
 
 
 @key.command("list")
 def list_keys(*, as_json: AsJson = False) -> None:
     """List all keys: id, client, state, end, last use, scopes, label."""
-    lines = _manage(_all_lines)
+    lines = managed(_all_lines)
     if as_json:
         say(json.dumps({"keys": [_to_json(each) for each in lines]}, indent=2))
         return
@@ -100,9 +95,9 @@ def rotate_key(
     """Make a new key like this one, print it once, and let the old one end."""
     overlap = timedelta(hours=overlap_hours)
     secret = _user_secret(from_stdin=user_secret_stdin)
-    made = _manage(
-        lambda keys: keys.rotate(
-            host_principal(), KeyId(key_id), overlap=overlap, user_secret=secret
+    made = managed(
+        lambda use, account: use.api_keys.rotate(
+            account, KeyId(key_id), overlap=overlap, user_secret=secret
         )
     )
     _show(made, as_json=as_json)
@@ -111,7 +106,7 @@ def rotate_key(
 @key.command("revoke")
 def revoke_key(key_id: KeyArgument) -> None:
     """Revoke a key at once and for good, and stop its running answers."""
-    line = _manage(lambda keys: keys.revoke(host_principal(), KeyId(key_id)))
+    line = managed(lambda use, account: use.api_keys.revoke(account, KeyId(key_id)))
     say(f"revoked: {line.id} of {line.client}")
 
 
@@ -129,11 +124,11 @@ def _show(made: MadeKey, *, as_json: bool) -> None:
         say(f"{name.replace('_', ' ')}: {secret}")
 
 
-async def _all_lines(keys: ApiKeys) -> list[KeyLine]:
-    page = await keys.page(host_principal(), limit=_PAGE, after=None)
+async def _all_lines(use: Management, account: Principal) -> list[KeyLine]:
+    page = await use.api_keys.page(account, limit=_PAGE, after=None)
     lines = [*page.keys]
     while page.next is not None:
-        page = await keys.page(host_principal(), limit=_PAGE, after=page.next)
+        page = await use.api_keys.page(account, limit=_PAGE, after=page.next)
         lines += page.keys
     return lines
 
@@ -158,23 +153,4 @@ def _table(lines: Sequence[KeyLine]) -> list[str]:
         ]
         for line in lines
     ]
-    rows = [[visible_line(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
-def _manage(work: Callable[[ApiKeys], Awaitable[Done]]) -> Done:
-    """Runs `work` on the configured store.
-
-    Raises:
-        SettingsError: the settings are invalid, or the store cannot be opened.
-        Refused: the store is process memory.
-    """
-    from chatbot.entrypoints.lifecycle import opened_api_keys  # noqa: PLC0415 - slow
-
-    async def done() -> Done:
-        async with opened_api_keys(settings) as keys:
-            return await work(keys)
-
-    settings = persistent(command_settings())
-    return asyncio.run(done())
+    return table(rows)

@@ -1,4 +1,4 @@
-"""What the commands that manage users and roles share."""
+"""What the commands share that read and change what is in the store."""
 
 import asyncio
 import getpass

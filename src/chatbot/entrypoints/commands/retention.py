@@ -1,19 +1,13 @@
 """`chatbot retention run`, for every store, also while the service is running."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from chatbot.application.retention import Swept
 from chatbot.domain.text import rfc3339
-from chatbot.entrypoints.commands.command_line import (
-    Refused,
-    command_settings,
-    host_principal,
-    persistent,
-    say,
-)
+from chatbot.entrypoints.commands.command_line import Refused, say
+from chatbot.entrypoints.commands.management import managed
 
 retention = typer.Typer(help="Delete conversations that have expired.", no_args_is_help=True)
 
@@ -37,17 +31,12 @@ def run(
 
     The service does the same every hour.
     """
-    from chatbot.entrypoints.lifecycle import opened_retention  # noqa: PLC0415 - slow
-
-    settings = persistent(command_settings())
-
-    async def swept() -> Swept | None:
-        async with opened_retention(settings) as found:
-            return await found.run(
-                host_principal(), is_asked_for=True, is_dry=dry_run, trusts_clock=clock_is_right
-            )
-
-    result = asyncio.run(swept()) or Swept()
+    swept = managed(
+        lambda use, account: use.retention.run(
+            account, is_asked_for=True, is_dry=dry_run, trusts_clock=clock_is_right
+        )
+    )
+    result = swept or Swept()
     if result.doubted_since is not None:
         raise Refused(
             "Nothing was deleted: there was no run for long, so the clock of this machine may have "

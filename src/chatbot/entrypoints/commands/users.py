@@ -1,4 +1,4 @@
-"""`chatbot admin create` and `chatbot user ...`, for every store, also while the service is running.
+"""`chatbot user ...`, for every store, also while the service is running.
 
 The next request sees the change.
 """
@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-from chatbot.application.people import KEEP, NewUser, Person, UserChange
+from chatbot.application.people import Person
+from chatbot.application.user_changes import KEEP, NewUser, UserChange
 from chatbot.domain.erasure import Receipt
 from chatbot.domain.identity import Principal, User, UserId
-from chatbot.domain.text import rfc3339, visible_line
+from chatbot.domain.text import moment_of, rfc3339, visible_line
 from chatbot.entrypoints.commands.command_line import Refused, say
 from chatbot.entrypoints.commands.management import (
     AsJson,
@@ -27,7 +28,6 @@ from chatbot.entrypoints.commands.management import (
 )
 from chatbot.entrypoints.container.use_cases import Management
 
-admin = typer.Typer(help="Manage administrators.", no_args_is_help=True)
 user = typer.Typer(help="Manage users.", no_args_is_help=True)
 
 _PAGE = 1000
@@ -44,14 +44,6 @@ Expiry = Annotated[
         help="From when on the user is as disabled, as in 2026-12-31T23:59:59Z; or `never`.",
     ),
 ]
-
-
-@admin.command("create")
-def create_admin(email: Email, *, password_stdin: PasswordStdin = False) -> None:
-    """Create the first administrator; fails if there is one already."""
-    password = read_password(from_stdin=password_stdin)
-    made = managed(lambda use, account: use.people.create_first_admin(account, email, password))
-    say(f"admin: {made.email}")
 
 
 @user.command("create")
@@ -104,7 +96,7 @@ def list_users(
 
     users = managed(listed)
     if as_json:
-        say(json.dumps({"users": [_to_json(each) for each in users]}, indent=2))
+        say(json.dumps({"users": [each.shown() for each in users]}, indent=2))
         return
     for line in _table([each.user for each in users]):
         say(line)
@@ -132,9 +124,9 @@ def show_user(
 
     person = managed(found)
     if as_json:
-        say(json.dumps(_to_json(person), indent=2))
+        say(json.dumps(person.shown(), indent=2))
         return
-    for name, value in _to_json(person).items():
+    for name, value in person.shown().items():
         say(f"{name}: {', '.join(value) if isinstance(value, list) else _shown(value)}")
 
 
@@ -236,37 +228,10 @@ def _address(argument: str | None, option: str | None) -> str:
 
 
 def _moment(given: str | None) -> datetime | None:
-    if given is None or given == "never":
-        return None
-    wrong = typer.BadParameter("--expires-at needs a time, as in 2026-12-31T23:59:59Z, or `never`")
     try:
-        moment = datetime.fromisoformat(given)
-        if moment.tzinfo is None:
-            raise wrong
-        return moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise wrong from error
-
-
-def _to_json(person: Person) -> dict[str, object]:
-    """Returns the listed fields of a user, without the password hash."""
-    each = person.user
-    return {
-        "id": each.id,
-        "email": each.email,
-        "roles": list(each.roles),
-        "department": each.department,
-        "is_active": each.is_active,
-        "created_at": rfc3339(each.created_at),
-        "last_login_at": _time(person.last_login_at),
-        "expires_at": _time(each.expires_at),
-        "has_password": each.has_password,
-        "source": each.source.value,
-    }
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
+        return None if given is None or given == "never" else moment_of(given)
+    except ValueError as error:
+        raise typer.BadParameter(f"--expires-at: {error}, or `never`") from error
 
 
 def _shown(value: object) -> str:

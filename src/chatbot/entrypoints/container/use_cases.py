@@ -81,10 +81,13 @@ class UseCases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Management:
-    """What the commands that manage users, roles and limits call."""
+    """What the commands that read and change the store call."""
 
     people: People
     user_passwords: UserPasswords
     roles: RoleEditor
+    api_keys: ApiKeys
+    audit_trail: AuditTrail
+    retention: Retention
     limits: LimitEditor
     usage: UsageReports

@@ -83,11 +83,6 @@ class AuthSettings(Subject):
         return self._all(self.audit_key, self.audit_key_previous, _AUDIT)
 
     @property
-    def raw_api_key_pepper(self) -> str:
-        """The pepper in force."""
-        return self.api_key_peppers[0]
-
-    @property
     def raw_audit_key(self) -> str:
         """The audit key in force."""
         return self.audit_keys[0]

@@ -7,8 +7,9 @@ from fastapi import Depends, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BeforeValidator
 
-from chatbot.application.audit_trail import MAX_NAME_CHARS, AuditFilter, moment_of, name_of
+from chatbot.application.audit_trail import MAX_NAME_CHARS, AuditFilter, name_of
 from chatbot.domain.audit import Action, Outcome
+from chatbot.domain.text import moment_of
 
 Moment = Annotated[datetime, BeforeValidator(moment_of)]
 Name = Annotated[str, AfterValidator(name_of)]

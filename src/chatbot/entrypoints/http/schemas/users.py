@@ -1,13 +1,12 @@
 """Schemas of people, as administrators see them."""
 
-from datetime import datetime
 from typing import Self
 
 from pydantic import Field
 
-from chatbot.application.people import KEEP, NewUser, Person, UserChange, UserPage
+from chatbot.application.people import Person, UserPage
+from chatbot.application.user_changes import KEEP, NewUser, UserChange
 from chatbot.application.user_passwords import WithPassword
-from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.http.cursor import write_text_cursor
 from chatbot.entrypoints.http.schemas.base import (
     CREATED_AT,
@@ -62,7 +61,7 @@ class UserAnswer(Answer):
 
     @classmethod
     def of(cls, person: Person) -> Self:
-        return cls.model_validate(_fields_of(person))
+        return cls.model_validate(person.shown())
 
 
 class UserWithPasswordAnswer(UserAnswer):
@@ -78,7 +77,7 @@ class UserWithPasswordAnswer(UserAnswer):
     @classmethod
     def created(cls, made: WithPassword) -> Self:
         one_time = {"one_time_password": made.one_time_password}
-        return cls.model_validate(_fields_of(Person(user=made.user)) | one_time)
+        return cls.model_validate(Person(user=made.user).shown() | one_time)
 
 
 class OneTimePasswordAnswer(Answer):
@@ -167,23 +166,3 @@ class UserChangeBody(Body):
             is_active=self.is_active if "is_active" in given else None,
             expires_at=self.expires_at if "expires_at" in given else KEEP,
         )
-
-
-def _fields_of(person: Person) -> Json:
-    user = person.user
-    return {
-        "id": user.id,
-        "email": user.email,
-        "roles": list(user.roles),
-        "department": user.department,
-        "is_active": user.is_active,
-        "created_at": rfc3339(user.created_at),
-        "last_login_at": _time(person.last_login_at),
-        "expires_at": _time(user.expires_at),
-        "has_password": user.has_password,
-        "source": user.source.value,
-    }
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
