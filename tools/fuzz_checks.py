@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from os import environ
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import schemathesis
-from schemathesis import Case, CheckContext, Response
+from schemathesis import AuthContext, Case, CheckContext, Response
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "openapi.json").read_text(encoding="utf-8")
 HEADERS = {
@@ -19,18 +21,39 @@ HEADERS = {
 CODES = {  # those of the contract that a fuzzer can meet
     400: {"bad_request"},
     401: {"unauthenticated", "invalid_api_key", "invalid_credentials", "invalid_token"},
-    403: {"forbidden"},
+    403: {"forbidden", "password_change_required"},
     404: {"not_found"},
     405: {"method_not_allowed"},
-    409: {"session_busy"},
+    406: {"not_acceptable"},
+    409: {"session_busy", "conflict", "last_administrator", "session_held", "too_many_sessions"},
+    412: {"changed_meanwhile"},
     413: {"prompt_too_long", "body_too_large"},
     415: {"unsupported_media_type"},
     422: {"invalid_request", "prompt_refused"},
-    429: {"rate_limited"},
+    429: {"rate_limited", "budget_exhausted"},
 }
+LOGIN = json.loads(environ.get("FUZZ_LOGIN", "null"))
+"""How to log in again: the address, the headers and the body of the call. None without a user."""
+LOG_IN_EVERY_S = 2
 KEYS = {"type", "title", "status", "detail", "code", "instance"}
 SHORTEST = 6
 """Characters from which on a text counts as repeated: shorter ones are found by chance."""
+
+
+class LoggedIn:
+    """Calls as a user, who logs in again and again: some calls end the sign-in, as they are made to."""
+
+    def get(self, _: Case[Any], __: AuthContext) -> str:
+        request = Request(LOGIN["url"], LOGIN["body"].encode(), LOGIN["headers"])  # ours
+        with urlopen(request) as answer:
+            return f"Bearer {json.load(answer)['access_token']}"
+
+    def set(self, case: Case[Any], data: str, _: AuthContext) -> None:
+        case.headers["Authorization"] = data
+
+
+if LOGIN is not None:
+    schemathesis.auth(refresh_interval=LOG_IN_EVERY_S)(LoggedIn)
 
 
 @schemathesis.check

@@ -79,20 +79,20 @@ def test_file_is_only_for_its_owner_and_the_group_that_could_read_it(
 @pytest.mark.skipif(os.name == "nt", reason="Windows lets few accounts make links")
 def test_link_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "real", tmp_path / ".env"
-    real.write_text("X=1\n")
+    real.write_text("X=1\n", "utf-8")
     link.symlink_to(real)
     change(link, {"A": "1"})
     assert link.is_symlink()
-    assert real.read_text() == "X=1\nA=1\n"
+    assert real.read_text("utf-8") == "X=1\nA=1\n"
 
 
 def test_another_command_at_work_is_not_disturbed(tmp_path: Path) -> None:
     path, other = tmp_path / ".env", tmp_path / ".env.new"
-    path.write_text("X=1\n")
-    other.write_text("theirs")
+    path.write_text("X=1\n", "utf-8")
+    other.write_text("theirs", "utf-8")
     with pytest.raises(SettingsError, match="another command"):
         change(path, {"A": "1"})
-    assert (path.read_text(), other.read_text()) == ("X=1\n", "theirs")
+    assert (path.read_text("utf-8"), other.read_text("utf-8")) == ("X=1\n", "theirs")
 
 
 @pytest.mark.parametrize("step", ["fsync", "fchmod"])
@@ -103,12 +103,12 @@ def test_failure_leaves_the_file_as_it_was(
         raise OSError(28, "No space left on device")
 
     path = tmp_path / ".env"
-    path.write_text("X=1\n")
+    path.write_text("X=1\n", "utf-8")
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(SettingsError, match="No space left"):
         change(path, {"A": "1"})
     monkeypatch.undo()
-    assert path.read_text() == "X=1\n"
+    assert path.read_text("utf-8") == "X=1\n"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -116,14 +116,14 @@ def test_edit_in_between_is_not_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / ".env"
-    path.write_text("X=1\n")
+    path.write_text("X=1\n", "utf-8")
     sync = os.fsync
 
     def editing(handle: int) -> None:
-        path.write_text("X=2\n")
+        path.write_text("X=2\n", "utf-8")
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", editing)
     with pytest.raises(SettingsError, match="meanwhile"):
         change(path, {"A": "1"})
-    assert path.read_text() == "X=2\n"
+    assert path.read_text("utf-8") == "X=2\n"

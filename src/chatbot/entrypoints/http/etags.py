@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Response
 
-from chatbot.domain.errors import ChangedMeanwhile
+from chatbot.domain.errors import ChangedMeanwhile, InvalidInput
 from chatbot.domain.fingerprints import ANYTHING, Expected, Fingerprinted, fingerprint
 from chatbot.entrypoints.http.documented import documented
 
@@ -27,7 +27,7 @@ def tag(response: Response, record: Fingerprinted) -> None:
     response.headers["ETag"] = f'"{fingerprint(record)}"'
 
 
-@documented(ChangedMeanwhile)
+@documented(ChangedMeanwhile, InvalidInput)
 async def _expected(
     if_match: Annotated[
         str | None,

@@ -100,16 +100,14 @@ class CounterFile:
             if status == self._status:
                 return
             with opened(self._files, self._files.open_to_read(self.path)) as fd:
-                self._read(fd)
+                raw = self._read(fd)
         except FileNotFoundError:
             self.forget()
+        else:
+            self._read_new(raw, status)
 
-    def _read(self, fd: int) -> None:
-        status = self._files.status(fd)
-        has_grown = bool(self._first) and status.size >= self._end
-        if not (has_grown and self._files.read_at(fd, len(self._first), 0) == self._first):
-            self.forget()
-        raw = self._files.read_at(fd, status.size - self._end, self._end)
+    def _read_new(self, raw: bytes, status: Status) -> None:
+        """Take what is new; the file is closed, so that Windows can rename a damaged one."""
         try:
             self._take(decode_amounts(raw))
         except Damaged as damage:
@@ -120,6 +118,14 @@ class CounterFile:
             self._first = raw[: raw.index(b"\n") + 1]
             self._longest = max(_SHORT, _GROWTH * self.table.size)
         self._status, self._end = status, status.size
+
+    def _read(self, fd: int) -> bytes:
+        """Returns what is new in the file: all of it, unless it has only grown."""
+        status = self._files.status(fd)
+        has_grown = bool(self._first) and status.size >= self._end
+        if not (has_grown and self._files.read_at(fd, len(self._first), 0) == self._first):
+            self.forget()
+        return self._files.read_at(fd, status.size - self._end, self._end)
 
     def _take(self, changes: Sequence[Change]) -> None:
         for name, at, amount in changes:
