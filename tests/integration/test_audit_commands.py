@@ -101,7 +101,7 @@ def test_receipt_is_checked(store: AuditStore, ready: Run, tmp_path: Path) -> No
     path = tmp_path / "receipt.json"
     code, out, err = ready("audit", "receipt", written(receipt, path))
     assert (code, err) == (0, "")
-    assert out == f"valid: receipt r1 of {rfc3339(NOW)}: 4 messages, 2 sessions\n"
+    assert out == f"valid: receipt r1 of {rfc3339(NOW)}: messages 4, sessions 2\n"
     changes: list[dict[str, object]] = [
         {"receipt_id": "r2"},
         {"erased": {"messages": 5, "sessions": 2}},

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 import pytest
@@ -450,3 +451,13 @@ async def test_absent_client_for_redis_fails_with_its_fix(
     monkeypatch.setitem(sys.modules, "chatbot.adapters.limits.redis_counters", None)
     doctor_environment.set("LIMITS_URL", "redis://127.0.0.1")
     assert "install the extra `redis`" in await doctor_environment.says("limits")
+
+
+async def test_secrets_that_are_derived_are_named(doctor_environment: DoctorEnvironment) -> None:
+    assert await doctor_environment.says("settings") == (
+        "ok    settings: complete; derived from JWT_SECRET: API_KEY_PEPPER and AUDIT_KEY "
+        "(docs/operations.md, Secrets)"
+    )
+    doctor_environment.set("API_KEY_PEPPER", token_urlsafe())
+    doctor_environment.set("AUDIT_KEY", token_urlsafe())
+    assert await doctor_environment.says("settings") == "ok    settings: complete"

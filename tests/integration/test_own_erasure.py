@@ -96,6 +96,7 @@ def test_retention_command_counts_deletes_and_doubts_the_clock(
     status, _, err = ready("retention", "run")
     assert status == 1
     assert "--clock-is-right" in err
+    assert err.count("\n") == 1
     status, out, _ = ready("retention", "run", "--clock-is-right")
     assert (status, out.strip()) == (
         0,

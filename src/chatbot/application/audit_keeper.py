@@ -47,15 +47,16 @@ class AuditKeeper:
         """Begin, in the background."""
         self._running = asyncio.create_task(self._run())
 
-    async def aclose(self) -> None:
-        """End: record what was counted, and log the last head."""
+    async def aclose(self, *, logs_head: bool = True) -> None:
+        """Stop: record the refusals counted so far and, with `logs_head`, log the last head."""
         if self._running is not None:
             self._running.cancel()
             with suppress(asyncio.CancelledError):
                 await self._running
         await self._refusals.flush()
         await self._queue.aclose()
-        await self.log_head()
+        if logs_head:
+            await self.log_head()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -108,7 +108,7 @@ class DataExport:
 
         Raises:
             Forbidden: the caller lacks a permission.
-            NotFound: there is no such user, or the permission does not apply to their department.
+            NotFound: no such user, or the permission does not apply to their department.
         """
         require(principal, Permission.USERS_READ)
         require(principal, Permission.SESSIONS_READ_ANY)

@@ -40,7 +40,7 @@ class LimitEditor:
         """Return a limit.
 
         Raises:
-            NotFound: there is no such limit.
+            NotFound: no such limit.
         """
         require(principal, Permission.LIMITS_MANAGE)
         found = await self._storage.transact(lambda tx: tx.limits.get(limit_id))
@@ -82,7 +82,7 @@ class LimitEditor:
         """Remove a limit.
 
         Raises:
-            NotFound: there is no such limit.
+            NotFound: no such limit.
             ChangedMeanwhile: the stored limit is not the expected one.
         """
         require(principal, Permission.LIMITS_MANAGE)
@@ -136,7 +136,7 @@ def _resolved(tx: Transaction, limit: Limit) -> Limit:
     """Return the limit with the id of its person.
 
     Raises:
-        InvalidInput: there is no such person or role.
+        InvalidInput: no such person or role.
     """
     if limit.subject is Subject.ROLE and limit.name not in tx.roles.all():
         raise InvalidInput("The role does not exist.", where=("name",))

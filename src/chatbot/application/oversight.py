@@ -47,7 +47,7 @@ class Oversight:
     """Reads and holds sessions of any owner.
 
     Methods that take a session id raise `Forbidden` without the permission, whatever the id,
-    `InvalidInput` if the reason is too short or too long, `NotFound` if there is no such session,
+    `InvalidInput` if the reason is too short or too long, `NotFound` if no such session,
     and `Conflict` if several owners have one with this id.
     """
 

@@ -48,7 +48,7 @@ def visible(tx: Transaction, principal: Principal, permission: Permission, user_
 
     Raises:
         Forbidden: the caller lacks the permission.
-        NotFound: there is no such user, or the permission does not apply to their department.
+        NotFound: no such user, or the permission does not apply to their department.
     """
     require(principal, permission)
     is_possible = len(user_id) <= MAX_ID_CHARS and is_storable(user_id)

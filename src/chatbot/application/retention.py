@@ -111,12 +111,13 @@ class Retention:
         if claim is None:
             return None
         if claim.doubted_since is not None and not trusts_clock:
-            logger.warning(
-                "nothing was deleted, as the clock may have jumped: it says %s; deleting begins a "
-                "day after %s",
-                now.isoformat(),
-                claim.doubted_since.isoformat(),
-            )
+            if not is_asked_for:
+                logger.warning(
+                    "nothing was deleted, because the clock may have jumped: it says %s; deletion "
+                    "starts one day after %s",
+                    now.isoformat(),
+                    claim.doubted_since.isoformat(),
+                )
             return Swept(doubted_since=claim.doubted_since)
         await self._note(principal, Stage.INTENT, None)
         swept = await self._swept(now, is_dry=False)

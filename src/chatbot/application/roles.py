@@ -41,7 +41,7 @@ class RoleEditor:
         """Return a role.
 
         Raises:
-            NotFound: there is no such role.
+            NotFound: no such role.
         """
         for role in await self.all(principal):
             if role.name == name:
@@ -103,7 +103,7 @@ class RoleEditor:
         """Delete a role that no user has.
 
         Raises:
-            NotFound: there is no such role.
+            NotFound: no such role.
             Conflict: users have it.
             ChangedMeanwhile: the stored role is not the expected one.
         """

@@ -73,7 +73,7 @@ class UserWriter:
         """Return a user whom the caller may change.
 
         Raises:
-            NotFound: there is no such user, or the caller may not see them.
+            NotFound: no such user, or the caller may not see them.
         """
         return await self._storage.transact(
             lambda tx: changeable(tx, principal, tx.roles.all(), user_id)

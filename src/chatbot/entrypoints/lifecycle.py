@@ -19,12 +19,15 @@ from chatbot.entrypoints.settings.subject import SettingsError
 
 
 @asynccontextmanager
-async def opened(use: UseCases) -> AsyncGenerator[None]:
-    """Opens what needs opening; on exit, ends turns first and then closes in reverse order."""
+async def opened(use: UseCases, *, logs_head: bool = True) -> AsyncGenerator[None]:
+    """Opens what needs opening; on exit, ends turns first and then closes in reverse order.
+
+    With `logs_head`, the head of the audit is logged at the end.
+    """
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(use.telemetry)
         await stack.enter_async_context(opened_store(use.storage))
-        stack.push_async_callback(use.audit_keeper.aclose)
+        stack.push_async_callback(use.audit_keeper.aclose, logs_head=logs_head)
         stack.push_async_callback(use.request_limits.aclose)
         stack.push_async_callback(use.key_use.aclose)
         stack.push_async_callback(use.hasher.aclose)

@@ -96,13 +96,15 @@ def export(
 
 @audit.command("receipt")
 def check_receipt(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The answer of an erasure.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File with the response to an erasure.")
+    ],
 ) -> None:
     """Check that this service has issued the receipt of an erasure."""
     receipt = _receipt_in(file)
     if not is_authentic(receipt, _keys(command_settings())):
-        raise Refused(f"{file}: the receipt was changed, or another service has issued it.")
-    counts = ", ".join(f"{count} {kind}" for kind, count in receipt.erased.items()) or "nothing"
+        raise Refused(f"{file}: the receipt was changed or was not issued by this service.")
+    counts = ", ".join(f"{kind} {count}" for kind, count in receipt.erased.items()) or "nothing"
     say(f"valid: receipt {receipt.receipt_id} of {rfc3339(receipt.at)}: {counts}")
 
 

@@ -41,7 +41,7 @@ def run_chat(settings: Settings, prompt: str | None, *, new: bool) -> None:
     # between two turns, Ctrl-C has Python's default behaviour
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        runner.run(stack.enter_async_context(opened(use)))
+        runner.run(stack.enter_async_context(opened(use, logs_head=False)))
         try:
             for text in [prompt] if prompt is not None else _lines():
                 session_id = runner.run(_turn(use, session_id, text))

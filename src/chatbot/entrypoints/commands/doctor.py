@@ -20,6 +20,7 @@ from chatbot.entrypoints.container.parts import build_storage
 from chatbot.entrypoints.container.telemetry_parts import describe_collector
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ENV_FILE, ignored_names, load_settings
+from chatbot.entrypoints.settings.rotation import missing_secrets
 from chatbot.entrypoints.settings.subject import SettingsError
 
 GENKIT_FOLDER = Path(".genkit")
@@ -69,7 +70,7 @@ def examine() -> Iterator[Finding]:
         yield from (_failed("settings", line) for line in str(error).splitlines())
         return
     ignored = [_failed("settings", line) for line in ignored_names()]
-    yield from ignored or [_passed("settings", "complete")]
+    yield from ignored or [_passed("settings", _completeness(settings))]
     yield from asyncio.run(_storage(settings))
     yield asyncio.run(_limits(settings))
     yield _finding("model", describe_model, settings)
@@ -83,6 +84,13 @@ def examine() -> Iterator[Finding]:
         for path in _world_readable(settings)
     ]
     yield from exposed or [_passed("files", "only this account can read the secrets")]
+
+
+def _completeness(settings: Settings) -> str:
+    derived = " and ".join(name for name in missing_secrets(settings) if "_PREVIOUS" not in name)
+    if not derived:
+        return "complete"
+    return f"complete; derived from JWT_SECRET: {derived} (docs/operations.md, Secrets)"
 
 
 def _finding(subject: str, check: Callable[[Settings], str], settings: Settings) -> Finding:

@@ -34,14 +34,15 @@ def list_limits(*, as_json: AsJson = False) -> None:
 def set_limit(
     limit_id: Id,
     *,
-    kind: Annotated[LimitKind, typer.Option(help="What it bounds.")],
+    kind: Annotated[LimitKind, typer.Option(help="What it limits.")],
     amount: Annotated[int, typer.Option("--limit", min=0, help="The most that is allowed.")],
-    subject: Annotated[Subject, typer.Option(help="Whom it applies to.")] = Subject.EVERYONE,
+    subject: Annotated[Subject, typer.Option(help="Who it applies to.")] = Subject.EVERYONE,
     name: Annotated[
-        str, typer.Option(help="Role, department or client, or e-mail address of the user.")
+        str,
+        typer.Option(help="Name of the role, department or client, or e-mail address of the user."),
     ] = "",
-    per: Annotated[Period | None, typer.Option(help="Of requests and tokens.")] = None,
-    model: Annotated[str | None, typer.Option(help="Of tokens: only of this model.")] = None,
+    per: Annotated[Period | None, typer.Option(help="Window; for requests and tokens.")] = None,
+    model: Annotated[str | None, typer.Option(help="For tokens: count only this model.")] = None,
 ) -> None:
     """Create a limit or change it; the service applies it within 5 s."""
     new = Limit(
@@ -64,7 +65,7 @@ def show_usage(
         datetime | None, typer.Option("--from", formats=_DAY, help="First day.")
     ] = None,
     until: Annotated[datetime | None, typer.Option("--to", formats=_DAY, help="Last day.")] = None,
-    by: Annotated[Dimension, typer.Option(help="What to add up by.")] = Dimension.DAY,
+    by: Annotated[Dimension, typer.Option(help="How to group the rows.")] = Dimension.DAY,
     as_json: AsJson = False,
 ) -> None:
     """Show what was used: requests to the model, turns and tokens. Default: this month, by day."""
@@ -74,13 +75,17 @@ def show_usage(
         period = {"from": report.since.isoformat(), "to": report.until.isoformat()}
         say(json.dumps({**period, "by": by.value, "rows": rows}, indent=2))
         return
-    cells = [[key or "-", *map(str, _row(used).values())] for key, used in report.rows.items()]
+    cells = [[key or "-", *map(_cell, _row(used).values())] for key, used in report.rows.items()]
     for line in table([[by.value, *_row(Used())], *cells]):
         say(line)
 
 
 def _day(given: datetime | None) -> date | None:
     return None if given is None else given.date()
+
+
+def _cell(value: int | bool) -> str:
+    return str(value) if not isinstance(value, bool) else "yes" if value else "no"
 
 
 def _row(used: Used) -> Mapping[str, int | bool]:

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from chatbot.application.retention import Swept
-from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.commands.command_line import Refused, say
 from chatbot.entrypoints.commands.management import managed
 
@@ -22,8 +21,8 @@ def run(
         bool,
         typer.Option(
             "--clock-is-right",
-            help="Delete even if there was no run for more than 26 hours, after which the clock is "
-            "doubted for a day.",
+            help="Delete even if the last run was more than 26 hours ago. Without this option, nothing "
+            "is deleted for a day, because the clock may have jumped.",
         ),
     ] = False,
 ) -> None:
@@ -39,8 +38,8 @@ def run(
     result = swept or Swept()
     if result.doubted_since is not None:
         raise Refused(
-            "Nothing was deleted: there was no run for long, so the clock of this machine may have "
-            f"jumped ({rfc3339(result.doubted_since)}). Check it, and add --clock-is-right."
+            "Nothing was deleted: no run was completed in the last 26 hours, so this machine's clock "
+            "may have jumped. Check the clock, then add --clock-is-right."
         )
     verb = "would delete" if dry_run else "deleted"
     say(

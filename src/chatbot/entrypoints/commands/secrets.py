@@ -23,8 +23,8 @@ secrets = typer.Typer(help="Replace the secrets in .env.", no_args_is_help=True)
 Which = Annotated[Secret, typer.Argument(help="Which secret.", show_default=False)]
 _KEPT_FOR = {
     Secret.JWT: "Delete JWT_SECRET_PREVIOUS from .env {days} days from now.",
-    Secret.PEPPER: "Keep API_KEY_PEPPER_PREVIOUS until every API key was replaced since.",
-    Secret.AUDIT: "Keep AUDIT_KEY_PREVIOUS for as long as the audit: it verifies older events.",
+    Secret.PEPPER: "Keep API_KEY_PEPPER_PREVIOUS until all API keys have been replaced.",
+    Secret.AUDIT: "Keep AUDIT_KEY_PREVIOUS for as long as you keep the audit: it verifies older events.",
 }
 
 
