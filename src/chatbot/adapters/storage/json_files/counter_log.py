@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import (
@@ -42,7 +43,12 @@ _FORM = re.compile(r"([0-9][0-9-]{0,31})\.log", re.ASCII)
 
 def log_of(name: str) -> str:
     """Return the name of the file that holds this counter: by the first part, which is the day."""
-    found = f"{name.partition(PART_SEPARATOR)[0]}.log"
+    return _log_of_day(name.partition(PART_SEPARATOR)[0])
+
+
+@lru_cache
+def _log_of_day(day: str) -> str:
+    found = f"{day}.log"
     return found if is_counter_log(found) else "0.log"
 
 
@@ -65,11 +71,12 @@ class CounterLogs:
 
     def append(self, additions: Sequence[Addition]) -> None:
         """Append the amounts, a line to each file; the locks are held."""
-        by_file: dict[Path, Amounts] = {}
+        by_file: dict[tuple[str, str], Amounts] = {}
         for each in additions:
-            amounts = by_file.setdefault(self._path(each.key), {})
+            amounts = by_file.setdefault((each.key.kind, log_of(each.key.name)), {})
             _add(amounts, each.key.name, {each.expires_at: each.amount})
-        for path, amounts in by_file.items():
+        for (kind, file_name), amounts in by_file.items():
+            path = self._root / kind / file_name
             line = encode_counters(amounts)
             try:
                 with opened(self._files, self._files.open_to_append(path)) as fd:
