@@ -144,10 +144,10 @@ async def test_abandoned_lease_is_not_renewed(replicas: Replicas) -> None:
     one = await replicas.one()
     lease = await one.transact(acquire(OLD))
     first = await end_of_lease(one)
-    await one._renew_once()
+    await one._leases.renew_once()
     assert await end_of_lease(one) == first
     with one.renewing(lease):
-        await one._renew_once()
+        await one._leases.renew_once()
     assert await end_of_lease(one) > first
 
 
@@ -160,7 +160,7 @@ async def test_renewal_continues_after_a_database_outage(
     first, run = await end_of_lease(one), one._database.run
 
     def fail_three_times(work: Callable[..., Found]) -> "asyncio.Future[Found]":
-        if len(failed) < 3 and asyncio.current_task() is one._renewing:
+        if len(failed) < 3 and asyncio.current_task() is one._leases._renewing:
             failed.append(1)
             raise StorageUnavailable
         return run(work)
@@ -191,7 +191,7 @@ async def test_superseded_turn_writes_nothing_and_releases_nothing(
         with pytest.raises(SessionBusy):
             await late.transact(work)
     with late.renewing(old):
-        await late._renew_once()
+        await late._leases.renew_once()
     await late.transact(lambda tx: tx.sessions.release(old))
 
     assert await now.transact(lambda tx: tx.sessions.get(ANA, SESSION)) == before

@@ -2,8 +2,8 @@
 
 import pytest
 
+from chatbot.domain.email_addresses import normalise_email
 from chatbot.domain.errors import InvalidInput
-from chatbot.domain.identity import normalise_email
 from chatbot.domain.names import clean_department, department_key
 
 INVISIBLE = [

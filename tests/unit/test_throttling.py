@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chatbot.domain.identity import normalise_email
+from chatbot.domain.email_addresses import normalise_email
 from chatbot.domain.throttling import (
     LONGEST_WAIT,
     WINDOW,

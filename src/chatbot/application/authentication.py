@@ -13,6 +13,7 @@ from chatbot.application.request_limits import RequestCount
 from chatbot.application.token_pairs import TokenPair, TokenPairs
 from chatbot.domain.audit import Action, AuditEvent, Outcome
 from chatbot.domain.authorization import on_behalf_of
+from chatbot.domain.email_addresses import normalise_email
 from chatbot.domain.errors import (
     InvalidCredentials,
     InvalidInput,
@@ -21,7 +22,7 @@ from chatbot.domain.errors import (
     ShuttingDown,
     StorageFailure,
 )
-from chatbot.domain.identity import Principal, User, normalise_email
+from chatbot.domain.identity import Principal, User
 from chatbot.domain.passwords import is_checkable, normalise_password
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.security import PasswordHasher, Tokens

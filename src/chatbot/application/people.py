@@ -11,10 +11,11 @@ from chatbot.application.user_changes import NewUser, UserChange
 from chatbot.application.user_passwords import ONE_TIME_TTL, WithPassword
 from chatbot.application.user_writer import UserWriter
 from chatbot.domain.authorization import require
+from chatbot.domain.email_addresses import normalise_email
 from chatbot.domain.erasure import Receipt
 from chatbot.domain.errors import NotFound
 from chatbot.domain.fingerprints import ANYTHING, Expected
-from chatbot.domain.identity import Principal, User, UserId, normalise_email
+from chatbot.domain.identity import Principal, User, UserId
 from chatbot.domain.passwords import check_password, normalise_password
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import Clock

@@ -9,7 +9,8 @@ from typing import Final, Literal
 from chatbot.application.people_rules import known_department, known_roles
 from chatbot.application.user_writer import Desk
 from chatbot.domain.audit import Action
-from chatbot.domain.identity import User, normalise_email
+from chatbot.domain.email_addresses import normalise_email
+from chatbot.domain.identity import User
 
 
 class Unchanged(Enum):

@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import unicodedata
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, NewType
 
-from chatbot.domain.errors import InvalidInput
+from chatbot.domain.email_addresses import normalise_email
 from chatbot.domain.names import department_key
 from chatbot.domain.permissions import Permission
 from chatbot.domain.stored import Stored
@@ -22,42 +21,10 @@ KeyId = NewType("KeyId", str)
 
 MAX_TOKEN_VERSION = 2**31 - 1
 """The last version: a user who has it cannot sign in before getting a new password."""
-MAX_EMAIL_CHARS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 MAX_ID_CHARS = 64
 MAX_ID_BYTES = 80
 """A folder's name holds the id with each byte escaped, and has at most 255 characters."""
-_NO_EMAIL = "This is not an e-mail address."
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
-
-
-def normalise_email(raw: str) -> str:
-    """Return the e-mail address in the form in which it is stored and compared.
-
-    That is NFKC in lower case, with the host in its ASCII form (`xn--...`), so that one mailbox has
-    one spelling. Not folded further: `straße@` and `strasse@` are two mailboxes.
-
-    Raises:
-        InvalidInput: it has no single `@` with text on both sides, holds blanks, control or
-            invisible characters, or is longer than 254 characters (RFC 5321).
-    """
-    email = raw.strip()[: MAX_EMAIL_CHARS + 1]
-    if not email.isascii():
-        email = unicodedata.normalize("NFKC", email)
-    local, at, host = email.lower().partition("@")
-    printable = email.isprintable() and " " not in email
-    if not (local and at and host) or "@" in host or not printable:
-        raise InvalidInput(_NO_EMAIL, where=("email",))
-    email = f"{local}@{_ascii_host(host)}"
-    if len(email) > MAX_EMAIL_CHARS:
-        raise InvalidInput(_NO_EMAIL, where=("email",))
-    return email
-
-
-def _ascii_host(host: str) -> str:
-    try:
-        return host if host.isascii() else host.encode("idna").decode("ascii")
-    except UnicodeError as error:
-        raise InvalidInput(_NO_EMAIL, where=("email",)) from error
 
 
 def _user_id(raw: object) -> UserId:

@@ -15,8 +15,9 @@ from chatbot.adapters.security.jwts import (
     verified,
 )
 from chatbot.domain.assertions import Assertion, AssertionKind
+from chatbot.domain.email_addresses import normalise_email
 from chatbot.domain.errors import InvalidAssertion, InvalidInput
-from chatbot.domain.identity import ClientId, UserId, normalise_email
+from chatbot.domain.identity import ClientId, UserId
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.security import Assertions
 

@@ -30,11 +30,7 @@ from chatbot.entrypoints.commands.users import user
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.settings.subject import SettingsError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 db = typer.Typer(
     help="Upgrade and inspect the tables of SQLite and Postgres.", no_args_is_help=True
 )

@@ -15,8 +15,9 @@ from typing import TypeVar
 import typer
 
 from chatbot.application.transfer import ENTRY, SESSION, Outcome, Step, StoreCopy, step_of
+from chatbot.domain.email_addresses import normalise_email
 from chatbot.domain.errors import ChatbotError, NotFound, StorageFailure, StorageUnavailable
-from chatbot.domain.identity import Owner, User, normalise_email
+from chatbot.domain.identity import Owner, User
 from chatbot.domain.permissions import DEFAULT_ROLES
 from chatbot.domain.ports.backend import StorageUrl
 from chatbot.domain.ports.export import (

@@ -1,12 +1,6 @@
-"""Sessions, their messages and memory, as rows. Every WHERE clause contains the owner.
+"""Sessions, their messages and memory, as rows. Every WHERE clause contains the owner."""
 
-A lease is a turn id in the session's row, until a time by the database's clock. While a turn runs,
-its replica renews the lease. When a replica dies, its leases expire, and the next turn acquires the
-session; from then on the old turn writes nothing, because every write checks its turn. Until then a
-late write is accepted: no one has written in between.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -50,7 +44,6 @@ from chatbot.adapters.storage.sql.session_statements import (
     OWNERS_OF,
     PAGE,
     RELEASE,
-    RENEW,
     TITLES,
     held_values,
     key_values,
@@ -199,9 +192,7 @@ class SqlSessions(SessionLog):
         values: dict[str, object] = {"rest": rest_of(updated)}
         if updated.title != now.title:
             values["title"] = updated.title
-        done = self._sql.write(update(sessions).where(IS_HELD).values(values), held_values(lease))
-        if not done.rowcount:
-            raise _lost()
+        self._set(lease, values)
         return updated
 
     def trim(self, lease: Lease, upto: int) -> None:
@@ -216,24 +207,24 @@ class SqlSessions(SessionLog):
         title = now.title if now.title != title_of(first) else title_of(left)
         trimmed = now.trimmed(upto, title)
         count = trimmed.message_count
-        values = {"title": title or None, "message_count": count, "rest": rest_of(trimmed)}
-        done = self._sql.write(update(sessions).where(IS_HELD).values(values), held_values(lease))
-        if not done.rowcount:
-            raise _lost()
+        values: dict[str, object] = {
+            "title": title or None,
+            "message_count": count,
+            "rest": rest_of(trimmed),
+        }
+        self._set(lease, values)
         self._sql.delete_securely(DELETE_OLD, {**key, "upto": upto})
 
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         self._require_no_hold(lease)
-        emptied = {
+        emptied: dict[str, object] = {
             "title": None,
             "message_count": 0,
             "updated_at": ts,
             "epoch": sessions.c.epoch + 1,
             "rest": None,
         }
-        done = self._sql.write(update(sessions).where(IS_HELD).values(emptied), held_values(lease))
-        if not done.rowcount:
-            raise _lost()
+        self._set(lease, emptied)
         key = key_values(lease.owner, lease.session_id)
         self._sql.delete_securely(delete(messages).where(IS_OF_IT), key)
         self._sql.delete_securely(delete(memories).where(IS_ITS_MEMORY), key)
@@ -244,6 +235,11 @@ class SqlSessions(SessionLog):
         if not self._sql.delete_securely(
             delete(sessions).where(IS_HELD), held_values(lease)
         ).rowcount:
+            raise _lost()
+
+    def _set(self, lease: Lease, values: Mapping[str, object]) -> None:
+        statement = update(sessions).where(IS_HELD).values(values)
+        if not self._sql.write(statement, held_values(lease)).rowcount:
             raise _lost()
 
     def _require_no_hold(self, lease: Lease) -> None:
@@ -257,12 +253,6 @@ class SqlSessions(SessionLog):
     def _require(self, owner: Owner, session_id: SessionId) -> None:
         if self._sql.row(EXISTS, key_values(owner, session_id)) is None:
             raise NotFound
-
-
-def renew(sql: SqlSession, leases: Iterable[Lease], *, seconds: float) -> None:
-    """Renew the leases that no other turn has acquired."""
-    for lease in leases:
-        sql.write(RENEW, {**held_values(lease), "seconds": seconds})
 
 
 def _lost() -> SessionBusy:

@@ -1,9 +1,8 @@
 """`SqlStorage`: transactions on a database, and the leases of this process."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Self
 
@@ -19,12 +18,13 @@ from chatbot.adapters.storage.sql.counter_statements import (
 from chatbot.adapters.storage.sql.counters import SqlCounters
 from chatbot.adapters.storage.sql.database import Database, SqlSession, Turns
 from chatbot.adapters.storage.sql.journal import SqlJournal
+from chatbot.adapters.storage.sql.lease_renewal import LeaseRenewal
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.rows import decoded_record
 from chatbot.adapters.storage.sql.schema import require_current
 from chatbot.adapters.storage.sql.session_statements import LEASE_S, RENEW_S
-from chatbot.adapters.storage.sql.sessions import SqlSessions, renew
+from chatbot.adapters.storage.sql.sessions import SqlSessions
 from chatbot.adapters.storage.sql.sqlite import SqliteDatabase
 from chatbot.adapters.storage.sql.turn_statements import (
     FIND_CALLER,
@@ -43,7 +43,7 @@ from chatbot.adapters.storage.sql.turns import (
     question_values,
 )
 from chatbot.domain.chat import Lease, Message, Question, SessionId, TurnContext
-from chatbot.domain.errors import StorageFailure, StorageUnavailable, cause_of
+from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import FamilyId, Owner, UserId
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl
@@ -52,7 +52,6 @@ from chatbot.domain.ports.storage import Found, Storage, StoredCaller
 from chatbot.domain.transaction import Transaction
 
 ANSWER_S = 40.0
-_log = logging.getLogger("chatbot.storage")
 
 
 class SqlStorage(Storage):
@@ -82,9 +81,10 @@ class SqlStorage(Storage):
         answer_s: float = ANSWER_S,
     ) -> None:
         self._database, self._replica = database, replica
-        self._lease_s, self._renew_s, self._answer_s = lease_s, renew_s, answer_s
-        self._kept: set[Lease] = set()
-        self._renewing: asyncio.Task[None] | None = None
+        self._lease_s, self._answer_s = lease_s, answer_s
+        self._leases = LeaseRenewal(
+            self._do, lease_s=lease_s, renew_s=renew_s, before=self._give_up
+        )
         self._turns: Turns | None = None
 
     async def __aenter__(self) -> Self:
@@ -103,7 +103,7 @@ class SqlStorage(Storage):
         except BaseException:
             await asyncio.to_thread(self._database.close)
             raise
-        self._renewing = asyncio.create_task(self._renew())
+        self._leases.start()
         return self
 
     def _require_ready(self, connection: Connection) -> None:
@@ -111,10 +111,7 @@ class SqlStorage(Storage):
         require_current(connection)
 
     async def __aexit__(self, *exc_info: object) -> None:
-        renewing, self._renewing = self._renewing, None
-        if renewing is not None:
-            renewing.cancel()
-            await asyncio.wait({renewing})
+        await self._leases.aclose()
         turns, self._turns = self._turns, None
         if turns is not None:
             await turns.aclose()
@@ -213,13 +210,13 @@ class SqlStorage(Storage):
             on_commit=sql.on_commit,
         )
 
-    @contextmanager
-    def renewing(self, lease: Lease) -> Iterator[None]:
-        self._kept.add(lease)
-        try:
-            yield
-        finally:
-            self._kept.discard(lease)
+    def renewing(self, lease: Lease) -> AbstractContextManager[None]:
+        return self._leases.renewing(lease)
+
+    def _give_up(self) -> None:
+        """Fail the turns that the database has not answered."""
+        if self._turns is not None:
+            self._turns.give_up(self._answer_s)
 
     def forget(self) -> None:
         decoded_record.cache_clear()
@@ -235,21 +232,6 @@ class SqlStorage(Storage):
 
     async def inspect(self) -> Sequence[str]:
         return await self._database.run(lambda tx: self._database.inspect(tx.connection))
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(self._renew_s)
-            if self._turns is not None:
-                self._turns.give_up(self._answer_s)
-            try:
-                await self._renew_once()
-            except StorageFailure as error:
-                _log.warning("leases could not be renewed: %s", cause_of(error))
-
-    async def _renew_once(self) -> None:
-        kept = sorted(self._kept, key=lambda lease: lease.session_id)
-        if kept:
-            await self._do(lambda tx: renew(tx, kept, seconds=self._lease_s))
 
 
 def build_database(url: StorageUrl, options: StorageOptions | None = None) -> Database:

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from alembic import op
 
 from chatbot.adapters.storage.sql.tables import OrderedText
+from chatbot.domain.email_addresses import normalise_email
 from chatbot.domain.errors import InvalidInput
-from chatbot.domain.identity import normalise_email
 from chatbot.domain.names import department_key
 from chatbot.domain.text import LAST_MOMENT, rfc3339
 
