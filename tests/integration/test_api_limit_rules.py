@@ -192,6 +192,20 @@ async def test_limits_of_department_role_client_and_everyone_hold_together(
     assert answer.headers["ratelimit-policy"].count('qu="tokens"') == 2
 
 
+async def test_spelling_a_department_differently_does_not_evade_its_limit(service: Service) -> None:
+    """Those who are alone in their department may choose its spelling."""
+    await put(service, "sales", subject="department", name="SALES", limit=0)
+    same = await put(service, "other", subject="department", name="Sales", limit=5)
+    assert code_of(same) == (409, "conflict")
+    admin, eva = await service.bearer(), await service.bearer(EVA)
+    [user] = (await service.client.get(f"/admin/users?query={EVA}", headers=admin)).json()["users"]
+    for spelling in ("sales", "Sales", "ＳＡＬＥＳ"):  # noqa: RUF001 # full-width letters
+        changed = {"department": spelling}
+        await service.client.patch(f"/admin/users/{user['id']}", json=changed, headers=admin)
+        answer = await service.client.post("/chat", json={"prompt": "Hi"}, headers=eva)
+        assert code_of(answer) == (429, "budget_exhausted")
+
+
 async def test_requests_are_limited_and_others_are_not(service: Service) -> None:
     await put(service, "few", subject="user", name=EVA, kind="requests", per="month", limit=2)
     eva = await service.bearer(EVA)

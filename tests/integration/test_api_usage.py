@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 import pytest_asyncio
 
 from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.domain.authorization import of_host
 from chatbot.domain.chat import FinishReason
+from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.model import Completion, ModelRequest, Usage
 from chatbot.domain.quotas import Period, window_of
-from chatbot.domain.usage import Payer, Used, usage_additions
+from chatbot.domain.usage import Dimension, Payer, Used, usage_additions
 from chatbot.entrypoints.http.csv_table import csv_of
 from service import Service, code_of, serving, settings_for_tests
 
@@ -205,6 +208,37 @@ async def test_csv_is_a_table_in_which_nothing_is_a_formula(service: Service) ->
 
 def test_cell_that_a_spreadsheet_would_execute_begins_with_an_apostrophe() -> None:
     assert csv_of(["k"], [["=1+1"], ["x=1"], [-5], [True]]) == "k\r\n'=1+1\r\nx=1\r\n-5\r\ntrue\r\n"
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("x;=1+1", "x;'=1+1"),
+        ('x; "=1+1', """"x;' ""=1+1\""""),
+        ("x|@SUM(1)", "x|'@SUM(1)"),
+        ("x,-1", '"x,\'-1"'),
+        ("x\t+1", "x\t'+1"),
+        ("a; b", "a; b"),
+        ("2026-01-31", "2026-01-31"),
+    ],
+)
+def test_formula_after_what_separates_cells_in_another_country_is_none(
+    cell: str, written: str
+) -> None:
+    assert csv_of(["k"], [[cell]]) == f"k\r\n{written}\r\n"
+
+
+async def test_department_is_one_however_it_is_spelled(service: Service) -> None:
+    [person, _] = await service.use.storage.transact(lambda tx: tx.users.all())
+    for department in ("Legal", "LEGAL", "sales"):
+        await bill(service, Payer(client="default", user="u", department=department))
+    caller = replace(
+        of_host("root"),
+        user=replace(person, department="legal"),
+        department_only=frozenset({Permission.USAGE_READ}),
+    )
+    report = await service.use.usage.all(caller, None, None, Dimension.DEPARTMENT)
+    assert set(report.rows) == {"Legal", "LEGAL"}
 
 
 async def test_estimated_tokens_are_marked(tmp_path: Path) -> None:

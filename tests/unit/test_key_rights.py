@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
@@ -13,7 +14,14 @@ from chatbot.domain.errors import (
     InvalidToken,
 )
 from chatbot.domain.identity import Client, ClientId, Principal, User
-from chatbot.domain.permissions import DEFAULT_ROLES, KEY_ONLY, ROLE_PERMISSIONS, Permission, Role
+from chatbot.domain.permissions import (
+    ADMINISTERING,
+    DEFAULT_ROLES,
+    KEY_ONLY,
+    ROLE_PERMISSIONS,
+    Permission,
+    Role,
+)
 from chatbot.domain.repositories.users import USERS
 from key_world import CHAT, DAY, ROOT, WANTED, World
 from samples import user
@@ -46,15 +54,18 @@ async def test_nobody_gives_a_scope_that_they_do_not_hold(
     await world.keys.revoke(holder(held), made.line.id)  # taking away needs no scope
 
 
-async def test_only_those_who_manage_users_everywhere_make_keys_that_act_for_users(
+async def test_only_those_who_manage_all_users_and_roles_make_keys_that_act_for_users(
     world: World,
 ) -> None:
+    """With such a key they would read the conversations of people with more rights."""
     wanted = NewKey(client="partner", scopes=CHAT | {Permission.ACT_FOR_USERS})
-    with pytest.raises(Forbidden, match=r"users\.manage"):
-        await world.keys.create(holder({Permission.KEYS_MANAGE, Permission.CHAT}), wanted)
-    await world.keys.create(
-        holder({Permission.KEYS_MANAGE, Permission.CHAT, Permission.USERS_MANAGE}), wanted
-    )
+    held = {Permission.KEYS_MANAGE, Permission.CHAT}
+    for lacking, other in permutations((Permission.USERS_MANAGE, Permission.ROLES_MANAGE)):
+        with pytest.raises(Forbidden, match=lacking.value):
+            await world.keys.create(holder(held | {other}), wanted)
+    made = await world.keys.create(holder(held | ADMINISTERING), wanted)
+    with pytest.raises(Forbidden, match=r"roles\.manage"):
+        await world.keys.rotate(holder(held | {Permission.USERS_MANAGE}), made.line.id, overlap=DAY)
 
 
 async def test_right_within_a_department_is_not_given_to_a_key(world: World) -> None:

@@ -8,7 +8,7 @@ from chatbot.domain.assertions import check_secret
 from chatbot.domain.credentials import EXPIRING_WITHIN, ApiKey
 from chatbot.domain.errors import Forbidden, InvalidInput
 from chatbot.domain.identity import Principal
-from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission
+from chatbot.domain.permissions import ADMINISTERING, ROLE_PERMISSIONS, Permission
 
 MAX_LABEL_CHARS = 100
 MAX_OVERLAP = EXPIRING_WITHIN
@@ -43,15 +43,16 @@ def like(key: ApiKey, user_secret: str | None) -> NewKey:
 def require_grantable(principal: Principal, scopes: frozenset[Permission]) -> None:
     """Return if the caller may give these scopes to a key.
 
-    Nobody gives what they do not hold, in all departments. Acting for users needs `users.manage`,
-    which already allows to take over an account, by a new password.
+    Nobody gives what they do not hold, in all departments. Acting for users opens the conversations
+    of everybody, also of administrators: it needs the permissions of one, and not those alone with which
+    somebody manages people who have no more rights.
 
     Raises:
         Forbidden: the caller lacks one.
     """
     needed = scopes & ROLE_PERMISSIONS
     if Permission.ACT_FOR_USERS in scopes:
-        needed |= {Permission.USERS_MANAGE}
+        needed |= ADMINISTERING
     lacking = needed - (principal.permissions - principal.department_only)
     if lacking:
         raise Forbidden(f"You cannot give what you do not hold: {', '.join(sorted(lacking))}.")

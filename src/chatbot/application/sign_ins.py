@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from chatbot.application.turn import Turn
+from chatbot.domain.authorization import on_behalf_of
 from chatbot.domain.chat import InterruptReason, TurnId
 from chatbot.domain.errors import StorageFailure, cause_of
 from chatbot.domain.identity import KeyId, Principal
+from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
@@ -39,7 +41,8 @@ class SignIns:
     def watching(self, turn: Turn, caller: Principal) -> Iterator[None]:
         """Interrupt the turn when its caller's key or sign-in ends.
 
-        Or when its user is disabled, expires, is removed, or gets new rights or a new password.
+        Or when its user is disabled, expires, is removed, gets other roles or a new password, or may
+        not chat any more because a role was changed.
         """
         if caller.user is None and caller.client.key_id is None:
             yield
@@ -93,9 +96,14 @@ class SignIns:
         return {None, *(await self._storage.transact(work) if stored else ())}
 
     async def _is_signed_in(self, caller: Principal) -> bool:
-        """Whether the user's sign-in and rights are as they were; a call without a user needs none."""
+        """Whether the user's sign-in is as it was, and still allows to chat.
+
+        A call without a user needs none.
+        """
         if caller.user is None:
             return True
         stored = await self._storage.find_caller(caller.user.id, caller.sign_in)
-        is_signed_in = stored.is_signed_in or caller.sign_in is None
-        return is_signed_in and caller.user.is_still(stored.user, now=self._clock())
+        if stored.user is None or not (stored.is_signed_in or caller.sign_in is None):
+            return False
+        may_chat = Permission.CHAT in on_behalf_of(stored.user, stored.roles, caller).permissions
+        return may_chat and caller.user.is_still(stored.user, now=self._clock())

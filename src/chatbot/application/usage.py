@@ -7,6 +7,7 @@ from datetime import date, timedelta, tzinfo
 from chatbot.domain.authorization import require
 from chatbot.domain.errors import InvalidInput, Unauthenticated
 from chatbot.domain.identity import Principal, UserId
+from chatbot.domain.names import department_key
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.storage import Storage
@@ -70,7 +71,8 @@ class UsageReports:
         rows = await self._rows(first, last)
         only = principal.department_for(Permission.USAGE_READ)
         if only is not None:
-            rows = [row for row in rows if row.payer.department == only]
+            own = department_key(only)
+            rows = [row for row in rows if department_key(row.payer.department) == own]
         return _report(first, last, by, rows)
 
     async def of_person(self, user_id: UserId) -> UsageReport:

@@ -7,6 +7,7 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 
 from chatbot.domain.errors import InvalidInput
+from chatbot.domain.names import department_key
 from chatbot.domain.ports.counters import PART_SEPARATOR, Addition, CounterKey
 from chatbot.domain.quotas import Period, Quota, Unit, Window, window_of
 from chatbot.domain.usage import RATE, Payer, part_of
@@ -110,7 +111,12 @@ class Limit:
     @property
     def scope(self) -> tuple[object, ...]:
         """What two limits cannot have in common: one of them would be without effect."""
-        return self.subject, self.name, self.kind, self.per, self.model
+        return self.subject, self._name_key, self.kind, self.per, self.model
+
+    @property
+    def _name_key(self) -> str:
+        """The name as it is compared: a department's, however it is spelled."""
+        return department_key(self.name) if self.subject is Subject.DEPARTMENT else self.name
 
     def applies_to(self, payer: Payer, model: str | None = None) -> bool:
         """Whether what this payer uses, of the model, counts against it."""
@@ -122,7 +128,7 @@ class Limit:
             case Subject.ROLE:
                 return self.name in payer.roles
             case Subject.DEPARTMENT:
-                return bool(payer.department) and payer.department == self.name
+                return bool(payer.department) and department_key(payer.department) == self._name_key
             case Subject.CLIENT:
                 return payer.client == self.name
             case Subject.EVERYONE:

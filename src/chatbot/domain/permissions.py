@@ -140,9 +140,10 @@ def granted(role_names: Iterable[str], roles: Mapping[str, Role], department: st
     )
 
 
-_ADMINISTERING = frozenset({Permission.USERS_MANAGE, Permission.ROLES_MANAGE})
+ADMINISTERING = frozenset({Permission.USERS_MANAGE, Permission.ROLES_MANAGE})
+"""What makes somebody an administrator."""
 
 
 def are_administering(role_names: Iterable[str], roles: Mapping[str, Role]) -> bool:
     """Whether these roles together allow to manage all users and roles."""
-    return granted(role_names, roles, "").permissions >= _ADMINISTERING
+    return granted(role_names, roles, "").permissions >= ADMINISTERING

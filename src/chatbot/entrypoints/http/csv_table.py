@@ -2,15 +2,18 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 MEDIA_TYPE = "text/csv"
-_BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 # Excel takes them for those
-"""OWASP, "CSV Injection"."""
+_FORMULA = re.compile(r"(^|[;,|\t\r\n])([ \"']*)(?=[=+\-@\t\r\n＝＋－＠])")  # noqa: RUF001 # Excel takes them for those
+"""Where a formula begins: in a cell, or after what separates cells in some country's spreadsheets, such
+as `;` in Spain. OWASP, "CSV Injection".
+"""
 
 
 def csv_of(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Returns the table. Texts that a spreadsheet would take for a formula begin with `'`."""
+    """Returns the table. What a spreadsheet would take for a formula follows a `'`."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\r\n")
     writer.writerow(header)
@@ -21,6 +24,4 @@ def csv_of(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def _cell(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str) and value.lstrip(" ").startswith(_BEGINS_A_FORMULA):
-        return f"'{value}"
-    return value
+    return _FORMULA.sub(r"\1'\2", value) if isinstance(value, str) else value
