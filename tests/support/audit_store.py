@@ -77,7 +77,7 @@ class AuditStore:
         query = (
             "SELECT seq, CAST(at AS text), CAST(content AS text) FROM journal_entries ORDER BY seq"
         )
-        rows = self._execute([(query, ())])
+        rows = self.execute([(query, ())])
         return [{"seq": seq, "at": at, "content": json.loads(text)} for seq, at, text in rows]
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -91,9 +91,10 @@ class AuditStore:
             f"VALUES ('audit', {mark}, {mark}, {mark})"
         )
         values = [(row["seq"], row["at"], json.dumps(row["content"])) for row in rows]
-        self._execute([("DELETE FROM journal_entries", ()), *((insert, each) for each in values)])
+        self.execute([("DELETE FROM journal_entries", ()), *((insert, each) for each in values)])
 
-    def _execute(self, statements: Sequence[tuple[str, Any]]) -> list[Any]:
+    def execute(self, statements: Sequence[tuple[str, Any]]) -> list[Any]:
+        """Run statements in the database, and return the rows of the last one."""
         if self.url.scheme == "sqlite":
             with closing(sqlite3.connect(str(self.url.path))) as database, database:
                 for sql, values in statements:

@@ -16,6 +16,8 @@ class Tampering(StrEnum):
     INSERTED = "inserted"
     REORDERED = "reordered"
     TRUNCATED = "truncated"
+    HIDDEN = "hidden"
+    """It is intact, but the index of the store does not lead to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

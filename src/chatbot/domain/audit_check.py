@@ -1,6 +1,7 @@
 """The check of the audit's chain: it names what was edited, removed, inserted, reordered or truncated."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from chatbot.domain.audit_chain import Finding, Head, StoredEvent, Tampering, Verdict
 from chatbot.domain.audit_walk import Macs, Run, Unproven, Walk
@@ -29,6 +30,18 @@ def verified(
         count=walk.count,
         head=walk.head,
     )
+
+
+def with_hidden(verdict: Verdict, hidden: Iterable[int]) -> Verdict:
+    """Return the verdict with these events, which filters do not find.
+
+    Only of an intact chain: what was edited or moved is no longer where the index leads.
+    """
+    if verdict.findings:
+        return verdict
+    detail = "filters do not find it"
+    findings = [_found(Tampering.HIDDEN, run.first, run.last, detail) for run in _ranges(hidden)]
+    return replace(verdict, findings=findings)
 
 
 def _findings(walk: Walk) -> Iterator[Finding]:

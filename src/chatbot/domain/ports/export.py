@@ -168,6 +168,13 @@ class ExportTarget(StoreExport, Protocol):
         """Yield the entries of a journal as they are stored, also those that cannot be trusted."""
 
     @abstractmethod
+    def hidden_entries(self, journal: JournalKind, /) -> Iterator[int]:
+        """Yield the numbers of entries that `Journal.find` may miss, since an index was changed.
+
+        The entries themselves have been checked and can be read.
+        """
+
+    @abstractmethod
     def find(self, item: Item) -> Item | None:
         """Return what stands in this item's place, if anything does.
 

@@ -12,7 +12,7 @@ import typer
 from chatbot.application.audit_trail import AuditFilter, name_of
 from chatbot.domain.audit import AUDIT, Action, Outcome, event_line
 from chatbot.domain.audit_chain import NO_EVENTS, Head, StoredEvent, Verdict
-from chatbot.domain.audit_check import verified
+from chatbot.domain.audit_check import verified, with_hidden
 from chatbot.domain.erasure import Receipt, is_authentic
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.export import Unreadable
@@ -42,10 +42,11 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Check that no event was edited, removed, inserted, reordered or truncated."""
+    """Check that no event was edited, removed, inserted, reordered, truncated or hidden."""
     settings = persistent(command_settings())
     expected = None if head is None else _head_of(head)
     verdict = verified(_events(settings), _keys(settings), expected=expected)
+    verdict = with_hidden(verdict, _hidden(settings))
     for line in _lines(verdict):
         say(line)
     if verdict.findings:
@@ -155,6 +156,11 @@ def _events(settings: Settings) -> Iterator[StoredEvent]:
                 yield StoredEvent(seq=found.seq, entry=None)
             else:
                 yield StoredEvent(seq=found.seq, entry=found)
+
+
+def _hidden(settings: Settings) -> Iterator[int]:
+    with backend_of(settings.storage.url).export(settings.storage.url) as export:
+        yield from export.hidden_entries(AUDIT)
 
 
 def _lines(verdict: Verdict) -> Iterator[str]:

@@ -19,6 +19,7 @@ from chatbot.adapters.storage.sql.conversations import (
 )
 from chatbot.adapters.storage.sql.database import Database, SqlSession, translated
 from chatbot.adapters.storage.sql.journal import SqlJournal, stored_entries
+from chatbot.adapters.storage.sql.journal_index_check import hidden_entries
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.rows import (
     owner_of,
@@ -78,6 +79,12 @@ class SqlExport(ExportTarget):
         with translated(), self._database.connect(to_read=True) as connection, connection.begin():
             require_current(connection)
             yield from stored_entries(connection, journal)
+
+    def hidden_entries(self, journal: JournalKind, /) -> Iterator[int]:
+        with translated(), self._database.connect(to_read=True) as connection, connection.begin():
+            require_current(connection)
+            sql = SqlSession(connection)
+            yield from hidden_entries(sql, journal, entries_of(SqlJournal(sql), journal))
 
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
         if not self._is_made():
