@@ -134,3 +134,18 @@ def test_refused_command_is_recorded_with_who_ran_it(ready: Run) -> None:
     assert found["reason"] == "LastAdministrator"
     assert found["actor"]["cli_user"]
     assert email not in str(found)
+
+
+def test_doctor_names_a_key_that_is_not_that_of_the_newest_event(
+    store: AuditStore, ready: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def line() -> str:
+        [found] = [each for each in ready("doctor")[1].splitlines() if " audit: " in each]
+        return found
+
+    assert line() == "ok    audit: the newest event, 5, matches AUDIT_KEY"
+    old = store.settings.auth.audit_keys[0]
+    monkeypatch.setenv("AUDIT_KEY", "Zq8vT2mX5kR9wB3nY7cF1hJ6pL4sD0gA")
+    assert line().startswith("FAIL  audit: the newest event, 5, does not match AUDIT_KEY")
+    monkeypatch.setenv("AUDIT_KEY_PREVIOUS", old)
+    assert line().startswith("ok    audit: ")

@@ -208,6 +208,7 @@ def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:
         "settings:",
         "storage:",
         "people:",
+        "audit:",
         "limits:",
         "model:",
         "proxy:",

@@ -41,6 +41,9 @@ class Shelf(ExportTarget):
     def entries(self, journal: JournalKind) -> Iterator[JournalEntry | Unreadable]:
         raise NotImplementedError
 
+    def hidden_entries(self, _: JournalKind, /) -> Iterator[int]:
+        return iter(())
+
     def session_keys(self) -> set[tuple[Owner, SessionId]]:
         sessions = [item.session for item in self.kept if isinstance(item, Conversation)]
         return {(session.owner, session.id) for session in sessions}

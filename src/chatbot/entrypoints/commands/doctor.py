@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from chatbot.domain.audit import AUDIT
+from chatbot.domain.audit_walk import Macs
 from chatbot.domain.errors import ChatbotError, ModelUnavailable, StorageFailure, cause_of
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_have_no_users, people_problem
@@ -29,6 +31,8 @@ GENKIT_FOLDER = Path(".genkit")
 _FIXES = {  # used where the text names no fix of its own
     "settings": "correct it in .env or in the environment; .env.example explains each setting",
     "storage": "check STORAGE_URL",
+    "audit": "add the AUDIT_KEY that was in use to AUDIT_KEY_PREVIOUS; `chatbot audit verify` "
+    "names the events",
     "limits": "check LIMITS_URL",
     "telemetry": "check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS",
     "people": "create what is missing with `chatbot init` and `chatbot admin create`",
@@ -106,7 +110,7 @@ async def _storage(settings: Settings) -> list[Finding]:
         async with build_storage(settings) as storage:
             await storage.check()
             found = await storage.inspect()
-            people = await _people(storage, settings)
+            others = [*await _people(storage, settings), *await _audit(storage, settings)]
     except ChatbotError as error:
         text = f"STORAGE_URL: {error}"  # the message is ours and may name the fix
         if "Fix: " not in text and (error.__cause__ or error.__context__):
@@ -114,7 +118,7 @@ async def _storage(settings: Settings) -> list[Finding]:
             text = f"{cause}. Fix: check STORAGE_URL and the permissions on {url}"
         return [_failed("storage", text)]
     findings = [_failed("storage", one) for one in found]
-    return [*(findings or [_passed("storage", str(url))]), *people]
+    return [*(findings or [_passed("storage", str(url))]), *others]
 
 
 async def _people(storage: Storage, settings: Settings) -> list[Finding]:
@@ -128,6 +132,21 @@ async def _people(storage: Storage, settings: Settings) -> list[Finding]:
         return []
     text = problem or "at least one active administrator"
     return [Finding(subject="people", ok=is_fine, text=text)]
+
+
+async def _audit(storage: Storage, settings: Settings) -> list[Finding]:
+    """Checks the key by the newest event; empty if the storage check already failed."""
+    try:
+        last = await storage.transact(lambda tx: tx.journal.last(AUDIT))
+    except StorageFailure:
+        return []
+    if last is None:
+        return [_passed("audit", "no events yet")]
+    keys = [key.encode() for key in settings.auth.audit_keys]
+    if Macs(keys).among(last, (last.seq,)) is None:
+        text = f"the newest event, {last.seq}, does not match AUDIT_KEY or AUDIT_KEY_PREVIOUS"
+        return [_failed("audit", text)]
+    return [_passed("audit", f"the newest event, {last.seq}, matches AUDIT_KEY")]
 
 
 async def _limits(settings: Settings) -> Finding:
