@@ -74,16 +74,23 @@ async def _identified(
 
 
 Anyone = Annotated[Principal, Depends(_anyone)]
-"""For calls that work without a user even with `REQUIRE_USER`, or with a one-time password."""
 
 
 @documented(PasswordChangeRequired)
-async def _caller(anyone: Anyone, use: UseCases) -> Principal:
+async def _settled(anyone: Anyone) -> Principal:
     if anyone.must_change_password:
         raise PasswordChangeRequired
-    if anyone.user is None and use.settings.auth.require_user:
-        raise Unauthenticated(_NO_USER)
     return anyone
+
+
+Settled = Annotated[Principal, Depends(_settled)]
+"""For calls that work without a user even with `REQUIRE_USER`."""
+
+
+async def _caller(settled: Settled, use: UseCases) -> Principal:
+    if settled.user is None and use.settings.auth.require_user:
+        raise Unauthenticated(_NO_USER)
+    return settled
 
 
 def _bearer(request: Request) -> str | None:

@@ -16,10 +16,10 @@ from chatbot.domain.errors import (
 )
 from chatbot.entrypoints.http import routing
 from chatbot.entrypoints.http.deps.caller import (
-    Anyone,
     Application,
     Caller,
     CurrentUser,
+    Settled,
     UserBeforePasswordChange,
 )
 from chatbot.entrypoints.http.deps.parameters import UseCases, WithoutFields
@@ -58,7 +58,7 @@ async def refresh(body: RefreshBody, application: Application, use: UseCases) ->
 @router.post("/auth/logout")
 @documented(*_STORAGE)
 async def logout(
-    body: Annotated[LogoutBody, Body(default_factory=LogoutBody)], caller: Anyone, use: UseCases
+    body: Annotated[LogoutBody, Body(default_factory=LogoutBody)], caller: Settled, use: UseCases
 ) -> LogoutAnswer:
     """End the sign-in of the refresh token, or else that of the access token."""
     await use.token_pairs.end(caller, body.refresh_token)
@@ -86,7 +86,7 @@ async def change_password(
 ) -> TokenAnswer:
     """Replace the caller's password, end all sign-ins, and begin a new one.
 
-    Besides logging out, it is the only call that a user with a one-time password may make.
+    It is the only call that a user with a one-time password may make.
     """
     pair = await use.own_password.change(caller, body.current_password, body.new_password)
     return TokenAnswer.model_validate(pair)
