@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -10,8 +10,9 @@ from chatbot.application import authentication
 from chatbot.domain.audit import AUDIT, mac_of
 from chatbot.domain.errors import AuditUnavailable, InvalidCredentials, StorageFull
 from chatbot.domain.ports.journal import entries_of
-from chatbot.domain.ports.storage import Storage
-from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES
+from chatbot.domain.ports.storage import Found, Storage
+from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES, RefreshFamilies
+from chatbot.domain.sign_in import RefreshFamily
 from chatbot.domain.transaction import Transaction
 from sign_in import KEY, WEB, SignInService
 
@@ -75,3 +76,55 @@ async def test_nobody_is_signed_in_or_refused_without_an_event(
     with pytest.raises(AuditUnavailable):
         await service.authentication.login(WEB, "ana@acme.es", "not the password")
     assert not await storage.transact(lambda tx: tx.records.page(REFRESH_FAMILIES))
+
+
+async def test_log_in_that_the_store_fails_is_recorded_as_failed_and_leaves_no_sign_in(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = SignInService(storage)
+    await service.add("ana")
+
+    def full(*_: object) -> None:
+        raise StorageFull
+
+    monkeypatch.setattr(RefreshFamilies, "add", full)
+    with pytest.raises(StorageFull):
+        await service.login()
+    entries = await storage.transact(lambda tx: list(entries_of(tx.journal, AUDIT)))
+    assert [(each.content["action"], each.content["outcome"]) for each in entries] == [
+        ("auth.login", "allowed"),
+        ("auth.login", "failed"),
+    ]
+    assert entries[0].content["object"] == entries[1].content["object"]
+    assert not await storage.transact(lambda tx: tx.records.page(REFRESH_FAMILIES))
+
+
+async def test_event_is_durable_before_the_sign_in_is_stored(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, found = SignInService(storage), list[bool]()
+    await service.add("ana")
+    add = RefreshFamilies.add
+
+    def check(self: RefreshFamilies, family: RefreshFamily) -> None:
+        last = transactions[-1].journal.last(AUDIT)
+        found.append(
+            last is not None and last.content["object"] == {"type": "sign_in", "id": family.id}
+        )
+        add(self, family)
+
+    transactions = list[Transaction]()
+    transact = storage.transact
+
+    async def observed(work: Callable[[Transaction], Found]) -> Found:
+        def noted(tx: Transaction) -> Found:
+            transactions.append(tx)
+            return work(tx)
+
+        return await transact(noted)
+
+    monkeypatch.setattr(RefreshFamilies, "add", check)
+    monkeypatch.setattr(storage, "transact", observed)
+    await service.login()
+    assert found == [True]
+    assert len(await service.events()) == 1

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.security.refresh_tokens import HmacRefreshTokens
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
+from chatbot.application.audit_queue import AuditQueue
 from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
 from chatbot.application.token_pairs import TokenPair, TokenPairs
@@ -41,6 +42,10 @@ def auditing(clock: Clock) -> Auditing:
     return Auditing(KEY, clock)
 
 
+def audit_queue(storage: Storage, clock: Clock) -> AuditQueue:
+    return AuditQueue(storage, auditing(clock))
+
+
 def new_id() -> str:
     return secrets.token_hex(16)
 
@@ -53,6 +58,7 @@ def token_pairs(
         tokens,
         HmacRefreshTokens(secret),
         auditing(clock),
+        audit_queue(storage, clock),
         clock=clock,
         new_id=new_id,
         lifetime=LIFETIME,
@@ -104,6 +110,7 @@ class SignInService:
             tokens,
             self.pairs,
             auditing(self.clock),
+            queue=audit_queue(self.storage, self.clock),
             clock=self.clock,
         )
 

@@ -32,7 +32,7 @@ from chatbot.domain.permissions import DEFAULT_ROLES, Permission
 from chatbot.domain.repositories.users import USERS
 from chatbot.domain.sign_in import RefreshFamily
 from chatbot.domain.throttling import account_throttle, address_throttle
-from sign_in import auditing, calling_from, signed_in, token_pairs
+from sign_in import audit_queue, auditing, calling_from, signed_in, token_pairs
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 PASSWORD = "el niño comió piñones"
@@ -62,6 +62,7 @@ class Service:
             self.tokens,
             self.pairs,
             auditing(clock=lambda: self.now),
+            queue=audit_queue(self.storage, clock=lambda: self.now),
             clock=lambda: self.now,
             processes=processes,
         )

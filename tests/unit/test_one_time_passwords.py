@@ -13,7 +13,7 @@ from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import InvalidCredentials, InvalidInput, InvalidToken
 from chatbot.domain.identity import Client, ClientId, Principal, User
 from chatbot.domain.permissions import DEFAULT_ROLES, ROLE_PERMISSIONS
-from sign_in import token_pairs
+from sign_in import audit_queue, token_pairs
 from staff import HOST, NOW, InstantHasher, Staff
 
 NEW_PASSWORD = "otra frase bastante larga"
@@ -32,7 +32,10 @@ class Company:
         storage, hasher, audit = self.staff.storage, InstantHasher(), self.staff.auditing
         tokens = JoseTokens("s" * 32, ttl_s=10**6, clock=lambda: NOW)
         pairs = token_pairs(storage, tokens, clock=clock)
-        self.authentication = Authentication(storage, hasher, tokens, pairs, audit, clock=clock)
+        queue = audit_queue(storage, clock)
+        self.authentication = Authentication(
+            storage, hasher, tokens, pairs, audit, queue=queue, clock=clock
+        )
         self.own = OwnPassword(storage, self.authentication, pairs, hasher, audit)
 
     async def hire(self) -> tuple[User, str]:

@@ -2,12 +2,14 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from weakref import WeakValueDictionary
 
+from chatbot.application.audit_queue import AuditQueue
 from chatbot.application.auditing import Auditing
 from chatbot.application.request_limits import RequestCount
 from chatbot.application.token_pairs import TokenPair, TokenPairs
@@ -26,8 +28,7 @@ from chatbot.domain.identity import Principal, User
 from chatbot.domain.passwords import is_checkable, normalise_password
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.security import PasswordHasher, Tokens
-from chatbot.domain.ports.storage import Found, Storage
-from chatbot.domain.sign_in import RefreshFamily
+from chatbot.domain.ports.storage import Storage
 from chatbot.domain.throttling import AttemptKey, Throttle, account_throttle, address_throttle
 from chatbot.domain.transaction import Transaction
 
@@ -37,6 +38,8 @@ SCHEMES_HOLD_S = 60.0
 at once."""
 MAX_AT_ONCE = 32
 """Maximum number of concurrent log-ins in all processes: fewer than one address may fail."""
+
+_Admit = Callable[[Callable[[Transaction], None]], Awaitable[None]]
 
 
 class Authentication:
@@ -56,6 +59,7 @@ class Authentication:
         pairs: TokenPairs,
         auditing: Auditing,
         *,
+        queue: AuditQueue,
         clock: Clock,
         processes: int = 1,
         throttle_secret: bytes | None = None,
@@ -64,7 +68,7 @@ class Authentication:
         self._hasher = hasher
         self._tokens = tokens
         self._pairs = pairs
-        self._auditing = auditing
+        self._auditing, self._queue = auditing, queue
         self._clock = clock
         self._throttle_secret = throttle_secret or secrets.token_bytes(32)
         self._schemes_read_at = float("-inf")
@@ -81,27 +85,28 @@ class Authentication:
                 response after the same work (OWASP Authentication Cheat Sheet, "Authentication and
                 Error Messages").
             RateLimited: too many attempts have failed, or too many log-ins are in progress.
+            AuditUnavailable: it cannot be recorded.
         """
+        async with self._checked(caller, email, password) as (user, admit):
+            async with self._pairs.recorded(caller, user) as (family, store):
+                await admit(store)
+            return self._pairs.pair_of(family, user)
 
-        def begin(tx: Transaction, user: User) -> tuple[RefreshFamily, User]:
-            return self._pairs.begin(tx, caller, user), user
-
-        return self._pairs.pair_of(*await self.verified(caller, email, password, begin))
-
-    async def verified(
-        self,
-        caller: Principal,
-        email: str,
-        password: str,
-        work: Callable[[Transaction, User], Found],
-    ) -> Found:
-        """Do the work for the user with this e-mail address and password, and return its result.
-
-        It is part of the transaction that clears the account's attempts.
+    async def verified(self, caller: Principal, email: str, password: str) -> User:
+        """Return the user with this e-mail address and password.
 
         Raises:
             InvalidCredentials, RateLimited: as `login`.
         """
+        async with self._checked(caller, email, password) as (user, admit):
+            await admit(lambda _: None)
+            return user
+
+    @asynccontextmanager
+    async def _checked(
+        self, caller: Principal, email: str, password: str
+    ) -> AsyncGenerator[tuple[User, _Admit]]:
+        """Check the password; the block admits its user, with work for the same transaction."""
         if not is_checkable(password):  # fast, but independent of the account
             raise InvalidCredentials
         password = normalise_password(password)
@@ -114,7 +119,7 @@ class Authentication:
                 await self._note_failure(caller, email)
                 raise InvalidCredentials
             user = await self._rehash_if_needed(user, password)
-            return await self._admit(lambda tx: work(tx, user), account, address, at)
+            yield user, partial(self._admit, account=account, address=address, at=at)
 
     async def identify(
         self, caller: Principal, raw_token: str | None, counting: RequestCount | None = None
@@ -202,27 +207,27 @@ class Authentication:
             object_type="account",
             object_id=account,
         )
-        await self._storage.transact(lambda tx: self._auditing.note(tx, caller, event))
+        await self._queue.note(caller, event)
 
     async def _admit(
         self,
-        work: Callable[[Transaction], Found],
+        work: Callable[[Transaction], None],
+        *,
         account: Throttle,
         address: Throttle,
         at: datetime,
-    ) -> Found:
+    ) -> None:
         """Do the work, clear the account's attempts, and withdraw this one from the address's.
 
         The address's earlier attempts stay: owning one account must not buy guesses at others.
         """
 
-        def admit(tx: Transaction) -> Found:
-            found = work(tx)
+        def admit(tx: Transaction) -> None:
+            work(tx)
             tx.attempts.clear(account.key)
             tx.attempts.withdraw((address,), at=at)
-            return found
 
-        return await self._storage.transact(admit)
+        await self._storage.transact(admit)
 
     async def _rehash_if_needed(self, user: User, password: str) -> User:
         """Replace a hash whose parameters are below the current ones, now that the password is known.

@@ -29,9 +29,7 @@ class OwnErasure:
         """
         if principal.user is None:
             raise Unauthenticated("This call needs a user: log in first.")
-        verified = await self._authentication.verified(
-            principal, principal.user.email, password, lambda _, user: user
-        )
+        verified = await self._authentication.verified(principal, principal.user.email, password)
         return await self._erasures.erase(principal, partial(_allowed, verified))
 
 

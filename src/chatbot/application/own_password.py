@@ -43,9 +43,7 @@ class OwnPassword:
         if principal.user is None:
             raise Unauthenticated("This call needs a user: log in first.")
         email = principal.user.email
-        user = await self._authentication.verified(
-            principal, email, current, lambda _, verified: verified
-        )
+        user = await self._authentication.verified(principal, email, current)
         if normalise_password(new) == normalise_password(current):
             raise InvalidInput("The new password is the current one.", where=("new_password",))
         check_password(new, email=email, department=user.department, field="new_password")

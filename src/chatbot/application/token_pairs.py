@@ -1,13 +1,16 @@
 """Issues access and refresh tokens in pairs: renews them, and ends sign-ins."""
 
 from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from chatbot.application.audit_queue import AuditQueue
 from chatbot.application.auditing import Auditing
 from chatbot.domain.audit import Action, AuditEvent, Outcome
-from chatbot.domain.errors import Conflict, InvalidToken, Unauthenticated
+from chatbot.domain.errors import AuditUnavailable, Conflict, InvalidToken, Unauthenticated
 from chatbot.domain.identity import FamilyId, Principal, User, UserId
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.security import RefreshTokens, Tokens
@@ -21,6 +24,7 @@ MOST_SIGN_INS = 50
 COUNTED_EVERY = 10
 """At how many log-ins of a user, in a process, the sign-ins are counted, which reads many files."""
 _REUSED = "A refresh token that was exchanged before, or by another client."
+_NOT_STORED = "The store failed: no tokens were issued."
 _NOT_THE_USERS = "The user is disabled, has expired, or has another password."
 
 
@@ -47,6 +51,7 @@ class TokenPairs:
         tokens: Tokens,
         refresh_tokens: RefreshTokens,
         auditing: Auditing,
+        queue: AuditQueue,
         *,
         clock: Clock,
         new_id: NewId,
@@ -55,7 +60,7 @@ class TokenPairs:
         self._storage = storage
         self._tokens = tokens
         self._refresh_tokens = refresh_tokens
-        self._auditing = auditing
+        self._auditing, self._queue = auditing, queue
         self._clock = clock
         self._new_id = new_id
         self._lifetime = lifetime
@@ -63,22 +68,34 @@ class TokenPairs:
         self._begun = Counter[UserId]()
 
     def begin(self, tx: Transaction, caller: Principal, user: User) -> RefreshFamily:
-        """Sign a user in, whose password is right, and record it."""
-        at = self._clock()
-        family = RefreshFamily(
-            id=FamilyId(self._new_id()),
-            user_id=user.id,
-            client_id=caller.client.id,
-            number=1,
-            renewed_at=at,
-            expires_at=at + self._lifetime,
-            token_stamp=user.token_stamp,
-        )
+        """Sign a user in, whose password is right, and record it in the same transaction."""
+        family = self._new(caller, user)
         self._note(tx, caller, user, _event(Action.LOGIN, family))
-        tx.refresh_families.add(family)
-        tx.last_logins.record(user.id, at)
-        self._drop_old(tx, user.id, at)
+        self._store(tx, family)
         return family
+
+    @asynccontextmanager
+    async def recorded(
+        self, caller: Principal, user: User
+    ) -> AsyncGenerator[tuple[RefreshFamily, Callable[[Transaction], None]]]:
+        """Sign a user in, whose password is right: the event is durable before the sign-in is stored.
+
+        The events of many log-ins at once share a transaction. The block stores the sign-in, with
+        the function that it gets; if it fails, that is recorded, too.
+
+        Raises:
+            AuditUnavailable: the event cannot be written, and the block was not entered.
+        """
+        family = self._new(caller, user)
+        caller, event = replace(caller, user=user), _event(Action.LOGIN, family)
+        await self._queue.note(caller, event)
+        try:
+            yield family, partial(self._store, family=family)
+        except Exception:
+            failed = replace(event, outcome=Outcome.FAILED, reason=_NOT_STORED)
+            with suppress(AuditUnavailable):  # which a store that fails can hardly avoid
+                await self._queue.note(caller, failed)
+            raise
 
     def pair_of(self, family: RefreshFamily, user: User) -> TokenPair:
         """Return the newest pair of a sign-in: the same whenever it is called."""
@@ -169,6 +186,24 @@ class TokenPairs:
         user = caller.user or tx.users.by_id(family.user_id)
         self._note(tx, caller, user, _event(Action.LOGOUT, family))
         tx.refresh_families.end(family.id, at=at)
+
+    def _new(self, caller: Principal, user: User) -> RefreshFamily:
+        at = self._clock()
+        return RefreshFamily(
+            id=FamilyId(self._new_id()),
+            user_id=user.id,
+            client_id=caller.client.id,
+            number=1,
+            renewed_at=at,
+            expires_at=at + self._lifetime,
+            token_stamp=user.token_stamp,
+        )
+
+    def _store(self, tx: Transaction, family: RefreshFamily) -> None:
+        at = family.renewed_at
+        tx.refresh_families.add(family)
+        tx.last_logins.record(family.user_id, at)
+        self._drop_old(tx, family.user_id, at)
 
     def _drop_old(self, tx: Transaction, user_id: UserId, at: datetime) -> None:
         if abs(at - self._dropped_at) >= DROP_EXPIRED_EVERY:

@@ -10,6 +10,7 @@ from chatbot.adapters.security.jose_assertions import JoseAssertions
 from chatbot.adapters.security.jose_tokens import JoseTokens
 from chatbot.adapters.security.refresh_tokens import HmacRefreshTokens
 from chatbot.application.api_keys import ApiKeys
+from chatbot.application.audit_queue import AuditQueue
 from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
 from chatbot.application.end_users import EndUsers
@@ -58,7 +59,7 @@ def build_tokens(settings: Settings) -> Tokens:
 
 
 def build_token_pairs(
-    settings: Settings, storage: Storage, tokens: Tokens, auditing: Auditing
+    settings: Settings, storage: Storage, tokens: Tokens, auditing: Auditing, queue: AuditQueue
 ) -> TokenPairs:
     secret, *previous = settings.auth.jwt_secrets
     return TokenPairs(
@@ -66,6 +67,7 @@ def build_token_pairs(
         tokens,
         HmacRefreshTokens(secret, previous=previous),
         auditing,
+        queue,
         clock=utc_now,
         new_id=random_id,
         lifetime=timedelta(days=settings.auth.refresh_ttl_days),
@@ -84,6 +86,7 @@ def build_authentication(
     *,
     token_pairs: TokenPairs,
     auditing: Auditing,
+    queue: AuditQueue,
 ) -> Authentication:
     jwt_secret = settings.auth.jwt_secret.get_secret_value().encode()
     return Authentication(
@@ -92,6 +95,7 @@ def build_authentication(
         tokens,
         token_pairs,
         auditing,
+        queue=queue,
         clock=utc_now,
         processes=settings.http.workers,
         throttle_secret=hmac.digest(jwt_secret, b"chatbot log-in attempts", "sha256"),

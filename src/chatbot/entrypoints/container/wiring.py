@@ -113,7 +113,7 @@ class Container(containers.DeclarativeContainer):
         chat_parts.build_memory_editor, settings, storage, consolidation
     )
     token_pairs = providers.Singleton(
-        sign_in_parts.build_token_pairs, settings, storage, tokens, auditing
+        sign_in_parts.build_token_pairs, settings, storage, tokens, auditing, audit_queue
     )
     authentication = providers.Singleton(
         sign_in_parts.build_authentication,
@@ -123,6 +123,7 @@ class Container(containers.DeclarativeContainer):
         tokens,
         token_pairs=token_pairs,
         auditing=auditing,
+        queue=audit_queue,
     )
     own_erasure = providers.Singleton(OwnErasure, erasures, authentication)
     key_identification = providers.Singleton(
