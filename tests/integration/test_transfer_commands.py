@@ -393,12 +393,14 @@ class TestBackup:
     ) -> None:
         filled(f"json:{tmp_path}/data")
         assert ready("backup", "b.gz")[0] == 0
+        shutil.rmtree(tmp_path / "data" / "operations")  # where it is recorded
         before, backup = trace_of(tmp_path / "data"), tmp_path / "b.gz"
         backup.write_bytes(backup.read_bytes()[:-5])
         code, out, err = ready("restore", "b.gz")
         assert (code, out) == (1, "")
         message = "This is not a valid backup, or it was truncated or modified. Use another backup."
         assert err == f"chatbot: b.gz to {tmp_path / 'data'}: {message}\n"
+        shutil.rmtree(tmp_path / "data" / "operations")
         assert trace_of(tmp_path / "data") == before
 
     def test_newer_target_is_not_overwritten_by_an_older_source(

@@ -10,7 +10,7 @@ from chatbot.domain.audit_chain import Head, head_of
 from chatbot.domain.authorization import of_host, require
 from chatbot.domain.identity import Principal
 from chatbot.domain.permissions import Permission
-from chatbot.domain.ports.journal import JournalEntry, JournalPage, JournalQuery
+from chatbot.domain.ports.journal import JournalEntry, JournalKind, JournalPage, JournalQuery
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.text import rfc3339
 from chatbot.domain.transaction import Transaction
@@ -85,8 +85,8 @@ class AuditPage:
 class AuditTrail:
     """The events, for those who may read them."""
 
-    def __init__(self, storage: Storage, auditing: Auditing) -> None:
-        self._storage, self._auditing = storage, auditing
+    def __init__(self, storage: Storage, auditing: Auditing, journal: JournalKind = AUDIT) -> None:
+        self._storage, self._auditing, self._journal = storage, auditing, journal
 
     async def page(
         self,
@@ -116,7 +116,7 @@ class AuditTrail:
 
     async def head(self) -> Head:
         """Return the number and the MAC of the newest event, for `verified`."""
-        return head_of(await self._storage.transact(lambda tx: tx.journal.last(AUDIT)))
+        return head_of(await self._storage.transact(lambda tx: tx.journal.last(self._journal)))
 
     async def prune(self, before: datetime) -> int:
         """Remove the events that were made before this moment, and record it; return their number.
@@ -167,12 +167,12 @@ class AuditTrail:
         self, tx: Transaction, wanted: AuditFilter, *, after: int, up_to: int | None, limit: int
     ) -> AuditPage:
         if up_to is None:
-            last = tx.journal.last(AUDIT)
+            last = tx.journal.last(self._journal)
             up_to = 0 if last is None else last.seq
         if after >= up_to:
             return AuditPage(events=(), next_after=None, up_to=up_to)
         found: JournalPage = tx.journal.find(
-            AUDIT, wanted.query(up_to=up_to), after=after, limit=limit
+            self._journal, wanted.query(up_to=up_to), after=after, limit=limit
         )
         return AuditPage(events=found.entries, next_after=found.next_after, up_to=up_to)
 
@@ -181,6 +181,9 @@ class AuditTrail:
     ) -> None:
         reason = f"{how}: {wanted}"
         event = AuditEvent(
-            action=Action.AUDIT_READ, object_type="audit", object_id=AUDIT.name, reason=reason
+            action=Action.AUDIT_READ,
+            object_type="audit",
+            object_id=self._journal.name,
+            reason=reason,
         )
         self._auditing.note(tx, principal, event)

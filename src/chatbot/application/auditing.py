@@ -23,7 +23,7 @@ from chatbot.domain.audit import (
 from chatbot.domain.audit_chain import head_of
 from chatbot.domain.errors import AuditUnavailable, StorageFailure, cause_of
 from chatbot.domain.identity import Principal
-from chatbot.domain.ports.journal import JournalEntry
+from chatbot.domain.ports.journal import JournalEntry, JournalKind
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
 from chatbot.domain.transaction import Transaction
@@ -55,15 +55,28 @@ class Auditing:
         self._key, self._clock, self._telemetry = key, clock, telemetry
         self._announce = announce
 
-    def note(self, tx: Transaction, principal: Principal, event: AuditEvent) -> None:
+    def note(
+        self,
+        tx: Transaction,
+        principal: Principal,
+        event: AuditEvent,
+        *,
+        journal: JournalKind = AUDIT,
+    ) -> None:
         """Append an event.
 
         Raises:
             AuditUnavailable: it cannot be written.
         """
-        self.note_all(tx, [(principal, event)])
+        self.note_all(tx, [(principal, event)], journal=journal)
 
-    def note_all(self, tx: Transaction, events: Sequence[tuple[Principal, AuditEvent]]) -> None:
+    def note_all(
+        self,
+        tx: Transaction,
+        events: Sequence[tuple[Principal, AuditEvent]],
+        *,
+        journal: JournalKind = AUDIT,
+    ) -> None:
         """Append several events, in this order.
 
         Raises:
@@ -75,12 +88,12 @@ class Auditing:
         def chained(last: JournalEntry | None) -> Sequence[JournalEntry]:
             entries: list[JournalEntry] = []
             for content in contents:
-                last = following(last, content, at=at, key=self._key)
+                last = following(last, content, at=at, key=self._key, journal=journal)
                 entries.append(last)
             return entries
 
         try:
-            appended = tx.journal.extend(AUDIT, chained)
+            appended = tx.journal.extend(journal, chained)
         except StorageFailure as error:
             raise AuditUnavailable from error
         if self._announce is not None:

@@ -38,6 +38,11 @@ def _labels(content: Content) -> Iterator[Label]:
 
 
 AUDIT = JournalKind(name="audit", labels=_labels, is_indexed=lambda label: label != _FREQUENT)
+OPERATIONS = JournalKind(name="operations", labels=_labels, is_indexed=AUDIT.is_indexed)
+"""What commands have done with a whole store: a chain of its own, which is not copied.
+
+An event in the audit of a copy would make the next event of the original a conflict there.
+"""
 
 
 class Action(StrEnum):
@@ -82,6 +87,12 @@ class Action(StrEnum):
     """A key is used from an address from which it was not used lately."""
     ACCESS_REFUSE = "access.refuse"
     """A call or a command was refused: wrong credentials, or rights that the caller lacks."""
+    STORE_BACKUP = "store.backup"
+    STORE_IMPORT = "store.import"
+    STORE_MIGRATE = "store.migrate"
+    """Recorded in the target; the source is only read."""
+    STORE_RESTORE = "store.restore"
+    STORE_UPGRADE = "store.upgrade"
     AUDIT_PRUNE = "audit.prune"
     """Events are about to be pruned, up to the one with this number; `before` is its MAC."""
 
@@ -161,13 +172,18 @@ def _clean(text: str, max_chars: int) -> str:
 
 
 def following(
-    last: JournalEntry | None, content: Content, *, at: datetime, key: bytes
+    last: JournalEntry | None,
+    content: Content,
+    *,
+    at: datetime,
+    key: bytes,
+    journal: JournalKind = AUDIT,
 ) -> JournalEntry:
     """Return the entry with this content that comes after `last` in the chain."""
     seq, prev = (1, FIRST) if last is None else (last.seq + 1, last.content.get("mac"))
     chained = {**content, "prev": prev}
     sealed = {**chained, "mac": mac_of(chained, seq, at, key=key)}
-    return JournalEntry(journal=AUDIT.name, seq=seq, at=at, content=sealed)
+    return JournalEntry(journal=journal.name, seq=seq, at=at, content=sealed)
 
 
 def mac_of(content: Content, seq: int, at: datetime, *, key: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from chatbot.domain.audit import AUDIT
+from chatbot.domain.audit import AUDIT, OPERATIONS
 from chatbot.domain.ports.counters import Bill, Counters
 from chatbot.domain.ports.journal import Journal, JournalKind
 from chatbot.domain.ports.records import AnyKind, Records
@@ -32,7 +32,9 @@ KINDS: tuple[AnyKind, ...] = (
 """All kinds of records, in the order in which they are copied."""
 
 JOURNALS: tuple[JournalKind, ...] = (AUDIT,)
-"""All journals, which are exported, backed up and restored."""
+"""The journals that are exported, backed up and restored."""
+
+ALL_JOURNALS: tuple[JournalKind, ...] = (*JOURNALS, OPERATIONS)
 
 
 class Transaction:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.limit_rules import LimitRules
 from chatbot.application.outside_changes import recorded
-from chatbot.domain.audit import AuditEvent
+from chatbot.domain.audit import OPERATIONS, AuditEvent
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.storage import Storage
@@ -63,6 +63,7 @@ async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
             roles=people_parts.build_roles(storage, auditing),
             api_keys=sign_in_parts.build_api_keys(settings, storage, auditing),
             audit_trail=AuditTrail(storage, auditing),
+            operations_trail=AuditTrail(storage, auditing, OPERATIONS),
             retention=build_retention(settings, storage, auditing),
             limits=limit_parts.build_limit_editor(storage, auditing, LimitRules(storage)),
             usage=limit_parts.build_usage_reports(settings, storage),

@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 from chatbot.application.audit_trail import AuditFilter, name_of
-from chatbot.domain.audit import AUDIT, Action, Outcome, event_line
+from chatbot.domain.audit import AUDIT, OPERATIONS, Action, Outcome, event_line
 from chatbot.domain.audit_chain import NO_EVENTS, Head, StoredEvent, Verdict
 from chatbot.domain.audit_check import verified, with_hidden
 from chatbot.domain.erasure import Receipt, is_authentic
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.export import Unreadable
+from chatbot.domain.ports.journal import JournalKind
 from chatbot.domain.text import decode_utf8, moment_of, rfc3339
 from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
 from chatbot.entrypoints.commands.management import managed
@@ -45,11 +46,15 @@ def verify(
     """Check that no event was edited, removed, inserted, reordered, truncated or hidden."""
     settings = persistent(command_settings())
     expected = None if head is None else _head_of(head)
-    verdict = verified(_events(settings), _keys(settings), expected=expected)
+    verdict = verified(_events(settings, AUDIT), _keys(settings), expected=expected)
     verdict = with_hidden(verdict, _hidden(settings))
+    operations = verified(_events(settings, OPERATIONS), _keys(settings))
     for line in _lines(verdict):
         say(line)
-    if verdict.findings:
+    if operations.count:
+        for line in _lines(operations):
+            say(f"operations: {line}")
+    if verdict.findings or operations.findings:
         raise typer.Exit(1)
 
 
@@ -76,11 +81,20 @@ def export(
         str | None, typer.Option("--object", help="Only events about the object with this id.")
     ] = None,
     outcome: Annotated[Outcome | None, typer.Option(help="Only events with this outcome.")] = None,
+    operations: Annotated[
+        bool,
+        typer.Option(
+            "--operations",
+            help="Instead, what commands have done with this store as a whole: backup, restore, "
+            "migrate, import and db upgrade.",
+        ),
+    ] = False,
 ) -> None:
     """Print events, one JSON object a line; that they were read is recorded."""
 
     async def print_all(use: Management, account: Principal) -> None:
-        async for page in await use.audit_trail.stream(account, wanted):
+        trail = use.operations_trail if operations else use.audit_trail
+        async for page in await trail.stream(account, wanted):
             for event in page:
                 say(event_line(event))
 
@@ -149,9 +163,9 @@ def _head_of(raw: str) -> Head:
     return Head(seq=int(found[1]), mac=found[2])
 
 
-def _events(settings: Settings) -> Iterator[StoredEvent]:
+def _events(settings: Settings, journal: JournalKind) -> Iterator[StoredEvent]:
     with backend_of(settings.storage.url).export(settings.storage.url) as export:
-        for found in export.entries(AUDIT):
+        for found in export.entries(journal):
             if isinstance(found, Unreadable):
                 yield StoredEvent(seq=found.seq, entry=None)
             else:

@@ -160,7 +160,9 @@ def chat(
 @db.command("upgrade")
 def upgrade_database() -> None:
     """Upgrade the tables of SQLite or Postgres; stop the service first."""
-    say(store.upgrade(command_settings()))
+    from chatbot.entrypoints.commands.operations import upgrade
+
+    say(upgrade(command_settings()))
 
 
 @db.command("current")
@@ -191,7 +193,7 @@ def migrate(
     The source is only read. Run it again at any time to resume or to copy what is new. Items that
     are newer or different in the target are listed and left unchanged.
     """
-    from chatbot.entrypoints.commands.transfer import migrate
+    from chatbot.entrypoints.commands.operations import migrate
 
     _exit_1_unless(migrate(source, target, delete_others=delete_others, dry_run=dry_run))
 
@@ -208,9 +210,9 @@ def import_sessions(
 ) -> None:
     """Import legacy sessions; the files are only read."""
     settings = persistent(command_settings())
-    from chatbot.entrypoints.commands.transfer import import_files
+    from chatbot.entrypoints.commands.operations import import_files
 
-    _exit_1_unless(import_files(settings.storage.url, folder, owner))
+    _exit_1_unless(import_files(settings, folder, owner))
 
 
 @app.command()
@@ -222,9 +224,9 @@ def backup(file: BackupPath) -> None:
     It does not contain .env: back that up separately.
     """
     settings = persistent(command_settings())
-    from chatbot.entrypoints.commands.transfer import back_up
+    from chatbot.entrypoints.commands.operations import back_up
 
-    _exit_1_unless(back_up(settings.storage.url, file))
+    _exit_1_unless(back_up(settings, file))
 
 
 @app.command()
@@ -234,9 +236,9 @@ def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
     Items that are newer or different in the store are listed and left unchanged.
     """
     settings = persistent(command_settings())
-    from chatbot.entrypoints.commands.transfer import restore
+    from chatbot.entrypoints.commands.operations import restore
 
-    _exit_1_unless(restore(settings.storage.url, file, dry_run=dry_run))
+    _exit_1_unless(restore(settings, file, dry_run=dry_run))
 
 
 @app.command()

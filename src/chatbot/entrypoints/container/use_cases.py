@@ -88,6 +88,7 @@ class Management:
     roles: RoleEditor
     api_keys: ApiKeys
     audit_trail: AuditTrail
+    operations_trail: AuditTrail
     retention: Retention
     limits: LimitEditor
     usage: UsageReports

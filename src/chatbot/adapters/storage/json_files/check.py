@@ -34,7 +34,7 @@ from chatbot.adapters.storage.legacy_sessions import is_legacy_session
 from chatbot.domain.chat import Session, SessionId, is_session_id
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.text import FIRST_MOMENT
-from chatbot.domain.transaction import JOURNALS, KINDS
+from chatbot.domain.transaction import ALL_JOURNALS, KINDS
 
 
 class Problem(StrEnum):
@@ -92,7 +92,7 @@ class _Inspection:
             yield from self._counters(self._root / COUNTERS)
         for kind in KINDS:
             yield from self._records(RecordStore(self._root, self._files).of(kind))
-        for journal in JOURNALS:
+        for journal in ALL_JOURNALS:
             if exists(self._files, self._root / journal.name):
                 yield from self._journal(self._root / journal.name)
         memory = self._root / "memory"
