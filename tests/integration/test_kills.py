@@ -25,17 +25,9 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import Message, Session
 from chatbot.domain.transaction import JOURNALS
 from conversation import ANA, PATIENCE_S, ChatApp
-from killed_process import (
-    CHANGES,
-    OPEN,
-    SURVIVED,
-    TORN,
-    USER,
-    Change,
-    Seen,
-    append_entry,
-    be_killed,
-)
+from killed_before import OPEN, TORN, USER, append_entry
+from killed_changes import CHANGES, Change, Seen
+from killed_process import SURVIVED, be_killed
 from programs import program
 from storage_worker import app_on
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar, Protocol
 
 from chatbot.domain.audit import (
     AUDIT,
@@ -21,6 +20,7 @@ from chatbot.domain.audit import (
     following,
 )
 from chatbot.domain.audit_chain import head_of
+from chatbot.domain.canonical_json import Dataclass
 from chatbot.domain.errors import AuditUnavailable, StorageFailure, cause_of
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.journal import JournalEntry, JournalKind
@@ -29,12 +29,6 @@ from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
 from chatbot.domain.transaction import Transaction
 
 logger = logging.getLogger("chatbot.audit")
-
-
-class Digestible(Protocol):
-    """A dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 class Auditing:
@@ -158,6 +152,6 @@ class Auditing:
         named = f"pseudonym:{text}".encode("utf-8", "surrogatepass")
         return hmac.digest(self._key, named, "sha256").hex()
 
-    def digest(self, record: Digestible | None, *, salt: str) -> str | None:
+    def digest(self, record: Dataclass | None, *, salt: str) -> str | None:
         """Return the digest of a stored object, for `before` and `after`; None if there is none."""
         return None if record is None else digest_of(asdict(record), salt=salt, key=self._key)

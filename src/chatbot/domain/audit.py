@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from chatbot.domain.canonical_json import canonical_json
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.journal import Content, JournalEntry, JournalKind, Label
 from chatbot.domain.text import replace_unstorable, rfc3339, visible_line
@@ -195,7 +196,7 @@ def mac_of(content: Content, seq: int, at: datetime, *, key: bytes) -> str:
 def signed_text(content: Content, at: datetime) -> tuple[bytes, bytes]:
     """Return what is signed of an entry: the text before its number, and that behind it."""
     signed = {name: value for name, value in content.items() if name != "mac"}
-    text = _compact({"at": rfc3339(at), "content": signed})
+    text = canonical_json({"at": rfc3339(at), "content": signed})
     return f'{text[:-1]},"seq":'.encode(), b"}"
 
 
@@ -214,21 +215,5 @@ def digest_of(record: Mapping[str, object], *, salt: str, key: bytes) -> str:
 
     Without the salt, which is erased with its person, no value can be tried.
     """
-    return _hmac(key, {"salt": salt, "record": record})
-
-
-def _hmac(key: bytes, signed: Mapping[str, object]) -> str:
-    text = _compact(signed)
+    text = canonical_json({"salt": salt, "record": record})
     return hmac.digest(key, text.encode(), "sha256").hex()
-
-
-def _compact(value: Mapping[str, object]) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_json)
-
-
-def _json(value: object) -> object:
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    if isinstance(value, frozenset | set):
-        return sorted(value)
-    raise TypeError(f"{type(value).__name__} has no digest")

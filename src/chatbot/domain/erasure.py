@@ -1,13 +1,12 @@
 """The erasure of a person: what is under way, and the receipt."""
 
 import hmac
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from chatbot.domain.canonical_json import canonical_json
 from chatbot.domain.identity import UserId
-from chatbot.domain.text import rfc3339
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,7 @@ def _mac(receipt: Receipt, key: bytes) -> str:
     signed = {
         "receipt_id": receipt.receipt_id,
         "erased": dict(receipt.erased),
-        "at": rfc3339(receipt.at),
+        "at": receipt.at,
     }
-    text = json.dumps(signed, sort_keys=True, separators=(",", ":"))
+    text = canonical_json(signed)
     return hmac.digest(key, b"chatbot erasure\n" + text.encode(), "sha256").hex()

@@ -1,24 +1,15 @@
 """Whether a stored object is still the one that a caller has seen."""
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Any, ClassVar, Protocol
 
+from chatbot.domain.canonical_json import Dataclass, canonical_json
 from chatbot.domain.errors import ChangedMeanwhile
-from chatbot.domain.text import rfc3339
 
 
-class Fingerprinted(Protocol):
-    """A dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-
-def fingerprint(record: Fingerprinted) -> str:
+def fingerprint(record: Dataclass) -> str:
     """Return 32 hexadecimal digits that change with every change of the object, secrets included."""
-    text = json.dumps([type(record).__name__, asdict(record)], sort_keys=True, default=_json)
+    text = canonical_json([type(record).__name__, asdict(record)])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -29,7 +20,7 @@ class Expected:
     any_of: frozenset[str] | None = None
     is_any: bool = False
 
-    def require(self, record: Fingerprinted | None) -> None:
+    def require(self, record: Dataclass | None) -> None:
         """Return if the stored object, None if there is none, is what the caller expects.
 
         Raises:
@@ -42,11 +33,3 @@ class Expected:
 
 
 ANYTHING = Expected()
-
-
-def _json(value: object) -> object:
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    if isinstance(value, frozenset):
-        return sorted(value)
-    raise TypeError(f"{type(value).__name__} has no fingerprint")

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Response
 
+from chatbot.domain.canonical_json import Dataclass
 from chatbot.domain.errors import ChangedMeanwhile, InvalidInput
-from chatbot.domain.fingerprints import ANYTHING, Expected, Fingerprinted, fingerprint
+from chatbot.domain.fingerprints import ANYTHING, Expected, fingerprint
 from chatbot.entrypoints.http.documented import documented
 
 _ETAG = re.compile(r'"([^"]*)"')
@@ -22,7 +23,7 @@ def tagged(status: int = 200) -> dict[int | str, dict[str, Any]]:
     return {status: {"headers": {"ETag": header}}}
 
 
-def tag(response: Response, record: Fingerprinted) -> None:
+def tag(response: Response, record: Dataclass) -> None:
     """Adds the header `ETag` for the object."""
     response.headers["ETag"] = f'"{fingerprint(record)}"'
 
