@@ -81,7 +81,7 @@ def test_usage_is_shown_as_a_table_and_as_json(on_store: Run) -> None:
     assert (code, err) == (0, "")
     assert [line.split() for line in out.splitlines()] == [
         ["department", "requests", "turns", "input_tokens", "output_tokens", "estimated"],
-        ["sales", "0", "2", "30", "0", "False"],
+        ["sales", "0", "2", "30", "0", "no"],
     ]
     code, out, _ = on_store("usage", "--by", "department", "--json")
     [row] = json.loads(out)["rows"]

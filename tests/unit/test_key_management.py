@@ -124,11 +124,11 @@ async def test_rotation_prolongs_no_key(world: World) -> None:
 async def test_key_that_has_ended_is_not_rotated(world: World) -> None:
     made = await world.keys.create(ROOT, replace(WANTED, expires_at=world.now + DAY))
     world.now += DAY
-    with pytest.raises(Conflict, match="has ended"):
+    with pytest.raises(Conflict, match="has expired or was revoked"):
         await world.keys.rotate(ROOT, made.line.id, overlap=DAY)
     revoked = await world.keys.create(ROOT, WANTED)
     await world.keys.revoke(ROOT, revoked.line.id)
-    with pytest.raises(Conflict, match="has ended"):
+    with pytest.raises(Conflict, match="has expired or was revoked"):
         await world.keys.rotate(ROOT, revoked.line.id, overlap=DAY)
 
 

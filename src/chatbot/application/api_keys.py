@@ -237,7 +237,7 @@ def _ending(key: ApiKey, now: datetime, overlap: timedelta) -> ApiKey:
         Conflict: it has ended.
     """
     if not key.is_live(now):
-        raise Conflict("The key has ended: make a new one.")
+        raise Conflict("The key has expired or was revoked: create a new one.")
     over = now + overlap
     return replace(key, expires_at=over if key.expires_at is None else min(key.expires_at, over))
 

@@ -122,12 +122,12 @@ class LimitEditor:
 def _check(limit: Limit) -> None:
     checked_id(limit.id)
     if not 0 <= limit.limit <= MAX_LIMIT:
-        raise InvalidInput(f"A limit is from 0 to {MAX_LIMIT}.", where=("limit",))
+        raise InvalidInput(f"A limit must be from 0 to {MAX_LIMIT}.", where=("limit",))
     for field in ("name", "model"):
         text = getattr(limit, field) or ""
         if len(text) > MAX_NAME_CHARS or not text.isprintable() or not is_storable(text):
             raise InvalidInput(
-                f"It has at most {MAX_NAME_CHARS} printable characters.", where=(field,)
+                f"The text must have at most {MAX_NAME_CHARS} printable characters.", where=(field,)
             )
     limit.require_sensible()
 

@@ -24,6 +24,6 @@ class Monitoring:
         text = self._telemetry.exposition()
         if text is None:
             raise NotFound(
-                "No metrics are kept: set METRICS_PORT, or OTEL_METRICS_EXPORTER=prometheus."
+                "Metrics are off: set METRICS_PORT, or OTEL_METRICS_EXPORTER=prometheus."
             )
         return text

@@ -55,7 +55,9 @@ def require_grantable(principal: Principal, scopes: frozenset[Permission]) -> No
         needed |= ADMINISTERING
     lacking = needed - (principal.permissions - principal.department_only)
     if lacking:
-        raise Forbidden(f"You cannot give what you do not hold: {', '.join(sorted(lacking))}.")
+        raise Forbidden(
+            f"You cannot grant permissions that you lack: {', '.join(sorted(lacking))}."
+        )
 
 
 def check_new_key(wanted: NewKey, now: datetime) -> None:
@@ -66,16 +68,16 @@ def check_new_key(wanted: NewKey, now: datetime) -> None:
     """
     if not _CLIENT.fullmatch(wanted.client):
         rule = "1 to 63 lower-case letters, digits, `.`, `_` or `-`, the first a letter or digit"
-        raise InvalidInput(f"The name of a client has {rule}.", where=("client",))
+        raise InvalidInput(f"A client name must have {rule}.", where=("client",))
     if wanted.client in _RESERVED:
-        raise InvalidInput("This name of a client is reserved: choose another.", where=("client",))
+        raise InvalidInput("This client name is reserved: choose another.", where=("client",))
     if not wanted.scopes:
         raise InvalidInput("A key needs at least one scope.", where=("scopes",))
     if not wanted.label.isprintable() or len(wanted.label) > MAX_LABEL_CHARS:
         limit = f"at most {MAX_LABEL_CHARS} printable characters"
         raise InvalidInput(f"A label has {limit}.", where=("label",))
     if wanted.expires_at is not None and wanted.expires_at <= now:
-        raise InvalidInput("The time is not in the future.", where=("expires_at",))
+        raise InvalidInput("The time must be in the future.", where=("expires_at",))
     check_user_secret(wanted)
 
 

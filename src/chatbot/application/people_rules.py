@@ -80,7 +80,7 @@ def require_grantable(
         Forbidden: the caller does not, or manages another department.
     """
     if not is_within_reach(principal, Permission.USERS_MANAGE, department):
-        raise Forbidden("You are not allowed to do this: it is another department.")
+        raise Forbidden("You are not allowed to do this: the user is in another department.")
     require_covering(principal, granted(role_names, roles, department), department)
 
 

@@ -55,7 +55,9 @@ def require_covering(principal: Principal, grant: Grant, department: str) -> Non
             )
         )
         if not is_held:
-            raise Forbidden("You are not allowed to do this: it involves rights that you lack.")
+            raise Forbidden(
+                "You are not allowed to do this: it requires permissions that you lack."
+            )
 
 
 def of_client(client: Client, source: Source = NO_SOURCE) -> Principal:

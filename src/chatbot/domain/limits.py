@@ -79,10 +79,10 @@ class Limit:
         return f"{amount}{of_model} for {self.subject} {self.name}".rstrip()
 
     def require_sensible(self) -> None:
-        """Return if the limit can be meant.
+        """Return if the fields of the limit fit together.
 
         Raises:
-            InvalidInput: it cannot; `where` names the field.
+            InvalidInput: they do not; `where` names the field.
         """
         if (self.subject is Subject.EVERYONE) == bool(self.name):
             which = "has no name" if self.name else "needs a name"
@@ -95,7 +95,7 @@ class Limit:
             raise InvalidInput("Only a limit of tokens can be for one model.", where=("model",))
         if not self.limit and self.kind in {LimitKind.REQUESTS, LimitKind.STREAMS}:
             raise InvalidInput(
-                f"A limit of 0 {self.kind} would lock out {self._whose}, also out of removing it.",
+                f"A limit of 0 {self.kind} would lock out {self._whose}.",
                 where=("limit",),
             )
         if self.kind is LimitKind.RETENTION and self.subject not in {

@@ -42,9 +42,9 @@ class LimitRecords:
         others = [each for each in self.all() if each.id != limit.id]
         for each in others:
             if each.scope == limit.scope:
-                raise Conflict(f"The limit {each.id} is for the same use: change that one.")
+                raise Conflict(f"The limit {each.id} already covers this: change that one.")
         if len(others) >= MAX_LIMITS:
-            raise Conflict(f"There are {MAX_LIMITS} limits: remove one first.")
+            raise Conflict(f"There are {MAX_LIMITS} limits: delete one first.")
         self._records.put(LIMITS, limit, expected=old)
 
     def remove(self, limit_id: str) -> None:

@@ -38,7 +38,7 @@ def verify(
         str | None,
         typer.Option(
             metavar="HEAD",
-            help="A head that `chatbot audit head` or the log of the service has shown: it must still "
+            help="A head from `chatbot audit head` or from the service's log: it must still "
             "be part of the chain.",
         ),
     ] = None,

@@ -28,7 +28,7 @@ UserSecretStdin = Annotated[
     bool,
     typer.Option(
         "--user-secret-stdin",
-        help="With act_for_users: read the assertion secret from standard input, not make one.",
+        help="With act_for_users: read the assertion secret from standard input instead of generating one.",
     ),
 ]
 KeyArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the key.")]
@@ -43,7 +43,7 @@ def create_key(
     ],
     label: Annotated[str, typer.Option(help="A note for those who read the list.")] = "",
     expires_in_days: Annotated[
-        int | None, typer.Option(min=1, max=3660, help="Days after which the key ends.")
+        int | None, typer.Option(min=1, max=3660, help="Days after which the key expires.")
     ] = None,
     *,
     user_secret_stdin: UserSecretStdin = False,

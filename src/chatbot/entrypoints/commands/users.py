@@ -41,7 +41,7 @@ Expiry = Annotated[
     typer.Option(
         "--expires-at",
         metavar="TIME",
-        help="From when on the user is as disabled, as in 2026-12-31T23:59:59Z; or `never`.",
+        help="When the account expires, such as 2026-12-31T23:59:59Z; or `never`.",
     ),
 ]
 
@@ -201,7 +201,9 @@ def delete_user(
     if not yes:
         if not sys.stdin.isatty():
             raise Refused("Cannot ask for confirmation without a terminal: use --yes.")
-        typer.confirm(f"Erase {visible_line(address)} with all conversations?", abort=True)
+        typer.confirm(
+            f"Erase {visible_line(address)} and all conversations of this user?", abort=True
+        )
 
     async def erased(use: Management, account: Principal) -> Receipt:
         found = await use.people.find(account, address)

@@ -35,7 +35,7 @@ def build_service_auditing(settings: Settings, telemetry: Telemetry) -> Auditing
 
 
 def _log_dropped_events(count: int) -> None:
-    logger.error("nobody has read stdout: %d events are only in the store", count)
+    logger.error("stdout is not being read: %d audit events were written only to the store", count)
 
 
 def build_audit_keeper(
