@@ -1,4 +1,4 @@
-"""Counts the tokens of every call to the model, for whoever pays for it.
+"""Counts the tokens of every call to the model, for the user or client who pays for it.
 
 Who pays, and the meter, are part of the context in which the model is called. Tasks that a turn starts,
 as for memory, inherit who pays.

@@ -55,7 +55,7 @@ _ADD_BLOCK = text(
     "ON CONFLICT (journal, seq) DO UPDATE "
     "SET first_at = excluded.first_at, last_at = excluded.last_at"
 )
-"""Where someone has removed entries, what was there for their numbers is no error."""
+"""Overwrites rows that remain after entries were removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
