@@ -143,13 +143,14 @@ async def docs_open(folder: Path, *, width: int) -> AsyncGenerator[tuple[Service
         assert (page.complaints, strangers) == ([], [])
 
 
+OPEN_AT_ONCE = 8
+
+
 async def authorize(page: Page, token: str) -> None:
     await page.click("button.authorize")
-    for place, (field, secret) in enumerate(
-        {"#api_key_value": API_KEY, "#auth-bearer-value": token}.items(), start=1
-    ):
+    for field, secret in {"#api_key_value": API_KEY, "#auth-bearer-value": token}.items():
         await page.type(field, secret)
-        await page.click(f".auth-container:nth-child({place}) button.authorize")
+        await page.click(f".auth-container:has({field}) button.authorize")
     await page.click(".close-modal")
 
 
@@ -179,11 +180,18 @@ async def test_authorize_and_try_it_out_make_a_real_turn(tmp_path: Path) -> None
 async def test_every_call_fits_on_a_narrow_screen(tmp_path: Path) -> None:
     async with docs_open(tmp_path, width=400) as (_, page):
         await page.wait_for("document.querySelectorAll('.opblock').length >= 16")
-        await page.run(
-            "document.querySelectorAll('.opblock-summary-control, .models-control')"
-            ".forEach((one) => one.click())"
-        )
-        await page.wait_for("document.querySelectorAll('.opblock.is-open .response').length >= 32")
-        await page.screenshot(tmp_path / "narrow.png")
-        width = await page.run("document.documentElement.scrollWidth")
-    assert width <= 400
+        calls = await page.run("document.querySelectorAll('.opblock').length")
+        widths = []
+        for first in range(0, calls, OPEN_AT_ONCE):
+            some = (
+                f"[...document.querySelectorAll('.opblock')].slice({first}, {first + OPEN_AT_ONCE})"
+            )
+            toggle = (
+                f"{some}.forEach((one) => one.querySelector('.opblock-summary-control').click())"
+            )
+            await page.run(toggle)
+            await page.wait_for(f"{some}.every((one) => one.querySelector('.response'))")
+            widths.append(await page.run("document.documentElement.scrollWidth"))
+            await page.screenshot(tmp_path / "narrow.png")
+            await page.run(toggle)
+    assert max(widths) <= 400
