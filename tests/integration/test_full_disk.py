@@ -35,6 +35,7 @@ import resource
 LONG = "palabra " * 480  # fits into no page that is in use already
 ROOT = os.geteuid() == 0
 MOUNT = "mount -t tmpfs -o size=256k,mode=700 tmpfs data"
+MOUNT_FOR_SQLITE = MOUNT.replace("256k", "1m")  # empty tables and the log take 400 KiB
 INIT = f"{sys.executable} -c 'from chatbot.entrypoints.commands.cli import main; main()' db upgrade"
 SQLITE = {"STORAGE_URL": "sqlite:///data/chatbot.db"}
 READ_ONLY = "mount -o remount,ro data"
@@ -217,7 +218,7 @@ def test_read_only_folder_stops_the_start_with_one_line(mountable: Path, folders
 @asynccontextmanager
 async def small_disk_for_sqlite(folder: Path, upstream: FakeProvider) -> AsyncGenerator[Disk]:
     environment = with_provider(upstream) | SQLITE
-    async with running(folder, *after(MOUNT, INIT), **environment) as service:
+    async with running(folder, *after(MOUNT_FOR_SQLITE, INIT), **environment) as service:
         data = Path(f"/proc/{service.process.pid}/root{folder}/data")
 
         def fill() -> None:
@@ -290,7 +291,7 @@ async def test_file_size_limit_loses_no_data_of_sqlite(tmp_path: Path) -> None:
 
 def test_read_only_file_of_sqlite_stops_the_start_with_one_line(mountable: Path) -> None:
     ended = subprocess.run(
-        (*after(MOUNT, INIT, READ_ONLY), sys.executable, "-m", "chatbot", "--port", "0"),
+        (*after(MOUNT_FOR_SQLITE, INIT, READ_ONLY), sys.executable, "-m", "chatbot", "--port", "0"),
         cwd=mountable,
         env=ENVIRONMENT | SQLITE,
         capture_output=True,
