@@ -36,7 +36,7 @@ class Interrupted(Files):
 @pytest.mark.parametrize("after", [LONGER, RESET], ids=["longer", "reset"])
 def test_copied_conversation_is_a_consistent_snapshot(tmp_path: Path, after: Conversation) -> None:
     met = set()
-    for number in range(1, 12):
+    for number in range(1, 60):
         root = tmp_path / str(number)
         fill(JsonFileExport(root), [BEFORE])
 

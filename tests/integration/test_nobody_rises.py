@@ -35,7 +35,7 @@ from staff import PASSWORD, Staff
 
 EXAMPLES = os.environ.get("CHATBOT_TEST_EXAMPLES")
 REFUSED = (Conflict, Forbidden, InvalidInput, InvalidToken, NotFound)
-DEPARTMENTS = ("Sales", "HR", "SALES", "legal")
+DEPARTMENTS = ("Sales", "HR", "SALES", "legal", "IT")
 EVERYWHERE = "*"
 SHIPPED = ("admin", "department_admin", "employee", "auditor", "data_protection")
 NAMES = (*SHIPPED, "lead", "helper")
