@@ -152,7 +152,7 @@ async def test_unexpected_error_is_logged_with_its_traceback(stderr: io.StringIO
     async with serving(storage=BrokenStorage(), model=ScriptedModel([])) as service:
         answer = await service.anonymous.get("/ready")
     assert answer.status_code == 500
-    defect, request = lines_of(stderr)
+    defect, request = (line for line in lines_of(stderr) if "request_id" in line)
     assert defect["level"] == request["level"] == "error"
     assert "Traceback" in defect["exception"]
     assert "a defect" in defect["exception"]
