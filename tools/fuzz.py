@@ -33,6 +33,8 @@ COVERAGE = ("--phases", "coverage")
 GUESSES = ("--include-name", "DELETE /me", "--include-name", "POST /me/password")
 NO_GUESSES = ("--exclude-name", "DELETE /me", "--exclude-name", "POST /me/password")
 """Wrong passwords make the user's log-ins wait."""
+REACHES_ALL_S = 300
+"""A shorter run, on a busy machine, may not come to every operation."""
 STREAMS = ("--include-path", "/chat", "--exclude-checks", "response_schema_conformance")
 """That check holds each event against the schema of the whole stream, which is text."""
 
@@ -65,7 +67,7 @@ async def main(seconds: int, seed: int, further: Sequence[str]) -> int:
             and await schemathesis("a guesser", service, guesser, seed, seconds // 12, *GUESSES),
             await schemathesis("a reader", service, stream, seed, seconds // 12, *STREAMS),
             defects_of(lines),
-            not further and unreached(lines),
+            unreached(lines) and not further and seconds >= REACHES_ALL_S,
         ]
     if any(failed):
         print(f"found something. Again: {again}")
