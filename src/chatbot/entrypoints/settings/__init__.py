@@ -7,17 +7,17 @@ from typing import Self
 
 from pydantic import ConfigDict, model_validator
 
-from chatbot.entrypoints.settings.audit import AuditSettings
 from chatbot.entrypoints.settings.auth import AuthSettings
 from chatbot.entrypoints.settings.limits import LimitsSettings
 from chatbot.entrypoints.settings.model import ModelSettings
-from chatbot.entrypoints.settings.retention import RetentionSettings
 from chatbot.entrypoints.settings.secret_strength import check_distinct
 from chatbot.entrypoints.settings.service import (
     AssistantSettings,
+    AuditSettings,
     HttpSettings,
     LogSettings,
     MemorySettings,
+    RetentionSettings,
     StorageSettings,
 )
 from chatbot.entrypoints.settings.subject import Subject

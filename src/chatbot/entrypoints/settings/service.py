@@ -15,6 +15,8 @@ from chatbot.entrypoints.settings.lists import Hosts, Networks, Origins
 from chatbot.entrypoints.settings.subject import File, Seconds, SettingsError, Subject, text_of
 from chatbot.entrypoints.storage_backends import parse_storage_url
 
+_LONGEST_DAYS = 36_500
+
 
 class AssistantSettings(Subject):
     """ASSISTANT_..., DEFAULT_LANGUAGE and MAX_PROMPT_CHARS."""
@@ -118,3 +120,21 @@ class LogSettings(Subject):
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", alias="log_level")
     format: Literal["text", "json"] | None = Field(default=None, alias="log_format")
+
+
+class AuditSettings(Subject):
+    """AUDIT_...: where events go besides the store, and how long they stay in it."""
+
+    model_config = ConfigDict(alias_generator="audit_{}".format)
+
+    stdout: bool = False
+    retention_days: int = Field(default=0, ge=0, le=_LONGEST_DAYS)
+
+
+class RetentionSettings(Subject):
+    """RETENTION_...: how long conversations are kept; 0 = for ever."""
+
+    model_config = ConfigDict(alias_generator="retention_{}".format)
+
+    sessions_days: int = Field(default=0, ge=0, le=_LONGEST_DAYS)
+    messages_days: int = Field(default=0, ge=0, le=_LONGEST_DAYS)

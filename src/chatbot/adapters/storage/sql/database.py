@@ -65,7 +65,7 @@ class SqlSession:
         """
         if self.connection.dialect.name == "sqlite":
             return
-        self._execute(_LOCK_NUMBERS, {"numbers": sorted(map(lock_number, names))})
+        self._execute(_LOCK_NUMBERS, {"numbers": sorted(map(number_of, names))})
 
     def _read(self, query: Executable, values: Values | None) -> CursorResult[Any]:
         return self._execute(query, values)
@@ -76,9 +76,10 @@ class SqlSession:
         return self.connection.execute(statement, values)
 
 
-def lock_number(name: str) -> int:
-    """The number of the lock with this name, as Postgres has them."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+def number_of(name: str) -> int:
+    """A number of 64 bits for a name: of a lock, as Postgres has them, or of a label."""
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).digest()
+    return int.from_bytes(digest[:8], signed=True)
 
 
 class Turns(Protocol):

@@ -4,7 +4,6 @@ For each label there is a list of numbers. A page is found along the rarest of i
 `SCAN` entries far.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, func, literal, select, text
 
-from chatbot.adapters.storage.sql.database import SqlSession
+from chatbot.adapters.storage.sql.database import SqlSession, number_of
 from chatbot.adapters.storage.sql.tables import journal_blocks, journal_entries, journal_labels
 from chatbot.domain.ports.journal import JournalEntry, JournalKind, JournalQuery, Label
 
@@ -181,5 +180,4 @@ class JournalIndex:
 
 def digest_of(journal: JournalKind, label: Label) -> int:
     """Return the number under which a label is stored."""
-    name = "\0".join((journal.name, *label)).encode(errors="surrogatepass")
-    return int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
+    return number_of("\0".join((journal.name, *label)))

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from chatbot.adapters.storage.sql.counter_statements import ADD_COUNTERS, LOCK_COUNTERS
-from chatbot.adapters.storage.sql.database import Turns, lock_number
+from chatbot.adapters.storage.sql.database import Turns, number_of
 from chatbot.adapters.storage.sql.pipeline import ConnectionLost, Pipeline, Result, Statement
 from chatbot.adapters.storage.sql.settle_statement import SETTLE, settle_values
 from chatbot.adapters.storage.sql.turn_statements import (
@@ -77,7 +77,7 @@ class PostgresTurns(Turns):
         sent = _statement(statement, values)
         self._send_soon()
         self._group_of(statement).append(sent)
-        self._locks.update(map(lock_number, locks))
+        self._locks.update(map(number_of, locks))
         try:
             found = await sent.done
         except ConnectionLost as error:
