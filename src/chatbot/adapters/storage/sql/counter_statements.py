@@ -15,6 +15,24 @@ from chatbot.domain.ports.counters import Addition, CounterKey
 DROPPED_AT_ONCE = 10
 """More than an addition makes, and few enough to be looked up by an index."""
 
+POSTGRES_DROP_EXPIRED = f"""expired AS (
+            SELECT kind, name, expires_at FROM counters
+            WHERE expires_at <= CAST(CAST(:now AS text) AS timestamptz)
+            ORDER BY expires_at LIMIT {DROPPED_AT_ONCE} FOR UPDATE SKIP LOCKED
+        ), dropped AS (
+            DELETE FROM counters USING expired
+            WHERE counters.kind = expired.kind AND counters.name = expired.name
+                AND counters.expires_at = expired.expires_at
+                AND EXISTS (SELECT FROM added WHERE is_new)
+        )"""  # noqa: S608 # a constant
+"""What goes where `added` makes a row, so that two that drop never wait for each other."""
+SQLITE_DROP_EXPIRED = f"""
+        DELETE FROM counters WHERE (kind, name, expires_at) IN (
+            SELECT kind, name, expires_at FROM counters WHERE expires_at <= :now
+            ORDER BY expires_at LIMIT {DROPPED_AT_ONCE}
+        )
+"""  # noqa: S608 # a constant
+
 LOCK_COUNTERS = TurnStatement(
     name="lock_counters",
     # Two statements: a statement does not see what was written while it waited for a lock. What is
@@ -46,16 +64,7 @@ ADD_COUNTERS = TurnStatement(
             ON CONFLICT (kind, name, expires_at)
                 DO UPDATE SET amount = counters.amount + excluded.amount
             RETURNING xmax = 0 AS is_new
-        ), expired AS (
-            SELECT kind, name, expires_at FROM counters
-            WHERE expires_at <= CAST(CAST(:now AS text) AS timestamptz)
-            ORDER BY expires_at LIMIT {DROPPED_AT_ONCE} FOR UPDATE SKIP LOCKED
-        ), dropped AS (
-            DELETE FROM counters USING expired
-            WHERE counters.kind = expired.kind AND counters.name = expired.name
-                AND counters.expires_at = expired.expires_at
-                AND EXISTS (SELECT FROM added WHERE is_new)
-        )
+        ), {POSTGRES_DROP_EXPIRED}
         SELECT CAST(coalesce(json_agg(number), '[]') AS text) FROM exceeding
     """,  # noqa: S608 # a constant
     sqlite=(
@@ -86,12 +95,7 @@ ADD_COUNTERS = TurnStatement(
             """,
             )
         ),
-        f"""
-        DELETE FROM counters WHERE (kind, name, expires_at) IN (
-            SELECT kind, name, expires_at FROM counters WHERE expires_at <= :now
-            ORDER BY expires_at LIMIT {DROPPED_AT_ONCE}
-        )
-        """,  # noqa: S608 # a constant
+        SQLITE_DROP_EXPIRED,
     ),
     is_volatile=True,
 )

@@ -9,7 +9,11 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from chatbot.adapters.storage.sql.counter_statements import DROPPED_AT_ONCE, utc
+from chatbot.adapters.storage.sql.counter_statements import (
+    POSTGRES_DROP_EXPIRED,
+    SQLITE_DROP_EXPIRED,
+    utc,
+)
 from chatbot.adapters.storage.sql.turn_statements import TurnStatement
 from chatbot.domain.ports.counters import Addition, Bill
 
@@ -35,16 +39,7 @@ SETTLE = TurnStatement(
             ON CONFLICT (kind, name, expires_at)
                 DO UPDATE SET amount = counters.amount + excluded.amount
             RETURNING xmax = 0 AS is_new
-        ), expired AS (
-            SELECT kind, name, expires_at FROM counters
-            WHERE expires_at <= CAST(CAST(:now AS text) AS timestamptz)
-            ORDER BY expires_at LIMIT {DROPPED_AT_ONCE} FOR UPDATE SKIP LOCKED
-        ), dropped AS (
-            DELETE FROM counters USING expired
-            WHERE counters.kind = expired.kind AND counters.name = expired.name
-                AND counters.expires_at = expired.expires_at
-                AND EXISTS (SELECT FROM added WHERE is_new)
-        )
+        ), {POSTGRES_DROP_EXPIRED}
         SELECT count(*) FROM added
     """,  # noqa: S608 # a constant
     sqlite=(
@@ -63,12 +58,7 @@ SETTLE = TurnStatement(
         ON CONFLICT (kind, name, expires_at)
             DO UPDATE SET amount = counters.amount + excluded.amount
         """,
-        f"""
-        DELETE FROM counters WHERE (kind, name, expires_at) IN (
-            SELECT kind, name, expires_at FROM counters WHERE expires_at <= :now
-            ORDER BY expires_at LIMIT {DROPPED_AT_ONCE}
-        )
-        """,  # noqa: S608 # a constant
+        SQLITE_DROP_EXPIRED,
     ),
 )
 
