@@ -1,6 +1,6 @@
 """Counters as rows: one for what a counter holds until a moment.
 
-Rows are written in the order of their keys, so that transactions do not deadlock.
+A transaction locks the names of its counters before it writes their rows, so that it does not deadlock.
 """
 
 from collections import Counter
@@ -94,6 +94,8 @@ class SqlCounters(Counters):
     def settle(
         self, reserved: Sequence[Addition], used: Sequence[Addition], *, now: datetime
     ) -> None:
+        # Additions of one moment share a transaction, whose rows are not in the order of their keys.
+        self._sql.lock_names([lock_name(each.key) for each in (*reserved, *used)])
         for (key, expires_at), amount in _rows(reserved):
             values = {"k": key.kind, "n": key.name, "at": expires_at, "by": amount}
             self._sql.write(_SUBTRACT, values)
