@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NewType
 
+from chatbot.domain.answer_details import AnswerDetails
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.session_fields import Hold
@@ -58,6 +59,7 @@ class Message:
 
     `seq` counts from 1 in its session and is never used twice, not after a reset either; it is 0
     until the message is appended. An answer with a `reason` is interrupted, one without is complete.
+    `details` are those of an answer; the history of a turn comes without them.
     """
 
     seq: int = 0
@@ -66,6 +68,7 @@ class Message:
     ts: datetime
     turn_id: TurnId
     reason: InterruptReason | None = None
+    details: AnswerDetails | None = None
 
     @property
     def state(self) -> Literal["complete", "interrupted"]:

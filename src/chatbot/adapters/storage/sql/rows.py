@@ -9,6 +9,7 @@ from sqlalchemy import Row
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_values import Json, JsonObject, load
 from chatbot.adapters.storage.sql.tables import REST, sessions, stored_columns
+from chatbot.domain.answer_details import AnswerDetails
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
@@ -92,10 +93,16 @@ def message_values(owner: Owner, session_id: SessionId, message: Message) -> dic
         "ts": message.ts,
         "turn_id": message.turn_id,
         "reason": message.reason.value if message.reason else None,
+        "details": details_values(message),
     }
 
 
 def message_of(row: Row[Any]) -> Message:
+    """The message of a row.
+
+    Raises:
+        Damaged, ValueError: another program changed it.
+    """
     return Message(
         seq=row.seq,
         role=MessageRole(row.role),
@@ -103,7 +110,15 @@ def message_of(row: Row[Any]) -> Message:
         ts=row.ts,
         turn_id=TurnId(row.turn_id),
         reason=InterruptReason(row.reason) if row.reason else None,
+        details=None
+        if row.details is None
+        else codec(AnswerDetails).from_json(row.details, "message"),
     )
+
+
+def details_values(message: Message) -> Json | None:
+    """The stored form of an answer's details."""
+    return None if message.details is None else codec(AnswerDetails).to_json(message.details)
 
 
 def memory_values(owner: Owner, session_id: SessionId, memory: Memory) -> dict[str, object]:

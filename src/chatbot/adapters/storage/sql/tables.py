@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -28,7 +29,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 """Those of `migrations/versions`, in their order: this version works on the last one."""
 
 
@@ -111,6 +112,7 @@ messages = Table(
     Column("ts", Moment, nullable=False),
     Column("turn_id", Text, nullable=False),
     Column("reason", Text),
+    Column("details", JSON(none_as_null=True)),
     ForeignKeyConstraint(
         ["owner", "session_id"], ["sessions.owner", "sessions.id"], ondelete="CASCADE"
     ),
@@ -171,6 +173,46 @@ journal_blocks = Table(
 
 Moments hardly ever go back, so that a period is found without an index of all of them.
 """
+
+index_segments = Table(
+    "index_segments",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("scope", OrderedText, nullable=False, index=True),
+    Column("count", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("dead", LargeBinary, nullable=False),
+)
+"""Packed passages of one access class: see `chatbot.adapters.search`."""
+
+index_tail = Table(
+    "index_tail",
+    metadata,
+    Column("scope", OrderedText, primary_key=True),
+    Column("parent", OrderedText, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("record", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Passages that are in no segment yet."""
+
+index_audiences = Table(
+    "index_audiences",
+    metadata,
+    Column("atom", OrderedText, primary_key=True),
+    Column("scope", OrderedText, primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+"""Who may read an access class of documents."""
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("name", OrderedText, primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+"""Bytes with a name, in parts."""
 
 # --- records ---------------------------------------------------------------------------------
 

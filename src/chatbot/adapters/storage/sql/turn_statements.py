@@ -153,16 +153,16 @@ STORE_ANSWER = TurnStatement(
             FROM held WHERE owner = :owner AND id = :session_id
             RETURNING last_seq
         )
-        INSERT INTO messages (owner, session_id, seq, role, content, ts, turn_id, reason)
+        INSERT INTO messages (owner, session_id, seq, role, content, ts, turn_id, reason, details)
         SELECT :owner, :session_id, last_seq, 'assistant', :text::text, :ts::text::timestamptz, :turn_id,
-            :reason::text
+            :reason::text, :details::text::json
         FROM released
         RETURNING seq
     """,
     sqlite=(
         """
-        INSERT INTO messages (owner, session_id, seq, role, content, ts, turn_id, reason)
-        SELECT owner, id, last_seq + 1, 'assistant', :text, :ts, :turn_id, :reason
+        INSERT INTO messages (owner, session_id, seq, role, content, ts, turn_id, reason, details)
+        SELECT owner, id, last_seq + 1, 'assistant', :text, :ts, :turn_id, :reason, :details
         FROM sessions WHERE owner = :owner AND id = :session_id AND lease_turn = :turn_id
         """,
         """

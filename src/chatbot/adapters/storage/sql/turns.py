@@ -9,7 +9,13 @@ from typing import cast
 
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_values import JsonObject
-from chatbot.adapters.storage.sql.rows import decoded_record, memory_of, owner_key, with_rest
+from chatbot.adapters.storage.sql.rows import (
+    decoded_record,
+    details_values,
+    memory_of,
+    owner_key,
+    with_rest,
+)
 from chatbot.adapters.storage.sql.session_statements import NO_LEASE_S
 from chatbot.adapters.storage.sql.turn_statements import TurnRow, TurnValues
 from chatbot.domain.chat import (
@@ -50,7 +56,8 @@ def question_values(question: Question, *, replica: str, lease_s: float) -> Turn
 def answer_values(lease: Lease, answer: Message) -> TurnValues:
     """The values of `STORE_ANSWER`."""
     reason = None if answer.reason is None else answer.reason.value
-    return {**_message_values(lease, answer), "reason": reason}
+    details = None if answer.details is None else json.dumps(details_values(answer))
+    return {**_message_values(lease, answer), "reason": reason, "details": details}
 
 
 def memory_values(owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int) -> TurnValues:

@@ -1,0 +1,86 @@
+"""The ports to the search index: what is written in a transaction, and what searches it.
+
+The index is derived from messages and documents. Every look-up names the permitted access classes,
+and every statistic comes from them alone: results are the same whether or not anything else exists.
+"""
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from chatbot.domain.identity import Owner
+from chatbot.domain.search import Hit, Passage, Scope
+
+
+class Snapshot(Protocol):
+    """The index of some access classes at one moment; only the engine reads it."""
+
+    @property
+    @abstractmethod
+    def is_empty(self) -> bool:
+        """Whether there is nothing to find."""
+
+
+class SearchIndex(Protocol):
+    """The index, as one transaction sees it."""
+
+    @abstractmethod
+    def put(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
+        """Index the passages of a parent, in place of those that it had in this class."""
+
+    @abstractmethod
+    def append(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
+        """Index more passages of a parent."""
+
+    @abstractmethod
+    def remove(self, scope: Scope, parent: str, *, upto: int | None = None) -> None:
+        """Remove the passages of a parent, or those up to a number. No-op if there are none."""
+
+    @abstractmethod
+    def clear(self, scope: Scope) -> None:
+        """Remove everything of an access class, and its audience."""
+
+    @abstractmethod
+    def set_audience(self, scope: Scope, atoms: Collection[str]) -> None:
+        """Set who may read an access class of documents: callers with one of the atoms."""
+
+    @abstractmethod
+    def scopes_for(self, atoms: Collection[str]) -> Sequence[Scope]:
+        """Return the access classes with one of the atoms in their audience, sorted."""
+
+    @abstractmethod
+    def snapshot(self, scopes: Collection[Scope]) -> Snapshot:
+        """Return the index of these access classes."""
+
+    @abstractmethod
+    def indexed(self, scope: Scope) -> Mapping[str, int]:
+        """Return how many passages each parent has."""
+
+
+class Search(Protocol):
+    """Searches, off the event loop. Hits are in the order of their rank.
+
+    All methods may raise `StorageUnavailable`.
+    """
+
+    @abstractmethod
+    async def messages(
+        self, owner: Owner, query: str, *, limit: int, without: str | None = None
+    ) -> Sequence[Hit]:
+        """Return the owner's messages that fit best, except those of the session `without`."""
+
+    @abstractmethod
+    async def documents(
+        self, atoms: Collection[str], query: str, *, limit: int, labels: Collection[str] = ()
+    ) -> Sequence[Hit]:
+        """Return the passages of documents that fit best.
+
+        Only of documents with one of the atoms in their audience and, if any are given, one of the
+        labels.
+        """
+
+    @abstractmethod
+    async def texts(
+        self, query: str, passages: Mapping[str, Sequence[Passage]], *, limit: int
+    ) -> Sequence[Hit]:
+        """Return the best of the given passages, by parent, such as the items of a memory."""

@@ -1,0 +1,58 @@
+"""What is searched for and found: passages, their access classes, and why a passage was found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NewType
+
+from chatbot.domain.chat import MessageRole
+from chatbot.domain.identity import Owner
+
+Scope = NewType("Scope", str)
+"""An access class: all of its passages may be read by the same callers."""
+
+
+def messages_scope(owner: Owner) -> Scope:
+    """Returns the access class of a person's own messages."""
+    return Scope(f"messages {owner.kind}:{owner.id}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A message, or a piece of a document.
+
+    `seq` is its number in its parent, a session or a document; `heading` is the path of headings
+    above it; `role` is None in a document.
+    """
+
+    seq: int
+    text: str
+    heading: str = ""
+    role: MessageRole | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """What a score is made of.
+
+    `words` has, for each word of the query that counts, its weight and the offset of the passage in
+    which it stands: 0 is the passage itself, -1 the one before. The other numbers are added to them:
+    for the parent as a whole, the speaker, the passage whatever the query, exact forms, and pairs
+    of words.
+    """
+
+    words: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    parent: float = 0.0
+    speaker: float = 0.0
+    prior: float = 0.0
+    exact: float = 0.0
+    pairs: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A passage that was found: `seq` is its number in its parent."""
+
+    parent: str
+    seq: int
+    score: float
+    why: Reason
