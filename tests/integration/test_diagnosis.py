@@ -20,6 +20,7 @@ from chatbot.domain.errors import (
     cause_of,
 )
 from chatbot.domain.ports.model import ModelRequest, PromptMessage, Task
+from tcp_server import tcp_server
 
 SECRET = "sk-quoted-by-the-provider"
 REQUEST = ModelRequest(
@@ -43,10 +44,9 @@ async def answering(raw: bytes) -> AsyncIterator[str]:
         await reader.readexactly(int(length or 0))
         writer.write(raw)
         await writer.drain()
-        writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with tcp_server(answer) as port:
+        yield f"http://127.0.0.1:{port}/v1"
 
 
 async def failures(transport: TransportName, base_url: str) -> list[ModelFailure]:
@@ -128,10 +128,9 @@ async def test_tls_failure_is_not_reported_as_a_refusal(transport: TransportName
         await reader.read(1)
         writer.write(b"\x15\x03\x03\x00\x02\x02\x28")  # handshake_failure, RFC 8446 section 6
         await reader.read()
-        writer.close()
 
-    async with await asyncio.start_server(alert, "127.0.0.1", 0) as server:
-        base_url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with tcp_server(alert) as port:
+        base_url = f"https://127.0.0.1:{port}/v1"
         for failure in await failures(transport, base_url):
             assert type(failure) is ModelUnavailable
             assert "refused" not in cause_of(failure)

@@ -20,6 +20,7 @@ from postgres import free_port
 from provider import SECRET, FakeProvider, Fault, Raw, closed_port_url
 from redis_server import RedisServer
 from service import API_KEY, JWT_SECRET
+from tcp_server import tcp_server
 
 SECRETS = ("sk-ours-and-only-ours", "open-sesame", "p%40ss")
 
@@ -326,10 +327,8 @@ async def test_port_that_speaks_no_tls(on_each_wire: DoctorEnvironment) -> None:
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await writer.drain()
-        writer.close()
 
-    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with tcp_server(greet) as port:
         on_each_wire.set("OPENAI_BASE_URL", f"https://127.0.0.1:{port}/v1")
         line = await on_each_wire.model()
     assert line.startswith(f"FAIL  model: the TLS handshake with 127.0.0.1:{port} failed (")
@@ -389,10 +388,8 @@ async def test_web_page_instead_of_a_model_list_is_named(
         head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
         writer.write(head % (kind, len(body)) + body)
         await writer.drain()
-        writer.close()
 
-    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with tcp_server(greet) as port:
         on_each_wire.set("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
         line = await on_each_wire.model()
     assert f"the server at 127.0.0.1:{port} is not an OpenAI-compatible API. Fix: " in line

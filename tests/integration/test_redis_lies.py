@@ -12,6 +12,7 @@ from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.limit_counters import Settlement
 from counter_contract import ONE, addition
 from samples import T0
+from tcp_server import tcp_server
 
 PATIENCE_S = 20
 
@@ -54,10 +55,9 @@ async def liar(answer: bytes) -> AsyncIterator[str]:
     async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while answer and await reader.read(65536):
             writer.write(answer)
-        writer.close()
 
-    async with await asyncio.start_server(answer_all, "127.0.0.1", 0) as server:
-        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with tcp_server(answer_all) as port:
+        yield f"redis://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("answer", NONSENSE, ids=lambda answer: repr(answer[:24]))
@@ -88,10 +88,9 @@ async def test_server_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPat
             writer.write(b"0")
             with suppress(TimeoutError):
                 await asyncio.wait_for(reader.read(1), 0.02)
-        writer.close()
 
-    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
-        counters = RedisCounters(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with tcp_server(drip) as port:
+        counters = RedisCounters(f"redis://127.0.0.1:{port}")
         async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(StorageUnavailable):
                 await counters.add([addition(1)], now=T0)

@@ -1,9 +1,11 @@
 """A relay in front of a server, for tests: it counts round trips, and can swallow answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
+
+from tcp_server import tcp_server
 
 
 class Relay:
@@ -14,19 +16,18 @@ class Relay:
         self.round_trips = self.accepted = 0
         self.swallows = False
         self._writers: list[asyncio.StreamWriter] = []
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         there, to_server = await asyncio.open_connection("127.0.0.1", self._port)
         self._writers += [writer, to_server]
-        self._begin(self._pass_on(reader, to_server, counts=True))
-        self._begin(self._pass_on(there, writer, counts=False))
-
-    def _begin(self, passing: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(passing)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        try:
+            await asyncio.gather(
+                self._pass_on(reader, to_server, counts=True),
+                self._pass_on(there, writer, counts=False),
+            )
+        finally:
+            to_server.close()
 
     async def _pass_on(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool
@@ -51,10 +52,6 @@ async def relay_to(url: str) -> AsyncIterator[tuple[Relay, str]]:
     """A relay to the server at this URL, and the URL through it."""
     parts = urlsplit(url)
     relay = Relay(parts.port or 5432)
-    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
     who = f"{parts.username}:{parts.password}@" if parts.username else ""
-    async with server:
+    async with tcp_server(relay.serve) as port:
         yield relay, parts._replace(netloc=f"{who}127.0.0.1:{port}").geturl()
-        relay.cut()
-        await asyncio.gather(*relay._tasks)
