@@ -1,7 +1,8 @@
 """The settlement of bills as one statement, in both dialects: for all bills of a moment.
 
 Rows are added to in the order of their keys, so that settlements which wait for each other do so in one
-direction. Nobody waits for a reservation: its moment is that of one turn.
+direction. Nobody waits for a reservation: its moment is that of one turn. Its row goes with it, as the
+next reservation adds up all that are left.
 """
 
 import json
@@ -27,9 +28,14 @@ SETTLE = TurnStatement(
                 kind text, name text, expires_at timestamptz, reserved bigint, used bigint
             )
         ), released AS (
-            UPDATE counters SET amount = greatest(counters.amount - settled.reserved, 0)
+            UPDATE counters SET amount = counters.amount - settled.reserved
             FROM settled
-            WHERE reserved > 0 AND counters.kind = settled.kind
+            WHERE counters.amount > settled.reserved AND reserved > 0
+                AND counters.kind = settled.kind AND counters.name = settled.name COLLATE "C"
+                AND counters.expires_at = settled.expires_at
+        ), emptied AS (
+            DELETE FROM counters USING settled
+            WHERE counters.amount <= settled.reserved AND counters.kind = settled.kind
                 AND counters.name = settled.name COLLATE "C"
                 AND counters.expires_at = settled.expires_at
         ), added AS (
@@ -50,6 +56,12 @@ SETTLE = TurnStatement(
         WHERE settled.value ->> 'reserved' > 0 AND counters.kind = settled.value ->> 'kind'
             AND counters.name = settled.value ->> 'name'
             AND counters.expires_at = settled.value ->> 'expires_at'
+        """,
+        """
+        DELETE FROM counters WHERE amount = 0 AND (kind, name, expires_at) IN (
+            SELECT value ->> 'kind', value ->> 'name', value ->> 'expires_at'
+            FROM json_each(:settled) WHERE value ->> 'reserved' > 0
+        )
         """,
         """
         INSERT INTO counters (kind, name, expires_at, amount)
