@@ -13,6 +13,7 @@ from chatbot.domain.repositories.attempts import AttemptRepository
 from chatbot.domain.repositories.erasures import ERASURES, Erasures
 from chatbot.domain.repositories.last_logins import LAST_LOGINS, LastLogins
 from chatbot.domain.repositories.limits import LIMITS, LimitRecords
+from chatbot.domain.repositories.person_memories import PERSON_MEMORIES, PersonMemories
 from chatbot.domain.repositories.refresh_families import REFRESH_FAMILIES, RefreshFamilies
 from chatbot.domain.repositories.retention_runs import RETENTION_RUNS, RetentionRuns
 from chatbot.domain.repositories.roles import ROLES, Roles
@@ -26,6 +27,7 @@ KINDS: tuple[AnyKind, ...] = (
     REFRESH_FAMILIES,
     LAST_LOGINS,
     ACCESSES,
+    PERSON_MEMORIES,
     ERASURES,
     RETENTION_RUNS,
 )
@@ -64,6 +66,7 @@ class Transaction:
         self.attempts = AttemptRepository(counters)
         self.erasures = Erasures(records)
         self.last_logins = LastLogins(records)
+        self.person_memories = PersonMemories(records, sessions)
         self.refresh_families = RefreshFamilies(records)
         self.limits = LimitRecords(records)
         self.retention_runs = RetentionRuns(records)

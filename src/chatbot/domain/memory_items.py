@@ -1,0 +1,118 @@
+"""What an item may be, how many there may be, and how one gets its next version."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from chatbot.domain.errors import InvalidInput
+from chatbot.domain.memory import MAX_KEY_CHARS, MAX_VALUE_CHARS
+from chatbot.domain.person_memory import (
+    Item,
+    ItemKind,
+    ItemOrigin,
+    ItemState,
+    PersonMemory,
+    Source,
+)
+
+MAX_ITEMS = 500
+"""Of a person, in each of the states active and done. The oldest go first, edited ones last."""
+MAX_PENDING = 100
+MAX_TOMBSTONES = 500
+MAX_HISTORY = 20
+MAX_SOURCES = 20
+
+_BOUNDS = (
+    (ItemState.ACTIVE, MAX_ITEMS),
+    (ItemState.DONE, MAX_ITEMS),
+    (ItemState.PENDING, MAX_PENDING),
+    (ItemState.FORGOTTEN, MAX_TOMBSTONES),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewItem:
+    """What an item shall say, and where that comes from."""
+
+    kind: ItemKind
+    key: str | None = None
+    text: str
+    origin: ItemOrigin
+    state: ItemState = ItemState.ACTIVE
+    sources: tuple[Source, ...] = ()
+
+
+def checked(kind: ItemKind, key: str | None, text: str) -> NewItem:
+    """Return what a person writes by hand.
+
+    Raises:
+        InvalidInput: text or key is empty or too long, or the kind needs a key or has none.
+    """
+    is_keyed = kind in {ItemKind.PROFILE, ItemKind.PREFERENCE}
+    if is_keyed != (key is not None):
+        needed = "needs a key" if is_keyed else "has no key"
+        raise InvalidInput(f"An item of the kind {kind} {needed}.", where=("key",))
+    if key is not None and not 0 < len(key.strip()) <= MAX_KEY_CHARS:
+        raise InvalidInput(f"A key must have 1 to {MAX_KEY_CHARS} characters.", where=("key",))
+    return NewItem(
+        kind=kind, key=key and key.strip(), text=checked_text(text), origin=ItemOrigin.EDITED
+    )
+
+
+def checked_text(text: str) -> str:
+    """Return the text of an item.
+
+    Raises:
+        InvalidInput: it is empty or too long.
+    """
+    if not 0 < len(text.strip()) <= MAX_VALUE_CHARS:
+        raise InvalidInput(f"A text must have 1 to {MAX_VALUE_CHARS} characters.", where=("text",))
+    return text.strip()
+
+
+def bounded(memory: PersonMemory) -> PersonMemory:
+    """Return the memory without its oldest items beyond the bounds."""
+    gone: set[str] = set()
+    for state, most in _BOUNDS:
+        found = memory.in_state(state)
+        if len(found) > most:
+            found.sort(key=lambda each: (each.origin.is_manual, each.updated_at))
+            gone.update(each.id for each in found[: len(found) - most])
+    if not gone:
+        return memory
+    return replace(memory, items=tuple(each for each in memory.items if each.id not in gone))
+
+
+def plain(text: str) -> str:
+    """Return the text as it is compared with others: without case, and with single blanks."""
+    return " ".join(text.casefold().split())
+
+
+def merged_sources(*sources: Source) -> tuple[Source, ...]:
+    """Return each message once, with its newest quote; at most the newest 20."""
+    by_message = {(each.session_id, each.seq): each for each in sources}
+    return tuple(by_message.values())[-MAX_SOURCES:]
+
+
+def next_version(
+    item: Item,
+    past: Item,
+    now: datetime,
+    *,
+    text: str | None = None,
+    origin: ItemOrigin | None = None,
+    sources: tuple[Source, ...] | None = None,
+    state: ItemState | None = None,
+) -> Item:
+    """The next version of an item; `past` is the one before as it enters the history."""
+    return replace(
+        item,
+        text=item.text if text is None else text,
+        origin=origin or item.origin,
+        sources=item.sources if sources is None else sources[-MAX_SOURCES:],
+        state=state or item.state,
+        updated_at=now,
+        valid_from=now,
+        valid_to=None,
+        version=item.version + 1,
+        history=(*item.history, past.as_version)[-MAX_HISTORY:],
+    )

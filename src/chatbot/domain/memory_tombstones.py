@@ -1,0 +1,85 @@
+"""Forgetting: what is left of forgotten items, and of items whose messages are removed.
+
+What is forgotten has neither text nor quotes nor history any more, only salted digests.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from chatbot.domain.chat import SessionId
+from chatbot.domain.memory import STANDARD_KEYS
+from chatbot.domain.memory_items import bounded, merged_sources
+from chatbot.domain.person_memory import Item, ItemState, PersonMemory, Source
+from chatbot.domain.ports.runtime import NewId
+
+
+def forgotten(
+    memory: PersonMemory,
+    items: Iterable[Item],
+    *,
+    now: datetime,
+    new_id: NewId,
+    said_in: Iterable[Source] = (),
+) -> PersonMemory:
+    """Erase texts, quotes and versions of items; what stays keeps old messages from teaching them again.
+
+    `said_in` are the messages that asked for it, since they name what is to be forgotten.
+    """
+    asked = tuple(replace(each, quote="") for each in said_in)
+    gone = [each for each in items if each.state is not ItemState.FORGOTTEN]
+    salted = memory if memory.salt else replace(memory, salt=new_id())
+    return bounded(salted.with_items(_tombstone(salted, each, asked, now) for each in gone))
+
+
+def is_forgotten(memory: PersonMemory, text: str, *, said_at: datetime) -> bool:
+    """Whether this text, said at that moment, was forgotten later."""
+    digest = memory.digest(text)
+    return any(
+        digest in item.digests and said_at <= item.updated_at
+        for item in memory.items
+        if item.state is ItemState.FORGOTTEN
+    )
+
+
+def without_messages(
+    memory: PersonMemory, session_id: SessionId, *, upto: int | None = None
+) -> PersonMemory:
+    """Erase the quotes of messages that are removed: all of a session, or those up to a number."""
+
+    def left(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        return tuple(
+            replace(each, quote="", is_removed=True)
+            if each.session_id == session_id and (upto is None or each.seq <= upto)
+            else each
+            for each in sources
+        )
+
+    changed = [
+        replace(
+            item,
+            sources=left(item.sources),
+            history=tuple(replace(each, sources=left(each.sources)) for each in item.history),
+        )
+        for item in memory.items
+    ]
+    return replace(memory, items=tuple(changed))
+
+
+def _tombstone(memory: PersonMemory, item: Item, asked: tuple[Source, ...], now: datetime) -> Item:
+    past = [source for each in item.history for source in each.sources]
+    sources = [replace(each, quote="") for each in (*past, *item.sources)]
+    texts = dict.fromkeys([item.text, *(each.text for each in item.history)])
+    return Item(
+        id=item.id,
+        kind=item.kind,
+        key=item.key if item.key in STANDARD_KEYS else None,
+        text="",
+        state=ItemState.FORGOTTEN,
+        origin=item.origin,
+        sources=merged_sources(*sources, *asked),
+        created_at=item.created_at,
+        updated_at=now,
+        version=item.version + 1,
+        digests=tuple(memory.digest(each) for each in texts),
+    )

@@ -1,0 +1,236 @@
+"""What the assistant remembers of a person: items with their sources, states and earlier versions.
+
+`memory_changes` has the operations on items, `memory_learning` the rules for what a model extracts.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from chatbot.domain.chat import SessionId
+from chatbot.domain.identity import Owner
+from chatbot.domain.stored import Stored
+from chatbot.domain.text import LAST_MOMENT, fold
+
+MAX_QUOTE_CHARS = 200
+
+_SPARSE = Stored(is_sparse=True).metadata()
+
+
+class ItemKind(StrEnum):
+    """What an item is about."""
+
+    PROFILE = "profile"
+    PREFERENCE = "preference"
+    FACT = "fact"
+    TODO = "todo"
+
+
+class ItemState(StrEnum):
+    """What has become of an item, or of a version of it."""
+
+    ACTIVE = "active"
+    DONE = "done"
+    SUPERSEDED = "superseded"
+    """Another version has replaced it."""
+    FORGOTTEN = "forgotten"
+    """Its texts are erased."""
+    PENDING = "pending"
+    """The person has not said it themselves: it is used only once they confirm it."""
+
+
+class ItemOrigin(StrEnum):
+    """How an item came to be."""
+
+    SAID = "said"
+    """Extracted from what the person said."""
+    CONFIRMED = "confirmed"
+    EDITED = "edited"
+    IMPORTED = "imported"
+    """From the memory of a session of an earlier version."""
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether the person wrote or approved it."""
+        return self in {ItemOrigin.EDITED, ItemOrigin.CONFIRMED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A message that taught an item, with the words that did.
+
+    `is_removed`: the message is gone, with its session or by a reset, and the quote with it.
+    """
+
+    session_id: SessionId
+    seq: int
+    quote: str = ""
+    is_removed: bool = field(default=False, metadata=_SPARSE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemVersion:
+    """An earlier state of an item."""
+
+    version: int
+    text: str
+    state: ItemState
+    origin: ItemOrigin
+    sources: tuple[Source, ...] = ()
+    valid_from: datetime
+    valid_to: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One remembered thing. `version` counts its states; `history` has the earlier ones, oldest first.
+
+    `digests` are those of the texts of a forgotten item, salted: see `PersonMemory.digest`.
+    """
+
+    id: str
+    kind: ItemKind
+    key: str | None = None
+    text: str
+    state: ItemState
+    origin: ItemOrigin
+    sources: tuple[Source, ...] = ()
+    created_at: datetime
+    updated_at: datetime
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    version: int = 1
+    history: tuple[ItemVersion, ...] = field(default=(), metadata=_SPARSE)
+    digests: tuple[str, ...] = field(default=(), metadata=_SPARSE)
+
+    @property
+    def is_active(self) -> bool:
+        return self.state is ItemState.ACTIVE
+
+    @property
+    def line(self) -> str:
+        """The item in one line, as it is recalled and found: with its key, if it has one."""
+        return f"{self.key}: {self.text}" if self.key else self.text
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Sorts the newest item first, then by id."""
+        age = LAST_MOMENT - self.updated_at
+        return f"{age.days:08}{age.seconds:05}{age.microseconds:06}", self.id
+
+    @property
+    def as_version(self) -> ItemVersion:
+        """The current state, as it enters the history."""
+        return ItemVersion(
+            version=self.version,
+            text=self.text,
+            state=self.state,
+            origin=self.origin,
+            sources=self.sources,
+            valid_from=self.valid_from or self.created_at,
+            valid_to=self.valid_to or self.updated_at,
+        )
+
+    def is_of(self, session_id: SessionId) -> bool:
+        """Whether messages that the session still has taught the item."""
+        return any(each.session_id == session_id and not each.is_removed for each in self.sources)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySettings:
+    """What a person allows.
+
+    Without `enabled` nothing is read and nothing learned; without `cross_session` a session uses only
+    what it taught; without `extract` nothing is learned from conversations.
+    """
+
+    enabled: bool = True
+    cross_session: bool = True
+    extract: bool = True
+
+    @property
+    def learns(self) -> bool:
+        return self.enabled and self.extract
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonMemory:
+    """All items of a person. An API client that calls for itself is a person of its own.
+
+    `owner_key` is the owner's kind and id, as in `user:0f3a`; `user_id` is empty for a client.
+    `salt`, made with the first digest, makes digests of forgotten texts useless elsewhere. `is_complete` is False while
+    sessions may hold items in the form of earlier versions, which are not taken over yet.
+    """
+
+    owner_key: str
+    user_id: str = ""
+    salt: str = field(default="", repr=False, metadata=_SPARSE)
+    items: tuple[Item, ...] = ()
+    settings: MemorySettings = MemorySettings()
+    version: int = 0
+    is_complete: bool = False
+
+    @property
+    def active(self) -> Sequence[Item]:
+        """The items that prompts may use, in the order in which they were learned."""
+        return [item for item in self.items if item.is_active] if self.settings.enabled else []
+
+    def in_state(self, *states: ItemState) -> list[Item]:
+        return [item for item in self.items if item.state in states]
+
+    def find(self, item_id: str) -> Item | None:
+        return next((item for item in self.items if item.id == item_id), None)
+
+    def for_session(self, session_id: SessionId) -> Sequence[Item]:
+        """The active items that the prompts of a session may use: see `MemorySettings`."""
+        if self.settings.cross_session:
+            return self.active
+        return [item for item in self.active if item.is_of(session_id)]
+
+    @property
+    def hidden_messages(self) -> frozenset[tuple[SessionId, int]]:
+        """The messages that must not be recalled: they taught what was forgotten, or answer that."""
+        return frozenset(
+            (source.session_id, seq)
+            for item in self.items
+            if item.state is ItemState.FORGOTTEN
+            for source in item.sources
+            for seq in (source.seq, source.seq + 1)
+        )
+
+    def digest(self, text: str) -> str:
+        """Return the salted digest by which a forgotten text is recognised."""
+        words = " ".join(re.findall(r"\w+", fold(text)))
+        return hashlib.sha256(f"{self.salt}\n{words}".encode()).hexdigest()[:32]
+
+    def with_item(self, item: Item) -> "PersonMemory":
+        """Return the memory with the item in place of the one with its id, else as the newest."""
+        if self.find(item.id) is None:
+            return replace(self, items=(*self.items, item))
+        items = (item if each.id == item.id else each for each in self.items)
+        return replace(self, items=tuple(items))
+
+    def with_items(self, items: Iterable[Item]) -> "PersonMemory":
+        changed = self
+        for item in items:
+            changed = changed.with_item(item)
+        return changed
+
+    def is_later_than(self, other: "PersonMemory") -> bool:
+        """Whether it is a later state of the other: a copy of a store may replace that."""
+        own, others = {item.id for item in self.items}, {item.id for item in other.items}
+        return self.version > other.version and (not others or not own.isdisjoint(others))
+
+
+def new_person(owner: Owner) -> PersonMemory:
+    """Return the memory of a person of whom nothing is stored yet."""
+    user_id = owner.id if owner.kind == "user" else ""
+    return PersonMemory(owner_key=key_of(owner), user_id=user_id)
+
+
+def key_of(owner: Owner) -> str:
+    """Return the key of an owner's memory."""
+    return f"{owner.kind}:{owner.id}"

@@ -1,0 +1,120 @@
+"""What is remembered of each person: one record for a person or an API client."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from chatbot.domain.chat import Session, SessionCursor, SessionId
+from chatbot.domain.errors import Conflict
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory, StructuredMemory
+from chatbot.domain.memory_tombstones import without_messages
+from chatbot.domain.memory_views import taken_over
+from chatbot.domain.person_memory import PersonMemory, key_of, new_person
+from chatbot.domain.ports.records import Kind, Records
+from chatbot.domain.ports.session_log import SessionLog
+
+PERSON_MEMORIES = Kind(
+    name="person_memories",
+    singular="person memory",
+    type=PersonMemory,
+    key=("owner_key",),
+    indexed=("user_id",),
+    subject="user_id",
+    supersedes=PersonMemory.is_later_than,
+)
+
+_TRIES = 5
+_SESSIONS_AT_ONCE = 500
+
+
+class PersonMemories:
+    """The memories of people. Where sessions are written too, they come first: see `change`."""
+
+    def __init__(self, records: Records, sessions: SessionLog) -> None:
+        self._records, self._sessions = records, sessions
+
+    def of(self, owner: Owner) -> PersonMemory:
+        """Return what is remembered of a person.
+
+        The first call for a person stores it, with the items that sessions of earlier versions hold.
+        """
+        stored = self._stored(owner)
+        if stored is not None and stored.is_complete:
+            return stored
+        return self._completed(owner)
+
+    def change(self, owner: Owner, change: Callable[[PersonMemory], PersonMemory]) -> PersonMemory:
+        """Change what is remembered of a person, and return it; no write if nothing changes.
+
+        `change` is called again if another process has changed the memory first. Sessions that the
+        same transaction writes to are written before: so no two transactions wait for each other.
+
+        Raises:
+            Conflict: others keep changing it.
+        """
+        for _ in range(_TRIES):
+            old = self.of(owner)
+            new = change(old)
+            if new == old:
+                return old
+            new = replace(new, version=old.version + 1)
+            try:
+                self._records.put(PERSON_MEMORIES, new, expected=old)
+            except Conflict:
+                continue
+            return new
+        raise Conflict("The memory is being changed. Try again.")
+
+    def forget_messages(
+        self, owner: Owner, session_id: SessionId, *, upto: int | None = None
+    ) -> None:
+        """Erase the quotes of messages that are being removed: all of a session, or up to a number.
+
+        Items stay: they belong to the person.
+        """
+        if self._stored(owner) is not None:
+            self.change(owner, lambda known: without_messages(known, session_id, upto=upto))
+
+    def _stored(self, owner: Owner) -> PersonMemory | None:
+        return self._records.get(PERSON_MEMORIES, key_of(owner))
+
+    def _completed(self, owner: Owner) -> PersonMemory:
+        """Take over what sessions hold: the record first, so that a crash between loses nothing."""
+        self._records.exclusive(PERSON_MEMORIES)
+        stored = self._stored(owner)
+        if stored is not None and stored.is_complete:
+            return stored
+        known = stored or new_person(owner)
+        held = list(self._held_by_sessions(owner))
+        for session, memory in reversed(held):  # the oldest first
+            known = taken_over(known, session, memory.structured)
+        if held:
+            known = replace(known, version=known.version + 1, is_complete=False)
+            self._records.put(PERSON_MEMORIES, known, expected=stored)
+            stored = known
+            for session, memory in held:
+                self._empty(session, memory)
+        known = replace(known, version=known.version + 1, is_complete=True)
+        self._records.put(PERSON_MEMORIES, known, expected=stored)
+        return known
+
+    def _held_by_sessions(self, owner: Owner) -> Iterator[tuple[Session, Memory]]:
+        page = self._sessions.page(owner, limit=_SESSIONS_AT_ONCE)
+        while page:
+            for session in page:
+                memory = self._sessions.memory(owner, session.id)
+                if memory.structured != StructuredMemory():
+                    yield session, memory
+            after = SessionCursor(updated_at=page[-1].updated_at, id=page[-1].id)
+            page = self._sessions.page(owner, limit=_SESSIONS_AT_ONCE, after=after)
+
+    def _empty(self, session: Session, memory: Memory) -> None:
+        """Remove the items from a session's memory, as often as others change it meanwhile."""
+        for _ in range(_TRIES):
+            emptied = replace(memory, structured=StructuredMemory())
+            owner, epoch = session.owner, session.epoch
+            if self._sessions.put_memory(owner, session.id, emptied, epoch=epoch):
+                return
+            found = self._sessions.load(owner, session.id)
+            session, memory = found.session, found.memory
+        raise Conflict("The memory is being changed. Try again.")

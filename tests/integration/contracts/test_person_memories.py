@@ -1,0 +1,150 @@
+"""What is remembered of a person: one suite for every store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from chatbot.domain.chat import Session, SessionId, TurnId
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory import Memory, MemoryItem, Origin, StructuredMemory
+from chatbot.domain.memory_tombstones import forgotten
+from chatbot.domain.person_memory import ItemOrigin, PersonMemory
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
+from person_memories import NEW_ID, ONE, TWO, said, with_new
+from samples import ANA, CLIENT, T0
+
+
+@pytest.fixture
+async def storage(closed_storage: Storage) -> AsyncIterator[Storage]:
+    async with closed_storage:
+        yield closed_storage
+
+
+def held(tx: Transaction, session_id: SessionId, *, days: int = 0, **known: str) -> None:
+    """Store a session of an earlier version: profile by key, and one fact."""
+    at = T0 + timedelta(days=days)
+    tx.sessions.create(Session(id=session_id, owner=ANA, created_at=at, updated_at=at))
+
+    def item(value: str) -> MemoryItem:
+        return MemoryItem(value=value, origin=Origin.MODEL, sources=(1, 3))
+
+    profile = {key: item(value) for key, value in known.items()}
+    structured = StructuredMemory(profile=profile, facts=(item("Likes tea"),))
+    memory = Memory(summary="About tea.", structured=structured, extracted_to=4)
+    assert tx.sessions.put_memory(ANA, session_id, memory, epoch=0)
+
+
+async def of(storage: Storage, owner: Owner = ANA) -> PersonMemory:
+    return await storage.transact(lambda tx: tx.person_memories.of(owner))
+
+
+async def learn(storage: Storage, text: str, owner: Owner = ANA) -> PersonMemory:
+    return await storage.transact(
+        lambda tx: tx.person_memories.change(
+            owner, lambda known: with_new(said(text), memory=known)
+        )
+    )
+
+
+async def test_person_and_application_remember_apart(storage: Storage) -> None:
+    await learn(storage, "Likes tea")
+    assert [item.text for item in (await of(storage)).active] == ["Likes tea"]
+    assert not (await of(storage, CLIENT)).active
+    assert not (await of(storage, Owner(kind="client", id=ANA.id))).active
+
+
+async def test_change_that_changes_nothing_writes_nothing(storage: Storage) -> None:
+    first = await learn(storage, "Likes tea")
+    assert await learn(storage, "Likes tea") == first == await of(storage)
+
+
+async def test_changes_at_once_are_all_kept(storage: Storage) -> None:
+    texts = [f"number {n}" for n in range(12)]
+    await asyncio.gather(*(learn(storage, text) for text in texts))
+    assert sorted(item.text for item in (await of(storage)).active) == sorted(texts)
+
+
+async def test_items_of_older_sessions_become_the_persons(storage: Storage) -> None:
+    def store(tx: Transaction) -> None:
+        held(tx, ONE, role="nurse")
+        held(tx, TWO, days=1, role="doctor", name="Ana")
+
+    await storage.transact(store)
+    memory = await of(storage)
+    texts = {item.key or item.kind.value: item.text for item in memory.active}
+    assert texts == {"role": "doctor", "name": "Ana", "fact": "Likes tea"}
+    tea = next(item for item in memory.active if item.key is None)
+    assert [(each.session_id, each.seq) for each in tea.sources] == [
+        (ONE, 1), (ONE, 3), (TWO, 1), (TWO, 3),
+    ]  # fmt: skip
+    assert {item.origin for item in memory.active} == {ItemOrigin.IMPORTED}
+    role = next(item for item in memory.active if item.key == "role")
+    assert [each.text for each in role.history] == ["nurse"]
+    left = await storage.transact(lambda tx: tx.sessions.memory(ANA, ONE))
+    assert left == Memory(summary="About tea.", extracted_to=4, version=2)
+    assert await of(storage) == memory
+
+
+async def test_interrupted_migration_is_completed_by_the_next_call(storage: Storage) -> None:
+    """The record was stored, and the process died before the sessions were emptied."""
+    await storage.transact(lambda tx: held(tx, ONE, role="nurse"))
+    before = await storage.transact(lambda tx: tx.sessions.memory(ANA, ONE))
+    whole = await of(storage)
+
+    def undo(tx: Transaction) -> None:
+        emptied = tx.sessions.memory(ANA, ONE)
+        again = replace(emptied, structured=before.structured)
+        assert tx.sessions.put_memory(ANA, ONE, again, epoch=0)
+        tx.person_memories.change(ANA, lambda known: replace(known, is_complete=False))
+
+    await storage.transact(undo)
+    completed = await of(storage)
+    assert completed.items == whole.items
+    left = await storage.transact(lambda tx: tx.sessions.memory(ANA, ONE))
+    assert left.structured == StructuredMemory()
+
+
+async def test_forgotten_item_is_not_taken_over_from_a_restored_session(storage: Storage) -> None:
+    await storage.transact(lambda tx: held(tx, ONE, role="nurse"))
+
+    def forget(known: PersonMemory) -> PersonMemory:
+        gone = forgotten(known, known.items, now=T0 + timedelta(days=9), new_id=NEW_ID)
+        return replace(gone, is_complete=False)
+
+    def restored(tx: Transaction) -> None:
+        tx.person_memories.change(ANA, forget)
+        held(tx, TWO, days=2, role="nurse", name="Ana")
+
+    await storage.transact(restored)
+    assert [item.text for item in (await of(storage)).active] == ["Ana"]
+
+
+async def test_older_value_of_a_late_session_goes_to_the_history(storage: Storage) -> None:
+    def store(tx: Transaction) -> None:
+        held(tx, TWO, days=5, role="doctor")
+        known = tx.person_memories.of(ANA)
+        held(tx, ONE, role="nurse")
+        tx.person_memories.change(ANA, lambda _: replace(known, is_complete=False))
+
+    await storage.transact(store)
+    role = next(item for item in (await of(storage)).active if item.key == "role")
+    assert (role.text, [each.text for each in role.history]) == ("doctor", ["nurse"])
+
+
+async def test_quotes_go_with_the_messages(storage: Storage) -> None:
+    await learn(storage, "Likes tea")
+    at = Session(id=ONE, owner=ANA, created_at=T0, updated_at=T0)
+
+    def delete(tx: Transaction) -> None:
+        tx.sessions.create(at)
+        with tx.sessions.held(ANA, ONE, TurnId("1" * 32)) as lease:
+            tx.person_memories.forget_messages(ANA, ONE)
+            tx.sessions.delete(lease)
+
+    await storage.transact(delete)
+    [item] = (await of(storage)).active
+    assert (item.text, item.sources[0].quote, item.sources[0].is_removed) == ("Likes tea", "", True)
