@@ -1,0 +1,109 @@
+"""Builds segments: of the records of a tail, and of other segments."""
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, chain, groupby
+from typing import NamedTuple
+
+from chatbot.adapters.search.records import Record
+from chatbot.adapters.search.segments import Columns, Segment
+
+_Postings = dict[int, "array[int]"]
+"""For each term numbers of passages and counts, `passage << 8 | count`."""
+
+
+class _Row(NamedTuple):
+    """A passage of the new segment, in the order of the segment."""
+
+    parent: str
+    seq: int
+    length: int
+    flags: int
+    label: str
+
+
+def segment_of(records: Sequence[tuple[str, int, Record]]) -> bytes:
+    """Returns the data of a segment of records, each with its parent and its number."""
+    ordered = sorted(records, key=lambda row: row[:2])
+    postings: _Postings = {}
+    for passage, (_, _, record) in enumerate(ordered):
+        for term, count in zip(record.terms, record.counts, strict=True):
+            _of(postings, term).append(passage << 8 | count)
+    rows = [_Row(p, seq, each.length, each.flags, each.label) for p, seq, each in ordered]
+    return _packed(rows, postings, min(record.version for _, _, record in ordered))
+
+
+def merged(segments: Sequence[Segment]) -> bytes:
+    """Returns the data of one segment with all passages that are not removed.
+
+    If none is left, it has none.
+    """
+    placed = sorted(
+        (row, number, passage)
+        for number, segment in enumerate(segments)
+        for passage, row in _rows_of(segment)
+    )
+    places = [[-1] * segment.count for segment in segments]
+    for place, (_, number, passage) in enumerate(placed):
+        places[number][passage] = place
+    postings: _Postings = {}
+    for segment, place_of in zip(segments, places, strict=True):
+        _add(postings, segment, place_of)
+    if len(segments) > 1:
+        postings = {term: array("I", sorted(each)) for term, each in postings.items()}
+    version = min(segment.version for segment in segments)
+    return _packed([row for row, _, _ in placed], postings, version)
+
+
+def _rows_of(segment: Segment) -> Iterable[tuple[int, _Row]]:
+    """Returns the passages that are not removed, by their number."""
+    for number, parent in enumerate(segment.parents):
+        for x in range(segment.starts[number], segment.starts[number + 1]):
+            if not segment.is_dead(x):
+                label = segment.label_names[segment.labels[x]]
+                yield x, _Row(parent, segment.seqs[x], segment.lengths[x], segment.flags[x], label)
+
+
+def _add(postings: _Postings, segment: Segment, place_of: Sequence[int]) -> None:
+    """Adds the postings of a segment, whose passages are in these places of the new one."""
+    for number, term in enumerate(segment.terms):
+        pairs = zip(*segment.columns_of(number), strict=True)
+        added = [place_of[x] << 8 | count for x, count in pairs if place_of[x] >= 0]
+        if added:
+            _of(postings, term).extend(added)
+
+
+def _of(postings: _Postings, term: int) -> "array[int]":
+    found = postings.get(term)
+    if found is None:
+        found = postings[term] = array("I")
+    return found
+
+
+def _packed(rows: Sequence[_Row], postings: Mapping[int, Sequence[int]], version: int) -> bytes:
+    parents = {parent: len(list(group)) for parent, group in groupby(rows, key=lambda row: row[0])}
+    labels = {label: n for n, label in enumerate(dict.fromkeys(["", *(r.label for r in rows)]))}
+    terms = sorted(postings)
+    flat = array("I", chain.from_iterable(postings[term] for term in terms))
+    columns = Columns(
+        terms=array("Q", terms),
+        offsets=array("I", accumulate((len(postings[term]) for term in terms), initial=0)),
+        seqs=array("I", (row.seq for row in rows)),
+        starts=array("I", accumulate(parents.values(), initial=0)),
+        passages=array("H", (pair >> 8 for pair in flat)),
+        lengths=array("H", (row.length for row in rows)),
+        labels=array("H", (labels[row.label] for row in rows)),
+        parents=array("H", _parents_with(terms, postings, parents)),
+        counts=bytes(pair & 0xFF for pair in flat),
+        flags=bytes(row.flags for row in rows),
+    )
+    return columns.packed(version, list(parents), list(labels))
+
+
+def _parents_with(
+    terms: Iterable[int], postings: Mapping[int, Sequence[int]], parents: Mapping[str, int]
+) -> Iterable[int]:
+    """Returns for each term the number of parents with it."""
+    parent_of = [n for n, passages in enumerate(parents.values()) for _ in range(passages)]
+    for term in terms:
+        yield len({parent_of[pair >> 8] for pair in postings[term]})

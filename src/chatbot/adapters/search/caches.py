@@ -1,0 +1,64 @@
+"""What is kept decoded between searches, the most recently used up to a number of bytes."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Generic, Protocol, TypeVar
+
+from chatbot.adapters.search.segments import Segment
+from chatbot.adapters.search.statistics import Statistics
+
+
+class _Sized(Protocol):
+    @property
+    def size(self) -> int: ...
+
+
+Kept = TypeVar("Kept", bound=_Sized)
+
+
+class LruCache(Generic[Kept]):
+    """Values up to `max_bytes`, for all threads."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._values: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._lock = Lock()
+        self.size = 0
+        """The bytes of all values."""
+
+    def get(self, key: Hashable) -> Kept | None:
+        with self._lock:
+            found = self._values.get(key)
+            if found is not None:
+                self._values.move_to_end(key)
+            return found
+
+    def put(self, key: Hashable, value: Kept) -> None:
+        """Keep a value. The least recently used ones go, and so does one that is too big."""
+        with self._lock:
+            if key in self._values:
+                return
+            self._values[key] = value
+            self.size += value.size
+            while self.size > self._max_bytes:
+                _, dropped = self._values.popitem(last=False)
+                self.size -= dropped.size
+
+    def get_or_make(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        found = self.get(key)
+        if found is None:
+            self.put(key, found := make())
+        return found
+
+
+class IndexCache:
+    """Shared by all transactions and threads of a process.
+
+    A key names content for good: ids of stored segments with their removed passages, or the rows of
+    a tail. So nothing in it is ever out of date, and what one caller reads depends on nobody else.
+    """
+
+    def __init__(self, segment_bytes: int = 128 * 2**20, statistics_bytes: int = 8 * 2**20) -> None:
+        self.segments: LruCache[Segment] = LruCache(segment_bytes)
+        self.statistics: LruCache[Statistics] = LruCache(statistics_bytes)

@@ -1,0 +1,149 @@
+"""The search index on the tables of a storage engine."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from chatbot.adapters.search.caches import IndexCache
+from chatbot.adapters.search.folding import Part, Plan, all_in_few, due_parts, segment_of_rows
+from chatbot.adapters.search.pools import key_of
+from chatbot.adapters.search.records import tail_row
+from chatbot.adapters.search.rows import IndexRows, SegmentHead
+from chatbot.adapters.search.segments import MAX_PASSAGES, Segment, numbers_of, packed_numbers
+from chatbot.adapters.search.snapshots import StoredSnapshot, snapshot_of
+from chatbot.domain.ports.search import SearchIndex
+from chatbot.domain.search import Passage, Scope
+
+_SEGMENT_AT_ONCE = 64
+"""So many passages of one parent do not go through the tail."""
+
+
+class StoredIndex(SearchIndex):
+    """The index of one transaction. What it decodes stays in the cache, which transactions share."""
+
+    def __init__(self, rows: IndexRows, cache: IndexCache) -> None:
+        self._rows = rows
+        self._cache = cache
+
+    def put(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
+        self.remove(scope, parent)
+        self.append(scope, parent, passages)
+
+    def append(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
+        rows = [tail_row(parent, passage) for passage in passages]
+        if len(rows) < _SEGMENT_AT_ONCE:
+            self._rows.add_tail(scope, rows)
+            return
+        for at in range(0, len(rows), MAX_PASSAGES):
+            part = rows[at : at + MAX_PASSAGES]
+            self._rows.add_segment(scope, len(part), segment_of_rows(part))
+
+    def remove(self, scope: Scope, parent: str, *, upto: int | None = None) -> None:
+        self._rows.lock(scope)
+        self._rows.drop_tail(scope, parent, upto)
+        for head, segment in self._segments(scope):
+            removed = _passages_of(segment, parent, upto)
+            if not removed:
+                continue
+            dead = {*numbers_of(head.dead), *removed}
+            if len(dead) == head.count:
+                self._rows.drop_segment(scope, head.id)
+            else:
+                self._rows.set_dead(scope, head.id, packed_numbers(dead))
+
+    def clear(self, scope: Scope) -> None:
+        self._rows.lock(scope)
+        self._rows.drop_tail(scope)
+        for head in self._rows.heads([scope]):
+            self._rows.drop_segment(scope, head.id)
+        self._rows.set_audience(scope, ())
+
+    def set_audience(self, scope: Scope, atoms: Collection[str]) -> None:
+        self._rows.set_audience(scope, atoms)
+
+    def scopes_for(self, atoms: Collection[str]) -> Sequence[Scope]:
+        return self._rows.scopes_for(atoms)
+
+    def snapshot(self, scopes: Collection[Scope]) -> StoredSnapshot:
+        return snapshot_of(self._rows, scopes, self._cache)
+
+    def indexed(self, scope: Scope) -> Mapping[str, int]:
+        counts = Counter(row.parent for _, row in self._rows.tails([scope]))
+        for _, segment in self._segments(scope):
+            counts.update({p: len(_passages_of(segment, p, None)) for p in segment.parents})
+        return {parent: count for parent, count in counts.items() if count}
+
+    def fold(self, scope: Scope, *, is_whole: bool = False) -> None:
+        """Make segments of the tail, and few of many; with `is_whole`, of everything one."""
+        plan = self.plan(scope, is_whole=is_whole)
+        if plan is not None:
+            self.replace(plan, plan.built())
+
+    def plan(self, scope: Scope, *, is_whole: bool = False) -> Plan | None:
+        """Return what is to be folded, with its data; None if there is nothing."""
+        rows = [row for _, row in self._rows.tails([scope])]
+        heads = self._rows.heads([scope])
+        parts = all_in_few(heads, rows) if is_whole else due_parts(heads, rows)
+        ids = [head.id for part in parts for head in part.heads]
+        data = self._rows.data([scope], ids) if ids else {}
+        if not parts or len(data) < len(ids):
+            return None
+        return Plan(scope=scope, parts=parts, data=data)
+
+    def replace(self, plan: Plan, built: Sequence[tuple[int, bytes]]) -> bool:
+        """Carry out a plan; False if any of it has changed since, so that nothing is done."""
+        self._rows.lock(plan.scope)
+        if not self._is_unchanged(plan):
+            return False
+        for part in plan.parts:
+            self._drop(plan.scope, part)
+        for count, data in built:
+            self._rows.add_segment(plan.scope, count, data)
+        return True
+
+    def _is_unchanged(self, plan: Plan) -> bool:
+        heads = {head for part in plan.parts for head in part.heads}
+        rows = {row for part in plan.parts for row in part.rows}
+        return heads.issubset(self._rows.heads([plan.scope])) and (
+            not rows or rows.issubset(row for _, row in self._rows.tails([plan.scope]))
+        )
+
+    def _drop(self, scope: Scope, part: Part) -> None:
+        """Drop what a new segment replaces.
+
+        Rows are dropped by the last number of each parent that was seen: a message that is added
+        meanwhile, without a lock, has a higher one.
+        """
+        for head in part.heads:
+            self._rows.drop_segment(scope, head.id)
+        last: dict[str, int] = {}
+        for row in part.rows:
+            last[row.parent] = max(row.seq, last.get(row.parent, row.seq))
+        for parent, seq in last.items():
+            self._rows.drop_tail(scope, parent, seq)
+
+    def _segments(self, scope: Scope) -> Iterator[tuple[SegmentHead, Segment]]:
+        """Yields the segments of an access class, decoded."""
+        heads = self._rows.heads([scope])
+        cached = {head: self._cache.segments.get(key_of((head,))) for head in heads}
+        missing = [head.id for head, segment in cached.items() if segment is None]
+        data = self._rows.data([scope], missing) if missing else {}
+        for head, segment in cached.items():
+            yield head, segment or self._decoded(head, data[head.id])
+
+    def _decoded(self, head: SegmentHead, data: bytes) -> Segment:
+        segment = Segment(data, head.dead)
+        self._cache.segments.put(key_of((head,)), segment)
+        return segment
+
+
+def _passages_of(segment: Segment, parent: str, upto: int | None) -> Sequence[int]:
+    """Returns the numbers of the passages that a parent has in a segment, up to a number."""
+    number = segment.parent_numbers.get(parent)
+    if number is None:
+        return ()
+    places = range(segment.starts[number], segment.starts[number + 1])
+    return [
+        place
+        for place in places
+        if not segment.is_dead(place) and (upto is None or segment.seqs[place] <= upto)
+    ]
