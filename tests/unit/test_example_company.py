@@ -1,0 +1,77 @@
+"""The example documents, and the questions about them that are labelled by hand."""
+
+import html
+import re
+from collections import Counter
+
+import pytest
+
+from chatbot.domain.permissions import DEFAULT_ROLES
+from example_company import EXAMPLES, ExampleDocument, example_company
+from labelled_questions import document_questions, one_spaced, without_accents
+
+COMPANY = example_company()
+LIMITS = {".csv": 100}  # words; a table has fewer
+LONGEST = 1500
+
+
+def text_of(document: ExampleDocument) -> str:
+    text = document.path.read_text(encoding="utf-8")
+    is_html = document.path.suffix == ".html"
+    return one_spaced(html.unescape(re.sub(r"<[^>]+>", "", text)) if is_html else text)
+
+
+def test_manifest_names_every_document_once() -> None:
+    folder = EXAMPLES / "documents"
+    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+    assert sorted(document.file for document in COMPANY.documents) == files
+    assert len(files) == 40
+
+
+@pytest.mark.parametrize("document", COMPANY.documents, ids=lambda each: each.file)
+def test_each_document_is_long_enough_and_has_readers(document: ExampleDocument) -> None:
+    words = len(text_of(document).split())
+
+    assert LIMITS.get(document.path.suffix, 300) <= words <= LONGEST
+    assert any(document.access.values())
+    assert set(document.access.get("users", ())) <= {person.email for person in COMPANY.people}
+    assert set(document.access.get("roles", ())) <= DEFAULT_ROLES.keys()
+
+
+def test_each_person_may_read_other_documents_than_the_others() -> None:
+    readable = {
+        person.email: frozenset(d.file for d in COMPANY.documents if d.may_be_read_by(person))
+        for person in COMPANY.people
+    }
+
+    assert len(readable) == len(set(readable.values())) == 5
+    assert all(len(files) < 40 for files in readable.values())
+    assert all(set(person.roles) <= DEFAULT_ROLES.keys() for person in COMPANY.people)
+
+
+def test_there_are_200_questions_in_each_language_and_no_question_twice() -> None:
+    questions = document_questions()
+
+    assert Counter(each.language for each in questions) == {"es": 200, "en": 200}
+    assert len({each.text for each in questions}) == len(questions)
+
+
+def test_the_document_of_every_question_holds_its_answer() -> None:
+    texts = {document.file: text_of(document) for document in COMPANY.documents}
+
+    missing = [q for q in document_questions() if not q.is_answered_by(q.file, texts[q.file])]
+
+    assert missing == []
+
+
+def test_every_document_is_asked_about() -> None:
+    asked = {question.file for question in document_questions()}
+
+    assert asked == {document.file for document in COMPANY.documents}
+
+
+def test_questions_are_written_without_accents_mechanically() -> None:
+    assert without_accents("¿Cuánto cobra la niña el año próximo?") == (
+        "¿Cuanto cobra la nina el ano proximo?"
+    )
