@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from chatbot.domain.audit import AUDIT, OPERATIONS
+from chatbot.domain.ports.blobs import Blobs
 from chatbot.domain.ports.counters import Bill, Counters
 from chatbot.domain.ports.journal import Journal, JournalKind
 from chatbot.domain.ports.records import AnyKind, Records
@@ -10,6 +11,7 @@ from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.repositories.accesses import ACCESSES, Accesses
 from chatbot.domain.repositories.api_keys import API_KEYS, ApiKeyRepository
 from chatbot.domain.repositories.attempts import AttemptRepository
+from chatbot.domain.repositories.documents import DOCUMENT_JOBS, DOCUMENTS, Documents
 from chatbot.domain.repositories.erasures import ERASURES, Erasures
 from chatbot.domain.repositories.last_logins import LAST_LOGINS, LastLogins
 from chatbot.domain.repositories.limits import LIMITS, LimitRecords
@@ -30,6 +32,8 @@ KINDS: tuple[AnyKind, ...] = (
     PERSON_MEMORIES,
     ERASURES,
     RETENTION_RUNS,
+    DOCUMENTS,
+    DOCUMENT_JOBS,
 )
 """All kinds of records, in the order in which they are copied."""
 
@@ -54,6 +58,7 @@ class Transaction:
         records: Records,
         counters: Counters,
         journal: Journal,
+        blobs: Blobs,
         is_atomic: bool,
         on_commit: list[Callable[[], None]],
     ) -> None:
@@ -61,9 +66,11 @@ class Transaction:
         self.on_commit = on_commit
         self.sessions, self.records = sessions, records
         self.counters, self.journal = counters, journal
+        self.blobs = blobs
         self.api_keys = ApiKeyRepository(records)
         self.accesses = Accesses(records)
         self.attempts = AttemptRepository(counters)
+        self.documents = Documents(records, blobs)
         self.erasures = Erasures(records)
         self.last_logins = LastLogins(records)
         self.person_memories = PersonMemories(records, sessions)

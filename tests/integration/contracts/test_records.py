@@ -43,6 +43,28 @@ async def test_page_is_ordered_by_key_and_continues_after_a_key(store: Store) ->
     assert await store.do(lambda records: records.page(kind, field="label", value="first")) == [ONE]
 
 
+async def test_records_with_one_of_several_values_are_in_one_page(store: Store) -> None:
+    other = Note(shelf="c", name="0", label="fourth", topic="z")
+    await store.put(THREE, TWO, other, ONE)
+    kind = store.kind
+
+    async def found(*topics: str, after: tuple[str, ...] = (), limit: int | None = None) -> object:
+        return await store.do(
+            lambda tx: list(
+                tx.page_in(kind, field="topic", values=topics, after=after, limit=limit)
+            )
+        )
+
+    assert await found("x", "z") == [ONE, THREE, other]
+    assert await found("x", "y", after=("a", "1"), limit=1) == [TWO]
+    assert await found("w", *(f"topic {n}" for n in range(2000)), "y") == [TWO]
+    assert await found() == []
+    counts = await store.do(
+        lambda tx: [tx.count(kind, field="topic", value=each) for each in ("x", "y", "w")]
+    )
+    assert counts == [2, 1, 0]
+
+
 async def test_keys_are_ordered_by_their_code_points(store: Store) -> None:
     names = ["Z", "a", "z", "ñ", "_", "0", "é", "日", "-", "B"]
     await store.put(*(Note(shelf="s", name=name, label=name) for name in names))

@@ -4,7 +4,7 @@ What is particular about a kind of record stands in its `Kind`, never in an engi
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -137,6 +137,25 @@ class Records(Protocol):
 
         With an indexed or unique `field`: those with this value of it.
         """
+
+    @abstractmethod
+    def page_in(
+        self,
+        kind: Kind[Record],
+        *,
+        field: str,
+        values: Collection[str],
+        after: Key = (),
+        limit: int | None = None,
+    ) -> Sequence[Record]:
+        """Return the records with one of these values of an indexed field, ordered as by `page`.
+
+        Those with other values are not looked at, so that they cost no time.
+        """
+
+    @abstractmethod
+    def count(self, kind: AnyKind, *, field: str, value: str) -> int:
+        """Return how many records have this value of an indexed field."""
 
     @abstractmethod
     def get_all(self, kind: Kind[Record], keys: Sequence[Key]) -> Sequence[Record]:

@@ -1,7 +1,7 @@
 """Records in the memory of this process, found by key and by unique field."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic
 
@@ -51,6 +51,7 @@ class RecordTable(Generic[Record]):
         self.by_key: dict[Key, Record] = {}
         self._by_field: dict[str, dict[str, Record]] = {field: {} for field in kind.unique}
         self._in_order: dict[str, _Ordered[Record]] = {}
+        self._by_value: dict[str, Mapping[str, Sequence[Key]]] = {}
         for record in records:
             self.put(record, expected=None)
 
@@ -69,6 +70,27 @@ class RecordTable(Generic[Record]):
                 if field is None or getattr(record, field) == value
             ]
         return [each for each in found if self._kind.key_of(each) > after][:limit]
+
+    def page_in(
+        self, *, field: str, values: Collection[str], after: Key, limit: int | None
+    ) -> Sequence[Record]:
+        known = self._keys_by_value(field)
+        wanted = frozenset(values)
+        chosen = [each for each in known if each in wanted] if len(wanted) > len(known) else wanted
+        keys = sorted(key for each in chosen for key in known.get(each, ()) if key > after)
+        return [self.by_key[key] for key in keys[:limit]]
+
+    def count(self, *, field: str, value: str) -> int:
+        return len(self._keys_by_value(field).get(value, ()))
+
+    def _keys_by_value(self, field: str) -> Mapping[str, Sequence[Key]]:
+        """The keys of the records by the value of a field; kept until a record changes."""
+        if field not in self._by_value:
+            found: dict[str, list[Key]] = {}
+            for key, record in self.by_key.items():
+                found.setdefault(getattr(record, field), []).append(key)
+            self._by_value[field] = found
+        return self._by_value[field]
 
     def search(
         self, conditions: Sequence[Condition], *, order_by: str, after: str, limit: int | None
@@ -109,7 +131,7 @@ class RecordTable(Generic[Record]):
     def remove(self, key: Key) -> Record | None:
         """Remove and return a record; no-op if absent."""
         old = self.by_key.pop(key, None)
-        self._in_order = {}
+        self._in_order, self._by_value = {}, {}
         for field, found in self._by_field.items() if old is not None else ():
             del found[getattr(old, field)]
         return old
@@ -139,6 +161,20 @@ class InMemoryRecords(Records):
         limit: int | None = None,
     ) -> Sequence[Record]:
         return self._of(kind).page(field=field, value=value, after=after, limit=limit)
+
+    def page_in(
+        self,
+        kind: Kind[Record],
+        *,
+        field: str,
+        values: Collection[str],
+        after: Key = (),
+        limit: int | None = None,
+    ) -> Sequence[Record]:
+        return self._of(kind).page_in(field=field, values=values, after=after, limit=limit)
+
+    def count(self, kind: AnyKind, *, field: str, value: str) -> int:
+        return self._of(kind).count(field=field, value=value)
 
     def get_all(self, kind: Kind[Record], keys: Sequence[Key]) -> Sequence[Record]:
         found = self._of(kind).by_key

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
+from chatbot.adapters.storage.in_memory.blobs import InMemoryBlobs
 from chatbot.adapters.storage.in_memory.counters import InMemoryCounters
 from chatbot.adapters.storage.in_memory.journal import InMemoryJournal
 from chatbot.adapters.storage.in_memory.records import InMemoryRecords
@@ -32,6 +33,7 @@ class InMemoryStorage(Storage):
             records=records,
             counters=InMemoryCounters(),
             journal=InMemoryJournal(),
+            blobs=InMemoryBlobs(),
             is_atomic=False,
             on_commit=[],
         )

@@ -143,6 +143,9 @@ class Document(RecordFiles[Record]):
             is_adopting = self._is_serving and raw is not None
             return self._with_numbers(self._content(raw).table, is_adopting=is_adopting)
 
+    def tables(self, *, is_locked: bool) -> Sequence[RecordTable[Record]]:
+        return [self.table(is_locked=is_locked)]
+
     def _parse(self, raw: bytes | None) -> RecordTable[Record]:
         """Read the records, and write down the numbers that an edit by hand has raised.
 

@@ -52,6 +52,10 @@ class RecordFiles(Protocol[Record]):
         """Return all records."""
 
     @abstractmethod
+    def tables(self, *, is_locked: bool) -> Sequence[RecordTable[Record]]:
+        """Return all records, by the files in which they are."""
+
+    @abstractmethod
     def change(self, puts: Puts[Record], removed: Iterable[Key] = ()) -> None:
         """Write the changes, those of one file all or none; the caller holds the lock.
 

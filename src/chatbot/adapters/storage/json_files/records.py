@@ -1,12 +1,13 @@
 """Records in files: documents that people may edit, and shards."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.in_memory.records import RecordTable
 from chatbot.adapters.storage.json_files.documents import Document
 from chatbot.adapters.storage.json_files.record_files import Puts, RecordFiles
 from chatbot.adapters.storage.json_files.shards import Shards
@@ -86,6 +87,28 @@ class JsonRecords(Records):
             limit=limit,
             is_locked=kind in self._locked,
         )
+
+    def page_in(
+        self,
+        kind: Kind[Record],
+        *,
+        field: str,
+        values: Collection[str],
+        after: Key = (),
+        limit: int | None = None,
+    ) -> Sequence[Record]:
+        found = self._tables(kind)
+        pages = [
+            table.page_in(field=field, values=values, after=after, limit=limit) for table in found
+        ]
+        records = (record for page in pages for record in page)
+        return sorted(records, key=kind.key_of)[:limit]
+
+    def count(self, kind: AnyKind, *, field: str, value: str) -> int:
+        return sum(table.count(field=field, value=value) for table in self._tables(kind))
+
+    def _tables(self, kind: Kind[Record]) -> Sequence[RecordTable[Record]]:
+        return self._store.of(kind).tables(is_locked=kind in self._locked)
 
     def get_all(self, kind: Kind[Record], keys: Sequence[Key]) -> Sequence[Record]:
         found = (self.get(kind, *key) for key in keys)

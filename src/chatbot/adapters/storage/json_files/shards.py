@@ -76,6 +76,9 @@ class Shards(RecordFiles[Record]):
         records = (each for path in self.paths() for each in self._shard(path.name).by_key.values())
         return RecordTable(self._kind, records)
 
+    def tables(self, *, is_locked: bool) -> Sequence[RecordTable[Record]]:  # noqa: ARG002 # as above
+        return [self._shard(path.name) for path in self.paths()]
+
     def change(self, puts: Puts[Record], removed: Iterable[Key] = ()) -> None:
         self._require_free(puts)
         changed = dict[str, RecordTable[Record]]()

@@ -11,6 +11,7 @@ from typing import Self
 
 from chatbot.adapters.filesystem.atomic import make_durable_folders, write_new
 from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.json_files.blobs import JsonBlobs
 from chatbot.adapters.storage.json_files.check import Finding, inspect
 from chatbot.adapters.storage.json_files.counter_lines import COUNTERS
 from chatbot.adapters.storage.json_files.counters import JsonCounters
@@ -55,6 +56,7 @@ class JsonFileStorage(Storage):
         self._records = RecordStore(root, self._files, is_serving=True)
         self._counters = JsonCounters(root / COUNTERS, self._files)
         self._journal = JsonJournal(root, self._files)
+        self._blobs = JsonBlobs(root, self._files)
 
     async def __aenter__(self) -> Self:
         """Create the folders, and the roles of a store without users.
@@ -179,6 +181,7 @@ class JsonFileStorage(Storage):
                 records=records,
                 counters=self._counters,
                 journal=self._journal,
+                blobs=self._blobs,
                 is_atomic=False,
                 on_commit=on_commit,
             )

@@ -1,6 +1,6 @@
 """Records as rows of the tables of their kinds."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -61,6 +61,29 @@ class SqlRecords(Records):
         if limit is not None:
             values["limit"] = limit
         return [record_of(kind, row) for row in self._sql.rows(query, values)]
+
+    def page_in(
+        self,
+        kind: Kind[Record],
+        *,
+        field: str,
+        values: Collection[str],
+        after: Key = (),
+        limit: int | None = None,
+    ) -> Sequence[Record]:
+        if not values:
+            return []
+        query = _page_in(kind, field, is_later=bool(after), is_limited=limit is not None)
+        found: dict[str, object] = {"values": list(values)}
+        if after:
+            found |= _key_values(kind, after)
+        if limit is not None:
+            found["limit"] = limit
+        return [record_of(kind, row) for row in self._sql.rows(query, found)]
+
+    def count(self, kind: AnyKind, *, field: str, value: str) -> int:
+        row = self._sql.row(_count(kind, field), {"value": value})
+        return 0 if row is None else int(row[0])
 
     def get_all(self, kind: Kind[Record], keys: Sequence[Key]) -> Sequence[Record]:
         rows = self._sql.rows(_all_of(kind), {"keys": list(keys)}) if keys else []
@@ -164,6 +187,19 @@ def _compared(
             return column > value
         case Match.UP_TO:
             return column <= value
+
+
+@cache
+def _count(kind: AnyKind, field: str) -> Select[Any]:
+    columns = table_of(kind).c
+    return select(func.count()).where(columns[field] == bindparam("value"))
+
+
+@cache
+def _page_in(kind: AnyKind, field: str, *, is_later: bool, is_limited: bool) -> Select[Any]:
+    columns = table_of(kind).c
+    query = _page(kind, None, is_later=is_later, is_limited=is_limited)
+    return query.where(columns[field].in_(bindparam("values", expanding=True)))
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Self
 from sqlalchemy import Connection, text
 
 from chatbot.adapters.storage.json_values import Damaged
+from chatbot.adapters.storage.sql.blobs import SqlBlobs
 from chatbot.adapters.storage.sql.counter_statements import (
     ADD_COUNTERS,
     addition_values,
@@ -206,6 +207,7 @@ class SqlStorage(Storage):
             records=SqlRecords(sql),
             counters=SqlCounters(sql),
             journal=SqlJournal(sql),
+            blobs=SqlBlobs(sql),
             is_atomic=True,
             on_commit=sql.on_commit,
         )

@@ -1,0 +1,74 @@
+"""The port to blobs: bytes with a name, such as the file of a document.
+
+A name is a path of lower-case words: `documents/<id>/1/content`. It is never used for other bytes
+again, except after it was removed.
+"""
+
+import re
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+PART_BYTES = 1 << 20
+"""The size of all parts but the last one."""
+_NAME = re.compile("[a-z0-9_-]{1,64}(/[a-z0-9_-]{1,64}){1,7}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """The bytes with a name, as they are copied from store to store."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+class Blobs(Protocol):
+    """The blobs of a store, as one transaction sees them."""
+
+    @abstractmethod
+    def put(self, name: str, data: bytes) -> None:
+        """Store bytes, in place of those that have the name already.
+
+        Raises:
+            ValueError: the name is not valid.
+        """
+
+    @abstractmethod
+    def get(self, name: str) -> bytes | None:
+        """Return the bytes, or None."""
+
+    @abstractmethod
+    def get_all(self, names: Sequence[str]) -> Mapping[str, bytes]:
+        """Return those of the blobs with these names that exist."""
+
+    @abstractmethod
+    def part(self, name: str, number: int) -> bytes | None:
+        """Return one part of `PART_BYTES`, counted from 0; None behind the last one."""
+
+    @abstractmethod
+    def names(self, folder: str, *, after: str = "", limit: int | None = None) -> Sequence[str]:
+        """Return the names below a folder, as `documents/<id>`, from the first one after `after`."""
+
+    @abstractmethod
+    def size(self, folder: str) -> int:
+        """Return how many bytes are below a folder."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove the blob with this name, and all below the folder of this name; no-op if absent."""
+
+
+def is_blob_name(name: str) -> bool:
+    """Whether a blob can have the name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def require_blob_name(name: str) -> None:
+    """Return if a blob can have the name.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not is_blob_name(name):
+        raise ValueError("The name of a blob is a path of lower-case words.")

@@ -1,0 +1,201 @@
+"""Documents, their passages, and the queue of those that wait for their extraction."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from chatbot.domain.document_jobs import DocumentJob, job_id
+from chatbot.domain.document_passages import (
+    DocumentPassage,
+    FoundPassage,
+    folder_of,
+    packed,
+    passage_blob,
+    passages_folder,
+    unpacked,
+)
+from chatbot.domain.documents import Document, DocumentId
+from chatbot.domain.ports.blobs import Blobs
+from chatbot.domain.ports.records import Kind, Records
+from chatbot.domain.search import Scope
+
+DOCUMENTS = Kind(
+    name="documents",
+    singular="document",
+    type=Document,
+    key=("id",),
+    indexed=("scope", "digest", "uploaded_by"),
+    supersedes=lambda new, old: new.updated_at >= old.updated_at,
+)
+DOCUMENT_JOBS = Kind(
+    name="document_jobs",
+    singular="document job",
+    type=DocumentJob,
+    key=("id",),
+    indexed=("owner",),
+    supersedes=lambda new, old: new.attempts >= old.attempts,
+)
+PassageKey = tuple[DocumentId, int]
+"""A document, and the number of a passage in the version that answers."""
+_SCOPES_AT_ONCE = 5000
+_JOBS_AT_ONCE = 100
+
+
+class Documents:
+    """The documents of the store. Nothing here asks who is calling: see `is_readable`."""
+
+    def __init__(self, records: Records, blobs: Blobs) -> None:
+        self._records, self._blobs = records, blobs
+
+    def lock(self) -> None:
+        """Keep other writers of documents out until the transaction ends."""
+        self._records.exclusive(DOCUMENTS)
+
+    def get(self, document_id: DocumentId) -> Document | None:
+        """Return the document, or None."""
+        return self._records.get(DOCUMENTS, document_id)
+
+    def get_all(self, ids: Iterable[DocumentId]) -> Mapping[DocumentId, Document]:
+        """Return those of the documents that exist."""
+        keys = [(each,) for each in dict.fromkeys(ids)]
+        return {each.id: each for each in self._records.get_all(DOCUMENTS, keys)}
+
+    def put(self, document: Document, *, old: Document | None) -> None:
+        """Store a document in place of `old`, the stored one.
+
+        Raises:
+            Conflict: the stored one is not `old` by now.
+        """
+        self._records.put(DOCUMENTS, document, expected=old)
+
+    def remove(self, document_id: DocumentId) -> None:
+        """Remove a document and its blobs; no-op if absent."""
+        self._records.remove(DOCUMENTS, document_id)
+        self._blobs.remove(folder_of(document_id))
+
+    def page(
+        self, scopes: Sequence[Scope], *, after: str = "", limit: int | None = None
+    ) -> Sequence[Document]:
+        """Return documents of these access classes, the newest first, from the one after `after`."""
+        found = [
+            document
+            for first in range(0, len(scopes), _SCOPES_AT_ONCE)
+            for document in self._records.page_in(
+                DOCUMENTS,
+                field="scope",
+                values=scopes[first : first + _SCOPES_AT_ONCE],
+                after=(after,) if after else (),
+                limit=limit,
+            )
+        ]
+        return sorted(found, key=lambda each: each.id)[:limit]
+
+    def all(self, *, after: str = "", limit: int | None = None) -> Sequence[Document]:
+        """Return documents of any access class, as `page` does."""
+        return self._records.page(DOCUMENTS, after=(after,) if after else (), limit=limit)
+
+    def with_digest(self, digest: str) -> Sequence[Document]:
+        """Return the documents whose newest version has these bytes."""
+        return self._records.page(DOCUMENTS, field="digest", value=digest)
+
+    def uploaded_by(self, owner: str, *, limit: int | None = None) -> Sequence[Document]:
+        return self._records.page(DOCUMENTS, field="uploaded_by", value=owner, limit=limit)
+
+    def count_of(self, owner: str) -> int:
+        """Return how many documents this caller has uploaded."""
+        return self._records.count(DOCUMENTS, field="uploaded_by", value=owner)
+
+    def is_alone(self, document: Document) -> bool:
+        """Whether no other document has the access class of this one."""
+        found = self._records.page(DOCUMENTS, field="scope", value=document.scope, limit=2)
+        return all(each.id == document.id for each in found)
+
+    # --- passages ------------------------------------------------------------------------------
+
+    def put_passages(
+        self, document_id: DocumentId, version: int, passages: Sequence[DocumentPassage]
+    ) -> None:
+        """Store the passages of a version, which are numbered from 1 on."""
+        for name, data in packed(document_id, version, passages):
+            self._blobs.put(name, data)
+
+    def remove_passages(self, document_id: DocumentId, version: int) -> None:
+        self._blobs.remove(passages_folder(document_id, version))
+
+    def all_passages(self, document: Document) -> Sequence[DocumentPassage]:
+        """Return the passages of the version that answers, in their order."""
+        if document.live is None:
+            return []
+        folder = passages_folder(document.id, document.live.number)
+        found = self._blobs.get_all(self._blobs.names(folder))
+        passages = [passage for blob in found.values() for passage in unpacked(blob)]
+        return sorted(passages, key=lambda each: each.seq)
+
+    def passages(self, keys: Iterable[PassageKey]) -> Mapping[PassageKey, FoundPassage]:
+        """Return those of the passages that exist, with their documents."""
+        wanted = list(dict.fromkeys(keys))
+        documents = self.get_all(document_id for document_id, _ in wanted)
+        names = {
+            (document_id, seq): passage_blob(document_id, live.number, seq)
+            for document_id, seq in wanted
+            if document_id in documents and (live := documents[document_id].live) is not None
+        }
+        blobs = self._blobs.get_all(sorted({*names.values()}))
+        found: dict[PassageKey, FoundPassage] = {}
+        for key, name in names.items():
+            for passage in unpacked(blobs[name], only=key[1]) if name in blobs else ():
+                found[key] = _found(documents[key[0]], passage)
+        return found
+
+    # --- the queue -----------------------------------------------------------------------------
+
+    def enqueue(self, document: Document) -> None:
+        """Add a job for the newest version of a document."""
+        version, owner = document.newest.number, document.uploaded_by
+        waiting = self._records.count(DOCUMENT_JOBS, field="owner", value=owner)
+        job = DocumentJob(
+            id=job_id(waiting, document.id, version),
+            document_id=document.id,
+            version=version,
+            owner=owner,
+        )
+        self._records.put(DOCUMENT_JOBS, job, expected=None)
+
+    def has_jobs(self) -> bool:
+        return bool(self._records.page(DOCUMENT_JOBS, limit=1))
+
+    def take_job(self, by: str, now: datetime, *, most: int) -> DocumentJob | None:
+        """Hold the next job; None without one that is free, or if `most` are held already."""
+        self._records.exclusive(DOCUMENT_JOBS)
+        jobs = self._records.page(DOCUMENT_JOBS, limit=_JOBS_AT_ONCE)
+        free = [job for job in jobs if not job.is_held(now)]
+        if not free or len(jobs) - len(free) >= most:
+            return None
+        taken = free[0].taken(by, now)
+        self._records.put(DOCUMENT_JOBS, taken, expected=free[0])
+        return taken
+
+    def renew_job(self, job: DocumentJob, now: datetime) -> DocumentJob | None:
+        """Hold a job for longer; None if it was lost."""
+        if not self.is_held(job):
+            return None
+        renewed = job.renewed(now)
+        self._records.put(DOCUMENT_JOBS, renewed, expected=job)
+        return renewed
+
+    def is_held(self, job: DocumentJob) -> bool:
+        """Whether the job is still held by the same work."""
+        return self._records.get(DOCUMENT_JOBS, job.id) == job
+
+    def end_job(self, job: DocumentJob) -> None:
+        self._records.remove(DOCUMENT_JOBS, job.id)
+
+
+def _found(document: Document, passage: DocumentPassage) -> FoundPassage:
+    if document.live is None:
+        raise AssertionError("Only the passages of a version that answers are read.")
+    return FoundPassage(
+        document_id=document.id,
+        version=document.live.number,
+        title=document.title,
+        passage=passage,
+    )
