@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from chatbot.domain.document_jobs import LEASE
-from chatbot.domain.document_passages import DocumentPassage
+from chatbot.domain.document_passages import StoredPassage
 from chatbot.domain.documents import Document, Version, document_id, scope_of
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
@@ -27,9 +27,9 @@ def document(number: int, *, owner: str = "user:ana", readers: str = "public") -
     )
 
 
-def passages(count: int) -> list[DocumentPassage]:
+def passages(count: int) -> list[StoredPassage]:
     return [
-        DocumentPassage(seq=n, text=f"Párrafo {n} 日本\n", heading=f"H {n}", start=n, end=n + 9)
+        StoredPassage(seq=n, text=f"Párrafo {n} 日本\n", heading=f"H {n}", start=n, end=n + 9)
         for n in range(1, count + 1)
     ]
 

@@ -14,7 +14,7 @@ PASSAGES_A_BLOB = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentPassage:
+class StoredPassage:
     """A passage of one version of a document.
 
     `seq` counts from 1 in the version; `heading` is the path of headings above it; `start` and
@@ -35,7 +35,7 @@ class FoundPassage:
     document_id: DocumentId
     version: int
     title: str
-    passage: DocumentPassage
+    passage: StoredPassage
 
 
 def folder_of(document_id: DocumentId, version: int | None = None) -> str:
@@ -58,7 +58,7 @@ def passage_blob(document_id: DocumentId, version: int, seq: int) -> str:
 
 
 def packed(
-    document_id: DocumentId, version: int, passages: Sequence[DocumentPassage]
+    document_id: DocumentId, version: int, passages: Sequence[StoredPassage]
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the blobs of all passages of a version, which are numbered from 1 on."""
     for first in range(0, len(passages), PASSAGES_A_BLOB):
@@ -66,7 +66,7 @@ def packed(
         yield passage_blob(document_id, version, group[0].seq), _blob(group)
 
 
-def _blob(group: Sequence[DocumentPassage]) -> bytes:
+def _blob(group: Sequence[StoredPassage]) -> bytes:
     texts = [each.text.encode() for each in group]
     lines = [
         [each.seq, each.start, each.end, len(text), each.heading]
@@ -76,7 +76,7 @@ def _blob(group: Sequence[DocumentPassage]) -> bytes:
     return b"\n".join((head, b"".join(texts)))
 
 
-def unpacked(blob: bytes, *, only: int | None = None) -> Sequence[DocumentPassage]:
+def unpacked(blob: bytes, *, only: int | None = None) -> Sequence[StoredPassage]:
     """Return the passages of a blob, or only the one with this number.
 
     Raises:
@@ -85,7 +85,7 @@ def unpacked(blob: bytes, *, only: int | None = None) -> Sequence[DocumentPassag
     head, _, texts = blob.partition(b"\n")
     found, offset = [], 0
     for seq, start, end, length, heading in json.loads(head):
-        passage = DocumentPassage(seq=seq, text="", heading=heading, start=start, end=end)
+        passage = StoredPassage(seq=seq, text="", heading=heading, start=start, end=end)
         if only in {None, seq}:
             text = texts[offset : offset + length].decode()
             found.append(replace(passage, text=text))

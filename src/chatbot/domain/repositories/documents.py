@@ -5,8 +5,8 @@ from datetime import datetime
 
 from chatbot.domain.document_jobs import DocumentJob, job_id
 from chatbot.domain.document_passages import (
-    DocumentPassage,
     FoundPassage,
+    StoredPassage,
     folder_of,
     packed,
     passage_blob,
@@ -112,7 +112,7 @@ class Documents:
     # --- passages ------------------------------------------------------------------------------
 
     def put_passages(
-        self, document_id: DocumentId, version: int, passages: Sequence[DocumentPassage]
+        self, document_id: DocumentId, version: int, passages: Sequence[StoredPassage]
     ) -> None:
         """Store the passages of a version, which are numbered from 1 on."""
         for name, data in packed(document_id, version, passages):
@@ -121,7 +121,7 @@ class Documents:
     def remove_passages(self, document_id: DocumentId, version: int) -> None:
         self._blobs.remove(passages_folder(document_id, version))
 
-    def all_passages(self, document: Document) -> Sequence[DocumentPassage]:
+    def all_passages(self, document: Document) -> Sequence[StoredPassage]:
         """Return the passages of the version that answers, in their order."""
         if document.live is None:
             return []
@@ -190,7 +190,7 @@ class Documents:
         self._records.remove(DOCUMENT_JOBS, job.id)
 
 
-def _found(document: Document, passage: DocumentPassage) -> FoundPassage:
+def _found(document: Document, passage: StoredPassage) -> FoundPassage:
     if document.live is None:
         raise AssertionError("Only the passages of a version that answers are read.")
     return FoundPassage(
