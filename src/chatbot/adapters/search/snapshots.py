@@ -100,6 +100,8 @@ def snapshot_of(rows: IndexRows, scopes: Collection[Scope], cache: IndexCache) -
 
     The tails come first: what is folded meanwhile is read twice and not missed.
     """
+    if not scopes:
+        return StoredSnapshot({}, {}, (), cache)
     tails = rows.tails(scopes)
     for _ in range(_ATTEMPTS):
         groups = {group: cache.segments.get(key_of(group)) for group in grouped(rows.heads(scopes))}

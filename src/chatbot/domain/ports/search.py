@@ -84,3 +84,7 @@ class Search(Protocol):
         self, query: str, passages: Mapping[str, Sequence[Passage]], *, limit: int
     ) -> Sequence[Hit]:
         """Return the best of the given passages, by parent, such as the items of a memory."""
+
+    async def aclose(self) -> None:
+        """End what is done in the background."""
+        return

@@ -1,0 +1,58 @@
+"""How well a whole session or document fits a question."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from chatbot.adapters.search.segments import Segment
+from chatbot.adapters.search.statistics import Place, Statistics, length_at
+from chatbot.adapters.search.weighting import Weights, Word, rarity
+
+
+class ParentScores:
+    """BM25 of the parents of passages, each computed once."""
+
+    def __init__(
+        self,
+        words: Sequence[Word],
+        segments: Sequence[Segment],
+        statistics: Statistics,
+        weights: Weights,
+    ) -> None:
+        self._segments, self._statistics, self._weights = segments, statistics, weights
+        self._words = [
+            (word, rarity(statistics.parents, word.parents - self._counted_again(word)))
+            for word in words
+        ]
+        self._scores: dict[Place, float] = {}
+
+    def of(self, parent: Place) -> float:
+        score = self._scores.get(parent)
+        if score is None:
+            score = self._scores[parent] = self._score(self._statistics.places_of(parent))
+        return score
+
+    def _score(self, places: tuple[Place, ...]) -> float:
+        length = sum(length_at(self._segments, place) for place in places)
+        k1, b = self._weights.parent_k1, self._weights.parent_b
+        norm = k1 * (1 - b + b * length / self._statistics.mean_parent_length)
+        score = 0.0
+        for word, idf in self._words:
+            count = sum(self._count(word, place) for place in places)
+            if count:
+                score += idf * (k1 + 1) * count / (count + norm)
+        return score
+
+    def _counted_again(self, word: Word) -> int:
+        """Returns how often the word's parents have been counted more than once."""
+        spread = self._statistics.spread_parents
+        counts = [sum(bool(self._count(word, place)) for place in places) for places in spread]
+        return sum(count - 1 for count in counts if count)
+
+    def _count(self, word: Word, parent: Place) -> int:
+        """Returns how often the word is in the parent's passages in one place."""
+        postings = word.postings.get(parent >> 16)
+        if postings is None:
+            return 0
+        starts, number = self._segments[parent >> 16].starts, parent & 0xFFFF
+        first = bisect_left(postings.passages, starts[number])
+        return sum(postings.counts[first : bisect_left(postings.passages, starts[number + 1])])
