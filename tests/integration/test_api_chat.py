@@ -35,6 +35,7 @@ from service import (
 ANSWER = "Hola, ¿qué tal?"
 ANSWER_KEYS = {
     *("session_id", "text", "turn_id", "finish_reason", "usage", "model", "memory_used"),
+    "citations",
 }
 
 

@@ -10,7 +10,7 @@ from itertools import count
 from chatbot.adapters.llm.scripted import Answer, ScriptedModel
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application.budgets import Budgets
-from chatbot.application.chat import Chat
+from chatbot.application.chat import Chat, Recall
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.learning import Learner
 from chatbot.application.limit_rules import LimitRules
@@ -19,6 +19,7 @@ from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.metering import MeteredModel
 from chatbot.application.prompt import PromptBuilder
+from chatbot.application.recall import recall_session
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.sessions import Sessions
 from chatbot.application.shares import Shares
@@ -132,6 +133,7 @@ class ChatApp:
         new_id: NewId | None = None,
         max_turns_per_owner: int = 1000,
         max_sessions: int = 1000,
+        recall: Recall = recall_session,
     ) -> None:
         new_id, clock = new_id or fresh_ids(), ticking_clock()
         self.storage = storage or InMemoryStorage()
@@ -164,6 +166,7 @@ class ChatApp:
             max_prompt_chars=4000,
             shares=Shares(per_user=max_turns_per_owner, per_client=max_turns_per_owner),
             notice=notice,
+            recall=recall,
         )
         self.sessions = Sessions(self.storage, room, clock=clock, new_id=new_id)
         self.memory_editor = MemoryEditor(

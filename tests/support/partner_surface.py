@@ -14,7 +14,7 @@ from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import HTTPConnection
 
-from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
+from chatbot.application.turn import Cited, Delta, Remembered, Reply, ReplyEvent, Started
 from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import SessionBusy, StorageUnavailable
 from chatbot.domain.identity import Client, ClientId, Principal
@@ -118,7 +118,7 @@ class LineEncoder(Encoder):
 
     def encode(self, event: ReplyEvent) -> bytes:
         match event:
-            case Started():
+            case Started() | Remembered() | Cited():
                 return b""
             case Delta():
                 return f"data: {json.dumps(event.text)}\n\n".encode()

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from chatbot.application.prompt import alternating
+from chatbot.application.prompt_history import alternating
 from chatbot.application.tokens import TokenEstimator
 from chatbot.domain.chat import FinishReason, InterruptReason, Message, MessageRole
 from chatbot.domain.memory import Memory, MemoryItem, Origin, StructuredMemory
@@ -316,13 +316,13 @@ def completion(usage: Usage | None) -> Completion:
 def test_usage_is_the_providers_and_teaches_the_estimator() -> None:
     prompt_builder = prompt_builder_of()
     prompt = prompt_builder.build(Memory(), history_of(1))
-    counted = Usage(input_tokens=200, output_tokens=7)
+    counted = Usage(input_tokens=300, output_tokens=7)
     before = prompt_builder.estimator.tokens(as_text(prompt.request))
     assert prompt_builder.usage(prompt, completion(counted)) == counted
-    assert 200 < prompt_builder.estimator.tokens(as_text(prompt.request)) < before
+    assert 300 < prompt_builder.estimator.tokens(as_text(prompt.request)) < before
 
 
-@pytest.mark.parametrize("reported", [(0, 0), (200, 0), (0, 7)])
+@pytest.mark.parametrize("reported", [(0, 0), (300, 0), (0, 7)])
 def test_count_of_zero_is_estimated(reported: tuple[int, int]) -> None:
     prompt_builder = prompt_builder_of()
     prompt = prompt_builder.build(REMEMBERED, history_of(3))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from chatbot.adapters.llm.scripted import Answer, Script
-from chatbot.application.prompt import accepted
+from chatbot.application.prompt_history import accepted
 from chatbot.domain.chat import FinishReason, InterruptReason, MessageRole, SessionId
 from chatbot.domain.errors import (
     ContextTooLong,

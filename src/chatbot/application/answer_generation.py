@@ -9,18 +9,25 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from chatbot.application.prompt import Prompt, PromptBuilder, Scope, unanswered_before
-from chatbot.application.turn import Turn
+from chatbot.application.citations import Citing
+from chatbot.application.prompt import Prompt, PromptBuilder
+from chatbot.application.prompt_history import Scope, unanswered_before
+from chatbot.application.turn import Answering, Turn
 from chatbot.domain.chat import FinishReason, Lease, SessionId, TurnContext
 from chatbot.domain.errors import ContextTooLong, ModelError, ModelFailure, PromptRefused
 from chatbot.domain.memory import Memory
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Activity, Telemetry
+from chatbot.domain.recall import Recalled
 from chatbot.domain.transaction import Transaction
 
 logger = logging.getLogger("chatbot.chat")
 
-_SCOPES = (Scope.WHOLE, Scope.WHOLE, Scope.NO_MEMORY, Scope.ANSWERED, Scope.NEWEST)
+_SCOPES = (
+    *(Scope.WHOLE, Scope.WHOLE, Scope.NO_PASSAGES, Scope.NO_MEMORY),
+    *(Scope.ANSWERED, Scope.NEWEST),
+)
+_NOTHING_TO_MARK = frozenset({Scope.WHOLE, Scope.NO_PASSAGES, Scope.NO_MEMORY})
 _LESSONS = 1000
 _CUT = 0.5  # of the bytes of a prompt that was too long
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
@@ -67,7 +74,7 @@ class AnswerGenerator:
         self._prompt_builder = prompt_builder
         self._most_bytes: OrderedDict[SessionId, int] = OrderedDict()
 
-    async def generate(self, turn: Turn, asked: TurnContext) -> Answer:
+    async def generate(self, turn: Turn, asked: TurnContext, recalled: Recalled) -> Answer:
         """Generate the answer to the turn's question, with at most one request per scope.
 
         A prompt that is too long is shortened and sent once more. A scope that leaves out nothing
@@ -85,14 +92,16 @@ class AnswerGenerator:
                 prompt = self._prompt_builder.build(
                     asked.memory,
                     asked.history,
+                    recalled=recalled,
                     scope=scope,
                     most_bytes=most_bytes,
                     preferred=turn.language,
                 )
             if refused is not None and _is_same(prompt.request, refused.request):
                 continue
+            given = None if recalled.passages is None else prompt.passages or ()
             try:
-                completion = await self._complete(turn, prompt)
+                completion = await self._complete(turn, prompt, Citing(given))
             except (PromptRefused, ModelError) as error:
                 if turn.text or not _is_about_the_prompt(error):
                     raise
@@ -106,8 +115,9 @@ class AnswerGenerator:
                 return answer if failure is None else _marked(answer, scope, failure, asked)
         raise failure or PromptRefused
 
-    async def _complete(self, turn: Turn, prompt: Prompt) -> Completion:
-        completion = await turn.generate(self._model, prompt.request)
+    async def _complete(self, turn: Turn, prompt: Prompt, citing: Citing) -> Completion:
+        answering = Answering(citing=citing, memory_used=prompt.memory_used, parts=prompt.parts)
+        completion = await turn.generate(self._model, prompt.request, answering)
         if completion.finish_reason is FinishReason.BLOCKED and not completion.text:
             raise PromptRefused
         return completion
@@ -122,7 +132,7 @@ class AnswerGenerator:
 def _marked(answer: Answer, scope: Scope, failure: ModelFailure, asked: TurnContext) -> Answer:
     """Mark what the accepted prompt lacks, unless the previous one was only too long."""
     logger.warning("the provider accepted a prompt on the second attempt: %s", scope.value)
-    if isinstance(failure, ContextTooLong) or scope in {Scope.WHOLE, Scope.NO_MEMORY}:
+    if isinstance(failure, ContextTooLong) or scope in _NOTHING_TO_MARK:
         return answer
     if scope is Scope.NEWEST:
         return replace(answer, prompts_after=asked.history[-1].seq - 1)

@@ -6,7 +6,7 @@ acknowledged. While the model runs the session is held, by its lease, and no tra
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -47,11 +47,15 @@ from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
+from chatbot.domain.recall import ALL_DOCUMENTS, DocumentChoice, Recalled
 from chatbot.domain.text import is_storable
 from chatbot.domain.transaction import Transaction
 from chatbot.domain.usage import payer_of
 
 logger = logging.getLogger("chatbot.chat")
+
+Recall = Callable[[Turn, TurnContext], Awaitable[Recalled]]
+"""Finds what the prompt of a turn may hold besides its session; it never fails."""
 
 
 class Chat:
@@ -77,6 +81,7 @@ class Chat:
         max_prompt_chars: int,
         shares: Shares,
         notice: str | None,
+        recall: Recall,
         telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
         self._storage = storage
@@ -91,6 +96,7 @@ class Chat:
         self._max_prompt_chars = max_prompt_chars
         self.running = RunningTurns(storage, clock, shares=shares)
         self._notice = notice
+        self._recall = recall
         self._telemetry = telemetry
         self._generator = AnswerGenerator(model, prompt_builder, telemetry)
         self._first_failures = FirstFailures(storage)
@@ -103,8 +109,9 @@ class Chat:
         *,
         stream: bool,
         language: Language | None = None,
+        documents: DocumentChoice = ALL_DOCUMENTS,
     ) -> AsyncGenerator[ReplyEvent]:
-        """Answer a prompt: `Started`, then `Delta`s, then one `Reply`.
+        """Answer a prompt: `Started`, `Remembered`, then `Delta`s and `Cited`s, then one `Reply`.
 
         Without `stream` the model answers in one piece. Without a session id the session is new.
         `language` is the caller's preference for the service's own texts.
@@ -122,11 +129,12 @@ class Chat:
         require(principal, Permission.CHAT)
         self._check(prompt)
         turn = Turn(
-            owner=principal.owner,
+            principal=principal,
             payer=payer_of(principal),
             session_id=session_id,
             id=TurnId(self._new_id()),
             prompt=prompt,
+            documents=documents,
             language=language,
             stream=stream,
         )
@@ -166,7 +174,8 @@ class Chat:
         try:
             turn.emit(Started(session_id=lease.session_id, turn_id=turn.id))
             with self._storage.renewing(lease), metered_by(meter):
-                answer = await self._generator.generate(turn, asked)
+                recalled = await self._recall(turn, asked)
+                answer = await self._generator.generate(turn, asked, recalled)
         except asyncio.CancelledError:
             reason = turn.interruption or InterruptReason.SHUTDOWN
             raise turn.interruption_error() from None
@@ -185,13 +194,14 @@ class Chat:
                 ts=self._clock(),
                 turn_id=turn.id,
                 reason=reason,
+                details=turn.details,
             )
             self._estimator.learn(lease.session_id, meter.last_tokens)
             bill = await self._budgets.bill(meter, turns=1)
             await self._storage.store_answer(lease, said, bill)
         if answer.refused or answer.prompts_after:
             asked = await self._marked(asked, answer)
-        turn.emit(self._reply(asked, answer))
+        turn.emit(self._reply(turn, asked, answer))
         self._consolidation.schedule(asked.answered(said), asked_at=asked.history[-1].ts)
 
     async def _marked(self, asked: TurnContext, answer: Answer) -> TurnContext:
@@ -222,17 +232,18 @@ class Chat:
 
         return await self._storage.transact(begin)
 
-    def _reply(self, asked: TurnContext, answer: Answer) -> Reply:
+    def _reply(self, turn: Turn, asked: TurnContext, answer: Answer) -> Reply:
         is_first = not asked.memory.summarized_to and not any(
             message.is_answer for message in asked.history
         )
         return Reply(
             session_id=asked.lease.session_id,
             turn_id=asked.lease.turn_id,
-            text=answer.completion.text,
+            text=turn.text,
             finish_reason=answer.completion.finish_reason,
             usage=self._prompt_builder.usage(answer.prompt, answer.completion),
             model=self._model.name,
             memory_used=answer.prompt.memory_used,
+            citations=turn.citations,
             notice=notice_in(answer.prompt.language, self._notice) if is_first else None,
         )

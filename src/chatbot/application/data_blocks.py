@@ -1,22 +1,17 @@
 """Formats data for the model: one line of JSON inside unguessable delimiters."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 
-from chatbot.domain.memory import Memory, StructuredMemory
+from chatbot.domain.memory import StructuredMemory
+from chatbot.domain.recall import FoundPassage, KnownItem, PastMessage
+
+_PARTS = {"profile": "profile", "preference": "preferences", "fact": "facts", "todo": "todos"}
 
 
 def data_block(content: Mapping[str, object], *, nonce: str) -> str:
     """Return the content as one line of JSON between delimiters that contain the nonce."""
     return f"<data-{nonce}>\n{json_line(content)}\n</data-{nonce}>\n\n"
-
-
-def memory_content(memory: Memory) -> dict[str, object]:
-    """Return the summary and the structured memory, without empty parts."""
-    content: dict[str, object] = {"summary": memory.summary} if memory.summary else {}
-    structured = structured_content(memory.structured)
-    return content | ({"memory": structured} if structured else {})
 
 
 def structured_content(known: StructuredMemory) -> dict[str, object]:
@@ -31,23 +26,31 @@ def structured_content(known: StructuredMemory) -> dict[str, object]:
     return {name: part for name, part in parts.items() if part}
 
 
-def shortened(memory: Memory) -> Memory:
-    """Return the memory without its oldest fact or task.
+def memory_content(summary: str, items: Iterable[KnownItem]) -> dict[str, object]:
+    """Return the summary and the items as the model sees them, without empty parts."""
+    keyed: dict[str, dict[str, str]] = {}
+    listed: dict[str, list[str]] = {}
+    for item in items:
+        name = _PARTS[item.kind]
+        if item.key is not None:
+            keyed.setdefault(name, {})[item.key] = item.text
+        else:
+            listed.setdefault(name, []).append(item.text)
+    memory = {name: keyed.get(name) or listed.get(name) for name in _PARTS.values()}
+    found = {name: part for name, part in memory.items() if part}
+    content: dict[str, object] = {"summary": summary} if summary else {}
+    return content | ({"memory": found} if found else {})
 
-    Without facts and tasks it loses its newest key, and without keys half of its summary.
-    """
-    known = memory.structured
-    if len(known.facts) > len(known.todos):
-        known = replace(known, facts=known.facts[1:])
-    elif known.todos:
-        known = replace(known, todos=known.todos[1:])
-    elif len(known.preferences) > len(known.profile):
-        known = replace(known, preferences=dict([*known.preferences.items()][:-1]))
-    elif known.profile:
-        known = replace(known, profile=dict([*known.profile.items()][:-1]))
-    else:
-        return replace(memory, summary=memory.summary[: len(memory.summary) // 2])
-    return replace(memory, structured=known)
+
+def message_content(message: PastMessage) -> dict[str, object]:
+    """Return a message of another session as the model sees it."""
+    return {"on": message.ts.date().isoformat(), "by": message.role.value, "text": message.text}
+
+
+def passage_content(n: int, passage: FoundPassage) -> dict[str, object]:
+    """Return a passage as the model sees it, with the number by which it is cited."""
+    heading = {"heading": passage.heading} if passage.heading else {}
+    return {"n": n, "title": passage.title, **heading, "text": passage.text}
 
 
 def json_line(content: Mapping[str, object]) -> str:

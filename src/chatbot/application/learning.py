@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from chatbot.application.data_blocks import data_block, structured_content
 from chatbot.application.memory_rules import MemoryRules
-from chatbot.application.prompt import accepted, prompts_of
+from chatbot.application.prompt_history import accepted, prompts_of
 from chatbot.application.prompt_texts import language_of, texts_in
 from chatbot.application.replies import read_update, without_thinking
 from chatbot.domain.chat import FinishReason, Message, MessageRole

@@ -1,4 +1,4 @@
-"""Builds prompts from history and memory within a token budget.
+"""Builds prompts from history, memory and what is recalled, within a token budget.
 
 A prompt has three parts: the system text, which is fixed (the company's instructions, then ours);
 the messages that the summary does not cover, and those of an incomplete step that it does; and the
@@ -6,40 +6,42 @@ newest user message with one data block in front. So a prompt begins like the pr
 providers can cache that prefix.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
-from chatbot.application.data_blocks import data_block, json_line, memory_content, shortened
+from chatbot.application.data_blocks import data_block
+from chatbot.application.prompt_data import DataShares, PromptData
+from chatbot.application.prompt_history import HistoryWindow, Scope, prompts_of
 from chatbot.application.prompt_texts import LANGUAGES, Language, language_of, texts_in
 from chatbot.application.tokens import TokenEstimator
 from chatbot.application.turn import Turn
-from chatbot.domain.chat import InterruptReason, Message, MessageRole, Question, SessionId
-from chatbot.domain.memory import Memory, RecalledItem, recollections
+from chatbot.domain.answer_details import PromptPart
+from chatbot.domain.chat import Message, MessageRole, Question, SessionId
+from chatbot.domain.memory import Memory, RecalledItem
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task, Usage
 from chatbot.domain.ports.runtime import NewId
-
-_MEMORY_SHARE = 0.25  # of the prompt's budget; the conversation itself needs the rest
-
-
-class Scope(StrEnum):
-    """How much context a prompt has besides the newest question."""
-
-    WHOLE = "whole"
-    """Memory, history, and unanswered questions."""
-    NO_MEMORY = "without memory"
-    ANSWERED = "without memory and unanswered questions"
-    NEWEST = "the newest question alone"
+from chatbot.domain.recall import FoundPassage, Recalled, items_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A request, the memory items in it, and the language of its built-in texts."""
+    """A request, the data in its block, its parts, and the language of its built-in texts."""
 
     request: ModelRequest
-    memory_used: tuple[RecalledItem, ...]
+    data: PromptData
+    parts: tuple[PromptPart, ...]
     language: Language
+
+    @property
+    def memory_used(self) -> tuple[RecalledItem, ...]:
+        """The items and messages in it."""
+        return self.data.memory_used
+
+    @property
+    def passages(self) -> tuple[FoundPassage, ...] | None:
+        """The passages in it, which are cited by their position from 1; None: none were searched."""
+        return self.data.passages
 
 
 class PromptBuilder:
@@ -77,7 +79,9 @@ class PromptBuilder:
             whole = f"{company_instructions}\n\n{ours}" if company_instructions else ours
             self._systems[each] = whole
         self.summarized_step = threshold or 1
-        self._step = max(threshold - window, 2) if threshold else 1
+        step = max(threshold - window, 2) if threshold else 1
+        self._window = HistoryWindow(step, self.estimator.tokens)
+        self._shares = DataShares(self.estimator.tokens)
         self.max_output_tokens = max_output_tokens
         self._budget = context_tokens - max_output_tokens
         self._new_id = new_id
@@ -104,6 +108,7 @@ class PromptBuilder:
         memory: Memory,
         history: Sequence[Message],
         *,
+        recalled: Recalled | None = None,
         scope: Scope = Scope.WHOLE,
         most_bytes: int | None = None,
         preferred: Language | None = None,
@@ -111,109 +116,42 @@ class PromptBuilder:
         """Build the prompt for the newest message of `history`, which is the user's.
 
         `history` is that of a `TurnContext`, whose question has this builder's
-        `summarized_step` and `history_limit`. `most_bytes` limits the prompt in addition to the token
-        budget, except for the question itself. `preferred` is the caller's language.
+        `summarized_step` and `history_limit`. Without `recalled`, the items are those of the memory.
+        `most_bytes` limits the prompt in addition to the token budget, except for the question
+        itself. `preferred` is the caller's language.
         """
         language = language_of(prompts_of(history), preferred=self._language or preferred)
         system = self._systems[language]
         budget = self._budget
         if most_bytes is not None:
             budget = min(budget, self.estimator.tokens_of_bytes(most_bytes))
-        kept = self._remembered(memory, budget) if scope is Scope.WHOLE else Memory()
-        block = (
-            data_block(memory_content(kept), nonce=self._new_id()[:16])
-            if recollections(kept)
-            else ""
+        found = Recalled(items=items_of(memory)) if recalled is None else recalled
+        data = self._shares.within(budget, memory.summary, found, scope)
+        content = data.content
+        block = data_block(content, nonce=self._new_id()[:16]) if content else ""
+        shown = self._window.within(
+            budget - self.estimator.tokens(system, block),
+            memory,
+            history,
+            scope,
+            may_begin=len(history) < self.history_limit,
         )
-        shown = _shown(memory, history, scope)
-        may_begin = len(history) < self.history_limit
-        room = budget - self.estimator.tokens(system, block)
-        messages = self._history_within(room, shown, may_begin=may_begin)
-        newest = PromptMessage(role=MessageRole.USER, text=block + messages[-1].text)
+        *before, newest = shown.messages
         request = ModelRequest(
             task=Task.CHAT,
             system=system,
-            messages=(*messages[:-1], newest),
+            messages=(*before, PromptMessage(role=MessageRole.USER, text=block + newest.text)),
             max_output_tokens=self.max_output_tokens,
         )
-        return Prompt(request=request, memory_used=tuple(recollections(kept)), language=language)
+        parts = (
+            PromptPart(kind="system", tokens=self.estimator.tokens(system)),
+            *shown.parts,
+            *self._shares.parts(data, memory.summary, found, scope),
+        )
+        return Prompt(request=request, data=data, parts=parts, language=language)
 
     def usage(self, prompt: Prompt, completion: Completion) -> Usage:
         """Return the usage of a call: see `TokenEstimator.usage`; learn from what was reported."""
         if completion.usage is not None:
             self.estimator.learn(prompt.request, completion.usage.input_tokens)
         return self.estimator.usage(prompt.request, completion)
-
-    def _history_within(
-        self, room: float, history: Sequence[Message], *, may_begin: bool
-    ) -> tuple[PromptMessage, ...]:
-        """Return the newest messages that fit; the oldest leave in steps, to keep prefixes stable."""
-        starts = [
-            i for i, message in enumerate(history) if message.seq % self._step == 1 % self._step
-        ]
-        if may_begin or self._step == 1:
-            starts = [0, *starts]
-        for start in starts:
-            messages = alternating(history[start:])
-            if self.estimator.tokens(*(each.text for each in messages)) <= room:
-                return messages
-        return alternating(history[-1:])
-
-    def _remembered(self, memory: Memory, budget: float) -> Memory:
-        """Return as much of the memory as fits into a prompt."""
-        limit = budget * _MEMORY_SHARE
-        while self.estimator.tokens(json_line(memory_content(memory))) > limit:
-            memory = shortened(memory)
-        return memory
-
-
-def alternating(history: Sequence[Message]) -> tuple[PromptMessage, ...]:
-    """Return alternating messages that begin and end with the user's.
-
-    Interrupted and empty answers are left out; consecutive user messages are joined, except for
-    repetitions.
-    """
-    messages: list[PromptMessage] = []
-    last = ""
-    for message in history:
-        if message.role is MessageRole.ASSISTANT and not (messages and message.is_answer):
-            continue
-        if messages and messages[-1].role is message.role:
-            if message.content != last:
-                joined = f"{messages[-1].text}\n\n{message.content}"
-                messages[-1] = PromptMessage(role=message.role, text=joined)
-        else:
-            messages.append(PromptMessage(role=message.role, text=message.content))
-        last = message.content
-    return tuple(messages)
-
-
-def accepted(messages: Sequence[Message], memory: Memory) -> list[Message]:
-    """Return the messages without those that the provider refuses."""
-    turns = {m.turn_id for m in messages if m.reason is InterruptReason.REFUSED}
-    if not turns and not memory.refused:
-        return list(messages)
-    return [m for m in messages if m.turn_id not in turns and m.seq not in memory.refused]
-
-
-def unanswered_before(memory: Memory, history: Sequence[Message]) -> list[Message]:
-    """Return the unanswered questions that a prompt joins to the newest one."""
-    *before, _ = history
-    shown = [m for m in accepted(before, memory) if m.seq > memory.prompts_after]
-    answered_to = max((m.seq for m in shown if m.is_answer), default=0)
-    return [m for m in shown if m.role is MessageRole.USER and m.seq > answered_to]
-
-
-def prompts_of(messages: Sequence[Message]) -> Iterator[str]:
-    """Yield the user's messages, newest first."""
-    return (each.content for each in reversed(messages) if each.role is MessageRole.USER)
-
-
-def _shown(memory: Memory, history: Sequence[Message], scope: Scope) -> list[Message]:
-    if scope is Scope.NEWEST:
-        return [history[-1]]
-    shown = [m for m in accepted(history, memory) if m.seq > memory.prompts_after]
-    if scope is not Scope.ANSWERED:
-        return shown
-    unanswered = {m.seq for m in unanswered_before(memory, history)}
-    return [m for m in shown if m.seq not in unanswered]

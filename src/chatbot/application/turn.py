@@ -6,12 +6,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from chatbot.application.citations import Citing
 from chatbot.application.prompt_texts import Language
+from chatbot.domain.answer_details import AnswerDetails, Citation, PromptPart
 from chatbot.domain.chat import FinishReason, InterruptReason, SessionId, TurnId
 from chatbot.domain.errors import ChatbotError, Revoked, ShuttingDown
-from chatbot.domain.identity import Owner
+from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.memory import RecalledItem
 from chatbot.domain.ports.model import ChatModel, Completion, ModelRequest, Usage
+from chatbot.domain.recall import Decision, DocumentChoice
 from chatbot.domain.usage import Payer
 
 
@@ -31,6 +34,20 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What the prompt of the answer that begins remembers, if anything."""
+
+    memory_used: tuple[RecalledItem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cited:
+    """The text so far ends with the first mark of this citation."""
+
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """The complete, stored answer. `notice` is set in the first answer of a session."""
 
@@ -41,10 +58,20 @@ class Reply:
     usage: Usage
     model: str
     memory_used: tuple[RecalledItem, ...]
+    citations: tuple[Citation, ...]
     notice: str | None
 
 
-ReplyEvent = Started | Delta | Reply
+ReplyEvent = Started | Remembered | Delta | Cited | Reply
+
+
+@dataclass(slots=True, kw_only=True)
+class Answering:
+    """The answer to one prompt of a turn, as it arrives."""
+
+    citing: Citing
+    memory_used: tuple[RecalledItem, ...] = ()
+    parts: tuple[PromptPart, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,14 +82,17 @@ class Turn:
     for built-in texts, if any.
     """
 
-    owner: Owner
+    principal: Principal
     payer: Payer
     session_id: SessionId | None
     id: TurnId
     prompt: str
+    documents: DocumentChoice
     language: Language | None
     stream: bool
+    decisions: tuple[Decision, ...] = ()
     interruption: InterruptReason | None = None
+    _answering: Answering | None = None
     _pieces: list[str] = field(default_factory=list)
     _generating: asyncio.Task[object] | None = None
     _pending: deque[ReplyEvent] = field(default_factory=deque)
@@ -70,9 +100,28 @@ class Turn:
     _is_over: bool = False
 
     @property
+    def owner(self) -> Owner:
+        """The owner of its session."""
+        return self.principal.owner
+
+    @property
     def text(self) -> str:
-        """The text received so far."""
+        """The text received so far, without marks that name no passage."""
         return "".join(self._pieces)
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """The citations received so far."""
+        return tuple(self._answering.citing.citations) if self._answering else ()
+
+    @property
+    def details(self) -> AnswerDetails | None:
+        """What is kept with the answer; None if no prompt was built."""
+        if self._answering is None:
+            return None
+        return AnswerDetails(
+            citations=self.citations, parts=self._answering.parts, decisions=self.decisions
+        )
 
     async def events(self) -> AsyncGenerator[ReplyEvent]:
         """Yield the events until the turn is over."""
@@ -111,14 +160,19 @@ class Turn:
             return Revoked()
         return ShuttingDown("The service stopped while it was answering.")
 
-    async def generate(self, model: ChatModel, request: ModelRequest) -> Completion:
-        """Call the model and emit deltas as they arrive.
+    async def generate(
+        self, model: ChatModel, request: ModelRequest, answering: Answering
+    ) -> Completion:
+        """Call the model and emit deltas and citations as they arrive.
+
+        Before the first of them, emit what the prompt remembers, if anything.
 
         Raises:
             asyncio.CancelledError: the turn was interrupted, or its task was cancelled.
         """
         if self.interruption is not None:
             raise asyncio.CancelledError
+        self._answering = answering
         task = self._generating = asyncio.current_task()
         try:
             return await self._call(model, request)
@@ -133,15 +187,31 @@ class Turn:
         if not self.stream:
             completion = await model.complete(request)
             self._receive(completion.text)
+            self._end_text()
             return completion
         async with aclosing(model.stream(request)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Completion):
+                    self._end_text()
                     return piece
                 self._receive(piece)
         raise AssertionError("A model's stream ends with its completion.")
 
     def _receive(self, piece: str) -> None:
-        if piece:
-            self._pieces.append(piece)
-            self.emit(Delta(text=piece))
+        if piece and self._answering is not None:
+            for each in self._answering.citing.feed(piece):
+                self._show(each)
+
+    def _end_text(self) -> None:
+        if self._answering is not None:
+            for each in self._answering.citing.end():
+                self._show(each)
+
+    def _show(self, found: str | Citation) -> None:
+        if not self._pieces and self._answering and self._answering.memory_used:
+            self.emit(Remembered(memory_used=self._answering.memory_used))
+        if isinstance(found, str):
+            self._pieces.append(found)
+            self.emit(Delta(text=found))
+        else:
+            self.emit(Cited(citation=found))

@@ -27,6 +27,7 @@ _SPARSE = Stored(is_sparse=True)
 """Marks of what a provider refuses, and setbacks, are rare."""
 
 Kind = Literal["profile", "preference", "fact", "todo", "summary"]
+RecalledKind = Literal["profile", "preference", "fact", "todo", "summary", "message"]
 
 
 class Origin(StrEnum):
@@ -143,11 +144,17 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecalledItem:
-    """An item in a prompt, as reported to the caller; `id` is stable while the text is unchanged."""
+    """An item or a message in a prompt, as reported to the caller.
+
+    `id` is stable while the text is unchanged. `session_id` and `seq` name the message that taught
+    the item, or that is recalled.
+    """
 
     id: str
-    kind: Kind
+    kind: RecalledKind
     text: str
+    session_id: str | None = None
+    seq: int | None = None
 
 
 def default_preferences(language: str | None) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
+from chatbot.application.recall import recall_session
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.shares import Shares
 from chatbot.domain.ports.model import ChatModel
@@ -61,6 +62,7 @@ def build_chat(
         max_prompt_chars=settings.assistant.max_prompt_chars,
         shares=shares,
         notice=settings.assistant.notice,
+        recall=recall_session,
         telemetry=telemetry,
     )
 

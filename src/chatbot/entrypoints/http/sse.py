@@ -6,10 +6,10 @@ from typing import assert_never
 
 from fastapi.sse import KEEPALIVE_COMMENT
 
-from chatbot.application.turn import Delta, Reply, ReplyEvent, Started
+from chatbot.application.turn import Cited, Delta, Remembered, Reply, ReplyEvent, Started
 from chatbot.entrypoints.http.errors import ErrorDetails
 from chatbot.entrypoints.http.problem import problem_body
-from chatbot.entrypoints.http.schemas.chat import chat_answer
+from chatbot.entrypoints.http.schemas.chat import chat_answer, citation_of, memory_used_of
 from chatbot.entrypoints.http.streaming import Encoder
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -21,7 +21,10 @@ are not there: together 4 of the 45 us that a piece of a stream costs.
 
 
 class SseEncoder(Encoder):
-    """`session`, `delta` ..., then `done` with the whole answer, or `error` with a problem."""
+    """`session`, `memory`, `delta` and `citation` ..., then `done` with the whole answer.
+
+    Or `error` with a problem.
+    """
 
     media_type = b"text/event-stream; charset=utf-8"
     keep_alive = KEEPALIVE_COMMENT
@@ -36,6 +39,10 @@ class SseEncoder(Encoder):
             case Started():
                 ids = {"session_id": event.session_id, "turn_id": event.turn_id}
                 return self._event("session", ids)
+            case Cited():
+                return self._event("citation", citation_of(event.citation))
+            case Remembered():
+                return self._event("memory", {"memory_used": memory_used_of(event.memory_used)})
             case Reply():
                 return self._event("done", chat_answer(event))
             case _:

@@ -11,6 +11,7 @@ from chatbot.domain.text import rfc3339
 
 SESSION_ID = "0123456789abcdef" * 2
 TURN_ID = "b94f8afc8be6ad8dbb5ebb3a46e176d7"
+DOCUMENT_ID = "5f2b9a1c0d3e4f60718293a4b5c6d7e8"
 REQUEST_ID = "f1d6e8a07b6c4ae39a4f1c5d0b2e8f37"
 CREATED_AT, UPDATED_AT = "2026-01-31T09:30:00.123456Z", "2026-01-31T09:30:02.654321Z"
 PROMPT = "Hello, my name is Ana. Remind me to call HR."

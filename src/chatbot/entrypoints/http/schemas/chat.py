@@ -1,33 +1,53 @@
 """Schemas of a turn."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from chatbot.application.turn import Reply
+from chatbot.domain.answer_details import Citation
 from chatbot.domain.chat import FinishReason, SessionId, TurnId
+from chatbot.domain.memory import RecalledItem
 from chatbot.domain.ports.model import Usage
+from chatbot.domain.recall import ALL_DOCUMENTS, DocumentChoice
 from chatbot.entrypoints.http.schemas.base import (
+    DOCUMENT_ID,
     NOTICE,
     PROMPT,
     SESSION_ID,
-    TEXT,
     TURN_ID,
     Answer,
     Body,
+    Json,
     example,
     is_none,
 )
 
+CITATION = Citation(
+    n=1,
+    document_id=DOCUMENT_ID,
+    version=1,
+    title="Holidays 2026",
+    heading="Managers",
+    start=812,
+    end=855,
+    quote="Managers hand in their plan before 1 March.",
+)
 EXAMPLE = Reply(
     session_id=SessionId(SESSION_ID),
-    text=TEXT,
+    text="Noted, Ana: call HR. Managers hand in their plan before 1 March [1].",
     turn_id=TurnId(TURN_ID),
     finish_reason=FinishReason.STOP,
     usage=Usage(input_tokens=422, output_tokens=9, estimated=False),
     model="openai/a-model",
-    memory_used=(),
+    memory_used=(
+        RecalledItem(
+            id="todo.b40f0f3c2a61", kind="todo", text="call HR", session_id=SESSION_ID, seq=1
+        ),
+    ),
+    citations=(CITATION,),
     notice=NOTICE,
 )
 
@@ -35,9 +55,33 @@ EXAMPLE = Reply(
 def chat_answer(reply: Reply) -> dict[str, object]:
     """Returns the body of `ChatAnswer`, without the cost of validating our own data."""
     body = asdict(reply)
+    body["memory_used"] = memory_used_of(reply.memory_used)
+    body["citations"] = [citation_of(each) for each in reply.citations]
     if reply.notice is None:
         del body["notice"]
     return body
+
+
+def memory_used_of(recalled: Iterable[RecalledItem]) -> list[Json]:
+    """Returns the items and messages, without fields that are None."""
+    return [
+        {name: value for name, value in asdict(each).items() if value is not None}
+        for each in recalled
+    ]
+
+
+def citation_of(citation: Citation) -> Json:
+    """Returns the body of a `CitationSchema`."""
+    return asdict(citation)
+
+
+class DocumentsBody(Body):
+    labels: list[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = Field(
+        default=[],
+        max_length=20,
+        description="Only documents with one of these labels; empty = all that the caller may read.",
+    )
+    off: bool = Field(default=False, description="True: answer without documents.")
 
 
 class ChatBody(Body):
@@ -47,6 +91,16 @@ class ChatBody(Body):
     session_id: str | None = Field(
         default=None, description="The session to continue; without it, a new session begins."
     )
+    documents: DocumentsBody | None = Field(
+        default=None, description="Which documents the answer may use; without it, all."
+    )
+
+    @property
+    def choice(self) -> DocumentChoice:
+        """The documents that the turn may use."""
+        if self.documents is None:
+            return ALL_DOCUMENTS
+        return DocumentChoice(labels=tuple(self.documents.labels), is_off=self.documents.off)
 
 
 class UsageSchema(Answer):
@@ -58,11 +112,32 @@ class UsageSchema(Answer):
 
 
 class RecalledItemSchema(Answer):
-    id: str = Field(description="The id of the item.")
-    kind: Literal["profile", "preference", "fact", "todo", "summary"] = Field(
-        description="What kind of knowledge it is."
+    id: str = Field(description="The id of the item, or session and number of the message.")
+    kind: Literal["profile", "preference", "fact", "todo", "summary", "message"] = Field(
+        description="What kind of knowledge it is; `message`: from another session of the caller."
     )
     text: str = Field(description="The text that the prompt contained.")
+    session_id: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="The session of the message, or of the one that taught the item.",
+    )
+    seq: int | None = Field(
+        default=None, exclude_if=is_none, description="The number of that message in its session."
+    )
+
+
+class CitationSchema(Answer):
+    n: int = Field(description="The number in the mark `[n]` in the text.")
+    document_id: str = Field(description="The document.")
+    version: int = Field(description="The version of the document that the answer used.")
+    title: str = Field(description="The title of the document.")
+    heading: str = Field(description="The headings above the passage; may be empty.")
+    start: int = Field(
+        description="Where the quote begins in the text of that version, in code points."
+    )
+    end: int = Field(description="Where the quote ends.")
+    quote: str = Field(description="The words of the passage that the answer rests on.")
 
 
 class ChatAnswer(Answer):
@@ -78,7 +153,10 @@ class ChatAnswer(Answer):
     usage: UsageSchema = Field(description="The tokens of this turn.")
     model: str = Field(description="The model that answered, by its Genkit name.")
     memory_used: list[RecalledItemSchema] = Field(
-        description="The remembered items that the prompt contained."
+        description="The remembered items and recalled messages that the prompt contained."
+    )
+    citations: list[CitationSchema] = Field(
+        description="The passages of documents that the text names by marks such as `[1]`."
     )
     notice: str | None = Field(
         default=None,
