@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatbot.domain.chat import MessageRole
+
 DATA = Path(__file__).resolve().parents[2] / "bench" / "data"
+_ROLES = {"u": MessageRole.USER, "a": MessageRole.ASSISTANT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,57 @@ def document_questions() -> Sequence[DocumentQuestion]:
         for each in found["documents"]
         for text, *phrases in each["questions"]
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidMessage:
+    """A message of a labelled conversation."""
+
+    role: MessageRole
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryQuestion:
+    """A question of a person, and the numbers of the messages of one session that answer it."""
+
+    text: str
+    session: int
+    evidence: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rememberer:
+    """A person who has talked in many sessions, and asks about it."""
+
+    name: str
+    language: str
+    sessions: tuple[tuple[SaidMessage, ...], ...]
+    questions: tuple[MemoryQuestion, ...]
+
+
+def people_with_memories() -> Sequence[Rememberer]:
+    found = tomllib.loads((DATA / "memory_questions.toml").read_text(encoding="utf-8"))
+    return [
+        Rememberer(
+            name=person["name"],
+            language=person["language"],
+            sessions=tuple(
+                tuple(map(_said, session["messages"])) for session in person["sessions"]
+            ),
+            questions=tuple(
+                MemoryQuestion(text=text, session=number, evidence=tuple(evidence))
+                for number, session in enumerate(person["sessions"])
+                for text, *evidence in session["questions"]
+            ),
+        )
+        for person in found["people"]
+    ]
+
+
+def _said(line: str) -> SaidMessage:
+    speaker, _, text = line.partition(" ")
+    return SaidMessage(role=_ROLES[speaker], text=text)
 
 
 def one_spaced(text: str) -> str:

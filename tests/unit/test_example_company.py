@@ -8,7 +8,12 @@ import pytest
 
 from chatbot.domain.permissions import DEFAULT_ROLES
 from example_company import EXAMPLES, ExampleDocument, example_company
-from labelled_questions import document_questions, one_spaced, without_accents
+from labelled_questions import (
+    document_questions,
+    one_spaced,
+    people_with_memories,
+    without_accents,
+)
 
 COMPANY = example_company()
 LIMITS = {".csv": 100}  # words; a table has fewer
@@ -75,3 +80,19 @@ def test_questions_are_written_without_accents_mechanically() -> None:
     assert without_accents("¿Cuánto cobra la niña el año próximo?") == (
         "¿Cuanto cobra la nina el ano proximo?"
     )
+
+
+def test_two_people_ask_200_questions_each_about_messages_that_exist() -> None:
+    people = people_with_memories()
+
+    assert [(person.language, len(person.questions)) for person in people] == [
+        ("es", 200),
+        ("en", 200),
+    ]
+    for person in people:
+        assert len({question.text for question in person.questions}) == 200
+        assert len(person.sessions) > 25
+        for question in person.questions:
+            seqs = range(1, len(person.sessions[question.session]) + 1)
+            assert question.evidence, question
+            assert all(seq in seqs for seq in question.evidence), question
