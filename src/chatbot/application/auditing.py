@@ -22,7 +22,7 @@ from chatbot.domain.audit import (
 from chatbot.domain.audit_chain import head_of
 from chatbot.domain.canonical_json import Dataclass
 from chatbot.domain.errors import AuditUnavailable, StorageFailure, cause_of
-from chatbot.domain.identity import Principal
+from chatbot.domain.identity import Principal, User
 from chatbot.domain.ports.journal import JournalEntry, JournalKind
 from chatbot.domain.ports.runtime import Clock
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
@@ -151,6 +151,19 @@ class Auditing:
         """Return what stands for a text that is personal, such as the address of a failed log-in."""
         named = f"pseudonym:{text}".encode("utf-8", "surrogatepass")
         return hmac.digest(self._key, named, "sha256").hex()
+
+    def user_event(
+        self, action: Action, before: User | None, after: User, *, reason: str = ""
+    ) -> AuditEvent:
+        """Return the event of a change of a user, of whom only digests are recorded."""
+        return AuditEvent(
+            action=action,
+            object_type="user",
+            object_id=after.id,
+            reason=reason or None,
+            before=self.digest(before, salt=after.audit_salt),
+            after=self.digest(after, salt=after.audit_salt),
+        )
 
     def digest(self, record: Dataclass | None, *, salt: str) -> str | None:
         """Return the digest of a stored object, for `before` and `after`; None if there is none."""

@@ -7,7 +7,7 @@ from functools import partial
 
 from chatbot.application.auditing import Auditing
 from chatbot.domain.assertions import Assertion, AssertionKind
-from chatbot.domain.audit import Action, AuditEvent, granted
+from chatbot.domain.audit import Action, granted
 from chatbot.domain.authorization import on_behalf_of, require
 from chatbot.domain.errors import InvalidAssertion, UnknownUser
 from chatbot.domain.identity import Principal, User, UserId, UserSource
@@ -120,12 +120,8 @@ class EndUsers:
             source=UserSource.ASSERTION,
             audit_salt=self._new_id(),
         )
-        event = AuditEvent(
-            action=Action.USER_CREATE,
-            object_type="user",
-            object_id=user.id,
-            reason=granted((), user.roles) or None,
-            after=self._auditing.digest(user, salt=user.audit_salt),
+        event = self._auditing.user_event(
+            Action.USER_CREATE, None, user, reason=granted((), user.roles)
         )
         with self._auditing.recording(tx, application, event):
             tx.users.add(user)

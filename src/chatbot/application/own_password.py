@@ -5,7 +5,7 @@ from dataclasses import replace
 from chatbot.application.auditing import Auditing
 from chatbot.application.authentication import Authentication
 from chatbot.application.token_pairs import TokenPair, TokenPairs
-from chatbot.domain.audit import Action, AuditEvent
+from chatbot.domain.audit import Action
 from chatbot.domain.errors import Conflict, InvalidInput, Unauthenticated
 from chatbot.domain.identity import Principal, User
 from chatbot.domain.passwords import check_password, normalise_password
@@ -61,12 +61,6 @@ class OwnPassword:
         is_own = principal.user is not None and principal.user.id == user.id
         if not is_own or tx.users.by_id(user.id) != user:
             raise Conflict("The user was changed in the meantime. Try again.")
-        event = AuditEvent(
-            action=Action.PASSWORD_CHANGE,
-            object_type="user",
-            object_id=user.id,
-            before=self._auditing.digest(user, salt=user.audit_salt),
-            after=self._auditing.digest(changed, salt=user.audit_salt),
-        )
+        event = self._auditing.user_event(Action.PASSWORD_CHANGE, user, changed)
         with self._auditing.recording(tx, principal, event):
             tx.users.replace(changed, old=user, roles=tx.roles.all())

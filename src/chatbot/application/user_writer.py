@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from chatbot.application.auditing import Auditing
 from chatbot.application.people_rules import changeable, current, require_grantable
-from chatbot.domain.audit import Action, AuditEvent, granted
+from chatbot.domain.audit import Action, granted
 from chatbot.domain.errors import Conflict
 from chatbot.domain.fingerprints import ANYTHING, Expected
 from chatbot.domain.identity import Principal, User, UserId, next_token_version
@@ -63,9 +63,10 @@ class UserWriter:
         if desk.tx.users.by_email(user.email) is not None:
             raise Conflict(EMAIL_IN_USE)
         user = replace(user, id=UserId(self._new_id()), audit_salt=self._new_id())
-        with self._auditing.recording(
-            desk.tx, desk.caller, self._event(Action.USER_CREATE, None, user)
-        ):
+        event = self._auditing.user_event(
+            Action.USER_CREATE, None, user, reason=_reason(None, user)
+        )
+        with self._auditing.recording(desk.tx, desk.caller, event):
             desk.tx.users.add(user)
         return user
 
@@ -143,22 +144,13 @@ class UserWriter:
         if other is not None and other.id != user.id:
             raise Conflict(EMAIL_IN_USE)
         users.require_another_administrator(changed, old=user, roles=desk.roles)
-        with self._auditing.recording(desk.tx, desk.caller, self._event(action, user, changed)):
+        event = self._auditing.user_event(action, user, changed, reason=_reason(user, changed))
+        with self._auditing.recording(desk.tx, desk.caller, event):
             users.replace(changed, old=user, roles=desk.roles)
-
-    def _event(self, action: Action, before: User | None, after: User) -> AuditEvent:
-        """Return the event, whose reason names the fields that have changed, and the roles."""
-        return AuditEvent(
-            action=action,
-            object_type="user",
-            object_id=after.id,
-            reason=_reason(before, after) or None,
-            before=self._auditing.digest(before, salt=after.audit_salt),
-            after=self._auditing.digest(after, salt=after.audit_salt),
-        )
 
 
 def _reason(before: User | None, after: User) -> str:
+    """Names the fields that have changed, and the roles."""
     if before is None:
         return granted((), after.roles)
     changed = [name for name in _LISTED if getattr(before, name) != getattr(after, name)]
