@@ -1,6 +1,7 @@
 """Budgets of tokens: what is reserved, refused and billed, as the use cases do it."""
 
 import asyncio
+from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
@@ -71,20 +72,29 @@ async def test_turn_costs_an_estimate_where_the_provider_reports_nothing() -> No
     )
 
 
+async def reserved() -> int:
+    """The tokens that are reserved for a turn with a short prompt."""
+    app = ChatApp(lambda _: Script(pause=never), rules=NO_MEMORY)
+    await limited(app, tokens(10_000))
+    async with aclosing(app.events("hello")) as events:
+        await anext(events)
+        return await held(app)
+
+
 async def test_while_the_model_answers_its_largest_answer_is_reserved() -> None:
     app = ChatApp(lambda _: Script(pause=never), rules=NO_MEMORY)
     await limited(app, tokens(10_000))
     events = app.events("hello")
     await anext(events)
-    reserved = await held(app)
-    assert reserved > RULES.max_output_tokens
+    most = await held(app)
+    assert most > RULES.max_output_tokens
     await events.aclose()
-    assert 0 < await held(app) < reserved
+    assert 0 < await held(app) < most
 
 
 async def test_turn_that_the_budget_does_not_cover_is_refused_and_stores_nothing() -> None:
     app = ChatApp([answer(given=400, made=200)] * 9, rules=NO_MEMORY)
-    await limited(app, tokens(1600))
+    await limited(app, tokens(await reserved() + 50))
     reply = await app.ask("hello")
     with pytest.raises(BudgetExhausted, match="monthly") as refused:
         await app.ask("hello")
@@ -133,7 +143,7 @@ async def test_each_matching_limit_holds_and_others_do_not_apply() -> None:
 
 async def test_limit_of_everyone_is_for_each_and_that_of_a_client_for_all_together() -> None:
     app = ChatApp([answer()] * 9, rules=NO_MEMORY)
-    await limited(app, tokens(1500))
+    await limited(app, tokens(await reserved() + 50))
     await app.ask("hello")
     await app.ask("hello", who=BEN)
     with pytest.raises(BudgetExhausted):
@@ -193,7 +203,7 @@ async def test_memory_beyond_the_budget_is_left_for_later() -> None:
             extract=lambda _: answer("{}", given=1000, made=3),
         ),
     )
-    await limited(app, tokens(1600))
+    await limited(app, tokens(await reserved() + 50))
     reply = await app.ask("My name is Ana.")
     await app.consolidation.wait_for(ANA.owner, reply.session_id)
     assert await held(app) == 600
@@ -224,7 +234,7 @@ async def test_more_answers_at_once_than_allowed_are_refused() -> None:
 
 async def test_reservation_of_a_process_that_died_expires() -> None:
     app = ChatApp(lambda _: Script(pause=never), rules=NO_MEMORY)
-    await limited(app, tokens(1500))
+    await limited(app, tokens(await reserved() + 50))
     events = app.events("hello")
     await anext(events)
     survivor = ChatApp([answer()], rules=NO_MEMORY, storage=app.storage)
