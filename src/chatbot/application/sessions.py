@@ -8,7 +8,6 @@ from weakref import WeakValueDictionary
 
 from chatbot.application.leases import retry_while_busy
 from chatbot.application.session_room import SessionRoom
-from chatbot.application.shown_citations import shown_view
 from chatbot.application.transcripts import Transcript, transcript_of
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
@@ -95,12 +94,9 @@ class Sessions:
         """Return a session with its memory and its newest `limit` messages below `before`."""
         require(principal, Permission.CHAT)
         selected = MessageRange(limit=limit, before=before)
-
-        def work(tx: Transaction) -> SessionView:
-            found = tx.sessions.load(principal.owner, session_id, lambda *_: selected)
-            return shown_view(tx, principal, found)
-
-        return await self._storage.transact(work)
+        return await self._storage.transact(
+            lambda tx: tx.sessions.load(principal.owner, session_id, lambda *_: selected)
+        )
 
     async def rename(self, principal: Principal, session_id: SessionId, title: str) -> Session:
         """Give the session a title, which stays whatever is said, until a reset.
@@ -125,7 +121,7 @@ class Sessions:
         reset: what was taken until then is not all.
         """
         require(principal, Permission.CHAT)
-        return await transcript_of(self._storage, principal, principal.owner, session_id)
+        return await transcript_of(self._storage, principal.owner, session_id)
 
     async def reset(self, principal: Principal, session_id: SessionId) -> SessionView:
         """Empty a session: messages, summary and memory."""

@@ -1,19 +1,29 @@
 """What is searched for and found: passages, their access classes, and why a passage was found."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NewType
 
-from chatbot.domain.chat import MessageRole
+from chatbot.domain.chat import Message, MessageRole
 from chatbot.domain.identity import Owner
 
 Scope = NewType("Scope", str)
 """An access class: all of its passages may be read by the same callers."""
 
+_MESSAGES = "messages "
+
 
 def messages_scope(owner: Owner) -> Scope:
     """Returns the access class of a person's own messages."""
-    return Scope(f"messages {owner.kind}:{owner.id}")
+    return Scope(f"{_MESSAGES}{owner.kind}:{owner.id}")
+
+
+def owner_of(scope: Scope) -> Owner | None:
+    """Returns the person whose messages an access class has; None if it has documents."""
+    if not scope.startswith(_MESSAGES):
+        return None
+    kind, _, name = scope.removeprefix(_MESSAGES).partition(":")
+    return Owner(kind="user" if kind == "user" else "client", id=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +38,15 @@ class Passage:
     text: str
     heading: str = ""
     role: MessageRole | None = None
+
+
+def passages_of(messages: Iterable[Message]) -> Sequence[Passage]:
+    """Returns the messages as they are indexed: those with a text, also if it is interrupted."""
+    return [
+        Passage(seq=each.seq, text=each.content, role=each.role)
+        for each in messages
+        if each.content.strip()
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

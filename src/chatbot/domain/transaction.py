@@ -7,6 +7,7 @@ from chatbot.domain.ports.blobs import Blobs
 from chatbot.domain.ports.counters import Bill, Counters
 from chatbot.domain.ports.journal import Journal, JournalKind
 from chatbot.domain.ports.records import AnyKind, Records
+from chatbot.domain.ports.search import SearchIndex
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.repositories.accesses import ACCESSES, Accesses
 from chatbot.domain.repositories.api_keys import API_KEYS, ApiKeyRepository
@@ -59,6 +60,7 @@ class Transaction:
         counters: Counters,
         journal: Journal,
         blobs: Blobs,
+        index: SearchIndex,
         is_atomic: bool,
         on_commit: list[Callable[[], None]],
     ) -> None:
@@ -67,6 +69,7 @@ class Transaction:
         self.sessions, self.records = sessions, records
         self.counters, self.journal = counters, journal
         self.blobs = blobs
+        self.index = index
         self.api_keys = ApiKeyRepository(records)
         self.accesses = Accesses(records)
         self.attempts = AttemptRepository(counters)

@@ -212,7 +212,12 @@ class Files:
             return os.listdir(folder)  # noqa: PTH208 - pathlib's takes four times as long
 
     def listdir_by_mtime(self, folder: Path, *suffixes: str) -> list[tuple[str, int]]:
-        """Return the files that end in one of `suffixes` with their times in ns, in no particular order.
+        """Return the files that end in one of `suffixes` with their times in ns, in no particular order."""
+        found = self.listdir_with_status(folder, *suffixes)
+        return [(name, status.mtime_ns) for name, status in found]
+
+    def listdir_with_status(self, folder: Path, *suffixes: str) -> list[tuple[str, Status]]:
+        """Return the files that end in one of `suffixes`, in no particular order.
 
         Pauses after every 512 entries, so that a large folder does not starve other threads of the
         interpreter's lock.
@@ -225,7 +230,7 @@ class Files:
                 if not entry.name.endswith(suffixes) or not entry.is_file(follow_symlinks=False):
                     continue
                 try:
-                    found.append((entry.name, entry.stat(follow_symlinks=False).st_mtime_ns))
+                    found.append((entry.name, _status(entry.stat(follow_symlinks=False))))
                 except FileNotFoundError:
                     continue  # removed since the folder was read
         return found

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, Protocol, TypeVar
 
+from chatbot.adapters.search.records import record_of
 from chatbot.adapters.search.segments import Segment
 from chatbot.adapters.search.statistics import Statistics
 
@@ -45,6 +46,11 @@ class LruCache(Generic[Kept]):
                 _, dropped = self._values.popitem(last=False)
                 self.size -= dropped.size
 
+    def clear(self) -> None:
+        with self._lock:
+            self._values.clear()
+            self.size = 0
+
     def get_or_make(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
         found = self.get(key)
         if found is None:
@@ -62,3 +68,9 @@ class IndexCache:
     def __init__(self, segment_bytes: int = 128 * 2**20, statistics_bytes: int = 8 * 2**20) -> None:
         self.segments: LruCache[Segment] = LruCache(segment_bytes)
         self.statistics: LruCache[Statistics] = LruCache(statistics_bytes)
+
+    def clear(self) -> None:
+        """Forget all of it, and the texts that were analysed last."""
+        self.segments.clear()
+        self.statistics.clear()
+        record_of.cache_clear()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from chatbot.adapters.storage.message_index import MessageIndex
 from chatbot.domain.chat import (
     Lease,
     Message,
@@ -18,6 +19,7 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import Conflict, NotFound, SessionBusy
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.search import SearchIndex
 from chatbot.domain.ports.session_log import SessionLog
 from chatbot.domain.session_fields import is_in_title, require_no_hold
 
@@ -35,7 +37,8 @@ class _Stored:
 class InMemorySessionLog(SessionLog):
     """Sessions that last as long as their process."""
 
-    def __init__(self) -> None:
+    def __init__(self, index: SearchIndex) -> None:
+        self._index = MessageIndex(index)
         self._stored: dict[tuple[Owner, SessionId], _Stored] = {}
         self._counts = Counter[Owner]()
 
@@ -90,6 +93,7 @@ class InMemorySessionLog(SessionLog):
         stored = self._held(lease)
         stored.session, numbered = stored.session.appended(message)
         stored.messages.append(numbered)
+        self._index.append(lease, numbered)
         return numbered
 
     def read(
@@ -135,17 +139,24 @@ class InMemorySessionLog(SessionLog):
         is_given = stored.session.title != title_of(stored.messages)
         title = stored.session.title if is_given else title_of(left)
         stored.session, stored.messages = stored.session.trimmed(upto, title), left
+        self._index.remove(lease, upto=upto)
 
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         stored = self._held(lease)
         require_no_hold(stored.session.hold)
         stored.session = stored.session.was_reset(ts)
         stored.messages, stored.memory = [], Memory()
+        self._index.remove(lease)
 
     def delete(self, lease: Lease) -> None:
         require_no_hold(self._held(lease).session.hold)
         del self._stored[lease.owner, lease.session_id]
         self._counts[lease.owner] -= 1
+        self._index.remove(lease)
+
+    def clear(self, owner: Owner) -> None:
+        if not self._counts[owner]:
+            self._index.clear(owner)
 
     def _find(self, owner: Owner, session_id: SessionId) -> _Stored:
         try:

@@ -5,8 +5,11 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
+from chatbot.adapters.search.caches import IndexCache
+from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.adapters.storage.in_memory.blobs import InMemoryBlobs
 from chatbot.adapters.storage.in_memory.counters import InMemoryCounters
+from chatbot.adapters.storage.in_memory.index_rows import InMemoryIndexRows
 from chatbot.adapters.storage.in_memory.journal import InMemoryJournal
 from chatbot.adapters.storage.in_memory.records import InMemoryRecords
 from chatbot.adapters.storage.in_memory.session_log import InMemorySessionLog
@@ -28,8 +31,10 @@ class InMemoryStorage(Storage):
 
     def __init__(self, roles: Mapping[str, Role] = DEFAULT_ROLES) -> None:
         records = InMemoryRecords({ROLES: roles.values()})
+        index = StoredIndex(InMemoryIndexRows(), IndexCache())
         self._transaction = Transaction(
-            sessions=InMemorySessionLog(),
+            sessions=InMemorySessionLog(index),
+            index=index,
             records=records,
             counters=InMemoryCounters(),
             journal=InMemoryJournal(),

@@ -5,6 +5,7 @@ gone. The other files follow, the marker last. If the process dies in between, t
 there, and the owner's next new session or deletion completes the removal.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.paths import DELETED, SessionPaths
 from chatbot.domain.chat import SessionId, is_session_id
 
+Forget = Callable[[SessionPaths], None]
+"""Removes what else there is of a session that has just lost its log."""
 
-def delete_files(files: Files, paths: SessionPaths) -> None:
+
+def delete_files(files: Files, paths: SessionPaths, forget: Forget) -> None:
     """Delete a session, damaged or not.
 
     Raises:
@@ -24,16 +28,17 @@ def delete_files(files: Files, paths: SessionPaths) -> None:
     files.replace(paths.log, paths.deleted)
     files.fsync_folder(paths.work)
     files.fsync_folder(paths.folder)
-    finish_deletions(files, paths)
+    finish_deletions(files, paths, forget)
 
 
-def finish_deletions(files: Files, near: SessionPaths) -> None:
+def finish_deletions(files: Files, near: SessionPaths, forget: Forget) -> None:
     """Remove the remains of all deleted sessions in this folder."""
     for name in files.listdir(near.work) if exists(files, near.work) else []:
         session_id = name.removesuffix(DELETED)
         if name.endswith(DELETED) and is_session_id(session_id):
             paths = replace(near, session_id=SessionId(session_id))
             remove_rest(files, paths)
+            forget(paths)
             files.remove_locked(paths.lock)
             files.fsync_folder(paths.folder)
             files.remove(paths.deleted)

@@ -145,7 +145,7 @@ class _WholeSessions(JsonSessionLog):
         try:
             while True:
                 memory = self.memory(owner, session_id)
-                session, messages = self._look(self._paths(owner, session_id), self._read)
+                session, messages = self.look(self._paths(owner, session_id), self._read)
                 now = self.get(owner, session_id).revision
                 if self.memory(owner, session_id) == memory and now == session.revision:
                     return Conversation(session=session, messages=messages, memory=memory)
@@ -182,7 +182,7 @@ class _WholeSessions(JsonSessionLog):
         folder = folder_of(self._root, new.session.owner)
         make_durable_folders(self._files, folder)
         paths = self._paths(new.session.owner, new.session.id)
-        finish_deletions(self._files, paths)
+        finish_deletions(self._files, paths, self.index.remove)
         with self._committing(paths):
             if self.find(paths.owner, paths.session_id) != over:
                 raise Conflict("The session was changed in the meantime.")

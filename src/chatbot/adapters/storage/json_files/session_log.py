@@ -13,6 +13,7 @@ from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import exists, locked, make_durable_folder, put
 from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.search.caches import IndexCache
 from chatbot.adapters.storage.json_files.deletion import (
     delete_files,
     finish_deletions,
@@ -21,7 +22,9 @@ from chatbot.adapters.storage.json_files.deletion import (
     remove_work,
 )
 from chatbot.adapters.storage.json_files.fields_file import fields_line, may_be_held
+from chatbot.adapters.storage.json_files.index_file import IndexFile
 from chatbot.adapters.storage.json_files.leases import SessionLeases
+from chatbot.adapters.storage.json_files.log_index import LogIndex
 from chatbot.adapters.storage.json_files.log_reader import LogReader, header_line, message_line
 from chatbot.adapters.storage.json_files.log_writer import LogWriter
 from chatbot.adapters.storage.json_files.memory_file import load_memory, memory_line
@@ -58,6 +61,8 @@ class JsonSessionLog(SessionReader, SessionLog):
 
     def __init__(self, root: Path, files: Files) -> None:
         super().__init__(root, files)
+        self.index_file, self.index_cache = IndexFile(root.parent, files), IndexCache()
+        self.index = LogIndex(self, self.index_file, self.index_cache)
         self._leases, self._writer = SessionLeases(files), LogWriter(files)
 
     def open(self) -> None:
@@ -65,13 +70,14 @@ class JsonSessionLog(SessionReader, SessionLog):
         make_durable_folder(self._files, self._root / LOCKS)
 
     def close(self) -> None:
+        self.index_file.close()
         self._leases.release_all()
 
     def create(self, session: Session) -> None:
         folder = folder_of(self._root, session.owner)
         make_durable_folder(self._files, folder)
         paths = self._paths(session.owner, session.id)
-        finish_deletions(self._files, paths)
+        finish_deletions(self._files, paths, self.index.remove)
         with self._committing(paths):
             if exists(self._files, paths.log):
                 raise Conflict("The session already exists.")
@@ -149,7 +155,7 @@ class JsonSessionLog(SessionReader, SessionLog):
         try:
             paths = self._paths(owner, session_id)
             with self._committing(paths):
-                if self._look(paths, lambda log: log.header.epoch) != epoch:
+                if self.look(paths, lambda log: log.header.epoch) != epoch:
                     return False
                 if load_memory(self._files, paths, epoch=epoch).version != memory.version:
                     return False
@@ -162,7 +168,7 @@ class JsonSessionLog(SessionReader, SessionLog):
     def update(self, lease: Lease, session: Session) -> Session:
         with self._leases.writing(lease) as held, self._committing(held.paths):
             paths = held.paths
-            now, derived_title = self._look(
+            now, derived_title = self.look(
                 paths, lambda log: (self._session(log), log.session().title)
             )
             updated = now.updated(session)
@@ -173,7 +179,7 @@ class JsonSessionLog(SessionReader, SessionLog):
         """Replace the log by one with the later messages, which is the commit."""
         with self._leases.writing(lease) as held, self._committing(held.paths):
             paths = held.paths
-            now, derived_title, left = self._look(paths, partial(self._after, upto))
+            now, derived_title, left = self.look(paths, partial(self._after, upto))
             require_no_hold(now.hold)
             upto = min(upto, now.last_seq)
             if upto <= now.reset_at:
@@ -185,6 +191,7 @@ class JsonSessionLog(SessionReader, SessionLog):
             self._writer.replace(paths, b"".join(lines), mtime_ns=to_ns(now.updated_at))
             self._files.remove(paths.fields)  # the new header has them
             remove_work(self._files, paths)
+            self.index.remove(paths, upto=upto)
 
     def _after(self, upto: int, log: LogReader) -> tuple[Session, str, list[Message]]:
         """The session, the title that its messages give it, and the later ones."""
@@ -196,30 +203,32 @@ class JsonSessionLog(SessionReader, SessionLog):
         """Replace the log by a new header, which is the commit, then remove what was emptied."""
         with self._leases.writing(lease) as held, self._committing(held.paths):
             paths = held.paths
-            now = self._look(paths, self._session)
+            now = self.look(paths, self._session)
             require_no_hold(now.hold)
             session = now.was_reset(ts)
             held.close_log(self._files)
             self._writer.replace(paths, header_line(session), mtime_ns=to_ns(ts))
             remove_rest(self._files, paths)
             self._files.fsync_folder(paths.folder)
+            self.index.remove(paths)
 
     def delete(self, lease: Lease) -> None:
         with self._leases.writing(lease) as held, self._committing(held.paths):
             self._require_no_hold(held.paths)
             held.close_log(self._files)
             with LogErrors(held.paths.log):
-                delete_files(self._files, held.paths)
+                delete_files(self._files, held.paths, self.index.remove)
         self.release(lease)
 
     def clear(self, owner: Owner) -> None:
         folder = folder_of(self._root, owner)
         if exists(self._files, folder) and not self._listing(folder)[0]:
             remove_leftovers(self._files, folder)
+            self.index.clear(owner)
 
     def _require_no_hold(self, paths: SessionPaths) -> None:
         try:
-            require_no_hold(self._look(paths, self._session).hold)
+            require_no_hold(self.look(paths, self._session).hold)
         except Damaged:
             if may_be_held(self._files, paths):
                 raise SessionHeld from None

@@ -1,12 +1,13 @@
 """Reading the sessions below one folder, which takes no lock and leaves no trace."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop
 from itertools import islice
 from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import exists, opened
+from chatbot.adapters.filesystem.file_status import Status
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.fields_file import load_session
 from chatbot.adapters.storage.json_files.log_reader import LogReader
@@ -67,7 +68,7 @@ class SessionReader:
         self._root, self._files = root, files
 
     def get(self, owner: Owner, session_id: SessionId) -> Session:
-        return self._look(self._paths(owner, session_id), self._session)
+        return self.look(self._paths(owner, session_id), self._session)
 
     def count(self, owner: Owner) -> int:
         try:
@@ -110,6 +111,25 @@ class SessionReader:
         fitting = (each for each in found if each is not None and is_in_title(title, each.title))
         return list(islice(fitting, limit))
 
+    def logs(self, owner: Owner) -> Mapping[SessionId, Status]:
+        """Return the logs of the owner's sessions, as they are now."""
+        try:
+            found = self._files.listdir_with_status(self._folder(owner), LOG)
+        except NotFound:
+            return {}
+        names = ((SessionId(name.removesuffix(LOG)), status) for name, status in found)
+        return {session_id: status for session_id, status in names if is_session_id(session_id)}
+
+    def inode_of(self, paths: SessionPaths) -> int | None:
+        """Return the number of a session's log; None if there is no log."""
+        try:
+            return self._files.status_of(paths.log).inode
+        except FileNotFoundError:
+            return None
+
+    def paths(self, owner: Owner, session_id: SessionId) -> SessionPaths:
+        return paths_of(self._root, owner, session_id)
+
     def _listing(self, folder: Path) -> tuple[list[tuple[SessionId, int]], set[str]]:
         """The owner's sessions with their times, and which of them have changed fields.
 
@@ -134,7 +154,7 @@ class SessionReader:
         time = from_ns(mtime_ns)
         see = self._session if paths.session_id in changed else LogReader.session
         try:
-            return replace(self._look(paths, see), updated_at=time)
+            return replace(self.look(paths, see), updated_at=time)
         except NotFound:
             return None
         except Damaged:
@@ -148,7 +168,7 @@ class SessionReader:
     def read(
         self, owner: Owner, session_id: SessionId, selected: MessageRange
     ) -> Sequence[Message]:
-        return self._look(self._paths(owner, session_id), lambda log: log.messages(selected))
+        return self.look(self._paths(owner, session_id), lambda log: log.messages(selected))
 
     def load(
         self, owner: Owner, session_id: SessionId, select: Select = select_none
@@ -162,14 +182,14 @@ class SessionReader:
             messages = tuple(log.messages(select(session, memory)))
             return SessionView(session=session, memory=memory, messages=messages)
 
-        return self._look(paths, see)
+        return self.look(paths, see)
 
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
         paths = self._paths(owner, session_id)
-        epoch = self._look(paths, lambda log: log.header.epoch)
+        epoch = self.look(paths, lambda log: log.header.epoch)
         return load_memory(self._files, paths, epoch=epoch)
 
-    def _look(self, paths: SessionPaths, see: Callable[[LogReader], Found]) -> Found:
+    def look(self, paths: SessionPaths, see: Callable[[LogReader], Found]) -> Found:
         """Read a log. A damaged one is read twice: a write may be in progress."""
         with LogErrors(paths.log):
             try:

@@ -18,6 +18,7 @@ from chatbot.adapters.storage.json_files.counters import JsonCounters
 from chatbot.adapters.storage.json_files.journal import JsonJournal
 from chatbot.adapters.storage.json_files.log_reader import forget_messages
 from chatbot.adapters.storage.json_files.records import JsonRecords, RecordStore
+from chatbot.adapters.storage.json_files.search_index import JsonSearchIndex
 from chatbot.adapters.storage.json_files.session_log import JsonSessionLog
 from chatbot.adapters.storage.json_files.steps import Steps, run_on_loop
 from chatbot.adapters.storage.threads import Threads
@@ -56,6 +57,8 @@ class JsonFileStorage(Storage):
         self._records = RecordStore(root, self._files, is_serving=True)
         self._counters = JsonCounters(root / COUNTERS, self._files)
         self._journal = JsonJournal(root, self._files)
+        sessions = self._sessions
+        self._index = JsonSearchIndex(sessions.index_file, sessions.index, sessions.index_cache)
         self._blobs = JsonBlobs(root, self._files)
 
     async def __aenter__(self) -> Self:
@@ -181,6 +184,7 @@ class JsonFileStorage(Storage):
                 records=records,
                 counters=self._counters,
                 journal=self._journal,
+                index=self._index,
                 blobs=self._blobs,
                 is_atomic=False,
                 on_commit=on_commit,
@@ -205,6 +209,7 @@ class JsonFileStorage(Storage):
 
     def forget(self) -> None:
         forget_messages()
+        self._sessions.index.forget()
 
     async def check(self) -> None:
         await self._in_thread(self._check)

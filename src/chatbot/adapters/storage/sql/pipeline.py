@@ -18,7 +18,7 @@ from typing import Any, Self
 import psycopg
 from psycopg import pq
 
-Value = str | int | float | None
+Value = str | int | float | bytes | None
 
 Result = pq.abc.PGresult
 _ENDS = {b"FATAL", b"PANIC"}
@@ -45,14 +45,18 @@ class Statement:
     def of(cls, name: str, values: Sequence[Value]) -> Self:
         """A statement for the running event loop.
 
-        Texts go in binary form: in the other one they would end at a NUL.
+        Texts and bytes go in binary form: in the other one they would end at a NUL.
         """
         return cls(
             name.encode(),
-            [None if value is None else str(value).encode() for value in values],
-            [int(isinstance(value, str)) for value in values],
+            [_sent(value) for value in values],
+            [int(isinstance(value, str | bytes)) for value in values],
             asyncio.get_running_loop().create_future(),
         )
+
+
+def _sent(value: Value) -> bytes | None:
+    return value if value is None or isinstance(value, bytes) else str(value).encode()
 
 
 @dataclass(slots=True)

@@ -1,50 +1,34 @@
 """Sessions, their messages and memory, as rows. Every WHERE clause contains the owner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from chatbot.adapters.storage.json_values import Damaged
+from chatbot.adapters.storage.message_index import MessageIndex
 from chatbot.adapters.storage.sql.database import SqlSession
 from chatbot.adapters.storage.sql.rows import (
-    memory_of,
     memory_values,
-    message_of,
     message_values,
-    owner_key,
-    owner_of,
     rest_of,
     session_of,
     session_values,
 )
+from chatbot.adapters.storage.sql.session_reader import SqlSessionReader
 from chatbot.adapters.storage.sql.session_statements import (
     ACQUIRE,
     ADD_MESSAGE,
     ADD_SESSION,
     APPEND,
-    COUNT,
     DELETE_OLD,
-    EXISTS,
     GET,
     IS_HELD,
     IS_IT,
     IS_ITS_MEMORY,
     IS_OF_IT,
-    LAST,
-    MEMORY,
-    NEWEST,
-    NEXT_PAGE,
-    NEXT_TITLES,
-    OLDEST,
-    OWNERS,
-    OWNERS_OF,
-    PAGE,
     RELEASE,
-    TITLES,
     held_values,
     key_values,
 )
@@ -58,73 +42,36 @@ from chatbot.domain.chat import (
     Message,
     MessageRange,
     Session,
-    SessionCursor,
     SessionId,
     TurnId,
     title_of,
 )
-from chatbot.domain.errors import Conflict, NotFound, SessionBusy
+from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.search import SearchIndex
 from chatbot.domain.ports.session_log import SessionLog
-from chatbot.domain.session_fields import caseless, require_no_hold
+from chatbot.domain.session_fields import require_no_hold
 
 _FIRST = MessageRange(limit=2, oldest=True)
 """A question of the user is among them, after a crash too."""
 
 
-class SqlSessions(SessionLog):
+class SqlSessions(SqlSessionReader, SessionLog):
     """The sessions as one piece of work sees them."""
 
-    def __init__(self, sql: SqlSession, *, replica: str, lease_s: float) -> None:
-        self._sql, self._replica, self._lease_s = sql, replica, lease_s
+    def __init__(
+        self, sql: SqlSession, index: SearchIndex, *, replica: str, lease_s: float
+    ) -> None:
+        super().__init__(sql)
+        self._index = MessageIndex(index)
+        self._replica, self._lease_s = replica, lease_s
 
     def create(self, session: Session) -> None:
         try:
             self._sql.write(ADD_SESSION, session_values(session, is_titled=False))
         except IntegrityError as error:
             raise Conflict("The session already exists.") from error
-
-    def get(self, owner: Owner, session_id: SessionId) -> Session:
-        row = self._sql.row(GET, key_values(owner, session_id))
-        if row is None:
-            raise NotFound
-        return session_of(row)
-
-    def count(self, owner: Owner) -> int:
-        row = self._sql.row(COUNT, {"o": owner_key(owner)})
-        return 0 if row is None else int(row[0])
-
-    def owners(self) -> Sequence[Owner]:
-        return [owner_of(row.owner) for row in self._sql.rows(OWNERS)]
-
-    def owners_of(self, session_id: SessionId) -> Sequence[Owner]:
-        return [owner_of(row.owner) for row in self._sql.rows(OWNERS_OF, {"s": session_id})]
-
-    def page(
-        self, owner: Owner, *, limit: int, after: SessionCursor | None = None, title: str = ""
-    ) -> Sequence[Session]:
-        if title:
-            return self._titled(owner, title, limit=limit, after=after)
-        values: dict[str, object] = {"o": owner_key(owner), "n": limit}
-        if after is None:
-            rows = self._sql.rows(PAGE, values)
-        else:
-            mark = {"at": after.updated_at, "mark": after.id}
-            rows = self._sql.rows(NEXT_PAGE, {**values, **mark})
-        return [session_of(row) for row in rows]
-
-    def _titled(
-        self, owner: Owner, title: str, *, limit: int, after: SessionCursor | None
-    ) -> Sequence[Session]:
-        """Compare here: what ignores case differs from one database to the other."""
-        mark = {} if after is None else {"at": after.updated_at, "mark": after.id}
-        query = TITLES if after is None else NEXT_TITLES
-        rows = self._sql.rows(query, {"o": owner_key(owner), **mark})
-        wanted = caseless(title)
-        fitting = (row.id for row in rows if wanted in caseless(row.title))
-        found = (self._sql.row(GET, key_values(owner, each)) for each in islice(fitting, limit))
-        return [session_of(row) for row in found if row is not None]
 
     def acquire(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Lease:
         lease = Lease(owner=owner, session_id=session_id, turn_id=turn_id)
@@ -145,28 +92,8 @@ class SqlSessions(SessionLog):
         numbered = replace(message, seq=seq)
         values = message_values(lease.owner, lease.session_id, numbered)
         self._sql.write(ADD_MESSAGE, values)
+        self._index.append(lease, numbered)
         return numbered
-
-    def read(
-        self, owner: Owner, session_id: SessionId, selected: MessageRange
-    ) -> Sequence[Message]:
-        before = LAST if selected.before is None else selected.before
-        bounds = {"after": selected.after, "before": before, "n": selected.limit}
-        query = OLDEST if selected.oldest else NEWEST
-        try:
-            rows = self._sql.rows(query, {**key_values(owner, session_id), **bounds})
-            found = [message_of(row) for row in rows]
-        except ValueError as error:
-            raise Damaged("message: a value is not valid") from error
-        if not found:
-            self._require(owner, session_id)
-        return found if selected.oldest else found[::-1]
-
-    def memory(self, owner: Owner, session_id: SessionId) -> Memory:
-        row = self._sql.row(MEMORY, key_values(owner, session_id))
-        if row is None:
-            raise NotFound
-        return memory_of(row.content)
 
     def put_memory(
         self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int
@@ -214,6 +141,7 @@ class SqlSessions(SessionLog):
         }
         self._set(lease, values)
         self._sql.delete_securely(DELETE_OLD, {**key, "upto": upto})
+        self._index.remove(lease, upto=upto)
 
     def reset(self, lease: Lease, *, ts: datetime) -> None:
         self._require_no_hold(lease)
@@ -228,6 +156,7 @@ class SqlSessions(SessionLog):
         key = key_values(lease.owner, lease.session_id)
         self._sql.delete_securely(delete(messages).where(IS_OF_IT), key)
         self._sql.delete_securely(delete(memories).where(IS_ITS_MEMORY), key)
+        self._index.remove(lease)
 
     def delete(self, lease: Lease) -> None:
         """Messages and memory go with the row (`ON DELETE CASCADE`)."""
@@ -236,6 +165,12 @@ class SqlSessions(SessionLog):
             delete(sessions).where(IS_HELD), held_values(lease)
         ).rowcount:
             raise _lost()
+        self._index.remove(lease)
+
+    def clear(self, owner: Owner) -> None:
+        """Nothing of the owner's words is left in the index, not in folded segments either."""
+        if not self.count(owner):
+            self._index.clear(owner)
 
     def _set(self, lease: Lease, values: Mapping[str, object]) -> None:
         statement = update(sessions).where(IS_HELD).values(values)
@@ -249,10 +184,6 @@ class SqlSessions(SessionLog):
         ).first()
         if row is not None:
             require_no_hold(session_of(row).hold)
-
-    def _require(self, owner: Owner, session_id: SessionId) -> None:
-        if self._sql.row(EXISTS, key_values(owner, session_id)) is None:
-            raise NotFound
 
 
 def _lost() -> SessionBusy:

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from typing import Self
 
 from sqlalchemy import Connection, text
 
+from chatbot.adapters.search.caches import IndexCache
+from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.sql.blobs import SqlBlobs
 from chatbot.adapters.storage.sql.counter_statements import (
@@ -18,6 +21,7 @@ from chatbot.adapters.storage.sql.counter_statements import (
 )
 from chatbot.adapters.storage.sql.counters import SqlCounters
 from chatbot.adapters.storage.sql.database import Database, SqlSession, Turns
+from chatbot.adapters.storage.sql.index_rows import index_rows_of
 from chatbot.adapters.storage.sql.journal import SqlJournal
 from chatbot.adapters.storage.sql.lease_renewal import LeaseRenewal
 from chatbot.adapters.storage.sql.postgres import PostgresDatabase
@@ -37,6 +41,7 @@ from chatbot.adapters.storage.sql.turn_statements import (
     TurnValues,
 )
 from chatbot.adapters.storage.sql.turns import (
+    analysed,
     answer_values,
     caller_of,
     context_of,
@@ -87,6 +92,7 @@ class SqlStorage(Storage):
             self._do, lease_s=lease_s, renew_s=renew_s, before=self._give_up
         )
         self._turns: Turns | None = None
+        self._index_cache = IndexCache()
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -126,7 +132,8 @@ class SqlStorage(Storage):
         return await super().find_caller(user_id, family_id) if row is None else caller_of(row)
 
     async def store_question(self, question: Question) -> TurnContext:
-        values = question_values(question, replica=self._replica, lease_s=self._lease_s)
+        prepare = partial(question_values, replica=self._replica, lease_s=self._lease_s)
+        values = await analysed(question.text, partial(prepare, question))
         row = await self._execute(STORE_QUESTION, values)
         if row is None:
             return await super().store_question(question)
@@ -137,8 +144,9 @@ class SqlStorage(Storage):
             raise Damaged("session: a value is not valid") from error
 
     async def store_answer(self, lease: Lease, answer: Message, bill: Bill | None = None) -> None:
+        values = await analysed(answer.content, partial(answer_values, lease, answer))
         settling = self._settling(bill)
-        row = await self._execute(STORE_ANSWER, answer_values(lease, answer))
+        row = await self._execute(STORE_ANSWER, values)
         left = await self._unsettled(bill, settling)
         if row is None:
             await super().store_answer(lease, answer, left)
@@ -202,8 +210,10 @@ class SqlStorage(Storage):
             raise StorageUnavailable("The store does not answer.") from error
 
     def _transaction(self, sql: SqlSession) -> Transaction:
+        index = StoredIndex(index_rows_of(sql), self._index_cache)
         return Transaction(
-            sessions=SqlSessions(sql, replica=self._replica, lease_s=self._lease_s),
+            sessions=SqlSessions(sql, index, replica=self._replica, lease_s=self._lease_s),
+            index=index,
             records=SqlRecords(sql),
             counters=SqlCounters(sql),
             journal=SqlJournal(sql),
@@ -222,6 +232,7 @@ class SqlStorage(Storage):
 
     def forget(self) -> None:
         decoded_record.cache_clear()
+        self._index_cache.clear()
 
     async def check(self) -> None:
         """Acquire the write lock without changing anything, and check that there is room."""

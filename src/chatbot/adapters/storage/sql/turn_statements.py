@@ -12,7 +12,7 @@ from typing import Any
 
 from chatbot.adapters.storage.sql.tables import SQLITE_NOW
 
-TurnValues = Mapping[str, str | int | float | None]
+TurnValues = Mapping[str, str | int | float | bytes | None]
 TurnRow = Sequence[Any]
 
 
@@ -61,6 +61,12 @@ FIND_CALLER = TurnStatement(
     ),
     is_read=True,
 )
+_INDEX_LAST = """
+    INSERT INTO index_tail (scope, parent, seq, record)
+    SELECT :scope, id, last_seq, :record FROM sessions
+    WHERE owner = :owner AND id = :session_id AND :record IS NOT NULL
+    ON CONFLICT (scope, parent, seq) DO UPDATE SET record = excluded.record
+"""
 STORE_QUESTION = TurnStatement(
     name="store_question",
     # The lock finds the newest row, everything else is as of the statement's begin. Where a turn or
@@ -92,6 +98,11 @@ STORE_QUESTION = TurnStatement(
             INSERT INTO messages (owner, session_id, seq, role, content, ts, turn_id)
             SELECT :owner, :session_id, last_seq, 'user', :text::text, :ts::text::timestamptz, :turn_id
             FROM acquired
+        ), indexed AS (
+            INSERT INTO index_tail (scope, parent, seq, record)
+            SELECT :scope::text, :session_id, last_seq, :record::bytea FROM acquired
+            WHERE :record IS NOT NULL
+            ON CONFLICT (scope, parent, seq) DO UPDATE SET record = excluded.record
         ), memory AS (
             SELECT content, (content->>'summarized_to')::bigint AS summarized_to
             FROM memories WHERE owner = :owner AND session_id = :session_id
@@ -137,6 +148,7 @@ STORE_QUESTION = TurnStatement(
         SELECT owner, id, last_seq, 'user', :text, :ts, :turn_id
         FROM sessions WHERE owner = :owner AND id = :session_id
         """,
+        _INDEX_LAST,
     ),
 )
 STORE_ANSWER = TurnStatement(
@@ -152,6 +164,11 @@ STORE_ANSWER = TurnStatement(
                 lease_until = NULL
             FROM held WHERE owner = :owner AND id = :session_id
             RETURNING last_seq
+        ), indexed AS (
+            INSERT INTO index_tail (scope, parent, seq, record)
+            SELECT :scope::text, :session_id, last_seq, :record::bytea FROM released
+            WHERE :record IS NOT NULL
+            ON CONFLICT (scope, parent, seq) DO UPDATE SET record = excluded.record
         )
         INSERT INTO messages (owner, session_id, seq, role, content, ts, turn_id, reason, details)
         SELECT :owner, :session_id, last_seq, 'assistant', :text::text, :ts::text::timestamptz, :turn_id,
@@ -170,6 +187,7 @@ STORE_ANSWER = TurnStatement(
             updated_at = :ts, lease_turn = NULL, lease_replica = NULL, lease_until = NULL
         WHERE owner = :owner AND id = :session_id
         """,
+        _INDEX_LAST,
     ),
 )
 STORE_MEMORY = TurnStatement(

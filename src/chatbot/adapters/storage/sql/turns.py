@@ -1,12 +1,14 @@
 """The values that a turn gives its statements, and what it makes of their rows."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import cast
 
+from chatbot.adapters.search.records import record_of
 from chatbot.adapters.storage.codec import codec
 from chatbot.adapters.storage.json_values import JsonObject
 from chatbot.adapters.storage.sql.rows import (
@@ -34,9 +36,17 @@ from chatbot.domain.memory import Memory
 from chatbot.domain.permissions import Role
 from chatbot.domain.ports.storage import StoredCaller
 from chatbot.domain.repositories.users import USERS
+from chatbot.domain.search import messages_scope, passages_of
 
+_SHORT_CHARS = 8000
+"""The event loop can wait until so much is analysed for the index: a millisecond."""
 _TRUE = (1, "t")
 """How SQLite and Postgres say it."""
+
+
+async def analysed(text: str, prepare: Callable[[], TurnValues]) -> TurnValues:
+    """The values of a message with this text; those of a long one are prepared in a thread."""
+    return prepare() if len(text) <= _SHORT_CHARS else await asyncio.to_thread(prepare)
 
 
 def question_values(question: Question, *, replica: str, lease_s: float) -> TurnValues:
@@ -72,7 +82,8 @@ def memory_values(owner: Owner, session_id: SessionId, memory: Memory, *, epoch:
     }
 
 
-def _message_values(lease: Lease, message: Message) -> dict[str, str | int | float | None]:
+def _message_values(lease: Lease, message: Message) -> dict[str, str | int | float | bytes | None]:
+    passages = passages_of([message])
     utc = message.ts.astimezone(UTC).replace(tzinfo=None)
     return {
         "owner": owner_key(lease.owner),
@@ -80,6 +91,8 @@ def _message_values(lease: Lease, message: Message) -> dict[str, str | int | flo
         "turn_id": lease.turn_id,
         "text": message.content,
         "ts": utc.isoformat(" ", "microseconds"),  # as SQLAlchemy stores it in SQLite
+        "scope": messages_scope(lease.owner),
+        "record": record_of(passages[0]) if passages else None,
     }
 
 

@@ -1,0 +1,142 @@
+"""The rows of the search index in a database, by statements that SQLite and Postgres both know.
+
+A statement gets many scopes as one value, a JSON list, so that its text is the same for any number.
+"""
+
+import json
+import secrets
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple, Protocol
+
+from chatbot.adapters.search.rows import IndexRows, SegmentHead, TailRow
+from chatbot.domain.search import Scope
+
+_ID_BITS = 62
+_TAILS = "SELECT scope, parent, seq, record FROM index_tail WHERE scope {scopes}"
+_HEADS = "SELECT id, scope, count, dead FROM index_segments WHERE scope {scopes}"
+_DATA = "SELECT id, data FROM index_segments WHERE scope {scopes} AND id {ids}"
+_SCOPES = "SELECT scope FROM index_audiences WHERE atom {atoms}"
+_ADD_TAIL = """
+    INSERT INTO index_tail (scope, parent, seq, record) VALUES (:scope, :parent, :seq, :record)
+    ON CONFLICT (scope, parent, seq) DO UPDATE SET record = excluded.record
+"""
+_ADD_SEGMENT = """
+    INSERT INTO index_segments (id, scope, count, data, dead)
+    VALUES (:id, :scope, :count, :data, :dead)
+"""
+_SET_DEAD = "UPDATE index_segments SET dead = :dead WHERE scope = :scope AND id = :id"
+_DROP_SEGMENT = "DELETE FROM index_segments WHERE scope = :scope AND id = :id"
+_DROP_TAIL = "DELETE FROM index_tail WHERE scope = :scope"
+_DROP_ATOMS = "DELETE FROM index_audiences WHERE scope = :scope AND NOT (atom {atoms})"
+_ADD_ATOM = """
+    INSERT INTO index_audiences (atom, scope) VALUES (:atom, :scope)
+    ON CONFLICT (atom, scope) DO NOTHING
+"""
+
+
+class Dialect(NamedTuple):
+    """How a column is compared with the elements of a JSON list."""
+
+    texts: str
+    numbers: str
+
+
+SQLITE = Dialect(
+    texts="IN (SELECT value FROM json_each(:{}))",
+    numbers="IN (SELECT value FROM json_each(:{}))",
+)
+POSTGRES = Dialect(
+    texts="= ANY(ARRAY(SELECT json_array_elements_text(CAST(:{} AS json))))",
+    numbers="= ANY(ARRAY(SELECT CAST(json_array_elements_text(CAST(:{} AS json)) AS bigint)))",
+)
+
+
+class Statements(Protocol):
+    """Executes statements with named values, all in one transaction."""
+
+    @abstractmethod
+    def read(self, statement: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        """Return the rows."""
+
+    @abstractmethod
+    def write(self, statement: str, *rows: Mapping[str, object]) -> None:
+        """Execute the statement with the values of each row."""
+
+    @abstractmethod
+    def lock(self, name: str) -> None:
+        """Exclude other transactions that lock this name, until the end."""
+
+
+class StatementIndexRows(IndexRows):
+    """The tables `index_segments`, `index_tail` and `index_audiences`.
+
+    Ids of segments are random: that of a removed segment is never used again, not in a new file
+    either.
+    """
+
+    def __init__(self, sql: Statements, dialect: Dialect) -> None:
+        self._sql, self._dialect = sql, dialect
+
+    def add_tail(self, scope: Scope, rows: Sequence[TailRow]) -> None:
+        if rows:
+            self._sql.write(_ADD_TAIL, *({"scope": scope, **row._asdict()} for row in rows))
+
+    def tails(self, scopes: Collection[Scope]) -> Sequence[tuple[Scope, TailRow]]:
+        rows = self._read(_TAILS, scopes=scopes)
+        return [(Scope(scope), TailRow(*row)) for scope, *row in rows]
+
+    def drop_tail(self, scope: Scope, parent: str | None = None, upto: int | None = None) -> None:
+        statement = _DROP_TAIL
+        if parent is not None:
+            statement += " AND parent = :parent"
+        if upto is not None:
+            statement += " AND seq <= :upto"
+        self._sql.write(statement, {"scope": scope, "parent": parent, "upto": upto})
+
+    def heads(self, scopes: Collection[Scope]) -> Sequence[SegmentHead]:
+        return sorted(SegmentHead(*row) for row in self._read(_HEADS, scopes=scopes))
+
+    def data(self, scopes: Collection[Scope], ids: Sequence[int]) -> Mapping[int, bytes]:
+        return dict(self._read(_DATA, scopes=scopes, ids=ids))
+
+    def add_segment(self, scope: Scope, count: int, data: bytes) -> None:
+        new = {"id": secrets.randbits(_ID_BITS), "scope": scope, "count": count, "data": data}
+        self._sql.write(_ADD_SEGMENT, {**new, "dead": b""})
+
+    def set_dead(self, scope: Scope, segment_id: int, dead: bytes) -> None:
+        self._sql.write(_SET_DEAD, {"scope": scope, "id": segment_id, "dead": dead})
+
+    def drop_segment(self, scope: Scope, segment_id: int) -> None:
+        self._sql.write(_DROP_SEGMENT, {"scope": scope, "id": segment_id})
+
+    def lock(self, scope: Scope) -> None:
+        self._sql.lock(f"index {scope}")
+
+    def set_audience(self, scope: Scope, atoms: Collection[str]) -> None:
+        dropped = {"scope": scope, "atoms": _list(atoms)}
+        self._sql.write(_text(_DROP_ATOMS, self._dialect), dropped)
+        if atoms:
+            added = ({"atom": atom, "scope": scope} for atom in sorted(atoms))
+            self._sql.write(_ADD_ATOM, *added)
+
+    def scopes_for(self, atoms: Collection[str]) -> Sequence[Scope]:
+        return sorted({Scope(scope) for (scope,) in self._read(_SCOPES, atoms=atoms)})
+
+    def _read(self, query: str, **lists: Collection[str] | Collection[int]) -> Sequence[Any]:
+        """The rows of a query whose lists have elements; otherwise nothing is asked."""
+        if not all(lists.values()):
+            return []
+        values = {name: _list(elements) for name, elements in lists.items()}
+        return self._sql.read(_text(query, self._dialect), values)
+
+
+@cache
+def _text(query: str, dialect: Dialect) -> str:
+    texts = {name: dialect.texts.format(name) for name in ("scopes", "atoms")}
+    return query.format(**texts, ids=dialect.numbers.format("ids"))
+
+
+def _list(elements: Iterable[str] | Iterable[int]) -> str:
+    return json.dumps([*elements])

@@ -1,0 +1,197 @@
+"""Keeps the index of messages equal to the logs of sessions, which it is derived from.
+
+What was written to the logs is indexed before the next search of their owner, whoever wrote it: this
+process, another one, a restored backup. What is removed from a log leaves the index at once.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from chatbot.adapters.filesystem.file_status import Status
+from chatbot.adapters.search.caches import IndexCache
+from chatbot.adapters.search.records import record_of
+from chatbot.adapters.search.stored_index import StoredIndex
+from chatbot.adapters.storage.json_files.index_file import IndexFile
+from chatbot.adapters.storage.json_files.index_session import IndexSession
+from chatbot.adapters.storage.json_files.log_marks import (
+    LogMark,
+    digest_of,
+    drop_mark,
+    drop_marks,
+    mark_of,
+    marks_of,
+    put_mark,
+)
+from chatbot.adapters.storage.json_files.log_reader import LogReader
+from chatbot.adapters.storage.json_files.paths import SessionPaths
+from chatbot.adapters.storage.json_files.session_reader import SessionReader
+from chatbot.adapters.storage.json_values import Damaged
+from chatbot.domain.chat import Message, MessageRange, SessionId
+from chatbot.domain.errors import NotFound, StorageFailure, cause_of
+from chatbot.domain.identity import Owner
+from chatbot.domain.search import messages_scope, passages_of
+
+_AT_ONCE = 500
+"""Messages that one search indexes at most: it has to wait for them."""
+_OWNERS_KNOWN = 4096
+_log = logging.getLogger("chatbot.storage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _News:
+    """What a log has and the index has not. With `is_fresh`, it takes the place of all it has."""
+
+    messages: list[Message]
+    mark: LogMark
+    is_fresh: bool
+
+
+class LogIndex:
+    """The messages of the logs below one folder in its index."""
+
+    def __init__(self, sessions: SessionReader, file: IndexFile, cache: IndexCache) -> None:
+        self._sessions, self._file, self._cache = sessions, file, cache
+        self._seen: dict[Owner, object] = {}
+
+    def catch_up(self, owner: Owner, *, limit: int = _AT_ONCE) -> bool:
+        """Index what is new in the logs of an owner, the newest logs first.
+
+        Returns:
+            Whether that is all; otherwise so many messages were indexed.
+        """
+        now = self._sessions.logs(owner)
+        seen = (self._file.identity(), hash(frozenset(now.items())))
+        if self._seen.get(owner) == seen or not (now or self._file.is_made()):
+            return True
+        left = self._caught_up(owner, now, limit)
+        if left > 0 and self._file.identity() == seen[0]:
+            if len(self._seen) >= _OWNERS_KNOWN:
+                self._seen.clear()
+            self._seen[owner] = seen
+        return left > 0
+
+    def _caught_up(self, owner: Owner, now: Mapping[SessionId, Status], limit: int) -> int:
+        """Index up to so many messages; returns how many more could have been."""
+        known = self._file.read(lambda session: marks_of(session, messages_scope(owner)))
+        for session_id in known.keys() - now.keys():
+            self._forget_if_gone(self._sessions.paths(owner, session_id))
+        for session_id in sorted(now, key=lambda each: (-now[each].mtime_ns, each)):
+            mark = known.get(session_id)
+            if limit > 0 and (mark is None or not mark.is_of(now[session_id])):
+                limit -= self._take(self._sessions.paths(owner, session_id), mark, limit)
+        return limit
+
+    def _take(self, paths: SessionPaths, known: LogMark | None, limit: int) -> int:
+        """Index what is new in a log; returns the number of messages."""
+        try:
+            news = self._sessions.look(paths, partial(_news, known, limit))
+        except NotFound:
+            return 0  # deleted meanwhile
+        except Damaged:
+            return self._pass_over(paths, known)
+        passages = passages_of(news.messages)
+        for passage in passages:
+            record_of(passage)  # remembered: analysed before the index is locked
+
+        def put(session: IndexSession) -> None:
+            if not self._is_still(session, paths, known, news.mark.inode):
+                return
+            scope, index = messages_scope(paths.owner), StoredIndex(session.rows, self._cache)
+            if news.is_fresh:
+                index.remove(scope, paths.session_id)
+            elif known is not None and known.base < news.mark.base:
+                index.remove(scope, paths.session_id, upto=news.mark.base)
+            index.append(scope, paths.session_id, passages)
+            put_mark(session, scope, paths.session_id, news.mark)
+
+        self._file.write(put, erases=known is not None and known.base != news.mark.base)
+        return max(len(news.messages), 1)
+
+    def _pass_over(self, paths: SessionPaths, known: LogMark | None) -> int:
+        """Leave a damaged log alone until it is changed; it has been reported."""
+        scope, old = messages_scope(paths.owner), known or LogMark(0, 0, 0, -1, 0, 0, b"")
+        status = self._sessions.logs(paths.owner).get(paths.session_id)
+        if status is not None:
+            mark = old._replace(size=status.size, mtime_ns=status.mtime_ns, inode=status.inode)
+            self._file.write(lambda session: put_mark(session, scope, paths.session_id, mark))
+        return 1
+
+    def _is_still(
+        self, session: IndexSession, paths: SessionPaths, known: LogMark | None, inode: int
+    ) -> bool:
+        """Whether the file and its mark are those that were read.
+
+        What removes messages from a log replaces its file first, and then what is indexed of it.
+        """
+        if mark_of(session, messages_scope(paths.owner), paths.session_id) != known:
+            return False
+        return self._sessions.inode_of(paths) == inode
+
+    # --- what is removed ------------------------------------------------------------------
+
+    def remove(self, paths: SessionPaths, *, upto: int | None = None) -> None:
+        """Remove the messages of a session, or those up to a number, which its log has no longer."""
+        scope = messages_scope(paths.owner)
+
+        def removed(session: IndexSession) -> None:
+            index = StoredIndex(session.rows, self._cache)
+            index.remove(scope, paths.session_id, upto=upto)
+            if upto is None:
+                drop_mark(session, scope, paths.session_id)
+
+        self._erase(removed)
+
+    def clear(self, owner: Owner) -> None:
+        """Remove everything of an owner who has no sessions."""
+
+        def cleared(session: IndexSession) -> None:
+            StoredIndex(session.rows, self._cache).clear(messages_scope(owner))
+            drop_marks(session, messages_scope(owner))
+
+        self._erase(cleared)
+
+    def _forget_if_gone(self, paths: SessionPaths) -> None:
+        if self._sessions.inode_of(paths) is None:
+            self.remove(paths)
+
+    def _erase(self, work: Callable[[IndexSession], None]) -> None:
+        if not self._file.is_made():
+            return
+        try:
+            self._file.write(work, erases=True)
+        except StorageFailure as error:
+            _log.warning(
+                "what was deleted stays in the search index until its owner searches next: %s",
+                cause_of(error),
+            )
+
+    def forget(self) -> None:
+        """Drop what this process keeps in memory."""
+        self._cache.clear()
+
+
+def _news(known: LogMark | None, limit: int, log: LogReader) -> _News:
+    """What is to be indexed of a log: from a known message on, if it is still the same."""
+    base, last = log.header.last_seq, log.last_seq
+    after = 0 if known is None else known.last_seq
+    is_fresh = known is None or known.epoch != log.header.epoch or after > last
+    start = base if is_fresh else max(after - 1, base)
+    found = log.messages(MessageRange(limit=limit + 1, after=start, oldest=True))
+    if known is not None and not is_fresh and after > base and digest_of(found[0]) != known.digest:
+        return _news(None, limit, log)
+    messages = [each for each in found if is_fresh or each.seq > after][:limit]
+    done = messages[-1].seq if messages else max(after, base) if not is_fresh else base
+    digest = digest_of(messages[-1]) if messages else known.digest if known else b""
+    status = log.status
+    mark = LogMark(
+        size=status.size if done == last else -1,
+        mtime_ns=status.mtime_ns,
+        inode=status.inode,
+        epoch=log.header.epoch,
+        base=base,
+        last_seq=done,
+        digest=digest,
+    )
+    return _News(messages=messages, mark=mark, is_fresh=is_fresh)

@@ -1,0 +1,70 @@
+"""The search index of a folder of JSON files, as one piece of work sees it."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from chatbot.adapters.search.caches import IndexCache
+from chatbot.adapters.search.folding import Plan
+from chatbot.adapters.search.snapshots import StoredSnapshot
+from chatbot.adapters.search.stored_index import StoredIndex
+from chatbot.adapters.storage.json_files.index_file import IndexFile
+from chatbot.adapters.storage.json_files.log_index import LogIndex
+from chatbot.domain.ports.search import SearchIndex
+from chatbot.domain.ports.storage import Found
+from chatbot.domain.search import Passage, Scope, owner_of
+
+
+class JsonSearchIndex(SearchIndex):
+    """Each method is a transaction of its own on `index.db`, as each write to a file is.
+
+    Messages are read from the logs of their sessions when they are searched.
+    """
+
+    def __init__(self, file: IndexFile, logs: LogIndex, cache: IndexCache) -> None:
+        self._file, self._logs, self._cache = file, logs, cache
+
+    def put(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
+        self._write(lambda index: index.put(scope, parent, passages))
+
+    def append(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
+        self._write(lambda index: index.append(scope, parent, passages))
+
+    def remove(self, scope: Scope, parent: str, *, upto: int | None = None) -> None:
+        self._write(lambda index: index.remove(scope, parent, upto=upto), erases=True)
+
+    def clear(self, scope: Scope) -> None:
+        owner = owner_of(scope)
+        if owner is not None:
+            self._logs.clear(owner)
+        else:
+            self._write(lambda index: index.clear(scope), erases=True)
+
+    def set_audience(self, scope: Scope, atoms: Collection[str]) -> None:
+        self._write(lambda index: index.set_audience(scope, atoms))
+
+    def scopes_for(self, atoms: Collection[str]) -> Sequence[Scope]:
+        return self._read(lambda index: index.scopes_for(atoms))
+
+    def snapshot(self, scopes: Collection[Scope]) -> StoredSnapshot:
+        for owner in filter(None, map(owner_of, scopes)):
+            self._logs.catch_up(owner)
+        return self._read(lambda index: index.snapshot(scopes))
+
+    def indexed(self, scope: Scope) -> Mapping[str, int]:
+        owner = owner_of(scope)
+        while owner is not None and not self._logs.catch_up(owner):
+            pass
+        return self._read(lambda index: index.indexed(scope))
+
+    def plan(self, scope: Scope, *, is_whole: bool = False) -> Plan | None:
+        return self._read(lambda index: index.plan(scope, is_whole=is_whole))
+
+    def replace(self, plan: Plan, built: Sequence[tuple[int, bytes]]) -> bool:
+        return self._write(lambda index: index.replace(plan, built))
+
+    def _read(self, work: Callable[[StoredIndex], Found]) -> Found:
+        return self._file.read(lambda session: work(StoredIndex(session.rows, self._cache)))
+
+    def _write(self, work: Callable[[StoredIndex], Found], *, erases: bool = False) -> Found:
+        return self._file.write(
+            lambda session: work(StoredIndex(session.rows, self._cache)), erases=erases
+        )

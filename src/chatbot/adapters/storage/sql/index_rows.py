@@ -1,0 +1,35 @@
+"""The rows of the search index, in the transaction of what is indexed."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import text
+
+from chatbot.adapters.search.rows import IndexRows
+from chatbot.adapters.storage.index_rows import POSTGRES, SQLITE, StatementIndexRows, Statements
+from chatbot.adapters.storage.sql.database import SqlSession
+
+
+def index_rows_of(sql: SqlSession) -> IndexRows:
+    """Returns the rows as a piece of work sees them."""
+    is_sqlite = sql.connection.dialect.name == "sqlite"
+    return StatementIndexRows(_SqlStatements(sql), SQLITE if is_sqlite else POSTGRES)
+
+
+class _SqlStatements(Statements):
+    def __init__(self, sql: SqlSession) -> None:
+        self._sql = sql
+
+    def read(self, statement: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        return self._sql.rows(_text(statement), values)
+
+    def write(self, statement: str, *rows: Mapping[str, object]) -> None:
+        self._sql.write_all(_text(statement), rows)
+
+    def lock(self, name: str) -> None:
+        self._sql.lock_names([name])
+
+
+_text = cache(text)
+"""SQLAlchemy finds the compiled form of the same object at once."""
