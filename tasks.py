@@ -34,7 +34,7 @@ PYTHON = str(BIN / ("python" + EXE))
 CHATBOT = str(BIN / ("chatbot" + EXE))
 STATE = VENV / "state.txt"  # what is installed here; "installing" while that is under way
 LOG = VENV / "install.log"
-LOCKS = {  # the one for Postgres is what the container holds, with the client for Redis
+LOCKS = {  # the one for Postgres is what the container holds, with all other extras
     "base": "requirements.lock",
     "postgres": "requirements-postgres.lock",
     "dev": "requirements-dev.lock",
@@ -316,7 +316,8 @@ def task_lock(args: list[str]) -> int:
     command += ["--custom-compile-command", "python tasks.py lock", "--generate-hashes"]
     command += ["--no-emit-index-url", *args]
     project = ["pyproject.toml", "--group", "build"]
-    extras = ["--extra", "postgres", "--extra", "redis", "--extra", "telemetry"]
+    names = ("postgres", "redis", "telemetry", "documents")
+    extras = [part for name in names for part in ("--extra", name)]
     steps = [
         [*project, "-o", LOCKS["base"]],
         [*project, "--all-extras", "--group", "dev", "-c", LOCKS["base"], "-o", LOCKS["dev"]],

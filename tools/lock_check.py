@@ -25,8 +25,8 @@ def problems(root: Path) -> Iterator[str]:
     project, groups = pyproject["project"], pyproject["dependency-groups"]
     base = [*project["dependencies"], *groups["build"]]
     extras = project["optional-dependencies"]
-    dev = [*base, *groups["dev"], *(text for extra in extras.values() for text in extra)]
-    postgres = [*base, *extras["postgres"], *extras["redis"], *extras["telemetry"]]
+    postgres = [*base, *(text for extra in extras.values() for text in extra)]
+    dev = [*postgres, *groups["dev"]]
 
     pins: dict[str, Pins] = {}
     locked = {BASE: base, POSTGRES: postgres, DEV: dev, PROVIDERS: groups["providers"]}

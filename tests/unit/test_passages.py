@@ -107,8 +107,8 @@ def test_sentences_of_other_scripts_end_passages() -> None:
 
 
 def test_a_sentence_without_an_end_is_cut_between_words() -> None:
-    passages = texts_of("palabra " * 1000)
-    assert all(set(text.split()) == {"palabra"} for text in passages)
+    passages = texts_of("palabras " * 1000)
+    assert all(set(text.split()) == {"palabras"} for text in passages)
 
 
 def test_a_word_without_an_end_is_cut_at_the_limit() -> None:

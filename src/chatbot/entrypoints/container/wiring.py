@@ -27,6 +27,7 @@ from chatbot.domain.ports.telemetry import Workers
 from chatbot.entrypoints.container import (
     audit_parts,
     chat_parts,
+    extraction_parts,
     limit_parts,
     model_parts,
     parts,
@@ -52,6 +53,7 @@ class Container(containers.DeclarativeContainer):
     storage = providers.Singleton(telemetry_parts.build_reporting_storage, store, telemetry)
     genkit_model = providers.Singleton(model_parts.build_genkit_model, settings)
     prompt_builder = providers.Singleton(model_parts.build_prompt_builder, settings)
+    extractor = providers.Singleton(extraction_parts.build_extractor, settings)
     model = providers.Singleton(
         model_parts.build_model, settings, genkit_model, telemetry, prompt_builder
     )

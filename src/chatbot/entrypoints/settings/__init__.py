@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import ConfigDict, model_validator
 
 from chatbot.entrypoints.settings.auth import AuthSettings
+from chatbot.entrypoints.settings.documents import DocumentSettings
 from chatbot.entrypoints.settings.limits import LimitsSettings
 from chatbot.entrypoints.settings.model import ModelSettings
 from chatbot.entrypoints.settings.secret_strength import check_distinct
@@ -35,6 +36,7 @@ class Settings(Subject):
     assistant: AssistantSettings
     storage: StorageSettings
     memory: MemorySettings
+    documents: DocumentSettings
     limits: LimitsSettings
     retention: RetentionSettings
     http: HttpSettings

@@ -1,0 +1,140 @@
+"""The supported formats: media types, extensions, signatures of their bytes, and their readers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import PurePath
+
+from chatbot.domain.ports.extraction import ExtractionFailed, FailureReason
+
+_OPENXML = "application/vnd.openxmlformats-officedocument."
+LIBRARIES = ("pypdfium2", "python_calamine", "striprtf")
+GENERAL_TYPES = frozenset({"", "application/octet-stream", "text/plain", "binary/octet-stream"})
+"""Declared by programs that know no better: the extension decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A format. `reader` is `module:function`, below this package.
+
+    `member` is a file that every archive of the format contains.
+    """
+
+    media_type: str
+    extensions: tuple[str, ...]
+    reader: str
+    aliases: tuple[str, ...] = ()
+    signature: bytes = b""
+    member: str = ""
+    needs_extra: bool = False
+
+
+FORMATS = (
+    Format(
+        media_type="text/plain",
+        extensions=("txt", "text", "log"),
+        reader="plain_text:read_text",
+    ),
+    Format(
+        media_type="text/markdown",
+        extensions=("md", "markdown"),
+        aliases=("text/x-markdown",),
+        reader="plain_text:read_markdown",
+    ),
+    Format(
+        media_type="text/html",
+        extensions=("html", "htm"),
+        aliases=("application/xhtml+xml",),
+        reader="web_page:read_html",
+    ),
+    Format(
+        media_type="text/csv",
+        extensions=("csv", "tsv"),
+        aliases=("text/tab-separated-values", "application/csv"),
+        reader="tables:read_csv",
+    ),
+    Format(
+        media_type="application/json",
+        extensions=("json",),
+        aliases=("text/json",),
+        reader="json_text:read_json",
+    ),
+    Format(
+        media_type="message/rfc822",
+        extensions=("eml",),
+        reader="mail:read_mail",
+    ),
+    Format(
+        media_type="application/pdf",
+        extensions=("pdf",),
+        aliases=("application/x-pdf",),
+        reader="pdf:read_pdf",
+        signature=b"%PDF-",
+        needs_extra=True,
+    ),
+    Format(
+        media_type=_OPENXML + "wordprocessingml.document",
+        extensions=("docx",),
+        reader="word:read_docx",
+        signature=b"PK\x03\x04",
+        member="word/document.xml",
+        needs_extra=True,
+    ),
+    Format(
+        media_type=_OPENXML + "presentationml.presentation",
+        extensions=("pptx",),
+        reader="slides:read_pptx",
+        signature=b"PK\x03\x04",
+        member="ppt/presentation.xml",
+        needs_extra=True,
+    ),
+    Format(
+        media_type=_OPENXML + "spreadsheetml.sheet",
+        extensions=("xlsx",),
+        reader="workbook:read_xlsx",
+        signature=b"PK\x03\x04",
+        member="xl/workbook.xml",
+        needs_extra=True,
+    ),
+    Format(
+        media_type="application/vnd.oasis.opendocument.text",
+        extensions=("odt",),
+        reader="open_document:read_odt",
+        signature=b"PK\x03\x04",
+        member="content.xml",
+        needs_extra=True,
+    ),
+    Format(
+        media_type="application/rtf",
+        extensions=("rtf",),
+        aliases=("text/rtf", "application/x-rtf"),
+        reader="rich_text:read_rtf",
+        signature=b"{\\rtf",
+        needs_extra=True,
+    ),
+)
+BY_TYPE: Mapping[str, Format] = {
+    name: known for known in FORMATS for name in (known.media_type, *known.aliases)
+}
+_BY_EXTENSION = {extension: known for known in FORMATS for extension in known.extensions}
+
+
+def has_extra() -> bool:
+    """Whether the libraries of the extra `documents` are installed."""
+    return all(find_spec(name) for name in LIBRARIES)
+
+
+def format_of(declared: str, name: str) -> Format:
+    """Return the format of a declared media type, or else of the extension.
+
+    Raises:
+        ExtractionFailed: neither is known (`UNSUPPORTED`).
+    """
+    media_type = declared.partition(";")[0].strip().lower()
+    found = BY_TYPE.get(media_type)
+    if media_type in GENERAL_TYPES:
+        extension = PurePath(name).suffix.lower().removeprefix(".")
+        found = _BY_EXTENSION.get(extension, found)
+    if found is None:
+        raise ExtractionFailed(FailureReason.UNSUPPORTED)
+    return found
