@@ -35,7 +35,9 @@ from chatbot.domain.chat import (
 )
 from chatbot.domain.identity import Client, ClientId, Principal
 from chatbot.domain.memory import Memory
+from chatbot.domain.memory_views import structured_of, taught_by
 from chatbot.domain.permissions import Permission
+from chatbot.domain.person_memory import PersonMemory
 from chatbot.domain.ports.model import ModelRequest, Task
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
@@ -150,7 +152,7 @@ class ChatApp:
             reserved_for=timedelta(minutes=5),
         )
         metered = MeteredModel(self.model, self.prompt_builder.estimator)
-        learner = Learner(metered, rules, new_id=new_id)
+        learner = Learner(metered, rules, clock=clock, new_id=new_id)
         self.steps = MemorySteps(self.storage, learner, rules, self.budgets)
         self.consolidation = Consolidation(self.steps, rules, clock=clock)
         room = SessionRoom(max_per_owner=max_sessions)
@@ -170,7 +172,11 @@ class ChatApp:
         )
         self.sessions = Sessions(self.storage, room, clock=clock, new_id=new_id)
         self.memory_editor = MemoryEditor(
-            self.storage, self.consolidation, new_id=new_id, max_items=rules.max_items
+            self.storage,
+            self.consolidation,
+            clock=clock,
+            new_id=new_id,
+            max_items=rules.max_items,
         )
 
     def events(
@@ -237,7 +243,18 @@ class ChatApp:
         )
 
     async def memory(self, session_id: SessionId, *, who: Principal = ANA) -> Memory:
-        return await self.storage.transact(lambda tx: tx.sessions.memory(who.owner, session_id))
+        """The session's memory, with the items that it has taught the person."""
+        memory = await self.storage.transact(lambda tx: tx.sessions.memory(who.owner, session_id))
+        person = await self.person(who=who)
+        return replace(memory, structured=structured_of(taught_by(person, session_id)))
+
+    async def person(self, *, who: Principal = ANA) -> PersonMemory:
+        return await self.storage.transact(lambda tx: tx.person_memories.of(who.owner))
+
+    async def extract(self, session_id: SessionId, *, at_once: bool = False) -> Memory:
+        """Bring the person's memory up to date, and return it as `memory` does."""
+        await self.steps.extract(ANA.owner, session_id, at_once=at_once)
+        return await self.memory(session_id)
 
     async def is_free(self, session_id: SessionId) -> bool:
         """Whether the session is free, checked by acquiring and releasing it."""

@@ -296,14 +296,14 @@ async def test_an_empty_summary_is_a_failure_and_changes_nothing() -> None:
 
 
 async def test_extraction_sees_what_the_user_said_and_no_answer() -> None:
-    app = ChatApp(by_task(extract=lambda _: '{"facts": ["asks a lot"]}'), rules=EXTRACTIONS)
+    app = ChatApp(by_task(extract=lambda _: '{"facts": ["asks a question"]}'), rules=EXTRACTIONS)
     session_id = await app.filled(turns=6)
-    memory = await app.steps.extract(OWNER, session_id)
+    memory = await app.extract(session_id)
     (request,) = app.model.requests
     assert request.task is Task.EXTRACT_MEMORY
     assert texts_in(request) == [f"question {n}" for n in (1, 3, 5, 7, 9, 11)]
     assert "answer" not in request.messages[0].text
-    fact = MemoryItem(value="asks a lot", origin=Origin.MODEL, sources=(1, 3, 5, 7, 9, 11))
+    fact = MemoryItem(value="asks a question", origin=Origin.MODEL, sources=(1, 3, 5, 7, 9, 11))
     assert memory.structured.facts == (fact,)
     assert memory.extracted_to == 12
 
@@ -332,7 +332,7 @@ async def test_model_that_repeats_known_memory_adds_nothing() -> None:
     await app.memory_editor.put_structured(ANA, session_id, known)
     before = (await app.memory(session_id)).structured
     await app.add_turns(session_id, 6)
-    await app.steps.extract(OWNER, session_id)
+    await app.extract(session_id)
     assert (await app.memory(session_id)).structured == before
 
 
@@ -340,49 +340,49 @@ async def test_extraction_resumes_where_it_stopped_and_is_idempotent() -> None:
     app = ChatApp(by_task(), rules=EXTRACTIONS)
     session_id = await app.filled(turns=6)
     for _ in range(3):
-        await app.steps.extract(OWNER, session_id, at_once=True)
+        await app.extract(session_id, at_once=True)
     assert len(app.model.requests) == 1
     await app.add_turns(session_id, 6)
-    await app.steps.extract(OWNER, session_id)
+    await app.extract(session_id)
     assert texts_in(app.model.requests[1]) == [f"question {n}" for n in range(13, 24, 2)]
 
 
 async def test_much_is_extracted_in_batches() -> None:
-    found = iter(["a", "b", "c"])
+    found = iter(["question a", "question b", "question c"])
     extract = by_task(extract=lambda _: json.dumps({"facts": [next(found)]}))
     app = ChatApp(extract, rules=EXTRACTIONS)
     session_id = await app.filled(turns=50)
-    memory = await app.steps.extract(OWNER, session_id)
+    memory = await app.extract(session_id)
     assert [len(texts_in(request)) for request in app.model.requests] == [20, 20, 10]
     assert [(f.value, f.sources[0]) for f in memory.structured.facts] == [
-        ("a", 1),
-        ("b", 41),
-        ("c", 81),
+        ("question a", 1),
+        ("question b", 41),
+        ("question c", 81),
     ]
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        '{"facts": ["a"]}',
-        ' \n{"facts": ["a"]}\n',
-        '```json\n{"facts": ["a"]}\n```',
-        '```\n{"facts": ["a"]}\n```\n',
+        '{"facts": ["question a"]}',
+        ' \n{"facts": ["question a"]}\n',
+        '```json\n{"facts": ["question a"]}\n```',
+        '```\n{"facts": ["question a"]}\n```\n',
     ],
 )
 async def test_an_update_is_read_with_or_without_a_fence(answer: str) -> None:
     app = ChatApp([answer], rules=EXTRACTIONS)
     session_id = await app.filled(turns=6)
-    memory = await app.steps.extract(OWNER, session_id)
-    assert [fact.value for fact in memory.structured.facts] == ["a"]
+    memory = await app.extract(session_id)
+    assert [fact.value for fact in memory.structured.facts] == ["question a"]
 
 
 async def test_an_unreadable_update_is_asked_for_once_more() -> None:
-    app = ChatApp(["Sure! Here it is:", '{"facts": ["a"]}'], rules=EXTRACTIONS)
+    app = ChatApp(["Sure! Here it is:", '{"facts": ["question a"]}'], rules=EXTRACTIONS)
     session_id = await app.filled(turns=6)
-    memory = await app.steps.extract(OWNER, session_id)
+    memory = await app.extract(session_id)
     first, repair = app.model.requests
-    assert [fact.value for fact in memory.structured.facts] == ["a"]
+    assert [fact.value for fact in memory.structured.facts] == ["question a"]
     assert repair.messages[:1] == first.messages
     assert [m.role for m in repair.messages] == ["user", "assistant", "user"]
     assert repair.messages[1].text == "Sure! Here it is:"
@@ -394,7 +394,7 @@ async def test_a_batch_whose_update_stays_unreadable_is_skipped_and_logged(
 ) -> None:
     app = ChatApp(by_task(extract=lambda _: answer), rules=EXTRACTIONS)
     session_id = await app.filled(turns=6)
-    memory = await app.steps.extract(OWNER, session_id)
+    memory = await app.extract(session_id)
     assert len(app.model.requests) == 2
     assert (memory.extracted_to, memory.structured.facts) == (12, ())
     assert "batch skipped" in caplog.text
@@ -419,7 +419,7 @@ async def test_messages_before_a_manual_correction_are_not_extracted() -> None:
     app = ChatApp(by_task(), rules=EXTRACTIONS)
     session_id = await app.filled(turns=10)
     await app.memory_editor.put_structured(ANA, session_id, Update())
-    await app.steps.extract(OWNER, session_id, at_once=True)
+    await app.extract(session_id, at_once=True)
     assert app.model.requests == []
 
 
@@ -550,7 +550,7 @@ async def test_after_a_turn_a_due_step_takes_one_transaction_and_any_other_step_
     app = ChatApp(by_task(), storage=storage)
     session_id = await app.filled(turns=turns)
     if extracted:
-        await app.steps.extract(OWNER, session_id, at_once=True)
+        await app.extract(session_id, at_once=True)
     seen = await seen_after_a_turn(app, session_id)
     asked, storage.count = len(app.model.requests), 0
     known = seen if is_known else replace(seen, messages=seen.messages[-1:])
@@ -561,7 +561,8 @@ async def test_after_a_turn_a_due_step_takes_one_transaction_and_any_other_step_
     assert sum(len(texts_in(request)) for request in requests) == {1: 1, 2: 0}.get(
         turns, 10 if extracted else 21
     )
-    assert storage.count == len(tasks) * (1 if is_known else 2)
+    reads = int(Task.EXTRACT_MEMORY in tasks)  # of the person's memory
+    assert storage.count == (len(tasks) + reads if is_known else 2 * len(tasks))
     await app.consolidation.aclose()
 
 
@@ -642,7 +643,9 @@ async def test_turn_that_ends_with_a_consolidation_starts_another_one(
 
 async def test_two_sessions_are_consolidated_at_the_same_time() -> None:
     both = asyncio.Barrier(2)
-    app = ChatApp(by_task(extract=lambda _: Script(pieces=('{"facts": ["a"]}',), pause=both.wait)))
+    app = ChatApp(
+        by_task(extract=lambda _: Script(pieces=('{"facts": ["question a"]}',), pause=both.wait))
+    )
     ids = [(who, await app.filled(turns=5, who=who)) for who in (ANA, BEN)]
     async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(*(app.ask("hola", number, who=who) for who, number in ids))

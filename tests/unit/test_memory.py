@@ -450,5 +450,5 @@ def test_memory_repeated_by_the_model_adds_nothing(
 
 
 def test_surplus_marks_keep_the_newest_without_duplicates() -> None:
-    memory = Memory().with_refused(range(1, MAX_REFUSED + 1)).with_refused([7, 999])
-    assert memory.refused == (*range(2, MAX_REFUSED + 1), 999)
+    memory = Memory().with_refused(range(1, MAX_REFUSED + 1)).with_refused([7, 9999])
+    assert memory.refused == (*range(2, MAX_REFUSED + 1), 9999)

@@ -82,7 +82,7 @@ async def test_a_refused_message_is_left_out_of_an_extraction_and_marked(
     answers = refusing(f'question {bad}"', otherwise=facts_of_each_message, refusal=refusal)
     app = ChatApp(by_task(extract=answers), rules=EXTRACTIONS)
     session_id = await app.filled(turns=6)
-    memory = await app.steps.extract(OWNER, session_id)
+    memory = await app.extract(session_id)
     good = [f"question {n}" for n in range(1, 12, 2) if n != bad]
     assert [fact.value for fact in memory.structured.facts] == good
     assert (memory.extracted_to, memory.refused) == (12, (bad,))
@@ -104,7 +104,7 @@ async def test_a_marked_message_is_not_sent_again() -> None:
     answers = refusing('question 3"', otherwise=facts_of_each_message)
     app = ChatApp(by_task(extract=answers, summarize=lambda _: "S."))
     session_id = await app.filled(turns=11)
-    await app.steps.extract(OWNER, session_id)
+    await app.extract(session_id)
     await app.steps.summarize(OWNER, session_id)
     summary = texts_in(app.asked(Task.SUMMARIZE)[0])
     assert "question 3" not in summary
@@ -132,7 +132,7 @@ async def test_consolidation_refused_regardless_of_its_content_marks_nothing_and
     app = ChatApp(by_task(extract=lambda _: PromptRefused()), rules=EXTRACTIONS)
     session_id = await app.filled(turns=6)
     with pytest.raises(PromptRefused):
-        await app.steps.extract(OWNER, session_id)
+        await app.extract(session_id)
     memory = await app.memory(session_id)
     assert (memory.refused, memory.extracted_to) == ((), 0)
     assert memory.extraction_setback == Setback(failures=1, retry_at=14)
@@ -144,7 +144,7 @@ async def test_known_memory_that_is_refused_does_not_end_extraction() -> None:
     session_id = await app.sessions.begin(ANA)
     await app.memory_editor.put_structured(ANA, session_id, Update(facts=("likes BAD words",)))
     await app.add_turns(session_id, 2)
-    memory = await app.steps.extract(OWNER, session_id)
+    memory = await app.extract(session_id)
     assert [fact.value for fact in memory.structured.facts] == [
         "likes BAD words",
         "question 1",
@@ -169,7 +169,7 @@ async def test_many_refused_messages_cost_a_bounded_number_of_calls_at_a_time() 
     answers = refusing("question", otherwise=facts_of_each_message)
     app = ChatApp(by_task(extract=answers), rules=EXTRACTIONS)
     session_id = await app.filled(turns=60)
-    memory = await app.steps.extract(OWNER, session_id)
+    memory = await app.extract(session_id)
     assert memory.extracted_to == 120
     assert len(memory.refused) == 60
     assert len(app.model.requests) < 60 * 4
@@ -180,7 +180,7 @@ async def test_many_refused_messages_cost_a_bounded_number_of_calls_at_a_time() 
 
 @pytest.mark.parametrize("reply", BAD_REPLIES.values(), ids=BAD_REPLIES)
 async def test_unusable_reply_keeps_the_previous_summary(reply: Completion) -> None:
-    answers: list[Answer] = ["Ana works in Madrid.", reply, "And likes tea."]
+    answers: list[Answer] = ["Ana works in Madrid.", reply, "And likes question 1."]
     app = ChatApp(by_task(summarize=lambda _: answers.pop(0)), rules=SUMMARIES)
     session_id = await app.filled(turns=11)
     await app.steps.summarize(OWNER, session_id)
@@ -191,20 +191,20 @@ async def test_unusable_reply_keeps_the_previous_summary(reply: Completion) -> N
     assert (memory.summary, memory.summarized_to) == ("Ana works in Madrid.", 10)
     await app.add_turns(session_id, 1)
     memory = await app.steps.summarize(OWNER, session_id)
-    assert (memory.summary, memory.summary_setback) == ("And likes tea.", Setback())
+    assert (memory.summary, memory.summary_setback) == ("And likes question 1.", Setback())
 
 
 @pytest.mark.parametrize("reply", BAD_REPLIES.values(), ids=BAD_REPLIES)
 async def test_unusable_reply_extracts_nothing_and_skips_no_message(reply: Completion) -> None:
-    answers: list[Answer] = [reply, '{"facts": ["likes tea"]}']
+    answers: list[Answer] = [reply, '{"facts": ["likes question 1"]}']
     app = ChatApp(by_task(extract=lambda _: answers.pop(0)), rules=EXTRACTIONS)
     session_id = await app.filled(turns=6)
     with pytest.raises(ModelError):
-        await app.steps.extract(OWNER, session_id)
+        await app.extract(session_id)
     assert (await app.memory(session_id)).extracted_to == 0
     await app.add_turns(session_id, 1)
-    memory = await app.steps.extract(OWNER, session_id)
-    assert [fact.value for fact in memory.structured.facts] == ["likes tea"]
+    memory = await app.extract(session_id)
+    assert [fact.value for fact in memory.structured.facts] == ["likes question 1"]
     assert texts_in(app.model.requests[-1])[0] == "question 1"
 
 
@@ -351,7 +351,8 @@ async def test_turn_that_ends_during_a_consolidation_is_included_in_it() -> None
 
 async def read(app: ChatApp, session_id: SessionId) -> tuple[Memory, bool]:
     async with asyncio.timeout(PATIENCE_S):
-        return await app.memory_editor.read_learned(ANA, session_id)
+        found, is_pending = await app.memory_editor.read_learned(ANA, session_id)
+    return found.memory, is_pending
 
 
 async def test_reading_the_memory_waits_for_an_answered_turn(
@@ -360,7 +361,7 @@ async def test_reading_the_memory_waits_for_an_answered_turn(
     monkeypatch.setattr("chatbot.application.memory.LEARNING_WAIT_S", PATIENCE_S)
     gate = asyncio.Event()
     app = ChatApp(
-        by_task(extract=lambda _: Script(pieces=('{"facts": ["a"]}',), pause=gate.wait)),
+        by_task(extract=lambda _: Script(pieces=('{"facts": ["hello"]}',), pause=gate.wait)),
         rules=EACH_TURN,
     )
     session_id = await app.sessions.begin(ANA)
@@ -370,7 +371,7 @@ async def test_reading_the_memory_waits_for_an_answered_turn(
     assert not reading.done()
     gate.set()
     memory, is_pending = await reading
-    assert [fact.value for fact in memory.structured.facts] == ["a"]
+    assert [fact.value for fact in memory.structured.facts] == ["hello"]
     assert not is_pending
 
 

@@ -11,8 +11,9 @@ from chatbot.application.turn import Delta
 from chatbot.domain.chat import SessionCursor, SessionId
 from chatbot.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, SessionBusy
 from chatbot.domain.identity import Owner, Principal
-from chatbot.domain.memory import Memory, Origin, StructuredMemory, Update
+from chatbot.domain.memory import Memory, StructuredMemory, Update
 from chatbot.domain.permissions import Permission
+from chatbot.domain.person_memory import ItemOrigin, Source
 from chatbot.domain.transaction import Transaction
 from conversation import ANA, BEN, ChatApp, by_task, caller, eventually, never
 
@@ -254,7 +255,7 @@ async def test_manual_memory_replaces_the_previous_memory(app: ChatApp) -> None:
     first = Update(profile={"name": "Ana", "city": "Lima"}, facts=("a", "b"))
     await app.memory_editor.put_structured(ANA, session_id, first)
     await app.memory_editor.put_structured(ANA, session_id, Update(profile={"city": "Cusco"}))
-    memory = await app.memory_editor.read(ANA, session_id)
+    memory = (await app.memory_editor.read(ANA, session_id)).memory
     assert {key: item.value for key, item in memory.structured.profile.items()} == {"city": "Cusco"}
     assert memory.structured.facts == ()
     assert memory.extracted_to == 2
@@ -283,20 +284,11 @@ async def test_summary_and_structured_memory_are_replaced_each_by_itself(app: Ch
     assert memory.version == 2
 
 
-@pytest.mark.parametrize(
-    ("permissions", "origin"),
-    [
-        ([Permission.CHAT, Permission.MEMORY], Origin.USER),
-        ([Permission.CHAT, Permission.MEMORY, Permission.USERS_MANAGE], Origin.ADMINISTRATOR),
-    ],
-)
-async def test_memory_item_records_its_origin(
-    app: ChatApp, permissions: list[Permission], origin: Origin
-) -> None:
-    who = caller("ana", *permissions)
-    session_id = await app.filled(turns=1, who=who)
-    memory = await app.memory_editor.put_structured(who, session_id, Update(facts=("a",)))
-    assert [fact.origin for fact in memory.structured.facts] == [origin]
+async def test_memory_item_records_that_a_person_has_written_it(app: ChatApp) -> None:
+    session_id = await app.filled(turns=1)
+    found = await app.memory_editor.put_structured(ANA, session_id, Update(facts=("a",)))
+    assert [(each.text, each.origin) for each in found.items] == [("a", ItemOrigin.EDITED)]
+    assert found.items[0].sources == (Source(session_id=session_id, seq=2),)
 
 
 async def test_memory_over_a_limit_changes_nothing(app: ChatApp) -> None:

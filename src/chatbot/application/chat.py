@@ -42,6 +42,7 @@ from chatbot.domain.errors import (
     cause_of,
 )
 from chatbot.domain.identity import Principal
+from chatbot.domain.memory_views import structured_of
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
@@ -174,7 +175,7 @@ class Chat:
         try:
             turn.emit(Started(session_id=lease.session_id, turn_id=turn.id))
             with self._storage.renewing(lease), metered_by(meter):
-                recalled = await self._recall(turn, asked)
+                recalled = await self._recall(turn, await self._remembering(asked))
                 answer = await self._generator.generate(turn, asked, recalled)
         except asyncio.CancelledError:
             reason = turn.interruption or InterruptReason.SHUTDOWN
@@ -203,6 +204,13 @@ class Chat:
             asked = await self._marked(asked, answer)
         turn.emit(self._reply(turn, asked, answer))
         self._consolidation.schedule(asked.answered(said), asked_at=asked.history[-1].ts)
+
+    async def _remembering(self, asked: TurnContext) -> TurnContext:
+        """Return the turn with the items of the person that its prompt may use."""
+        owner, session_id = asked.lease.owner, asked.lease.session_id
+        person = await self._storage.transact(lambda tx: tx.person_memories.of(owner))
+        structured = structured_of(person.for_session(session_id))
+        return replace(asked, memory=replace(asked.memory, structured=structured))
 
     async def _marked(self, asked: TurnContext, answer: Answer) -> TurnContext:
         """Store which messages the provider refuses; if this fails, the next turn detects them again."""

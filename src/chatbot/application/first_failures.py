@@ -44,6 +44,7 @@ class FirstFailures:
         def delete(tx: Transaction) -> None:
             with tx.sessions.held(owner, session_id, turn_id) as lease:
                 if tx.sessions.get(owner, session_id).message_count <= _MESSAGES_OF_A_TURN:
+                    tx.person_memories.forget_messages(owner, session_id)
                     tx.sessions.delete(lease)
 
         try:

@@ -6,77 +6,81 @@ is found by bisection, marked and left out; the messages next to it are not.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from chatbot.application.data_blocks import data_block, structured_content
+from chatbot.application.learning_by_halves import Known, learned_by_halves
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.prompt_history import accepted, prompts_of
 from chatbot.application.prompt_texts import language_of, texts_in
 from chatbot.application.replies import read_update, without_thinking
 from chatbot.domain.chat import FinishReason, Message, MessageRole
-from chatbot.domain.errors import InvalidInput, ModelError, ModelFailure, PromptRefused
-from chatbot.domain.memory import (
-    MAX_SUMMARY_CHARS,
-    Memory,
-    StructuredMemory,
-    Update,
-    default_preferences,
-    recollections,
-)
-from chatbot.domain.memory_updates import merge
+from chatbot.domain.errors import InvalidInput, ModelError, PromptRefused
+from chatbot.domain.memory import MAX_SUMMARY_CHARS, Update, default_preferences
+from chatbot.domain.memory_learning import Lesson, learned
+from chatbot.domain.memory_views import structured_of
+from chatbot.domain.person_memory import Item, ItemKind, PersonMemory
 from chatbot.domain.ports.model import ChatModel, ModelRequest, PromptMessage, Task
-from chatbot.domain.ports.runtime import NewId
+from chatbot.domain.ports.runtime import Clock, NewId
 
 logger = logging.getLogger("chatbot.consolidation")
 
-Learn = Callable[[Memory, Sequence[Message]], Awaitable[Memory]]
-"""Asks the model about messages and returns the updated memory."""
-
-_FAILURES = 2
-"""After this many failures in a row, an unusable reply counts as a refusal of the messages."""
 _FAILED_REPAIRS = 3
 """After this many in a row, this process requests no repairs: the model does not write JSON."""
 _LARGE_CHARS = 20_000
-"""If batch, named items and memory are larger than this, they are merged in a thread."""
+"""If batch, update and memory are larger than this, they are compared in a thread."""
 _BAD_REPLY_CHARS = 4000
 
 
 class Learner:
     """Summarizes and extracts with a model.
 
-    Both methods return the memory updated with the batch.
+    Both methods return what is known with the batch.
     """
 
-    def __init__(self, model: ChatModel, rules: MemoryRules, *, new_id: NewId) -> None:
+    def __init__(
+        self, model: ChatModel, rules: MemoryRules, *, clock: Clock, new_id: NewId
+    ) -> None:
         self._model = model
         self._rules = rules
-        self._new_id = new_id
+        self._clock, self._new_id = clock, new_id
         self._failed_repairs = 0
 
-    async def summarize(self, memory: Memory, batch: Sequence[Message]) -> Memory:
+    async def summarize(self, known: Known, batch: Sequence[Message]) -> Known:
         """Update the summary.
 
         Raises:
             ModelFailure: the model failed, or the provider refuses the task itself.
         """
+        memory = known.memory
         turns = [m for m in accepted(batch, memory) if m.role is MessageRole.USER or m.is_answer]
         failures = memory.summary_setback.failures
-        known = await _learned(memory, turns, self._summarized, failures=failures)
-        return replace(known, summarized_to=batch[-1].seq)
+        found = await learned_by_halves(known, turns, self._summarized, failures=failures)
+        return found.with_memory(replace(found.memory, summarized_to=batch[-1].seq))
 
-    async def extract(self, memory: Memory, batch: Sequence[Message]) -> Memory:
-        """Merge what the user said into structured memory.
+    async def extract(self, known: Known, batch: Sequence[Message]) -> Known:
+        """Learn about the person from what they said, if they allow it.
 
         Raises:
             ModelFailure: the model failed, or the provider refuses the task itself.
         """
-        said = [m for m in accepted(batch, memory) if m.role is MessageRole.USER]
+        memory, is_allowed = known.memory, known.person.settings.learns
+        said = [m for m in accepted(batch, memory) if is_allowed and m.role is MessageRole.USER]
         failures = memory.extraction_setback.failures
-        known = await _learned(memory, said, self._extracted, failures=failures)
-        return replace(known, extracted_to=batch[-1].seq)
+        found = await learned_by_halves(known, said, self._extracted, failures=failures)
+        return found.with_memory(replace(found.memory, extracted_to=batch[-1].seq))
 
-    async def _summarized(self, memory: Memory, messages: Sequence[Message]) -> Memory:
+    def after(self, person: PersonMemory, lessons: Sequence[Lesson]) -> PersonMemory:
+        """Return the person's memory after lessons."""
+        defaults, now = default_preferences(self._rules.language), self._clock()
+        for lesson in lessons:
+            person = learned(person, lesson, now=now, new_id=self._new_id, defaults=defaults)
+        return person
+
+    async def _summarized(self, known: Known, messages: Sequence[Message]) -> Known:
+        memory = known.memory
         try:
             text = await self._summary(memory.summary, messages)
         except PromptRefused:
@@ -87,7 +91,7 @@ class Learner:
             words = [*memory.summary.split(), *new.split()[: self._rules.summary_max_words]]
             text = " ".join(words[-self._rules.summary_max_words :])
         words = text.split()[: self._rules.summary_max_words]
-        return replace(memory, summary=" ".join(words)[:MAX_SUMMARY_CHARS])
+        return known.with_memory(replace(memory, summary=" ".join(words)[:MAX_SUMMARY_CHARS]))
 
     async def _summary(self, summary: str, messages: Sequence[Message]) -> str:
         content = {
@@ -99,35 +103,25 @@ class Learner:
         system = texts_in(language).summarize.format(max_words=self._rules.summary_max_words)
         return await self._ask(Task.SUMMARIZE, system, self._block(content))
 
-    async def _extracted(self, memory: Memory, messages: Sequence[Message]) -> Memory:
+    async def _extracted(self, known: Known, messages: Sequence[Message]) -> Known:
+        shown = structured_content(structured_of(self._shown(known.person)))
         try:
-            update = await self._update(structured_content(memory.structured), messages)
+            update = await self._update(shown, messages)
         except PromptRefused:
-            if len(messages) != 1 or memory.structured == StructuredMemory():
+            if len(messages) != 1 or not shown:
                 raise
             update = await self._update({}, messages)  # the known memory may be the cause
-        return replace(memory, structured=await self._merged(memory, update, messages))
+        lesson = Lesson(session_id=known.session_id, messages=tuple(messages), update=update)
+        said = sum(len(message.content) for message in messages)
+        is_large = said + update.size + sum(map(len, _lines(known.person))) > _LARGE_CHARS
+        work = partial(self.after, known.person, [lesson])
+        person = await asyncio.to_thread(work) if is_large else work()
+        return replace(known, person=person, lessons=(*known.lessons, lesson))
 
-    async def _merged(
-        self, memory: Memory, update: Update, messages: Sequence[Message]
-    ) -> StructuredMemory:
-        said = [message.content for message in messages]
-
-        def merged() -> StructuredMemory:
-            return merge(
-                memory.structured,
-                update,
-                sources=[message.seq for message in messages],
-                said=said,
-                max_items=self._rules.max_items,
-                defaults=default_preferences(self._rules.language),
-            )
-
-        named = [*update.forget, *update.done]
-        if named:  # they are compared with everything known
-            named += (each.text for each in recollections(memory))
-        is_large = sum(map(len, said)) + sum(map(len, named)) > _LARGE_CHARS
-        return await asyncio.to_thread(merged) if is_large else merged()
+    def _shown(self, person: PersonMemory) -> Sequence[Item]:
+        """The items that the model is shown: of facts and of tasks the newest ones."""
+        listed = {kind: [item for item in person.active if item.kind is kind] for kind in ItemKind}
+        return [item for items in listed.values() for item in items[-self._rules.max_items :]]
 
     async def _update(self, known: Mapping[str, object], messages: Sequence[Message]) -> Update:
         """Return what the model extracts; after a failed repair nothing, so that the batch ends."""
@@ -181,49 +175,5 @@ class Learner:
         return text
 
 
-async def _learned(
-    memory: Memory, messages: Sequence[Message], learn: Learn, *, failures: int
-) -> Memory:
-    """Return the memory updated with the messages, with the refused ones among them marked.
-
-    No message is marked if the provider refuses the task itself, whatever the messages.
-    """
-    if not messages:
-        return memory
-    blamed = (PromptRefused, ModelError) if failures >= _FAILURES else (PromptRefused,)
-    try:
-        return await learn(memory, messages)
-    except blamed as error:
-        if not await _is_accepted(learn, error):
-            raise
-    return await _learned_in_parts(memory, messages, learn, blamed)
-
-
-async def _learned_in_parts(
-    memory: Memory,
-    messages: Sequence[Message],
-    learn: Learn,
-    blamed: tuple[type[ModelFailure], ...],
-) -> Memory:
-    """Process refused messages in two halves; a message that is refused alone is marked."""
-    if len(messages) == 1:
-        logger.warning("the provider rejects message %d; it is left out of memory", messages[0].seq)
-        return memory.with_refused([messages[0].seq])
-    half = len(messages) // 2
-    for part in (messages[:half], messages[half:]):
-        try:
-            memory = await learn(memory, part)
-        except blamed:
-            memory = await _learned_in_parts(memory, part, learn, blamed)
-    return memory
-
-
-async def _is_accepted(learn: Learn, error: ModelFailure) -> bool:
-    """Whether the provider accepts the task without any message, after it failed with `error`."""
-    try:
-        await learn(Memory(), ())
-    except PromptRefused:
-        return False
-    except ModelError:
-        return isinstance(error, PromptRefused)  # a bad reply to nothing proves nothing else
-    return True
+def _lines(person: PersonMemory) -> Iterator[str]:
+    return (item.line for item in person.active)

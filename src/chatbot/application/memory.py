@@ -1,10 +1,11 @@
 """Reads and edits what the assistant remembers of a session.
 
-An edit settles everything that was said before it: the model then looks only at later messages.
+That is its summary, and those of the person's items that it has taught. An edit settles everything
+that was said before it: the model then looks only at later messages.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from chatbot.application.consolidation import Consolidation
@@ -13,7 +14,7 @@ from chatbot.application.metering import paying
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import Session, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
-from chatbot.domain.identity import Principal
+from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.memory import (
     DEFAULT_PREFERENCES,
     Memory,
@@ -23,14 +24,24 @@ from chatbot.domain.memory import (
     without_defaults,
 )
 from chatbot.domain.memory_updates import replaced_by_hand
+from chatbot.domain.memory_views import replaced_view, structured_of, taught_by, with_view
 from chatbot.domain.permissions import Permission
-from chatbot.domain.ports.runtime import NewId
+from chatbot.domain.person_memory import Item, PersonMemory
+from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 from chatbot.domain.usage import payer_of
 
 LEARNING_WAIT_S = 2.0
 _TRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionMemory:
+    """What is remembered of a session; `items` are the active ones that it has taught."""
+
+    memory: Memory
+    items: tuple[Item, ...]
 
 
 class MemoryEditor:
@@ -48,26 +59,25 @@ class MemoryEditor:
         storage: Storage,
         consolidation: Consolidation,
         *,
+        clock: Clock,
         new_id: NewId,
         max_items: int,
         defaults: Mapping[str, str] = DEFAULT_PREFERENCES,
     ) -> None:
         self._storage = storage
         self._consolidation = consolidation
-        self._new_id = new_id
+        self._clock, self._new_id = clock, new_id
         self._max_items = max_items
         self._defaults = defaults
 
-    async def read(self, principal: Principal, session_id: SessionId) -> Memory:
+    async def read(self, principal: Principal, session_id: SessionId) -> SessionMemory:
         """Return the session's memory."""
         require(principal, Permission.CHAT)
-        return await self._storage.transact(
-            lambda tx: tx.sessions.memory(principal.owner, session_id)
-        )
+        return await self._storage.transact(partial(_view, principal.owner, session_id))
 
     async def read_learned(
         self, principal: Principal, session_id: SessionId
-    ) -> tuple[Memory, bool]:
+    ) -> tuple[SessionMemory, bool]:
         """Return the memory, and whether an extraction from an answered turn is still pending.
 
         Waits up to 2 s for a pending extraction.
@@ -81,7 +91,7 @@ class MemoryEditor:
 
     async def put_summary(
         self, principal: Principal, session_id: SessionId, summary: str
-    ) -> Memory:
+    ) -> SessionMemory:
         """Replace the summary; an empty one clears it. The messages it covered stay covered.
 
         Raises:
@@ -93,44 +103,61 @@ class MemoryEditor:
 
     async def put_structured(
         self, principal: Principal, session_id: SessionId, update: Update
-    ) -> Memory:
-        """Replace the structured memory; an empty update clears it.
+    ) -> SessionMemory:
+        """Replace what the session has taught; an empty update erases it.
 
         A default preference that is sent back unchanged remains a default.
 
         Raises:
             InvalidInput: a value or a list exceeds its limit.
         """
-        by_admin = Permission.USERS_MANAGE in principal.permissions
-        origin = Origin.ADMINISTRATOR if by_admin else Origin.USER
 
-        def replaced(memory: Memory, session: Session) -> Memory:
-            known = memory.structured.preferences
+        def replaced(person: PersonMemory, session: Session) -> PersonMemory:
+            known = structured_of(taught_by(person, session_id)).preferences
             stated = without_defaults(update.preferences, known, self._defaults)
             new = replaced_by_hand(
-                replace(update, preferences=stated), by=origin, max_items=self._max_items
+                replace(update, preferences=stated), by=Origin.USER, max_items=self._max_items
             )
-            return replace(memory, structured=new, extracted_to=session.last_seq)
+            now = self._clock()
+            return replaced_view(person, session, new, now=now, new_id=self._new_id)
 
-        return await self._change(principal, session_id, replaced)
+        def settled(memory: Memory, session: Session) -> Memory:
+            return replace(memory, extracted_to=session.last_seq)
+
+        return await self._change(principal, session_id, settled, replaced)
 
     async def _change(
         self,
         principal: Principal,
         session_id: SessionId,
         change: Callable[[Memory, Session], Memory],
-    ) -> Memory:
+        change_person: Callable[..., PersonMemory] = lambda person, session: person,  # noqa: ARG005 # by name
+    ) -> SessionMemory:
         """Change the memory under a lease; retry when a consolidation has changed it first."""
         require(principal, Permission.MEMORY)
         owner, turn_id = principal.owner, TurnId(self._new_id())
 
-        def changed(tx: Transaction) -> Memory:
+        def tried(tx: Transaction) -> bool:
+            found = tx.sessions.load(owner, session_id)
+            changed = partial(change_person, session=found.session)
+            changed(tx.person_memories.of(owner))  # raises before anything is written
+            memory, epoch = change(found.memory, found.session), found.session.epoch
+            is_stored = tx.sessions.put_memory(owner, session_id, memory, epoch=epoch)
+            if is_stored:
+                tx.person_memories.change(owner, changed)
+            return is_stored
+
+        def changed(tx: Transaction) -> SessionMemory:
             with tx.sessions.held(owner, session_id, turn_id):
-                for _ in range(_TRIES):
-                    found = tx.sessions.load(owner, session_id)
-                    memory = change(found.memory, found.session)
-                    if tx.sessions.put_memory(owner, session_id, memory, epoch=found.session.epoch):
-                        return memory
+                if any(tried(tx) for _ in range(_TRIES)):
+                    return _view(owner, session_id, tx)
             raise SessionBusy("The session's memory is being changed. Try again.")
 
         return await retry_while_busy(partial(self._storage.transact, changed))
+
+
+def _view(owner: Owner, session_id: SessionId, tx: Transaction) -> SessionMemory:
+    memory = tx.sessions.memory(owner, session_id)
+    person = tx.person_memories.of(owner)
+    items = tuple(taught_by(person, session_id))
+    return SessionMemory(memory=with_view(memory, person, session_id), items=items)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from chatbot.application.budgets import Budgets
-from chatbot.application.learning import Learn, Learner
+from chatbot.application.learning import Learner
+from chatbot.application.learning_by_halves import Known, Learn
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.domain.chat import (
     NO_MESSAGES,
@@ -22,9 +23,11 @@ from chatbot.domain.chat import (
     SessionId,
     SessionView,
 )
-from chatbot.domain.errors import ModelFailure
+from chatbot.domain.errors import ModelFailure, NotFound
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, Setback
+from chatbot.domain.person_memory import PersonMemory, new_person
+from chatbot.domain.ports.counters import Bill
 from chatbot.domain.ports.session_log import Select, select_none
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
@@ -36,9 +39,13 @@ _LONGEST_SETBACK_TURNS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """What differs between the two: `window` newest messages are left alone."""
+    """What differs between the two: `window` newest messages are left alone.
+
+    `is_personal`: it learns about the person, not only about the session.
+    """
 
     window: int
+    is_personal: bool
     is_due: Callable[[Session, Memory], bool]
     watermark: Callable[[Memory], int]
     setback: Callable[[Memory], Setback]
@@ -58,9 +65,11 @@ class MemorySteps:
         self, storage: Storage, learner: Learner, rules: MemoryRules, budgets: Budgets
     ) -> None:
         self._storage = storage
+        self._learner = learner
         self._budgets = budgets
         self._summary = _Step(
             window=rules.window,
+            is_personal=False,
             is_due=rules.summary_is_due,
             watermark=lambda memory: memory.summarized_to,
             setback=lambda memory: memory.summary_setback,
@@ -69,6 +78,7 @@ class MemorySteps:
         )
         self._extraction = _Step(
             window=0,
+            is_personal=True,
             is_due=rules.extraction_is_due,
             watermark=lambda memory: memory.extracted_to,
             setback=lambda memory: memory.extraction_setback,
@@ -101,7 +111,7 @@ class MemorySteps:
         at_once: bool = False,
         seen: SessionView | None = None,
     ) -> Memory:
-        """Bring structured memory up to date from what the user said."""
+        """Bring the person's memory up to date from what they said in the session."""
         return await self._catch_up(
             owner, session_id, self._extraction, at_once=at_once, known=seen
         )
@@ -134,33 +144,76 @@ class MemorySteps:
             memory = step.with_setback(now.memory, setback)
             tx.sessions.put_memory(owner, session_id, memory, epoch=seen.session.epoch)
 
-        load = partial(_load, owner=owner, session_id=session_id)
+        def load(tx: Transaction, select: Select) -> tuple[SessionView, PersonMemory]:
+            person = tx.person_memories.of(owner) if step.is_personal else new_person(owner)
+            return _load(tx, owner, session_id, select), person
+
         messages = () if known is None else _following(known.messages, step.watermark(known.memory))
+        person = new_person(owner)
         if known is None or not messages:
-            seen = await self._storage.transact(partial(load, select=batch_if_due))
+            seen, person = await self._storage.transact(partial(load, select=batch_if_due))
         else:
             seen = replace(known, messages=messages)
+            if step.is_personal:
+                person = await self._storage.transact(lambda tx: tx.person_memories.of(owner))
         until = seen.session.last_seq - step.window
         async with self._budgets.background() as meter:
             while batch := _whole_turns(seen.messages, until):
+                before = Known(session_id=session_id, memory=seen.memory, person=person)
                 try:
-                    learned = await step.learn(seen.memory, batch)
+                    learned = await step.learn(before, batch)
                 except ModelFailure:
                     await self._storage.transact(put_off)
                     raise
-                new = step.with_setback(learned, Setback())
-                is_stored = await self._storage.store_memory(
-                    owner,
-                    session_id,
-                    new,
-                    epoch=seen.session.epoch,
-                    bill=None if meter is None else await self._budgets.bill(meter),
-                )
-                if is_stored and step.watermark(new) >= until:
-                    return replace(new, version=new.version + 1)
-                rest = batch_after if is_stored else select_none
-                seen = await self._storage.transact(partial(load, select=rest))
+                new = learned.with_memory(step.with_setback(learned.memory, Setback()))
+                bill = None if meter is None else await self._budgets.bill(meter)
+                stored = await self._store(before, new, epoch=seen.session.epoch, bill=bill)
+                if stored is not None and step.watermark(stored) >= until:
+                    return stored
+                rest = select_none if stored is None else batch_after
+                seen, person = await self._storage.transact(partial(load, select=rest))
         return seen.memory
+
+    async def _store(
+        self, known: Known, new: Known, *, epoch: int, bill: Bill | None
+    ) -> Memory | None:
+        """Store what was learned, and return the session's memory; None if it has changed since.
+
+        The person's memory may have changed: then the lessons are applied to what is stored now.
+        """
+        person, memory = known.person, new.memory
+        owner, session_id = person.owner, known.session_id
+        if new.person == person:
+            is_stored = await self._storage.store_memory(
+                owner, session_id, memory, epoch=epoch, bill=bill
+            )
+            return replace(memory, version=memory.version + 1) if is_stored else None
+
+        def taught(stored: PersonMemory) -> PersonMemory:
+            return new.person if stored == person else self._learner.after(stored, new.lessons)
+
+        def work(tx: Transaction) -> Memory | None:
+            tx.settle(bill)
+            try:
+                found = _load(tx, owner, session_id, select_none)
+            except NotFound:
+                return None
+            if (found.session.epoch, found.memory.version) != (epoch, memory.version):
+                return None
+            if tx.is_atomic:
+                if not tx.sessions.put_memory(owner, session_id, memory, epoch=epoch):
+                    return None
+                tx.person_memories.change(owner, taught)
+            else:  # a crash between the two repeats the lesson, which changes nothing
+                tx.person_memories.change(owner, taught)
+                now = _load(tx, owner, session_id, select_none).memory
+                if not tx.sessions.put_memory(
+                    owner, session_id, _on_top_of(now, memory), epoch=epoch
+                ):
+                    return None
+            return _load(tx, owner, session_id, select_none).memory
+
+        return await self._storage.transact(work)
 
 
 def _load(tx: Transaction, owner: Owner, session_id: SessionId, select: Select) -> SessionView:
@@ -193,3 +246,13 @@ def _whole_turns(messages: Sequence[Message], until: int) -> Sequence[Message]:
         if count == len(messages) or messages[count].role is MessageRole.USER:
             end = count
     return messages[:end]
+
+
+def _on_top_of(now: Memory, extracted: Memory) -> Memory:
+    """The memory after an extraction, with what forgetting has changed in it meanwhile."""
+    return replace(
+        extracted.with_refused(now.refused),
+        summary=now.summary,
+        summarized_to=now.summarized_to,
+        version=now.version,
+    )

@@ -190,6 +190,7 @@ class Retention:
             with tx.sessions.held(session.owner, session.id, TurnId(self._new_id())) as lease:
                 if tx.sessions.get(session.owner, session.id).updated_at != session.updated_at:
                     return False
+                tx.person_memories.forget_messages(session.owner, session.id)
                 tx.sessions.delete(lease)
         except (Conflict, NotFound):
             return False
@@ -217,6 +218,7 @@ class Retention:
             upto = _last_before(tx, session, before)
             if upto > session.reset_at and not is_dry:
                 with tx.sessions.held(session.owner, session.id, TurnId(self._new_id())) as lease:
+                    tx.person_memories.forget_messages(session.owner, session.id, upto=upto)
                     tx.sessions.trim(lease, upto)
         except (Conflict, NotFound):
             return 0

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 from chatbot.application.leases import retry_while_busy
 from chatbot.application.session_room import SessionRoom
-from chatbot.application.transcripts import Transcript, transcript_of
+from chatbot.application.transcripts import Transcript, seen_by_owner, transcript_of
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
     MessageRange,
@@ -95,7 +95,9 @@ class Sessions:
         require(principal, Permission.CHAT)
         selected = MessageRange(limit=limit, before=before)
         return await self._storage.transact(
-            lambda tx: tx.sessions.load(principal.owner, session_id, lambda *_: selected)
+            lambda tx: seen_by_owner(
+                tx, tx.sessions.load(principal.owner, session_id, lambda *_: selected)
+            )
         )
 
     async def rename(self, principal: Principal, session_id: SessionId, title: str) -> Session:
@@ -130,8 +132,9 @@ class Sessions:
 
         def emptied(tx: Transaction) -> SessionView:
             with tx.sessions.held(owner, session_id, turn_id) as lease:
+                tx.person_memories.forget_messages(owner, session_id)
                 tx.sessions.reset(lease, ts=self._clock())
-                return tx.sessions.load(owner, session_id)
+                return seen_by_owner(tx, tx.sessions.load(owner, session_id))
 
         return await retry_while_busy(partial(self._storage.transact, emptied))
 
@@ -142,6 +145,7 @@ class Sessions:
 
         def deleted(tx: Transaction) -> None:
             with tx.sessions.held(owner, session_id, turn_id) as lease:
+                tx.person_memories.forget_messages(owner, session_id)
                 tx.sessions.delete(lease)
 
         await retry_while_busy(partial(self._storage.transact, deleted))

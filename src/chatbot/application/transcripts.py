@@ -1,13 +1,14 @@
 """A whole conversation, read page by page."""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from chatbot.domain.chat import Message, MessageRange, Session, SessionId, SessionView
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.memory_views import with_view
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 
@@ -35,12 +36,19 @@ async def transcript_of(storage: Storage, owner: Owner, session_id: SessionId) -
     """
 
     def begun(tx: Transaction) -> tuple[SessionView, Sequence[Message]]:
-        found = tx.sessions.load(owner, session_id)
+        found = seen_by_owner(tx, tx.sessions.load(owner, session_id))
         return found, _page_of(tx, found.session, after=0)
 
     found, first = await storage.transact(begun)
     pages = _pages(storage, found.session, first)
     return Transcript(session=found.session, memory=found.memory, pages=pages)
+
+
+def seen_by_owner(tx: Transaction, found: SessionView) -> SessionView:
+    """Return the session with the items that it has taught the person, in its memory."""
+    owner, session_id = found.session.owner, found.session.id
+    memory = with_view(found.memory, tx.person_memories.of(owner), session_id)
+    return replace(found, memory=memory)
 
 
 async def _pages(

@@ -5,13 +5,11 @@ counts: a key, the same words, the same words with other endings, or some of the
 single item only. Items without a certain match stay.
 """
 
-import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from chatbot.domain.memory import STANDARD_KEYS, MemoryItem, Origin, StructuredMemory, Update, cut
+from chatbot.domain.phrases import Phrase, Word, Words
 from chatbot.domain.text import fold
 
 Slot = tuple[str, str]
@@ -25,68 +23,7 @@ _KEY_WORDS = {
     "language": frozenset({"language", "idioma", "lengua"}),
     "tone": frozenset({"tone", "style", "tono", "estilo"}),
 }
-_FILLERS = frozenset(
-    """
-    a about al am an and are at con de del el en es forget have he i im in is la las lo los me
-    mi mis my of on or para por que se soy su sus that the to tu un una was with y ya yo you
-    your
-    """.split()  # noqa: SIM905 # a list has a line for each word
-)
 _KEYED = ("profile", "preferences")
-_MOST_WORDS = 80  # MAX_VALUE_CHARS has about as many
-_LONGEST_INFLECTED = 40
-_SHORTEST_STEM, _LONGEST_ENDING = 4, 3
-_SAME_SHARE, _SHORTEST_SHARED = 0.7, 5
-
-
-@dataclass(frozen=True, slots=True)
-class _Word:
-    text: str
-    is_fixed: bool
-    """Names, numbers and overlong words match only exactly, not with another ending."""
-
-
-class _Words:
-    """A set of words with look-ups by stem, in constant time for each word.
-
-    Two words match if one of them is the other plus an ending of at most three letters, or if they
-    share five or more first letters that make up 70 % of the longer one.
-    """
-
-    def __init__(self, words: Iterable[_Word]) -> None:
-        known = list(words)
-        self._texts = {word.text for word in known}
-        self._inflected = {word.text for word in known if not word.is_fixed}
-        self._shorter = {each for text in self._inflected for each in _shorter(text)}
-        self._beginnings = {each for text in self._inflected for each in _beginnings(text)}
-
-    def has(self, word: _Word) -> bool:
-        """Whether the set contains the word, possibly with another ending."""
-        if word.text in self._texts:
-            return True
-        return not word.is_fixed and (
-            word.text in self._shorter
-            or any(each in self._inflected for each in _shorter(word.text))
-            or any(each in self._beginnings for each in _beginnings(word.text))
-        )
-
-
-class _Phrase:
-    """The first words of a text, and those of them that are not fillers."""
-
-    def __init__(self, text: str) -> None:
-        raw = re.findall(r"\w+", text)[:_MOST_WORDS]
-        words = [_word(each, is_first=number == 0) for number, each in enumerate(raw)]
-        self.words = tuple(word.text for word in words)
-        self.meaning = tuple(dict.fromkeys(word for word in words if word.text not in _FILLERS))
-
-    def is_in(self, other: "_Phrase") -> bool:
-        """Whether the other phrase has all meaningful words of this one."""
-        return bool(self.meaning) and all(map(other.known.has, self.meaning))
-
-    @cached_property
-    def known(self) -> _Words:
-        return _Words(self.meaning)
 
 
 def without_named(
@@ -96,8 +33,8 @@ def without_named(
     if not (update.forget or update.done):
         return memory, update
     keys = {key for name in update.forget if (key := _key_named(name)) is not None}
-    names = [_Phrase(name) for name in update.forget if _key_named(name) is None]
-    done = [_Phrase(name) for name in update.done]
+    names = [Phrase(name) for name in update.forget if _key_named(name) is None]
+    done = [Phrase(name) for name in update.done]
 
     def named_in(known: Update) -> set[Slot]:
         phrases = _phrases_of(known)
@@ -107,7 +44,7 @@ def without_named(
 
     gone = named_in(memory.values) | {(part, key) for part in _KEYED for key in keys}
     repeated = named_in(update)
-    spoken = _Words(word for text in said for word in _Phrase(text).meaning)
+    spoken = Words(word for text in said for word in Phrase(text).meaning)
 
     def goes(part: str, key: str, item: MemoryItem) -> bool:
         is_own = item.origin is Origin.MODEL
@@ -146,7 +83,7 @@ def without_named(
     return kept, rest
 
 
-def _phrases_of(update: Update) -> list[tuple[Slot, _Phrase]]:
+def _phrases_of(update: Update) -> list[tuple[Slot, Phrase]]:
     """Return what a name can match: values, further keys, and values with their keys."""
     keyed = {"profile": update.profile, "preferences": update.preferences}
     listed = {"facts": update.facts, "todos": update.todos}
@@ -157,27 +94,27 @@ def _phrases_of(update: Update) -> list[tuple[Slot, _Phrase]]:
         *((slot, f"{slot[1]}: {value}") for slot, value in pairs),
         *((slot, slot[1]) for slot in ((p, text) for p, known in listed.items() for text in known)),
     ]
-    return [(slot, _Phrase(text)) for slot, text in texts]
+    return [(slot, Phrase(text)) for slot, text in texts]
 
 
 def _key_named(name: str) -> str | None:
     """Return the standard key for a name such as `name`, `my name`, `mi nombre`, `profile.name`."""
-    phrase = _Phrase(name.rpartition(".")[2])
+    phrase = Phrase(name.rpartition(".")[2])
     if len(phrase.meaning) != 1:
         return None
     word = phrase.meaning[0].text
     return next((key for key, words in _KEY_WORDS.items() if word in words), None)
 
 
-def _is_mentioned(item: MemoryItem, key: str, spoken: _Words) -> bool:
+def _is_mentioned(item: MemoryItem, key: str, spoken: Words) -> bool:
     """Whether a word of the item, or a word for its key, was spoken."""
     words = _KEY_WORDS.get(key, frozenset({fold(key)}))
-    is_key_spoken = any(spoken.has(_Word(each, is_fixed=True)) for each in words)
-    return is_key_spoken or any(map(spoken.has, _Phrase(item.value).meaning))
+    is_key_spoken = any(spoken.has(Word(each, is_fixed=True)) for each in words)
+    return is_key_spoken or any(map(spoken.has, Phrase(item.value).meaning))
 
 
-def _named_by(name: _Phrase, phrases: Sequence[tuple[Slot, _Phrase]]) -> set[Slot]:
-    def slots(is_meant: Callable[[_Phrase], bool]) -> set[Slot]:
+def _named_by(name: Phrase, phrases: Sequence[tuple[Slot, Phrase]]) -> set[Slot]:
+    def slots(is_meant: Callable[[Phrase], bool]) -> set[Slot]:
         return {slot for slot, phrase in phrases if is_meant(phrase)}
 
     if not name.words:
@@ -191,21 +128,3 @@ def _named_by(name: _Phrase, phrases: Sequence[tuple[Slot, _Phrase]]) -> set[Slo
         lambda phrase: phrase.is_in(name) and 2 * len(phrase.meaning) >= len(name.meaning)
     )
     return parts if len(parts) == 1 else set()
-
-
-def _word(raw: str, *, is_first: bool) -> _Word:
-    is_name = raw[:1].isupper() and not is_first
-    is_fixed = is_name or raw[:1].isdigit() or len(raw) > _LONGEST_INFLECTED
-    return _Word(fold(raw), is_fixed=is_fixed)
-
-
-def _shorter(text: str) -> Iterator[str]:
-    """Yield the word without its last letters, down to the shortest stem."""
-    for end in range(max(_SHORTEST_STEM, len(text) - _LONGEST_ENDING), len(text)):
-        yield text[:end]
-
-
-def _beginnings(text: str) -> Iterator[str]:
-    """Yield the beginnings that another form of the word must share."""
-    for end in range(max(_SHORTEST_SHARED, math.ceil(_SAME_SHARE * len(text))), len(text) + 1):
-        yield text[:end]

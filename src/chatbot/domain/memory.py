@@ -16,7 +16,7 @@ MAX_EXTRA_KEYS = 20
 MAX_KEY_CHARS = 64
 MAX_VALUE_CHARS = 500
 MAX_SUMMARY_CHARS = 4000
-MAX_REFUSED = 200
+MAX_REFUSED = 1000
 DEFAULT_PREFERENCES: Mapping[str, str] = {"language": "es", "tone": "neutral"}
 """Shown for an empty memory. Defaults are neither stored nor part of a prompt."""
 PROFILE_KEYS = frozenset({"name", "role"})
@@ -85,6 +85,12 @@ class Update:
     forget: tuple[str, ...] = ()
     done: tuple[str, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """The number of characters of its texts."""
+        listed = (*self.facts, *self.todos, *self.forget, *self.done)
+        return sum(map(len, (*self.profile.values(), *self.preferences.values(), *listed)))
+
     def __or__(self, later: "Update") -> "Update":
         """Return the union; for a key in both, the value of `later` counts."""
         return Update(
@@ -112,8 +118,9 @@ class Memory:
     `summarized_to` and `extracted_to` are watermarks: the number of the newest message that the
     summary, or the structured memory, covers. `version` increases with every stored change.
 
-    `refused` lists messages that the provider refuses: prompts, summaries and extractions leave
-    them out. Prompts begin after message `prompts_after`, because the provider refuses an earlier one.
+    `refused` lists messages that the provider refuses, or that taught what was forgotten: prompts,
+    summaries and extractions leave them out. `structured` is empty from the moment on at which its
+    items became the person's: see `person_memory`. Prompts begin after message `prompts_after`, because the provider refuses an earlier one.
     """
 
     summary: str = ""
@@ -137,7 +144,7 @@ class Memory:
         )
 
     def with_refused(self, messages: Iterable[int]) -> "Memory":
-        """Return the memory with these messages marked as refused; the newest 200 marks are kept."""
+        """Return the memory with these messages marked as refused; the newest 1,000 marks are kept."""
         marked = sorted({*self.refused, *messages})
         return replace(self, refused=tuple(marked[-MAX_REFUSED:]))
 

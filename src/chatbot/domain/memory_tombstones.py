@@ -3,7 +3,7 @@
 What is forgotten has neither text nor quotes nor history any more, only salted digests.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -40,6 +40,14 @@ def is_forgotten(memory: PersonMemory, text: str, *, said_at: datetime) -> bool:
         for item in memory.items
         if item.state is ItemState.FORGOTTEN
     )
+
+
+def newly_hidden(old: PersonMemory, new: PersonMemory) -> Mapping[SessionId, Collection[int]]:
+    """Return the messages that are hidden only in the new state, by session."""
+    found: dict[SessionId, set[int]] = {}
+    for session_id, seq in new.hidden_messages - old.hidden_messages:
+        found.setdefault(session_id, set()).add(seq)
+    return found
 
 
 def without_messages(

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from chatbot.domain.chat import Session, SessionId
-from chatbot.domain.memory import MemoryItem, Origin, StructuredMemory
+from chatbot.domain.memory import Memory, MemoryItem, Origin, StructuredMemory
 from chatbot.domain.memory_changes import added
 from chatbot.domain.memory_items import NewItem, plain
+from chatbot.domain.memory_tombstones import forgotten
 from chatbot.domain.person_memory import (
     Item,
     ItemKind,
@@ -17,6 +18,7 @@ from chatbot.domain.person_memory import (
     PersonMemory,
     Source,
 )
+from chatbot.domain.ports.runtime import NewId
 
 Slot = tuple[ItemKind, str | None, str]
 """What identifies an item in a session's memory: its kind, its key or None, its text."""
@@ -60,6 +62,43 @@ def slots_of(memory: StructuredMemory) -> Iterator[tuple[Slot, MemoryItem]]:
 def taught_by(memory: PersonMemory, session_id: SessionId) -> list[Item]:
     """Return the active items that messages of a session have taught, or that were edited in it."""
     return [item for item in memory.items if item.is_active and item.is_of(session_id)]
+
+
+def with_view(memory: Memory, person: PersonMemory, session_id: SessionId) -> Memory:
+    """Return the memory of a session as callers see it: with the items that it has taught."""
+    return replace(memory, structured=structured_of(taught_by(person, session_id)))
+
+
+def replaced_view(
+    memory: PersonMemory,
+    session: Session,
+    structured: StructuredMemory,
+    *,
+    now: datetime,
+    new_id: NewId,
+) -> PersonMemory:
+    """Replace what a session has taught by what a person has written.
+
+    What is missing is erased; the messages that taught it are not hidden, since the person did not ask
+    to forget them.
+    """
+    view = taught_by(memory, session.id)
+    wanted = [slot for slot, _ in slots_of(structured)]
+    keys = {(kind, key) for kind, key, _ in wanted if key is not None}
+    gone = [
+        replace(item, sources=(), history=())
+        for item in view
+        if (item.kind, item.key, item.text) not in wanted and (item.kind, item.key) not in keys
+    ]
+    memory = forgotten(memory, gone, now=now, new_id=new_id)
+    by_hand = (Source(session_id=session.id, seq=session.last_seq),)
+    known = {(item.kind, item.key, item.text) for item in view}
+    for slot in wanted:
+        kind, key, text = slot
+        sources = () if slot in known else by_hand
+        new = NewItem(kind=kind, key=key, text=text, origin=ItemOrigin.EDITED, sources=sources)
+        memory = added(memory, new, now=now, new_id=new_id)
+    return memory
 
 
 def taken_over(

@@ -174,6 +174,12 @@ class PersonMemory:
     is_complete: bool = False
 
     @property
+    def owner(self) -> Owner:
+        if self.user_id:
+            return Owner(kind="user", id=self.user_id)
+        return Owner(kind="client", id=self.owner_key.partition(":")[2])
+
+    @property
     def active(self) -> Sequence[Item]:
         """The items that prompts may use, in the order in which they were learned."""
         return [item for item in self.items if item.is_active] if self.settings.enabled else []

@@ -1,13 +1,13 @@
 """What is remembered of each person: one record for a person or an API client."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 from chatbot.domain.chat import Session, SessionCursor, SessionId
-from chatbot.domain.errors import Conflict
+from chatbot.domain.errors import Conflict, NotFound
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, StructuredMemory
-from chatbot.domain.memory_tombstones import without_messages
+from chatbot.domain.memory_tombstones import newly_hidden, without_messages
 from chatbot.domain.memory_views import taken_over
 from chatbot.domain.person_memory import PersonMemory, key_of, new_person
 from chatbot.domain.ports.records import Kind, Records
@@ -46,8 +46,10 @@ class PersonMemories:
     def change(self, owner: Owner, change: Callable[[PersonMemory], PersonMemory]) -> PersonMemory:
         """Change what is remembered of a person, and return it; no write if nothing changes.
 
-        `change` is called again if another process has changed the memory first. Sessions that the
-        same transaction writes to are written before: so no two transactions wait for each other.
+        `change` is called again if another process has changed the memory first. Messages that taught
+        what is now forgotten are left out of their sessions' prompts, summaries and extractions from
+        then on, and summaries that cover them are emptied, so that they are made again. Sessions
+        that the same transaction writes to are written before: so no two wait for each other.
 
         Raises:
             Conflict: others keep changing it.
@@ -58,11 +60,14 @@ class PersonMemories:
             if new == old:
                 return old
             new = replace(new, version=old.version + 1)
+            for session_id, seqs in newly_hidden(old, new).items():
+                self._hide(owner, session_id, seqs)
             try:
                 self._records.put(PERSON_MEMORIES, new, expected=old)
             except Conflict:
-                continue
-            return new
+                self._records.exclusive(PERSON_MEMORIES)
+            else:
+                return new
         raise Conflict("The memory is being changed. Try again.")
 
     def forget_messages(
@@ -74,6 +79,24 @@ class PersonMemories:
         """
         if self._stored(owner) is not None:
             self.change(owner, lambda known: without_messages(known, session_id, upto=upto))
+
+    def _hide(self, owner: Owner, session_id: SessionId, seqs: Collection[int]) -> None:
+        """Leave messages out of a session's prompts and summaries; no-op if the session is gone."""
+        for _ in range(_TRIES):
+            try:
+                found = self._sessions.load(owner, session_id)
+            except NotFound:
+                return
+            session = found.session
+            memory = found.memory.with_refused(seqs)
+            if any(session.reset_at < seq <= memory.summarized_to for seq in seqs):
+                memory = replace(memory, summary="", summarized_to=session.reset_at)
+            unchanged = memory == found.memory
+            if unchanged or self._sessions.put_memory(
+                owner, session_id, memory, epoch=session.epoch
+            ):
+                return
+        raise Conflict("The memory is being changed. Try again.")
 
     def _stored(self, owner: Owner) -> PersonMemory | None:
         return self._records.get(PERSON_MEMORIES, key_of(owner))

@@ -35,7 +35,9 @@ def build_memory_rules(settings: Settings, model: ChatModel) -> MemoryRules:
 def build_memory_steps(
     storage: Storage, model: ChatModel, rules: MemoryRules, budgets: Budgets
 ) -> MemorySteps:
-    return MemorySteps(storage, Learner(model, rules, new_id=random_id), rules, budgets)
+    return MemorySteps(
+        storage, Learner(model, rules, clock=utc_now, new_id=random_id), rules, budgets
+    )
 
 
 def build_chat(
@@ -73,6 +75,7 @@ def build_memory_editor(
     return MemoryEditor(
         storage,
         consolidation,
+        clock=utc_now,
         new_id=random_id,
         max_items=settings.memory.structured_max_items,
         defaults=settings.assistant.default_preferences,

@@ -32,8 +32,9 @@ def register_flows(use: UseCases) -> None:
         return {"session_id": session_id, "summary": memory.summary}
 
     async def extract_memory(session_id: str) -> Json:
-        memory = await steps.extract(caller.owner, SessionId(session_id), at_once=True)
-        structured = StructuredMemorySchema.of(memory, defaults)
+        await steps.extract(caller.owner, SessionId(session_id), at_once=True)
+        found = await use.memory_editor.read(caller, SessionId(session_id))
+        structured = StructuredMemorySchema.of(found.memory, defaults)
         return {"session_id": session_id, "structured_memory": structured.model_dump()}
 
     define_flows(use.genkit_model, chat=chat, summarize=summarize, extract_memory=extract_memory)

@@ -21,8 +21,8 @@ router = routing.router(tag="memory", prefix="/sessions/{session_id}")
 @documented(Forbidden)
 async def read_summary(caller: Caller, session_id: PathSessionId, use: UseCases) -> SummaryAnswer:
     """Return the running summary."""
-    memory = await use.memory_editor.read(caller, session_id)
-    return SummaryAnswer(session_id=session_id, summary=memory.summary)
+    found = await use.memory_editor.read(caller, session_id)
+    return SummaryAnswer(session_id=session_id, summary=found.memory.summary)
 
 
 @router.put("/summary")
@@ -31,16 +31,16 @@ async def put_summary(
     body: SummaryBody, caller: Caller, session_id: PathSessionId, use: UseCases
 ) -> SummaryAnswer:
     """Replace the running summary."""
-    memory = await use.memory_editor.put_summary(caller, session_id, body.summary)
-    return SummaryAnswer(session_id=session_id, summary=memory.summary)
+    found = await use.memory_editor.put_summary(caller, session_id, body.summary)
+    return SummaryAnswer(session_id=session_id, summary=found.memory.summary)
 
 
 @router.post("/summary/reset", dependencies=[WithoutFields])
 @documented(Forbidden, SessionBusy, StorageFull)
 async def reset_summary(caller: Caller, session_id: PathSessionId, use: UseCases) -> SummaryAnswer:
     """Empty the running summary; messages it covered are not summarised again."""
-    memory = await use.memory_editor.put_summary(caller, session_id, "")
-    return SummaryAnswer(session_id=session_id, summary=memory.summary)
+    found = await use.memory_editor.put_summary(caller, session_id, "")
+    return SummaryAnswer(session_id=session_id, summary=found.memory.summary)
 
 
 @router.get("/memory")
@@ -50,8 +50,8 @@ async def read_memory(caller: Caller, session_id: PathSessionId, use: UseCases) 
 
     `pending: true` means that it is not ready yet.
     """
-    memory, pending = await use.memory_editor.read_learned(caller, session_id)
-    structured = StructuredMemorySchema.of(memory, use.settings.assistant.default_preferences)
+    found, pending = await use.memory_editor.read_learned(caller, session_id)
+    structured = StructuredMemorySchema.of(found.memory, use.settings.assistant.default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=structured, pending=pending)
 
 
@@ -62,8 +62,8 @@ async def put_memory(
 ) -> MemoryAnswer:
     """Replace the structured memory."""
     update = body.structured_memory.as_update()
-    memory = await use.memory_editor.put_structured(caller, session_id, update)
-    structured = StructuredMemorySchema.of(memory, use.settings.assistant.default_preferences)
+    found = await use.memory_editor.put_structured(caller, session_id, update)
+    structured = StructuredMemorySchema.of(found.memory, use.settings.assistant.default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=structured)
 
 
@@ -71,6 +71,6 @@ async def put_memory(
 @documented(Forbidden, SessionBusy, StorageFull)
 async def reset_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
     """Empty the structured memory; earlier messages are not extracted again."""
-    memory = await use.memory_editor.put_structured(caller, session_id, Update())
-    structured = StructuredMemorySchema.of(memory, use.settings.assistant.default_preferences)
+    found = await use.memory_editor.put_structured(caller, session_id, Update())
+    structured = StructuredMemorySchema.of(found.memory, use.settings.assistant.default_preferences)
     return MemoryAnswer(session_id=session_id, structured_memory=structured)
