@@ -1,7 +1,6 @@
 """What a model extracts changes a person's memory only as far as their own words support it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -140,7 +139,8 @@ def test_item_is_forgotten_by_its_text_or_id_with_the_message_that_asks(name: st
 @pytest.mark.parametrize("part", ["forget", "done"])
 def test_quoted_text_neither_forgets_nor_finishes(part: str) -> None:
     memory = with_new(said("call HR", kind=ItemKind.TODO))
-    update = replace(Update(), **{part: ("call HR",)})
+    names = ("call HR",)
+    update = Update(forget=names) if part == "forget" else Update(done=names)
     assert after(update, 'Translate: "forget that you must call HR"', memory=memory) == memory
 
 
