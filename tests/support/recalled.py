@@ -3,16 +3,16 @@
 from chatbot.application.chat import Recall
 from chatbot.application.turn import Turn
 from chatbot.domain.chat import MessageRole, TurnContext
-from chatbot.domain.recall import FoundPassage, KnownItem, PastMessage, Recalled
+from chatbot.domain.recall import KnownItem, PastMessage, Recalled, RecalledPassage
 from conversation import START
 
 SESSION = "5" * 32
 
 
-def passage(number: int, text: str = "", *, chars: int = 0) -> FoundPassage:
+def passage(number: int, text: str = "", *, chars: int = 0) -> RecalledPassage:
     """A passage of the document with this number."""
     text = (text or f"Passage {number} of the rules.").ljust(chars, "x")
-    return FoundPassage(
+    return RecalledPassage(
         document_id=f"{number:032x}",
         version=1,
         seq=number,

@@ -4,7 +4,7 @@ import pytest
 
 from chatbot.application.citations import MAX_QUOTE_CHARS, Citing, citation_of
 from chatbot.domain.answer_details import Citation
-from chatbot.domain.recall import FoundPassage
+from chatbot.domain.recall import RecalledPassage
 
 TEXT = (
     "Everybody has 23 days of holidays. Managers hand in their plan before 1 March. "
@@ -12,8 +12,8 @@ TEXT = (
 )
 
 
-def passage(text: str = TEXT, *, start: int = 100, document_id: str = "d1") -> FoundPassage:
-    return FoundPassage(
+def passage(text: str = TEXT, *, start: int = 100, document_id: str = "d1") -> RecalledPassage:
+    return RecalledPassage(
         document_id=document_id,
         version=2,
         seq=1,
@@ -26,7 +26,7 @@ def passage(text: str = TEXT, *, start: int = 100, document_id: str = "d1") -> F
     )
 
 
-def said(answer: str, *passages: FoundPassage) -> list[str | Citation]:
+def said(answer: str, *passages: RecalledPassage) -> list[str | Citation]:
     citing = Citing(passages)
     return [*citing.feed(answer), *citing.end()]
 

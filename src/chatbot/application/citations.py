@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from chatbot.application.marks import Marks
 from chatbot.domain.answer_details import Citation
-from chatbot.domain.recall import FoundPassage
+from chatbot.domain.recall import RecalledPassage
 from chatbot.domain.text import fold
 
 MAX_QUOTE_CHARS = 300
@@ -20,7 +20,7 @@ class Citing:
     Without passages (None) the answer is not read: none were searched, and brackets are text.
     """
 
-    def __init__(self, passages: Sequence[FoundPassage] | None) -> None:
+    def __init__(self, passages: Sequence[RecalledPassage] | None) -> None:
         self._passages = dict(enumerate(passages or (), start=1))
         self._marks = None if passages is None else Marks(self._passages)
         self._said = ""
@@ -47,7 +47,7 @@ class Citing:
                 yield citation
 
 
-def citation_of(n: int, passage: FoundPassage, claim: str) -> Citation:
+def citation_of(n: int, passage: RecalledPassage, claim: str) -> Citation:
     """Return the citation of a passage: the sentence that shares most words with the claim.
 
     `start` and `end` are those of the sentence.

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from chatbot.domain.memory import StructuredMemory
-from chatbot.domain.recall import FoundPassage, KnownItem, PastMessage
+from chatbot.domain.recall import KnownItem, PastMessage, RecalledPassage
 
 _PARTS = {"profile": "profile", "preference": "preferences", "fact": "facts", "todo": "todos"}
 
@@ -47,7 +47,7 @@ def message_content(message: PastMessage) -> dict[str, object]:
     return {"on": message.ts.date().isoformat(), "by": message.role.value, "text": message.text}
 
 
-def passage_content(n: int, passage: FoundPassage) -> dict[str, object]:
+def passage_content(n: int, passage: RecalledPassage) -> dict[str, object]:
     """Return a passage as the model sees it, with the number by which it is cited."""
     heading = {"heading": passage.heading} if passage.heading else {}
     return {"n": n, "title": passage.title, **heading, "text": passage.text}

@@ -23,9 +23,10 @@ _SESSIONS_AT_ONCE, _ACCESSES_AT_ONCE = 100, 500
 
 @dataclass(frozen=True, slots=True)
 class PersonalData:
-    """What is stored about a user. Nothing of it is read before it is taken."""
+    """What is stored about a user, as the reader may see it. Nothing is read before it is taken."""
 
     user: User
+    _reader: Principal
     _storage: Storage
     _usage: UsageReports
 
@@ -51,7 +52,7 @@ class PersonalData:
     async def transcript(self, session_id: SessionId) -> Transcript | None:
         """Return one of the sessions with its messages; None if it was deleted meanwhile."""
         try:
-            return await transcript_of(self._storage, self._owner, session_id)
+            return await transcript_of(self._storage, self._reader, self._owner, session_id)
         except NotFound:
             return None
 
@@ -99,7 +100,7 @@ class DataExport:
         await self._storage.transact(
             lambda tx: self._auditing.note(tx, principal, _event_of(user.id))
         )
-        return PersonalData(user, self._storage, self._usage)
+        return PersonalData(user, principal, self._storage, self._usage)
 
     async def of(self, principal: Principal, user_id: str) -> PersonalData:
         """Return the data of anyone, who will see that it was exported.
@@ -125,7 +126,8 @@ class DataExport:
                 tx.accesses.add(self._access(principal, user.id))
             return user
 
-        return PersonalData(await self._storage.transact(begun), self._storage, self._usage)
+        user = await self._storage.transact(begun)
+        return PersonalData(user, principal, self._storage, self._usage)
 
     def _access(self, principal: Principal, user_id: UserId) -> Access:
         at = self._clock()

@@ -9,6 +9,7 @@ from functools import partial
 
 from chatbot.application.auditing import Auditing
 from chatbot.application.leases import retry_while_busy
+from chatbot.application.shown_citations import shown_view
 from chatbot.domain.access import Access, Look, access_id, label_of
 from chatbot.domain.audit import Action, AuditEvent
 from chatbot.domain.authorization import require
@@ -64,7 +65,7 @@ class Oversight:
         selected = MessageRange(limit=limit, before=before)
 
         def look(tx: Transaction, owner: Owner, known_id: SessionId) -> SessionView:
-            return tx.sessions.load(owner, known_id, lambda *_: selected)
+            return shown_view(tx, principal, tx.sessions.load(owner, known_id, lambda *_: selected))
 
         return await self._look(Look.READ, principal, session_id, reason, look)
 

@@ -21,7 +21,7 @@ from chatbot.domain.chat import Message, MessageRole, Question, SessionId
 from chatbot.domain.memory import Memory, RecalledItem
 from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, Task, Usage
 from chatbot.domain.ports.runtime import NewId
-from chatbot.domain.recall import FoundPassage, Recalled, items_of
+from chatbot.domain.recall import Recalled, RecalledPassage, items_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Prompt:
         return self.data.memory_used
 
     @property
-    def passages(self) -> tuple[FoundPassage, ...] | None:
+    def passages(self) -> tuple[RecalledPassage, ...] | None:
         """The passages in it, which are cited by their position from 1; None: none were searched."""
         return self.data.passages
 

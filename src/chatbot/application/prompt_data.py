@@ -13,14 +13,14 @@ from chatbot.application.data_blocks import (
 from chatbot.application.prompt_history import LeftOut, Scope
 from chatbot.domain.answer_details import PromptPart
 from chatbot.domain.memory import RecalledItem
-from chatbot.domain.recall import FoundPassage, KnownItem, PastMessage, Recalled
+from chatbot.domain.recall import KnownItem, PastMessage, Recalled, RecalledPassage
 
 # Shares of the prompt's budget; the conversation itself needs the rest.
 _MEMORY_SHARE = 0.25
 _MESSAGES_SHARE = 0.1
 _PASSAGES_SHARE = 0.2
 
-Found = TypeVar("Found", PastMessage, FoundPassage)
+Found = TypeVar("Found", PastMessage, RecalledPassage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class PromptData:
     summary: str = ""
     items: tuple[KnownItem, ...] = ()
     messages: tuple[PastMessage, ...] = ()
-    passages: tuple[FoundPassage, ...] | None = None
+    passages: tuple[RecalledPassage, ...] | None = None
 
     @property
     def content(self) -> dict[str, object]:

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from chatbot.application.leases import retry_while_busy
 from chatbot.application.session_room import SessionRoom
+from chatbot.application.shown_citations import shown_view
 from chatbot.application.transcripts import Transcript, seen_by_owner, transcript_of
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
@@ -94,11 +95,12 @@ class Sessions:
         """Return a session with its memory and its newest `limit` messages below `before`."""
         require(principal, Permission.CHAT)
         selected = MessageRange(limit=limit, before=before)
-        return await self._storage.transact(
-            lambda tx: seen_by_owner(
-                tx, tx.sessions.load(principal.owner, session_id, lambda *_: selected)
-            )
-        )
+
+        def work(tx: Transaction) -> SessionView:
+            found = tx.sessions.load(principal.owner, session_id, lambda *_: selected)
+            return shown_view(tx, principal, seen_by_owner(tx, found))
+
+        return await self._storage.transact(work)
 
     async def rename(self, principal: Principal, session_id: SessionId, title: str) -> Session:
         """Give the session a title, which stays whatever is said, until a reset.
@@ -123,7 +125,7 @@ class Sessions:
         reset: what was taken until then is not all.
         """
         require(principal, Permission.CHAT)
-        return await transcript_of(self._storage, principal.owner, session_id)
+        return await transcript_of(self._storage, principal, principal.owner, session_id)
 
     async def reset(self, principal: Principal, session_id: SessionId) -> SessionView:
         """Empty a session: messages, summary and memory."""

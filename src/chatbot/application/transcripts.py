@@ -4,9 +4,10 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from chatbot.application.shown_citations import shown
 from chatbot.domain.chat import Message, MessageRange, Session, SessionId, SessionView
 from chatbot.domain.errors import Conflict
-from chatbot.domain.identity import Owner
+from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.memory import Memory
 from chatbot.domain.memory_views import with_view
 from chatbot.domain.ports.storage import Storage
@@ -25,8 +26,10 @@ class Transcript:
     pages: AsyncGenerator[Sequence[Message]]
 
 
-async def transcript_of(storage: Storage, owner: Owner, session_id: SessionId) -> Transcript:
-    """Return a session as it is now, with all its messages.
+async def transcript_of(
+    storage: Storage, reader: Principal, owner: Owner, session_id: SessionId
+) -> Transcript:
+    """Return a session of the owner as it is now, with all its messages as the reader may see them.
 
     While its pages are taken, they raise `NotFound` or `Conflict` if the session is deleted or
     reset: what was taken until then is not all.
@@ -37,10 +40,10 @@ async def transcript_of(storage: Storage, owner: Owner, session_id: SessionId) -
 
     def begun(tx: Transaction) -> tuple[SessionView, Sequence[Message]]:
         found = seen_by_owner(tx, tx.sessions.load(owner, session_id))
-        return found, _page_of(tx, found.session, after=0)
+        return found, _page_of(tx, reader, found.session, after=0)
 
     found, first = await storage.transact(begun)
-    pages = _pages(storage, found.session, first)
+    pages = _pages(storage, reader, found.session, first)
     return Transcript(session=found.session, memory=found.memory, pages=pages)
 
 
@@ -52,15 +55,19 @@ def seen_by_owner(tx: Transaction, found: SessionView) -> SessionView:
 
 
 async def _pages(
-    storage: Storage, session: Session, page: Sequence[Message]
+    storage: Storage, reader: Principal, session: Session, page: Sequence[Message]
 ) -> AsyncGenerator[Sequence[Message]]:
     while page:
         yield page
         after = page[-1].seq
-        page = await storage.transact(partial(_page_of, session=session, after=after))
+        page = await storage.transact(
+            partial(_page_of, reader=reader, session=session, after=after)
+        )
 
 
-def _page_of(tx: Transaction, session: Session, *, after: int) -> Sequence[Message]:
+def _page_of(
+    tx: Transaction, reader: Principal, session: Session, *, after: int
+) -> Sequence[Message]:
     """Return the next messages of a session as it was.
 
     Raises:
@@ -73,4 +80,4 @@ def _page_of(tx: Transaction, session: Session, *, after: int) -> Sequence[Messa
     found = tx.sessions.read(session.owner, session.id, selected)
     if tx.sessions.get(session.owner, session.id).epoch != session.epoch:  # after having read
         raise Conflict("The session was reset while it was exported.")
-    return found
+    return shown(tx, reader, found)

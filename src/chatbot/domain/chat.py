@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NewType
 
-from chatbot.domain.answer_details import AnswerDetails
+from chatbot.domain.answer_details import AnswerDetails, Citation
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
 from chatbot.domain.session_fields import Hold
@@ -78,6 +78,11 @@ class Message:
     def is_answer(self) -> bool:
         """Whether the assistant gave it to its end."""
         return self.role is MessageRole.ASSISTANT and self.reason is None and self.content != ""
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """The passages of documents that an answer names."""
+        return self.details.citations if self.details else ()
 
     @property
     def title(self) -> str:

@@ -90,7 +90,7 @@ class PastMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundPassage:
+class RecalledPassage:
     """A passage of a document that the caller may read.
 
     `start` and `end` are its offsets in the text of that version, in code points.
@@ -117,7 +117,7 @@ class Recalled:
 
     items: tuple[KnownItem, ...] = ()
     messages: tuple[PastMessage, ...] = ()
-    passages: tuple[FoundPassage, ...] | None = None
+    passages: tuple[RecalledPassage, ...] | None = None
     decisions: tuple[Decision, ...] = ()
 
 

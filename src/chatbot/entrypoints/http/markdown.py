@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 
 from chatbot.application.transcripts import Transcript
+from chatbot.domain.answer_details import Citation
 from chatbot.domain.chat import InterruptReason, Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
 from chatbot.domain.text import rfc3339
@@ -23,6 +24,7 @@ from chatbot.entrypoints.http.schemas.base import (
 
 _LINE_END = re.compile("\r\n|\r|\n")
 _MARKUP = re.compile(r"[!#&*<>\[\\\]_`|~]")
+_ESCAPED = r"\\\g<0>"
 
 
 async def written(transcript: Transcript) -> AsyncGenerator[str]:
@@ -33,7 +35,7 @@ async def written(transcript: Transcript) -> AsyncGenerator[str]:
 
 
 def _head(session: Session) -> str:
-    title = _MARKUP.sub(r"\\\g<0>", " ".join(session.title.split())) or "Conversation"
+    title = _MARKUP.sub(_ESCAPED, " ".join(session.title.split())) or "Conversation"
     dates = {"Created": session.created_at, "Updated": session.updated_at}
     lines = (f"- {name}: {rfc3339(moment)}\n" for name, moment in dates.items())
     return f"# {title}\n\n{''.join(lines)}"
@@ -45,7 +47,14 @@ def _section(message: Message) -> str:
     if not message.content:
         return heading
     lines = (f"> {line}\n" if line else ">\n" for line in _LINE_END.split(message.content))
-    return f"{heading}\n{''.join(lines)}"
+    cited = "".join(["\n", *map(_source, message.citations)]) if message.citations else ""
+    return f"{heading}\n{''.join(lines)}{cited}"
+
+
+def _source(citation: Citation) -> str:
+    """Return the line of a citation: its number, title and heading."""
+    named = ": ".join(filter(None, (citation.title, citation.heading)))
+    return f"- \\[{citation.n}\\] {_MARKUP.sub(_ESCAPED, ' '.join(named.split()))}\n"
 
 
 def _example() -> str:

@@ -9,7 +9,8 @@ from fastapi.sse import KEEPALIVE_COMMENT
 from chatbot.application.turn import Cited, Delta, Remembered, Reply, ReplyEvent, Started
 from chatbot.entrypoints.http.errors import ErrorDetails
 from chatbot.entrypoints.http.problem import problem_body
-from chatbot.entrypoints.http.schemas.chat import chat_answer, citation_of, memory_used_of
+from chatbot.entrypoints.http.schemas.chat import chat_answer, memory_used_of
+from chatbot.entrypoints.http.schemas.citations import citation_of
 from chatbot.entrypoints.http.streaming import Encoder
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

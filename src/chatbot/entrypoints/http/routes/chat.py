@@ -10,12 +10,12 @@ from chatbot.entrypoints.http.deps.caller import Caller
 from chatbot.entrypoints.http.deps.parameters import UseCases, session_id_of
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.chat import (
-    CITATION,
     EXAMPLE,
     ChatAnswer,
     ChatBody,
     chat_answer,
 )
+from chatbot.entrypoints.http.schemas.citations import CITATION
 from chatbot.entrypoints.http.sse import SseEncoder
 from chatbot.entrypoints.http.streaming import TurnAnswer, TurnStream
 

@@ -1,6 +1,7 @@
 """What all schemas have in common."""
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, cast
 
@@ -74,3 +75,8 @@ def example(value: Json) -> ConfigDict:
 def is_none(value: object) -> bool:
     """Tells pydantic to leave out a field without a value."""
     return value is None
+
+
+def is_empty(value: Collection[object]) -> bool:
+    """Tells pydantic to leave out an empty list."""
+    return not value

@@ -7,13 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from chatbot.application.turn import Reply
-from chatbot.domain.answer_details import Citation
 from chatbot.domain.chat import FinishReason, SessionId, TurnId
 from chatbot.domain.memory import RecalledItem
 from chatbot.domain.ports.model import Usage
 from chatbot.domain.recall import ALL_DOCUMENTS, DocumentChoice
 from chatbot.entrypoints.http.schemas.base import (
-    DOCUMENT_ID,
     NOTICE,
     PROMPT,
     SESSION_ID,
@@ -24,17 +22,8 @@ from chatbot.entrypoints.http.schemas.base import (
     example,
     is_none,
 )
+from chatbot.entrypoints.http.schemas.citations import CITATION, CitationSchema, citation_of
 
-CITATION = Citation(
-    n=1,
-    document_id=DOCUMENT_ID,
-    version=1,
-    title="Holidays 2026",
-    heading="Managers",
-    start=812,
-    end=855,
-    quote="Managers hand in their plan before 1 March.",
-)
 EXAMPLE = Reply(
     session_id=SessionId(SESSION_ID),
     text="Noted, Ana: call HR. Managers hand in their plan before 1 March [1].",
@@ -68,11 +57,6 @@ def memory_used_of(recalled: Iterable[RecalledItem]) -> list[Json]:
         {name: value for name, value in asdict(each).items() if value is not None}
         for each in recalled
     ]
-
-
-def citation_of(citation: Citation) -> Json:
-    """Returns the body of a `CitationSchema`."""
-    return asdict(citation)
 
 
 class DocumentsBody(Body):
@@ -125,19 +109,6 @@ class RecalledItemSchema(Answer):
     seq: int | None = Field(
         default=None, exclude_if=is_none, description="The number of that message in its session."
     )
-
-
-class CitationSchema(Answer):
-    n: int = Field(description="The number in the mark `[n]` in the text.")
-    document_id: str = Field(description="The document.")
-    version: int = Field(description="The version of the document that the answer used.")
-    title: str = Field(description="The title of the document.")
-    heading: str = Field(description="The headings above the passage; may be empty.")
-    start: int = Field(
-        description="Where the quote begins in the text of that version, in code points."
-    )
-    end: int = Field(description="Where the quote ends.")
-    quote: str = Field(description="The words of the passage that the answer rests on.")
 
 
 class ChatAnswer(Answer):

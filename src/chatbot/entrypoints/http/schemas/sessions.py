@@ -24,8 +24,10 @@ from chatbot.entrypoints.http.schemas.base import (
     Json,
     Timestamp,
     example,
+    is_empty,
     is_none,
 )
+from chatbot.entrypoints.http.schemas.citations import CitationSchema
 from chatbot.entrypoints.http.schemas.memory import MEMORY, StructuredMemorySchema
 
 _SESSION: Json = {
@@ -123,6 +125,12 @@ class MessageAnswer(Answer):
         exclude_if=is_none,
         description="Why an answer was interrupted: `client`, `upstream`, `timeout`, `shutdown`, "
         "`crash`, `revoked` or `refused`.",
+    )
+    citations: tuple[CitationSchema, ...] = Field(
+        default=(),
+        exclude_if=is_empty,
+        description="The passages of documents that an answer names by marks such as `[1]`, without "
+        "those of documents that the caller may not read any more.",
     )
 
 

@@ -1,0 +1,135 @@
+"""What to search for in a turn, and which of the hits are relevant enough for its prompt."""
+
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+
+from chatbot.domain.search import Hit
+from chatbot.domain.text import fold
+
+_WORD = re.compile(r"\w+")
+_MOST_CHARS = 2000
+_FEW_WORDS = 1
+"""A question with no more words that count may go on with the one before."""
+_LAST_WORDS = 3
+_QUESTIONS_BEFORE = 3
+_LEAST_OF_BEST = 0.45
+"""Hits with a smaller part of the best score are left out."""
+_PASSAGE_PART, _MESSAGE_PART = 0.3, 0.4
+"""Which part of the words that count a hit must have."""
+_LEAST_WORDS_OF_MESSAGE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is searched for. `words` are those that count, folded."""
+
+    text: str
+    words: frozenset[str]
+    is_with_previous: bool = False
+
+    def relevant_passages(self, hits: Sequence[Hit]) -> Iterator[Hit]:
+        """Yield the hits in documents that fit well enough."""
+        return self._relevant(hits, round(_PASSAGE_PART * len(self.words)))
+
+    def relevant_messages(self, hits: Sequence[Hit]) -> Iterator[Hit]:
+        """Yield the messages that fit well enough: people say much that shares one word."""
+        least = min(len(self.words), _LEAST_WORDS_OF_MESSAGE)
+        return self._relevant(hits, max(least, round(_MESSAGE_PART * len(self.words))))
+
+    def _relevant(self, hits: Sequence[Hit], least: int) -> Iterator[Hit]:
+        for hit in hits:
+            shared = sum(word in self.words for word in hit.why.words)
+            if shared >= max(least, 1) and hit.score >= _LEAST_OF_BEST * hits[0].score:
+                yield hit
+
+
+def queries_for(prompt: str, before: Sequence[str]) -> Sequence[Query]:
+    """Return what to search for: usually the prompt.
+
+    A follow-up, such as "and for managers?", is searched with the question before beside it;
+    a short question, which may be one, both ways. `before` are the person's earlier messages, the
+    newest first. Nothing is searched for without a word that counts.
+    """
+    alone, kind = _query(prompt), _kind_of(prompt)
+    earlier = [*_questions_before(before)]
+    together = replace(_query("\n".join([prompt, *earlier])), is_with_previous=bool(earlier))
+    if kind == "follow-up":
+        found = [together]
+    elif kind == "short" and earlier:
+        found = [alone, together]
+    else:
+        found = [alone]
+    return [query for query in found if query.words]
+
+
+def _questions_before(before: Sequence[str]) -> Iterator[str]:
+    """Yield the messages before up to one that needs no other."""
+    for text in before[:_QUESTIONS_BEFORE]:
+        yield text
+        if _kind_of(text) != "follow-up":
+            return
+
+
+def _query(text: str) -> Query:
+    plain = _table().plain
+    words = (word for word in _words(text) if word not in plain)
+    return Query(text=text, words=frozenset(words))
+
+
+def _kind_of(prompt: str) -> str:
+    words, table = _words(prompt), _table()
+    counting = [word for word in words if word not in table.plain]
+    start = " ".join(words[:4]) + " "
+    if words and (words[0] in table.openers or start.startswith(table.phrases)):
+        return "follow-up"
+    points_back = not table.pronouns.isdisjoint(words[-_LAST_WORDS:])
+    if not counting or (points_back and len(counting) <= 2 * _FEW_WORDS):
+        return "follow-up"
+    return "short" if len(counting) <= _FEW_WORDS else "whole"
+
+
+def excerpt(text: str, words: Collection[str], most_chars: int) -> str:
+    """Return a text, or of a long one the part that begins with the sentence with most words."""
+    if len(text) <= most_chars:
+        return text
+    starts = [0, *(found.end() for found in re.finditer(r"[.!?…]\s+|\n+", text[:20_000]))]
+    wanted = frozenset(words)
+
+    def shared(at: int) -> tuple[int, int]:
+        return len(wanted.intersection(_words(text[at : at + most_chars]))), at
+
+    best = max(starts, key=shared)
+    part = text[best : best + most_chars].rsplit(maxsplit=1)[0]
+    return f"{'… ' if best else ''}{part} …"
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text, folded, without greetings."""
+    words = " ".join(_WORD.findall(fold(text[:_MOST_CHARS])))
+    return _table().greetings.sub("", words).split()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    plain: frozenset[str]
+    openers: frozenset[str]
+    phrases: tuple[str, ...]
+    pronouns: frozenset[str]
+    greetings: re.Pattern[str]
+
+
+@cache
+def _table() -> _Table:
+    raw = tomllib.loads(files(__package__).joinpath("relevance.toml").read_text("utf-8"))
+    phrases = (each.strip() + " " for each in raw["opening_phrases"].strip().split("|"))
+    return _Table(
+        plain=frozenset(raw["plain"].split()),
+        openers=frozenset(raw["openers"].split()),
+        phrases=tuple(phrases),
+        pronouns=frozenset(raw["pronouns"].split()),
+        greetings=re.compile(rf"\b(?:{raw['greetings'].strip()})\b"),
+    )
