@@ -155,6 +155,7 @@ async def test_every_example_is_accepted_and_answered_in_the_form_of_its_answer(
             method, path = call.split(" ")
             ids = {
                 "session_id": turn.json()["session_id"],
+                "turn_id": turn.json()["turn_id"],
                 "key_id": (await service.add_key()).line.id,
                 "user_id": (await service.add_user(f"{random_id()}@example.com")).id,
                 "name": "team_lead",

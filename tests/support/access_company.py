@@ -68,13 +68,16 @@ class Company:
     folder: Path
     user_id: str = ""
     key_id: str = ""
+    turn_id: str = ""
 
     async def begin(self, caller: str) -> str:
         """A session of this caller with a secret that no other caller may see."""
         body = {"prompt": f"Remember {CANARY}."}
         headers = self.callers[caller][0]
         answer = await self.service.anonymous.post("/chat", json=body, headers=headers)
-        return str(answer.raise_for_status().json()["session_id"])
+        begun = answer.raise_for_status().json()
+        self.turn_id = str(begun["turn_id"])
+        return str(begun["session_id"])
 
     async def prepare(self, row: Row) -> str:
         """Create what the call is about unless it exists; return a new session of the owner."""
@@ -95,6 +98,7 @@ class Company:
     ) -> httpx.Response:
         ids = {
             "session_id": session_id,
+            "turn_id": self.turn_id,
             "key_id": self.key_id,
             "user_id": user_id or self.user_id,
             "name": SPARE_ROLE,

@@ -12,6 +12,7 @@ from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application.budgets import Budgets
 from chatbot.application.chat import Chat, Recall
 from chatbot.application.consolidation import Consolidation
+from chatbot.application.explanation import Explanations
 from chatbot.application.learning import Learner
 from chatbot.application.limit_rules import LimitRules
 from chatbot.application.memory import MemoryEditor
@@ -171,6 +172,7 @@ class ChatApp:
             recall=recall,
         )
         self.sessions = Sessions(self.storage, room, clock=clock, new_id=new_id)
+        self.explanations = Explanations(self.storage, clock=clock)
         self.memory_editor = MemoryEditor(
             self.storage,
             self.consolidation,

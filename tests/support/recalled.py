@@ -25,10 +25,10 @@ def passage(number: int, text: str = "", *, chars: int = 0) -> RecalledPassage:
     )
 
 
-def past(number: int, text: str = "", *, chars: int = 0) -> PastMessage:
+def past(number: int, text: str = "", *, chars: int = 0, session_id: str = SESSION) -> PastMessage:
     """A message of another session."""
     return PastMessage(
-        session_id=SESSION,
+        session_id=session_id,
         seq=number,
         role=MessageRole.USER,
         text=(text or f"Said {number}.").ljust(chars, "x"),

@@ -12,6 +12,7 @@ from chatbot.application.consolidation import Consolidation
 from chatbot.application.data_export import DataExport
 from chatbot.application.end_users import EndUsers
 from chatbot.application.erasure import Erasures
+from chatbot.application.explanation import Explanations
 from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.key_use import KeyUse
 from chatbot.application.limits import LimitEditor
@@ -68,6 +69,7 @@ class UseCases:
     roles: RoleEditor
     chat: Chat
     sessions: Sessions
+    explanations: Explanations
     memory_editor: MemoryEditor
     consolidation: Consolidation
     memory_steps: MemorySteps

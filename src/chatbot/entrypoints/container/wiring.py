@@ -11,6 +11,7 @@ from chatbot.application.audit_queue import AuditQueue
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.data_export import DataExport
+from chatbot.application.explanation import Explanations
 from chatbot.application.key_use import KeyUse
 from chatbot.application.limit_rules import LimitRules
 from chatbot.application.metering import MeteredModel
@@ -113,6 +114,7 @@ class Container(containers.DeclarativeContainer):
     sessions = providers.Singleton(
         Sessions, storage, room, clock=parts.utc_now, new_id=parts.random_id
     )
+    explanations = providers.Singleton(Explanations, storage, clock=parts.utc_now)
     memory_editor = providers.Singleton(
         chat_parts.build_memory_editor, settings, storage, consolidation
     )
@@ -192,6 +194,7 @@ def build(
         roles=container.roles(),
         chat=container.chat(),
         sessions=container.sessions(),
+        explanations=container.explanations(),
         memory_editor=container.memory_editor(),
         consolidation=container.consolidation(),
         memory_steps=container.memory_steps(),

@@ -10,7 +10,7 @@ from chatbot.domain.chat import SessionId, is_session_id
 from chatbot.domain.errors import NotFound
 from chatbot.entrypoints.container import use_cases
 from chatbot.entrypoints.http.documented import documented
-from chatbot.entrypoints.http.schemas.base import SESSION_ID, NoFields
+from chatbot.entrypoints.http.schemas.base import SESSION_ID, TURN_ID, NoFields
 
 
 async def _use_cases(request: Request) -> use_cases.UseCases:
@@ -79,6 +79,10 @@ async def _path_session_id(
 ) -> SessionId:
     return session_id_of(request, session_id)
 
+
+PathTurnId = Annotated[
+    str, Path(description="The id of a turn.", examples=[TURN_ID], max_length=64)
+]
 
 AnySessionId = Annotated[str, Path(description="The id of a session.", examples=[SESSION_ID])]
 """For those who may read the sessions of all: the use case refuses others before it looks."""

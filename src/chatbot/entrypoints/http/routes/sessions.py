@@ -22,11 +22,13 @@ from chatbot.entrypoints.http.deps.parameters import (
     Before,
     Limit,
     PathSessionId,
+    PathTurnId,
     TitleQuery,
     UseCases,
     WithoutFields,
 )
 from chatbot.entrypoints.http.documented import documented
+from chatbot.entrypoints.http.schemas.explanation import ExplanationAnswer
 from chatbot.entrypoints.http.schemas.sessions import (
     DeletedAnswer,
     NewSessionAnswer,
@@ -110,6 +112,16 @@ async def export(
     """
     transcript = await use.sessions.export(caller, session_id)
     return transcript_stream(transcript, media_type, use.settings.assistant.default_preferences)
+
+
+@router.get("/{session_id}/turns/{turn_id}/explain")
+@documented(Forbidden)
+async def explain(
+    caller: Caller, session_id: PathSessionId, turn_id: PathTurnId, use: UseCases
+) -> ExplanationAnswer:
+    """Return what the prompt of an answer was made of, for 30 days after it."""
+    found = await use.explanations.of(caller, session_id, turn_id)
+    return ExplanationAnswer.of(session_id, found)
 
 
 @router.post("/{session_id}/reset", dependencies=[WithoutFields])
