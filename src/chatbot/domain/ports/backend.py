@@ -4,6 +4,7 @@ A backend is a folder in `adapters/storage/` and one line in `entrypoints/storag
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -49,6 +50,14 @@ class StorageOptions:
     replica: str = ""
 
 
+Progress = Callable[[int, int], None]
+"""Called during work that takes long, with how much is done and how much there is."""
+
+
+def unreported(done: int, total: int) -> None:
+    """Nobody watches the progress."""
+
+
 class Tables(Protocol):
     """The versioned tables of a database."""
 
@@ -61,7 +70,7 @@ class Tables(Protocol):
         """
 
     @abstractmethod
-    def upgrade(self) -> str:
+    def upgrade(self, progress: Progress = unreported) -> str:
         """Creates or upgrades the tables; returns a sentence about what was done.
 
         Raises:

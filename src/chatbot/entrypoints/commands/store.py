@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from chatbot.domain.errors import StorageFailure
 from chatbot.domain.ports.backend import Tables
+from chatbot.entrypoints.commands.progress import progress_bar
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.env_file import change
 from chatbot.entrypoints.settings.loading import ENV_FILE
@@ -71,8 +72,8 @@ def upgrade(settings: Settings) -> str:
     Raises:
         SettingsError: the database is unavailable, or belongs to another application.
     """
-    with _tables(settings) as tables:
-        return tables.upgrade()
+    with _tables(settings) as tables, progress_bar() as progress:
+        return tables.upgrade(progress)
 
 
 def schema(settings: Settings) -> str:

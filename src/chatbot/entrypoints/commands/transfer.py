@@ -4,15 +4,11 @@ Each shows a progress bar on a terminal, lists skipped items on stderr, and ends
 line.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain, takewhile
 from pathlib import Path
-from typing import TypeVar
-
-import typer
 
 from chatbot.application.transfer import ENTRY, SESSION, Outcome, Step, StoreCopy, step_of
 from chatbot.domain.email_addresses import normalise_email
@@ -30,6 +26,7 @@ from chatbot.domain.ports.export import (
 )
 from chatbot.domain.transaction import KINDS
 from chatbot.entrypoints.commands.command_line import say
+from chatbot.entrypoints.commands.progress import with_bar
 from chatbot.entrypoints.container.parts import (
     DEFAULT_PRINCIPAL,
     build_backup,
@@ -39,7 +36,6 @@ from chatbot.entrypoints.container.parts import (
 from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
 
-Value = TypeVar("Value")
 _DONE = frozenset(Outcome) - {
     *(Outcome.TARGET_NEWER, Outcome.CONFLICT, Outcome.REFUSED, Outcome.UNREADABLE)
 }
@@ -60,7 +56,7 @@ def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> 
         _to_write("--to", to_url) as there,
     ):
         copy = StoreCopy(found, there, dry_run=dry_run)
-        steps = _with_bar(copy.steps(), total=len(found.session_keys()))
+        steps = with_bar(copy.steps(), total=len(found.session_keys()))
         if delete_others:
             steps = chain(steps, copy.remove_others())
         is_done = _report(steps, fine=_DONE, dry_run=dry_run)
@@ -86,7 +82,7 @@ def import_files(url: StorageUrl, folder: Path, email: str | None) -> bool:
         owner = DEFAULT_PRINCIPAL.owner if email is None else _owner(there, email)
         legacy = build_legacy_sessions(folder, owner)
         steps, total = StoreCopy(legacy, there).steps(), len(legacy.ids())
-        is_done = _report(_with_bar(steps, total=total), fine=_DONE | {Outcome.TARGET_NEWER})
+        is_done = _report(with_bar(steps, total=total), fine=_DONE | {Outcome.TARGET_NEWER})
     if total:
         say("The files were not changed; move them away once you have checked the result.")
     return is_done
@@ -104,7 +100,7 @@ def back_up(url: StorageUrl, file: Path) -> bool:
     steps: list[Step] = []
     backup = build_backup(file)
     with _naming_stores(url, file), _to_read("STORAGE_URL", url) as found:
-        items = _with_bar(found.items(), total=len(found.session_keys()))
+        items = with_bar(found.items(), total=len(found.session_keys()))
         backup.write(_storable(items, backup.fits, steps), made_at=utc_now())
     return _report(steps, fine=_DONE)
 
@@ -122,7 +118,7 @@ def restore(url: StorageUrl, file: Path, *, dry_run: bool) -> bool:
     backup = build_backup(file)
     with _naming_stores(file, url), _to_write("STORAGE_URL", url) as there:
         total = backup.verify()
-        steps = _with_bar(StoreCopy(backup, there, dry_run=dry_run).steps(), total=total)
+        steps = with_bar(StoreCopy(backup, there, dry_run=dry_run).steps(), total=total)
         return _report(steps, fine=_DONE, dry_run=dry_run)
 
 
@@ -209,18 +205,6 @@ def _storable(
         if not isinstance(item, Unreadable):
             yield item
         steps.append(step_of(item))
-
-
-def _with_bar(values: Iterable[Value], *, total: int) -> Iterator[Value]:
-    """Yields the same values while a progress bar advances; without a terminal there is no bar.
-
-    Users are not counted in `total`: they are few.
-    """
-    is_hidden = not sys.stderr.isatty()
-    with typer.progressbar(length=total, file=sys.stderr, hidden=is_hidden) as bar:
-        for value in values:
-            yield value
-            bar.update(1)
 
 
 def _report(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = False) -> bool:

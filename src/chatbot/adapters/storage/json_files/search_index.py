@@ -8,18 +8,18 @@ from chatbot.adapters.search.snapshots import StoredSnapshot
 from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.adapters.storage.json_files.index_file import IndexFile
 from chatbot.adapters.storage.json_files.log_index import LogIndex
-from chatbot.domain.ports.search import SearchIndex
 from chatbot.domain.ports.storage import Found
 from chatbot.domain.search import Passage, Scope, owner_of
 
 
-class JsonSearchIndex(SearchIndex):
+class JsonSearchIndex(StoredIndex):
     """Each method is a transaction of its own on `index.db`, as each write to a file is.
 
     Messages are read from the logs of their sessions when they are searched.
     """
 
     def __init__(self, file: IndexFile, logs: LogIndex, cache: IndexCache) -> None:
+        """Without the base's: it has no rows that outlast a method."""
         self._file, self._logs, self._cache = file, logs, cache
 
     def put(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:

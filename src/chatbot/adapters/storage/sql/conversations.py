@@ -7,7 +7,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
+from chatbot.adapters.search.caches import IndexCache
+from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.adapters.storage.json_values import Damaged
+from chatbot.adapters.storage.sql.database import SqlSession
+from chatbot.adapters.storage.sql.index_rows import index_rows_of
 from chatbot.adapters.storage.sql.rows import (
     memory_of,
     memory_values,
@@ -34,6 +38,7 @@ from chatbot.domain.ports.export import (
     Unreadable,
     name_of_session,
 )
+from chatbot.domain.search import messages_scope, passages_of
 from chatbot.domain.session_fields import require_no_hold
 
 _ROWS_AT_ONCE = 500
@@ -128,6 +133,12 @@ def remove_conversation(connection: Connection, owner: Owner, session_id: Sessio
     if row is not None:
         require_no_hold(session_of(row).hold)
     connection.execute(delete(sessions).where(_is_of(sessions, owner, session_id)))
+    index_of(connection).remove(messages_scope(owner), session_id)
+
+
+def index_of(connection: Connection) -> StoredIndex:
+    """Return the search index, in the connection's transaction."""
+    return StoredIndex(index_rows_of(SqlSession(connection)), IndexCache())
 
 
 def _require_idle(connection: Connection, owner: Owner, session_id: SessionId) -> None:
@@ -149,8 +160,11 @@ def _put(connection: Connection, new: Conversation, there: Conversation | None) 
     else:
         change = update(sessions).where(_is_of(sessions, *key))
         connection.execute(change.values(values))
+    scope, index = messages_scope(session.owner), index_of(connection)
     if not kept:
         connection.execute(delete(messages).where(_is_of(messages, *key)))
+        index.remove(scope, session.id)
+    index.append(scope, session.id, passages_of(new.messages[kept:]))
     rows = [message_values(*key, each) for each in new.messages[kept:]]
     if rows:
         connection.execute(insert(messages), rows)

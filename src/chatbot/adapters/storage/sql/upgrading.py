@@ -10,14 +10,17 @@ from alembic.config import Config
 from sqlalchemy import Connection, inspect
 
 from chatbot.adapters.storage.sql.database import Database, SqlSession, translated
+from chatbot.adapters.storage.sql.message_indexing import index_messages
 from chatbot.adapters.storage.sql.records import SqlRecords
 from chatbot.adapters.storage.sql.schema import current, missing_tables, require_known
 from chatbot.adapters.storage.sql.storage import build_database
 from chatbot.adapters.storage.sql.tables import REVISIONS, table_of
-from chatbot.domain.ports.backend import StorageUrl, Tables
+from chatbot.domain.ports.backend import Progress, StorageUrl, Tables, unreported
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
+_INDEXED = "0010"
+"""The first revision with a search index."""
 _MIGRATIONS = "chatbot.adapters.storage.sql:migrations"
 
 
@@ -31,16 +34,18 @@ class SqlTables(Tables):
         with translated(), self._database.connect() as connection:
             return current(connection)
 
-    def upgrade(self) -> str:
+    def upgrade(self, progress: Progress = unreported) -> str:
         self._database.create()
-        before, after = upgrade(self._database)
+        before, after = upgrade(self._database, progress)
         if before == after:
             return f"{self._url} already has the newest schema: {after}"
         return f"{self._url}: schema {before or 'none'} -> {after}"
 
 
-def upgrade(database: Database) -> tuple[str | None, str | None]:
+def upgrade(database: Database, progress: Progress = unreported) -> tuple[str | None, str | None]:
     """Upgrade the tables to the newest revision, in one transaction; of many at once, one does it.
+
+    Messages that have not been indexed yet are; that takes long, so its progress is reported.
 
     Returns:
         The previous revision, None for an empty database, and the current one.
@@ -60,6 +65,8 @@ def upgrade(database: Database) -> tuple[str | None, str | None]:
         make_tables(connection, KINDS)
         if before is None:
             _put_initial(connection)
+        elif before < _INDEXED:
+            index_messages(connection, progress)
         after = current(connection)
         connection.commit()
     return before, after
