@@ -14,7 +14,7 @@ if sys.platform == "win32":
     import ctypes
     from ctypes import wintypes
 
-    CREATION_FLAGS = subprocess.BELOW_NORMAL_PRIORITY_CLASS | subprocess.CREATE_NO_WINDOW
+    CREATION_FLAGS = 0x4000 | 0x08000000  # BELOW_NORMAL_PRIORITY_CLASS | CREATE_NO_WINDOW
 
     _EXTENDED_LIMITS = 9  # JobObjectExtendedLimitInformation
     _PROCESS_TIME, _ACTIVE_PROCESSES, _PROCESS_MEMORY, _KILL_ON_CLOSE = 0x2, 0x8, 0x100, 0x2000
@@ -49,7 +49,7 @@ if sys.platform == "win32":
             ("PeakJobMemoryUsed", ctypes.c_size_t),
         )
 
-    def _new_job(kernel: ctypes.WinDLL) -> wintypes.HANDLE:
+    def _new_job(kernel: "ctypes.WinDLL") -> wintypes.HANDLE:
         kernel.CreateJobObjectW.restype = wintypes.HANDLE
         limits = _Limits()
         basic = limits.BasicLimitInformation
