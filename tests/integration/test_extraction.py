@@ -9,12 +9,9 @@ import pytest
 
 from chatbot.adapters.extraction.formats import FORMATS
 from chatbot.adapters.extraction.subprocess_extractor import SubprocessExtractor
+from chatbot.domain.extraction import SECTION_SEPARATOR, FailureReason
 from chatbot.domain.passages import split
-from chatbot.domain.ports.extraction import (
-    SECTION_SEPARATOR,
-    ExtractionFailed,
-    FailureReason,
-)
+from chatbot.domain.ports.extraction import ExtractionFailed
 from chatbot.entrypoints.container.extraction_parts import build_extractor
 from extracting import MAX_BYTES, extract, reason
 from office_files import docx, odt, paragraph, pptx, shape, sheet_row, xlsx

@@ -14,7 +14,8 @@ import pytest
 import chatbot
 from chatbot.adapters.extraction import answers, frames
 from chatbot.adapters.extraction.child_process import ChildProcess
-from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, FailureReason
+from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import Extracted, ExtractionFailed
 
 SOURCES = str(Path(chatbot.__file__).parent.parent)
 CONFINED = f"""

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from chatbot.adapters.extraction import child
 from chatbot.adapters.extraction.formats import format_of
+from chatbot.adapters.extraction.reading import Unreadable
 from chatbot.adapters.extraction.subprocess_extractor import SubprocessExtractor
-from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, FailureReason
+from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import Extracted, ExtractionFailed
 
 MAX_BYTES = 25 * 1024 * 1024
 
@@ -14,7 +16,8 @@ MAX_BYTES = 25 * 1024 * 1024
 def read(name: str, content: bytes | str) -> tuple[str, list[tuple[str, str]]]:
     """Return the title and the sections of a file, read in this process."""
     raw = content.encode() if isinstance(content, str) else content
-    outline = child.read(io.BytesIO(raw), format_of("", name).media_type)
+    known = format_of("", name)
+    outline = child.read(io.BytesIO(raw), known.reader, known.signature)
     return outline.title, list(outline.sections())
 
 
@@ -26,7 +29,7 @@ def failure(name: str, content: bytes | str) -> FailureReason | None:
     """Return why the reader of the file fails, in this process."""
     try:
         read(name, content)
-    except ExtractionFailed as error:
+    except Unreadable as error:
         return error.reason
     return None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from chatbot.domain.ports.extraction import FailureReason
+from chatbot.domain.extraction import FailureReason
 from extracting import failure, read, text_of
 from office_files import (
     W,

@@ -6,13 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbot.domain.extraction import SECTION_SEPARATOR, FailureReason
 from chatbot.domain.passages import LONGEST, DocumentPassage, split
-from chatbot.domain.ports.extraction import (
-    SECTION_SEPARATOR,
-    ExtractionFailed,
-    FailureReason,
-    Section,
-)
+from chatbot.domain.ports.extraction import ExtractionFailed, Section
 
 SENTENCE = "Los empleados tienen veintitrés días de vacaciones al año. "
 PIECES = st.sampled_from(

@@ -3,7 +3,7 @@
 import pytest
 
 from chatbot.adapters.extraction.page_texts import joined
-from chatbot.domain.ports.extraction import FailureReason
+from chatbot.domain.extraction import FailureReason
 from extracting import failure, read, text_of
 from pdf_files import Pdf, encrypted_pdf, pdf, scanned_pdf
 

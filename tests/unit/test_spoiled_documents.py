@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatbot.domain.ports.extraction import FailureReason
+from chatbot.domain.extraction import FailureReason
 from extracting import failure
 from office_files import docx, item, odt, paragraph, pptx, shape, sheet_row, table, xlsx
 from pdf_files import pdf

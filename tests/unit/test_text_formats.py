@@ -4,7 +4,7 @@ import codecs
 
 import pytest
 
-from chatbot.domain.ports.extraction import FailureReason
+from chatbot.domain.extraction import FailureReason
 from extracting import failure, read, text_of
 
 

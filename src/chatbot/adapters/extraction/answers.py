@@ -5,13 +5,8 @@ from typing import IO
 
 from chatbot.adapters.extraction.frames import HEAD, LONGEST_LINE, Kind
 from chatbot.adapters.extraction.outline import MAX_TEXT_BYTES
-from chatbot.domain.ports.extraction import (
-    SECTION_SEPARATOR,
-    Extracted,
-    ExtractionFailed,
-    FailureReason,
-    Section,
-)
+from chatbot.domain.extraction import SECTION_SEPARATOR, FailureReason
+from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, Section
 from chatbot.domain.text import replace_unstorable
 
 _MOST_BYTES = 3 * MAX_TEXT_BYTES

@@ -5,47 +5,48 @@ byte.
 """
 
 import importlib
-import sys
-from typing import IO
 
 from chatbot.adapters.extraction import confinement, frames, signatures
-from chatbot.adapters.extraction.formats import BY_TYPE
 from chatbot.adapters.extraction.outline import Outline
-from chatbot.domain.ports.extraction import ExtractionFailed, FailureReason
+from chatbot.adapters.extraction.reading import Source, Unreadable
+from chatbot.domain.extraction import FailureReason
 
 _DAMAGE = (ValueError, LookupError, EOFError, RecursionError, OverflowError)
 """What readers and libraries raise on files that nobody has foreseen."""
 
 
-def main(media_type: str, ocr_program: str) -> None:
-    """Answer on the standard output."""
-    answer = sys.stdout.buffer
-    sys.stdout = sys.stderr  # a library that prints does not spoil the answer
+def main(reader: str, signature: str, ocr_program: str) -> None:
+    """Answer on the standard output.
+
+    Args:
+        reader: the function of the format, as `module:function`.
+        signature: the bytes with which files of the format start, in hexadecimal digits.
+        ocr_program: path of Tesseract, or empty.
+    """
     confinement.confine(ocr_program)
-    try:
-        outline = read(sys.stdin.buffer, media_type, ocr_program)
-        frames.write_text(answer, outline.title, outline.sections())
-    except ExtractionFailed as error:
-        frames.write_failure(answer, error.reason)
-    except MemoryError:
-        frames.write_failure(answer, FailureReason.OUT_OF_MEMORY)
-    answer.flush()
+    with open(0, "rb") as file, open(1, "wb") as answer:  # descriptors
+        try:
+            outline = read(file, reader, bytes.fromhex(signature), ocr_program)
+            frames.write_text(answer, outline.title, outline.sections())
+        except Unreadable as error:
+            frames.write_failure(answer, error.reason)
+        except MemoryError:
+            frames.write_failure(answer, FailureReason.OUT_OF_MEMORY)
 
 
-def read(stream: IO[bytes], media_type: str, ocr_program: str = "") -> Outline:
+def read(stream: Source, reader: str, signature: bytes = b"", ocr_program: str = "") -> Outline:
     """Return the text of a file.
 
     Raises:
-        ExtractionFailed: whatever is wrong with the file.
+        Unreadable: whatever is wrong with the file.
     """
-    expected = BY_TYPE[media_type]
-    signatures.check(stream, expected)
-    module, _, function = expected.reader.partition(":")
-    reader = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+    signatures.check(stream, signature, is_archive=signature.startswith(b"PK"))
+    module, _, function = reader.partition(":")
     options = {"ocr_program": ocr_program} if module == "pdf" else {}
     outline = Outline()
     try:
-        reader(stream, outline, **options)
+        found = importlib.import_module(f"{__package__}.{module}")
+        getattr(found, function)(stream, outline, **options)
     except _DAMAGE as error:
-        raise ExtractionFailed(FailureReason.DAMAGED) from error
+        raise Unreadable(FailureReason.DAMAGED) from error
     return outline

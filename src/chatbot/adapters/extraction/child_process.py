@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 from chatbot.adapters.extraction import windows_job
-from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, FailureReason
+from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import Extracted, ExtractionFailed
 
 _KEPT_VARIABLES = ("SYSTEMROOT", "TESSDATA_PREFIX")
 """The process gets no others. Windows cannot start Python without the first one."""

@@ -8,7 +8,6 @@ removed. Linux also takes the network away where it lets unprivileged processes 
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 CPU_SECONDS = 60
 MEMORY_BYTES = 512 * 1024 * 1024
@@ -72,7 +71,7 @@ if sys.platform == "linux":
 def _readable_folders() -> list[str]:
     """Return the folders that Python imports from."""
     folders = {sys.prefix, sys.base_prefix, *filter(None, sys.path)}
-    return [str(Path(folder)) + os.sep for folder in folders]
+    return [os.path.join(folder, "") for folder in folders]  # noqa: PTH118 # pathlib takes 3 ms
 
 
 def _hook(program: str, folders: tuple[str, ...]) -> Callable[[str, tuple[object, ...]], None]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import PurePath
 
-from chatbot.domain.ports.extraction import ExtractionFailed, FailureReason
+from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _OPENXML = "application/vnd.openxmlformats-officedocument."
 LIBRARIES = ("pypdfium2", "python_calamine", "striprtf")
@@ -15,17 +16,13 @@ GENERAL_TYPES = frozenset({"", "application/octet-stream", "text/plain", "binary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A format. `reader` is `module:function`, below this package.
-
-    `member` is a file that every archive of the format contains.
-    """
+    """A format. `reader` is `module:function`, below this package."""
 
     media_type: str
     extensions: tuple[str, ...]
     reader: str
     aliases: tuple[str, ...] = ()
     signature: bytes = b""
-    member: str = ""
     needs_extra: bool = False
 
 
@@ -77,7 +74,6 @@ FORMATS = (
         extensions=("docx",),
         reader="word:read_docx",
         signature=b"PK\x03\x04",
-        member="word/document.xml",
         needs_extra=True,
     ),
     Format(
@@ -85,7 +81,6 @@ FORMATS = (
         extensions=("pptx",),
         reader="slides:read_pptx",
         signature=b"PK\x03\x04",
-        member="ppt/presentation.xml",
         needs_extra=True,
     ),
     Format(
@@ -93,7 +88,6 @@ FORMATS = (
         extensions=("xlsx",),
         reader="workbook:read_xlsx",
         signature=b"PK\x03\x04",
-        member="xl/workbook.xml",
         needs_extra=True,
     ),
     Format(
@@ -101,7 +95,6 @@ FORMATS = (
         extensions=("odt",),
         reader="open_document:read_odt",
         signature=b"PK\x03\x04",
-        member="content.xml",
         needs_extra=True,
     ),
     Format(
@@ -113,7 +106,7 @@ FORMATS = (
         needs_extra=True,
     ),
 )
-BY_TYPE: Mapping[str, Format] = {
+_BY_TYPE: Mapping[str, Format] = {
     name: known for known in FORMATS for name in (known.media_type, *known.aliases)
 }
 _BY_EXTENSION = {extension: known for known in FORMATS for extension in known.extensions}
@@ -131,7 +124,7 @@ def format_of(declared: str, name: str) -> Format:
         ExtractionFailed: neither is known (`UNSUPPORTED`).
     """
     media_type = declared.partition(";")[0].strip().lower()
-    found = BY_TYPE.get(media_type)
+    found = _BY_TYPE.get(media_type)
     if media_type in GENERAL_TYPES:
         extension = PurePath(name).suffix.lower().removeprefix(".")
         found = _BY_EXTENSION.get(extension, found)

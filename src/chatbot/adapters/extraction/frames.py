@@ -3,9 +3,9 @@
 import struct
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import IO
+from io import BufferedIOBase
 
-from chatbot.domain.ports.extraction import FailureReason
+from chatbot.domain.extraction import FailureReason
 
 HEAD = struct.Struct(">BI")
 LONGEST_LINE = 4000
@@ -20,7 +20,7 @@ class Kind(IntEnum):
     FAILURE = 5
 
 
-def write_text(stream: IO[bytes], title: str, sections: Iterable[tuple[str, str]]) -> None:
+def write_text(stream: BufferedIOBase, title: str, sections: Iterable[tuple[str, str]]) -> None:
     """Write what was extracted: the title, then the heading and the text of each section."""
     _write(stream, Kind.TITLE, title[: LONGEST_LINE // 4])
     for heading, text in sections:
@@ -29,12 +29,12 @@ def write_text(stream: IO[bytes], title: str, sections: Iterable[tuple[str, str]
     _write(stream, Kind.END, "")
 
 
-def write_failure(stream: IO[bytes], reason: FailureReason) -> None:
+def write_failure(stream: BufferedIOBase, reason: FailureReason) -> None:
     """Write why there is no text, also behind parts of one."""
     _write(stream, Kind.FAILURE, reason.value)
 
 
-def _write(stream: IO[bytes], kind: Kind, text: str) -> None:
+def _write(stream: BufferedIOBase, kind: Kind, text: str) -> None:
     payload = text.encode("utf-8", "replace")
     stream.write(HEAD.pack(kind, len(payload)))
     stream.write(payload)

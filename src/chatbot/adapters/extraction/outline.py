@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from chatbot.domain.ports.extraction import HEADING_SEPARATOR, ExtractionFailed, FailureReason
+from chatbot.adapters.extraction.reading import Unreadable
+from chatbot.domain.extraction import HEADING_SEPARATOR, FailureReason
 
 MAX_TEXT_BYTES = 50 * 1024 * 1024
 """Bytes of the extracted text in UTF-8."""
@@ -16,7 +17,7 @@ _BLANKS = re.compile(r"\s+")
 class Outline:
     """Collects the text of a file.
 
-    All methods raise `ExtractionFailed` (`TOO_MUCH_TEXT`) when the limit is exceeded.
+    All methods raise `Unreadable` (`TOO_MUCH_TEXT`) when the limit is exceeded.
     """
 
     def __init__(self) -> None:
@@ -74,7 +75,7 @@ class Outline:
     def _count(self, text: str) -> None:
         self._bytes += len(text.encode("utf-8", "surrogatepass")) + 2
         if self._bytes > MAX_TEXT_BYTES:
-            raise ExtractionFailed(FailureReason.TOO_MUCH_TEXT)
+            raise Unreadable(FailureReason.TOO_MUCH_TEXT)
 
     def _end_lines(self) -> None:
         if self._lines:

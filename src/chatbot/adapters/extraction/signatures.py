@@ -1,9 +1,7 @@
 """Whether the bytes of a file fit its format, before it is read."""
 
-from typing import IO
-
-from chatbot.adapters.extraction.formats import Format
-from chatbot.domain.ports.extraction import ExtractionFailed, FailureReason
+from chatbot.adapters.extraction.reading import Source, Unreadable
+from chatbot.domain.extraction import FailureReason
 
 _HEAD_BYTES = 1024
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -31,28 +29,26 @@ _BINARY = (
 """Starts of files that are not text."""
 
 
-def check(stream: IO[bytes], expected: Format) -> None:
-    """Check the first bytes, and rewind the file.
+def check(stream: Source, signature: bytes, *, is_archive: bool) -> None:
+    """Check the first bytes, and rewind the file. An empty signature is that of a text.
 
     Raises:
-        ExtractionFailed: the file is empty, encrypted by Office, or of another format.
+        Unreadable: the file is empty, encrypted by Office, or of another format.
     """
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     if not head:
-        raise ExtractionFailed(FailureReason.EMPTY)
-    if expected.member and head.startswith(_OLE):
+        raise Unreadable(FailureReason.EMPTY)
+    if is_archive and head.startswith(_OLE):
         encrypted = _ENCRYPTED_PACKAGE in stream.read()
-        raise ExtractionFailed(
-            FailureReason.ENCRYPTED if encrypted else FailureReason.TYPE_MISMATCH
-        )
-    if not _fits(head, expected):
-        raise ExtractionFailed(FailureReason.TYPE_MISMATCH)
+        raise Unreadable(FailureReason.ENCRYPTED if encrypted else FailureReason.TYPE_MISMATCH)
+    if not _fits(head, signature):
+        raise Unreadable(FailureReason.TYPE_MISMATCH)
 
 
-def _fits(head: bytes, expected: Format) -> bool:
-    if expected.signature == b"%PDF-":
+def _fits(head: bytes, signature: bytes) -> bool:
+    if signature == b"%PDF-":
         return b"%PDF-" in head  # readers accept bytes before it
-    if expected.signature:
-        return head.lstrip().startswith(expected.signature)
+    if signature:
+        return head.lstrip().startswith(signature)
     return not head.startswith(_BINARY)

@@ -11,12 +11,13 @@ import chatbot
 from chatbot.adapters.extraction import answers
 from chatbot.adapters.extraction.child_process import ChildProcess
 from chatbot.adapters.extraction.formats import LIBRARIES, Format, format_of, has_extra
-from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, Extractor, FailureReason
+from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, Extractor
 
 _WALL_SECONDS = 60.0
 _START = (
-    "import sys; sys.path.extend(sys.argv[3:]); "
-    "from chatbot.adapters.extraction.child import main; main(*sys.argv[1:3])"
+    "import sys; sys.path.extend(sys.argv[4:]); "
+    "from chatbot.adapters.extraction.child import main; main(*sys.argv[1:4])"
 )
 
 
@@ -59,7 +60,8 @@ class SubprocessExtractor(Extractor):
 
     def _command(self, expected: Format) -> list[str]:
         options = ["-I", "-S", "-B", "-X", "utf8", "-c", _START]
-        return [sys.executable, *options, expected.media_type, self._ocr_program, *_import_path()]
+        format_ = [expected.reader, expected.signature.hex()]
+        return [sys.executable, *options, *format_, self._ocr_program, *_import_path()]
 
 
 def _supported(declared: str, name: str) -> Format:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from xml.parsers import expat  # a document type ends the parsing before any entity
 
-from chatbot.domain.ports.extraction import ExtractionFailed, FailureReason
+from chatbot.adapters.extraction.reading import Unreadable
+from chatbot.domain.extraction import FailureReason
 
 _DEEPEST = 1000
 
@@ -31,7 +32,7 @@ class _Depth:
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise ExtractionFailed(FailureReason.ARCHIVE_BOUNDS)
+            raise Unreadable(FailureReason.ARCHIVE_BOUNDS)
         local = {_local(key): value for key, value in attributes.items()}
         self._handler.start(_local(name), local)
 
@@ -44,7 +45,7 @@ def parse(chunks: Iterable[bytes], handler: XmlHandler) -> None:
     """Parse a document.
 
     Raises:
-        ExtractionFailed: it is not well-formed (`DAMAGED`), declares a document type (`ENTITIES`),
+        Unreadable: it is not well-formed (`DAMAGED`), declares a document type (`ENTITIES`),
             or is nested too deeply (`ARCHIVE_BOUNDS`).
     """
     depth = _Depth(handler)
@@ -60,11 +61,11 @@ def parse(chunks: Iterable[bytes], handler: XmlHandler) -> None:
             parser.Parse(chunk, False)  # takes no keywords
         parser.Parse(b"", True)
     except expat.ExpatError as error:
-        raise ExtractionFailed(FailureReason.DAMAGED) from error
+        raise Unreadable(FailureReason.DAMAGED) from error
 
 
 def _refuse(*_: object) -> None:
-    raise ExtractionFailed(FailureReason.ENTITIES)
+    raise Unreadable(FailureReason.ENTITIES)
 
 
 def _local(name: str) -> str:

@@ -3,66 +3,11 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from chatbot.domain.errors import ChatbotError
-
-HEADING_SEPARATOR = " > "
-"""Between the headings of a path, as in `Holidays > Carry-over`."""
-SECTION_SEPARATOR = "\n\n"
-"""Between the sections of an extracted text."""
-
-
-class FailureReason(StrEnum):
-    """Why no text could be extracted. The value is stored; `sentence` is for people."""
-
-    UNSUPPORTED = "unsupported"
-    EXTRA_MISSING = "extra_missing"
-    TYPE_MISMATCH = "type_mismatch"
-    EMPTY = "empty"
-    NO_TEXT = "no_text"
-    SCANNED = "scanned"
-    ENCRYPTED = "encrypted"
-    DAMAGED = "damaged"
-    FILE_TOO_LARGE = "file_too_large"
-    TOO_MANY_PAGES = "too_many_pages"
-    TOO_MUCH_TEXT = "too_much_text"
-    ARCHIVE_BOUNDS = "archive_bounds"
-    ENTITIES = "entities"
-    TIMEOUT = "timeout"
-    OUT_OF_MEMORY = "out_of_memory"
-    CRASHED = "crashed"
-
-    @property
-    def sentence(self) -> str:
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    FailureReason.UNSUPPORTED: "Files of this type are not supported.",
-    FailureReason.EXTRA_MISSING: "Files of this type need the extra `documents`, which is not "
-    "installed: `pip install 'chatbot[documents]'`.",
-    FailureReason.TYPE_MISMATCH: "The content of the file does not match its type.",
-    FailureReason.EMPTY: "The file is empty.",
-    FailureReason.NO_TEXT: "The file contains no text.",
-    FailureReason.SCANNED: "The file contains only images and no text: it may be a scan. Text in "
-    "images is recognized only with `DOCUMENT_OCR=tesseract`.",
-    FailureReason.ENCRYPTED: "The file is encrypted: remove its password and upload it again.",
-    FailureReason.DAMAGED: "The file is damaged or incomplete.",
-    FailureReason.FILE_TOO_LARGE: "The file is too large.",
-    FailureReason.TOO_MANY_PAGES: "The file has too many pages: the limit is 2,000.",
-    FailureReason.TOO_MUCH_TEXT: "The file contains too much text: the limit is 50 MiB.",
-    FailureReason.ARCHIVE_BOUNDS: "The file is an archive with too many entries, or one that "
-    "expands to far more than its size.",
-    FailureReason.ENTITIES: "The file declares XML entities or a document type, which are not "
-    "accepted.",
-    FailureReason.TIMEOUT: "The file took too long to read: the limit is 60 seconds.",
-    FailureReason.OUT_OF_MEMORY: "The file needs too much memory to read: the limit is 512 MiB.",
-    FailureReason.CRASHED: "The file could not be read: the program that extracts text failed on "
-    "it.",
-}
+from chatbot.domain.extraction import FailureReason
 
 
 class ExtractionFailed(ChatbotError):
