@@ -76,7 +76,8 @@ def writes(draw: st.DrawFn) -> list[Write]:
             st.sampled_from(["append", "append", "append", "put", "remove", "fold", "whole"])
         )
         count = draw(st.sampled_from([1, 2, 5, 70])) if what in {"append", "put"} else 0
-        first = last.get(parent, 0) + 1 if what == "append" else 1
+        gap = draw(st.sampled_from([1, 1, 1, 3]))
+        first = last.get(parent, 0) + gap if what == "append" else 1
         given = [draw(_passages(first + n)) for n in range(min(count, 5))]
         passages = tuple(replace(given[n % len(given)], seq=first + n) for n in range(count))
         last[parent] = passages[-1].seq if passages else last.get(parent, 0)

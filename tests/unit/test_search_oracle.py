@@ -39,7 +39,7 @@ def _small() -> Iterator[None]:
 
 
 @given(writes(), some_scopes, texts, few, st.sampled_from([None, "p1", "p2"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_index_finds_what_its_definition_says(
     done: list[Write], scopes: Sequence[Scope], text: str, weights: Weights, without: str | None
 ) -> None:
@@ -55,7 +55,7 @@ def test_the_index_finds_what_its_definition_says(
 
 
 @given(writes(), some_scopes, texts, few)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_forbidden_passages_change_nothing_of_a_result(
     done: list[Write], scopes: Sequence[Scope], text: str, weights: Weights
 ) -> None:

@@ -27,6 +27,7 @@ async def opened(use: UseCases, *, logs_head: bool = True) -> AsyncGenerator[Non
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(use.telemetry)
         await stack.enter_async_context(opened_store(use.storage))
+        stack.push_async_callback(use.search.aclose)
         stack.push_async_callback(use.audit_keeper.aclose, logs_head=logs_head)
         stack.push_async_callback(use.request_limits.aclose)
         stack.push_async_callback(use.key_use.aclose)

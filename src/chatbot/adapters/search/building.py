@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain, groupby
 from typing import NamedTuple
 
+from chatbot.adapters.search.packing import Columns, packed
 from chatbot.adapters.search.records import Record
-from chatbot.adapters.search.segments import Columns, Segment
+from chatbot.adapters.search.segments import Segment
 
 _Postings = dict[int, "array[int]"]
 """For each term numbers of passages and counts, `passage << 8 | count`."""
@@ -86,18 +87,21 @@ def _packed(rows: Sequence[_Row], postings: Mapping[int, Sequence[int]], version
     terms = sorted(postings)
     flat = array("I", chain.from_iterable(postings[term] for term in terms))
     columns = Columns(
-        terms=array("Q", terms),
-        offsets=array("I", accumulate((len(postings[term]) for term in terms), initial=0)),
-        seqs=array("I", (row.seq for row in rows)),
-        starts=array("I", accumulate(parents.values(), initial=0)),
+        version=version,
+        terms=terms,
+        offsets=list(accumulate((len(postings[term]) for term in terms), initial=0)),
+        seqs=[row.seq for row in rows],
+        starts=list(accumulate(parents.values(), initial=0)),
         passages=array("H", (pair >> 8 for pair in flat)),
-        lengths=array("H", (row.length for row in rows)),
-        labels=array("H", (labels[row.label] for row in rows)),
-        parents=array("H", _parents_with(terms, postings, parents)),
+        lengths=[row.length for row in rows],
+        labels=[labels[row.label] for row in rows],
+        parents_of_term=array("H", _parents_with(terms, postings, parents)),
         counts=bytes(pair & 0xFF for pair in flat),
-        flags=bytes(row.flags for row in rows),
+        flags=[row.flags for row in rows],
+        parents=list(parents),
+        label_names=list(labels),
     )
-    return columns.packed(version, list(parents), list(labels))
+    return packed(columns)
 
 
 def _parents_with(

@@ -6,6 +6,7 @@ from threading import Lock
 from typing import Generic, Protocol, TypeVar
 
 from chatbot.adapters.search.records import record_of
+from chatbot.adapters.search.rows import SegmentHead
 from chatbot.adapters.search.segments import Segment
 from chatbot.adapters.search.statistics import Statistics
 
@@ -38,8 +39,8 @@ class LruCache(Generic[Kept]):
     def put(self, key: Hashable, value: Kept) -> None:
         """Keep a value. The least recently used ones go, and so does one that is too big."""
         with self._lock:
-            if key in self._values:
-                return
+            if (old := self._values.pop(key, None)) is not None:
+                self.size -= old.size
             self._values[key] = value
             self.size += value.size
             while self.size > self._max_bytes:
@@ -74,3 +75,15 @@ class IndexCache:
         self.segments.clear()
         self.statistics.clear()
         record_of.cache_clear()
+
+    def stored(self, head: SegmentHead) -> Segment | None:
+        """Returns a stored segment if it is decoded, with its removed passages of now."""
+        found = self.segments.get(head.id)
+        if found is not None and found.dead != head.dead:
+            self.segments.put(head.id, found := found.without(head.dead))
+        return found
+
+    def decoded(self, head: SegmentHead, data: bytes) -> Segment:
+        """Decodes a stored segment and keeps it."""
+        self.segments.put(head.id, found := Segment.decoded(data, head.dead))
+        return found

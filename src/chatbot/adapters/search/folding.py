@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chatbot.adapters.search.building import merged, segment_of
+from chatbot.adapters.search.packing import MAX_PASSAGES
 from chatbot.adapters.search.records import unpacked
 from chatbot.adapters.search.rows import SegmentHead, TailRow
-from chatbot.adapters.search.segments import MAX_PASSAGES, Segment
+from chatbot.adapters.search.segments import Segment
 from chatbot.domain.search import Scope
 
 LONGEST_TAIL = 64
@@ -55,7 +56,10 @@ class Plan:
         made = [segment_of_rows(part.rows)] if part.rows else []
         if not part.heads:
             return len(part.rows), made[0]
-        segments = [*map(Segment, made), *(Segment(self.data[h.id], h.dead) for h in part.heads)]
+        segments = [
+            *map(Segment.decoded, made),
+            *(Segment.decoded(self.data[h.id], h.dead) for h in part.heads),
+        ]
         return part.count, merged(segments)
 
 

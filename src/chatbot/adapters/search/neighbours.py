@@ -1,6 +1,7 @@
 """The passages before and after another one in its parent, which may be in another segment."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from chatbot.adapters.search.segments import Segment
 from chatbot.adapters.search.statistics import Place, Statistics
@@ -17,8 +18,17 @@ class Neighbours:
 
     def around(self, place: Place, reach: int) -> list[tuple[int, Place]]:
         """Returns the neighbours up to a distance, each with its offset; nearer ones come first."""
-        offsets = (offset for n in range(1, reach + 1) for offset in (-n, n))
-        return [(o, found) for o in offsets if (found := self.at(place, o)) is not None]
+        number, passage = place >> 16, place & 0xFFFF
+        segment = self._segments[number]
+        parent = segment.parent_of(passage)
+        first = max(passage - reach, segment.starts[parent])
+        last = min(passage + reach, segment.starts[parent + 1] - 1)
+        has_gaps = segment.seqs[last] - segment.seqs[first] != last - first
+        is_spread = (number << 16 | parent) in self._statistics.spread
+        if has_gaps or is_spread or segment.live is not None:
+            each = ((offset, self.at(place, offset)) for offset in _offsets(reach))
+            return [(offset, found) for offset, found in each if found is not None]
+        return [(o, place + o) for o in _offsets(reach) if first <= passage + o <= last]
 
     def with_closest(self, places: Iterable[Place]) -> list[Place]:
         """Returns the places and their closest neighbours, each once."""
@@ -42,3 +52,8 @@ class Neighbours:
             if found is not None:
                 return other >> 16 << 16 | found
         return None
+
+
+@cache
+def _offsets(reach: int) -> tuple[int, ...]:
+    return tuple(offset for n in range(1, reach + 1) for offset in (-n, n))

@@ -16,7 +16,7 @@ _SMALL = 512
 """Segments of fewer passages are grouped."""
 _FEW = 16
 """So many small segments are left as they are."""
-_PASSAGES = 4096
+_PASSAGES = 1024
 """About the size of a group: one changed member makes no more than that anew."""
 
 

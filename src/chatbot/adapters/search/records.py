@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from chatbot.adapters.search.analyser import VERSION, terms_of, words_of
+from chatbot.adapters.search.packing import DamagedIndex
 from chatbot.adapters.search.rows import TailRow
 from chatbot.domain.chat import MessageRole
 from chatbot.domain.search import Passage
@@ -24,6 +25,8 @@ _FLAG_OF = {MessageRole.USER: BY_USER, MessageRole.ASSISTANT: BY_ASSISTANT, None
 _SPEAKER = re.compile(r"^\s*([^\n:]{1,40}):\s")
 _AFTER_THE_MARK = " \"')*_"
 _REMEMBERED = 1024
+_BYTES_OF_A_TERM = 9
+"""Eight of the term, and one of its count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,16 @@ def tail_row(parent: str, passage: Passage) -> TailRow:
 
 
 def unpacked(record: bytes) -> Record:
-    """Returns what a packed record holds."""
+    """Returns what a packed record holds.
+
+    Raises:
+        DamagedIndex: it is not one.
+    """
+    if len(record) < _HEADER.size:
+        raise DamagedIndex
     version, flags, length, count, name_bytes = _HEADER.unpack_from(record)
+    if len(record) != _HEADER.size + count * _BYTES_OF_A_TERM + name_bytes:
+        raise DamagedIndex
     terms = array("Q")
     counts_at = _HEADER.size + count * terms.itemsize
     terms.frombytes(record[_HEADER.size : counts_at])

@@ -3,6 +3,7 @@
 import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from chatbot.adapters.search.candidates import best_places, by_segment, identity, weights_at
 from chatbot.adapters.search.neighbours import Neighbours
@@ -30,6 +31,17 @@ def in_order(hits: Iterable[Hit], limit: int) -> list[Hit]:
     return heapq.nsmallest(limit, hits, key=lambda hit: (-hit.score, hit.parent, hit.seq))
 
 
+class _Scored(NamedTuple):
+    """A candidate. `words` have their weight and the offset of the passage in which it is that high."""
+
+    score: float
+    place: Place
+    words: list[tuple[str, float, int]]
+    parent: float
+    speaker: float
+    prior: float
+
+
 class Ranking:
     """One question to some segments, which hold at least one term."""
 
@@ -53,7 +65,7 @@ class Ranking:
         self._parents = ParentScores(self._words, self._segments, self._statistics, weights)
 
     def hits(self, limit: int, without: str | None = None) -> Sequence[Hit]:
-        """Returns at least so many of the best passages, in any order, if there are any.
+        """Returns the best passages in order: all that texts may still raise, or so many.
 
         Those of the parent `without` are left out; in the statistics they count.
         """
@@ -70,8 +82,13 @@ class Ranking:
             places = neighbours.with_closest(places)
         windows = {place: [(0, place), *neighbours.around(place, reach)] for place in places}
         weights = self._weights_in(windows.values())
-        hits = (self._hit(place, window, weights) for place, window in windows.items())
-        return [hit for hit in hits if hit is not None]
+        scored = [
+            each
+            for place, window in windows.items()
+            if (each := self._scored(place, window, weights)) is not None
+        ]
+        texts_may_add = self._weights.exact or self._weights.pairs
+        return self._best(scored, len(scored) if texts_may_add else limit)
 
     @property
     def rarities(self) -> Mapping[str, float]:
@@ -94,29 +111,38 @@ class Ranking:
             dict(weights_at(word, self._segments, passages, self._formula)) for word in self._words
         ]
 
-    def _hit(
+    def _scored(
         self, place: Place, window: list[tuple[int, Place]], weights: Sequence[dict[Place, float]]
-    ) -> Hit | None:
-        total, words = 0.0, {}
+    ) -> _Scored | None:
+        total, words = 0.0, []
         for word, weight_at in zip(self._words, weights, strict=True):
             weight, offset = self._heaviest(window, weight_at)
             if weight > 0:
                 total += weight
-                words[word.surface] = (round(weight, _SHOWN_DIGITS), offset)
+                words.append((word.surface, weight, offset))
         if total <= 0:
             return None
         segment, passage = self._segments[place >> 16], place & 0xFFFF
         parent = self._parent_score(segment, place)
         speaker, prior = self._speaker_score(segment, passage), self._prior(segment, passage)
-        name, seq = identity(self._segments, place)
-        why = Reason(
-            words=words,
-            parent=round(parent, _SHOWN_DIGITS),
-            speaker=speaker,
-            prior=round(prior, _SHOWN_DIGITS),
-        )
         score = round(total + parent + speaker + prior, DIGITS)
-        return Hit(parent=name, seq=seq, score=score, why=why)
+        return _Scored(score, place, words, parent, speaker, prior)
+
+    def _best(self, scored: Sequence[_Scored], count: int) -> list[Hit]:
+        if len(scored) > count:
+            least = heapq.nlargest(count, (each.score for each in scored))[-1]
+            scored = [each for each in scored if each.score >= least]
+        return in_order(map(self._hit, scored), count)
+
+    def _hit(self, scored: _Scored) -> Hit:
+        parent, seq = identity(self._segments, scored.place)
+        why = Reason(
+            words={word: (round(w, _SHOWN_DIGITS), offset) for word, w, offset in scored.words},
+            parent=round(scored.parent, _SHOWN_DIGITS),
+            speaker=scored.speaker,
+            prior=round(scored.prior, _SHOWN_DIGITS),
+        )
+        return Hit(parent=parent, seq=seq, score=scored.score, why=why)
 
     def _heaviest(
         self, window: list[tuple[int, Place]], weight_at: dict[Place, float]

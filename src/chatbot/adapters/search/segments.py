@@ -1,20 +1,14 @@
-"""Immutable segments of the index: packed postings of up to 60,000 passages, read without a copy."""
+"""Segments of the index, decoded: what a term, a passage or a parent has in one."""
 
-import json
-import struct
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, pairwise
 from operator import mul
-from typing import Literal, NamedTuple
+from typing import NamedTuple, Self
 
-MAX_PASSAGES = 60_000
-_MAGIC = 0x31584843
-"""`CHX1`, in the byte order of the machine: a segment of one with another order is refused."""
-_HEADER = struct.Struct("=IIIIIII")
+from chatbot.adapters.search.packing import Columns, unpacked_columns
 
 
 class Postings(NamedTuple):
@@ -26,67 +20,32 @@ class Postings(NamedTuple):
     """The number of parents with the term."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """What a segment is made of, each a sequence of numbers.
+class Segment:
+    """The columns of a segment. `dead` are the numbers of removed passages, two bytes each.
 
-    Terms are sorted; `offsets` say where the postings of each begin. Passages are sorted by parent
-    and number; `starts` say where those of each parent begin.
+    `live` has a 1 for each passage that is not removed, 0 for the others; it is None if none is.
     """
 
-    terms: "array[int]"
-    offsets: "array[int]"
-    seqs: "array[int]"
-    starts: "array[int]"
-    passages: "array[int]"
-    lengths: "array[int]"
-    labels: "array[int]"
-    parents: "array[int]"
-    counts: bytes
-    flags: bytes
+    def __init__(self, columns: Columns, dead: bytes = b"") -> None:
+        self._columns, self.dead = columns, dead
+        self.version, self.size, self.count = columns.version, columns.size, len(columns.seqs)
+        self.terms, self.seqs, self.starts = columns.terms, columns.seqs, columns.starts
+        self.lengths, self.labels, self.flags = columns.lengths, columns.labels, columns.flags
+        self.parents, self.label_names = columns.parents, columns.label_names
+        self.live = _live(self.count, dead) if dead else None
 
-    def packed(self, version: int, parents: list[str], labels: list[str]) -> bytes:
-        names = json.dumps([parents, labels], separators=(",", ":"), ensure_ascii=False).encode()
-        sizes = (len(self.terms), len(self.passages), len(self.seqs), len(parents), len(names))
-        wide = (self.terms, self.offsets, self.seqs, self.starts)
-        narrow = (self.passages, self.lengths, self.labels, self.parents)
-        return b"".join(
-            (
-                _HEADER.pack(_MAGIC, version, *sizes),
-                *(column.tobytes() for column in (*wide, *narrow)),
-                self.counts,
-                self.flags,
-                names,
-            )
-        )
+    @classmethod
+    def decoded(cls, data: bytes, dead: bytes = b"") -> Self:
+        """Returns the segment with these data.
 
+        Raises:
+            DamagedIndex: the data are not those of a segment.
+        """
+        return cls(unpacked_columns(data), dead)
 
-class ForeignSegment(ValueError):
-    """The data is not a segment, or one of a machine with another byte order."""
-
-
-class Segment:
-    """A decoded segment. `dead` are the numbers of removed passages, two bytes each."""
-
-    def __init__(self, data: bytes, dead: bytes = b"") -> None:
-        magic, self.version, terms, postings, count, parents, names = _HEADER.unpack_from(data)
-        if magic != _MAGIC:
-            raise ForeignSegment("Not a segment of the search index.")
-        column = _Reader(data)
-        self.terms = column.take("Q", terms)
-        self._offsets = column.take("I", terms + 1)
-        self.seqs = column.take("I", count)
-        self.starts = column.take("I", parents + 1)
-        self._passages = column.take("H", postings)
-        self.lengths = column.take("H", count)
-        self.labels = column.take("H", count)
-        self._parents = column.take("H", terms)
-        self._counts = column.take("B", postings)
-        self.flags = column.take("B", count)
-        self.parents, self.label_names = json.loads(bytes(column.take("B", names)))
-        self.count, self.size = count, len(data)
-        self.live = _live(count, dead) if dead else None
-        """A 1 for each passage that is not removed, 0 for the others; None if none is removed."""
+    def without(self, dead: bytes) -> "Segment":
+        """Returns the same segment with other removed passages."""
+        return Segment(self._columns, dead)
 
     @cached_property
     def live_count(self) -> int:
@@ -134,31 +93,32 @@ class Segment:
         found = [number for term in terms if (number := self._find(term)) is not None]
         if not found:
             return None
-        if len(found) == 1 and self.live is None:
-            return Postings(*self.columns_of(found[0]), self._parents[found[0]])
-        return self._united([self.columns_of(number) for number in found])
+        if len(found) > 1:
+            return self._counted(_united([self.columns_of(number) for number in found]))
+        columns = self.columns_of(found[0])
+        if self.live is not None:
+            return self._counted(columns)
+        return Postings(*columns, self._columns.parents_of_term[found[0]])
 
-    def columns_of(self, number: int) -> tuple[memoryview, memoryview]:
+    def columns_of(self, number: int) -> tuple[Sequence[int], Sequence[int]]:
         """Returns the passages and the counts of a term by its number, removed ones included."""
-        a, z = self._offsets[number], self._offsets[number + 1]
-        return self._passages[a:z], self._counts[a:z]
+        a, z = self._columns.offsets[number], self._columns.offsets[number + 1]
+        return self._columns.passages[a:z], self._columns.counts[a:z]
 
     def _find(self, term: int) -> int | None:
         number = bisect_left(self.terms, term)
         return number if number < len(self.terms) and self.terms[number] == term else None
 
-    def _united(self, columns: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Postings | None:
-        """Returns the union of postings, without removed passages."""
-        highest: dict[int, int] = {}
-        for passages, counts in columns:
-            for passage, count in zip(passages, counts, strict=True):
-                if highest.get(passage, 0) < count and not self.is_dead(passage):
-                    highest[passage] = count
-        if not highest:
+    def _counted(self, columns: tuple[Sequence[int], Sequence[int]]) -> Postings | None:
+        """Returns postings without removed passages, if there are any."""
+        passages, counts = columns
+        if self.live is not None:
+            is_live = list(map(self.live.__getitem__, passages))
+            passages, counts = [list(compress(column, is_live)) for column in columns]
+        if not passages:
             return None
-        passages = sorted(highest)
         parents = len(set(map(self._parent_of_each.__getitem__, passages)))
-        return Postings(passages, [highest[passage] for passage in passages], parents)
+        return Postings(passages, counts, parents)
 
     @cached_property
     def _parent_of_each(self) -> "array[int]":
@@ -169,16 +129,16 @@ class Segment:
         return numbers
 
 
-class _Reader:
-    """Takes one column after the other from the data."""
-
-    def __init__(self, data: bytes) -> None:
-        self._rest = memoryview(data)[_HEADER.size :]
-
-    def take(self, code: Literal["B", "H", "I", "Q"], count: int) -> memoryview:
-        size = count * struct.calcsize(code)
-        column, self._rest = self._rest[:size].cast(code), self._rest[size:]
-        return column
+def _united(
+    several: Iterable[tuple[Sequence[int], Sequence[int]]],
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Returns the union of postings, each passage with its highest count."""
+    highest: dict[int, int] = {}
+    for passages, counts in several:
+        for passage, count in zip(passages, counts, strict=True):
+            highest[passage] = max(count, highest.get(passage, 0))
+    united = sorted(highest)
+    return united, [highest[passage] for passage in united]
 
 
 def _live(count: int, dead: bytes) -> bytes:

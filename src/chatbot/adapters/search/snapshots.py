@@ -9,9 +9,10 @@ from itertools import chain
 from chatbot.adapters.search.building import merged
 from chatbot.adapters.search.caches import IndexCache
 from chatbot.adapters.search.folding import LONGEST_TAIL, due_parts, segment_of_rows
+from chatbot.adapters.search.packing import MAX_PASSAGES
 from chatbot.adapters.search.pools import Group, grouped, key_of
 from chatbot.adapters.search.rows import IndexRows, SegmentHead, TailRow
-from chatbot.adapters.search.segments import MAX_PASSAGES, Segment
+from chatbot.adapters.search.segments import Segment
 from chatbot.adapters.search.statistics import Statistics, statistics_of
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.search import Snapshot
@@ -79,9 +80,10 @@ class StoredSnapshot(Snapshot):
         return (*map(key_of, self._groups), self._rows)
 
     def _decoded(self, group: Group) -> Segment:
-        segments = [Segment(self._data[head.id], head.dead) for head in group]
-        made = segments[0] if len(segments) == 1 else Segment(merged(segments))
-        self._cache.segments.put(key_of(group), made)
+        if len(group) == 1:
+            return self._cache.decoded(group[0], self._data[group[0].id])
+        members = [Segment.decoded(self._data[head.id], head.dead) for head in group]
+        self._cache.segments.put(key_of(group), made := Segment.decoded(merged(members)))
         return made
 
     def _tail(self, stored: Sequence[Segment]) -> Sequence[Segment]:
@@ -104,7 +106,7 @@ def snapshot_of(rows: IndexRows, scopes: Collection[Scope], cache: IndexCache) -
         return StoredSnapshot({}, {}, (), cache)
     tails = rows.tails(scopes)
     for _ in range(_ATTEMPTS):
-        groups = {group: cache.segments.get(key_of(group)) for group in grouped(rows.heads(scopes))}
+        groups = {group: _cached(group, cache) for group in grouped(rows.heads(scopes))}
         wanted = [head.id for group, found in groups.items() if found is None for head in group]
         data = rows.data(scopes, wanted) if wanted else {}
         if len(data) == len(wanted):
@@ -112,8 +114,12 @@ def snapshot_of(rows: IndexRows, scopes: Collection[Scope], cache: IndexCache) -
     raise StorageUnavailable("The search index changes too often to be read.")
 
 
+def _cached(group: Group, cache: IndexCache) -> Segment | None:
+    return cache.stored(group[0]) if len(group) == 1 else cache.segments.get(key_of(group))
+
+
 def _segment_of_rows(rows: Sequence[TailRow]) -> Segment:
-    return Segment(segment_of_rows(rows))
+    return Segment.decoded(segment_of_rows(rows))
 
 
 def _holds(row: TailRow, segment: Segment) -> bool:

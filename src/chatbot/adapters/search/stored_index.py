@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from chatbot.adapters.search.caches import IndexCache
 from chatbot.adapters.search.folding import Part, Plan, all_in_few, due_parts, segment_of_rows
-from chatbot.adapters.search.pools import key_of
+from chatbot.adapters.search.packing import MAX_PASSAGES
 from chatbot.adapters.search.records import tail_row
 from chatbot.adapters.search.rows import IndexRows, SegmentHead
-from chatbot.adapters.search.segments import MAX_PASSAGES, Segment, numbers_of, packed_numbers
+from chatbot.adapters.search.segments import Segment, numbers_of, packed_numbers
 from chatbot.adapters.search.snapshots import StoredSnapshot, snapshot_of
 from chatbot.domain.ports.search import SearchIndex
 from chatbot.domain.search import Passage, Scope
@@ -124,16 +124,11 @@ class StoredIndex(SearchIndex):
     def _segments(self, scope: Scope) -> Iterator[tuple[SegmentHead, Segment]]:
         """Yields the segments of an access class, decoded."""
         heads = self._rows.heads([scope])
-        cached = {head: self._cache.segments.get(key_of((head,))) for head in heads}
+        cached = {head: self._cache.stored(head) for head in heads}
         missing = [head.id for head, segment in cached.items() if segment is None]
         data = self._rows.data([scope], missing) if missing else {}
         for head, segment in cached.items():
-            yield head, segment or self._decoded(head, data[head.id])
-
-    def _decoded(self, head: SegmentHead, data: bytes) -> Segment:
-        segment = Segment(data, head.dead)
-        self._cache.segments.put(key_of((head,)), segment)
-        return segment
+            yield head, segment or self._cache.decoded(head, data[head.id])
 
 
 def _passages_of(segment: Segment, parent: str, upto: int | None) -> Sequence[int]:

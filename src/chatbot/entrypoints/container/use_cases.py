@@ -32,6 +32,7 @@ from chatbot.application.token_pairs import TokenPairs
 from chatbot.application.usage import UsageReports
 from chatbot.application.user_passwords import UserPasswords
 from chatbot.domain.ports.model import ChatModel
+from chatbot.domain.ports.search import Search
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import Telemetry
@@ -72,6 +73,7 @@ class UseCases:
     memory_editor: MemoryEditor
     consolidation: Consolidation
     memory_steps: MemorySteps
+    search: Search
     storage: Storage
     model: ChatModel
     hasher: PasswordHasher

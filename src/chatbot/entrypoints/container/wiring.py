@@ -34,6 +34,7 @@ from chatbot.entrypoints.container import (
     parts,
     people_parts,
     retention_parts,
+    search_parts,
     sign_in_parts,
     telemetry_parts,
 )
@@ -74,6 +75,7 @@ class Container(containers.DeclarativeContainer):
     oversight = providers.Singleton(
         Oversight, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
     )
+    search = providers.Singleton(search_parts.build_search, storage)
     limit_checks = providers.Singleton(limit_parts.build_limit_checks, settings)
     erasures = providers.Singleton(
         people_parts.build_erasures, settings, storage, auditing, limit_checks
@@ -196,6 +198,7 @@ def build(
         memory_editor=container.memory_editor(),
         consolidation=container.consolidation(),
         memory_steps=container.memory_steps(),
+        search=container.search(),
         storage=container.storage(),
         model=container.model(),
         hasher=container.hasher(),

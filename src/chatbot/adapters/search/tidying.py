@@ -1,0 +1,84 @@
+"""Folds tails and segments in the background, so that searches stay fast and turns do not wait."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from chatbot.adapters.search.folding import Plan
+from chatbot.adapters.search.stored_index import StoredIndex
+from chatbot.domain.errors import StorageFailure
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.search import Scope
+from chatbot.domain.transaction import Transaction
+
+_log = logging.getLogger("chatbot.search")
+
+_AT_ONCE = 128
+"""So many access classes are folded in one transaction."""
+
+
+class Tidier:
+    """Folds access classes that searches found to need it, one batch after the other.
+
+    Segments are built outside of transactions, in a thread.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._due: dict[Scope, None] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def add(self, scopes: Iterable[Scope]) -> None:
+        """Fold these access classes soon."""
+        self._due.update(dict.fromkeys(scopes))
+        is_idle = self._task is None or self._task.done()
+        if self._due and is_idle and not self._closing:
+            self._task = asyncio.create_task(self._run())
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to do."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def aclose(self) -> None:
+        """End after the current batch: what is left is found again by a later search."""
+        self._closing = True
+        await self.idle()
+
+    async def _run(self) -> None:
+        while self._due and not self._closing:
+            batch = list(islice(self._due, _AT_ONCE))
+            for scope in batch:
+                del self._due[scope]
+            try:
+                await self._fold(batch)
+            except StorageFailure as error:
+                _log.warning("The search index was not folded: %s", error)
+
+    async def _fold(self, scopes: Sequence[Scope]) -> None:
+        def read(tx: Transaction) -> list[Plan]:
+            plans = (index_of(tx).plan(scope) for scope in scopes)
+            return [plan for plan in plans if plan is not None]
+
+        plans = await self._storage.transact(read)
+        built = await asyncio.to_thread(lambda: [plan.built() for plan in plans])
+
+        def replace(tx: Transaction) -> None:
+            for plan, segments in zip(plans, built, strict=True):
+                index_of(tx).replace(plan, segments)
+
+        if plans:
+            await self._storage.transact(replace)
+
+
+def index_of(tx: Transaction) -> StoredIndex:
+    """Returns the index of a transaction.
+
+    Raises:
+        TypeError: the store has another one, of which only its maker knows how to search it.
+    """
+    if not isinstance(tx.index, StoredIndex):
+        raise TypeError(f"Not an index of this adapter: {type(tx.index).__name__}")
+    return tx.index
