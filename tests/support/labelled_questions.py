@@ -54,6 +54,10 @@ class MemoryQuestion:
     session: int
     evidence: tuple[int, ...]
 
+    def is_answered_by(self, session: str, seq: int) -> bool:
+        """Whether that message holds the answer."""
+        return session == session_name(self.session) and seq in self.evidence
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rememberer:
@@ -63,6 +67,11 @@ class Rememberer:
     language: str
     sessions: tuple[tuple[SaidMessage, ...], ...]
     questions: tuple[MemoryQuestion, ...]
+
+
+def session_name(number: int) -> str:
+    """Returns the id under which a session is indexed."""
+    return f"{number:032x}"
 
 
 def people_with_memories() -> Sequence[Rememberer]:
