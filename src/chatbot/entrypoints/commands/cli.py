@@ -1,7 +1,6 @@
-"""The command line: `chatbot init | serve | admin | user | role | limit | usage | key | audit |
-retention | chat | db | migrate | import | backup | restore | doctor`.
+"""The command line: all commands of `chatbot`, which `chatbot --help` lists.
 
-Most commands import their dependencies when they run: importing genkit would make `--help` slow.
+Most import their dependencies when they run: importing genkit would make `--help` slow.
 """
 
 import io
@@ -23,6 +22,7 @@ from chatbot.entrypoints.commands.keys import key
 from chatbot.entrypoints.commands.limits import limit, show_usage
 from chatbot.entrypoints.commands.management import managed
 from chatbot.entrypoints.commands.refused_commands import record_refused
+from chatbot.entrypoints.commands.reindex import reindex
 from chatbot.entrypoints.commands.retention import retention
 from chatbot.entrypoints.commands.roles import role
 from chatbot.entrypoints.commands.secrets import secrets
@@ -42,6 +42,7 @@ app.add_typer(key, name="key")
 app.add_typer(role, name="role")
 app.add_typer(limit, name="limit")
 app.command("usage")(show_usage)
+app.command("reindex")(reindex)
 app.add_typer(db, name="db")
 app.add_typer(secrets, name="secrets")
 

@@ -19,6 +19,7 @@ from chatbot.entrypoints.commands.model_check import describe_model
 from chatbot.entrypoints.container.limit_parts import build_limit_counters
 from chatbot.entrypoints.container.model_parts import build_provider
 from chatbot.entrypoints.container.parts import build_storage
+from chatbot.entrypoints.container.retention_parts import build_reindexing
 from chatbot.entrypoints.container.telemetry_parts import describe_collector
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.loading import ENV_FILE, ignored_names, load_settings
@@ -31,6 +32,7 @@ GENKIT_FOLDER = Path(".genkit")
 _FIXES = {  # used where the text names no fix of its own
     "settings": "correct it in .env or in the environment; .env.example explains each setting",
     "storage": "check STORAGE_URL",
+    "search": "run `chatbot reindex`",
     "audit": "add the AUDIT_KEY that was in use to AUDIT_KEY_PREVIOUS; `chatbot audit verify` "
     "names the events",
     "limits": "check LIMITS_URL",
@@ -110,7 +112,11 @@ async def _storage(settings: Settings) -> list[Finding]:
         async with build_storage(settings) as storage:
             await storage.check()
             found = await storage.inspect()
-            others = [*await _people(storage, settings), *await _audit(storage, settings)]
+            others = [
+                *await _people(storage, settings),
+                *await _audit(storage, settings),
+                *await _search(storage),
+            ]
     except ChatbotError as error:
         text = f"STORAGE_URL: {error}"  # the message is ours and may name the fix
         if "Fix: " not in text and (error.__cause__ or error.__context__):
@@ -147,6 +153,25 @@ async def _audit(storage: Storage, settings: Settings) -> list[Finding]:
         text = f"the newest event, {last.seq}, does not match AUDIT_KEY or AUDIT_KEY_PREVIOUS"
         return [_failed("audit", text)]
     return [_passed("audit", f"the newest event, {last.seq}, matches AUDIT_KEY")]
+
+
+async def _search(storage: Storage) -> list[Finding]:
+    """Compares the index with the stored messages; empty if the storage check already failed."""
+    reindexing = build_reindexing(storage)
+    try:
+        found = [
+            (owner, len(differing))
+            for owner in await reindexing.owners()
+            if (differing := await reindexing.differing(owner))
+        ]
+    except StorageFailure:
+        return []
+    if not found:
+        return [_passed("search", "the index has the stored messages")]
+    texts = (
+        f"the index differs in {count} sessions of {who.kind} {who.id}" for who, count in found
+    )
+    return [_failed("search", text) for text in texts]
 
 
 async def _limits(settings: Settings) -> Finding:

@@ -1,8 +1,9 @@
-"""Builds what deletes expired conversations."""
+"""Builds what deletes expired conversations, and what keeps the index equal to the others."""
 
 from collections.abc import Sequence
 
 from chatbot.application.auditing import Auditing
+from chatbot.application.reindexing import Reindexing
 from chatbot.application.retention import Retention
 from chatbot.domain.limits import LimitKind, Subject
 from chatbot.domain.ports.storage import Storage
@@ -22,6 +23,10 @@ def build_retention(settings: Settings, storage: Storage, auditing: Auditing) ->
         clock=utc_now,
         new_id=random_id,
     )
+
+
+def build_reindexing(storage: Storage) -> Reindexing:
+    return Reindexing(storage, new_id=random_id)
 
 
 def _retention_rules(tx: Transaction) -> Sequence[RetentionRule]:

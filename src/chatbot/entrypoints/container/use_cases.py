@@ -24,6 +24,7 @@ from chatbot.application.own_erasure import OwnErasure
 from chatbot.application.own_password import OwnPassword
 from chatbot.application.people import People
 from chatbot.application.refusals import Refusals
+from chatbot.application.reindexing import Reindexing
 from chatbot.application.request_limits import RequestLimits
 from chatbot.application.retention import Retention
 from chatbot.application.roles import RoleEditor
@@ -93,6 +94,7 @@ class Management:
     api_keys: ApiKeys
     audit_trail: AuditTrail
     operations_trail: AuditTrail
+    reindexing: Reindexing
     retention: Retention
     limits: LimitEditor
     usage: UsageReports

@@ -129,6 +129,9 @@ class LogIndex:
             return False
         return self._sessions.inode_of(paths) == inode
 
+    def paths(self, owner: Owner, session_id: SessionId) -> SessionPaths:
+        return self._sessions.paths(owner, session_id)
+
     # --- what is removed ------------------------------------------------------------------
 
     def remove(self, paths: SessionPaths, *, upto: int | None = None) -> None:

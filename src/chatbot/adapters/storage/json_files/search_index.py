@@ -8,6 +8,7 @@ from chatbot.adapters.search.snapshots import StoredSnapshot
 from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.adapters.storage.json_files.index_file import IndexFile
 from chatbot.adapters.storage.json_files.log_index import LogIndex
+from chatbot.domain.chat import SessionId
 from chatbot.domain.ports.storage import Found
 from chatbot.domain.search import Passage, Scope, owner_of
 
@@ -29,7 +30,11 @@ class JsonSearchIndex(StoredIndex):
         self._write(lambda index: index.append(scope, parent, passages))
 
     def remove(self, scope: Scope, parent: str, *, upto: int | None = None) -> None:
-        self._write(lambda index: index.remove(scope, parent, upto=upto), erases=True)
+        owner = owner_of(scope)
+        if owner is not None:
+            self._logs.remove(self._logs.paths(owner, SessionId(parent)), upto=upto)
+        else:
+            self._write(lambda index: index.remove(scope, parent, upto=upto), erases=True)
 
     def clear(self, scope: Scope) -> None:
         owner = owner_of(scope)
