@@ -25,6 +25,7 @@ STRANGERS = ("colleague", "admin", "department admin", "other department", "audi
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 SESSION_CALLS = [row for row in CALLS if row.is_about_a_session]
 PERSON_CALLS = [row for row in CALLS if row.is_about_a_person]
+DOCUMENT_CALLS = [row for row in CALLS if row.is_about_a_document]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -105,6 +106,22 @@ async def test_person_of_another_department_gets_the_same_response_as_an_unknown
         for user_id in (company.user_id, "0" * 32, "no-id")
     ]
     assert len({said_by(answer) for answer in found}) == 1
+
+
+@names(DOCUMENT_CALLS)
+async def test_document_of_another_gets_the_same_response_as_an_unknown_one(
+    company: Company, row: Row
+) -> None:
+    await company.prepare(row)
+    before = company.files()
+    for caller in ("key", "colleague", "other department"):
+        for headers in company.callers[caller]:
+            found = [
+                await company.call(row, headers, document_id=document_id)
+                for document_id in (company.document_id, "0" * 32, "no-id")
+            ]
+            assert len({said_by(answer) for answer in found}) == 1, caller
+    assert company.files() == before, "a refused call has changed something"
 
 
 @pytest.mark.parametrize("path", ["/admin/users?limit=200", "/admin/usage?by=user"])

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from chatbot.domain.document_ids import document_id
 from chatbot.domain.document_jobs import LEASE
 from chatbot.domain.document_passages import StoredPassage
-from chatbot.domain.documents import Document, Version, document_id, scope_of
+from chatbot.domain.documents import Document, Version, scope_of
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 from samples import T0
@@ -94,15 +95,20 @@ async def test_job_is_held_by_one_process_until_its_lease_ends(closed_storage: S
         second = tx.documents.take_job("b", T0, most=2)
         assert second is not None
         assert second.id != first.id
-        renewed = tx.documents.renew_job(first, T0 + LEASE / 2)
-        assert renewed is not None
+        assert tx.documents.renew_job(first, T0 + LEASE / 2)
         later = T0 + LEASE
         again = tx.documents.take_job("c", later, most=2)
         assert again is not None
         assert (again.id, again.attempts) == (second.id, 2)
-        assert tx.documents.renew_job(second, later) is None, "it was lost"
-        assert tx.documents.is_held(renewed)
-        tx.documents.end_job(renewed)
+        assert not tx.documents.renew_job(second, later), "it was lost"
+        tx.documents.give_back(second)
+        assert tx.documents.is_held(again)
+        assert tx.documents.is_held(first)
+        tx.documents.give_back(first)
+        back = tx.documents.take_job("d", later, most=2)
+        assert back is not None
+        assert (back.id, back.attempts) == (first.id, 1)
+        tx.documents.end_job(back)
         tx.documents.end_job(again)
         assert not tx.documents.has_jobs()
 

@@ -17,7 +17,7 @@ from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.entrypoints.http.body import receive_body
 from chatbot.entrypoints.http.errors import Rejected, details_of
-from chatbot.entrypoints.http.native import json_body
+from chatbot.entrypoints.http.json_body import json_body
 from raw_http import answer_to_raw, connected, read_answer
 from service import API_KEY, SSE, Service, code_of, serving, settings_for_tests
 

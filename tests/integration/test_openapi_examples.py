@@ -1,5 +1,6 @@
 """Every call is documented with examples that the service accepts and returns."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,8 @@ from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import random_id
 from chatbot.entrypoints.http.errors import example_of
 from chatbot.entrypoints.http.problem import PROBLEM
-from service import HOST, SSE, serving
+from plain_extractor import PlainExtractor
+from service import HOST, SSE, Service, serving
 
 Json = dict[str, Any]
 JSON = "application/json"
@@ -138,7 +140,8 @@ async def test_every_example_is_accepted_and_answered_in_the_form_of_its_answer(
         return examples_of(content)[0]
 
     login = dict(example(CALLS["POST /auth/login"]["requestBody"]["content"][JSON]))
-    async with serving(model=ScriptedModel(lambda _: "Of course.")) as service:
+    model, extractor = ScriptedModel(lambda _: "Of course."), PlainExtractor()
+    async with serving(model=model, extractor=extractor) as service:
         await service.add_admin(**login)
         await service.use.storage.transact(lambda tx: give_all_roles(tx, login["email"]))
         leaver = "leaver@example.com"
@@ -160,6 +163,7 @@ async def test_every_example_is_accepted_and_answered_in_the_form_of_its_answer(
                 "user_id": (await service.add_user(f"{random_id()}@example.com")).id,
                 "name": "team_lead",
                 "limit_id": LIMIT.id,
+                "document_id": await ready_document(service, bearer),
             }
             has_body = "requestBody" in operation
             body = example(operation["requestBody"]["content"][JSON]) if has_body else None
@@ -186,6 +190,16 @@ async def test_example_of_the_stream_has_the_events_of_a_real_one() -> None:
     assert forms.items() >= {name: form(data) for name, data in sent}.items()
     assert forms.keys() - dict(sent).keys() == {"memory", "citation"}
     assert documented[-1] == ("done", examples_of(response["content"][JSON])[0])
+
+
+async def ready_document(service: Service, headers: dict[str, str]) -> str:
+    """The id of a new document, once all that were uploaded can be searched."""
+    body = {"title": "Receipts", "text": f"Receipts are due: {random_id()}", "labels": ["policies"]}
+    answer = await service.client.post("/documents", json=body, headers=headers)
+    while await service.use.storage.transact(lambda tx: tx.documents.has_jobs()):
+        await service.use.ingestion.work_once()
+        await asyncio.sleep(0.001)
+    return str(answer.raise_for_status().json()["document"]["id"])
 
 
 def give_all_roles(tx: Transaction, email: str) -> None:

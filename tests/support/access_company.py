@@ -1,5 +1,6 @@
 """A service with everybody who occurs in docs/access.md, and the calls that they make."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.limits import Limit, LimitKind, Subject
 from chatbot.domain.permissions import Role
 from chatbot.entrypoints.container.parts import random_id
+from plain_extractor import PlainExtractor
 from service import API_KEY, HOST, PASSWORD, Service, serving, settings_for_tests
 from staff import InstantHasher
 
@@ -45,6 +47,10 @@ BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made with
     "PATCH /sessions/{session_id}": {"title": "Changed."},
     "PUT /sessions/{session_id}/summary": {"summary": "Changed."},
     "PUT /sessions/{session_id}/memory": {"structured_memory": {"facts": ["Changed."]}},
+    "POST /documents": {"title": "A", "text": "Changed."},
+    "PATCH /documents/{document_id}": {"title": "Changed."},
+    "PUT /documents/{document_id}/content": {"text": "Changed."},
+    "POST /search": {"query": CANARY},
     "POST /admin/keys": {"client": "partner", "scopes": ["chat"]},
     "POST /admin/users": {"roles": ["employee"], "department": "sales"},
     "PATCH /admin/users/{user_id}": {"is_active": True},
@@ -69,6 +75,23 @@ class Company:
     user_id: str = ""
     key_id: str = ""
     turn_id: str = ""
+    document_id: str = ""
+
+    async def upload(self) -> str:
+        """A document of the owner with a secret, which can be searched."""
+        headers = self.portal.signed(self.callers["owner"][0])
+        body = {"title": "Notes", "text": f"{CANARY} {random_id()}"}
+        answer = await self.service.anonymous.post("/documents", json=body, headers=headers)
+        document_id = str(answer.raise_for_status().json()["document"]["id"])
+        await self._settle()
+        return document_id
+
+    async def _settle(self) -> None:
+        """Wait until all documents have been worked on."""
+        use = self.service.use
+        while await use.storage.transact(lambda tx: tx.documents.has_jobs()):
+            await use.ingestion.work_once()
+            await asyncio.sleep(0.001)
 
     async def begin(self, caller: str) -> str:
         """A session of this caller with a secret that no other caller may see."""
@@ -81,6 +104,7 @@ class Company:
 
     async def prepare(self, row: Row) -> str:
         """Create what the call is about unless it exists; return a new session of the owner."""
+        await self._settle()
         # The next look at the users writes down that one was erased.
         await user_of(self.service, OWNER)
         if "{key_id}" in row.route:
@@ -89,14 +113,23 @@ class Company:
             await self.service.use.roles.put(HOST, Role(name=SPARE_ROLE, permissions=frozenset()))
         if "{limit_id}" in row.route:
             await self.service.use.limits.put(HOST, SPARE_LIMIT)
+        if row.is_about_a_document or row.route == "POST /search":
+            self.document_id = await self.upload()
         if row.is_about_a_person and (row.route.startswith("DELETE") or not self.user_id):
             self.user_id = (await self.service.add_user(f"{random_id()}@example.com")).id
         return await self.begin("owner") if row.is_about_a_session else ""
 
     async def call(
-        self, row: Row, headers: Headers, session_id: str = "", *, user_id: str = ""
+        self,
+        row: Row,
+        headers: Headers,
+        session_id: str = "",
+        *,
+        user_id: str = "",
+        document_id: str = "",
     ) -> httpx.Response:
         ids = {
+            "document_id": document_id or self.document_id,
             "session_id": session_id,
             "turn_id": self.turn_id,
             "key_id": self.key_id,
@@ -134,6 +167,8 @@ class Company:
 
 def _body(row: Row, session_id: str) -> dict[str, object] | None:
     body = BODIES.get(row.route)
+    if row.route == "POST /documents":
+        body = {**BODIES[row.route], "text": random_id()}
     if row.route == "POST /admin/users":
         body = {**BODIES[row.route], "email": f"{random_id()}@example.com"}
     if body is not None and row.is_about_a_session and "{session_id}" not in row.route:
@@ -150,7 +185,10 @@ async def open_company(folder: Path) -> AsyncGenerator[Company]:
         storage_url=f"json:{folder}", mem_structured_enable=False, mem_summarize_threshold=0
     )
     model = ScriptedModel(lambda _: "Of course.")
-    async with serving(settings, model=model, hasher=InstantHasher()) as service:
+    extractor = PlainExtractor()
+    async with serving(
+        settings, model=model, hasher=InstantHasher(), extractor=extractor
+    ) as service:
         await hire(service)
         app = await portal(service)
         callers = await _callers(service, app)

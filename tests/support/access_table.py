@@ -44,6 +44,10 @@ class Row:
         return "{user_id}" in self.cell
 
     @property
+    def is_about_a_document(self) -> bool:
+        return "{document_id}" in self.cell
+
+    @property
     def is_public(self) -> bool:
         return not self.answers["no key"].startswith("401")
 

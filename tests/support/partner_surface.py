@@ -24,7 +24,7 @@ from chatbot.entrypoints.http.body import BodyFormat
 from chatbot.entrypoints.http.credential_cache import CredentialCache
 from chatbot.entrypoints.http.deps.parameters import UseCases
 from chatbot.entrypoints.http.errors import ErrorDetails, ErrorFormat, Rejected
-from chatbot.entrypoints.http.native import json_body
+from chatbot.entrypoints.http.json_body import json_body
 from chatbot.entrypoints.http.streaming import Encoder, TurnStream
 from chatbot.entrypoints.http.surfaces import Surface
 

@@ -15,6 +15,7 @@ from chatbot.application.user_changes import NewUser
 from chatbot.domain.authorization import of_host
 from chatbot.domain.identity import User
 from chatbot.domain.permissions import Permission
+from chatbot.domain.ports.extraction import Extractor
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
@@ -118,6 +119,7 @@ async def serving(
     storage: Storage | None = None,
     model: ChatModel | None = None,
     hasher: PasswordHasher | None = None,
+    extractor: Extractor | None = None,
     surfaces: Sequence[Surface] = (),
 ) -> AsyncGenerator[Service]:
     """Serve with a real uvicorn until the end of the block, then stop gracefully.
@@ -125,7 +127,7 @@ async def serving(
     `surfaces` are served beside the native one.
     """
     settings = settings or settings_for_tests()
-    use = build(settings, storage=storage, model=model, hasher=hasher)
+    use = build(settings, storage=storage, model=model, hasher=hasher, extractor=extractor)
     config = build_config(build_app(settings, use, more_surfaces=surfaces), settings)
     server = Server(config, use.chat)
     on_a_free_port = settings.http.model_copy(update={"port": 0})

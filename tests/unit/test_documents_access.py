@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbot.domain.document_ids import document_id, is_document_id, made_at
 from chatbot.domain.documents import (
     Access,
     Document,
@@ -15,10 +16,7 @@ from chatbot.domain.documents import (
     audience,
     audience_of,
     clean_labels,
-    document_id,
-    is_document_id,
     is_readable,
-    made_at,
     may_change,
     owner_atom,
     scope_of,

@@ -1,8 +1,8 @@
 """Erases a person with everything that is about them, and issues a receipt.
 
-The person is disabled first, which ends running turns within seconds; then their sessions, their
-counters and their records are removed, the user last. What was interrupted is finished by the next
-call or by `sweep`. The erasure itself is kept for a day, so that `sweep` also removes what a request
+The person is disabled first, which ends running turns within seconds; then their sessions, the
+documents that nobody else may read, their counters and their records are removed, the user last.
+What was interrupted is finished by the next call or by `sweep`. The erasure itself is kept for a day, so that `sweep` also removes what a request
 may have stored that had been accepted just before.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
+from chatbot.application import document_index
 from chatbot.application.auditing import Auditing
 from chatbot.application.leases import retry_while_busy
 from chatbot.domain.audit import Action, AuditEvent, Outcome, Stage
@@ -78,6 +79,7 @@ class Erasures:
         user_id = await self._require_no_holds(allowed)
         await self._storage.transact(partial(self._begin, principal, allowed))
         await self._remove_sessions(user_id)
+        await self._remove_documents(user_id)
         more = await self._erased_limits(user_id)
         receipt = await self._storage.transact(partial(self._finish, principal, user_id, more))
         self._forget()
@@ -100,6 +102,7 @@ class Erasures:
     async def _swept(self, erasure: Erasure) -> None:
         user_id = erasure.user_id
         await self._remove_sessions(user_id)
+        await self._remove_documents(user_id)
         more = await self._erased_limits(user_id)
         principal = of_host("service")
         if erasure.expires_at is None:
@@ -137,6 +140,10 @@ class Erasures:
 
     async def _remove_sessions(self, user_id: UserId) -> None:
         while await self._remove_some(user_id):
+            pass
+
+    async def _remove_documents(self, user_id: UserId) -> None:
+        while await self._storage.transact(partial(_documents_removed, user_id)):
             pass
 
     async def _remove_some(self, user_id: UserId) -> int:
@@ -212,6 +219,14 @@ def _counts_of(tx: Transaction, session: Session) -> Counter[str]:
     return Counter(
         {"sessions": 1, "messages": session.message_count, "memories": int(memory != Memory())}
     )
+
+
+def _documents_removed(user_id: UserId, tx: Transaction) -> int:
+    """Remove some documents that are the person's alone, and the person from some others."""
+    counts = document_index.erase_person(tx, user_id, at_most=_AT_ONCE)
+    if counts:
+        _count(tx, user_id, counts)
+    return counts.total()
 
 
 def _count(tx: Transaction, user_id: UserId, counts: Mapping[str, int]) -> Erasure:

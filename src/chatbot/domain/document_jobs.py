@@ -39,6 +39,10 @@ class DocumentJob:
     def renewed(self, now: datetime) -> "DocumentJob":
         return replace(self, held_until=now + LEASE)
 
+    def given_back(self) -> "DocumentJob":
+        """Return the job as if nobody had taken it."""
+        return replace(self, held_by="", held_until=None, attempts=self.attempts - 1)
+
 
 def job_id(waiting: int, document_id: DocumentId, version: int) -> str:
     """Return the id of a job of somebody who has `waiting` others."""

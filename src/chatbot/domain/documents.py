@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
@@ -28,10 +28,6 @@ MAX_LABELS, MAX_LABEL_CHARS = 20, 50
 PUBLIC, MANAGERS = "public", "managers"
 ERASED_UPLOADER = ""
 """The uploader of a document that was shared and whose uploader has been erased."""
-_ID = re.compile("[0-9a-f]{32}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_MOST = 2**64 - 1
 
 
 class Status(StrEnum):
@@ -59,6 +55,10 @@ class Access:
         others = [each for each in self.users if f"user:{each}" != uploaded_by]
         return self.public or bool(self.departments or self.roles or others)
 
+    def admits_as(self, other: "Access") -> bool:
+        """Whether both rules admit the same callers, however departments are spelled."""
+        return audience_of(self, ERASED_UPLOADER, "") == audience_of(other, ERASED_UPLOADER, "")
+
     def without_user(self, user_id: str) -> "Access":
         """Return the rule without this person."""
         users = tuple(each for each in self.users if each != user_id)
@@ -73,6 +73,10 @@ class Access:
         parts += [f"role {each}" for each in self.roles]
         parts += [f"{len(self.users)} users"] if self.users else []
         return ", ".join(parts) or "private"
+
+
+PRIVATE = Access()
+"""For the uploader only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,17 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentFace:
+    """What people change of a document: an extraction that ends meanwhile is no change of theirs."""
+
+    id: DocumentId
+    title: str
+    access: Access
+    labels: tuple[str, ...]
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A document.
 
@@ -103,7 +118,7 @@ class Document:
     id: DocumentId
     title: str
     is_title_given: bool = False
-    access: Access = Access()
+    access: Access = PRIVATE
     labels: tuple[str, ...] = ()
     scope: Scope
     uploaded_by: str = field(default=ERASED_UPLOADER, metadata=Stored(default="").metadata())
@@ -118,6 +133,17 @@ class Document:
     older: tuple[Version, ...] = ()
 
     @property
+    def face(self) -> DocumentFace:
+        """For `If-Match`."""
+        return DocumentFace(
+            id=self.id,
+            title=self.title,
+            access=self.access,
+            labels=self.labels,
+            version=self.newest.number,
+        )
+
+    @property
     def versions(self) -> tuple[Version, ...]:
         """Those whose bytes are stored."""
         stored = [*self.older, *([self.live] if self.live else [])]
@@ -130,20 +156,6 @@ class Document:
         if number is None:
             return self.live or next(iter(self.versions), None)
         return next((each for each in self.versions if each.number == number), None)
-
-
-def document_id(at: datetime, random_id: str) -> DocumentId:
-    """Return an id that sorts before those of earlier moments: 32 hexadecimal digits."""
-    return DocumentId(f"{_MOST - (at - _EPOCH) // _MICROSECOND:016x}{random_id[:16]}")
-
-
-def made_at(known_id: DocumentId) -> datetime:
-    """Return the moment at which an id was made."""
-    return _EPOCH + (_MOST - int(known_id[:16], 16)) * _MICROSECOND
-
-
-def is_document_id(text: str) -> bool:
-    return _ID.fullmatch(text) is not None
 
 
 def owner_atom(owner: Owner) -> str:

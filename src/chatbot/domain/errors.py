@@ -111,6 +111,29 @@ class TooManySessions(Conflict):
     sentence = "You have too many sessions: delete some first."
 
 
+class TooManyDocuments(Conflict):
+    """A quota of documents is used up."""
+
+    sentence = "There are too many documents: delete some first."
+
+
+class DuplicateDocument(Conflict):
+    """The same bytes are there already, for the same readers, as the document with this id."""
+
+    def __init__(self, document_id: str) -> None:
+        super().__init__(
+            f"The same file is there already, under the same access: document {document_id}. To "
+            "upload it all the same, add `?force=true`."
+        )
+        self.document_id = document_id
+
+
+class UnsupportedDocument(ChatbotError):
+    """Files of this type cannot be read."""
+
+    sentence = "Files of this type are not supported."
+
+
 class ChangedMeanwhile(ChatbotError):
     """The object is not the one that the caller has seen."""
 

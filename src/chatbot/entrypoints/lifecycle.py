@@ -27,17 +27,20 @@ async def opened(use: UseCases, *, logs_head: bool = True) -> AsyncGenerator[Non
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(use.telemetry)
         await stack.enter_async_context(opened_store(use.storage))
-        stack.push_async_callback(use.search.aclose)
         stack.push_async_callback(use.audit_keeper.aclose, logs_head=logs_head)
         stack.push_async_callback(use.request_limits.aclose)
         stack.push_async_callback(use.key_use.aclose)
         stack.push_async_callback(use.hasher.aclose)
         stack.push_async_callback(use.model.aclose)
         stack.push_async_callback(use.consolidation.aclose)
+        stack.push_async_callback(use.search.aclose)
+        stack.push_async_callback(use.ingestion.aclose)
         stack.push_async_callback(use.chat.running.aclose)
         use.hasher.rest_while(lambda: use.chat.running.is_answering)
         use.audit_keeper.start()
         await use.model.warm_up()
+        use.ingestion.start()
+        await stack.enter_async_context(_repeated(use.document_check.repeat()))
         await stack.enter_async_context(_repeated(use.retention.repeat(use.erasures.sweep)))
         yield
 

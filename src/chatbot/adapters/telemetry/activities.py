@@ -13,6 +13,7 @@ _REPORTED: dict[Activity, tuple[str, Metric | None]] = {
     Activity.LEASE_WAIT: (names.SPAN_LEASE_WAIT, names.LEASE_WAIT),
     Activity.PROMPT: (names.SPAN_PROMPT, None),
     Activity.CONSOLIDATION: (names.SPAN_CONSOLIDATION, names.CONSOLIDATION_DURATION),
+    Activity.INGESTION: (names.SPAN_INGESTION, names.INGESTION_DURATION),
 }
 
 

@@ -14,6 +14,7 @@ SPAN_TRANSACTION = "storage.transaction"
 SPAN_PROMPT = "prompt.build"
 SPAN_LEASE_WAIT = "session.lease.wait"
 SPAN_CONSOLIDATION = "consolidation"
+SPAN_INGESTION = "ingestion"
 
 # Attributes
 ERROR_TYPE = "error.type"
@@ -100,6 +101,9 @@ CONSOLIDATION_DURATION = _histogram(
 CONSOLIDATION_BACKLOG = _observed(
     "chatbot.consolidation.backlog", "{session}", "Sessions whose memory is being updated or waits."
 )
+INGESTION_DURATION = _histogram(
+    "chatbot.ingestion.duration", "s", _MODEL_S, "Duration of extracting and indexing a document."
+)
 MODEL_RETRIES = _counter("chatbot.model.retries", "{retry}", "Repeated calls of the provider.")
 AUTH_FAILURES = _counter(
     "chatbot.auth.failures", "{request}", "Requests that were not authenticated, by error code."
@@ -117,6 +121,7 @@ OWN = (
     TRANSACTION_DURATION,
     CONSOLIDATION_DURATION,
     CONSOLIDATION_BACKLOG,
+    INGESTION_DURATION,
     MODEL_RETRIES,
     AUTH_FAILURES,
     BUDGET_REJECTIONS,

@@ -37,6 +37,8 @@ class Activity(StrEnum):
     """Waiting for a session that another turn holds."""
     PROMPT = "prompt"
     CONSOLIDATION = "consolidation"
+    INGESTION = "ingestion"
+    """Extracting and indexing one document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

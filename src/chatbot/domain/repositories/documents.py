@@ -160,6 +160,22 @@ class Documents:
         )
         self._records.put(DOCUMENT_JOBS, job, expected=None)
 
+    def enqueue_missing(self, waiting: Iterable[Document]) -> int:
+        """Add a job for each of these documents that has none, and return how many they were."""
+        jobs = {(job.document_id, job.version) for job in self._records.page(DOCUMENT_JOBS)}
+        missing = [each for each in waiting if (each.id, each.newest.number) not in jobs]
+        for each in missing:
+            self.enqueue(each)
+        return len(missing)
+
+    def disown_jobs(self, owner: str) -> None:
+        """Replace the jobs of an uploader by those of the documents that are left."""
+        for job in self._records.page(DOCUMENT_JOBS, field="owner", value=owner):
+            self.end_job(job)
+            document = self.get(job.document_id)
+            if document is not None and document.newest.number == job.version:
+                self.enqueue(document)
+
     def has_jobs(self) -> bool:
         return bool(self._records.page(DOCUMENT_JOBS, limit=1))
 
@@ -174,17 +190,27 @@ class Documents:
         self._records.put(DOCUMENT_JOBS, taken, expected=free[0])
         return taken
 
-    def renew_job(self, job: DocumentJob, now: datetime) -> DocumentJob | None:
-        """Hold a job for longer; None if it was lost."""
-        if not self.is_held(job):
-            return None
-        renewed = job.renewed(now)
-        self._records.put(DOCUMENT_JOBS, renewed, expected=job)
-        return renewed
+    def renew_job(self, job: DocumentJob, now: datetime) -> bool:
+        """Hold a job for longer; False if it was lost."""
+        stored = self._held(job)
+        if stored is None:
+            return False
+        self._records.put(DOCUMENT_JOBS, stored.renewed(now), expected=stored)
+        return True
 
     def is_held(self, job: DocumentJob) -> bool:
         """Whether the job is still held by the same work."""
-        return self._records.get(DOCUMENT_JOBS, job.id) == job
+        return self._held(job) is not None
+
+    def _held(self, job: DocumentJob) -> DocumentJob | None:
+        stored = self._records.get(DOCUMENT_JOBS, job.id)
+        return stored if stored is not None and stored.held_by == job.held_by else None
+
+    def give_back(self, job: DocumentJob) -> None:
+        """Let others take a job at once, unless it was lost."""
+        stored = self._held(job)
+        if stored is not None:
+            self._records.put(DOCUMENT_JOBS, stored.given_back(), expected=stored)
 
     def end_job(self, job: DocumentJob) -> None:
         self._records.remove(DOCUMENT_JOBS, job.id)

@@ -10,9 +10,14 @@ from chatbot.application.authentication import Authentication
 from chatbot.application.chat import Chat
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.data_export import DataExport
+from chatbot.application.document_check import DocumentCheck
+from chatbot.application.document_search import DocumentSearch
+from chatbot.application.document_uploads import DocumentUploads
+from chatbot.application.documents import DocumentLibrary
 from chatbot.application.end_users import EndUsers
 from chatbot.application.erasure import Erasures
 from chatbot.application.explanation import Explanations
+from chatbot.application.ingestion import Ingestion
 from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.key_use import KeyUse
 from chatbot.application.limits import LimitEditor
@@ -71,6 +76,11 @@ class UseCases:
     chat: Chat
     sessions: Sessions
     explanations: Explanations
+    documents: DocumentLibrary
+    document_uploads: DocumentUploads
+    document_search: DocumentSearch
+    document_check: DocumentCheck
+    ingestion: Ingestion
     memory_editor: MemoryEditor
     consolidation: Consolidation
     memory_steps: MemorySteps

@@ -11,6 +11,7 @@ from chatbot.application.audit_queue import AuditQueue
 from chatbot.application.audit_trail import AuditTrail
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.data_export import DataExport
+from chatbot.application.document_search import DocumentSearch
 from chatbot.application.explanation import Explanations
 from chatbot.application.key_use import KeyUse
 from chatbot.application.limit_rules import LimitRules
@@ -21,6 +22,7 @@ from chatbot.application.own_erasure import OwnErasure
 from chatbot.application.own_password import OwnPassword
 from chatbot.application.refusals import Refusals
 from chatbot.application.sessions import Sessions
+from chatbot.domain.ports.extraction import Extractor
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.security import PasswordHasher
 from chatbot.domain.ports.storage import Storage
@@ -28,6 +30,7 @@ from chatbot.domain.ports.telemetry import Workers
 from chatbot.entrypoints.container import (
     audit_parts,
     chat_parts,
+    document_parts,
     extraction_parts,
     limit_parts,
     model_parts,
@@ -111,6 +114,15 @@ class Container(containers.DeclarativeContainer):
         shares=shares,
         budgets=budgets,
     )
+    ingestion = providers.Singleton(
+        document_parts.build_ingestion, settings, storage, extractor, telemetry
+    )
+    documents = providers.Singleton(document_parts.build_documents, settings, storage, auditing)
+    document_uploads = providers.Singleton(
+        document_parts.build_document_uploads, settings, storage, auditing, extractor, ingestion
+    )
+    document_search = providers.Singleton(DocumentSearch, storage, search)
+    document_check = providers.Singleton(document_parts.build_document_check, storage, ingestion)
     sessions = providers.Singleton(
         Sessions, storage, room, clock=parts.utc_now, new_id=parts.random_id
     )
@@ -153,6 +165,7 @@ def build(
     storage: Storage | None = None,
     model: ChatModel | None = None,
     hasher: PasswordHasher | None = None,
+    extractor: Extractor | None = None,
     workers: Workers | None = None,
 ) -> UseCases:
     """Returns the use cases for these settings; a part that is passed replaces the built one.
@@ -166,6 +179,7 @@ def build(
     if model is not None:
         _replace(container.model, MeteredModel(model, container.prompt_builder().estimator))
     _replace(container.hasher, hasher)
+    _replace(container.extractor, extractor)
     telemetry = container.telemetry()  # first: see `build_telemetry`
     use = UseCases(
         settings=settings,
@@ -195,6 +209,11 @@ def build(
         chat=container.chat(),
         sessions=container.sessions(),
         explanations=container.explanations(),
+        documents=container.documents(),
+        document_uploads=container.document_uploads(),
+        document_search=container.document_search(),
+        document_check=container.document_check(),
+        ingestion=container.ingestion(),
         memory_editor=container.memory_editor(),
         consolidation=container.consolidation(),
         memory_steps=container.memory_steps(),

@@ -25,6 +25,8 @@ UNSUPPORTED = ErrorDetails(
 )
 _CUT_OFF = ErrorDetails(status=400, code="bad_request", detail="The request body ended early.")
 
+ANY = "*/*"
+
 METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 """Bodies of other methods are ignored (RFC 9110, section 9.3)."""
 
@@ -37,6 +39,8 @@ Headers = Mapping[bytes, bytes]
 class BodyFormat:
     """A media type that a surface accepts, and the most bytes and seconds that a body may take.
 
+    `*/*` is each that is named.
+
     With `decode`, a body is received whole and must be UTF-8; `decode` returns its value or raises
     `Rejected`. Without, it is passed on as it arrives, as an upload should be.
     """
@@ -45,6 +49,10 @@ class BodyFormat:
     max_bytes: int
     decode: Callable[[bytes], object] | None = None
     deadline_s: float = BODY_DEADLINE_S
+
+
+_UNNAMED = BodyFormat(media_type="", max_bytes=64 * 1024)
+"""A body that no format accepts: read as far as it takes to say so."""
 
 
 async def receive_body(
@@ -59,8 +67,9 @@ async def receive_body(
         return receive
     media_type, _, parameters = headers.get(b"content-type", b"").lower().partition(b";")
     name = media_type.strip().decode("latin-1")
-    found = next((one for one in formats if one.media_type == name), None)
-    bounds = found or min(formats, key=lambda one: one.max_bytes)  # it may be empty
+    names = {name, ANY} if name else set()
+    found = next((one for one in formats if one.media_type in names), None)
+    bounds = found or min((*formats, _UNNAMED), key=lambda one: one.max_bytes)  # it may be empty
     if int(headers.get(b"content-length", b"0")) > bounds.max_bytes:
         raise Rejected(TOO_LARGE)
     bounded = _bounded(receive, bounds)
@@ -71,8 +80,8 @@ async def receive_body(
     if body:
         _check_encoding(headers)
         if found is None or found.decode is None:
-            names = " or ".join(one.media_type for one in formats)
-            raise _unsupported(f"The request body must be {names}.")
+            accepted = " or ".join(one.media_type for one in formats)
+            raise _unsupported(f"The request body must be {accepted}.")
         if _OTHER_CHARSET.search(parameters):
             raise _unsupported("The request body must be UTF-8.")
         scope["state"][DECODED] = found.decode(body)

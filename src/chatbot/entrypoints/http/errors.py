@@ -33,6 +33,9 @@ _STATUS_AND_CODE: Mapping[type[Exception], tuple[int, str]] = {
     errors.SessionBusy: (409, "session_busy"),
     errors.LastAdministrator: (409, "last_administrator"),
     errors.TooManySessions: (409, "too_many_sessions"),
+    errors.TooManyDocuments: (409, "too_many_documents"),
+    errors.DuplicateDocument: (409, "conflict"),
+    errors.UnsupportedDocument: (415, "unsupported_media_type"),
     errors.ChangedMeanwhile: (412, "changed_meanwhile"),
     errors.SessionHeld: (409, "session_held"),
     errors.RateLimited: (429, "rate_limited"),
@@ -96,7 +99,7 @@ class ErrorDetails:
     """An error as HTTP sends it, whatever format its surface gives it.
 
     `retry_after_s` becomes the header `Retry-After`. `session_id` and `turn_id` locate a question
-    that was stored but not answered.
+    that was stored but not answered, `document_id` the document that is there already.
     """
 
     status: int
@@ -107,6 +110,7 @@ class ErrorDetails:
     headers: Mapping[str, str] | None = None
     session_id: str | None = None
     turn_id: str | None = None
+    document_id: str | None = None
 
     def all_headers(self) -> dict[str, str]:
         """Returns the headers of the response, apart from those about its body."""
@@ -212,6 +216,7 @@ def _known(error: errors.ChatbotError) -> ErrorDetails:
         headers=rate_limit_headers(quotas),
         session_id=error.session_id,
         turn_id=error.turn_id,
+        document_id=error.document_id if isinstance(error, errors.DuplicateDocument) else None,
     )
 
 

@@ -73,7 +73,8 @@ class Guard:
             principal = await surface.authenticate(HTTPConnection(scope))
             scope["state"]["principal"] = replace(principal, source=source_of(scope))
             _log_client(scope, principal.client)
-        return await receive_body(surface.bodies, scope, headers, receive)
+        bodies = surface.bodies_of(scope["method"], scope["path"])
+        return await receive_body(bodies, scope, headers, receive)
 
     def _check_host(self, headers: Headers) -> None:
         host = re.sub(r":\d+$", "", headers.get(b"host", b"").decode("latin-1")).lower()

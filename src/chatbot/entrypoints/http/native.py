@@ -1,6 +1,6 @@
 """The native surface: JSON bodies, an API key in `X-API-Key`, problem documents for errors."""
 
-from dataclasses import replace
+import re
 
 from starlette.requests import HTTPConnection
 
@@ -9,11 +9,11 @@ from chatbot.domain.authorization import of_client
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.identity import Principal
 from chatbot.entrypoints.container.use_cases import UseCases
-from chatbot.entrypoints.http import strict_json
-from chatbot.entrypoints.http.body import BodyFormat
+from chatbot.entrypoints.http.body import ANY, BodyFormat
 from chatbot.entrypoints.http.credential_cache import CredentialCache
 from chatbot.entrypoints.http.deps.caller import ASSERTION, BEARER
-from chatbot.entrypoints.http.errors import BAD_REQUEST, ErrorDetails, Rejected, example_of
+from chatbot.entrypoints.http.errors import ErrorDetails, Rejected, example_of
+from chatbot.entrypoints.http.json_body import json_body
 from chatbot.entrypoints.http.problem import PROBLEM
 from chatbot.entrypoints.http.routes import (
     admin_audit,
@@ -22,16 +22,19 @@ from chatbot.entrypoints.http.routes import (
     admin_roles,
     admin_users,
     chat,
+    documents,
     health,
     identity,
     memory,
     metrics,
     oversight,
     personal_data,
+    search,
     sessions,
     usage,
 )
-from chatbot.entrypoints.http.surfaces import Authenticate, Surface, source_of
+from chatbot.entrypoints.http.surfaces import Authenticate, Surface, Uploads, source_of
+from chatbot.entrypoints.http.uploads import FIELDS_BYTES, FORM, JSON
 from chatbot.entrypoints.web import docs_page
 
 PUBLIC_PATHS = frozenset({"/health", "/ready"}) | docs_page.PATHS
@@ -41,6 +44,8 @@ KEY_TTL_S = 2.5
 revoked ends within 5 s of the revocation, too."""
 
 _KIB = 1024
+_UPLOAD_S = 300.0
+"""25 MiB at 90 KB/s."""
 _CHALLENGE = {"WWW-Authenticate": 'ApiKey header="X-API-Key"'}
 _NO_KEY = ErrorDetails(
     status=401,
@@ -84,6 +89,7 @@ def native_surface(use: UseCases) -> Surface:
         errors=PROBLEM,
         bodies=(json_body(max_bytes=max(64 * _KIB, 12 * max_prompt_chars + 4 * _KIB)),),
         public=PUBLIC_PATHS,
+        uploads=uploads(max_bytes=use.settings.documents.max_bytes),
         routers=tuple(
             each.router
             for each in (
@@ -92,6 +98,8 @@ def native_surface(use: UseCases) -> Surface:
                 chat,
                 sessions,
                 memory,
+                documents,
+                search,
                 metrics,
                 admin_audit,
                 admin_keys,
@@ -109,16 +117,19 @@ def native_surface(use: UseCases) -> Surface:
     )
 
 
-def json_body(*, max_bytes: int) -> BodyFormat:
-    """Returns the format of strict JSON bodies."""
-    return BodyFormat(media_type="application/json", max_bytes=max_bytes, decode=_decoded)
+def uploads(*, max_bytes: int) -> tuple[Uploads, ...]:
+    """Returns the calls that upload a file of at most this size, and their bodies.
 
-
-def _decoded(body: bytes) -> object:
-    try:
-        return strict_json.decode(body)
-    except strict_json.NotStrictJson as error:
-        raise Rejected(replace(BAD_REQUEST, detail=str(error))) from None
+    The form around a file, and JSON around a text, may be some more bytes.
+    """
+    form, json, any_other = (
+        BodyFormat(media_type=media_type, max_bytes=max_bytes + FIELDS_BYTES, deadline_s=_UPLOAD_S)
+        for media_type in (FORM, JSON, ANY)
+    )
+    return (
+        Uploads(calls=re.compile("POST /documents"), bodies=(form, json)),
+        Uploads(calls=re.compile("PUT /documents/[^/]+/content"), bodies=(form, json, any_other)),
+    )
 
 
 def _by_api_key(use: UseCases) -> Authenticate:

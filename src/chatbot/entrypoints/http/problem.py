@@ -32,6 +32,9 @@ class Problem(Answer):
         default=None, description="Present if the turn failed after its question was stored."
     )
     turn_id: str | None = Field(default=None, description="Present together with `session_id`.")
+    document_id: str | None = Field(
+        default=None, description="Present if the same document is there already."
+    )
 
 
 def problem_body(details: ErrorDetails, request_id: str) -> dict[str, object]:
@@ -46,6 +49,8 @@ def problem_body(details: ErrorDetails, request_id: str) -> dict[str, object]:
     }
     if details.session_id is not None:
         body |= {"session_id": details.session_id, "turn_id": details.turn_id}
+    if details.document_id is not None:
+        body["document_id"] = details.document_id
     return body | ({"errors": list(details.errors)} if details.errors else {})
 
 

@@ -4,6 +4,7 @@ The guard asks the surface of a path how callers authenticate, which bodies it a
 error looks and which paths are public.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -31,6 +32,17 @@ def source_of(scope: Scope) -> Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Uploads:
+    """Calls that take larger bodies, and other ones, than the rest of their surface.
+
+    `calls` matches the method and the path, as `PUT /documents/x/content`.
+    """
+
+    calls: re.Pattern[str]
+    bodies: tuple[BodyFormat, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
     """One surface.
 
@@ -51,7 +63,15 @@ class Surface:
     credential_errors: tuple[ErrorDetails, ...]
     assertion: AssertionKind | None = None
     public: frozenset[str] = frozenset()
+    uploads: tuple[Uploads, ...] = ()
     routers: tuple[APIRouter, ...] = ()
+
+    def bodies_of(self, method: str, path: str) -> tuple[BodyFormat, ...]:
+        """Returns the formats of the bodies that a call may have."""
+        for each in self.uploads:
+            if each.calls.fullmatch(f"{method} {path}"):
+                return each.bodies
+        return self.bodies
 
     def has(self, path: str) -> bool:
         """Whether a path is the prefix or below it."""

@@ -1,0 +1,117 @@
+"""Puts right what a process that died, a power failure or a copy of the store has left.
+
+Where transactions are atomic, only a restored or migrated store needs it: its index is made here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from chatbot.application import document_index
+from chatbot.domain.document_ids import made_at
+from chatbot.domain.document_passages import folder_of
+from chatbot.domain.documents import DocumentId, Status
+from chatbot.domain.errors import StorageFailure, cause_of
+from chatbot.domain.ports.runtime import Clock
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.search import Scope
+from chatbot.domain.transaction import Transaction
+
+logger = logging.getLogger("chatbot.ingestion")
+
+_EVERY_S = 3600.0
+_AT_ONCE = 100
+_UPLOADED_WITHIN = timedelta(hours=1)
+"""A blob whose document is not stored yet may be that of an upload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired:
+    """What was put right: documents indexed, queued again, and removed from the index; lost blobs."""
+
+    indexed: int = 0
+    queued: int = 0
+    removed: int = 0
+    blobs: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.indexed or self.queued or self.removed or self.blobs)
+
+    def __str__(self) -> str:
+        return (
+            f"indexed {self.indexed}, queued again {self.queued}, removed from the index "
+            f"{self.removed}, files without a document {self.blobs}"
+        )
+
+
+class DocumentCheck:
+    """Compares documents, queue, index and blobs.
+
+    Args:
+        wake: called if something was queued.
+    """
+
+    def __init__(self, storage: Storage, *, clock: Clock, wake: Callable[[], None]) -> None:
+        self._storage, self._clock, self._wake = storage, clock, wake
+
+    async def repeat(self) -> None:
+        """Check now, and from time to time, until this is cancelled."""
+        while True:
+            try:
+                await self.run()
+            except StorageFailure as error:
+                logger.warning("the documents could not be checked: %s", cause_of(error))
+            await asyncio.sleep(_EVERY_S)
+
+    async def run(self) -> Repaired:
+        """Check all documents, some of them in each transaction."""
+        indexed, queued = 0, 0
+        after: str | None = ""
+        while after is not None:
+            more, again, after = await self._storage.transact(_checking(after))
+            indexed, queued = indexed + more, queued + again
+        scopes = await self._storage.transact(document_index.document_scopes)
+        removed = sum([await self._storage.transact(_sweeping(scope)) for scope in scopes])
+        found = Repaired(
+            indexed=indexed, queued=queued, removed=removed, blobs=await self._remove_lost_blobs()
+        )
+        if found:
+            logger.info("documents were put right: %s", found)
+        if queued:
+            self._wake()
+        return found
+
+    async def _remove_lost_blobs(self) -> int:
+        before = self._clock() - _UPLOADED_WITHIN
+        lost = await self._storage.transact(_lost_documents)
+        old = [each for each in lost if made_at(each) < before]
+        for each in old:
+            folder = folder_of(each)
+            await self._storage.transact(lambda tx, folder=folder: tx.blobs.remove(folder))  # type: ignore[misc] # a default
+        return len(old)
+
+
+def _checking(after: str) -> Callable[[Transaction], tuple[int, int, str | None]]:
+    """Return what checks some documents, and returns the id after which the next ones follow."""
+
+    def work(tx: Transaction) -> tuple[int, int, str | None]:
+        documents = tx.documents.all(after=after, limit=_AT_ONCE)
+        waiting = [each for each in documents if each.status in {Status.QUEUED, Status.PROCESSING}]
+        queued = tx.documents.enqueue_missing(waiting) if waiting else 0
+        indexed = document_index.checked(tx, documents)
+        return indexed, queued, documents[-1].id if len(documents) == _AT_ONCE else None
+
+    return work
+
+
+def _sweeping(scope: Scope) -> Callable[[Transaction], int]:
+    return lambda tx: document_index.swept(tx, scope)
+
+
+def _lost_documents(tx: Transaction) -> set[DocumentId]:
+    """Return the ids of the documents that exist only as blobs."""
+    names = tx.blobs.names("documents")
+    ids = {DocumentId(name.split("/")[1]) for name in names}
+    return ids - tx.documents.get_all(ids).keys()

@@ -1,0 +1,180 @@
+"""What is changed together with a document: its access class, its passages and the search index.
+
+Where a transaction is not atomic, the document's record decides: what it does not say is not
+answered, whatever the index has, and `checked` puts the index right again.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from chatbot.domain.document_passages import StoredPassage
+from chatbot.domain.documents import (
+    ERASED_UPLOADER,
+    MANAGERS,
+    Document,
+    Status,
+    Version,
+    audience,
+    label_atom,
+    scope_of,
+)
+from chatbot.domain.search import Passage, Scope
+from chatbot.domain.transaction import Transaction
+
+
+def classified(document: Document) -> Document:
+    """Return the document in the access class of its audience and labels."""
+    return replace(document, scope=scope_of(audience(document), document.labels))
+
+
+def open_class(tx: Transaction, document: Document) -> None:
+    """Note who may read the access class of a document."""
+    labels = map(label_atom, document.labels)
+    tx.index.set_audience(document.scope, [*audience(document), *labels])
+
+
+def publish(
+    tx: Transaction,
+    document: Document,
+    passages: Sequence[StoredPassage],
+    *,
+    title: str,
+    at: datetime,
+) -> Document:
+    """Let the newest version answer: its passages are stored and indexed, those before it removed."""
+    version = replace(document.newest, passages=len(passages))
+    older = document.older if document.live is None else (*document.older, document.live)
+    ready = replace(
+        document,
+        title=title,
+        status=Status.READY,
+        reason="",
+        newest=version,
+        live=version,
+        older=older,
+        updated_at=at,
+    )
+    tx.documents.put_passages(document.id, version.number, passages)
+    _index(tx, ready, passages)
+    tx.documents.put(ready, old=document)
+    if document.live is not None:
+        tx.documents.remove_passages(document.id, document.live.number)
+    return ready
+
+
+def change(tx: Transaction, document: Document, *, old: Document) -> None:
+    """Store a document in place of `old`, and move its passages if the access class is another one."""
+    if document.scope == old.scope:
+        tx.documents.put(document, old=old)
+        return
+    open_class(tx, document)
+    tx.documents.put(document, old=old)
+    if document.live is not None:
+        _index(tx, document, tx.documents.all_passages(document))
+    leave_class(tx, old)
+
+
+def remove(tx: Transaction, document: Document) -> None:
+    """Remove a document with everything that belongs to it."""
+    tx.documents.remove(document.id)
+    leave_class(tx, document)
+
+
+def leave_class(tx: Transaction, document: Document) -> None:
+    """Remove the document from an access class in which it is not any more.
+
+    A class without documents is cleared, so that nothing of them stays in the index.
+    """
+    if tx.documents.is_alone(document):
+        tx.index.clear(document.scope)
+    else:
+        tx.index.remove(document.scope, document.id)
+
+
+def erase_person(tx: Transaction, user_id: str, *, at_most: int) -> Counter[str]:
+    """Remove what a person has uploaded for nobody else, and the person from other documents.
+
+    Returns how many documents were removed and changed; nothing once all is done.
+    """
+    atom, counts = f"user:{user_id}", Counter[str]()
+    tx.documents.lock()
+    uploaded = tx.documents.uploaded_by(atom, limit=at_most)
+    admitting = tx.documents.page(tx.index.scopes_for([atom]), limit=at_most)
+    for document in {each.id: each for each in (*uploaded, *admitting)}.values():
+        if document.uploaded_by == atom and not document.access.is_shared(atom):
+            remove(tx, document)
+            counts["documents"] += 1
+        else:
+            change(tx, without_person(document, user_id), old=document)
+            counts["document_mentions"] += 1
+    tx.documents.disown_jobs(atom)
+    return counts
+
+
+def without_person(document: Document, user_id: str) -> Document:
+    """Return the document as if somebody unknown had uploaded it, and readable by others only."""
+    is_theirs = document.uploaded_by == f"user:{user_id}"
+    return classified(
+        replace(
+            document,
+            access=document.access.without_user(user_id),
+            uploaded_by=ERASED_UPLOADER if is_theirs else document.uploaded_by,
+        )
+    )
+
+
+def checked(tx: Transaction, documents: Iterable[Document]) -> int:
+    """Index the documents whose passages the index does not have, and return how many these were."""
+    count = 0
+    known: dict[Scope, dict[str, int]] = {}
+    for document in documents:
+        if document.scope not in known:
+            open_class(tx, document)
+            known[document.scope] = dict(tx.index.indexed(document.scope))
+        wanted = 0 if document.live is None else document.live.passages
+        if known[document.scope].get(document.id, 0) != wanted:
+            _index(tx, document, tx.documents.all_passages(document))
+            count += 1
+    return count
+
+
+def document_scopes(tx: Transaction) -> Sequence[Scope]:
+    """Return all access classes of documents: those who manage documents are in each audience."""
+    return tx.index.scopes_for([MANAGERS])
+
+
+def swept(tx: Transaction, scope: Scope) -> int:
+    """Remove from an access class what is not in it any more, and return how many documents."""
+    there = {each.id for each in tx.documents.page([scope])}
+    gone = [each for each in tx.index.indexed(scope) if each not in there]
+    if not there:
+        tx.index.clear(scope)
+    else:
+        for parent in gone:
+            tx.index.remove(scope, parent)
+    return len(gone)
+
+
+def failed(document: Document, reason: str, *, at: datetime) -> Document:
+    """Return the document whose newest version could not be extracted."""
+    return replace(document, status=Status.FAILED, reason=reason, updated_at=at)
+
+
+def with_version(document: Document, version: Version, *, at: datetime) -> Document:
+    """Return the document with another newest version, which waits for its extraction."""
+    return replace(
+        document,
+        status=Status.QUEUED,
+        reason="",
+        newest=version,
+        digest=version.digest,
+        updated_at=at,
+    )
+
+
+def _index(tx: Transaction, document: Document, passages: Sequence[StoredPassage]) -> None:
+    open_class(tx, document)
+    found = [Passage(seq=each.seq, text=each.text, heading=each.heading) for each in passages]
+    tx.index.put(document.scope, document.id, found)

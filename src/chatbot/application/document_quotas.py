@@ -1,0 +1,63 @@
+"""How many documents and bytes may be stored."""
+
+from datetime import datetime, timedelta
+
+from chatbot.domain.documents import owner_atom
+from chatbot.domain.errors import TooManyDocuments
+from chatbot.domain.identity import Principal
+from chatbot.domain.ports.runtime import Clock
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.transaction import Transaction
+
+_MEASURED_FOR = timedelta(minutes=1)
+
+
+class DocumentQuotas:
+    """Limits uploads.
+
+    Args:
+        per_uploader: how many documents a person or an application may have uploaded.
+        total_bytes: how many bytes all documents may have. They are measured once a minute, and what
+            this process has stored since is added.
+    """
+
+    def __init__(
+        self, storage: Storage, *, per_uploader: int, total_bytes: int, clock: Clock
+    ) -> None:
+        self._storage, self._clock = storage, clock
+        self._per_uploader, self._total_bytes = per_uploader, total_bytes
+        self._measured_at: datetime | None = None
+        self._bytes = 0
+
+    async def require_bytes(self, size: int) -> None:
+        """Return if so many bytes more can be stored.
+
+        Raises:
+            TooManyDocuments: they cannot.
+        """
+        now = self._clock()
+        if self._measured_at is None or not now - self._measured_at < _MEASURED_FOR:
+            self._bytes = await self._storage.transact(lambda tx: tx.blobs.size("documents"))
+            self._measured_at = now
+        if self._bytes + size > self._total_bytes:
+            raise TooManyDocuments(
+                "The documents take up all the space that is set aside for them."
+            )
+
+    def note(self, size: int) -> None:
+        """Count what was stored."""
+        self._bytes += size
+
+    def require_room(self, tx: Transaction, principal: Principal) -> None:
+        """Return if the caller may upload another document; a command of the host always may.
+
+        Raises:
+            TooManyDocuments: the caller has uploaded as many as are allowed.
+        """
+        if principal.source.cli_user:
+            return
+        if tx.documents.count_of(owner_atom(principal.owner)) >= self._per_uploader:
+            raise TooManyDocuments(
+                f"You have uploaded {self._per_uploader} documents, which is the limit: "
+                "delete some first."
+            )

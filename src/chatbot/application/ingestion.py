@@ -1,0 +1,247 @@
+"""Extracts the text of uploaded documents, splits it into passages and indexes them.
+
+The queue is in the store. A job is held by a lease that its process renews, so that a job whose
+process has died is taken by any other one; none is lost.
+"""
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from chatbot.application import document_index
+from chatbot.domain.document_jobs import LEASE, MAX_ATTEMPTS, DocumentJob
+from chatbot.domain.document_passages import StoredPassage, content_name, folder_of
+from chatbot.domain.documents import Document, Status
+from chatbot.domain.errors import ChatbotError, Conflict, StorageFailure, cause_of
+from chatbot.domain.passages import split
+from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, Extractor
+from chatbot.domain.ports.runtime import Clock, NewId
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.telemetry import NO_TELEMETRY, Activity, Telemetry
+from chatbot.domain.session_fields import MAX_TITLE_CHARS
+from chatbot.domain.transaction import Transaction
+
+logger = logging.getLogger("chatbot.ingestion")
+
+LOOKS_EVERY_S = 5.0
+"""How often a process looks for jobs of others; its own uploads wake it at once."""
+_RENEWS_EVERY_S = LEASE.total_seconds() / 3
+_GIVEN_UP = "The file could not be read: the service stopped several times while reading it."
+_NO_PASSAGES = "The file contains no text."
+
+
+class Ingestion:
+    """Works on the queue of documents.
+
+    Args:
+        workers: how many documents all processes together work on at the same time.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        extractor: Extractor,
+        *,
+        workers: int,
+        clock: Clock,
+        new_id: NewId,
+        telemetry: Telemetry = NO_TELEMETRY,
+    ) -> None:
+        self._storage, self._extractor = storage, extractor
+        self._workers, self._clock, self._new_id = workers, clock, new_id
+        self._telemetry = telemetry
+        self._tasks: list[asyncio.Task[None]] = []
+        self._woken = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to work on the queue, until `aclose`."""
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+        self._woken.set()
+
+    async def aclose(self) -> None:
+        """Stop. What is unfinished goes back into the queue."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks = []
+
+    async def run_until_empty(self) -> None:
+        """Work until no job is left that can be taken, for commands."""
+        while await self.work_once():
+            pass
+
+    async def work_once(self) -> bool:
+        """Do one job; False if there is none, or others work on as many as may be worked on."""
+        job = await self._take()
+        if job is None:
+            return False
+        with self._telemetry.during(Activity.INGESTION):
+            await self._do(job)
+        return True
+
+    async def _work(self) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                is_busy = await self.work_once()
+            except ChatbotError as error:
+                logger.warning("a document could not be worked on: %s", cause_of(error))
+                is_busy = False
+            if not is_busy:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOKS_EVERY_S):
+                        await self._woken.wait()
+
+    async def _take(self) -> DocumentJob | None:
+        if not await self._storage.transact(lambda tx: tx.documents.has_jobs()):
+            return None
+        by = self._new_id()
+        return await self._storage.transact(
+            lambda tx: tx.documents.take_job(by, self._clock(), most=self._workers)
+        )
+
+    async def _do(self, job: DocumentJob) -> None:
+        async with self._held(job):
+            begun = await self._storage.transact(partial(self._begin, job))
+            if begun is None:
+                await self._storage.transact(lambda tx: tx.documents.end_job(job))
+                return
+            try:
+                extracted = await self._extracted(begun)
+                passages = await asyncio.to_thread(_passages_of, extracted)
+            except ExtractionFailed as error:
+                work = partial(self._fail, job, str(error))
+            else:
+                if passages:
+                    work = partial(self._finish, job, extracted, passages)
+                else:
+                    work = partial(self._fail, job, _NO_PASSAGES)
+            await self._storage.transact(work)
+
+    def _begin(self, job: DocumentJob, tx: Transaction) -> Document | None:
+        """Return the document if there is something to do, marked as being processed."""
+        tx.documents.lock()
+        document = tx.documents.get(job.document_id)
+        if not _is_due(document, job) or document is None:
+            return None
+        if job.attempts > MAX_ATTEMPTS:
+            self._put_failed(tx, document, _GIVEN_UP)
+            return None
+        begun = replace(document, status=Status.PROCESSING)
+        if begun != document:
+            tx.documents.put(begun, old=document)
+        return begun
+
+    async def _extracted(self, document: Document) -> Extracted:
+        version = document.newest
+        with tempfile.TemporaryDirectory(prefix="chatbot-") as folder:
+            path = Path(folder) / "document"
+            await self._write(path, content_name(document.id, version.number))
+            return await self._extractor.extract(path, version.media_type, version.name)
+
+    async def _write(self, path: Path, name: str) -> None:
+        """Write a blob into a file; one that was removed meanwhile is an empty file."""
+        number = 0
+        with path.open("wb") as file:
+            while part := await self._storage.transact(partial(_part, name, number)):
+                await asyncio.to_thread(file.write, part)
+                number += 1
+
+    def _finish(
+        self,
+        job: DocumentJob,
+        extracted: Extracted,
+        passages: Sequence[StoredPassage],
+        tx: Transaction,
+    ) -> None:
+        """Let the version answer, unless the job or the document was lost meanwhile."""
+        tx.documents.lock()
+        document = tx.documents.get(job.document_id)
+        if not tx.documents.is_held(job):
+            return
+        if document is not None and _is_due(document, job):
+            document_index.publish(
+                tx, document, passages, title=_title(document, extracted), at=self._clock()
+            )
+        tx.documents.end_job(job)
+
+    def _fail(self, job: DocumentJob, reason: str, tx: Transaction) -> None:
+        """Keep the row with the reason, and nothing else of the version."""
+        tx.documents.lock()
+        document = tx.documents.get(job.document_id)
+        if not tx.documents.is_held(job):
+            return
+        if document is not None and _is_due(document, job):
+            self._put_failed(tx, document, reason)
+        tx.documents.end_job(job)
+
+    def _put_failed(self, tx: Transaction, document: Document, reason: str) -> None:
+        tx.documents.put(document_index.failed(document, reason, at=self._clock()), old=document)
+        tx.blobs.remove(folder_of(document.id, document.newest.number))
+
+    @asynccontextmanager
+    async def _held(self, job: DocumentJob) -> AsyncGenerator[None]:
+        """Renew the lease of a job. If this is stopped, the job goes back into the queue at once."""
+        renewing = asyncio.create_task(self._renew(job))
+        try:
+            yield
+        except asyncio.CancelledError:
+            with suppress(ChatbotError):
+                await asyncio.shield(self._storage.transact(partial(_give_back, job)))
+            raise
+        finally:
+            renewing.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewing
+
+    async def _renew(self, job: DocumentJob) -> None:
+        is_held = True
+        while is_held:
+            await asyncio.sleep(_RENEWS_EVERY_S)
+            with suppress(StorageFailure, Conflict):
+                is_held = await self._storage.transact(partial(_renewed, job, self._clock))
+
+
+def _renewed(job: DocumentJob, clock: Clock, tx: Transaction) -> bool:
+    return tx.documents.renew_job(job, clock())
+
+
+def _give_back(job: DocumentJob, tx: Transaction) -> None:
+    tx.documents.give_back(job)
+
+
+def _part(name: str, number: int, tx: Transaction) -> bytes | None:
+    return tx.blobs.part(name, number)
+
+
+def _is_due(document: Document | None, job: DocumentJob) -> bool:
+    """Whether the job's version is still the newest one, and waits."""
+    if document is None or document.newest.number != job.version:
+        return False
+    return document.status in {Status.QUEUED, Status.PROCESSING}
+
+
+def _title(document: Document, extracted: Extracted) -> str:
+    """Return the title that was given, else that in the file, else that of its name."""
+    found = "".join(char for char in extracted.title if char.isprintable()).strip()
+    if document.is_title_given or not found:
+        return document.title
+    return found[:MAX_TITLE_CHARS]
+
+
+def _passages_of(extracted: Extracted) -> Sequence[StoredPassage]:
+    return [
+        StoredPassage(
+            seq=number, text=each.text, heading=each.heading, start=each.start, end=each.end
+        )
+        for number, each in enumerate(split(extracted.sections), 1)
+    ]

@@ -1,0 +1,64 @@
+"""Builds what takes in, extracts and reads documents."""
+
+from chatbot.application.auditing import Auditing
+from chatbot.application.document_check import DocumentCheck
+from chatbot.application.document_quotas import DocumentQuotas
+from chatbot.application.document_uploads import DocumentUploads
+from chatbot.application.documents import DocumentLibrary
+from chatbot.application.ingestion import Ingestion
+from chatbot.domain.ports.extraction import Extractor
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.ports.telemetry import Telemetry
+from chatbot.entrypoints.container.parts import random_id, utc_now
+from chatbot.entrypoints.settings import Settings
+
+
+def build_ingestion(
+    settings: Settings, storage: Storage, extractor: Extractor, telemetry: Telemetry
+) -> Ingestion:
+    return Ingestion(
+        storage,
+        extractor,
+        workers=settings.documents.workers,
+        clock=utc_now,
+        new_id=random_id,
+        telemetry=telemetry,
+    )
+
+
+def build_document_uploads(
+    settings: Settings,
+    storage: Storage,
+    auditing: Auditing,
+    extractor: Extractor,
+    ingestion: Ingestion,
+) -> DocumentUploads:
+    quotas = DocumentQuotas(
+        storage,
+        per_uploader=settings.documents.max_per_user,
+        total_bytes=settings.documents.max_bytes_total,
+        clock=utc_now,
+    )
+    return DocumentUploads(
+        storage,
+        auditing,
+        extractor,
+        quotas,
+        shared_by_managers=settings.documents.sharing == "managers",
+        changed=ingestion.wake,
+        clock=utc_now,
+        new_id=random_id,
+    )
+
+
+def build_documents(settings: Settings, storage: Storage, auditing: Auditing) -> DocumentLibrary:
+    return DocumentLibrary(
+        storage,
+        auditing,
+        shared_by_managers=settings.documents.sharing == "managers",
+        clock=utc_now,
+    )
+
+
+def build_document_check(storage: Storage, ingestion: Ingestion) -> DocumentCheck:
+    return DocumentCheck(storage, clock=utc_now, wake=ingestion.wake)
