@@ -12,7 +12,7 @@ from chatbot.adapters.search.packing import MAX_PASSAGES
 from chatbot.adapters.search.records import unpacked
 from chatbot.adapters.search.rows import SegmentHead, TailRow
 from chatbot.adapters.search.segments import Segment
-from chatbot.domain.search import Scope
+from chatbot.domain.search import Scope, owner_of
 
 LONGEST_TAIL = 64
 """The most passages that a tail has without becoming a segment."""
@@ -74,6 +74,9 @@ def live_count(head: SegmentHead) -> int:
 
 
 def has_many_dead(head: SegmentHead) -> bool:
+    """Whether a segment is to be written anew; one of a person's messages, as soon as any is gone."""
+    if head.dead and owner_of(head.scope) is not None:
+        return True
     return len(head.dead) // _DEAD_BYTES * _MOST_DEAD >= head.count
 
 
