@@ -186,7 +186,7 @@ async def test_defaults_sent_back_do_not_count_as_said(shared: Service) -> None:
     answer = (await shared.client.post("/chat", json=body)).json()
 
     assert put.json()["structured_memory"] == shown
-    assert [used["id"] for used in answer["memory_used"]] == ["preference.answers"]
+    assert [used["text"] for used in answer["memory_used"]] == ["answers: with examples"]
 
 
 async def test_preference_other_than_the_default_is_used_until_it_is_changed(

@@ -121,7 +121,7 @@ async def test_commands_of_the_readme_do_what_it_says(page: str, tmp_path: Path)
 
             events = re.findall(r"^event: (\w+)$", await shell.run(stream), re.MULTILINE)
             assert events[0] == "session"
-            assert set(events[1:-1]) == {"delta"}
+            assert (events[1], set(events[2:-1])) == ("memory", {"delta"}), "the name is remembered"
             assert events[-1] == "done"
             assert (await shell.run(chat)).endswith(f"\n{name_shown['text']}\n")
 

@@ -20,7 +20,7 @@ from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.metering import MeteredModel
 from chatbot.application.prompt import PromptBuilder
-from chatbot.application.recall import recall_session
+from chatbot.application.recall import MemoryRecall, Recaller
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.sessions import Sessions
 from chatbot.application.shares import Shares
@@ -43,6 +43,7 @@ from chatbot.domain.ports.model import ModelRequest, Task
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
+from chatbot.entrypoints.container.search_parts import build_search
 from samples import new_message
 
 PATIENCE_S = 30
@@ -136,7 +137,7 @@ class ChatApp:
         new_id: NewId | None = None,
         max_turns_per_owner: int = 1000,
         max_sessions: int = 1000,
-        recall: Recall = recall_session,
+        recall: Recall | None = None,
     ) -> None:
         new_id, clock = new_id or fresh_ids(), ticking_clock()
         self.storage = storage or InMemoryStorage()
@@ -156,6 +157,10 @@ class ChatApp:
         learner = Learner(metered, rules, clock=clock, new_id=new_id)
         self.steps = MemorySteps(self.storage, learner, rules, self.budgets)
         self.consolidation = Consolidation(self.steps, rules, clock=clock)
+        self.search = build_search(self.storage)
+        self.recaller = Recaller(
+            self.storage, self.search, memory=MemoryRecall.ITEMS_AND_MESSAGES, documents=True
+        )
         room = SessionRoom(max_per_owner=max_sessions)
         self.chat = Chat(
             self.storage,
@@ -169,7 +174,7 @@ class ChatApp:
             max_prompt_chars=4000,
             shares=Shares(per_user=max_turns_per_owner, per_client=max_turns_per_owner),
             notice=notice,
-            recall=recall,
+            recall=recall or self.recaller.recall,
         )
         self.sessions = Sessions(self.storage, room, clock=clock, new_id=new_id)
         self.explanations = Explanations(self.storage, clock=clock)

@@ -12,10 +12,12 @@ from chatbot.domain.documents import (
     Status,
     Version,
     audience,
+    label_atom,
     owner_atom,
     scope_of,
 )
 from chatbot.domain.identity import Owner
+from chatbot.domain.search import Passage
 from chatbot.domain.transaction import Transaction
 from samples import T0
 
@@ -50,7 +52,9 @@ def put_document(
     )
     document = replace(made, scope=scope_of(audience(made), made.labels))
     tx.documents.put(document, old=None)
-    tx.documents.put_passages(document.id, 1, passages_of(texts))
+    stored = passages_of(texts)
+    tx.documents.put_passages(document.id, 1, stored)
+    _index(tx, document, stored)
     return document
 
 
@@ -69,4 +73,12 @@ def set_access(tx: Transaction, document: Document, access: Access) -> Document:
     changed = replace(document, access=access)
     changed = replace(changed, scope=scope_of(audience(changed), changed.labels))
     tx.documents.put(changed, old=document)
+    tx.index.remove(document.scope, document.id)
+    _index(tx, changed, tx.documents.all_passages(changed))
     return changed
+
+
+def _index(tx: Transaction, document: Document, stored: Sequence[StoredPassage]) -> None:
+    tx.index.set_audience(document.scope, [*audience(document), *map(label_atom, document.labels)])
+    passages = [Passage(seq=each.seq, text=each.text, heading=each.heading) for each in stored]
+    tx.index.put(document.scope, document.id, passages)

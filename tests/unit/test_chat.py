@@ -207,9 +207,10 @@ async def test_recalled_memory_is_in_the_prompt_and_listed_in_the_reply() -> Non
     await app.memory_editor.put_summary(ANA, session_id, "Ana plans a trip.")
     await app.memory_editor.put_structured(ANA, session_id, Update(profile={"name": "Ana"}))
     reply = await app.ask("hola", session_id)
+    [item] = (await app.person()).items
     assert [(r.id, r.text) for r in reply.memory_used] == [
         ("summary", "Ana plans a trip."),
-        ("profile.name", "name: Ana"),
+        (item.id, "name: Ana"),
     ]
     assert "Ana plans a trip." in app.model.requests[0].messages[-1].text
 

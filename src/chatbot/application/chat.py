@@ -33,6 +33,7 @@ from chatbot.domain.chat import (
     TurnContext,
     TurnId,
 )
+from chatbot.domain.documents import clean_labels
 from chatbot.domain.errors import (
     ChatbotError,
     InvalidInput,
@@ -42,7 +43,6 @@ from chatbot.domain.errors import (
     cause_of,
 )
 from chatbot.domain.identity import Principal
-from chatbot.domain.memory_views import structured_of
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
@@ -135,7 +135,7 @@ class Chat:
             session_id=session_id,
             id=TurnId(self._new_id()),
             prompt=prompt,
-            documents=documents,
+            documents=replace(documents, labels=clean_labels(documents.labels)),
             language=language,
             stream=stream,
         )
@@ -175,7 +175,8 @@ class Chat:
         try:
             turn.emit(Started(session_id=lease.session_id, turn_id=turn.id))
             with self._storage.renewing(lease), metered_by(meter):
-                recalled = await self._recall(turn, await self._remembering(asked))
+                recalled = await self._recall(turn, asked)
+                turn.decisions = recalled.decisions
                 answer = await self._generator.generate(turn, asked, recalled)
         except asyncio.CancelledError:
             reason = turn.interruption or InterruptReason.SHUTDOWN
@@ -204,13 +205,6 @@ class Chat:
             asked = await self._marked(asked, answer)
         turn.emit(self._reply(turn, asked, answer))
         self._consolidation.schedule(asked.answered(said), asked_at=asked.history[-1].ts)
-
-    async def _remembering(self, asked: TurnContext) -> TurnContext:
-        """Return the turn with the items of the person that its prompt may use."""
-        owner, session_id = asked.lease.owner, asked.lease.session_id
-        person = await self._storage.transact(lambda tx: tx.person_memories.of(owner))
-        structured = structured_of(person.for_session(session_id))
-        return replace(asked, memory=replace(asked.memory, structured=structured))
 
     async def _marked(self, asked: TurnContext, answer: Answer) -> TurnContext:
         """Store which messages the provider refuses; if this fails, the next turn detects them again."""

@@ -8,10 +8,11 @@ from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.prompt import PromptBuilder
-from chatbot.application.recall import recall_session
+from chatbot.application.recall import Recaller
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.shares import Shares
 from chatbot.domain.ports.model import ChatModel
+from chatbot.domain.ports.search import Search
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import Telemetry
 from chatbot.entrypoints.container.parts import random_id, utc_now
@@ -40,6 +41,15 @@ def build_memory_steps(
     )
 
 
+def build_recaller(settings: Settings, storage: Storage, search: Search) -> Recaller:
+    return Recaller(
+        storage,
+        search,
+        memory=settings.recall.memory,
+        documents=settings.recall.documents == "auto",
+    )
+
+
 def build_chat(
     settings: Settings,
     storage: Storage,
@@ -47,6 +57,7 @@ def build_chat(
     *,
     consolidation: Consolidation,
     prompt_builder: PromptBuilder,
+    recaller: Recaller,
     telemetry: Telemetry,
     room: SessionRoom,
     shares: Shares,
@@ -64,7 +75,7 @@ def build_chat(
         max_prompt_chars=settings.assistant.max_prompt_chars,
         shares=shares,
         notice=settings.assistant.notice,
-        recall=recall_session,
+        recall=recaller.recall,
         telemetry=telemetry,
     )
 

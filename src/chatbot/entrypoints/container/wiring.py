@@ -102,6 +102,7 @@ class Container(containers.DeclarativeContainer):
     room = providers.Singleton(limit_parts.build_session_room, settings)
     shares = providers.Singleton(limit_parts.build_shares, settings)
     monitoring = providers.Singleton(Monitoring, telemetry)
+    recaller = providers.Singleton(chat_parts.build_recaller, settings, storage, search)
     chat = providers.Singleton(
         chat_parts.build_chat,
         settings,
@@ -109,6 +110,7 @@ class Container(containers.DeclarativeContainer):
         model,
         consolidation=consolidation,
         prompt_builder=prompt_builder,
+        recaller=recaller,
         telemetry=telemetry,
         room=room,
         shares=shares,

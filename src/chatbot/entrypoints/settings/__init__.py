@@ -11,6 +11,7 @@ from chatbot.entrypoints.settings.auth import AuthSettings
 from chatbot.entrypoints.settings.documents import DocumentSettings
 from chatbot.entrypoints.settings.limits import LimitsSettings
 from chatbot.entrypoints.settings.model import ModelSettings
+from chatbot.entrypoints.settings.recall import RecallSettings
 from chatbot.entrypoints.settings.secret_strength import check_distinct
 from chatbot.entrypoints.settings.service import (
     AssistantSettings,
@@ -36,6 +37,7 @@ class Settings(Subject):
     assistant: AssistantSettings
     storage: StorageSettings
     memory: MemorySettings
+    recall: RecallSettings
     documents: DocumentSettings
     limits: LimitsSettings
     retention: RetentionSettings

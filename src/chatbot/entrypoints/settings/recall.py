@@ -1,0 +1,15 @@
+"""What a turn may recall besides its session."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from chatbot.application.recall import MemoryRecall
+from chatbot.entrypoints.settings.subject import Subject
+
+
+class RecallSettings(Subject):
+    """MEMORY_RECALL and DOCUMENTS_IN_CHAT."""
+
+    memory: MemoryRecall = Field(default=MemoryRecall.ITEMS_AND_MESSAGES, alias="memory_recall")
+    documents: Literal["auto", "off"] = Field(default="auto", alias="documents_in_chat")
