@@ -471,7 +471,9 @@ async def test_memory_is_read_put_and_reset(shared: Service) -> None:
         await shared.client.post(f"{path}/reset"),
     ]
     assert all(answer.status_code == 200 for answer in answers)
-    assert all(answer.json().keys() == {"session_id", "structured_memory"} for answer in answers)
+    assert all(
+        answer.json().keys() == {"session_id", "structured_memory", "items"} for answer in answers
+    )
     assert [answer.json()["structured_memory"] for answer in answers] == [
         *(EMPTY_MEMORY, MEMORY, MEMORY, EMPTY_MEMORY | {"facts": ["only this"]}, EMPTY_MEMORY),
     ]
@@ -489,12 +491,12 @@ async def test_reading_memory_waits_for_the_extraction_of_the_last_answer() -> N
         go_on.set()
         done = (await reading).json()
     assert pending == {
-        "session_id": session_id, "structured_memory": EMPTY_MEMORY, "pending": True,
+        "session_id": session_id, "structured_memory": EMPTY_MEMORY, "items": [], "pending": True,
     }  # fmt: skip
-    assert done == {
-        "session_id": session_id,
-        "structured_memory": EMPTY_MEMORY | {"facts": ["hello"]},
-    }
+    [item] = done["items"]
+    assert (item["text"], item["state"]) == ("hello", "active")
+    assert item["sources"] == [{"session_id": session_id, "seq": 1, "quote": "hello"}]
+    assert done["structured_memory"] == EMPTY_MEMORY | {"facts": ["hello"]}
 
 
 async def test_memory_that_was_read_can_be_put_back(shared: Service) -> None:

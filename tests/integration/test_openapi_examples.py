@@ -10,13 +10,16 @@ from jsonschema_rs import Draft202012Validator, ValidationError
 
 import openapi_document
 from chatbot.adapters.llm.scripted import ScriptedModel
+from chatbot.domain.identity import Owner
 from chatbot.domain.limits import Limit, LimitKind, Subject
 from chatbot.domain.permissions import DEFAULT_ROLES, Role
+from chatbot.domain.person_memory import ItemState
 from chatbot.domain.quotas import Period
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import random_id
 from chatbot.entrypoints.http.errors import example_of
 from chatbot.entrypoints.http.problem import PROBLEM
+from person_memories import role, with_new
 from plain_extractor import PlainExtractor
 from service import HOST, SSE, Service, serving
 
@@ -135,6 +138,21 @@ LIMIT = Limit(
 )
 
 
+async def item_for(service: Service, call: str, email: str) -> str:
+    """An item of the person's memory, with an earlier version; a pending one to be confirmed."""
+
+    def stored(tx: Transaction) -> str:
+        user = tx.users.by_email(email)
+        assert user is not None
+        owner = Owner(kind="user", id=user.id)
+        state = ItemState.PENDING if call.endswith("/confirm") else ItemState.ACTIVE
+        new = [replace(role(f"{random_id()}"), state=state), replace(role("x"), state=state)]
+        memory = tx.person_memories.change(owner, lambda known: with_new(*new, memory=known))
+        return memory.items[-1].id
+
+    return await service.use.storage.transact(stored)
+
+
 async def test_every_example_is_accepted_and_answered_in_the_form_of_its_answer() -> None:
     def example(content: Json) -> Any:
         return examples_of(content)[0]
@@ -164,6 +182,7 @@ async def test_every_example_is_accepted_and_answered_in_the_form_of_its_answer(
                 "name": "team_lead",
                 "limit_id": LIMIT.id,
                 "document_id": await ready_document(service, bearer),
+                "item_id": await item_for(service, call, login["email"]),
             }
             has_body = "requestBody" in operation
             body = example(operation["requestBody"]["content"][JSON]) if has_body else None

@@ -51,6 +51,11 @@ BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made with
     "PATCH /documents/{document_id}": {"title": "Changed."},
     "PUT /documents/{document_id}/content": {"text": "Changed."},
     "POST /search": {"query": CANARY},
+    "POST /me/memory": {"kind": "fact", "text": "Likes tea."},
+    "PUT /me/memory/settings": {"enabled": True, "cross_session": True, "extract": True},
+    "DELETE /me/memory": {"confirm": "forget everything"},
+    "PATCH /me/memory/{item_id}": {"text": "Likes coffee."},
+    "POST /me/memory/{item_id}/restore": {"version": 1},
     "POST /admin/keys": {"client": "partner", "scopes": ["chat"]},
     "POST /admin/users": {"roles": ["employee"], "department": "sales"},
     "PATCH /admin/users/{user_id}": {"is_active": True},
@@ -75,6 +80,7 @@ class Company:
     user_id: str = ""
     key_id: str = ""
     turn_id: str = ""
+    item_id: str = ""
     document_id: str = ""
 
     async def upload(self) -> str:
@@ -109,6 +115,8 @@ class Company:
         await user_of(self.service, OWNER)
         if "{key_id}" in row.route:
             self.key_id = (await self.service.add_key()).line.id
+        if "{item_id}" in row.route:
+            self.item_id = await self._remember(f"Likes tea {random_id()[:4]}.")
         if "{name}" in row.route:
             await self.service.use.roles.put(HOST, Role(name=SPARE_ROLE, permissions=frozenset()))
         if "{limit_id}" in row.route:
@@ -118,6 +126,12 @@ class Company:
         if row.is_about_a_person and (row.route.startswith("DELETE") or not self.user_id):
             self.user_id = (await self.service.add_user(f"{random_id()}@example.com")).id
         return await self.begin("owner") if row.is_about_a_session else ""
+
+    async def _remember(self, text: str) -> str:
+        """An item of the owner's memory."""
+        body, headers = {"kind": "fact", "text": text}, self.callers["owner"][0]
+        answer = await self.service.anonymous.post("/me/memory", json=body, headers=headers)
+        return str(answer.raise_for_status().json()["id"])
 
     async def call(
         self,
@@ -136,6 +150,7 @@ class Company:
             "user_id": user_id or self.user_id,
             "name": SPARE_ROLE,
             "limit_id": SPARE_LIMIT.id,
+            "item_id": self.item_id,
         }
         method, path = row.route.format_map(ids).split(" ")
         body = _body(row, session_id)

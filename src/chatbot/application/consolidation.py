@@ -98,6 +98,18 @@ class Consolidation:
         elif rules.extraction_is_left(session, memory):
             self._start_timer(key, seen)
 
+    async def resume(self, owner: Owner, session_id: SessionId) -> None:
+        """Start in the background what is due of a session without a turn; no-op if it is gone."""
+        if self._closing:
+            return
+        try:
+            seen = await self._steps.look(owner, session_id)
+        except NotFound:
+            return
+        rules, session, memory = self._rules, seen.session, seen.memory
+        if rules.extraction_is_due(session, memory) or rules.summary_is_due(session, memory):
+            self._begin((owner, session_id), _unread(seen))
+
     async def wait_for(self, owner: Owner, session_id: SessionId) -> None:
         """Wait for the session's run, if there is one."""
         run = self._runs.get((owner, session_id))

@@ -13,6 +13,7 @@ from chatbot.domain.chat import Session, SessionCursor, SessionId
 from chatbot.domain.errors import NotFound, Unauthenticated
 from chatbot.domain.identity import MAX_ID_CHARS, Owner, Principal, User, UserId
 from chatbot.domain.permissions import Permission
+from chatbot.domain.person_memory import PersonMemory
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.text import is_storable
@@ -55,6 +56,10 @@ class PersonalData:
             return await transcript_of(self._storage, self._reader, self._owner, session_id)
         except NotFound:
             return None
+
+    async def memory(self) -> PersonMemory:
+        """Return what is remembered of the user."""
+        return await self._storage.transact(lambda tx: tx.person_memories.of(self._owner))
 
     async def usage(self) -> UsageReport:
         """Return by day what the user has used."""

@@ -28,7 +28,17 @@ class Expected:
         """
         if self.any_of is None and not self.is_any:
             return
-        if record is None or not (self.is_any or fingerprint(record) in (self.any_of or ())):
+        if record is None:
+            raise ChangedMeanwhile
+        self.require_tag(fingerprint(record))
+
+    def require_tag(self, tag: str) -> None:
+        """Return if the stored object, which has this tag, is what the caller expects.
+
+        Raises:
+            ChangedMeanwhile: it is not.
+        """
+        if self.any_of is not None and not self.is_any and tag not in self.any_of:
             raise ChangedMeanwhile
 
 

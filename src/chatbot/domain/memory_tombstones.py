@@ -32,8 +32,16 @@ def forgotten(
     return bounded(salted.with_items(_tombstone(salted, each, asked, now) for each in gone))
 
 
+def all_forgotten(memory: PersonMemory, now: datetime, new_id: NewId) -> PersonMemory:
+    """Forget all items, and everything that was said until now, whether it was extracted or not."""
+    gone = forgotten(memory, memory.items, now=now, new_id=new_id)
+    return replace(gone, forgotten_until=now)
+
+
 def is_forgotten(memory: PersonMemory, text: str, *, said_at: datetime) -> bool:
     """Whether this text, said at that moment, was forgotten later."""
+    if memory.forgotten_until is not None and said_at <= memory.forgotten_until:
+        return True
     digest = memory.digest(text)
     return any(
         digest in item.digests and said_at <= item.updated_at

@@ -161,7 +161,8 @@ class PersonMemory:
     """All items of a person. An API client that calls for itself is a person of its own.
 
     `owner_key` is the owner's kind and id, as in `user:0f3a`; `user_id` is empty for a client.
-    `salt`, made with the first digest, makes digests of forgotten texts useless elsewhere. `is_complete` is False while
+    `salt`, made with the first digest, makes digests of forgotten texts useless elsewhere.
+    `forgotten_until` is when the person last had everything forgotten. `is_complete` is False while
     sessions may hold items in the form of earlier versions, which are not taken over yet.
     """
 
@@ -171,6 +172,7 @@ class PersonMemory:
     items: tuple[Item, ...] = ()
     settings: MemorySettings = MemorySettings()
     version: int = 0
+    forgotten_until: datetime | None = None
     is_complete: bool = False
 
     @property

@@ -36,7 +36,8 @@ class PersonMemories:
     def of(self, owner: Owner) -> PersonMemory:
         """Return what is remembered of a person.
 
-        The first call for a person stores it, with the items that sessions of earlier versions hold.
+        The first call for a person who has sessions stores it, with the items that sessions of
+        earlier versions hold. Its version is 0 as long as it is not stored.
         """
         stored = self._stored(owner)
         if stored is not None and stored.is_complete:
@@ -54,6 +55,8 @@ class PersonMemories:
         Raises:
             Conflict: others keep changing it.
         """
+        if self._stored(owner) is None:
+            self._records.exclusive(PERSON_MEMORIES)
         for _ in range(_TRIES):
             old = self.of(owner)
             new = change(old)
@@ -63,7 +66,7 @@ class PersonMemories:
             for session_id, seqs in newly_hidden(old, new).items():
                 self._hide(owner, session_id, seqs)
             try:
-                self._records.put(PERSON_MEMORIES, new, expected=old)
+                self._records.put(PERSON_MEMORIES, new, expected=old if old.version else None)
             except Conflict:
                 self._records.exclusive(PERSON_MEMORIES)
             else:
@@ -103,6 +106,8 @@ class PersonMemories:
 
     def _completed(self, owner: Owner) -> PersonMemory:
         """Take over what sessions hold: the record first, so that a crash between loses nothing."""
+        if self._stored(owner) is None and not self._sessions.page(owner, limit=1):
+            return replace(new_person(owner), is_complete=True)
         self._records.exclusive(PERSON_MEMORIES)
         stored = self._stored(owner)
         if stored is not None and stored.is_complete:

@@ -28,6 +28,7 @@ from chatbot.application.oversight import Oversight
 from chatbot.application.own_erasure import OwnErasure
 from chatbot.application.own_password import OwnPassword
 from chatbot.application.people import People
+from chatbot.application.person_memory import OwnMemory
 from chatbot.application.refusals import Refusals
 from chatbot.application.reindexing import Reindexing
 from chatbot.application.request_limits import RequestLimits
@@ -82,6 +83,7 @@ class UseCases:
     document_check: DocumentCheck
     ingestion: Ingestion
     memory_editor: MemoryEditor
+    own_memory: OwnMemory
     consolidation: Consolidation
     memory_steps: MemorySteps
     search: Search

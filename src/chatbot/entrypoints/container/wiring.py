@@ -20,6 +20,7 @@ from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
 from chatbot.application.own_erasure import OwnErasure
 from chatbot.application.own_password import OwnPassword
+from chatbot.application.person_memory import OwnMemory
 from chatbot.application.refusals import Refusals
 from chatbot.application.sessions import Sessions
 from chatbot.domain.ports.extraction import Extractor
@@ -132,6 +133,9 @@ class Container(containers.DeclarativeContainer):
     memory_editor = providers.Singleton(
         chat_parts.build_memory_editor, settings, storage, consolidation
     )
+    own_memory = providers.Singleton(
+        OwnMemory, storage, consolidation, clock=parts.utc_now, new_id=parts.random_id
+    )
     token_pairs = providers.Singleton(
         sign_in_parts.build_token_pairs, settings, storage, tokens, auditing, audit_queue
     )
@@ -217,6 +221,7 @@ def build(
         document_check=container.document_check(),
         ingestion=container.ingestion(),
         memory_editor=container.memory_editor(),
+        own_memory=container.own_memory(),
         consolidation=container.consolidation(),
         memory_steps=container.memory_steps(),
         search=container.search(),

@@ -20,6 +20,11 @@ from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.http import csv_table, markdown
 from chatbot.entrypoints.http.schemas.memory import StructuredMemorySchema
 from chatbot.entrypoints.http.schemas.oversight import AccessSchema
+from chatbot.entrypoints.http.schemas.person_memory import (
+    ItemAnswer,
+    MemorySettingsSchema,
+    VersionAnswer,
+)
 from chatbot.entrypoints.http.schemas.usage import HEADER, UsageAnswer
 from chatbot.entrypoints.http.transcripts import CutOffStream, json_written
 
@@ -90,6 +95,7 @@ async def _files(
                 pieces = _until_cut(written(transcript), cut_off)
                 yield f"sessions/{session.id}.{suffix}", pieces
     yield "memory.json", _memory(data, defaults)
+    yield "items.json", _items(data)
     usage = UsageAnswer.of(await data.usage())
     yield "usage.csv", _once(csv_table.csv_of(HEADER, usage.cells()))
     yield "access-log.json", _accesses(data)
@@ -139,6 +145,23 @@ async def _memory(data: PersonalData, defaults: Mapping[str, str]) -> Pieces:
     yield "\n]\n"
 
 
+async def _items(data: PersonalData) -> Pieces:
+    """Yield the settings, and the items with their versions; of what is forgotten there is no text."""
+    memory = await data.memory()
+    settings = MemorySettingsSchema.of(memory.settings).model_dump_json()
+    yield f'{{"settings":{settings},"items":['
+    separator = "\n"
+    for item in memory.items:
+        versions = [VersionAnswer.model_validate(each) for each in item.history]
+        found = {
+            **ItemAnswer.model_validate(item).model_dump(mode="json"),
+            "versions": [each.model_dump(mode="json") for each in versions],
+        }
+        yield separator + json.dumps(found, ensure_ascii=False)
+        separator = ",\n"
+    yield "\n]}\n"
+
+
 async def _accesses(data: PersonalData) -> Pieces:
     yield "["
     separator = "\n"
@@ -154,7 +177,7 @@ def _access(access: Access) -> str:
 
 DOCUMENTED = {
     "description": "`profile.json`, `sessions/<id>.json` and `.md`, `memory.json`, "
-    "`usage.csv`, `access-log.json`.",
+    "`items.json`, `usage.csv`, `access-log.json`.",
     "content": {
         "application/zip": {
             "schema": {"type": "string", "format": "binary"},

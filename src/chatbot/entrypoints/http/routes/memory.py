@@ -9,7 +9,6 @@ from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.schemas.memory import (
     MemoryAnswer,
     MemoryBody,
-    StructuredMemorySchema,
     SummaryAnswer,
     SummaryBody,
 )
@@ -51,8 +50,8 @@ async def read_memory(caller: Caller, session_id: PathSessionId, use: UseCases) 
     `pending: true` means that it is not ready yet.
     """
     found, pending = await use.memory_editor.read_learned(caller, session_id)
-    structured = StructuredMemorySchema.of(found.memory, use.settings.assistant.default_preferences)
-    return MemoryAnswer(session_id=session_id, structured_memory=structured, pending=pending)
+    defaults = use.settings.assistant.default_preferences
+    return MemoryAnswer.of(session_id, found, defaults, pending=pending)
 
 
 @router.put("/memory")
@@ -63,8 +62,7 @@ async def put_memory(
     """Replace the structured memory."""
     update = body.structured_memory.as_update()
     found = await use.memory_editor.put_structured(caller, session_id, update)
-    structured = StructuredMemorySchema.of(found.memory, use.settings.assistant.default_preferences)
-    return MemoryAnswer(session_id=session_id, structured_memory=structured)
+    return MemoryAnswer.of(session_id, found, use.settings.assistant.default_preferences)
 
 
 @router.post("/memory/reset", dependencies=[WithoutFields])
@@ -72,5 +70,4 @@ async def put_memory(
 async def reset_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
     """Empty the structured memory; earlier messages are not extracted again."""
     found = await use.memory_editor.put_structured(caller, session_id, Update())
-    structured = StructuredMemorySchema.of(found.memory, use.settings.assistant.default_preferences)
-    return MemoryAnswer(session_id=session_id, structured_memory=structured)
+    return MemoryAnswer.of(session_id, found, use.settings.assistant.default_preferences)

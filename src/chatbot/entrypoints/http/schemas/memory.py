@@ -5,8 +5,10 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chatbot.application.memory import SessionMemory
 from chatbot.domain.memory import Memory, Update
 from chatbot.entrypoints.http.schemas.base import SESSION_ID, Answer, Body, example
+from chatbot.entrypoints.http.schemas.person_memory import ITEM, ItemAnswer
 
 _SUMMARY = "Ana asked to be reminded to call HR."
 MEMORY: dict[str, object] = {
@@ -102,12 +104,31 @@ class MemoryBody(Body):
 
 
 class MemoryAnswer(Answer):
-    model_config = example({"session_id": SESSION_ID, "structured_memory": MEMORY})
+    model_config = example({"session_id": SESSION_ID, "structured_memory": MEMORY, "items": [ITEM]})
 
     session_id: str = Field(description="The id of the session.")
     structured_memory: StructuredMemorySchema = Field(description="What the assistant remembers.")
+    items: list[ItemAnswer] = Field(
+        description="The same as items of your memory, with their ids and sources: see `/me/memory`."
+    )
     pending: bool = Field(
         default=False,
         exclude_if=_is_false,
         description="Present and true while the memory of an answered turn is not ready yet.",
     )
+
+    @classmethod
+    def of(
+        cls,
+        session_id: str,
+        found: SessionMemory,
+        defaults: Mapping[str, str],
+        *,
+        pending: bool = False,
+    ) -> Self:
+        return cls(
+            session_id=session_id,
+            structured_memory=StructuredMemorySchema.of(found.memory, defaults),
+            items=[ItemAnswer.model_validate(item) for item in found.items],
+            pending=pending,
+        )

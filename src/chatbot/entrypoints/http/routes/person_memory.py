@@ -1,0 +1,163 @@
+"""/me/memory: what is remembered of the caller, and how they correct it."""
+
+from typing import Annotated
+
+from fastapi import Path, Query, Response
+
+from chatbot.application.memory_lists import ItemFilter
+from chatbot.domain.errors import Conflict, Forbidden, NotFound, StorageFull
+from chatbot.domain.person_memory import Item, ItemKind, ItemState
+from chatbot.entrypoints.http import routing
+from chatbot.entrypoints.http.cursor import read_text_cursor
+from chatbot.entrypoints.http.deps.caller import Caller
+from chatbot.entrypoints.http.deps.parameters import After, Limit, UseCases, WithoutFields
+from chatbot.entrypoints.http.documented import documented
+from chatbot.entrypoints.http.etags import IfMatch, tagged
+from chatbot.entrypoints.http.schemas.person_memory import (
+    ITEM_ID,
+    ForgetEverythingBody,
+    ForgottenAnswer,
+    HistoryAnswer,
+    ItemAnswer,
+    ItemBody,
+    ItemChangeBody,
+    ItemsAnswer,
+    MemorySettingsSchema,
+    RestoreBody,
+    VersionAnswer,
+)
+
+router = routing.router(tag="person_memory", prefix="/me/memory")
+
+_CHANGING = (Forbidden, Conflict, StorageFull)
+ItemId = Annotated[str, Path(max_length=64, description="The id of an item.", examples=[ITEM_ID])]
+_Kind = Annotated[ItemKind | None, Query(description="Only items of this kind.")]
+_State = Annotated[
+    ItemState | None,
+    Query(description="Only items in this state; without it active, pending and done ones."),
+]
+_Query = Annotated[
+    str, Query(max_length=200, description="Only items with this in their text, in any case.")
+]
+
+
+def _answer(response: Response, item: Item) -> ItemAnswer:
+    response.headers["ETag"] = f'"{item.version}"'
+    return ItemAnswer.model_validate(item)
+
+
+@router.get("")
+@documented(Forbidden)
+async def page(
+    caller: Caller,
+    use: UseCases,
+    *,
+    kind: _Kind = None,
+    state: _State = None,
+    query: _Query = "",
+    limit: Limit = 50,
+    after: After = None,
+) -> ItemsAnswer:
+    """List what is remembered of the caller, the newest first."""
+    wanted = ItemFilter(kind=kind, state=state, query=query)
+    found = await use.own_memory.page(caller, wanted, limit=limit, after=read_text_cursor(after))
+    return ItemsAnswer.of(found)
+
+
+@router.post("", status_code=201, responses=tagged(201))
+@documented(*_CHANGING)
+async def add(body: ItemBody, caller: Caller, use: UseCases, response: Response) -> ItemAnswer:
+    """Remember something; a new value of a key supersedes the old one."""
+    return _answer(response, await use.own_memory.add(caller, body.kind, body.key, body.text))
+
+
+@router.delete("")
+@documented(*_CHANGING)
+async def forget_everything(
+    body: ForgetEverythingBody, caller: Caller, use: UseCases
+) -> ForgottenAnswer:
+    """Forget everything that is remembered of the caller, for good."""
+    await use.own_memory.forget_everything(caller, body.confirm)
+    return ForgottenAnswer()
+
+
+@router.get("/settings")
+@documented(Forbidden)
+async def read_settings(caller: Caller, use: UseCases) -> MemorySettingsSchema:
+    """Return what the caller allows."""
+    return MemorySettingsSchema.of((await use.own_memory.read(caller)).settings)
+
+
+@router.put("/settings")
+@documented(*_CHANGING)
+async def put_settings(
+    body: MemorySettingsSchema, caller: Caller, use: UseCases
+) -> MemorySettingsSchema:
+    """Change what the caller allows; it applies from the next turn on."""
+    settings = await use.own_memory.put_settings(caller, body.to_settings())
+    return MemorySettingsSchema.of(settings)
+
+
+@router.patch("/{item_id}", responses=tagged())
+@documented(*_CHANGING, NotFound)
+async def edit(
+    body: ItemChangeBody,
+    caller: Caller,
+    item_id: ItemId,
+    *,
+    expected: IfMatch,
+    use: UseCases,
+    response: Response,
+) -> ItemAnswer:
+    """Correct an item, mark it as done, or make it active again."""
+    item = await use.own_memory.edit(
+        caller, item_id, text=body.text, state=body.state, expected=expected
+    )
+    return _answer(response, item)
+
+
+@router.delete("/{item_id}")
+@documented(*_CHANGING, NotFound)
+async def forget(
+    caller: Caller, item_id: ItemId, expected: IfMatch, use: UseCases
+) -> ForgottenAnswer:
+    """Forget an item for good.
+
+    Its text and quotes are erased, summaries that hold it are made again, and old messages do not
+    teach it again.
+    """
+    await use.own_memory.forget(caller, item_id, expected=expected)
+    return ForgottenAnswer()
+
+
+@router.get("/{item_id}/history")
+@documented(Forbidden, NotFound)
+async def history(caller: Caller, item_id: ItemId, use: UseCases) -> HistoryAnswer:
+    """Return all versions of an item."""
+    found = await use.own_memory.history(caller, item_id)
+    return HistoryAnswer(versions=[VersionAnswer.model_validate(each) for each in found])
+
+
+@router.post("/{item_id}/restore", responses=tagged())
+@documented(*_CHANGING, NotFound)
+async def restore(
+    body: RestoreBody,
+    caller: Caller,
+    item_id: ItemId,
+    *,
+    expected: IfMatch,
+    use: UseCases,
+    response: Response,
+) -> ItemAnswer:
+    """Make a superseded or done version active again, as a new version."""
+    item = await use.own_memory.restore(caller, item_id, body.version, expected=expected)
+    return _answer(response, item)
+
+
+@router.post("/{item_id}/confirm", responses=tagged(), dependencies=[WithoutFields])
+@documented(*_CHANGING, NotFound)
+async def confirm(
+    caller: Caller, item_id: ItemId, expected: IfMatch, use: UseCases, response: Response
+) -> ItemAnswer:
+    """Make a pending item active."""
+    return _answer(response, await use.own_memory.confirm(caller, item_id, expected=expected))
