@@ -76,7 +76,7 @@ async def test_item_is_added_read_corrected_and_forgotten(service: Service) -> N
     assert await texts(service, state="forgotten") == [""]
     assert await refused(service, "PATCH", f"/{item['id']}", TEA | {"text": "x"}) == (
         422,
-        "invalid",
+        "invalid_request",
     )
     assert await refused(service, "PATCH", f"/{item['id']}", {"text": "x"}) == (409, "conflict")
 
