@@ -15,6 +15,7 @@ from chatbot.adapters.storage.json_files.counter_lines import COUNTERS
 from chatbot.adapters.storage.json_files.counter_log import is_counter_log
 from chatbot.adapters.storage.json_files.counters import is_counters_file
 from chatbot.adapters.storage.json_files.fields_file import read_fields, with_fields
+from chatbot.adapters.storage.json_files.index_file import IndexFile
 from chatbot.adapters.storage.json_files.journal import LOCK, JsonJournal, is_journal_file
 from chatbot.adapters.storage.json_files.log_reader import LogReader
 from chatbot.adapters.storage.json_files.memory_file import read_memory
@@ -88,6 +89,8 @@ class _Inspection:
     def findings(self) -> Iterator[Finding]:
         yield from self._exposed(self._root)
         yield from self._exposed(self._root / "auth")
+        for path in IndexFile(self._root, self._files).paths():
+            yield from self._exposed(path)
         if exists(self._files, self._root / COUNTERS):
             yield from self._counters(self._root / COUNTERS)
         for kind in KINDS:

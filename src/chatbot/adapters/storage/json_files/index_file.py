@@ -9,11 +9,11 @@ import logging
 import re
 import sqlite3
 from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Lock
 
-from chatbot.adapters.filesystem.atomic import locked
+from chatbot.adapters.filesystem.atomic import exists, locked
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.index_session import IndexSession, OtherVersion
 from chatbot.domain.errors import StorageFailure, StorageFull, StorageUnavailable
@@ -23,6 +23,7 @@ INDEX, INDEX_LOCK = "index.db", "index.lock"
 _NAME = re.compile(r"index(?:\.(\d+))?\.db")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
+_SUFFIXES = ("", "-wal", "-shm")
 _log = logging.getLogger("chatbot.storage")
 
 
@@ -45,6 +46,12 @@ class IndexFile:
     def is_made(self) -> bool:
         return self._path() is not None
 
+    def paths(self) -> list[Path]:
+        """The file and those that SQLite keeps beside it, as far as they exist."""
+        path = self._path()
+        named = [] if path is None else [path.with_name(path.name + each) for each in _SUFFIXES]
+        return [each for each in named if exists(self._files, each)]
+
     def identity(self) -> tuple[Path, int] | None:
         """What tells the file from one that is made anew; None if there is none."""
         path = self._path()
@@ -66,18 +73,6 @@ class IndexFile:
         idle, self._idle = self._idle, []
         for session in idle:
             session.raw.close()
-
-    def problem(self) -> str | None:
-        """Return what is wrong with the file, if anything is."""
-        path = self._path()
-        if path is None:
-            return None
-        try:
-            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as raw:
-                (found,) = raw.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
-            found = str(error)
-        return None if found == "ok" else found
 
     def _attempt(self, work: Callable[[], Found]) -> Found:
         """Do the work; once more on a new file if this one is damaged."""
@@ -117,6 +112,7 @@ class IndexFile:
     def _connected(self) -> IndexSession:
         with locked(self._files, self._root / INDEX_LOCK):
             path = self._path() or self._made(self._root / INDEX)
+            self._files.close(self._files.open_to_read(path))  # refuses a symbolic link
             session = IndexSession(path)
             try:
                 session.prepare()
@@ -150,7 +146,7 @@ class IndexFile:
             _log.warning("%s: the search index is made anew: %s", damaged.path, damaged)
             self._made(self._root / f"index.{last + 1}.db")
             for name in numbered.values():
-                for suffix in ("", "-wal", "-shm"):
+                for suffix in _SUFFIXES:
                     self._files.remove(self._root / f"{name}{suffix}")
 
 

@@ -87,10 +87,14 @@ class LogIndex:
         """Index what is new in a log; returns the number of messages."""
         try:
             news = self._sessions.look(paths, partial(_news, known, limit))
+            if news is None:  # another message has the number: the log is read again
+                news = self._sessions.look(paths, partial(_news, None, limit))
         except NotFound:
             return 0  # deleted meanwhile
         except Damaged:
             return self._pass_over(paths, known)
+        if news is None:
+            raise AssertionError("A log is read from its first message on.")
         passages = passages_of(news.messages)
         for passage in passages:
             record_of(passage)  # remembered: analysed before the index is locked
@@ -106,7 +110,8 @@ class LogIndex:
             index.append(scope, paths.session_id, passages)
             put_mark(session, scope, paths.session_id, news.mark)
 
-        self._file.write(put, erases=known is not None and known.base != news.mark.base)
+        replaces = known is not None and (news.is_fresh or known.base != news.mark.base)
+        self._file.write(put, erases=replaces)
         return max(len(news.messages), 1)
 
     def _pass_over(self, paths: SessionPaths, known: LogMark | None) -> int:
@@ -175,15 +180,15 @@ class LogIndex:
         self._cache.clear()
 
 
-def _news(known: LogMark | None, limit: int, log: LogReader) -> _News:
-    """What is to be indexed of a log: from a known message on, if it is still the same."""
+def _news(known: LogMark | None, limit: int, log: LogReader) -> _News | None:
+    """What is to be indexed of a log, from a known message on; None if it is another message."""
     base, last = log.header.last_seq, log.last_seq
     after = 0 if known is None else known.last_seq
     is_fresh = known is None or known.epoch != log.header.epoch or after > last
     start = base if is_fresh else max(after - 1, base)
     found = log.messages(MessageRange(limit=limit + 1, after=start, oldest=True))
     if known is not None and not is_fresh and after > base and digest_of(found[0]) != known.digest:
-        return _news(None, limit, log)
+        return None
     messages = [each for each in found if is_fresh or each.seq > after][:limit]
     done = messages[-1].seq if messages else max(after, base) if not is_fresh else base
     digest = digest_of(messages[-1]) if messages else known.digest if known else b""
