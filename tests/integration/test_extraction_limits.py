@@ -147,11 +147,15 @@ def test_a_process_that_uses_up_its_cpu_time_took_too_long() -> None:
     assert failure(program) is FailureReason.TIMEOUT
 
 
-def test_a_killed_process_is_not_started_again() -> None:
-    child = ChildProcess(timeout_s=5)
+def test_a_process_that_was_killed_before_its_start_does_not_start(tmp_path: Path) -> None:
+    child = ChildProcess(timeout_s=20)
     child.kill()
+    program = f"open({str(tmp_path / 'started')!r}, 'w').close()"
     with pytest.raises(ExtractionFailed):
-        child.run([sys.executable, "-c", "print('x')"], 0, read)
+        child.run(
+            [sys.executable, "-c", program], 0, lambda stream: read(io.BytesIO(stream.read()))
+        )
+    assert not (tmp_path / "started").exists()
 
 
 def test_the_process_gets_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,10 +53,7 @@ def _frame(stream: IO[bytes], left: int) -> tuple[Kind, str]:
     kind = Kind(number)
     if length > (left if kind is Kind.TEXT else min(left, LONGEST_LINE)):
         raise ValueError("a frame is too long")
-    payload = stream.read(length)
-    if len(payload) < length:
-        raise ValueError("a frame is incomplete")
-    return kind, replace_unstorable(payload.decode("utf-8"))
+    return kind, replace_unstorable(stream.read(length).decode("utf-8"))
 
 
 def _complete(stream: IO[bytes], extracted: Extracted) -> Extracted:
