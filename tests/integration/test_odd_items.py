@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.adapters.storage import backup_file
+from chatbot.adapters.storage import backup_file, backup_items
 from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.adapters.storage.json_values import Damaged
 from chatbot.adapters.storage.legacy_sessions import LegacySessions
@@ -151,7 +151,7 @@ def packed(path: Path, *lines: object) -> None:
 
 def good_lines() -> list[object]:
     items: list[Item] = [user(1), conversation(1), conversation(2)]
-    return [backup_file._to_json(item) for item in items]
+    return [backup_items.item_to_json(item) for item in items]
 
 
 @pytest.mark.parametrize(

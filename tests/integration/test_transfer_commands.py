@@ -164,7 +164,7 @@ class TestMigrate:
         code, out, _ = run("migrate", "--from", one, "--to", other)
         assert (code, out) == (
             0,
-            "14 already there (6 roles, 2 users, 4 sessions, 2 journal entries)\n",
+            "16 already there (6 roles, 2 users, 2 files, 4 sessions, 2 journal entries)\n",
         )
 
     @pytest.mark.parametrize("target", STORES)
@@ -350,7 +350,7 @@ class TestBackup:
         monkeypatch.setenv("STORAGE_URL", one)
         assert ready("backup", "b.gz") == (
             0,
-            "14 saved (6 roles, 2 users, 4 sessions, 2 journal entries)\n",
+            "16 saved (6 roles, 2 users, 2 files, 4 sessions, 2 journal entries)\n",
             "",
         )
         monkeypatch.setenv("STORAGE_URL", other)
@@ -358,7 +358,7 @@ class TestBackup:
         assert content_of(other) == content_of(one)
         assert (
             ready("restore", "b.gz")[1]
-            == "14 already there (6 roles, 2 users, 4 sessions, 2 journal entries)\n"
+            == "16 already there (6 roles, 2 users, 2 files, 4 sessions, 2 journal entries)\n"
         )
 
     @pytest.mark.parametrize("source", ["json", "sqlite"])
@@ -383,7 +383,7 @@ class TestBackup:
         code, out, err = ready("backup", "b.gz")
         assert (code, out) == (
             1,
-            "13 saved (6 roles, 2 users, 3 sessions, 2 journal entries), 1 unreadable\n",
+            "15 saved (6 roles, 2 users, 2 files, 3 sessions, 2 journal entries), 1 unreadable\n",
         )
         assert f"session {1:032x} of user {'a' * 32}: unreadable: " in err
         assert BackupFile(tmp_path / "b.gz").verify() == len(EVERYTHING) - 1
@@ -417,7 +417,7 @@ class TestBackup:
         assert "newer in the target" in err
         assert (
             out
-            == "13 already there (6 roles, 2 users, 3 sessions, 2 journal entries), 1 newer in the target (1 session)\n"
+            == "15 already there (6 roles, 2 users, 2 files, 3 sessions, 2 journal entries), 1 newer in the target (1 session)\n"
         )
 
     @pytest.mark.parametrize(

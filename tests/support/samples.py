@@ -19,6 +19,7 @@ from chatbot.domain.chat import (
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.memory import Memory, MemoryItem, Origin, Setback, StructuredMemory
 from chatbot.domain.permissions import DEFAULT_ROLES, Permission, Role
+from chatbot.domain.ports.blobs import Blob
 from chatbot.domain.ports.export import (
     Change,
     Conversation,
@@ -123,6 +124,8 @@ EVERYTHING: list[Item] = [
     *sorted([*DEFAULT_ROLES.values(), REVIEWER], key=lambda role: role.name),
     user(1),
     replace(user(2), is_active=False, token_version=3),
+    Blob(name="documents/a/1/content", data=bytes(range(256)) * 5000),
+    Blob(name="documents/b/1/content", data=b""),
     conversation(1, owner=CLIENT, texts=[]),
     conversation(1, texts=ODD_TEXTS, memory=remembered()),
     conversation(2, texts=["After the reset"], reset_at=4, epoch=2, memory=remembered(version=7)),

@@ -14,6 +14,7 @@ from itertools import groupby, islice
 from chatbot.domain.chat import Session, SessionId
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner
+from chatbot.domain.ports.blobs import Blob
 from chatbot.domain.ports.export import (
     Change,
     Conversation,
@@ -29,9 +30,12 @@ from chatbot.domain.ports.journal import JournalEntry
 from chatbot.domain.ports.records import AnyKind
 
 _TOO_LARGE = "it contains a number too large to count on from"
-SESSION, ENTRY = "session", "journal entry"
+SESSION, ENTRY, BLOB = "session", "journal entry", "file"
 _RECORDS_AT_ONCE = 500
 """In JSON all users are in one file, which each change writes anew."""
+
+
+_LARGE: frozenset[type] = frozenset({Conversation, Blob})
 
 
 class Outcome(StrEnum):
@@ -80,7 +84,8 @@ class StoreCopy:
             StorageFailure: a store cannot be read or written. What was moved before stays moved.
         """
         for kind, items in groupby(self._source.items(), type):
-            while batch := list(islice(items, 1 if kind is Conversation else _RECORDS_AT_ONCE)):
+            at_once = 1 if kind in _LARGE else _RECORDS_AT_ONCE
+            while batch := list(islice(items, at_once)):
                 yield from self._moved(batch)
 
     def _moved(self, batch: Sequence[Item | Unreadable]) -> Iterator[Step]:
@@ -156,6 +161,8 @@ def label_of(item: Item) -> str:
     """What people call one of its kind."""
     if isinstance(item, JournalEntry):
         return ENTRY
+    if isinstance(item, Blob):
+        return BLOB
     return SESSION if isinstance(item, Conversation) else kind_of(item).singular
 
 
@@ -167,7 +174,7 @@ def compared(there: Item | None, item: Item) -> Outcome:
         return Outcome.SAME
     if isinstance(there, Conversation) and isinstance(item, Conversation):
         return _of_conversations(there, item)
-    if isinstance(item, JournalEntry):
+    if isinstance(item, JournalEntry | Blob):
         return Outcome.CONFLICT
     return _of_records(kind_of(item), there, item)
 

@@ -100,10 +100,12 @@ def test_stored_memory_is_exactly_what_was_put(export: ExportTarget) -> None:
     assert [export.find(item) for item in EVERYTHING] == EVERYTHING
 
 
-def test_roles_come_first_then_users_conversations_and_journals(export: ExportTarget) -> None:
+def test_roles_come_first_then_users_blobs_conversations_and_journals(export: ExportTarget) -> None:
     fill(export)
     kinds = [type(item).__name__ for item in export.items()]
-    assert kinds == sorted(kinds, key=["Role", "User", "Conversation", "JournalEntry"].index)
+    assert kinds == sorted(
+        kinds, key=["Role", "User", "Blob", "Conversation", "JournalEntry"].index
+    )
 
 
 def test_journal_is_copied_in_its_order_and_continued(store: Store) -> None:

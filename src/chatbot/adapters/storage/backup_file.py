@@ -5,7 +5,6 @@ and the SHA-256 of all lines before it. `zcat` shows it. A file without its seal
 """
 
 import hashlib
-import json
 import secrets
 import zlib
 from collections.abc import Generator, Iterable, Iterator
@@ -14,24 +13,19 @@ from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import exists, opened, write_all
 from chatbot.adapters.filesystem.files import Files
-from chatbot.adapters.storage.codec import codec
-from chatbot.adapters.storage.json_values import Damaged, Json, JsonObject, dump, load
-from chatbot.domain.chat import Message, Session, SessionId
+from chatbot.adapters.storage.backup_items import item_to_json, items_from_json
+from chatbot.adapters.storage.json_values import Damaged, JsonObject, dump, load
+from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner
-from chatbot.domain.memory import Memory
-from chatbot.domain.permissions import Role
+from chatbot.domain.ports.blobs import Blob
 from chatbot.domain.ports.export import (
-    JOURNAL_BY_NAME,
     Conversation,
     Item,
     StoreExport,
     Unreadable,
-    kind_of,
 )
-from chatbot.domain.ports.journal import JournalEntry
 from chatbot.domain.text import rfc3339
-from chatbot.domain.transaction import KINDS
 
 FORMAT = "chatbot backup"
 VERSION = 2
@@ -41,6 +35,7 @@ _MESSAGE_CHARS, _BYTES_A_CHAR = (
     300,
     6,
 )  # a message without its content; an escaped control character
+_BLOB_CHARS = 1000  # a blob without its data
 MAX_LINE_BYTES = 128 << 20
 """The largest item, as JSON: some 30,000 long turns in one session."""
 
@@ -69,7 +64,7 @@ class BackupFile(StoreExport):
 
     def _items_in(self, line: bytes, what: str) -> Iterator[Item | Unreadable]:
         try:
-            yield from list(_from_json(load(line, what), what))
+            yield from list(items_from_json(load(line, what), what))
         except Damaged as damage:
             if not self._is_lenient:
                 raise
@@ -104,11 +99,13 @@ class BackupFile(StoreExport):
     @staticmethod
     def fits(item: Item) -> bool:
         """Whether a backup can hold the item."""
+        if isinstance(item, Blob):
+            return len(item.data) * 4 // 3 + _BLOB_CHARS < MAX_LINE_BYTES
         if not isinstance(item, Conversation):
             return True
         chars = sum(_MESSAGE_CHARS + len(message.content) for message in item.messages)
         is_small = chars * _BYTES_A_CHAR < MAX_LINE_BYTES
-        return is_small or len(dump(_to_json(item))) < MAX_LINE_BYTES
+        return is_small or len(dump(item_to_json(item))) < MAX_LINE_BYTES
 
     def write(self, items: Iterable[Item], *, made_at: datetime) -> None:
         """Write a new backup that only its owner can read; it is verified before it gets its name.
@@ -146,7 +143,7 @@ def _packed(items: Iterable[Item], *, made_at: datetime) -> Iterator[bytes]:
     digest.update(line)
     yield pack.compress(line)
     for count, item in enumerate(items, start=1):  # noqa: B007 # how many there were
-        line = dump(_to_json(item)) + b"\n"
+        line = dump(item_to_json(item)) + b"\n"
         digest.update(line)
         yield pack.compress(line)
     yield pack.compress(_seal(digest.hexdigest(), count)) + pack.flush()
@@ -201,52 +198,3 @@ def _damaged() -> Damaged:
     return Damaged(
         "This is not a valid backup, or it was truncated or modified. Use another backup."
     )
-
-
-def _to_json(item: Item) -> Json:
-    if isinstance(item, JournalEntry):
-        place = {"journal": item.journal, "seq": item.seq, "at": rfc3339(item.at)}
-        return {"entry": {**place, "content": dict(item.content)}}
-    if not isinstance(item, Conversation):
-        kind = kind_of(item)
-        return {kind.singular: codec(kind.type).to_json(item)}
-    return {
-        "session": codec(Session).to_json(item.session),
-        "messages": [codec(Message).to_json(message) for message in item.messages],
-        "memory": codec(Memory).to_json(item.memory),
-    }
-
-
-def _from_json(found: object, what: str) -> Iterator[Item]:
-    fields = JsonObject(found, what)
-    if fields.has("roles"):  # of version 1
-        for name, role in fields.nested("roles").items():
-            yield codec(Role).from_json({**JsonObject(role, what).found, "name": name}, what)
-        return
-    if fields.has("entry"):
-        yield _entry(JsonObject(fields.nested("entry"), what))
-        return
-    for kind in KINDS:
-        if fields.has(kind.singular):
-            yield codec(kind.type).from_json(fields.found[kind.singular], what)
-            return
-    conversation = Conversation(
-        session=codec(Session).from_json(fields.nested("session"), what),
-        messages=tuple(codec(Message).from_json(each, what) for each in fields.array("messages")),
-        memory=codec(Memory).from_json(fields.nested("memory"), what),
-    )
-    if not conversation.is_complete():
-        raise fields.error("messages", "what its session counts")
-    yield conversation
-
-
-def _entry(stored: JsonObject) -> JournalEntry:
-    journal, content = stored.text("journal"), stored.nested("content")
-    if journal not in JOURNAL_BY_NAME:  # it is the name of a folder
-        raise stored.error("journal", "a known one")
-    try:
-        json.dumps(content, allow_nan=False)
-    except ValueError as error:
-        raise stored.error("content", "JSON") from error
-    seq, at = stored.number("seq"), stored.timestamp("at")
-    return JournalEntry(journal=journal, seq=seq, at=at, content=content)

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 from chatbot.domain.chat import Message, Session, SessionId
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.blobs import Blob
 from chatbot.domain.ports.journal import Journal, JournalEntry, JournalKind, copy_entries
 from chatbot.domain.ports.records import AnyKind, Kind, Record, Records
 from chatbot.domain.transaction import JOURNALS, KINDS
@@ -74,7 +75,7 @@ class Unreadable:
 
 
 Item = object
-"""A record of one of the kinds, a `Conversation` or a `JournalEntry`."""
+"""A record of one of the kinds, a `Blob`, a `Conversation` or a `JournalEntry`."""
 
 _KIND_BY_TYPE: Mapping[type, AnyKind] = {kind.type: kind for kind in KINDS}
 JOURNAL_BY_NAME: Mapping[str, JournalKind] = {journal.name: journal for journal in JOURNALS}
@@ -89,12 +90,18 @@ def name_of_entry(journal: str, seq: int) -> str:
     return f"entry {seq} of journal {journal}"
 
 
+def name_of_blob(name: str) -> str:
+    return f"file {name}"
+
+
 def name_of(item: Item) -> str:
     """What people call it; not by the e-mail address, which should not be in logs."""
     if isinstance(item, Conversation):
         return name_of_session(item.session.owner, item.session.id)
     if isinstance(item, JournalEntry):
         return name_of_entry(item.journal, item.seq)
+    if isinstance(item, Blob):
+        return name_of_blob(item.name)
     return kind_of(item).label(item)
 
 
@@ -147,7 +154,7 @@ class StoreExport(Protocol):
 
     @abstractmethod
     def items(self) -> Generator[Item | Unreadable]:
-        """Everything: the records of each of `KINDS`, the conversations, the entries of `JOURNALS`.
+        """Everything: the records of each of `KINDS`, the blobs, the conversations, the entries of `JOURNALS`.
 
         May be called while the store is in use. An item is whole, and as it was at one moment.
 
@@ -178,8 +185,8 @@ class ExportTarget(StoreExport, Protocol):
     def find(self, item: Item) -> Item | None:
         """Return what stands in this item's place, if anything does.
 
-        That is the record with its key, else with the value of a unique field, the conversation
-        with its owner and id, or the journal's entry with its number. A store that was never made has nothing but the records that it will
+        That is the record with its key, else with the value of a unique field, the blob with its
+        name, the conversation with its owner and id, or the journal's entry with its number. A store that was never made has nothing but the records that it will
         be made with.
 
         Raises:

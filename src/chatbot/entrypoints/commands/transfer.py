@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from itertools import chain, takewhile
 from pathlib import Path
 
-from chatbot.application.transfer import ENTRY, SESSION, Outcome, Step, StoreCopy, step_of
+from chatbot.application.transfer import BLOB, ENTRY, SESSION, Outcome, Step, StoreCopy, step_of
 from chatbot.domain.email_addresses import normalise_email
 from chatbot.domain.errors import ChatbotError, NotFound, StorageFailure, StorageUnavailable
 from chatbot.domain.identity import Owner, User
@@ -228,7 +228,7 @@ def _report(steps: Iterable[Step], *, fine: frozenset[Outcome], dry_run: bool = 
 
 def _kinds(counts: Counter[str | None]) -> str:
     """Returns the counts by kind, such as ` (2 roles, 1 user)`."""
-    words = [*(kind.singular for kind in KINDS), SESSION, ENTRY]
+    words = [*(kind.singular for kind in KINDS), BLOB, SESSION, ENTRY]
     named = ", ".join(
         f"{counts[word]} {_plural(word) if counts[word] > 1 else word}"
         for word in words

@@ -10,6 +10,7 @@ from typing import Any
 
 from chatbot.adapters.filesystem.atomic import WORK, exists, opened, read
 from chatbot.adapters.filesystem.files import Files
+from chatbot.adapters.storage.json_files.blobs import BLOBS, SHARDS, decode_blob, name_of
 from chatbot.adapters.storage.json_files.counter_file import SET_ASIDE, decode_amounts
 from chatbot.adapters.storage.json_files.counter_lines import COUNTERS
 from chatbot.adapters.storage.json_files.counter_log import is_counter_log
@@ -98,6 +99,8 @@ class _Inspection:
         for journal in ALL_JOURNALS:
             if exists(self._files, self._root / journal.name):
                 yield from self._journal(self._root / journal.name)
+        if exists(self._files, self._root / BLOBS):
+            yield from self._blobs(self._root / BLOBS)
         memory = self._root / "memory"
         if not exists(self._files, memory):
             return
@@ -132,6 +135,19 @@ class _Inspection:
                 yield from self._verified(folder / name, read_it)
             elif name != WORK and not is_counter_log(name):  # damaged lines of a log do not count
                 yield self._finding(folder / name, Problem.FOREIGN, "not a file of counters")
+        yield from self._leftovers(folder / WORK)
+
+    def _blobs(self, folder: Path) -> Iterator[Finding]:
+        yield from self._exposed(folder)
+        for name in sorted(set(self._files.listdir(folder)) - {WORK}):
+            if name not in SHARDS:
+                yield self._finding(folder / name, Problem.FOREIGN, "not a folder of blobs")
+                continue
+            yield from self._exposed(folder / name)
+            for path in sorted(folder / name / each for each in self._files.listdir(folder / name)):
+                yield from self._exposed(path)
+                decode = partial(decode_blob, name=name_of(path))
+                yield from self._verified(path, _reading(self._files, path, decode))
         yield from self._leftovers(folder / WORK)
 
     def _journal(self, folder: Path) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from chatbot.adapters.filesystem.atomic import exists, make_durable_folders, put
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.codec import codec
+from chatbot.adapters.storage.json_files.blobs import JsonBlobs
 from chatbot.adapters.storage.json_files.checksummed import encode_line
 from chatbot.adapters.storage.json_files.deletion import finish_deletions, remove_rest
 from chatbot.adapters.storage.json_files.journal import JsonJournal
@@ -31,6 +32,7 @@ from chatbot.domain.chat import Message, Session, SessionId, TurnId, title_of
 from chatbot.domain.errors import Conflict, NotFound, StorageUnavailable
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory
+from chatbot.domain.ports.blobs import Blob
 from chatbot.domain.ports.export import (
     Change,
     Conversation,
@@ -38,6 +40,7 @@ from chatbot.domain.ports.export import (
     Item,
     Unreadable,
     kind_of,
+    name_of_blob,
     name_of_session,
     put_entries,
     stored_entry,
@@ -58,9 +61,11 @@ class JsonFileExport(ExportTarget):
         self._sessions = _WholeSessions(root / "memory", self._files)
         self._store = RecordStore(root, self._files)
         self._journal = JsonJournal(root, self._files)
+        self._blobs = JsonBlobs(root, self._files)
 
     def items(self) -> Generator[Item | Unreadable]:
         yield from self._stored()
+        yield from self._stored_blobs()
         for owner, session_id in sorted(self.session_keys(), key=_order):
             try:
                 found = self._sessions.find(owner, session_id)
@@ -83,6 +88,16 @@ class JsonFileExport(ExportTarget):
                 except StorageUnavailable as error:
                     yield Unreadable(name=kind.name, reason=str(error))
 
+    def _stored_blobs(self) -> Iterator[Item | Unreadable]:
+        for name in sorted(self._blobs.all()):
+            try:
+                data = self._blobs.get(name)
+            except StorageUnavailable as error:
+                yield Unreadable(name=name_of_blob(name), reason=str(error))
+            else:
+                if data is not None:
+                    yield Blob(name=name, data=data)
+
     def entries(self, journal: JournalKind) -> Iterator[JournalEntry | Unreadable]:
         return self._journal.stored(journal.name)
 
@@ -101,6 +116,9 @@ class JsonFileExport(ExportTarget):
                 return self._sessions.find(item.session.owner, item.session.id)
             if isinstance(item, JournalEntry):
                 return stored_entry(item, self._journal)
+            if isinstance(item, Blob):
+                data = self._blobs.get(item.name)
+                return None if data is None else Blob(name=item.name, data=data)
             with JsonRecords(self._store) as records:
                 return stored_record(records, kind_of(item), item)
         except Damaged as damage:
@@ -112,6 +130,8 @@ class JsonFileExport(ExportTarget):
         for change in changes:
             if isinstance(change.item, Conversation):
                 self._sessions.put_whole(change.item, over=change.over)
+            elif isinstance(change.item, Blob):
+                self._blobs.put(change.item.name, change.item.data)
             elif not isinstance(change.item, JournalEntry):
                 puts.setdefault(kind_of(change.item), []).append((change.item, change.over))
         with JsonRecords(self._store) as records:

@@ -20,6 +20,7 @@ _NAMES = (
     .where(_IS_BELOW, blobs.c.name > bindparam("after"), blobs.c.part == 0)
     .order_by(blobs.c.name)
 )
+_ALL = select(blobs.c.name).where(blobs.c.part == 0).order_by(blobs.c.name)
 _SIZE = select(func.coalesce(func.sum(func.length(blobs.c.data)), 0)).where(_IS_BELOW)
 _REMOVE = delete(blobs).where(or_(_IS_NAME, _IS_BELOW))
 
@@ -55,6 +56,10 @@ class SqlBlobs(Blobs):
     def names(self, folder: str, *, after: str = "", limit: int | None = None) -> Sequence[str]:
         query = _NAMES if limit is None else _NAMES.limit(limit)
         return [row.name for row in self._sql.rows(query, {**_below(folder), "after": after})]
+
+    def all(self) -> Sequence[str]:
+        """Return the names of all blobs."""
+        return [row.name for row in self._sql.rows(_ALL)]
 
     def size(self, folder: str) -> int:
         row = self._sql.row(_SIZE, _below(folder))

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from chatbot.adapters.storage.in_memory.records import InMemoryRecords
 from chatbot.adapters.storage.json_values import Damaged
+from chatbot.adapters.storage.sql.blobs import SqlBlobs
 from chatbot.adapters.storage.sql.conversations import (
     conversations,
     find_conversation,
@@ -33,6 +34,7 @@ from chatbot.adapters.storage.sql.tables import (
 )
 from chatbot.domain.chat import SessionId
 from chatbot.domain.identity import Owner
+from chatbot.domain.ports.blobs import Blob
 from chatbot.domain.ports.export import (
     Change,
     Conversation,
@@ -71,6 +73,7 @@ class SqlExport(ExportTarget):
             require_current(connection)
             for kind in KINDS:
                 yield from _records(connection, kind)
+            yield from _blobs(connection)
             yield from conversations(connection)
             for journal in JOURNALS:
                 yield from entries_of(SqlJournal(SqlSession(connection)), journal)
@@ -148,7 +151,18 @@ class SqlExport(ExportTarget):
             upgrade(self._database)
 
 
+def _blobs(connection: Connection) -> Iterator[Blob]:
+    stored = SqlBlobs(SqlSession(connection))
+    for name in stored.all():
+        data = stored.get(name)
+        if data is not None:
+            yield Blob(name=name, data=data)
+
+
 def _found(connection: Connection, item: Item) -> Item | None:
+    if isinstance(item, Blob):
+        data = SqlBlobs(SqlSession(connection)).get(item.name)
+        return None if data is None else Blob(name=item.name, data=data)
     if isinstance(item, JournalEntry):
         return stored_entry(item, SqlJournal(SqlSession(connection)))
     if not isinstance(item, Conversation):
@@ -158,7 +172,7 @@ def _found(connection: Connection, item: Item) -> Item | None:
 
 def _initial(item: Item) -> Item | None:
     """The record that a new store has in this item's place."""
-    if isinstance(item, Conversation | JournalEntry):
+    if isinstance(item, Conversation | JournalEntry | Blob):
         return None
     return stored_record(InMemoryRecords({}), kind_of(item), item)
 
@@ -177,6 +191,8 @@ def _put(connection: Connection, change: Change) -> None:
     """Replace a record or a conversation, if the existing one is as expected."""
     if isinstance(change.item, Conversation):
         put_conversation(connection, change.item, over=change.over)
+    elif isinstance(change.item, Blob):
+        SqlBlobs(SqlSession(connection)).put(change.item.name, change.item.data)
     elif not isinstance(change.item, JournalEntry):
         records = SqlRecords(SqlSession(connection))
         records.put(kind_of(change.item), change.item, expected=change.over)
