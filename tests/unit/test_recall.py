@@ -302,6 +302,9 @@ async def test_greeting_searches_nothing_and_a_question_only_what_there_may_be()
     app = app_with(search=search)
     await app.ask("Hello!", who=ANA)
     assert search.calls == []
+    session_id = (await app.ask(QUESTION, who=BEN)).session_id
+    await app.ask(QUESTION, session_id, who=BEN)
+    assert search.calls == [], "there is no other session and no document"
     await app.ask(QUESTION, who=ANA)
     assert search.calls == ["messages"]
     await with_document(app)

@@ -15,9 +15,10 @@ from chatbot.application.recalled_items import ItemChoice
 from chatbot.application.recalled_texts import messages_of, passages_of
 from chatbot.application.relevance import Query, queries_for
 from chatbot.application.turn import Turn
-from chatbot.domain.chat import MessageRole, SessionId, TurnContext
+from chatbot.domain.chat import MessageRole, Session, SessionId, TurnContext
 from chatbot.domain.documents import atoms_of
 from chatbot.domain.errors import ChatbotError, cause_of
+from chatbot.domain.identity import Owner
 from chatbot.domain.ports.search import Search
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.recall import Decision, PastMessage, Recalled, RecalledPassage
@@ -28,6 +29,7 @@ logger = logging.getLogger("chatbot.chat")
 
 MOST_MESSAGES = 5
 MOST_PASSAGES = 4
+_OWNERS_KEPT = 10_000
 _SEARCHED = 12
 """Hits of a search, of which some are not relevant enough."""
 
@@ -72,6 +74,7 @@ class Recaller:
     ) -> None:
         self._storage, self._search = storage, search
         self._memory, self._documents = memory, documents
+        self._owners_of_many = set[Owner]()
 
     async def recall(self, turn: Turn, asked: TurnContext) -> Recalled:
         """Return what is found; nothing if the store fails."""
@@ -112,11 +115,25 @@ class Recaller:
                 person, session_id, other_sessions=self._memory is not MemoryRecall.OFF
             ),
             queries=queries,
-            messages=_NO_MESSAGES.isdisjoint(decisions),
+            messages=bool(queries)
+            and _NO_MESSAGES.isdisjoint(decisions)
+            and self._has_others(tx, asked.session),
             hidden=person.hidden_messages,
             atoms=atoms,
             decisions=tuple(decisions),
         )
+
+    def _has_others(self, tx: Transaction, session: Session) -> bool:
+        """Whether the owner has other sessions; once it was so, it is not looked up again."""
+        if session.owner in self._owners_of_many:
+            return True
+        newest = tx.sessions.page(session.owner, limit=2)
+        if all(each.id == session.id for each in newest):
+            return False
+        if len(self._owners_of_many) >= _OWNERS_KEPT:
+            self._owners_of_many.clear()
+        self._owners_of_many.add(session.owner)
+        return True
 
     def _permitted(self, tx: Transaction, turn: Turn) -> tuple[frozenset[str], Sequence[Decision]]:
         """Return the caller's atoms if there is a document that the turn may use."""
@@ -142,14 +159,17 @@ class Recaller:
 
         def read(tx: Transaction) -> tuple[Sequence[PastMessage], Sequence[RecalledPassage]]:
             words = frozenset[str]().union(*(query.words for query in plan.queries))
-            messages = messages_of(tx, turn.principal, hits.messages, plan.hidden, words)
-            labels = turn.documents.labels
-            return messages, passages_of(tx, turn.principal, hits.passages, labels)
+            who, labels = turn.principal, turn.documents.labels
+            messages = messages_of(
+                tx, who, hits.messages, hidden=plan.hidden, words=words, most=MOST_MESSAGES
+            )
+            passages = passages_of(tx, who, hits.passages, labels=labels, most=MOST_PASSAGES)
+            return messages, passages
 
         messages, passages = await self._storage.transact(read)
-        found = replace(found, messages=tuple(messages[:MOST_MESSAGES]))
+        found = replace(found, messages=tuple(messages))
         if found.passages is not None:
-            found = replace(found, passages=tuple(passages[:MOST_PASSAGES]))
+            found = replace(found, passages=tuple(passages))
         return _noted(found)
 
     async def _hits(self, plan: _Plan, turn: Turn, asked: TurnContext) -> _Hits:

@@ -1,6 +1,7 @@
 """Reads what a search has found for a turn; what may not be recalled any more is left out."""
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 
 from chatbot.application.relevance import excerpt
 from chatbot.domain.chat import InterruptReason, Message, MessageRange, MessageRole, SessionId
@@ -15,11 +16,16 @@ MOST_MESSAGE_CHARS = 600
 
 
 def passages_of(
-    tx: Transaction, principal: Principal, hits: Sequence[Hit], labels: Collection[str]
+    tx: Transaction,
+    principal: Principal,
+    hits: Sequence[Hit],
+    *,
+    labels: Collection[str],
+    most: int,
 ) -> Sequence[RecalledPassage]:
-    """Return the passages of the hits, without those that the caller may not read by now."""
+    """Return the passages of the first hits, without those that the caller may not read by now."""
     readable = readable_documents(tx, principal, (hit.parent for hit in hits), labels)
-    keys = [(DocumentId(hit.parent), hit.seq) for hit in hits if hit.parent in readable]
+    keys = [(DocumentId(hit.parent), hit.seq) for hit in hits if hit.parent in readable][:most]
     stored = tx.documents.passages(keys)
     found = [stored[key] for key in keys if key in stored]
     return [
@@ -61,20 +67,22 @@ def messages_of(
     tx: Transaction,
     principal: Principal,
     hits: Sequence[Hit],
+    *,
     hidden: Collection[tuple[SessionId, int]],
     words: Collection[str],
+    most: int,
 ) -> Sequence[PastMessage]:
-    """Return the messages of the hits, of long ones the part with most of the words.
+    """Return the messages of the first hits, of long ones the part with most of the words.
 
     Without those that were forgotten or refused, and answers that were interrupted or cite what the
     caller may not read by now.
     """
-    found = [
+    found = (
         (SessionId(hit.parent), message)
         for hit in hits
         if (SessionId(hit.parent), hit.seq) not in hidden
         and (message := _message(tx, principal, hit)) is not None
-    ]
+    )
     return [
         PastMessage(
             session_id=session_id,
@@ -84,7 +92,7 @@ def messages_of(
             ts=message.ts,
             rank=rank,
         )
-        for rank, (session_id, message) in enumerate(found, start=1)
+        for rank, (session_id, message) in enumerate(islice(found, most), start=1)
     ]
 
 
