@@ -12,6 +12,7 @@ from genkit.model import Message, ModelRequest, ModelResponse, ModelResponseChun
 
 from chatbot.adapters.llm.extractive import NAME, answer, define_extractive
 from chatbot.adapters.llm.extractive.language import CODES, language
+from memory_operations import classic
 
 
 def block(content: object) -> str:
@@ -22,7 +23,7 @@ def block(content: object) -> str:
 def extracted(*texts: str) -> Any:
     messages = [{"seq": number, "text": text} for number, text in enumerate(texts, 1)]
     content = block({"memory": {}, "messages": messages})
-    return json.loads(answer("extract_memory", [("user", content)]))
+    return classic(json.loads(answer("extract_memory", [("user", content)])))
 
 
 def summarized(previous: str, *texts: str, max_words: int = 140) -> str:
@@ -199,13 +200,13 @@ REMEMBERED = {
         ("don't remind me about the invoice", {"forget": ["send the invoice to Acme"]}),
         ("I'm not a nurse anymore", {"forget": ["role"]}),
         ("I'm not a nurse anymore, I'm a doctor", {"profile": {"role": "doctor"}}),
-        ("recuérdame llamar a RRHH", {}),
+        ("recuérdame llamar a RRHH", {"todos": ["llamar a RRHH"]}),
         ("hola, soy Ana", {"profile": {"name": "Ana"}}),
     ],
 )
 def test_update_refers_to_items_by_their_stored_text(text: str, update: object) -> None:
     content = block({"memory": REMEMBERED, "messages": [{"seq": 1, "text": text}]})
-    assert json.loads(answer("extract_memory", [("user", content)])) == update
+    assert classic(json.loads(answer("extract_memory", [("user", content)]))) == update
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ def test_update_refers_to_items_by_their_stored_text(text: str, update: object) 
 )
 def test_everything_is_forgotten_by_naming_everything(text: str) -> None:
     content = block({"memory": REMEMBERED, "messages": [{"seq": 1, "text": text}]})
-    update = json.loads(answer("extract_memory", [("user", content)]))
+    update = classic(json.loads(answer("extract_memory", [("user", content)])))
     assert update["forget"] == ["name", "role", *REMEMBERED["facts"], *REMEMBERED["todos"]]
 
 
@@ -240,7 +241,7 @@ def test_with_the_name_the_full_name_goes_and_with_the_work_the_department() -> 
 
     def forgotten(text: str) -> Any:
         content = block({"memory": memory, "messages": [{"seq": 1, "text": text}]})
-        return json.loads(answer("extract_memory", [("user", content)]))["forget"]
+        return classic(json.loads(answer("extract_memory", [("user", content)])))["forget"]
 
     assert forgotten("forget my name") == ["name", "full_name"]
     assert forgotten("I no longer work in sales") == ["department"]
@@ -249,7 +250,7 @@ def test_with_the_name_the_full_name_goes_and_with_the_work_the_department() -> 
 def test_a_word_for_a_preference_that_is_not_stored_means_the_fact_with_this_word() -> None:
     memory = {"facts": ["mi extensión es la 4417"]}
     content = block({"memory": memory, "messages": [{"seq": 1, "text": "borra mi extensión"}]})
-    update = json.loads(answer("extract_memory", [("user", content)]))
+    update = classic(json.loads(answer("extract_memory", [("user", content)])))
     assert update == {"forget": ["mi extensión es la 4417"]}
 
 
@@ -348,7 +349,7 @@ def test_each_clause_of_a_long_message_is_read_separately(text: str, update: obj
 def test_ambiguous_statement_finishes_no_task(text: str, todos: list[str]) -> None:
     memory = {"todos": todos}
     content = block({"memory": memory, "messages": [{"seq": 1, "text": text}]})
-    assert json.loads(answer("extract_memory", [("user", content)])) == {}
+    assert classic(json.loads(answer("extract_memory", [("user", content)]))) == {}
     assert todos[0] not in chatted(text, "hello", memory=memory)
 
 
@@ -377,7 +378,7 @@ def test_only_the_denied_fact_is_forgotten_and_its_replacement_is_kept(
     text: str, memory: object, update: object
 ) -> None:
     content = block({"memory": memory, "messages": [{"seq": 1, "text": text}]})
-    assert json.loads(answer("extract_memory", [("user", content)])) == update
+    assert classic(json.loads(answer("extract_memory", [("user", content)]))) == update
 
 
 @pytest.mark.parametrize(
@@ -427,7 +428,9 @@ def test_length_and_format_are_preferences_of_their_own() -> None:
 @pytest.mark.parametrize("text", ["take the vet off the list", "puedes borrar lo del veterinario"])
 def test_a_task_that_names_a_trade_is_not_the_person_s_job(text: str) -> None:
     content = block({"memory": {"profile": {"role": "nurse"}}, "messages": [{"text": text}]})
-    assert "role" not in json.loads(answer("extract_memory", [("user", content)]))["forget"]
+    assert (
+        "role" not in classic(json.loads(answer("extract_memory", [("user", content)])))["forget"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -616,4 +619,4 @@ async def test_the_task_of_the_configuration_decides_what_genkit_gets() -> None:
     )
     response = (await action.run(request)).response
     assert isinstance(response, ModelResponse)
-    assert json.loads(response.text) == {"profile": {"name": "Ana"}}
+    assert json.loads(response.text) == {"set": [{"kind": "profile", "key": "name", "text": "Ana"}]}

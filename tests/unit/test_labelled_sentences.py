@@ -17,6 +17,7 @@ import pytest
 
 from chatbot.adapters.llm.extractive import answer
 from chatbot.adapters.llm.extractive.learning import stems
+from memory_operations import classic
 
 FOLDER = Path(__file__).with_name("labelled")
 LISTS = {"facts": "fact", "todos": "todo", "forget": "forget", "done": "done"}
@@ -56,10 +57,10 @@ def learnt(text: str, remembered: tuple[Item, ...] = ()) -> list[Item]:
     content = {"memory": memory, "messages": [{"seq": 1, "text": text}]}
     block = json.dumps(content, ensure_ascii=False)
     prompt = f"<data-0123456789abcdef>\n{block}\n</data-0123456789abcdef>"
-    update = json.loads(answer("extract_memory", [("user", prompt)]))
+    update = classic(json.loads(answer("extract_memory", [("user", prompt)])))
     keyed = update.get("profile", {}) | update.get("preferences", {})
     listed = [(kind, each) for part, kind in LISTS.items() for each in update.get(part, [])]
-    return [*keyed.items(), *listed]
+    return [each for each in (*keyed.items(), *listed) if each not in remembered]
 
 
 def is_alike(one: Item, other: Item) -> bool:

@@ -42,6 +42,28 @@ def test_several_objects_are_one_update_in_their_order() -> None:
     assert read_update(reply) == Update(profile={"name": "Ana"}, facts=("a", "b"))
 
 
+def test_operations_are_an_update() -> None:
+    entries = [
+        {"kind": "profile", "key": "name", "text": "Ana"},
+        {"kind": "preference", "key": "tone", "text": "dry"},
+        {"kind": "fact", "text": "Likes tea"},
+        {"kind": "todo", "text": "call HR", "key": "x"},
+        {"kind": "profile", "text": "is a nurse"},
+        {"kind": "rights", "key": "admin", "text": "yes"},
+        {"kind": "fact", "text": 3},
+        "fact",
+    ]
+    reply = json.dumps({"set": entries, "done": ["call Ben"], "forget": ["role"]})
+    assert read_update(reply) == Update(
+        profile={"name": "Ana"},
+        preferences={"tone": "dry"},
+        facts=("Likes tea", "is a nurse"),
+        todos=("call HR",),
+        forget=("role",),
+        done=("call Ben",),
+    )
+
+
 def test_every_part_of_an_update_is_read() -> None:
     parts = {
         "profile": {"name": "Ana"},

@@ -17,7 +17,7 @@ from chatbot.domain.memory_updates import MAX_UPDATE_ENTRIES, bounded, update_fr
 
 _END_OF_THINKING = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _BEGINNING = re.compile(r"[{\[]")
-_PARTS = frozenset({"profile", "preferences", "facts", "todos", "forget", "done"})
+_PARTS = frozenset({"set", "profile", "preferences", "facts", "todos", "forget", "done"})
 _READ_CHARS = 100_000
 _TRIES = 50
 """Maximum number of attempts to parse JSON: prose may contain many brackets."""

@@ -87,15 +87,16 @@ class Evidence:
         return Finding(standing=standing, quotes=tuple(quotes.values()))
 
     def undoing(self, line: str) -> Finding:
-        """Return the messages in which the person asks to forget this item, or says it is over."""
-        wanted, found = _wanted(line), []
+        """Return whether the person undoes this item, and the messages that ask to forget it."""
+        wanted, found, is_undone = _wanted(line), [], False
         for message, sentences in self._read:
             own = [each for each in sentences if each.standing is not Standing.FOREIGN]
             named = [each for each in own if _share(wanted, each.phrase) > 0]
-            if named or any(_pattern("undoing").search(fold(each.text)) for each in own):
-                quote = (named or own)[0].text[:MAX_QUOTE_CHARS]
-                found.append((message, quote))
-        standing = Standing.ASSERTED if found else Standing.NOWHERE
+            cues = [each for each in own if _pattern("undoing").search(fold(each.text))]
+            is_undone = is_undone or bool(named or cues)
+            if any(_pattern("forgetting").search(fold(each.text)) for each in (*named, *cues)):
+                found.append((message, ""))
+        standing = Standing.ASSERTED if is_undone else Standing.NOWHERE
         return Finding(standing=standing, quotes=tuple(found))
 
     @cached_property

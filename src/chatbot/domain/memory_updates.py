@@ -144,6 +144,9 @@ def replaced_by_hand(update: Update, *, by: Origin, max_items: int) -> Structure
 def update_from_json(found: object) -> Update:
     """Read an update from a model's decoded JSON, ignoring everything of another shape.
 
+    It has operations, `{"set": [{"kind", "key", "text"}], "done": [...], "forget": [...]}`, or the
+    parts of an `Update`, or both.
+
     Raises:
         InvalidInput: it is not an object.
     """
@@ -172,7 +175,30 @@ def update_from_json(found: object) -> Update:
         forget=listed("forget"),
         done=listed("done"),
     )
-    return bounded(update)
+    return bounded(update | _set_by(found.get("set")))
+
+
+def _set_by(found: object) -> Update:
+    """What the operations `set` state. A profile or preference without a key is a fact."""
+    entries = found[-MAX_UPDATE_ENTRIES:] if isinstance(found, list) else []
+    keyed: dict[str, dict[str, str]] = {"profile": {}, "preference": {}}
+    facts, todos = list[str](), list[str]()
+    for entry in entries:
+        if not isinstance(entry, Mapping) or not _is_text(entry.get("text")):
+            continue
+        kind, key, text = entry.get("kind"), entry.get("key"), _readable(entry["text"])
+        if kind in keyed and _is_text(key) and key.strip():
+            keyed[kind][key.strip()] = text
+        elif kind in {"fact", *keyed}:
+            facts.append(text)
+        elif kind == "todo":
+            todos.append(text)
+    return Update(
+        profile=keyed["profile"],
+        preferences=keyed["preference"],
+        facts=tuple(facts),
+        todos=tuple(todos),
+    )
 
 
 def _newest(items: Iterable[MemoryItem], count: int) -> tuple[MemoryItem, ...]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 
 from chatbot.adapters.llm.extractive.clauses import Statement
@@ -21,7 +21,8 @@ _ENOUGH = 0.5  # of the words of the shorter text have to be the same
 class Learned:
     """The update of memory from messages, in their order.
 
-    `nicknamed`: the message contains a nickname, so another name in it is the full one.
+    `known_facts` and `known_todos` are stored items that were said again. `nicknamed`: the message
+    contains a nickname, so another name in it is the full one.
     """
 
     profile: dict[str, str] = field(default_factory=dict)
@@ -30,12 +31,23 @@ class Learned:
     todos: list[str] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
+    known_facts: list[str] = field(default_factory=list)
+    known_todos: list[str] = field(default_factory=list)
     nicknamed: bool = False
 
-    def as_update(self) -> dict[str, object]:
+    def as_operations(self) -> dict[str, object]:
         """As the answer to `extract_memory`, without empty parts."""
-        parts = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: part for name, part in parts.items() if part and name != "nicknamed"}
+        keyed = (("profile", self.profile), ("preference", self.preferences))
+        facts, todos = [*self.known_facts, *self.facts], [*self.known_todos, *self.todos]
+        stated: list[dict[str, str]] = [
+            {"kind": kind, "key": key, "text": text}
+            for kind, values in keyed
+            for key, text in values.items()
+        ]
+        stated += [{"kind": "fact", "text": text} for text in facts]
+        stated += [{"kind": "todo", "text": text} for text in todos]
+        parts = {"set": stated, "done": self.done, "forget": self.forget}
+        return {name: part for name, part in parts.items() if part}
 
     def keyed(self) -> dict[str, str]:
         """Profile and preferences."""
@@ -84,7 +96,10 @@ def _take(result: Learned, statement: Statement, known: Update) -> None:
         case "todo" | "fact":
             new = result.todos if statement.kind == "todo" else result.facts
             old = known.todos if statement.kind == "todo" else known.facts
-            if not any(stems(each) == stems(statement.value) for each in (*old, *new)):
+            again = result.known_todos if statement.kind == "todo" else result.known_facts
+            stored = [each for each in old if stems(each) == stems(statement.value)]
+            again += [each for each in stored if each not in again]
+            if not stored and not any(stems(each) == stems(statement.value) for each in new):
                 new.append(statement.value)
         case "nickname":
             if full := result.profile.get("name"):
@@ -106,6 +121,7 @@ def _forget(result: Learned, statement: Statement, known: Update) -> None:
         forget = list(dict.fromkeys([*result.forget, *known_names]))
         for part in (result.profile, result.preferences, result.facts, result.todos, result.done):
             part.clear()
+        result.known_facts, result.known_todos = [], []
         result.forget = forget
         return
     what = statement.value

@@ -55,7 +55,7 @@ def answer(
     if task == Task.SUMMARIZE:
         return summarized(block.summary, said, block.max_words)
     if task == Task.EXTRACT_MEMORY:
-        return json.dumps(learned(said, memory).as_update(), ensure_ascii=False)
+        return json.dumps(learned(said, memory).as_operations(), ensure_ascii=False)
     talk = Conversation(
         prompt=prompt[:_MAX_CHARS],
         earlier=[text for role, text in messages[:-1] if role == "user"][-_MAX_MESSAGES:],
