@@ -14,7 +14,7 @@ from chatbot.domain.limits import Limit, LimitKind, Subject
 from chatbot.domain.ports.model import Completion, ModelRequest, Usage
 from chatbot.domain.quotas import Period
 from chatbot.domain.usage import USAGE, Dimension, Used, summed, usage_rows
-from conversation import ANA, BEN, NO_MEMORY, RULES, START, ChatApp, by_task, never
+from conversation import ANA, BEN, NO_MEMORY, RULES, START, ChatApp, by_task, eventually, never
 
 FAR = START - timedelta(days=1)
 
@@ -88,6 +88,7 @@ async def test_while_the_model_answers_its_largest_answer_is_reserved() -> None:
     await anext(events)
     most = await held(app)
     assert most > RULES.max_output_tokens
+    await eventually(app.asked)
     await events.aclose()
     assert 0 < await held(app) < most
 
