@@ -6,7 +6,7 @@ PYTHON ?= $(or $(shell for p in python3 python3.14 python3.13 python3.12 python3
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; \
 	done),python3)
 
-TASKS := help run test test-portable check fuzz kill bench provider install openapi lock
+TASKS := help run test test-portable check fuzz kill bench demo provider install openapi lock
 
 .PHONY: $(TASKS)
 $(TASKS):

@@ -283,6 +283,12 @@ def task_test(args: list[str]) -> int:
         return dev_python("-m", "pytest", f"--basetemp={folder}/base", *args)
 
 
+def task_demo(args: list[str]) -> int:
+    install("base")
+    ENV["PYTHONPATH"] = TOOLS_PATH
+    return call(PYTHON, "tools/demo.py", *args)
+
+
 def task_bench(args: list[str]) -> int:
     """Run each benchmark, print its table and keep it in bench/RESULTS.md."""
     install("dev")
@@ -337,6 +343,7 @@ TASKS = {
     "check": (task_check, "lint, format, types, layers and locks: the checks for every change"),
     "bench": (task_bench, "run the benchmarks"),
     "fuzz": (lambda args: dev_python("tools/fuzz.py", *args), "fuzz the API for 10 minutes"),
+    "demo": (task_demo, "show a company with 40 documents and five people [--ask] [--port ...]"),
     "kill": (
         lambda args: dev_python("tools/kill_under_load.py", *args),
         "kill the service under load and check that nothing is lost [--rounds 20] [--storage URL]",

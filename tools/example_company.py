@@ -18,6 +18,15 @@ class Person:
     email: str
     department: str
     roles: tuple[str, ...]
+    questions: tuple["Question", ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What somebody asks, and the file that answers it; None if they get no answer."""
+
+    text: str
+    file: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +70,9 @@ def example_company() -> Company:
                 email=each["email"],
                 department=each["department"],
                 roles=tuple(each["roles"]),
+                questions=tuple(
+                    Question(text=text, file=file or None) for text, file in each["questions"]
+                ),
             )
             for each in manifest["people"]
         ),

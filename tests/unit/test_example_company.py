@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from chatbot.domain.permissions import DEFAULT_ROLES
-from example_company import EXAMPLES, ExampleDocument, example_company
+from example_company import EXAMPLES, ExampleDocument, Person, example_company
 from labelled_questions import (
     document_questions,
     one_spaced,
@@ -96,3 +96,15 @@ def test_two_people_ask_200_questions_each_about_messages_that_exist() -> None:
             seqs = range(1, len(person.sessions[question.session]) + 1)
             assert question.evidence, question
             assert all(seq in seqs for seq in question.evidence), question
+
+
+@pytest.mark.parametrize("person", COMPANY.people, ids=lambda each: each.name)
+def test_each_person_has_ten_questions_about_documents_that_they_may_read(person: Person) -> None:
+    files = {document.file: document for document in COMPANY.documents}
+    manages_all = "admin" in person.roles
+
+    assert len(person.questions) == 10
+    assert any(question.file is None for question in person.questions)
+    for question in person.questions:
+        if question.file is not None:
+            assert manages_all or files[question.file].may_be_read_by(person), question

@@ -1,0 +1,191 @@
+"""What searches find and what answers cite, on the sets that are labelled by hand in bench/data.
+
+Documents: through the API of a service that holds the 40 documents of examples/. Citations: of the
+answers of the embedded model, local/extractive. Memory: the past messages of two people, in the
+index. `--missed` lists the questions that fail.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rig import Figure, table
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+from demo_service import DemoService, demo_service, upload
+from example_company import Person, example_company
+from labelled_questions import (
+    DocumentQuestion,
+    document_questions,
+    people_with_memories,
+    without_accents,
+)
+from memory_search import missed_questions
+
+FIRST = 10
+DOCUMENTS_AT_LEAST, ACCENTS_LOSE_AT_MOST, CITED_AT_LEAST = 93, 1, 95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPassage:
+    """A passage of a file, as the API returns it."""
+
+    file: str
+    text: str
+    start: int
+    end: int
+
+
+@dataclass
+class Library:
+    """The documents in the service, asked by somebody who may read all of them."""
+
+    service: DemoService
+    reader: Person
+    files: dict[str, str]
+    passages: set[FoundPassage] = field(default_factory=set)
+
+    def found(self, query: str) -> list[FoundPassage]:
+        body = {"query": query, "limit": FIRST}
+        answer = self.service.call("POST", "/search", body, by=self.service.sign_in(self.reader))
+        found = [self._passage(each) for each in answer["passages"]]
+        self.passages.update(found)
+        return found
+
+    def _passage(self, row: dict[str, Any]) -> FoundPassage:
+        return FoundPassage(
+            file=self.files[row["title"]],
+            text=f"{row['heading']}\n{row['text']}",
+            start=row["start"],
+            end=row["end"],
+        )
+
+    def cited(self, prompt: str) -> list[FoundPassage]:
+        """Return the passages that the answer cites."""
+        body = {"prompt": prompt, "session_id": None}
+        answer = self.service.call("POST", "/chat", body, by=self.service.sign_in(self.reader))
+        return [self._around(each) for each in answer["citations"]]
+
+    def _around(self, citation: dict[str, Any]) -> FoundPassage:
+        """Return the passage in which the quote stands, or the quote if no search has found it."""
+        file, start = self.files[citation["title"]], citation["start"]
+        around = (p for p in self.passages if p.file == file and p.start <= start < p.end)
+        alone = FoundPassage(file=file, text=citation["quote"], start=start, end=citation["end"])
+        return next(around, alone)
+
+
+def has_answer(question: DocumentQuestion, passages: Sequence[FoundPassage]) -> bool:
+    return any(question.is_answered_by(each.file, each.text) for each in passages)
+
+
+def percent(part: int, whole: int) -> float:
+    return 100 * part / max(1, whole)
+
+
+def searches(library: Library, missed: list[str]) -> Iterator[Figure]:
+    """What is found for the questions of each language, and for the Spanish ones without accents."""
+    share = {}
+    for name, language, written in (
+        ("Spanish", "es", str),
+        ("Spanish without accents", "es", without_accents),
+        ("English", "en", str),
+    ):
+        asked = [each for each in document_questions() if each.language == language]
+        found = [(each, library.found(written(each.text))) for each in asked]
+        first = percent(sum(has_answer(each, passages[:1]) for each, passages in found), len(found))
+        wrong = [each for each, passages in found if not has_answer(each, passages)]
+        missed += [f"search, {name}: {each.text} ({each.file})" for each in wrong]
+        share[name] = 100 - percent(len(wrong), len(found))
+        yield Figure(
+            what=f"documents, {name}: the answer is in the first passage", value=first, unit=" %"
+        )
+        what = f"documents, {name}: it is in the first {FIRST}"
+        yield Figure(
+            what=what, value=share[name], target=DOCUMENTS_AT_LEAST, unit=" %", at_least=True
+        )
+    yield Figure(
+        what="documents: what Spanish questions lose without accents",
+        value=share["Spanish"] - share["Spanish without accents"],
+        target=ACCENTS_LOSE_AT_MOST,
+        unit=" points",
+    )
+
+
+def citations(library: Library, missed: list[str]) -> Iterator[Figure]:
+    """Of the answers with citations: those that cite the answer, and those that cite only others."""
+    for name, language in (("Spanish", "es"), ("English", "en")):
+        asked = [each for each in document_questions() if each.language == language]
+        answered = right = 0
+        for question in asked:
+            cited = library.cited(question.text)
+            is_right = has_answer(question, cited)
+            answered, right = answered + bool(cited), right + is_right
+            if not is_right:
+                kind = "cites another" if cited else "no citation"
+                missed.append(f"{kind}, {name}: {question.text} ({question.file})")
+        what = f"citations, {name}: of 100 questions with a citation"
+        yield Figure(
+            what=f"citations, {name}: questions answered",
+            value=percent(answered, len(asked)),
+            unit=" %",
+        )
+        yield Figure(
+            what=f"{what}, the answer is cited",
+            value=percent(right, answered),
+            target=CITED_AT_LEAST,
+            unit=" %",
+            at_least=True,
+        )
+        yield Figure(
+            what=f"{what}, another passage is",
+            value=percent(answered - right, answered),
+            target=0,
+            unit=" %",
+        )
+
+
+def documents(missed: list[str]) -> list[Figure]:
+    company = example_company()
+    (reader,) = (person for person in company.people if "admin" in person.roles)
+    files = {document.title: document.file for document in company.documents}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        demo_service(Path(folder), company) as (service, _),
+    ):
+        upload(service, company.documents, by=reader)
+        library = Library(service=service, reader=reader, files=files)
+        return [*searches(library, missed), *citations(library, missed)]
+
+
+async def memory(missed: list[str]) -> list[Figure]:
+    """How often a message with the answer is among the first that a person's search finds."""
+    found = []
+    for person in people_with_memories():
+        wrong = await missed_questions(person, first=FIRST)
+        missed += [f"memory, {person.name}: {each.text}" for each in wrong]
+        share = 100 - percent(len(wrong), len(person.questions))
+        what = f"memory, {person.language}: a message with the answer among the first {FIRST}"
+        found.append(Figure(what=what, value=share, unit=" %"))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, help="as for the others; nothing here varies")
+    parser.add_argument("--missed", action="store_true", help="list the questions that fail")
+    options = parser.parse_args()
+    missed: list[str] = []
+    figures = asyncio.run(memory(missed)) + documents(missed)
+    print(table(figures))
+    if options.missed:
+        print("", *missed, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
