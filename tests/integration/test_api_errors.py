@@ -503,7 +503,7 @@ async def test_500_after_the_first_delta_is_an_error_event() -> None:
 @pytest.mark.parametrize(
     ("call", "body", "where", "allowed"),
     [
-        ("POST /chat", {"prompt": "a", CANARY: 1}, ["body"], "prompt, session_id"),
+        ("POST /chat", {"prompt": "a", CANARY: 1}, ["body"], "prompt, session_id, documents"),
         ("POST /auth/login", {CANARY: 1}, ["body"], "email, password"),
         ("POST /sessions/new", {CANARY: 1}, ["body"], "title"),
         ("POST {session}/reset", {"session_id": 1}, ["body"], "none"),

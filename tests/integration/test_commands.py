@@ -110,13 +110,16 @@ def test_writing_command_is_refused_with_memory_storage(
     assert "STORAGE_URL" in err
 
 
-def test_chat_continues_the_last_session_of_this_terminal(ready: Run) -> None:
+def test_chat_continues_the_last_session_of_this_terminal(ready: Run, tmp_path: Path) -> None:
     code, out, _ = ready("chat", "Hola, me llamo Ana")
     assert code == 0
     assert "Ana" in out
 
     assert "Ana" in ready("chat", "¿Cómo me llamo?")[1]
-    assert "Ana" not in ready("chat", "--new", "¿Cómo me llamo?")[1]
+    logs = tmp_path / "data" / "memory" / "client-default"
+    assert len([*logs.glob("*.log")]) == 1
+    assert "Ana" in ready("chat", "--new", "¿Cómo me llamo?")[1], "the person's memory goes on"
+    assert len([*logs.glob("*.log")]) == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no sessions of processes")
@@ -209,6 +212,7 @@ def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:
         "storage:",
         "people:",
         "audit:",
+        "search:",
         "limits:",
         "model:",
         "proxy:",
