@@ -35,6 +35,7 @@ ANA, BEN = UserId("a" * 32), UserId("b" * 32)
 OTHER = "other-2b90"
 KEY = b"k" * 32
 HOST = of_host("root")
+NOTHING: dict[str, Any] = {"sessions": [], "records": [], "documents": [], "counters": {}}
 
 
 @pytest.fixture
@@ -82,6 +83,11 @@ def left_of(user_id: UserId) -> Callable[[Transaction], dict[str, Any]]:
                 for record in tx.records.page(kind)
                 if kind.is_about(record, user_id)
             ],
+            "documents": [
+                *(each.id for each in tx.documents.uploaded_by(f"user:{user_id}")),
+                *tx.blobs.names(f"documents/0{user_id[:31]}"),
+                *tx.index.scopes_for([f"user:{user_id}"]),
+            ],
             "counters": {
                 name: total
                 for name, total in tx.counters.scan("usage", "", now=T0).items()
@@ -100,7 +106,7 @@ async def test_person_is_erased_with_everything_and_others_keep_everything(
     before = await storage.transact(left_of(BEN))
     assert all(before.values())
     receipt = await erase(storage)
-    assert await storage.transact(left_of(ANA)) == {"sessions": [], "records": [], "counters": {}}
+    assert await storage.transact(left_of(ANA)) == NOTHING
     assert await storage.transact(left_of(BEN)) == before
     others = {kind.name: 1 for kind, _ in personal_records(ANA, CANARY)}
     assert receipt.erased == others | {
@@ -108,6 +114,7 @@ async def test_person_is_erased_with_everything_and_others_keep_everything(
         "sessions": SESSIONS,
         "messages": 2 * SESSIONS,
         "memories": SESSIONS,
+        "documents": 1,
         "counters": 1,
     }
     with pytest.raises(NotFound):
@@ -232,7 +239,7 @@ async def test_erasure_that_fails_anywhere_is_finished_by_the_next_one(
     assert failures > SESSIONS
     assert receipt.erased["messages"] == 2 * SESSIONS
     done = -99
-    assert await storage.transact(left_of(ANA)) == {"sessions": [], "records": [], "counters": {}}
+    assert await storage.transact(left_of(ANA)) == NOTHING
 
 
 async def test_sweep_finishes_what_was_interrupted_and_removes_what_came_late(
@@ -247,11 +254,10 @@ async def test_sweep_finishes_what_was_interrupted_and_removes_what_came_late(
         with pytest.raises(StorageUnavailable):
             await erasures.erase(HOST, allowed)
     assert await erasures.sweep() == 1
-    nothing: dict[str, Any] = {"sessions": [], "records": [], "counters": {}}
-    assert await storage.transact(left_of(ANA)) == nothing
+    assert await storage.transact(left_of(ANA)) == NOTHING
     await storage.transact(plant_late)
     assert await erasures.sweep() == 1
-    assert await storage.transact(left_of(ANA)) == nothing
+    assert await storage.transact(left_of(ANA)) == NOTHING
 
 
 async def test_erasure_is_forgotten_a_day_after_its_end(storage: Storage) -> None:

@@ -65,6 +65,8 @@ async def test_archive_has_everything_about_the_person_and_nothing_of_others(
     ids = [f"{ANA[:31]}{number}" for number in range(SESSIONS)]
     assert sorted(found.namelist()) == sorted(
         ["profile.json", "memory.json", "items.json", "usage.csv", "access-log.json"]
+        + ["documents.json"]
+        + [f"documents/0{ANA[:31]}/{number}-{CANARY}" for number in (1, 2)]
         + [f"sessions/{each}.{suffix}" for each in ids for suffix in ("json", "md")]
     )
     texts = {name: found.read(name).decode() for name in found.namelist()}

@@ -10,7 +10,10 @@ import psycopg
 from psycopg import sql
 
 from chatbot.adapters.storage.codec import codec
+from chatbot.application.document_index import classified, publish
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId, TurnId
+from chatbot.domain.document_passages import StoredPassage, content_name
+from chatbot.domain.documents import PRIVATE, Access, Document, DocumentId, Version, scope_of
 from chatbot.domain.identity import Owner, User, UserId
 from chatbot.domain.limits import Subject
 from chatbot.domain.memory import Memory
@@ -67,6 +70,7 @@ def plant(tx: Transaction, user: User, canary: str = CANARY) -> None:
         tx.records.put(kind, record, expected=None)
     for number in range(SESSIONS):
         _plant_session(tx, Owner(kind="user", id=user.id), number, canary)
+    plant_document(tx, user.id, canary)
     later = T0 + timedelta(days=400)
     tx.counters.add(
         [
@@ -80,6 +84,37 @@ def plant(tx: Transaction, user: User, canary: str = CANARY) -> None:
         ],
         now=T0,
     )
+
+
+def plant_document(
+    tx: Transaction, user_id: UserId, canary: str, *, access: Access = PRIVATE, number: int = 0
+) -> Document:
+    """A document of a person with two versions, and the canary in each text of it."""
+    version = Version(number=2, media_type="text/plain", size=99, digest=canary, name=canary)
+    document = classified(
+        Document(
+            id=DocumentId(f"{number}{user_id[:31]}"),
+            title=f"{canary} title",
+            access=access,
+            labels=(f"{canary} label",),
+            scope=scope_of((), ()),
+            uploaded_by=f"user:{user_id}",
+            department="Sales",
+            digest=canary,
+            created_at=T0,
+            updated_at=T0,
+            newest=version,
+            older=(replace(version, number=1),),
+        )
+    )
+    for each in document.versions:
+        tx.blobs.put(content_name(document.id, each.number), f"{canary} content".encode() * 999)
+    tx.documents.put(document, old=None)
+    passages = [
+        StoredPassage(seq=n, text=f"{canary} passage {n}", heading=canary, start=0, end=9)
+        for n in range(1, 70)
+    ]
+    return publish(tx, document, passages, title=document.title, at=T0)
 
 
 def _plant_session(tx: Transaction, owner: Owner, number: int, canary: str) -> None:

@@ -4,12 +4,14 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from chatbot.application.auditing import Auditing
+from chatbot.application.document_files import parts_of
 from chatbot.application.transcripts import Transcript, transcript_of
 from chatbot.application.usage import UsageReport, UsageReports
 from chatbot.domain.access import Access, Look, access_id, label_of
 from chatbot.domain.audit import Action, AuditEvent
 from chatbot.domain.authorization import is_within_reach, require
 from chatbot.domain.chat import Session, SessionCursor, SessionId
+from chatbot.domain.documents import Document, Version, owner_atom
 from chatbot.domain.errors import NotFound, Unauthenticated
 from chatbot.domain.identity import MAX_ID_CHARS, Owner, Principal, User, UserId
 from chatbot.domain.permissions import Permission
@@ -19,7 +21,7 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.domain.text import is_storable
 from chatbot.domain.transaction import Transaction
 
-_SESSIONS_AT_ONCE, _ACCESSES_AT_ONCE = 100, 500
+_SESSIONS_AT_ONCE, _ACCESSES_AT_ONCE, _DOCUMENTS_AT_ONCE = 100, 500, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,24 @@ class PersonalData:
     async def memory(self) -> PersonMemory:
         """Return what is remembered of the user."""
         return await self._storage.transact(lambda tx: tx.person_memories.of(self._owner))
+
+    async def documents(self) -> AsyncGenerator[Document]:
+        """Yield the documents that the user has uploaded."""
+        after = ""
+        while page := await self._documents_after(after):
+            for document in page:
+                yield document
+            after = page[-1].id
+
+    async def _documents_after(self, after: str) -> Sequence[Document]:
+        uploader = owner_atom(self._owner)
+        return await self._storage.transact(
+            lambda tx: tx.documents.uploaded_by(uploader, after=after, limit=_DOCUMENTS_AT_ONCE)
+        )
+
+    def content(self, document: Document, version: Version) -> AsyncGenerator[bytes]:
+        """Yield the bytes of a version; of one that is deleted meanwhile, those before."""
+        return parts_of(self._storage, document.id, version.number)
 
     async def usage(self) -> UsageReport:
         """Return by day what the user has used."""

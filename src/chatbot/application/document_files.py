@@ -1,11 +1,16 @@
 """What is uploaded and what becomes of it."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 
-from chatbot.domain.documents import PRIVATE, Access, Document
+from chatbot.domain.document_passages import content_name
+from chatbot.domain.documents import PRIVATE, Access, Document, DocumentId
+from chatbot.domain.ports.storage import Storage
 from chatbot.domain.session_fields import MAX_TITLE_CHARS
 from chatbot.domain.text import replace_unstorable
+from chatbot.domain.transaction import Transaction
 
 MAX_NAME_CHARS = 255
 
@@ -36,6 +41,20 @@ class StoredDocument:
 
     document: Document
     has_no_readers: bool = False
+
+
+async def parts_of(
+    storage: Storage, document_id: DocumentId, version: int
+) -> AsyncGenerator[bytes]:
+    """Yield the bytes of a version, as far as they are stored."""
+    name, number = content_name(document_id, version), 0
+    while part := await storage.transact(partial(_part, name, number)):
+        yield part
+        number += 1
+
+
+def _part(name: str, number: int, tx: Transaction) -> bytes | None:
+    return tx.blobs.part(name, number)
 
 
 def clean_file_name(raw: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from chatbot.application import document_index
 from chatbot.application.auditing import Auditing
-from chatbot.application.document_files import StoredDocument
+from chatbot.application.document_files import StoredDocument, parts_of
 from chatbot.application.document_rules import (
     changeable,
     clean_access,
@@ -15,7 +15,6 @@ from chatbot.application.document_rules import (
     require_sharing,
 )
 from chatbot.domain.audit import Action, AuditEvent
-from chatbot.domain.document_passages import content_name
 from chatbot.domain.documents import (
     MANAGERS,
     Access,
@@ -142,17 +141,8 @@ class DocumentLibrary:
             return document, version
 
         document, version = await self._storage.transact(work)
-        name = content_name(document.id, version.number)
-        return Content(document=document, version=version, parts=self._parts(name))
-
-    async def _parts(self, name: str) -> AsyncGenerator[bytes]:
-        number = 0
-        while part := await self._part(name, number):
-            yield part
-            number += 1
-
-    async def _part(self, name: str, number: int) -> bytes | None:
-        return await self._storage.transact(lambda tx: tx.blobs.part(name, number))
+        parts = parts_of(self._storage, document.id, version.number)
+        return Content(document=document, version=version, parts=parts)
 
     async def change(
         self,

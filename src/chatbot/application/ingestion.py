@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from chatbot.application import document_index
+from chatbot.application.document_files import parts_of
 from chatbot.domain.document_jobs import LEASE, MAX_ATTEMPTS, DocumentJob
-from chatbot.domain.document_passages import StoredPassage, content_name, folder_of
+from chatbot.domain.document_passages import StoredPassage, folder_of
 from chatbot.domain.documents import Document, Status
 from chatbot.domain.errors import ChatbotError, Conflict, StorageFailure, cause_of
 from chatbot.domain.passages import split
@@ -145,16 +146,14 @@ class Ingestion:
         version = document.newest
         with tempfile.TemporaryDirectory(prefix="chatbot-") as folder:
             path = Path(folder) / "document"
-            await self._write(path, content_name(document.id, version.number))
+            await self._write(path, document)
             return await self._extractor.extract(path, version.media_type, version.name)
 
-    async def _write(self, path: Path, name: str) -> None:
-        """Write a blob into a file; one that was removed meanwhile is an empty file."""
-        number = 0
+    async def _write(self, path: Path, document: Document) -> None:
+        """Write the newest version into a file; one that was removed meanwhile is an empty file."""
         with path.open("wb") as file:
-            while part := await self._storage.transact(partial(_part, name, number)):
+            async for part in parts_of(self._storage, document.id, document.newest.number):
                 await asyncio.to_thread(file.write, part)
-                number += 1
 
     def _finish(
         self,
@@ -217,10 +216,6 @@ def _renewed(job: DocumentJob, clock: Clock, tx: Transaction) -> bool:
 
 def _give_back(job: DocumentJob, tx: Transaction) -> None:
     tx.documents.give_back(job)
-
-
-def _part(name: str, number: int, tx: Transaction) -> bytes | None:
-    return tx.blobs.part(name, number)
 
 
 def _is_due(document: Document | None, job: DocumentJob) -> bool:

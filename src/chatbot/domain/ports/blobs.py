@@ -52,7 +52,7 @@ class Blobs(Protocol):
 
     @abstractmethod
     def size(self, folder: str) -> int:
-        """Return how many bytes are below a folder."""
+        """Return how many bytes the store needs for what is below a folder."""
 
     @abstractmethod
     def remove(self, name: str) -> None:

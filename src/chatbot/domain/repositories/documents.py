@@ -97,8 +97,14 @@ class Documents:
         """Return the documents whose newest version has these bytes."""
         return self._records.page(DOCUMENTS, field="digest", value=digest)
 
-    def uploaded_by(self, owner: str, *, limit: int | None = None) -> Sequence[Document]:
-        return self._records.page(DOCUMENTS, field="uploaded_by", value=owner, limit=limit)
+    def uploaded_by(
+        self, owner: str, *, after: str = "", limit: int | None = None
+    ) -> Sequence[Document]:
+        """Return the documents of this uploader, from the one after `after`."""
+        key = (after,) if after else ()
+        return self._records.page(
+            DOCUMENTS, field="uploaded_by", value=owner, after=key, limit=limit
+        )
 
     def count_of(self, owner: str) -> int:
         """Return how many documents this caller has uploaded."""

@@ -18,6 +18,7 @@ from chatbot.domain.errors import Conflict, NotFound
 from chatbot.domain.identity import User
 from chatbot.domain.text import rfc3339
 from chatbot.entrypoints.http import csv_table, markdown
+from chatbot.entrypoints.http.schemas.documents import DocumentInfo
 from chatbot.entrypoints.http.schemas.memory import StructuredMemorySchema
 from chatbot.entrypoints.http.schemas.oversight import AccessSchema
 from chatbot.entrypoints.http.schemas.person_memory import (
@@ -36,6 +37,7 @@ _SECRETS = frozenset({"password_hash", "token_version", "audit_salt"})
 """Fields of a user that are no information about the person."""
 
 Pieces = AsyncGenerator[str]
+FilePieces = AsyncGenerator[str] | AsyncGenerator[bytes]
 
 
 def archive_stream(data: PersonalData, defaults: Mapping[str, str]) -> CutOffStream:
@@ -51,7 +53,7 @@ async def archive(data: PersonalData, defaults: Mapping[str, str]) -> AsyncGener
     async for name, pieces in _files(data, defaults):
         with packed.open(name, "w", force_zip64=True) as file:
             async for piece in pieces:
-                raw = piece.encode("utf-8", "replace")
+                raw = piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace")
                 if len(raw) > _LARGE_CHARS:
                     await asyncio.to_thread(file.write, raw)
                 else:
@@ -82,7 +84,7 @@ class _Buffer:
 
 async def _files(
     data: PersonalData, defaults: Mapping[str, str]
-) -> AsyncIterator[tuple[str, Pieces]]:
+) -> AsyncIterator[tuple[str, FilePieces]]:
     yield "profile.json", _once(_profile(data.user))
     forms: Sequence[tuple[str, Callable[[Transcript], Pieces], str]] = (
         ("json", lambda found: json_written(found, defaults), f'],"incomplete":"{_CUT}"}}'),
@@ -96,6 +98,11 @@ async def _files(
                 yield f"sessions/{session.id}.{suffix}", pieces
     yield "memory.json", _memory(data, defaults)
     yield "items.json", _items(data)
+    yield "documents.json", _documents(data)
+    async for document in data.documents():
+        for version in document.versions:
+            name = f"documents/{document.id}/{version.number}-{version.name or 'document'}"
+            yield name, data.content(document, version)
     usage = UsageAnswer.of(await data.usage())
     yield "usage.csv", _once(csv_table.csv_of(HEADER, usage.cells()))
     yield "access-log.json", _accesses(data)
@@ -162,6 +169,15 @@ async def _items(data: PersonalData) -> Pieces:
     yield "\n]}\n"
 
 
+async def _documents(data: PersonalData) -> Pieces:
+    yield "["
+    separator = "\n"
+    async for document in data.documents():
+        yield separator + DocumentInfo.of(document).model_dump_json()
+        separator = ",\n"
+    yield "\n]\n"
+
+
 async def _accesses(data: PersonalData) -> Pieces:
     yield "["
     separator = "\n"
@@ -177,7 +193,8 @@ def _access(access: Access) -> str:
 
 DOCUMENTED = {
     "description": "`profile.json`, `sessions/<id>.json` and `.md`, `memory.json`, "
-    "`items.json`, `usage.csv`, `access-log.json`.",
+    "`items.json`, `documents.json`, `documents/<id>/<version>-<name>`, `usage.csv`, "
+    "`access-log.json`.",
     "content": {
         "application/zip": {
             "schema": {"type": "string", "format": "binary"},
