@@ -28,11 +28,15 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDocument:
-    """What an uploader says about a document; without a title it is that in the file, or its name."""
+    """What an uploader says about a document; without a title it is that in the file, or its name.
+
+    `source` is the path of the file that `chatbot ingest` reads.
+    """
 
     title: str | None = None
     access: Access = PRIVATE
     labels: tuple[str, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,6 +194,7 @@ class DocumentUploads:
                 is_title_given=new.title is not None,
                 access=access,
                 labels=new.labels,
+                source=new.source,
                 scope=scope_of((), ()),
                 uploaded_by=owner_atom(principal.owner),
                 department=department,

@@ -112,7 +112,8 @@ class Document:
     `newest` is the version that was uploaded last, and `status` its state; `reason` says why it has
     failed. `live` is the version that answers, None until one is ready; `older` are those that have
     answered before. `department` is that of the uploader at the time of the upload: whose
-    administrators manage the document. `scope` is the access class: see `scope_of`.
+    administrators manage the document. `scope` is the access class: see `scope_of`. `source` is the
+    path of the file of which `chatbot ingest` keeps the document; empty for uploads of people.
     """
 
     id: DocumentId
@@ -131,6 +132,7 @@ class Document:
     newest: Version
     live: Version | None = None
     older: tuple[Version, ...] = ()
+    source: str = ""
 
     @property
     def face(self) -> DocumentFace:

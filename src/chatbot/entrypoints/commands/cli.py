@@ -18,6 +18,7 @@ from chatbot.entrypoints.commands import store
 from chatbot.entrypoints.commands.administrators import admin
 from chatbot.entrypoints.commands.audit import audit
 from chatbot.entrypoints.commands.command_line import Refused, command_settings, persistent, say
+from chatbot.entrypoints.commands.ingest import ingest
 from chatbot.entrypoints.commands.keys import key
 from chatbot.entrypoints.commands.limits import limit, show_usage
 from chatbot.entrypoints.commands.management import managed
@@ -43,6 +44,7 @@ app.add_typer(role, name="role")
 app.add_typer(limit, name="limit")
 app.command("usage")(show_usage)
 app.command("reindex")(reindex)
+app.command("ingest")(ingest)
 app.add_typer(db, name="db")
 app.add_typer(secrets, name="secrets")
 

@@ -5,10 +5,12 @@ from chatbot.application.document_check import DocumentCheck
 from chatbot.application.document_quotas import DocumentQuotas
 from chatbot.application.document_uploads import DocumentUploads
 from chatbot.application.documents import DocumentLibrary
+from chatbot.application.file_ingestion import FileIngestion
 from chatbot.application.ingestion import Ingestion
 from chatbot.domain.ports.extraction import Extractor
 from chatbot.domain.ports.storage import Storage
-from chatbot.domain.ports.telemetry import Telemetry
+from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
+from chatbot.entrypoints.container.extraction_parts import build_extractor
 from chatbot.entrypoints.container.parts import random_id, utc_now
 from chatbot.entrypoints.settings import Settings
 
@@ -62,3 +64,17 @@ def build_documents(settings: Settings, storage: Storage, auditing: Auditing) ->
 
 def build_document_check(storage: Storage, ingestion: Ingestion) -> DocumentCheck:
     return DocumentCheck(storage, clock=utc_now, wake=ingestion.wake)
+
+
+def build_file_ingestion(settings: Settings, storage: Storage, auditing: Auditing) -> FileIngestion:
+    """For commands, which work on the queue only while they wait for their own files."""
+    extractor = build_extractor(settings)
+    ingestion = build_ingestion(settings, storage, extractor, NO_TELEMETRY)
+    return FileIngestion(
+        storage,
+        build_documents(settings, storage, auditing),
+        build_document_uploads(settings, storage, auditing, extractor, ingestion),
+        ingestion,
+        extractor,
+        max_bytes=settings.documents.max_bytes,
+    )

@@ -17,6 +17,7 @@ from chatbot.application.documents import DocumentLibrary
 from chatbot.application.end_users import EndUsers
 from chatbot.application.erasure import Erasures
 from chatbot.application.explanation import Explanations
+from chatbot.application.file_ingestion import FileIngestion
 from chatbot.application.ingestion import Ingestion
 from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.key_use import KeyUse
@@ -107,6 +108,7 @@ class Management:
     audit_trail: AuditTrail
     operations_trail: AuditTrail
     reindexing: Reindexing
+    files: FileIngestion
     retention: Retention
     limits: LimitEditor
     usage: UsageReports

@@ -1,0 +1,222 @@
+"""Keeps documents equal to files of this machine, for `chatbot ingest`.
+
+The document of a file is found by its path, which is stored with the document.
+"""
+
+import asyncio
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from chatbot.application.document_files import NewDocument, Upload
+from chatbot.application.document_uploads import DocumentUploads
+from chatbot.application.documents import DocumentChange, DocumentLibrary
+from chatbot.application.ingestion import Ingestion
+from chatbot.domain.documents import (
+    PRIVATE,
+    Access,
+    Document,
+    DocumentId,
+    Status,
+    clean_labels,
+    owner_atom,
+)
+from chatbot.domain.errors import ChatbotError, DuplicateDocument, StorageFailure
+from chatbot.domain.extraction import FailureReason
+from chatbot.domain.identity import Principal
+from chatbot.domain.ports.extraction import ExtractionFailed, Extractor
+from chatbot.domain.ports.storage import Storage
+
+_LOOKS_EVERY_S = 0.2
+"""How often a document is looked at that another process works on."""
+_GONE = "The document was deleted while the file was being read."
+
+
+class Outcome(StrEnum):
+    """What became of a file. The value is printed."""
+
+    ADDED = "added"
+    UPDATED = "updated"
+    CHANGED = "access or labels changed"
+    UNCHANGED = "unchanged"
+    DUPLICATE = "duplicates"
+    SKIPPED = "skipped (type not supported)"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOptions:
+    """How files become documents.
+
+    Without `access` or `labels`, documents that exist keep theirs. `is_dry`: nothing is written.
+    """
+
+    access: Access | None = None
+    labels: tuple[str, ...] | None = None
+    is_dry: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileReport:
+    """What became of one file. `has_no_readers`: nobody matches the access rule at the moment."""
+
+    path: Path
+    outcome: Outcome
+    reason: str = ""
+    has_no_readers: bool = False
+
+    @property
+    def is_failure(self) -> bool:
+        return self.outcome is Outcome.FAILED
+
+
+class FileIngestion:
+    """Adds, updates and removes the documents of files.
+
+    Several may be stored at the same time; their texts are extracted one after the other.
+
+    Args:
+        max_bytes: larger files fail.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        library: DocumentLibrary,
+        uploads: DocumentUploads,
+        ingestion: Ingestion,
+        extractor: Extractor,
+        *,
+        max_bytes: int,
+    ) -> None:
+        self._storage, self._library, self._uploads = storage, library, uploads
+        self._ingestion, self._extractor, self._max_bytes = ingestion, extractor, max_bytes
+        self._working = asyncio.Lock()
+
+    async def known(self, principal: Principal) -> Mapping[Path, Document]:
+        """Return the documents that were made of files, by the paths of these."""
+        uploader = owner_atom(principal.owner)
+        found = await self._storage.transact(lambda tx: tx.documents.uploaded_by(uploader))
+        return {Path(each.source): each for each in found if each.source}
+
+    async def ingest(
+        self, principal: Principal, path: Path, known: Document | None, options: FileOptions
+    ) -> FileReport:
+        """Make the document of a file equal to it, and wait until it is ready or has failed.
+
+        An error of this file is an outcome; only those of the store are raised.
+        """
+        try:
+            return await self._ingest(principal, path, known, options)
+        except StorageFailure:
+            raise
+        except DuplicateDocument as error:
+            return FileReport(path=path, outcome=Outcome.DUPLICATE, reason=error.document_id)
+        except ExtractionFailed as error:
+            is_foreign = error.reason is FailureReason.UNSUPPORTED
+            outcome = Outcome.SKIPPED if is_foreign else Outcome.FAILED
+            return FileReport(path=path, outcome=outcome, reason=str(error))
+        except ChatbotError as error:
+            return FileReport(path=path, outcome=Outcome.FAILED, reason=str(error))
+        except OSError as error:
+            why = error.strerror or "it cannot be read"
+            return FileReport(path=path, outcome=Outcome.FAILED, reason=why)
+
+    async def remove(self, principal: Principal, document: Document) -> None:
+        """Delete the document of a file that is gone."""
+        await self._library.delete(principal, document.id)
+
+    async def _ingest(
+        self, principal: Principal, path: Path, known: Document | None, options: FileOptions
+    ) -> FileReport:
+        self._extractor.media_type_of("", path.name)
+        digest = await asyncio.to_thread(self._digest_of_fitting, path)
+        if known is not None and known.status is not Status.FAILED and digest == known.digest:
+            return await self._adjusted(principal, path, known, options)
+        if options.is_dry:
+            outcome = Outcome.ADDED if known is None else Outcome.UPDATED
+            return FileReport(path=path, outcome=outcome)
+        report, document_id = await self._stored(principal, path, known, options)
+        return await self._finished(report, document_id)
+
+    def _digest_of_fitting(self, path: Path) -> str:
+        """Return the digest of a file that is not too large."""
+        if path.stat().st_size > self._max_bytes:
+            raise ExtractionFailed(FailureReason.FILE_TOO_LARGE)
+        return _digest(path)
+
+    async def _adjusted(
+        self, principal: Principal, path: Path, known: Document, options: FileOptions
+    ) -> FileReport:
+        """Give the document of a file that is unchanged the wanted access and labels."""
+        unchanged = FileReport(path=path, outcome=Outcome.UNCHANGED)
+        if not _differs(known, options):
+            return await self._finished(unchanged, known.id)
+        report = replace(unchanged, outcome=Outcome.CHANGED)
+        if options.is_dry:
+            return report
+        wanted = DocumentChange(access=options.access, labels=options.labels)
+        stored = await self._library.change(principal, known.id, wanted)
+        report = replace(report, has_no_readers=stored.has_no_readers)
+        return await self._finished(report, known.id)
+
+    async def _stored(
+        self, principal: Principal, path: Path, known: Document | None, options: FileOptions
+    ) -> tuple[FileReport, DocumentId]:
+        """Upload a copy of the file, which may be changed meanwhile."""
+        with tempfile.TemporaryDirectory(prefix="chatbot-") as folder:
+            upload = await asyncio.to_thread(_copied, path, Path(folder) / "file")
+            if known is None:
+                new = NewDocument(
+                    access=options.access or PRIVATE,
+                    labels=options.labels or (),
+                    source=str(path),
+                )
+                stored = await self._uploads.add(principal, new, upload)
+                outcome = Outcome.ADDED
+            else:
+                stored = await self._uploads.replace(principal, known.id, upload)
+                outcome = Outcome.UPDATED
+                if _differs(known, options):
+                    wanted = DocumentChange(access=options.access, labels=options.labels)
+                    stored = await self._library.change(principal, known.id, wanted)
+        report = FileReport(path=path, outcome=outcome, has_no_readers=stored.has_no_readers)
+        return report, stored.document.id
+
+    async def _finished(self, report: FileReport, document_id: DocumentId) -> FileReport:
+        """Work on the queue, as other processes do, until this document is ready or has failed."""
+        while True:
+            document = await self._storage.transact(lambda tx: tx.documents.get(document_id))
+            if document is None:
+                return replace(report, outcome=Outcome.FAILED, reason=_GONE)
+            if document.status is Status.READY:
+                return report
+            if document.status is Status.FAILED:
+                return replace(report, outcome=Outcome.FAILED, reason=document.reason)
+            async with self._working:
+                has_worked = await self._ingestion.work_once()
+            if not has_worked:
+                await asyncio.sleep(_LOOKS_EVERY_S)
+
+
+def _differs(known: Document, options: FileOptions) -> bool:
+    """Whether access or labels are to be changed."""
+    new_access = options.access is not None and not options.access.admits_as(known.access)
+    return new_access or (
+        options.labels is not None and clean_labels(options.labels) != known.labels
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copied(path: Path, copy: Path) -> Upload:
+    shutil.copyfile(path, copy)
+    size, digest = copy.stat().st_size, _digest(copy)
+    return Upload(path=copy, size=size, digest=digest, name=path.name)
