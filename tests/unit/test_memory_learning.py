@@ -166,3 +166,10 @@ def test_inference_without_any_word_of_the_person_waits() -> None:
     assert states(after(fact("Enjoys mountaineering"), "Hello there")) == [
         ("Enjoys mountaineering", PENDING)
     ]
+
+
+def test_item_that_shares_few_words_with_text_from_elsewhere_waits() -> None:
+    update = fact("Confirmed the transfer of ninety thousand euros to Norvik on Monday morning")
+    item = only(after(update, 'Please translate: "Norvik is a town"'))
+    assert item.state is PENDING
+    assert [source.quote for source in item.sources] == ['"Norvik is a town"']

@@ -79,7 +79,7 @@ class Evidence:
         standing = _decided(best)
         if standing is Standing.NOWHERE:
             return self._without_words(key)
-        least = max(_ENOUGH, best[standing] / 2)
+        least = min(best[standing], max(_ENOUGH, best[standing] / 2))
         quotes: dict[int, tuple[Message, str]] = {}
         for each, message, share in shares:
             if share >= least:
