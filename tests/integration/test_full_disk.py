@@ -167,9 +167,11 @@ async def test_disk_that_becomes_read_only_is_a_503_is_still_read_and_recovers(
     mountable: Path,
 ) -> None:
     unavailable = (503, "storage_unavailable")
+    # A mount stays writable while a file is open for writing, as the index is after a search.
+    settings = {"MEMORY_RECALL": "off"}
     async with (
         FakeProvider() as upstream,
-        running(mountable, *after(MOUNT), **with_provider(upstream)) as service,
+        running(mountable, *after(MOUNT), **with_provider(upstream), **settings) as service,
     ):
         first = await service.answer("POST", "/chat", json={"prompt": "Hola"})
         path = f"/sessions/{first['session_id']}"

@@ -12,7 +12,7 @@ from chatbot.adapters.storage.json_files import log_index
 from chatbot.adapters.storage.json_files.index_file import IndexFile
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.domain.chat import MessageRole, SessionId
-from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.errors import StorageFull, StorageUnavailable
 from chatbot.domain.search import Passage, Scope, messages_scope
 from index_contents import assert_index_is_true, indexed_of
 from json_store import ANA, BOB, ONE, T0, TURN, TWO, new_session, sessions_of
@@ -210,8 +210,9 @@ async def test_people_without_messages_find_nothing(root: Path) -> None:
     async with JsonFileStorage(root) as storage:
         sessions_of(storage).create(new_session())
         sessions_of(storage).clear(BOB)
+        assert await indexed_of(storage, BOB) == []
         assert not (root / "index.db").exists()
-        assert await indexed_of(storage, BOB) == await indexed_of(storage, ANA) == []
+        assert await indexed_of(storage, ANA) == []
 
 
 async def test_documents_are_kept_apart_from_messages(root: Path) -> None:
@@ -247,6 +248,24 @@ async def test_a_full_disk_does_not_keep_a_session_from_being_deleted(
             sessions.delete(lease)
         assert "stays in the search index" in caplog.text
         assert await assert_index_is_true(storage, ANA) == []
+
+
+async def test_a_full_disk_does_not_keep_older_messages_from_being_found(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with JsonFileStorage(root) as storage:
+        say(storage, "one")
+        await indexed_of(storage, ANA)
+        say(storage, "two")
+
+        def full(*_: object, **__: object) -> None:
+            raise StorageFull("no space")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(IndexFile, "write", full)
+            assert [each.seq for each in await indexed_of(storage, ANA)] == [1]
+        assert "newest messages cannot be found" in caplog.text
+        assert len(await assert_index_is_true(storage, ANA)) == 2
 
 
 @POSIX

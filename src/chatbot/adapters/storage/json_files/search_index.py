@@ -1,16 +1,21 @@
 """The search index of a folder of JSON files, as one piece of work sees it."""
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from chatbot.adapters.search.caches import IndexCache
 from chatbot.adapters.search.folding import Plan
 from chatbot.adapters.search.snapshots import StoredSnapshot
 from chatbot.adapters.search.stored_index import StoredIndex
+from chatbot.adapters.storage.in_memory.index_rows import InMemoryIndexRows
 from chatbot.adapters.storage.json_files.index_file import IndexFile
 from chatbot.adapters.storage.json_files.log_index import LogIndex
 from chatbot.domain.chat import SessionId
+from chatbot.domain.errors import StorageFull
 from chatbot.domain.ports.storage import Found
 from chatbot.domain.search import Passage, Scope, owner_of
+
+_log = logging.getLogger("chatbot.storage")
 
 
 class JsonSearchIndex(StoredIndex):
@@ -51,7 +56,10 @@ class JsonSearchIndex(StoredIndex):
 
     def snapshot(self, scopes: Collection[Scope]) -> StoredSnapshot:
         for owner in filter(None, map(owner_of, scopes)):
-            self._logs.catch_up(owner)
+            try:
+                self._logs.catch_up(owner)
+            except StorageFull:
+                _log.warning("the newest messages cannot be found: no space for their index")
         return self._read(lambda index: index.snapshot(scopes))
 
     def indexed(self, scope: Scope) -> Mapping[str, int]:
@@ -67,6 +75,8 @@ class JsonSearchIndex(StoredIndex):
         return self._write(lambda index: index.replace(plan, built))
 
     def _read(self, work: Callable[[StoredIndex], Found]) -> Found:
+        if not self._file.is_made():
+            return work(StoredIndex(InMemoryIndexRows(), self._cache))
         return self._file.read(lambda session: work(StoredIndex(session.rows, self._cache)))
 
     def _write(self, work: Callable[[StoredIndex], Found], *, erases: bool = False) -> Found:
