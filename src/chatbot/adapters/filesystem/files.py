@@ -213,11 +213,11 @@ class Files:
 
     def listdir_by_mtime(self, folder: Path, *suffixes: str) -> list[tuple[str, int]]:
         """Return the files that end in one of `suffixes` with their times in ns, in no particular order."""
-        found = self.listdir_with_status(folder, *suffixes)
-        return [(name, status.mtime_ns) for name, status in found]
+        found = self.listdir_by_size(folder, *suffixes)
+        return [(name, mtime_ns) for name, (_, mtime_ns) in found]
 
-    def listdir_with_status(self, folder: Path, *suffixes: str) -> list[tuple[str, Status]]:
-        """Return the files that end in one of `suffixes`, in no particular order.
+    def listdir_by_size(self, folder: Path, *suffixes: str) -> list[tuple[str, tuple[int, int]]]:
+        """Return the files that end in one of `suffixes` with their sizes and times in ns.
 
         Pauses after every 512 entries, so that a large folder does not starve other threads of the
         interpreter's lock.
@@ -227,10 +227,12 @@ class Files:
             for number, entry in enumerate(entries, 1):
                 if number % _ENTRIES_AT_ONCE == 0:
                     time.sleep(_PAUSE_S)
-                if not entry.name.endswith(suffixes) or not entry.is_file(follow_symlinks=False):
+                name = entry.name
+                if not name.endswith(suffixes) or not entry.is_file(follow_symlinks=False):
                     continue
                 try:
-                    found.append((entry.name, _status(entry.stat(follow_symlinks=False))))
+                    status = entry.stat(follow_symlinks=False)
+                    found.append((name, (status.st_size, status.st_mtime_ns)))
                 except FileNotFoundError:
                     continue  # removed since the folder was read
         return found

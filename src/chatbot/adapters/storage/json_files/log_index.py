@@ -5,11 +5,10 @@ process, another one, a restored backup. What is removed from a log leaves the i
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from chatbot.adapters.filesystem.file_status import Status
 from chatbot.adapters.search.caches import IndexCache
 from chatbot.adapters.search.records import record_of
 from chatbot.adapters.search.stored_index import StoredIndex
@@ -35,7 +34,8 @@ from chatbot.domain.search import messages_scope, passages_of
 
 _AT_ONCE = 500
 """Messages that one search indexes at most: it has to wait for them."""
-_OWNERS_KNOWN = 4096
+_LOGS_KNOWN = 20_000
+"""Of so many logs a process remembers that they are indexed."""
 _log = logging.getLogger("chatbot.storage")
 
 
@@ -48,12 +48,17 @@ class _News:
     is_fresh: bool
 
 
+States = Mapping[SessionId, tuple[int, int]]
+"""Size and time of each log of an owner."""
+
+
 class LogIndex:
     """The messages of the logs below one folder in its index."""
 
     def __init__(self, sessions: SessionReader, file: IndexFile, cache: IndexCache) -> None:
         self._sessions, self._file, self._cache = sessions, file, cache
-        self._seen: dict[Owner, object] = {}
+        self._indexed: dict[Owner, tuple[object, States]] = {}
+        self._known_logs = 0
 
     def catch_up(self, owner: Owner, *, limit: int = _AT_ONCE) -> bool:
         """Index what is new in the logs of an owner, the newest logs first.
@@ -61,27 +66,54 @@ class LogIndex:
         Returns:
             Whether that is all; otherwise so many messages were indexed.
         """
-        now = self._sessions.logs(owner)
-        seen = (self._file.identity(), hash(frozenset(now.items())))
-        if self._seen.get(owner) == seen or not (now or self._file.is_made()):
+        now, file = self._sessions.logs(owner), self._file.identity()
+        if not now and file is None:
             return True
-        left = self._caught_up(owner, now, limit)
-        if left > 0 and self._file.identity() == seen[0]:
-            if len(self._seen) >= _OWNERS_KNOWN:
-                self._seen.clear()
-            self._seen[owner] = seen
+        of_file, before = self._indexed.get(owner, (None, {}))
+        if file != of_file:
+            before = {}
+        elif now == before:
+            return True
+        left = self._caught_up(owner, now, before, limit)
+        if left > 0:
+            self._remember(owner, now)
         return left > 0
 
-    def _caught_up(self, owner: Owner, now: Mapping[SessionId, Status], limit: int) -> int:
-        """Index up to so many messages; returns how many more could have been."""
-        known = self._file.read(lambda session: marks_of(session, messages_scope(owner)))
-        for session_id in known.keys() - now.keys():
+    def _caught_up(self, owner: Owner, now: States, before: States, limit: int) -> int:
+        """Index up to so many messages; returns how many more could have been.
+
+        Logs that are still as they were before are indexed.
+        """
+        changed = [each for each in now if now[each] != before.get(each)]
+        known = self._marks(owner, changed if before else None)
+        for session_id in (before or known).keys() - now.keys():
             self._forget_if_gone(self._sessions.paths(owner, session_id))
-        for session_id in sorted(now, key=lambda each: (-now[each].mtime_ns, each)):
+        for session_id in sorted(changed, key=lambda each: (-now[each][1], each)):
             mark = known.get(session_id)
             if limit > 0 and (mark is None or not mark.is_of(now[session_id])):
                 limit -= self._take(self._sessions.paths(owner, session_id), mark, limit)
         return limit
+
+    def _marks(
+        self, owner: Owner, wanted: Sequence[SessionId] | None
+    ) -> Mapping[SessionId, LogMark]:
+        """Return the marks of these logs, or of all."""
+        scope = messages_scope(owner)
+        if wanted is None:
+            return self._file.read(lambda session: marks_of(session, scope))
+        found = self._file.read(
+            lambda session: [(each, mark_of(session, scope, each)) for each in wanted]
+        )
+        return {each: mark for each, mark in found if mark is not None}
+
+    def _remember(self, owner: Owner, now: States) -> None:
+        """Remember that these logs are indexed: what was written since changes their state."""
+        _, before = self._indexed.get(owner, (None, {}))
+        self._known_logs += len(now) - len(before)
+        if self._known_logs > _LOGS_KNOWN:
+            self._indexed.clear()
+            self._known_logs = len(now)
+        self._indexed[owner] = (self._file.identity(), now)
 
     def _take(self, paths: SessionPaths, known: LogMark | None, limit: int) -> int:
         """Index what is new in a log; returns the number of messages."""
@@ -117,9 +149,9 @@ class LogIndex:
     def _pass_over(self, paths: SessionPaths, known: LogMark | None) -> int:
         """Leave a damaged log alone until it is changed; it has been reported."""
         scope, old = messages_scope(paths.owner), known or LogMark(0, 0, 0, -1, 0, 0, b"")
-        status = self._sessions.logs(paths.owner).get(paths.session_id)
-        if status is not None:
-            mark = old._replace(size=status.size, mtime_ns=status.mtime_ns, inode=status.inode)
+        state = self._sessions.logs(paths.owner).get(paths.session_id)
+        if state is not None:
+            mark = old._replace(size=state[0], mtime_ns=state[1])
             self._file.write(lambda session: put_mark(session, scope, paths.session_id, mark))
         return 1
 

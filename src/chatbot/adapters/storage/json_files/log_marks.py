@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from chatbot.adapters.filesystem.file_status import Status
 from chatbot.adapters.storage.json_files.index_session import IndexSession
 from chatbot.domain.chat import Message, SessionId
 from chatbot.domain.search import Scope
@@ -35,9 +34,9 @@ class LogMark(NamedTuple):
     last_seq: int
     digest: bytes
 
-    def is_of(self, status: Status) -> bool:
-        """Whether the file has not been changed since."""
-        return self[:3] == status[:3]
+    def is_of(self, state: tuple[int, int]) -> bool:
+        """Whether a file with this size and time has not been changed since."""
+        return self[:2] == state
 
 
 def digest_of(message: Message) -> bytes:

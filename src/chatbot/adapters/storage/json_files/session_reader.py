@@ -1,5 +1,6 @@
 """Reading the sessions below one folder, which takes no lock and leaves no trace."""
 
+import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop
@@ -7,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 
 from chatbot.adapters.filesystem.atomic import exists, opened
-from chatbot.adapters.filesystem.file_status import Status
 from chatbot.adapters.filesystem.files import Files
 from chatbot.adapters.storage.json_files.fields_file import load_session
 from chatbot.adapters.storage.json_files.log_reader import LogReader
@@ -38,6 +38,9 @@ from chatbot.domain.memory import Memory
 from chatbot.domain.ports.session_log import Select, select_none
 from chatbot.domain.ports.storage import Found
 from chatbot.domain.session_fields import is_in_title
+
+is_log = re.compile(f"[0-9a-f]{{32}}{re.escape(LOG)}").fullmatch
+"""Whether a file's name is that of a log."""
 
 
 class LogErrors:
@@ -111,14 +114,13 @@ class SessionReader:
         fitting = (each for each in found if each is not None and is_in_title(title, each.title))
         return list(islice(fitting, limit))
 
-    def logs(self, owner: Owner) -> Mapping[SessionId, Status]:
-        """Return the logs of the owner's sessions, as they are now."""
+    def logs(self, owner: Owner) -> Mapping[SessionId, tuple[int, int]]:
+        """Return the size and the time of each log of the owner."""
         try:
-            found = self._files.listdir_with_status(self._folder(owner), LOG)
+            found = self._files.listdir_by_size(self._folder(owner), LOG)
         except NotFound:
             return {}
-        names = ((SessionId(name.removesuffix(LOG)), status) for name, status in found)
-        return {session_id: status for session_id, status in names if is_session_id(session_id)}
+        return {SessionId(name[: -len(LOG)]): state for name, state in found if is_log(name)}
 
     def inode_of(self, paths: SessionPaths) -> int | None:
         """Return the number of a session's log; None if there is no log."""
