@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
+from chatbot.domain.plain_words import plain_words
 from chatbot.domain.search import Hit
 from chatbot.domain.text import fold
 
@@ -75,14 +76,14 @@ def _questions_before(before: Sequence[str]) -> Iterator[str]:
 
 
 def _query(text: str) -> Query:
-    plain = _table().plain
+    plain = plain_words()
     words = (word for word in _words(text) if word not in plain)
     return Query(text=text, words=frozenset(words))
 
 
 def _kind_of(prompt: str) -> str:
     words, table = _words(prompt), _table()
-    counting = [word for word in words if word not in table.plain]
+    counting = [word for word in words if word not in plain_words()]
     start = " ".join(words[:4]) + " "
     if words and (words[0] in table.openers or start.startswith(table.phrases)):
         return "follow-up"
@@ -115,7 +116,6 @@ def _words(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    plain: frozenset[str]
     openers: frozenset[str]
     phrases: tuple[str, ...]
     pronouns: frozenset[str]
@@ -127,7 +127,6 @@ def _table() -> _Table:
     raw = tomllib.loads(files(__package__).joinpath("relevance.toml").read_text("utf-8"))
     phrases = (each.strip() + " " for each in raw["opening_phrases"].strip().split("|"))
     return _Table(
-        plain=frozenset(raw["plain"].split()),
         openers=frozenset(raw["openers"].split()),
         phrases=tuple(phrases),
         pronouns=frozenset(raw["pronouns"].split()),

@@ -63,7 +63,7 @@ async def _turn(use: UseCases, session_id: SessionId | None, text: str) -> Sessi
 
 async def _answer(use: UseCases, session_id: SessionId | None, text: str) -> SessionId:
     events = use.chat.reply(DEFAULT_PRINCIPAL, session_id, text, stream=True)
-    notice, began = "", False
+    after, began = "", False
     async with aclosing(events):
         try:
             async for event in events:
@@ -71,11 +71,19 @@ async def _answer(use: UseCases, session_id: SessionId | None, text: str) -> Ses
                     write(event.text)
                     began = True
                 elif isinstance(event, Reply):
-                    notice = f"\n({event.notice})" if event.notice else ""
+                    after = _sources(event) + (f"\n({event.notice})" if event.notice else "")
                     return event.session_id
         finally:  # the next output, or an error, starts on a new line
-            write(f"{notice}\n" if began or notice else "")
+            write(f"{after}\n" if began or after else "")
     raise AssertionError("A turn ends with its reply or raises.")
+
+
+def _sources(reply: Reply) -> str:
+    """The cited passages, one on a line, under the answer: `[1] Holidays 2026: Managers`."""
+    return "".join(
+        f"\n[{each.n}] {' '.join(f'{each.title}: {each.heading}'.split()).removesuffix(':')}"
+        for each in reply.citations
+    )
 
 
 def _lines() -> Iterator[str]:

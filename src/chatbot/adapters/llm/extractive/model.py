@@ -11,6 +11,7 @@ from pydantic import BaseModel, JsonValue
 
 from chatbot.adapters.llm.extractive.language import CODES, language
 from chatbot.adapters.llm.extractive.learning import learned
+from chatbot.adapters.llm.extractive.passages import Passage
 from chatbot.adapters.llm.extractive.replies import Conversation, reply
 from chatbot.adapters.llm.extractive.summary import summarized
 from chatbot.domain.memory_updates import update_from_json
@@ -24,11 +25,18 @@ _MAX_MESSAGES = 40  # a batch of consolidation holds as many
 _LOOP_CHARS = 2000  # more than this is read in a thread, beside the event loop
 
 
+class _Recalled(BaseModel):
+    by: str = ""
+    text: str = ""
+
+
 class _Block(BaseModel):
     memory: dict[str, JsonValue] = {}
     summary: str = ""
     max_words: int = 140
     messages: list[dict[str, JsonValue]] = []
+    passages: list[Passage] | None = None
+    recalled: list[_Recalled] = []
 
 
 class Config(BaseModel):
@@ -62,6 +70,8 @@ def answer(
         memory=memory,
         summary=block.summary,
         system=system,
+        passages=block.passages,
+        recalled=[each.text for each in block.recalled if each.by == "user"],
     )
     return reply(talk, notice=notice)
 

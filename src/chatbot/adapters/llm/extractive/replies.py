@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from chatbot.adapters.llm.extractive.language import CODES, Code, Language, language
 from chatbot.adapters.llm.extractive.learning import Learned, items, learned, stems
+from chatbot.adapters.llm.extractive.passages import Passage, quoted
 from chatbot.adapters.llm.extractive.statements import (
     is_question,
     languages_of,
@@ -29,7 +30,8 @@ _ONLY_IF_NOTHING_ELSE = frozenset({"task", "forget", "done", "note"})
 class Conversation:
     """The input of an answer: the newest message, and what is known besides.
 
-    `system` is the system text: its language is the last resort.
+    `system` is the system text: its language is the last resort. `passages` are those of documents,
+    None if none were searched; `recalled` is what the person said in other conversations.
     """
 
     prompt: str
@@ -37,6 +39,8 @@ class Conversation:
     memory: Update = field(default_factory=Update)
     summary: str = ""
     system: str = ""
+    passages: Sequence[Passage] | None = None
+    recalled: Sequence[str] = ()
 
 
 def reply(talk: Conversation, *, notice: bool = True) -> str:
@@ -52,7 +56,8 @@ def reply(talk: Conversation, *, notice: bool = True) -> str:
     memory = _merged(memory, new)
     asked = _asked(talk.prompt)
     if asked and (not text or (asked not in _ONLY_IF_NOTHING_ELSE and is_question(talk.prompt))):
-        text = "\n\n".join(filter(None, [text, _answer(asked, known, memory, talk)]))
+        answer = _told if asked == "told" else _answer
+        text = "\n\n".join(filter(None, [text, answer(asked, known, memory, talk)]))
     if not text:
         text = _other(talk, known, memory, earlier)
     is_first = not (earlier or talk.summary)
@@ -131,8 +136,9 @@ def _answer(asked: str, known: Language, memory: Update, talk: Conversation) -> 
         plain = {each: f" {wording(each, known.spelling).plain}" for each in memory.facts}
         if found := [each for each in memory.facts if known["department"].search(plain[each])]:
             return phrases["found"].format(items=_listed(found))
-    phrase = phrases.get(f"no_{asked}") or phrases.get(f"to_{asked}") or phrases["nothing"]
-    return phrase.format(name=_name(memory))
+    unknown = phrases.get(f"no_{asked}")
+    phrase = unknown or phrases.get(f"to_{asked}") or phrases["nothing"]
+    return (unknown and _from_documents(talk, known)) or phrase.format(name=_name(memory))
 
 
 def _beyond_items(summary: str) -> list[str]:
@@ -143,23 +149,55 @@ def _beyond_items(summary: str) -> list[str]:
 
 def _other(talk: Conversation, known: Language, memory: Update, earlier: Sequence[str]) -> str:
     """Answer a question with the best matching sentences; acknowledge any other message."""
+    documents = _from_documents(talk, known)
     if not is_question(talk.prompt):
-        return known.phrases["acknowledged"].format(name=_name(memory))
+        return documents or known.phrases["acknowledged"].format(name=_name(memory))
     keyed = _labelled({**memory.profile, **memory.preferences}, known)
     best = _relevant(talk.prompt, [*memory.facts, *memory.todos, *keyed])
+    if documents and not best:
+        return documents
     best = best or _relevant(talk.prompt, [talk.summary, *earlier], but_statements=True)
+    best = best or _relevant(talk.prompt, talk.recalled)
+    if best:
+        found = known.phrases["found"].format(items=_listed(best))
+        return "\n\n".join(filter(None, [found, documents]))
+    return known.phrases["nothing" if talk.passages is None else "no_documents"]
+
+
+def _from_documents(talk: Conversation, known: Language) -> str:
+    """The sentences of documents that answer, with the numbers of their passages."""
+    previous = next(reversed(talk.earlier), "")
+    found = quoted(talk.prompt, previous, talk.passages or ())
+    lines = _listed([each.line for each in found])
+    return known.phrases["documents"].format(items=lines) if lines else ""
+
+
+def _told(_: str, known: Language, memory: Update, talk: Conversation) -> str:
+    """What the person has said about something, in this conversation or in others."""
+    keyed = _labelled({**memory.profile, **memory.preferences}, known)
+    texts = [*memory.facts, *memory.todos, *keyed]
+    wanted = stems(talk.prompt) - stems(known.phrases["telling"])
+    best = _relevant(talk.prompt, texts, wanted) or _relevant(talk.prompt, talk.recalled, wanted)
     if not best:
         return known.phrases["nothing"]
     return known.phrases["found"].format(items=_listed(best))
 
 
-def _relevant(prompt: str, texts: Sequence[str], *, but_statements: bool = False) -> list[str]:
-    """At most three sentences that share at least half of the prompt's words, the best first.
+def _relevant(
+    prompt: str,
+    texts: Sequence[str],
+    wanted: frozenset[str] | None = None,
+    *,
+    but_statements: bool = False,
+) -> list[str]:
+    """At most three sentences that share at least half of the wanted words, the best first.
+
+    These are those of the prompt unless given.
 
     `but_statements` leaves out what users state about themselves: if memory lacks it, it was
     forgotten.
     """
-    wanted = stems(prompt)
+    wanted = stems(prompt) if wanted is None else wanted
     shared = {each: 2 * len(wanted & stems(each)) for each in sentences(*texts)}
     best = sorted(shared, key=lambda each: -shared[each])[:_BEST_SENTENCES]
     enough = [each for each in best if shared[each] >= max(len(wanted), 1)]
