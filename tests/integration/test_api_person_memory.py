@@ -237,3 +237,61 @@ class TestSettings:
         await call(service, "PUT", "/settings", self.ALL | {"cross_session": False})
         assert (await self.talk(service, "Hi"))["memory_used"] == []
         assert (await self.talk(service, "Hi", session_id))["memory_used"]
+
+
+class TestSearch:
+    """Items and messages of all own sessions."""
+
+    async def find(self, service: Service, query: str, **more: Any) -> list[Json]:
+        found = await call(service, "POST", "/search", {"query": query, **more})
+        return list(found["results"])
+
+    async def test_items_and_messages_are_found_with_the_reason(self, service: Service) -> None:
+        body = {"prompt": "We flew to Lisbon in May and loved the trams"}
+        session_id = (await service.client.post("/chat", json=body)).json()["session_id"]
+        item = await call(service, "POST", body=TEA | {"text": "Wants to live in Lisbon"})
+        first, message, *_ = await self.find(service, "Lisbon trams")
+        assert (first["type"], first["id"]) == ("item", item["id"])
+        assert (message["session_id"], message["seq"]) == (session_id, 1)
+        assert message["text"] == body["prompt"]
+        assert "id" not in message
+        assert message["why"]["terms"]
+        assert [each["type"] for each in await self.find(service, "Lisbon", types=["item"])] == [
+            "item"
+        ]
+
+    async def test_word_of_a_message_nearby_counts_and_is_named(self, service: Service) -> None:
+        body: Json = {"prompt": "The conference is in Lisbon"}
+        session_id = (await service.client.post("/chat", json=body)).json()["session_id"]
+        more = {"prompt": "I will take the night train", "session_id": session_id}
+        await service.client.post("/chat", json=more)
+        found = await self.find(service, "Lisbon train", types=["message"])
+        whys = [each["why"]["neighbours"] for each in found]
+        assert any(whys)
+
+    async def test_forgotten_item_and_the_message_that_taught_it_are_not_found(self) -> None:
+        answers = by_task(extract=lambda _: json.dumps({"facts": ["allergic to nuts"]}))
+        async with serving(settings_for_tests(), model=ScriptedModel(answers)) as service:
+            prompt = {"prompt": "I am allergic to nuts"}
+            session_id = (await service.client.post("/chat", json=prompt)).json()["session_id"]
+            await service.client.get(f"/sessions/{session_id}/memory")
+            found = await self.find(service, "allergic nuts")
+            assert {each["type"] for each in found} == {"item", "message"}
+            [item] = (await call(service, "GET"))["items"]
+            await call(service, "DELETE", f"/{item['id']}")
+            assert await self.find(service, "allergic nuts") == []
+
+    async def test_nothing_of_others_is_found(self, service: Service) -> None:
+        await service.client.post("/chat", json={"prompt": "We flew to Lisbon"})
+        await call(service, "POST", body=TEA | {"text": "Wants to live in Lisbon"})
+        await service.add_admin()
+        headers = await service.bearer()
+        body = {"query": "Lisbon"}
+        answer = await service.client.post(f"{PATH}/search", json=body, headers=headers)
+        assert answer.json() == {"results": []}
+
+    @pytest.mark.parametrize(
+        "body", [{"query": ""}, {"query": "x", "limit": 26}, {"query": "x", "types": ["document"]}]
+    )
+    async def test_invalid_search_is_refused(self, service: Service, body: Json) -> None:
+        assert (await refused(service, "POST", "/search", body))[0] == 422

@@ -53,6 +53,7 @@ BODIES: dict[str, dict[str, object]] = {  # a call that is not here is made with
     "POST /search": {"query": CANARY},
     "POST /me/memory": {"kind": "fact", "text": "Likes tea."},
     "PUT /me/memory/settings": {"enabled": True, "cross_session": True, "extract": True},
+    "POST /me/memory/search": {"query": "tea"},
     "DELETE /me/memory": {"confirm": "forget everything"},
     "PATCH /me/memory/{item_id}": {"text": "Likes coffee."},
     "POST /me/memory/{item_id}/restore": {"version": 1},

@@ -12,6 +12,7 @@ from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import Conflict, SessionBusy
 from chatbot.domain.identity import Owner, User
 from chatbot.domain.permissions import DEFAULT_ROLES, Permission, Role
+from chatbot.domain.ports.blobs import Blob
 from chatbot.domain.ports.export import (
     Change,
     Conversation,
@@ -73,6 +74,8 @@ def _key(item: Item) -> object:
         return item.session.owner, item.session.id
     if isinstance(item, JournalEntry):
         return item.journal, item.seq
+    if isinstance(item, Blob):
+        return "blob", item.name
     return kind_of(item), kind_of(item).key_of(item)
 
 

@@ -213,6 +213,8 @@ class Consolidation:
                 await self._take(partial(self._steps.extract, at_once=run.is_idle), key, run)
             if not run.again:
                 run.extracted.set()
+            for session_id in self._steps.lessons.take_emptied(key[0]):
+                await self.resume(key[0], session_id)
             if rules.summary_is_due(run.seen.session, run.seen.memory):
                 await self._take(self._steps.summarize, key, run)
             is_again = run.again

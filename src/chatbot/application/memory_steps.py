@@ -13,6 +13,7 @@ from functools import partial
 from chatbot.application.budgets import Budgets
 from chatbot.application.learning import Learner
 from chatbot.application.learning_by_halves import Known, Learn
+from chatbot.application.lesson_storage import LessonStorage, load_session
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.domain.chat import (
     NO_MESSAGES,
@@ -23,11 +24,10 @@ from chatbot.domain.chat import (
     SessionId,
     SessionView,
 )
-from chatbot.domain.errors import ModelFailure, NotFound
+from chatbot.domain.errors import ModelFailure
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, Setback
 from chatbot.domain.person_memory import PersonMemory, new_person
-from chatbot.domain.ports.counters import Bill
 from chatbot.domain.ports.session_log import Select, select_none
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
@@ -65,7 +65,7 @@ class MemorySteps:
         self, storage: Storage, learner: Learner, rules: MemoryRules, budgets: Budgets
     ) -> None:
         self._storage = storage
-        self._learner = learner
+        self.lessons = LessonStorage(storage, learner)
         self._budgets = budgets
         self._summary = _Step(
             window=rules.window,
@@ -89,7 +89,7 @@ class MemorySteps:
     async def look(self, owner: Owner, session_id: SessionId) -> SessionView:
         """Return the session and its memory, with the newest message."""
         return await self._storage.transact(
-            lambda tx: _load(tx, owner, session_id, lambda *_: MessageRange(limit=1))
+            lambda tx: load_session(tx, owner, session_id, lambda *_: MessageRange(limit=1))
         )
 
     async def summarize(
@@ -137,7 +137,7 @@ class MemorySteps:
 
         def put_off(tx: Transaction) -> None:
             """Store that the step failed, unless the session was reset meanwhile."""
-            now = _load(tx, owner, session_id, select_none)
+            now = load_session(tx, owner, session_id, select_none)
             failures = step.setback(now.memory).failures + 1
             turns = min(2 ** (failures - 1), _LONGEST_SETBACK_TURNS)
             setback = Setback(failures=failures, retry_at=now.session.last_seq + 2 * turns)
@@ -146,7 +146,7 @@ class MemorySteps:
 
         def load(tx: Transaction, select: Select) -> tuple[SessionView, PersonMemory]:
             person = tx.person_memories.of(owner) if step.is_personal else new_person(owner)
-            return _load(tx, owner, session_id, select), person
+            return load_session(tx, owner, session_id, select), person
 
         messages = () if known is None else _following(known.messages, step.watermark(known.memory))
         person = new_person(owner)
@@ -167,63 +167,12 @@ class MemorySteps:
                     raise
                 new = learned.with_memory(step.with_setback(learned.memory, Setback()))
                 bill = None if meter is None else await self._budgets.bill(meter)
-                stored = await self._store(before, new, epoch=seen.session.epoch, bill=bill)
+                stored = await self.lessons.store(before, new, epoch=seen.session.epoch, bill=bill)
                 if stored is not None and step.watermark(stored) >= until:
                     return stored
                 rest = select_none if stored is None else batch_after
                 seen, person = await self._storage.transact(partial(load, select=rest))
         return seen.memory
-
-    async def _store(
-        self, known: Known, new: Known, *, epoch: int, bill: Bill | None
-    ) -> Memory | None:
-        """Store what was learned, and return the session's memory; None if it has changed since.
-
-        The person's memory may have changed: then the lessons are applied to what is stored now.
-        """
-        person, memory = known.person, new.memory
-        owner, session_id = person.owner, known.session_id
-        if new.person == person:
-            is_stored = await self._storage.store_memory(
-                owner, session_id, memory, epoch=epoch, bill=bill
-            )
-            return replace(memory, version=memory.version + 1) if is_stored else None
-
-        def taught(stored: PersonMemory) -> PersonMemory:
-            return new.person if stored == person else self._learner.after(stored, new.lessons)
-
-        def work(tx: Transaction) -> Memory | None:
-            tx.settle(bill)
-            try:
-                found = _load(tx, owner, session_id, select_none)
-            except NotFound:
-                return None
-            if (found.session.epoch, found.memory.version) != (epoch, memory.version):
-                return None
-            if tx.is_atomic:
-                if not tx.sessions.put_memory(owner, session_id, memory, epoch=epoch):
-                    return None
-                tx.person_memories.change(owner, taught)
-            else:  # a crash between the two repeats the lesson, which changes nothing
-                tx.person_memories.change(owner, taught)
-                now = _load(tx, owner, session_id, select_none).memory
-                if not tx.sessions.put_memory(
-                    owner, session_id, _on_top_of(now, memory), epoch=epoch
-                ):
-                    return None
-            return _load(tx, owner, session_id, select_none).memory
-
-        return await self._storage.transact(work)
-
-
-def _load(tx: Transaction, owner: Owner, session_id: SessionId, select: Select) -> SessionView:
-    """Load a session. What was reset away counts as taken into its memory."""
-    found = tx.sessions.load(
-        owner,
-        session_id,
-        lambda session, memory: select(session, memory.after_reset(session.reset_at)),
-    )
-    return replace(found, memory=found.memory.after_reset(found.session.reset_at))
 
 
 def _following(messages: Sequence[Message], watermark: int) -> tuple[Message, ...]:
@@ -246,13 +195,3 @@ def _whole_turns(messages: Sequence[Message], until: int) -> Sequence[Message]:
         if count == len(messages) or messages[count].role is MessageRole.USER:
             end = count
     return messages[:end]
-
-
-def _on_top_of(now: Memory, extracted: Memory) -> Memory:
-    """The memory after an extraction, with what forgetting has changed in it meanwhile."""
-    return replace(
-        extracted.with_refused(now.refused),
-        summary=now.summary,
-        summarized_to=now.summarized_to,
-        version=now.version,
-    )

@@ -14,6 +14,8 @@ from itertools import groupby, islice
 from chatbot.domain.chat import Session, SessionId
 from chatbot.domain.errors import Conflict
 from chatbot.domain.identity import Owner
+from chatbot.domain.memory import StructuredMemory
+from chatbot.domain.person_memory import PersonMemory, new_person
 from chatbot.domain.ports.blobs import Blob
 from chatbot.domain.ports.export import (
     Change,
@@ -94,6 +96,7 @@ class StoreCopy:
         try:
             if changes and not self._dry_run:
                 self._target.put(changes)
+                self._hand_over(changes)
                 steps = [self._verified(step) for step in steps]
         except Conflict as error:
             if len(batch) == 1:
@@ -101,6 +104,19 @@ class StoreCopy:
             else:
                 steps = [step for item in batch for step in self._moved([item])]
         yield from steps
+
+    def _hand_over(self, changes: Sequence[Change]) -> None:
+        """Have the items of sessions of earlier versions taken over by the person, if there is one.
+
+        Who has no memory yet takes over the items of all sessions when it is first used.
+        """
+        for change in changes:
+            item = change.item
+            if isinstance(item, Conversation) and item.memory.structured != StructuredMemory():
+                known = self._target.find(new_person(item.session.owner))
+                if isinstance(known, PersonMemory) and known.is_complete:
+                    waiting = replace(known, is_complete=False, version=known.version + 1)
+                    self._target.put([Change(waiting, known)])
 
     def _planned(self, item: Item | Unreadable) -> Step:
         if isinstance(item, Unreadable):

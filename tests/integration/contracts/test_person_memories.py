@@ -4,9 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from chatbot.adapters.storage.json_files.export import JsonFileExport
+from chatbot.adapters.storage.json_files.storage import JsonFileStorage
+from chatbot.application.transfer import Outcome, StoreCopy, compared
 from chatbot.domain.chat import Session, SessionId, TurnId
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, MemoryItem, Origin, StructuredMemory
@@ -15,7 +19,7 @@ from chatbot.domain.person_memory import ItemOrigin, PersonMemory
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 from person_memories import NEW_ID, ONE, TWO, said, with_new
-from samples import ANA, CLIENT, T0
+from samples import ANA, CLIENT, T0, conversation, fill, remembered
 
 
 @pytest.fixture
@@ -148,3 +152,32 @@ async def test_quotes_go_with_the_messages(storage: Storage) -> None:
     await storage.transact(delete)
     [item] = (await of(storage)).active
     assert (item.text, item.sources[0].quote, item.sources[0].is_removed) == ("Likes tea", "", True)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_items_of_a_session_that_is_imported_later_become_the_persons(
+    tmp_path: Path, is_known: bool
+) -> None:
+    """As by `chatbot import` and `chatbot restore` into a store in use."""
+    source = JsonFileExport(tmp_path / "source")
+    fill(source, [conversation(1, memory=remembered("Likes tea"))])
+    async with JsonFileStorage(tmp_path / "data") as storage:
+        if is_known:
+            await learn(storage, "Has a dog")
+    with JsonFileExport(tmp_path / "data") as target:
+        for _ in range(2):
+            outcomes = {step.outcome for step in StoreCopy(source, target).steps()}
+        assert outcomes <= {Outcome.NEW, Outcome.SAME}
+    async with JsonFileStorage(tmp_path / "data") as storage:
+        texts = {item.text for item in (await of(storage)).active}
+        assert texts == {"Likes tea", *(["Has a dog"] if is_known else [])}
+        assert (await of(storage)).is_complete
+
+
+def test_copy_replaces_an_earlier_state_of_a_memory_and_no_other() -> None:
+    first = with_new(said("Likes tea"))
+    later = replace(with_new(said("Has a dog"), memory=first), version=2)
+    other = replace(with_new(said("Likes coffee")), version=3)
+    assert compared(replace(first, version=1), later) is Outcome.UPDATED
+    assert compared(later, replace(first, version=1)) is Outcome.TARGET_NEWER
+    assert compared(replace(first, version=1), other) is Outcome.CONFLICT

@@ -23,7 +23,8 @@ PERSON_MEMORIES = Kind(
     supersedes=PersonMemory.is_later_than,
 )
 
-_TRIES = 5
+_TRIES = 50
+"""Of many changes at once, one succeeds each time."""
 _SESSIONS_AT_ONCE = 500
 
 
@@ -68,9 +69,8 @@ class PersonMemories:
             try:
                 self._records.put(PERSON_MEMORIES, new, expected=old if old.version else None)
             except Conflict:
-                self._records.exclusive(PERSON_MEMORIES)
-            else:
-                return new
+                continue
+            return new
         raise Conflict("The memory is being changed. Try again.")
 
     def forget_messages(

@@ -23,6 +23,7 @@ from chatbot.application.key_identification import KeyIdentification
 from chatbot.application.key_use import KeyUse
 from chatbot.application.limits import LimitEditor
 from chatbot.application.memory import MemoryEditor
+from chatbot.application.memory_search import MemorySearch
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
@@ -85,6 +86,7 @@ class UseCases:
     ingestion: Ingestion
     memory_editor: MemoryEditor
     own_memory: OwnMemory
+    memory_search: MemorySearch
     consolidation: Consolidation
     memory_steps: MemorySteps
     search: Search

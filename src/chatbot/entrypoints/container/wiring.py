@@ -15,6 +15,7 @@ from chatbot.application.document_search import DocumentSearch
 from chatbot.application.explanation import Explanations
 from chatbot.application.key_use import KeyUse
 from chatbot.application.limit_rules import LimitRules
+from chatbot.application.memory_search import MemorySearch
 from chatbot.application.metering import MeteredModel
 from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
@@ -136,6 +137,7 @@ class Container(containers.DeclarativeContainer):
     own_memory = providers.Singleton(
         OwnMemory, storage, consolidation, clock=parts.utc_now, new_id=parts.random_id
     )
+    memory_search = providers.Singleton(MemorySearch, storage, search)
     token_pairs = providers.Singleton(
         sign_in_parts.build_token_pairs, settings, storage, tokens, auditing, audit_queue
     )
@@ -222,6 +224,7 @@ def build(
         ingestion=container.ingestion(),
         memory_editor=container.memory_editor(),
         own_memory=container.own_memory(),
+        memory_search=container.memory_search(),
         consolidation=container.consolidation(),
         memory_steps=container.memory_steps(),
         search=container.search(),

@@ -22,8 +22,10 @@ from chatbot.entrypoints.http.schemas.person_memory import (
     ItemBody,
     ItemChangeBody,
     ItemsAnswer,
+    MemorySearchBody,
     MemorySettingsSchema,
     RestoreBody,
+    ResultsAnswer,
     VersionAnswer,
 )
 
@@ -96,6 +98,17 @@ async def put_settings(
     """Change what the caller allows; it applies from the next turn on."""
     settings = await use.own_memory.put_settings(caller, body.to_settings())
     return MemorySettingsSchema.of(settings)
+
+
+@router.post("/search")
+@documented(Forbidden)
+async def search(body: MemorySearchBody, caller: Caller, use: UseCases) -> ResultsAnswer:
+    """Search what is remembered of the caller: items, and the messages of all their sessions.
+
+    Best items and messages take turns. `why` names the words of the query that count.
+    """
+    found = await use.memory_search.find(caller, body.query, limit=body.limit, types=body.types)
+    return ResultsAnswer.of(found)
 
 
 @router.patch("/{item_id}", responses=tagged())

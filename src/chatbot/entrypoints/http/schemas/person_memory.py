@@ -1,7 +1,7 @@
 """Schemas of the memory of a person."""
 
-from collections.abc import Mapping
-from typing import Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -194,10 +194,9 @@ class MemorySearchBody(Body):
 
     query: str = Field(min_length=1, max_length=MAX_QUERY_CHARS, description="What to search for.")
     limit: int = Field(default=10, ge=1, le=MAX_RESULTS, description="How many results at most.")
-    types: list[ResultType] = Field(
+    types: list[Annotated[ResultType, Field(strict=False)]] = Field(
         default=list(ResultType),
         description="What to search: `item`, `message` or both.",
-        strict=False,
         min_length=1,
         max_length=len(ResultType),
     )
@@ -241,7 +240,7 @@ class ResultsAnswer(Answer):
     results: list[ResultAnswer] = Field(description="The best results first.")
 
     @classmethod
-    def of(cls, found: list[MemoryResult]) -> Self:
+    def of(cls, found: Sequence[MemoryResult]) -> Self:
         return cls(results=[_result(each) for each in found])
 
 
