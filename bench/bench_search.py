@@ -30,6 +30,7 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import Hit, Passage, Scope, messages_scope
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import build_storage
+from chatbot.entrypoints.server.malloc import return_large_blocks
 
 CLASSES, DOCUMENTS_A_CLASS, PASSAGES_A_DOCUMENT = 50, 100, 20
 SESSIONS = 2500
@@ -62,7 +63,9 @@ async def of_classes(name: str, url: str, rounds: int) -> list[Figure]:
         for number in range(CLASSES):
             atoms = {f"first:{count}" for count in TARGETS_MS if number < count}
             scope = Scope(f"class {number:02}")
-            await filled.add_class(scope, atoms, DOCUMENTS_A_CLASS, PASSAGES_A_DOCUMENT)
+            await filled.add_classes(
+                {scope: atoms}, documents=DOCUMENTS_A_CLASS, passages=PASSAGES_A_DOCUMENT
+            )
             await storage.transact(partial(compact, scope))
         for count, target in TARGETS_MS.items():
             search = partial(filled.searcher.documents, {f"first:{count}"}, limit=LIMIT)
@@ -90,6 +93,7 @@ async def loaded_mib(url: str) -> float:
         searcher = Searcher(storage, lambda _, keys: dict.fromkeys(keys, "Nothing."))
         await searcher.texts(texts[0], {"one": [Passage(seq=1, text=texts[0])]}, limit=1)
         await searcher.documents({"nobody"}, texts[0], limit=LIMIT)
+        return_large_blocks()  # as the service does
         before = process.memory_full_info().uss
         for text in texts:
             await searcher.documents({f"first:{CLASSES}"}, text, limit=LIMIT)
@@ -147,8 +151,10 @@ async def of_small_classes(name: str, url: str, rounds: int) -> list[Figure]:
     """One caller who may read 5,000 classes of one small document each: the time of an answer."""
     async with build_storage(settings_of(url)) as storage:
         filled = FilledIndex(storage, questions=200)
-        for number in range(SMALL_CLASSES):
-            await filled.add_class(Scope(f"small {number}"), {"user:ana"}, 1, SMALL_PASSAGES)
+        for first in range(0, SMALL_CLASSES, CLASSES):
+            some = range(first, first + CLASSES)
+            audiences = {Scope(f"small {number}"): {"user:ana"} for number in some}
+            await filled.add_classes(audiences, documents=1, passages=SMALL_PASSAGES)
         search = partial(filled.searcher.documents, {"user:ana"}, limit=LIMIT)
         first_ms = await wall_ms(search, filled.questions[:1])
         await filled.searcher.tidier.idle()

@@ -27,18 +27,27 @@ class FilledIndex:
         self.made = MadeTexts()
         self.searcher = Searcher(storage, lambda _, keys: {key: self.texts[key] for key in keys})
 
-    async def add_class(self, scope: Scope, atoms: set[str], documents: int, passages: int) -> None:
-        """Index documents of one access class."""
-        found = {f"{scope} {number}": self.made.passages(passages) for number in range(documents)}
-        self.texts |= {(name, p.seq): p.text for name, each in found.items() for p in each}
-        if len(self.questions) < self._wanted:
-            some = list(found.values())[:_QUESTIONS_A_CLASS]
-            self.questions += [self.made.question(each[passages // 2]) for each in some]
+    async def add_classes(
+        self, audiences: Mapping[Scope, set[str]], *, documents: int, passages: int
+    ) -> None:
+        """Index so many documents in each of the access classes, in one transaction."""
+        found = {
+            scope: {
+                f"{scope} {number}": self.made.passages(passages) for number in range(documents)
+            }
+            for scope in audiences
+        }
+        for given in found.values():
+            self.texts |= {(name, p.seq): p.text for name, each in given.items() for p in each}
+            if len(self.questions) < self._wanted:
+                some = list(given.values())[:_QUESTIONS_A_CLASS]
+                self.questions += [self.made.question(each[passages // 2]) for each in some]
 
         def write(tx: Transaction) -> None:
-            for name, each in found.items():
-                tx.index.put(scope, name, each)
-            tx.index.set_audience(scope, atoms)
+            for scope, given in found.items():
+                for name, each in given.items():
+                    tx.index.put(scope, name, each)
+                tx.index.set_audience(scope, audiences[scope])
 
         await self.storage.transact(write)
 

@@ -66,7 +66,7 @@ class MadeTexts:
             words.append(word)
         return " ".join(words) + "."
 
-    def passages(self, count: int, least: int = 20, most: int = 60) -> list[Passage]:
+    def passages(self, count: int, least: int = 12, most: int = 40) -> list[Passage]:
         """Returns a document of so many passages."""
         return [Passage(seq=n, text=self.text(least, most)) for n in range(1, count + 1)]
 

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, chain, groupby
+from itertools import accumulate, chain, groupby, pairwise
 from typing import NamedTuple
 
 from chatbot.adapters.search.packing import Columns, packed
@@ -11,6 +11,10 @@ from chatbot.adapters.search.segments import Segment
 
 _Postings = dict[int, "array[int]"]
 """For each term numbers of passages and counts, `passage << 8 | count`."""
+
+
+_REMOVED = 0xFFFFFF
+"""The place of a removed passage."""
 
 
 class _Row(NamedTuple):
@@ -29,7 +33,11 @@ def segment_of(records: Sequence[tuple[str, int, Record]]) -> bytes:
     postings: _Postings = {}
     for passage, (_, _, record) in enumerate(ordered):
         for term, count in zip(record.terms, record.counts, strict=True):
-            _of(postings, term).append(passage << 8 | count)
+            pair = passage << 8 | count
+            if (found := postings.get(term)) is None:
+                postings[term] = array("I", (pair,))
+            else:
+                found.append(pair)
     rows = [_Row(p, seq, each.length, each.flags, each.label) for p, seq, each in ordered]
     return _packed(rows, postings, min(record.version for _, _, record in ordered))
 
@@ -44,14 +52,16 @@ def merged(segments: Sequence[Segment]) -> bytes:
         for number, segment in enumerate(segments)
         for passage, row in _rows_of(segment)
     )
-    places = [[-1] * segment.count for segment in segments]
+    places = [[_REMOVED] * segment.count for segment in segments]
     for place, (_, number, passage) in enumerate(placed):
         places[number][passage] = place
     postings: _Postings = {}
     for segment, place_of in zip(segments, places, strict=True):
         _add(postings, segment, place_of)
     if len(segments) > 1:
-        postings = {term: array("I", sorted(each)) for term, each in postings.items()}
+        for term, each in postings.items():
+            if len(each) > 1:
+                postings[term] = array("I", sorted(each))
     version = min(segment.version for segment in segments)
     return _packed([row for row, _, _ in placed], postings, version)
 
@@ -67,18 +77,16 @@ def _rows_of(segment: Segment) -> Iterable[tuple[int, _Row]]:
 
 def _add(postings: _Postings, segment: Segment, place_of: Sequence[int]) -> None:
     """Adds the postings of a segment, whose passages are in these places of the new one."""
-    for number, term in enumerate(segment.terms):
-        pairs = zip(*segment.columns_of(number), strict=True)
-        added = [place_of[x] << 8 | count for x, count in pairs if place_of[x] >= 0]
-        if added:
-            _of(postings, term).extend(added)
-
-
-def _of(postings: _Postings, term: int) -> "array[int]":
-    found = postings.get(term)
-    if found is None:
-        found = postings[term] = array("I")
-    return found
+    pairs = zip(segment.all_passages, segment.all_counts, strict=True)
+    placed = array("I", [place_of[passage] << 8 | count for passage, count in pairs])
+    for term, (a, z) in zip(segment.terms, pairwise(segment.offsets), strict=True):
+        added = placed[a:z]
+        if segment.live is not None:
+            added = array("I", [pair for pair in added if pair >> 8 != _REMOVED])
+        if (found := postings.get(term)) is not None:
+            found.extend(added)
+        elif added:
+            postings[term] = added
 
 
 def _packed(rows: Sequence[_Row], postings: Mapping[int, Sequence[int]], version: int) -> bytes:
@@ -109,5 +117,5 @@ def _parents_with(
 ) -> Iterable[int]:
     """Returns for each term the number of parents with it."""
     parent_of = [n for n, passages in enumerate(parents.values()) for _ in range(passages)]
-    for term in terms:
-        yield len({parent_of[pair >> 8] for pair in postings[term]})
+    for each in map(postings.__getitem__, terms):
+        yield len({parent_of[pair >> 8] for pair in each}) if len(each) > 1 else 1

@@ -30,6 +30,8 @@ class Segment:
         self._columns, self.dead = columns, dead
         self.version, self.size, self.count = columns.version, columns.size, len(columns.seqs)
         self.terms, self.seqs, self.starts = columns.terms, columns.seqs, columns.starts
+        self.offsets, self.all_passages = columns.offsets, columns.passages
+        self.all_counts = columns.counts
         self.lengths, self.labels, self.flags = columns.lengths, columns.labels, columns.flags
         self.parents, self.label_names = columns.parents, columns.label_names
         self.live = _live(self.count, dead) if dead else None
@@ -102,8 +104,8 @@ class Segment:
 
     def columns_of(self, number: int) -> tuple[Sequence[int], Sequence[int]]:
         """Returns the passages and the counts of a term by its number, removed ones included."""
-        a, z = self._columns.offsets[number], self._columns.offsets[number + 1]
-        return self._columns.passages[a:z], self._columns.counts[a:z]
+        a, z = self.offsets[number], self.offsets[number + 1]
+        return self.all_passages[a:z], self.all_counts[a:z]
 
     def _find(self, term: int) -> int | None:
         number = bisect_left(self.terms, term)

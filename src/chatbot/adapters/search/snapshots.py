@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain
+from itertools import accumulate, chain, groupby
 
 from chatbot.adapters.search.building import merged
 from chatbot.adapters.search.caches import IndexCache
@@ -20,6 +20,7 @@ from chatbot.domain.search import Scope
 
 _MOST_TAIL_ROWS = 512
 """With more rows in all tails of a search, each tail is folded."""
+_PASSAGES_AT_ONCE = 8192
 _ATTEMPTS = 5
 """Segments may be replaced between two statements of a transaction."""
 
@@ -107,11 +108,23 @@ def snapshot_of(rows: IndexRows, scopes: Collection[Scope], cache: IndexCache) -
     tails = rows.tails(scopes)
     for _ in range(_ATTEMPTS):
         groups = {group: _cached(group, cache) for group in grouped(rows.heads(scopes))}
-        wanted = [head.id for group, found in groups.items() if found is None for head in group]
-        data = rows.data(scopes, wanted) if wanted else {}
+        wanted = [head for group, found in groups.items() if found is None for head in group]
+        data = _data_of(rows, wanted)
         if len(data) == len(wanted):
             return StoredSnapshot(groups, data, tails, cache)
     raise StorageUnavailable("The search index changes too often to be read.")
+
+
+def _data_of(rows: IndexRows, heads: Sequence[SegmentHead]) -> Mapping[int, bytes]:
+    """Reads the data of segments, some at once: a driver has them in memory twice."""
+    data: dict[int, bytes] = {}
+    places = accumulate((head.count for head in heads), initial=0)
+    for _, part in groupby(
+        zip(places, heads, strict=False), key=lambda p: p[0] // _PASSAGES_AT_ONCE
+    ):
+        some = [head for _, head in part]
+        data |= rows.data({head.scope for head in some}, [head.id for head in some])
+    return data
 
 
 def _cached(group: Group, cache: IndexCache) -> Segment | None:

@@ -96,7 +96,7 @@ class StatementIndexRows(IndexRows):
         self._sql.write(statement, {"scope": scope, "parent": parent, "upto": upto})
 
     def heads(self, scopes: Collection[Scope]) -> Sequence[SegmentHead]:
-        return sorted(SegmentHead(*row) for row in self._read(_HEADS, scopes=scopes))
+        return sorted(map(SegmentHead._make, self._read(_HEADS, scopes=scopes)))
 
     def data(self, scopes: Collection[Scope], ids: Sequence[int]) -> Mapping[int, bytes]:
         return dict(self._read(_DATA, scopes=scopes, ids=ids))

@@ -14,8 +14,8 @@ _BUSY_S = 5.0
 _PRAGMAS = ("synchronous = NORMAL", "secure_delete = ON", "journal_mode = WAL")
 _TABLES = f"""
     CREATE TABLE IF NOT EXISTS index_segments (
-        id INTEGER PRIMARY KEY, scope TEXT NOT NULL, count INTEGER NOT NULL, data BLOB NOT NULL,
-        dead BLOB NOT NULL
+        id INTEGER PRIMARY KEY, scope TEXT NOT NULL, count INTEGER NOT NULL, dead BLOB NOT NULL,
+        data BLOB NOT NULL
     );
     CREATE INDEX IF NOT EXISTS index_segments_scope ON index_segments (scope);
     CREATE TABLE IF NOT EXISTS index_tail (

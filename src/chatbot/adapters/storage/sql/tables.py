@@ -180,8 +180,8 @@ index_segments = Table(
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("scope", OrderedText, nullable=False, index=True),
     Column("count", Integer, nullable=False),
-    Column("data", LargeBinary, nullable=False),
     Column("dead", LargeBinary, nullable=False),
+    Column("data", LargeBinary, nullable=False),  # last: SQLite reads all of it for a later column
 )
 """Packed passages of one access class: see `chatbot.adapters.search`."""
 

@@ -18,8 +18,8 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
         sa.Column("scope", OrderedText, nullable=False),
         sa.Column("count", sa.Integer, nullable=False),
-        sa.Column("data", sa.LargeBinary, nullable=False),
         sa.Column("dead", sa.LargeBinary, nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_index_segments"),
     )
     op.create_index("ix_index_segments_scope", "index_segments", ["scope"])
