@@ -17,7 +17,10 @@ class Neighbours:
         self._segments, self._statistics = segments, statistics
 
     def around(self, place: Place, reach: int) -> list[tuple[int, Place]]:
-        """Returns the neighbours up to a distance, each with its offset; nearer ones come first."""
+        """Returns the neighbours up to a distance, each with its offset; nearer ones come first.
+
+        Removed ones may be among them: they have no postings.
+        """
         number, passage = place >> 16, place & 0xFFFF
         segment = self._segments[number]
         parent = segment.parent_of(passage)
@@ -25,7 +28,7 @@ class Neighbours:
         last = min(passage + reach, segment.starts[parent + 1] - 1)
         has_gaps = segment.seqs[last] - segment.seqs[first] != last - first
         is_spread = (number << 16 | parent) in self._statistics.spread
-        if has_gaps or is_spread or segment.live is not None:
+        if has_gaps or is_spread:
             each = ((offset, self.at(place, offset)) for offset in _offsets(reach))
             return [(offset, found) for offset, found in each if found is not None]
         return [(o, place + o) for o in _offsets(reach) if first <= passage + o <= last]

@@ -34,7 +34,7 @@ class Tidier:
         """Fold these access classes soon."""
         self._due.update(dict.fromkeys(scopes))
         is_idle = self._task is None or self._task.done()
-        if self._due and is_idle and not self._closing:
+        if self._due and is_idle:
             self._task = asyncio.create_task(self._run())
 
     async def idle(self) -> None:
