@@ -32,6 +32,7 @@ FAILING: dict[str, Callable[[Files, Path], object]] = {
     "status_of": lambda files, file: files.status_of(file / "x"),
     "listdir": lambda files, file: files.listdir(file),
     "listdir_by_mtime": lambda files, file: files.listdir_by_mtime(file, ".log"),
+    "listdir_by_size": lambda files, file: files.listdir_by_size(file, ".log"),
     "try_lock": lambda files, _: files.try_lock(NO_FD),
     "unlock": lambda files, _: files.unlock(NO_FD),
     "remove_locked": lambda files, file: files.remove_locked(file / "x"),

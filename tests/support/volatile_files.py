@@ -340,9 +340,13 @@ class VolatileFiles(Files):
         return list(self._find(folder).entries)
 
     def listdir_by_mtime(self, folder: Path, *suffixes: str) -> list[tuple[str, int]]:
+        found = self.listdir_by_size(folder, *suffixes)
+        return [(name, mtime_ns) for name, (_, mtime_ns) in found]
+
+    def listdir_by_size(self, folder: Path, *suffixes: str) -> list[tuple[str, tuple[int, int]]]:
         entries = self._find(folder).entries.items()
         return [
-            (name, node.mtime_ns)
+            (name, (_status(node).size, node.mtime_ns))
             for name, node in entries
             if name.endswith(suffixes) and not node.is_folder
         ]

@@ -181,7 +181,7 @@ class LogIndex:
             if upto is None:
                 drop_mark(session, scope, paths.session_id)
 
-        self._erase(removed)
+        self._erase(paths.owner, removed)
 
     def clear(self, owner: Owner) -> None:
         """Remove everything of an owner who has no sessions."""
@@ -190,13 +190,15 @@ class LogIndex:
             StoredIndex(session.rows, self._cache).clear(messages_scope(owner))
             drop_marks(session, messages_scope(owner))
 
-        self._erase(cleared)
+        self._erase(owner, cleared)
 
     def _forget_if_gone(self, paths: SessionPaths) -> None:
         if self._sessions.inode_of(paths) is None:
             self.remove(paths)
 
-    def _erase(self, work: Callable[[IndexSession], None]) -> None:
+    def _erase(self, owner: Owner, work: Callable[[IndexSession], None]) -> None:
+        _, logs = self._indexed.pop(owner, (None, {}))
+        self._known_logs -= len(logs)
         if not self._file.is_made():
             return
         try:
