@@ -7,6 +7,7 @@ afterwards.
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from samples import T0
 FOLDER = Path(__file__).with_name("labelled")
 LATER = T0 + timedelta(days=1)
 LISTED = {"fact": ItemKind.FACT, "todo": ItemKind.TODO}
+UNDONE = {"forget", "done"}
 PREFERENCES = {"language", "tone", "length", "format"}
 
 Label = tuple[str, str]
@@ -34,7 +36,7 @@ Label = tuple[str, str]
 
 def lines(name: str) -> Iterator[list[str]]:
     for language in ("es", "en"):
-        text = (FOLDER / f"{name}_{language}.txt").read_text(encoding="utf-8")
+        text = (FOLDER / f"{name}_{language}.txt".removeprefix("_")).read_text(encoding="utf-8")
         for line in text.splitlines():
             yield [part.strip() for part in f"{line} ".split("||")]
 
@@ -131,6 +133,30 @@ def test_what_the_person_corrects_finishes_or_forgets_is_obeyed(
         print(f"\nforget, done, correct: {len(sentences)} sentences, obeyed {share:.0%}")  # noqa: T201 - as above
     assert len(sentences) >= 100
     assert share >= 0.95, "\n".join(map(str, wrong))
+
+
+def test_what_people_say_of_themselves_is_believed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentences of `test_labelled_sentences.py`, each with what is to be learned from it."""
+    lost, count = [], 0
+    for message, *rest in (line for name in ("", "older", "chat") for line in lines(name)):
+        wanted = labels(rest[0].replace("; ", " | ")) if len(rest) == 1 else []
+        known = [each for each in wanted if each[0] not in UNDONE]
+        found = {kind for kind, _ in active(after(message, update_of(known)))}
+        count += len(known)
+        lost += [(message, kind) for kind, _ in known if kind not in found]
+    with capsys.disabled():
+        print(f"\nown statements: {count}, believed {1 - len(lost) / count:.1%}")  # noqa: T201 - as above
+    assert count > 600
+    assert len(lost) < 0.02 * count, lost
+
+
+def test_extraction_that_names_very_much_takes_bounded_time() -> None:
+    words = " ".join(f"word{number}" for number in range(80))
+    facts = tuple(f"{words} {number}" for number in range(200))
+    message = "word7 word9. " * 110
+    started = time.thread_time()
+    after(message, Update(facts=facts, todos=facts, forget=facts[:40], done=facts[:40]))
+    assert time.thread_time() - started < 3  # measured: 0.3 s
 
 
 def test_labelled_sentences_are_distinct() -> None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache, cached_property
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 from chatbot.domain.chat import Message
-from chatbot.domain.memory import PREFERENCE_KEYS
 from chatbot.domain.person_memory import MAX_QUOTE_CHARS, ItemKind
 from chatbot.domain.phrases import Phrase, Word
 from chatbot.domain.text import fold
@@ -23,12 +23,16 @@ from chatbot.domain.text import fold
 MAX_TYPED_CHARS = 1500
 """A longer message was pasted."""
 _MAX_SENTENCES = 200
+"""Of a message, and of all messages together the first 400: typed text has fewer."""
+_MAX_WORDS = 20
 _ENOUGH = 0.3
 _SHORT_QUOTE_WORDS = 2
 _QUOTED = re.compile(
     r"```.*?(?:```|\Z)|\"[^\"\n]*\"|«[^«»\n]*»|\u201c[^\u201c\u201d\n]*\u201d|(?m:^)[ \t]*[>|][^\n]*",
     re.DOTALL,
 )
+_LISTED = re.compile(r"\s*(?:a|en|to|on|from|off|de) (?:mi|mis|la|my|the)\b", re.IGNORECASE)
+"""As in: put "call the bank" on my list."""
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|[\n;]+\s*|(?=¿)")
 
 
@@ -64,7 +68,7 @@ class Evidence:
     def __init__(self, messages: Sequence[Message]) -> None:
         self._messages = messages
 
-    def of(self, kind: ItemKind, key: str | None, text: str) -> Finding:
+    def of(self, kind: ItemKind, text: str) -> Finding:
         """Return how the messages support an item."""
         wanted = _wanted(text)
         shares = [
@@ -78,7 +82,7 @@ class Evidence:
             best[found] = max(best[found], share)
         standing = _decided(best)
         if standing is Standing.NOWHERE:
-            return self._without_words(key)
+            return self._without_words(kind)
         least = min(best[standing], max(_ENOUGH, best[standing] / 2))
         quotes: dict[int, tuple[Message, str]] = {}
         for each, message, share in shares:
@@ -101,16 +105,23 @@ class Evidence:
 
     @cached_property
     def _read(self) -> list[tuple[Message, list[_Sentence]]]:
-        return [(each, list(_sentences(each.content))) for each in self._messages]
+        found, room = list[tuple[Message, list[_Sentence]]](), 2 * _MAX_SENTENCES
+        for message in self._messages:
+            sentences = list(islice(_sentences(message.content), room))
+            room -= len(sentences)
+            found.append((message, sentences))
+        return found
 
-    def _without_words(self, key: str | None) -> Finding:
-        """What a model inferred: language and tone may be, from what the person wrote."""
+    def _without_words(self, kind: ItemKind) -> Finding:
+        """What a model inferred: how to answer may be, from what the person wrote."""
+        everything = [each for _, sentences in self._read for each in sentences]
+        is_foreign = any(each.standing is Standing.FOREIGN for each in everything)
         own = [
             (message, sentences[0].text[:MAX_QUOTE_CHARS])
             for message, sentences in self._read
-            if any(each.standing is not Standing.FOREIGN for each in sentences)
+            if sentences
         ]
-        is_inferred = key in PREFERENCE_KEYS and bool(own)
+        is_inferred = kind is ItemKind.PREFERENCE and bool(own) and not is_foreign
         standing = Standing.ASSERTED if is_inferred else Standing.NOWHERE
         quotes = own or [(message, "") for message in self._messages]
         return Finding(standing=standing, quotes=tuple(quotes))
@@ -133,7 +144,8 @@ def _sentences(text: str) -> Iterator[_Sentence]:
 
     def taken(found: re.Match[str]) -> str:
         words = found[0].strip('"«»\u201c\u201d')
-        if found[0][0] in '"«\u201c' and len(words.split()) <= _SHORT_QUOTE_WORDS:
+        is_short = len(words.split()) <= _SHORT_QUOTE_WORDS
+        if found[0][0] in '"«\u201c' and (is_short or _LISTED.match(text, found.end())):
             return words
         quoted.append(found[0])
         return " "
@@ -185,8 +197,13 @@ def _clauses(sentence: str) -> list[str]:
 def _standing_for(
     sentence: _Sentence, kind: ItemKind, text: str, wanted: Sequence[Word]
 ) -> Standing:
-    """The standing of a sentence towards one item: it may deny it, or be about somebody else."""
-    if sentence.standing is not Standing.ASSERTED:
+    """The standing of a sentence towards one item: it may deny it, or be about somebody else.
+
+    How to answer may also be asked for or conditional, and says what not to do.
+    """
+    if kind is ItemKind.PREFERENCE and sentence.standing is Standing.UNASSERTED:
+        return Standing.ASSERTED
+    if sentence.standing is not Standing.ASSERTED or kind is ItemKind.PREFERENCE:
         return sentence.standing
     plain = fold(sentence.text)
     if kind is ItemKind.PROFILE and _pattern("third_person").search(plain):
@@ -202,14 +219,21 @@ def _is_denied(plain: str, wanted: Sequence[Word]) -> bool:
 
 
 def _wanted(text: str) -> Sequence[Word]:
-    """The words of an item that carry its meaning."""
+    """The words of an item that carry its meaning, at most 20."""
     phrase = Phrase(text)
     words = [each for each in phrase.meaning if each.text not in _subjects()]
-    return words or phrase.meaning or Phrase(f". {text}").meaning
+    fillers = [Word(each, is_fixed=True) for each in phrase.words]
+    return (words or phrase.meaning or fillers)[:_MAX_WORDS]
 
 
 def _share(wanted: Sequence[Word], phrase: Phrase) -> float:
-    return sum(map(phrase.known.has, wanted)) / len(wanted) if wanted else 0.0
+    shared = sum(phrase.known.has(each) or _has_filler(phrase, each) for each in wanted)
+    return shared / len(wanted) if wanted else 0.0
+
+
+def _has_filler(phrase: Phrase, word: Word) -> bool:
+    """Whether the phrase has a word that carries no meaning elsewhere, such as the name Al."""
+    return word.is_fixed and word.text in phrase.words
 
 
 @cache

@@ -1,6 +1,6 @@
 """What is never remembered: secrets, national ids, bank details, and orders that touch others.
 
-The patterns are in `memory_guards.toml`. They look at the text of an item, whoever said it.
+The patterns are in `memory_guards.toml`. They look only at the text of an item.
 """
 
 import re
@@ -10,31 +10,31 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from chatbot.domain.person_memory import ItemKind
 from chatbot.domain.text import fold
 
 _CARD = re.compile(r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)")
 _SEPARATORS = re.compile(r"[_.\-]+")
 
 
-def is_refused(text: str, key: str | None = None) -> bool:
-    """Whether an item with this text, and this key, is never stored."""
-    return is_secret(text, key) or is_order(text, key)
+def is_refused(kind: ItemKind, key: str | None, text: str) -> bool:
+    """Whether an item is never stored. A task of the person may be to send what is confidential."""
+    is_disclosure = kind is not ItemKind.TODO and _matches("disclosures", _line(text))
+    return is_secret(text, key) or is_order(text, key) or is_disclosure
 
 
 def is_secret(text: str, key: str | None = None) -> bool:
     """Whether it holds a key, password, card, bank or national id number."""
     if key is not None and _pattern("secret_keys").search(_plain_key(key)):
         return True
-    folded = fold(text)
-    return any(each.search(folded) for each in _patterns("secrets")) or has_card_number(text)
+    return _matches("secrets", fold(text)) or has_card_number(text)
 
 
 def is_order(text: str, key: str | None = None) -> bool:
     """Whether it orders the assistant something about other people, rights or secrets."""
     if key is not None and _pattern("order_keys").search(_plain_key(key)):
         return True
-    folded = " ".join(fold(text).split())
-    return any(each.search(folded) for each in _patterns("orders"))
+    return _matches("orders", _line(text))
 
 
 def has_card_number(text: str) -> bool:
@@ -46,6 +46,14 @@ def _has_check_digit(digits: str) -> bool:
     doubled = [2 * int(each) for each in digits[-2::-2]]
     total = sum(map(int, digits[-1::-2])) + sum(each - 9 * (each > 9) for each in doubled)
     return total % 10 == 0
+
+
+def _matches(name: str, folded: str) -> bool:
+    return any(each.search(folded) for each in _patterns(name))
+
+
+def _line(text: str) -> str:
+    return " ".join(fold(text).split())
 
 
 def _plain_key(key: str) -> str:

@@ -29,6 +29,9 @@ from chatbot.domain.person_memory import (
 )
 from chatbot.domain.ports.runtime import NewId
 
+MAX_ADDITIONS = 60
+"""Of a lesson; each is compared with every sentence of the messages."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
@@ -113,12 +116,14 @@ def _additions(
     merged = merge(known, update, sources=(), said=said, max_items=MAX_ITEMS, defaults=defaults)
     repeated = _slots_in(update)
     before = {slot for slot, _ in slots_of(known)}
-    for slot, _ in slots_of(merged):
-        kind, key, text = slot
-        is_said_again = (kind, key, plain(text)) in repeated
-        if slot in before and not is_said_again:
-            continue
-        new = _supported(memory, slot, evidence.of(kind, key, text), lesson.session_id)
+    stated = [
+        (kind, key, text)
+        for (kind, key, text), _ in slots_of(merged)
+        if (kind, key, text) not in before or (kind, key, plain(text)) in repeated
+    ]
+    for slot in stated[-MAX_ADDITIONS:]:
+        found = evidence.of(slot[0], slot[2])
+        new = _supported(memory, slot, found, lesson.session_id)
         if new is not None and (slot not in before or new.state is ItemState.ACTIVE):
             yield new
 
@@ -128,7 +133,7 @@ def _supported(
 ) -> NewItem | None:
     """Return the item, active or pending; None if it must not be learned."""
     kind, key, text = slot
-    if found.standing is Standing.UNASSERTED or is_refused(text, key):
+    if found.standing is Standing.UNASSERTED or is_refused(kind, key, text):
         return None
     said_at = max(message.ts for message, _ in found.quotes)
     if is_forgotten(memory, text, said_at=said_at):
