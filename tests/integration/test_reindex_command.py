@@ -6,19 +6,21 @@ from collections.abc import Callable
 import pytest
 
 from chatbot.domain.chat import Lease, MessageRole, Session, SessionId, TurnId
+from chatbot.domain.identity import UserId
 from chatbot.domain.ports.backend import StorageOptions
 from chatbot.domain.search import messages_scope
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.storage_backends import backend_of
 from commands import Run
+from planted import plant_document
 from samples import ANA, CLIENT, T0, new_message
 
 FIRST = SessionId("a" * 32)
 TURN = TurnId("1" * 32)
 
 
-def work(do: Callable[[Transaction], None]) -> None:
+def work(do: Callable[[Transaction], object]) -> None:
     """Do it on the configured store."""
 
     async def done() -> None:
@@ -57,7 +59,7 @@ def search_lines(run: Run) -> list[str]:
     return [line for line in out.splitlines() if " search: " in line]
 
 
-FINE = ["ok    search: the index has the stored messages"]
+FINE = ["ok    search: the index has the stored messages and documents"]
 
 
 def test_doctor_names_the_sessions_that_differ_and_reindex_fixes_them(
@@ -80,6 +82,24 @@ def test_doctor_names_the_sessions_that_differ_and_reindex_fixes_them(
     assert search_lines(ready) == FINE
     assert ready("reindex") == (0, "compared 2 sessions, indexed 0 of them again\n", "")
     assert ready("reindex", "--all") == (0, "compared 2 sessions, indexed 2 of them again\n", "")
+    assert search_lines(ready) == FINE
+
+
+def test_documents_that_the_index_lacks_are_named_and_indexed_again(store: str, ready: Run) -> None:
+    work(lambda tx: plant_document(tx, UserId(ANA.id), "kites"))
+    assert search_lines(ready) == FINE
+
+    def forgotten(tx: Transaction) -> None:
+        (document,) = tx.documents.all(limit=9)
+        tx.index.clear(document.scope)
+
+    work(forgotten)
+    assert search_lines(ready) == [
+        "FAIL  search: the index differs in 1 documents. Fix: run `chatbot reindex`"
+    ]
+    code, out, _ = ready("reindex")
+    assert code == 0
+    assert "documents: indexed 1, queued again 0" in out
     assert search_lines(ready) == FINE
 
 

@@ -83,6 +83,15 @@ class DocumentCheck:
             self._wake()
         return found
 
+    async def differing(self) -> int:
+        """Return how many documents the index has not as they are stored."""
+        count = 0
+        after: str | None = ""
+        while after is not None:
+            more, after = await self._storage.transact(_comparing(after))
+            count += more
+        return count
+
     async def _remove_lost_blobs(self) -> int:
         before = self._clock() - _UPLOADED_WITHIN
         lost = await self._storage.transact(_lost_documents)
@@ -102,6 +111,17 @@ def _checking(after: str) -> Callable[[Transaction], tuple[int, int, str | None]
         queued = tx.documents.enqueue_missing(waiting) if waiting else 0
         indexed = document_index.checked(tx, documents)
         return indexed, queued, documents[-1].id if len(documents) == _AT_ONCE else None
+
+    return work
+
+
+def _comparing(after: str) -> Callable[[Transaction], tuple[int, str | None]]:
+    """Return what compares some documents, as `_checking` checks them."""
+
+    def work(tx: Transaction) -> tuple[int, str | None]:
+        documents = tx.documents.all(after=after, limit=_AT_ONCE)
+        count = len(document_index.differing(tx, documents))
+        return count, documents[-1].id if len(documents) == _AT_ONCE else None
 
     return work
 

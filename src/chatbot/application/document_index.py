@@ -5,7 +5,7 @@ answered, whatever the index has, and `checked` puts the index right again.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -127,17 +127,26 @@ def without_person(document: Document, user_id: str) -> Document:
 
 def checked(tx: Transaction, documents: Iterable[Document]) -> int:
     """Index the documents whose passages the index does not have, and return how many these were."""
-    count = 0
-    known: dict[Scope, dict[str, int]] = {}
+    documents = list(documents)
+    for document in {each.scope: each for each in documents}.values():
+        open_class(tx, document)
+    found = differing(tx, documents)
+    for document in found:
+        _index(tx, document, tx.documents.all_passages(document))
+    return len(found)
+
+
+def differing(tx: Transaction, documents: Iterable[Document]) -> Sequence[Document]:
+    """Return the documents of which the index has not as many passages as are stored."""
+    found: list[Document] = []
+    known: dict[Scope, Mapping[str, int]] = {}
     for document in documents:
         if document.scope not in known:
-            open_class(tx, document)
-            known[document.scope] = dict(tx.index.indexed(document.scope))
+            known[document.scope] = tx.index.indexed(document.scope)
         wanted = 0 if document.live is None else document.live.passages
         if known[document.scope].get(document.id, 0) != wanted:
-            _index(tx, document, tx.documents.all_passages(document))
-            count += 1
-    return count
+            found.append(document)
+    return found
 
 
 def document_scopes(tx: Transaction) -> Sequence[Scope]:

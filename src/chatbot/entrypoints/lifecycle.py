@@ -12,7 +12,7 @@ from chatbot.domain.errors import StorageFailure
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.container import limit_parts, parts, people_parts, sign_in_parts
-from chatbot.entrypoints.container.document_parts import build_file_ingestion
+from chatbot.entrypoints.container.document_parts import build_document_repair, build_file_ingestion
 from chatbot.entrypoints.container.retention_parts import build_reindexing, build_retention
 from chatbot.entrypoints.container.use_cases import Management, UseCases
 from chatbot.entrypoints.settings import Settings
@@ -71,6 +71,7 @@ async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
             operations_trail=AuditTrail(storage, auditing, OPERATIONS),
             retention=build_retention(settings, storage, auditing),
             reindexing=build_reindexing(storage),
+            document_check=build_document_repair(storage),
             files=build_file_ingestion(settings, storage, auditing),
             limits=limit_parts.build_limit_editor(storage, auditing, LimitRules(storage)),
             usage=limit_parts.build_usage_reports(settings, storage),

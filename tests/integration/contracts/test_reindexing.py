@@ -5,6 +5,9 @@ from itertools import count
 
 import pytest
 
+from chatbot.adapters.search import records, stored_index
+from chatbot.adapters.search.analyser import VERSION
+from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.application.reindexing import Reindexed, Reindexing
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.errors import NotFound
@@ -95,6 +98,33 @@ async def test_a_long_session_is_indexed_again_in_parts(
     assert (await reindexing.run([ANA], every=True)).indexed == 1
     await reindexing.run([ANA])
     assert len(await assert_index_is_true(storage, ANA)) == MANY
+
+
+async def test_messages_that_an_older_version_has_analysed_are_indexed_again(
+    storage: Storage, reindexing: Reindexing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await fill(storage, 1, ["one", "two"])
+    second = await fill(storage, 2, [f"text {number}" for number in range(70)])
+    await storage.transact(lambda tx: tx.index.indexed(SCOPE))
+
+    def fold(tx: Transaction) -> None:
+        assert isinstance(tx.index, StoredIndex)
+        tx.index.fold(SCOPE)
+
+    await storage.transact(fold)
+    third = await fill(storage, 3, ["three"])
+    monkeypatch.setattr(records, "VERSION", VERSION + 1)
+    monkeypatch.setattr(stored_index, "VERSION", VERSION + 1)
+    records.record_of.cache_clear()
+    assert {*await reindexing.differing(ANA)} >= {first, second}
+    assert (await reindexing.run([ANA])).indexed in {2, 3}  # JSON files were not read before
+    assert await reindexing.differing(ANA) == []
+    assert await storage.transact(lambda tx: tx.index.indexed(SCOPE)) == {
+        first: 2,
+        second: 70,
+        third: 1,
+    }
+    records.record_of.cache_clear()
 
 
 async def test_people_are_found_by_their_email_address(

@@ -16,6 +16,7 @@ from chatbot.domain.errors import ChatbotError, ModelUnavailable, StorageFailure
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_have_no_users, people_problem
 from chatbot.entrypoints.commands.model_check import describe_model
+from chatbot.entrypoints.container.document_parts import build_document_repair
 from chatbot.entrypoints.container.limit_parts import build_limit_counters
 from chatbot.entrypoints.container.model_parts import build_provider
 from chatbot.entrypoints.container.parts import build_storage
@@ -156,7 +157,7 @@ async def _audit(storage: Storage, settings: Settings) -> list[Finding]:
 
 
 async def _search(storage: Storage) -> list[Finding]:
-    """Compares the index with the stored messages; empty if the storage check already failed."""
+    """Compares the index with messages and documents; empty if the storage check already failed."""
     reindexing = build_reindexing(storage)
     try:
         found = [
@@ -164,14 +165,13 @@ async def _search(storage: Storage) -> list[Finding]:
             for owner in await reindexing.owners()
             if (differing := await reindexing.differing(owner))
         ]
+        documents = await build_document_repair(storage).differing()
     except StorageFailure:
         return []
-    if not found:
-        return [_passed("search", "the index has the stored messages")]
-    texts = (
-        f"the index differs in {count} sessions of {who.kind} {who.id}" for who, count in found
-    )
-    return [_failed("search", text) for text in texts]
+    texts = [f"{count} sessions of {who.kind} {who.id}" for who, count in found]
+    texts += [f"{documents} documents"] if documents else []
+    failed = [_failed("search", f"the index differs in {text}") for text in texts]
+    return failed or [_passed("search", "the index has the stored messages and documents")]
 
 
 async def _limits(settings: Settings) -> Finding:

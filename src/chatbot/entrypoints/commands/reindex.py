@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from chatbot.application.document_check import Repaired
 from chatbot.application.reindexing import Reindexed
 from chatbot.domain.identity import Principal
 from chatbot.entrypoints.commands.command_line import Refused, say
@@ -21,17 +22,20 @@ def reindex(
         bool, typer.Option("--all", help="Index everything again, not only what differs.")
     ] = False,
 ) -> None:
-    """Compare the search index with the stored messages, and index again what differs.
+    """Compare the search index with messages and documents, and index again what differs.
 
     If it is interrupted, run it again: what was indexed stays.
     """
 
-    async def work(use: Management, _: Principal) -> Reindexed:
+    async def work(use: Management, _: Principal) -> tuple[Reindexed, Repaired | None]:
         owners = await use.reindexing.owners(owner)
         with progress_bar() as progress:
-            return await use.reindexing.run(owners, every=every, progress=progress)
+            done = await use.reindexing.run(owners, every=every, progress=progress)
+        return done, None if owner else await use.document_check.run()
 
-    done = managed(work)
+    done, documents = managed(work)
     say(f"compared {done.compared} sessions, indexed {done.indexed} of them again")
+    if documents:
+        say(f"documents: {documents}")
     if done.busy:
         raise Refused(f"{done.busy} sessions are in use. Run the command again.")

@@ -62,6 +62,11 @@ def build_documents(settings: Settings, storage: Storage, auditing: Auditing) ->
     )
 
 
+def build_document_repair(storage: Storage) -> DocumentCheck:
+    """Without a queue of its own: the service takes what is queued."""
+    return DocumentCheck(storage, clock=utc_now, wake=lambda: None)
+
+
 def build_document_check(storage: Storage, ingestion: Ingestion) -> DocumentCheck:
     return DocumentCheck(storage, clock=utc_now, wake=ingestion.wake)
 

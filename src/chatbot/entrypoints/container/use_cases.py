@@ -109,6 +109,7 @@ class Management:
     api_keys: ApiKeys
     audit_trail: AuditTrail
     operations_trail: AuditTrail
+    document_check: DocumentCheck
     reindexing: Reindexing
     files: FileIngestion
     retention: Retention
