@@ -143,6 +143,8 @@ def test_files_that_fail_are_in_a_table_and_read_again_the_next_time(
         [str(files / "empty.txt"), "The file is empty."],
         [str(files / "large.txt"), "The file is too large."],
     ]
+    assert run("ingest", "files")[2] == err
+    assert stored()["broken.pdf"].newest.number == 2
     (files / "empty.txt").write_text("not any more", encoding="utf-8")
     (files / "broken.pdf").unlink()
     monkeypatch.setenv("DOCUMENT_MAX_MIB", "25")
@@ -185,5 +187,6 @@ def test_an_interrupted_run_is_resumed(
 def test_a_file_that_is_named_itself_may_be_gone(files: Path, run: Run) -> None:
     run("ingest", "files/holidays.md")
     (files / "holidays.md").unlink()
-    assert run("ingest", "files/holidays.md", "--prune")[1].endswith("deleted: 1\n")
+    code, out, err = run("ingest", "files/holidays.md", "--prune")
+    assert (code, out, err) == (0, f"gone: {files / 'holidays.md'}\ndeleted: 1\n", "")
     assert stored() == {}

@@ -24,12 +24,17 @@ class Outline:
         self.title = ""
         self._done: list[tuple[str, str]] = []
         self._path: list[tuple[int, str]] = []
+        self._is_repeated = False
         self._blocks: list[str] = []
         self._lines: list[str] = []
         self._bytes = 0
 
-    def heading(self, level: int, text: str) -> None:
-        """Start a section below the last heading of a smaller level."""
+    def heading(self, level: int, text: str, *, is_repeated: bool = False) -> None:
+        """Start a section below the last heading of a smaller level.
+
+        A heading without text, and without headings below, is a text itself, unless it `is_repeated`:
+        another text contains it.
+        """
         text = one_line(text)[:_LONGEST_HEADING]
         if not text:
             return
@@ -37,6 +42,7 @@ class Outline:
         while self._path and self._path[-1][0] >= level:
             self._path.pop()
         self._path.append((level, text))
+        self._is_repeated = is_repeated
         self._count(text)
 
     def paragraph(self, text: str) -> None:
@@ -83,9 +89,10 @@ class Outline:
             self._lines = []
 
     def _end_section(self, *, next_level: int) -> None:
-        """Keep the section. A heading without text, and without headings below, is a text itself."""
+        """Keep the section, if it has text."""
         self._end_lines()
-        if not self._blocks and self._path and next_level <= self._path[-1][0]:
+        is_alone = bool(self._path) and next_level <= self._path[-1][0] and not self._is_repeated
+        if not self._blocks and is_alone:
             self._blocks.append(self._path[-1][1])
         if self._blocks:
             path = HEADING_SEPARATOR.join(text for _, text in self._path)

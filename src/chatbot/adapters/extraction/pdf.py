@@ -8,7 +8,7 @@ import pypdfium2
 from pypdfium2 import PdfDocument, PdfiumError, PdfPage
 
 from chatbot.adapters.extraction.outline import Outline, one_line
-from chatbot.adapters.extraction.page_texts import joined
+from chatbot.adapters.extraction.page_texts import Bookmark, joined, parted
 from chatbot.adapters.extraction.reading import Source, Unreadable
 from chatbot.adapters.extraction.recognition import Recognition
 from chatbot.domain.extraction import FailureReason
@@ -40,11 +40,12 @@ def _add(document: PdfDocument, outline: Outline, recognition: Recognition) -> N
     texts = _texts(document, recognition)
     bookmarks = _bookmarks(document)
     for index, text in enumerate(joined(texts)):
-        for level, title in bookmarks.get(index, ()):
-            outline.heading(level + 1, title)
-        if text:
-            outline.heading(_PAGE_LEVEL, f"p. {index + 1}")
-            outline.paragraph(text)
+        for headings, part in parted(text, bookmarks.get(index, ())):
+            for level, title in headings:
+                outline.heading(level + 1, title, is_repeated=True)
+            if part:
+                outline.heading(_PAGE_LEVEL, f"p. {index + 1}", is_repeated=True)
+                outline.paragraph(part)
 
 
 def _texts(document: PdfDocument, recognition: Recognition) -> list[str]:
@@ -75,9 +76,9 @@ def _has_image(page: PdfPage) -> bool:
     return any(True for _ in page.get_objects(filter=[_IMAGE], max_depth=3))
 
 
-def _bookmarks(document: PdfDocument) -> Mapping[int, Sequence[tuple[int, str]]]:
+def _bookmarks(document: PdfDocument) -> Mapping[int, Sequence[Bookmark]]:
     """Return the level and the title of the bookmarks of each page."""
-    found: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    found: dict[int, list[Bookmark]] = defaultdict(list)
     for number, bookmark in enumerate(document.get_toc()):
         if number >= _MOST_BOOKMARKS:
             break
