@@ -3,7 +3,6 @@
 import json
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -23,6 +22,7 @@ from conversation import (
     message,
     prompt_builder_of,
 )
+from prefixes import WORDS, as_text, prose, repeated_share
 
 BLOCK = re.compile(r"\A<data-([0-9a-f]{16})>\n(.*)\n</data-\1>\n\n", re.DOTALL)
 
@@ -44,10 +44,6 @@ def texts(request: ModelRequest) -> list[str]:
 def numbers(request: ModelRequest) -> list[int]:
     """The numbers of the messages in a request, by the texts of `history_of`."""
     return [int(n) for text in texts(request) for n in re.findall(r"text (\d+) ", text)]
-
-
-def as_text(request: ModelRequest) -> str:
-    return request.system + "".join(texts(request))
 
 
 def data_of(request: ModelRequest) -> dict[str, object]:
@@ -352,63 +348,6 @@ def test_usage_is_estimated_where_the_provider_gives_none() -> None:
 
 
 # --- prefixes --------------------------------------------------------------------------------
-
-WORDS = [
-    "el",
-    "pedido",
-    "la",
-    "factura",
-    "reunión",
-    "viernes",
-    "cliente",
-    "proveedor",
-    "almacén",
-    "entrega",
-    "presupuesto",
-    "informe",
-    "contrato",
-    "vacaciones",
-    "departamento",
-    "hoja",
-    "cálculo",
-    "correo",
-    "plazo",
-    "revisión",
-    "mañana",
-    "nuestra",
-    "oficina",
-    "necesito",
-    "puedes",
-    "quiero",
-    "preparar",
-    "enviar",
-    "comprobar",
-    "porque",
-    "cuando",
-    "también",
-    "después",
-    "según",
-    "sobre",
-]
-
-
-def prose(rng: random.Random, chars: int) -> str:
-    text = ""
-    while len(text) < chars:
-        text += rng.choice(WORDS) + " "
-    return text.strip().capitalize() + "."
-
-
-def repeated_share(requests: Sequence[ModelRequest]) -> float:
-    """How many characters of the prompts are a prefix of the previous prompt."""
-    prompts = [as_text(request) for request in requests]
-    shared = sum(_common_prefix(one, next_) for one, next_ in pairwise(prompts))
-    return shared / sum(map(len, prompts))
-
-
-def _common_prefix(one: str, other: str) -> int:
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 async def fifty_turns() -> ChatApp:

@@ -23,6 +23,9 @@ from chatbot.domain.ports.model import Completion, ModelRequest, PromptMessage, 
 from chatbot.domain.ports.runtime import NewId
 from chatbot.domain.recall import Recalled, RecalledPassage, items_of
 
+_FEW_MESSAGES = 6
+"""A conversation with no more messages is short: most of its prompts is new anyway."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
@@ -126,7 +129,9 @@ class PromptBuilder:
         if most_bytes is not None:
             budget = min(budget, self.estimator.tokens_of_bytes(most_bytes))
         found = Recalled(items=items_of(memory)) if recalled is None else recalled
-        data = self._shares.within(budget, memory.summary, found, scope)
+        texts = [system, *(message.content for message in history)]
+        prefix = self.estimator.tokens(*texts) if len(history) > _FEW_MESSAGES else None
+        data = self._shares.within(budget, memory.summary, found, scope, prefix=prefix)
         content = data.content
         block = data_block(content, nonce=self._new_id()[:16]) if content else ""
         shown = self._window.within(

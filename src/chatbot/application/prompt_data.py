@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypeVar
 
 from chatbot.application.data_blocks import (
@@ -19,6 +20,8 @@ from chatbot.domain.recall import KnownItem, PastMessage, Recalled, RecalledPass
 _MEMORY_SHARE = 0.25
 _MESSAGES_SHARE = 0.1
 _PASSAGES_SHARE = 0.2
+_OF_PREFIX = 0.18
+"""So that 70 of 100 tokens of a long conversation's prompts are a prefix of the one before."""
 
 Found = TypeVar("Found", PastMessage, RecalledPassage)
 
@@ -62,23 +65,29 @@ class DataShares:
     def __init__(self, tokens: Callable[..., int]) -> None:
         self._tokens = tokens
 
-    def within(self, budget: float, summary: str, recalled: Recalled, scope: Scope) -> PromptData:
-        """Return what a prompt of this budget may hold."""
+    def within(
+        self, budget: float, summary: str, recalled: Recalled, scope: Scope, *, prefix: int | None
+    ) -> PromptData:
+        """Return what a prompt of this budget may hold.
+
+        `prefix` are the tokens of system text and history in a long conversation: recalled messages
+        and passages, which change with each turn, take less than a fifth of them, but for the best passage.
+        """
         if scope not in {Scope.WHOLE, Scope.NO_PASSAGES}:
             return PromptData()
         data = self._memory(summary, recalled.items, budget * _MEMORY_SHARE)
         if scope is Scope.NO_PASSAGES:
             return data
-        passages = recalled.passages
-        return replace(
-            data,
-            messages=self._best(recalled.messages, message_content, budget * _MESSAGES_SHARE),
-            passages=passages
-            if passages is None
-            else self._best(
-                passages, lambda each: passage_content(1, each), budget * _PASSAGES_SHARE
-            ),
-        )
+        most = budget if prefix is None else _OF_PREFIX * prefix
+        room = min(budget * _MESSAGES_SHARE, most / 4)
+        data = replace(data, messages=self._best(recalled.messages, message_content, room))
+        if recalled.passages is None:
+            return data
+        content = partial(passage_content, 1)
+        first = self._best(recalled.passages[:1], content, budget * _PASSAGES_SHARE)
+        taken = self._tokens(*(json_line(content(each)) for each in first))
+        room = min(budget * _PASSAGES_SHARE, most) - taken
+        return replace(data, passages=first + self._best(recalled.passages[1:], content, room))
 
     def _memory(self, summary: str, items: tuple[KnownItem, ...], limit: float) -> PromptData:
         while self._tokens(json_line(memory_content(summary, items))) > limit:

@@ -12,7 +12,7 @@ from chatbot.domain.recall import PastMessage, RecalledPassage
 from chatbot.domain.search import Hit
 from chatbot.domain.transaction import Transaction
 
-MOST_MESSAGE_CHARS = 600
+MOST_MESSAGE_CHARS = 400
 
 
 def passages_of(
