@@ -3,29 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from chatbot.domain.document_ids import document_id
 from chatbot.domain.document_jobs import LEASE
 from chatbot.domain.document_passages import StoredPassage
-from chatbot.domain.documents import Document, Version, scope_of
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 from samples import T0
-
-
-def document(number: int, *, owner: str = "user:ana", readers: str = "public") -> Document:
-    version = Version(number=1, media_type="text/plain", size=3, digest=f"{number:064x}")
-    at = T0 + timedelta(seconds=number)
-    return Document(
-        id=document_id(at, f"{number:032x}"),
-        title=f"Document {number}",
-        scope=scope_of([readers], ()),
-        uploaded_by=owner,
-        digest=version.digest,
-        created_at=at,
-        updated_at=at,
-        newest=version,
-        live=version,
-    )
+from waiting_documents import document
 
 
 def passages(count: int) -> list[StoredPassage]:

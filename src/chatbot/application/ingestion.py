@@ -32,7 +32,7 @@ logger = logging.getLogger("chatbot.ingestion")
 LOOKS_EVERY_S = 5.0
 """How often a process looks for jobs of others; its own uploads wake it at once."""
 _RENEWS_EVERY_S = LEASE.total_seconds() / 3
-_GIVEN_UP = "The file could not be read: the service stopped several times while reading it."
+_GIVEN_UP = "The file could not be read: the service failed on it several times."
 _NO_PASSAGES = "The file contains no text."
 
 
@@ -97,6 +97,9 @@ class Ingestion:
             except ChatbotError as error:
                 logger.warning("a document could not be worked on: %s", cause_of(error))
                 is_busy = False
+            except Exception:  # it is tried again, and one document must not stop the others
+                logger.exception("a document could not be worked on")
+                is_busy = True
             if not is_busy:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOKS_EVERY_S):

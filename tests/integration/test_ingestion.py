@@ -1,0 +1,246 @@
+"""The queue of documents: none is lost, whoever works on it, and each is worked on once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from chatbot.application import document_index
+from chatbot.application.ingestion import Ingestion
+from chatbot.domain.document_jobs import LEASE, MAX_ATTEMPTS
+from chatbot.domain.document_passages import content_name
+from chatbot.domain.documents import Document, Status
+from chatbot.domain.errors import StorageUnavailable
+from chatbot.domain.ports.extraction import Extracted
+from chatbot.domain.ports.storage import Storage
+from chatbot.domain.repositories.documents import DOCUMENT_JOBS
+from chatbot.domain.transaction import Transaction
+from chatbot.entrypoints.container.parts import random_id
+from plain_extractor import BROKEN, PlainExtractor
+from samples import T0
+from waiting_documents import document
+
+TEXT = b"# Rules\n\nReceipts are due."
+
+
+@dataclass
+class Queue:
+    """A store with documents that wait, and the clock of those who work on them."""
+
+    storage: Storage
+    now: datetime = T0
+    extractor: PlainExtractor = field(default_factory=PlainExtractor)
+
+    def worker(self, extractor: PlainExtractor | None = None, *, workers: int = 1) -> Ingestion:
+        return Ingestion(
+            self.storage,
+            extractor or self.extractor,
+            workers=workers,
+            clock=lambda: self.now,
+            new_id=random_id,
+        )
+
+    async def add(self, number: int, content: bytes = TEXT, *, owner: str = "user:ana") -> Document:
+        new = replace(document(number, owner=owner), live=None, status=Status.QUEUED)
+        new = document_index.classified(new)
+
+        def work(tx: Transaction) -> None:
+            tx.blobs.put(content_name(new.id, 1), content)
+            document_index.open_class(tx, new)
+            tx.documents.put(new, old=None)
+            tx.documents.enqueue(new)
+
+        await self.storage.transact(work)
+        return new
+
+    async def get(self, wanted: Document) -> Document:
+        found = await self.storage.transact(lambda tx: tx.documents.get(wanted.id))
+        assert found is not None
+        return found
+
+    async def has_jobs(self) -> bool:
+        return await self.storage.transact(lambda tx: tx.documents.has_jobs())
+
+
+@pytest.fixture
+async def queue(closed_storage: Storage) -> AsyncIterator[Queue]:
+    async with closed_storage:
+        yield Queue(closed_storage)
+
+
+async def until(is_so: Callable[[], bool | Awaitable[bool]]) -> None:
+    for _ in range(1000):
+        found = is_so()
+        if found if isinstance(found, bool) else await found:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("It has not become so.")
+
+
+async def test_documents_are_extracted_and_indexed_in_turn(queue: Queue) -> None:
+    made = [await queue.add(n) for n in range(3)]
+    broken = await queue.add(3, BROKEN)
+    empty = await queue.add(4, b"")
+    await queue.worker().run_until_empty()
+    for each in made:
+        found = await queue.get(each)
+        assert (found.status, found.live) == (Status.READY, found.newest)
+        assert found.newest.passages == 2
+        counts = await queue.storage.transact(lambda tx, s=found.scope: tx.index.indexed(s))  # type: ignore[misc] # a default
+        assert counts[each.id] == 2
+    assert (await queue.get(broken)).reason == "The file is damaged or incomplete."
+    assert (await queue.get(empty)).reason == "The file is empty."
+    assert not await queue.has_jobs()
+
+
+async def test_job_of_a_process_that_died_is_taken_once_its_lease_has_ended(queue: Queue) -> None:
+    waiting = await queue.add(1)
+    dead = await queue.storage.transact(lambda tx: tx.documents.take_job("dead", queue.now, most=1))
+    assert dead is not None
+    assert not await queue.worker().work_once()
+    assert (await queue.get(waiting)).status is Status.QUEUED
+    queue.now += LEASE
+    assert await queue.worker().work_once()
+    assert (await queue.get(waiting)).status is Status.READY
+
+
+async def test_work_of_a_process_that_lost_its_job_is_dropped(queue: Queue) -> None:
+    slow = PlainExtractor()
+    slow.pause = True
+    waiting = await queue.add(1)
+    late = asyncio.create_task(queue.worker(slow).work_once())
+    await until(lambda: slow.begun == 1)
+    queue.now += 2 * LEASE
+    assert await queue.worker().work_once()
+    ready = await queue.get(waiting)
+    assert ready.status is Status.READY
+    slow.go_on.set()
+    await late
+    assert await queue.get(waiting) == ready
+    assert not await queue.has_jobs()
+
+
+async def test_no_more_are_worked_on_at_once_than_allowed(queue: Queue) -> None:
+    for n in range(4):
+        await queue.add(n)
+    slow = PlainExtractor()
+    slow.pause = True
+    running = [asyncio.create_task(queue.worker(slow, workers=2).work_once()) for _ in range(2)]
+    await until(lambda: slow.begun == 2)
+    assert not await queue.worker(workers=2).work_once()
+    slow.go_on.set()
+    await asyncio.gather(*running)
+    assert await queue.worker(workers=2).work_once()
+
+
+async def test_stopped_service_gives_its_job_back(queue: Queue) -> None:
+    waiting = await queue.add(1)
+    slow = PlainExtractor()
+    slow.pause = True
+    stopped = queue.worker(slow)
+    stopped.start()
+    await until(lambda: slow.begun == 1)
+    await stopped.aclose()
+    assert (await queue.get(waiting)).status is Status.PROCESSING
+    assert await queue.worker().work_once(), "nobody has to wait for the lease"
+    assert (await queue.get(waiting)).status is Status.READY
+
+
+async def test_document_that_kills_its_process_is_given_up(queue: Queue) -> None:
+    waiting = await queue.add(1)
+    for _ in range(MAX_ATTEMPTS):
+        await queue.storage.transact(lambda tx: tx.documents.take_job("x", queue.now, most=1))
+        queue.now += 2 * LEASE
+    await queue.worker().run_until_empty()
+    found = await queue.get(waiting)
+    assert (found.status, found.live) == (Status.FAILED, None)
+    assert "several times" in found.reason
+    assert queue.extractor.begun == 0
+    assert await queue.storage.transact(lambda tx: tx.blobs.names(f"documents/{found.id}")) == []
+
+
+async def test_document_that_is_deleted_meanwhile_stays_deleted(queue: Queue) -> None:
+    waiting = await queue.add(1)
+    slow = PlainExtractor()
+    slow.pause = True
+    running = asyncio.create_task(queue.worker(slow).work_once())
+    await until(lambda: slow.begun == 1)
+    found = await queue.get(waiting)
+    await queue.storage.transact(lambda tx: document_index.remove(tx, found))
+    slow.go_on.set()
+    await running
+    assert await queue.storage.transact(lambda tx: tx.documents.all()) == []
+    assert await queue.storage.transact(lambda tx: tx.blobs.names("documents")) == []
+    assert await queue.storage.transact(lambda tx: tx.index.scopes_for(["managers"])) == []
+    assert not await queue.has_jobs()
+
+
+async def test_failure_of_the_store_leaves_the_job(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = await queue.add(1)
+
+    def fail(*_: object, **__: object) -> None:
+        raise StorageUnavailable("It fails.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(document_index, "publish", fail)
+        with pytest.raises(StorageUnavailable):
+            await queue.worker().work_once()
+    assert await queue.has_jobs()
+    queue.now += LEASE
+    await queue.worker().run_until_empty()
+    assert (await queue.get(waiting)).status is Status.READY
+
+
+async def test_defect_of_the_extractor_does_not_stop_the_worker(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect is one of `extract`: the next document is worked on all the same."""
+    first, second = await queue.add(1), await queue.add(2)
+    original = PlainExtractor.extract
+
+    async def odd(self: PlainExtractor, path: Path, media_type: str, name: str) -> Extracted:
+        if self.begun == 0:
+            self.begun += 1
+            raise RuntimeError("A defect.")
+        return await original(self, path, media_type, name)
+
+    monkeypatch.setattr(PlainExtractor, "extract", odd)
+    worker = queue.worker(workers=2)
+    worker.start()
+    try:
+
+        async def is_ready() -> bool:
+            return (await queue.get(second)).status is Status.READY
+
+        await until(is_ready)
+    finally:
+        await worker.aclose()
+    queue.now += timedelta(minutes=1)
+    await queue.worker().run_until_empty()
+    assert (await queue.get(first)).status is Status.READY
+
+
+async def test_lease_is_renewed_while_a_document_is_worked_on(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatbot.application.ingestion._RENEWS_EVERY_S", 0.01)
+    waiting = await queue.add(1)
+    slow = PlainExtractor()
+    slow.pause = True
+    running = asyncio.create_task(queue.worker(slow).work_once())
+    await until(lambda: slow.begun == 1)
+    queue.now += LEASE * 0.9
+
+    async def is_renewed() -> bool:
+        [job] = await queue.storage.transact(lambda tx: tx.records.page(DOCUMENT_JOBS))
+        return job.held_until == queue.now + LEASE
+
+    await until(is_renewed)
+    slow.go_on.set()
+    await running
+    assert (await queue.get(waiting)).status is Status.READY
