@@ -81,8 +81,9 @@ async def test_people_of_the_demo_are_answered_from_the_documents_that_they_may_
         cited = set(re.findall(r"(\w+/[\w.-]+)(?:,|$)", answers, re.MULTILINE))
         readable = {each.file for each in COMPANY.documents if each.may_be_read_by(person)}
         assert answers.count("cites:") == 10
+        assert cited
         assert "admin" in person.roles or cited <= readable
     right, asked = map(int, re.findall(r"(\d+) of (\d+) answers cite", said)[0])
     assert asked == 50
-    assert right >= 10, said
+    assert right >= 40, said
     assert not list(tmp_path.iterdir())  # noqa: ASYNC240 - the loop is its own
