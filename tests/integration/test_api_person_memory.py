@@ -169,6 +169,18 @@ async def test_everything_is_forgotten_only_with_the_words(service: Service) -> 
     assert await texts(service) == []
 
 
+async def test_memory_of_a_session_shows_what_it_has_used_of_others(service: Service) -> None:
+    item = await call(service, "POST", body=ROLE)
+    answer = (await service.client.post("/chat", json={"prompt": "Hi"})).json()
+    assert [each["id"] for each in answer["memory_used"]] == [item["id"]]
+    found = (await service.client.get(f"/sessions/{answer['session_id']}/memory")).json()
+    assert [each["id"] for each in found["items"]] == [item["id"]]
+    assert found["structured_memory"]["profile"]["role"] is None, "it was not taught here"
+    await call(service, "DELETE", f"/{item['id']}")
+    found = (await service.client.get(f"/sessions/{answer['session_id']}/memory")).json()
+    assert found["items"] == []
+
+
 async def test_unknown_item_is_not_found(service: Service) -> None:
     for method, path, body in (
         ("GET", "/history", None),

@@ -4,7 +4,7 @@ That is its summary, and those of the person's items that it has taught. An edit
 that was said before it: the model then looks only at later messages.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +12,7 @@ from chatbot.application.consolidation import Consolidation
 from chatbot.application.leases import retry_while_busy
 from chatbot.application.metering import paying
 from chatbot.domain.authorization import require
-from chatbot.domain.chat import Session, SessionId, TurnId
+from chatbot.domain.chat import Message, MessageRange, Session, SessionId, TurnId
 from chatbot.domain.errors import SessionBusy
 from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.memory import (
@@ -26,7 +26,7 @@ from chatbot.domain.memory import (
 from chatbot.domain.memory_updates import replaced_by_hand
 from chatbot.domain.memory_views import replaced_view, structured_of, taught_by, with_view
 from chatbot.domain.permissions import Permission
-from chatbot.domain.person_memory import Item, PersonMemory
+from chatbot.domain.person_memory import Item, ItemState, PersonMemory
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
@@ -34,11 +34,15 @@ from chatbot.domain.usage import payer_of
 
 LEARNING_WAIT_S = 2.0
 _TRIES = 5
+_NEWEST = MessageRange(limit=20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionMemory:
-    """What is remembered of a session; `items` are the active ones that it has taught."""
+    """What is remembered of a session.
+
+    `items` are the active ones that it has taught, or that were in prompts of its newest answers.
+    """
 
     memory: Memory
     items: tuple[Item, ...]
@@ -159,5 +163,13 @@ class MemoryEditor:
 def _view(owner: Owner, session_id: SessionId, tx: Transaction) -> SessionMemory:
     memory = tx.sessions.memory(owner, session_id)
     person = tx.person_memories.of(owner)
-    items = tuple(taught_by(person, session_id))
-    return SessionMemory(memory=with_view(memory, person, session_id), items=items)
+    used = _used_in(tx.sessions.read(owner, session_id, _NEWEST))
+    active = person.in_state(ItemState.ACTIVE)
+    items = [each for each in active if each.is_of(session_id) or each.id in used]
+    return SessionMemory(memory=with_view(memory, person, session_id), items=tuple(items))
+
+
+def _used_in(messages: Iterable[Message]) -> set[str]:
+    """The ids of the items that were in the prompts of these answers."""
+    parts = (part for each in messages if each.details for part in each.details.parts)
+    return {part.id for part in parts if part.kind == "item" and part.reason is None}

@@ -1,7 +1,7 @@
 """What is remembered of a person: one suite for every store."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,8 @@ from chatbot.domain.memory_tombstones import forgotten
 from chatbot.domain.person_memory import ItemOrigin, PersonMemory
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
-from person_memories import NEW_ID, ONE, TWO, said, with_new
+from person_memories import NEW_ID, ONE, TWO, said, source, with_new
+from planted import files_with, rows_with
 from samples import ANA, CLIENT, T0, conversation, fill, remembered
 
 
@@ -181,3 +182,33 @@ def test_copy_replaces_an_earlier_state_of_a_memory_and_no_other() -> None:
     assert compared(replace(first, version=1), later) is Outcome.UPDATED
     assert compared(later, replace(first, version=1)) is Outcome.TARGET_NEWER
     assert compared(replace(first, version=1), other) is Outcome.CONFLICT
+
+
+@pytest.mark.parametrize("name", ["json_files", "sqlite", "postgres"])
+async def test_forgotten_texts_are_in_no_file_of_the_open_store(
+    name: str,
+    make_storage: Callable[[str], Storage],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    url = request.getfixturevalue("postgres_store") if name == "postgres" else ""
+    canary = "canary-9f1b"
+
+    def found() -> list[object]:
+        return [*files_with(canary, tmp_path), *(rows_with(canary, url) if url else [])]
+
+    def learned(tx: Transaction) -> None:
+        tx.sessions.create(Session(id=ONE, owner=ANA, created_at=T0, updated_at=T0))
+        memory = Memory(summary=f"{canary} summary", summarized_to=4)
+        assert tx.sessions.put_memory(ANA, ONE, memory, epoch=0)
+        new = [said(f"Likes {canary} {n}", source(1, quote=canary)) for n in range(30)]
+        tx.person_memories.change(ANA, lambda known: with_new(*new, memory=known))
+
+    def forget(known: PersonMemory) -> PersonMemory:
+        return forgotten(known, known.items, now=T0 + timedelta(days=1), new_id=NEW_ID)
+
+    async with make_storage(name) as storage:
+        await storage.transact(learned)
+        assert found()
+        await storage.transact(lambda tx: tx.person_memories.change(ANA, forget))
+        assert found() == []

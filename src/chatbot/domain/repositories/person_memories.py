@@ -9,7 +9,7 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, StructuredMemory
 from chatbot.domain.memory_tombstones import newly_hidden, without_messages
 from chatbot.domain.memory_views import taken_over
-from chatbot.domain.person_memory import PersonMemory, key_of, new_person
+from chatbot.domain.person_memory import ItemState, PersonMemory, key_of, new_person
 from chatbot.domain.ports.records import Kind, Records
 from chatbot.domain.ports.session_log import SessionLog
 
@@ -26,6 +26,8 @@ PERSON_MEMORIES = Kind(
 _TRIES = 50
 """Of many changes at once, one succeeds each time."""
 _SESSIONS_AT_ONCE = 500
+_NOBODY = ""
+"""A key that no record has. Its removal makes a database empty its log of the texts, too."""
 
 
 class PersonMemories:
@@ -66,6 +68,8 @@ class PersonMemories:
             new = replace(new, version=old.version + 1)
             for session_id, seqs in newly_hidden(old, new).items():
                 self._hide(owner, session_id, seqs)
+            if len(new.in_state(ItemState.FORGOTTEN)) > len(old.in_state(ItemState.FORGOTTEN)):
+                self._records.remove(PERSON_MEMORIES, _NOBODY)
             try:
                 self._records.put(PERSON_MEMORIES, new, expected=old if old.version else None)
             except Conflict:

@@ -109,7 +109,8 @@ class MemoryAnswer(Answer):
     session_id: str = Field(description="The id of the session.")
     structured_memory: StructuredMemorySchema = Field(description="What the assistant remembers.")
     items: list[ItemAnswer] = Field(
-        description="The same as items of your memory, with their ids and sources: see `/me/memory`."
+        description="The items of your memory that this session has taught, or has used in its newest "
+        "answers, with their ids and sources: see `/me/memory`."
     )
     pending: bool = Field(
         default=False,
