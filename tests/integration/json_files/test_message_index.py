@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chatbot.adapters.search.records import record_of
 from chatbot.adapters.storage.json_files import log_index
 from chatbot.adapters.storage.json_files.index_file import IndexFile
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
@@ -114,6 +115,34 @@ async def test_a_deletion_that_was_interrupted_is_completed_in_the_index(
         rows = read.execute("SELECT parent FROM index_tail").fetchall()
         read.close()
         assert rows == [(TWO,)]
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+async def test_what_is_removed_while_it_is_being_indexed_is_not_indexed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, is_reset: bool
+) -> None:
+    async with JsonFileStorage(root) as storage:
+        say(storage, "one", session_id=TWO)
+        await indexed_of(storage, ANA)
+        say(storage, "removed meanwhile")
+        removed: list[bytes] = []
+
+        def remove_it(passage: Passage) -> bytes:
+            record = record_of(passage)
+            if not removed:
+                removed.append(record)
+                sessions = sessions_of(storage)
+                lease = sessions.acquire(ANA, ONE, TURN)
+                if is_reset:
+                    sessions.reset(lease, ts=T0)
+                    sessions.release(lease)
+                else:
+                    sessions.delete(lease)
+            return record
+
+        monkeypatch.setattr(log_index, "record_of", remove_it)
+        assert {each.parent for each in await indexed_of(storage, ANA)} == {TWO}
+        assert removed
 
 
 async def test_a_damaged_log_does_not_keep_the_others_from_being_indexed(

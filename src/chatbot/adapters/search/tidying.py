@@ -49,7 +49,7 @@ class Tidier:
 
     async def _run(self) -> None:
         while self._due and not self._closing:
-            batch = list(islice(self._due, _AT_ONCE))
+            batch = sorted(islice(self._due, _AT_ONCE))  # locks are taken in one order
             for scope in batch:
                 del self._due[scope]
             try:

@@ -63,6 +63,9 @@ class JsonFileExport(ExportTarget):
         self._journal = JsonJournal(root, self._files)
         self._blobs = JsonBlobs(root, self._files)
 
+    def __exit__(self, *exc_info: object) -> None:
+        self._sessions.close()
+
     def items(self) -> Generator[Item | Unreadable]:
         yield from self._stored()
         yield from self._stored_blobs()

@@ -25,7 +25,10 @@ class _SqlStatements(Statements):
         return self._sql.rows(_text(statement), values)
 
     def write(self, statement: str, *rows: Mapping[str, object]) -> None:
-        self._sql.write_all(_text(statement), rows)
+        if len(rows) == 1:
+            self._sql.write(_text(statement), rows[0])
+        else:
+            self._sql.write_all(_text(statement), rows)
 
     def lock(self, name: str) -> None:
         self._sql.lock_names([name])
