@@ -17,7 +17,7 @@ _TABLES = f"""
         id INTEGER PRIMARY KEY, scope TEXT NOT NULL, count INTEGER NOT NULL, dead BLOB NOT NULL,
         data BLOB NOT NULL
     );
-    CREATE INDEX IF NOT EXISTS index_segments_scope ON index_segments (scope);
+    CREATE INDEX IF NOT EXISTS index_segments_heads ON index_segments (scope, count, dead);
     CREATE TABLE IF NOT EXISTS index_tail (
         scope TEXT, parent TEXT, seq INTEGER, record BLOB NOT NULL,
         PRIMARY KEY (scope, parent, seq)
