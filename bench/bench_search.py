@@ -160,12 +160,14 @@ async def of_small_classes(name: str, url: str, rounds: int) -> list[Figure]:
         await filled.searcher.tidier.idle()
         cold_ms = await wall_ms(search, filled.questions[:1])
         warm_ms = await wall_ms(search, filled.questions[1:] * rounds)
+        cpu = await cpu_ms(search, filled.questions, rounds)
         await filled.searcher.aclose()
     what = f"{name}: time of a search in {SMALL_CLASSES:,} classes of one caller"
     return [
         Figure(what=f"{what}, the first of all", value=first_ms, unit=" ms"),
         Figure(what=f"{what}, the first after a start", value=cold_ms, unit=" ms"),
         Figure(what=what, value=warm_ms, target=60, unit=" ms"),
+        Figure(what=f"{name}: CPU of the same", value=cpu, unit=" ms"),
     ]
 
 
