@@ -214,6 +214,7 @@ def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:
         "audit:",
         "search:",
         "limits:",
+        "documents:",
         "model:",
         "proxy:",
         "tls:",

@@ -17,6 +17,7 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_have_no_users, people_problem
 from chatbot.entrypoints.commands.model_check import describe_model
 from chatbot.entrypoints.container.document_parts import build_document_repair
+from chatbot.entrypoints.container.extraction_parts import describe_extraction
 from chatbot.entrypoints.container.limit_parts import build_limit_counters
 from chatbot.entrypoints.container.model_parts import build_provider
 from chatbot.entrypoints.container.parts import build_storage
@@ -80,6 +81,7 @@ def examine() -> Iterator[Finding]:
     yield from ignored or [_passed("settings", _completeness(settings))]
     yield from asyncio.run(_storage(settings))
     yield asyncio.run(_limits(settings))
+    yield _finding("documents", describe_extraction, settings)
     yield _finding("model", describe_model, settings)
     yield _finding("proxy", _proxy, settings)
     yield _finding("tls", _tls, settings)

@@ -1,10 +1,16 @@
 """Builds what extracts the text of files."""
 
+import asyncio
 import shutil
+import sys
+import tempfile
+from pathlib import Path
 
+from chatbot.adapters.extraction.formats import has_extra
 from chatbot.adapters.extraction.subprocess_extractor import SubprocessExtractor
-from chatbot.domain.ports.extraction import Extractor
+from chatbot.domain.ports.extraction import ExtractionFailed, Extractor
 from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.subject import SettingsError
 
 
 def build_extractor(settings: Settings) -> Extractor:
@@ -14,3 +20,33 @@ def build_extractor(settings: Settings) -> Extractor:
         max_bytes=settings.documents.max_bytes,
         ocr_program="" if ocr == "off" else shutil.which(ocr) or "",
     )
+
+
+def describe_extraction(settings: Settings) -> str:
+    """Return which formats are supported, once a text could be extracted.
+
+    Raises:
+        SettingsError: none can, or the program for text in images is not installed.
+    """
+    try:
+        asyncio.run(_extract_sample(build_extractor(settings)))
+    except (ExtractionFailed, OSError) as error:
+        raise SettingsError(
+            f"no text can be extracted from files: {error} Fix: check that this account may start "
+            f"{sys.executable} with limits of 512 MiB and 64 open files"
+        ) from error
+    if settings.documents.ocr != "off" and shutil.which(settings.documents.ocr) is None:
+        raise SettingsError(
+            "DOCUMENT_OCR: tesseract is not installed, so that scans have no text. Fix: "
+            "`apt install tesseract-ocr tesseract-ocr-spa`, or remove the setting"
+        )
+    if not has_extra():
+        return "text formats only; PDF and files of office programs need the extra `documents`"
+    return "all formats" + ("" if settings.documents.ocr == "off" else ", and text in scans")
+
+
+async def _extract_sample(extractor: Extractor) -> None:
+    with tempfile.TemporaryDirectory(prefix="chatbot-") as folder:
+        path = Path(folder) / "sample"
+        path.write_text("sample", encoding="utf-8")
+        await extractor.extract(path, "text/plain", "sample.txt")
