@@ -74,11 +74,10 @@ def test_words_that_do_not_count_make_nothing_relevant() -> None:
     assert [*QUERY.relevant_passages([hit(9, "the", "of", "and")])] == []
 
 
-def test_message_needs_two_words_unless_the_question_has_only_one() -> None:
-    two, one = Query(text="", words=frozenset("ab")), Query(text="", words=frozenset("a"))
-    assert [*two.relevant_messages([hit(9, "a")])] == []
-    assert [*two.relevant_passages([hit(9, "a")])] == [hit(9, "a")]
-    assert [*one.relevant_messages([hit(9, "a")])] == [hit(9, "a")]
+def test_message_has_to_be_closer_to_the_best_one_than_a_passage() -> None:
+    hits = [hit(10, "a", "b"), hit(5, "a", "b", seq=2), hit(4, "a", "b", seq=3)]
+    assert [each.seq for each in QUERY.relevant_messages(hits)] == [1]
+    assert [each.seq for each in QUERY.relevant_passages(hits)] == [1, 2]
 
 
 def test_of_a_long_message_the_part_with_the_words_is_recalled() -> None:

@@ -27,7 +27,7 @@ from chatbot.domain.transaction import Transaction
 
 logger = logging.getLogger("chatbot.chat")
 
-MOST_MESSAGES = 4
+MOST_MESSAGES = 5
 MOST_PASSAGES = 4
 _OWNERS_KEPT = 10_000
 _SEARCHED = 12

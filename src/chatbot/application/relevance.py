@@ -17,11 +17,10 @@ _FEW_WORDS = 1
 """A question with no more words that count may go on with the one before."""
 _LAST_WORDS = 3
 _QUESTIONS_BEFORE = 3
-_LEAST_OF_BEST = 0.45
+_PASSAGES_OF_BEST, _MESSAGES_OF_BEST = 0.45, 0.6
 """Hits with a smaller part of the best score are left out."""
-_PASSAGE_PART, _MESSAGE_PART = 0.3, 0.4
-"""Which part of the words that count a hit must have."""
-_LEAST_WORDS_OF_MESSAGE = 2
+_PART = 0.3
+"""Which part of the words that count a hit must have; messages count with those next to them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +33,17 @@ class Query:
 
     def relevant_passages(self, hits: Sequence[Hit]) -> Iterator[Hit]:
         """Yield the hits in documents that fit well enough."""
-        return self._relevant(hits, round(_PASSAGE_PART * len(self.words)))
+        return self._relevant(hits, _PASSAGES_OF_BEST)
 
     def relevant_messages(self, hits: Sequence[Hit]) -> Iterator[Hit]:
-        """Yield the messages that fit well enough: people say much that shares one word."""
-        least = min(len(self.words), _LEAST_WORDS_OF_MESSAGE)
-        return self._relevant(hits, max(least, round(_MESSAGE_PART * len(self.words))))
+        """Yield the messages that fit well enough."""
+        return self._relevant(hits, _MESSAGES_OF_BEST)
 
-    def _relevant(self, hits: Sequence[Hit], least: int) -> Iterator[Hit]:
+    def _relevant(self, hits: Sequence[Hit], of_best: float) -> Iterator[Hit]:
+        least = max(1, round(_PART * len(self.words)))
         for hit in hits:
             shared = sum(word in self.words for word in hit.why.words)
-            if shared >= max(least, 1) and hit.score >= _LEAST_OF_BEST * hits[0].score:
+            if shared >= least and hit.score >= of_best * hits[0].score:
                 yield hit
 
 
