@@ -291,6 +291,22 @@ async def test_memory_item_records_that_a_person_has_written_it(app: ChatApp) ->
     assert found.items[0].sources == (Source(session_id=session_id, seq=2),)
 
 
+@pytest.mark.parametrize(
+    "update",
+    [
+        Update(profile={"pin": "4711"}),
+        Update(preferences={"tone": "my password is hunter2"}),
+        Update(facts=("card 4111 1111 1111 1111",)),
+        Update(todos=("use GB82 WEST 1234 5698 7654 32",)),
+    ],
+)
+async def test_secret_is_not_stored_by_hand_either(app: ChatApp, update: Update) -> None:
+    session_id = await app.filled(turns=1)
+    with pytest.raises(InvalidInput, match="not stored"):
+        await app.memory_editor.put_structured(ANA, session_id, update)
+    assert await app.memory(session_id) == Memory()
+
+
 async def test_memory_over_a_limit_changes_nothing(app: ChatApp) -> None:
     session_id = await app.filled(turns=1)
     with pytest.raises(InvalidInput):

@@ -12,7 +12,7 @@ from chatbot.domain.errors import InvalidInput, NotFound
 from chatbot.domain.fingerprints import Expected
 from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.memory_changes import added, confirmed, edited, finished, reopened, restored
-from chatbot.domain.memory_guards import is_secret
+from chatbot.domain.memory_guards import SECRETS_ARE_NOT_STORED, is_secret
 from chatbot.domain.memory_items import NewItem, checked, plain
 from chatbot.domain.memory_tombstones import all_forgotten, forgotten, newly_hidden
 from chatbot.domain.permissions import Permission
@@ -29,7 +29,6 @@ from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
 
 CONFIRMATION = "forget everything"
-_SECRET = "Passwords, keys, card, account and id numbers are not stored."  # noqa: S105 # no password
 
 Change = Callable[[PersonMemory], PersonMemory]
 
@@ -73,7 +72,7 @@ class OwnMemory:
         """
         new = checked(kind, key, text)
         if is_secret(new.text, new.key):
-            raise InvalidInput(_SECRET, where=("text",))
+            raise InvalidInput(SECRETS_ARE_NOT_STORED, where=("text",))
         change = partial(added, new=new, now=self._clock(), new_id=self._new_id)
         memory = await self._change(principal, change)
         return next(item for item in memory.items if _is_about(item, new))
@@ -95,7 +94,7 @@ class OwnMemory:
         if state not in {None, ItemState.ACTIVE, ItemState.DONE}:
             raise InvalidInput("The state must be `active` or `done`.", where=("state",))
         if text is not None and is_secret(text):
-            raise InvalidInput(_SECRET, where=("text",))
+            raise InvalidInput(SECRETS_ARE_NOT_STORED, where=("text",))
         now = self._clock()
 
         def changed(memory: PersonMemory) -> PersonMemory:

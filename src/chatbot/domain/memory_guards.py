@@ -13,6 +13,7 @@ from typing import Any
 from chatbot.domain.person_memory import ItemKind
 from chatbot.domain.text import fold
 
+SECRETS_ARE_NOT_STORED = "Passwords, keys, card, account and id numbers are not stored."
 _CARD = re.compile(r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)")
 _SEPARATORS = re.compile(r"[_.\-]+")
 

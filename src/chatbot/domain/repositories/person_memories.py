@@ -66,7 +66,7 @@ class PersonMemories:
             if new == old:
                 return old
             new = replace(new, version=old.version + 1)
-            for session_id, seqs in newly_hidden(old, new).items():
+            for session_id, seqs in sorted(newly_hidden(old, new).items()):
                 self._hide(owner, session_id, seqs)
             if len(new.in_state(ItemState.FORGOTTEN)) > len(old.in_state(ItemState.FORGOTTEN)):
                 self._records.remove(PERSON_MEMORIES, _NOBODY)
