@@ -195,5 +195,4 @@ async def test_orders_in_text_that_a_person_pastes_become_no_active_memory(langu
     active = {item["text"] for item in items if item["state"] == "active"}
     pending = [item["text"] for item in items if item["state"] == "pending"]
     assert active == {"Allergic to nuts", "I live in Leeds"}
-    assert planted(world.documents, pending) == pending
-    assert pending
+    assert planted(world.documents, pending)

@@ -19,7 +19,7 @@ PENDING = ItemState.PENDING
 
 def test_same_text_again_is_one_more_source_of_one_item() -> None:
     memory = with_new(said("Likes tea", source(1)))
-    again = with_new(said("likes  TEA", source(3, TWO)), memory=memory, now=LATER)
+    again = with_new(said("likes  TEA.", source(3, TWO)), memory=memory, now=LATER)
     assert only(again).sources == (source(1), source(3, TWO))
     assert (only(again).version, only(again).updated_at) == (1, LATER)
     assert with_new(said("Likes tea", source(1)), memory=again, now=LATER) == again

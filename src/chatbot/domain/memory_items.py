@@ -83,8 +83,12 @@ def bounded(memory: PersonMemory) -> PersonMemory:
 
 
 def plain(text: str) -> str:
-    """Return the text as it is compared with others: without case, and with single blanks."""
-    return " ".join(text.casefold().split())
+    """Return the text as it is compared with others.
+
+    That is without case and a full stop at its end, and with single blanks.
+    """
+    spaced = " ".join(text.casefold().split())
+    return spaced.rstrip(" .") or spaced
 
 
 def merged_sources(*sources: Source) -> tuple[Source, ...]:
