@@ -244,3 +244,20 @@ async def test_lease_is_renewed_while_a_document_is_worked_on(
     slow.go_on.set()
     await running
     assert (await queue.get(waiting)).status is Status.READY
+
+
+async def test_service_that_stops_as_a_document_ends_does_stop(closed_storage: Storage) -> None:
+    """Whenever it is stopped: no step of the work hides it."""
+    async with closed_storage:
+        queue = Queue(closed_storage)
+        for number in range(12):
+            await queue.add(number)
+            worker = queue.worker()
+            worker.start()
+            for _ in range(number * 3):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                await worker.aclose()
+        await queue.worker().run_until_empty()
+        found = await closed_storage.transact(lambda tx: tx.documents.all())
+        assert {each.status for each in found} == {Status.READY}

@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 
 from chatbot.domain.document_passages import content_name
 from chatbot.domain.documents import PRIVATE, Access, Document, DocumentId
+from chatbot.domain.ports.blobs import PART_BYTES
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.session_fields import MAX_TITLE_CHARS
 from chatbot.domain.text import replace_unstorable
@@ -54,6 +55,8 @@ async def parts_of(
     name, number = content_name(document_id, version), 0
     while part := await storage.transact(partial(_part, name, number)):
         yield part
+        if len(part) < PART_BYTES:
+            return
         number += 1
 
 

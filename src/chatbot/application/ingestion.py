@@ -82,11 +82,13 @@ class Ingestion:
 
     async def work_once(self) -> bool:
         """Do one job; False if there is none, or others work on as many as may be worked on."""
-        job = await self._take()
-        if job is None:
+        taken = await self._take()
+        if taken is None:
             return False
-        with self._telemetry.during(Activity.INGESTION):
-            await self._do(job)
+        job, document = taken
+        if document is not None:
+            with self._telemetry.during(Activity.INGESTION):
+                await self._do(job, document)
         return True
 
     async def _work(self) -> None:
@@ -105,22 +107,49 @@ class Ingestion:
                     async with asyncio.timeout(LOOKS_EVERY_S):
                         await self._woken.wait()
 
-    async def _take(self) -> DocumentJob | None:
+    async def _take(self) -> tuple[DocumentJob, Document | None] | None:
+        """Hold the next job; with its document, if there is anything to do."""
         if not await self._storage.transact(lambda tx: tx.documents.has_jobs()):
             return None
-        by = self._new_id()
-        return await self._storage.transact(
-            lambda tx: tx.documents.take_job(by, self._clock(), most=self._workers)
-        )
+        begin = partial(self._begin, self._new_id())
+        beginning = asyncio.ensure_future(self._storage.transact(begin))
+        try:
+            return await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            await self._give_back_taken(beginning)
+            raise
 
-    async def _do(self, job: DocumentJob) -> None:
+    async def _give_back_taken(
+        self, beginning: "asyncio.Future[tuple[DocumentJob, Document | None] | None]"
+    ) -> None:
+        """Give back a job that was taken as this was stopped."""
+        with suppress(ChatbotError):
+            taken = await beginning
+            if taken is not None:
+                await self._storage.transact(partial(_give_back, taken[0]))
+
+    def _begin(self, by: str, tx: Transaction) -> tuple[DocumentJob, Document | None] | None:
+        tx.documents.lock()
+        job = tx.documents.take_job(by, self._clock(), most=self._workers)
+        if job is None:
+            return None
+        document = tx.documents.get(job.document_id)
+        if document is None or not _is_due(document, job):
+            tx.documents.end_job(job)
+            return job, None
+        if job.attempts > MAX_ATTEMPTS:
+            self._put_failed(tx, document, _GIVEN_UP)
+            tx.documents.end_job(job)
+            return job, None
+        begun = replace(document, status=Status.PROCESSING)
+        if begun != document:
+            tx.documents.put(begun, old=document)
+        return job, begun
+
+    async def _do(self, job: DocumentJob, document: Document) -> None:
         async with self._held(job):
-            begun = await self._storage.transact(partial(self._begin, job))
-            if begun is None:
-                await self._storage.transact(lambda tx: tx.documents.end_job(job))
-                return
             try:
-                extracted = await self._extracted(begun)
+                extracted = await self._extracted(document)
                 passages = await asyncio.to_thread(_passages_of, extracted)
             except ExtractionFailed as error:
                 work = partial(self._fail, job, str(error))
@@ -130,20 +159,6 @@ class Ingestion:
                 else:
                     work = partial(self._fail, job, _NO_PASSAGES)
             await self._storage.transact(work)
-
-    def _begin(self, job: DocumentJob, tx: Transaction) -> Document | None:
-        """Return the document if there is something to do, marked as being processed."""
-        tx.documents.lock()
-        document = tx.documents.get(job.document_id)
-        if not _is_due(document, job) or document is None:
-            return None
-        if job.attempts > MAX_ATTEMPTS:
-            self._put_failed(tx, document, _GIVEN_UP)
-            return None
-        begun = replace(document, status=Status.PROCESSING)
-        if begun != document:
-            tx.documents.put(begun, old=document)
-        return begun
 
     async def _extracted(self, document: Document) -> Extracted:
         version = document.newest
@@ -202,8 +217,7 @@ class Ingestion:
             raise
         finally:
             renewing.cancel()
-            with suppress(asyncio.CancelledError):
-                await renewing
+            await asyncio.wait({renewing})  # awaiting it would hide that this is cancelled, too
 
     async def _renew(self, job: DocumentJob) -> None:
         is_held = True
@@ -221,11 +235,10 @@ def _give_back(job: DocumentJob, tx: Transaction) -> None:
     tx.documents.give_back(job)
 
 
-def _is_due(document: Document | None, job: DocumentJob) -> bool:
+def _is_due(document: Document, job: DocumentJob) -> bool:
     """Whether the job's version is still the newest one, and waits."""
-    if document is None or document.newest.number != job.version:
-        return False
-    return document.status in {Status.QUEUED, Status.PROCESSING}
+    is_newest = document.newest.number == job.version
+    return is_newest and document.status in {Status.QUEUED, Status.PROCESSING}
 
 
 def _title(document: Document, extracted: Extracted) -> str:

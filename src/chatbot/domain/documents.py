@@ -96,7 +96,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentFace:
-    """What people change of a document: an extraction that ends meanwhile is no change of theirs."""
+    """What people change of a document, as opposed to what an extraction changes."""
 
     id: DocumentId
     title: str
