@@ -9,10 +9,13 @@ from chatbot.adapters.llm.extractive.clauses import Statement
 from chatbot.adapters.llm.extractive.language import CODES, language
 from chatbot.adapters.llm.extractive.statements import stated
 from chatbot.domain.memory import Update
+from chatbot.domain.memory_guards import is_refused
+from chatbot.domain.person_memory import ItemKind
 from chatbot.domain.text import fold
 
 _PREFERENCES = frozenset({"language", "tone", "length", "format"})
 _KEYED = frozenset({"name", "role", "department", *_PREFERENCES})
+_UNDOING = frozenset({"forget", "deny", "done"})
 _STEM_CHARS = 4
 _ENOUGH = 0.5  # of the words of the shorter text have to be the same
 
@@ -83,8 +86,18 @@ def learned(texts: Iterable[str], known: Update) -> Learned:
     for text in texts:
         result.nicknamed = False
         for statement in stated(text):
-            _take(result, statement, known)
+            if not _is_refused(statement):
+                _take(result, statement, known)
     return result
+
+
+def _is_refused(statement: Statement) -> bool:
+    """Whether memory never stores it: then it is not confirmed either."""
+    if statement.kind in _UNDOING:
+        return False
+    if statement.kind in {"fact", "todo"}:
+        return is_refused(ItemKind(statement.kind), None, statement.value)
+    return is_refused(ItemKind.PROFILE, statement.kind, statement.value)
 
 
 def _take(result: Learned, statement: Statement, known: Update) -> None:
