@@ -30,6 +30,12 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["index_writer", "chatbot.adapters.storage.sql.storage"])
 
 
+_WORKING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
+"""
+
+
 class Writer:
     """A process that writes, and its reports."""
 
@@ -93,8 +99,7 @@ async def check(url: str) -> None:
 
 async def until_disconnected(url: str) -> None:
     """Until the server has ended what the killed processes asked for."""
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     async with asyncio.timeout(PATIENCE_S):
         with psycopg.connect(url, autocommit=True) as connection:
-            while connection.execute(others).fetchone() != (0,):  # noqa: ASYNC110 # no event exists
+            while connection.execute(_WORKING).fetchone() != (0,):  # noqa: ASYNC110 # no event exists
                 await asyncio.sleep(0.02)
