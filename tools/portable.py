@@ -6,7 +6,7 @@ open is neither replaced nor removed; names that Windows reserves cannot be made
 takes no signal handlers. Text whose encoding is not named is an error, and the programs that the
 tests start write to a console of code page 1252. Postgres and PgBouncer are another machine's.
 
-Not pretended: libraries and the standard library stay those of Linux (paths, filelock's locks, the
+Not pretended: the job objects of Windows; libraries and the standard library stay those of Linux (paths, filelock's locks, the
 event loop), so does the file system (letters' case, the times of open files, other processes' open
 files), and started programs see Linux. Only a run on Windows shows those.
 """
@@ -29,6 +29,7 @@ from typing import Any
 
 import pytest
 
+from chatbot.adapters.extraction import windows_job
 from postgres import GIVEN as POSTGRES
 from postgres import postgres_url
 
@@ -198,6 +199,7 @@ def main(arguments: list[str]) -> int:
     with ExitStack() as servers:
         with suppress(pytest.skip.Exception):  # the tests say again why there is none
             os.environ[POSTGRES] = servers.enter_context(postgres_url())
+        assert windows_job.CREATION_FLAGS == 0  # imported before: Linux has no job objects
         pretend()
         return pytest.main(["-o", "filterwarnings=" + "\n".join(WARNINGS), *suites, *arguments])
 

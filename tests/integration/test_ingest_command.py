@@ -19,17 +19,20 @@ from commands import Run
 Found = TypeVar("Found")
 
 
-@pytest.fixture(params=["sqlite", "json"])
-def files(request: pytest.FixtureRequest, ready: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture
+def files(ready: Run) -> Path:
     """A folder with two documents, beside an empty store."""
-    url = "sqlite:///data/chatbot.db" if request.param == "sqlite" else "json:data"
-    monkeypatch.setenv("STORAGE_URL", url)
-    assert ready("init")[0] == 0
     folder = Path("files").absolute()
     (folder / "inner").mkdir(parents=True)
     (folder / "holidays.md").write_text("# Holidays\n23 days.", encoding="utf-8")
     (folder / "inner" / "travel.txt").write_text("Trains first.", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(params=["json:data", "sqlite:///data/chatbot.db"])
+def store(request: pytest.FixtureRequest, ready: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_URL", request.param)
+    assert ready("init")[0] == 0
 
 
 def stored() -> dict[str, Document]:
@@ -50,6 +53,7 @@ def in_store(work: Callable[[Transaction], Found]) -> Found:
     return asyncio.run(done())
 
 
+@pytest.mark.usefixtures("store")
 def test_files_become_documents_and_only_changes_are_read_again(files: Path, run: Run) -> None:
     asked = ("--department", "HR", "--role", "lead", "--label", "Rules", "--label", "es")
     assert run("ingest", "files", *asked)[:2] == (0, "added: 2\n")
@@ -168,6 +172,7 @@ def test_hidden_files_and_links_are_left_out(files: Path, run: Run) -> None:
     assert run("ingest", "files")[1] == "added: 2\n"
 
 
+@pytest.mark.usefixtures("store")
 def test_an_interrupted_run_is_resumed(
     files: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
