@@ -18,6 +18,7 @@ from chatbot.adapters.storage.sql.storage import SqlStorage
 from chatbot.adapters.storage.sql.upgrading import configured, upgrade
 from chatbot.domain.ports.export import Change, Conversation, ExportTarget
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.search import messages_scope
 from index_contents import Indexed, assert_index_is_true
 from samples import ANA, CLIENT, conversation
 
@@ -27,6 +28,7 @@ def checked(storage: Storage) -> list[Indexed]:
 
     async def found() -> list[Indexed]:
         async with storage:
+            await storage.transact(lambda tx: tx.index.indexed(messages_scope(ANA)))  # all of it
             return await assert_index_is_true(storage, ANA)
 
     return asyncio.run(found())
@@ -60,11 +62,11 @@ def test_a_copied_conversation_is_indexed(
     store: tuple[ExportTarget, Callable[[], Storage]],
 ) -> None:
     export, storage = store
-    short, long = conversation(1), conversation(2, texts=[f"text {n}" for n in range(100)])
+    short, long = conversation(1), conversation(2, texts=[f"text {n}" for n in range(1100)])
     put(export, short)
     put(export, long)
     put(export, conversation(3, owner=CLIENT))
-    assert len(checked(storage())) == 102
+    assert len(checked(storage())) == 1102
 
 
 @pytest.mark.parametrize(

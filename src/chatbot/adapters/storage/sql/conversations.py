@@ -164,7 +164,8 @@ def _put(connection: Connection, new: Conversation, there: Conversation | None) 
     if not kept:
         connection.execute(delete(messages).where(_is_of(messages, *key)))
         index.remove(scope, session.id)
-    index.append(scope, session.id, passages_of(new.messages[kept:]))
+    for at in range(kept, len(new.messages), _ROWS_AT_ONCE):  # Postgres limits how long it waits
+        index.append(scope, session.id, passages_of(new.messages[at : at + _ROWS_AT_ONCE]))
     rows = [message_values(*key, each) for each in new.messages[kept:]]
     if rows:
         connection.execute(insert(messages), rows)
