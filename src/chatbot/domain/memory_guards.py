@@ -5,6 +5,7 @@ The patterns are in `memory_guards.toml`. They look only at the text of an item.
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -14,7 +15,7 @@ from chatbot.domain.person_memory import ItemKind
 from chatbot.domain.text import fold
 
 SECRETS_ARE_NOT_STORED = "Passwords, keys, card, account and id numbers are not stored."
-_CARD = re.compile(r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)")
+_CARD = re.compile(r"(?<!\d)(?:\d[ ._/*|-]?){12,18}\d(?!\d)")
 _SEPARATORS = re.compile(r"[_.\-]+")
 
 
@@ -28,7 +29,12 @@ def is_secret(text: str, key: str | None = None) -> bool:
     """Whether it holds a key, password, card, bank or national id number."""
     if key is not None and _pattern("secret_keys").search(_plain_key(key)):
         return True
-    return _matches("secrets", fold(text)) or has_card_number(text)
+    return _matches("secrets", _visible(text)) or has_card_number(text)
+
+
+def without_secret(quote: str) -> str:
+    """Return the words of a message, or none of them if they hold a secret."""
+    return "" if is_secret(quote) else quote
 
 
 def is_order(text: str, key: str | None = None) -> bool:
@@ -40,7 +46,7 @@ def is_order(text: str, key: str | None = None) -> bool:
 
 def has_card_number(text: str) -> bool:
     """Whether the text holds 13 to 19 digits with the check digit of payment cards (Luhn)."""
-    return any(_has_check_digit(re.sub(r"\D", "", each)) for each in _CARD.findall(text))
+    return any(_has_check_digit(re.sub(r"\D", "", each)) for each in _CARD.findall(_visible(text)))
 
 
 def _has_check_digit(digits: str) -> bool:
@@ -55,6 +61,12 @@ def _matches(name: str, folded: str) -> bool:
 
 def _line(text: str) -> str:
     return " ".join(fold(text).split())
+
+
+def _visible(text: str) -> str:
+    """Fold the text, with all blanks alike and without characters that are not shown."""
+    shown = (char for char in fold(text) if unicodedata.category(char) != "Cf")
+    return "".join(" " if char.isspace() and char != "\n" else char for char in shown)
 
 
 def _plain_key(key: str) -> str:

@@ -14,7 +14,7 @@ from chatbot.domain.forgetting import without_named
 from chatbot.domain.memory import DEFAULT_PREFERENCES, Update, cut
 from chatbot.domain.memory_changes import added, finished
 from chatbot.domain.memory_evidence import Evidence, Finding, Standing
-from chatbot.domain.memory_guards import is_refused
+from chatbot.domain.memory_guards import is_refused, without_secret
 from chatbot.domain.memory_items import MAX_ITEMS, NewItem, plain
 from chatbot.domain.memory_tombstones import forgotten, is_forgotten
 from chatbot.domain.memory_updates import merge
@@ -151,7 +151,7 @@ def _supported(
 
 def _sources(found: Finding, session_id: SessionId) -> tuple[Source, ...]:
     return tuple(
-        Source(session_id=session_id, seq=message.seq, quote=quote)
+        Source(session_id=session_id, seq=message.seq, quote=without_secret(quote))
         for message, quote in found.quotes
     )
 
