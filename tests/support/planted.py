@@ -87,13 +87,19 @@ def plant(tx: Transaction, user: User, canary: str = CANARY) -> None:
 
 
 def plant_document(
-    tx: Transaction, user_id: UserId, canary: str, *, access: Access = PRIVATE, number: int = 0
+    tx: Transaction,
+    user_id: UserId,
+    canary: str,
+    *,
+    access: Access = PRIVATE,
+    number: int = 0,
+    passages: int = 69,
 ) -> Document:
     """A document of a person with two versions, and the canary in each text of it."""
     version = Version(number=2, media_type="text/plain", size=99, digest=canary, name=canary)
     document = classified(
         Document(
-            id=DocumentId(f"{number}{user_id[:31]}"),
+            id=DocumentId(f"{number}{user_id}"[:32]),
             title=f"{canary} title",
             access=access,
             labels=(f"{canary} label",),
@@ -110,11 +116,11 @@ def plant_document(
     for each in document.versions:
         tx.blobs.put(content_name(document.id, each.number), f"{canary} content".encode() * 999)
     tx.documents.put(document, old=None)
-    passages = [
+    made = [
         StoredPassage(seq=n, text=f"{canary} passage {n}", heading=canary, start=0, end=9)
-        for n in range(1, 70)
+        for n in range(1, passages + 1)
     ]
-    return publish(tx, document, passages, title=document.title, at=T0)
+    return publish(tx, document, made, title=document.title, at=T0)
 
 
 def _plant_session(tx: Transaction, owner: Owner, number: int, canary: str) -> None:

@@ -142,6 +142,15 @@ def test_department_administrator_does_not_change_what_another_department_shares
     assert may_change(principal("ana", "hr", [], {MANAGE}, bounded=True), found)
 
 
+def test_manager_of_a_department_reads_what_is_shared_with_it_and_what_was_uploaded_in_it() -> None:
+    manager = principal("ana", "Sales", [], {MANAGE}, bounded=True)
+    shared = document(Access(departments=("sales",)), "user:ben", "HR")
+    uploaded = document(Access(), "user:ben", "SALES")
+    foreign = document(Access(departments=("HR",)), "user:ben", "HR")
+    found = [is_readable(each, atoms_of(manager)) for each in (shared, uploaded, foreign)]
+    assert found == [True, True, False]
+
+
 def test_document_without_a_rule_is_for_its_uploader_and_managers() -> None:
     assert audience(document(Access(), "user:ana", "HR")) == {
         *("user:ana", "managers", "managers:hr")
