@@ -307,3 +307,33 @@ class TestSearch:
     )
     async def test_invalid_search_is_refused(self, service: Service, body: Json) -> None:
         assert (await refused(service, "POST", "/search", body))[0] == 422
+
+
+class TestMentions:
+    """Answers that have repeated a forgotten item, in any session."""
+
+    SAID = "I am allergic to nuts"
+
+    @pytest.mark.parametrize("in_chat", [True, False])
+    async def test_answer_of_another_session_that_repeats_it_is_neither_found_nor_recalled(
+        self, in_chat: bool
+    ) -> None:
+        async with serving(settings_for_tests()) as service:
+            await self.ask(service, self.SAID)
+            other = await self.ask(service, "What do you know about me?")
+            assert "nuts" in other["text"]
+            if in_chat:
+                await self.ask(service, "forget that I am allergic to nuts")
+            else:
+                [item] = (await call(service, "GET"))["items"]
+                await call(service, "DELETE", f"/{item['id']}")
+            found = (await call(service, "POST", "/search", {"query": "allergic nuts"}))["results"]
+            assert not [each for each in found if "nuts" in each["text"]]
+            later = await self.ask(service, "Am I allergic to anything?")
+            assert not [each for each in later["memory_used"] if "nuts" in each["text"]]
+            assert "nuts" not in later["text"]
+
+    async def ask(self, service: Service, prompt: str) -> Json:
+        answer = (await service.client.post("/chat", json={"prompt": prompt})).json()
+        await service.client.get(f"/sessions/{answer['session_id']}/memory")
+        return dict(answer)

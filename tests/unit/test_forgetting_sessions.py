@@ -38,7 +38,7 @@ def new_app() -> ChatApp:
 
 
 def own_memory(app: ChatApp) -> OwnMemory:
-    return OwnMemory(app.storage, app.consolidation, clock=lambda: LATER, new_id=fresh_ids())
+    return OwnMemory(app.storage, app.consolidation, None, clock=lambda: LATER, new_id=fresh_ids())
 
 
 async def talk(app: ChatApp, *prompts: str, session_id: SessionId | None = None) -> SessionId:

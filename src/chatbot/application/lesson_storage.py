@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from chatbot.application.learning import Learner
 from chatbot.application.learning_by_halves import Known
+from chatbot.application.mentions import Mentions
 from chatbot.domain.chat import SessionId, SessionView
 from chatbot.domain.errors import NotFound
 from chatbot.domain.identity import Owner
@@ -18,10 +19,16 @@ from chatbot.domain.transaction import Transaction
 
 
 class LessonStorage:
-    """Stores lessons in one transaction with the session's watermark."""
+    """Stores lessons in one transaction with the session's watermark.
 
-    def __init__(self, storage: Storage, learner: Learner) -> None:
-        self._storage, self._learner = storage, learner
+    Args:
+        mentions: hides turns that mention what was forgotten; None leaves them.
+    """
+
+    def __init__(
+        self, storage: Storage, learner: Learner, mentions: Mentions | None = None
+    ) -> None:
+        self._storage, self._learner, self._mentions = storage, learner, mentions
         self._emptied: dict[Owner, set[SessionId]] = {}
 
     def take_emptied(self, owner: Owner) -> set[SessionId]:
@@ -43,10 +50,12 @@ class LessonStorage:
             )
             return replace(memory, version=memory.version + 1) if is_stored else None
         hidden: set[SessionId] = set()
+        changes = [(person, person)]
 
         def taught(stored: PersonMemory) -> PersonMemory:
             after = new.person if stored == person else self._learner.after(stored, new.lessons)
             hidden.update(newly_hidden(stored, after))
+            changes.append((stored, after))
             return after
 
         def work(tx: Transaction) -> Memory | None:
@@ -63,6 +72,11 @@ class LessonStorage:
             return load_session(tx, owner, session_id, select_none).memory
 
         stored = await self._storage.transact(work)
+        if hidden and stored is not None and self._mentions is not None:
+            hidden.update(await self._mentions.hide(owner, *changes[-1]))
+            stored = await self._storage.transact(
+                lambda tx: load_session(tx, owner, session_id, select_none).memory
+            )
         if others := hidden - {session_id}:
             self._emptied.setdefault(owner, set()).update(others)
         return stored

@@ -83,7 +83,7 @@ class MemorySearch:
         most = limit + min(len(hidden), MAX_RESULTS)
         hits = await self._search.messages(owner, query, limit=most)
         shown = [hit for hit in hits if (SessionId(hit.parent), hit.seq) not in hidden][:limit]
-        texts = await self._storage.transact(lambda tx: _texts(tx, owner, shown))
+        texts = await self._storage.transact(lambda tx: texts_of(tx, owner, shown))
         return [
             MemoryResult(
                 type=ResultType.MESSAGE,
@@ -112,7 +112,9 @@ def _of_item(item: Item, why: Reason) -> MemoryResult:
     )
 
 
-def _texts(tx: Transaction, owner: Owner, hits: Sequence[Hit]) -> Mapping[tuple[str, int], Message]:
+def texts_of(
+    tx: Transaction, owner: Owner, hits: Sequence[Hit]
+) -> Mapping[tuple[str, int], Message]:
     """Return the messages that were found, without those that were deleted meanwhile."""
     found: dict[tuple[str, int], Message] = {}
     for hit in hits:

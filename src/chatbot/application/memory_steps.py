@@ -15,6 +15,7 @@ from chatbot.application.learning import Learner
 from chatbot.application.learning_by_halves import Known, Learn
 from chatbot.application.lesson_storage import LessonStorage, load_session
 from chatbot.application.memory_rules import MemoryRules
+from chatbot.application.mentions import Mentions
 from chatbot.domain.chat import (
     NO_MESSAGES,
     Message,
@@ -62,10 +63,15 @@ class MemorySteps:
     """
 
     def __init__(
-        self, storage: Storage, learner: Learner, rules: MemoryRules, budgets: Budgets
+        self,
+        storage: Storage,
+        learner: Learner,
+        rules: MemoryRules,
+        budgets: Budgets,
+        mentions: Mentions | None = None,
     ) -> None:
         self._storage = storage
-        self.lessons = LessonStorage(storage, learner)
+        self.lessons = LessonStorage(storage, learner, mentions)
         self._budgets = budgets
         self._summary = _Step(
             window=rules.window,

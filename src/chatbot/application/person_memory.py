@@ -6,6 +6,7 @@ from functools import partial
 
 from chatbot.application.consolidation import Consolidation
 from chatbot.application.memory_lists import ItemFilter, ItemPage, page_of
+from chatbot.application.mentions import Mentions
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import InvalidInput, NotFound
@@ -42,9 +43,15 @@ class OwnMemory:
     """
 
     def __init__(
-        self, storage: Storage, consolidation: Consolidation, *, clock: Clock, new_id: NewId
+        self,
+        storage: Storage,
+        consolidation: Consolidation,
+        mentions: Mentions | None,
+        *,
+        clock: Clock,
+        new_id: NewId,
     ) -> None:
-        self._storage, self._consolidation = storage, consolidation
+        self._storage, self._consolidation, self._mentions = storage, consolidation, mentions
         self._clock, self._new_id = clock, new_id
 
     async def page(
@@ -170,7 +177,10 @@ class OwnMemory:
             return change(known)
 
         memory = await self._storage.transact(lambda tx: tx.person_memories.change(owner, changing))
-        await self._resume(owner, newly_hidden(before, memory))
+        hidden = {*newly_hidden(before, memory)}
+        if self._mentions is not None:
+            hidden |= {*await self._mentions.hide(owner, before, memory)}
+        await self._resume(owner, hidden)
         return memory
 
     async def _resume(self, owner: Owner, session_ids: Iterable[SessionId]) -> None:

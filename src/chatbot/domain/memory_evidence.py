@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from chatbot.domain.chat import Message
+from chatbot.domain.memory_items import plain
 from chatbot.domain.person_memory import MAX_QUOTE_CHARS, ItemKind
 from chatbot.domain.phrases import Phrase, Word
 from chatbot.domain.text import fold
@@ -125,6 +126,20 @@ class Evidence:
         standing = Standing.ASSERTED if is_inferred else Standing.NOWHERE
         quotes = own or [(message, "") for message in self._messages]
         return Finding(standing=standing, quotes=tuple(quotes))
+
+
+def is_mentioned(key: str | None, text: str, message: str) -> bool:
+    """Whether a message repeats an item: a line with the value of its key, or all of its words.
+
+    A single word without a key says too little.
+    """
+    if key is not None:
+        value = plain(text)
+        return any(plain(each).endswith(f": {value}") for each in message.splitlines())
+    wanted = _wanted(text)
+    return len(wanted) > 1 and any(
+        _share(wanted, Phrase(each)) == 1 for each in _SENTENCE.split(message)[:_MAX_SENTENCES]
+    )
 
 
 def _decided(best: Mapping[Standing, float]) -> Standing:

@@ -7,6 +7,7 @@ from chatbot.application.learning import Learner
 from chatbot.application.memory import MemoryEditor
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
+from chatbot.application.mentions import Mentions
 from chatbot.application.prompt import PromptBuilder
 from chatbot.application.recall import Recaller
 from chatbot.application.session_room import SessionRoom
@@ -34,11 +35,14 @@ def build_memory_rules(settings: Settings, model: ChatModel) -> MemoryRules:
 
 
 def build_memory_steps(
-    storage: Storage, model: ChatModel, rules: MemoryRules, budgets: Budgets
+    storage: Storage,
+    model: ChatModel,
+    rules: MemoryRules,
+    budgets: Budgets,
+    mentions: Mentions,
 ) -> MemorySteps:
-    return MemorySteps(
-        storage, Learner(model, rules, clock=utc_now, new_id=random_id), rules, budgets
-    )
+    learner = Learner(model, rules, clock=utc_now, new_id=random_id)
+    return MemorySteps(storage, learner, rules, budgets, mentions)
 
 
 def build_recaller(settings: Settings, storage: Storage, search: Search) -> Recaller:

@@ -16,6 +16,7 @@ from chatbot.application.explanation import Explanations
 from chatbot.application.key_use import KeyUse
 from chatbot.application.limit_rules import LimitRules
 from chatbot.application.memory_search import MemorySearch
+from chatbot.application.mentions import Mentions
 from chatbot.application.metering import MeteredModel
 from chatbot.application.monitoring import Monitoring
 from chatbot.application.oversight import Oversight
@@ -95,8 +96,9 @@ class Container(containers.DeclarativeContainer):
         limit_parts.build_request_limits, settings, storage, limit_rules, limit_checks
     )
     limits = providers.Singleton(limit_parts.build_limit_editor, storage, auditing, limit_rules)
+    mentions = providers.Singleton(Mentions, storage, search)
     memory_steps = providers.Singleton(
-        chat_parts.build_memory_steps, storage, model, rules, budgets
+        chat_parts.build_memory_steps, storage, model, rules, budgets, mentions
     )
     consolidation = providers.Singleton(
         Consolidation, memory_steps, rules, clock=parts.utc_now, telemetry=telemetry
@@ -135,7 +137,7 @@ class Container(containers.DeclarativeContainer):
         chat_parts.build_memory_editor, settings, storage, consolidation
     )
     own_memory = providers.Singleton(
-        OwnMemory, storage, consolidation, clock=parts.utc_now, new_id=parts.random_id
+        OwnMemory, storage, consolidation, mentions, clock=parts.utc_now, new_id=parts.random_id
     )
     memory_search = providers.Singleton(MemorySearch, storage, search)
     token_pairs = providers.Singleton(

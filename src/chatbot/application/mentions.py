@@ -1,0 +1,86 @@
+"""Hides the turns that mention what was forgotten, besides those that taught it.
+
+An answer may have repeated an item, in any session. Such turns are found by the search, and hidden
+like those that taught it. A failure is logged: the item itself is forgotten by then.
+"""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from chatbot.application.memory_search import texts_of
+from chatbot.domain.chat import Message, MessageRole, SessionId
+from chatbot.domain.errors import ChatbotError, cause_of
+from chatbot.domain.identity import Owner
+from chatbot.domain.memory_evidence import is_mentioned
+from chatbot.domain.memory_items import merged_sources
+from chatbot.domain.memory_tombstones import newly_hidden
+from chatbot.domain.person_memory import Item, ItemState, PersonMemory, Source
+from chatbot.domain.ports.search import Search
+from chatbot.domain.ports.storage import Storage
+
+logger = logging.getLogger("chatbot.consolidation")
+
+_MOST_ITEMS = 50
+"""Of those that are forgotten at once, the newest; each is searched for."""
+_MOST_HITS = 25
+
+
+class Mentions:
+    """Finds and hides mentions of forgotten items."""
+
+    def __init__(self, storage: Storage, search: Search) -> None:
+        self._storage, self._search = storage, search
+
+    async def hide(
+        self, owner: Owner, before: PersonMemory, after: PersonMemory
+    ) -> Collection[SessionId]:
+        """Hide the turns that mention what `before` had and `after` has not any more.
+
+        Returns:
+            The sessions of these turns.
+        """
+        gone = [
+            item
+            for item in before.items
+            if item.text and (now := after.find(item.id)) and now.state is ItemState.FORGOTTEN
+        ]
+        try:
+            found = {item.id: await self._sources(owner, item) for item in gone[-_MOST_ITEMS:]}
+            return await self._hidden(owner, {key: each for key, each in found.items() if each})
+        except ChatbotError as error:
+            logger.warning("mentions could not be hidden: %s", cause_of(error))
+            return ()
+
+    async def _sources(self, owner: Owner, item: Item) -> Sequence[Source]:
+        """The questions of the turns that mention an item."""
+        hits = await self._search.messages(owner, item.line, limit=_MOST_HITS)
+        texts = await self._storage.transact(lambda tx: texts_of(tx, owner, hits))
+        return [
+            Source(session_id=SessionId(session_id), seq=_question_of(message))
+            for (session_id, _), message in texts.items()
+            if is_mentioned(item.key, item.text, message.content)
+        ]
+
+    async def _hidden(
+        self, owner: Owner, found: Mapping[str, Sequence[Source]]
+    ) -> Collection[SessionId]:
+        if not found:
+            return ()
+        before = after = await self._storage.transact(lambda tx: tx.person_memories.of(owner))
+
+        def changed(memory: PersonMemory) -> PersonMemory:
+            nonlocal before
+            before = memory
+            return memory.with_items(
+                replace(item, sources=merged_sources(*item.sources, *found[item.id]))
+                for item in memory.in_state(ItemState.FORGOTTEN)
+                if item.id in found
+            )
+
+        after = await self._storage.transact(lambda tx: tx.person_memories.change(owner, changed))
+        return list(newly_hidden(before, after))
+
+
+def _question_of(message: Message) -> int:
+    return message.seq - (message.role is MessageRole.ASSISTANT)
