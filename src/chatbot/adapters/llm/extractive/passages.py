@@ -30,8 +30,10 @@ _ENOUGH, _ENOUGH_AROUND, _LEAST = 0.5, 0.4, 0.25
 """Which share of a question a sentence covers, or its passage and at least the sentence."""
 _ALIKE, _AS_GOOD = 0.6, 0.95
 """Which share of their words two sentences have in common, and how good the second one is."""
-_CLEARLY = 1.2
-"""How much better than others the best sentence is: of 400 questions, 96 of 100 answers are right."""
+_CLEARLY = 1.3
+"""How much better than others the best sentence is. Of the 400 questions of bench/data, which it was
+chosen by, 83 of 100 are then answered, and 98 of 100 answers are right; with 1.2 it is 87 and 96.
+"""
 
 
 class Passage(BaseModel):
