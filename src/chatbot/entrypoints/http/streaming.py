@@ -13,14 +13,13 @@ from typing import Protocol, Self
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from chatbot.application.turn import Remembered, Reply, ReplyEvent, Started
+from chatbot.application.turn import Reply, ReplyEvent, Started
 from chatbot.domain.errors import ChatbotError, cause_of
 from chatbot.entrypoints.http.errors import ErrorDetails, details_of
 
 PING_S = 15.0
 
 Events = AsyncGenerator[ReplyEvent]
-_BEFORE_TEXT = (Started, Remembered)
 
 
 class Encoder(Protocol):
@@ -84,7 +83,7 @@ class TurnStream(Response):
                 pending += self._encoder.encode(event)
                 if isinstance(event, Reply):
                     _log_reply(scope, event)
-                if pending and (writer.has_begun or not isinstance(event, _BEFORE_TEXT)):
+                if pending and (writer.has_begun or not isinstance(event, Started)):
                     await writer.write(pending)
                     pending = b""
         except Exception as error:
