@@ -7,7 +7,7 @@ import pytest
 from chatbot.adapters.storage.codec import codec
 from chatbot.domain.errors import Conflict
 from chatbot.domain.memory_changes import edited, restored
-from chatbot.domain.memory_items import MAX_TOMBSTONES
+from chatbot.domain.memory_items import MAX_SOURCES, MAX_TOMBSTONES
 from chatbot.domain.memory_tombstones import forgotten, is_forgotten, without_messages
 from chatbot.domain.person_memory import ItemState, PersonMemory
 from person_memories import NEW_ID, ONE, TWO, only, role, said, source, with_new
@@ -36,6 +36,25 @@ def test_messages_that_taught_it_are_hidden_with_their_answers() -> None:
     gone = forgotten(memory, memory.items, now=LATER, new_id=NEW_ID, said_in=asked)
     assert gone.hidden_messages == {(ONE, 1), (ONE, 2), (TWO, 3), (TWO, 4), (ONE, 7), (ONE, 8)}
     assert not memory.hidden_messages
+
+
+@pytest.mark.parametrize("is_keyed", [False, True], ids=["said again", "versions"])
+def test_all_messages_that_taught_it_are_hidden_however_many_there_were(*, is_keyed: bool) -> None:
+    """Sources and versions are limited, forgetting is not."""
+    news = (
+        role(f"title {n}", source(n)) if is_keyed else said("Is allergic to nuts", source(n))
+        for n in range(1, 61, 2)
+    )
+    memory = with_new(*news)
+    assert len(only(memory).sources) <= MAX_SOURCES
+    assert {seq for _, seq in forget(memory).hidden_messages} == {*range(1, 61)}
+    assert "as said" not in repr(forget(memory))
+
+
+def test_messages_of_an_item_that_waited_are_hidden_too() -> None:
+    waiting = (said("Is vegan", source(n), state=ItemState.PENDING) for n in range(1, 61, 2))
+    memory = with_new(*waiting, said("Is vegan", source(61)))
+    assert {seq for _, seq in forget(memory).hidden_messages} == {*range(1, 63)}
 
 
 def test_only_messages_from_before_are_kept_from_teaching_it_again() -> None:

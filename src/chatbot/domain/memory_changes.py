@@ -8,15 +8,15 @@ from datetime import datetime
 
 from chatbot.domain.errors import Conflict, NotFound
 from chatbot.domain.memory_items import (
-    MAX_SOURCES,
     NewItem,
     bounded,
     checked_text,
     merged_sources,
     next_version,
     plain,
+    with_sources,
 )
-from chatbot.domain.person_memory import Item, ItemOrigin, ItemState, PersonMemory
+from chatbot.domain.person_memory import Item, ItemOrigin, ItemState, PersonMemory, Source
 from chatbot.domain.ports.runtime import NewId
 
 
@@ -32,7 +32,7 @@ def added(memory: PersonMemory, new: NewItem, *, now: datetime, new_id: NewId) -
         known = known or waiting
     elif waiting is not None:
         memory = _without(memory, waiting)
-        new = replace(new, sources=merged_sources(*waiting.sources, *new.sources))
+        new = replace(new, sources=merged_sources(*_taught(waiting), *new.sources))
     if known is not None:
         return memory.with_item(_said_again(known, new, now=now))
     old = _holder(memory, new) if new.state is ItemState.ACTIVE else None
@@ -49,12 +49,11 @@ def added(memory: PersonMemory, new: NewItem, *, now: datetime, new_id: NewId) -
         text=new.text,
         state=new.state,
         origin=new.origin,
-        sources=new.sources[-MAX_SOURCES:],
         created_at=now,
         updated_at=now,
         valid_from=now,
     )
-    return bounded(memory.with_item(item))
+    return bounded(memory.with_item(with_sources(item, new.sources)))
 
 
 def edited(memory: PersonMemory, item: Item, text: str, *, now: datetime) -> PersonMemory:
@@ -86,7 +85,7 @@ def confirmed(memory: PersonMemory, item: Item, *, now: datetime, new_id: NewId)
         key=item.key,
         text=item.text,
         origin=ItemOrigin.CONFIRMED,
-        sources=item.sources,
+        sources=_taught(item),
     )
     others = _without(memory, item)
     if _same(others, new, ItemState.ACTIVE) is not None or _holder(others, new) is not None:
@@ -168,7 +167,12 @@ def _said_again(item: Item, new: NewItem, *, now: datetime) -> Item:
     origin = new.origin if new.origin.is_manual else item.origin
     if sources == item.sources and origin is item.origin:
         return item
-    return replace(item, sources=sources, origin=origin, updated_at=now)
+    return with_sources(replace(item, origin=origin, updated_at=now), sources)
+
+
+def _taught(item: Item) -> tuple[Source, ...]:
+    """All messages that are known to have taught the item."""
+    return merged_sources(*item.earlier, *item.sources)
 
 
 def _outdated(item: Item) -> ItemState:

@@ -1,5 +1,6 @@
 """What an item may be, how many there may be, and how one gets its next version."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,6 +21,7 @@ MAX_PENDING = 100
 MAX_TOMBSTONES = 500
 MAX_HISTORY = 20
 MAX_SOURCES = 20
+MAX_EARLIER = 1000
 
 _BOUNDS = (
     (ItemState.ACTIVE, MAX_ITEMS),
@@ -92,9 +94,17 @@ def plain(text: str) -> str:
 
 
 def merged_sources(*sources: Source) -> tuple[Source, ...]:
-    """Return each message once, with its newest quote; at most the newest 20."""
+    """Return each message once, with its newest quote."""
     by_message = {(each.session_id, each.seq): each for each in sources}
-    return tuple(by_message.values())[-MAX_SOURCES:]
+    return tuple(by_message.values())
+
+
+def with_sources(item: Item, sources: Sequence[Source], *dropped: Source) -> Item:
+    """Return the item with the newest sources; the others become earlier ones, without quotes."""
+    kept = tuple(sources)[-MAX_SOURCES:]
+    others = (*item.earlier, *dropped, *sources[: -len(kept) or None])
+    earlier = merged_sources(*(replace(each, quote="") for each in others))
+    return replace(item, sources=kept, earlier=earlier[-MAX_EARLIER:])
 
 
 def next_version(
@@ -108,15 +118,17 @@ def next_version(
     state: ItemState | None = None,
 ) -> Item:
     """The next version of an item; `past` is the one before as it enters the history."""
-    return replace(
+    versions = (*item.history, past.as_version)
+    dropped = (source for each in versions[:-MAX_HISTORY] for source in each.sources)
+    changed = replace(
         item,
         text=item.text if text is None else text,
         origin=origin or item.origin,
-        sources=item.sources if sources is None else sources[-MAX_SOURCES:],
         state=state or item.state,
         updated_at=now,
         valid_from=now,
         valid_to=None,
         version=item.version + 1,
-        history=(*item.history, past.as_version)[-MAX_HISTORY:],
+        history=versions[-MAX_HISTORY:],
     )
+    return with_sources(changed, item.sources if sources is None else sources, *dropped)

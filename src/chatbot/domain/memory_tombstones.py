@@ -9,7 +9,7 @@ from datetime import datetime
 
 from chatbot.domain.chat import SessionId
 from chatbot.domain.memory import STANDARD_KEYS
-from chatbot.domain.memory_items import bounded, merged_sources
+from chatbot.domain.memory_items import bounded, merged_sources, with_sources
 from chatbot.domain.person_memory import Item, ItemState, PersonMemory, Source
 from chatbot.domain.ports.runtime import NewId
 
@@ -86,16 +86,17 @@ def _tombstone(memory: PersonMemory, item: Item, asked: tuple[Source, ...], now:
     past = [source for each in item.history for source in each.sources]
     sources = [replace(each, quote="") for each in (*past, *item.sources)]
     texts = dict.fromkeys([item.text, *(each.text for each in item.history)])
-    return Item(
+    tombstone = Item(
         id=item.id,
         kind=item.kind,
         key=item.key if item.key in STANDARD_KEYS else None,
         text="",
         state=ItemState.FORGOTTEN,
         origin=item.origin,
-        sources=merged_sources(*sources, *asked),
+        earlier=item.earlier,
         created_at=item.created_at,
         updated_at=now,
         version=item.version + 1,
         digests=tuple(memory.digest(each) for each in texts),
     )
+    return with_sources(tombstone, merged_sources(*sources, *asked))

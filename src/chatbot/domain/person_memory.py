@@ -88,7 +88,9 @@ class ItemVersion:
 class Item:
     """One remembered thing. `version` counts its states; `history` has the earlier ones, oldest first.
 
-    `digests` are those of the texts of a forgotten item, salted: see `PersonMemory.digest`.
+    `earlier` are further messages that taught it, without quotes: sources have a limit, but what is
+    forgotten must be forgotten everywhere. `digests` are those of the texts of a forgotten item,
+    salted: see `PersonMemory.digest`.
     """
 
     id: str
@@ -104,6 +106,7 @@ class Item:
     valid_to: datetime | None = None
     version: int = 1
     history: tuple[ItemVersion, ...] = field(default=(), metadata=_SPARSE)
+    earlier: tuple[Source, ...] = field(default=(), metadata=_SPARSE)
     digests: tuple[str, ...] = field(default=(), metadata=_SPARSE)
 
     @property
@@ -205,7 +208,7 @@ class PersonMemory:
             (source.session_id, seq)
             for item in self.items
             if item.state is ItemState.FORGOTTEN
-            for source in item.sources
+            for source in (*item.earlier, *item.sources)
             for seq in (source.seq, source.seq + 1)
         )
 
