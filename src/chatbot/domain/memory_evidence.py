@@ -1,58 +1,32 @@
 """What in a person's messages supports a memory: their own statements, or text from elsewhere.
 
 A message may hold quotations, pasted or forwarded text, questions, suppositions and what others
-said. Only what the person asserts in their own words makes an item active. The patterns are in
-`memory_evidence.toml`.
+said. Only what the person asserts in their own words makes an item active: see `memory_sentences`.
 """
 
-import re
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
-from functools import cache, cached_property
-from importlib.resources import files
+from functools import cached_property
 from itertools import islice
-from typing import Any
 
 from chatbot.domain.chat import Message
 from chatbot.domain.memory_items import plain
+from chatbot.domain.memory_sentences import (
+    MAX_SENTENCES,
+    SENTENCE_END,
+    Sentence,
+    Standing,
+    clauses_of,
+    pattern,
+    sentences_of,
+    subjects,
+)
 from chatbot.domain.person_memory import MAX_QUOTE_CHARS, ItemKind
 from chatbot.domain.phrases import Phrase, Word
 from chatbot.domain.text import fold
 
-MAX_TYPED_CHARS = 1500
-"""A longer message was pasted."""
-_MAX_SENTENCES = 200
-"""Of a message, and of all messages together the first 400: typed text has fewer."""
-_MAX_WORDS = 20
 _ENOUGH = 0.3
-_SHORT_QUOTE_WORDS = 2
-_QUOTED = re.compile(
-    r"```.*?(?:```|\Z)|\"[^\"\n]*\"|«[^«»\n]*»|\u201c[^\u201c\u201d\n]*\u201d|(?m:^)[ \t]*[>|][^\n]*",
-    re.DOTALL,
-)
-_LISTED = re.compile(r"\s*(?:a|en|to|on|from|off|de) (?:mi|mis|la|my|the)\b", re.IGNORECASE)
-"""As in: put "call the bank" on my list."""
-_SENTENCE = re.compile(r"(?<=[.!?…])\s+|[\n;]+\s*|(?=¿)")
-
-
-class Standing(IntEnum):
-    """How a text is supported by the messages, from not at all to the person's own words."""
-
-    NOWHERE = 0
-    UNASSERTED = 1
-    """Only in questions, suppositions, negations, or about another person."""
-    FOREIGN = 2
-    """Only in text that is not the person's: quoted, pasted or reported."""
-    ASSERTED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Sentence:
-    text: str
-    standing: Standing
-    phrase: Phrase
+_MAX_WORDS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,18 +71,18 @@ class Evidence:
         for message, sentences in self._read:
             own = [each for each in sentences if each.standing is not Standing.FOREIGN]
             named = [each for each in own if _share(wanted, each.phrase) > 0]
-            cues = [each for each in own if _pattern("undoing").search(fold(each.text))]
+            cues = [each for each in own if pattern("undoing").search(fold(each.text))]
             is_undone = is_undone or bool(named or cues)
-            if any(_pattern("forgetting").search(fold(each.text)) for each in (*named, *cues)):
+            if any(pattern("forgetting").search(fold(each.text)) for each in (*named, *cues)):
                 found.append((message, ""))
         standing = Standing.ASSERTED if is_undone else Standing.NOWHERE
         return Finding(standing=standing, quotes=tuple(found))
 
     @cached_property
-    def _read(self) -> list[tuple[Message, list[_Sentence]]]:
-        found, room = list[tuple[Message, list[_Sentence]]](), 2 * _MAX_SENTENCES
+    def _read(self) -> list[tuple[Message, list[Sentence]]]:
+        found, room = list[tuple[Message, list[Sentence]]](), 2 * MAX_SENTENCES
         for message in self._messages:
-            sentences = list(islice(_sentences(message.content), room))
+            sentences = list(islice(sentences_of(message.content), room))
             room -= len(sentences)
             found.append((message, sentences))
         return found
@@ -138,7 +112,7 @@ def is_mentioned(key: str | None, text: str, message: str) -> bool:
         return any(plain(each).endswith(f": {value}") for each in message.splitlines())
     wanted = _wanted(text)
     return len(wanted) > 1 and any(
-        _share(wanted, Phrase(each)) == 1 for each in _SENTENCE.split(message)[:_MAX_SENTENCES]
+        _share(wanted, Phrase(each)) == 1 for each in SENTENCE_END.split(message)[:MAX_SENTENCES]
     )
 
 
@@ -151,66 +125,8 @@ def _decided(best: Mapping[Standing, float]) -> Standing:
     return Standing.UNASSERTED if best[Standing.UNASSERTED] > 0 else Standing.NOWHERE
 
 
-def _sentences(text: str) -> Iterator[_Sentence]:
-    if len(text) > MAX_TYPED_CHARS:
-        yield from _split(text, Standing.FOREIGN)
-        return
-    quoted: list[str] = []
-
-    def taken(found: re.Match[str]) -> str:
-        words = found[0].strip('"«»\u201c\u201d')
-        is_short = len(words.split()) <= _SHORT_QUOTE_WORDS
-        if found[0][0] in '"«\u201c' and (is_short or _LISTED.match(text, found.end())):
-            return words
-        quoted.append(found[0])
-        return " "
-
-    own = _QUOTED.sub(taken, text)
-    end = _foreign_from(own)
-    yield from _split(own[:end], Standing.ASSERTED)
-    yield from _split("\n".join([own[end:], *quoted]), Standing.FOREIGN)
-
-
-def _foreign_from(text: str) -> int:
-    """Where another text begins; its end if there is none. Folding must not move characters."""
-    plain = "".join(fold(each)[:1] or each for each in text)
-    starts = (found.start() for each in _patterns("foreign") if (found := each.search(plain)))
-    return min(starts, default=len(text))
-
-
-def _split(text: str, standing: Standing) -> Iterator[_Sentence]:
-    for raw in _SENTENCE.split(text)[:_MAX_SENTENCES]:
-        if sentence := raw.strip():
-            if standing is Standing.FOREIGN:
-                yield _Sentence(sentence, standing, Phrase(sentence))
-            else:
-                yield from _own(sentence)
-
-
-def _own(sentence: str) -> Iterator[_Sentence]:
-    plain = fold(sentence)
-    if any(each.search(plain) for each in _patterns("reported")):
-        yield _Sentence(sentence, Standing.FOREIGN, Phrase(sentence))
-    elif any(each.search(plain) for each in _patterns("unasserted")):
-        yield _Sentence(sentence, Standing.UNASSERTED, Phrase(sentence))
-    elif "?" not in sentence or _pattern("requests").search(plain):
-        yield _Sentence(sentence, Standing.ASSERTED, Phrase(sentence))
-    elif _pattern("question").search(plain):
-        yield _Sentence(sentence, Standing.UNASSERTED, Phrase(sentence))
-    else:
-        *stated, asked = _clauses(sentence)
-        for each in stated:
-            yield _Sentence(each, Standing.ASSERTED, Phrase(each))
-        yield _Sentence(asked, Standing.UNASSERTED, Phrase(asked))
-
-
-def _clauses(sentence: str) -> list[str]:
-    parts = (part.strip() for part in _pattern("boundary").split(sentence))
-    return [part for part in parts if part] or [sentence]
-
-
 def _standing_for(
-    sentence: _Sentence, kind: ItemKind, text: str, wanted: Sequence[Word]
+    sentence: Sentence, kind: ItemKind, text: str, wanted: Sequence[Word]
 ) -> Standing:
     """The standing of a sentence towards one item: it may deny it, or be about somebody else.
 
@@ -221,22 +137,22 @@ def _standing_for(
     if sentence.standing is not Standing.ASSERTED or kind is ItemKind.PREFERENCE:
         return sentence.standing
     plain = fold(sentence.text)
-    if kind is ItemKind.PROFILE and _pattern("third_person").search(plain):
+    if kind is ItemKind.PROFILE and pattern("third_person").search(plain):
         return Standing.UNASSERTED
-    is_denying = _pattern("negation").search(fold(text)) is None and _is_denied(plain, wanted)
+    is_denying = pattern("negation").search(fold(text)) is None and _is_denied(plain, wanted)
     return Standing.UNASSERTED if is_denying else sentence.standing
 
 
 def _is_denied(plain: str, wanted: Sequence[Word]) -> bool:
-    clauses = _clauses(_pattern("not_negation").sub(" ", plain))
+    clauses = clauses_of(pattern("not_negation").sub(" ", plain))
     best = max(clauses, key=lambda each: _share(wanted, Phrase(each)))
-    return _pattern("negation").search(best) is not None
+    return pattern("negation").search(best) is not None
 
 
 def _wanted(text: str) -> Sequence[Word]:
     """The words of an item that carry its meaning, at most 20."""
     phrase = Phrase(text)
-    words = [each for each in phrase.meaning if each.text not in _subjects()]
+    words = [each for each in phrase.meaning if each.text not in subjects()]
     fillers = [Word(each, is_fixed=True) for each in phrase.words]
     return (words or phrase.meaning or fillers)[:_MAX_WORDS]
 
@@ -249,23 +165,3 @@ def _share(wanted: Sequence[Word], phrase: Phrase) -> float:
 def _has_filler(phrase: Phrase, word: Word) -> bool:
     """Whether the phrase has a word that carries no meaning elsewhere, such as the name Al."""
     return word.is_fixed and word.text in phrase.words
-
-
-@cache
-def _tables() -> Mapping[str, Any]:
-    return tomllib.loads(files(__package__).joinpath("memory_evidence.toml").read_text("utf-8"))
-
-
-@cache
-def _subjects() -> frozenset[str]:
-    return frozenset(_tables()["subjects"].split())
-
-
-@cache
-def _patterns(name: str) -> Iterable[re.Pattern[str]]:
-    return tuple(re.compile(each) for each in _tables()[name])
-
-
-@cache
-def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile(_tables()[name])

@@ -13,9 +13,10 @@ from chatbot.domain.chat import Message, SessionId
 from chatbot.domain.forgetting import without_named
 from chatbot.domain.memory import DEFAULT_PREFERENCES, Update, cut
 from chatbot.domain.memory_changes import added, finished
-from chatbot.domain.memory_evidence import Evidence, Finding, Standing
+from chatbot.domain.memory_evidence import Evidence, Finding
 from chatbot.domain.memory_guards import is_refused, without_secret
 from chatbot.domain.memory_items import MAX_ITEMS, NewItem, plain
+from chatbot.domain.memory_sentences import Standing
 from chatbot.domain.memory_tombstones import forgotten, is_forgotten
 from chatbot.domain.memory_updates import merge
 from chatbot.domain.memory_views import Slot, slots_of, structured_of

@@ -13,6 +13,7 @@ from chatbot.entrypoints.http.deps.caller import Caller
 from chatbot.entrypoints.http.deps.parameters import After, Limit, UseCases, WithoutFields
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.etags import IfMatch, tagged
+from chatbot.entrypoints.http.schemas.memory_search import MemorySearchBody, ResultsAnswer
 from chatbot.entrypoints.http.schemas.person_memory import (
     ITEM_ID,
     ForgetEverythingBody,
@@ -22,10 +23,8 @@ from chatbot.entrypoints.http.schemas.person_memory import (
     ItemBody,
     ItemChangeBody,
     ItemsAnswer,
-    MemorySearchBody,
     MemorySettingsSchema,
     RestoreBody,
-    ResultsAnswer,
     VersionAnswer,
 )
 

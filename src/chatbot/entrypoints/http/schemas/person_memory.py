@@ -1,12 +1,10 @@
 """Schemas of the memory of a person."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field
 
 from chatbot.application.memory_lists import ItemPage
-from chatbot.application.memory_search import MAX_RESULTS, MemoryResult, ResultType
 from chatbot.domain.memory import MAX_KEY_CHARS, MAX_VALUE_CHARS
 from chatbot.domain.person_memory import ItemKind, ItemOrigin, ItemState, MemorySettings
 from chatbot.entrypoints.http.cursor import write_text_cursor
@@ -23,7 +21,6 @@ from chatbot.entrypoints.http.schemas.base import (
 )
 
 ITEM_ID = "6d0c1f5e2b7a4938a1c0d9e8f7b6a554"
-MAX_QUERY_CHARS = 2000
 _SOURCE: Json = {"session_id": SESSION_ID, "seq": 1, "quote": "I'm an accountant in Lisbon."}
 ITEM: Json = {
     "id": ITEM_ID,
@@ -187,77 +184,3 @@ class MemorySettingsSchema(Body):
         return MemorySettings(
             enabled=self.enabled, cross_session=self.cross_session, extract=self.extract
         )
-
-
-class MemorySearchBody(Body):
-    model_config = example({"query": "the trip to Lisbon", "limit": 5})
-
-    query: str = Field(min_length=1, max_length=MAX_QUERY_CHARS, description="What to search for.")
-    limit: int = Field(default=10, ge=1, le=MAX_RESULTS, description="How many results at most.")
-    types: list[Annotated[ResultType, Field(strict=False)]] = Field(
-        default=list(ResultType),
-        description="What to search: `item`, `message` or both.",
-        min_length=1,
-        max_length=len(ResultType),
-    )
-
-
-class WhyAnswer(Answer):
-    model_config = example({"terms": {"lisbon": 4.2, "trip": 1.1}, "neighbours": {"trip": -1}})
-
-    terms: Mapping[str, float] = Field(description="The weight of each word of the query.")
-    neighbours: Mapping[str, int] = Field(
-        description="Words that a message nearby has: -1 is the message before, 1 the one after."
-    )
-
-
-class ResultAnswer(Answer):
-    model_config = example(
-        {
-            "type": "message",
-            "session_id": SESSION_ID,
-            "seq": 7,
-            "ts": CREATED_AT,
-            "text": "The trip was great.",
-            "why": {"terms": {"lisbon": 2.5, "trip": 3.1}, "neighbours": {"lisbon": -1}},
-        }
-    )
-
-    type: ResultType = Field(description="An `item` of memory, or a `message`.")
-    id: str | None = Field(default=None, exclude_if=is_none, description="The id of an item.")
-    session_id: str | None = Field(
-        description="The session of the message, or of the one that taught the item."
-    )
-    seq: int | None = Field(description="The number of that message.")
-    ts: Timestamp = Field(description="When the message was written, or the item changed last.")
-    text: str = Field(description="The text of the item or message.")
-    why: WhyAnswer = Field(description="Why it was found.")
-
-
-class ResultsAnswer(Answer):
-    model_config = example({"results": []})
-
-    results: list[ResultAnswer] = Field(description="The best results first.")
-
-    @classmethod
-    def of(cls, found: Sequence[MemoryResult]) -> Self:
-        return cls(results=[_result(each) for each in found])
-
-
-def _result(found: MemoryResult) -> ResultAnswer:
-    words = found.why.words
-    why = WhyAnswer(
-        terms={word: round(weight, 4) for word, (weight, _) in words.items()},
-        neighbours={word: offset for word, (_, offset) in words.items() if offset},
-    )
-    return ResultAnswer.model_validate(
-        {
-            "type": found.type,
-            "id": found.id,
-            "session_id": found.session_id,
-            "seq": found.seq,
-            "ts": found.ts,
-            "text": found.text,
-            "why": why,
-        }
-    )
