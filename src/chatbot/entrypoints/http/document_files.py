@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from chatbot.application.documents import Content
+from chatbot.domain.errors import Conflict, NotFound
 from chatbot.entrypoints.http.schemas.documents import DocumentBody, TextBody
 from chatbot.entrypoints.http.uploads import FORM, JSON
 
@@ -17,9 +18,15 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}, "example": "%PDF-1.
 async def file_stream(content: Content) -> Response:
     """Returns the bytes as a download. The first part is read before the headers are sent.
 
-    `application/octet-stream` and `nosniff`: whatever it holds, no browser renders it.
+    `application/octet-stream` and `nosniff`: whatever it holds, no browser renders it. If the version
+    is removed meanwhile, the connection is cut: otherwise the client would wait for the rest.
+
+    Raises:
+        NotFound: the version is removed already.
     """
     first = await anext(content.parts, b"")
+    if len(first) < min(content.version.size, 1):
+        raise NotFound("The document has no such version.")
     headers = {
         "Content-Disposition": disposition(content.version.name or content.document.title),
         "Content-Length": str(content.version.size),
@@ -27,14 +34,18 @@ async def file_stream(content: Content) -> Response:
         "X-Content-Type-Options": "nosniff",
     }
     return StreamingResponse(
-        _all(first, content.parts), media_type="application/octet-stream", headers=headers
+        _all(first, content), media_type="application/octet-stream", headers=headers
     )
 
 
-async def _all(first: bytes, others: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+async def _all(first: bytes, content: Content) -> AsyncGenerator[bytes]:
+    left = content.version.size - len(first)
     yield first
-    async for part in others:
+    async for part in content.parts:
+        left -= len(part)
         yield part
+    if left:
+        raise Conflict("The version was removed while it was read.")
 
 
 def disposition(name: str) -> str:
