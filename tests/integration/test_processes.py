@@ -266,6 +266,7 @@ async def test_process_suspended_while_replacing_a_file_blocks_others_for_a_boun
     async with JsonFileStorage(root) as storage, worker(f"stopping-json:{root}") as stopped:
         one, two = await begin(storage, 2)
         app = app_on(storage)
+        await app.memory(one)  # the first look stores the person's memory, alone
         await stopped.send(name="put_summary", sessions=[one])
         assert await stopped.receive() == ["stops"]
         with pytest.raises(SessionBusy):
