@@ -57,6 +57,20 @@ async def test_documents_for_nobody_else_go_and_shared_ones_lose_their_uploader(
         await storage.transact(work)
 
 
+async def test_document_of_an_erased_person_goes_with_the_last_person_whom_it_admits(
+    closed_storage: Storage,
+) -> None:
+    def work(tx: Transaction) -> None:
+        plant_document(tx, ANA, CANARY, access=SHARED, number=1)
+        public = plant_document(tx, ANA, OTHER, access=Access(users=(BEN,), public=True), number=2)
+        assert erased(tx) == {"document_mentions": 2}
+        assert erase_person(tx, BEN, at_most=9) == {"documents": 1, "document_mentions": 1}
+        assert [each.id for each in tx.documents.all()] == [public.id]
+
+    async with closed_storage as storage:
+        await storage.transact(work)
+
+
 @pytest.mark.parametrize("name", ["json_files", "sqlite"])
 async def test_nothing_of_a_deleted_document_stays_in_a_file(
     name: str, make_storage: Callable[[str], Storage], tmp_path: Path

@@ -94,7 +94,7 @@ def leave_class(tx: Transaction, document: Document) -> None:
 
 
 def erase_person(tx: Transaction, user_id: str, *, at_most: int) -> Counter[str]:
-    """Remove what a person has uploaded for nobody else, and the person from other documents.
+    """Remove the person from documents, and documents of erased people that nobody else may read.
 
     Returns how many documents were removed and changed; nothing once all is done.
     """
@@ -103,11 +103,12 @@ def erase_person(tx: Transaction, user_id: str, *, at_most: int) -> Counter[str]
     uploaded = tx.documents.uploaded_by(atom, limit=at_most)
     admitting = tx.documents.page(tx.index.scopes_for([atom]), limit=at_most)
     for document in {each.id: each for each in (*uploaded, *admitting)}.values():
-        if document.uploaded_by == atom and not document.access.is_shared(atom):
+        left = without_person(document, user_id)
+        if left.uploaded_by == ERASED_UPLOADER and not left.access.is_shared(ERASED_UPLOADER):
             remove(tx, document)
             counts["documents"] += 1
         else:
-            change(tx, without_person(document, user_id), old=document)
+            change(tx, left, old=document)
             counts["document_mentions"] += 1
     tx.documents.disown_jobs(atom)
     return counts

@@ -50,6 +50,7 @@ class _Plan:
     queries: Sequence[Query]
     messages: bool
     hidden: frozenset[tuple[SessionId, int]]
+    forgotten: frozenset[str]
     atoms: frozenset[str]
     decisions: tuple[Decision, ...]
 
@@ -119,6 +120,7 @@ class Recaller:
             and _NO_MESSAGES.isdisjoint(decisions)
             and self._has_others(tx, asked.session),
             hidden=person.hidden_messages,
+            forgotten=person.forgotten_items,
             atoms=atoms,
             decisions=tuple(decisions),
         )
@@ -161,7 +163,13 @@ class Recaller:
             words = frozenset[str]().union(*(query.words for query in plan.queries))
             who, labels = turn.principal, turn.documents.labels
             messages = messages_of(
-                tx, who, hits.messages, hidden=plan.hidden, words=words, most=MOST_MESSAGES
+                tx,
+                who,
+                hits.messages,
+                hidden=plan.hidden,
+                forgotten=plan.forgotten,
+                words=words,
+                most=MOST_MESSAGES,
             )
             passages = passages_of(tx, who, hits.passages, labels=labels, most=MOST_PASSAGES)
             return messages, passages

@@ -69,19 +69,21 @@ def messages_of(
     hits: Sequence[Hit],
     *,
     hidden: Collection[tuple[SessionId, int]],
+    forgotten: Collection[str],
     words: Collection[str],
     most: int,
 ) -> Sequence[PastMessage]:
     """Return the messages of the first hits, of long ones the part with most of the words.
 
-    Without those that were forgotten or refused, and answers that were interrupted or cite what the
-    caller may not read by now.
+    Without those that were forgotten or refused, and answers that were interrupted, that used an item
+    which is forgotten now, or that cite what the caller may not read by now.
     """
     found = (
         (SessionId(hit.parent), message)
         for hit in hits
         if (SessionId(hit.parent), hit.seq) not in hidden
         and (message := _message(tx, principal, hit)) is not None
+        and message.used_items.isdisjoint(forgotten)
     )
     return [
         PastMessage(

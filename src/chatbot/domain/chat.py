@@ -85,6 +85,12 @@ class Message:
         return self.details.citations if self.details else ()
 
     @property
+    def used_items(self) -> frozenset[str]:
+        """The ids of the remembered items that the prompt of an answer contained."""
+        parts = self.details.parts if self.details else ()
+        return frozenset(each.id for each in parts if each.kind == "item" and not each.reason)
+
+    @property
     def title(self) -> str:
         """The title that the message gives a session that has none yet: its first 60 characters."""
         return self.content[:TITLE_CHARS] if self.role is MessageRole.USER else ""

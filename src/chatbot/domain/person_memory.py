@@ -212,6 +212,11 @@ class PersonMemory:
             for seq in (source.seq, source.seq + 1)
         )
 
+    @property
+    def forgotten_items(self) -> frozenset[str]:
+        """The ids of the items that were forgotten: answers that used one may repeat it."""
+        return frozenset(item.id for item in self.in_state(ItemState.FORGOTTEN))
+
     def digest(self, text: str) -> str:
         """Return the salted digest by which a forgotten text is recognised."""
         words = " ".join(re.findall(r"\w+", fold(text)))
