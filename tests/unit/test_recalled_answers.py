@@ -1,9 +1,11 @@
 """Answers that used an item: recalled while it is remembered, and not once it is forgotten."""
 
+from datetime import timedelta
+
 from chatbot.application.recall import MemoryRecall, Recaller
 from chatbot.domain.memory_changes import added
 from chatbot.domain.memory_items import checked
-from chatbot.domain.memory_tombstones import forgotten
+from chatbot.domain.memory_tombstones import all_forgotten, forgotten
 from chatbot.domain.permissions import Permission
 from chatbot.domain.person_memory import ItemKind, PersonMemory
 from chatbot.entrypoints.container.search_parts import build_search
@@ -44,3 +46,15 @@ async def test_answer_that_used_an_item_is_recalled_until_the_item_is_forgotten(
     assert await recalled(found) == [ASKED, "Your sister Marta lives in Oslo."]
     await found.storage.transact(lambda tx: tx.person_memories.change(ANA.owner, all_gone))
     assert await recalled(found) == [ASKED]
+
+
+async def test_nothing_said_before_everything_was_forgotten_is_recalled() -> None:
+    found, later = app(), START + timedelta(days=1)
+    await found.ask(ASKED, who=ANA)
+    assert await recalled(found) == [ASKED, "Your sister Marta lives in Oslo."]
+
+    def everything(person: PersonMemory) -> PersonMemory:
+        return all_forgotten(person, later, fresh_ids())
+
+    await found.storage.transact(lambda tx: tx.person_memories.change(ANA.owner, everything))
+    assert await recalled(found) == []

@@ -15,10 +15,11 @@ from chatbot.application.recalled_items import ItemChoice
 from chatbot.application.recalled_texts import messages_of, passages_of
 from chatbot.application.relevance import Query, queries_for
 from chatbot.application.turn import Turn
-from chatbot.domain.chat import MessageRole, Session, SessionId, TurnContext
+from chatbot.domain.chat import MessageRole, Session, TurnContext
 from chatbot.domain.documents import atoms_of
 from chatbot.domain.errors import ChatbotError, cause_of
 from chatbot.domain.identity import Owner
+from chatbot.domain.person_memory import PersonMemory
 from chatbot.domain.ports.search import Search
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.recall import Decision, PastMessage, Recalled, RecalledPassage
@@ -49,8 +50,7 @@ class _Plan:
     items: ItemChoice
     queries: Sequence[Query]
     messages: bool
-    hidden: frozenset[tuple[SessionId, int]]
-    forgotten: frozenset[str]
+    person: PersonMemory
     atoms: frozenset[str]
     decisions: tuple[Decision, ...]
 
@@ -119,8 +119,7 @@ class Recaller:
             messages=bool(queries)
             and _NO_MESSAGES.isdisjoint(decisions)
             and self._has_others(tx, asked.session),
-            hidden=person.hidden_messages,
-            forgotten=person.forgotten_items,
+            person=person,
             atoms=atoms,
             decisions=tuple(decisions),
         )
@@ -163,13 +162,7 @@ class Recaller:
             words = frozenset[str]().union(*(query.words for query in plan.queries))
             who, labels = turn.principal, turn.documents.labels
             messages = messages_of(
-                tx,
-                who,
-                hits.messages,
-                hidden=plan.hidden,
-                forgotten=plan.forgotten,
-                words=words,
-                most=MOST_MESSAGES,
+                tx, who, hits.messages, person=plan.person, words=words, most=MOST_MESSAGES
             )
             passages = passages_of(tx, who, hits.passages, labels=labels, most=MOST_PASSAGES)
             return messages, passages

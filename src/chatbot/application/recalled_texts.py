@@ -8,6 +8,7 @@ from chatbot.domain.chat import InterruptReason, Message, MessageRange, MessageR
 from chatbot.domain.documents import DocumentId, atoms_of, is_readable
 from chatbot.domain.errors import NotFound
 from chatbot.domain.identity import Principal
+from chatbot.domain.person_memory import PersonMemory
 from chatbot.domain.recall import PastMessage, RecalledPassage
 from chatbot.domain.search import Hit
 from chatbot.domain.transaction import Transaction
@@ -68,8 +69,7 @@ def messages_of(
     principal: Principal,
     hits: Sequence[Hit],
     *,
-    hidden: Collection[tuple[SessionId, int]],
-    forgotten: Collection[str],
+    person: PersonMemory,
     words: Collection[str],
     most: int,
 ) -> Sequence[PastMessage]:
@@ -78,12 +78,13 @@ def messages_of(
     Without those that were forgotten or refused, and answers that were interrupted, that used an item
     which is forgotten now, or that cite what the caller may not read by now.
     """
+    hidden = person.hidden_messages
     found = (
         (SessionId(hit.parent), message)
         for hit in hits
         if (SessionId(hit.parent), hit.seq) not in hidden
         and (message := _message(tx, principal, hit)) is not None
-        and message.used_items.isdisjoint(forgotten)
+        and person.allows_recall(message)
     )
     return [
         PastMessage(

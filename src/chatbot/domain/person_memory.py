@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from chatbot.domain.chat import SessionId
+from chatbot.domain.chat import Message, SessionId
 from chatbot.domain.identity import Owner
 from chatbot.domain.stored import Stored
 from chatbot.domain.text import LAST_MOMENT, fold
@@ -212,10 +212,11 @@ class PersonMemory:
             for seq in (source.seq, source.seq + 1)
         )
 
-    @property
-    def forgotten_items(self) -> frozenset[str]:
-        """The ids of the items that were forgotten: answers that used one may repeat it."""
-        return frozenset(item.id for item in self.in_state(ItemState.FORGOTTEN))
+    def allows_recall(self, message: Message) -> bool:
+        """Whether a message is newer than "forget everything" and used no item that is forgotten now."""
+        forgotten = {item.id for item in self.in_state(ItemState.FORGOTTEN)}
+        is_newer = self.forgotten_until is None or message.ts > self.forgotten_until
+        return is_newer and message.used_items.isdisjoint(forgotten)
 
     def digest(self, text: str) -> str:
         """Return the salted digest by which a forgotten text is recognised."""
