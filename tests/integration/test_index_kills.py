@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psycopg
@@ -41,9 +41,7 @@ class Writer:
 
     def __init__(self, url: str, seed: int) -> None:
         self.reports, its = FORKS.Pipe(duplex=False)
-        self.process: ForkServerProcess = FORKS.Process(
-            target=write_until_killed, args=(url, seed, its)
-        )
+        self.process: BaseProcess = FORKS.Process(target=write_until_killed, args=(url, seed, its))
         self.process.start()
         its.close()
 

@@ -8,15 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from chatbot.adapters.search import stored_index
+from chatbot.adapters.search.records import tail_row
+from chatbot.adapters.search.rows import TailRow
+from chatbot.adapters.search.stored_index import prepared
 from chatbot.application import document_index
 from chatbot.application.ingestion import Ingestion
 from chatbot.domain.document_jobs import LEASE, MAX_ATTEMPTS
 from chatbot.domain.document_passages import content_name
-from chatbot.domain.documents import Document, Status
+from chatbot.domain.documents import Access, Document, Status
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.extraction import Extracted
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.repositories.documents import DOCUMENT_JOBS
+from chatbot.domain.search import Passage
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import random_id
 from plain_extractor import BROKEN, PlainExtractor
@@ -38,6 +43,7 @@ class Queue:
         return Ingestion(
             self.storage,
             extractor or self.extractor,
+            prepared,
             workers=workers,
             clock=lambda: self.now,
             new_id=random_id,
@@ -94,6 +100,37 @@ async def test_documents_are_extracted_and_indexed_in_turn(queue: Queue) -> None
     assert (await queue.get(broken)).reason == "The file is damaged or incomplete."
     assert (await queue.get(empty)).reason == "The file is empty."
     assert not await queue.has_jobs()
+
+
+async def test_no_transaction_waits_for_the_analysis_of_passages(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_now, analysed = [0], list[int]()
+    transact = queue.storage.transact
+
+    async def watched(work: Callable[[Transaction], object]) -> object:
+        def counted(tx: Transaction) -> object:
+            open_now[0] += 1
+            try:
+                return work(tx)
+            finally:
+                open_now[0] -= 1
+
+        return await transact(counted)
+
+    def noted(parent: str, passage: Passage) -> TailRow:
+        analysed.append(open_now[0])
+        return tail_row(parent, passage)
+
+    monkeypatch.setattr(queue.storage, "transact", watched)
+    monkeypatch.setattr(stored_index, "tail_row", noted)
+    waiting = await queue.add(1)
+    await queue.worker().run_until_empty()
+    ready = await queue.get(waiting)
+    public = document_index.classified(replace(ready, access=Access(public=True)))
+    await queue.storage.transact(lambda tx: document_index.change(tx, public, old=ready))
+    counts = await queue.storage.transact(lambda tx: tx.index.indexed(public.scope))
+    assert (counts, analysed) == ({ready.id: 2}, [0, 0])
 
 
 async def test_job_of_a_process_that_died_is_taken_once_its_lease_has_ended(queue: Queue) -> None:

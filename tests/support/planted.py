@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import sql
 
+from chatbot.adapters.search.stored_index import prepared
 from chatbot.adapters.storage.codec import codec
-from chatbot.application.document_index import classified, publish
+from chatbot.application.document_index import classified, indexed_form, publish
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.document_passages import StoredPassage, content_name
 from chatbot.domain.documents import PRIVATE, Access, Document, DocumentId, Version, scope_of
@@ -120,7 +121,8 @@ def plant_document(
         StoredPassage(seq=n, text=f"{canary} passage {n}", heading=canary, start=0, end=9)
         for n in range(1, passages + 1)
     ]
-    return publish(tx, document, made, title=document.title, at=T0)
+    indexed = prepared(document.id, indexed_form(made))
+    return publish(tx, document, made, indexed, title=document.title, at=T0)
 
 
 def _plant_session(tx: Transaction, owner: Owner, number: int, canary: str) -> None:

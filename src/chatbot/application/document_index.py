@@ -20,6 +20,7 @@ from chatbot.domain.documents import (
     label_atom,
     scope_of,
 )
+from chatbot.domain.ports.search import Prepared
 from chatbot.domain.search import Passage, Scope
 from chatbot.domain.transaction import Transaction
 
@@ -39,6 +40,7 @@ def publish(
     tx: Transaction,
     document: Document,
     passages: Sequence[StoredPassage],
+    prepared: Prepared,
     *,
     title: str,
     at: datetime,
@@ -57,7 +59,8 @@ def publish(
         updated_at=at,
     )
     tx.documents.put_passages(document.id, version.number, passages)
-    _index(tx, ready, passages)
+    open_class(tx, ready)
+    tx.index.put_prepared(ready.scope, prepared)
     tx.documents.put(ready, old=document)
     if document.live is not None:
         tx.documents.remove_passages(document.id, document.live.number)
@@ -72,7 +75,7 @@ def change(tx: Transaction, document: Document, *, old: Document) -> None:
     open_class(tx, document)
     tx.documents.put(document, old=old)
     if document.live is not None:
-        _index(tx, document, tx.documents.all_passages(document))
+        tx.index.move(old.scope, document.scope, document.id)
     leave_class(tx, old)
 
 
@@ -186,5 +189,9 @@ def with_version(document: Document, version: Version, *, at: datetime) -> Docum
 
 def _index(tx: Transaction, document: Document, passages: Sequence[StoredPassage]) -> None:
     open_class(tx, document)
-    found = [Passage(seq=each.seq, text=each.text, heading=each.heading) for each in passages]
-    tx.index.put(document.scope, document.id, found)
+    tx.index.put(document.scope, document.id, indexed_form(passages))
+
+
+def indexed_form(passages: Sequence[StoredPassage]) -> Sequence[Passage]:
+    """Return passages as they are indexed."""
+    return [Passage(seq=each.seq, text=each.text, heading=each.heading) for each in passages]

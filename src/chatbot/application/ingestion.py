@@ -22,6 +22,7 @@ from chatbot.domain.errors import ChatbotError, Conflict, StorageFailure, cause_
 from chatbot.domain.passages import split
 from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, Extractor
 from chatbot.domain.ports.runtime import Clock, NewId
+from chatbot.domain.ports.search import Prepare, Prepared
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Activity, Telemetry
 from chatbot.domain.session_fields import MAX_TITLE_CHARS
@@ -47,13 +48,14 @@ class Ingestion:
         self,
         storage: Storage,
         extractor: Extractor,
+        prepare: Prepare,
         *,
         workers: int,
         clock: Clock,
         new_id: NewId,
         telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
-        self._storage, self._extractor = storage, extractor
+        self._storage, self._extractor, self._prepare = storage, extractor, prepare
         self._workers, self._clock, self._new_id = workers, clock, new_id
         self._telemetry = telemetry
         self._tasks: list[asyncio.Task[None]] = []
@@ -151,11 +153,13 @@ class Ingestion:
             try:
                 extracted = await self._extracted(document)
                 passages = await asyncio.to_thread(_passages_of, extracted)
+                indexed = document_index.indexed_form(passages)
+                prepared = await asyncio.to_thread(self._prepare, document.id, indexed)
             except ExtractionFailed as error:
                 work = partial(self._fail, job, str(error))
             else:
                 if passages:
-                    work = partial(self._finish, job, extracted, passages)
+                    work = partial(self._finish, job, extracted, passages, prepared)
                 else:
                     work = partial(self._fail, job, _NO_PASSAGES)
             await self._storage.transact(work)
@@ -178,6 +182,7 @@ class Ingestion:
         job: DocumentJob,
         extracted: Extracted,
         passages: Sequence[StoredPassage],
+        prepared: Prepared,
         tx: Transaction,
     ) -> None:
         """Let the version answer, unless the job or the document was lost meanwhile."""
@@ -187,7 +192,12 @@ class Ingestion:
             return
         if document is not None and _is_due(document, job):
             document_index.publish(
-                tx, document, passages, title=_title(document, extracted), at=self._clock()
+                tx,
+                document,
+                passages,
+                prepared,
+                title=_title(document, extracted),
+                at=self._clock(),
             )
         tx.documents.end_job(job)
 

@@ -78,7 +78,7 @@ def named(scope: str, parent: str) -> str:
     return f"{parent} of {scope}"
 
 
-def apply(world: World, step: tuple[object, ...]) -> Work:
+def apply(world: World, step: tuple[object, ...]) -> Work:  # noqa: PLR0911 # one for each step
     """Note a step in the world; returns what does it in a store."""
     match step:
         case ("put" | "append" as kind, str(name), str(short), list(found)):
@@ -100,6 +100,9 @@ def apply(world: World, step: tuple[object, ...]) -> Work:
             for seq in [each for each in there if last is None or each <= last]:
                 del there[seq]
             return lambda tx: tx.index.remove(scope, parent, upto=last)
+        case ("move", str(name), str(other), str(short)):
+            scope, to, parent = world.scope(name), world.scope(other), named(name, short)
+            return lambda tx: _there_and_back(tx, scope, to, parent)
         case ("clear", str(name)):
             scope = world.scope(name)
             world.passages = {key: each for key, each in world.passages.items() if key[0] != scope}
@@ -116,6 +119,16 @@ def apply(world: World, step: tuple[object, ...]) -> Work:
             raise AssertionError(step)
 
 
+def _there_and_back(tx: Transaction, scope: Scope, to: Scope, parent: str) -> None:
+    if scope == to:
+        return
+    there = tx.index.indexed(scope).get(parent, 0)
+    tx.index.move(scope, to, parent)
+    assert parent not in tx.index.indexed(scope)
+    assert tx.index.indexed(to).get(parent, 0) == there
+    tx.index.move(to, scope, parent)
+
+
 def _stored(tx: Transaction) -> StoredIndex:
     assert isinstance(tx.index, StoredIndex)
     return tx.index
@@ -125,6 +138,7 @@ steps = st.one_of(
     st.tuples(st.just("put"), scopes, parents, texts | long_texts),
     st.tuples(st.just("append"), scopes, parents, texts),
     st.tuples(st.just("remove"), scopes, parents, st.none() | st.integers(1, 6)),
+    st.tuples(st.just("move"), scopes, scopes, parents),
     st.tuples(st.just("clear"), scopes),
     st.tuples(st.just("audience"), scopes, atoms),
     st.tuples(st.just("fold"), scopes, st.booleans()),

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from chatbot.adapters.search.analyser import VERSION
 from chatbot.adapters.search.building import merged
@@ -10,10 +11,10 @@ from chatbot.adapters.search.caches import IndexCache
 from chatbot.adapters.search.folding import Part, Plan, all_in_few, due_parts, segment_of_rows
 from chatbot.adapters.search.packing import MAX_PASSAGES, DamagedIndex
 from chatbot.adapters.search.records import tail_row, unpacked
-from chatbot.adapters.search.rows import IndexRows, SegmentHead
+from chatbot.adapters.search.rows import IndexRows, SegmentHead, TailRow
 from chatbot.adapters.search.segments import Segment, numbers_of, packed_numbers
 from chatbot.adapters.search.snapshots import StoredSnapshot, snapshot_of
-from chatbot.domain.ports.search import SearchIndex
+from chatbot.domain.ports.search import Prepared, SearchIndex
 from chatbot.domain.search import Passage, Scope, owner_of
 
 _SEGMENT_AT_ONCE = 64
@@ -21,6 +22,25 @@ _SEGMENT_AT_ONCE = 64
 _REWRITTEN_AT_ONCE = 4096
 """Rewriting a segment takes 15 ms for a thousand passages, in the transaction that removes some."""
 _log = logging.getLogger("chatbot.search")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedPassages(Prepared):
+    """The passages of a parent as rows of the tail or, if there are many, as packed segments."""
+
+    parent: str
+    rows: Sequence[TailRow] = ()
+    segments: Sequence[tuple[int, bytes]] = ()
+
+
+def prepared(parent: str, passages: Sequence[Passage]) -> PreparedPassages:
+    """Analyse the passages of a parent."""
+    rows = [tail_row(parent, passage) for passage in passages]
+    if len(rows) < _SEGMENT_AT_ONCE:
+        return PreparedPassages(parent=parent, rows=rows)
+    parts = [rows[at : at + MAX_PASSAGES] for at in range(0, len(rows), MAX_PASSAGES)]
+    segments = [(len(part), segment_of_rows(part)) for part in parts]
+    return PreparedPassages(parent=parent, segments=segments)
 
 
 class StoredIndex(SearchIndex):
@@ -31,17 +51,33 @@ class StoredIndex(SearchIndex):
         self._cache = cache
 
     def put(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
-        self.remove(scope, parent)
-        self.append(scope, parent, passages)
+        self.put_prepared(scope, prepared(parent, passages))
+
+    def put_prepared(self, scope: Scope, prepared: Prepared) -> None:
+        self.remove(scope, prepared.parent)
+        self._add(scope, prepared)
 
     def append(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
-        rows = [tail_row(parent, passage) for passage in passages]
-        if len(rows) < _SEGMENT_AT_ONCE:
-            self._rows.add_tail(scope, rows)
-            return
-        for at in range(0, len(rows), MAX_PASSAGES):
-            part = rows[at : at + MAX_PASSAGES]
-            self._rows.add_segment(scope, len(part), segment_of_rows(part))
+        self._add(scope, prepared(parent, passages))
+
+    def _add(self, scope: Scope, found: Prepared) -> None:
+        if not isinstance(found, PreparedPassages):
+            raise TypeError("another engine prepared the passages")
+        if found.rows:
+            self._rows.add_tail(scope, found.rows)
+        for count, data in found.segments:
+            self._rows.add_segment(scope, count, data)
+
+    def move(self, scope: Scope, to: Scope, parent: str) -> None:
+        self._rows.lock(scope)
+        self._rows.lock(to)
+        self._rows.add_tail(to, [r for _, r in self._rows.tails([scope]) if r.parent == parent])
+        for head, segment in self._segments(scope):
+            own = () if segment is None else _passages_of(segment, parent, None)
+            if segment is not None and own:
+                others = packed_numbers(set(range(head.count)).difference(own))
+                self._rows.add_segment(to, len(own), merged([segment.without(others)]))
+        self.remove(scope, parent)
 
     def remove(self, scope: Scope, parent: str, *, upto: int | None = None) -> None:
         self._rows.lock(scope)

@@ -5,7 +5,7 @@ and every statistic comes from them alone: results are the same whether or not a
 """
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from chatbot.domain.identity import Owner
@@ -21,12 +21,32 @@ class Snapshot(Protocol):
         """Whether there is nothing to find."""
 
 
+class Prepared(Protocol):
+    """The passages of a parent as the index stores them; only the engine reads it."""
+
+    @property
+    @abstractmethod
+    def parent(self) -> str: ...
+
+
+Prepare = Callable[[str, Sequence[Passage]], Prepared]
+"""Analyses the passages of a parent. A big document takes seconds: not while others wait for a lock."""
+
+
 class SearchIndex(Protocol):
     """The index, as one transaction sees it."""
 
     @abstractmethod
     def put(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
         """Index the passages of a parent, in place of those that it had in this class."""
+
+    @abstractmethod
+    def put_prepared(self, scope: Scope, prepared: Prepared) -> None:
+        """Index what was prepared before the transaction: see `put`."""
+
+    @abstractmethod
+    def move(self, scope: Scope, to: Scope, parent: str) -> None:
+        """Move the passages of a parent to another access class, without analysing them again."""
 
     @abstractmethod
     def append(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:

@@ -12,6 +12,7 @@ from chatbot.adapters.storage.json_files.index_file import IndexFile
 from chatbot.adapters.storage.json_files.log_index import LogIndex
 from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import StorageFull
+from chatbot.domain.ports.search import Prepared
 from chatbot.domain.ports.storage import Found
 from chatbot.domain.search import Passage, Scope, owner_of
 
@@ -28,8 +29,11 @@ class JsonSearchIndex(StoredIndex):
         """Without the base's: it has no rows that outlast a method."""
         self._file, self._logs, self._cache = file, logs, cache
 
-    def put(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
-        self._write(lambda index: index.put(scope, parent, passages))
+    def put_prepared(self, scope: Scope, prepared: Prepared) -> None:
+        self._write(lambda index: index.put_prepared(scope, prepared))
+
+    def move(self, scope: Scope, to: Scope, parent: str) -> None:
+        self._write(lambda index: index.move(scope, to, parent), erases=True)
 
     def append(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
         self._write(lambda index: index.append(scope, parent, passages))
