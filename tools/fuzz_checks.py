@@ -72,7 +72,7 @@ def every_error_is_a_problem(_: CheckContext, response: Response, __: Case[Any])
         return
     assert response.headers["content-type"] == ["application/problem+json"]
     problem = json.loads(response.content)
-    assert problem.keys() - {"errors"} == KEYS, sorted(problem)
+    assert problem.keys() - {"errors", "document_id"} == KEYS, sorted(problem)
     assert problem["status"] == response.status_code
     assert problem["code"] in CODES[response.status_code], problem["code"]
     assert [problem["instance"]] == response.headers["x-request-id"]

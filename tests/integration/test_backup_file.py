@@ -15,6 +15,7 @@ from chatbot.adapters.storage import backup_file
 from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.domain.errors import Conflict, StorageUnavailable
 from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission, Role
+from chatbot.domain.ports.blobs import Blob
 from chatbot.domain.ports.export import Item
 from chatbot.domain.ports.journal import JournalEntry
 from samples import EVERYTHING, T0, conversation, everything_in
@@ -33,9 +34,9 @@ def test_backup_holds_what_was_given(path: Path) -> None:
 
 
 def test_backup_of_version_1_is_read() -> None:
-    """The file was written by the last release with this version, which had no journals."""
+    """The file was written by the last release with this version, which had no journals and no blobs."""
     old = Path(__file__).parent / "written" / "backup_version_1.gz"
-    expected = [item for item in EVERYTHING if not isinstance(item, JournalEntry | Role)]
+    expected = [item for item in EVERYTHING if not isinstance(item, Blob | JournalEntry | Role)]
     roles = [
         Role(name="admin", permissions=ROLE_PERMISSIONS),  # `administer`
         Role(name="auditor", permissions=frozenset({Permission.CHAT})),

@@ -16,7 +16,11 @@ from conversation import ANA, BEN, NO_MEMORY, ChatApp, by_task, eventually, neve
 def slow_where_asked_to(*, share: int) -> ChatApp:
     """A model that never ends its answer to prompts that begin with `slow`."""
     answers = by_task(
-        chat=lambda r: Script(pause=never) if r.messages[-1].text.startswith("slow") else "ok"
+        chat=lambda r: (
+            Script(pause=never)
+            if r.messages[-1].text.rpartition("\n")[2].startswith("slow")
+            else "ok"
+        )
     )
     return ChatApp(answers, rules=NO_MEMORY, max_turns_per_owner=share)
 

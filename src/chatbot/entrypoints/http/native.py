@@ -122,6 +122,7 @@ def native_surface(use: UseCases) -> Surface:
 def uploads(*, max_bytes: int) -> tuple[Uploads, ...]:
     """Returns the calls that upload a file of at most this size, and their bodies.
 
+    They are those of every method: the router says which ones there are.
     The form around a file, and JSON around a text, may be some more bytes.
     """
     form, json, any_other = (
@@ -129,8 +130,8 @@ def uploads(*, max_bytes: int) -> tuple[Uploads, ...]:
         for media_type in (FORM, JSON, ANY)
     )
     return (
-        Uploads(calls=re.compile("POST /documents"), bodies=(form, json)),
-        Uploads(calls=re.compile("PUT /documents/[^/]+/content"), bodies=(form, json, any_other)),
+        Uploads(calls=re.compile(r"\w+ /documents"), bodies=(form, json)),
+        Uploads(calls=re.compile(r"\w+ /documents/[^/]+/content"), bodies=(form, json, any_other)),
     )
 
 

@@ -80,9 +80,7 @@ async def _path_session_id(
     return session_id_of(request, session_id)
 
 
-PathTurnId = Annotated[
-    str, Path(description="The id of a turn.", examples=[TURN_ID], max_length=64)
-]
+PathTurnId = Annotated[str, Path(description="The id of a turn.", examples=[TURN_ID])]
 
 AnySessionId = Annotated[str, Path(description="The id of a session.", examples=[SESSION_ID])]
 """For those who may read the sessions of all: the use case refuses others before it looks."""

@@ -31,7 +31,7 @@ from chatbot.entrypoints.http.schemas.person_memory import (
 router = routing.router(tag="person_memory", prefix="/me/memory")
 
 _CHANGING = (Forbidden, Conflict, StorageFull)
-ItemId = Annotated[str, Path(max_length=64, description="The id of an item.", examples=[ITEM_ID])]
+ItemId = Annotated[str, Path(description="The id of an item.", examples=[ITEM_ID])]
 _Kind = Annotated[ItemKind | None, Query(description="Only items of this kind.")]
 _State = Annotated[
     ItemState | None,
