@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -202,8 +203,9 @@ def wait_for(folder: Path, name: str) -> Path:
     """The file of that name below the folder, once it exists."""
     until = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < until:
-        if found := next(folder.rglob(name), None):
-            return found
+        with suppress(FileNotFoundError):  # a folder that the installer removes meanwhile
+            if found := next(folder.rglob(name), None):
+                return found
         time.sleep(0.02)
     pytest.fail(f"no {name} below {folder}")
 
