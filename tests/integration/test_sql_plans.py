@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from chatbot.adapters.search.caches import IndexCache
-from chatbot.adapters.search.stored_index import StoredIndex
+from chatbot.adapters.search.stored_index import StoredIndex, prepared
 from chatbot.adapters.storage.sql.counters import SqlCounters
 from chatbot.adapters.storage.sql.database import Database, SqlSession
 from chatbot.adapters.storage.sql.index_rows import index_rows_of
@@ -195,6 +195,8 @@ def work_on_index(index: Any) -> None:
     index.set_audience(scope, ["public", "role:a"])
     assert index.scopes_for(["public"]) == [scope]
     assert index.indexed(scope) == {"a": 71, "b": 9}
+    index.put_prepared(scope, prepared("b", passages[:9]))
+    index.move(scope, Scope("documents of another test"), "b")
     index.clear(scope)
 
 
