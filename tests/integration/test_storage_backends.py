@@ -47,7 +47,7 @@ def test_a_registered_backend_serves_every_command(
     assert toy("chat", "My name is Ana.")[0] == 0
     assert "ok    storage: toys in box" in toy("doctor")[1]
 
-    saved = (0, "9 saved (5 roles, 1 user, 1 session, 2 journal entries)\n", "")
+    saved = (0, "10 saved (5 roles, 1 user, 1 person memory, 1 session, 2 journal entries)\n", "")
     assert toy("backup", "box.jsonl") == saved
     assert toy("migrate", "--from", "toy:box", "--to", "sqlite:///chat.db")[0] == 0
     assert toy("migrate", "--from", "sqlite:///chat.db", "--to", "toy:other")[0] == 0

@@ -21,6 +21,7 @@ from samples import new_message
 
 SCOPE = messages_scope(ANA)
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights or links")
+OPEN_FILES = pytest.mark.skipif(os.name == "nt", reason="Windows moves and removes no open files")
 
 
 def say(storage: JsonFileStorage, *texts: str, session_id: SessionId = ONE) -> None:
@@ -99,6 +100,7 @@ async def test_a_message_that_replaces_an_undone_one_replaces_it_in_the_index(
         assert [each.seq for each in found] == [1, 2]
 
 
+@OPEN_FILES
 async def test_a_deletion_that_was_interrupted_is_completed_in_the_index(
     root: Path, folder: Path, log: Path
 ) -> None:
@@ -175,6 +177,7 @@ async def test_a_damaged_index_is_made_anew(root: Path, content: bytes) -> None:
     assert len([*root.glob("index*.db")]) == 1
 
 
+@OPEN_FILES
 async def test_an_index_that_is_damaged_in_use_is_made_anew_by_all_processes(root: Path) -> None:
     async with JsonFileStorage(root) as here, JsonFileStorage(root) as there:
         for storage in (here, there):
@@ -207,6 +210,7 @@ async def test_an_index_of_another_version_is_made_anew(root: Path) -> None:
         assert len(await assert_index_is_true(storage, ANA)) == 1
 
 
+@OPEN_FILES
 async def test_an_index_that_was_removed_while_in_use_is_made_anew(root: Path) -> None:
     async with JsonFileStorage(root) as storage:
         say(storage, "one")
