@@ -162,7 +162,7 @@ class Document:
 
 def owner_atom(owner: Owner) -> str:
     """Return the atom of one caller, which is also how the uploader is stored."""
-    return f"{owner.kind}:{owner.id}"
+    return owner.key
 
 
 def audience(document: Document) -> frozenset[str]:

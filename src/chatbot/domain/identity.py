@@ -173,6 +173,11 @@ class Owner:
     kind: Literal["user", "client"]
     id: str
 
+    @property
+    def key(self) -> str:
+        """The owner as one value, as in `user:0f3a...`."""
+        return f"{self.kind}:{self.id}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:

@@ -250,4 +250,4 @@ def new_person(owner: Owner) -> PersonMemory:
 
 def key_of(owner: Owner) -> str:
     """Return the key of an owner's memory."""
-    return f"{owner.kind}:{owner.id}"
+    return owner.key

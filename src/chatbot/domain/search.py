@@ -15,7 +15,7 @@ _MESSAGES = "messages "
 
 def messages_scope(owner: Owner) -> Scope:
     """Returns the access class of a person's own messages."""
-    return Scope(f"{_MESSAGES}{owner.kind}:{owner.id}")
+    return Scope(f"{_MESSAGES}{owner.key}")
 
 
 def owner_of(scope: Scope) -> Owner | None:

@@ -21,7 +21,7 @@ _SESSION_COLUMNS = {column.name for column in sessions.columns}
 
 def owner_key(owner: Owner) -> str:
     """The owner as one value, as in `user:0f3a...`: it is part of every key."""
-    return f"{owner.kind}:{owner.id}"
+    return owner.key
 
 
 def owner_of(key: str) -> Owner:

@@ -97,7 +97,8 @@ class DocumentBody(Body):
         default="text/plain", max_length=200, description="Such as `text/markdown`."
     )
     access: AccessBody = Field(
-        default=AccessBody(), description="Who may read it; without it, only the uploader."
+        default=AccessBody(),
+        description="Who may read it; by default, the uploader and those who manage documents.",
     )
     labels: list[str] = Field(
         default=[], max_length=_LONGEST, description="At most 20, by which documents are found."
