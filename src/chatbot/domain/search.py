@@ -1,5 +1,6 @@
 """What is searched for and found: passages, their access classes, and why a passage was found."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NewType
@@ -9,6 +10,9 @@ from chatbot.domain.identity import Owner
 
 Scope = NewType("Scope", str)
 """An access class: all of its passages may be read by the same callers."""
+
+Vector = Sequence[float]
+"""What an embedding model makes of a text: texts with a similar meaning have similar directions."""
 
 _MESSAGES = "messages "
 
@@ -50,13 +54,37 @@ def passages_of(messages: Iterable[Message]) -> Sequence[Passage]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """The vectors that a model made of passages of one parent, by the number of the passage.
+
+    Raises:
+        ValueError: their lengths differ, or one has no direction.
+    """
+
+    model: str
+    vectors: Mapping[int, Vector]
+
+    def __post_init__(self) -> None:
+        if len(set(map(len, self.vectors.values()))) > 1:
+            raise ValueError("Vectors of one model have the same length.")
+        if not all(map(has_direction, self.vectors.values())):
+            raise ValueError("A vector has finite numbers, not all of them zero.")
+
+
+def has_direction(vector: Vector) -> bool:
+    """Returns whether a vector can be compared with others."""
+    length = math.hypot(*vector)
+    return 0.0 < length < math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
     """What a score is made of.
 
     `words` has, for each word of the query that counts, its weight and the offset of the passage in
     which it stands: 0 is the passage itself, -1 the one before. The other numbers are added to them:
-    for the parent as a whole, the speaker, the passage whatever the query, exact forms, and pairs
-    of words.
+    for the parent as a whole, the speaker, the passage whatever the query, exact forms, pairs of
+    words, and the meaning, by vectors.
     """
 
     words: Mapping[str, tuple[float, int]] = field(default_factory=dict)
@@ -65,6 +93,7 @@ class Reason:
     prior: float = 0.0
     exact: float = 0.0
     pairs: float = 0.0
+    meaning: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
