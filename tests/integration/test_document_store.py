@@ -60,8 +60,6 @@ async def test_passages_are_found_by_document_and_number(closed_storage: Storage
         tx.documents.remove(one.id)
         assert tx.blobs.names(f"documents/{one.id}") == []
         assert tx.documents.passages([(one.id, 1)]) == {}
-        tx.documents.remove_passages(two.id, 1)
-        assert tx.documents.all_passages(two) == []
 
     async with closed_storage as storage:
         await storage.transact(work)

@@ -26,11 +26,11 @@ PEOPLE = {
 
 @asynccontextmanager
 async def serving_documents(
-    extractor: PlainExtractor | None = None, **given: object
+    extractor: PlainExtractor | None = None, answer: str = "Of course.", **given: object
 ) -> AsyncGenerator["Library"]:
-    """Serve a company with some people who may read documents."""
+    """Serve a company with some people who may read documents; each answer is the same."""
     settings = settings_for_tests(mem_structured_enable=False, mem_summarize_threshold=0, **given)
-    model = ScriptedModel(lambda _: "Of course.")
+    model = ScriptedModel(lambda _: answer)
     async with serving(
         settings, model=model, hasher=InstantHasher(), extractor=extractor or PlainExtractor()
     ) as service:

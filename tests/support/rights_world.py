@@ -43,16 +43,21 @@ class World:
         """The documents of a person, the newest first."""
         return [paper for paper in reversed(self.papers) if self.may_read(self.people[name], paper)]
 
+    def may_find(self, name: str, paper: Paper) -> bool:
+        """Whether searches and answers use a document: those that others keep to themselves are not."""
+        shared = paper.access.get("users", []) != [paper.uploader] and any(paper.access.values())
+        return paper.uploader == name or shared
+
     def may_read(self, person: Worker, paper: Paper) -> bool:
         access = paper.access
         if not person.is_active:
             return False
         if paper.uploader == person.name or "admin" in person.roles:
             return True
-        if "department_admin" in person.roles and person.department in {
-            paper.department,
-            *access.get("departments", []),
-        }:
+        managed = {paper.department, *access.get("departments", [])}
+        if "department_admin" in person.roles and (
+            access.get("public") or person.department in managed
+        ):
             return True
         if "employee" not in person.roles:
             return False

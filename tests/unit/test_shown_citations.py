@@ -99,8 +99,8 @@ async def test_exports_name_only_the_documents_that_the_reader_may_read(is_close
     as_json, as_markdown = await exported()
     cited = json.loads(as_json)["messages"][-1]["citations"]
     assert [each["title"] for each in cited] == ["One"] + ["Two *"] * (not is_closed)
-    assert "\n- \\[1\\] One\n" in as_markdown
-    assert ("\n- \\[2\\] Two \\*\n" in as_markdown) is not is_closed
+    assert "\n- \\[1\\] One: Rules\n" in as_markdown
+    assert ("\n- \\[2\\] Two \\*: Rules\n" in as_markdown) is not is_closed
 
 
 async def test_messages_without_citations_are_not_touched() -> None:

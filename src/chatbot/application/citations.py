@@ -62,6 +62,7 @@ def citation_of(n: int, passage: RecalledPassage, claim: str) -> Citation:
         n=n,
         document_id=passage.document_id,
         version=passage.version,
+        seq=passage.seq,
         title=passage.title,
         heading=passage.heading,
         start=passage.start + start,

@@ -45,7 +45,10 @@ def publish(
     title: str,
     at: datetime,
 ) -> Document:
-    """Let the newest version answer: its passages are stored and indexed, those before it removed."""
+    """Let the newest version answer: its passages are stored and indexed.
+
+    Those of the version before it stay for the answers that cite them, but are not searched.
+    """
     version = replace(document.newest, passages=len(passages))
     older = document.older if document.live is None else (*document.older, document.live)
     ready = replace(
@@ -62,8 +65,6 @@ def publish(
     open_class(tx, ready)
     tx.index.put_prepared(ready.scope, prepared)
     tx.documents.put(ready, old=document)
-    if document.live is not None:
-        tx.documents.remove_passages(document.id, document.live.number)
     return ready
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from chatbot.application.document_rules import require_reading
 from chatbot.domain.document_passages import FoundPassage
-from chatbot.domain.documents import DocumentId, clean_labels, is_readable
+from chatbot.domain.documents import DocumentId, clean_labels, is_readable, search_atoms_of
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.search import Search
 from chatbot.domain.ports.storage import Storage
@@ -12,7 +12,10 @@ from chatbot.domain.transaction import Transaction
 
 
 class DocumentSearch:
-    """Finds passages. What is forbidden takes no part, neither in the ranking nor in the answer."""
+    """Finds passages. What is forbidden takes no part, neither in the ranking nor in the answer.
+
+    Nor do private documents of others, for those who manage documents.
+    """
 
     def __init__(self, storage: Storage, search: Search) -> None:
         self._storage, self._search = storage, search
@@ -26,7 +29,8 @@ class DocumentSearch:
             Forbidden: the caller may not read documents.
             InvalidInput: a label is not acceptable.
         """
-        atoms, wanted = require_reading(principal), clean_labels(labels)
+        require_reading(principal)
+        atoms, wanted = search_atoms_of(principal), clean_labels(labels)
         hits = await self._search.documents(atoms, query, limit=limit, labels=wanted)
         keys = [(DocumentId(hit.parent), hit.seq) for hit in hits]
 

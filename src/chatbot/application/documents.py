@@ -16,13 +16,13 @@ from chatbot.application.document_rules import (
 )
 from chatbot.domain.audit import Action, AuditEvent
 from chatbot.domain.documents import (
-    MANAGERS,
     Access,
     Document,
     Status,
     Version,
     atoms_of,
     clean_labels,
+    is_managing,
     is_readable,
     label_atom,
 )
@@ -215,7 +215,7 @@ class DocumentLibrary:
 
 def _is_managing(principal: Principal, document: Document) -> bool:
     """Whether the caller may read the document only because they manage documents."""
-    own = {each for each in atoms_of(principal) if not each.startswith(MANAGERS)}
+    own = {each for each in atoms_of(principal) if not is_managing(each)}
     return not is_readable(document, own)
 
 

@@ -16,7 +16,7 @@ from chatbot.application.recalled_texts import messages_of, passages_of
 from chatbot.application.relevance import Query, queries_for
 from chatbot.application.turn import Turn
 from chatbot.domain.chat import MessageRole, Session, TurnContext
-from chatbot.domain.documents import atoms_of
+from chatbot.domain.documents import search_atoms_of
 from chatbot.domain.errors import ChatbotError, cause_of
 from chatbot.domain.identity import Owner
 from chatbot.domain.person_memory import PersonMemory
@@ -142,7 +142,7 @@ class Recaller:
             return frozenset(), [Decision.DOCUMENTS_OFF]
         if turn.documents.is_off:
             return frozenset(), [Decision.DOCUMENTS_DECLINED]
-        atoms = atoms_of(turn.principal)
+        atoms = search_atoms_of(turn.principal)
         if not atoms:
             return frozenset(), [Decision.DOCUMENTS_NOT_PERMITTED]
         if not tx.index.scopes_for(atoms):

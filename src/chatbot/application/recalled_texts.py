@@ -1,11 +1,11 @@
 """Reads what a search has found for a turn; what may not be recalled any more is left out."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
 from chatbot.application.relevance import excerpt
 from chatbot.domain.chat import InterruptReason, Message, MessageRange, MessageRole, SessionId
-from chatbot.domain.documents import DocumentId, atoms_of, is_readable
+from chatbot.domain.documents import Document, DocumentId, is_readable, search_atoms_of
 from chatbot.domain.errors import NotFound
 from chatbot.domain.identity import Principal
 from chatbot.domain.person_memory import PersonMemory
@@ -50,18 +50,18 @@ def readable_documents(
     principal: Principal,
     ids: Collection[str] | Iterator[str],
     labels: Collection[str] = (),
-) -> frozenset[str]:
-    """Return those of the documents that the caller may read, with one of the labels if any."""
+) -> Mapping[str, Document]:
+    """Return those of the documents that answers to the caller may use, with one of the labels if any."""
     wanted = [DocumentId(each) for each in dict.fromkeys(ids)]
     if not wanted:
-        return frozenset()
-    atoms = atoms_of(principal)
-    return frozenset(
-        document.id
+        return {}
+    atoms = search_atoms_of(principal)
+    return {
+        document.id: document
         for document in tx.documents.get_all(wanted).values()
         if is_readable(document, atoms)
         and (not labels or not frozenset(labels).isdisjoint(document.labels))
-    )
+    }
 
 
 def messages_of(
@@ -112,5 +112,5 @@ def _message(tx: Transaction, principal: Principal, hit: Hit) -> Message | None:
         is_refused = found[-1].reason is InterruptReason.REFUSED
         return None if is_refused else message
     cited = {each.document_id for each in message.citations}
-    is_shown = message.is_answer and cited <= readable_documents(tx, principal, cited)
+    is_shown = message.is_answer and cited <= readable_documents(tx, principal, cited).keys()
     return message if is_shown else None

@@ -120,7 +120,9 @@ class Turn:
         if self._answering is None:
             return None
         return AnswerDetails(
-            citations=self.citations, parts=self._answering.parts, decisions=self.decisions
+            citations=tuple(each.reference for each in self.citations),
+            parts=self._answering.parts,
+            decisions=self.decisions,
         )
 
     async def events(self) -> AsyncGenerator[ReplyEvent]:

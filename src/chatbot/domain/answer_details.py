@@ -1,7 +1,11 @@
 """What is kept of an answer besides its text: its citations, and what its prompt was made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from chatbot.domain.stored import Stored
+
+_SPARSE = Stored(is_sparse=True).metadata()
 
 PartKind = Literal["system", "summary", "item", "message", "recalled", "passage", "question"]
 
@@ -10,17 +14,25 @@ PartKind = Literal["system", "summary", "item", "message", "recalled", "passage"
 class Citation:
     """A passage that the answer names by its mark `[n]`.
 
-    `start` and `end` are offsets in the text of that version of the document, in code points.
+    `seq` is the number of the passage in that version of the document, `start` and `end` are offsets
+    in its text, in code points. An answer is stored with references only: title, heading and quote
+    are read from the document whenever the answer is shown, so that they are gone with it.
     """
 
     n: int
     document_id: str
     version: int
-    title: str
-    heading: str = ""
+    seq: int = 0
     start: int
     end: int
-    quote: str
+    title: str = field(default="", metadata=_SPARSE)
+    heading: str = field(default="", metadata=_SPARSE)
+    quote: str = field(default="", metadata=_SPARSE)
+
+    @property
+    def reference(self) -> "Citation":
+        """The citation as it is stored."""
+        return replace(self, title="", heading="", quote="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

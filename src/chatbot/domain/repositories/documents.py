@@ -36,6 +36,8 @@ DOCUMENT_JOBS = Kind(
 )
 PassageKey = tuple[DocumentId, int]
 """A document, and the number of a passage in the version that answers."""
+VersionPassageKey = tuple[DocumentId, int, int]
+"""A document, a version of it, and the number of a passage in that version."""
 _SCOPES_AT_ONCE = 5000
 _JOBS_AT_ONCE = 100
 
@@ -124,9 +126,6 @@ class Documents:
         for name, data in packed(document_id, version, passages):
             self._blobs.put(name, data)
 
-    def remove_passages(self, document_id: DocumentId, version: int) -> None:
-        self._blobs.remove(passages_folder(document_id, version))
-
     def all_passages(self, document: Document) -> Sequence[StoredPassage]:
         """Return the passages of the version that answers, in their order."""
         if document.live is None:
@@ -140,17 +139,25 @@ class Documents:
         """Return those of the passages that exist, with their documents."""
         wanted = list(dict.fromkeys(keys))
         documents = self.get_all(document_id for document_id, _ in wanted)
-        names = {
-            (document_id, seq): passage_blob(document_id, live.number, seq)
+        found = self.passages_of_versions(
+            (document_id, live.number, seq)
             for document_id, seq in wanted
             if document_id in documents and (live := documents[document_id].live) is not None
-        }
+        )
+        return {(key[0], key[2]): _found(documents[key[0]], each) for key, each in found.items()}
+
+    def passages_of_versions(
+        self, keys: Iterable[VersionPassageKey]
+    ) -> Mapping[VersionPassageKey, StoredPassage]:
+        """Return those of the passages that exist, also those of earlier versions."""
+        names = {key: passage_blob(*key) for key in keys}
         blobs = self._blobs.get_all(sorted({*names.values()}))
-        found: dict[PassageKey, FoundPassage] = {}
-        for key, name in names.items():
-            for passage in unpacked(blobs[name], only=key[1]) if name in blobs else ():
-                found[key] = _found(documents[key[0]], passage)
-        return found
+        return {
+            key: passage
+            for key, name in names.items()
+            if name in blobs
+            for passage in unpacked(blobs[name], only=key[2])
+        }
 
     # --- the queue -----------------------------------------------------------------------------
 

@@ -1,7 +1,5 @@
 """Schemas of citations."""
 
-from dataclasses import asdict
-
 from pydantic import Field
 
 from chatbot.domain.answer_details import Citation
@@ -21,7 +19,7 @@ CITATION = Citation(
 
 def citation_of(citation: Citation) -> Json:
     """Returns the body of a `CitationSchema`."""
-    return asdict(citation)
+    return {name: getattr(citation, name) for name in CitationSchema.model_fields}
 
 
 class CitationSchema(Answer):
