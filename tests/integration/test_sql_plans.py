@@ -39,7 +39,7 @@ from chatbot.domain.ports.journal import JournalEntry, JournalQuery
 from chatbot.domain.repositories.documents import DOCUMENTS
 from chatbot.domain.repositories.roles import ROLES
 from chatbot.domain.repositories.users import USERS, UserFilter, Users
-from chatbot.domain.search import Passage, Scope
+from chatbot.domain.search import Embedded, Passage, Scope
 from postgres import new_database
 from samples import new_message
 
@@ -91,6 +91,7 @@ INSERT INTO journal_labels (label, seq) SELECT {digest_of(AUDIT, RARE)}, seq FRO
 INSERT INTO journal_blocks (journal, seq, first_at, last_at) SELECT journal, seq, at, at FROM journal_entries WHERE mod(seq, 64) = 0;
 INSERT INTO index_tail (scope, parent, seq, record) SELECT 'messages ' || owner, id, 1, {{bytes}} FROM sessions;
 INSERT INTO index_segments (id, scope, count, data, dead) SELECT row_number() OVER (), 'documents ' || id, 1, {{bytes}}, {{bytes}} FROM sessions WHERE owner = 'user:' || {{first}};
+INSERT INTO index_vectors (id, scope, parent, model, dimension, seqs, signs, codes) SELECT row_number() OVER (), 'messages ' || owner, id, 'model', 1, {{bytes}}, {{bytes}}, {{bytes}} FROM sessions;
 INSERT INTO documents (id, scope, digest, uploaded_by, record) SELECT id, id, id, id, '{{{{}}}}' FROM sessions WHERE owner = 'user:' || {{first}};
 INSERT INTO index_audiences (atom, scope) SELECT 'user:' || id, 'documents ' || id FROM sessions WHERE owner = 'user:' || {{first}};
 INSERT INTO counters (kind, name, expires_at, amount) SELECT 'k', id, updated_at, 1 FROM sessions WHERE owner = 'user:' || {{first}};
@@ -187,6 +188,13 @@ def work_on_index(index: Any) -> None:
     index.put(scope, "a", passages)
     index.append(scope, "b", passages[:9])
     assert not index.snapshot([scope]).is_empty
+    for model in ("one", "two"):
+        embedded = Embedded(model=model, vectors={seq: [1.0, seq] for seq in range(1, 81)})
+        index.put_vectors(scope, "a", embedded)
+        index.put_vectors(scope, "b", embedded)
+    index.drop_other_vectors(scope, "two")
+    assert index.vectors_of(scope, "one") == {}
+    assert len(index.vectors_of(scope, "two", dimension=2)["b"]) == 9
     index.remove(scope, "a", upto=9)
     index.fold(scope)
     plan = index.plan(scope, is_whole=True)
@@ -371,13 +379,13 @@ def test_every_statement_on_the_index_names_the_permitted_access_classes(
 ) -> None:
     seen = set[str]()
     for one in statements_of(large_sqlite):
-        for table in ("index_tail", "index_segments", "index_audiences"):
+        for table in ("index_tail", "index_segments", "index_vectors", "index_audiences"):
             if f"FROM {table} " in one.words or f"UPDATE {table} " in one.words:
                 column = "atom" if one.words.startswith("SELECT scope FROM") else "scope"
                 assert f" WHERE {column} " in one.words, one.words
                 assert " OR " not in one.words
                 seen.add(table)
-    assert len(seen) == 3
+    assert len(seen) == 4
 
 
 # --- Postgres --------------------------------------------------------------------------------

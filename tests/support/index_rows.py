@@ -5,19 +5,26 @@ from collections.abc import Collection, Mapping, Sequence
 from chatbot.adapters.search.caches import IndexCache
 from chatbot.adapters.search.rows import IndexRows, SegmentHead, TailRow
 from chatbot.adapters.search.stored_index import StoredIndex
+from chatbot.adapters.search.vector_rows import VectorHead
+from chatbot.adapters.storage.in_memory.vector_rows import InMemoryVectorRows
 from chatbot.domain.search import Scope
 
 
-class DictRows(IndexRows):
+class DictRows(InMemoryVectorRows, IndexRows):
     """`touched` are the scopes of all rows that were read."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._tails: dict[tuple[Scope, str, int], TailRow] = {}
         self._heads: dict[int, SegmentHead] = {}
         self._data: dict[int, bytes] = {}
         self._audiences: dict[Scope, frozenset[str]] = {}
         self._last_id = 0
         self.touched: set[Scope] = set()
+
+    def vector_heads(self, scopes: Collection[Scope], model: str) -> Sequence[VectorHead]:
+        self.touched.update(scopes)
+        return super().vector_heads(scopes, model)
 
     def add_tail(self, scope: Scope, rows: Sequence[TailRow]) -> None:
         self._tails.update({(scope, row.parent, row.seq): row for row in rows})

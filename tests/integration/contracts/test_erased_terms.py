@@ -1,4 +1,4 @@
-"""Nothing of a deleted message is left in the files of the index: no name, no digest of a word."""
+"""Nothing of a deleted message is left in the files of the index: no name, digest of a word or vector."""
 
 import asyncio
 from array import array
@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.search.stored_index import StoredIndex
+from chatbot.adapters.search.vectors import Quantised
 from chatbot.domain.chat import Message, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import messages_scope
 from chatbot.domain.transaction import Transaction
 from index_contents import indexed_of
 from samples import ANA, T0
+from vectors_of_texts import embedded, vector_of
 
 SCOPE = messages_scope(ANA)
 TURN = TurnId("1" * 32)
@@ -31,6 +33,8 @@ def fill(tx: Transaction) -> None:
             for text in texts:
                 message = Message(role=MessageRole.USER, content=text, ts=T0, turn_id=TURN)
                 tx.sessions.append(lease, message)
+        vectors = embedded(dict.fromkeys(range(1, 41), texts[0]), dimension=64)
+        tx.index.put_vectors(SCOPE, session_id, vectors)
 
 
 def delete(tx: Transaction) -> None:
@@ -82,12 +86,14 @@ def test_no_term_of_a_deleted_message_is_left_in_any_file(
         assert {each.label for each in found} == {NAME}
         if is_folded:
             await storage.transact(fold)
-        return [NAME.encode(), *(array("Q", [term]).tobytes() for term in terms)]
+        vector = Quantised.of(vector_of(SECRET, 64)).code
+        return [NAME.encode(), vector, *(array("Q", [term]).tobytes() for term in terms)]
 
     async def erased() -> None:
         async with storage:
             texts = await filled()
             assert in_files(tmp_path, texts)
+            assert in_files(tmp_path, texts[1:2])
             await storage.transact(erase)
             assert in_files(tmp_path, texts) == []
             left = {each.parent for each in await indexed_of(storage, ANA)}

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from chatbot.adapters.search.vector_rows import VectorRows
 from chatbot.domain.search import Scope
 
 
@@ -27,7 +28,7 @@ class SegmentHead(NamedTuple):
     dead: bytes
 
 
-class IndexRows(Protocol):
+class IndexRows(VectorRows, Protocol):
     """The rows of the index, as one transaction sees them.
 
     An id of a segment is never used twice, as decoded segments are cached by it.

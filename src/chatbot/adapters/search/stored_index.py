@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from chatbot.adapters.search.analyser import VERSION
 from chatbot.adapters.search.building import merged
@@ -14,8 +15,9 @@ from chatbot.adapters.search.records import tail_row, unpacked
 from chatbot.adapters.search.rows import IndexRows, SegmentHead, TailRow
 from chatbot.adapters.search.segments import Segment, numbers_of, packed_numbers
 from chatbot.adapters.search.snapshots import StoredSnapshot, snapshot_of
+from chatbot.adapters.search.stored_vectors import StoredVectors
 from chatbot.domain.ports.search import Prepared, SearchIndex
-from chatbot.domain.search import Passage, Scope, owner_of
+from chatbot.domain.search import Embedded, Passage, Scope, owner_of
 
 _SEGMENT_AT_ONCE = 64
 """So many passages of one parent do not go through the tail."""
@@ -77,10 +79,12 @@ class StoredIndex(SearchIndex):
             if segment is not None and own:
                 others = packed_numbers(set(range(head.count)).difference(own))
                 self._rows.add_segment(to, len(own), merged([segment.without(others)]))
+        self._rows.move_vectors(scope, to, parent)
         self.remove(scope, parent)
 
     def remove(self, scope: Scope, parent: str, *, upto: int | None = None) -> None:
         self._rows.lock(scope)
+        self._vectors.remove(scope, parent, upto)
         self._rows.drop_tail(scope, parent, upto)
         for head, segment in self._segments(scope):
             if segment is None:
@@ -108,6 +112,7 @@ class StoredIndex(SearchIndex):
     def clear(self, scope: Scope) -> None:
         self._rows.lock(scope)
         self._rows.drop_tail(scope)
+        self._rows.drop_vectors(scope)
         for head in self._rows.heads([scope]):
             self._rows.drop_segment(scope, head.id)
         self._rows.set_audience(scope, ())
@@ -128,6 +133,30 @@ class StoredIndex(SearchIndex):
             if segment is not None and segment.version == VERSION:
                 counts.update({p: len(_passages_of(segment, p, None)) for p in segment.parents})
         return {parent: count for parent, count in counts.items() if count}
+
+    def put_vectors(self, scope: Scope, parent: str, embedded: Embedded) -> None:
+        self._rows.lock(scope)
+        self._vectors.put(scope, parent, embedded, self._numbers_of(scope, parent))
+
+    def vectors_of(
+        self, scope: Scope, model: str, *, dimension: int | None = None
+    ) -> Mapping[str, frozenset[int]]:
+        return self._vectors.numbers(scope, model, dimension)
+
+    def drop_other_vectors(self, scope: Scope, model: str | None) -> None:
+        self._rows.lock(scope)
+        self._vectors.keep_only(scope, model)
+
+    @property
+    def _vectors(self) -> StoredVectors:
+        return StoredVectors(self._rows)
+
+    def _numbers_of(self, scope: Scope, parent: str) -> frozenset[int]:
+        """Returns the numbers of the parent's passages."""
+        in_tail = (row.seq for _, row in self._rows.tails([scope]) if row.parent == parent)
+        segments = (segment for _, segment in self._segments(scope) if segment is not None)
+        folded = (s.seqs[place] for s in segments for place in _passages_of(s, parent, None))
+        return frozenset(chain(in_tail, folded))
 
     def fold(self, scope: Scope, *, is_whole: bool = False) -> None:
         """Make segments of the tail, and few of many; with `is_whole`, of everything one."""

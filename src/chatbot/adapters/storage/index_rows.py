@@ -1,19 +1,12 @@
-"""The rows of the search index in a database, by statements that SQLite and Postgres both know.
+"""The rows of the search index in a database, by statements that SQLite and Postgres both know."""
 
-A statement gets many scopes as one value, a JSON list, so that its text is the same for any number.
-"""
-
-import json
-import secrets
-from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Collection, Mapping, Sequence
 
 from chatbot.adapters.search.rows import IndexRows, SegmentHead, TailRow
+from chatbot.adapters.storage.index_statements import as_list, new_id
+from chatbot.adapters.storage.vector_rows import StatementVectorRows
 from chatbot.domain.search import Scope
 
-_ID_BITS = 62
 _TAILS = "SELECT scope, parent, seq, record FROM index_tail WHERE scope {scopes}"
 _HEADS = "SELECT id, scope, count, dead FROM index_segments WHERE scope {scopes}"
 _DATA = "SELECT id, data FROM index_segments WHERE scope {scopes} AND id {ids}"
@@ -36,48 +29,8 @@ _ADD_ATOM = """
 """
 
 
-class Dialect(NamedTuple):
-    """How a column is compared with the elements of a JSON list."""
-
-    texts: str
-    numbers: str
-
-
-SQLITE = Dialect(
-    texts="IN (SELECT value FROM json_each(:{}))",
-    numbers="IN (SELECT value FROM json_each(:{}))",
-)
-POSTGRES = Dialect(
-    texts="= ANY(ARRAY(SELECT json_array_elements_text(CAST(:{} AS json))))",
-    numbers="= ANY(ARRAY(SELECT CAST(json_array_elements_text(CAST(:{} AS json)) AS bigint)))",
-)
-
-
-class Statements(Protocol):
-    """Executes statements with named values, all in one transaction."""
-
-    @abstractmethod
-    def read(self, statement: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """Return the rows."""
-
-    @abstractmethod
-    def write(self, statement: str, *rows: Mapping[str, object]) -> None:
-        """Execute the statement with the values of each row."""
-
-    @abstractmethod
-    def lock(self, name: str) -> None:
-        """Exclude other transactions that lock this name, until the end."""
-
-
-class StatementIndexRows(IndexRows):
-    """The tables `index_segments`, `index_tail` and `index_audiences`.
-
-    Ids of segments are random: that of a removed segment is never used again, not in a new file
-    either.
-    """
-
-    def __init__(self, sql: Statements, dialect: Dialect) -> None:
-        self._sql, self._dialect = sql, dialect
+class StatementIndexRows(StatementVectorRows, IndexRows):
+    """The tables `index_segments`, `index_tail` and `index_audiences`, and that of vectors."""
 
     def add_tail(self, scope: Scope, rows: Sequence[TailRow]) -> None:
         if rows:
@@ -102,7 +55,7 @@ class StatementIndexRows(IndexRows):
         return dict(self._read(_DATA, scopes=scopes, ids=ids))
 
     def add_segment(self, scope: Scope, count: int, data: bytes) -> None:
-        new = {"id": secrets.randbits(_ID_BITS), "scope": scope, "count": count, "data": data}
+        new = {"id": new_id(), "scope": scope, "count": count, "data": data}
         self._sql.write(_ADD_SEGMENT, {**new, "dead": b""})
 
     def set_dead(self, scope: Scope, segment_id: int, dead: bytes) -> None:
@@ -115,28 +68,11 @@ class StatementIndexRows(IndexRows):
         self._sql.lock(f"index {scope}")
 
     def set_audience(self, scope: Scope, atoms: Collection[str]) -> None:
-        dropped = {"scope": scope, "atoms": _list(atoms)}
-        self._sql.write(_text(_DROP_ATOMS, self._dialect), dropped)
+        dropped = {"scope": scope, "atoms": as_list(atoms)}
+        self._sql.write(self._text(_DROP_ATOMS), dropped)
         if atoms:
             added = ({"atom": atom, "scope": scope} for atom in sorted(atoms))
             self._sql.write(_ADD_ATOM, *added)
 
     def scopes_for(self, atoms: Collection[str]) -> Sequence[Scope]:
         return sorted({Scope(scope) for (scope,) in self._read(_SCOPES, atoms=atoms)})
-
-    def _read(self, query: str, **lists: Collection[str] | Collection[int]) -> Sequence[Any]:
-        """The rows of a query whose lists have elements; otherwise nothing is asked."""
-        if not all(lists.values()):
-            return []
-        values = {name: _list(elements) for name, elements in lists.items()}
-        return self._sql.read(_text(query, self._dialect), values)
-
-
-@cache
-def _text(query: str, dialect: Dialect) -> str:
-    texts = {name: dialect.texts.format(name) for name in ("scopes", "atoms")}
-    return query.format(**texts, ids=dialect.numbers.format("ids"))
-
-
-def _list(elements: Iterable[str] | Iterable[int]) -> str:
-    return json.dumps([*elements])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from chatbot.domain.identity import Owner
-from chatbot.domain.search import Hit, Passage, Scope
+from chatbot.domain.search import Embedded, Hit, Passage, Scope
 
 
 class Snapshot(Protocol):
@@ -34,7 +34,7 @@ Prepare = Callable[[str, Sequence[Passage]], Prepared]
 
 
 class SearchIndex(Protocol):
-    """The index, as one transaction sees it."""
+    """The index, as one transaction sees it. Vectors of passages are removed with the passages."""
 
     @abstractmethod
     def put(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
@@ -59,6 +59,25 @@ class SearchIndex(Protocol):
     @abstractmethod
     def clear(self, scope: Scope) -> None:
         """Remove everything of an access class, and its audience."""
+
+    @abstractmethod
+    def put_vectors(self, scope: Scope, parent: str, embedded: Embedded) -> None:
+        """Add vectors of passages, in place of those that the model has made of them before.
+
+        They stay with their passages, whatever moves or removes these. Those of passages that are
+        not indexed in this class are left out, so that vectors which arrive after a deletion leave
+        nothing behind. The caller makes sure that the passages still have the texts of the vectors.
+        """
+
+    @abstractmethod
+    def vectors_of(
+        self, scope: Scope, model: str, *, dimension: int | None = None
+    ) -> Mapping[str, frozenset[int]]:
+        """Return the numbers of each parent's passages that have a vector of this model."""
+
+    @abstractmethod
+    def drop_other_vectors(self, scope: Scope, model: str | None) -> None:
+        """Remove the vectors of other models, or with None of all."""
 
     @abstractmethod
     def set_audience(self, scope: Scope, atoms: Collection[str]) -> None:

@@ -5,13 +5,15 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 
 from chatbot.adapters.search.rows import IndexRows, SegmentHead, TailRow
+from chatbot.adapters.storage.in_memory.vector_rows import InMemoryVectorRows
 from chatbot.domain.search import Scope
 
 
-class InMemoryIndexRows(IndexRows):
+class InMemoryIndexRows(InMemoryVectorRows, IndexRows):
     """Rows that last as long as their process."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._tails = defaultdict[Scope, dict[tuple[str, int], TailRow]](dict)
         self._heads = defaultdict[Scope, dict[int, SegmentHead]](dict)
         self._data: dict[int, bytes] = {}

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chatbot.adapters.storage.index_rows import SQLITE, StatementIndexRows, Statements
+from chatbot.adapters.storage.index_rows import StatementIndexRows
+from chatbot.adapters.storage.index_statements import SQLITE, Statements
 from chatbot.domain.ports.storage import Found
 
-_VERSION = 1
+_VERSION = 2
 _BUSY_S = 5.0
 _PRAGMAS = ("synchronous = NORMAL", "secure_delete = ON", "journal_mode = WAL")
 _TABLES = f"""
@@ -26,6 +27,12 @@ _TABLES = f"""
         atom TEXT, scope TEXT, PRIMARY KEY (atom, scope)
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS index_audiences_scope ON index_audiences (scope);
+    CREATE TABLE IF NOT EXISTS index_vectors (
+        id INTEGER PRIMARY KEY, scope TEXT NOT NULL, parent TEXT NOT NULL, model TEXT NOT NULL,
+        dimension INTEGER NOT NULL, seqs BLOB NOT NULL, signs BLOB NOT NULL, codes BLOB NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS index_vectors_parents ON index_vectors (scope, parent);
+    CREATE INDEX IF NOT EXISTS index_vectors_heads ON index_vectors (scope, model, dimension);
     CREATE TABLE IF NOT EXISTS read_logs (
         scope TEXT, parent TEXT, size INTEGER, mtime_ns INTEGER, inode INTEGER, epoch INTEGER,
         base INTEGER, last_seq INTEGER, digest BLOB, PRIMARY KEY (scope, parent)

@@ -14,7 +14,7 @@ from chatbot.domain.chat import SessionId
 from chatbot.domain.errors import StorageFull
 from chatbot.domain.ports.search import Prepared
 from chatbot.domain.ports.storage import Found
-from chatbot.domain.search import Passage, Scope, owner_of
+from chatbot.domain.search import Embedded, Passage, Scope, owner_of
 
 _log = logging.getLogger("chatbot.storage")
 
@@ -67,16 +67,32 @@ class JsonSearchIndex(StoredIndex):
         return self._read(lambda index: index.snapshot(scopes))
 
     def indexed(self, scope: Scope) -> Mapping[str, int]:
-        owner = owner_of(scope)
-        while owner is not None and not self._logs.catch_up(owner):
-            pass
+        self._catch_up(scope)
         return self._read(lambda index: index.indexed(scope))
+
+    def put_vectors(self, scope: Scope, parent: str, embedded: Embedded) -> None:
+        self._catch_up(scope)
+        self._write(lambda index: index.put_vectors(scope, parent, embedded))
+
+    def vectors_of(
+        self, scope: Scope, model: str, *, dimension: int | None = None
+    ) -> Mapping[str, frozenset[int]]:
+        return self._read(lambda index: index.vectors_of(scope, model, dimension=dimension))
+
+    def drop_other_vectors(self, scope: Scope, model: str | None) -> None:
+        self._write(lambda index: index.drop_other_vectors(scope, model), erases=True)
 
     def plan(self, scope: Scope, *, is_whole: bool = False) -> Plan | None:
         return self._read(lambda index: index.plan(scope, is_whole=is_whole))
 
     def replace(self, plan: Plan, built: Sequence[tuple[int, bytes]]) -> bool:
         return self._write(lambda index: index.replace(plan, built))
+
+    def _catch_up(self, scope: Scope) -> None:
+        """Index all messages of a person."""
+        owner = owner_of(scope)
+        while owner is not None and not self._logs.catch_up(owner):
+            pass
 
     def _read(self, work: Callable[[StoredIndex], Found]) -> Found:
         if not self._file.is_made():

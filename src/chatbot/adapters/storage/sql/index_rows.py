@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import text
 
 from chatbot.adapters.search.rows import IndexRows
-from chatbot.adapters.storage.index_rows import POSTGRES, SQLITE, StatementIndexRows, Statements
+from chatbot.adapters.storage.index_rows import StatementIndexRows
+from chatbot.adapters.storage.index_statements import POSTGRES, SQLITE, Statements
 from chatbot.adapters.storage.sql.database import SqlSession
 
 

@@ -29,7 +29,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from chatbot.domain.ports.records import AnyKind
 from chatbot.domain.transaction import KINDS
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
 """Those of `migrations/versions`, in their order: this version works on the last one."""
 
 
@@ -204,6 +204,22 @@ index_audiences = Table(
     sqlite_with_rowid=False,
 )
 """Who may read an access class of documents."""
+
+index_vectors = Table(
+    "index_vectors",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("scope", OrderedText, nullable=False),
+    Column("parent", OrderedText, nullable=False),
+    Column("model", OrderedText, nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("seqs", LargeBinary, nullable=False),
+    Column("signs", LargeBinary, nullable=False),
+    Column("codes", LargeBinary, nullable=False),  # last, as above
+    Index("ix_index_vectors_parents", "scope", "parent"),
+    Index("ix_index_vectors_heads", "scope", "model", "dimension", "id"),
+)
+"""Some vectors of one parent in an access class."""
 
 blobs = Table(
     "blobs",
