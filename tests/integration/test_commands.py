@@ -216,6 +216,7 @@ def test_doctor_says_ok_for_each_subject_of_a_fresh_service(ready: Run) -> None:
         "limits:",
         "documents:",
         "model:",
+        "embeddings:",
         "proxy:",
         "tls:",
         "telemetry:",

@@ -7,7 +7,7 @@ As a program: `python tests/support/provider.py [--port 9911]`. In a test:
         ... provider.base_url ... provider.requests[-1].body
 
 It answers "You said: " and the newest user message, word by word in a stream; a request for a
-JSON object is answered with a small update of structured memory.
+JSON object is answered with a small update of structured memory. Embeddings are in `meaning`.
 """
 
 import argparse
@@ -21,8 +21,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import sha256
 from typing import Any, Self
+
+from meaning import DIMENSION, embeddings
 
 Json = dict[str, Any]
 
@@ -115,6 +116,7 @@ class FakeProvider:
         self.api_key: str | None = None  # if set, another one is a 401
         self.retry_after = "1"
         self.moved_to = "http://127.0.0.1:9/v1/chat/completions"
+        self.dimension = DIMENSION  # of embeddings
         self.slow_s = 0.05
         self.piece_delay_s = 0.0
         self.segment_bytes: int | None = None  # events are cut into HTTP chunks of this size
@@ -200,7 +202,7 @@ class FakeProvider:
         elif received.path.endswith("/models") and self.models is not None:
             await wire.send_json({"object": "list", "data": [model(m) for m in self.models]})
         elif received.path.endswith("/embeddings"):
-            await wire.send_json(embeddings(received.body))
+            await wire.send_json(embeddings(received.body, dimension=self.dimension))
         else:
             await wire.send_json(error_body(404), status=404)
 
@@ -427,16 +429,6 @@ def usage_of(body: Json, text: str) -> Json:
 
 def model(name: str) -> Json:
     return {"id": name, "object": "model", "created": 1, "owned_by": "fake"}
-
-
-def embeddings(body: Json) -> Json:
-    """Eight numbers for each text, always the same for the same text."""
-    raw = body["input"]
-    texts = [raw] if isinstance(raw, str) else raw
-    vectors = [[b / 255 for b in sha256(str(t).encode()).digest()[:8]] for t in texts]
-    data = [{"object": "embedding", "index": i, "embedding": v} for i, v in enumerate(vectors)]
-    used = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
-    return {"object": "list", "data": data, "model": body.get("model"), "usage": used}
 
 
 def error_body(status: int) -> Json:

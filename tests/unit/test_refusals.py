@@ -55,6 +55,10 @@ TOO_LONG: dict[str, tuple[int, Any]] = {
         400,
         {"error": "The number of tokens to keep is greater than the context length."},
     ),
+    "llama.cpp, of embeddings": (
+        500,
+        openai("input is too large to process. increase the physical batch size"),
+    ),
     "Ollama": (400, openai("the input length exceeds the context length")),
     "Anthropic": (
         400,

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from chatbot.adapters.llm.resilience import WithRetries, WithTimeouts
+from chatbot.adapters.llm.resilience import Backoff, WithRetries, WithTimeouts
 from chatbot.adapters.llm.scripted import Answer, Script, ScriptedModel
 from chatbot.adapters.llm.slots import WithSlots
 from chatbot.domain.chat import FinishReason, MessageRole
@@ -86,7 +86,7 @@ def retrying(answers: Iterable[Answer]) -> tuple[ChatModel, ScriptedModel, list[
         waits.append(seconds)
 
     inner = ScriptedModel(answers)
-    model = WithRetries(inner, sleep=sleep, random=lambda: 0.5)
+    model = WithRetries(inner, Backoff(sleep=sleep, random=lambda: 0.5))
     return model, inner, waits
 
 
@@ -105,7 +105,8 @@ async def test_retry_waits_are_jittered() -> None:
             waits.append(seconds)
 
         inner = ScriptedModel([DOWN, "yes"])
-        await WithRetries(inner, sleep=sleep, random=lambda r=random: r).complete(REQUEST)  # type: ignore[misc]  # mypy sees no default
+        backoff = Backoff(sleep=sleep, random=lambda r=random: r)  # type: ignore[misc]  # mypy sees no default
+        await WithRetries(inner, backoff).complete(REQUEST)
         assert waits == pytest.approx([wait_s])
 
 
@@ -240,9 +241,8 @@ async def test_failure_after_a_sign_of_life_is_retried() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_the_turn_limit_counts_retries(mode: str) -> None:
-    down = WithRetries(
-        ScriptedModel(lambda _: DOWN), attempts=99, sleep=asyncio.sleep, random=lambda: 0.0
-    )
+    backoff = Backoff(attempts=99, sleep=asyncio.sleep, random=lambda: 0.0)
+    down = WithRetries(ScriptedModel(lambda _: DOWN), backoff)
     async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(ModelTimeout):
             await ask(timed(down, turn_s=0.02), mode)
@@ -252,7 +252,7 @@ async def test_the_turn_limit_counts_retries(mode: str) -> None:
 
 
 def stacked(inner: ChatModel) -> ChatModel:
-    retried = WithRetries(inner, sleep=asyncio.sleep, random=lambda: 0.0)
+    retried = WithRetries(inner, Backoff(sleep=asyncio.sleep, random=lambda: 0.0))
     return WithSlots(timed(retried), max_concurrent=1, wait_s=PATIENCE_S)
 
 

@@ -124,6 +124,8 @@ def test_whitespace_and_quotes_around_an_environment_value_are_ignored(
         ("OPENAI_API_KEY", "sk-4711\x1b[0m", "line break or an invisible character"),
         ("OPENAI_API_KEY", "Bearer sk-4711", "contains a space"),
         ("OPENAI_API_KEY", "sk-\u0430471", "non-ASCII"),
+        ("EMBEDDING_API_KEY", "Bearer sk-4711", "contains a space"),
+        ("EMBEDDING_BASE_URL", "http://127.0.0.1:4711/ v1", "contains a space"),
         ("OPENAI_BASE_URL", "http://127.0.0.1:4711/ v1", "contains a space"),
         ("OPENAI_BASE_URL", "http://127.0.0.1:4711/\tv1", "line break or an invisible"),
         ("STORAGE_URL", "json:4711\ndata", "line break or an invisible character"),
@@ -135,7 +137,7 @@ def test_invalid_character_in_a_header_or_url_setting_is_named_without_the_value
 ) -> None:
     (tmp_path / "secret.txt").write_text(value, encoding="utf-8", newline="")
     ways = [{name: value}]
-    if name != "OPENAI_BASE_URL":
+    if not name.endswith("_BASE_URL"):
         ways.append({name: "", f"{name}_FILE": "secret.txt"})
     for way in ways:
         environment(**way)
@@ -159,6 +161,7 @@ def test_every_fault_has_a_line_of_its_own(environment: Environment) -> None:
     [
         ("API_KEY", "JWT_SECRET"),
         ("API_KEY", "OPENAI_API_KEY"),
+        ("JWT_SECRET", "EMBEDDING_API_KEY"),
         ("JWT_SECRET", "OPENAI_API_KEY"),
         ("JWT_SECRET", "STORAGE_URL"),
         ("API_KEY", "LIMITS_URL"),
@@ -192,6 +195,7 @@ def test_provider_keys_that_are_absent_do_not_count_as_the_same(environment: Env
         ("API_KEY", "auth.api_key"),
         ("JWT_SECRET", "auth.jwt_secret"),
         ("OPENAI_API_KEY", "model.api_key"),
+        ("EMBEDDING_API_KEY", "embedding.api_key"),
     ],
 )
 def test_secret_may_be_in_a_file(
@@ -348,6 +352,8 @@ def test_notice_is_the_languages_unless_it_is_set_even_to_nothing(environment: E
         ("MEM_STRUCTURED_MAX_ITEMS", "0"),
         ("MEM_SUMMARIZE_THRESHOLD", "-1"),
         ("OPENAI_BASE_URL", "canary.example.com/v1"),
+        ("EMBEDDING_BASE_URL", "canary.example.com/v1"),
+        *(("EMBEDDING_TIMEOUT_SECONDS", value) for value in ("0", "-1", "x")),
         *(
             ("OPENAI_BASE_URL", f"http://{rest}")
             for rest in ("", "/v1", "[canary", "canary:99999/v1", "canary:x/v1", "u:canary@host/v1")

@@ -39,6 +39,10 @@ class AiohttpTransport(Transport):
         async with self._http.request("GET", "models") as response:
             return model_ids_in(document_in(await read_body(response)))
 
+    async def post(self, path: str, body: Body) -> object:
+        async with self._http.request("POST", path, body=body) as response:
+            return document_in(await read_body(response))
+
     async def aclose(self) -> None:
         await self._http.aclose()
 

@@ -36,6 +36,10 @@ class Transport(Protocol):
         """Return the ids of all models that the provider lists."""
 
     @abstractmethod
+    async def post(self, path: str, body: Body) -> object:
+        """Send the body to an API path such as `embeddings`, and return the JSON of the response."""
+
+    @abstractmethod
     async def aclose(self) -> None:
         """Close the connections of the running event loop; idempotent."""
 

@@ -67,7 +67,7 @@ def build_genkit(
     """
     known = KnownQuirks(quirks)
     if api_key or base_url:
-        used, sdk = _transports(
+        used, sdk = build_transports(
             transport,
             api_key=api_key,
             base_url=base_url,
@@ -90,7 +90,7 @@ async def chat_models(
     Raises:
         ModelFailure: the provider did not return a list.
     """
-    used, _ = _transports(
+    used, _ = build_transports(
         transport,
         api_key=api_key,
         base_url=base_url,
@@ -108,7 +108,7 @@ async def chat_models(
     return names if base_url else list(filter(is_served_by_chat_completions, names))
 
 
-def _transports(
+def build_transports(
     name: TransportName,
     *,
     api_key: str | None,

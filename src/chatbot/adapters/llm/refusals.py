@@ -29,6 +29,8 @@ _PARAMS = ("param", "parameter", "loc", "field")
 _ECHOES = {"input", "flagged_input", "failed_generation"}
 """Fields that echo what was sent or generated: pydantic's, OpenRouter's, Groq's."""
 
+_EXCEEDED = re.compile("exceed|too large to process")
+"""In the words of a server that answers 500 although it has not failed."""
 _INPUT = re.compile("input|prompt|messages|content_", re.IGNORECASE)
 _ABOUT_THE_PROMPT = frozenset({200, 400, 403, 413, 422, 429, 500})
 """Statuses that may concern this prompt; others concern the key, the URL or an outage."""
@@ -66,7 +68,7 @@ class Refusal:
         words = self.words.lower()
         if self.status == 429:  # a rate limit, unless the request exceeds it by itself
             return "request too large" in words
-        if self.status == 403 or (self.status >= 500 and "exceed" not in words):
+        if self.status == 403 or (self.status >= 500 and not _EXCEEDED.search(words)):
             return False
         if self.status == 413 or self._has_code("prompt_too_long"):
             return True

@@ -29,28 +29,48 @@ class Wrapped(ChatModel):
         await self._model.aclose()
 
 
-class WithRetries(Wrapped):
-    """Retries when the model was unavailable and no text has been yielded yet.
+class Backoff:
+    """Waits before retries: exponentially with jitter, or for the provider's `Retry-After`.
 
-    Waits with exponential backoff and jitter, or for the provider's `Retry-After`. If that is more
-    than 2 s, the error is raised at once.
+    Args:
+        random: returns numbers in [0, 1).
+        on_retry: called before each retry.
     """
 
     def __init__(
         self,
-        model: ChatModel,
         *,
         attempts: int = 3,
         sleep: Callable[[float], Awaitable[None]],
         random: Callable[[], float],
         on_retry: Callable[[], None] = lambda: None,
     ) -> None:
-        """`random` returns numbers in [0, 1). `on_retry` is called before each retry."""
-        super().__init__(model)
         self._attempts = attempts
         self._sleep = sleep
         self._random = random
         self._on_retry = on_retry
+
+    async def wait_or_raise(self, error: ModelUnavailable, attempt: int) -> None:
+        """Wait after an attempt, the first of which is 1.
+
+        Raises:
+            ModelUnavailable: the error, if it was the last attempt, or the provider asks for a wait
+                of more than 2 s.
+        """
+        asked_s = error.retry_after_s or 0.0
+        if attempt >= self._attempts or asked_s > LONGEST_RETRY_AFTER_S:
+            raise error
+        backoff_s = BACKOFF_S * 2 ** (attempt - 1) * (0.5 + self._random())
+        await self._sleep(max(asked_s, backoff_s))
+        self._on_retry()
+
+
+class WithRetries(Wrapped):
+    """Retries when the model was unavailable and no text has been yielded yet."""
+
+    def __init__(self, model: ChatModel, backoff: Backoff) -> None:
+        super().__init__(model)
+        self._backoff = backoff
 
     async def complete(self, request: ModelRequest) -> Completion:
         attempt = 1
@@ -58,7 +78,7 @@ class WithRetries(Wrapped):
             try:
                 return await self._model.complete(request)
             except ModelUnavailable as error:
-                await self._wait_or_raise(error, attempt)
+                await self._backoff.wait_or_raise(error, attempt)
             attempt += 1
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Completion]:
@@ -73,18 +93,10 @@ class WithRetries(Wrapped):
             except ModelUnavailable as error:
                 if started:
                     raise
-                await self._wait_or_raise(error, attempt)
+                await self._backoff.wait_or_raise(error, attempt)
             else:
                 return
             attempt += 1
-
-    async def _wait_or_raise(self, error: ModelUnavailable, attempt: int) -> None:
-        asked_s = error.retry_after_s or 0.0
-        if attempt >= self._attempts or asked_s > LONGEST_RETRY_AFTER_S:
-            raise error
-        backoff_s = BACKOFF_S * 2 ** (attempt - 1) * (0.5 + self._random())
-        await self._sleep(max(asked_s, backoff_s))
-        self._on_retry()
 
 
 class WithTimeouts(Wrapped):

@@ -39,6 +39,10 @@ class SdkTransport(Transport):
     async def model_ids(self) -> list[str]:
         return model_ids_in(await self.client().get("/models", cast_to=object))
 
+    async def post(self, path: str, body: Body) -> object:
+        found: object = await self.client().post(f"/{path}", body=body, cast_to=object)
+        return found
+
     async def aclose(self) -> None:
         if self._is_in_use:
             await self.client().close()

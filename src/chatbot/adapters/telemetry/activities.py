@@ -14,6 +14,7 @@ _REPORTED: dict[Activity, tuple[str, Metric | None]] = {
     Activity.PROMPT: (names.SPAN_PROMPT, None),
     Activity.CONSOLIDATION: (names.SPAN_CONSOLIDATION, names.CONSOLIDATION_DURATION),
     Activity.INGESTION: (names.SPAN_INGESTION, names.INGESTION_DURATION),
+    Activity.EMBEDDING: (names.SPAN_EMBEDDING, names.EMBEDDING_DURATION),
 }
 
 

@@ -15,6 +15,7 @@ SPAN_PROMPT = "prompt.build"
 SPAN_LEASE_WAIT = "session.lease.wait"
 SPAN_CONSOLIDATION = "consolidation"
 SPAN_INGESTION = "ingestion"
+SPAN_EMBEDDING = "embedding"
 
 # Attributes
 ERROR_TYPE = "error.type"
@@ -105,6 +106,12 @@ INGESTION_DURATION = _histogram(
     "chatbot.ingestion.duration", "s", _MODEL_S, "Duration of extracting and indexing a document."
 )
 MODEL_RETRIES = _counter("chatbot.model.retries", "{retry}", "Repeated calls of the provider.")
+EMBEDDING_DURATION = _histogram(
+    "chatbot.embedding.duration", "s", _MODEL_S, "Duration of calls of the embedding model."
+)
+EMBEDDING_TOKENS = _counter(
+    "chatbot.embedding.tokens", "{token}", "Tokens of the texts sent to the embedding model."
+)
 AUTH_FAILURES = _counter(
     "chatbot.auth.failures", "{request}", "Requests that were not authenticated, by error code."
 )
@@ -123,6 +130,8 @@ OWN = (
     CONSOLIDATION_BACKLOG,
     INGESTION_DURATION,
     MODEL_RETRIES,
+    EMBEDDING_DURATION,
+    EMBEDDING_TOKENS,
     AUTH_FAILURES,
     BUDGET_REJECTIONS,
     AUDIT_EVENTS,

@@ -139,6 +139,9 @@ class OpenTelemetry(Telemetry):
     def count_retry(self) -> None:
         self._metrics.counter(names.MODEL_RETRIES, {}).add(1)
 
+    def count_embedding_tokens(self, tokens: int) -> None:
+        self._metrics.counter(names.EMBEDDING_TOKENS, {}).add(tokens)
+
     def count_audit_event(self, action: str, outcome: str) -> None:
         labels = {names.ACTION: action, names.OUTCOME: outcome}
         self._metrics.counter(names.AUDIT_EVENTS, labels).add(1)

@@ -39,6 +39,8 @@ class Activity(StrEnum):
     CONSOLIDATION = "consolidation"
     INGESTION = "ingestion"
     """Extracting and indexing one document."""
+    EMBEDDING = "embedding"
+    """A call of the embedding model, with its retries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,10 @@ class Telemetry(Protocol):
     @abstractmethod
     def count_retry(self) -> None:
         """Report that a call of the model is repeated."""
+
+    @abstractmethod
+    def count_embedding_tokens(self, tokens: int) -> None:
+        """Report how many tokens the texts of a call of the embedding model had."""
 
     @abstractmethod
     def count_audit_event(self, action: str, outcome: str) -> None:
@@ -127,6 +133,9 @@ class NoTelemetry(Telemetry):
         return model
 
     def count_retry(self) -> None:
+        pass
+
+    def count_embedding_tokens(self, tokens: int) -> None:
         pass
 
     def count_audit_event(self, action: str, outcome: str) -> None:

@@ -17,6 +17,7 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_have_no_users, people_problem
 from chatbot.entrypoints.commands.model_check import describe_model
 from chatbot.entrypoints.container.document_parts import build_document_repair
+from chatbot.entrypoints.container.embedding_parts import describe_embedder
 from chatbot.entrypoints.container.extraction_parts import describe_extraction
 from chatbot.entrypoints.container.limit_parts import build_limit_counters
 from chatbot.entrypoints.container.model_parts import build_provider
@@ -41,6 +42,7 @@ _FIXES = {  # used where the text names no fix of its own
     "telemetry": "check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS",
     "people": "create what is missing with `chatbot init` and `chatbot admin create`",
     "model": "check OPENAI_BASE_URL, OPENAI_API_KEY and GENKIT_MODEL",
+    "embeddings": "check EMBEDDING_MODEL, EMBEDDING_BASE_URL and EMBEDDING_API_KEY",
     "proxy": "correct the variable, or unset it",
     "tls": "check TLS_CERT_FILE and TLS_KEY_FILE",
     "files": "make the service's account the owner, and let no other account read it",
@@ -83,6 +85,7 @@ def examine() -> Iterator[Finding]:
     yield asyncio.run(_limits(settings))
     yield _finding("documents", describe_extraction, settings)
     yield _finding("model", describe_model, settings)
+    yield _finding("embeddings", describe_embedder, settings)
     yield _finding("proxy", _proxy, settings)
     yield _finding("tls", _tls, settings)
     yield _finding("telemetry", describe_collector, settings)
@@ -240,6 +243,7 @@ def _private_paths(settings: Settings) -> list[Path]:
     auth, model = settings.auth, settings.model
     files = (
         *(auth.api_key_file, auth.jwt_secret_file, model.api_key_file),
+        settings.embedding.api_key_file,
         *(settings.storage.url_file, settings.limits.url_file, settings.http.tls_key_file),
     )
     named = [file for file in files if file is not None]

@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Coroutine
 
-from chatbot.adapters.llm.resilience import WithRetries, WithTimeouts
+from chatbot.adapters.llm.resilience import Backoff, WithRetries, WithTimeouts
 from chatbot.adapters.llm.slots import WithSlots
 from chatbot.adapters.llm.thinking import WithoutThinking
 from chatbot.application.metering import MeteredModel
@@ -92,10 +92,9 @@ def build_model(
     thinks = settings.model.strip_thinking and genkit_model.name != EMBEDDED_MODEL
     model = WithoutThinking(genkit_model) if thinks else genkit_model
     first_token_s, turn_s = settings.model.first_token_timeout_s, settings.model.turn_timeout_s
+    backoff = Backoff(sleep=asyncio.sleep, random=random.random, on_retry=telemetry.count_retry)
     timed = WithTimeouts(
-        WithRetries(
-            model, sleep=asyncio.sleep, random=random.random, on_retry=telemetry.count_retry
-        ),
+        WithRetries(model, backoff),
         first_token_s=first_token_s,
         idle_s=settings.model.idle_timeout_s,
         turn_s=turn_s,

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, model_validator
 
 from chatbot.entrypoints.settings.auth import AuthSettings
 from chatbot.entrypoints.settings.documents import DocumentSettings
+from chatbot.entrypoints.settings.embedding import EmbeddingSettings
 from chatbot.entrypoints.settings.limits import LimitsSettings
 from chatbot.entrypoints.settings.model import ModelSettings
 from chatbot.entrypoints.settings.recall import RecallSettings
@@ -34,6 +35,7 @@ class Settings(Subject):
     auth: AuthSettings
     audit: AuditSettings
     model: ModelSettings
+    embedding: EmbeddingSettings
     assistant: AssistantSettings
     storage: StorageSettings
     memory: MemorySettings
@@ -55,15 +57,29 @@ class Settings(Subject):
         return self
 
     @model_validator(mode="after")
+    def _have_a_provider_of_embeddings(self) -> Self:
+        used = self.embedding.completed(self.model)
+        if used.model and not (used.base_url or used.api_key):
+            raise ValueError(
+                "EMBEDDING_MODEL: needs a provider: set OPENAI_API_KEY or OPENAI_BASE_URL, or "
+                "EMBEDDING_BASE_URL"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _use_each_secret_once(self) -> Self:
-        check_distinct(
-            [
-                *self.auth.named_secrets(),
-                ("OPENAI_API_KEY", self.model.raw_api_key or ""),
-                ("STORAGE_URL", self.storage.url.password),
-                ("LIMITS_URL", self.limits.url.password if self.limits.url else ""),
-            ]
-        )
+        for name, key in (
+            ("OPENAI_API_KEY", self.model.raw_api_key),
+            ("EMBEDDING_API_KEY", self.embedding.raw_api_key),  # may be the same
+        ):
+            check_distinct(
+                [
+                    *self.auth.named_secrets(),
+                    (name, key or ""),
+                    ("STORAGE_URL", self.storage.url.password),
+                    ("LIMITS_URL", self.limits.url.password if self.limits.url else ""),
+                ]
+            )
         return self
 
     def with_model(self, name: str) -> Self:

@@ -22,13 +22,14 @@ from chatbot.entrypoints.settings.subject import SettingsError, Subject, absolut
 
 SECRETS = (
     *("API_KEY", "JWT_SECRET", "JWT_SECRET_PREVIOUS", "API_KEY_PEPPER", "API_KEY_PEPPER_PREVIOUS"),
-    *("AUDIT_KEY", "AUDIT_KEY_PREVIOUS", "OPENAI_API_KEY"),
+    *("AUDIT_KEY", "AUDIT_KEY_PREVIOUS", "OPENAI_API_KEY", "EMBEDDING_API_KEY"),
 )
 IN_FILES = (*SECRETS, "STORAGE_URL", "LIMITS_URL")
 """Settings that can be read from a file named by `NAME_FILE`."""
 ENV_FILE = Path(".env")
 
-_ONE_WORD = {"API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"}
+_URLS = ("OPENAI_BASE_URL", "EMBEDDING_BASE_URL")
+_ONE_WORD = {"API_KEY", "OPENAI_API_KEY", "EMBEDDING_API_KEY", *_URLS}
 _CONTROL = "contains a line break or an invisible character: paste it again, on one line"
 HOW_TO_MAKE_ONE = 'generate one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
 
@@ -151,7 +152,7 @@ def _with_files(given: Mapping[str, object]) -> Mapping[str, object]:
         if name.lower() in known:
             raise ValueError(f"{name}: set either it or {name}_FILE, not both")
         known[name.lower()] = _secret_in(name, Path(str(file)))
-    for name in (*IN_FILES, "OPENAI_BASE_URL"):
+    for name in (*IN_FILES, *_URLS):
         _require_printable(name, str(known.get(name.lower(), "")))
     return known
 

@@ -27,6 +27,21 @@ def _transport(name: object) -> object:
     return {"lean": "aiohttp", "plugin": "sdk"}.get(str(name), name)
 
 
+def checked_url(value: str | None) -> str | None:
+    """Returns the URL of a provider. A password in it would be sent instead of the key.
+
+    Raises:
+        ValueError: it is not one, or contains a user name or password.
+    """
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    if value and not _is_address(value):
+        raise ValueError(
+            "must be http://HOST:PORT/PATH or https://..., without a user name or password"
+        )
+    return value
+
+
 def _is_address(url: str) -> bool:
     """Whether the URL has a host, an optional port, and no user."""
     try:
@@ -64,14 +79,7 @@ class ModelSettings(Subject):
     @field_validator("base_url")
     @classmethod
     def _is_a_url(cls, value: str | None) -> str | None:
-        """Rejects a password in the URL: it would be sent instead of the key."""
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        if value and not _is_address(value):
-            raise ValueError(
-                "must be http://HOST:PORT/PATH or https://..., without a user name or password"
-            )
-        return value
+        return checked_url(value)
 
     @model_validator(mode="after")
     def _leave_room_for_the_prompt(self) -> Self:
