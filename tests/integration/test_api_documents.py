@@ -116,7 +116,7 @@ async def test_rule_that_nobody_matches_is_allowed_and_said(library: Library) ->
     for access in ({"departments": ["Nowhere"]}, {"roles": ["nobody"]}, {"users": ["x"]}):
         answer = await library.upload("ana", f"For {access}.", access=access)
         assert answer.status_code == 202
-        assert answer.json()["notice"].startswith("Nobody but the uploader")
+        assert answer.json()["notice"].startswith("No active user except the uploader")
     eva = library.ids["eva"]
     for matched in ({"departments": ["hr"]}, {"public": True}, {"users": [eva]}, {}):
         answer = await library.upload("ana", f"For {matched}.", access=matched)

@@ -39,7 +39,7 @@ def test_change_whose_process_died_in_between_is_named_and_no_finding(
     code, out, err = ready("audit", "verify")
     assert (code, err) == (0, "")
     note, result = out.splitlines()
-    assert note.startswith("note: event 3: user.create was begun, and its end is not recorded")
+    assert note.startswith("note: event 3: user.create was started, but its end is not recorded")
     assert result.startswith("ok: 4 events")
 
 

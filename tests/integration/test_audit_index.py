@@ -38,8 +38,8 @@ def test_event_whose_labels_were_removed_is_named_as_hidden(store: AuditStore, r
     store.execute([("DELETE FROM journal_labels WHERE seq IN (5, 6, 1030)", ())])
     assert ready("audit", "export", "--object", "u5")[1] == ""
     assert findings(ready) == [
-        "events 5 to 6: hidden: filters do not find it",
-        "event 1030: hidden: filters do not find it",
+        "events 5 to 6: hidden: filtered searches do not return it",
+        "event 1030: hidden: filtered searches do not return it",
     ]
 
 
@@ -55,14 +55,16 @@ def test_events_whose_block_was_changed_are_named_as_hidden(
     store: AuditStore, ready: Run, change: str
 ) -> None:
     store.execute([(change, ())])
-    assert findings(ready) == [f"events 1 to {BLOCK}: hidden: filters do not find it"]
+    assert findings(ready) == [f"events 1 to {BLOCK}: hidden: filtered searches do not return it"]
 
 
 def test_block_of_events_that_do_not_exist_is_named(store: AuditStore, ready: Run) -> None:
     columns = "(journal, seq, first_at, last_at)"
     bogus = f"VALUES ('audit', 999424, '{EARLY}', '{EARLY}')"
     store.execute([(f"INSERT INTO journal_blocks {columns} {bogus}", ())])
-    assert findings(ready) == [f"events {BLOCK + 1} to {COUNT}: hidden: filters do not find it"]
+    assert findings(ready) == [
+        f"events {BLOCK + 1} to {COUNT}: hidden: filtered searches do not return it"
+    ]
 
 
 def test_pruned_audit_hides_nothing(store: AuditStore, ready: Run) -> None:

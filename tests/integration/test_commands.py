@@ -372,7 +372,20 @@ def test_wrong_usage_is_exit_code_2(run: Run) -> None:
     assert run("serve", "--port", "many")[0] == 2
     assert run("dance")[0] == 2
     assert run("admin", "create")[0] == 2
-    assert run()[::2] == (2, "chatbot: No command was given. (see --help)\n")
+    code, out, err = run()
+    assert (code, err) == (2, "chatbot: No command was given. (see --help)\n")
+    assert out.startswith("Usage: ")
+
+
+def test_help_wraps_paragraphs_and_shows_the_whole_summary_of_each_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    for group in ("", "admin", "user", "audit", "retention", "key", "role", "limit", "db", "secrets"):
+        assert "..." not in run(*group.split(), "--help")[1].partition("Commands:")[2], group
+    paragraph = run("ingest", "--help")[1].split("\n\n")[2]
+    assert all(len(line) > 60 for line in paragraph.splitlines()[:-1]), paragraph
 
 
 def test_version_and_help_need_no_settings(run: Run) -> None:

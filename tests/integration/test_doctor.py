@@ -421,7 +421,7 @@ async def test_start_without_a_model_says_the_same_as_doctor(
 async def test_limits_are_counted_in_the_store_by_default(
     doctor_environment: DoctorEnvironment,
 ) -> None:
-    assert await doctor_environment.says("limits") == "ok    limits: counted in the store"
+    assert await doctor_environment.says("limits") == "ok    limits: counters are in the store"
 
 
 async def test_redis_that_counts_is_named_without_its_password(
@@ -431,7 +431,9 @@ async def test_redis_that_counts_is_named_without_its_password(
     assert await doctor_environment.says("limits") == f"ok    limits: {redis.url}"
     doctor_environment.set("LIMITS_URL", f"redis://:p%40ss@127.0.0.1:{redis.port}")
     line = await doctor_environment.says("limits")
-    assert line.startswith("FAIL  limits: LIMITS_URL: Redis does not count. Fix: correct the")
+    assert line.startswith(
+        "FAIL  limits: LIMITS_URL: Redis cannot be used for counting. Fix: correct the"
+    )
 
 
 async def test_redis_that_is_down_fails_with_its_fix(
@@ -439,7 +441,9 @@ async def test_redis_that_is_down_fails_with_its_fix(
 ) -> None:
     doctor_environment.set("LIMITS_URL", f"redis://127.0.0.1:{free_port()}")
     line = await doctor_environment.says("limits")
-    assert line.endswith("Redis does not count. Fix: start the server, or correct LIMITS_URL.")
+    assert line.endswith(
+        "Redis cannot be used for counting. Fix: start the server, or correct LIMITS_URL."
+    )
 
 
 async def test_absent_client_for_redis_fails_with_its_fix(

@@ -40,7 +40,7 @@ async def test_collector_that_answers_is_named(
 ) -> None:
     async with receiver() as received:
         monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{exporter}_ENDPOINT", f"{received.url}/v1/x")
-        assert await said() == "ok    telemetry: the collector takes what is exported"
+        assert await said() == "ok    telemetry: the collector accepts the exported data"
     assert received.bodies == [b""]
 
 
@@ -50,6 +50,6 @@ async def test_collector_that_cannot_be_reached_fails_without_its_headers(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", closed_port_url())
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", HEADERS)
     line = await said()
-    assert line.startswith("FAIL  telemetry: the collector does not take what is exported: ")
+    assert line.startswith("FAIL  telemetry: the collector does not accept the exported data: ")
     assert line.endswith("Fix: check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS")
     assert "c2VjcmV0" not in line

@@ -90,7 +90,7 @@ def test_another_rule_or_label_changes_the_documents_of_unchanged_files(
 
 
 def test_a_rule_that_nobody_matches_is_said(files: Path, run: Run) -> None:
-    assert "Nobody but" in run("ingest", "files", "--department", "Nowhere")[2]
+    assert "No active user" in run("ingest", "files", "--department", "Nowhere")[2]
 
 
 def test_gone_files_are_listed_and_their_documents_deleted_only_on_request(
@@ -102,7 +102,7 @@ def test_gone_files_are_listed_and_their_documents_deleted_only_on_request(
     hint = "gone: 1 (--prune deletes their documents)"
     assert run("ingest", "files")[1] == f"{gone}unchanged: 1, {hint}\n"
     dry = run("ingest", "files", "--prune", "--dry-run")[1]
-    assert dry == f"{gone}would be done: unchanged: 1, deleted: 1\n"
+    assert dry == f"{gone}dry run, nothing was written: unchanged: 1, deleted: 1\n"
     assert set(stored()) == {"holidays.md", "travel.txt"}
     assert run("ingest", "files/inner", "--prune")[1] == "unchanged: 1\n"
     assert run("ingest", "files", "--prune")[1] == f"{gone}unchanged: 1, deleted: 1\n"
@@ -121,13 +121,17 @@ def test_a_folder_that_is_empty_or_missing_deletes_nothing(files: Path, run: Run
 
 
 def test_a_dry_run_writes_nothing(files: Path, run: Run) -> None:
-    assert run("ingest", "files", "--dry-run") == (0, "would be done: added: 2\n", "")
+    assert run("ingest", "files", "--dry-run") == (
+        0,
+        "dry run, nothing was written: added: 2\n",
+        "",
+    )
     assert stored() == {}
     run("ingest", "files", "--public")
     (files / "holidays.md").write_text("changed", encoding="utf-8")
     before = stored()
     shown = run("ingest", "files", "--role", "lead", "--dry-run")[1]
-    assert shown == "would be done: updated: 1, access or labels changed: 1\n"
+    assert shown == "dry run, nothing was written: updated: 1, access or labels changed: 1\n"
     assert stored() == before
 
 

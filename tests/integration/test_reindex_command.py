@@ -59,7 +59,7 @@ def search_lines(run: Run) -> list[str]:
     return [line for line in out.splitlines() if " search: " in line]
 
 
-FINE = ["ok    search: the index has the stored messages and documents"]
+FINE = ["ok    search: the index matches the stored messages and documents"]
 
 
 def test_doctor_names_the_sessions_that_differ_and_reindex_fixes_them(
@@ -70,18 +70,18 @@ def test_doctor_names_the_sessions_that_differ_and_reindex_fixes_them(
     if store == "sqlite":  # JSON files follow the logs by themselves
         assert sorted(search_lines(ready)) == [
             (
-                "FAIL  search: the index differs in 1 sessions of client default. "
+                "FAIL  search: the index differs for 1 sessions of client default. "
                 "Fix: run `chatbot reindex`"
             ),
             (
-                f"FAIL  search: the index differs in 1 sessions of user {ANA.id}. "
+                f"FAIL  search: the index differs for 1 sessions of user {ANA.id}. "
                 "Fix: run `chatbot reindex`"
             ),
         ]
-        assert ready("reindex") == (0, "compared 2 sessions, indexed 2 of them again\n", "")
+        assert ready("reindex") == (0, "sessions checked: 2, indexed again: 2\n", "")
     assert search_lines(ready) == FINE
-    assert ready("reindex") == (0, "compared 2 sessions, indexed 0 of them again\n", "")
-    assert ready("reindex", "--all") == (0, "compared 2 sessions, indexed 2 of them again\n", "")
+    assert ready("reindex") == (0, "sessions checked: 2, indexed again: 0\n", "")
+    assert ready("reindex", "--all") == (0, "sessions checked: 2, indexed again: 2\n", "")
     assert search_lines(ready) == FINE
 
 
@@ -95,7 +95,7 @@ def test_documents_that_the_index_lacks_are_named_and_indexed_again(store: str, 
 
     work(forgotten)
     assert search_lines(ready) == [
-        "FAIL  search: the index differs in 1 documents. Fix: run `chatbot reindex`"
+        "FAIL  search: the index differs for 1 documents. Fix: run `chatbot reindex`"
     ]
     code, out, _ = ready("reindex")
     assert code == 0
@@ -112,5 +112,5 @@ def test_reindex_is_refused_for_unknown_people_and_while_a_session_is_in_use(
     work(lambda tx: held.append(tx.sessions.acquire(ANA, FIRST, TURN)))
     monkeypatch.setattr("chatbot.application.leases.BUSY_WAIT_S", 0.01)
     code, out, err = ready("reindex", "--all")
-    assert (code, out) == (1, "compared 2 sessions, indexed 1 of them again\n")
-    assert err == "chatbot: 1 sessions are in use. Run the command again.\n"
+    assert (code, out) == (1, "sessions checked: 2, indexed again: 1\n")
+    assert err == "chatbot: Sessions in use, not checked: 1. Run the command again.\n"

@@ -509,7 +509,7 @@ class TestImport:
         )
         async with running(tmp_path) as service:
             message = service.out.read_text("utf-8")
-            assert f"legacy sessions: 1 to import (`chatbot import {tmp_path / 'data'}`)" in message
+            assert f"legacy sessions to import: 1 (`chatbot import {tmp_path / 'data'}`)" in message
         assert await asyncio.to_thread(ready, "import", str(tmp_path / "data")) is not None
         async with running(tmp_path) as service:
             assert "legacy sessions" not in service.out.read_text("utf-8")

@@ -157,7 +157,7 @@ async def test_unknown_disabled_and_wrong_password_get_the_same_response_for_the
     for email in (ana.email, "off@acme.es", "nobody@acme.es", "no address", ""):
         answers.add(await refusal(service, email, "wrong"))
     answers.add(await refusal(service, "off@acme.es", PASSWORD))
-    assert answers == {"E-mail or password is wrong."}
+    assert answers == {"The e-mail address or the password is wrong."}
     assert computed == [b"$argon2id$v=19$m=64,t=2,p=1"] * 6
 
 

@@ -179,7 +179,7 @@ class ApiKeys:
         own_id = principal.client.key_id
         own = None if own_id is None else tx.api_keys.by_id(own_id)
         if own_id is not None and (own is None or not own.is_live(now)):
-            raise Forbidden("The key of this call has ended.")
+            raise Forbidden("The key of this call has expired or was revoked.")
         manager = current(tx, principal, tx.roles.all(), now)
         require(manager, Permission.KEYS_MANAGE)
         return manager

@@ -76,15 +76,15 @@ class AuditKeeper:
         try:
             count = await self._trail.prune(self._clock() - self._retention)
         except (AuditUnavailable, StorageFailure) as error:
-            logger.warning("old events of the audit cannot be pruned: %s", cause_of(error))
+            logger.warning("old audit events could not be pruned: %s", cause_of(error))
         else:
-            logger.info("audit: %d events were pruned", count)
+            logger.info("audit: pruned %d events", count)
 
     async def log_head(self) -> None:
         """Log the head, for `chatbot audit verify --head`: a log is kept apart from the store."""
         try:
             head = await self._trail.head()
         except StorageFailure as error:
-            logger.warning("the head of the audit cannot be read: %s", cause_of(error))
+            logger.warning("the head of the audit could not be read: %s", cause_of(error))
         else:
             logger.info("audit head %s", head)

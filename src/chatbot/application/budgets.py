@@ -193,10 +193,10 @@ class Budgets:
         if waits:
             names = ", ".join(each.name for each in quotas if each.reset_s is not None)
             raise BudgetExhausted(
-                f"A budget of tokens is used up: {names}.", retry_after_s=max(waits), quotas=quotas
+                f"The token budget is used up: {names}.", retry_after_s=max(waits), quotas=quotas
             )
         raise RateLimited(
-            "There are too many answers in progress: wait for one of them to finish.",
+            "Too many answers are in progress: wait for one of them to finish.",
             retry_after_s=_RETRY_AFTER_S,
             quotas=quotas,
         )

@@ -121,7 +121,7 @@ class DataExport:
         """Return the caller's own data."""
         user = principal.user
         if user is None:
-            raise Unauthenticated("This call needs a user: log in first.")
+            raise Unauthenticated("This call requires a user: log in first.")
         await self._storage.transact(
             lambda tx: self._auditing.note(tx, principal, _event_of(user.id))
         )

@@ -29,7 +29,7 @@ _UPLOADED_WITHIN = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repaired:
-    """What was put right: documents indexed, queued again, and removed from the index; lost blobs."""
+    """What was repaired: documents indexed, queued again or removed from the index, and orphaned blobs."""
 
     indexed: int = 0
     queued: int = 0
@@ -78,7 +78,7 @@ class DocumentCheck:
             indexed=indexed, queued=queued, removed=removed, blobs=await self._remove_lost_blobs()
         )
         if found:
-            logger.info("documents were put right: %s", found)
+            logger.info("documents were repaired: %s", found)
         if queued:
             self._wake()
         return found

@@ -16,9 +16,9 @@ class DocumentQuotas:
     """Limits uploads.
 
     Args:
-        per_uploader: how many documents a person or an application may have uploaded.
-        total_bytes: how many bytes all documents may have. They are measured once a minute, and what
-            this process has stored since is added.
+        per_uploader: the maximum number of documents of a person or an application.
+        total_bytes: the maximum size of all documents together. The size is measured once a minute,
+            and what this process has stored since then is added.
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class DocumentQuotas:
         self._bytes = 0
 
     async def require_bytes(self, size: int) -> None:
-        """Return if so many bytes more can be stored.
+        """Return if this many more bytes can be stored.
 
         Raises:
-            TooManyDocuments: they cannot.
+            TooManyDocuments: the space for documents is used up.
         """
         now = self._clock()
         if self._measured_at is None or not now - self._measured_at < _MEASURED_FOR:
@@ -41,7 +41,7 @@ class DocumentQuotas:
             self._measured_at = now
         if self._bytes + size > self._total_bytes:
             raise TooManyDocuments(
-                "The documents take up all the space that is set aside for them."
+                "The storage space for documents is used up (MAX_DOCUMENT_BYTES_TOTAL)."
             )
 
     def note(self, size: int) -> None:
@@ -58,6 +58,5 @@ class DocumentQuotas:
             return
         if tx.documents.count_of(owner_atom(principal.owner)) >= self._per_uploader:
             raise TooManyDocuments(
-                f"You have uploaded {self._per_uploader} documents, which is the limit: "
-                "delete some first."
+                f"You have reached the limit of {self._per_uploader} documents: delete some first."
             )

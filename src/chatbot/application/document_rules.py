@@ -1,4 +1,4 @@
-"""Who may do what with a document, and what a rule of access can be."""
+"""Permissions on documents, and the validation of access rules."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -29,9 +29,10 @@ from chatbot.domain.text import is_storable
 from chatbot.domain.transaction import Transaction
 
 MAX_ENTRIES = 100
-NOT_THERE = "The document does not exist."
-NOBODY = (
-    "Nobody but the uploader and those who manage documents matches this access rule at the moment."
+NO_DOCUMENT = "The document does not exist."
+NO_READERS = (
+    "No active user except the uploader currently matches this access rule. People who manage documents "
+    "can still read the document."
 )
 
 
@@ -49,13 +50,13 @@ def readable(tx: Transaction, principal: Principal, document_id: str) -> Documen
     """Return a document.
 
     Raises:
-        Forbidden: the caller may not read documents, whatever the id.
-        NotFound: no such document, or the caller may not read it: the answer is the same.
+        Forbidden: the caller may not read any documents.
+        NotFound: the document does not exist, or the caller may not read it: the response is the same.
     """
     atoms = require_reading(principal)
     known = tx.documents.get(DocumentId(document_id)) if is_document_id(document_id) else None
     if known is None or not is_readable(known, atoms):
-        raise NotFound(NOT_THERE)
+        raise NotFound(NO_DOCUMENT)
     return known
 
 
@@ -69,19 +70,19 @@ def changeable(tx: Transaction, principal: Principal, document_id: str) -> Docum
     document = readable(tx, principal, document_id)
     if not may_change(principal, document):
         raise Forbidden(
-            "You are not allowed to do this: only the uploader and those who manage the documents "
+            "You are not allowed to do this: only the uploader and people who manage the documents "
             "of its department can change a document."
         )
     return document
 
 
 def clean_access(tx: Transaction, principal: Principal, raw: Access) -> Access:
-    """Return a rule as it is stored: each entry once, in order; people by their ids.
+    """Return a rule in its stored form: sorted, without duplicates, people by their ids.
 
-    Callers who may read the user may also name a person by e-mail address.
+    Callers who may read a user may also name that person by e-mail address.
 
     Raises:
-        InvalidInput: it has an entry that cannot be a name, or too many.
+        InvalidInput: an entry is not a valid name, or there are too many.
     """
     by_key = {department_key(each): each for each in map(_department, raw.departments)}
     roles = {_name(each, "roles", MAX_ROLE_NAME_CHARS) for each in raw.roles}
@@ -89,7 +90,7 @@ def clean_access(tx: Transaction, principal: Principal, raw: Access) -> Access:
     for field, entries in (("departments", by_key), ("roles", roles), ("users", users)):
         if len(entries) > MAX_ENTRIES:
             raise InvalidInput(
-                f"There can be at most {MAX_ENTRIES} entries.", where=("access", field)
+                f"The list can have at most {MAX_ENTRIES} entries.", where=("access", field)
             )
     return Access(
         public=raw.public,
@@ -101,7 +102,7 @@ def clean_access(tx: Transaction, principal: Principal, raw: Access) -> Access:
 
 def _department(raw: str) -> str:
     if len(raw) > 4 * MAX_DEPARTMENT_CHARS or not is_storable(raw):
-        raise InvalidInput("This is not the name of a department.", where=("access", "departments"))
+        raise InvalidInput("This is not a valid department name.", where=("access", "departments"))
     return clean_department(raw)
 
 
@@ -109,7 +110,7 @@ def _name(raw: str, field: str, most: int) -> str:
     name = unicodedata.normalize("NFC", raw).strip()
     if not (name.isprintable() and is_storable(name) and 0 < len(name) <= most):
         raise InvalidInput(
-            f"An entry needs 1 to {most} printable characters.", where=("access", field)
+            f"Each entry must have 1 to {most} printable characters.", where=("access", field)
         )
     return name
 
@@ -127,7 +128,7 @@ def _person(tx: Transaction, principal: Principal, raw: str) -> str:
 
 
 def require_sharing(principal: Principal, access: Access, *, is_for_managers: bool) -> None:
-    """Return if the caller may give a document to these readers.
+    """Return if the caller may share a document with these readers.
 
     Raises:
         Forbidden: only those who manage documents may share them, and the caller does not manage
@@ -144,12 +145,12 @@ def require_sharing(principal: Principal, access: Access, *, is_for_managers: bo
         if not is_wider and {department_key(each) for each in access.departments} <= own:
             return
     raise Forbidden(
-        "You are not allowed to share documents like this: it requires `documents.manage`."
+        "You are not allowed to share documents like this: sharing requires `documents.manage`."
     )
 
 
 def matches_nobody(tx: Transaction, document: Document, now: datetime) -> bool:
-    """Whether the rule has entries, but no active user except the uploader matches one of them."""
+    """Whether the rule has entries, but no active user except the uploader matches any of them."""
     access, uploader = document.access, document.uploaded_by
     if access.public or not (access.departments or access.roles or access.users):
         return False

@@ -135,7 +135,7 @@ class DocumentLibrary:
             document = readable(tx, principal, document_id)
             version = document.version(number)
             if version is None:
-                raise NotFound("The document has no such version.")
+                raise NotFound("The document does not have this version.")
             if _is_managing(principal, document):
                 self._auditing.note(tx, principal, _event(Action.DOCUMENT_READ, document))
             return document, version

@@ -32,12 +32,12 @@ from chatbot.domain.ports.extraction import ExtractionFailed, Extractor
 from chatbot.domain.ports.storage import Storage
 
 _LOOKS_EVERY_S = 0.2
-"""How often a document is looked at that another process works on."""
+"""How often to check a document that another process is processing."""
 _GONE = "The document was deleted while the file was being read."
 
 
 class Outcome(StrEnum):
-    """What became of a file. The value is printed."""
+    """The result for a file. The value is printed."""
 
     ADDED = "added"
     UPDATED = "updated"
@@ -52,7 +52,7 @@ class Outcome(StrEnum):
 class FileOptions:
     """How files become documents.
 
-    Without `access` or `labels`, documents that exist keep theirs. `is_dry`: nothing is written.
+    Without `access` or `labels`, existing documents keep theirs. `is_dry`: nothing is written.
     """
 
     access: Access | None = None
@@ -62,7 +62,7 @@ class FileOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileReport:
-    """What became of one file. `has_no_readers`: nobody matches the access rule at the moment."""
+    """The result for one file. `has_no_readers`: no active user currently matches the access rule."""
 
     path: Path
     outcome: Outcome
@@ -98,7 +98,7 @@ class FileIngestion:
         self._working = asyncio.Lock()
 
     async def known(self, principal: Principal) -> Mapping[Path, Document]:
-        """Return the documents that were made of files, by the paths of these."""
+        """Return the documents that were ingested from files, by path."""
         uploader = owner_atom(principal.owner)
         found = await self._storage.transact(lambda tx: tx.documents.uploaded_by(uploader))
         return {Path(each.source): each for each in found if each.source}
@@ -106,9 +106,9 @@ class FileIngestion:
     async def ingest(
         self, principal: Principal, path: Path, known: Document | None, options: FileOptions
     ) -> FileReport:
-        """Make the document of a file equal to it, and wait until it is ready or has failed.
+        """Add or update the document of a file, and wait until it is ready or has failed.
 
-        An error of this file is an outcome; only those of the store are raised.
+        Errors of this file become its outcome; only those of the store are raised.
         """
         try:
             return await self._ingest(principal, path, known, options)
@@ -123,7 +123,7 @@ class FileIngestion:
         except ChatbotError as error:
             return FileReport(path=path, outcome=Outcome.FAILED, reason=str(error))
         except OSError as error:
-            why = error.strerror or "it cannot be read"
+            why = error.strerror or "cannot be read"
             return FileReport(path=path, outcome=Outcome.FAILED, reason=why)
 
     async def remove(self, principal: Principal, document: Document) -> None:

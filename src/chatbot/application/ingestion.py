@@ -33,7 +33,7 @@ logger = logging.getLogger("chatbot.ingestion")
 LOOKS_EVERY_S = 5.0
 """How often a process looks for jobs of others; its own uploads wake it at once."""
 _RENEWS_EVERY_S = LEASE.total_seconds() / 3
-_GIVEN_UP = "The file could not be read: the service failed on it several times."
+_GIVEN_UP = "The file could not be read after several attempts."
 _NO_PASSAGES = "The file contains no text."
 
 
@@ -99,10 +99,10 @@ class Ingestion:
             try:
                 is_busy = await self.work_once()
             except ChatbotError as error:
-                logger.warning("a document could not be worked on: %s", cause_of(error))
+                logger.warning("a document could not be processed: %s", cause_of(error))
                 is_busy = False
             except Exception:  # it is tried again, and one document must not stop the others
-                logger.exception("a document could not be worked on")
+                logger.exception("a document could not be processed")
                 is_busy = True
             if not is_busy:
                 with suppress(TimeoutError):

@@ -77,7 +77,7 @@ class KeyUse:
                 await self._storage.transact(partial(self._write, principal))
                 self._pending.pop(use, None)
         except StorageFailure as error:
-            logger.warning("the use of keys could not be recorded: %s", cause_of(error))
+            logger.warning("the use of API keys could not be recorded: %s", cause_of(error))
             self._paused_until = asyncio.get_running_loop().time() + PAUSE_S
             for use in self._pending:
                 self._seen.pop(use, None)

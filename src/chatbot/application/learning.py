@@ -171,7 +171,9 @@ class Learner:
         completion = await self._model.complete(request)
         text = without_thinking(completion.text)
         if completion.finish_reason is not FinishReason.STOP or not text:
-            raise ModelError(f"A reply for memory is not usable: {completion.finish_reason}.")
+            raise ModelError(
+                f"The reply with the memory update is unusable: {completion.finish_reason}."
+            )
         return text
 
 

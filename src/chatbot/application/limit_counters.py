@@ -155,7 +155,8 @@ class LimitChecks:
         if not self._is_down:
             self._is_down = True
             logger.error(
-                "limits cannot be checked: requests pass, token budgets refuse: %s", cause_of(error)
+                "limits cannot be checked: requests are accepted, turns under a token budget are rejected: %s",
+                cause_of(error),
             )
 
     def _note_success(self) -> None:

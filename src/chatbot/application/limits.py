@@ -127,7 +127,7 @@ def _check(limit: Limit) -> None:
         text = getattr(limit, field) or ""
         if len(text) > MAX_NAME_CHARS or not text.isprintable() or not is_storable(text):
             raise InvalidInput(
-                f"The text must have at most {MAX_NAME_CHARS} printable characters.", where=(field,)
+                f"A name can have at most {MAX_NAME_CHARS} printable characters.", where=(field,)
             )
     limit.require_sensible()
 

@@ -28,7 +28,7 @@ class OwnErasure:
             SessionHeld, SessionBusy, AuditUnavailable: see `Erasures.erase`.
         """
         if principal.user is None:
-            raise Unauthenticated("This call needs a user: log in first.")
+            raise Unauthenticated("This call requires a user: log in first.")
         verified = await self._authentication.verified(principal, principal.user.email, password)
         return await self._erasures.erase(principal, partial(_allowed, verified))
 

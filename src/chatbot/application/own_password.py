@@ -41,11 +41,13 @@ class OwnPassword:
             InvalidInput: the new password is not acceptable.
         """
         if principal.user is None:
-            raise Unauthenticated("This call needs a user: log in first.")
+            raise Unauthenticated("This call requires a user: log in first.")
         email = principal.user.email
         user = await self._authentication.verified(principal, email, current)
         if normalise_password(new) == normalise_password(current):
-            raise InvalidInput("The new password is the current one.", where=("new_password",))
+            raise InvalidInput(
+                "The new password must differ from the current one.", where=("new_password",)
+            )
         check_password(new, email=email, department=user.department, field="new_password")
         password_hash = await self._hasher.hash(normalise_password(new))
         changed = replace(user.with_password_hash(password_hash), one_time_until=None)

@@ -230,4 +230,4 @@ def _noted(found: Recalled) -> Recalled:
 
 
 def _log(error: ChatbotError) -> None:
-    logger.warning("a turn recalls nothing: %s", cause_of(error))
+    logger.warning("recall failed; the turn continues without it: %s", cause_of(error))

@@ -112,7 +112,7 @@ class RequestLimits:
             return
         longest = max(quotas, key=lambda quota: quota.reset_s or 0)
         raise RateLimited(
-            f"You have made {longest.amount} requests, the most that {longest.name!r} allows: wait.",
+            f"The limit {longest.name!r} is {longest.amount} requests: wait, then try again.",
             retry_after_s=longest.reset_s or 0,
             quotas=quotas,
         )

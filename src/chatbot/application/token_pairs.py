@@ -23,9 +23,9 @@ MOST_SIGN_INS = 50
 """Of a user. Otherwise a program that only logs in would fill the store."""
 COUNTED_EVERY = 10
 """At how many log-ins of a user, in a process, the sign-ins are counted, which reads many files."""
-_REUSED = "A refresh token that was exchanged before, or by another client."
-_NOT_STORED = "The store failed: no tokens were issued."
-_NOT_THE_USERS = "The user is disabled, has expired, or has another password."
+_REUSED = "A refresh token that was already exchanged, or that belongs to another client."
+_NOT_STORED = "The store failed; no tokens were issued."
+_NOT_THE_USERS = "The user is disabled or has expired, or the password was changed."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,7 @@ class TokenPairs:
         elif caller.sign_in is not None:
             family_id = caller.sign_in
         else:
-            raise Unauthenticated("Send the access token, or `refresh_token`.")
+            raise Unauthenticated("Send the access token or a `refresh_token`.")
         await self._storage.transact(partial(self._end, caller=caller, family_id=family_id))
 
     async def end_all(self, caller: Principal, user: User) -> None:

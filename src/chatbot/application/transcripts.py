@@ -79,5 +79,5 @@ def _page_of(
     )
     found = tx.sessions.read(session.owner, session.id, selected)
     if tx.sessions.get(session.owner, session.id).epoch != session.epoch:  # after having read
-        raise Conflict("The session was reset while it was exported.")
+        raise Conflict("The session was reset during the export.")
     return shown(tx, reader, found)

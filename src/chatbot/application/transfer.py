@@ -31,7 +31,7 @@ from chatbot.domain.ports.export import (
 from chatbot.domain.ports.journal import JournalEntry
 from chatbot.domain.ports.records import AnyKind
 
-_TOO_LARGE = "it contains a number too large to count on from"
+_TOO_LARGE = "it contains a number that is too large to continue counting from"
 SESSION, ENTRY, BLOB = "session", "journal entry", "file"
 _RECORDS_AT_ONCE = 500
 """In JSON all users are in one file, which each change writes anew."""

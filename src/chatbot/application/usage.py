@@ -52,7 +52,7 @@ class UsageReports:
             InvalidInput: the days are not a period, or too many.
         """
         if principal.user is None:
-            raise Unauthenticated("This call needs a user.")
+            raise Unauthenticated("This call requires a user: log in first.")
         first, last = self._period(since, until)
         rows = await self._rows(first, last, user=principal.user.id)
         return _report(first, last, Dimension.DAY, rows)
@@ -90,7 +90,7 @@ class UsageReports:
         if first > last:
             raise InvalidInput("`from` is after `to`.")
         if (last - first).days >= USAGE_DAYS:
-            raise InvalidInput(f"A report is for at most {USAGE_DAYS} days.")
+            raise InvalidInput(f"A report can cover at most {USAGE_DAYS} days.")
         return first, last
 
     async def _rows(self, first: date, last: date, *, user: str = "") -> Sequence[UsageRow]:

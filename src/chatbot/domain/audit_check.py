@@ -39,18 +39,18 @@ def with_hidden(verdict: Verdict, hidden: Iterable[int]) -> Verdict:
     """
     if verdict.findings:
         return verdict
-    detail = "filters do not find it"
+    detail = "filtered searches do not return it"
     findings = [_found(Tampering.HIDDEN, run.first, run.last, detail) for run in _ranges(hidden)]
     return replace(verdict, findings=findings)
 
 
 def _findings(walk: Walk) -> Iterator[Finding]:
     if walk.parts and not walk.runs:
-        detail = "no MAC matches: is AUDIT_KEY the key of this chain?"
+        detail = "no MAC matches: check whether AUDIT_KEY is the key of this chain"
         yield _found(Tampering.EDITED, 1, walk.count, detail)
         return
     for number in walk.replaced:
-        detail = "another event stands in its place, with a valid MAC"
+        detail = "replaced by another event with a valid MAC"
         yield _found(Tampering.EDITED, number, detail=detail)
     yield from _of_order(walk.runs)
     missing = set(_numbers(_gaps(walk.runs)))
@@ -89,7 +89,7 @@ def _of_unproven(walk: Walk, missing: set[int]) -> Iterator[Finding]:
         elif walk.first is not None and place < walk.first.seq and stored is not None:
             number = stored  # at the beginning
         else:
-            detail = "its MAC is not valid there"
+            detail = "its MAC is not valid at this position"
             yield _found(Tampering.INSERTED, stored or place, detail=detail)
             continue
         missing.discard(number)
@@ -104,11 +104,11 @@ def _of_beginning(walk: Walk, edited: set[int]) -> Iterator[Finding]:
     first, checkpoint = walk.first.seq, walk.checkpoint
     if first == checkpoint.seq + 1 and checkpoint.seq:
         if walk.first.content.get("prev") != checkpoint.mac:
-            detail = "it does not follow what was pruned"
+            detail = "it does not follow the last pruned event"
             yield _found(Tampering.EDITED, first, detail=detail)
         return
     missing = set(range(checkpoint.seq + 1, first)) - edited
-    detail = "" if checkpoint.seq else "no event records that they were pruned"
+    detail = "" if checkpoint.seq else "not pruned according to the audit"
     for gap in _ranges(missing):
         yield _found(Tampering.REMOVED, gap.first, gap.last, detail)
 
@@ -116,10 +116,10 @@ def _of_beginning(walk: Walk, edited: set[int]) -> Iterator[Finding]:
 def _of_head(walk: Walk, expected: Head) -> Iterator[Finding]:
     """Yield what is missing of a chain that once had this head."""
     if expected.seq > walk.head.seq:
-        detail = "the given head is later than the last event"
+        detail = "the given head is newer than the last event"
         yield _found(Tampering.TRUNCATED, walk.head.seq + 1, expected.seq, detail)
     elif walk.wanted_mac not in {None, expected.mac}:
-        detail = "the event is not that of the given head: the end was cut off and written anew"
+        detail = "the event differs from the given head: the end was cut off and rewritten"
         yield _found(Tampering.TRUNCATED, expected.seq, detail=detail)
 
 

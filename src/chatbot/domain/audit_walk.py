@@ -89,8 +89,8 @@ class _Intents:
         for (action, _), numbers in self.open.items():
             for number in numbers:
                 yield (
-                    f"event {number}: {action} was begun, and its end is not recorded: it is under "
-                    "way, or the process or the disk failed in between"
+                    f"event {number}: {action} was started, but its end is not recorded: it is still "
+                    "running, or the process or the disk failed"
                 )
 
 
@@ -180,11 +180,11 @@ class Walk:
         """Yield what is worth knowing of an intact chain."""
         if self._late_keys:
             yield (
-                f"event {self._late_keys[0]}: under an older AUDIT_KEY than events before it, "
-                f"{len(self._late_keys)} times: a process was still running with it"
+                f"event {self._late_keys[0]}: uses an older AUDIT_KEY than earlier events, because a process "
+                f"was still running with it ({len(self._late_keys)} events)"
             )
         if self.checkpoint.seq:
             yield f"events 1 to {self.checkpoint.seq} were pruned, as recorded"
         yield from self._intents.notes()
         if self.is_hopeless:
-            yield f"the check has ended after {self.count} events"
+            yield f"the check stopped after {self.count} events"

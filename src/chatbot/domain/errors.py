@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one small tree.
+"""The error classes of the application.
 
 Adapters translate foreign errors into these (`raise ... from`); the entrypoints map them to
 statuses and exit codes in one place. Messages may be shown to the caller: they never
@@ -11,7 +11,7 @@ from chatbot.domain.quotas import Quota
 
 
 class ChatbotError(Exception):
-    """Root of the tree. `str(error)` is one sentence for the caller, by default the class's.
+    """Base of all errors. `str(error)` is one sentence for the caller, by default that of the class.
 
     `session_id` and `turn_id` are set if a turn failed after its question was stored.
     """
@@ -40,9 +40,9 @@ class PromptTooLong(InvalidInput):
 
 
 class NotAcceptable(ChatbotError):
-    """The caller accepts none of the formats of an answer."""
+    """The response is not available in a format that the caller accepts."""
 
-    sentence = "The answer has none of the formats in the header Accept."
+    sentence = "The response is not available in any of the formats in the Accept header."
 
 
 class Unauthenticated(ChatbotError):
@@ -52,7 +52,7 @@ class Unauthenticated(ChatbotError):
 class InvalidCredentials(Unauthenticated):
     """The e-mail address or the password is wrong; the error does not say which."""
 
-    sentence = "E-mail or password is wrong."
+    sentence = "The e-mail address or the password is wrong."
 
 
 class InvalidToken(Unauthenticated):
@@ -62,7 +62,7 @@ class InvalidToken(Unauthenticated):
 
 
 class InvalidAssertion(InvalidToken):
-    """An application's assertion is malformed, forged, expired or used up, or its user is disabled."""
+    """An application's assertion is malformed, forged, expired or already used, or its user is disabled."""
 
     sentence = "The assertion is invalid, has expired, or was used before: sign a new one."
 
@@ -76,7 +76,7 @@ class Revoked(Unauthenticated):
 class UnknownUser(Unauthenticated):
     """The person named by an assertion does not exist."""
 
-    sentence = "The user of the assertion is unknown."
+    sentence = "The user in the assertion does not exist."
 
 
 class Forbidden(ChatbotError):
@@ -84,19 +84,19 @@ class Forbidden(ChatbotError):
 
 
 class PasswordChangeRequired(Forbidden):
-    """The person has logged in with a one-time password, which permits only to replace it."""
+    """The person has logged in with a one-time password, which only permits choosing a new one."""
 
-    sentence = "Choose a password of your own first: POST /me/password."
+    sentence = "Choose your own password first: POST /me/password."
 
 
 class NotFound(ChatbotError):
-    """It does not exist, or belongs to another owner: the response is the same."""
+    """The object does not exist, or belongs to another owner: the response is the same."""
 
     sentence = "The session does not exist."
 
 
 class Conflict(ChatbotError):
-    """The current state does not allow it."""
+    """The request conflicts with the current state."""
 
 
 class LastAdministrator(Conflict):
@@ -106,38 +106,38 @@ class LastAdministrator(Conflict):
 
 
 class TooManySessions(Conflict):
-    """The owner has as many sessions as are allowed."""
+    """The owner has reached the limit of sessions."""
 
-    sentence = "You have too many sessions: delete some first."
+    sentence = "You have reached the limit of sessions: delete some first."
 
 
 class TooManyDocuments(Conflict):
-    """A quota of documents is used up."""
+    """The limit of documents, or of their total size, is reached."""
 
-    sentence = "There are too many documents: delete some first."
+    sentence = "The limit for documents is reached: delete some first."
 
 
 class DuplicateDocument(Conflict):
-    """The same bytes are there already, for the same readers, as the document with this id."""
+    """The same bytes are already stored with the same access, as the document with this id."""
 
     def __init__(self, document_id: str) -> None:
         super().__init__(
-            f"The same file is there already, under the same access: document {document_id}. To "
-            "upload it all the same, add `?force=true`."
+            f"This file is already stored with the same access, as document {document_id}. To upload "
+            "it anyway, add `?force=true`."
         )
         self.document_id = document_id
 
 
 class UnsupportedDocument(ChatbotError):
-    """Files of this type cannot be read."""
+    """The service cannot extract text from files of this type."""
 
     sentence = "Files of this type are not supported."
 
 
 class ChangedMeanwhile(ChatbotError):
-    """The object is not the one that the caller has seen."""
+    """The object has changed since the caller read it."""
 
-    sentence = "It was changed in the meantime: read it again, then repeat the change."
+    sentence = "The object was changed in the meantime: read it again, then repeat the change."
 
 
 class SessionBusy(Conflict):
@@ -147,13 +147,13 @@ class SessionBusy(Conflict):
 
 
 class SessionHeld(Conflict):
-    """The session is on hold: it must be kept as it is."""
+    """The session is on hold: it must not be reset or deleted."""
 
     sentence = "The session is on hold: it cannot be reset or deleted."
 
 
 class RateLimited(ChatbotError):
-    """Too many requests; retry after `retry_after_s` seconds. `quotas` are those that are used up."""
+    """Too many requests; retry after `retry_after_s` seconds. `quotas` lists those that are used up."""
 
     def __init__(self, message: str, *, retry_after_s: float, quotas: Sequence[Quota] = ()) -> None:
         super().__init__(message)
@@ -166,10 +166,10 @@ class BudgetExhausted(RateLimited):
 
 
 class ModelFailure(ChatbotError):
-    """The language model did not do its part.
+    """A call of the language model failed.
 
-    `retry_after_s` is the wait that the provider asks for, if it does. `status`, `code` and `param` are what an answer of the provider said about itself, for the log:
-    the HTTP status and two identifiers, never the provider's words.
+    `retry_after_s` is the wait that the provider requests, if any. `status`, `code` and `param` come
+    from the provider's response, for the log: the HTTP status and two identifiers, never its words.
     """
 
     def __init__(
@@ -200,13 +200,13 @@ class ModelError(ModelFailure):
 
 
 class PromptRefused(ModelFailure):
-    """The provider refuses this prompt, and would refuse it again; other prompts may pass."""
+    """The provider rejects this prompt, and would reject it again; other prompts may be accepted."""
 
-    sentence = "The model provider's content filter rejects this prompt."
+    sentence = "The content filter of the model provider rejected this prompt."
 
 
 class ContextTooLong(PromptRefused):
-    """The prompt is longer than the model's context; a shorter one may pass."""
+    """The prompt is longer than the model's context; a shorter one may be accepted."""
 
     sentence = (
         "The conversation is longer than the language model's context: check MODEL_CONTEXT_TOKENS."
@@ -234,7 +234,7 @@ class StorageUnavailable(StorageFailure):
 
 
 class AuditUnavailable(StorageFailure):
-    """The audit cannot be written, and a change that it has to record was not made."""
+    """The audit cannot be written, so the change that it would record was not made."""
 
     sentence = "The audit cannot be written: the change was not made."
 
@@ -250,7 +250,7 @@ class ShuttingDown(ChatbotError):
 
 
 def cause_of(error: BaseException) -> str:
-    """Return the chain of causes for the log; of foreign errors only the type, as providers quote prompts."""
+    """Return the chain of causes for the log. Of foreign errors only the type: providers quote prompts."""
     is_ours = isinstance(error, ChatbotError | OSError)
     named = type(error).__name__ + (f": {error}" if is_ours else "")
     if isinstance(error, ModelFailure) and error.identifiers:

@@ -1,6 +1,6 @@
-"""The text of a file: how it is joined, and why there may be none.
+"""Extraction of text from files: separators of the text, and reasons for a failure.
 
-This module imports nothing that takes long: the process of each file imports it.
+This module imports only what loads fast, because the process of each file imports it.
 """
 
 from enum import StrEnum
@@ -12,7 +12,7 @@ SECTION_SEPARATOR = "\n\n"
 
 
 class FailureReason(StrEnum):
-    """Why no text could be extracted. The value is stored; `sentence` is for people."""
+    """Why no text could be extracted. The value is stored; `sentence` is shown to people."""
 
     UNSUPPORTED = "unsupported"
     EXTRA_MISSING = "extra_missing"
@@ -38,24 +38,23 @@ class FailureReason(StrEnum):
 
 _SENTENCES = {
     FailureReason.UNSUPPORTED: "Files of this type are not supported.",
-    FailureReason.EXTRA_MISSING: "Files of this type need the extra `documents`, which is not "
-    "installed: `pip install 'chatbot[documents]'`.",
+    FailureReason.EXTRA_MISSING: "Files of this type require the extra `documents`, which is not "
+    "installed: run `pip install 'chatbot[documents]'`.",
     FailureReason.TYPE_MISMATCH: "The content of the file does not match its type.",
     FailureReason.EMPTY: "The file is empty.",
     FailureReason.NO_TEXT: "The file contains no text.",
-    FailureReason.SCANNED: "The file contains only images and no text: it may be a scan. Text in "
-    "images is recognized only with `DOCUMENT_OCR=tesseract`.",
+    FailureReason.SCANNED: "The file contains only images and no text, so it may be a scan. Text in "
+    "images is recognized only if `DOCUMENT_OCR=tesseract` is set.",
     FailureReason.ENCRYPTED: "The file is encrypted: remove its password and upload it again.",
     FailureReason.DAMAGED: "The file is damaged or incomplete.",
     FailureReason.FILE_TOO_LARGE: "The file is too large.",
     FailureReason.TOO_MANY_PAGES: "The file has too many pages: the limit is 2,000.",
     FailureReason.TOO_MUCH_TEXT: "The file contains too much text: the limit is 50 MiB.",
-    FailureReason.ARCHIVE_BOUNDS: "The file is an archive with too many entries, or one that "
-    "expands to far more than its size.",
-    FailureReason.ENTITIES: "The file declares XML entities or a document type, which are not "
-    "accepted.",
-    FailureReason.TIMEOUT: "The file took too long to read: the limit is 60 seconds.",
-    FailureReason.OUT_OF_MEMORY: "The file needs too much memory to read: the limit is 512 MiB.",
-    FailureReason.CRASHED: "The file could not be read: the program that extracts text failed on "
-    "it.",
+    FailureReason.ARCHIVE_BOUNDS: "The file has too many or too deeply nested parts, or expands to "
+    "many times its size.",
+    FailureReason.ENTITIES: "The file contains XML entity or document type declarations, which are not "
+    "allowed.",
+    FailureReason.TIMEOUT: "Extracting the text took too long: the limit is 60 seconds.",
+    FailureReason.OUT_OF_MEMORY: "Extracting the text needs too much memory: the limit is 512 MiB.",
+    FailureReason.CRASHED: "The file could not be read: the text extraction crashed.",
 }

@@ -50,7 +50,7 @@ def checked_id(raw: str) -> str:
     """
     if not _ID.fullmatch(raw):
         raise InvalidInput(
-            "The id of a limit has 1 to 64 lower-case letters, digits, dots, hyphens and "
+            "The id of a limit must have 1 to 64 lower-case letters, digits, dots, hyphens and "
             "underscores, and begins with a letter or a digit.",
             where=("id",),
         )
@@ -59,10 +59,11 @@ def checked_id(raw: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A rule. All that match a caller hold.
+    """A limit. A caller is subject to all limits that match.
 
     `name` is that of the role, department or client, or the id of the person. A limit of a department
-    or of a client is shared by all in it; of a role or of everyone, each person has their own.
+    or client is shared by all its callers; a limit of a role or of everyone applies to each person
+    separately.
     """
 
     id: str
@@ -85,14 +86,16 @@ class Limit:
             InvalidInput: they do not; `where` names the field.
         """
         if (self.subject is Subject.EVERYONE) == bool(self.name):
-            which = "has no name" if self.name else "needs a name"
-            raise InvalidInput(f"A limit of {self._whose} {which}.", where=("name",))
+            which = "must not have a name" if self.name else "must have a name"
+            raise InvalidInput(f"A limit for {self._whose} {which}.", where=("name",))
         is_windowed = self.kind in {LimitKind.REQUESTS, LimitKind.TOKENS}
         if is_windowed == (self.per is None):
-            which = "needs `per`" if is_windowed else "has no `per`"
-            raise InvalidInput(f"A limit of {self.kind} {which}.", where=("per",))
+            which = "must have `per`" if is_windowed else "must not have `per`"
+            raise InvalidInput(f"A limit of the kind `{self.kind}` {which}.", where=("per",))
         if self.model is not None and self.kind is not LimitKind.TOKENS:
-            raise InvalidInput("Only a limit of tokens can be for one model.", where=("model",))
+            raise InvalidInput(
+                "Only a limit of the kind `tokens` can be for one model.", where=("model",)
+            )
         if not self.limit and self.kind in {LimitKind.REQUESTS, LimitKind.STREAMS}:
             raise InvalidInput(
                 f"A limit of 0 {self.kind} would lock out {self._whose}.",
@@ -102,7 +105,9 @@ class Limit:
             Subject.ROLE,
             Subject.EVERYONE,
         }:
-            raise InvalidInput("Retention is limited by role or for everyone.", where=("subject",))
+            raise InvalidInput(
+                "Retention can only be set for a role or for everyone.", where=("subject",)
+            )
 
     @property
     def _whose(self) -> str:

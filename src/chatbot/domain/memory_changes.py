@@ -126,13 +126,13 @@ def restored(memory: PersonMemory, item: Item, version: int, *, now: datetime) -
     versions = (*item.history, item.as_version)
     old = next((each for each in versions if each.version == version), None)
     if old is None:
-        raise NotFound("The item has no such version.")
+        raise NotFound("The item does not have this version.")
     if old.state not in {ItemState.SUPERSEDED, ItemState.DONE}:
         raise Conflict(f"The version is {old.state}.")
     new = NewItem(kind=item.kind, key=item.key, text=old.text, origin=old.origin)
     others = _without(memory, item)
     if _same(others, new, ItemState.ACTIVE) is not None or _holder(others, new) is not None:
-        raise Conflict("Another item has this key or text: forget that one first.")
+        raise Conflict("Another item has the same key or text: forget it first.")
     past = item if not item.is_active else replace(item, state=ItemState.SUPERSEDED, valid_to=now)
     changed = next_version(item, past, now, text=old.text, origin=old.origin, sources=old.sources)
     return memory.with_item(replace(changed, state=ItemState.ACTIVE))

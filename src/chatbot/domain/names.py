@@ -39,7 +39,7 @@ def check_role_name(name: str) -> None:
     """
     if len(name) > MAX_ROLE_NAME_CHARS or _ROLE_NAME.fullmatch(name) is None:
         raise InvalidInput(
-            f"The name of a role needs 1 to {MAX_ROLE_NAME_CHARS} of the characters a-z, 0-9, `_`, "
+            f"The name of a role must have 1 to {MAX_ROLE_NAME_CHARS} of the characters a-z, 0-9, `_`, "
             "`-` and `.`, and begins with a letter or a digit.",
             where=("name",),
         )

@@ -86,7 +86,7 @@ DEFAULT_ROLES: Mapping[str, Role] = {
         Role(
             name="department_admin",
             permissions=DEPARTMENTAL,
-            description="Manages the people and documents of the own department.",
+            description="Manages the people and documents of their own department.",
             own_department_only=True,
         ),
         Role(

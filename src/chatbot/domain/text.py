@@ -104,7 +104,9 @@ def moment_of(raw: str) -> datetime:
     Raises:
         ValueError: it is neither a date nor a time with a zone in the format of RFC 3339.
     """
-    message = "must be a date or a time with its zone, as `2026-01-31` or `2026-01-31T09:30:00Z`"
+    message = (
+        "must be a date, or a time with its zone, such as `2026-01-31` or `2026-01-31T09:30:00Z`"
+    )
     if _MOMENT.fullmatch(raw) is None:
         raise ValueError(message)
     try:

@@ -279,7 +279,7 @@ async def test_a_full_disk_does_not_keep_a_session_from_being_deleted(
         with monkeypatch.context() as patched:
             patched.setattr(IndexFile, "write", full)
             sessions.delete(lease)
-        assert "stays in the search index" in caplog.text
+        assert "stay in the search index" in caplog.text
         assert await assert_index_is_true(storage, ANA) == []
 
 

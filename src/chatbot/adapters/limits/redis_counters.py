@@ -119,7 +119,7 @@ class RedisCounters(LimitCounters):
             memory = await _answer(self._redis.info("memory"), dict[str, Any])
         except StorageUnavailable as error:
             fix = next(fix for kind, fix in _FIXES.items() if isinstance(error.__cause__, kind))
-            raise StorageUnavailable(f"Redis does not count. Fix: {fix}.") from error
+            raise StorageUnavailable(f"Redis cannot be used for counting. Fix: {fix}.") from error
         policy = memory.get("maxmemory_policy", _KEEPS_ALL)
         if policy != _KEEPS_ALL and memory.get("maxmemory"):
             raise StorageUnavailable(

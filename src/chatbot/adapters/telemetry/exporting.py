@@ -29,9 +29,11 @@ class _Outage:
         if success == self._is_out:
             self._is_out = not success
             if success:
-                _logger.warning("the collector takes %s again", self._what)
+                _logger.warning("the collector accepts %s again", self._what)
             else:
-                _logger.warning("the collector does not take %s, which are lost%s", self._what, why)
+                _logger.warning(
+                    "the collector does not accept %s, which are lost%s", self._what, why
+                )
 
 
 class EncodedSpanExporter(SpanExporter):

@@ -86,12 +86,18 @@ def _observed(name: str, unit: str, description: str) -> Metric:
 
 
 HTTP_DURATION = _histogram(
-    "http.server.request.duration", "s", _HTTP_S, "Duration of HTTP requests, streams to their end."
+    "http.server.request.duration",
+    "s",
+    _HTTP_S,
+    "Duration of HTTP requests, including the whole stream.",
 )
-TURNS = _counter("chatbot.turns", "{turn}", "Turns that have ended, by how they ended.")
+TURNS = _counter("chatbot.turns", "{turn}", "Finished turns, by outcome.")
 TURNS_ACTIVE = _observed("chatbot.turns.active", "{turn}", "Turns in progress.")
 LEASE_WAIT = _histogram(
-    "chatbot.session.lease.wait", "s", _SHORT_S, "Waits for a session that another turn held."
+    "chatbot.session.lease.wait",
+    "s",
+    _SHORT_S,
+    "Time spent waiting for a session that another turn held.",
 )
 TRANSACTION_DURATION = _histogram(
     "chatbot.storage.transaction.duration", "s", _SHORT_S, "Duration of transactions."
@@ -100,12 +106,14 @@ CONSOLIDATION_DURATION = _histogram(
     "chatbot.consolidation.duration", "s", _MODEL_S, "Duration of runs that update memory."
 )
 CONSOLIDATION_BACKLOG = _observed(
-    "chatbot.consolidation.backlog", "{session}", "Sessions whose memory is being updated or waits."
+    "chatbot.consolidation.backlog",
+    "{session}",
+    "Sessions whose memory is being updated or waiting to be.",
 )
 INGESTION_DURATION = _histogram(
     "chatbot.ingestion.duration", "s", _MODEL_S, "Duration of extracting and indexing a document."
 )
-MODEL_RETRIES = _counter("chatbot.model.retries", "{retry}", "Repeated calls of the provider.")
+MODEL_RETRIES = _counter("chatbot.model.retries", "{retry}", "Retried calls to the provider.")
 EMBEDDING_DURATION = _histogram(
     "chatbot.embedding.duration", "s", _MODEL_S, "Duration of calls of the embedding model."
 )
@@ -116,7 +124,9 @@ AUTH_FAILURES = _counter(
     "chatbot.auth.failures", "{request}", "Requests that were not authenticated, by error code."
 )
 BUDGET_REJECTIONS = _counter(
-    "chatbot.budget.rejections", "{request}", "Requests beyond a limit or budget, by error code."
+    "chatbot.budget.rejections",
+    "{request}",
+    "Requests rejected by a limit or budget, by error code.",
 )
 AUDIT_EVENTS = _counter("chatbot.audit.events", "{event}", "Events written to the audit journal.")
 

@@ -67,7 +67,7 @@ class ApiKeyRepository:
         keys = self._records.page(API_KEYS, field="client", value=client)
         others = [key for key in live_keys(keys, now) if ending is None or key.id != ending.id]
         if len(others) >= MAX_LIVE_KEYS:
-            raise Conflict("The client has two keys that can be used: revoke one first.")
+            raise Conflict("The client already has two usable keys: revoke one first.")
 
     def add(self, key: ApiKey) -> None:
         """Store a new key.

@@ -42,7 +42,7 @@ class LimitRecords:
         others = [each for each in self.all() if each.id != limit.id]
         for each in others:
             if each.scope == limit.scope:
-                raise Conflict(f"The limit {each.id} already covers this: change that one.")
+                raise Conflict(f"The limit {each.id} already covers this: change it instead.")
         if len(others) >= MAX_LIMITS:
             raise Conflict(f"There are {MAX_LIMITS} limits: delete one first.")
         self._records.put(LIMITS, limit, expected=old)

@@ -46,7 +46,10 @@ def create_admin(
     *,
     password_stdin: PasswordStdin = False,
 ) -> None:
-    """Create the first administrator; fails if there is one already."""
+    """Create the first administrator.
+
+    Fails if there is one already.
+    """
     password = read_password(from_stdin=password_stdin)
     made = managed(lambda use, account: use.people.create_first_admin(account, email, password))
     say(f"admin: {made.email}")

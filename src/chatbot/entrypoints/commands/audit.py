@@ -25,7 +25,7 @@ from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.subject import SettingsError
 from chatbot.entrypoints.storage_backends import backend_of
 
-audit = typer.Typer(help="Check and export the audit.", no_args_is_help=True)
+audit = typer.Typer(help="Verify and export the audit.", no_args_is_help=True)
 
 _HEAD = re.compile("([0-9]{1,18}):([0-9a-f]{64})", re.ASCII)
 _MAX_LINES = 100
@@ -43,7 +43,11 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Check that no event was edited, removed, inserted, reordered, truncated or hidden."""
+    """Verify that the audit is complete and unchanged.
+
+    Reports events that were edited, removed, inserted, reordered or hidden, and an end that was cut
+    off. Exit code 1 if there are any.
+    """
     settings = persistent(command_settings())
     expected = None if head is None else _head_of(head)
     verdict = verified(_events(settings, AUDIT), _keys(settings), expected=expected)
@@ -60,7 +64,10 @@ def verify(
 
 @audit.command("head")
 def show_head() -> None:
-    """Show the number and the MAC of the newest event; keep it elsewhere, for `verify --head`."""
+    """Show the number and the MAC of the newest event.
+
+    Keep them on another machine, for `chatbot audit verify --head`.
+    """
     say(str(managed(lambda use, _: use.audit_trail.head())))
 
 
@@ -68,14 +75,17 @@ def show_head() -> None:
 def export(
     *,
     since: Annotated[
-        str | None, typer.Option("--from", help="Only events from this date or time on.")
+        str | None, typer.Option("--from", help="Only events since this date or time.")
     ] = None,
     until: Annotated[
         str | None, typer.Option("--to", help="Only events before this date or time.")
     ] = None,
-    action: Annotated[Action | None, typer.Option(help="Only events of this action.")] = None,
+    action: Annotated[
+        Action | None, typer.Option(metavar="ACTION", help="Only events with this action.")
+    ] = None,
     actor: Annotated[
-        str | None, typer.Option(help="Only events of this user, client, account or address.")
+        str | None,
+        typer.Option(help="Only events caused by this user, client, account or address."),
     ] = None,
     subject: Annotated[
         str | None, typer.Option("--object", help="Only events about the object with this id.")
@@ -85,12 +95,15 @@ def export(
         bool,
         typer.Option(
             "--operations",
-            help="Instead, what commands have done with this store as a whole: backup, restore, "
-            "migrate, import and db upgrade.",
+            help="Print the operations on the whole store instead: backup, restore, migrate, import "
+            "and db upgrade.",
         ),
     ] = False,
 ) -> None:
-    """Print events, one JSON object a line; that they were read is recorded."""
+    """Print events, one JSON object per line.
+
+    The export is itself recorded in the audit.
+    """
 
     async def print_all(use: Management, account: Principal) -> None:
         trail = use.operations_trail if operations else use.audit_trail
@@ -112,10 +125,10 @@ def export(
 @audit.command("receipt")
 def check_receipt(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="File with the response to an erasure.")
+        Path, typer.Argument(metavar="FILE", help="File that contains the response to an erasure.")
     ],
 ) -> None:
-    """Check that this service has issued the receipt of an erasure."""
+    """Verify that this service issued a receipt of an erasure."""
     receipt = _receipt_in(file)
     if not is_authentic(receipt, _keys(command_settings())):
         raise Refused(f"{file}: the receipt was changed or was not issued by this service.")

@@ -31,7 +31,12 @@ from chatbot.entrypoints.commands.users import user
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.settings.subject import SettingsError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # it would keep the line breaks of docstrings
+)
 db = typer.Typer(
     help="Upgrade and inspect the tables of SQLite and Postgres.", no_args_is_help=True
 )
@@ -42,9 +47,6 @@ app.add_typer(retention, name="retention")
 app.add_typer(key, name="key")
 app.add_typer(role, name="role")
 app.add_typer(limit, name="limit")
-app.command("usage")(show_usage)
-app.command("reindex")(reindex)
-app.command("ingest")(ingest)
 app.add_typer(db, name="db")
 app.add_typer(secrets, name="secrets")
 
@@ -62,8 +64,11 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         sys.exit(app(arguments, standalone_mode=False))
     except TyperException as error:
-        message = getattr(error, "format_message", error.__str__)()
-        _fail(f"{message or 'No command was given.'} (see --help)", 2)
+        message = error.format_message()
+        if type(error).__name__ == "NoArgsIsHelpError":  # a private class; its message is the help
+            say(message)
+            message = "No command was given."
+        _fail(f"{message} (see --help)", 2)
     except SettingsError as error:
         _fail(str(error), 2)
     except ModelFailure as error:
@@ -102,7 +107,7 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """An assistant under your company's name, behind its own HTTP API."""
+    """Run and manage your company's own assistant."""
 
 
 @app.command()
@@ -112,12 +117,15 @@ def init(
         bool,
         typer.Option(
             "--upgrade",
-            help="Add to an existing .env the secrets that it lacks, and to an existing store the "
-            "shipped roles.",
+            help="Add missing secrets to an existing .env, and missing built-in roles to an existing "
+            "store.",
         ),
     ] = False,
 ) -> None:
-    """Write .env with random secrets and create the store; never overwrites anything."""
+    """Write .env and create the store.
+
+    The secrets in .env are random. Nothing that exists is overwritten.
+    """
     say(store.upgrade_env(load_settings()) if upgrade else store.write_env())
     settings = load_settings()
     say(store.make_store(settings))
@@ -145,14 +153,15 @@ def serve(
 @app.command()
 def chat(
     prompt: Annotated[
-        str | None, typer.Argument(help="Prompt to answer; without it, start a conversation.")
+        str | None, typer.Argument(help="Prompt to answer. If omitted, start a conversation.")
     ] = None,
     *,
     new: Annotated[bool, typer.Option("--new", help="Start a new session.")] = False,
 ) -> None:
-    """Chat in the terminal, as the client `default`, in this terminal's last session.
+    """Chat in the terminal, as the client `default`.
 
-    Without a terminal, for example from cron, continues the account's last such session.
+    Continues the last session of this terminal. Without a terminal, for example from cron, continues
+    the last session that your account had without one.
     """
     settings = command_settings()
     from chatbot.entrypoints.commands.chat import run_chat
@@ -162,7 +171,10 @@ def chat(
 
 @db.command("upgrade")
 def upgrade_database() -> None:
-    """Upgrade the tables of SQLite or Postgres; stop the service first."""
+    """Upgrade the tables of SQLite or Postgres.
+
+    Stop the service first.
+    """
     from chatbot.entrypoints.commands.operations import upgrade
 
     say(upgrade(command_settings()))
@@ -170,14 +182,14 @@ def upgrade_database() -> None:
 
 @db.command("current")
 def current_schema() -> None:
-    """Show the schema version of the tables of SQLite or Postgres."""
+    """Show the schema version of the tables."""
     say(store.schema(command_settings()))
 
 
 @app.command()
 def migrate(
     source: Annotated[
-        str, typer.Option("--from", help="Store to copy from, in the form of STORAGE_URL.")
+        str, typer.Option("--from", help="Store to copy from, written like STORAGE_URL.")
     ],
     target: Annotated[
         str, typer.Option("--to", help="Store to copy to; created if it does not exist.")
@@ -191,10 +203,10 @@ def migrate(
     ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Copy users, roles and sessions to another store, even while the service uses the source.
+    """Copy all data to another store.
 
-    The source is only read. Run it again at any time to resume or to copy what is new. Items that
-    are newer or different in the target are listed and left unchanged.
+    The service may keep using the source, which is only read. Run the command again to resume, or to
+    copy what is new. Items that are newer or different in the target are listed and left unchanged.
     """
     from chatbot.entrypoints.commands.operations import migrate
 
@@ -211,7 +223,10 @@ def import_sessions(
         str | None, typer.Option(help="E-mail address of the owner. Default: the API client.")
     ] = None,
 ) -> None:
-    """Import legacy sessions; the files are only read."""
+    """Import legacy sessions.
+
+    The files are only read.
+    """
     settings = persistent(command_settings())
     from chatbot.entrypoints.commands.operations import import_files
 
@@ -220,11 +235,11 @@ def import_sessions(
 
 @app.command()
 def backup(file: BackupPath) -> None:
-    """Write all data into one new file, even while the service is running.
+    """Write all data to a new file.
 
-    Each session is captured as of one point in time; on SQLite and Postgres, all sessions as of
-    the same one. The file contains conversations and password hashes; only you can read it (0600).
-    It does not contain .env: back that up separately.
+    The service may be running. Each session is saved as of one point in time; on SQLite and Postgres,
+    all sessions as of the same one. The file contains conversations and password hashes, and only
+    your account can read it (0600). It does not contain .env: back that up separately.
     """
     settings = persistent(command_settings())
     from chatbot.entrypoints.commands.operations import back_up
@@ -234,9 +249,9 @@ def backup(file: BackupPath) -> None:
 
 @app.command()
 def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
-    """Restore what is missing in the store from a backup; stop the service first.
+    """Restore what the store lacks from a backup.
 
-    Items that are newer or different in the store are listed and left unchanged.
+    Stop the service first. Items that are newer or different in the store are listed and left unchanged.
     """
     settings = persistent(command_settings())
     from chatbot.entrypoints.commands.operations import restore
@@ -244,9 +259,17 @@ def restore(file: BackupPath, *, dry_run: DryRun = False) -> None:
     _exit_1_unless(restore(settings, file, dry_run=dry_run))
 
 
+app.command("ingest")(ingest)
+app.command("reindex")(reindex)
+app.command("usage")(show_usage)
+
+
 @app.command()
 def doctor() -> None:
-    """Check settings, storage, model, proxy and TLS; each line is `ok`, or `FAIL` with its fix."""
+    """Check settings, storage, model, proxy and TLS.
+
+    Each line begins with `ok`, or with `FAIL` and says how to fix it. Exit code 1 if a check failed.
+    """
     from chatbot.entrypoints.commands.doctor import examine
 
     is_healthy = True

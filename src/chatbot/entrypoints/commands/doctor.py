@@ -33,7 +33,7 @@ GENKIT_FOLDER = Path(".genkit")
 """Genkit's developer mode writes traces there, which contain prompts and answers."""
 
 _FIXES = {  # used where the text names no fix of its own
-    "settings": "correct it in .env or in the environment; .env.example explains each setting",
+    "settings": "correct the setting in .env or in the environment; .env.example explains each one",
     "storage": "check STORAGE_URL",
     "search": "run `chatbot reindex`",
     "audit": "add the AUDIT_KEY that was in use to AUDIT_KEY_PREVIOUS; `chatbot audit verify` "
@@ -136,7 +136,7 @@ async def _storage(settings: Settings) -> list[Finding]:
 async def _people(storage: Storage, settings: Settings) -> list[Finding]:
     """Checks for an active administrator; empty if the storage check already failed."""
     if not settings.storage.url.is_persistent:
-        return [_passed("people", "none: memory: does not store users")]
+        return [_passed("people", "none, because memory: does not store users")]
     try:
         problem = await people_problem(storage, settings)
         is_fine = problem is None or await may_have_no_users(storage, settings)
@@ -175,15 +175,15 @@ async def _search(storage: Storage) -> list[Finding]:
         return []
     texts = [f"{count} sessions of {who.kind} {who.id}" for who, count in found]
     texts += [f"{documents} documents"] if documents else []
-    failed = [_failed("search", f"the index differs in {text}") for text in texts]
-    return failed or [_passed("search", "the index has the stored messages and documents")]
+    failed = [_failed("search", f"the index differs for {text}") for text in texts]
+    return failed or [_passed("search", "the index matches the stored messages and documents")]
 
 
 async def _limits(settings: Settings) -> Finding:
     try:
         counters = build_limit_counters(settings)
         if counters is None or settings.limits.url is None:
-            return _passed("limits", "counted in the store")
+            return _passed("limits", "counters are in the store")
         try:
             await counters.check()
         finally:
@@ -197,7 +197,7 @@ async def _limits(settings: Settings) -> Finding:
 
 def _proxy(settings: Settings) -> str:
     if not settings.model.has_provider:
-        return "not needed: no provider is used"
+        return "not needed, because no provider is used"
     return build_provider(settings).proxy() or "none is used"
 
 
@@ -210,7 +210,7 @@ def _tls(settings: Settings) -> str:
         context.load_verify_locations(settings.http.tls_cert_file)
     except OSError as error:  # includes ssl.SSLError
         raise SettingsError(
-            f"TLS_CERT_FILE and TLS_KEY_FILE do not work together ({error.strerror or error})"
+            f"TLS_CERT_FILE and TLS_KEY_FILE do not match ({error.strerror or error})"
         ) from error
     ends = _not_after(context)
     if ends is not None and ends < datetime.now(UTC):

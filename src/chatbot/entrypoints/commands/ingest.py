@@ -18,36 +18,47 @@ from chatbot.entrypoints.commands.progress import progress_bar
 
 _LOOKS_EVERY_S = 2.0
 _AT_ONCE = 3
-"""Files: while the text of one is extracted, others are stored."""
-_NO_READERS = "Nobody but those who manage documents matches this access rule at the moment."
+"""Files that are stored at the same time. Their texts are extracted one by one."""
+_NO_READERS = (
+    "No active user currently matches this access rule. Only people who manage documents can read "
+    "these documents."
+)
 
 
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Files and folders to ingest.")
+    ],
     *,
     department: Annotated[
-        list[str] | None, typer.Option(help="A department that may read. Repeatable.")
+        list[str] | None,
+        typer.Option(help="Let people of this department read the documents. Repeatable."),
     ] = None,
     role: Annotated[
-        list[str] | None, typer.Option(help="A role that may read. Repeatable.")
+        list[str] | None,
+        typer.Option(help="Let people with this role read the documents. Repeatable."),
     ] = None,
-    public: Annotated[bool, typer.Option("--public", help="Everyone may read.")] = False,
-    label: Annotated[list[str] | None, typer.Option(help="A label. Repeatable.")] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everyone read the documents.")
+    ] = False,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Give the documents this label. Repeatable.")
+    ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Go on with files that change, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Keep running, and ingest files when they change.")
     ] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Delete the documents of files that are gone.")
+        bool, typer.Option("--prune", help="Delete the documents whose files no longer exist.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, without writing anything.")
     ] = False,
 ) -> None:
-    """Make documents of files, and keep them up to date; exit code 1 if a file failed.
+    """Add files as documents, and update them.
 
-    Unchanged files are skipped, so that a run that was interrupted can be repeated. Without
-    --department, --role and --public, only those who manage documents may read new ones, and those
-    that exist keep their rule.
+    Unchanged files are skipped, so an interrupted run can simply be repeated. Without --department,
+    --role or --public, new documents can be read only by people who manage documents, and existing
+    ones keep their access rule. Exit code 1 if a file failed.
     """
     has_rule = public or department or role
     access = Access(public=public, departments=tuple(department or ()), roles=tuple(role or ()))
@@ -75,7 +86,7 @@ class _Run:
         self._named_gone: set[Path] = set()
 
     async def all(self, use: FileIngestion, account: Principal, *, watches: bool) -> bool:
-        """Ingest all files, then those that change; return whether none has failed."""
+        """Ingest all files, then those that change; return whether all succeeded."""
         found = await asyncio.to_thread(find, self._paths)
         is_complete = await self._once(use, account, found, found.files)
         seen = before = dict(found.files)
@@ -98,7 +109,7 @@ class _Run:
         found: FoundFiles,
         paths: Collection[Path],
     ) -> bool:
-        """Ingest some files and look for those that are gone; return whether nothing has failed."""
+        """Ingest some files, and report those that no longer exist; return whether all succeeded."""
         known = await use.known(account)
         gone = found.gone(known)
         reports = await self._ingest_all(use, account, known, paths)
@@ -163,5 +174,5 @@ class _Run:
         if gone:
             hint = "" if self._prunes else " (--prune deletes their documents)"
             parts.append(f"{'deleted' if self._prunes else 'gone'}: {len(gone)}{hint}")
-        intent = "would be done: " if self._options.is_dry else ""
+        intent = "dry run, nothing was written: " if self._options.is_dry else ""
         return intent + (", ".join(parts) or "no files found")

@@ -28,7 +28,8 @@ UserSecretStdin = Annotated[
     bool,
     typer.Option(
         "--user-secret-stdin",
-        help="With act_for_users: read the assertion secret from standard input instead of generating one.",
+        help="For the scope act_for_users: read the assertion secret from standard input instead of "
+        "generating one.",
     ),
 ]
 KeyArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the key.")]
@@ -37,19 +38,23 @@ _PAGE = 200
 
 @key.command("create")
 def create_key(
-    client: Annotated[str, typer.Option(help="Application, such as `intranet`; may be new.")],
-    scope: Annotated[
-        list[Permission], typer.Option(help="What the key allows; repeat it for each scope.")
+    client: Annotated[
+        str, typer.Option(help="Name of the application, such as `intranet`. Created if it is new.")
     ],
-    label: Annotated[str, typer.Option(help="A note for those who read the list.")] = "",
+    scope: Annotated[
+        list[Permission],
+        typer.Option(metavar="SCOPE", help="What the key allows, such as `chat`. Repeatable."),
+    ],
+    label: Annotated[str, typer.Option(help="A note, shown in the list of keys.")] = "",
     expires_in_days: Annotated[
-        int | None, typer.Option(min=1, max=3660, help="Days after which the key expires.")
+        int | None,
+        typer.Option(min=1, max=3660, help="Number of days after which the key expires."),
     ] = None,
     *,
     user_secret_stdin: UserSecretStdin = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key, and print it once."""
+    """Create a key and print it. It cannot be shown again."""
     from chatbot.entrypoints.container.parts import utc_now  # noqa: PLC0415 - slow
 
     ends = None if expires_in_days is None else utc_now() + timedelta(days=expires_in_days)
@@ -66,7 +71,10 @@ def create_key(
 
 @key.command("list")
 def list_keys(*, as_json: AsJson = False) -> None:
-    """List all keys: id, client, state, end, last use, scopes, label."""
+    """List all keys.
+
+    Columns: id, client, state, expiry, last use, scopes and label.
+    """
     lines = managed(_all_lines)
     if as_json:
         say(json.dumps({"keys": [_to_json(each) for each in lines]}, indent=2))
@@ -74,7 +82,7 @@ def list_keys(*, as_json: AsJson = False) -> None:
     for line in _table(lines):
         say(line)
     if not lines:
-        say("no keys: make one with `chatbot key create --client NAME --scope chat`")
+        say("no keys: create one with `chatbot key create --client NAME --scope chat`")
 
 
 @key.command("rotate")
@@ -85,14 +93,17 @@ def rotate_key(
         typer.Option(
             min=0,
             max=int(MAX_OVERLAP.total_seconds()) // 3600,
-            help="Hours for which the old key can still be used.",
+            help="Hours for which the old key stays valid.",
         ),
     ] = 24,
     *,
     user_secret_stdin: UserSecretStdin = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new key like this one, print it once, and let the old one end."""
+    """Replace a key by a new one.
+
+    The new key has the same client and scopes. It is printed once and cannot be shown again.
+    """
     overlap = timedelta(hours=overlap_hours)
     secret = _user_secret(from_stdin=user_secret_stdin)
     made = managed(
@@ -105,7 +116,10 @@ def rotate_key(
 
 @key.command("revoke")
 def revoke_key(key_id: KeyArgument) -> None:
-    """Revoke a key at once and for good, and stop its running answers."""
+    """Revoke a key immediately and permanently.
+
+    Also stops its running answers.
+    """
     line = managed(lambda use, account: use.api_keys.revoke(account, KeyId(key_id)))
     say(f"revoked: {line.id} of {line.client}")
 

@@ -13,7 +13,7 @@ from chatbot.domain.usage import Dimension, Used
 from chatbot.entrypoints.commands.command_line import say
 from chatbot.entrypoints.commands.management import AsJson, managed, table
 
-limit = typer.Typer(help="Manage limits: what callers may use.", no_args_is_help=True)
+limit = typer.Typer(help="Manage limits on what callers may use.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the limit.")]
 _DAY = ["%Y-%m-%d"]
@@ -34,17 +34,22 @@ def list_limits(*, as_json: AsJson = False) -> None:
 def set_limit(
     limit_id: Id,
     *,
-    kind: Annotated[LimitKind, typer.Option(help="What it limits.")],
-    amount: Annotated[int, typer.Option("--limit", min=0, help="The most that is allowed.")],
-    subject: Annotated[Subject, typer.Option(help="Who it applies to.")] = Subject.EVERYONE,
+    kind: Annotated[LimitKind, typer.Option(help="What is limited.")],
+    amount: Annotated[int, typer.Option("--limit", min=0, help="The maximum.")],
+    subject: Annotated[Subject, typer.Option(help="Who the limit applies to.")] = Subject.EVERYONE,
     name: Annotated[
         str,
         typer.Option(help="Name of the role, department or client, or e-mail address of the user."),
     ] = "",
-    per: Annotated[Period | None, typer.Option(help="Window; for requests and tokens.")] = None,
-    model: Annotated[str | None, typer.Option(help="For tokens: count only this model.")] = None,
+    per: Annotated[Period | None, typer.Option(help="Period, for requests and tokens.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="For tokens: count only those of this model.")
+    ] = None,
 ) -> None:
-    """Create a limit or change it; the service applies it within 5 s."""
+    """Create or change a limit.
+
+    A running service applies it within 5 s.
+    """
     new = Limit(
         id=limit_id, subject=subject, name=name, kind=kind, per=per, limit=amount, model=model
     )
@@ -65,10 +70,13 @@ def show_usage(
         datetime | None, typer.Option("--from", formats=_DAY, help="First day.")
     ] = None,
     until: Annotated[datetime | None, typer.Option("--to", formats=_DAY, help="Last day.")] = None,
-    by: Annotated[Dimension, typer.Option(help="How to group the rows.")] = Dimension.DAY,
+    by: Annotated[Dimension, typer.Option(help="What the rows are grouped by.")] = Dimension.DAY,
     as_json: AsJson = False,
 ) -> None:
-    """Show what was used: requests to the model, turns and tokens. Default: this month, by day."""
+    """Show the usage: model requests, turns and tokens.
+
+    Default: this month, by day.
+    """
     report = managed(lambda use, account: use.usage.all(account, _day(since), _day(until), by))
     if as_json:
         rows = [{"key": key, **_row(used)} for key, used in report.rows.items()]

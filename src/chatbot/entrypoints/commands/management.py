@@ -20,12 +20,12 @@ from chatbot.entrypoints.commands.command_line import (
 from chatbot.entrypoints.container.use_cases import Management
 
 Done = TypeVar("Done")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
 ]
 OneTime = Annotated[
-    bool, typer.Option("--one-time", help="Make a one-time password, and print it.")
+    bool, typer.Option("--one-time", help="Generate a one-time password and print it.")
 ]
 
 

@@ -16,15 +16,17 @@ from chatbot.entrypoints.container.use_cases import Management
 def reindex(
     *,
     owner: Annotated[
-        str | None, typer.Option(help="E-mail address of a user: only their messages.")
+        str | None,
+        typer.Option(help="Check only the messages of the user with this e-mail address."),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Index everything again, not only what differs.")
+        bool, typer.Option("--all", help="Rebuild the whole index, not only what differs.")
     ] = False,
 ) -> None:
-    """Compare the search index with messages and documents, and index again what differs.
+    """Check and repair the search index.
 
-    If it is interrupted, run it again: what was indexed stays.
+    Compares the index with the stored messages and documents, and indexes again what differs. If the
+    command is interrupted, run it again: it resumes where it stopped.
     """
 
     async def work(use: Management, _: Principal) -> tuple[Reindexed, Repaired | None]:
@@ -34,8 +36,8 @@ def reindex(
         return done, None if owner else await use.document_check.run()
 
     done, documents = managed(work)
-    say(f"compared {done.compared} sessions, indexed {done.indexed} of them again")
+    say(f"sessions checked: {done.compared}, indexed again: {done.indexed}")
     if documents:
         say(f"documents: {documents}")
     if done.busy:
-        raise Refused(f"{done.busy} sessions are in use. Run the command again.")
+        raise Refused(f"Sessions in use, not checked: {done.busy}. Run the command again.")

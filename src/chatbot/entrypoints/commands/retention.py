@@ -8,14 +8,14 @@ from chatbot.application.retention import Swept
 from chatbot.entrypoints.commands.command_line import Refused, say
 from chatbot.entrypoints.commands.management import managed
 
-retention = typer.Typer(help="Delete conversations that have expired.", no_args_is_help=True)
+retention = typer.Typer(help="Delete expired conversations.", no_args_is_help=True)
 
 
 @retention.command("run")
 def run(
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count what has expired, and delete nothing.")
+        bool, typer.Option("--dry-run", help="Count what has expired without deleting anything.")
     ] = False,
     clock_is_right: Annotated[
         bool,
@@ -26,9 +26,10 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Delete what has expired by RETENTION_SESSIONS_DAYS, RETENTION_MESSAGES_DAYS and the rules.
+    """Delete expired sessions and messages.
 
-    The service does the same every hour.
+    RETENTION_SESSIONS_DAYS, RETENTION_MESSAGES_DAYS and limits of the kind `retention` define what has
+    expired. The service does the same every hour.
     """
     swept = managed(
         lambda use, account: use.retention.run(

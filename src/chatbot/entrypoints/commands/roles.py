@@ -9,14 +9,14 @@ from chatbot.domain.permissions import ROLE_PERMISSIONS, Permission, Role
 from chatbot.entrypoints.commands.command_line import say
 from chatbot.entrypoints.commands.management import AsJson, managed, table
 
-role = typer.Typer(help="Manage roles: what users may do.", no_args_is_help=True)
+role = typer.Typer(help="Manage roles, which define what users may do.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the role.")]
 
 
 @role.command("list")
 def list_roles(*, as_json: AsJson = False) -> None:
-    """List the roles: name, permissions, description."""
+    """List the roles: name, permissions and description."""
     roles = managed(lambda use, account: use.roles.all(account))
     if as_json:
         say(json.dumps({"roles": [_to_json(each) for each in roles]}, indent=2))
@@ -31,14 +31,17 @@ def set_role(
     *,
     permission: Annotated[
         list[str],
-        typer.Option(help="What the role allows, in place of all; may be repeated."),
+        typer.Option(help="What the role allows. Replaces all permissions. Repeatable."),
     ],
     description: Annotated[str, typer.Option(help="What the role is for.")] = "",
     own_department_only: Annotated[
-        bool, typer.Option("--own-department-only", help="Limit it to the user's department.")
+        bool,
+        typer.Option(
+            "--own-department-only", help="Limit the permissions to the user's own department."
+        ),
     ] = False,
 ) -> None:
-    """Create a role, or change what it allows."""
+    """Create or change a role."""
     unknown = set(permission) - ROLE_PERMISSIONS
     if unknown:
         raise typer.BadParameter(f"--permission is one of: {', '.join(sorted(ROLE_PERMISSIONS))}")

@@ -18,9 +18,11 @@ from chatbot.entrypoints.settings.env_file import change
 from chatbot.entrypoints.settings.loading import ENV_FILE
 from chatbot.entrypoints.settings.rotation import NAMES, Secret, in_force, rotation
 
-secrets = typer.Typer(help="Replace the secrets in .env.", no_args_is_help=True)
+secrets = typer.Typer(help="Rotate the secrets in .env.", no_args_is_help=True)
 
-Which = Annotated[Secret, typer.Argument(help="Which secret.", show_default=False)]
+Which = Annotated[
+    Secret, typer.Argument(metavar="jwt|pepper|audit", help="The secret.", show_default=False)
+]
 _KEPT_FOR = {
     Secret.JWT: "Delete JWT_SECRET_PREVIOUS from .env {days} days from now.",
     Secret.PEPPER: "Keep API_KEY_PEPPER_PREVIOUS until all API keys have been replaced.",
@@ -36,13 +38,14 @@ def rotate(
         bool,
         typer.Option(
             "--drop-previous",
-            help="For jwt: also if JWT_SECRET_PREVIOUS is set, which logs some users out.",
+            help="For jwt: replace JWT_SECRET_PREVIOUS if it is set. This logs some users out.",
         ),
     ] = False,
 ) -> None:
-    """Replace a secret, and keep the old one to verify what it has made: tokens, API keys, events.
+    """Replace a secret and keep the old one for verification.
 
-    The service uses the new one after a restart.
+    The old secret still verifies the tokens, API keys or events that were made with it. The
+    service uses the new secret after a restart.
     """
     settings = persistent(command_settings())
     changes = rotation(secret, settings, drop_previous=drop_previous)
@@ -61,5 +64,8 @@ async def _rotate(settings: Settings, secret: Secret, changes: Mapping[str, str]
 
 @secrets.command()
 def show(secret: Which) -> None:
-    """Print the secret in force, to set it where secrets do not come from .env."""
+    """Print the current value of a secret.
+
+    Use it to set the secret where it does not come from .env.
+    """
     say(in_force(command_settings(), NAMES[secret])[0])

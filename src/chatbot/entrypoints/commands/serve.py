@@ -144,7 +144,7 @@ def print_banner(settings: Settings, port: int, people: str | None) -> None:
     waiting = waiting_sessions(settings.storage.url)
     if waiting:
         folder = settings.storage.url.local_folder
-        line(f"legacy sessions: {waiting} to import (`chatbot import {folder}`)")
+        line(f"legacy sessions to import: {waiting} (`chatbot import {folder}`)")
     if people is not None:
         line(f"people: {people}")
     line(f"model: {settings.model.name}")

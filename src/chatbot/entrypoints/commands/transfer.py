@@ -84,7 +84,7 @@ def import_files(url: StorageUrl, folder: Path, email: str | None) -> bool:
         steps, total = StoreCopy(legacy, there).steps(), len(legacy.ids())
         is_done = _report(with_bar(steps, total=total), fine=_DONE | {Outcome.TARGET_NEWER})
     if total:
-        say("The files were not changed; move them away once you have checked the result.")
+        say("The files were not changed. Move them away once you have checked the result.")
     return is_done
 
 
@@ -151,7 +151,9 @@ def _store_at(name: str, raw: str) -> StorageUrl:
     except ValueError as error:
         raise SettingsError(f"{name}: {error}.") from None
     if not url.is_persistent:
-        raise SettingsError(f"{name}: {url.raw} ends with its process. Name a persistent store.")
+        raise SettingsError(
+            f"{name}: {url.raw} is lost when its process ends. Name a persistent store."
+        )
     return url
 
 

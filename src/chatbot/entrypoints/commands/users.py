@@ -33,7 +33,8 @@ user = typer.Typer(help="Manage users.", no_args_is_help=True)
 _PAGE = 1000
 Email = Annotated[str, typer.Option(help="E-mail address for logging in.")]
 EmailArgument = Annotated[
-    str | None, typer.Argument(metavar="EMAIL", help="E-mail address of the user; or use --email.")
+    str | None,
+    typer.Argument(metavar="EMAIL", help="E-mail address of the user, unless --email is given."),
 ]
 EmailOption = Annotated[str | None, typer.Option("--email", help="E-mail address of the user.")]
 Expiry = Annotated[
@@ -41,7 +42,7 @@ Expiry = Annotated[
     typer.Option(
         "--expires-at",
         metavar="TIME",
-        help="When the account expires, such as 2026-12-31T23:59:59Z; or `never`.",
+        help="When the account expires: a time, such as 2026-12-31T23:59:59Z, or `never`.",
     ),
 ]
 
@@ -50,7 +51,7 @@ Expiry = Annotated[
 def create_user(
     email: Email,
     role: Annotated[
-        list[str], typer.Option(help="Role, such as `admin` or `employee`; may be repeated.")
+        list[str], typer.Option(help="Role, such as `admin` or `employee`. Repeatable.")
     ],
     department: Annotated[str, typer.Option(help="Department, such as `sales`.")],
     *,
@@ -75,15 +76,20 @@ def create_user(
 @user.command("list")
 def list_users(
     *,
-    query: Annotated[str | None, typer.Option(help="Part of the e-mail address.")] = None,
-    department: Annotated[str | None, typer.Option(help="Only this department.")] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Only users whose e-mail address contains this text.")
+    ] = None,
+    department: Annotated[str | None, typer.Option(help="Only users of this department.")] = None,
     role: Annotated[str | None, typer.Option(help="Only users with this role.")] = None,
     active: Annotated[
-        bool | None, typer.Option("--active/--inactive", help="Only these users.")
+        bool | None,
+        typer.Option(
+            "--active/--inactive", help="Only users who can log in, or only those who cannot."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List users: e-mail address, state, roles, department."""
+    """List users: e-mail address, state, roles and department."""
 
     async def listed(use: Management, account: Principal) -> list[Person]:
         wanted = use.people.filter(text=query, department=department, role=role, is_active=active)
@@ -108,7 +114,7 @@ def list_users(
 def show_user(
     who: Annotated[
         str | None,
-        typer.Argument(metavar="EMAIL|ID", help="The user, also by the id of an audit event."),
+        typer.Argument(metavar="EMAIL|ID", help="E-mail address or id of the user."),
     ] = None,
     *,
     option: EmailOption = None,
@@ -136,7 +142,7 @@ def change_user(
     *,
     new_email: Annotated[str | None, typer.Option(help="New e-mail address.")] = None,
     role: Annotated[
-        list[str] | None, typer.Option(help="New role, in place of all; may be repeated.")
+        list[str] | None, typer.Option(help="Replace all roles by this one. Repeatable.")
     ] = None,
     department: Annotated[str | None, typer.Option(help="New department.")] = None,
     expires_at: Expiry = None,
@@ -154,14 +160,20 @@ def change_user(
 
 @user.command("disable")
 def disable_user(email: EmailArgument = None, *, option: EmailOption = None) -> None:
-    """Disable a user: no more log-ins; revoke the tokens and stop running answers."""
+    """Disable a user.
+
+    The user cannot log in any more, the tokens are revoked, and running answers are stopped.
+    """
     changed = _change(_address(email, option), UserChange(is_active=False))
     say(f"disabled: {changed.email}")
 
 
 @user.command("enable")
 def enable_user(email: EmailArgument = None, *, option: EmailOption = None) -> None:
-    """Let a disabled user log in again; old tokens stay revoked."""
+    """Let a disabled user log in again.
+
+    Tokens that were revoked stay revoked.
+    """
     changed = _change(_address(email, option), UserChange(is_active=True))
     say(f"enabled: {changed.email}")
 
@@ -174,7 +186,10 @@ def set_password(
     password_stdin: PasswordStdin = False,
     one_time: OneTime = False,
 ) -> None:
-    """Set a user's password, revoke the tokens and stop running answers."""
+    """Set a user's password.
+
+    Also revokes the user's tokens and stops running answers.
+    """
     address = _address(email, option)
     password = "" if one_time else read_password(from_stdin=password_stdin)
 
@@ -194,9 +209,12 @@ def delete_user(
     email: EmailArgument = None,
     *,
     option: EmailOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Erase a user with everything about them, and print the receipt as JSON."""
+    """Erase a user and all data about them.
+
+    Prints the receipt as JSON.
+    """
     address = _address(email, option)
     if not yes:
         if not sys.stdin.isatty():

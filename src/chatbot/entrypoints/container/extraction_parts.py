@@ -37,11 +37,11 @@ def describe_extraction(settings: Settings) -> str:
         ) from error
     if settings.documents.ocr != "off" and shutil.which(settings.documents.ocr) is None:
         raise SettingsError(
-            "DOCUMENT_OCR: tesseract is not installed, so that scans have no text. Fix: "
+            "DOCUMENT_OCR: tesseract is not installed, so text in scans is not recognized. Fix: "
             "`apt install tesseract-ocr tesseract-ocr-spa`, or remove the setting"
         )
     if not has_extra():
-        return "text formats only; PDF and files of office programs need the extra `documents`"
+        return "text formats only; PDF and office files require the extra `documents`"
     return "all formats" + ("" if settings.documents.ocr == "off" else ", and text in scans")
 
 

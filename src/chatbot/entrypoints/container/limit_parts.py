@@ -32,7 +32,7 @@ def build_limit_counters(settings: Settings) -> LimitCounters | None:
         from chatbot.adapters.limits.redis_counters import RedisCounters  # noqa: PLC0415 - optional
     except ModuleNotFoundError as error:
         raise SettingsError(
-            "LIMITS_URL: needs the client for Redis. Fix: install the extra `redis`; in a checkout, "
+            "LIMITS_URL: requires the Redis client. Fix: install the extra `redis`; in a checkout, "
             "run `make install`."
         ) from error
     return RedisCounters(settings.limits.url.raw)

@@ -62,5 +62,5 @@ def describe_collector(settings: Settings) -> str:
 
     reason = refusal_of_collector(traces=asked.exports_traces)
     if reason is not None:
-        raise SettingsError(f"the collector does not take what is exported: {reason}")
-    return "the collector takes what is exported"
+        raise SettingsError(f"the collector does not accept the exported data: {reason}")
+    return "the collector accepts the exported data"

@@ -16,7 +16,7 @@ BODY_DEADLINE_S = 20.0
 
 TOO_LARGE = ErrorDetails(status=413, code="body_too_large", detail="The body is too large.")
 TOO_SLOW = ErrorDetails(
-    status=408, code="request_timeout", detail="The request body took too long to arrive."
+    status=408, code="request_timeout", detail="The request body was not received in time."
 )
 UNSUPPORTED = ErrorDetails(
     status=415,

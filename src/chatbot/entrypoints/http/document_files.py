@@ -26,7 +26,7 @@ async def file_stream(content: Content) -> Response:
     """
     first = await anext(content.parts, b"")
     if len(first) < min(content.version.size, 1):
-        raise NotFound("The document has no such version.")
+        raise NotFound("The document does not have this version.")
     headers = {
         "Content-Disposition": disposition(content.version.name or content.document.title),
         "Content-Length": str(content.version.size),
@@ -45,7 +45,7 @@ async def _all(first: bytes, content: Content) -> AsyncGenerator[bytes]:
         left -= len(part)
         yield part
     if left:
-        raise Conflict("The version was removed while it was read.")
+        raise Conflict("The version was deleted while it was being read.")
 
 
 def disposition(name: str) -> str:
@@ -56,11 +56,11 @@ def disposition(name: str) -> str:
 
 
 CONTENT: dict[str, Any] = {
-    "description": "The bytes as they were uploaded.",
+    "description": "The uploaded file, unchanged.",
     "content": {"application/octet-stream": _BINARY},
     "headers": {
         "Content-Disposition": {
-            "description": "`attachment` with the name of the file.",
+            "description": "`attachment`, with the name of the file.",
             "schema": {"type": "string"},
         }
     },
@@ -79,12 +79,15 @@ def _form(*, with_fields: bool) -> dict[str, Any]:
     properties: dict[str, Any] = {"file": {"type": "string", "format": "binary"}}
     if with_fields:
         properties |= {
-            "title": {**text, "description": "1 to 200 characters."},
-            "access": {**text, "description": "JSON, as `access` in a body of JSON."},
+            "title": {**text, "description": "The title: 1 to 200 characters."},
+            "access": {
+                **text,
+                "description": "The access rule, as JSON: see `access` in the JSON body.",
+            },
             "labels": {
                 "type": "array",
                 "items": text,
-                "description": "One field for each label, or one with commas between them.",
+                "description": "One field per label, or one field with labels separated by commas.",
             },
         }
     schema = {"type": "object", "properties": properties, "required": ["file"]}

@@ -53,14 +53,14 @@ _STATUS_AND_CODE: Mapping[type[Exception], tuple[int, str]] = {
 _EXAMPLES: Mapping[type[Exception], str] = {
     errors.InvalidInput: "The prompt is empty.",
     errors.PromptTooLong: "A prompt can have at most 4000 characters.",
-    errors.Unauthenticated: "This call needs a user: log in and send the header Authorization.",
+    errors.Unauthenticated: "This call requires a user: log in and send the Authorization header.",
     errors.Forbidden: "You are not allowed to do this.",
-    errors.Conflict: "The current state does not allow it.",
+    errors.Conflict: "The request conflicts with the current state.",
     errors.RateLimited: "Too many failed log-ins. Try again later.",
-    errors.BudgetExhausted: "The token budget of this month is used up.",
-    errors.ModelError: "The language model's answer is unusable.",
-    errors.StorageUnavailable: "The store cannot be used right now.",
-    errors.StorageFull: "The store is full.",
+    errors.BudgetExhausted: "The token budget is used up: sales-monthly.",
+    errors.ModelError: "The language model returned no usable answer.",
+    errors.StorageUnavailable: "The store cannot be read or written.",
+    errors.StorageFull: "The store has no space left.",
 }
 """Details of errors whose class has no sentence of its own."""
 

@@ -18,7 +18,7 @@ _ETAG = re.compile(r'"([^"]*)"')
 
 def tagged(status: int = 200) -> dict[int | str, dict[str, Any]]:
     """Returns what a route that calls `tag` passes as its `responses`."""
-    description = "Send it as `If-Match` to change only what you have seen."
+    description = "Send it as `If-Match`, so that a change fails if the object has changed since."
     header = {"description": description, "schema": {"type": "string"}}
     return {status: {"headers": {"ETag": header}}}
 
@@ -34,7 +34,7 @@ async def _expected(
         str | None,
         Header(
             max_length=1000,
-            description="The `ETag` of the object that the caller has seen; otherwise 412.",
+            description="The `ETag` of the object as last read. If the object has changed since: 412.",
         ),
     ] = None,
 ) -> Expected:

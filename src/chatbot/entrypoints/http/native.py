@@ -51,7 +51,7 @@ _CHALLENGE = {"WWW-Authenticate": 'ApiKey header="X-API-Key"'}
 _NO_KEY = ErrorDetails(
     status=401,
     code="unauthenticated",
-    detail="The header X-API-Key is missing.",
+    detail="The X-API-Key header is missing.",
     headers=_CHALLENGE,
 )
 _WRONG_KEY = ErrorDetails(

@@ -21,10 +21,9 @@ from chatbot.entrypoints.http.surfaces import Surface, Surfaces
 Json = dict[str, Any]
 
 _DESCRIPTION = (
-    "Press **Authorize** and enter the API key, which is in `.env`; that is enough to "
-    "call as an application. To call as a person, log in with `POST /auth/login` and "
-    "enter its `access_token` as the bearer token too: the sessions then belong to that "
-    "person alone."
+    "Press **Authorize** and enter the API key from `.env`. That is enough to call as an application. "
+    "To call as a person, log in with `POST /auth/login` and also enter the `access_token` as the bearer "
+    "token: the sessions then belong to that person only."
 )
 _SCHEMA = "#/components/schemas/{model}"
 

@@ -32,7 +32,7 @@ from chatbot.entrypoints.http.transcripts import CutOffStream, json_written
 _LEVEL = 1  # a page of messages in 3 ms; more saves little of such texts
 _LARGE_CHARS = 20_000
 """Packed in a thread."""
-_CUT = "it was reset or deleted while it was exported"
+_CUT = "it was reset or deleted during the export"
 _SECRETS = frozenset({"password_hash", "token_version", "audit_salt"})
 """Fields of a user that are no information about the person."""
 

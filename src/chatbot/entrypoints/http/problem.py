@@ -12,18 +12,18 @@ _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 class FieldProblem(Answer):
-    loc: list[str | int] = Field(description="Where the field is, such as `body`, `prompt`.")
-    msg: str = Field(description="What is wrong with it; never the input itself.")
+    loc: list[str | int] = Field(description="The location of the field, such as `body`, `prompt`.")
+    msg: str = Field(description="What is wrong with the field; never contains the input.")
 
 
 class Problem(Answer):
     """An error (RFC 9457)."""
 
-    type: str = Field(description="Always `about:blank`: see `code` instead.")
-    title: str = Field(description="The name of the status.")
-    status: int = Field(description="The status of the response.")
-    detail: str = Field(description="A sentence for people; it may change.")
-    code: str = Field(description="The kind of error, for programs; it does not change.")
+    type: str = Field(description="Always `about:blank`; use `code` instead.")
+    title: str = Field(description="The standard name of the status code.")
+    status: int = Field(description="The status code of the response.")
+    detail: str = Field(description="A sentence for people; the wording may change.")
+    code: str = Field(description="The kind of error, for programs; it never changes.")
     instance: str = Field(description="The request id, also in `X-Request-Id` and in the log.")
     errors: list[FieldProblem] | None = Field(
         default=None, description="The invalid fields, at most 20."
@@ -33,7 +33,8 @@ class Problem(Answer):
     )
     turn_id: str | None = Field(default=None, description="Present together with `session_id`.")
     document_id: str | None = Field(
-        default=None, description="Present if the same document is there already."
+        default=None,
+        description="The id of the existing document, if the same file is already stored.",
     )
 
 

@@ -119,7 +119,7 @@ async def receive_form(
     try:
         boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
         if not boundary:
-            _reject("The header Content-Type has no boundary.")
+            _reject("The Content-Type header has no boundary.")
         parser = MultipartParser(boundary, form.callbacks())  # type: ignore[arg-type] # a TypedDict
         async for chunk in chunks:
             parser.write(chunk)
@@ -200,7 +200,7 @@ class _Form:
         self._part.is_file = self._part.name == _FILE
         if self._part.is_file:
             if self._file_name is not None:
-                raise InvalidInput("The form has more than one file.", where=(_FILE,))
+                raise InvalidInput("The form contains more than one file.", where=(_FILE,))
             self._file_name = options.get(b"filename", b"").decode("utf-8", "replace")
             self._upload_headers = self._part.headers
 
@@ -210,7 +210,7 @@ class _Form:
             return
         self._size += end - start
         if self._size > FIELDS_BYTES:
-            raise InvalidInput("The fields of the form are too large.")
+            raise InvalidInput("The form fields are too large.")
         self._part.text += data[start:end]
 
     def _end_part(self) -> None:
@@ -219,7 +219,7 @@ class _Form:
         try:
             text = self._part.text.decode()
         except UnicodeDecodeError:
-            raise InvalidInput("The fields of the form must be UTF-8.") from None
+            raise InvalidInput("The form fields must be UTF-8.") from None
         self._fields.setdefault(self._part.name, []).append(text)
 
     def _end(self) -> None:

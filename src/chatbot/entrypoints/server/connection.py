@@ -103,7 +103,7 @@ class BoundedConnection(h11.Connection):
         self._overhead += taken
         unfinished = self.waiting_bytes if event is h11.NEED_DATA else 0
         if self._overhead + unfinished > MAX_OVERHEAD_BYTES + self._body_bytes // 2:
-            raise self._refusal("too much framing for so small a body")
+            raise self._refusal("too many chunks for so small a body")
 
     def _refusal(self, reason: str) -> h11.RemoteProtocolError:
         self._is_refused = True

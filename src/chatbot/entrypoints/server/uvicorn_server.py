@@ -140,7 +140,7 @@ def load_config(config: uvicorn.Config) -> uvicorn.Config:
         config.load()
     except OSError as error:  # includes ssl.SSLError
         raise SettingsError(
-            "TLS_CERT_FILE: does not work together with TLS_KEY_FILE "
+            "TLS_CERT_FILE: does not match TLS_KEY_FILE "
             f"({error.strerror or error}). Replace one of them."
         ) from error
     return config

@@ -106,7 +106,7 @@ def _replace(path: Path, content: bytes, *, as_read: bytes) -> None:
 
 def _require(path: Path, as_read: bytes) -> None:
     if path.read_bytes() != as_read:
-        raise SettingsError(f"{path}: was changed meanwhile. Try again.")
+        raise SettingsError(f"{path}: was changed in the meantime. Try again.")
 
 
 def _create(new: Path) -> int:

@@ -57,7 +57,7 @@ def parse_time_zone(raw: object) -> ZoneInfo:
         return ZoneInfo(str(raw))
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(
-            "must be the name of a time zone, as Europe/Madrid, that is known to this system"
+            "must be the name of a time zone that this system knows, such as Europe/Madrid"
         ) from error
 
 

@@ -87,7 +87,9 @@ class InMemoryBackend(StorageBackend):
         return InMemoryStorage()
 
     def export(self, url: StorageUrl) -> ExportTarget:
-        raise StorageUnavailable(f"{url.raw} ends with its process. Name a persistent store.")
+        raise StorageUnavailable(
+            f"{url.raw} is lost when its process ends. Name a persistent store."
+        )
 
     def create(self, url: StorageUrl) -> str:  # noqa: ARG002 # the port's
         return "STORAGE_URL=memory: needs no folders"

@@ -235,11 +235,13 @@ def _reading(files: Files, path: Path, parse: Callable[[bytes], object]) -> Call
 
 def _leftover(name: str) -> str:
     if name.endswith(DELETED):
-        return "from a deleted session; the owner's next new session or deletion removes it"
+        return (
+            "left from a deleted session; removed when the owner next creates or deletes a session"
+        )
     if ".torn-" in name:
-        return "bytes of an incomplete write, kept until the session is reset or deleted; of a journal, until removed"
+        return "bytes of an incomplete write; kept until the session is reset or deleted, or, for a journal, until you remove them"
     if SET_ASIDE in name:
-        return "unreadable counters; the service started counting again. Fix: remove it"
+        return "damaged counters; the service has started new ones. Fix: remove the file"
     if is_session_id(name.partition(".")[0]):
-        return "from an unfinished write; removed together with its session"
-    return "from an unfinished write. Fix: stop the service and remove it"
+        return "left from an unfinished write; removed together with its session"
+    return "left from an unfinished write. Fix: stop the service and remove the file"

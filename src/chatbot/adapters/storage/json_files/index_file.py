@@ -143,7 +143,7 @@ class IndexFile:
             last = max(numbered, default=0)
             if not numbered or self._root / numbered[last] != damaged.path:
                 return  # another process was first
-            _log.warning("%s: the search index is made anew: %s", damaged.path, damaged)
+            _log.warning("%s: the search index is rebuilt: %s", damaged.path, damaged)
             self._made(self._root / f"index.{last + 1}.db")
             for name in numbered.values():
                 for suffix in _SUFFIXES:

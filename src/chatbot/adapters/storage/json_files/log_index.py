@@ -205,7 +205,7 @@ class LogIndex:
             self._file.write(work, erases=True)
         except StorageFailure as error:
             _log.warning(
-                "what was deleted stays in the search index until its owner searches next: %s",
+                "deleted messages stay in the search index until the next search of their owner: %s",
                 cause_of(error),
             )
 

@@ -63,7 +63,9 @@ class JsonSearchIndex(StoredIndex):
             try:
                 self._logs.catch_up(owner)
             except StorageFull:
-                _log.warning("the newest messages cannot be found: no space for their index")
+                _log.warning(
+                    "the newest messages cannot be found: no space left for the search index"
+                )
         return self._read(lambda index: index.snapshot(scopes))
 
     def indexed(self, scope: Scope) -> Mapping[str, int]:

@@ -18,18 +18,18 @@ Name = Annotated[str, AfterValidator(name_of)]
 async def _filter(
     *,
     since: Annotated[
-        Moment | None, Query(alias="from", description="Only events from this time on.")
+        Moment | None, Query(alias="from", description="Only events at or after this time.")
     ] = None,
     until: Annotated[
         Moment | None, Query(alias="to", description="Only events before this time.")
     ] = None,
-    action: Annotated[Action | None, Query(description="Only events of this action.")] = None,
+    action: Annotated[Action | None, Query(description="Only events with this action.")] = None,
     actor: Annotated[
         Name | None,
         Query(
             min_length=1,
             max_length=MAX_NAME_CHARS,
-            description="Only events of this user or client (its id), account of the host, or address.",
+            description="Only events caused by this user or client (id), host account or network address.",
         ),
     ] = None,
     subject: Annotated[

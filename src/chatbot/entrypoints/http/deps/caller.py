@@ -29,11 +29,11 @@ BEARER = "bearer"
 ASSERTION = "end_user"
 """The name of the security scheme of assertions."""
 PEOPLE = (BEARER, ASSERTION)
-_NO_USER = "This call needs a user: log in and send the header Authorization."
+_NO_USER = "This call requires a user: log in and send the Authorization header."
 
 
 async def _application(request: Request) -> Principal:
-    """Returns the API client that the guard authenticated; a token is not looked at."""
+    """Returns the API client that the guard authenticated; ignores tokens."""
     return cast("Principal", request.state.principal)
 
 
@@ -99,7 +99,7 @@ def _bearer(request: Request) -> str | None:
         return None
     scheme, _, raw_token = header.partition(" ")
     if scheme.lower() != "bearer" or not raw_token.strip():
-        raise Unauthenticated("The header Authorization must be `Bearer <token>`.")
+        raise Unauthenticated("The Authorization header must have the form `Bearer <token>`.")
     return raw_token.strip()
 
 

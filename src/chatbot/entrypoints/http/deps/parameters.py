@@ -1,4 +1,4 @@
-"""Parameters that several routes have in common."""
+"""Parameters that several routes share."""
 
 import re
 from typing import Annotated, cast
@@ -36,20 +36,32 @@ def _require_digits(raw: object) -> object:
 
 DIGITS = BeforeValidator(_require_digits)
 
-Limit = Annotated[int, Query(ge=1, le=200, description="How many to return."), DIGITS]
-TitleQuery = Annotated[
-    str, Query(max_length=200, description="Only sessions with this in their title, in any case.")
+Limit = Annotated[
+    int, Query(ge=1, le=200, description="The maximum number of entries on the page."), DIGITS
 ]
-After = Annotated[str | None, Query(max_length=200, description="`next` of the previous page.")]
+TitleQuery = Annotated[
+    str,
+    Query(
+        max_length=200, description="Only sessions whose title contains this text, ignoring case."
+    ),
+]
+After = Annotated[
+    str | None, Query(max_length=200, description="The value of `next` on the previous page.")
+]
 Before = Annotated[
     int | None,
-    Query(ge=1, le=MAX_INTEGER, description="Only messages with a smaller `seq`."),
+    Query(ge=1, le=MAX_INTEGER, description="Only messages whose `seq` is smaller than this."),
     DIGITS,
 ]
 
 
 AfterAccess = Annotated[
-    str, Query(max_length=64, pattern=r"^([0-9a-f-]*)$", description="`next` of the previous page.")
+    str,
+    Query(
+        max_length=64,
+        pattern=r"^([0-9a-f-]*)$",
+        description="The value of `next` on the previous page.",
+    ),
 ]
 
 
@@ -75,14 +87,14 @@ def session_id_of(request: Request, raw: str) -> SessionId:
 @documented(NotFound)
 async def _path_session_id(
     request: Request,
-    session_id: Annotated[str, Path(description="The id of a session.", examples=[SESSION_ID])],
+    session_id: Annotated[str, Path(description="The id of the session.", examples=[SESSION_ID])],
 ) -> SessionId:
     return session_id_of(request, session_id)
 
 
-PathTurnId = Annotated[str, Path(description="The id of a turn.", examples=[TURN_ID])]
+PathTurnId = Annotated[str, Path(description="The id of the turn.", examples=[TURN_ID])]
 
-AnySessionId = Annotated[str, Path(description="The id of a session.", examples=[SESSION_ID])]
-"""For those who may read the sessions of all: the use case refuses others before it looks."""
+AnySessionId = Annotated[str, Path(description="The id of the session.", examples=[SESSION_ID])]
+"""For callers who may read any session: the use case rejects others before it looks for the session."""
 
 PathSessionId = Annotated[SessionId, Depends(_path_session_id)]

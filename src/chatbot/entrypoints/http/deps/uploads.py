@@ -118,7 +118,7 @@ def _labels(raw: str) -> Sequence[str]:
         return [each for each in raw.split(",") if each.strip()]
     found = decoded_json(raw.encode())
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise InvalidInput("The labels must be texts.", where=("labels",))
+        raise InvalidInput("Each label must be a string.", where=("labels",))
     return found
 
 
@@ -130,13 +130,13 @@ def _require_fields(form: ReceivedForm, known: Sequence[str]) -> None:
 def _only(fields: Mapping[str, Sequence[str]], name: str) -> str:
     values = fields.get(name, [""])
     if len(values) > 1:
-        raise InvalidInput("The field may occur only once.", where=(name,))
+        raise InvalidInput("The field must occur only once.", where=(name,))
     return values[0]
 
 
 def _file_of(form: ReceivedForm) -> Upload:
     if form.file is None:
-        raise InvalidInput("The form needs a file.", where=("file",))
+        raise InvalidInput("The form must contain a file.", where=("file",))
     return form.file
 
 

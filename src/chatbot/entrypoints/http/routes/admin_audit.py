@@ -17,7 +17,10 @@ from chatbot.entrypoints.http.schemas.audit import EVENT, AuditAnswer
 router = routing.router(tag="audit", prefix="/admin/audit")
 AfterEvent = Annotated[
     str | None,
-    Query(max_length=200, description="`next` of the previous page, or the `seq` of an event."),
+    Query(
+        max_length=200,
+        description="The value of `next` on the previous page, or the `seq` of an event.",
+    ),
 ]
 _NDJSON: dict[int | str, dict[str, Any]] = {
     200: {"content": {ndjson.MEDIA_TYPE: ndjson.documented(f"{json.dumps(EVENT)}\n")}}
@@ -35,9 +38,9 @@ async def read(
     limit: Limit = 50,
     after: AfterEvent = None,
 ) -> AuditAnswer | Response:
-    """List the events of the audit, the oldest first; reading is recorded, too.
+    """List the events of the audit, oldest first; the call itself is recorded.
 
-    With `Accept: application/x-ndjson`, all of them are streamed, one JSON object a line.
+    With `Accept: application/x-ndjson`, all events are streamed, one JSON object per line.
     """
     cursor = read_audit_cursor(after, wanted)
     if ndjson.is_wanted(request):

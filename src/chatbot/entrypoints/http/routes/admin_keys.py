@@ -33,10 +33,10 @@ def _require_cursor(raw: str) -> str:
 
 AfterKey = Annotated[
     str | None,
-    Query(max_length=200, description="`next` of the previous page."),
+    Query(max_length=200, description="The value of `next` on the previous page."),
     AfterValidator(lambda raw: raw if raw is None else _require_cursor(raw)),
 ]
-PathKeyId = Annotated[str, Path(description="The id of a key.", examples=[KEY_ID])]
+PathKeyId = Annotated[str, Path(description="The id of the key.", examples=[KEY_ID])]
 Rotation = Annotated[RotationBody, Body(default_factory=RotationBody)]
 
 
@@ -45,7 +45,7 @@ Rotation = Annotated[RotationBody, Body(default_factory=RotationBody)]
 async def page(
     caller: Caller, use: UseCases, limit: Limit = 50, after: AfterKey = None
 ) -> KeysAnswer:
-    """List all keys, also those that have ended, in the order of their ids."""
+    """List all keys, including expired and revoked ones, sorted by id."""
     found = await use.api_keys.page(caller, limit=limit, after=KeyId(after) if after else None)
     return KeysAnswer.model_validate(found)
 
@@ -53,10 +53,10 @@ async def page(
 @router.post("", status_code=201)
 @documented(Forbidden, Conflict, AuditUnavailable, StorageFull)
 async def create(body: NewKeyBody, caller: Caller, use: UseCases) -> NewKeyAnswer:
-    """Make a key for an application; the answer alone contains it.
+    """Create a key for an application; only this response contains it.
 
-    You can give only scopes that you hold in all departments; `act_for_users` needs `users.manage`. A
-    client has at most two keys that can be used.
+    You can only grant scopes that you hold in all departments; `act_for_users` requires `users.manage`.
+    A client can have at most two usable keys.
     """
     return NewKeyAnswer.of(await use.api_keys.create(caller, body.as_new_key()))
 
@@ -64,10 +64,10 @@ async def create(body: NewKeyBody, caller: Caller, use: UseCases) -> NewKeyAnswe
 @router.post("/{key_id}/rotate", status_code=201)
 @documented(Forbidden, NotFound, Conflict, AuditUnavailable, StorageFull)
 async def rotate(body: Rotation, caller: Caller, key_id: PathKeyId, use: UseCases) -> NewKeyAnswer:
-    """Make a new key like this one, which ends after `overlap_hours`.
+    """Replace a key by a new one; the old key expires after `overlap_hours`.
 
-    The new key ends when the old one would have ended. You must hold the scopes of the key. Its
-    `assertion_secret` is another one, too, or `user_secret`.
+    The new key has the same scopes, which you must hold, and the expiry that the old one had. It also
+    gets a new `assertion_secret`, or the `user_secret` that you send.
     """
     overlap = timedelta(hours=body.overlap_hours)
     made = await use.api_keys.rotate(
@@ -79,5 +79,5 @@ async def rotate(body: Rotation, caller: Caller, key_id: PathKeyId, use: UseCase
 @router.delete("/{key_id}", dependencies=[WithoutFields])
 @documented(Forbidden, NotFound, AuditUnavailable, StorageFull)
 async def revoke(caller: Caller, key_id: PathKeyId, use: UseCases) -> KeyAnswer:
-    """Revoke a key at once and for good; running answers end within 5 seconds."""
+    """Revoke a key immediately and permanently; its running answers end within 5 seconds."""
     return KeyAnswer.model_validate(await use.api_keys.revoke(caller, KeyId(key_id)))

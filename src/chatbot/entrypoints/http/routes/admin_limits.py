@@ -20,7 +20,7 @@ from chatbot.entrypoints.http.schemas.limits import (
 router = routing.router(tag="limits", prefix="/admin/limits")
 
 _CHANGING = (Forbidden, AuditUnavailable, StorageFull)
-LimitId = Annotated[str, Path(description="The id of a limit.", examples=["sales-monthly"])]
+LimitId = Annotated[str, Path(description="The id of the limit.", examples=["sales-monthly"])]
 
 
 @router.get("")
@@ -51,9 +51,9 @@ async def put(
     use: UseCases,
     response: Response,
 ) -> LimitAnswer:
-    """Create a limit or change it; all limits that match a caller hold.
+    """Create or change a limit; a caller is subject to all matching limits.
 
-    It applies at once in this process, and within 5 s in the others.
+    It applies immediately in this process, and within 5 s in others.
     """
     limit, _ = await use.limits.put(caller, body.to_limit(limit_id), expected=expected)
     tag(response, limit)

@@ -27,7 +27,7 @@ from chatbot.entrypoints.http.schemas.roles import (
 router = routing.router(tag="roles", prefix="/admin/roles")
 
 _CHANGING = (Forbidden, AuditUnavailable, StorageFull)
-RoleName = Annotated[str, Path(description="The name of a role.", examples=["team_lead"])]
+RoleName = Annotated[str, Path(description="The name of the role.", examples=["team_lead"])]
 
 
 @router.get("")
@@ -57,7 +57,7 @@ async def put(
     use: UseCases,
     response: Response,
 ) -> RoleAnswer:
-    """Create a role or change it; nobody grants a permission that they lack."""
+    """Create or change a role; callers can only grant permissions that they hold."""
     role, _ = await use.roles.put(caller, body.to_role(name), expected=expected)
     tag(response, role)
     return RoleAnswer.of(role)

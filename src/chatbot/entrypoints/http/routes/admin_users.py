@@ -44,7 +44,7 @@ _HASHING = (RateLimited, ShuttingDown)
 
 @documented(NotFound)
 async def _user_id(
-    user_id: Annotated[str, Path(description="The id of a user.", examples=[USER_ID])],
+    user_id: Annotated[str, Path(description="The id of the user.", examples=[USER_ID])],
 ) -> UserId:
     return UserId(user_id)
 
@@ -55,13 +55,20 @@ PathUserId = Annotated[UserId, Depends(_user_id)]
 async def _wanted(
     use: UseCases,
     query: Annotated[
-        str | None, Query(max_length=254, description="Part of the e-mail address.")
+        str | None,
+        Query(max_length=254, description="Only users whose e-mail address contains this text."),
     ] = None,
-    department: Annotated[str | None, Query(max_length=100, description="A department.")] = None,
-    role: Annotated[str | None, Query(max_length=64, description="The name of a role.")] = None,
+    department: Annotated[
+        str | None, Query(max_length=100, description="Only users of this department.")
+    ] = None,
+    role: Annotated[
+        str | None, Query(max_length=64, description="Only users with this role.")
+    ] = None,
     active: Annotated[
         Literal["true", "false"] | None,
-        Query(description="`true`: only those who are neither disabled nor expired."),
+        Query(
+            description="`true`: only users who are neither disabled nor expired; `false`: only the others."
+        ),
     ] = None,
 ) -> UserFilter:
     is_active = None if active is None else active == "true"
@@ -76,7 +83,7 @@ Wanted = Annotated[UserFilter, Depends(_wanted)]
 async def page(
     caller: Caller, use: UseCases, wanted: Wanted, limit: Limit = 50, after: After = None
 ) -> UsersAnswer:
-    """List the users whom the caller may see, by e-mail address."""
+    """List the users that the caller may see, sorted by e-mail address."""
     found = await use.people.page(caller, wanted, limit=limit, after=read_text_cursor(after))
     return UsersAnswer.of(found)
 
@@ -114,9 +121,10 @@ async def change(
     use: UseCases,
     response: Response,
 ) -> UserAnswer:
-    """Change a user; fields that are left out stay as they are.
+    """Change a user; fields that are left out stay unchanged.
 
-    Disabling and enabling revoke the tokens. Rights are those that are stored at each request.
+    Disabling or enabling a user revokes the tokens. New roles and departments apply from the next
+    request on.
     """
     person = await use.people.change(caller, user_id, body.to_change(), expected=expected)
     tag(response, person.user)
@@ -128,9 +136,9 @@ async def change(
 async def erase(
     caller: Caller, user_id: PathUserId, expected: IfMatch, use: UseCases
 ) -> ErasedAnswer:
-    """Erase a user with everything about them: sessions, memory, counters and sign-ins.
+    """Erase a user and all data about them: sessions, memory, documents, counters and sign-ins.
 
-    The audit keeps the id. Repeat the call if it was interrupted.
+    The audit keeps the id. If the call is interrupted, repeat it.
     """
     receipt = await use.people.erase(caller, user_id, expected=expected)
     return ErasedAnswer(receipt=ReceiptAnswer.of(receipt))
@@ -141,7 +149,7 @@ async def erase(
 async def reset_password(
     caller: Caller, user_id: PathUserId, expected: IfMatch, use: UseCases
 ) -> OneTimePasswordAnswer:
-    """Replace a user's password by a one-time password, and end all tokens."""
+    """Replace a user's password by a one-time password, and revoke all tokens."""
     made = await use.user_passwords.reset(caller, user_id, expected=expected)
     return OneTimePasswordAnswer.of(made)
 
@@ -151,6 +159,6 @@ async def reset_password(
 async def log_out(
     caller: Caller, user_id: PathUserId, expected: IfMatch, use: UseCases
 ) -> LoggedOutAnswer:
-    """End all tokens and running answers of a user."""
+    """Revoke all tokens of a user, and end running answers."""
     user = await use.user_passwords.log_out(caller, user_id, expected=expected)
     return LoggedOutAnswer(id=user.id)

@@ -37,16 +37,24 @@ router = routing.router(tag="documents", prefix="/documents")
 _CHANGING = (Forbidden, AuditUnavailable, StorageFull)
 Force = Annotated[
     Literal["true", "false"],
-    Query(description="`true`: upload a file that is there already under the same access."),
+    Query(description="`true`: upload the file even if it is already stored with the same access."),
 ]
 Number = Annotated[
-    int | None, Query(ge=1, le=10**9, description="By default the version that answers."), DIGITS
+    int | None,
+    Query(
+        ge=1,
+        le=10**9,
+        description="The number of the version. Default: `answering_version`, or else the newest.",
+    ),
+    DIGITS,
 ]
 
 
 @documented(NotFound)
 async def _document_id(
-    document_id: Annotated[str, Path(description="The id of a document.", examples=[DOCUMENT_ID])],
+    document_id: Annotated[
+        str, Path(description="The id of the document.", examples=[DOCUMENT_ID])
+    ],
 ) -> str:
     return document_id
 
@@ -59,10 +67,11 @@ async def _wanted(
         str | None, Query(max_length=200, description="Only documents with this label.")
     ] = None,
     status: Annotated[
-        Status | None, Query(description="Only those whose newest version has this status.")
+        Status | None, Query(description="Only documents whose newest version has this status.")
     ] = None,
     query: Annotated[
-        str | None, Query(max_length=200, description="Only those with this in their title.")
+        str | None,
+        Query(max_length=200, description="Only documents whose title contains this text."),
     ] = None,
 ) -> DocumentFilter:
     return DocumentFilter(label=label, status=status, query=query)
@@ -76,9 +85,10 @@ Wanted = Annotated[DocumentFilter, Depends(_wanted)]
 async def upload(
     received: NewUpload, caller: Caller, use: UseCases, response: Response, force: Force = "false"
 ) -> StoredDocumentAnswer:
-    """Upload a document: a form with a file, or a text in JSON.
+    """Upload a document, as a form with a file or as text in JSON.
 
-    It is read in the background: its `status` says when it can be searched, or why it cannot be read.
+    The text is extracted in the background: `status` becomes `ready` when the document can be
+    searched, or `failed` with a `reason`.
     """
     stored = await use.document_uploads.add(
         caller, received.new, received.upload, force=force == "true"
@@ -92,7 +102,7 @@ async def upload(
 async def page(
     caller: Caller, use: UseCases, wanted: Wanted, limit: Limit = 50, after: After = None
 ) -> DocumentsAnswer:
-    """List the documents that the caller may read, the newest first."""
+    """List the documents that the caller may read, newest first."""
     found = await use.documents.page(caller, wanted, limit=limit, after=read_text_cursor(after))
     return DocumentsAnswer.of(found)
 
@@ -102,7 +112,7 @@ async def page(
 async def read(
     caller: Caller, document_id: PathDocumentId, use: UseCases, response: Response
 ) -> DocumentAnswer:
-    """Return what is known about a document."""
+    """Return the metadata of a document."""
     document = await use.documents.read(caller, document_id)
     tag(response, document.face)
     return DocumentAnswer.of(document)
@@ -128,7 +138,7 @@ async def change(
     use: UseCases,
     response: Response,
 ) -> StoredDocumentAnswer:
-    """Change title, access or labels; another access applies from the next request on."""
+    """Change title, access or labels; access changes apply from the next request on."""
     stored = await use.documents.change(caller, document_id, body.to_change(), expected=expected)
     tag(response, stored.document.face)
     return StoredDocumentAnswer.stored(stored)
@@ -147,9 +157,9 @@ async def replace(
     use: UseCases,
     response: Response,
 ) -> StoredDocumentAnswer:
-    """Upload a new version; the one before answers until it is ready.
+    """Upload a new version; the previous one is used until the new one is ready.
 
-    A body that is neither a form nor JSON is the file itself.
+    A body that is neither a form nor JSON is taken as the file itself.
     """
     stored = await use.document_uploads.replace(caller, document_id, received, expected=expected)
     tag(response, stored.document.face)

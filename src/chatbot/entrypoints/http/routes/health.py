@@ -22,7 +22,7 @@ class StatusAnswer(Answer):
 @router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health() -> StatusAnswer:
-    """Check that the process answers; the store and the model are not asked."""
+    """Check that the process responds; the store and the model are not checked."""
     return StatusAnswer()
 
 

@@ -42,7 +42,7 @@ _STORAGE = (StorageUnavailable, StorageFull, AuditUnavailable)
 @router.post("/auth/login")
 @documented(InvalidCredentials, RateLimited, ShuttingDown, *_STORAGE)
 async def login(body: LoginBody, application: Application, use: UseCases) -> TokenAnswer:
-    """Exchange e-mail and password for an access token and a refresh token."""
+    """Exchange an e-mail address and a password for an access token and a refresh token."""
     pair = await use.authentication.login(application, body.email, body.password)
     return TokenAnswer.model_validate(pair)
 
@@ -50,7 +50,7 @@ async def login(body: LoginBody, application: Application, use: UseCases) -> Tok
 @router.post("/auth/refresh")
 @documented(InvalidToken, *_STORAGE)
 async def refresh(body: RefreshBody, application: Application, use: UseCases) -> TokenAnswer:
-    """Exchange the newest refresh token for the next pair of tokens; each can be used once."""
+    """Exchange a refresh token for a new pair of tokens; each refresh token can be used once."""
     pair = await use.token_pairs.refresh(application, body.refresh_token)
     return TokenAnswer.model_validate(pair)
 
@@ -60,7 +60,7 @@ async def refresh(body: RefreshBody, application: Application, use: UseCases) ->
 async def logout(
     body: Annotated[LogoutBody, Body(default_factory=LogoutBody)], caller: Settled, use: UseCases
 ) -> LogoutAnswer:
-    """End the sign-in of the refresh token, or else that of the access token."""
+    """End the sign-in of the refresh token, or of the access token if none is sent."""
     await use.token_pairs.end(caller, body.refresh_token)
     return LogoutAnswer()
 
@@ -68,14 +68,14 @@ async def logout(
 @router.post("/auth/logout-all", dependencies=[WithoutFields])
 @documented(*_STORAGE)
 async def logout_all(user: CurrentUser, caller: Caller, use: UseCases) -> LogoutAnswer:
-    """End all sign-ins of the user of the token, this one included."""
+    """End all sign-ins of the current user, including this one."""
     await use.token_pairs.end_all(caller, user)
     return LogoutAnswer()
 
 
 @router.get("/me")
 async def me(user: CurrentUser) -> MeAnswer:
-    """Return the user of the token."""
+    """Return the current user."""
     return MeAnswer.model_validate(user)
 
 
@@ -84,9 +84,9 @@ async def me(user: CurrentUser) -> MeAnswer:
 async def change_password(
     body: PasswordBody, caller: UserBeforePasswordChange, use: UseCases
 ) -> TokenAnswer:
-    """Replace the caller's password, end all sign-ins, and begin a new one.
+    """Change the caller's password, end all sign-ins and start a new one.
 
-    It is the only call that a user with a one-time password may make.
+    This is the only call that is allowed after logging in with a one-time password.
     """
     pair = await use.own_password.change(caller, body.current_password, body.new_password)
     return TokenAnswer.model_validate(pair)

@@ -37,7 +37,7 @@ async def put_summary(
 @router.post("/summary/reset", dependencies=[WithoutFields])
 @documented(Forbidden, SessionBusy, StorageFull)
 async def reset_summary(caller: Caller, session_id: PathSessionId, use: UseCases) -> SummaryAnswer:
-    """Empty the running summary; messages it covered are not summarised again."""
+    """Empty the running summary; the messages that it covered are not summarised again."""
     found = await use.memory_editor.put_summary(caller, session_id, "")
     return SummaryAnswer(session_id=session_id, summary=found.memory.summary)
 
@@ -47,7 +47,7 @@ async def reset_summary(caller: Caller, session_id: PathSessionId, use: UseCases
 async def read_memory(caller: Caller, session_id: PathSessionId, use: UseCases) -> MemoryAnswer:
     """Return the structured memory, including that of the last turn if it is ready within 2 s.
 
-    `pending: true` means that it is not ready yet.
+    `pending: true` means that the last turn is still being processed.
     """
     found, pending = await use.memory_editor.read_learned(caller, session_id)
     defaults = use.settings.assistant.default_preferences

@@ -10,7 +10,7 @@ from chatbot.entrypoints.http.documented import documented
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 _EXAMPLE = """\
-# HELP chatbot_turns_total Turns that have ended, by how they ended.
+# HELP chatbot_turns_total Finished turns, by outcome.
 # TYPE chatbot_turns_total counter
 chatbot_turns_total{state="complete"} 1027.0
 """

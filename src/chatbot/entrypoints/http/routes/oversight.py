@@ -1,4 +1,4 @@
-"""What data protection does with conversations of others, and what their owners see of it."""
+"""Reading and holding conversations of others for data protection, and the log that their owners see."""
 
 from chatbot.domain.errors import (
     AuditUnavailable,
@@ -40,7 +40,7 @@ async def read(
     limit: Limit = 50,
     before: Before = None,
 ) -> AnySessionAnswer:
-    """Read the session of anyone, with a reason that its owner sees."""
+    """Read any session; requires a reason, which the owner sees."""
     view = await use.oversight.read(caller, session_id, body.reason, limit=limit, before=before)
     return AnySessionAnswer.of_any(view, use.settings.assistant.default_preferences)
 
@@ -50,7 +50,7 @@ async def read(
 async def hold(
     body: ReasonBody, caller: Caller, session_id: AnySessionId, use: UseCases
 ) -> HoldAnswer:
-    """Put the session of anyone on hold, so that it is kept until it is released."""
+    """Put any session on hold, so that it cannot be reset or deleted until it is released."""
     return HoldAnswer.of(await use.oversight.hold(caller, session_id, body.reason))
 
 
@@ -59,7 +59,7 @@ async def hold(
 async def release(
     body: ReasonBody, caller: Caller, session_id: AnySessionId, use: UseCases
 ) -> HoldAnswer:
-    """End the hold of a session."""
+    """Release a session from a hold."""
     return HoldAnswer.of(await use.oversight.release(caller, session_id, body.reason))
 
 
@@ -67,6 +67,6 @@ async def release(
 async def access_log(
     user: CurrentUser, use: UseCases, limit: Limit = 50, after: AfterAccess = ""
 ) -> AccessLogAnswer:
-    """List who has looked at the caller's conversations, the newest first."""
+    """List accesses of others to the caller's conversations, newest first."""
     page = await use.oversight.accesses(user.id, limit=limit, after=after)
     return AccessLogAnswer.model_validate(page)

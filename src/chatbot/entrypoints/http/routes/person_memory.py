@@ -1,4 +1,4 @@
-"""/me/memory: what is remembered of the caller, and how they correct it."""
+"""/me/memory: read and correct the memory of the caller."""
 
 from typing import Annotated
 
@@ -31,14 +31,14 @@ from chatbot.entrypoints.http.schemas.person_memory import (
 router = routing.router(tag="person_memory", prefix="/me/memory")
 
 _CHANGING = (Forbidden, Conflict, StorageFull)
-ItemId = Annotated[str, Path(description="The id of an item.", examples=[ITEM_ID])]
+ItemId = Annotated[str, Path(description="The id of the item.", examples=[ITEM_ID])]
 _Kind = Annotated[ItemKind | None, Query(description="Only items of this kind.")]
 _State = Annotated[
     ItemState | None,
-    Query(description="Only items in this state; without it active, pending and done ones."),
+    Query(description="Only items in this state. Default: active, pending and done items."),
 ]
 _Query = Annotated[
-    str, Query(max_length=200, description="Only items with this in their text, in any case.")
+    str, Query(max_length=200, description="Only items whose text contains this, ignoring case.")
 ]
 
 
@@ -59,7 +59,7 @@ async def page(
     limit: Limit = 50,
     after: After = None,
 ) -> ItemsAnswer:
-    """List what is remembered of the caller, the newest first."""
+    """List what is remembered about the caller, newest first."""
     wanted = ItemFilter(kind=kind, state=state, query=query)
     found = await use.own_memory.page(caller, wanted, limit=limit, after=read_text_cursor(after))
     return ItemsAnswer.of(found)
@@ -68,7 +68,7 @@ async def page(
 @router.post("", status_code=201, responses=tagged(201))
 @documented(*_CHANGING)
 async def add(body: ItemBody, caller: Caller, use: UseCases, response: Response) -> ItemAnswer:
-    """Remember something; a new value of a key supersedes the old one."""
+    """Add an item; a new value of a key supersedes the old one."""
     return _answer(response, await use.own_memory.add(caller, body.kind, body.key, body.text))
 
 
@@ -77,7 +77,7 @@ async def add(body: ItemBody, caller: Caller, use: UseCases, response: Response)
 async def forget_everything(
     body: ForgetEverythingBody, caller: Caller, use: UseCases
 ) -> ForgottenAnswer:
-    """Forget everything that is remembered of the caller, for good."""
+    """Permanently forget everything that is remembered about the caller."""
     await use.own_memory.forget_everything(caller, body.confirm)
     return ForgottenAnswer()
 
@@ -85,7 +85,7 @@ async def forget_everything(
 @router.get("/settings")
 @documented(Forbidden)
 async def read_settings(caller: Caller, use: UseCases) -> MemorySettingsSchema:
-    """Return what the caller allows."""
+    """Return the caller's memory settings."""
     return MemorySettingsSchema.of((await use.own_memory.read(caller)).settings)
 
 
@@ -94,7 +94,7 @@ async def read_settings(caller: Caller, use: UseCases) -> MemorySettingsSchema:
 async def put_settings(
     body: MemorySettingsSchema, caller: Caller, use: UseCases
 ) -> MemorySettingsSchema:
-    """Change what the caller allows; it applies from the next turn on."""
+    """Change the caller's memory settings; they apply from the next turn on."""
     settings = await use.own_memory.put_settings(caller, body.to_settings())
     return MemorySettingsSchema.of(settings)
 
@@ -102,9 +102,10 @@ async def put_settings(
 @router.post("/search")
 @documented(Forbidden)
 async def search(body: MemorySearchBody, caller: Caller, use: UseCases) -> ResultsAnswer:
-    """Search what is remembered of the caller: items, and the messages of all their sessions.
+    """Search the caller's memory: items, and the messages of all sessions.
 
-    Best items and messages take turns. `why` names the words of the query that count.
+    The results alternate between the best items and the best messages. `why` lists the words that
+    matched.
     """
     found = await use.memory_search.find(caller, body.query, limit=body.limit, types=body.types)
     return ResultsAnswer.of(found)
@@ -133,10 +134,10 @@ async def edit(
 async def forget(
     caller: Caller, item_id: ItemId, expected: IfMatch, use: UseCases
 ) -> ForgottenAnswer:
-    """Forget an item for good.
+    """Permanently forget an item.
 
-    Its text and quotes are erased, summaries that hold it are made again, and old messages do not
-    teach it again.
+    Its text and quotes are erased, summaries that contain it are rebuilt, and it is not learned again
+    from old messages.
     """
     await use.own_memory.forget(caller, item_id, expected=expected)
     return ForgottenAnswer()

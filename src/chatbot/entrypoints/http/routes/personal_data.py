@@ -1,4 +1,4 @@
-"""All data of a person: exported, and erased."""
+"""Export and erasure of all data about a person."""
 
 from typing import Annotated
 
@@ -29,9 +29,10 @@ router = routing.router(tag="personal_data")
 @router.get("/me/export", response_class=Response, responses={200: DOCUMENTED})
 @documented(AuditUnavailable)
 async def export_own(_: CurrentUser, caller: Caller, use: UseCases) -> Response:
-    """Return everything that is stored about the caller, as a ZIP file.
+    """Export all data about the caller as a ZIP file.
 
-    It is streamed. A conversation that is deleted meanwhile is marked as incomplete or left out.
+    The file is streamed. A conversation that is deleted in the meantime is marked as incomplete or
+    left out.
     """
     data = await use.data_export.own(caller)
     return archive_stream(data, use.settings.assistant.default_preferences)
@@ -45,7 +46,7 @@ async def export_own(_: CurrentUser, caller: Caller, use: UseCases) -> Response:
 async def erase_own(
     body: ErasureBody, _: CurrentUser, caller: Caller, use: UseCases
 ) -> ErasedAnswer:
-    """Erase the caller with everything that is stored about them, for good."""
+    """Permanently erase the caller and all data about them."""
     receipt = await use.own_erasure.erase(caller, body.password)
     return ErasedAnswer(receipt=ReceiptAnswer.of(receipt))
 
@@ -53,11 +54,11 @@ async def erase_own(
 @router.get("/admin/users/{user_id}/export", response_class=Response, responses={200: DOCUMENTED})
 @documented(Forbidden, NotFound, AuditUnavailable)
 async def export(
-    user_id: Annotated[str, Path(description="The id of a user.")], caller: Caller, use: UseCases
+    user_id: Annotated[str, Path(description="The id of the user.")], caller: Caller, use: UseCases
 ) -> Response:
-    """Return everything that is stored about a user, as a ZIP file.
+    """Export all data about a user as a ZIP file.
 
-    The user sees it in `GET /me/access-log`. Needs `users.read` and `sessions.read_any`.
+    The export appears in the user's `GET /me/access-log`. Requires `users.read` and `sessions.read_any`.
     """
     data = await use.data_export.of(caller, user_id)
     return archive_stream(data, use.settings.assistant.default_preferences)

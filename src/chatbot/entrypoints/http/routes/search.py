@@ -13,7 +13,7 @@ router = routing.router(tag="documents")
 @router.post("/search")
 @documented(Forbidden, InvalidInput)
 async def search(body: SearchBody, caller: Caller, use: UseCases) -> SearchAnswer:
-    """Return the passages that fit best, of documents that the caller may read."""
+    """Search the documents that the caller may read."""
     found = await use.document_search.passages(
         caller, body.query, limit=body.limit, labels=body.labels
     )

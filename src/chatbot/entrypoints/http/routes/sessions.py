@@ -69,7 +69,7 @@ async def page(
     after: After = None,
     query: TitleQuery = "",
 ) -> SessionsAnswer:
-    """List the sessions of the caller, the most recently used first."""
+    """List the caller's sessions, most recently used first."""
     cursor = read_cursor(after)
     found = await use.sessions.page(caller, limit=limit, after=cursor, title=query)
     return SessionsAnswer.of(found)
@@ -94,7 +94,7 @@ async def read(
 async def rename(
     body: TitleBody, caller: Caller, session_id: PathSessionId, use: UseCases
 ) -> SessionLine:
-    """Give a session a title."""
+    """Set the title of a session."""
     return SessionLine.of(await use.sessions.rename(caller, session_id, body.title))
 
 
@@ -106,9 +106,10 @@ async def export(
     use: UseCases,
     media_type: Annotated[str, Depends(one_of(MARKDOWN, JSON))],
 ) -> Response:
-    """Return a whole conversation as a Markdown document or as JSON, by the header `Accept`.
+    """Export a conversation as Markdown or JSON, depending on the `Accept` header.
 
-    It is streamed. If the session is reset or deleted meanwhile, the connection is cut.
+    The conversation is streamed. If the session is reset or deleted in the meantime, the connection is
+    closed early.
     """
     transcript = await use.sessions.export(caller, session_id)
     return transcript_stream(transcript, media_type, use.settings.assistant.default_preferences)
@@ -119,7 +120,7 @@ async def export(
 async def explain(
     caller: Caller, session_id: PathSessionId, turn_id: PathTurnId, use: UseCases
 ) -> ExplanationAnswer:
-    """Return what the prompt of an answer was made of, for 30 days after it."""
+    """Explain an answer: the parts of its prompt, kept for 30 days."""
     found = await use.explanations.of(caller, session_id, turn_id)
     return ExplanationAnswer.of(session_id, found)
 

@@ -32,12 +32,12 @@ def _require_day(raw: object) -> object:
 _Day = Annotated[date, BeforeValidator(_require_day)]
 Since = Annotated[
     _Day | None,
-    Query(alias="from", description="The first day; by default, the first of the month."),
+    Query(alias="from", description="The first day. Default: the first day of the current month."),
 ]
 Until = Annotated[
-    _Day | None, Query(alias="to", description="The last day, which is included; today by default.")
+    _Day | None, Query(alias="to", description="The last day (inclusive). Default: today.")
 ]
-By = Annotated[Dimension, Query(description="What to add up by.")]
+By = Annotated[Dimension, Query(description="What the rows are grouped by.")]
 Format = Annotated[str, Depends(one_of(JSON, csv_table.MEDIA_TYPE))]
 _CSV: dict[int | str, dict[str, Any]] = {
     200: {"content": {csv_table.MEDIA_TYPE: {"schema": {"type": "string"}, "example": CSV_EXAMPLE}}}
@@ -54,7 +54,7 @@ async def own(
     since: Since = None,
     until: Until = None,
 ) -> UsageAnswer | Response:
-    """Return by day what the user of the token has used."""
+    """Return the usage of the current user, by day."""
     return _in_format(UsageAnswer.of(await use.usage.own(caller, since, until)), media_type)
 
 
@@ -69,7 +69,7 @@ async def everybodys(
     until: Until = None,
     by: By = Dimension.DAY,
 ) -> UsageAnswer | Response:
-    """Return what was used; to department administrators, what their department has used."""
+    """Return the usage; department administrators see only that of their department."""
     return _in_format(UsageAnswer.of(await use.usage.all(caller, since, until, by)), media_type)
 
 

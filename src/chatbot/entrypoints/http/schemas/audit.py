@@ -51,11 +51,11 @@ class ActorSchema(Answer):
 class ObjectSchema(Answer):
     """What it was done to."""
 
-    type: str = Field(description="Such as `user`, `role` or `session`.")
-    id: str = Field(description="Its id or name.")
+    type: str = Field(description="The type of object, such as `user`, `role` or `session`.")
+    id: str = Field(description="The id or name of the object.")
     owner: str | None = Field(
         default=None,
-        description="Of a session: the id of the person, or the application, to whom it belongs.",
+        description="For a session: the id of the person or application that it belongs to.",
         exclude_if=is_none,
     )
 
@@ -65,40 +65,44 @@ class EventSchema(Answer):
 
     model_config = example(EVENT)
 
-    seq: int = Field(description="Its number; events are numbered from 1 without gaps.")
+    seq: int = Field(
+        description="The number of the event. Events are numbered from 1 without gaps."
+    )
     at: str = Field(description="When it happened (RFC 3339, UTC).")
     action: str = Field(description="One of the actions in docs/security.md.")
     outcome: str = Field(description="`allowed`, `refused` or `failed`.")
-    actor: ActorSchema = Field(description="Who has done it.")
+    actor: ActorSchema = Field(description="Who did it.")
     object: ObjectSchema = Field(description="What it was done to.")
     request_id: str | None = Field(
         default=None, description="The `X-Request-Id` of the call.", exclude_if=is_none
     )
     reason: str | None = Field(
-        default=None, description="The reason that was given, or details.", exclude_if=is_none
+        default=None,
+        description="The reason that was given, or details of the event.",
+        exclude_if=is_none,
     )
     before: str | None = Field(
-        default=None, description="A digest of the object before.", exclude_if=is_none
+        default=None, description="A digest of the object before the change.", exclude_if=is_none
     )
     after: str | None = Field(
-        default=None, description="A digest of the object after.", exclude_if=is_none
+        default=None, description="A digest of the object after the change.", exclude_if=is_none
     )
     stage: Literal["intent", "done"] | None = Field(
         default=None,
-        description="In the store `json:`, `intent` before a change and `done` after it.",
+        description="With the store `json:`, a change has two events: `intent` before it, `done` after it.",
         exclude_if=is_none,
     )
-    prev: str = Field(description="The `mac` of the event before.")
+    prev: str = Field(description="The `mac` of the previous event.")
     mac: str = Field(description="HMAC-SHA-256 of the event under `AUDIT_KEY`.")
 
 
 class AuditAnswer(Answer):
     model_config = example({"events": [EVENT], "next": "4711-9120-5f1d0c3a"})
 
-    events: list[EventSchema] = Field(description="The events, the oldest first.")
+    events: list[EventSchema] = Field(description="The events, oldest first.")
     next: str | None = Field(
-        description="Pass it as `after` for the next page; null at the end. A page may be short, even "
-        "empty, although more follow."
+        description="Send it as `after` to get the next page. Null on the last page. A page may be short or "
+        "empty even if more pages follow."
     )
 
     @classmethod

@@ -63,20 +63,21 @@ class DocumentsBody(Body):
     labels: list[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = Field(
         default=[],
         max_length=20,
-        description="Only documents with one of these labels; empty = all that the caller may read.",
+        description="Use only documents with one of these labels. Empty: all that the caller may read.",
     )
-    off: bool = Field(default=False, description="True: answer without documents.")
+    off: bool = Field(default=False, description="True to answer without documents.")
 
 
 class ChatBody(Body):
     model_config = example({"prompt": PROMPT})
 
-    prompt: str = Field(description="What the user says; at most `MAX_PROMPT_CHARS` characters.")
+    prompt: str = Field(description="The user's message: at most `MAX_PROMPT_CHARS` characters.")
     session_id: str | None = Field(
-        default=None, description="The session to continue; without it, a new session begins."
+        default=None, description="The session to continue. If omitted, a new session is created."
     )
     documents: DocumentsBody | None = Field(
-        default=None, description="Which documents the answer may use; without it, all."
+        default=None,
+        description="Which documents the answer may use. Default: all that the caller may read.",
     )
 
     @property
@@ -88,23 +89,23 @@ class ChatBody(Body):
 
 
 class UsageSchema(Answer):
-    input_tokens: int = Field(description="Tokens that the model read.")
-    output_tokens: int = Field(description="Tokens that the model wrote.")
+    input_tokens: int = Field(description="The number of tokens in the prompts.")
+    output_tokens: int = Field(description="The number of tokens in the answers.")
     estimated: bool = Field(
         description="True if the service estimated them because the provider reported none."
     )
 
 
 class RecalledItemSchema(Answer):
-    id: str = Field(description="The id of the item, or session and number of the message.")
+    id: str = Field(description="The id of the item, or the session and number of the message.")
     kind: Literal["profile", "preference", "fact", "todo", "summary", "message"] = Field(
-        description="What kind of knowledge it is; `message`: from another session of the caller."
+        description="The kind of item, or `message`: a message of another session of the caller."
     )
-    text: str = Field(description="The text that the prompt contained.")
+    text: str = Field(description="The text as it was in the prompt.")
     session_id: str | None = Field(
         default=None,
         exclude_if=is_none,
-        description="The session of the message, or of the one that taught the item.",
+        description="The session of the message, or of the message from which the item was learned.",
     )
     seq: int | None = Field(
         default=None, exclude_if=is_none, description="The number of that message in its session."
@@ -114,24 +115,24 @@ class RecalledItemSchema(Answer):
 class ChatAnswer(Answer):
     model_config = example(chat_answer(EXAMPLE))
 
-    session_id: str = Field(description="The session: send it with the next prompt.")
+    session_id: str = Field(description="The id of the session. Send it with the next prompt.")
     text: str = Field(description="The answer: plain text or Markdown, as the model writes it.")
-    turn_id: str = Field(description="Identifies the question and its answer among the messages.")
+    turn_id: str = Field(description="The id of the turn, which the question and its answer share.")
     finish_reason: FinishReason = Field(
         description="`stop`: the answer is complete. `length`: it was cut off at the maximum length. "
         "`blocked`: the provider's filter stopped it."
     )
-    usage: UsageSchema = Field(description="The tokens of this turn.")
-    model: str = Field(description="The model that answered, by its Genkit name.")
+    usage: UsageSchema = Field(description="The tokens used by this turn.")
+    model: str = Field(description="The Genkit name of the model that answered.")
     memory_used: list[RecalledItemSchema] = Field(
         description="The remembered items and recalled messages that the prompt contained."
     )
     citations: list[CitationSchema] = Field(
-        description="The passages of documents that the text names by marks such as `[1]`."
+        description="The passages of documents that the text cites with marks such as `[1]`."
     )
     notice: str | None = Field(
         default=None,
         exclude_if=is_none,
-        description="Only in a session's first answer: a sentence to display, which says that this "
-        "is an AI system.",
+        description="Only in a session's first answer: a sentence to display, saying that this is an "
+        "AI system.",
     )

@@ -23,8 +23,8 @@ def citation_of(citation: Citation) -> Json:
 
 
 class CitationSchema(Answer):
-    n: int = Field(description="The number in the mark `[n]` in the text.")
-    document_id: str = Field(description="The document.")
+    n: int = Field(description="The number in the mark `[n]` of the text.")
+    document_id: str = Field(description="The id of the document.")
     version: int = Field(description="The version of the document that the answer used.")
     title: str = Field(description="The title of the document.")
     heading: str = Field(description="The headings above the passage; may be empty.")
@@ -32,4 +32,4 @@ class CitationSchema(Answer):
         description="Where the quote begins in the text of that version, in code points."
     )
     end: int = Field(description="Where the quote ends.")
-    quote: str = Field(description="The words of the passage that the answer rests on.")
+    quote: str = Field(description="The words of the passage that support the answer.")

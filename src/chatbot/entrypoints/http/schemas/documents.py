@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from chatbot.application.document_files import StoredDocument
-from chatbot.application.document_rules import NOBODY
+from chatbot.application.document_rules import NO_READERS
 from chatbot.application.documents import DocumentChange, DocumentPage
 from chatbot.domain.documents import ERASED_UPLOADER, Access, Document
 from chatbot.domain.text import rfc3339
@@ -43,21 +43,24 @@ _DOCUMENT: Json = {
 
 
 class AccessBody(Body):
-    """Who may read a document: callers who match one entry."""
+    """Who may read a document: every caller who matches at least one entry."""
 
     model_config = example(_ACCESS)
 
-    public: bool = Field(default=False, description="Everyone who may read documents.")
+    public: bool = Field(
+        default=False, description="Whether everyone with `documents.read` may read it."
+    )
     departments: list[str] = Field(
-        default=[], max_length=_LONGEST, description="People of these departments."
+        default=[], max_length=_LONGEST, description="Departments whose people may read it."
     )
     roles: list[str] = Field(
-        default=[], max_length=_LONGEST, description="People with these roles, by name."
+        default=[], max_length=_LONGEST, description="Names of the roles whose holders may read it."
     )
     users: list[str] = Field(
         default=[],
         max_length=_LONGEST,
-        description="These people, by id; callers with `users.read` may use e-mail addresses.",
+        description="Ids of the users who may read it. Callers with `users.read` may also use e-mail "
+        "addresses.",
     )
 
     def to_access(self) -> Access:
@@ -72,14 +75,14 @@ class AccessBody(Body):
 class AccessAnswer(Answer):
     model_config = example(_SHOWN_ACCESS)
 
-    public: bool = Field(description="Everyone who may read documents.")
-    departments: list[str] = Field(description="People of these departments.")
-    roles: list[str] = Field(description="People with these roles.")
-    users: list[str] = Field(description="These people, by id.")
+    public: bool = Field(description="Whether everyone with `documents.read` may read it.")
+    departments: list[str] = Field(description="Departments whose people may read it.")
+    roles: list[str] = Field(description="Names of the roles whose holders may read it.")
+    users: list[str] = Field(description="Ids of the users who may read it.")
 
 
 class DocumentBody(Body):
-    """A text as a document."""
+    """A new document, sent as text."""
 
     model_config = example(
         {
@@ -91,39 +94,47 @@ class DocumentBody(Body):
         }
     )
 
-    title: str = Field(max_length=_LONGEST, description="1 to 200 characters.")
-    text: str = Field(description="The text.")
+    title: str = Field(max_length=_LONGEST, description="The title: 1 to 200 characters.")
+    text: str = Field(description="The text of the document.")
     media_type: str = Field(
-        default="text/plain", max_length=200, description="Such as `text/markdown`."
+        default="text/plain", max_length=200, description="The media type, such as `text/markdown`."
     )
     access: AccessBody = Field(
         default=AccessBody(),
-        description="Who may read it; by default, the uploader and those who manage documents.",
+        description="Who may read it. Default: only the uploader and people who manage documents.",
     )
     labels: list[str] = Field(
-        default=[], max_length=_LONGEST, description="At most 20, by which documents are found."
+        default=[],
+        max_length=_LONGEST,
+        description="At most 20 labels, by which documents can be filtered.",
     )
 
 
 class TextBody(Body):
-    """A text as a new version."""
+    """A new version, sent as text."""
 
     model_config = example({"text": "# Travel\n\nReceipts are due within 60 days."})
 
-    text: str = Field(description="The text.")
+    text: str = Field(description="The text of the document.")
     media_type: str = Field(
-        default="text/plain", max_length=200, description="Such as `text/markdown`."
+        default="text/plain", max_length=200, description="The media type, such as `text/markdown`."
     )
 
 
 class DocumentChangeBody(Body):
-    """Fields that are left out stay as they are."""
+    """Fields that are left out stay unchanged."""
 
     model_config = example({"title": "Travel expenses", "access": _ACCESS, "labels": ["policies"]})
 
-    title: str = Field(default="", max_length=_LONGEST, description="1 to 200 characters.")
-    access: AccessBody = Field(default=AccessBody(), description="The whole new rule.")
-    labels: list[str] = Field(default=[], max_length=_LONGEST, description="All labels.")
+    title: str = Field(
+        default="", max_length=_LONGEST, description="The title: 1 to 200 characters."
+    )
+    access: AccessBody = Field(
+        default=AccessBody(), description="The new access rule. Replaces the whole previous one."
+    )
+    labels: list[str] = Field(
+        default=[], max_length=_LONGEST, description="The new labels. Replace all previous ones."
+    )
 
     def to_change(self) -> DocumentChange:
         given = self.model_fields_set
@@ -138,27 +149,30 @@ class DocumentInfo(Answer):
     model_config = example(_DOCUMENT)
 
     id: str = Field(description="The id of the document.")
-    title: str = Field(description="The title: the given one, that in the file, or its name.")
+    title: str = Field(
+        description="The title: the one that was set, or the title in the file, or the file name."
+    )
     media_type: str = Field(description="The media type of the newest version.")
-    size: int = Field(description="Its size in bytes.")
-    version: int = Field(description="The number of the newest version, from 1.")
+    size: int = Field(description="The size of the newest version, in bytes.")
+    version: int = Field(description="The number of the newest version, starting at 1.")
     answering_version: int | None = Field(
-        description="The version that is searched; null until one is ready."
+        description="The version that is searched and quoted; null until one is ready."
     )
     status: Literal["queued", "processing", "ready", "failed"] = Field(
         description="The state of the newest version."
     )
     reason: str | None = Field(
-        default=None, exclude_if=is_none, description="Why the newest version has failed."
+        default=None, exclude_if=is_none, description="Why the newest version failed."
     )
     access: AccessAnswer = Field(description="Who may read it.")
-    labels: list[str] = Field(description="Its labels, in lower case.")
+    labels: list[str] = Field(description="The labels, in lower case.")
     uploaded_by: str = Field(
-        description="The id of the user, `application <id>`, or `erased` if that user was erased."
+        description="Who uploaded it: the id of the user, `application <id>` for a call without a user, or "
+        "`erased` if the user was erased."
     )
     created_at: str = Field(description="When it was uploaded (RFC 3339, UTC).")
-    updated_at: str = Field(description="When it changed last (RFC 3339, UTC).")
-    passages: int = Field(description="How many passages the version that answers has.")
+    updated_at: str = Field(description="When it was last changed (RFC 3339, UTC).")
+    passages: int = Field(description="The number of passages of `answering_version`.")
 
     @classmethod
     def of(cls, document: Document) -> Self:
@@ -202,19 +216,19 @@ class StoredDocumentAnswer(DocumentAnswer):
     notice: str | None = Field(
         default=None,
         exclude_if=is_none,
-        description="Says that nobody matches the access rule at the moment, if that is so.",
+        description="Present if the access rule currently matches no active user except the uploader.",
     )
 
     @classmethod
     def stored(cls, stored: StoredDocument) -> Self:
-        notice = NOBODY if stored.has_no_readers else None
+        notice = NO_READERS if stored.has_no_readers else None
         return cls(document=DocumentInfo.of(stored.document), notice=notice)
 
 
 class DocumentsAnswer(Answer):
     model_config = example({"documents": [_DOCUMENT], "next": "ZmZmYWIz"})
 
-    documents: list[DocumentInfo] = Field(description="A page of documents, the newest first.")
+    documents: list[DocumentInfo] = Field(description="A page of documents, newest first.")
     next: str | None = Field(
         description="Opaque: send it as `after` to get the next page. Null on the last page."
     )

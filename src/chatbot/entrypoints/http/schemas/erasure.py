@@ -36,10 +36,14 @@ class ReceiptAnswer(Answer):
 
     model_config = example(RECEIPT)
 
-    receipt_id: str = Field(description="The id of the receipt, which the audit names, too.")
-    erased: dict[str, int] = Field(description="How many of each kind were erased.")
+    receipt_id: str = Field(
+        description="The id of the receipt, which is also recorded in the audit."
+    )
+    erased: dict[str, int] = Field(description="The number of erased objects, by kind.")
     at: str = Field(description="When the erasure was complete (RFC 3339, UTC).")
-    mac: str = Field(description="A code that only this service can make, with its `AUDIT_KEY`.")
+    mac: str = Field(
+        description="A signature (HMAC-SHA-256) that only this service can make, with its `AUDIT_KEY`."
+    )
 
     @classmethod
     def of(cls, receipt: Receipt) -> Self:
@@ -57,4 +61,4 @@ class ErasedAnswer(Answer):
     model_config = example({"deleted": True, "receipt": RECEIPT})
 
     deleted: bool = Field(default=True, description="Always true.")
-    receipt: ReceiptAnswer = Field(description="What was erased.")
+    receipt: ReceiptAnswer = Field(description="The receipt, which lists what was erased.")

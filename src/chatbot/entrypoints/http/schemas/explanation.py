@@ -1,4 +1,4 @@
-"""Schemas of explanations of answers."""
+"""Schemas of the explanation of an answer."""
 
 from typing import Literal, Self
 
@@ -43,23 +43,24 @@ _MESSAGES: Json = {
 class PartSchema(Answer):
     kind: Literal["system", "summary", "item", "message", "recalled", "passage", "question"] = (
         Field(
-            description="`message`: messages of this session; `recalled`: a message of another one."
+            description="What the part is. `message`: messages of this session. `recalled`: a message of "
+            "another session."
         )
     )
     id: str = Field(
-        description="The id of an item; session and number of a recalled message; document, version "
-        "and number of a passage; otherwise the numbers of messages, or empty."
+        description="Of an item: its id. Of a recalled message: session and number. Of a passage: document, "
+        "version and number. Otherwise: the numbers of the messages, or empty."
     )
-    tokens: int = Field(description="Its tokens, as estimated when the prompt was built.")
+    tokens: int = Field(description="The number of tokens, as estimated when the prompt was built.")
     included: bool = Field(description="Whether the prompt contained it.")
     reason: str | None = Field(
         default=None,
         exclude_if=is_none,
         description="Why it was left out: `budget`, `summarized`, `refused` by the provider, "
-        "`interrupted`, or `retry`: the provider refused a prompt with it.",
+        "`interrupted`, or `retry`: the provider refused a prompt that contained it.",
     )
     rank: int | None = Field(
-        default=None, exclude_if=is_none, description="Its place among what a search has found."
+        default=None, exclude_if=is_none, description="Its rank in the search results."
     )
     n: int | None = Field(
         default=None, exclude_if=is_none, description="The number of a passage in the prompt."
@@ -67,8 +68,8 @@ class PartSchema(Answer):
     text: str | None = Field(
         default=None,
         exclude_if=is_none,
-        description="The text of an item, a recalled message or a passage; absent if it is not "
-        "stored any more.",
+        description="The text of an item, a recalled message or a passage; absent if it is no "
+        "longer stored.",
     )
     title: str | None = Field(
         default=None, exclude_if=is_none, description="The title of the document."
@@ -122,11 +123,11 @@ class ExplanationAnswer(Answer):
     turn_id: str = Field(description="The turn.")
     seq: int = Field(description="The number of the answer in its session.")
     parts: list[PartSchema] = Field(
-        description="What the prompt was made of, and what was found for it but left out, without "
-        "documents that the caller may not read any more."
+        description="The parts of the prompt, and those that were found but left out. Passages of documents "
+        "that the caller may no longer read are not listed."
     )
     decisions: list[str] = Field(
-        description="The settings and rules that decided what could be recalled, as codes."
+        description="Codes of the settings and rules that decided what could be recalled."
     )
     citations: list[CitationSchema] = Field(description="The citations of the answer.")
 

@@ -12,7 +12,7 @@ class LoginBody(Body):
         {"email": "admin@example.com", "password": "the password that make run printed"}
     )
 
-    email: str = Field(description="The user's e-mail address, in upper or lower case.")
+    email: str = Field(description="The user's e-mail address. Case is ignored.")
     password: str = Field(
         description="The user's password.", json_schema_extra={"format": "password"}
     )
@@ -32,7 +32,7 @@ class LogoutBody(Body):
 
     refresh_token: str | None = Field(
         default=None,
-        description="A `refresh_token` of the sign-in; without it, the access token says which.",
+        description="A `refresh_token` of the sign-in to end. Default: the sign-in of the access token.",
     )
 
 
@@ -51,11 +51,11 @@ class PasswordBody(Body):
     )
 
     current_password: str = Field(
-        description="The password that the user has now; it may be a one-time password.",
+        description="The user's current password, which may be a one-time password.",
         json_schema_extra={"format": "password"},
     )
     new_password: str = Field(
-        description="15 to 128 characters that are not easy to guess.",
+        description="The new password: 15 to 128 characters, not easy to guess.",
         json_schema_extra={"format": "password"},
     )
 
@@ -71,15 +71,17 @@ class TokenAnswer(Answer):
         }
     )
 
-    access_token: str = Field(description="Send it in the header `Authorization: Bearer TOKEN`.")
+    access_token: str = Field(
+        description="The access token. Send it in the header `Authorization: Bearer TOKEN`."
+    )
     token_type: Literal["bearer"] = Field(
         default="bearer", description="The type of the token (RFC 6750)."
     )
-    expires_in: int = Field(description="Seconds for which the access token is valid.")
+    expires_in: int = Field(description="The lifetime of the access token, in seconds.")
     refresh_token: str = Field(
-        description="Exchange it at `POST /auth/refresh` for the next pair; it can be used once."
+        description="The refresh token. Exchange it once at `POST /auth/refresh` for a new pair."
     )
-    refresh_expires_in: int = Field(description="Seconds for which the refresh token is valid.")
+    refresh_expires_in: int = Field(description="The lifetime of the refresh token, in seconds.")
 
 
 class MeAnswer(Answer):

@@ -42,8 +42,8 @@ UserSecret = Annotated[
     Field(
         min_length=MIN_SECRET_CHARS,
         max_length=MAX_SECRET_CHARS,
-        description="With `act_for_users`: the secret with which the application signs, if it has "
-        "one already. Without it, one is made.",
+        description="For `act_for_users`: the secret with which the application signs assertions, if it "
+        "already has one. Default: a new secret is generated.",
         json_schema_extra={"format": "password"},
     ),
 ]
@@ -62,18 +62,18 @@ class NewKeyBody(Body):
 
     client: str = Field(
         max_length=100,
-        description="The application, which may be new. Its keys share its sessions. Lower-case "
-        "letters, digits, `.`, `_` and `-`.",
+        description="The name of the application: lower-case letters, digits, `.`, `_` and `-`. It may be "
+        "new. All keys of an application share its sessions.",
     )
     scopes: list[Scope] = Field(
         max_length=2 * len(Permission),
-        description="What the key allows: permissions that you hold, `act_for_users`, `metrics`.",
+        description="What the key allows: permissions that you hold, `act_for_users` and `metrics`.",
     )
     label: str = Field(
-        default="", max_length=MAX_LABEL_CHARS, description="A note for those who read the list."
+        default="", max_length=MAX_LABEL_CHARS, description="A note, shown in the list of keys."
     )
     expires_at: Moment | None = Field(
-        default=None, description="When the key ends (RFC 3339); without it, it does not end."
+        default=None, description="When the key expires (RFC 3339). Default: never."
     )
     user_secret: UserSecret = None
 
@@ -94,7 +94,7 @@ class RotationBody(Body):
         default=24,
         ge=0,
         le=MAX_OVERLAP_HOURS,
-        description="Hours for which the old key can still be used; 0 ends it at once.",
+        description="Hours for which the old key stays valid; 0 revokes it immediately.",
     )
     user_secret: UserSecret = None
 
@@ -102,30 +102,36 @@ class RotationBody(Body):
 class KeyAnswer(Answer):
     model_config = example(_KEY)
 
-    id: str = Field(description="The id, which is also part of the key.")
+    id: str = Field(description="The id of the key, which is also part of the key.")
     client: str = Field(description="The application that the key identifies.")
     scopes: list[str] = Field(description="What the key allows.")
-    label: str = Field(description="The note of the key; may be empty.")
-    created_at: Timestamp = Field(description="When the key was made (RFC 3339, UTC).")
+    label: str = Field(description="The note; may be empty.")
+    created_at: Timestamp = Field(description="When the key was created (RFC 3339, UTC).")
     created_by: str = Field(
-        description="Who made it: the id of a user, `cli:ACCOUNT` for a command on the host, or "
+        description="Who created it: the id of a user, `cli:ACCOUNT` for a command on the host, or "
         "`client:NAME` for another application."
     )
-    expires_at: Timestamp | None = Field(description="When the key ends (RFC 3339, UTC), or null.")
-    last_used_on: str | None = Field(description="The last day of use (UTC), or null.")
+    expires_at: Timestamp | None = Field(
+        description="When the key expires (RFC 3339, UTC); null for never."
+    )
+    last_used_on: str | None = Field(
+        description="The day on which the key was last used (UTC); null for never."
+    )
     state: KeyState = Field(
-        description="`active`, `expiring` within 7 days, `expired`, or `revoked`."
+        description="`active`, `expiring` (within 7 days), `expired` or `revoked`."
     )
 
 
 class NewKeyAnswer(KeyAnswer):
     model_config = example({**_KEY, "key": _TEXT})
 
-    key: str = Field(description="Send it in the header `X-API-Key`. It is not shown again.")
+    key: str = Field(
+        description="The key. Send it in the header `X-API-Key`. It is not shown again."
+    )
     assertion_secret: str | None = Field(
         default=None,
         exclude_if=is_none,
-        description="With `act_for_users`: sign with it for whom you call. It is not shown again.",
+        description="For `act_for_users`: the secret with which to sign assertions. It is not shown again.",
     )
 
     @classmethod
@@ -136,5 +142,7 @@ class NewKeyAnswer(KeyAnswer):
 class KeysAnswer(Answer):
     model_config = example({"keys": [_KEY], "next": KEY_ID})
 
-    keys: list[KeyAnswer] = Field(description="The keys, in the order of their ids.")
-    next: str | None = Field(description="Send it as `after` to get the next page, or null.")
+    keys: list[KeyAnswer] = Field(description="The keys, sorted by id.")
+    next: str | None = Field(
+        description="Opaque: send it as `after` to get the next page. Null on the last page."
+    )

@@ -17,20 +17,20 @@ _RULE: Json = {
 }
 _LIMIT: Json = {"id": "sales-monthly", **_RULE}
 _SUBJECT = (
-    "Whom it applies to. That of a department or of a client is shared by all in it; of a role or of "
-    "everyone, each person has their own."
+    "Who the limit applies to. The limit of a department or client is shared by all its callers; a "
+    "limit for a role or for everyone applies to each person separately."
 )
 _NAME = (
-    "The name of the role, department or client, or the id of the user (when you set it, also the "
-    "e-mail address); empty for everyone."
+    "The name of the role, department or client, or the id of the user. In a request, an e-mail address "
+    "is also accepted for a user. Empty for everyone."
 )
 _KIND = (
-    "What it bounds: `requests` to the service, `tokens` of the model, `streams`, which are answers at "
-    "the same time, or `retention`, the days after which a session is deleted."
+    "What is limited: `requests` to the service, `tokens` of the model, `streams` (simultaneous answers), "
+    "or `retention` (days after which a session is deleted)."
 )
-_PER = "The minute, hour, day or month, of the clock or the calendar; null for `streams` and `retention`."
+_PER = "The clock minute or hour, or the calendar day or month. Null for `streams` and `retention`."
 _MODEL = (
-    "Of tokens: the only model for which it counts, as in `GENKIT_MODEL`; null for every model."
+    "For tokens: count only those of this model, named as in `GENKIT_MODEL`. Null for all models."
 )
 
 
@@ -42,32 +42,30 @@ class LimitAnswer(Answer):
     name: str = Field(description=_NAME)
     kind: LimitKind = Field(description=_KIND)
     per: Period | None = Field(description=_PER)
-    limit: int = Field(description="The most that is allowed.")
+    limit: int = Field(description="The maximum.")
     model: str | None = Field(description=_MODEL)
 
 
 class LimitsAnswer(Answer):
     model_config = example({"limits": [_LIMIT]})
 
-    limits: list[LimitAnswer] = Field(description="All limits, by id.")
+    limits: list[LimitAnswer] = Field(description="All limits, sorted by id.")
 
 
 class LimitBody(Body):
     model_config = example(_RULE)
 
-    id: str | None = Field(
-        default=None, description="The id in the path, so that an answer can be sent back."
-    )
+    id: str | None = Field(default=None, description="Optional. Must be the id in the path.")
     subject: Subject = Field(description=_SUBJECT, strict=False)
     name: str = Field(default="", max_length=MAX_NAME_CHARS, description=_NAME)
     kind: LimitKind = Field(description=_KIND, strict=False)
     per: Period | None = Field(default=None, description=_PER, strict=False)
-    limit: int = Field(ge=0, le=MAX_LIMIT, description="The most that is allowed.")
+    limit: int = Field(ge=0, le=MAX_LIMIT, description="The maximum.")
     model: str | None = Field(default=None, max_length=MAX_NAME_CHARS, description=_MODEL)
 
     def to_limit(self, limit_id: str) -> Limit:
         if self.id not in {None, limit_id}:
-            raise InvalidInput("The id is not the one in the path.", where=("id",))
+            raise InvalidInput("The id differs from the one in the path.", where=("id",))
         return Limit(
             id=limit_id,
             subject=self.subject,
@@ -83,4 +81,4 @@ class DeletedLimitAnswer(Answer):
     model_config = example({"deleted": True, "id": "sales-monthly"})
 
     deleted: bool = Field(default=True, description="Always true.")
-    id: str = Field(description="The id that the limit had.")
+    id: str = Field(description="The id of the deleted limit.")

@@ -20,16 +20,16 @@ MEMORY: dict[str, object] = {
 
 
 class ProfileSchema(Body):
-    """Who the user is; further keys are allowed."""
+    """Who the user is. Additional keys are allowed."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, str | None]
     name: str | None = Field(default=None, description="The user's name.")
-    role: str | None = Field(default=None, description="What the user does in the company.")
+    role: str | None = Field(default=None, description="The user's job.")
 
 
 class PreferencesSchema(Body):
-    """How the user wants to be answered; further keys are allowed."""
+    """How the user wants to be answered. Additional keys are allowed."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, str | None]
@@ -99,7 +99,7 @@ class MemoryBody(Body):
     model_config = example({"structured_memory": MEMORY})
 
     structured_memory: StructuredMemorySchema = Field(
-        description="What the assistant shall remember, in place of what it remembers now."
+        description="What the assistant is to remember. Replaces everything that it remembers now."
     )
 
 
@@ -109,13 +109,13 @@ class MemoryAnswer(Answer):
     session_id: str = Field(description="The id of the session.")
     structured_memory: StructuredMemorySchema = Field(description="What the assistant remembers.")
     items: list[ItemAnswer] = Field(
-        description="The items of your memory that this session has taught, or has used in its newest "
+        description="The items of your memory that were learned in this session or used in its newest "
         "answers, with their ids and sources: see `/me/memory`."
     )
     pending: bool = Field(
         default=False,
         exclude_if=_is_false,
-        description="Present and true while the memory of an answered turn is not ready yet.",
+        description="Present and true while an answered turn is still being processed for the memory.",
     )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Schemas of the search of a person's memory."""
+"""Schemas of the search in a person's memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Self
@@ -23,10 +23,12 @@ class MemorySearchBody(Body):
     model_config = example({"query": "the trip to Lisbon", "limit": 5})
 
     query: str = Field(min_length=1, max_length=MAX_QUERY_CHARS, description="What to search for.")
-    limit: int = Field(default=10, ge=1, le=MAX_RESULTS, description="How many results at most.")
+    limit: int = Field(
+        default=10, ge=1, le=MAX_RESULTS, description="The maximum number of results."
+    )
     types: list[Annotated[ResultType, Field(strict=False)]] = Field(
         default=list(ResultType),
-        description="What to search: `item`, `message` or both.",
+        description="What to search for: `item`, `message` or both.",
         min_length=1,
         max_length=len(ResultType),
     )
@@ -35,9 +37,11 @@ class MemorySearchBody(Body):
 class WhyAnswer(Answer):
     model_config = example({"terms": {"lisbon": 4.2, "trip": 1.1}, "neighbours": {"trip": -1}})
 
-    terms: Mapping[str, float] = Field(description="The weight of each word of the query.")
+    terms: Mapping[str, float] = Field(
+        description="The words of the query that match, with their weights."
+    )
     neighbours: Mapping[str, int] = Field(
-        description="Words that a message nearby has: -1 is the message before, 1 the one after."
+        description="Words that occur in a neighbouring message: -1 is the message before, 1 the one after."
     )
 
 
@@ -54,12 +58,12 @@ class ResultAnswer(Answer):
     )
 
     type: ResultType = Field(description="An `item` of memory, or a `message`.")
-    id: str | None = Field(default=None, exclude_if=is_none, description="The id of an item.")
+    id: str | None = Field(default=None, exclude_if=is_none, description="The id of the item.")
     session_id: str | None = Field(
-        description="The session of the message, or of the one that taught the item."
+        description="The session of the message, or of the message from which the item was learned."
     )
-    seq: int | None = Field(description="The number of that message.")
-    ts: Timestamp = Field(description="When the message was written, or the item changed last.")
+    seq: int | None = Field(description="The number of that message in its session.")
+    ts: Timestamp = Field(description="When the message was written, or the item was last changed.")
     text: str = Field(description="The text of the item or message.")
     why: WhyAnswer = Field(description="Why it was found.")
 
@@ -67,7 +71,7 @@ class ResultAnswer(Answer):
 class ResultsAnswer(Answer):
     model_config = example({"results": []})
 
-    results: list[ResultAnswer] = Field(description="The best results first.")
+    results: list[ResultAnswer] = Field(description="The results, best first.")
 
     @classmethod
     def of(cls, found: Sequence[MemoryResult]) -> Self:

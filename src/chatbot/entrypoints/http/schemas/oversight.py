@@ -35,22 +35,26 @@ class ReasonBody(Body):
     model_config = example({"reason": _REASON})
 
     reason: str = Field(
-        description=f"Why, in {MIN_REASON_CHARS} to {MAX_REASON_CHARS} characters. The person "
-        "concerned and the readers of the audit see it, and it is not erased from the audit: name "
-        "a case, not a person."
+        description=f"The reason, {MIN_REASON_CHARS} to {MAX_REASON_CHARS} characters. It is shown to the "
+        "owner and to readers of the audit, and is never erased from the audit: name a case, not a "
+        "person."
     )
 
 
 class OwnerSchema(Answer):
-    kind: Literal["user", "client"] = Field(description="A person, or an application.")
+    kind: Literal["user", "client"] = Field(
+        description="Whether the owner is a person (`user`) or an application (`client`)."
+    )
     id: str = Field(description="The id of the person or the application.")
 
 
 class AnySessionAnswer(SessionAnswer):
     model_config = example({**SESSION_EXAMPLE, "owner": _OWNER, "on_hold": False})
 
-    owner: OwnerSchema = Field(description="Whose session it is.")
-    on_hold: bool = Field(description="Whether the session must be kept.")
+    owner: OwnerSchema = Field(description="The owner of the session.")
+    on_hold: bool = Field(
+        description="Whether the session is on hold, so that it cannot be reset or deleted."
+    )
 
     @classmethod
     def of_any(cls, view: SessionView, defaults: Mapping[str, str]) -> Self:
@@ -68,9 +72,15 @@ class HoldAnswer(Answer):
     )
 
     session_id: str = Field(description="The id of the session.")
-    on_hold: bool = Field(description="Whether the session must be kept.")
-    reason: str | None = Field(description="Why it must be kept; null if it is not on hold.")
-    since: str | None = Field(description="Since when (RFC 3339, UTC); null if it is not on hold.")
+    on_hold: bool = Field(
+        description="Whether the session is on hold, so that it cannot be reset or deleted."
+    )
+    reason: str | None = Field(
+        description="The reason for the hold; null if the session is not on hold."
+    )
+    since: str | None = Field(
+        description="When the hold began (RFC 3339, UTC); null if the session is not on hold."
+    )
 
     @classmethod
     def of(cls, session: Session) -> Self:
@@ -84,20 +94,22 @@ class HoldAnswer(Answer):
 
 
 class AccessSchema(Answer):
-    at: Timestamp = Field(description="When (RFC 3339, UTC).")
+    at: Timestamp = Field(description="When it happened (RFC 3339, UTC).")
     action: Look = Field(
         description="`read`: a conversation was read; `export`: everything was exported; `hold`, "
         "`release`: a session was put on hold or released."
     )
-    by: str = Field(description="Who: the id of a user or application, or an account of the host.")
-    session_id: str | None = Field(description="The session concerned; null if it was not one.")
+    by: str = Field(
+        description="Who did it: the id of a user or application, or an account of the host."
+    )
+    session_id: str | None = Field(description="The session concerned; null for an export.")
     reason: str = Field(description="The reason that was given.")
 
 
 class AccessLogAnswer(Answer):
     model_config = example({"accesses": [_ACCESS], "next": f"fffa1c0b2d3e4f50-{SESSION_ID}"})
 
-    accesses: list[AccessSchema] = Field(description="A page of looks, the newest first.")
+    accesses: list[AccessSchema] = Field(description="A page of accesses, newest first.")
     next: str | None = Field(
         description="Opaque: send it as `after` to get the next page. Null on the last page."
     )

@@ -1,4 +1,4 @@
-"""Schemas of the memory of a person."""
+"""Schemas of a person's memory."""
 
 from typing import Literal, Self
 
@@ -45,23 +45,26 @@ _VERSION: Json = {
     "valid_to": UPDATED_AT,
 }
 _SETTINGS: Json = {"enabled": True, "cross_session": True, "extract": True}
-_KIND = "What the item is about; `profile` and `preference` have a key."
+_KIND = "The kind of item. `profile` and `preference` have a key."
 _STATE = (
-    "`active`: used in answers; `pending`: not said by you, waits for your confirmation; `done`; "
-    "`superseded`: another version has replaced it; `forgotten`: its text is erased."
+    "`active`: used in answers. `pending`: not said by you, waiting for your confirmation. `done`: a "
+    "finished task. `superseded`: replaced by a newer version. `forgotten`: its text is erased."
 )
 _ORIGIN = (
-    "`said` in a conversation, `confirmed` or `edited` by you, or `imported` from an older version."
+    "Where it comes from: `said` in a conversation, `confirmed` or `edited` by you, or `imported` from "
+    "an older version of the service."
 )
 
 
 class SourceAnswer(Answer):
     model_config = example(_SOURCE)
 
-    session_id: str = Field(description="The session of the message that taught the item.")
-    seq: int = Field(description="The number of the message.")
+    session_id: str = Field(
+        description="The session of the message from which the item was learned."
+    )
+    seq: int = Field(description="The number of the message in its session.")
     quote: str = Field(
-        description="At most 200 characters of the message; empty once the message is deleted."
+        description="At most 200 characters of the message. Empty once the message is deleted."
     )
 
 
@@ -71,28 +74,30 @@ class ItemAnswer(Answer):
     id: str = Field(description="The id of the item.")
     kind: ItemKind = Field(description=_KIND)
     key: str | None = Field(default=None, exclude_if=is_none, description="The key, if it has one.")
-    text: str = Field(description="What is remembered; empty if it is forgotten.")
+    text: str = Field(description="What is remembered. Empty if the item is forgotten.")
     state: ItemState = Field(description=_STATE)
     origin: ItemOrigin = Field(description=_ORIGIN)
-    sources: list[SourceAnswer] = Field(description="The messages that taught it.")
+    sources: list[SourceAnswer] = Field(description="The messages from which it was learned.")
     created_at: Timestamp = Field(description="When it was first remembered.")
-    updated_at: Timestamp = Field(description="When it changed last.")
+    updated_at: Timestamp = Field(description="When it was last changed.")
     valid_from: Timestamp | None = Field(
-        default=None, exclude_if=is_none, description="Since when this version has been valid."
+        default=None, exclude_if=is_none, description="When this version became valid."
     )
     valid_to: Timestamp | None = Field(
-        default=None, exclude_if=is_none, description="Until when this version was valid."
+        default=None, exclude_if=is_none, description="When this version stopped being valid."
     )
     version: int = Field(
-        description="Counts its states; send it as `If-Match`, in quotation marks."
+        description="The number of the version. Send it as `If-Match`, in quotation marks."
     )
 
 
 class ItemsAnswer(Answer):
     model_config = example({"items": [ITEM], "next": "MDcyIDZkMGMxZjVlIDAwMQ"})
 
-    items: list[ItemAnswer] = Field(description="The items, the newest first.")
-    next: str | None = Field(description="The cursor of the next page; null on the last one.")
+    items: list[ItemAnswer] = Field(description="The items, newest first.")
+    next: str | None = Field(
+        description="Opaque: send it as `after` to get the next page. Null on the last page."
+    )
 
     @classmethod
     def of(cls, page: ItemPage) -> Self:
@@ -114,36 +119,36 @@ class ItemBody(Body):
 class ItemChangeBody(Body):
     model_config = example({"text": "senior accountant"})
 
-    text: str | None = Field(default=None, description="The new text; null leaves it.")
+    text: str | None = Field(default=None, description="The new text; null leaves it unchanged.")
     state: ItemState | None = Field(
-        default=None, description="`active` or `done`; null leaves it.", strict=False
+        default=None, description="`active` or `done`; null leaves it unchanged.", strict=False
     )
 
 
 class RestoreBody(Body):
     model_config = example({"version": 1})
 
-    version: int = Field(ge=1, description="The version that shall be the active one again.")
+    version: int = Field(ge=1, description="The number of the version to restore.")
 
 
 class VersionAnswer(Answer):
     model_config = example(_VERSION)
 
     version: int = Field(description="The number of the version.")
-    text: str = Field(description="What was remembered; empty if it is forgotten.")
+    text: str = Field(description="What was remembered. Empty if the item is forgotten.")
     state: ItemState = Field(description=_STATE)
     origin: ItemOrigin = Field(description=_ORIGIN)
-    sources: list[SourceAnswer] = Field(description="The messages that taught it.")
-    valid_from: Timestamp = Field(description="Since when it was valid.")
+    sources: list[SourceAnswer] = Field(description="The messages from which it was learned.")
+    valid_from: Timestamp = Field(description="When the version became valid.")
     valid_to: Timestamp = Field(
-        description="Until when it was valid; of an active one when it changed last."
+        description="When the version stopped being valid; for an active one, when it was last changed."
     )
 
 
 class HistoryAnswer(Answer):
     model_config = example({"versions": [_VERSION]})
 
-    versions: list[VersionAnswer] = Field(description="All versions, the oldest first.")
+    versions: list[VersionAnswer] = Field(description="All versions, oldest first.")
 
 
 class ForgottenAnswer(Answer):
@@ -155,20 +160,20 @@ class ForgottenAnswer(Answer):
 class ForgetEverythingBody(Body):
     model_config = example({"confirm": "forget everything"})
 
-    confirm: str = Field(max_length=100, description="The words `forget everything`.")
+    confirm: str = Field(max_length=100, description="Must be `forget everything`.")
 
 
 class MemorySettingsSchema(Body):
-    """What a person allows."""
+    """What the person allows the memory to do."""
 
     model_config = example(_SETTINGS)
 
     enabled: bool = Field(
-        description="Whether anything is remembered at all: if not, nothing is read and nothing "
+        description="Whether the memory is on. If it is off, nothing is read from it and nothing is "
         "learned. Stored items stay until you delete them."
     )
     cross_session: bool = Field(
-        description="Whether a session uses what other sessions have taught."
+        description="Whether a session uses what was learned in other sessions."
     )
     extract: bool = Field(description="Whether anything is learned from what you say.")
 

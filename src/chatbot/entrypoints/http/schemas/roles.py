@@ -12,7 +12,7 @@ _PERMISSIONS = sorted(ROLE_PERMISSIONS)
 _ROLE: Json = {
     "name": "team_lead",
     "permissions": ["usage.read", "users.read"],
-    "description": "Sees the people and the usage of the own department.",
+    "description": "Sees the people and the usage of their own department.",
     "own_department_only": True,
 }
 
@@ -37,8 +37,8 @@ class RoleAnswer(Answer):
     permissions: list[str] = Field(description="What the role allows, in alphabetical order.")
     description: str = Field(description="What the role is for.")
     own_department_only: bool = Field(
-        description="Whether what it allows beyond one's own conversations applies only to the "
-        "department of the user who has it."
+        description="Whether the permissions on people, usage and documents are limited to the department "
+        "of the user who has the role."
     )
 
     @classmethod
@@ -54,27 +54,27 @@ class RoleAnswer(Answer):
 class RolesAnswer(Answer):
     model_config = example({"roles": [_ROLE]})
 
-    roles: list[RoleAnswer] = Field(description="All roles, by name.")
+    roles: list[RoleAnswer] = Field(description="All roles, sorted by name.")
 
 
 class RoleBody(Body):
     model_config = example(_ROLE)
 
-    name: str | None = Field(
-        default=None, description="The name in the path, so that an answer can be sent back."
-    )
+    name: str | None = Field(default=None, description="Optional. Must be the name in the path.")
     permissions: list[_PermissionName] = Field(max_length=100, description="What the role allows.")
-    description: str = Field(default="", max_length=1000, description="At most 200 characters.")
+    description: str = Field(
+        default="", max_length=1000, description="What the role is for: at most 200 characters."
+    )
     own_department_only: bool = Field(
         default=False,
-        description="Whether it applies only to the department of the user who has it. Possible "
-        "for `users.read`, `users.manage`, `usage.read` and `documents.manage`; `chat`, `memory` "
-        "and `documents.read` are not limited.",
+        description="Whether the permissions are limited to the department of the user who has the role. "
+        "Possible with `users.read`, `users.manage`, `usage.read` and `documents.manage`; `chat`, "
+        "`memory` and `documents.read` are not affected.",
     )
 
     def to_role(self, name: str) -> Role:
         if self.name not in {None, name}:
-            raise InvalidInput("The name is not the one in the path.", where=("name",))
+            raise InvalidInput("The name differs from the one in the path.", where=("name",))
         return Role(
             name=name,
             permissions=frozenset(map(Permission, self.permissions)),
@@ -87,4 +87,4 @@ class DeletedRoleAnswer(Answer):
     model_config = example({"deleted": True, "name": "team_lead"})
 
     deleted: bool = Field(default=True, description="Always true.")
-    name: str = Field(description="The name that the role had.")
+    name: str = Field(description="The name of the deleted role.")

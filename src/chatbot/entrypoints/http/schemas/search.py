@@ -23,8 +23,12 @@ MAX_RESULTS = 25
 class SearchBody(Body):
     model_config = example({"query": "When are receipts due?", "limit": 5, "labels": ["policies"]})
 
-    query: str = Field(min_length=1, max_length=4000, description="Words, or a question.")
-    limit: int = Field(default=10, ge=1, le=MAX_RESULTS, description="How many passages at most.")
+    query: str = Field(
+        min_length=1, max_length=4000, description="What to search for: words or a question."
+    )
+    limit: int = Field(
+        default=10, ge=1, le=MAX_RESULTS, description="The maximum number of passages."
+    )
     labels: list[str] = Field(
         default=[], max_length=1000, description="Only documents with one of these labels."
     )
@@ -34,12 +38,14 @@ class PassageAnswer(Answer):
     model_config = example(_PASSAGE)
 
     document_id: str = Field(description="The id of the document.")
-    version: int = Field(description="Its version.")
-    title: str = Field(description="Its title.")
-    heading: str = Field(description="The headings above the passage, ` > ` between them.")
-    text: str = Field(description="The passage.")
-    start: int = Field(description="Where it begins in the text, in code points.")
-    end: int = Field(description="Where it ends.")
+    version: int = Field(description="The version of the document.")
+    title: str = Field(description="The title of the document.")
+    heading: str = Field(description="The headings above the passage, separated by ` > `.")
+    text: str = Field(description="The text of the passage.")
+    start: int = Field(
+        description="Where the passage begins in the text of that version, in code points."
+    )
+    end: int = Field(description="Where the passage ends.")
 
     @classmethod
     def of(cls, found: FoundPassage) -> Self:
@@ -57,4 +63,4 @@ class PassageAnswer(Answer):
 class SearchAnswer(Answer):
     model_config = example({"passages": [_PASSAGE]})
 
-    passages: list[PassageAnswer] = Field(description="Passages that fit, the best first.")
+    passages: list[PassageAnswer] = Field(description="The matching passages, best first.")

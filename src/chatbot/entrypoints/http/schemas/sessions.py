@@ -50,7 +50,7 @@ class NewSessionBody(Body):
     model_config = example({"title": TITLE})
 
     title: str | None = Field(
-        default=None, description=f"{_TITLE} Without it, the first prompt gives the title."
+        default=None, description=f"{_TITLE} Default: the beginning of the first prompt."
     )
 
 
@@ -63,11 +63,11 @@ class TitleBody(Body):
 class NewSessionAnswer(Answer):
     model_config = example({"session_id": SESSION_ID, "notice": NOTICE})
 
-    session_id: str = Field(description="The id of the new session: send it with each prompt.")
+    session_id: str = Field(description="The id of the new session. Send it with each prompt.")
     notice: str | None = Field(
         default=None,
         exclude_if=is_none,
-        description="A sentence to display, which says that this is an AI system; absent if "
+        description="A sentence to display, saying that this is an AI system. Absent if "
         "`ASSISTANT_NOTICE` is empty.",
     )
 
@@ -75,12 +75,14 @@ class NewSessionAnswer(Answer):
 class _SessionFields(Answer):
     session_id: str = Field(description="The id of the session.")
     title: str = Field(
-        description="The title that was given to it, or the beginning of the first prompt; empty "
-        "before it."
+        description="The title that was set, or the beginning of the first prompt; empty before the "
+        "first prompt."
     )
-    created_at: str = Field(description="When the session began (RFC 3339, UTC).")
+    created_at: str = Field(description="When the session was created (RFC 3339, UTC).")
     updated_at: str = Field(description="When the last message was added (RFC 3339, UTC).")
-    message_count: int = Field(description="How many messages the session has since its reset.")
+    message_count: int = Field(
+        description="The number of messages since the session was last reset."
+    )
 
 
 class SessionLine(_SessionFields):
@@ -100,7 +102,7 @@ class SessionLine(_SessionFields):
 class SessionsAnswer(Answer):
     model_config = example({"sessions": [_SESSION], "next": f"64999c1a3e2c8-{SESSION_ID}"})
 
-    sessions: list[SessionLine] = Field(description="A page of sessions, the newest first.")
+    sessions: list[SessionLine] = Field(description="A page of sessions, newest first.")
     next: str | None = Field(
         description="Opaque: send it as `after` to get the next page. Null on the last page."
     )
@@ -112,13 +114,13 @@ class SessionsAnswer(Answer):
 
 
 class MessageAnswer(Answer):
-    seq: int = Field(description="The number of the message in its session, from 1.")
+    seq: int = Field(description="The number of the message in its session, starting at 1.")
     role: Literal["user", "assistant"] = Field(description="Who wrote the message.")
     content: str = Field(description="The text of the message.")
     ts: Timestamp = Field(description="When the message was stored (RFC 3339, UTC).")
-    turn_id: str = Field(description="The same for a question and its answer.")
+    turn_id: str = Field(description="The id of the turn, which a question and its answer share.")
     state: Literal["complete", "interrupted"] = Field(
-        description="`interrupted`: the answer was cut off, or there is none."
+        description="`interrupted`: the answer was cut off or is missing."
     )
     reason: str | None = Field(
         default=None,
@@ -129,8 +131,8 @@ class MessageAnswer(Answer):
     citations: tuple[CitationSchema, ...] = Field(
         default=(),
         exclude_if=is_empty,
-        description="The passages of documents that an answer names by marks such as `[1]`, without "
-        "those of documents that the caller may not read any more.",
+        description="The passages of documents that the answer cites with marks such as `[1]`, except "
+        "those of documents that the caller may no longer read.",
     )
 
 
@@ -148,7 +150,7 @@ class SessionAnswer(_SessionFields):
     summary: str = Field(description="The summary of older messages; may be empty.")
     structured_memory: StructuredMemorySchema = Field(description="What the assistant remembers.")
     messages: list[MessageAnswer] = Field(
-        description="The newest messages, or the newest before `before`, in ascending order."
+        description="The newest messages, or the newest ones before `before`, in ascending order."
     )
 
     @classmethod
@@ -170,4 +172,4 @@ class DeletedAnswer(Answer):
     model_config = example({"deleted": True, "session_id": SESSION_ID})
 
     deleted: Literal[True] = Field(default=True, description="Always true.")
-    session_id: str = Field(description="The id that the session had.")
+    session_id: str = Field(description="The id of the deleted session.")

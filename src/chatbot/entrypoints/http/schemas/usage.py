@@ -28,18 +28,18 @@ class UsageRowAnswer(Answer):
     model_config = example(_ROW)
 
     key: str = Field(
-        description="The day, or the id of the user, the department, role, client or model; empty for "
-        "what no user, department or role has used."
+        description="The day, the id of the user, or the name of the department, role, client or model. "
+        "Empty for usage without a user, department or role."
     )
     requests: int = Field(
-        description="Requests to the model: a turn may need several, and memory needs its own."
+        description="The number of model requests. A turn may need several; memory makes its own."
     )
-    turns: int = Field(description="Questions to the assistant.")
-    input_tokens: int = Field(description="Tokens of prompts.")
-    output_tokens: int = Field(description="Tokens of answers.")
+    turns: int = Field(description="The number of questions to the assistant.")
+    input_tokens: int = Field(description="The number of tokens in prompts.")
+    output_tokens: int = Field(description="The number of tokens in answers.")
     estimated: bool = Field(
-        description="Whether some of the tokens are estimated: the provider did not count them, or the "
-        "answer was cut off."
+        description="Whether some of the tokens are estimates, because the provider did not report them or "
+        "the answer was cut off."
     )
 
 
@@ -49,9 +49,11 @@ class UsageAnswer(Answer):
     )
 
     since: date = Field(serialization_alias="from", description="The first day.")
-    until: date = Field(serialization_alias="to", description="The last day, which is included.")
-    by: Dimension = Field(description="What the keys are.")
-    rows: list[UsageRowAnswer] = Field(description="By key. A user counts for each role.")
+    until: date = Field(serialization_alias="to", description="The last day (inclusive).")
+    by: Dimension = Field(description="What the rows are grouped by.")
+    rows: list[UsageRowAnswer] = Field(
+        description="The rows, sorted by key. A user with several roles counts for each of them."
+    )
 
     @classmethod
     def of(cls, report: UsageReport) -> Self:

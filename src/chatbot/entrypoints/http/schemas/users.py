@@ -47,15 +47,15 @@ class UserAnswer(Answer):
     is_active: bool = Field(description="False if the user is disabled.")
     created_at: str = Field(description="When the user was created (RFC 3339, UTC).")
     last_login_at: str | None = Field(
-        description="When the user has logged in last, within a minute (RFC 3339, UTC); null for "
-        "never."
+        description="When the user last logged in, accurate to a minute (RFC 3339, UTC); null for never."
     )
     expires_at: str | None = Field(
-        description="From when on the user is as disabled (RFC 3339, UTC); null for never."
+        description="When the user expires, which has the same effect as being disabled (RFC 3339, UTC); "
+        "null for never."
     )
     has_password: bool = Field(description="Whether the user can log in with a password.")
     source: str = Field(
-        description="`local`, or `assertion` if the user was made when an application first acted "
+        description="`local`, or `assertion` if the user was created when an application first acted "
         "for them."
     )
 
@@ -70,8 +70,8 @@ class UserWithPasswordAnswer(UserAnswer):
     one_time_password: str | None = Field(
         default=None,
         exclude_if=is_none,
-        description="24 characters, shown this once and valid for 7 days: the user logs in with it, "
-        "and replaces it by `POST /me/password`. Absent if the request had a password.",
+        description="24 characters, valid for 7 days and not shown again. The user logs in with it and "
+        "then sets a password with `POST /me/password`. Absent if the request contained a password.",
     )
 
     @classmethod
@@ -84,7 +84,7 @@ class OneTimePasswordAnswer(Answer):
     model_config = example({"one_time_password": _ONE_TIME})
 
     one_time_password: str = Field(
-        description="24 characters, shown this once and valid for 7 days."
+        description="24 characters, valid for 7 days and not shown again."
     )
 
     @classmethod
@@ -102,7 +102,7 @@ class LoggedOutAnswer(Answer):
 class UsersAnswer(Answer):
     model_config = example({"users": [_USER], "next": "ZXZhQGV4YW1wbGUuY29t"})
 
-    users: list[UserAnswer] = Field(description="A page of users, by e-mail address.")
+    users: list[UserAnswer] = Field(description="A page of users, sorted by e-mail address.")
     next: str | None = Field(
         description="Opaque: send it as `after` to get the next page. Null on the last page."
     )
@@ -122,15 +122,15 @@ class NewUserBody(Body):
     roles: list[str] = Field(max_length=1000, description="The names of the user's roles.")
     department: str = Field(
         max_length=1000,
-        description="The user's department: 1 to 100 characters. One that has people already is "
-        "spelled as theirs.",
+        description="The user's department: 1 to 100 characters. If the department already has people, its "
+        "existing spelling is used.",
     )
     expires_at: Moment | None = Field(
-        default=None, description="From when on the user is as disabled; null for never."
+        default=None, description="When the user expires (RFC 3339); null for never."
     )
     password: str | None = Field(
         default=None,
-        description="The user's password; without one, a one-time password is made.",
+        description="The user's password. Default: a one-time password is generated.",
         json_schema_extra={"format": "password"},
     )
 
@@ -154,7 +154,7 @@ class UserChangeBody(Body):
     department: str = Field(default="", max_length=1000, description="The new department.")
     is_active: bool = Field(default=True, description="False disables the user.")
     expires_at: Moment | None = Field(
-        default=None, description="From when on the user is as disabled; null for never."
+        default=None, description="When the user expires (RFC 3339); null for never."
     )
 
     def to_change(self) -> UserChange:
