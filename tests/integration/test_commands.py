@@ -382,7 +382,18 @@ def test_help_wraps_paragraphs_and_shows_the_whole_summary_of_each_command(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
-    for group in ("", "admin", "user", "audit", "retention", "key", "role", "limit", "db", "secrets"):
+    for group in (
+        "",
+        "admin",
+        "user",
+        "audit",
+        "retention",
+        "key",
+        "role",
+        "limit",
+        "db",
+        "secrets",
+    ):
         assert "..." not in run(*group.split(), "--help")[1].partition("Commands:")[2], group
     paragraph = run("ingest", "--help")[1].split("\n\n")[2]
     assert all(len(line) > 60 for line in paragraph.splitlines()[:-1]), paragraph

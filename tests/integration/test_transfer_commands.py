@@ -267,7 +267,7 @@ class TestMigrate:
             (("--from", "sqlite:///none.db", "--to", "json:b"), "does not exist"),
             (("--from", "mysql://x", "--to", "json:b"), "--from: must be json:DIR"),
             (("--from", "json:data", "--to", "redis:x"), "--to: must be json:DIR"),
-            (("--from", "json:data", "--to", "memory:"), "--to: memory: ends with its process"),
+            (("--from", "json:data", "--to", "memory:"), "--to: memory: is lost when"),
             (("--from", "json:data", "--to", "json:./data/"), "--to: names the same store"),
             (("--from", "json:data", "--to", "sqlite:///other.db"), "--to: "),
             (

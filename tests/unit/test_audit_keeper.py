@@ -86,4 +86,4 @@ async def test_keeper_goes_on_while_the_store_is_unavailable(
     desk.keeper.start()
     await until(lambda: len(caplog.messages) >= 2)
     await desk.keeper.aclose()
-    assert "cannot be read" in caplog.messages[0]
+    assert "could not be read" in caplog.messages[0]

@@ -99,7 +99,7 @@ async def test_request_beyond_the_limit_is_refused_and_not_counted() -> None:
     for _ in range(2):
         await door.enter(token)
     for _ in range(3):
-        with pytest.raises(RateLimited, match="You have made 2 requests") as refused:
+        with pytest.raises(RateLimited, match="limit of 2 requests") as refused:
             await door.enter(token)
         assert [each.name for each in refused.value.quotas] == ["requests per minute"]
     assert await door.held() == [2]

@@ -124,6 +124,6 @@ def test_edit_in_between_is_not_overwritten(
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", editing)
-    with pytest.raises(SettingsError, match="meanwhile"):
+    with pytest.raises(SettingsError, match="in the meantime"):
         change(path, {"A": "1"})
     assert path.read_text("utf-8") == "X=2\n"

@@ -81,9 +81,9 @@ async def test_label_may_look_like_a_formula_since_it_is_never_exported_as_a_tab
 async def test_client_has_at_most_two_keys_that_can_be_used(world: World) -> None:
     first = await world.keys.create(ROOT, WANTED)
     await world.keys.create(ROOT, WANTED)
-    with pytest.raises(Conflict, match="two keys"):
+    with pytest.raises(Conflict, match="two usable keys"):
         await world.keys.create(ROOT, WANTED)
-    with pytest.raises(Conflict, match="two keys"):
+    with pytest.raises(Conflict, match="two usable keys"):
         await world.keys.rotate(ROOT, first.line.id, overlap=DAY)
     await world.keys.create(ROOT, replace(WANTED, client="other"))
     await world.keys.revoke(ROOT, first.line.id)

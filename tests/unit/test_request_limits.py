@@ -46,7 +46,7 @@ async def test_as_many_requests_pass_in_a_minute_as_are_allowed() -> None:
     for _ in range(3):
         await limited.count(ANA)
         clock.now += timedelta(seconds=10)
-    with pytest.raises(RateLimited, match="You have made 3 requests") as refused:
+    with pytest.raises(RateLimited, match="limit of 3 requests") as refused:
         await limited.count(ANA)
     assert refused.value.retry_after_s == 30
     await limited.count(BEN)

@@ -112,7 +112,7 @@ class RequestLimits:
             return
         longest = max(quotas, key=lambda quota: quota.reset_s or 0)
         raise RateLimited(
-            f"The limit {longest.name!r} is {longest.amount} requests: wait, then try again.",
+            f"The limit of {longest.amount} requests is reached ({longest.name}). Try again later.",
             retry_after_s=longest.reset_s or 0,
             quotas=quotas,
         )
