@@ -64,11 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         sys.exit(app(arguments, standalone_mode=False))
     except TyperException as error:
-        message = error.format_message()
-        if type(error).__name__ == "NoArgsIsHelpError":  # a private class; its message is the help
-            say(message)
-            message = "No command was given."
-        _fail(f"{message} (see --help)", 2)
+        _fail(f"{_usage_error(error)} (see --help)", 2)
     except SettingsError as error:
         _fail(str(error), 2)
     except ModelFailure as error:
@@ -83,6 +79,13 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(f"cannot read the input or a file: {why}", 1)
     except OSError as error:
         _fail(f"{error.filename or 'input or output'}: {error.strerror}", 1)
+
+
+def _usage_error(error: TyperException) -> str:
+    if type(error).__name__ != "NoArgsIsHelpError":  # a private class; its message is the help
+        return error.format_message()
+    say(error.format_message())
+    return "No command was given."
 
 
 def _fail(message: str, code: int) -> None:
