@@ -1,5 +1,6 @@
 """`chatbot doctor` on the extraction of text from files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,19 @@ def test_doctor_extracts_a_text_and_says_which_formats_are_supported(
 ) -> None:
     assert line_of(ready) == "ok    documents: all formats"
     monkeypatch.setattr("chatbot.adapters.extraction.formats.LIBRARIES", ("not_installed",))
-    assert "text formats only" in line_of(ready)
+    assert line_of(ready).startswith("ok    documents: text formats only; ")
+    assert "`make install`" in line_of(ready)
+
+
+def test_doctor_finds_that_scans_cannot_be_read_without_the_extra(
+    ready: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tesseract").write_text("#!/bin/sh\n", encoding="utf-8")
+    (tmp_path / "tesseract").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("DOCUMENT_OCR", "tesseract")
+    monkeypatch.setattr("chatbot.adapters.extraction.formats.LIBRARIES", ("not_installed",))
+    assert line_of(ready).startswith("FAIL  documents: DOCUMENT_OCR: PDF files require the extra ")
 
 
 def test_doctor_finds_a_program_for_scans_that_is_missing(

@@ -141,3 +141,11 @@ def test_every_row_about_a_provider_names_its_test() -> None:
     rows = [line for line in text.splitlines() if re.match(r"\| (?!provider |quirk )", line)]
     assert len(rows) > 20
     assert all(re.search(r"`test_\w+`", row.rsplit(" | ", 1)[1]) for row in rows)
+
+
+def test_nothing_says_to_install_this_project_from_a_registry() -> None:
+    """There, `chatbot` is the name of a project of other people."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("src/**/*.py")]
+    assert len(pages) > 100
+    named = re.compile(r"pip install[^`\n]*\bchatbot\b(?!/)")
+    assert [page.name for page in pages if named.search(page.read_text("utf-8"))] == []

@@ -39,7 +39,7 @@ class FailureReason(StrEnum):
 _SENTENCES = {
     FailureReason.UNSUPPORTED: "Files of this type are not supported.",
     FailureReason.EXTRA_MISSING: "Files of this type require the extra `documents`, which is not "
-    "installed: run `pip install 'chatbot[documents]'`.",
+    "installed: in the checkout of the service, run `make install`, and restart the service.",
     FailureReason.TYPE_MISMATCH: "The content of the file does not match its type.",
     FailureReason.EMPTY: "The file is empty.",
     FailureReason.NO_TEXT: "The file contains no text.",

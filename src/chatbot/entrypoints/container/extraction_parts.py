@@ -41,7 +41,15 @@ def describe_extraction(settings: Settings) -> str:
             "`apt install tesseract-ocr tesseract-ocr-spa`, or remove the setting"
         )
     if not has_extra():
-        return "text formats only; PDF and office files require the extra `documents`"
+        if settings.documents.ocr != "off":
+            raise SettingsError(
+                "DOCUMENT_OCR: PDF files require the extra `documents`. Fix: install it; in a "
+                "checkout, run `make install`; or remove the setting"
+            )
+        return (
+            "text formats only; PDF and office files require the extra `documents`; in a "
+            "checkout, `make install` installs it"
+        )
     return "all formats" + ("" if settings.documents.ocr == "off" else ", and text in scans")
 
 
