@@ -40,10 +40,13 @@ class Repaired:
         return bool(self.indexed or self.queued or self.removed or self.blobs)
 
     def __str__(self) -> str:
-        return (
-            f"indexed {self.indexed}, queued again {self.queued}, removed from the index "
-            f"{self.removed}, files without a document {self.blobs}"
-        )
+        counts = {
+            "indexed": self.indexed,
+            "queued again": self.queued,
+            "removed from the index": self.removed,
+            "files without a document": self.blobs,
+        }
+        return ", ".join(f"{what} {count}" for what, count in counts.items() if count)
 
 
 class DocumentCheck:
@@ -60,7 +63,8 @@ class DocumentCheck:
         """Check now, and from time to time, until this is cancelled."""
         while True:
             try:
-                await self.run()
+                if found := await self.run():
+                    logger.info("documents were repaired: %s", found)
             except StorageFailure as error:
                 logger.warning("the documents could not be checked: %s", cause_of(error))
             await asyncio.sleep(_EVERY_S)
@@ -77,8 +81,6 @@ class DocumentCheck:
         found = Repaired(
             indexed=indexed, queued=queued, removed=removed, blobs=await self._remove_lost_blobs()
         )
-        if found:
-            logger.info("documents were repaired: %s", found)
         if queued:
             self._wake()
         return found

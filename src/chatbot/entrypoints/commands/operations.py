@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from chatbot.application.document_check import Repaired
 from chatbot.domain.audit import OPERATIONS, Action, AuditEvent, Outcome
 from chatbot.domain.errors import ChatbotError
 from chatbot.domain.ports.backend import StorageOptions, StorageUrl
@@ -33,7 +34,13 @@ def upgrade(settings: Settings) -> str:
 
 def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> bool:
     """`transfer.migrate`, recorded in the target if there are settings with the key of the audit."""
-    work = partial(transfer.migrate, source, target, delete_others=delete_others, dry_run=dry_run)
+
+    def work() -> bool:
+        is_done = transfer.migrate(source, target, delete_others=delete_others, dry_run=dry_run)
+        if not dry_run:
+            _index_documents(parse_storage_url(target))
+        return is_done
+
     try:
         settings = load_settings()
         from_url, to_url = parse_storage_url(source), parse_storage_url(target)
@@ -61,8 +68,29 @@ def back_up(settings: Settings, file: Path) -> bool:
 def restore(settings: Settings, file: Path, *, dry_run: bool) -> bool:
     """`transfer.restore`, recorded."""
     url = settings.storage.url
-    work = partial(transfer.restore, url, file, dry_run=dry_run)
+
+    def work() -> bool:
+        is_done = transfer.restore(url, file, dry_run=dry_run)
+        if not dry_run:
+            _index_documents(url)
+        return is_done
+
     return work() if dry_run else _recorded(settings, url, Action.STORE_RESTORE, file.name, work)
+
+
+def _index_documents(url: StorageUrl) -> None:
+    """Index the documents that were copied, so that the store is complete before it is served."""
+    from chatbot.entrypoints.container.document_parts import (  # noqa: PLC0415 - slow
+        build_document_repair,
+    )
+
+    async def repaired() -> Repaired:
+        async with backend_of(url).storage(url, StorageOptions()) as storage:
+            return await build_document_repair(storage).run()
+
+    found = asyncio.run(repaired())
+    if found:
+        say(f"documents: {found}")
 
 
 def _recorded(
