@@ -112,17 +112,24 @@ class Retention:
             return None
         if claim.doubted_since is not None and not trusts_clock:
             if not is_asked_for:
-                logger.warning(
-                    "nothing was deleted, because the clock may have jumped: it says %s; deletion "
-                    "starts one day after %s",
-                    now.isoformat(),
-                    claim.doubted_since.isoformat(),
-                )
+                await self._warn_of_what_stays(now, claim.doubted_since)
             return Swept(doubted_since=claim.doubted_since)
         await self._note(principal, Stage.INTENT, None)
         swept = await self._swept(now, is_dry=False)
         await self._note(principal, Stage.DONE, str(swept))
         return swept
+
+    async def _warn_of_what_stays(self, now: datetime, doubted_since: datetime) -> None:
+        """Log what has expired and is kept; where nothing has, as in a new store, log nothing."""
+        due = await self._swept(now, is_dry=True)
+        if due.sessions or due.messages:
+            logger.warning(
+                "expired conversations (%s) were not deleted, because the clock may have jumped: "
+                "it says %s; deletion starts one day after %s",
+                due,
+                now.isoformat(),
+                doubted_since.isoformat(),
+            )
 
     async def _note(self, principal: Principal, stage: Stage, reason: str | None) -> None:
         event = AuditEvent(
