@@ -1,4 +1,4 @@
-"""The keys with which applications call: make, list, rotate and revoke them."""
+"""Manages the API keys of applications: creates, lists, rotates and revokes them."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -47,7 +47,7 @@ class MadeKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPage:
-    """Some keys, and after which id the next page begins; `next` is None on the last one."""
+    """A page of keys. `next` is the id after which the next page begins; None on the last page."""
 
     keys: Sequence[KeyLine]
     next: KeyId | None
@@ -77,11 +77,11 @@ class ApiKeys:
         self._pepper, self._clock, self._random = pepper, clock, random
 
     async def create(self, principal: Principal, wanted: NewKey) -> MadeKey:
-        """Make a key.
+        """Create a key.
 
         Raises:
             Forbidden: also if the caller does not hold each of the scopes.
-            InvalidInput: a value is not acceptable.
+            InvalidInput: a value is invalid.
             Conflict: the client has two keys that can be used.
         """
         require(principal, Permission.KEYS_MANAGE)
@@ -100,7 +100,7 @@ class ApiKeys:
         return self._shown(key, raw_key, now)
 
     async def page(self, principal: Principal, *, limit: int, after: KeyId | None) -> KeyPage:
-        """Return keys in the order of their ids, also those that have ended."""
+        """Return keys sorted by id, including expired and revoked ones."""
         require(principal, Permission.KEYS_MANAGE)
         keys = await self._storage.transact(
             lambda tx: tx.api_keys.page(after=after, limit=limit + 1)
@@ -117,15 +117,15 @@ class ApiKeys:
         overlap: timedelta,
         user_secret: str | None = None,
     ) -> MadeKey:
-        """Make a key like this one, which ends when the overlap is over.
+        """Create a successor of this key, which expires after the overlap.
 
-        The new key ends when the old one would have ended: a rotation prolongs nothing. Its
-        assertion secret is another one, since only the old key itself opens the old one.
+        The new key has the expiry that the old one had: a rotation does not extend it. It gets a
+        new assertion secret, because the stored one can only be decrypted with the old key itself.
 
         Raises:
             Forbidden: also if the caller does not hold each of the key's scopes.
-            InvalidInput: the assertion secret is not acceptable.
-            Conflict: the key has ended, or the client would have three keys that can be used.
+            InvalidInput: the assertion secret is invalid.
+            Conflict: the key has ended, or the client would have three usable keys.
         """
         require(principal, Permission.KEYS_MANAGE)
         now = self._clock()
@@ -149,7 +149,7 @@ class ApiKeys:
         return await self._storage.transact(work)
 
     async def revoke(self, principal: Principal, key_id: KeyId) -> KeyLine:
-        """End a key at once, for good. No-op if it is revoked already."""
+        """Revoke a key immediately and permanently. No-op if it is already revoked."""
         require(principal, Permission.KEYS_MANAGE)
         now = self._clock()
 
@@ -166,9 +166,8 @@ class ApiKeys:
         return (await self._storage.transact(work)).line(now)
 
     def _manager(self, tx: Transaction, principal: Principal, now: datetime) -> Principal:
-        """Keep others from changing keys and users, and return the caller with the rights of now.
-
-        They may have changed since the call began.
+        """Lock keys and users, and return the caller with the current rights, which may have
+        changed since the call began.
 
         Raises:
             Forbidden: the caller may not manage keys, or the caller's own key has ended.
@@ -231,7 +230,8 @@ def _found(tx: Transaction, key_id: KeyId) -> ApiKey:
 
 
 def _ending(key: ApiKey, now: datetime, overlap: timedelta) -> ApiKey:
-    """Return the key as it ends after the overlap, or before it if it would have ended then.
+    """Return the key with its expiry at the end of the overlap, or earlier if it already expires
+    earlier.
 
     Raises:
         Conflict: it has ended.
@@ -243,7 +243,7 @@ def _ending(key: ApiKey, now: datetime, overlap: timedelta) -> ApiKey:
 
 
 def _author(principal: Principal) -> str:
-    """Return who makes a key: a person's id, an account of the host, or another application."""
+    """Return who creates a key: a person's id, an account of the host, or another application."""
     if principal.user is not None:
         return principal.user.id
     if principal.source.cli_user:

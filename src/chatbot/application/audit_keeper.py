@@ -1,6 +1,4 @@
-"""What the service does for the audit by itself: it logs the head, writes down counted refusals, and
-removes what is too old.
-"""
+"""Background work on the audit: logging the head, recording refusals, and pruning."""
 
 import asyncio
 import logging
@@ -19,11 +17,11 @@ logger = logging.getLogger("chatbot.audit")
 
 
 class AuditKeeper:
-    """Begins and ends with the service, while its store is open.
+    """Runs for as long as the service, while its store is open.
 
     Args:
         retention: for how long events are kept; None for ever.
-        look_every_s: how often it looks whether something is due.
+        look_every_s: how often to check whether something is due.
         head_every_s: how often the head is logged and old events are removed.
     """
 
@@ -44,7 +42,7 @@ class AuditKeeper:
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, in the background."""
+        """Start the work in the background."""
         self._running = asyncio.create_task(self._run())
 
     async def aclose(self, *, logs_head: bool = True) -> None:
@@ -70,7 +68,7 @@ class AuditKeeper:
                 await self.log_head()
 
     async def prune(self) -> None:
-        """Remove the events that are too old."""
+        """Remove the events that are older than the retention."""
         if self._retention is None:
             return
         try:
@@ -81,7 +79,9 @@ class AuditKeeper:
             logger.info("audit: pruned %d events", count)
 
     async def log_head(self) -> None:
-        """Log the head, for `chatbot audit verify --head`: a log is kept apart from the store."""
+        """Log the head, for `chatbot audit verify --head`, because logs are kept apart from the
+        store.
+        """
         try:
             head = await self._trail.head()
         except StorageFailure as error:

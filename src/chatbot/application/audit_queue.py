@@ -1,4 +1,4 @@
-"""Appends the events of many callers together: one transaction, and one sync, for all that wait."""
+"""Appends the events of concurrent callers together, in one transaction with one sync."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ _Waiting = tuple[Principal, AuditEvent, "asyncio.Future[None]"]
 
 
 class AuditQueue:
-    """For events that accompany no change: each is durable when `note` returns."""
+    """For events that do not belong to a change. Each is durable when `note` returns."""
 
     def __init__(self, storage: Storage, auditing: Auditing) -> None:
         self._storage, self._auditing = storage, auditing
@@ -21,7 +21,7 @@ class AuditQueue:
         self._appending: asyncio.Task[None] | None = None
 
     async def note(self, principal: Principal, event: AuditEvent) -> None:
-        """Append an event; a caller that is cancelled does not withdraw it.
+        """Append an event. Cancelling the caller does not withdraw it.
 
         Raises:
             AuditUnavailable: it cannot be written.
@@ -61,6 +61,6 @@ class AuditQueue:
         return None
 
     async def aclose(self) -> None:
-        """Wait until what was noted is written."""
+        """Wait until all events are written."""
         if self._appending is not None:
             await asyncio.wait({self._appending})

@@ -1,4 +1,4 @@
-"""Reads the audit, and records who has read it."""
+"""Reads the audit, and records who reads it."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,8 @@ def name_of(raw: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
-    """Which events to read: those from `since` on and before `until`, with all that is not None.
+    """Which events to read: those from `since` to before `until` that match all fields that are not
+    None.
 
     `actor` is the id of a user or a client, an account of the host, or an address.
     """
@@ -55,7 +56,7 @@ class AuditFilter:
         return JournalQuery(labels=labels, since=self.since, until=self.until, up_to=up_to)
 
     def __str__(self) -> str:
-        """How it is recorded that they were read."""
+        """The description of this filter in the event that records the reading."""
         moments = (("from", self.since), ("to", self.until))
         words = [f"{name}={rfc3339(at)}" for name, at in moments if at is not None]
         words += [f"{name}={value}" for name, value in self._labels() if value is not None]
@@ -72,9 +73,10 @@ class AuditFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditPage:
-    """Some events. `next_after` is the number after which to go on, None at the end.
+    """A page of events.
 
-    `up_to` is the last event that was there when the first page was read.
+    `next_after` is the number after which the next page begins; None at the end. `up_to` is the
+    last event that existed when the first page was read.
     """
 
     events: Sequence[JournalEntry]
@@ -83,7 +85,7 @@ class AuditPage:
 
 
 class AuditTrail:
-    """The events, for those who may read them."""
+    """Reads the events for callers with the permission."""
 
     def __init__(self, storage: Storage, auditing: Auditing, journal: JournalKind = AUDIT) -> None:
         self._storage, self._auditing, self._journal = storage, auditing, journal
@@ -97,10 +99,10 @@ class AuditTrail:
         up_to: int | None = None,
         limit: int,
     ) -> AuditPage:
-        """Return the events after this number, the oldest first; that they were read is recorded.
+        """Return the events after this number, oldest first, and record the reading.
 
-        A page may be short, even empty, although more follow: it takes bounded time. Later ones
-        are read with the `up_to` of the first, so that reading all of them ends.
+        Each page takes bounded time, so it may be short or empty although more follow. Read later
+        pages with the `up_to` of the first, so that reading all of them ends.
 
         Raises:
             AuditUnavailable: it cannot be recorded.
@@ -119,7 +121,7 @@ class AuditTrail:
         return head_of(await self._storage.transact(lambda tx: tx.journal.last(self._journal)))
 
     async def prune(self, before: datetime) -> int:
-        """Remove the events that were made before this moment, and record it; return their number.
+        """Remove the events from before this moment, and record it. Return their number.
 
         A store of files removes whole months.
         """
@@ -136,10 +138,10 @@ class AuditTrail:
     async def stream(
         self, principal: Principal, wanted: AuditFilter, *, after: int = 0
     ) -> AsyncGenerator[Sequence[JournalEntry]]:
-        """Return all events after this number that are there now, some at a time.
+        """Return all events after this number that exist now, in batches.
 
         Raises:
-            AuditUnavailable: it cannot be recorded that they were read.
+            AuditUnavailable: the reading cannot be recorded.
         """
         require(principal, Permission.AUDIT_READ)
 

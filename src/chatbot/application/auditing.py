@@ -1,4 +1,4 @@
-"""Records what administrators change and who signs in, in a chain that only the key can continue."""
+"""Records administrative changes and sign-ins in a chain that can be continued only with the key."""
 
 import hmac
 import logging
@@ -32,11 +32,11 @@ logger = logging.getLogger("chatbot.audit")
 
 
 class Auditing:
-    """Appends events to the audit, inside the transaction of what they are about.
+    """Appends events to the audit, inside the transaction of the change that they record.
 
     Args:
         key: HMAC key of the chain and of the digests.
-        announce: takes each event as a line of JSON, once it is durable.
+        announce: receives each event as a line of JSON, once it is durable.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class Auditing:
             self._telemetry.count_audit_event(event.action, event.outcome)
 
     def prune(self, tx: Transaction, principal: Principal, before: datetime) -> int:
-        """Remove some of the oldest events, and return how many, until there are none to remove.
+        """Remove a batch of the oldest events and return its size; 0 if none are left to remove.
 
-        The event that records it holds the number and the MAC of the last one of them: a chain
-        that begins behind it is still intact.
+        The event that records the removal contains the number and the MAC of the last removed
+        event, so that the rest of the chain can still be verified.
         """
 
         def recorded(last_pruned: JournalEntry, newest: JournalEntry) -> JournalEntry:
@@ -120,10 +120,10 @@ class Auditing:
 
     @contextmanager
     def recording(self, tx: Transaction, principal: Principal, event: AuditEvent) -> Iterator[None]:
-        """Record a change, whose writes are the block. None is made without its event.
+        """Record a change; the block makes it.
 
-        Where the transaction is atomic, the event is written with the change or not at all.
-        Elsewhere the intent is written before, and what became of it after.
+        No change is made without its event. In an atomic transaction, both are written or neither.
+        Otherwise the intent is written before the change, and the outcome after it.
 
         Raises:
             AuditUnavailable: the event cannot be written, and the block was not entered.
@@ -141,21 +141,21 @@ class Auditing:
         self._note_end(tx, principal, event)
 
     def _note_end(self, tx: Transaction, principal: Principal, event: AuditEvent) -> None:
-        """Append the end of a change; that it was intended is recorded already."""
+        """Append the outcome of a change, whose intent is already recorded."""
         try:
             self.note(tx, principal, replace(event, stage=Stage.DONE))
         except AuditUnavailable as error:
             logger.error("the end of a change could not be recorded: %s", cause_of(error))  # noqa: TRY400 # no traceback
 
     def pseudonym(self, text: str) -> str:
-        """Return what stands for a text that is personal, such as the address of a failed log-in."""
+        """Return the pseudonym of a personal text, such as the address of a failed log-in."""
         named = f"pseudonym:{text}".encode("utf-8", "surrogatepass")
         return hmac.digest(self._key, named, "sha256").hex()
 
     def user_event(
         self, action: Action, before: User | None, after: User, *, reason: str = ""
     ) -> AuditEvent:
-        """Return the event of a change of a user, of whom only digests are recorded."""
+        """Return the event of a change of a user, which contains only digests of the user."""
         return AuditEvent(
             action=action,
             object_type="user",

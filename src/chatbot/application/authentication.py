@@ -37,7 +37,9 @@ SCHEMES_HOLD_S = 60.0
 """How long the list of password schemes in use is cached. A new scheme of the user who logs in counts
 at once."""
 MAX_AT_ONCE = 32
-"""Maximum number of concurrent log-ins in all processes: fewer than one address may fail."""
+"""Maximum number of concurrent log-ins in all processes: fewer than the failures that are allowed
+per address.
+"""
 
 _Admit = Callable[[Callable[[Transaction], None]], Awaitable[None]]
 
@@ -149,7 +151,7 @@ class Authentication:
 
     @asynccontextmanager
     async def _turn_of(self, account: Throttle) -> AsyncGenerator[None]:
-        """Let an account's log-ins in one at a time, and limit those of all accounts together.
+        """Admit one log-in of an account at a time, and limit those of all accounts together.
 
         Otherwise many correct log-ins at once, of one person or from one address, would count as
         guesses until each is verified. Hashing has a single worker anyway.
@@ -171,7 +173,7 @@ class Authentication:
         """Count the attempt, and return the active user with this address, if any.
 
         Raises:
-            RateLimited: the account or the address has to wait; the attempt does not count.
+            RateLimited: the account or the address must wait; the attempt is not counted.
         """
         now = asyncio.get_running_loop().time()
         is_due = now - self._schemes_read_at >= SCHEMES_HOLD_S
@@ -199,7 +201,7 @@ class Authentication:
             raise
 
     async def _note_failure(self, caller: Principal, email: str) -> None:
-        """Record a failed log-in, alike whether or not the account exists."""
+        """Record a failed log-in, in the same way whether or not the account exists."""
         account = self._auditing.pseudonym(email.strip().lower())
         event = AuditEvent(
             action=Action.LOGIN_FAILED,
@@ -217,9 +219,11 @@ class Authentication:
         address: Throttle,
         at: datetime,
     ) -> None:
-        """Do the work, clear the account's attempts, and withdraw this one from the address's.
+        """Do the work, clear the account's failed attempts, and do not count this one against the
+        address.
 
-        The address's earlier attempts stay: owning one account must not buy guesses at others.
+        Earlier attempts from the address still count: owning one account must not allow more
+        guesses at others.
         """
 
         def admit(tx: Transaction) -> None:

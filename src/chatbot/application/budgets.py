@@ -1,4 +1,4 @@
-"""Budgets of tokens: reserved before the model is called, and settled with what was used.
+"""Token budgets: reserved before the model is called, and settled with the tokens that were used.
 
 A reservation that is never settled, because its process died, expires. Tokens that are used without a
 matching limit are counted as usage only.
@@ -31,10 +31,10 @@ Reserve = Callable[["Meter", int], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class Meter:
-    """What is reserved for the calls to the model in one task, and what they have used.
+    """The tokens that are reserved for the model calls of one task, and those that they used.
 
-    With `may_exceed` the next request is made even if it turns out to be larger than what was reserved
-    and the rest is refused: what was asked is stored already.
+    With `may_exceed`, the next request is made even if it needs more than the reservation and no
+    more can be reserved, because the question is already stored.
     """
 
     payer: Payer
@@ -47,7 +47,7 @@ class Meter:
     room: int = 0
 
     def note_reserved(self, additions: Sequence[Addition], tokens: int) -> None:
-        """Note that so many more tokens are reserved."""
+        """Add to the reserved tokens."""
         self.reserved.extend(additions)
         self.room += tokens
 
@@ -71,20 +71,20 @@ class Estimate(Protocol):
     """How many tokens a turn will use, its answer included."""
 
     def quick(self) -> int:
-        """Return an estimate, rather too high, from what is known already."""
+        """Return a high estimate from what is already known."""
 
     async def exact(self) -> int | None:
-        """Return an estimate for which the session is read; None if the quick one is as good."""
+        """Return an estimate that requires reading the session; None if the quick one is as good."""
 
 
 class Budgets:
     """Reserves and settles tokens, and counts usage.
 
     Args:
-        checks: where tokens are counted apart from the store, if they are.
+        checks: where tokens are counted if not in the store.
         model: the name of the model.
         zone: the time zone of days and months.
-        reserved_for: how long a reservation lasts that is not settled: longer than any turn.
+        reserved_for: the lifetime of a reservation that is not settled; longer than any turn.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Budgets:
         """Reserve what a turn will use, and return its meter; pass that to `bill` or `release`.
 
         Raises:
-            BudgetExhausted: a budget of tokens does not suffice.
+            BudgetExhausted: a token budget is too small.
             RateLimited: there are too many answers at the same time.
             StorageUnavailable: budgets cannot be checked.
         """
@@ -153,7 +153,7 @@ class Budgets:
         return Bill(reserved=reserved, used=(*counted, *usage), at=now)
 
     async def release(self, meter: Meter) -> None:
-        """Give back what was reserved for a turn that did not begin."""
+        """Release the reservation of a turn that did not begin."""
         bill = await self.bill(meter)
         if bill is not None:
             await self._storage.transact(lambda tx: tx.settle(bill))

@@ -56,7 +56,7 @@ from chatbot.domain.usage import payer_of
 logger = logging.getLogger("chatbot.chat")
 
 Recall = Callable[[Turn, TurnContext], Awaitable[Recalled]]
-"""Finds what the prompt of a turn may hold besides its session; it never fails."""
+"""Finds what the prompt of a turn may contain besides its session. Never raises."""
 
 
 class Chat:
@@ -64,7 +64,7 @@ class Chat:
 
     Args:
         notice: the sentence that goes with a session's first answer; empty = none, None = ours.
-        max_prompt_chars: longest prompt, in code points.
+        max_prompt_chars: the maximum length of a prompt, in code points.
         shares: limits the turns that one owner may have under way in this process.
     """
 
@@ -116,8 +116,8 @@ class Chat:
 
         Without `stream` the model answers in one piece. Without a session id the session is new.
         `language` is the caller's preference for the service's own texts.
-        Closing the generator early means that the caller has left: the model is stopped, and what
-        it had said is stored as interrupted.
+        Closing the generator early means that the client disconnected: the model call is cancelled,
+        and the partial answer is stored as interrupted.
 
         Raises:
             Forbidden, InvalidInput, PromptTooLong: at once.

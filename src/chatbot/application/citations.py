@@ -1,4 +1,4 @@
-"""The citations of an answer: which passages of its prompt it names, and with which words of them."""
+"""The citations of an answer: the passages that it cites, and the words of each that support it."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,9 @@ _CLAIM_CHARS = 300
 
 
 class Citing:
-    """Reads an answer as it arrives, and yields its text and a citation after its first mark.
+    """Parses an answer as it arrives, and yields its text, and a citation after its first mark.
 
-    Without passages (None) the answer is not read: none were searched, and brackets are text.
+    Without passages (None), none were searched, and brackets are ordinary text.
     """
 
     def __init__(self, passages: Sequence[RecalledPassage] | None) -> None:
@@ -27,7 +27,7 @@ class Citing:
         self.citations: list[Citation] = []
 
     def feed(self, piece: str) -> Iterator[str | Citation]:
-        """Yield what is certain after another piece of the answer."""
+        """Add a piece of the answer, and yield the part that can no longer change."""
         if self._marks is None:
             return iter((piece,))
         return self._cited(self._marks.feed(piece))

@@ -2,7 +2,7 @@
 
 An extraction is due after a session's first question and after every few turns, a summary when too
 many messages are outside of it. The rest is extracted when the session becomes idle. Watermarks and
-setbacks are stored with the memory, so that a restart loses nothing: unfinished work is done after
+failures are stored with the memory, so that a restart loses nothing: unfinished work is done after
 the session's next turn, or when a client reads its memory.
 """
 
@@ -99,7 +99,7 @@ class Consolidation:
             self._start_timer(key, seen)
 
     async def resume(self, owner: Owner, session_id: SessionId) -> None:
-        """Start in the background what is due of a session without a turn; no-op if it is gone."""
+        """Start in the background what is due for a session without a turn. No-op if it was deleted."""
         if self._closing:
             return
         try:
@@ -155,7 +155,7 @@ class Consolidation:
         return is_idle and self._rules.extraction_is_left(seen.session, seen.memory)
 
     async def aclose(self) -> None:
-        """Cancel the running work, which is done later, and start no more."""
+        """Cancel the running work, which is repeated later, and start no more."""
         self._closing = True
         for key in list(self._timers):
             self._stop_timer(key)
@@ -252,5 +252,5 @@ class Consolidation:
 
 
 def _unread(seen: SessionView) -> SessionView:
-    """The session as one that a step has to read first."""
+    """Return the session as one that a step must read first."""
     return replace(seen, messages=())

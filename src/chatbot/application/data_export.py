@@ -26,7 +26,7 @@ _SESSIONS_AT_ONCE, _ACCESSES_AT_ONCE, _DOCUMENTS_AT_ONCE = 100, 500, 100
 
 @dataclass(frozen=True, slots=True)
 class PersonalData:
-    """What is stored about a user, as the reader may see it. Nothing is read before it is taken."""
+    """All data about a user that the reader may see. Each part is read when it is requested."""
 
     user: User
     _reader: Principal
@@ -38,7 +38,7 @@ class PersonalData:
         return Owner(kind="user", id=self.user.id)
 
     async def sessions(self) -> AsyncGenerator[Session]:
-        """Yield the sessions, each once; one that is deleted meanwhile may be among them."""
+        """Yield each session once; may include sessions that are deleted in the meantime."""
         seen, after = set[SessionId](), None
         while page := await self._page(after):
             for session in page:
@@ -53,7 +53,7 @@ class PersonalData:
         )
 
     async def transcript(self, session_id: SessionId) -> Transcript | None:
-        """Return one of the sessions with its messages; None if it was deleted meanwhile."""
+        """Return a session with its messages; None if it was deleted in the meantime."""
         try:
             return await transcript_of(self._storage, self._reader, self._owner, session_id)
         except NotFound:
@@ -78,15 +78,15 @@ class PersonalData:
         )
 
     def content(self, document: Document, version: Version) -> AsyncGenerator[bytes]:
-        """Yield the bytes of a version; of one that is deleted meanwhile, those before."""
+        """Yield the bytes of a version; ends early if the version is deleted in the meantime."""
         return parts_of(self._storage, document.id, version.number)
 
     async def usage(self) -> UsageReport:
-        """Return by day what the user has used."""
+        """Return the usage of the user, by day."""
         return await self._usage.of_person(self.user.id)
 
     async def accesses(self) -> AsyncGenerator[Sequence[Access]]:
-        """Yield the looks of others at the user's data, the newest first."""
+        """Yield the accesses of others to the user's data, newest first."""
         after = ""
         while page := await self._accesses_after(after):
             yield page
@@ -99,7 +99,7 @@ class PersonalData:
 
 
 class DataExport:
-    """Exports the data of a person, which is recorded in the audit.
+    """Exports the data of a person, and records it in the audit.
 
     Raises:
         AuditUnavailable: it cannot be recorded.
@@ -128,9 +128,10 @@ class DataExport:
         return PersonalData(user, principal, self._storage, self._usage)
 
     async def of(self, principal: Principal, user_id: str) -> PersonalData:
-        """Return the data of anyone, who will see that it was exported.
+        """Return the data of any user, who can see that it was exported.
 
-        It contains conversations, and so needs the permission to read those of others, too.
+        Because it contains conversations, this also requires the permission to read conversations
+        of others.
 
         Raises:
             Forbidden: the caller lacks a permission.

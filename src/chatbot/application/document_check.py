@@ -1,6 +1,6 @@
-"""Puts right what a process that died, a power failure or a copy of the store has left.
+"""Repairs inconsistencies that a crash, a power failure or a copy of the store has left.
 
-Where transactions are atomic, only a restored or migrated store needs it: its index is made here.
+With atomic transactions, only a restored or migrated store needs it: its index is built here.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ logger = logging.getLogger("chatbot.ingestion")
 _EVERY_S = 3600.0
 _AT_ONCE = 100
 _UPLOADED_WITHIN = timedelta(hours=1)
-"""A blob whose document is not stored yet may be that of an upload."""
+"""A blob without a document may belong to an upload in progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class DocumentCheck:
         self._storage, self._clock, self._wake = storage, clock, wake
 
     async def repeat(self) -> None:
-        """Check now, and from time to time, until this is cancelled."""
+        """Check now and periodically, until cancelled."""
         while True:
             try:
                 if found := await self.run():
@@ -70,7 +70,7 @@ class DocumentCheck:
             await asyncio.sleep(_EVERY_S)
 
     async def run(self) -> Repaired:
-        """Check all documents, some of them in each transaction."""
+        """Check all documents, a batch in each transaction."""
         indexed, queued = 0, 0
         after: str | None = ""
         while after is not None:
@@ -86,7 +86,7 @@ class DocumentCheck:
         return found
 
     async def differing(self) -> int:
-        """Return how many documents the index has not as they are stored."""
+        """Return how many documents differ between the index and the store."""
         count = 0
         after: str | None = ""
         while after is not None:
@@ -105,7 +105,9 @@ class DocumentCheck:
 
 
 def _checking(after: str) -> Callable[[Transaction], tuple[int, int, str | None]]:
-    """Return what checks some documents, and returns the id after which the next ones follow."""
+    """Return the work of a transaction that checks a batch; it returns the id after which the next
+    one begins.
+    """
 
     def work(tx: Transaction) -> tuple[int, int, str | None]:
         documents = tx.documents.all(after=after, limit=_AT_ONCE)
@@ -118,7 +120,7 @@ def _checking(after: str) -> Callable[[Transaction], tuple[int, int, str | None]
 
 
 def _comparing(after: str) -> Callable[[Transaction], tuple[int, str | None]]:
-    """Return what compares some documents, as `_checking` checks them."""
+    """Return the work of a transaction that compares a batch, like `_checking`."""
 
     def work(tx: Transaction) -> tuple[int, str | None]:
         documents = tx.documents.all(after=after, limit=_AT_ONCE)

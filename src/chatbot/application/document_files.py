@@ -1,4 +1,4 @@
-"""What is uploaded and what becomes of it."""
+"""Uploaded files, and the documents that they become."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -29,9 +29,10 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDocument:
-    """What an uploader says about a document; without a title it is that in the file, or its name.
+    """The metadata of an upload.
 
-    `source` is the path of the file that `chatbot ingest` reads.
+    Without a title, it is taken from the file, or from its name. `source` is the path of the file
+    that `chatbot ingest` reads.
     """
 
     title: str | None = None
@@ -42,7 +43,7 @@ class NewDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDocument:
-    """A document, and whether nobody matches its access rule at the moment."""
+    """A document. `has_no_readers`: no active user except the uploader matches its access rule."""
 
     document: Document
     has_no_readers: bool = False
@@ -51,7 +52,7 @@ class StoredDocument:
 async def parts_of(
     storage: Storage, document_id: DocumentId, version: int
 ) -> AsyncGenerator[bytes]:
-    """Yield the bytes of a version, as far as they are stored."""
+    """Yield the stored bytes of a version."""
     name, number = content_name(document_id, version), 0
     while part := await storage.transact(partial(_part, name, number)):
         yield part
@@ -65,7 +66,7 @@ def _part(name: str, number: int, tx: Transaction) -> bytes | None:
 
 
 def clean_file_name(raw: str) -> str:
-    """Return the name of a file as it is stored: without folders and invisible characters."""
+    """Return the file name in its stored form: without folders and invisible characters."""
     name = PurePath(replace_unstorable(raw.replace("\\", "/"))).name
     visible = "".join(char for char in name if char.isprintable())
     return visible[-MAX_NAME_CHARS:].strip()

@@ -1,7 +1,7 @@
-"""What is changed together with a document: its access class, its passages and the search index.
+"""Changes to a document together with its access class, its passages and the search index.
 
-Where a transaction is not atomic, the document's record decides: what it does not say is not
-answered, whatever the index has, and `checked` puts the index right again.
+Where a transaction is not atomic, the document's record is authoritative: passages that it does not
+list are never used, whatever the index contains, and `checked` repairs the index.
 """
 
 from collections import Counter
@@ -26,12 +26,12 @@ from chatbot.domain.transaction import Transaction
 
 
 def classified(document: Document) -> Document:
-    """Return the document in the access class of its audience and labels."""
+    """Return the document with the access class of its audience and labels."""
     return replace(document, scope=scope_of(audience(document), document.labels))
 
 
 def open_class(tx: Transaction, document: Document) -> None:
-    """Note who may read the access class of a document."""
+    """Store who may read the access class of a document."""
     labels = map(label_atom, document.labels)
     tx.index.set_audience(document.scope, [*audience(document), *labels])
 
@@ -45,9 +45,9 @@ def publish(
     title: str,
     at: datetime,
 ) -> Document:
-    """Let the newest version answer: its passages are stored and indexed.
+    """Make the newest version the live one: store and index its passages.
 
-    Those of the version before it stay for the answers that cite them, but are not searched.
+    Those of the previous version stay for the answers that cite them, but are no longer searched.
     """
     version = replace(document.newest, passages=len(passages))
     older = document.older if document.live is None else (*document.older, document.live)
@@ -69,7 +69,7 @@ def publish(
 
 
 def change(tx: Transaction, document: Document, *, old: Document) -> None:
-    """Store a document in place of `old`, and move its passages if the access class is another one."""
+    """Replace the document `old`, and move its passages if the access class has changed."""
     if document.scope == old.scope:
         tx.documents.put(document, old=old)
         return
@@ -87,9 +87,9 @@ def remove(tx: Transaction, document: Document) -> None:
 
 
 def leave_class(tx: Transaction, document: Document) -> None:
-    """Remove the document from an access class in which it is not any more.
+    """Remove the document from its former access class.
 
-    A class without documents is cleared, so that nothing of them stays in the index.
+    An empty class is cleared, so that nothing of its documents stays in the index.
     """
     if tx.documents.is_alone(document):
         tx.index.clear(document.scope)
@@ -98,9 +98,10 @@ def leave_class(tx: Transaction, document: Document) -> None:
 
 
 def erase_person(tx: Transaction, user_id: str, *, at_most: int) -> Counter[str]:
-    """Remove the person from documents, and documents of erased people that nobody else may read.
+    """Remove the person from access rules, and delete the documents of erased people that no one
+    else may read.
 
-    Returns how many documents were removed and changed; nothing once all is done.
+    Returns how many documents were deleted and changed; zeros when all is done.
     """
     atom, counts = f"user:{user_id}", Counter[str]()
     tx.documents.lock()
@@ -119,7 +120,7 @@ def erase_person(tx: Transaction, user_id: str, *, at_most: int) -> Counter[str]
 
 
 def without_person(document: Document, user_id: str) -> Document:
-    """Return the document as if somebody unknown had uploaded it, and readable by others only."""
+    """Return the document without its uploader, readable only by others."""
     is_theirs = document.uploaded_by == f"user:{user_id}"
     return classified(
         replace(
@@ -131,7 +132,7 @@ def without_person(document: Document, user_id: str) -> Document:
 
 
 def checked(tx: Transaction, documents: Iterable[Document]) -> int:
-    """Index the documents whose passages the index does not have, and return how many these were."""
+    """Index the documents whose passages are missing from the index, and return their number."""
     documents = list(documents)
     for document in {each.scope: each for each in documents}.values():
         open_class(tx, document)
@@ -142,7 +143,7 @@ def checked(tx: Transaction, documents: Iterable[Document]) -> int:
 
 
 def differing(tx: Transaction, documents: Iterable[Document]) -> Sequence[Document]:
-    """Return the documents of which the index has not as many passages as are stored."""
+    """Return the documents whose number of passages differs between the index and the store."""
     found: list[Document] = []
     known: dict[Scope, Mapping[str, int]] = {}
     for document in documents:
@@ -155,12 +156,14 @@ def differing(tx: Transaction, documents: Iterable[Document]) -> Sequence[Docume
 
 
 def document_scopes(tx: Transaction) -> Sequence[Scope]:
-    """Return all access classes of documents: those who manage documents are in each audience."""
+    """Return all access classes of documents: the audience of each contains those who manage
+    documents.
+    """
     return tx.index.scopes_for([MANAGERS])
 
 
 def swept(tx: Transaction, scope: Scope) -> int:
-    """Remove from an access class what is not in it any more, and return how many documents."""
+    """Remove documents that have left an access class from the index, and return their number."""
     there = {each.id for each in tx.documents.page([scope])}
     gone = [each for each in tx.index.indexed(scope) if each not in there]
     if not there:
@@ -177,7 +180,7 @@ def failed(document: Document, reason: str, *, at: datetime) -> Document:
 
 
 def with_version(document: Document, version: Version, *, at: datetime) -> Document:
-    """Return the document with another newest version, which waits for its extraction."""
+    """Return the document with a new newest version, which is waiting for extraction."""
     return replace(
         document,
         status=Status.QUEUED,
@@ -194,5 +197,5 @@ def _index(tx: Transaction, document: Document, passages: Sequence[StoredPassage
 
 
 def indexed_form(passages: Sequence[StoredPassage]) -> Sequence[Passage]:
-    """Return passages as they are indexed."""
+    """Return the passages in the form in which they are indexed."""
     return [Passage(seq=each.seq, text=each.text, heading=each.heading) for each in passages]

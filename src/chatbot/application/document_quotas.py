@@ -1,4 +1,4 @@
-"""How many documents and bytes may be stored."""
+"""Quotas on the number and size of documents."""
 
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ _MEASURED_FOR = timedelta(minutes=1)
 
 
 class DocumentQuotas:
-    """Limits uploads.
+    """Enforces the quotas on uploads.
 
     Args:
         per_uploader: the maximum number of documents of a person or an application.
@@ -30,7 +30,7 @@ class DocumentQuotas:
         self._bytes = 0
 
     async def require_bytes(self, size: int) -> None:
-        """Return if this many more bytes can be stored.
+        """Check that this many more bytes can be stored.
 
         Raises:
             TooManyDocuments: the space for documents is used up.
@@ -49,10 +49,10 @@ class DocumentQuotas:
         self._bytes += size
 
     def require_room(self, tx: Transaction, principal: Principal) -> None:
-        """Return if the caller may upload another document; a command of the host always may.
+        """Check that the caller may upload another document. Commands on the host always may.
 
         Raises:
-            TooManyDocuments: the caller has uploaded as many as are allowed.
+            TooManyDocuments: the caller has reached the limit.
         """
         if principal.source.cli_user:
             return

@@ -128,7 +128,7 @@ def _person(tx: Transaction, principal: Principal, raw: str) -> str:
 
 
 def require_sharing(principal: Principal, access: Access, *, is_for_managers: bool) -> None:
-    """Return if the caller may share a document with these readers.
+    """Check that the caller may share a document with these readers.
 
     Raises:
         Forbidden: only those who manage documents may share them, and the caller does not manage

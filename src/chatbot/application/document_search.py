@@ -12,9 +12,10 @@ from chatbot.domain.transaction import Transaction
 
 
 class DocumentSearch:
-    """Finds passages. What is forbidden takes no part, neither in the ranking nor in the answer.
+    """Finds passages.
 
-    Nor do private documents of others, for those who manage documents.
+    Documents that the caller may not read affect neither the ranking nor the results. For callers
+    who manage documents, private documents of others are not searched either.
     """
 
     def __init__(self, storage: Storage, search: Search) -> None:
@@ -23,11 +24,11 @@ class DocumentSearch:
     async def passages(
         self, principal: Principal, query: str, *, limit: int, labels: Collection[str] = ()
     ) -> Sequence[FoundPassage]:
-        """Return the passages that fit best.
+        """Return the best matching passages.
 
         Raises:
             Forbidden: the caller may not read documents.
-            InvalidInput: a label is not acceptable.
+            InvalidInput: a label is invalid.
         """
         require_reading(principal)
         atoms, wanted = search_atoms_of(principal), clean_labels(labels)
@@ -43,9 +44,9 @@ class DocumentSearch:
 def readable_passages(
     tx: Transaction, atoms: Collection[str], keys: Sequence[tuple[DocumentId, int]]
 ) -> Sequence[FoundPassage]:
-    """Return those of the passages that a caller with these atoms may read at this moment.
+    """Return the passages that a caller with these atoms may read now, in the order of the keys.
 
-    In the order of the keys: what was found a moment ago is not shown if it may not be read any more.
+    Access may have been revoked since the search.
     """
     documents = tx.documents.get_all(document_id for document_id, _ in keys)
     permitted = [

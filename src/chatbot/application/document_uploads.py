@@ -1,4 +1,4 @@
-"""Uploads of documents and of new versions. What they say is extracted later: see `ingestion`."""
+"""Uploads of documents and of new versions. Their text is extracted later: see `ingestion`."""
 
 import asyncio
 from collections.abc import Callable
@@ -43,15 +43,15 @@ from chatbot.domain.session_fields import clean_title
 from chatbot.domain.transaction import Transaction
 
 _AT_ONCE = 4
-"""Files that are in memory at the same time."""
+"""The maximum number of files in memory at the same time."""
 
 
 class DocumentUploads:
-    """Takes in documents.
+    """Stores uploaded documents.
 
     Args:
         shared_by_managers: whether only those who manage documents may share them.
-        changed: called after an upload, so that its extraction begins.
+        changed: called after an upload, to start the extraction.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class DocumentUploads:
         self._reading = asyncio.Semaphore(_AT_ONCE)
 
     def require_uploading(self, principal: Principal) -> None:
-        """Return if the caller may upload, before anything is received.
+        """Check that the caller may upload, before anything is received.
 
         Raises:
             Forbidden: the caller may not.
@@ -81,7 +81,7 @@ class DocumentUploads:
         require_reading(principal)
 
     def _require_allowed(self, principal: Principal, *, media_type: str, name: str) -> str:
-        """Return the media type as which a file is read."""
+        """Return the media type that a file is parsed as."""
         require_reading(principal)
         try:
             return self._extractor.media_type_of(media_type, name)
@@ -91,14 +91,14 @@ class DocumentUploads:
     async def add(
         self, principal: Principal, new: NewDocument, upload: Upload, *, force: bool = False
     ) -> StoredDocument:
-        """Store a document, which is queued for its extraction.
+        """Store a document and queue its extraction.
 
         Raises:
-            InvalidInput: the title, a label or the access rule is not acceptable.
-            DuplicateDocument: the same bytes are there under the same access; not with `force`.
+            InvalidInput: the title, a label or the access rule is invalid.
+            DuplicateDocument: the same bytes are already stored with the same access; not with `force`.
             TooManyDocuments: a quota is used up.
             UnsupportedDocument: files of this type are not supported.
-            Forbidden: the caller may not upload, or not share.
+            Forbidden: the caller may not upload or share.
         """
         media_type = self._require_allowed(
             principal, media_type=upload.media_type, name=upload.name
@@ -136,9 +136,9 @@ class DocumentUploads:
         *,
         expected: Expected = ANYTHING,
     ) -> StoredDocument:
-        """Store a new version of a document. The one before answers until this one is ready.
+        """Store a new version of a document.
 
-        The bytes that are there already change nothing.
+        The previous version is used until this one is ready. No-op if the bytes are unchanged.
 
         Raises:
             NotFound, Forbidden: as `changeable`.
@@ -217,7 +217,7 @@ def _version(upload: Upload, media_type: str, *, number: int) -> Version:
 
 
 def upload_event(document: Document) -> AuditEvent:
-    """Return the event of an upload. It has no title, which may be confidential."""
+    """Return the audit event of an upload, without the title, which may be confidential."""
     shown = f"version {document.newest.number}, {document.newest.size} bytes: {document.access}"
     return AuditEvent(
         action=Action.DOCUMENT_UPLOAD,
@@ -228,10 +228,10 @@ def upload_event(document: Document) -> AuditEvent:
 
 
 def _require_new(tx: Transaction, principal: Principal, new: Document) -> None:
-    """Return unless the caller may read a document with the same bytes and readers.
+    """Check that no document that the caller may read has the same bytes and readers.
 
     Raises:
-        DuplicateDocument: it is so.
+        DuplicateDocument: there is such a document.
     """
     atoms = require_reading(principal)
     for each in tx.documents.with_digest(new.digest):

@@ -1,4 +1,4 @@
-"""The documents that a caller may read: listed, read, changed and deleted."""
+"""Lists, reads, changes and deletes documents."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +40,10 @@ _AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentFilter:
-    """Which documents are listed: those that fit all that is not None. `query` is part of the title."""
+    """Which documents to list: those that match all fields that are not None.
+
+    `query` is part of the title.
+    """
 
     label: str | None = None
     status: Status | None = None
@@ -53,7 +56,7 @@ class DocumentFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentChange:
-    """New values of a document's fields; None leaves one as it is."""
+    """New values of a document's fields; None leaves a field unchanged."""
 
     title: str | None = None
     access: Access | None = None
@@ -62,7 +65,7 @@ class DocumentChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentPage:
-    """Documents, the newest first; `next` is the id of the last one if more follow."""
+    """A page of documents, newest first. `next` is the id of the last one if more follow."""
 
     documents: Sequence[Document]
     next: str | None
@@ -80,9 +83,9 @@ class Content:
 class DocumentLibrary:
     """Lists, reads, changes and deletes documents.
 
-    Methods raise `Forbidden` if the caller may not read documents, whatever the id, or may read
-    this one but not change it; and `NotFound` for an unknown document and one that the caller may
-    not read: the answer is the same.
+    Methods raise `Forbidden` if the caller may not read any documents, or may read this one but not
+    change it; and `NotFound`, with the same response, if the document does not exist or the caller
+    may not read it.
     """
 
     def __init__(
@@ -116,18 +119,18 @@ class DocumentLibrary:
         return await self._storage.transact(work)
 
     async def read(self, principal: Principal, document_id: str) -> Document:
-        """Return what is known about a document."""
+        """Return a document."""
         return await self._storage.transact(lambda tx: readable(tx, principal, document_id))
 
     async def content(
         self, principal: Principal, document_id: str, number: int | None = None
     ) -> Content:
-        """Return the bytes of a version, by default of the one that answers.
+        """Return the bytes of a version, by default of the live one.
 
-        It is recorded if the caller may read them only because they manage documents.
+        Recorded in the audit if the caller may read them only because they manage documents.
 
         Raises:
-            NotFound: also if there is no such version.
+            NotFound: also if the version does not exist.
             AuditUnavailable: it cannot be recorded.
         """
 
@@ -152,10 +155,10 @@ class DocumentLibrary:
         *,
         expected: Expected = ANYTHING,
     ) -> StoredDocument:
-        """Change title, access or labels. Access applies from the next request on.
+        """Change title, access or labels. A new access rule applies from the next request on.
 
         Raises:
-            InvalidInput: one of them is not acceptable.
+            InvalidInput: one of them is invalid.
             ChangedMeanwhile: the stored document is not the expected one.
         """
 

@@ -21,7 +21,7 @@ from chatbot.domain.transaction import Transaction
 PROVISIONED_ROLE = "employee"
 _USED = "assertions"
 _CLOCKS_DIFFER_BY = timedelta(minutes=1)
-"""A use is remembered for longer than any replica takes the assertion for valid."""
+"""A use is remembered for longer than any replica accepts the assertion."""
 
 
 class EndUsers:
@@ -49,14 +49,14 @@ class EndUsers:
     ) -> Principal:
         """Return the person whom the application names, with the rights of both.
 
-        The person need not have a password, nor have replaced a one-time password: the application
-        has logged them in.
+        The person needs no password, and a one-time password need not have been replaced: the
+        application has logged them in.
 
         Raises:
             Forbidden: the key of the application lacks the scope.
             InvalidAssertion: the assertion is not valid now, was used before, or names a person who
                 is disabled or has expired.
-            UnknownUser: it names nobody, or a person by an id and another's e-mail address.
+            UnknownUser: the person does not exist, or id and e-mail address belong to different people.
             AuditUnavailable: the person cannot be created without a record of it.
         """
         require(application, Permission.ACT_FOR_USERS)
@@ -76,9 +76,9 @@ class EndUsers:
     def _find(
         self, application: Principal, assertion: Assertion, tx: Transaction
     ) -> tuple[User | None, Mapping[str, Role]]:
-        """Use the assertion, and return its user and the roles.
+        """Mark the assertion as used, and return its user and the roles.
 
-        It stays used whatever comes of it.
+        It stays used even if the call fails.
         """
         if assertion.nonce is not None:
             self._use(application, assertion, assertion.nonce, tx)
@@ -103,7 +103,7 @@ class EndUsers:
     def _provisioned(
         self, application: Principal, assertion: Assertion, tx: Transaction
     ) -> User | None:
-        """Create the person with this e-mail address; of many calls at once, one does."""
+        """Create the person with this e-mail address; only one of several concurrent calls does."""
         if assertion.email is None:
             return None
         tx.users.lock()
@@ -129,7 +129,7 @@ class EndUsers:
 
 
 def _named(tx: Transaction, assertion: Assertion) -> User | None:
-    """Return the person; with an id and an address, only if both are theirs."""
+    """Return the person; with an id and an address, only if both match."""
     if assertion.user_id is None:
         return None if assertion.email is None else tx.users.by_email(assertion.email)
     user = tx.users.by_id(assertion.user_id)

@@ -1,9 +1,10 @@
-"""Erases a person with everything that is about them, and issues a receipt.
+"""Erases a person and all data about them, and issues a receipt.
 
 The person is disabled first, which ends running turns within seconds; then their sessions, the
-documents that nobody else may read, their counters and their records are removed, the user last.
-What was interrupted is finished by the next call or by `sweep`. The erasure itself is kept for a day, so that `sweep` also removes what a request
-may have stored that had been accepted just before.
+documents that no one else may read, their counters and their records are removed, and the user
+last.
+An interrupted erasure is finished by the next call or by `sweep`. The record of the erasure is kept
+for a day, so that `sweep` also removes data stored by requests that were accepted just before.
 """
 
 import logging
@@ -33,7 +34,7 @@ logger = logging.getLogger("chatbot.erasure")
 
 KEPT = timedelta(days=1)
 _AT_ONCE = 20
-"""Sessions of one transaction: others must not wait long for it."""
+"""Sessions per transaction, so that others do not wait long for it."""
 _PAGE = 500
 _WAITS = 3
 """A turn of the person ends within 5 s, and `retry_while_busy` waits as long."""
@@ -68,7 +69,7 @@ class Erasures:
         self._forget, self._erase_limits = forget, erase_limits
 
     async def erase(self, principal: Principal, allowed: Allowed) -> Receipt:
-        """Erase the person whom `allowed` returns. A second call finishes what was interrupted.
+        """Erase the person whom `allowed` returns. A second call finishes an interrupted erasure.
 
         Raises:
             SessionHeld: sessions of the person are on hold; the message says how many.
@@ -86,7 +87,7 @@ class Erasures:
         return receipt
 
     async def sweep(self) -> int:
-        """Finish erasures that were interrupted, and remove what came late. Returns how many."""
+        """Finish interrupted erasures, and remove data that was stored late. Returns their number."""
         now = self._clock()
         pending = await self._storage.transact(lambda tx: tx.erasures.all())
         for erasure in pending:
@@ -122,7 +123,9 @@ class Erasures:
 
         user_id, held = await self._storage.transact(checked)
         if held:
-            raise SessionHeld(f"{held} of the sessions are on hold: they must be released first.")
+            raise SessionHeld(
+                f"Sessions of this user are on hold ({held}): they must be released first."
+            )
         return user_id
 
     def _begin(self, principal: Principal, allowed: Allowed, tx: Transaction) -> None:
@@ -168,7 +171,7 @@ class Erasures:
     def _finish(
         self, principal: Principal, user_id: UserId, counts: Counter[str], tx: Transaction
     ) -> Receipt:
-        """Remove what is left, record the end, and remove the user last."""
+        """Remove the remaining data, record the end, and remove the user last."""
         tx.records.exclusive(USERS)
         counts = counts + _remove_rest(tx, user_id=user_id)
         now = self._clock()
@@ -222,7 +225,7 @@ def _counts_of(tx: Transaction, session: Session) -> Counter[str]:
 
 
 def _documents_removed(user_id: UserId, tx: Transaction) -> int:
-    """Remove some documents that are the person's alone, and the person from some others."""
+    """Remove a batch of the documents that only the person may read, and the person from others."""
     counts = document_index.erase_person(tx, user_id, at_most=_AT_ONCE)
     if counts:
         _count(tx, user_id, counts)
@@ -237,7 +240,7 @@ def _count(tx: Transaction, user_id: UserId, counts: Mapping[str, int]) -> Erasu
 
 
 def _remove_rest(tx: Transaction, *, user_id: UserId) -> Counter[str]:
-    """Remove everything about the person but sessions and the user."""
+    """Remove all data about the person except sessions and the user."""
     tx.sessions.clear(_owner(user_id))
     counters = sum(tx.counters.erase(part_of(user_id)).values())
     others = [kind for kind in KINDS if kind is not USERS]

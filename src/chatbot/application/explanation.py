@@ -1,7 +1,7 @@
-"""What the prompt of an answer was made of, for the person whose session it is.
+"""Explains which parts the prompt of an answer had, to the owner of the session.
 
-An answer is stored with references to the parts of its prompt, never with their texts: a text is
-shown only while it is stored where it comes from, and the caller may read it.
+An answer is stored with references to the parts of its prompt, never with their texts. A text is
+shown only while its source is stored and the caller may read it.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _MESSAGES_AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedPart:
-    """A part of a prompt. `text` is None if it is not stored as a text of its own, or not any more.
+    """A part of a prompt. `text` is None if the part has no text of its own, or it is no longer stored.
 
     `first` and `last` are the numbers of messages, in the session `session_id`; `n` is the number
     by which the answer could cite a passage.
@@ -46,7 +46,7 @@ class ExplainedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """An answer, and the parts of its prompt in their order: included ones and those left out."""
+    """An answer, and the parts of its prompt in order, included or left out."""
 
     answer: Message
     parts: Sequence[ExplainedPart]
@@ -61,10 +61,11 @@ class Explanations:
         self._storage, self._clock = storage, clock
 
     async def of(self, principal: Principal, session_id: SessionId, turn_id: str) -> Explanation:
-        """Return what the prompt of a turn was made of.
+        """Return the parts of the prompt of a turn.
 
         Raises:
-            NotFound: the caller has no such session, or that no such turn of the last 30 days.
+            NotFound: the caller has no such session, or the session has no such turn in the last 30
+                days.
         """
         require(principal, Permission.CHAT)
         since = self._clock() - KEPT
@@ -74,7 +75,7 @@ class Explanations:
 
 
 class _Reader:
-    """Reads the texts of parts, as far as they are there."""
+    """Reads the texts of parts that are still stored."""
 
     def __init__(self, tx: Transaction, principal: Principal, session_id: SessionId) -> None:
         self._tx, self._principal, self._session_id = tx, principal, session_id
@@ -95,7 +96,7 @@ class _Reader:
         )
 
     def _answer(self, turn_id: str, since: datetime) -> Message:
-        """Search from the newest message to those that are too old."""
+        """Search backwards from the newest message, until messages are too old."""
         before: int | None = None
         while True:
             selected = MessageRange(limit=_MESSAGES_AT_ONCE, before=before)
@@ -109,7 +110,7 @@ class _Reader:
             before = page[0].seq
 
     def _closed(self, passages: Sequence[PromptPart]) -> frozenset[str]:
-        """The passages of documents that the caller may not read any more: they are not named."""
+        """The passages of documents that the caller may no longer read, which are not listed."""
         ids = {part.id: part.id.partition(":")[0] for part in passages}
         readable = readable_documents(self._tx, self._principal, [*ids.values()])
         return frozenset(key for key, document_id in ids.items() if document_id not in readable)

@@ -1,4 +1,4 @@
-"""Keeps documents equal to files of this machine, for `chatbot ingest`.
+"""Keeps documents in sync with files on this machine, for `chatbot ingest`.
 
 The document of a file is found by its path, which is stored with the document.
 """
@@ -50,7 +50,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileOptions:
-    """How files become documents.
+    """Options for the ingestion of files.
 
     Without `access` or `labels`, existing documents keep theirs. `is_dry`: nothing is written.
     """
@@ -127,7 +127,7 @@ class FileIngestion:
             return FileReport(path=path, outcome=Outcome.FAILED, reason=why)
 
     async def remove(self, principal: Principal, document: Document) -> None:
-        """Delete the document of a file that is gone."""
+        """Delete the document of a file that no longer exists."""
         await self._library.delete(principal, document.id)
 
     async def _ingest(
@@ -144,7 +144,7 @@ class FileIngestion:
         return await self._finished(report, document_id)
 
     def _digest_of_fitting(self, path: Path) -> str:
-        """Return the digest of a file that is not too large."""
+        """Return the digest of a file, unless the file is too large."""
         if path.stat().st_size > self._max_bytes:
             raise ExtractionFailed(FailureReason.FILE_TOO_LARGE)
         return _digest(path)
@@ -152,7 +152,7 @@ class FileIngestion:
     async def _adjusted(
         self, principal: Principal, path: Path, known: Document, options: FileOptions
     ) -> FileReport:
-        """Give the document of a file that is unchanged the wanted access and labels."""
+        """Give the document of an unchanged file the requested access and labels."""
         unchanged = FileReport(path=path, outcome=Outcome.UNCHANGED)
         if not _differs(known, options):
             return await self._finished(unchanged, known.id)
@@ -167,7 +167,7 @@ class FileIngestion:
     async def _stored(
         self, principal: Principal, path: Path, known: Document | None, options: FileOptions
     ) -> tuple[FileReport, DocumentId]:
-        """Upload a copy of the file, which may be changed meanwhile."""
+        """Upload a copy of the file, because the file may change in the meantime."""
         with tempfile.TemporaryDirectory(prefix="chatbot-") as folder:
             upload = await asyncio.to_thread(_copied, path, Path(folder) / "file")
             if known is None:
@@ -204,7 +204,7 @@ class FileIngestion:
 
 
 def _differs(known: Document, options: FileOptions) -> bool:
-    """Whether access or labels are to be changed."""
+    """Whether access or labels need to be changed."""
     new_access = options.access is not None and not options.access.admits_as(known.access)
     return new_access or (
         options.labels is not None and clean_labels(options.labels) != known.labels

@@ -40,7 +40,7 @@ def first_role(roles: Mapping[str, Role]) -> str:
     """Return the role for the first administrator: `admin`, else the first by name.
 
     Raises:
-        Conflict: no single role allows to manage all users and roles.
+        Conflict: no single role allows managing all users and roles.
     """
     granting = _administering(roles)
     if not granting:
@@ -51,5 +51,5 @@ def first_role(roles: Mapping[str, Role]) -> str:
 
 
 def _administering(roles: Mapping[str, Role]) -> list[str]:
-    """Return the names of the roles that allow to manage all users and roles."""
+    """Return the names of the roles that allow managing all users and roles."""
     return [name for name in roles if are_administering([name], roles)]

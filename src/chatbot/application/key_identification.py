@@ -1,4 +1,4 @@
-"""Finds out which application a key belongs to."""
+"""Identifies the application that a key belongs to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ class KnownKey:
 
 
 class KeyIdentification:
-    """Looks keys up.
+    """Looks up keys.
 
     Args:
-        peppers: those under which stored keys may be digested, the newest first.
+        peppers: the secrets of the stored digests, newest first.
     """
 
     def __init__(self, storage: Storage, *, peppers: Sequence[bytes], clock: Clock) -> None:
         self._storage, self._peppers, self._clock = storage, tuple(peppers), clock
 
     async def look_up(self, raw_key: str) -> KnownKey | None:
-        """Return the key if it can be used now; the store is asked only if its checksum is right.
+        """Return the key if it can be used now. The store is read only if its checksum is right.
 
         An unknown id takes as long as a wrong secret.
         """
@@ -43,5 +43,5 @@ class KeyIdentification:
         return KnownKey(key=stored, client=client)
 
     def is_live(self, known: KnownKey) -> bool:
-        """Whether the key can be used now, going by what is known of it."""
+        """Whether the key can be used now."""
         return known.key.is_live(self._clock())

@@ -1,4 +1,4 @@
-"""Notes on which days and from which addresses keys are used, off the path of the requests."""
+"""Records on which days and from which addresses keys are used, outside the request path."""
 
 import asyncio
 import logging
@@ -18,11 +18,11 @@ from chatbot.domain.throttling import network_of
 from chatbot.domain.transaction import Transaction
 
 MAX_NEW_ADDRESSES = 100
-"""New addresses of a key that are recorded in a day: a key that everyone has must not fill the audit."""
+"""New addresses recorded per key and day: a widely used key must not fill the audit."""
 REMEMBERED_FOR = timedelta(days=90)
-"""An address that was not used for so long is new again."""
+"""An address that has not been used for this long counts as new again."""
 PAUSE_S = 30.0
-"""After a failure nothing is written for so long."""
+"""How long after a failure nothing is written."""
 
 _MAX_SEEN = 10_000
 _MAX_PENDING = 1_000
@@ -33,9 +33,9 @@ _Use = tuple[KeyId, str]
 
 
 class KeyUse:
-    """Writes once a day for each key and address; in between, a use costs a look at a dictionary.
+    """Writes once a day for each key and address. Other uses only cost a look-up in a dictionary.
 
-    Uses that cannot be written are noted at a later request of the key.
+    Uses that cannot be written are recorded at a later request with the key.
     """
 
     def __init__(self, storage: Storage, auditing: Auditing, *, clock: Clock) -> None:
@@ -46,7 +46,7 @@ class KeyUse:
         self._paused_until = float("-inf")
 
     def note(self, principal: Principal) -> None:
-        """Note that a key is used now by this caller; called with each request."""
+        """Note that this caller is using a key now; called for each request."""
         key_id, address = principal.client.key_id, principal.source.address
         today = _day(self._clock())
         if key_id is None or self._seen.get((key_id, address)) == today:
@@ -60,7 +60,7 @@ class KeyUse:
             self._writing = asyncio.create_task(self._write_pending())
 
     async def aclose(self) -> None:
-        """Write what is pending."""
+        """Write the pending uses."""
         if self._writing is not None:
             await asyncio.wait({self._writing})
 
@@ -98,7 +98,7 @@ class KeyUse:
             tx.api_keys.replace(replace(key, last_used_on=_day(now)), old=key)
 
     def _is_new(self, tx: Transaction, principal: Principal, now: datetime) -> bool:
-        """Remember the address; whether it was not remembered, and is to be recorded."""
+        """Remember the address; return whether it is new and must be recorded."""
         key_id = principal.client.key_id
         network = self._auditing.pseudonym(network_of(principal.source.address))
         address = CounterKey(_ADDRESSES, f"{key_id}|{network}")

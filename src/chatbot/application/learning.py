@@ -35,10 +35,7 @@ _BAD_REPLY_CHARS = 4000
 
 
 class Learner:
-    """Summarizes and extracts with a model.
-
-    Both methods return what is known with the batch.
-    """
+    """Summarizes and extracts with a model. Both methods return the knowledge after the batch."""
 
     def __init__(
         self, model: ChatModel, rules: MemoryRules, *, clock: Clock, new_id: NewId
@@ -61,7 +58,7 @@ class Learner:
         return found.with_memory(replace(found.memory, summarized_to=batch[-1].seq))
 
     async def extract(self, known: Known, batch: Sequence[Message]) -> Known:
-        """Learn about the person from what they said, if they allow it.
+        """Learn about the person from their messages, if they allow it.
 
         Raises:
             ModelFailure: the model failed, or the provider refuses the task itself.
@@ -119,12 +116,12 @@ class Learner:
         return replace(known, person=person, lessons=(*known.lessons, lesson))
 
     def _shown(self, person: PersonMemory) -> Sequence[Item]:
-        """The items that the model is shown: of facts and of tasks the newest ones."""
+        """The items that the model is shown, with only the newest facts and tasks."""
         listed = {kind: [item for item in person.active if item.kind is kind] for kind in ItemKind}
         return [item for items in listed.values() for item in items[-self._rules.max_items :]]
 
     async def _update(self, known: Mapping[str, object], messages: Sequence[Message]) -> Update:
-        """Return what the model extracts; after a failed repair nothing, so that the batch ends."""
+        """Return what the model extracts; nothing after a failed repair, so that the batch ends."""
         content = {
             "memory": known,
             "messages": [{"seq": m.seq, "text": m.content} for m in messages],

@@ -1,4 +1,4 @@
-"""What a model learns from a batch although the provider refuses some of its messages.
+"""Learning from a batch of messages of which the provider refuses some.
 
 A refused message is found by bisection, marked and left out; the messages next to it are not.
 """
@@ -18,7 +18,7 @@ logger = logging.getLogger("chatbot.consolidation")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known while a batch is read: of the session, and of the person.
+    """What is known about the session and the person while a batch is processed.
 
     `lessons` are those that led from the person's stored memory to this one.
     """
@@ -33,7 +33,7 @@ class Known:
 
 
 Learn = Callable[[Known, Sequence[Message]], Awaitable[Known]]
-"""Asks the model about messages and returns what is known then."""
+"""Asks the model about messages, and returns what is known afterwards."""
 
 _FAILURES = 2
 """After this many failures in a row, an unusable reply counts as a refusal of the messages."""
@@ -42,7 +42,7 @@ _FAILURES = 2
 async def learned_by_halves(
     known: Known, messages: Sequence[Message], learn: Learn, *, failures: int
 ) -> Known:
-    """Return what is known with the messages, the refused ones among them marked.
+    """Return what is known after the messages, with the refused ones marked.
 
     No message is marked if the provider refuses the task itself, whatever the messages.
     """

@@ -1,4 +1,4 @@
-"""Stores what a model has learned from a batch: the session's memory, and the person's."""
+"""Stores what a model has learned from a batch, in the memory of the session and of the person."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ class LessonStorage:
     """Stores lessons in one transaction with the session's watermark.
 
     Args:
-        mentions: hides turns that mention what was forgotten; None leaves them.
+        mentions: hides turns that mention forgotten items; None leaves them.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class LessonStorage:
         self._emptied: dict[Owner, set[SessionId]] = {}
 
     def take_emptied(self, owner: Owner) -> set[SessionId]:
-        """Return the sessions whose summaries have been emptied by lessons of other ones, once."""
+        """Return, once, the sessions whose summaries were emptied by lessons of other sessions."""
         return self._emptied.pop(owner, set())
 
     async def store(
         self, known: Known, new: Known, *, epoch: int, bill: Bill | None
     ) -> Memory | None:
-        """Store what was learned, and return the session's memory; None if it has changed since.
+        """Store the lessons, and return the session's memory; None if it has changed since.
 
         The person's memory may have changed: then the lessons are applied to what is stored now.
         """
@@ -85,7 +85,7 @@ class LessonStorage:
 def load_session(
     tx: Transaction, owner: Owner, session_id: SessionId, select: Select
 ) -> SessionView:
-    """Load a session. What was reset away counts as taken into its memory."""
+    """Load a session. Messages before a reset count as already processed."""
     found = tx.sessions.load(
         owner,
         session_id,

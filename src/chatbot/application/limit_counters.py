@@ -1,7 +1,7 @@
-"""Counting against limits: what happens while the counters cannot be reached.
+"""Counting against limits, also while the counters cannot be reached.
 
 Requests pass uncounted, as the service would otherwise be down with its counters. Reservations of
-tokens are refused, as tokens cost money. What turns in progress have used is counted later.
+tokens are refused, because tokens cost money. Tokens of turns in progress are counted later.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from chatbot.domain.transaction import Transaction
 logger = logging.getLogger("chatbot.limits")
 
 PAUSE_S = 1.0
-"""After a failure one call a second tries again; the others do not wait for it."""
+"""After a failure, one call per second tries again; the others do not wait for it."""
 _SETTLED = "settled"
 _SETTLED_FOR = timedelta(hours=1)
 _Found = TypeVar("_Found")
@@ -65,7 +65,7 @@ class StoreLimitCounters(LimitCounters):
 
 
 class LimitChecks:
-    """Counts requests and tokens in this process, whether or not the counters can be reached."""
+    """Counts requests and tokens for this process, whether or not the counters can be reached."""
 
     def __init__(self, counters: LimitCounters) -> None:
         self._counters = counters
@@ -75,9 +75,10 @@ class LimitChecks:
         self._is_down, self._try_again_at = False, 0.0
 
     async def count(self, requests: Sequence[Addition], *, now: datetime) -> Sequence[Addition]:
-        """Count requests; return those that would exceed their limits, and then count none.
+        """Count requests.
 
-        None exceeds its limit while the counters cannot be reached.
+        If some would exceed their limits, count none and return those. While the counters cannot be
+        reached, no limit is exceeded.
         """
         try:
             return await self._attempt(lambda: self._counters.add(requests, now=now))
@@ -85,7 +86,7 @@ class LimitChecks:
             return ()
 
     async def reserve(self, tokens: Sequence[Addition], *, now: datetime) -> Sequence[Addition]:
-        """Reserve tokens; return those that would exceed their limits, and then reserve none.
+        """Reserve tokens. If some would exceed their limits, reserve none and return those.
 
         Raises:
             StorageUnavailable: the counters cannot be reached.
@@ -95,16 +96,17 @@ class LimitChecks:
     async def settle(
         self, reserved: Sequence[Addition], used: Sequence[Addition], *, now: datetime
     ) -> None:
-        """Replace what was reserved by what was used; later if the counters cannot be reached.
+        """Replace reserved tokens by used ones, or later if the counters cannot be reached.
 
-        So many wait at most as turns were in progress then: without counters none are reserved.
+        At most the turns that were in progress then are waiting: without counters, nothing is
+        reserved.
         """
         settlement = Settlement(id=secrets.token_hex(16), reserved=reserved, used=used)
         self._unsettled.append((settlement, now))
         await self._settle_all()
 
     async def erase(self, part: str) -> Mapping[str, int]:
-        """Remove the counters of a person, who is this part of their names.
+        """Remove the counters whose names contain this person.
 
         Raises:
             StorageUnavailable: the counters cannot be reached.
@@ -112,7 +114,7 @@ class LimitChecks:
         return await self._attempt(lambda: self._counters.erase(part))
 
     async def aclose(self) -> None:
-        """Settle what can be settled, and disconnect."""
+        """Settle what is possible, and disconnect."""
         if self._catching_up is not None:
             await asyncio.wait({self._catching_up})
         self._try_again_at = 0.0
@@ -122,7 +124,7 @@ class LimitChecks:
         await self._counters.aclose()
 
     async def _settle_all(self) -> None:
-        """In their order; each stays until it was carried out."""
+        """Settle in order; each settlement stays queued until it succeeds."""
         async with self._settling:
             while self._unsettled:
                 settlement, now = self._unsettled[0]

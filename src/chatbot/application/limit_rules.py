@@ -1,4 +1,4 @@
-"""The limits that are in force, as this process knows them."""
+"""The limits that this process applies."""
 
 import asyncio
 import logging
@@ -11,11 +11,14 @@ from chatbot.domain.ports.storage import Storage
 logger = logging.getLogger("chatbot.limits")
 
 KEPT_S = 5.0
-"""How long after a change another process may still apply the limits before it."""
+"""How long after a change another process may still apply the previous limits."""
 
 
 class LimitRules:
-    """Reads the limits every five seconds. While the store cannot be read, the last ones hold."""
+    """Reads the limits every five seconds.
+
+    While the store cannot be read, the last known limits apply.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -32,7 +35,7 @@ class LimitRules:
         return self._limits
 
     def forget(self) -> None:
-        """Read them again before they are applied next."""
+        """Read the limits again before the next use."""
         self._read_at = float("-inf")
 
     async def _read(self) -> None:

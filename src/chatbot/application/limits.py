@@ -23,7 +23,7 @@ class LimitEditor:
     """Reads and changes limits. Methods raise `Forbidden` without the permission.
 
     Args:
-        changed: called after a change, so that this process applies it at once.
+        changed: called after a change, so that this process applies it immediately.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class LimitEditor:
         self._storage, self._auditing, self._changed = storage, auditing, changed
 
     async def all(self, principal: Principal) -> Sequence[Limit]:
-        """Return the limits, by id."""
+        """Return the limits, sorted by id."""
         require(principal, Permission.LIMITS_MANAGE)
         return await self._storage.transact(lambda tx: tx.limits.all())
 
@@ -51,13 +51,13 @@ class LimitEditor:
     async def put(
         self, principal: Principal, limit: Limit, *, expected: Expected = ANYTHING
     ) -> tuple[Limit, bool]:
-        """Store a limit, and return it as stored and whether it is new.
+        """Store a limit. Return the stored limit, and whether it is new.
 
         A person may be named by e-mail address.
 
         Raises:
-            InvalidInput: it cannot be meant, or names somebody or something unknown.
-            Conflict: another limit is for the same use.
+            InvalidInput: its fields do not fit together, or the user or role does not exist.
+            Conflict: another limit already covers this.
             ChangedMeanwhile: the stored limit is not the expected one.
         """
         require(principal, Permission.LIMITS_MANAGE)
@@ -133,7 +133,7 @@ def _check(limit: Limit) -> None:
 
 
 def _resolved(tx: Transaction, limit: Limit) -> Limit:
-    """Return the limit with the id of its person.
+    """Return the limit, with its person as an id.
 
     Raises:
         InvalidInput: no such person or role.

@@ -1,7 +1,7 @@
-"""Citation marks, such as `[2]`, in an answer: found while it arrives, and removed if they name nothing.
+"""Citation marks, such as `[2]`: found while an answer arrives, and removed if they cite nothing.
 
-A mark names a passage of the prompt, or several, as in `[1, 3]`. In code, as in `a[0]` between
-backticks, brackets are no marks.
+A mark names a passage of the prompt, or several, as in `[1, 3]`. Brackets in code, such as `a[0]`
+between backticks, are not marks.
 """
 
 import re
@@ -17,7 +17,7 @@ _FENCE = 3
 
 
 class Marks:
-    """Reads an answer piece by piece, and yields its text and the marks that it keeps.
+    """Parses an answer piece by piece, and yields its text and the valid marks.
 
     `known` are the numbers of the passages. The text is the same however it is split: a mark that
     may go on in the next piece is held back until then.
@@ -79,7 +79,7 @@ class Marks:
         return 0 if is_closed else self._code
 
     def _kept(self, mark: str, numbers: list[int], before: str) -> str:
-        """What stays of a mark. A removed one must not join its neighbours to another mark."""
+        """Return what remains of a mark. Removing one must not create another from its neighbours."""
         if numbers:
             return f"{' ' if mark[0] == ' ' else ''}[{', '.join(map(str, numbers))}]"
         return "  " if _OPEN.search(self._tail + before) else ""

@@ -1,7 +1,7 @@
-"""Reads and edits what the assistant remembers of a session.
+"""Reads and edits the memory of a session.
 
-That is its summary, and those of the person's items that it has taught. An edit settles everything
-that was said before it: the model then looks only at later messages.
+It consists of the summary, and of the person's items that were learned in the session. After an
+edit, the model only processes later messages.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -40,9 +40,10 @@ _NEWEST = MessageRange(limit=20)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionMemory:
-    """What is remembered of a session.
+    """The memory of a session.
 
-    `items` are the active ones that it has taught, or that were in prompts of its newest answers.
+    `items` are the active ones that were learned in it, or that were in the prompts of its newest
+    answers.
     """
 
     memory: Memory
@@ -97,7 +98,9 @@ class MemoryEditor:
     async def put_summary(
         self, principal: Principal, session_id: SessionId, summary: str
     ) -> SessionMemory:
-        """Replace the summary; an empty one clears it. The messages it covered stay covered.
+        """Replace the summary; an empty one clears it.
+
+        The messages that it covered are not summarised again.
 
         Raises:
             InvalidInput: it is too long.
@@ -109,7 +112,7 @@ class MemoryEditor:
     async def put_structured(
         self, principal: Principal, session_id: SessionId, update: Update
     ) -> SessionMemory:
-        """Replace what the session has taught; an empty update erases it.
+        """Replace what was learned in the session; an empty update erases it.
 
         A default preference that is sent back unchanged remains a default.
 

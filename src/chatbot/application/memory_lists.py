@@ -11,7 +11,7 @@ _LISTED = (ItemState.ACTIVE, ItemState.PENDING, ItemState.DONE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFilter:
-    """Which items to list: of a kind, in a state, with these words; None = any."""
+    """Which items to list: by kind, state and text; None = any."""
 
     kind: ItemKind | None = None
     state: ItemState | None = None
@@ -24,16 +24,20 @@ class ItemFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemPage:
-    """Some items, and after which position the next page begins; None on the last one."""
+    """A page of items.
+
+    `next` is the position after which the next page begins; None on the last page.
+    """
 
     items: Sequence[Item]
     next: str | None
 
 
 def page_of(memory: PersonMemory, wanted: ItemFilter, *, limit: int, after: str) -> ItemPage:
-    """List items, the newest first. Without a state: those that are active, pending or done.
+    """List items, newest first.
 
-    With the state `superseded`: the versions of items that another one has replaced.
+    Without a state: those that are active, pending or done. With the state `superseded`: former
+    versions of items.
     """
     if wanted.state is ItemState.SUPERSEDED:
         found = _superseded(memory)
@@ -46,7 +50,7 @@ def page_of(memory: PersonMemory, wanted: ItemFilter, *, limit: int, after: str)
 
 
 def _superseded(memory: PersonMemory) -> list[Item]:
-    """The versions that others have replaced, each in the form of an item."""
+    """The former versions, each in the form of an item."""
     return [
         replace(
             item,
@@ -67,6 +71,6 @@ def _superseded(memory: PersonMemory) -> list[Item]:
 
 
 def _position(item: Item) -> str:
-    """Where an item is in lists, as text: the newest one first."""
+    """The position of an item in lists, as text that sorts the newest item first."""
     age, item_id = item.order
     return f"{age} {item_id} {item.version:09}"

@@ -1,4 +1,4 @@
-"""Searches what is remembered of the caller: items, and all messages of their sessions."""
+"""Searches the items of the caller, and all messages of their sessions."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MAX_RESULTS = 25
 
 
 class ResultType(StrEnum):
-    """What was found."""
+    """The type of a result."""
 
     ITEM = "item"
     MESSAGE = "message"
@@ -29,7 +29,10 @@ class ResultType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryResult:
-    """An item or a message that fits the query. That of an item is the message that taught it."""
+    """A result.
+
+    `session_id` and `seq` of an item are those of the message from which it was learned.
+    """
 
     type: ResultType
     id: str | None
@@ -41,7 +44,7 @@ class MemoryResult:
 
 
 class MemorySearch:
-    """Searches the caller's own memory. Both kinds of results are ranked apart, then interleaved."""
+    """Searches the caller's own memory. Items and messages are ranked separately, then interleaved."""
 
     def __init__(self, storage: Storage, search: Search) -> None:
         self._storage, self._search = storage, search
@@ -54,7 +57,7 @@ class MemorySearch:
         limit: int,
         types: Collection[ResultType] = tuple(ResultType),
     ) -> Sequence[MemoryResult]:
-        """Return what fits best; never messages that taught what is forgotten.
+        """Return the best results; never messages from which a forgotten item was learned.
 
         Raises:
             Forbidden: the caller may not chat.
@@ -115,7 +118,7 @@ def _of_item(item: Item, why: Reason) -> MemoryResult:
 def texts_of(
     tx: Transaction, owner: Owner, hits: Sequence[Hit]
 ) -> Mapping[tuple[str, int], Message]:
-    """Return the messages that were found, without those that were deleted meanwhile."""
+    """Return the messages that were found, without those that have been deleted since."""
     found: dict[tuple[str, int], Message] = {}
     for hit in hits:
         selected = MessageRange(limit=1, after=hit.seq - 1, before=hit.seq + 1)

@@ -2,8 +2,8 @@
 
 Each takes the messages after its watermark, asks the model, and commits only if the memory is still
 what it was; else the work is dropped. Where the turn before has read those messages, and nothing is
-left over, one transaction stores the result; else another reads first. A step that fails is put
-off, the longer the more often it failed in a row: for 1, 2, 4 ... 32 turns.
+left over, one transaction stores the result; else another reads first. A step that fails is
+postponed by 1, 2, 4 ... 32 turns, doubling with each failure in a row.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,9 +40,10 @@ _LONGEST_SETBACK_TURNS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """What differs between the two: `window` newest messages are left alone.
+    """What differs between the two steps.
 
-    `is_personal`: it learns about the person, not only about the session.
+    The newest `window` messages are left out. `is_personal`: the step learns about the person, not
+    only about the session.
     """
 
     window: int
@@ -57,9 +58,9 @@ class _Step:
 class MemorySteps:
     """Summarises and extracts.
 
-    Both methods take in what is not taken in yet, in batches, when the step is due or `at_once`.
-    `seen` is a session for which it is due, with its newest messages, if they are known.
-    They raise NotFound, ModelFailure and StorageFailure; batches done until then are kept.
+    Both methods process the unprocessed messages in batches, if the step is due or with `at_once`.
+    `seen` is the session for which it is due, with its newest messages if they are known. They
+    raise NotFound, ModelFailure and StorageFailure; completed batches are kept.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class MemorySteps:
         at_once: bool = False,
         seen: SessionView | None = None,
     ) -> Memory:
-        """Bring the summary up to date, leaving the window alone."""
+        """Update the summary with the messages before the window."""
         return await self._catch_up(owner, session_id, self._summary, at_once=at_once, known=seen)
 
     async def extract(
@@ -117,7 +118,7 @@ class MemorySteps:
         at_once: bool = False,
         seen: SessionView | None = None,
     ) -> Memory:
-        """Bring the person's memory up to date from what they said in the session."""
+        """Update the person's memory with what they said in the session."""
         return await self._catch_up(
             owner, session_id, self._extraction, at_once=at_once, known=seen
         )
@@ -182,7 +183,7 @@ class MemorySteps:
 
 
 def _following(messages: Sequence[Message], watermark: int) -> tuple[Message, ...]:
-    """The messages after the watermark; none if the first of them is not among the messages."""
+    """Return the messages after the watermark; none if the first of them is missing."""
     after = tuple(message for message in messages if message.seq > watermark)
     return after if after and after[0].seq == watermark + 1 else ()
 

@@ -1,7 +1,7 @@
-"""Hides the turns that mention what was forgotten, besides those that taught it.
+"""Hides the turns that mention a forgotten item, besides those from which it was learned.
 
 An answer may have repeated an item, in any session. Such turns are found by the search, and hidden
-like those that taught it. A failure is logged: the item itself is forgotten by then.
+in the same way. A failure is logged: the item itself is forgotten by then.
 """
 
 import logging
@@ -22,7 +22,7 @@ from chatbot.domain.ports.storage import Storage
 logger = logging.getLogger("chatbot.consolidation")
 
 _MOST_ITEMS = 50
-"""Of those that are forgotten at once, the newest; each is searched for."""
+"""How many items that are forgotten together are searched for: the newest."""
 _MOST_HITS = 25
 
 
@@ -35,7 +35,7 @@ class Mentions:
     async def hide(
         self, owner: Owner, before: PersonMemory, after: PersonMemory
     ) -> Collection[SessionId]:
-        """Hide the turns that mention what `before` had and `after` has not any more.
+        """Hide the turns that mention items of `before` that `after` no longer has.
 
         Returns:
             The sessions of these turns.

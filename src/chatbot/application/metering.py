@@ -1,7 +1,7 @@
-"""Counts the tokens of every call to the model, for the user or client who pays for it.
+"""Counts the tokens of every model call, for the user or client that is billed.
 
-Who pays, and the meter, are part of the context in which the model is called. Tasks that a turn starts,
-as for memory, inherit who pays.
+The payer and the meter are part of the context in which the model is called. Tasks that a turn
+starts, such as those for memory, inherit the payer.
 """
 
 from collections.abc import AsyncGenerator, Iterator
@@ -16,13 +16,13 @@ from chatbot.domain.usage import Payer
 
 
 class RequestMeter(Protocol):
-    """What a metered model reports to."""
+    """Receives the reports of a metered model."""
 
     async def before(self, tokens: int) -> None:
-        """Called before a request that is estimated to use so many tokens.
+        """Called before a request that is estimated to use this many tokens.
 
         Raises:
-            BudgetExhausted: it is not to be made.
+            BudgetExhausted: the request must not be made.
         """
 
     def add(self, usage: Usage) -> None:
@@ -34,13 +34,13 @@ _meter: ContextVar[RequestMeter | None] = ContextVar("meter", default=None)
 
 
 def current_payer() -> Payer | None:
-    """Return who pays for what is done in this context; None if nobody does."""
+    """Return the payer of this context, or None."""
     return _payer.get()
 
 
 @contextmanager
 def paying(payer: Payer) -> Iterator[None]:
-    """Have this payer pay for what is done in the block, and in tasks that it starts."""
+    """Make this the payer of the block, and of the tasks that it starts."""
     token = _payer.set(payer)
     try:
         yield
@@ -50,7 +50,7 @@ def paying(payer: Payer) -> Iterator[None]:
 
 @contextmanager
 def metered_by(meter: RequestMeter) -> Iterator[None]:
-    """Have this meter count the calls to the model in the block."""
+    """Count the model calls in the block with this meter."""
     token = _meter.set(meter)
     try:
         yield
@@ -59,10 +59,10 @@ def metered_by(meter: RequestMeter) -> Iterator[None]:
 
 
 class MeteredModel(ChatModel):
-    """Passes calls on to another model, and reports their tokens to the meter of the context.
+    """Delegates to another model, and reports the tokens to the meter of the context.
 
-    A call that fails or is cut off has used its prompt, and what had arrived of the answer; one that
-    did not reach the provider has used nothing.
+    A call that fails or is cut off has used its prompt and the partial answer; one that did not
+    reach the provider has used nothing.
     """
 
     def __init__(self, model: ChatModel, estimator: TokenEstimator) -> None:

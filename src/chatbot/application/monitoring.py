@@ -1,4 +1,4 @@
-"""What a monitoring system reads from the service."""
+"""The metrics that a monitoring system reads."""
 
 from chatbot.domain.authorization import require
 from chatbot.domain.errors import NotFound
@@ -8,7 +8,7 @@ from chatbot.domain.ports.telemetry import Telemetry
 
 
 class Monitoring:
-    """Hands out the metrics of the service."""
+    """Returns the metrics of the service."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry

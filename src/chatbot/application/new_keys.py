@@ -1,4 +1,4 @@
-"""What an administrator may choose of a new key."""
+"""The properties that an administrator chooses for a new key."""
 
 import re
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ MAX_OVERLAP = EXPIRING_WITHIN
 
 _CLIENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 _RESERVED = frozenset({"default", "host"})
-"""The client of the setting `API_KEY`, and what commands on the host act as."""
+"""The client of the setting `API_KEY`, and of commands on the host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
-    """What an administrator chooses of a new key."""
+    """The properties of a new key."""
 
     client: str
     scopes: frozenset[Permission]
@@ -30,7 +30,7 @@ class NewKey:
 
 
 def like(key: ApiKey, user_secret: str | None) -> NewKey:
-    """Return what to choose for the successor of a key."""
+    """Return the properties of the successor of a key."""
     return NewKey(
         client=key.client,
         scopes=key.scopes,
@@ -41,11 +41,11 @@ def like(key: ApiKey, user_secret: str | None) -> NewKey:
 
 
 def require_grantable(principal: Principal, scopes: frozenset[Permission]) -> None:
-    """Return if the caller may give these scopes to a key.
+    """Check that the caller may grant these scopes to a key.
 
-    Nobody gives what they do not hold, in all departments. Acting for users opens the conversations
-    of everybody, also of administrators: it needs the permissions of one, and not those alone with which
-    somebody manages people who have no more rights.
+    Callers can only grant scopes that they hold in all departments. `act_for_users` gives access to
+    the conversations of everyone, administrators included, so it requires the permissions of an
+    administrator.
 
     Raises:
         Forbidden: the caller lacks one.
@@ -61,7 +61,7 @@ def require_grantable(principal: Principal, scopes: frozenset[Permission]) -> No
 
 
 def check_new_key(wanted: NewKey, now: datetime) -> None:
-    """Return if the values are acceptable.
+    """Check the values.
 
     Raises:
         InvalidInput: one is not.
@@ -82,7 +82,7 @@ def check_new_key(wanted: NewKey, now: datetime) -> None:
 
 
 def check_user_secret(wanted: NewKey) -> None:
-    """Return if no assertion secret is chosen, or the key can have it.
+    """Check that no assertion secret is given, or that the key can have one.
 
     Raises:
         InvalidInput: otherwise.

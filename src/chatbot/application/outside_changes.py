@@ -1,4 +1,4 @@
-"""Records changes of what is not in the store, such as a file of settings or a backup."""
+"""Records changes outside the store, such as to a settings file or a backup."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -18,7 +18,7 @@ logger = logging.getLogger("chatbot.audit")
 async def recorded(
     storage: Storage, auditing: Auditing, principal: Principal, event: AuditEvent
 ) -> AsyncGenerator[None]:
-    """Record a change, which is the block: its intent before, and what became of it after.
+    """Record a change that the block makes: the intent before it, and the outcome after it.
 
     Raises:
         AuditUnavailable, StorageUnavailable, StorageFull: the intent cannot be written, and the

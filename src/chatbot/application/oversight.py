@@ -1,6 +1,6 @@
-"""What data protection does with conversations of others: read them, and put them on hold.
+"""Lets data protection read conversations of others and put them on hold.
 
-Each look needs a reason, is recorded in the audit, and is shown to the person concerned.
+Each access requires a reason, is recorded in the audit, and is shown to the person concerned.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ _ACTIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessPage:
-    """Some looks, and the id after which the next page begins; None on the last one."""
+    """A page of accesses. `next` is the id after which the next page begins; None on the last page."""
 
     accesses: Sequence[Access]
     next: str | None
@@ -70,9 +70,9 @@ class Oversight:
         return await self._look(Look.READ, principal, session_id, reason, look)
 
     async def hold(self, principal: Principal, session_id: str, reason: str) -> Session:
-        """Put a session on hold: it is neither reset, deleted, erased nor expired.
+        """Put a session on hold, so that it is not reset, deleted, erased or expired.
 
-        Of a session that is on hold, the reason is replaced.
+        If it is already on hold, replace the reason.
         """
         require(principal, Permission.SESSIONS_READ_ANY)
         hold = Hold(reason=clean_reason(reason), at=self._clock())
@@ -80,7 +80,7 @@ class Oversight:
         return await self._look(Look.HOLD, principal, session_id, reason, change)
 
     async def release(self, principal: Principal, session_id: str, reason: str) -> Session:
-        """End the hold of a session, if there is one."""
+        """Release a session from a hold. No-op if it is not on hold."""
         change = partial(self._held, None)
         return await self._look(Look.RELEASE, principal, session_id, reason, change)
 
@@ -92,7 +92,7 @@ class Oversight:
             return tx.sessions.update(lease, replace(session, hold=hold))
 
     async def accesses(self, user_id: UserId, *, limit: int, after: str) -> AccessPage:
-        """Return the looks of others at a person's data, the newest first."""
+        """Return the accesses of others to a person's data, newest first."""
         found = await self._storage.transact(
             lambda tx: tx.accesses.of(user_id, limit=limit + 1, after=after)
         )
@@ -107,7 +107,7 @@ class Oversight:
         reason: str,
         look: Callable[[Transaction, Owner, SessionId], Found],
     ) -> Found:
-        """Do it, recorded before it is done."""
+        """Do the work, after recording it."""
         require(principal, Permission.SESSIONS_READ_ANY)
         clean = clean_reason(reason)
         if not is_session_id(session_id):

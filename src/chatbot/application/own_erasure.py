@@ -1,4 +1,4 @@
-"""A person's own erasure, which takes the password."""
+"""Erasure of a person at their own request, confirmed with the password."""
 
 from dataclasses import replace
 from functools import partial
@@ -18,13 +18,13 @@ class OwnErasure:
         self._erasures, self._authentication = erasures, authentication
 
     async def erase(self, principal: Principal, password: str) -> Receipt:
-        """Erase the caller, whose password is checked like that of a log-in.
+        """Erase the caller, whose password is checked as for a log-in.
 
-        What is interrupted is finished by the service.
+        The service finishes an interrupted erasure.
 
         Raises:
             InvalidCredentials, RateLimited: see `Authentication.verified`.
-            LastAdministrator: nobody would be left who can manage users and roles.
+            LastAdministrator: no one could manage users and roles any more.
             SessionHeld, SessionBusy, AuditUnavailable: see `Erasures.erase`.
         """
         if principal.user is None:

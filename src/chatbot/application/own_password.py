@@ -1,4 +1,4 @@
-"""A user's own password, which its user replaces."""
+"""Lets users change their own password."""
 
 from dataclasses import replace
 
@@ -30,15 +30,15 @@ class OwnPassword:
         self._hasher, self._auditing = hasher, auditing
 
     async def change(self, principal: Principal, current: str, new: str) -> TokenPair:
-        """Replace the password, end all sign-ins, and begin a new one.
+        """Change the password, end all sign-ins, and start a new one.
 
-        The current password is checked like that of a log-in, so that a stolen token does not help
-        to guess it.
+        The current password is checked as for a log-in, so that a stolen token does not help to
+        guess it.
 
         Raises:
             InvalidCredentials: the current password is wrong.
             RateLimited: too many attempts have failed, or too many log-ins are in progress.
-            InvalidInput: the new password is not acceptable.
+            InvalidInput: the new password is invalid.
         """
         if principal.user is None:
             raise Unauthenticated("This call requires a user: log in first.")

@@ -28,13 +28,13 @@ from chatbot.domain.transaction import Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """A user, and when they have logged in last; None for never."""
+    """A user, and when they last logged in; None for never."""
 
     user: User
     last_login_at: datetime | None = None
 
     def shown(self) -> dict[str, object]:
-        """Return what callers see of the user, in terms of JSON."""
+        """Return the user as callers see it, in JSON types."""
         user = self.user
         return {
             "id": user.id,
@@ -56,7 +56,7 @@ def _time(moment: datetime | None) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserPage:
-    """Users by e-mail address; `next` is the last address if more follow."""
+    """A page of users, sorted by e-mail address. `next` is the last address if more follow."""
 
     people: Sequence[Person]
     next: str | None
@@ -68,7 +68,7 @@ class People:
     Methods raise `Forbidden` if the caller lacks the permission, or if it involves rights that the
     caller lacks, and `NotFound` for users whom the caller may not see. Those that change a user
     raise `ChangedMeanwhile` if the stored user is not the expected one, and `LastAdministrator` if
-    nobody would be left who can manage users and roles.
+    no one could manage users and roles any more.
 
     Args:
         new_password: makes a one-time password.
@@ -92,7 +92,7 @@ class People:
         """Create the first administrator. Of concurrent calls, one succeeds.
 
         Raises:
-            InvalidInput: the address or the password is not acceptable.
+            InvalidInput: the address or the password is invalid.
             Conflict: an administrator exists, the address is taken, or no role has the permissions.
         """
         require(principal, Permission.USERS_MANAGE)
@@ -111,7 +111,7 @@ class People:
         """Create a user.
 
         Raises:
-            InvalidInput: the address, a role, the department or the password is not acceptable.
+            InvalidInput: the address, a role, the department or the password is invalid.
             Conflict: the address is taken.
         """
         require(principal, Permission.USERS_MANAGE)
@@ -135,7 +135,9 @@ class People:
         role: str | None = None,
         is_active: bool | None = None,
     ) -> UserFilter:
-        """Return the filter for those who fit all that is given; `is_active`: at this moment."""
+        """Return the filter for users who match all given values; `is_active` applies to this
+        moment.
+        """
         return UserFilter(
             text=None if text is None else replace_unstorable(text).strip().lower(),
             department=None if department is None else replace_unstorable(department),
@@ -146,7 +148,7 @@ class People:
     async def page(
         self, principal: Principal, wanted: UserFilter, *, limit: int, after: str = ""
     ) -> UserPage:
-        """Return users whom the caller may see, by e-mail address."""
+        """Return users that the caller may see, sorted by e-mail address."""
         require(principal, Permission.USERS_READ)
         only = principal.department_for(Permission.USERS_READ)
         visible_ones = wanted if only is None else wanted.within(only)
@@ -188,10 +190,10 @@ class People:
         *,
         expected: Expected = ANYTHING,
     ) -> Person:
-        """Change what the change names. Disabling and enabling revoke the tokens.
+        """Change the given fields. Disabling or enabling the user revokes the tokens.
 
         Raises:
-            InvalidInput: a value is not acceptable.
+            InvalidInput: a value is invalid.
             Conflict: the address is taken.
         """
         user = await self._writer.change(
@@ -202,7 +204,7 @@ class People:
     async def erase(
         self, principal: Principal, user_id: UserId, *, expected: Expected = ANYTHING
     ) -> Receipt:
-        """Erase a user with everything about them; see `Erasures.erase`.
+        """Erase a user and all data about them; see `Erasures.erase`.
 
         Raises:
             SessionHeld: sessions of the user are on hold.

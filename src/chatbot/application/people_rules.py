@@ -1,4 +1,4 @@
-"""Who may do what to whom, by what is stored at that moment."""
+"""Permissions on users, by the rights that are stored at the time of the call."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -26,7 +26,7 @@ MAKE_ROLES = (
 def current(
     tx: Transaction, principal: Principal, roles: Mapping[str, Role], now: datetime
 ) -> Principal:
-    """Return the caller with the rights that are stored now: they may have changed since the call.
+    """Return the caller with the currently stored rights, which may have changed since the call began.
 
     Raises:
         InvalidToken: the caller's own sign-in has ended in the meantime.
@@ -74,7 +74,7 @@ def changeable(
 def require_grantable(
     principal: Principal, role_names: Iterable[str], roles: Mapping[str, Role], department: str
 ) -> None:
-    """Return if the caller holds all that these roles give to a user of the department.
+    """Check that the caller holds all rights that these roles give to a user of the department.
 
     Raises:
         Forbidden: the caller does not, or manages another department.
@@ -85,10 +85,10 @@ def require_grantable(
 
 
 def known_roles(names: Iterable[str], roles: Mapping[str, Role]) -> tuple[str, ...]:
-    """Return the names without repetitions.
+    """Return the role names without duplicates.
 
     Raises:
-        InvalidInput: one of them is not that of a role.
+        InvalidInput: one of the roles does not exist.
         Conflict: the store has no roles.
     """
     if not roles:
@@ -105,7 +105,7 @@ def known_roles(names: Iterable[str], roles: Mapping[str, Role]) -> tuple[str, .
 def known_department(
     tx: Transaction, principal: Principal, raw: str, *, of: UserId | None = None
 ) -> str:
-    """Return the department in the spelling that its other people have already, if any.
+    """Return the department in the spelling that its existing people have, if any.
 
     The spelling of a department that the caller may not see is not looked up.
 

@@ -1,4 +1,4 @@
-"""The memory of the caller: what is remembered, corrected, confirmed and forgotten."""
+"""The memory of the caller: lists, corrects, confirms and forgets items."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ Change = Callable[[PersonMemory], PersonMemory]
 
 
 class OwnMemory:
-    """What is remembered of the caller. An application that calls for itself is a person of its own.
+    """The memory of the caller. An application that calls for itself counts as a person.
 
     All methods raise `Forbidden` without the permission, and those that take the id of an item
     `NotFound` if the caller has no such item. Those that change something raise `Conflict` if the
@@ -57,7 +57,7 @@ class OwnMemory:
     async def page(
         self, principal: Principal, wanted: ItemFilter, *, limit: int, after: str
     ) -> ItemPage:
-        """List items, the newest first: see `page_of`."""
+        """List items, newest first: see `page_of`."""
         memory = await self.read(principal)
         return page_of(memory, wanted, limit=limit, after=after)
 
@@ -67,12 +67,12 @@ class OwnMemory:
         return await self._storage.transact(lambda tx: tx.person_memories.of(principal.owner))
 
     async def history(self, principal: Principal, item_id: str) -> Sequence[ItemVersion]:
-        """Return the versions of an item, the oldest first; the last one is the current one."""
+        """Return the versions of an item, oldest first. The last one is the current one."""
         item = _found(await self.read(principal), item_id)
         return (*item.history, item.as_version)
 
     async def add(self, principal: Principal, kind: ItemKind, key: str | None, text: str) -> Item:
-        """Store what the caller has written.
+        """Add an item that the caller has written.
 
         Raises:
             InvalidInput: see `checked`, or it is a secret.
@@ -116,7 +116,7 @@ class OwnMemory:
         return _found(await self._change(principal, changed), item_id)
 
     async def confirm(self, principal: Principal, item_id: str, *, expected: Expected) -> Item:
-        """Make a pending item active. By its key it may become a version of another one."""
+        """Make a pending item active. If another item has its key, it becomes a version of that one."""
         now = self._clock()
 
         def changed(memory: PersonMemory) -> PersonMemory:
@@ -140,7 +140,7 @@ class OwnMemory:
         return _found(await self._change(principal, changed), item_id)
 
     async def forget(self, principal: Principal, item_id: str, *, expected: Expected) -> None:
-        """Erase an item for good: see `memory_tombstones`. No-op if it is forgotten already."""
+        """Permanently erase an item: see `memory_tombstones`. No-op if it is already forgotten."""
         now = self._clock()
 
         def changed(memory: PersonMemory) -> PersonMemory:
@@ -150,7 +150,7 @@ class OwnMemory:
         await self._change(principal, changed)
 
     async def forget_everything(self, principal: Principal, confirmation: str) -> None:
-        """Erase all items; what was said until now teaches nothing any more.
+        """Erase all items. Nothing is learned from earlier messages any more.
 
         Raises:
             InvalidInput: the confirmation is not `CONFIRMATION`.
@@ -161,12 +161,12 @@ class OwnMemory:
         await self._change(principal, lambda known: all_forgotten(known, now, self._new_id))
 
     async def put_settings(self, principal: Principal, settings: MemorySettings) -> MemorySettings:
-        """Store what the caller allows."""
+        """Store the settings of the caller."""
         memory = await self._change(principal, lambda known: replace(known, settings=settings))
         return memory.settings
 
     async def _change(self, principal: Principal, change: Change) -> PersonMemory:
-        """Change the memory; then summaries that were emptied are made again."""
+        """Change the memory, then rebuild the summaries that were emptied."""
         require(principal, Permission.MEMORY)
         owner = principal.owner
         before = new_person(owner)

@@ -1,4 +1,6 @@
-"""What the data block of a prompt holds: memory, recalled messages and passages, each in its share."""
+"""The data block of a prompt: memory, recalled messages and passages, each with a share of the
+budget.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +39,7 @@ class PromptData:
 
     @property
     def content(self) -> dict[str, object]:
-        """The content as the model sees it."""
+        """Return the content as the model sees it."""
         found = memory_content(self.summary, self.items)
         if self.messages:
             found["recalled"] = [message_content(each) for each in self.messages]
@@ -48,7 +50,7 @@ class PromptData:
 
     @property
     def memory_used(self) -> tuple[RecalledItem, ...]:
-        """What is reported to the caller."""
+        """Return what is reported to the caller."""
         summary = [RecalledItem(id="summary", kind="summary", text=self.summary)]
         items = (each.as_recalled for each in self.items)
         messages = (each.as_recalled for each in self.messages)
@@ -56,7 +58,7 @@ class PromptData:
 
 
 class DataShares:
-    """Takes as much of each kind as fits into its share of the budget.
+    """Selects as much of each kind as fits into its share of the budget.
 
     Args:
         tokens: estimates the tokens of texts.
@@ -68,7 +70,7 @@ class DataShares:
     def within(
         self, budget: float, summary: str, recalled: Recalled, scope: Scope, *, prefix: int | None
     ) -> PromptData:
-        """Return what a prompt of this budget may hold.
+        """Return the content for a prompt with this budget.
 
         `prefix` are the tokens of system text and history in a long conversation: recalled messages
         and passages, which change with each turn, take less than a fifth of them, but for the best passage.
@@ -139,7 +141,7 @@ class DataShares:
 
 
 def _reason(kind: str, scope: Scope) -> LeftOut:
-    """Why a part of this kind, which was found, is not in the prompt."""
+    """Return why a part of this kind that was found is not in the prompt."""
     kinds_left_out = {
         Scope.WHOLE: frozenset[str](),
         Scope.NO_PASSAGES: frozenset({"recalled", "passage"}),

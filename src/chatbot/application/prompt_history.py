@@ -1,4 +1,4 @@
-"""Which messages of a session a prompt holds, and why others are left out."""
+"""Selects the messages of a session for a prompt, with the reasons for leaving out others."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Scope(StrEnum):
 
 
 class LeftOut(StrEnum):
-    """Why a part is not in a prompt."""
+    """Why a part was left out of a prompt."""
 
     SUMMARIZED = "summarized"
     BUDGET = "budget"
@@ -45,10 +45,10 @@ class History:
 
 
 class HistoryWindow:
-    """Takes the newest messages that fit; the oldest leave in steps, to keep prefixes stable.
+    """Selects the newest messages that fit. The oldest are dropped in steps, to keep prefixes stable.
 
     Args:
-        step: how many messages leave at once.
+        step: how many messages are dropped at once.
         tokens: estimates the tokens of texts.
     """
 
@@ -64,7 +64,7 @@ class HistoryWindow:
         *,
         may_begin: bool,
     ) -> History:
-        """Return what fits into this many tokens, the newest message in any case."""
+        """Return the messages that fit into this many tokens; always includes the newest one."""
         shown = _shown(memory, history, scope)
         first, messages = self._fitting(room, shown, may_begin=may_begin)
         kept = {each.seq for each in shown if each.seq >= first}

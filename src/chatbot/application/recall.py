@@ -1,7 +1,6 @@
-"""What a turn recalls besides its session: items, messages of other sessions, passages of documents.
+"""Finds what a turn recalls besides its session: items, messages of other sessions, passages.
 
-Only what the caller may read is looked for. A failure costs the turn what it would have recalled,
-never its answer.
+Only data that the caller may read is searched. If recall fails, the turn is answered without it.
 """
 
 import asyncio
@@ -45,7 +44,7 @@ class MemoryRecall(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What is looked for in a turn, and which rules decided that."""
+    """What a turn searches for, and the rules that decided it."""
 
     items: ItemChoice
     queries: Sequence[Query]
@@ -63,7 +62,7 @@ class _Hits:
 
 
 class Recaller:
-    """Finds what the prompt of a turn may hold.
+    """Finds what the prompt of a turn may contain.
 
     Args:
         memory: what may be recalled of other sessions.
@@ -78,7 +77,7 @@ class Recaller:
         self._owners_of_many = set[Owner]()
 
     async def recall(self, turn: Turn, asked: TurnContext) -> Recalled:
-        """Return what is found; nothing if the store fails."""
+        """Return what was found; nothing if the store fails."""
         try:
             plan = await self._storage.transact(lambda tx: self._plan(tx, turn, asked))
         except ChatbotError as error:
@@ -125,7 +124,7 @@ class Recaller:
         )
 
     def _has_others(self, tx: Transaction, session: Session) -> bool:
-        """Whether the owner has other sessions; once it was so, it is not looked up again."""
+        """Whether the owner has other sessions. Once true, it is not looked up again."""
         if session.owner in self._owners_of_many:
             return True
         newest = tx.sessions.page(session.owner, limit=2)
@@ -174,7 +173,7 @@ class Recaller:
         return _noted(found)
 
     async def _hits(self, plan: _Plan, turn: Turn, asked: TurnContext) -> _Hits:
-        """Search for everything at the same time."""
+        """Run all searches concurrently."""
         search, owner = self._search, turn.owner
 
         async def items() -> Sequence[Hit]:

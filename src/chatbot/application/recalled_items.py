@@ -1,4 +1,4 @@
-"""Which items of a person's memory the prompt of a turn may hold."""
+"""Selects the items of a person's memory for the prompt of a turn."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,15 +9,15 @@ from chatbot.domain.recall import KnownItem
 from chatbot.domain.search import Hit, Passage
 
 MOST_OTHERS = 20
-"""Facts and tasks of other sessions in a prompt. More are searched."""
+"""The maximum number of facts and tasks of other sessions in a prompt without a search."""
 _KEYED = frozenset({ItemKind.PROFILE, ItemKind.PREFERENCE})
 
 
 class ItemChoice:
     """The items that a turn of a session may use.
 
-    `own` are those that the session taught, and every profile and preference; `others` the facts and
-    tasks of other sessions.
+    `own` are those learned in the session, and all of the kinds profile and preference; `others`
+    the facts and tasks of other sessions.
     """
 
     def __init__(
@@ -33,16 +33,16 @@ class ItemChoice:
 
     @property
     def is_searched(self) -> bool:
-        """Whether there are more others than a prompt holds."""
+        """Whether there are more `others` than fit into a prompt."""
         return len(self.others) > MOST_OTHERS
 
     @property
     def passages(self) -> Mapping[str, Sequence[Passage]]:
-        """What is searched."""
+        """The items to search."""
         return {item.id: [Passage(seq=1, text=item.line)] for item in self.others}
 
     def known(self, hits: Sequence[Hit] = ()) -> tuple[KnownItem, ...]:
-        """Return the items for a prompt: first those that leave it first, if it is too small.
+        """Return the items for a prompt. Those that are dropped first come first.
 
         Of the others, these are the newest, then the hits, the best one last.
         """

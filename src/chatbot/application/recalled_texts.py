@@ -1,4 +1,4 @@
-"""Reads what a search has found for a turn; what may not be recalled any more is left out."""
+"""Reads the texts of search hits for a turn, except those that may no longer be recalled."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
@@ -24,7 +24,7 @@ def passages_of(
     labels: Collection[str],
     most: int,
 ) -> Sequence[RecalledPassage]:
-    """Return the passages of the first hits, without those that the caller may not read by now."""
+    """Return the passages of the first hits, without those that the caller may no longer read."""
     readable = readable_documents(tx, principal, (hit.parent for hit in hits), labels)
     keys = [(DocumentId(hit.parent), hit.seq) for hit in hits if hit.parent in readable][:most]
     stored = tx.documents.passages(keys)
@@ -51,7 +51,7 @@ def readable_documents(
     ids: Collection[str] | Iterator[str],
     labels: Collection[str] = (),
 ) -> Mapping[str, Document]:
-    """Return those of the documents that answers to the caller may use, with one of the labels if any."""
+    """Return the documents that answers to the caller may use, with one of the labels if given."""
     wanted = [DocumentId(each) for each in dict.fromkeys(ids)]
     if not wanted:
         return {}
@@ -73,10 +73,10 @@ def messages_of(
     words: Collection[str],
     most: int,
 ) -> Sequence[PastMessage]:
-    """Return the messages of the first hits, of long ones the part with most of the words.
+    """Return the messages of the first hits; of a long one, the part with the most words.
 
-    Without those that were forgotten or refused, and answers that were interrupted, that used an item
-    which is forgotten now, or that cite what the caller may not read by now.
+    Leaves out forgotten and refused messages, interrupted answers, and answers that used an item
+    forgotten since or that cite what the caller may no longer read.
     """
     hidden = person.hidden_messages
     found = (

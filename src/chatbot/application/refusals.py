@@ -1,7 +1,8 @@
-"""Records what was refused. Of a flood some are recorded singly, and the others as numbers.
+"""Records refusals.
 
-So a flood can neither fill the disk nor hide what else was refused: per minute and process, ten
-refusals of an address and action and 300 altogether are recorded singly.
+In a flood, some are recorded individually and the others as counts, so that it can neither fill the
+disk nor hide other refusals. Per minute and process, ten refusals for an address and action, and
+300 altogether, are recorded individually.
 """
 
 import logging
@@ -19,7 +20,7 @@ from chatbot.domain.throttling import network_of
 
 SINGLY_OF_ADDRESS, SINGLY = 10, 300
 MAX_ADDRESSES = 100
-"""Of how many addresses the others are counted apart in a minute."""
+"""For how many addresses the other refusals are counted separately in a minute."""
 
 logger = logging.getLogger("chatbot.audit")
 _SERVICE = of_host("service")
@@ -37,7 +38,7 @@ class Refusals:
         self._others = Counter[tuple[Action, str]]()
 
     async def note(self, principal: Principal, event: AuditEvent) -> None:
-        """Record a refusal, or count it. It never fails: what was refused stays refused."""
+        """Record a refusal, or count it. Never raises: the call stays refused."""
         now = self._clock()
         if self._minute is None or not self._minute <= now < self._minute + _MINUTE:
             await self.flush()
@@ -52,7 +53,7 @@ class Refusals:
         self._others[name] += 1
 
     async def flush(self) -> None:
-        """Record the numbers of the minute that is over, or that ends with the process."""
+        """Record the counts of the past minute, or of the one that ends with the process."""
         since, others = self._minute, self._others
         self._minute, self._singly, self._others = None, Counter(), Counter()
         if since is None:
@@ -68,7 +69,7 @@ class Refusals:
             await self._record(_SERVICE, event)
 
     async def flush_if_over(self) -> None:
-        """Record the numbers of the minute if it is over."""
+        """Record the counts of the minute if it is over."""
         if self._minute is not None and self._clock() >= self._minute + _MINUTE:
             await self.flush()
 

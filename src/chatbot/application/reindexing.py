@@ -1,7 +1,7 @@
 """Compares the search index with the stored messages, and indexes again what differs.
 
-It may run beside the service: each session is indexed anew under its lease, a part in each
-transaction. A run that was interrupted is continued by the next one, which finds what differs.
+It may run beside the service: each session is reindexed under its lease, in several transactions.
+The next run continues an interrupted one, because it finds what still differs.
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -23,7 +23,7 @@ _SESSIONS_AT_ONCE, _MESSAGES_AT_ONCE = 200, 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reindexed:
-    """How many sessions were compared, indexed anew, and left because they were in use."""
+    """How many sessions were compared, reindexed, and skipped because they were in use."""
 
     compared: int = 0
     indexed: int = 0
@@ -31,13 +31,13 @@ class Reindexed:
 
 
 class Reindexing:
-    """Keeps the index of messages true."""
+    """Keeps the index of messages consistent with the store."""
 
     def __init__(self, storage: Storage, *, new_id: NewId) -> None:
         self._storage, self._new_id = storage, new_id
 
     async def owners(self, email: str | None = None) -> Sequence[Owner]:
-        """Return all who have sessions, or the user with this e-mail address.
+        """Return all owners of sessions, or only the user with this e-mail address.
 
         Raises:
             NotFound: there is no such user.
@@ -52,7 +52,7 @@ class Reindexing:
     async def run(
         self, owners: Collection[Owner], *, every: bool = False, progress: Progress = unreported
     ) -> Reindexed:
-        """Index again the sessions whose messages are not those of the index, or every session."""
+        """Reindex the sessions that differ from the index, or every session."""
         counts = [await self._storage.transact(partial(_count, owner)) for owner in owners]
         compared = indexed = busy = 0
         for owner, count in zip(owners, counts, strict=True):
@@ -68,7 +68,7 @@ class Reindexing:
         return Reindexed(compared=compared, indexed=indexed, busy=busy)
 
     async def differing(self, owner: Owner) -> Sequence[SessionId]:
-        """Return the sessions of which the index has not as many messages as are stored."""
+        """Return the sessions whose number of messages differs between the index and the store."""
         scope = messages_scope(owner)
         indexed = dict(await self._storage.transact(lambda tx: tx.index.indexed(scope)))
         doubtful = [
@@ -94,7 +94,7 @@ class Reindexing:
             after = SessionCursor(updated_at=page[-1].updated_at, id=page[-1].id)
 
     async def _index(self, owner: Owner, session_id: SessionId) -> None:
-        """Index a session anew. Messages that come meanwhile are indexed with their turns."""
+        """Reindex a session. Messages that arrive in the meantime are indexed with their turns."""
         turn_id = TurnId(self._new_id())
 
         async def done(after: int | None, last: int | None) -> tuple[int, int] | None:
@@ -134,9 +134,10 @@ def _step(
     after: int | None,
     last: int | None,
 ) -> tuple[int, int] | None:
-    """Index some messages; returns the last one of them and the last one to index, if there are more.
+    """Index a batch of messages.
 
-    The first step, without numbers, begins by removing what the index has.
+    Returns the last one of the batch and the last one to index, if there are more. The first step,
+    without numbers, first removes the session from the index.
     """
     scope = messages_scope(owner)
     try:

@@ -14,29 +14,29 @@ from chatbot.domain.text import fold
 _WORD = re.compile(r"\w+")
 _MOST_CHARS = 2000
 _FEW_WORDS = 1
-"""A question with no more words that count may go on with the one before."""
+"""A question with no more significant words may be a follow-up to the previous one."""
 _LAST_WORDS = 3
 _QUESTIONS_BEFORE = 3
 _PASSAGES_OF_BEST, _MESSAGES_OF_BEST = 0.45, 0.6
-"""Hits with a smaller part of the best score are left out."""
+"""Hits with a smaller share of the best score are left out."""
 _PART = 0.3
-"""Which part of the words that count a hit must have; messages count with those next to them."""
+"""The share of the significant words that a hit must contain; a message counts with its neighbours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What is searched for. `words` are those that count, folded."""
+    """What to search for. `words` are the significant ones, folded."""
 
     text: str
     words: frozenset[str]
     is_with_previous: bool = False
 
     def relevant_passages(self, hits: Sequence[Hit]) -> Iterator[Hit]:
-        """Yield the hits in documents that fit well enough."""
+        """Yield the hits in documents that are relevant enough."""
         return self._relevant(hits, _PASSAGES_OF_BEST)
 
     def relevant_messages(self, hits: Sequence[Hit]) -> Iterator[Hit]:
-        """Yield the messages that fit well enough."""
+        """Yield the messages that are relevant enough."""
         return self._relevant(hits, _MESSAGES_OF_BEST)
 
     def _relevant(self, hits: Sequence[Hit], of_best: float) -> Iterator[Hit]:
@@ -50,9 +50,9 @@ class Query:
 def queries_for(prompt: str, before: Sequence[str]) -> Sequence[Query]:
     """Return what to search for: usually the prompt.
 
-    A follow-up, such as "and for managers?", is searched with the question before beside it;
-    a short question, which may be one, both ways. `before` are the person's earlier messages, the
-    newest first. Nothing is searched for without a word that counts.
+    A follow-up, such as "and for managers?", is searched together with the previous question; a
+    short question, which may be one, both ways. `before` are the person's earlier messages, newest
+    first. Nothing is searched for without a significant word.
     """
     alone, kind = _query(prompt), _kind_of(prompt)
     earlier = [*_questions_before(before)]
@@ -67,7 +67,7 @@ def queries_for(prompt: str, before: Sequence[str]) -> Sequence[Query]:
 
 
 def _questions_before(before: Sequence[str]) -> Iterator[str]:
-    """Yield the messages before up to one that needs no other."""
+    """Yield the previous messages up to one that is not a follow-up."""
     for text in before[:_QUESTIONS_BEFORE]:
         yield text
         if _kind_of(text) != "follow-up":
@@ -93,7 +93,7 @@ def _kind_of(prompt: str) -> str:
 
 
 def excerpt(text: str, words: Collection[str], most_chars: int) -> str:
-    """Return a text, or of a long one the part that begins with the sentence with most words."""
+    """Return a text; of a long one, the part that begins with the best matching sentence."""
     if len(text) <= most_chars:
         return text
     starts = [0, *(found.end() for found in re.finditer(r"[.!?…]\s+|\n+", text[:20_000]))]

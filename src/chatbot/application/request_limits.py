@@ -1,4 +1,4 @@
-"""Limits the requests of each caller: to so many a minute, and by the limits of administrators."""
+"""Limits the requests of each caller: per minute, and by the limits that administrators set."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ class RequestLimits:
     While the counters cannot be reached, requests pass uncounted.
 
     Args:
-        minutes: counts what is forgotten after a minute.
-        windows: counts what matters until the end of an hour, a day or a month. If it is the same
+        minutes: counters that are kept for a minute.
+        windows: counters that are kept until the end of an hour, a day or a month. If it is the same
             as `minutes`, a request is counted by both in one step.
-        per_minute: the most in one minute of the clock; 0 = no limit.
+        per_minute: the maximum in one clock minute; 0 = no limit.
         zone: the time zone of days and months.
-        ahead: whether to count while the caller is looked up, for counters that are far away.
+        ahead: whether to count while the caller is looked up, for remote counters.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class RequestLimits:
         """Count a request of this caller.
 
         Raises:
-            RateLimited: it is one too many. It does not count against the limits of administrators.
+            RateLimited: the limit is reached. The request does not count against the limits of
+                administrators.
         """
         self.refuse(await self.exceeded(payer_of(principal)))
 
@@ -130,7 +131,7 @@ class RequestLimits:
             del self._recent[next(iter(self._recent))]
 
     def forget(self, claims: Claims) -> None:
-        """Note that the token may not be valid any more."""
+        """Note that the token may no longer be valid."""
         self._recent.pop(claims, None)
 
     async def aclose(self) -> None:
@@ -143,8 +144,8 @@ class RequestLimits:
 class RequestCount:
     """Counts one request: while its caller is looked up, or afterwards.
 
-    Ahead is counted only what comes with a token that was valid at its last request, so that a
-    token that was revoked cannot use up the requests of the person from whom it was stolen.
+    A request is counted ahead only if its token was valid at the previous request, so that a
+    revoked token cannot use up the requests of the person from whom it was stolen.
     """
 
     def __init__(self, limits: RequestLimits) -> None:

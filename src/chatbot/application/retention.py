@@ -1,6 +1,7 @@
 """Deletes conversations that have expired, unless they are on hold.
 
-Every process of a service looks once an hour, and one of them does it. A clock that jumps must not
+Every process of a service checks once an hour, and one of them does the work. A clock that jumps
+must not
 delete everything: after a gap of more than 26 hours without a run, which is how a jump looks, and in
 a store without an earlier run, nothing is deleted for a day.
 """
@@ -43,7 +44,10 @@ Rules = Callable[[Transaction], Sequence[RetentionRule]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What a run has deleted, or would delete. `doubted_since`: nothing, as the clock may be wrong."""
+    """What a run deleted, or would delete.
+
+    `doubted_since`: nothing was deleted, because the clock may be wrong since then.
+    """
 
     sessions: int = 0
     messages: int = 0
@@ -59,7 +63,7 @@ class Retention:
 
     Args:
         sessions_days: the days after its last message after which a session is deleted.
-        messages_days: the days after which a message is deleted. 0 = for ever, for both.
+        messages_days: the days after which a message is deleted. 0 = never, for both.
         rules: the rules in the store, which precede `sessions_days`.
     """
 
@@ -79,7 +83,7 @@ class Retention:
         self._rules, self._clock, self._new_id = rules, clock, new_id
 
     async def repeat(self, also: Callable[[], Awaitable[object]]) -> None:
-        """Look from time to time, and do the other thing, until this is cancelled."""
+        """Check periodically, and do the other work, until cancelled."""
         await asyncio.sleep(_FIRST_AFTER_S)
         while True:
             try:
@@ -97,10 +101,10 @@ class Retention:
         is_dry: bool = False,
         trusts_clock: bool = False,
     ) -> Swept | None:
-        """Delete what has expired by now; None if another process does it, or it is not due yet.
+        """Delete what has expired; None if another process does it, or it is not due yet.
 
-        With `is_asked_for` even if it is not due, with `trusts_clock` even if the clock may have
-        jumped, and with `is_dry` nothing, but count.
+        `is_asked_for`: even if it is not due. `trusts_clock`: even if the clock may have jumped.
+        `is_dry`: only count.
         """
         now = self._clock()
         if is_dry:
@@ -220,7 +224,7 @@ class Retention:
     def _trim(
         self, session: Session, before: datetime, is_dry: bool, tx: Transaction
     ) -> int:  # as above
-        """Remove the old messages of a session, and return how many they are."""
+        """Remove the old messages of a session, and return their number."""
         try:
             upto = _last_before(tx, session, before)
             if upto > session.reset_at and not is_dry:

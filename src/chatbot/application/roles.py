@@ -1,4 +1,4 @@
-"""The roles: what they grant, and who may change that."""
+"""Manages the roles, and who may change them."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -32,7 +32,7 @@ class RoleEditor:
         self._storage, self._auditing, self._clock = storage, auditing, clock
 
     async def all(self, principal: Principal) -> Sequence[Role]:
-        """Return the roles, by name."""
+        """Return the roles, sorted by name."""
         require_any(principal, *_READERS)
         roles = await self._storage.transact(lambda tx: tx.roles.all())
         return [roles[name] for name in sorted(roles)]
@@ -51,13 +51,13 @@ class RoleEditor:
     async def put(
         self, principal: Principal, role: Role, *, expected: Expected = ANYTHING
     ) -> tuple[Role, bool]:
-        """Store a role, and return it and whether it is new.
+        """Store a role. Return it, and whether it is new.
 
         Raises:
-            InvalidInput: the name or the description is not acceptable, or a permission cannot be
+            InvalidInput: the name or the description is invalid, or a permission cannot be
                 limited to a department.
             ChangedMeanwhile: the stored role is not the expected one.
-            LastAdministrator: nobody would be left who can manage users and roles.
+            LastAdministrator: no one could manage users and roles any more.
         """
         require(principal, Permission.ROLES_MANAGE)
         role = _checked(role)
@@ -76,9 +76,9 @@ class RoleEditor:
         return role, await self._storage.transact(work)
 
     async def add_shipped(self, principal: Principal) -> Sequence[str]:
-        """Create the shipped roles that are missing, and return their names.
+        """Create the missing built-in roles, and return their names.
 
-        Not one that users have already: its name grants them nothing so far.
+        A role whose name users already have is skipped, because it would grant them rights.
         """
         require(principal, Permission.ROLES_MANAGE)
 
@@ -131,7 +131,7 @@ class RoleEditor:
         *,
         name: str,
     ) -> Mapping[str, Role]:
-        """Keep other changes of users and roles out, and return the roles.
+        """Lock users and roles, and return the roles.
 
         Raises:
             Forbidden: the caller lacks a permission that the role grants or is to grant.
@@ -182,10 +182,10 @@ def _checked(role: Role) -> Role:
 def _require_administrators(
     tx: Transaction, before: Mapping[str, Role], after: Mapping[str, Role]
 ) -> None:
-    """Return unless the change of the roles leaves no administrator.
+    """Check that an administrator remains after the change of the roles.
 
     Raises:
-        LastAdministrator: it does.
+        LastAdministrator: none remains.
     """
     is_none_left = next(tx.users.administrators(after), None) is None
     if is_none_left and next(tx.users.administrators(before), None) is not None:

@@ -7,15 +7,15 @@ from chatbot.domain.ports.counters import CounterKey
 from chatbot.domain.transaction import Transaction
 
 _PROCESSES = 1024
-"""More than share a store: together they create fewer sessions than there was room for."""
+"""More processes than share a store, so that together they never create more sessions than allowed."""
 _OWNERS_KEPT = 10_000
 
 
 class SessionRoom:
-    """Room for new sessions.
+    """Enforces the maximum number of sessions.
 
-    Counting an owner's sessions takes time. So a process that has counted creates a small part of
-    what there is room for before it counts again.
+    Counting an owner's sessions takes time, so a process that has counted creates a small share of
+    the remaining number before it counts again.
     """
 
     def __init__(self, *, max_per_owner: int) -> None:

@@ -29,7 +29,7 @@ from chatbot.domain.transaction import Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some sessions, and where the next page begins; `next` is None on the last one."""
+    """A page of sessions. `next` is where the next page begins; None on the last page."""
 
     sessions: Sequence[Session]
     next: SessionCursor | None
@@ -72,10 +72,10 @@ class Sessions:
     async def page(
         self, principal: Principal, *, limit: int, after: SessionCursor | None, title: str = ""
     ) -> Page:
-        """List the caller's sessions that have `title` in theirs, the most recently used first.
+        """List the caller's sessions whose title contains `title`, most recently used first.
 
-        One list after the other for an owner: with many sessions it takes a store of files long,
-        and many at once would take its threads from everybody else.
+        An owner gets one list at a time: with many sessions, a file store takes long, and
+        concurrent lists would use up its threads.
         """
         require(principal, Permission.CHAT)
         async with self._listing.setdefault(principal.owner, asyncio.Lock()):
@@ -103,7 +103,7 @@ class Sessions:
         return await self._storage.transact(work)
 
     async def rename(self, principal: Principal, session_id: SessionId, title: str) -> Session:
-        """Give the session a title, which stays whatever is said, until a reset.
+        """Set the title of the session, which stays until a reset.
 
         Raises:
             InvalidInput: see `clean_title`.
@@ -121,8 +121,8 @@ class Sessions:
     async def export(self, principal: Principal, session_id: SessionId) -> Transcript:
         """Return a session as it is now, with all its messages.
 
-        While its pages are taken, they raise `NotFound` or `Conflict` if the session is deleted or
-        reset: what was taken until then is not all.
+        Its pages raise `NotFound` or `Conflict` if the session is deleted or reset before all have
+        been read.
         """
         require(principal, Permission.CHAT)
         return await transcript_of(self._storage, principal, principal.owner, session_id)
@@ -141,7 +141,7 @@ class Sessions:
         return await retry_while_busy(partial(self._storage.transact, emptied))
 
     async def delete(self, principal: Principal, session_id: SessionId) -> None:
-        """Remove a session with all that belongs to it."""
+        """Delete a session and everything that belongs to it."""
         require(principal, Permission.CHAT)
         owner, turn_id = principal.owner, TurnId(self._new_id())
 

@@ -14,20 +14,20 @@ _RETRY_AFTER_S = 2.0
 
 @dataclass(slots=True, weakref_slot=True)
 class Share:
-    """The turns of one owner that are in progress, and how many wait to begin."""
+    """The turns of one owner in progress, and the number that are waiting to begin."""
 
     slots: asyncio.Semaphore
     waiting: int = 0
 
 
 class Shares:
-    """Limits an owner to some concurrent turns in this process.
+    """Limits the concurrent turns of an owner in this process.
 
-    As many again may wait for half a second, so that a client whose answers are fast need not count.
+    As many again may wait for half a second, so that clients with fast answers need not count.
 
     Args:
         per_user: how many a person may have.
-        per_client: how many a client may have that calls for itself.
+        per_client: how many a client without a user may have.
     """
 
     def __init__(self, *, per_user: int, per_client: int) -> None:

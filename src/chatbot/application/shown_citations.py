@@ -1,7 +1,8 @@
-"""Old answers as their reader may see them.
+"""Stored answers, as their reader may see them.
 
-They are stored with references to what they cite. What a citation says is read from the document:
-a document that was deleted, or that is closed to the reader, is not cited any more.
+Answers are stored with references to the passages that they cite. The content of a citation is read
+from the document, so documents that were deleted, or that the reader may no longer read, are not
+cited.
 """
 
 from collections.abc import Mapping, Sequence

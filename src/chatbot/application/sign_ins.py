@@ -18,7 +18,9 @@ from chatbot.domain.transaction import Transaction
 CHECK_EVERY_S = 2.0
 """Turns end within 5 s of a revocation: this interval, the read from the store, and a margin."""
 _AT_ONCE = 32
-"""How many are looked up together: the loop must not be kept busy, nor each wait for an answer."""
+"""How many are looked up together, as a compromise between blocking the event loop and waiting for
+each.
+"""
 logger = logging.getLogger("chatbot.chat")
 
 _Watched = tuple[Turn, Principal]
@@ -41,8 +43,8 @@ class SignIns:
     def watching(self, turn: Turn, caller: Principal) -> Iterator[None]:
         """Interrupt the turn when its caller's key or sign-in ends.
 
-        Or when its user is disabled, expires, is removed, gets other roles or a new password, or may
-        not chat any more because a role was changed.
+        Also when its user is disabled, expires, is removed, gets other roles or a new password, or
+        may no longer chat because a role was changed.
         """
         if caller.user is None and caller.client.key_id is None:
             yield
@@ -96,7 +98,7 @@ class SignIns:
         return {None, *(await self._storage.transact(work) if stored else ())}
 
     async def _is_signed_in(self, caller: Principal) -> bool:
-        """Whether the user's sign-in is as it was, and still allows to chat.
+        """Whether the user's sign-in is unchanged, and still allows chatting.
 
         A call without a user needs none.
         """

@@ -20,9 +20,9 @@ from chatbot.domain.transaction import Transaction
 
 DROP_EXPIRED_EVERY = timedelta(hours=1)
 MOST_SIGN_INS = 50
-"""Of a user. Otherwise a program that only logs in would fill the store."""
+"""The maximum of a user. Otherwise a program that only logs in would fill the store."""
 COUNTED_EVERY = 10
-"""At how many log-ins of a user, in a process, the sign-ins are counted, which reads many files."""
+"""After how many log-ins of a user in a process the sign-ins are counted, which reads many files."""
 _REUSED = "A refresh token that was already exchanged, or that belongs to another client."
 _NOT_STORED = "The store failed; no tokens were issued."
 _NOT_THE_USERS = "The user is disabled or has expired, or the password was changed."
@@ -30,7 +30,7 @@ _NOT_THE_USERS = "The user is disabled or has expired, or the password was chang
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPair:
-    """An access token and the refresh token for the next pair, valid for so many seconds."""
+    """An access token, and the refresh token for the next pair, with their lifetimes in seconds."""
 
     access_token: str = field(repr=False)
     expires_in: int
@@ -132,7 +132,7 @@ class TokenPairs:
     async def end(self, caller: Principal, raw_token: str | None) -> None:
         """End the sign-in of a refresh token, or else that of the caller's access token.
 
-        No-op if it has ended; the token may have been exchanged.
+        No-op if it has already ended. The token may already have been exchanged.
 
         Raises:
             InvalidToken: the refresh token is malformed, or of another client or user.

@@ -19,7 +19,7 @@ EXPORTED_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """A session and all its messages from the oldest on, which are loaded page by page when taken."""
+    """A session with all its messages, oldest first, which are loaded page by page on demand."""
 
     session: Session
     memory: Memory
@@ -31,8 +31,8 @@ async def transcript_of(
 ) -> Transcript:
     """Return a session of the owner as it is now, with all its messages as the reader may see them.
 
-    While its pages are taken, they raise `NotFound` or `Conflict` if the session is deleted or
-    reset: what was taken until then is not all.
+    Its pages raise `NotFound` or `Conflict` if the session is deleted or reset before all have been
+    read.
 
     Raises:
         NotFound: the owner has no such session.
@@ -48,7 +48,7 @@ async def transcript_of(
 
 
 def seen_by_owner(tx: Transaction, found: SessionView) -> SessionView:
-    """Return the session with the items that it has taught the person, in its memory."""
+    """Return the session with the items that were learned in it."""
     owner, session_id = found.session.owner, found.session.id
     memory = with_view(found.memory, tx.person_memories.of(owner), session_id)
     return replace(found, memory=memory)

@@ -1,9 +1,8 @@
 """Copies everything from one store to another, as often as needed.
 
-The source is only read. Each item is compared with what the target has: an earlier state of the
-same item is replaced, anything else is left as it is and reported. So a run that was killed is
-completed by the next one, and a store can be copied while it serves, and once more after it has
-stopped.
+The source is only read. Each item is compared with the target: an earlier state of the same item is
+replaced; anything else is left unchanged and reported. So the next run completes a killed one, and
+a store can be copied while it is in use, and once more after the service has stopped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,7 +40,7 @@ _LARGE: frozenset[type] = frozenset({Conversation, Blob})
 
 
 class Outcome(StrEnum):
-    """What became of one item."""
+    """The result for one item."""
 
     NEW = "new"
     SAVED = "saved"
@@ -58,9 +57,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One item, and what became of it. `detail` says more where there is more to say.
+    """An item, and its outcome, with an optional `detail`.
 
-    `kind` is what people call one of the kind; None where the item cannot be read.
+    `kind` is the display name of its kind; None if the item cannot be read.
     """
 
     name: str
@@ -74,16 +73,16 @@ class Step:
 
 
 class StoreCopy:
-    """Copies what the source has to the target. A dry run writes nothing."""
+    """Copies the items of the source to the target. A dry run writes nothing."""
 
     def __init__(self, source: StoreExport, target: ExportTarget, *, dry_run: bool = False) -> None:
         self._source, self._target, self._dry_run = source, target, dry_run
 
     def steps(self) -> Iterator[Step]:
-        """Move one item after the other, each with one `next`.
+        """Copy the items one by one, each with one `next`.
 
         Raises:
-            StorageFailure: a store cannot be read or written. What was moved before stays moved.
+            StorageFailure: a store cannot be read or written. Items copied before stay copied.
         """
         for kind, items in groupby(self._source.items(), type):
             at_once = 1 if kind in _LARGE else _RECORDS_AT_ONCE
@@ -106,9 +105,9 @@ class StoreCopy:
         yield from steps
 
     def _hand_over(self, changes: Sequence[Change]) -> None:
-        """Have the items of sessions of earlier versions taken over by the person, if there is one.
+        """Move the items of sessions of earlier versions to the person's memory, if it exists.
 
-        Who has no memory yet takes over the items of all sessions when it is first used.
+        A person without a memory takes over the items of all sessions when it is first used.
         """
         for change in changes:
             item = change.item
@@ -136,7 +135,7 @@ class StoreCopy:
         return Step(name=name, kind=kind, outcome=outcome, change=change)
 
     def _verified(self, step: Step) -> Step:
-        """The step, refused if the target does not return what was written."""
+        """The step, rejected if the target does not return what was written."""
         if step.change is None:
             return step
         back = self._target.find(step.change.item)
@@ -174,7 +173,7 @@ def step_of(item: Item | Unreadable) -> Step:
 
 
 def label_of(item: Item) -> str:
-    """What people call one of its kind."""
+    """The display name of its kind."""
     if isinstance(item, JournalEntry):
         return ENTRY
     if isinstance(item, Blob):
@@ -183,7 +182,7 @@ def label_of(item: Item) -> str:
 
 
 def compared(there: Item | None, item: Item) -> Outcome:
-    """Return what becomes of an item, given the target's state of it."""
+    """Return the outcome for an item, given its state in the target."""
     if there is None:
         return Outcome.NEW
     if there == item:

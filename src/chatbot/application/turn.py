@@ -35,7 +35,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
-    """What the prompt of the answer that begins remembers, if anything."""
+    """What the prompt of the answer contains from memory, if anything."""
 
     memory_used: tuple[RecalledItem, ...]
 
@@ -116,7 +116,7 @@ class Turn:
 
     @property
     def details(self) -> AnswerDetails | None:
-        """What is kept with the answer; None if no prompt was built."""
+        """What is stored with the answer; None if no prompt was built."""
         if self._answering is None:
             return None
         return AnswerDetails(

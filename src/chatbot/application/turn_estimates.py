@@ -1,4 +1,4 @@
-"""Estimates how many tokens a turn will use, before anything of it is stored."""
+"""Estimates how many tokens a turn will use, before any of it is stored."""
 
 from collections import OrderedDict
 from datetime import datetime
@@ -13,9 +13,9 @@ _SESSIONS_KEPT = 1000
 
 
 class TurnEstimator:
-    """Estimates from the turn before of the same session, if this process has seen it.
+    """Estimates from the previous turn of the same session, if this process has seen it.
 
-    A turn of a session whose size is unknown counts as the largest possible one, at first.
+    A turn of a session whose size is unknown initially counts as the largest possible one.
     """
 
     def __init__(self, storage: Storage, prompt_builder: PromptBuilder) -> None:

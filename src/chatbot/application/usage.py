@@ -1,4 +1,4 @@
-"""Reports of what callers have used."""
+"""Reports of the usage of callers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from chatbot.domain.usage import (
 )
 
 _DAYS_AT_ONCE = 14
-"""So many days are read in one transaction."""
+"""How many days are read in one transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReport:
-    """What was used from one day to another, both included, by a dimension."""
+    """The usage between two days (inclusive), grouped by a dimension."""
 
     since: date
     until: date
@@ -45,7 +45,7 @@ class UsageReports:
     async def own(
         self, principal: Principal, since: date | None, until: date | None
     ) -> UsageReport:
-        """Report by day what the caller, a person, has used.
+        """Report the usage of the caller, a person, by day.
 
         Raises:
             Unauthenticated: the caller is not a person.
@@ -60,7 +60,7 @@ class UsageReports:
     async def all(
         self, principal: Principal, since: date | None, until: date | None, by: Dimension
     ) -> UsageReport:
-        """Report what everybody has used; to some only what their department has.
+        """Report the usage of everyone, or only of the department that the caller may see.
 
         Raises:
             Forbidden: the caller may not read usage.
@@ -76,14 +76,14 @@ class UsageReports:
         return _report(first, last, by, rows)
 
     async def of_person(self, user_id: UserId) -> UsageReport:
-        """Report by day what a person has used, as long as usage is kept."""
+        """Report the usage of a person by day, for as long as usage is kept."""
         last = self._clock().astimezone(self._zone).date()
         first = last - timedelta(days=USAGE_DAYS - 1)
         rows = await self._rows(first, last, user=user_id)
         return _report(first, last, Dimension.DAY, rows)
 
     def _period(self, since: date | None, until: date | None) -> tuple[date, date]:
-        """By default, from the first of the month, or of that of the last day, until today."""
+        """Default: from the first day of the month of the last day, to today."""
         today = self._clock().astimezone(self._zone).date()
         last = until or max(today, since or today)
         first = since or last.replace(day=1)

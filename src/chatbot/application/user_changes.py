@@ -1,4 +1,4 @@
-"""What administrators ask for: a new user, or other values of a user's fields."""
+"""Requests of administrators: a new user, or new values of a user's fields."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,12 +20,12 @@ class Unchanged(Enum):
 
 
 KEEP: Final = Unchanged.KEEP
-"""Leave the field as it is, where None is a value."""
+"""Leaves a field unchanged for which None is a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewUser:
-    """A user to create; without a password, a one-time password is made."""
+    """A user to create; without a password, a one-time password is generated."""
 
     email: str
     roles: Sequence[str]
@@ -48,7 +48,7 @@ class UserChange:
         """Return the user with the new values.
 
         Raises:
-            InvalidInput: a value is not acceptable.
+            InvalidInput: a value is invalid.
         """
         changed = user
         if self.email is not None:
@@ -66,7 +66,7 @@ class UserChange:
 
     @property
     def action(self) -> Action:
-        """What the audit calls the change."""
+        """The name of the change in the audit."""
         if self.is_active is None:
             return Action.USER_CHANGE
         return Action.USER_ENABLE if self.is_active else Action.USER_DISABLE

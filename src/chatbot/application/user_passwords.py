@@ -17,7 +17,7 @@ ONE_TIME_TTL = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithPassword:
-    """A user, and the one-time password if one was made: it is shown now and never again."""
+    """A user, and the one-time password if one was generated: it cannot be shown again."""
 
     user: User
     one_time_password: str | None = field(default=None, repr=False)
@@ -47,7 +47,7 @@ class UserPasswords:
         """Set a user's password, and revoke the tokens.
 
         Raises:
-            InvalidInput: the password is not acceptable.
+            InvalidInput: the password is invalid.
         """
         user = await self._writer.target(principal, user_id)
         check_password(password, email=user.email, department=user.department)

@@ -20,7 +20,7 @@ _LISTED = ("email", "roles", "department", "is_active", "expires_at")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What a change of a user sees: the open transaction, the caller's rights and the roles."""
+    """The context of a change of a user: the open transaction, the caller's rights and the roles."""
 
     tx: Transaction
     caller: Principal
@@ -28,7 +28,7 @@ class Desk:
 
 
 Change = Callable[[Desk, User], User]
-"""Returns the user as it is to be stored."""
+"""Returns the user to store."""
 
 
 class UserWriter:
@@ -44,7 +44,7 @@ class UserWriter:
         self._clock, self._new_id = clock, new_id
 
     def desk(self, tx: Transaction, principal: Principal) -> Desk:
-        """Lock the users, and return what a change sees.
+        """Lock the users, and return the context of a change.
 
         Raises:
             InvalidToken: the caller's own sign-in has ended in the meantime.
@@ -89,14 +89,14 @@ class UserWriter:
         action: Action,
         expected: Expected = ANYTHING,
     ) -> User:
-        """Store what the change makes of the user; no-op if it changes nothing.
+        """Apply a change to the user and store it. No-op if nothing changes.
 
         A user who becomes active or inactive loses the tokens.
 
         Raises:
             NotFound: as `target`.
             ChangedMeanwhile: the stored user is not the expected one.
-            LastAdministrator: nobody would be left who can manage users and roles.
+            LastAdministrator: no one could manage users and roles any more.
             Conflict: the e-mail address is taken.
         """
 
@@ -150,7 +150,7 @@ class UserWriter:
 
 
 def _reason(before: User | None, after: User) -> str:
-    """Names the fields that have changed, and the roles."""
+    """List the fields that have changed, and the roles."""
     if before is None:
         return granted((), after.roles)
     changed = [name for name in _LISTED if getattr(before, name) != getattr(after, name)]

@@ -27,7 +27,7 @@ class Look(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """One look at a person's data by another. Ids sort from the newest to the oldest."""
+    """One access to a person's data by another. Ids sort from the newest to the oldest."""
 
     id: str
     user_id: UserId

@@ -62,7 +62,7 @@ def derived_secret(raw_key: str, pepper: bytes) -> str:
 
 
 def check_secret(secret: str) -> None:
-    """Return if an administrator may choose this assertion secret.
+    """Check that an administrator may choose this assertion secret.
 
     Raises:
         InvalidInput: it is short, easy to guess, or not in ASCII.

@@ -14,7 +14,7 @@ def verified(
 
     Args:
         events: in the order of the store.
-        keys: of the chain, the newest first.
+        keys: of the chain, newest first.
         expected: what the chain has to contain.
     """
     walk = Walk(Macs(keys), None if expected is None else expected.seq)

@@ -34,7 +34,7 @@ class Unproven:
 
 
 class Macs:
-    """Which number the MAC of an event proves, under any of the keys, the newest first."""
+    """Which number the MAC of an event proves, under any of the keys, newest first."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._begun = [hmac.new(key, digestmod="sha256") for key in keys]

@@ -12,7 +12,7 @@ _HOST = Client(id=ClientId("host"), permissions=ROLE_PERMISSIONS, user_permissio
 
 
 def require(principal: Principal, permission: Permission) -> None:
-    """Return if the caller has the permission, possibly only in the own department.
+    """Check that the caller has the permission, possibly only in the own department.
 
     Raises:
         Forbidden: the caller's effective permissions lack it.
@@ -28,7 +28,7 @@ def is_within_reach(principal: Principal, permission: Permission, department: st
 
 
 def require_any(principal: Principal, *permissions: Permission) -> None:
-    """Return if the caller has one of the permissions, possibly only in the own department.
+    """Check that the caller has one of the permissions, possibly only in the own department.
 
     Raises:
         Forbidden: the caller has none of them.
@@ -38,7 +38,7 @@ def require_any(principal: Principal, *permissions: Permission) -> None:
 
 
 def require_covering(principal: Principal, grant: Grant, department: str) -> None:
-    """Return if the caller holds all that the grant gives to a user of this department.
+    """Check that the caller holds all that the grant gives to a user of this department.
 
     So nobody hands out a right that they lack, and nobody acts on a person who has more rights.
 

@@ -21,7 +21,7 @@ class Expected:
     is_any: bool = False
 
     def require(self, record: Dataclass | None) -> None:
-        """Return if the stored object, None if there is none, is what the caller expects.
+        """Check that the stored object, None if there is none, is what the caller expects.
 
         Raises:
             ChangedMeanwhile: it is not.
@@ -33,7 +33,7 @@ class Expected:
         self.require_tag(fingerprint(record))
 
     def require_tag(self, tag: str) -> None:
-        """Return if the stored object, which has this tag, is what the caller expects.
+        """Check that the stored object, which has this tag, is what the caller expects.
 
         Raises:
             ChangedMeanwhile: it is not.

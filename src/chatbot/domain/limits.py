@@ -80,7 +80,7 @@ class Limit:
         return f"{amount}{of_model} for {self.subject} {self.name}".rstrip()
 
     def require_sensible(self) -> None:
-        """Return if the fields of the limit fit together.
+        """Check that the fields of the limit fit together.
 
         Raises:
             InvalidInput: they do not; `where` names the field.

@@ -32,7 +32,7 @@ def clean_department(raw: str) -> str:
 
 
 def check_role_name(name: str) -> None:
-    """Return if a new role may have this name.
+    """Check that a new role may have this name.
 
     Raises:
         InvalidInput: it may not. No two names differ by case or look alike.

@@ -42,7 +42,7 @@ def is_checkable(raw_password: str) -> bool:
 def check_password(
     raw_password: str, *, email: str, department: str, field: str = "password"
 ) -> None:
-    """Return if this may become the password of the user with this e-mail and department.
+    """Check that this may become the password of the user with this e-mail and department.
 
     No rules about kinds of characters (NIST SP 800-63B-4, section 3.1.1.2): length, and enough
     that is neither common nor the user's own name, company or department.

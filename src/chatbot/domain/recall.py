@@ -113,7 +113,7 @@ class RecalledPassage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recalled:
-    """What was found for a turn, the best first. `passages` is None if no documents were searched."""
+    """What was found for a turn, best first. `passages` is None if no documents were searched."""
 
     items: tuple[KnownItem, ...] = ()
     messages: tuple[PastMessage, ...] = ()

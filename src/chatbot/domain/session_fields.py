@@ -53,7 +53,7 @@ def _cleaned(raw: str, field: str, *, fewest: int, most: int) -> str:
 
 
 def require_no_hold(hold: Hold | None) -> None:
-    """Return if the session with this hold, or none, may be reset, deleted and erased.
+    """Check that the session with this hold, or none, may be reset, deleted and erased.
 
     Raises:
         SessionHeld: it must be kept.

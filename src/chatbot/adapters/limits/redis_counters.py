@@ -108,7 +108,7 @@ class RedisCounters(LimitCounters):
         return erased
 
     async def check(self) -> None:
-        """Return if amounts can be counted now, and are kept.
+        """Check that amounts can be counted now, and are kept.
 
         Raises:
             StorageUnavailable: they cannot; the message names the fix.

@@ -66,7 +66,7 @@ class JoseAssertions(Assertions):
 
 
 def _check_header(header: Mapping[str, object]) -> None:
-    """Return if the header says what we expect, and nothing that asks for more.
+    """Check that the header says what we expect, and nothing that asks for more.
 
     Raises:
         ValueError: otherwise.

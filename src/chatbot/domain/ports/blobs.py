@@ -65,7 +65,7 @@ def is_blob_name(name: str) -> bool:
 
 
 def require_blob_name(name: str) -> None:
-    """Return if a blob can have the name.
+    """Check that a blob can have the name.
 
     Raises:
         ValueError: it cannot.

@@ -109,7 +109,7 @@ class Journal(Protocol):
 
     @abstractmethod
     def read(self, journal: JournalKind, *, after: int = 0, limit: int) -> Sequence[JournalEntry]:
-        """Return the entries after this number, the oldest first, at most `limit`.
+        """Return the entries after this number, oldest first, at most `limit`.
 
         Raises:
             StorageUnavailable: one of them is damaged.
@@ -119,7 +119,7 @@ class Journal(Protocol):
     def find(
         self, journal: JournalKind, query: JournalQuery, *, after: int = 0, limit: int
     ) -> JournalPage:
-        """Return matching entries after this number, the oldest first, at most `limit`.
+        """Return matching entries after this number, oldest first, at most `limit`.
 
         The time that it takes is bounded: it looks at a limited number of entries, so that a page
         may be short, even empty, although more follow.

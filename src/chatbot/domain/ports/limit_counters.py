@@ -53,7 +53,7 @@ class LimitCounters(Protocol):
 
     @abstractmethod
     async def check(self) -> None:
-        """Return if amounts can be counted now."""
+        """Check that amounts can be counted now."""
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -26,6 +26,6 @@ class Accesses:
         self._records.put(ACCESSES, access, expected=None)
 
     def of(self, user_id: UserId, *, limit: int, after: str = "") -> Sequence[Access]:
-        """Return those at a person's data, the newest first, after the one with this id."""
+        """Return those at a person's data, newest first, after the one with this id."""
         key = (after,) if after else ()
         return self._records.page(ACCESSES, field="user_id", value=user_id, after=key, limit=limit)

@@ -59,7 +59,7 @@ class ApiKeyRepository:
     def require_room(
         self, client: ClientId, now: datetime, *, ending: ApiKey | None = None
     ) -> None:
-        """Return if the client may have another key, apart from one that ends now.
+        """Check that the client may have another key, apart from one that ends now.
 
         Raises:
             Conflict: it has two that can be used.

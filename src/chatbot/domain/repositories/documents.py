@@ -77,7 +77,7 @@ class Documents:
     def page(
         self, scopes: Sequence[Scope], *, after: str = "", limit: int | None = None
     ) -> Sequence[Document]:
-        """Return documents of these access classes, the newest first, from the one after `after`."""
+        """Return documents of these access classes, newest first, from the one after `after`."""
         found = [
             document
             for first in range(0, len(scopes), _SCOPES_AT_ONCE)

@@ -158,7 +158,7 @@ class Users:
     def require_another_administrator(
         self, user: User | None, *, old: User, roles: Mapping[str, Role]
     ) -> None:
-        """Return unless `old`, the last administrator, becomes `user`, who is none, or is removed.
+        """Check that an administrator remains if `old` becomes `user`, or is removed.
 
         Raises:
             LastAdministrator: that is so.
@@ -169,7 +169,7 @@ class Users:
                 raise LastAdministrator
 
     def require_no_administrator(self, roles: Mapping[str, Role]) -> None:
-        """Return if no user is an administrator, not even a disabled one. Call `lock` before.
+        """Check that no user is an administrator, not even a disabled one. Call `lock` before.
 
         Raises:
             Conflict: one is.

@@ -48,7 +48,7 @@ def build_end_users(settings: Settings, storage: Storage, auditing: Auditing) ->
 
 
 def _peppers(settings: Settings) -> list[bytes]:
-    """Returns the keys of the digests of API keys, the newest first."""
+    """Returns the keys of the digests of API keys, newest first."""
     return [each.encode() for each in settings.auth.api_key_peppers]
 
 

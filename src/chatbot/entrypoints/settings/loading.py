@@ -120,7 +120,7 @@ def is_developer_mode() -> bool:
 
 
 def _require_readable_env() -> None:
-    """Return if `.env` does not exist, or is readable.
+    """Check that `.env` does not exist, or is readable.
 
     Raises:
         SettingsError: it is unreadable; without this check, UTF-16 would look like an empty file.
@@ -167,7 +167,7 @@ def _secret_in(name: str, path: Path) -> str:
 
 
 def _require_printable(name: str, value: str) -> None:
-    """Return if the value has no characters that are invalid in headers and URLs.
+    """Check that the value has no characters that are invalid in headers and URLs.
 
     Raises:
         ValueError: it has; the message names the setting and the kind of character, never the

@@ -78,7 +78,7 @@ def _previous(name: str, secrets: list[str]) -> Mapping[str, str]:
 
 
 def _require_in_env_file(name: str, *, also: Iterable[str]) -> None:
-    """Return if these settings are, or would be, in `.env` alone.
+    """Check that these settings are, or would be, in `.env` alone.
 
     Raises:
         SettingsError: one comes from elsewhere; the message says how to rotate by hand.

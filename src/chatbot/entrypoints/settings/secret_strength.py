@@ -18,7 +18,7 @@ _WORDS_OF_EXAMPLES = (
 
 
 def check_secret(value: str) -> None:
-    """Return if the value is strong enough as a secret. The message never repeats the value.
+    """Check that the value is strong enough as a secret. The message never repeats the value.
 
     Raises:
         ValueError: it is missing, short, or an example: built from typical example words
@@ -33,7 +33,7 @@ def check_secret(value: str) -> None:
 
 
 def check_distinct(values: Iterable[tuple[str, str]]) -> None:
-    """Return if no two settings have the same secret, ignoring empty ones and white space around.
+    """Check that no two settings have the same secret, ignoring empty ones and white space around.
 
     `values` are names of settings, each with a value.
 

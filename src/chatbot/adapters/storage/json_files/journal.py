@@ -141,7 +141,7 @@ class JsonJournal(Journal):
             yield from stored_entries(self._files, path)
 
     def entries(self, journal: str, *, after: int = 0) -> Iterator[JournalEntry]:
-        """Yields the entries after this number, the oldest first.
+        """Yields the entries after this number, oldest first.
 
         Raises:
             Damaged: one of them is damaged or missing.

@@ -49,7 +49,7 @@ class JournalFile(LineFile):
         return self.status.size
 
     def entries(self, *, after: int = 0) -> Iterator[JournalEntry]:
-        """Yields the entries after this number, the oldest first.
+        """Yields the entries after this number, oldest first.
 
         Raises:
             Damaged: a line fails its checksum.

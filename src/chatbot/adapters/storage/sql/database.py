@@ -166,7 +166,7 @@ class Database(Protocol):
 
     @abstractmethod
     def require_room(self, connection: Connection) -> None:
-        """Return if `ROOM_BYTES` more can be stored. Nothing of them stays.
+        """Check that `ROOM_BYTES` more can be stored. Nothing of them stays.
 
         Raises:
             StorageFull: they cannot.
@@ -178,7 +178,7 @@ class Database(Protocol):
 
     @abstractmethod
     def require_usable(self, connection: Connection) -> None:
-        """Return if our data can be stored there, and the account can read and write it.
+        """Check that our data can be stored there, and the account can read and write it.
 
         Raises:
             StorageUnavailable: it cannot; the message names the command that fixes it.
@@ -186,7 +186,7 @@ class Database(Protocol):
 
     @abstractmethod
     def require_changeable(self, connection: Connection) -> None:
-        """Return if the account may make and change tables.
+        """Check that the account may make and change tables.
 
         Raises:
             StorageUnavailable: it may not; the text names the command that fixes it.

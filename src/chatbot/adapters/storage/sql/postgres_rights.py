@@ -33,7 +33,7 @@ _PRIVILEGES = ["SELECT", "INSERT", "UPDATE", "DELETE"]
 
 
 def require_usable(connection: Connection) -> None:
-    """Return if the database holds any text and takes writes, and our tables in it are open to us.
+    """Check that the database holds any text and takes writes, and our tables in it are open to us.
 
     Raises:
         StorageUnavailable: it is not so; the text names the command that fixes it.
@@ -68,7 +68,7 @@ def require_usable(connection: Connection) -> None:
 
 
 def require_changeable(connection: Connection) -> None:
-    """Return if the account may make tables, and change those of ours that are there.
+    """Check that the account may make tables, and change those of ours that are there.
 
     Raises:
         StorageUnavailable: it may not; the text names the command that fixes it.

@@ -27,7 +27,7 @@ def current(connection: Connection) -> str | None:
 
 
 def require_current(connection: Connection) -> None:
-    """Return if the tables have this version's schema.
+    """Check that the tables have this version's schema.
 
     Raises:
         StorageUnavailable: they do not; the message names the command that fixes it.
@@ -52,7 +52,7 @@ def missing_tables(connection: Connection) -> list[Table]:
 
 
 def require_known(found: str | None) -> None:
-    """Return if this version knows the revision, or there is none.
+    """Check that this version knows the revision, or there is none.
 
     Raises:
         StorageUnavailable: it belongs to a newer version.

@@ -18,7 +18,7 @@ CREATED_AT, UPDATED_AT = "2026-01-31T09:30:00.123456Z", "2026-01-31T09:30:02.654
 PROMPT = "Hello, my name is Ana. Remind me to call HR."
 TITLE = "Calls to make"
 TEXT = "Noted, Ana: call HR."
-NOTICE = "You are talking to an artificial intelligence system; its answers may be wrong."
+NOTICE = "You are talking to an artificial intelligence system; its answers may contain errors."
 
 Json = dict[str, object]
 

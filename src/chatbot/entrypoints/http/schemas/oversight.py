@@ -100,7 +100,7 @@ class AccessSchema(Answer):
         "`release`: a session was put on hold or released."
     )
     by: str = Field(
-        description="Who did it: the id of a user or application, or an account of the host."
+        description="Who did it: `user <id>`, `application <name>` or `host account <name>`."
     )
     session_id: str | None = Field(description="The session concerned; null for an export.")
     reason: str = Field(description="The reason that was given.")
