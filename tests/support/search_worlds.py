@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 
 from chatbot.adapters.search.questions import question_of
-from chatbot.adapters.search.scoring import Ranking, in_order
+from chatbot.adapters.search.scoring import Ranking
 from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.adapters.search.weighting import DOCUMENTS, MESSAGES, Weights
 from chatbot.domain.chat import MessageRole
@@ -134,5 +134,5 @@ def found(
     opened, question = index.snapshot(scopes).opened(), question_of(text)
     if not opened.statistics.terms or not question.terms:
         return []
-    hits = Ranking(opened, question, weights).hits(limit, without)
-    return in_order(hits, limit)
+    ranking = Ranking(opened, question, weights, limit=limit, without=without)
+    return [ranking.hit(each) for each in ranking.best()[:limit]]

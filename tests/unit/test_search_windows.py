@@ -1,6 +1,7 @@
 """Neighbours and speakers of passages that are spread, removed, or numbered with gaps."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -65,3 +66,29 @@ def test_a_speaker_whose_messages_were_removed_is_no_longer_named() -> None:
     hits = found(index, [CLASS], "is Ana short", MESSAGES)
     assert hits == Oracle(known, "is Ana short", MESSAGES).hits(5)
     assert set(hits[0].why.words) == {"ana", "short"}
+
+
+def test_of_equal_words_the_one_before_counts() -> None:
+    index = fresh_index()
+    texts = ["a kite", "it flew", "a kite", "to the budget"]
+    passages = [Passage(seq=n, text=text) for n, text in enumerate(texts, start=1)]
+    index.append(CLASS, "session", passages)
+    hits = found(index, [CLASS], "the kite", MESSAGES)
+    offsets = {hit.seq: hit.why.words["kite"][1] for hit in hits}
+    assert offsets == {1: 0, 2: -1, 3: 0, 4: -1}
+
+
+def test_a_word_that_is_three_messages_away_in_another_segment_counts() -> None:
+    index = fresh_index()
+    texts = {1: "the kite", 2: "fine", 3: "well", 4: "a garden with so many other words in it"}
+    known = {("session", n): Passage(seq=n, text=text) for n, text in texts.items()}
+    known |= {(f"kite {n}", 1): Passage(seq=1, text="the kite?") for n in range(2)}
+    known |= {(f"garden {n}", 1): Passage(seq=1, text=f"my garden {n}") for n in range(9)}
+    for (parent, seq), passage in known.items():
+        index.append(CLASS, parent, [passage])
+        if seq > 1:
+            index.fold(CLASS)
+    few = replace(MESSAGES, candidates=1)
+    hits = found(index, [CLASS], "the kite in a garden", few, limit=1)
+    assert hits == Oracle(known, "the kite in a garden", few).hits(1)
+    assert hits[0].why.words["garden"][1] == 3

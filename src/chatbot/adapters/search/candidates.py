@@ -106,7 +106,7 @@ def weights_at(
 def _counts_at(postings: Postings, wanted: set[int]) -> Iterable[tuple[int, int]]:
     passages, counts = postings.passages, postings.counts
     if len(passages) < _LOOKUP_COST * len(wanted):
-        return [pair for pair in zip(passages, counts, strict=True) if pair[0] in wanted]
+        return [(p, count) for p, count in zip(passages, counts, strict=True) if p in wanted]
     end, found = len(passages), []
     for passage in wanted:
         at = bisect_left(passages, passage)

@@ -1,13 +1,15 @@
 """The passages before and after another one in its parent, which may be in another segment."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 
 from chatbot.adapters.search.segments import Segment
 from chatbot.adapters.search.statistics import Place, Statistics
 
-CLOSEST = (-2, -1, 1, 2)
-"""Whose passages are candidates, too: the answer often stands next to the words of the question."""
+_CLOSEST = 2
+"""Up to this distance, passages are candidates, too: the answer often stands next to the words of
+the question."""
 
 
 class Neighbours:
@@ -37,9 +39,26 @@ class Neighbours:
         """Returns the places and their closest neighbours, each once."""
         found = dict.fromkeys(places)
         for place in list(found):
-            near = (self.at(place, offset) for offset in CLOSEST)
-            found.update(dict.fromkeys(each for each in near if each is not None))
-        return list(found)
+            found.update(dict.fromkeys(near for _, near in self.around(place, _CLOSEST)))
+        return [place for place in found if not self._segments[place >> 16].is_dead(place & 0xFFFF)]
+
+    def reached(self, places: Iterable[Place], reach: int) -> dict[int, set[int]]:
+        """Returns the passages up to a distance from the places by segment, and a few others."""
+        found: defaultdict[int, set[int]] = defaultdict(set)
+        for place in places:
+            number, passage = place >> 16, place & 0xFFFF
+            found[number].update(range(passage - reach, passage + reach + 1))
+            if self._is_spread(place):
+                for _, near in self.around(place, reach):
+                    found[near >> 16].add(near & 0xFFFF)
+        return found
+
+    def _is_spread(self, place: Place) -> bool:
+        spread = self._statistics.spread
+        return bool(spread) and self._parent_of(place) in spread
+
+    def _parent_of(self, place: Place) -> Place:
+        return place >> 16 << 16 | self._segments[place >> 16].parent_of(place & 0xFFFF)
 
     def at(self, place: Place, offset: int) -> Place | None:
         """Returns the passage whose number is so much higher, if there is one."""

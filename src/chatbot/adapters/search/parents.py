@@ -1,6 +1,5 @@
 """How well a whole session or document fits a question."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 from chatbot.adapters.search.segments import Segment
@@ -37,7 +36,7 @@ class ParentScores:
         norm = k1 * (1 - b + b * length / self._statistics.mean_parent_length)
         score = 0.0
         for word, idf in self._words:
-            count = sum(self._count(word, place) for place in places)
+            count = sum([self._count(word, place) for place in places])
             if count:
                 score += idf * (k1 + 1) * count / (count + norm)
         return score
@@ -54,5 +53,4 @@ class ParentScores:
         if postings is None:
             return 0
         starts, number = self._segments[parent >> 16].starts, parent & 0xFFFF
-        first = bisect_left(postings.passages, starts[number])
-        return sum(postings.counts[first : bisect_left(postings.passages, starts[number + 1])])
+        return postings.count_in(starts[number], starts[number + 1])

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chatbot.adapters.search.exact_forms import ExactForms
 from chatbot.adapters.search.folding import segment_of_rows
 from chatbot.adapters.search.questions import question_of
 from chatbot.adapters.search.records import tail_row
-from chatbot.adapters.search.scoring import Ranking, in_order
+from chatbot.adapters.search.scoring import DIGITS, Ranked, Ranking
 from chatbot.adapters.search.segments import Segment
 from chatbot.adapters.search.snapshots import Opened, StoredSnapshot
 from chatbot.adapters.search.statistics import statistics_of
@@ -29,11 +29,25 @@ _LABEL = "label:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """Hits in any order, what their texts may add, and the access classes that should be folded."""
+    """The best passages by words alone, and what raises the score of those whose texts are known."""
 
-    hits: Sequence[Hit] = ()
-    forms: ExactForms | None = None
-    due: Sequence[Scope] = ()
+    ranking: Ranking
+    best: Sequence[Ranked]
+    forms: ExactForms
+
+    def hits(self, limit: int) -> Sequence[Hit]:
+        return [self.ranking.hit(each) for each in self.best[:limit]]
+
+    def hits_in(self, texts: Mapping[PassageKey, str], limit: int) -> Sequence[Hit]:
+        """Returns the best hits, raised by what their texts say; without a text there is none."""
+        raised = []
+        for each in self.best:
+            if (text := texts.get((each.parent, each.seq))) is not None:
+                exact, pairs = self.forms.added_by(text)
+                score = round(each.score + exact + pairs, DIGITS)
+                raised.append((each._replace(score=score), exact, pairs))
+        raised.sort(key=lambda each: each[0].rank)
+        return [self.ranking.hit(each, exact=e, pairs=p) for each, e, p in raised[:limit]]
 
 
 class Searcher(Search):
@@ -56,9 +70,15 @@ class Searcher(Search):
         snapshot = await self._storage.transact(read)
         if snapshot.is_empty:
             return []
-        found = await asyncio.to_thread(_search, snapshot, query, MESSAGES, limit, without)
-        self.tidier.add(found.due)
-        return in_order(found.hits, limit)
+
+        def search() -> tuple[Sequence[Hit], Sequence[Scope]]:
+            opened = snapshot.opened()
+            found = _found(opened, query, MESSAGES, limit, without)
+            return found.hits(limit) if found else [], opened.due
+
+        hits, due = await asyncio.to_thread(search)
+        self.tidier.add(due)
+        return hits
 
     async def documents(
         self, atoms: Collection[str], query: str, *, limit: int, labels: Collection[str] = ()
@@ -74,14 +94,18 @@ class Searcher(Search):
         snapshot = await self._storage.transact(read)
         if snapshot.is_empty:
             return []
-        found = await asyncio.to_thread(_search, snapshot, query, DOCUMENTS, limit)
-        self.tidier.add(found.due)
-        if found.forms is None:
+
+        def search() -> tuple[_Found | None, Sequence[Scope]]:
+            opened = snapshot.opened()
+            return _found(opened, query, DOCUMENTS, limit), opened.due
+
+        found, due = await asyncio.to_thread(search)
+        self.tidier.add(due)
+        if found is None:
             return []
-        keys = [(hit.parent, hit.seq) for hit in found.hits]
+        keys = [(each.parent, each.seq) for each in found.best]
         texts = await self._storage.transact(lambda tx: self._passage_texts(tx, keys))
-        hits = await asyncio.to_thread(found.forms.added_to, found.hits, texts)
-        return in_order(hits, limit)
+        return await asyncio.to_thread(found.hits_in, texts, limit)
 
     async def texts(
         self, query: str, passages: Mapping[str, Sequence[Passage]], *, limit: int
@@ -94,31 +118,22 @@ class Searcher(Search):
         await self.tidier.aclose()
 
 
-def _search(
-    snapshot: StoredSnapshot, query: str, weights: Weights, limit: int, without: str | None = None
-) -> _Found:
-    opened = snapshot.opened()
-    found = _found(opened, query, weights, limit, without)
-    return replace(found, due=snapshot.due()) if opened.is_new else found
-
-
 def _found(
     opened: Opened, query: str, weights: Weights, limit: int, without: str | None = None
-) -> _Found:
+) -> _Found | None:
     question, statistics = question_of(query), opened.statistics
     if not statistics.terms or not question.terms:
-        return _Found()
-    ranking = Ranking(opened, question, weights)
+        return None
+    ranking = Ranking(opened, question, weights, limit=limit, without=without)
     forms = ExactForms(question, ranking.rarities, weights, statistics.mean_length)
-    return _Found(hits=ranking.hits(limit, without), forms=forms)
+    return _Found(ranking=ranking, best=ranking.best(), forms=forms)
 
 
 def _best_of(query: str, passages: Mapping[str, Sequence[Passage]], limit: int) -> Sequence[Hit]:
     """Returns the best of the given passages, which are analysed first."""
     rows = [tail_row(parent, each) for parent, given in passages.items() for each in given]
     segment = Segment.decoded(segment_of_rows(rows))
-    opened = Opened(segments=[segment], statistics=statistics_of([segment]), is_new=False)
+    opened = Opened(segments=[segment], statistics=statistics_of([segment]))
     found = _found(opened, query, DOCUMENTS, limit)
     texts = {(parent, each.seq): each.text for parent, given in passages.items() for each in given}
-    hits = found.forms.added_to(found.hits, texts) if found.forms else ()
-    return in_order(hits, limit)
+    return found.hits_in(texts, limit) if found else []

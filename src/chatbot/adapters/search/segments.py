@@ -19,6 +19,13 @@ class Postings(NamedTuple):
     parents: int
     """The number of parents with the term."""
 
+    def count_in(self, start: int, end: int) -> int:
+        """Returns how often the term is in the passages from `start` to before `end`."""
+        first = bisect_left(self.passages, start)
+        if first == len(self.passages) or self.passages[first] >= end:
+            return 0
+        return sum(self.counts[first : bisect_left(self.passages, end, first)])
+
 
 class Segment:
     """The columns of a segment. `dead` are the numbers of removed passages, two bytes each.

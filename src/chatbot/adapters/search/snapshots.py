@@ -27,11 +27,11 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """Decoded segments, and what they add up to. `is_new`: no search has had the same ones lately."""
+    """Decoded segments, what they add up to, and the access classes that should be folded."""
 
     segments: Sequence[Segment]
     statistics: Statistics
-    is_new: bool
+    due: Sequence[Scope] = ()
 
 
 class StoredSnapshot(Snapshot):
@@ -57,11 +57,13 @@ class StoredSnapshot(Snapshot):
             segments += self._tail(segments)
         statistics = self._cache.statistics.get(self._key)
         if statistics is not None:
-            return Opened(segments=segments, statistics=statistics, is_new=False)
+            return Opened(
+                segments=segments, statistics=statistics
+            )  # an earlier search knew what is due
         self._cache.statistics.put(self._key, made := statistics_of(segments))
-        return Opened(segments=segments, statistics=made, is_new=True)
+        return Opened(segments=segments, statistics=made, due=self._due())
 
-    def due(self) -> Sequence[Scope]:
+    def _due(self) -> Sequence[Scope]:
         """Returns the access classes that should be folded."""
         heads: defaultdict[Scope, list[SegmentHead]] = defaultdict(list)
         for head in chain.from_iterable(self._groups):
