@@ -27,6 +27,11 @@ TYPED = {
     "la contraseña que imprimió make run": PASSWORD,
     "admin@example.com": ADMIN_EMAIL,
 }
+UNTIL_READY = (
+    'until curl -s http://127.0.0.1:8000/documents -H "X-API-Key: $KEY" '
+    '-H "Authorization: Bearer $TOKEN" | grep -q \'"status":"ready"\'; do sleep 0.1; done'
+)
+"""What a reader does, too."""
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("bash", "curl", "sed"))), reason="needs bash, curl and sed"
@@ -92,17 +97,17 @@ def shape(value: Any) -> Any:
 def test_every_block_is_run_here_or_said_to_be_run_elsewhere(page: str) -> None:
     commands = blocks(page, "sh")
     assert [block for block in commands if block.startswith(ELSEWHERE)] == commands[:2]
-    assert len(commands) == 10
+    assert len(commands) == 12
 
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_commands_of_the_readme_do_what_it_says(page: str, tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
-    first, stream, chat, person, again, user, backup, restore = (
+    first, stream, chat, person, again, user, upload, ask, backup, restore = (
         block for block in blocks(page, "sh") if not block.startswith(ELSEWHERE)
     )
-    shown, name_shown = (json.loads(block) for block in blocks(page, "json"))
+    shown, name_shown, cited = (json.loads(block) for block in blocks(page, "json"))
     async with terminal(tmp_path) as shell:
         await shell.run(  # what `make run` does before it serves
             ".venv/bin/chatbot init; .venv/bin/chatbot admin create --email "
@@ -134,12 +139,20 @@ async def test_commands_of_the_readme_do_what_it_says(page: str, tmp_path: Path)
             [answer] = documents(await shell.run(again))
             assert {key: answer[key] for key in name_shown} == name_shown
             assert await shell.run(user) == "user: luis@example.com\n"
+            [uploaded] = documents(await shell.run(upload))
+            assert uploaded["document"]["status"] == "queued"
+            await shell.run(UNTIL_READY)
+            [answer] = documents(await shell.run(ask))
+            [found], [citation] = answer["citations"], cited["citations"]
+            assert {key: found[key] for key in citation} == citation
+            assert "[1]" in answer["text"]
             assert re.fullmatch(
                 r"\d+ saved \(5 roles, 2 users, .*\d+ sessions.*\)\n", await shell.run(backup)
             )
 
         await shell.run("mkdir away; mv data away")
-        restored, *well = (await shell.run(restore)).splitlines()
+        restored, indexed, *well = (await shell.run(restore)).splitlines()
         assert re.fullmatch(r"\d+ new \(5 roles, 2 users, .*\d+ sessions.*\)", restored)
+        assert indexed == "documents: indexed 1"
         assert {line.split()[0] for line in well} == {"ok"}
         assert "luis@example.com" in (tmp_path / "data/auth/users.json").read_text("utf-8")

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 SPEECH = re.compile(
     r"""("(?:prompt|text|notice)": )"[^"\n]*"|(\\"prompt\\": )\\"[^"\n]*\\"|(chatbot chat )"[^"\n]*"|"""
+    r"""("(?:title|quote)": )"[^"\n]*"|(printf )'[^'\n]*'|("departments": )\[[^]\n]*\]|"""
     r"""(--department )\w+|(PASSWORD=)'[^'\n]*'|(password: )\(.*\)|("(?:in|out)put_tokens": )\d+"""
 )
 """What a translation changes in code: words and their token counts."""
@@ -68,7 +69,7 @@ def test_prompts_and_answers_are_shown_in_the_language_of_the_page(
     prompts = PROMPT.findall(text)
     [shown, *_] = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
-    assert len(prompts) == 6
+    assert len(prompts) == 7
     assert {detect_language(prompt) for prompt in prompts} == {language}
     conversation = json.loads(shown)
     assert conversation["text"] == answer("chat", [("user", prompts[0])])
