@@ -1,32 +1,21 @@
 """The commands of each README, run as written, and the output that it shows."""
 
-import asyncio
 import json
-import os
 import re
 import shutil
 import sys
-from asyncio.subprocess import PIPE, Process, create_subprocess_exec
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from process import STARTS_WITHIN_S, running
+from process import running
 from service import ADMIN_EMAIL, PASSWORD
+from shell import blocks, documents, terminal
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "README.es.md")
 ELSEWHERE = ("make run", "make test")
 """These install, or run all of this: CI and the tests of tasks.py do them."""
-TYPED = {
-    "--role employee": '--role employee --password-stdin <<< "$PASSWORD"',  # no terminal here
-    "the password that make run printed": PASSWORD,
-    "la contraseña que imprimió make run": PASSWORD,
-    "admin@example.com": ADMIN_EMAIL,
-}
 UNTIL_READY = (
     'until curl -s http://127.0.0.1:8000/documents -H "X-API-Key: $KEY" '
     '-H "Authorization: Bearer $TOKEN" | grep -q \'"status":"ready"\'; do sleep 0.1; done'
@@ -36,54 +25,6 @@ UNTIL_READY = (
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("bash", "curl", "sed"))), reason="needs bash, curl and sed"
 )
-
-
-def blocks(page: str, kind: str) -> list[str]:
-    """The code blocks in this language on the page."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-class Terminal:
-    """A shell that runs one block after the other."""
-
-    def __init__(self, shell: Process, url: str) -> None:
-        self.url = url
-        self._shell = shell
-
-    async def run(self, block: str) -> str:
-        """The output of the block; a failing command ends the shell and the test."""
-        for old, new in {**TYPED, "http://127.0.0.1:8000": self.url}.items():
-            block = block.replace(old, new)
-        assert self._shell.stdin is not None
-        assert self._shell.stdout is not None
-        self._shell.stdin.write(f"{block}\nprintf '\\0'\n".encode())
-        async with asyncio.timeout(STARTS_WITHIN_S):
-            return (await self._shell.stdout.readuntil(b"\0"))[:-1].decode()
-
-
-@asynccontextmanager
-async def terminal(folder: Path) -> AsyncGenerator[Terminal]:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONUTF8": "1"}
-    shell = await create_subprocess_exec(
-        "bash", "-euo", "pipefail", cwd=folder, env=environment, stdin=PIPE, stdout=PIPE
-    )
-    try:
-        yield Terminal(shell, "")
-    finally:
-        if shell.returncode is None:
-            shell.kill()
-        await shell.communicate()
-
-
-def documents(printed: str) -> list[Any]:
-    """Consecutive JSON documents, as curl prints them."""
-    found = []
-    while printed := printed.lstrip():
-        document, end = json.JSONDecoder().raw_decode(printed)
-        found.append(document)
-        printed = printed[end:]
-    return found
 
 
 def shape(value: Any) -> Any:
