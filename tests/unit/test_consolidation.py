@@ -543,7 +543,7 @@ async def test_extraction_takes_one_transaction_to_load_and_one_to_store_per_bat
     ],
 )
 @pytest.mark.parametrize("is_known", [True, False])
-async def test_after_a_turn_a_due_step_takes_one_transaction_and_any_other_step_none(
+async def test_after_a_turn_a_due_step_takes_two_transactions_and_any_other_step_none(
     turns: int, extracted: bool, tasks: set[Task], is_known: bool
 ) -> None:
     storage = Counting()
@@ -561,8 +561,8 @@ async def test_after_a_turn_a_due_step_takes_one_transaction_and_any_other_step_
     assert sum(len(texts_in(request)) for request in requests) == {1: 1, 2: 0}.get(
         turns, 10 if extracted else 21
     )
-    reads = int(Task.EXTRACT_MEMORY in tasks)  # of the person's memory
-    assert storage.count == (len(tasks) + reads if is_known else 2 * len(tasks))
+    # One more each: an extraction reads the person's memory, a summary the details of answers.
+    assert storage.count == 2 * len(tasks)
     await app.consolidation.aclose()
 
 

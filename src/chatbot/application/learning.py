@@ -46,16 +46,24 @@ class Learner:
         self._failed_repairs = 0
 
     async def summarize(self, known: Known, batch: Sequence[Message]) -> Known:
-        """Update the summary.
+        """Update the summary, without answers whose prompt contained what is forgotten now.
 
         Raises:
             ModelFailure: the model failed, or the provider refuses the task itself.
         """
-        memory = known.memory
-        turns = [m for m in accepted(batch, memory) if m.role is MessageRole.USER or m.is_answer]
+        memory, forgotten = known.memory, known.person.forgotten_ids
+        turns = [
+            message
+            for message in accepted(batch, memory)
+            if (message.role is MessageRole.USER or message.is_answer)
+            and message.used_items.isdisjoint(forgotten)
+        ]
         failures = memory.summary_setback.failures
         found = await learned_by_halves(known, turns, self._summarized, failures=failures)
-        return found.with_memory(replace(found.memory, summarized_to=batch[-1].seq))
+        used = frozenset(found.memory.summarized_items).union(*(m.used_items for m in turns))
+        return found.with_memory(
+            replace(found.memory, summarized_to=batch[-1].seq, summarized_items=tuple(sorted(used)))
+        )
 
     async def extract(self, known: Known, batch: Sequence[Message]) -> Known:
         """Learn about the person from their messages, if they allow it.

@@ -40,14 +40,15 @@ class LessonStorage:
     ) -> Memory | None:
         """Store the lessons, and return the session's memory; None if it has changed since.
 
-        The person's memory may have changed: then the lessons are applied to what is stored now.
+        The person's memory may have changed: then the lessons are applied to what is stored now. A
+        summary of answers that used what was forgotten meanwhile is not stored.
         """
         person, memory = known.person, new.memory
         owner, session_id = person.owner, known.session_id
         if new.person == person:
-            is_stored = await self._storage.store_memory(
-                owner, session_id, memory, epoch=epoch, bill=bill
-            )
+            is_summary = memory.summarized_items != known.memory.summarized_items
+            store = self._store_summary if is_summary else self._storage.store_memory
+            is_stored = await store(owner, session_id, memory, epoch=epoch, bill=bill)
             return replace(memory, version=memory.version + 1) if is_stored else None
         hidden: set[SessionId] = set()
         changes = [(person, person)]
@@ -80,6 +81,20 @@ class LessonStorage:
         if others := hidden - {session_id}:
             self._emptied.setdefault(owner, set()).update(others)
         return stored
+
+    async def _store_summary(
+        self, owner: Owner, session_id: SessionId, memory: Memory, *, epoch: int, bill: Bill | None
+    ) -> bool:
+        """Store the memory, unless an item that the summarized answers used is forgotten by now."""
+
+        def work(tx: Transaction) -> bool:
+            tx.settle(bill)
+            person = tx.person_memories.of(owner)
+            if not person.forgotten_ids.isdisjoint(memory.summarized_items):
+                return False
+            return tx.sessions.put_memory(owner, session_id, memory, epoch=epoch)
+
+        return await self._storage.transact(work)
 
 
 def load_session(
@@ -122,5 +137,6 @@ def _on_top_of(now: Memory, extracted: Memory) -> Memory:
         extracted.with_refused(now.refused),
         summary=now.summary,
         summarized_to=now.summarized_to,
+        summarized_items=now.summarized_items,
         version=now.version,
     )

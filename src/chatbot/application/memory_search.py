@@ -57,7 +57,8 @@ class MemorySearch:
         limit: int,
         types: Collection[ResultType] = tuple(ResultType),
     ) -> Sequence[MemoryResult]:
-        """Return the best results; never messages from which a forgotten item was learned.
+        """Return the best results; never messages from which a forgotten item was learned, nor
+        answers that used one.
 
         Raises:
             Forbidden: the caller may not chat.
@@ -83,11 +84,11 @@ class MemorySearch:
         self, owner: Owner, memory: PersonMemory, query: str, limit: int
     ) -> list[MemoryResult]:
         hidden = memory.hidden_messages
-        most = limit + min(len(hidden), MAX_RESULTS)
+        most = limit + MAX_RESULTS * bool(memory.forgotten_ids or memory.forgotten_until)
         hits = await self._search.messages(owner, query, limit=most)
-        shown = [hit for hit in hits if (SessionId(hit.parent), hit.seq) not in hidden][:limit]
+        shown = [hit for hit in hits if (SessionId(hit.parent), hit.seq) not in hidden]
         texts = await self._storage.transact(lambda tx: texts_of(tx, owner, shown))
-        return [
+        found = [
             MemoryResult(
                 type=ResultType.MESSAGE,
                 id=None,
@@ -99,7 +100,9 @@ class MemorySearch:
             )
             for hit in shown
             if (message := texts.get((hit.parent, hit.seq))) is not None
+            and memory.allows_recall(message)
         ]
+        return found[:limit]
 
 
 def _of_item(item: Item, why: Reason) -> MemoryResult:

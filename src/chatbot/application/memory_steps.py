@@ -28,7 +28,7 @@ from chatbot.domain.chat import (
 from chatbot.domain.errors import ModelFailure
 from chatbot.domain.identity import Owner
 from chatbot.domain.memory import Memory, Setback
-from chatbot.domain.person_memory import PersonMemory, new_person
+from chatbot.domain.person_memory import PersonMemory
 from chatbot.domain.ports.session_log import Select, select_none
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
@@ -42,12 +42,12 @@ _LONGEST_SETBACK_TURNS = 32
 class _Step:
     """What differs between the two steps.
 
-    The newest `window` messages are left out. `is_personal`: the step learns about the person, not
-    only about the session.
+    The newest `window` messages are left out. `needs_details`: the step needs the details of
+    answers, which are not read with the history of a turn.
     """
 
     window: int
-    is_personal: bool
+    needs_details: bool
     is_due: Callable[[Session, Memory], bool]
     watermark: Callable[[Memory], int]
     setback: Callable[[Memory], Setback]
@@ -76,7 +76,7 @@ class MemorySteps:
         self._budgets = budgets
         self._summary = _Step(
             window=rules.window,
-            is_personal=False,
+            needs_details=True,
             is_due=rules.summary_is_due,
             watermark=lambda memory: memory.summarized_to,
             setback=lambda memory: memory.summary_setback,
@@ -85,7 +85,7 @@ class MemorySteps:
         )
         self._extraction = _Step(
             window=0,
-            is_personal=True,
+            needs_details=False,
             is_due=rules.extraction_is_due,
             watermark=lambda memory: memory.extracted_to,
             setback=lambda memory: memory.extraction_setback,
@@ -152,17 +152,17 @@ class MemorySteps:
             tx.sessions.put_memory(owner, session_id, memory, epoch=seen.session.epoch)
 
         def load(tx: Transaction, select: Select) -> tuple[SessionView, PersonMemory]:
-            person = tx.person_memories.of(owner) if step.is_personal else new_person(owner)
+            person = tx.person_memories.of(owner)
             return load_session(tx, owner, session_id, select), person
 
-        messages = () if known is None else _following(known.messages, step.watermark(known.memory))
-        person = new_person(owner)
-        if known is None or not messages:
-            seen, person = await self._storage.transact(partial(load, select=batch_if_due))
-        else:
+        messages: tuple[Message, ...] = ()
+        if known is not None and not step.needs_details:
+            messages = _following(known.messages, step.watermark(known.memory))
+        if known is not None and messages:
             seen = replace(known, messages=messages)
-            if step.is_personal:
-                person = await self._storage.transact(lambda tx: tx.person_memories.of(owner))
+            person = await self._storage.transact(lambda tx: tx.person_memories.of(owner))
+        else:
+            seen, person = await self._storage.transact(partial(load, select=batch_if_due))
         until = seen.session.last_seq - step.window
         async with self._budgets.background() as meter:
             while batch := _whole_turns(seen.messages, until):

@@ -120,7 +120,9 @@ class Memory:
 
     `refused` lists messages that the provider refuses, or that taught what was forgotten: prompts,
     summaries and extractions leave them out. `structured` is empty from the moment on at which its
-    items became the person's: see `person_memory`. Prompts begin after message `prompts_after`, because the provider refuses an earlier one.
+    items became the person's: see `person_memory`. Prompts begin after message `prompts_after`,
+    because the provider refuses an earlier one. `summarized_items` are the ids of the person's items
+    that the prompts of summarized answers contained.
     """
 
     summary: str = ""
@@ -132,6 +134,7 @@ class Memory:
     version: int = 0
     refused: tuple[int, ...] = field(default=(), metadata=_SPARSE.metadata())
     prompts_after: int = field(default=0, metadata=_SPARSE.metadata())
+    summarized_items: tuple[str, ...] = field(default=(), metadata=_SPARSE.metadata())
     summary_setback: Setback = field(default=Setback(), metadata=_SPARSE.metadata())
     extraction_setback: Setback = field(default=Setback(), metadata=_SPARSE.metadata())
 
@@ -142,6 +145,10 @@ class Memory:
             summarized_to=max(self.summarized_to, reset_at),
             extracted_to=max(self.extracted_to, reset_at),
         )
+
+    def without_summary(self, reset_at: int) -> "Memory":
+        """The memory as before the first summary since message `reset_at`: it is made again."""
+        return replace(self, summary="", summarized_to=reset_at, summarized_items=())
 
     def with_refused(self, messages: Iterable[int]) -> "Memory":
         """Return the memory with these messages marked as refused; the newest 1,000 marks are kept."""

@@ -212,11 +212,14 @@ class PersonMemory:
             for seq in (source.seq, source.seq + 1)
         )
 
+    @property
+    def forgotten_ids(self) -> frozenset[str]:
+        return frozenset(item.id for item in self.in_state(ItemState.FORGOTTEN))
+
     def allows_recall(self, message: Message) -> bool:
         """Whether a message is newer than "forget everything" and used no item that is forgotten now."""
-        forgotten = {item.id for item in self.in_state(ItemState.FORGOTTEN)}
         is_newer = self.forgotten_until is None or message.ts > self.forgotten_until
-        return is_newer and message.used_items.isdisjoint(forgotten)
+        return is_newer and message.used_items.isdisjoint(self.forgotten_ids)
 
     def digest(self, text: str) -> str:
         """Return the salted digest by which a forgotten text is recognised."""

@@ -97,7 +97,7 @@ class PersonMemories:
             session = found.session
             memory = found.memory.with_refused(seqs)
             if any(session.reset_at < seq <= memory.summarized_to for seq in seqs):
-                memory = replace(memory, summary="", summarized_to=session.reset_at)
+                memory = memory.without_summary(session.reset_at)
             unchanged = memory == found.memory
             if unchanged or self._sessions.put_memory(
                 owner, session_id, memory, epoch=session.epoch
