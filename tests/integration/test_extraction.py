@@ -9,8 +9,7 @@ import pytest
 
 from chatbot.adapters.extraction.formats import FORMATS
 from chatbot.adapters.extraction.subprocess_extractor import SubprocessExtractor
-from chatbot.domain.extraction import SECTION_SEPARATOR, FailureReason
-from chatbot.domain.passages import split
+from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import ExtractionFailed
 from chatbot.entrypoints.container.extraction_parts import build_extractor
 from extracting import MAX_BYTES, extract, reason
@@ -43,20 +42,19 @@ def test_every_format_is_in_this_test() -> None:
 async def test_every_format_is_read_with_all_limits(name: str, tmp_path: Path) -> None:
     found = await extract(tmp_path, name, FILES[name])
     assert found.media_type == TYPES[name.partition(".")[2]]
-    assert "año" in found.sections[-1].text
+    assert "año" in found.passages[-1].text
 
 
-async def test_sections_are_where_their_offsets_say(tmp_path: Path) -> None:
+async def test_passages_are_where_their_offsets_say(tmp_path: Path) -> None:
     found = await extract(tmp_path, "a.md", "# T\nUno ñ.\n## B\nDos.\n\n😀 tres.\n")
-    whole = SECTION_SEPARATOR.join(section.text for section in found.sections)
-    assert [whole[section.start : section.end] for section in found.sections] == [
+    assert found.title == "T"
+    whole = "Uno ñ.\n\nDos.\n\n😀 tres."
+    passages = [(each.heading, each.text) for each in found.passages]
+    assert passages == [("T", "Uno ñ."), ("T > B", "Dos.\n\n😀 tres.")]
+    assert [whole[each.start : each.end] for each in found.passages] == [
         "Uno ñ.",
         "Dos.\n\n😀 tres.",
     ]
-    assert [whole[passage.start : passage.end] for passage in split(found.sections)] == [
-        passage.text for passage in split(found.sections)
-    ]
-    assert (found.title, found.sections[1].heading) == ("T", "T > B")
 
 
 @pytest.mark.parametrize(
@@ -173,11 +171,12 @@ async def test_the_setting_names_the_program_that_is_searched_for(
     path = tmp_path / "scan"
     path.write_bytes(scanned_pdf())
     if is_read:
-        assert (await extractor.extract(path, "", "a.pdf")).sections[0].text == "recognized"
+        assert (await extractor.extract(path, "", "a.pdf")).passages[0].text == "recognized"
     path.write_bytes(b"x" * (1 + 1024 * 1024))
     with pytest.raises(ExtractionFailed) as caught:
         await extractor.extract(path, "", "a.txt")
     assert caught.value.reason is FailureReason.FILE_TOO_LARGE
+    await extractor.aclose()
 
 
 async def test_a_scan_is_not_recognized_where_the_program_is_missing(
@@ -186,10 +185,10 @@ async def test_a_scan_is_not_recognized_where_the_program_is_missing(
     monkeypatch.setenv("PATH", str(tmp_path))
     path = tmp_path / "scan"
     path.write_bytes(scanned_pdf())
+    extractor = build_extractor(settings_for_tests(document_ocr="tesseract"))
     with pytest.raises(ExtractionFailed) as caught:
-        await build_extractor(settings_for_tests(document_ocr="tesseract")).extract(
-            path, "", "a.pdf"
-        )
+        await extractor.extract(path, "", "a.pdf")
+    await extractor.aclose()
     assert caught.value.reason is FailureReason.SCANNED
 
 
@@ -212,7 +211,7 @@ async def test_a_scan_is_recognized_by_the_program_that_is_set(tmp_path: Path) -
     program.write_text(OCR.format(python=sys.executable))
     program.chmod(0o700)
     found = await extract(tmp_path, "a.pdf", scanned_pdf(), ocr_program=str(program))
-    assert found.sections[0].text == "stdin stdout -l eng True"
+    assert found.passages[0].text == "stdin stdout -l eng True"
 
 
 async def test_a_program_for_recognition_that_fails_is_a_reason(tmp_path: Path) -> None:

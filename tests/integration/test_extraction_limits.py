@@ -2,7 +2,6 @@
 
 import io
 import os
-import struct
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from typing import IO
 import pytest
 
 import chatbot
-from chatbot.adapters.extraction import answers, frames
+from chatbot.adapters.extraction import answers
 from chatbot.adapters.extraction.child_process import ChildProcess
 from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import Extracted, ExtractionFailed
@@ -21,7 +20,8 @@ SOURCES = str(Path(chatbot.__file__).parent.parent)
 CONFINED = f"""
 import os, sys
 sys.path.append({SOURCES!r})
-from chatbot.adapters.extraction.confinement import confine
+from chatbot.adapters.extraction.confinement import confine, leave_network
+leave_network()
 confine("/bin/true")
 """
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
@@ -89,31 +89,65 @@ def test_a_confined_process_has_a_network_of_its_own_where_the_kernel_allows_it(
     assert seen == ("done" if alone.returncode == 0 else "AssertionError")
 
 
-def run(program: str, *, timeout_s: float = 20.0) -> Extracted:
-    """Run a program in the place of the extractor's."""
-    child = ChildProcess(timeout_s=timeout_s)
+FORKING = f"""
+import sys
+sys.path.append({SOURCES!r})
+from chatbot.adapters.extraction import child, fork_server
+def main(program, *_):
+    exec(bytes.fromhex(program), {{}})
+    sys.stdout.flush()
+child.main = main
+fork_server.serve("")
+"""
+if sys.platform == "win32":
+    KINDS, ForkClient = ["started"], ChildProcess
+else:
+    from chatbot.adapters.extraction.fork_client import ForkClient
+
+    KINDS = ["started", "forked"]
+
+
+def run(program: str, kind: str, *, timeout_s: float = 20.0) -> Extracted:
+    """Run a program in the place of the one that reads a file."""
+    process = new_process(program, kind, timeout_s=timeout_s)
+    arguments = [program.encode().hex()] if kind == "forked" else []
     with open(os.devnull, "rb") as file:  # noqa: PTH123 # a descriptor is needed
-        return child.run([sys.executable, "-c", program], file.fileno(), read)
+        try:
+            return process.run(arguments, file.fileno(), read)
+        finally:
+            assert not process.is_usable
+            process.close()
+
+
+def new_process(program: str, kind: str, *, timeout_s: float) -> ForkClient | ChildProcess:
+    program = FORKING if kind == "forked" else program
+    command = [sys.executable, "-c", program]
+    if kind == "forked":
+        return ForkClient(command, timeout_s=timeout_s)
+    return ChildProcess(command, timeout_s=timeout_s)
 
 
 def read(stream: IO[bytes]) -> Extracted:
     return answers.read(stream, "text/plain")
 
 
-def failure(program: str, *, timeout_s: float = 20.0) -> FailureReason:
+def failure(program: str, kind: str, *, timeout_s: float = 20.0) -> FailureReason:
     with pytest.raises(ExtractionFailed) as caught:
-        run(program, timeout_s=timeout_s)
+        run(program, kind, timeout_s=timeout_s)
     return caught.value.reason
 
 
-def test_a_process_that_hangs_is_killed_with_those_it_has_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_process_that_hangs_is_killed_with_those_it_has_started(
+    kind: str, tmp_path: Path
+) -> None:
     program = (
         "import subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\ntime.sleep(60)"
     )
     started = time.monotonic()
-    assert failure(program, timeout_s=1.5) is FailureReason.TIMEOUT
+    assert failure(program, kind, timeout_s=1.5) is FailureReason.TIMEOUT
     assert time.monotonic() - started < 30
     while not is_gone(int((tmp_path / "pid").read_text())):  # a killed process may take a moment
         assert time.monotonic() - started < 30
@@ -139,88 +173,93 @@ def is_gone(pid: int) -> bool:
         "pass",
     ],
 )
-def test_a_process_that_crashes_or_answers_nonsense_is_a_crash(program: str) -> None:
-    assert failure(program) is FailureReason.CRASHED
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_process_that_crashes_or_answers_nonsense_is_a_crash(program: str, kind: str) -> None:
+    assert failure(program, kind) is FailureReason.CRASHED
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @needs_linux
-def test_a_process_that_uses_up_its_cpu_time_took_too_long() -> None:
+def test_a_process_that_uses_up_its_cpu_time_took_too_long(kind: str) -> None:
     program = "import resource as r\nr.setrlimit(r.RLIMIT_CPU, (1, 2))\nwhile True: pass"
-    assert failure(program) is FailureReason.TIMEOUT
+    assert failure(program, kind) is FailureReason.TIMEOUT
 
 
-def test_a_process_that_was_killed_before_its_start_does_not_start(tmp_path: Path) -> None:
-    child = ChildProcess(timeout_s=20)
-    child.kill()
-    program = f"open({str(tmp_path / 'started')!r}, 'w').close()"
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_process_that_was_killed_before_its_start_does_not_start(
+    kind: str, tmp_path: Path
+) -> None:
+    process = new_process(f"open({str(tmp_path / 'started')!r}, 'w').close()", kind, timeout_s=20)
+    process.kill()
     with pytest.raises(ExtractionFailed):
-        child.run(
-            [sys.executable, "-c", program], 0, lambda stream: read(io.BytesIO(stream.read()))
-        )
+        process.run([], 0, lambda stream: read(io.BytesIO(stream.read())))
+    process.close()
     assert not (tmp_path / "started").exists()
 
 
-def test_the_process_gets_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_process_gets_nothing_of_the_environment(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     monkeypatch.setenv("TESSDATA_PREFIX", "/usr/share/tessdata")
+    program = "import os; print({k: v for k, v in os.environ.items() if k != 'LC_CTYPE'})"
+    assert printed(program, kind).strip() == "{'TESSDATA_PREFIX': '/usr/share/tessdata'}"
+
+
+def printed(program: str, kind: str) -> str:
+    """Return what a program prints that runs in the place of the one that reads a file."""
     seen: list[bytes] = []
 
     def keep(stream: IO[bytes]) -> Extracted:
         seen.append(stream.read())
-        return Extracted(media_type="", title="", sections=[])
+        return Extracted(media_type="", title="", passages=[])
 
-    child = ChildProcess(timeout_s=20)
-    program = "import os; print({k: v for k, v in os.environ.items() if k != 'LC_CTYPE'})"
+    process = new_process(program, kind, timeout_s=20)
+    arguments = [program.encode().hex()] if kind == "forked" else []
     with open(os.devnull, "rb") as file:  # noqa: PTH123 # a descriptor is needed
-        child.run([sys.executable, "-c", program], file.fileno(), keep)
-    assert seen[0].strip() == b"{'TESSDATA_PREFIX': '/usr/share/tessdata'}"
+        process.run(arguments, file.fileno(), keep)
+    process.close()
+    return seen[0].decode()
 
 
-def written(*sections: tuple[str, str], title: str = "") -> bytes:
-    stream = io.BytesIO()
-    frames.write_text(stream, title, sections)
-    return stream.getvalue()
+@needs_linux
+def test_each_file_has_a_process_of_its_own_without_the_socket_of_the_server() -> None:
+    """The descriptors are the file, the answer, /dev/null and the folder that is being listed."""
+    program = "import os; print(os.getpid(), sorted(map(int, os.listdir('/proc/self/fd'))))"
+    process = new_process(program, "forked", timeout_s=20)
+    seen: list[str] = []
+
+    def keep(stream: IO[bytes]) -> Extracted:
+        seen.append(stream.read().decode())
+        return Extracted(media_type="", title="", passages=[])
+
+    with open(os.devnull, "rb") as file:  # noqa: PTH123 # a descriptor is needed
+        for _ in range(2):
+            process.run([program.encode().hex()], file.fileno(), keep)
+            assert process.is_usable
+    process.close()
+    (first, _, descriptors), (second, _, _) = (each.partition(" ") for each in seen)
+    assert first != second
+    assert descriptors.strip() == "[0, 1, 2, 3]"
 
 
-def answer_failure(raw: bytes) -> FailureReason:
-    with pytest.raises(ExtractionFailed) as caught:
-        read(io.BytesIO(raw))
-    return caught.value.reason
-
-
-def test_an_answer_is_read_as_it_was_written_without_what_cannot_be_stored() -> None:
-    found = read(io.BytesIO(written(("h", "a\0b\ud800"), ("", "c"), title="t")))
-    assert [(s.heading, s.text, s.start, s.end) for s in found.sections] == [
-        ("h", "a\ufffdb?", 0, 4),
-        ("", "c", 6, 7),
-    ]
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        written(("h", "text"))[:-1],
-        written(("h", "text")) + b"x",
-        struct.pack(">BI", 9, 0),
-        struct.pack(">BI", 3, 2**31),
-        struct.pack(">BI", 2, 5000) + b"x" * 5000,
-        struct.pack(">BI", 3, 2) + b"\xff\xfe" + struct.pack(">BI", 4, 0),
-        struct.pack(">BI", 5, 4) + b"what",
-    ],
-)
-def test_a_malformed_answer_is_a_crash(raw: bytes) -> None:
-    assert answer_failure(raw) is FailureReason.CRASHED
-
-
-def test_an_answer_has_at_most_three_times_the_longest_text(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(answers, "_MOST_BYTES", 50)
-    assert answer_failure(written(("", "x" * 30), ("", "y" * 30))) is FailureReason.CRASHED
-
-
-def test_an_answer_without_text_has_no_text_and_a_reason_is_passed_on() -> None:
-    assert answer_failure(written(("h", " "))) is FailureReason.NO_TEXT
-    stream = io.BytesIO()
-    frames.write_failure(stream, FailureReason.ENTITIES)
-    assert answer_failure(stream.getvalue()) is FailureReason.ENTITIES
+@needs_linux
+def test_server_ends_with_the_service() -> None:
+    program = f"""
+import os, subprocess, sys
+sys.path.append({SOURCES!r})
+from chatbot.adapters.extraction.fork_client import ForkClient
+client = ForkClient([sys.executable, "-c", {FORKING!r}], timeout_s=20)
+with open(os.devnull, "rb") as file:
+    client.run(["pass".encode().hex()], file.fileno(), lambda answer: answer.read())
+print(client._process.pid, client.is_usable, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    pid, is_usable = done.stdout.decode().split()
+    assert is_usable == "True"
+    began = time.monotonic()
+    while not is_gone(int(pid)):
+        assert time.monotonic() - began < 20
+        time.sleep(0.02)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from chatbot.adapters.extraction import child
 from chatbot.adapters.extraction.formats import format_of
-from chatbot.adapters.extraction.reading import Unreadable
 from chatbot.adapters.extraction.subprocess_extractor import SubprocessExtractor
 from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import Extracted, ExtractionFailed
@@ -18,7 +17,7 @@ def read(name: str, content: bytes | str) -> tuple[str, list[tuple[str, str]]]:
     raw = content.encode() if isinstance(content, str) else content
     known = format_of("", name)
     outline = child.read(io.BytesIO(raw), known.reader, known.signature)
-    return outline.title, list(outline.sections())
+    return outline.title, [(each.heading, each.text) for each in outline.sections()]
 
 
 def text_of(name: str, content: bytes | str) -> str:
@@ -29,7 +28,7 @@ def failure(name: str, content: bytes | str) -> FailureReason | None:
     """Return why the reader of the file fails, in this process."""
     try:
         read(name, content)
-    except Unreadable as error:
+    except ExtractionFailed as error:
         return error.reason
     return None
 
@@ -42,7 +41,10 @@ async def extract(
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     timeout_s, ocr = float(options.get("timeout_s", 60)), str(options.get("ocr_program", ""))
     extractor = SubprocessExtractor(max_bytes=MAX_BYTES, timeout_s=timeout_s, ocr_program=ocr)
-    return await extractor.extract(path, media_type, name)
+    try:
+        return await extractor.extract(path, media_type, name)
+    finally:
+        await extractor.aclose()
 
 
 async def reason(

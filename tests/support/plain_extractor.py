@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 
 from chatbot.domain.extraction import SECTION_SEPARATOR, FailureReason
-from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, Extractor, Section
+from chatbot.domain.passages import Section, split
+from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, Extractor
 
 BROKEN = b"%broken%"
 """A file with these bytes cannot be read."""
@@ -32,7 +33,9 @@ class PlainExtractor(Extractor):
             raise ExtractionFailed(FailureReason.EMPTY)
         if BROKEN in raw:
             raise ExtractionFailed(FailureReason.DAMAGED)
-        return Extracted(media_type=media_type, title="", sections=_sections(raw.decode()))
+        return Extracted(
+            media_type=media_type, title="", passages=list(split(_sections(raw.decode())))
+        )
 
 
 def _sections(text: str) -> list[Section]:
@@ -43,6 +46,6 @@ def _sections(text: str) -> list[Section]:
             heading = block.lstrip("# ")
         if not block.strip():
             continue
-        found.append(Section(heading=heading, text=block, start=at, end=at + len(block)))
+        found.append(Section(heading=heading, text=block, start=at))
         at += len(block) + len(SECTION_SEPARATOR)
     return found

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbot.domain.extraction import SECTION_SEPARATOR, FailureReason
-from chatbot.domain.passages import LONGEST, DocumentPassage, split
-from chatbot.domain.ports.extraction import ExtractionFailed, Section
+from chatbot.domain.passages import LONGEST, DocumentPassage, Section, split
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 SENTENCE = "Los empleados tienen veintitrés días de vacaciones al año. "
 PIECES = st.sampled_from(
@@ -30,7 +30,7 @@ PIECES = st.sampled_from(
 def sections_of(*texts: str, heading: str = "") -> list[Section]:
     sections, start = [], 0
     for text in texts:
-        sections.append(Section(heading=heading, text=text, start=start, end=start + len(text)))
+        sections.append(Section(heading=heading, text=text, start=start))
         start += len(text) + len(SECTION_SEPARATOR)
     return sections
 

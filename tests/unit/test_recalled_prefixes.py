@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.domain.passages import split
+from chatbot.domain.passages import Section, split
 from chatbot.domain.permissions import Permission
-from chatbot.domain.ports.extraction import Section
 from chatbot.domain.ports.model import Task
 from conversation import BEN, ChatApp, by_task, caller
 from labelled_questions import document_questions
@@ -23,7 +22,7 @@ async def with_documents(app: ChatApp) -> None:
     """Store the examples that are plain text, readable for all."""
     for path in sorted(DOCUMENTS.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
-        section = Section(heading=path.stem, text=text, start=0, end=len(text))
+        section = Section(heading=path.stem, text=text, start=0)
         texts = [each.text for each in split([section])]
         put = partial(put_document, title=path.stem, texts=texts, uploader=BEN.owner)
         await app.storage.transact(put)

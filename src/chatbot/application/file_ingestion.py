@@ -97,6 +97,10 @@ class FileIngestion:
         self._ingestion, self._extractor, self._max_bytes = ingestion, extractor, max_bytes
         self._working = asyncio.Lock()
 
+    async def aclose(self) -> None:
+        """End what extracts texts."""
+        await self._ingestion.aclose()
+
     async def known(self, principal: Principal) -> Mapping[Path, Document]:
         """Return the documents that were ingested from files, by path."""
         uploader = owner_atom(principal.owner)

@@ -7,7 +7,7 @@ process has died is taken by any other one; none is lost.
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from chatbot.domain.document_jobs import LEASE, MAX_ATTEMPTS, DocumentJob
 from chatbot.domain.document_passages import StoredPassage, folder_of
 from chatbot.domain.documents import Document, Status
 from chatbot.domain.errors import ChatbotError, Conflict, StorageFailure, cause_of
-from chatbot.domain.passages import split
+from chatbot.domain.passages import DocumentPassage
 from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, Extractor
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.search import Prepare, Prepared
@@ -34,7 +34,6 @@ LOOKS_EVERY_S = 5.0
 """How often a process looks for jobs of others; its own uploads wake it at once."""
 _RENEWS_EVERY_S = LEASE.total_seconds() / 3
 _GIVEN_UP = "The file could not be read after several attempts."
-_NO_PASSAGES = "The file contains no text."
 
 
 class Ingestion:
@@ -70,12 +69,13 @@ class Ingestion:
         self._woken.set()
 
     async def aclose(self) -> None:
-        """Stop. What is unfinished goes back into the queue."""
+        """Stop, and close the extractor. What is unfinished goes back into the queue."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         self._tasks = []
+        await self._extractor.aclose()
 
     async def run_until_empty(self) -> None:
         """Work until no job is left that can be taken, for commands."""
@@ -152,17 +152,18 @@ class Ingestion:
         async with self._held(job):
             try:
                 extracted = await self._extracted(document)
-                passages = await asyncio.to_thread(_passages_of, extracted)
-                indexed = document_index.indexed_form(passages)
-                prepared = await asyncio.to_thread(self._prepare, document.id, indexed)
+                passages, prepared = await asyncio.to_thread(self._analysed, document, extracted)
             except ExtractionFailed as error:
                 work = partial(self._fail, job, str(error))
             else:
-                if passages:
-                    work = partial(self._finish, job, extracted, passages, prepared)
-                else:
-                    work = partial(self._fail, job, _NO_PASSAGES)
+                work = partial(self._finish, job, extracted, passages, prepared)
             await self._storage.transact(work)
+
+    def _analysed(
+        self, document: Document, extracted: Extracted
+    ) -> tuple[Sequence[StoredPassage], Prepared]:
+        passages = _stored_form(extracted.passages)
+        return passages, self._prepare(document.id, document_index.indexed_form(passages))
 
     async def _extracted(self, document: Document) -> Extracted:
         version = document.newest
@@ -259,10 +260,10 @@ def _title(document: Document, extracted: Extracted) -> str:
     return found[:MAX_TITLE_CHARS]
 
 
-def _passages_of(extracted: Extracted) -> Sequence[StoredPassage]:
+def _stored_form(passages: Iterable[DocumentPassage]) -> Sequence[StoredPassage]:
     return [
         StoredPassage(
             seq=number, text=each.text, heading=each.heading, start=each.start, end=each.end
         )
-        for number, each in enumerate(split(extracted.sections), 1)
+        for number, each in enumerate(passages, 1)
     ]

@@ -1,7 +1,4 @@
-"""Extraction of text from files: separators of the text, and reasons for a failure.
-
-This module imports only what loads fast, because the process of each file imports it.
-"""
+"""Extraction of text from files: separators of the text, and reasons for a failure."""
 
 from enum import StrEnum
 
@@ -25,6 +22,7 @@ class FailureReason(StrEnum):
     FILE_TOO_LARGE = "file_too_large"
     TOO_MANY_PAGES = "too_many_pages"
     TOO_MUCH_TEXT = "too_much_text"
+    TOO_MANY_PASSAGES = "too_many_passages"
     ARCHIVE_BOUNDS = "archive_bounds"
     ENTITIES = "entities"
     TIMEOUT = "timeout"
@@ -50,6 +48,8 @@ _SENTENCES = {
     FailureReason.FILE_TOO_LARGE: "The file is too large.",
     FailureReason.TOO_MANY_PAGES: "The file has too many pages: the limit is 2,000.",
     FailureReason.TOO_MUCH_TEXT: "The file contains too much text: the limit is 50 MiB.",
+    FailureReason.TOO_MANY_PASSAGES: "The text of the file has too many parts: the limit is 100,000 "
+    "passages.",
     FailureReason.ARCHIVE_BOUNDS: "The file has too many or too deeply nested parts, or expands to "
     "many times its size.",
     FailureReason.ENTITIES: "The file contains XML entity or document type declarations, which are not "

@@ -5,14 +5,14 @@ split between their rows only, if at all.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-
-from chatbot.domain.ports.extraction import Section
+from itertools import chain, pairwise
 
 LONGEST = 1200
 """Characters of a passage at most."""
+MAX_PASSAGES = 100_000
+"""Of one document."""
 _USUAL = 1000
 """Characters of a passage on average, if the text allows it."""
 _BLOCK_END = re.compile(r"\n\s*\n")
@@ -30,6 +30,20 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_WORD = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A part of an extracted text under one heading.
+
+    `heading` is the path of headings above the text, joined with `HEADING_SEPARATOR`, or empty.
+    `start` is its offset in code points in the extracted text, which is the text of all sections
+    joined with `SECTION_SEPARATOR`.
+    """
+
+    heading: str
+    text: str
+    start: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +73,19 @@ def split(sections: Iterable[Section]) -> Iterator[DocumentPassage]:
 
 def _passages(text: str) -> Iterator[tuple[int, int]]:
     """Yield the limits of passages of roughly equal length, without white space at their ends."""
-    pieces = [piece for block in _blocks(text) for piece in _pieces(text, *block)]
-    if not pieces:
+    pieces = (piece for block in _blocks(text) for piece in _pieces(text, *block))
+    first = next(pieces, None)
+    if first is None:
         return
-    start, end = pieces[0]
-    usual = _usual_length(start, pieces[-1][1])
-    for next_start, next_end in pieces[1:]:
+    start, end = first
+    last = len(text.rstrip())
+    usual = _usual_length(start, last)
+    for next_start, next_end in pieces:
         longer = next_end - start
         if longer > LONGEST or longer - usual > usual - (end - start):
             yield start, end
             start = next_start
-            usual = _usual_length(start, pieces[-1][1])
+            usual = _usual_length(start, last)
         end = next_end
     yield start, end
 
@@ -91,26 +107,27 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield the parts of a block that are never torn, none of which is longer than a passage."""
-    rows = _is_rows(text[start:end])
-    if rows and len(text[start:end].strip()) <= LONGEST:
+    block = text[start:end]
+    rows = _is_rows(block)
+    if rows and len(block.strip()) <= LONGEST:
         ends: Iterable[int] = ()
     elif rows:
-        ends = (found.end() for found in re.finditer("\n", text[start:end]))
+        ends = (found.end() for found in re.finditer("\n", block))
     else:
-        ends = _sentence_ends(text[start:end])
-    for first, last in _between(start, [start + offset for offset in ends], end):
+        ends = _sentence_ends(block)
+    cuts = (start + offset for offset in ends)
+    for first, last in pairwise(chain([start], cuts, [end])):
         first, last = _trimmed(text, first, last)  # noqa: PLW2901 # the limits without white space
         yield from _shortened(text, first, last)
 
 
-def _between(start: int, cuts: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
-    return pairwise([start, *cuts, end])
-
-
 def _is_rows(block: str) -> bool:
     """Whether the block is a table or a list: most of its lines look like a row."""
-    lines = block.strip("\n").split("\n")
-    return len(lines) > 1 and 2 * sum(1 for line in lines if _ROW.match(line)) > len(lines)
+    lines = rows = 0
+    for line in re.finditer(r"[^\n]+", block):
+        lines += 1
+        rows += _ROW.match(line[0]) is not None
+    return lines > 1 and 2 * rows > lines
 
 
 def _sentence_ends(text: str) -> Iterator[int]:

@@ -62,6 +62,8 @@ async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
         stack.push_async_callback(hasher.aclose)
         if checks is not None:
             stack.push_async_callback(checks.aclose)
+        files = build_file_ingestion(settings, storage, auditing)
+        stack.push_async_callback(files.aclose)
         yield Management(
             people=people_parts.build_people(storage, hasher, writer, erasures),
             user_passwords=people_parts.build_user_passwords(hasher, writer),
@@ -72,7 +74,7 @@ async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
             retention=build_retention(settings, storage, auditing),
             reindexing=build_reindexing(storage),
             document_check=build_document_repair(storage),
-            files=build_file_ingestion(settings, storage, auditing),
+            files=files,
             limits=limit_parts.build_limit_editor(storage, auditing, LimitRules(storage)),
             usage=limit_parts.build_usage_reports(settings, storage),
         )

@@ -2,8 +2,8 @@
 
 import codecs
 
-from chatbot.adapters.extraction.reading import Unreadable
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -20,7 +20,7 @@ def decode(raw: bytes, *, declared: str = "") -> str:
     Line ends become line feeds.
 
     Raises:
-        Unreadable: the bytes are not a text (`TYPE_MISMATCH`).
+        ExtractionFailed: the bytes are not a text (`TYPE_MISMATCH`).
     """
     return _decoded(raw, declared).replace("\r\n", "\n").replace("\r", "\n")
 
@@ -30,7 +30,7 @@ def _decoded(raw: bytes, declared: str) -> str:
         if raw.startswith(mark):
             return _strict(raw[len(mark) :], encoding)
     if b"\0" in raw:
-        raise Unreadable(FailureReason.TYPE_MISMATCH)
+        raise ExtractionFailed(FailureReason.TYPE_MISMATCH)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -41,9 +41,9 @@ def _strict(raw: bytes, encoding: str) -> str:
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
-        raise Unreadable(FailureReason.DAMAGED) from error
+        raise ExtractionFailed(FailureReason.DAMAGED) from error
     if "\0" in text:
-        raise Unreadable(FailureReason.TYPE_MISMATCH)
+        raise ExtractionFailed(FailureReason.TYPE_MISMATCH)
     return text
 
 

@@ -1,11 +1,11 @@
-"""A process that is started for one file, and ends in any case."""
+"""A process that is started for one file, and ends in any case: where processes cannot be forked."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO
 
@@ -21,22 +21,30 @@ _END_SECONDS = 2.0
 class ChildProcess:
     """Runs once. `kill` may be called from another thread, also before the start."""
 
-    def __init__(self, *, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+    is_usable = False
+    """For another file."""
+
+    def __init__(self, command: Sequence[str], *, timeout_s: float) -> None:
+        self._command, self._timeout_s = command, timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._is_killed = False
 
     def run(
-        self, command: list[str], file: int, read: Callable[[IO[bytes]], Extracted]
+        self, arguments: Sequence[str], file: int, read: Callable[[IO[bytes]], Extracted]
     ) -> Extracted:
         """Start the program with the file as its standard input, and return what it answers.
+
+        The arguments are added to the command.
 
         Raises:
             ExtractionFailed: also if the process was killed, crashed or gave another answer.
         """
         timer = threading.Timer(self._timeout_s, self.kill)
-        with self._started(command, file) as (process, answer), windows_job.limited(process):
+        with (
+            self._started([*self._command, *arguments], file) as (process, answer),
+            windows_job.limited(process),
+        ):
             timer.start()
             try:
                 return read(answer)
@@ -52,7 +60,10 @@ class ChildProcess:
         with self._lock:
             self._is_killed = True
             if self._process is not None:
-                _kill(self._process)
+                kill_group(self._process)
+
+    def close(self) -> None:
+        """Do nothing: the process has ended."""
 
     @contextmanager
     def _started(
@@ -62,13 +73,13 @@ class ChildProcess:
         with self._lock:
             if self._is_killed:
                 raise ExtractionFailed(FailureReason.CRASHED)
-            process = self._process = _start(command, file)
+            process = self._process = start(command, file, subprocess.PIPE)
         with process:
             try:
                 assert process.stdout is not None  # noqa: S101 # it is a pipe
                 yield process, process.stdout
             finally:
-                _kill(process)
+                kill_group(process)
 
     def _reason(self, process: "subprocess.Popen[bytes]") -> FailureReason:
         """Return why there is no valid answer."""
@@ -78,12 +89,12 @@ class ChildProcess:
         return FailureReason.TIMEOUT if used_up or self._is_killed else FailureReason.CRASHED
 
 
-def _start(command: list[str], file: int) -> "subprocess.Popen[bytes]":
-    """Start the program in a group of its own, which Ctrl-C in a terminal does not reach."""
+def start(command: Sequence[str], stdin: int, stdout: int) -> "subprocess.Popen[bytes]":
+    """Start a program in a group of its own, which Ctrl-C in a terminal does not reach."""
     return subprocess.Popen(  # noqa: S603 # no shell, and a command of ours
         command,
-        stdin=file,
-        stdout=subprocess.PIPE,
+        stdin=stdin,
+        stdout=stdout,
         stderr=subprocess.DEVNULL,
         env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
         cwd=sys.prefix,
@@ -92,7 +103,7 @@ def _start(command: list[str], file: int) -> "subprocess.Popen[bytes]":
     )
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
+def kill_group(process: "subprocess.Popen[bytes]") -> None:
     """Kill the group of a process that has not been waited for: its number is not in use again."""
     if process.returncode is not None:
         return

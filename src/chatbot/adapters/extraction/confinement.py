@@ -5,6 +5,7 @@ Python itself opens, connects or starts is refused everywhere by an audit hook, 
 removed. Linux also takes the network away where it lets unprivileged processes do so.
 """
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable
@@ -27,13 +28,25 @@ class Refused(PermissionError):
     """A reader attempted what a reader does not need."""
 
 
+def leave_network() -> None:
+    """Leave the network where the kernel allows it, with the processes that are forked later."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        libc.unshare(_NEW_USER_NAMESPACE | _NEW_NETWORK_NAMESPACE)
+
+
+def die_with_parent() -> None:
+    """End when the process ends that has started this one."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, _SIGKILL)
+
+
 def confine(program: str) -> None:
     """Give up what reading a file does not need; `program` is the only one that may be started."""
     if sys.platform != "win32":
         _limit()
         _lower_priority()
-    if sys.platform == "linux":
-        _leave_network()
     sys.addaudithook(_hook(program, tuple(_readable_folders())))
 
 
@@ -55,17 +68,6 @@ if sys.platform != "win32":
 
     def _lower_priority() -> None:
         os.nice(10)
-
-
-if sys.platform == "linux":
-    import ctypes
-
-    def _leave_network() -> None:
-        """Die with the parent, and leave its network where the kernel allows it."""
-        libc = ctypes.CDLL(None)
-        libc.prctl(_PARENT_DEATH_SIGNAL, _SIGKILL)
-        libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-        libc.unshare(_NEW_USER_NAMESPACE | _NEW_NETWORK_NAMESPACE)
 
 
 def _readable_folders() -> list[str]:

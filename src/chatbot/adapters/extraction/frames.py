@@ -1,4 +1,7 @@
-"""The answer of the child: frames of a kind, a length and UTF-8 text. `answers` reads them."""
+"""The answer of a process that reads files: frames of a kind, a length, an offset and UTF-8 text.
+
+`answers` reads them.
+"""
 
 import struct
 from collections.abc import Iterable
@@ -6,8 +9,9 @@ from enum import IntEnum
 from io import BufferedIOBase
 
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.passages import DocumentPassage
 
-HEAD = struct.Struct(">BI")
+HEAD = struct.Struct(">BII")
 LONGEST_LINE = 4000
 """Bytes of a title or a heading."""
 
@@ -15,17 +19,20 @@ LONGEST_LINE = 4000
 class Kind(IntEnum):
     TITLE = 1
     HEADING = 2
-    TEXT = 3
+    PASSAGE = 3
     END = 4
     FAILURE = 5
 
 
-def write_text(stream: BufferedIOBase, title: str, sections: Iterable[tuple[str, str]]) -> None:
-    """Write what was extracted: the title, then the heading and the text of each section."""
+def write_passages(stream: BufferedIOBase, title: str, passages: Iterable[DocumentPassage]) -> None:
+    """Write what was extracted: the title and the passages, each heading where it changes."""
     _write(stream, Kind.TITLE, title[: LONGEST_LINE // 4])
-    for heading, text in sections:
-        _write(stream, Kind.HEADING, heading)
-        _write(stream, Kind.TEXT, text)
+    heading = ""
+    for passage in passages:
+        if passage.heading != heading:
+            heading = passage.heading
+            _write(stream, Kind.HEADING, heading)
+        _write(stream, Kind.PASSAGE, passage.text, start=passage.start)
     _write(stream, Kind.END, "")
 
 
@@ -34,7 +41,7 @@ def write_failure(stream: BufferedIOBase, reason: FailureReason) -> None:
     _write(stream, Kind.FAILURE, reason.value)
 
 
-def _write(stream: BufferedIOBase, kind: Kind, text: str) -> None:
+def _write(stream: BufferedIOBase, kind: Kind, text: str, *, start: int = 0) -> None:
     payload = text.encode("utf-8", "replace")
-    stream.write(HEAD.pack(kind, len(payload)))
+    stream.write(HEAD.pack(kind, len(payload), start))
     stream.write(payload)

@@ -1,20 +1,21 @@
 """JSON: a heading for each name with structure below it, a row for each object of plain values."""
 
 import json
+from typing import BinaryIO
 
 from chatbot.adapters.extraction.charset import decode
 from chatbot.adapters.extraction.outline import Outline
-from chatbot.adapters.extraction.reading import Source, Unreadable
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _DEEPEST = 64
 
 
-def read_json(stream: Source, outline: Outline) -> None:
+def read_json(stream: BinaryIO, outline: Outline) -> None:
     try:
         value = json.loads(decode(stream.read()), parse_int=str, parse_float=str)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(FailureReason.DAMAGED) from error
+        raise ExtractionFailed(FailureReason.DAMAGED) from error
     if isinstance(value, dict) and isinstance(value.get("title"), str):
         outline.title = value["title"]
     _add(value, 1, outline)
@@ -22,7 +23,7 @@ def read_json(stream: Source, outline: Outline) -> None:
 
 def _add(value: object, depth: int, outline: Outline) -> None:
     if depth > _DEEPEST:
-        raise Unreadable(FailureReason.ARCHIVE_BOUNDS)
+        raise ExtractionFailed(FailureReason.ARCHIVE_BOUNDS)
     if isinstance(value, dict):
         _add_object(value, depth, outline)
     elif isinstance(value, list):

@@ -3,23 +3,23 @@
 import email
 import email.policy
 from email.message import EmailMessage
-from typing import cast
+from typing import BinaryIO, cast
 
 from chatbot.adapters.extraction.charset import decode
 from chatbot.adapters.extraction.outline import Outline
-from chatbot.adapters.extraction.reading import Source, Unreadable
 from chatbot.adapters.extraction.web_page import add_html
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _DEEPEST = 4
 _MOST_PARTS = 1000
 
 
-def read_mail(stream: Source, outline: Outline) -> None:
+def read_mail(stream: BinaryIO, outline: Outline) -> None:
     message = email.message_from_binary_file(stream, policy=email.policy.default)
     if not any(name in message for name in ("From", "Subject", "Received", "Date")):
-        raise Unreadable(FailureReason.TYPE_MISMATCH)
+        raise ExtractionFailed(FailureReason.TYPE_MISMATCH)
     outline.title = _header(message, "Subject")
     _add(message, outline, depth=0)
 
@@ -37,7 +37,7 @@ def _add(message: EmailMessage, outline: Outline, *, depth: int) -> None:
         _add_text(cast("EmailMessage", body), outline)
     for number, part in enumerate(message.iter_attachments()):
         if number >= _MOST_PARTS:
-            raise Unreadable(FailureReason.ARCHIVE_BOUNDS)
+            raise ExtractionFailed(FailureReason.ARCHIVE_BOUNDS)
         _add_attachment(part, outline, depth=depth)
 
 

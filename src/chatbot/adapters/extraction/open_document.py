@@ -1,11 +1,13 @@
 """OpenDocument texts (odt): what is read on paper."""
 
+from typing import BinaryIO
+
 from chatbot.adapters.extraction.outline import Outline
 from chatbot.adapters.extraction.package import Package
 from chatbot.adapters.extraction.properties import title_of
-from chatbot.adapters.extraction.reading import Source, Unreadable
 from chatbot.adapters.extraction.xml_events import XmlHandler
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _CONTENT = "content.xml"
 _MEDIA_TYPE = b"application/vnd.oasis.opendocument.text"
@@ -16,11 +18,11 @@ _SPACES = 100
 """Blanks of one element at most."""
 
 
-def read_odt(stream: Source, outline: Outline) -> None:
+def read_odt(stream: BinaryIO, outline: Outline) -> None:
     package = Package(stream)
     package.require(_CONTENT)
     if not package.read("mimetype").startswith(_MEDIA_TYPE):
-        raise Unreadable(FailureReason.TYPE_MISMATCH)
+        raise ExtractionFailed(FailureReason.TYPE_MISMATCH)
     package.parse("META-INF/manifest.xml", _Manifest())
     outline.title = title_of(package, "meta.xml")
     package.parse(_CONTENT, _Body(outline))
@@ -29,7 +31,7 @@ def read_odt(stream: Source, outline: Outline) -> None:
 class _Manifest(XmlHandler):
     def start(self, name: str, _: dict[str, str]) -> None:
         if name == "encryption-data":
-            raise Unreadable(FailureReason.ENCRYPTED)
+            raise ExtractionFailed(FailureReason.ENCRYPTED)
 
 
 class _Body(XmlHandler):

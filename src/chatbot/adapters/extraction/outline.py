@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from chatbot.adapters.extraction.reading import Unreadable
-from chatbot.domain.extraction import HEADING_SEPARATOR, FailureReason
+from chatbot.domain.extraction import HEADING_SEPARATOR, SECTION_SEPARATOR, FailureReason
+from chatbot.domain.passages import Section
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 MAX_TEXT_BYTES = 50 * 1024 * 1024
 """Bytes of the extracted text in UTF-8."""
@@ -17,7 +18,7 @@ _BLANKS = re.compile(r"\s+")
 class Outline:
     """Collects the text of a file.
 
-    All methods raise `Unreadable` (`TOO_MUCH_TEXT`) when the limit is exceeded.
+    All methods raise `ExtractionFailed` (`TOO_MUCH_TEXT`) when the limit is exceeded.
     """
 
     def __init__(self) -> None:
@@ -69,10 +70,13 @@ class Outline:
         """End a table or a list: the next row starts another one."""
         self._end_lines()
 
-    def sections(self) -> Iterator[tuple[str, str]]:
-        """Yield the heading and the text of each section that has text."""
+    def sections(self) -> Iterator[Section]:
+        """Yield the sections that have text."""
         self._end_section(next_level=0)
-        yield from self._done
+        start = 0
+        for heading, text in self._done:
+            yield Section(heading=heading, text=text, start=start)
+            start += len(text) + len(SECTION_SEPARATOR)
 
     def _line(self, line: str) -> None:
         self._lines.append(line)
@@ -81,7 +85,7 @@ class Outline:
     def _count(self, text: str) -> None:
         self._bytes += len(text.encode("utf-8", "surrogatepass")) + 2
         if self._bytes > MAX_TEXT_BYTES:
-            raise Unreadable(FailureReason.TOO_MUCH_TEXT)
+            raise ExtractionFailed(FailureReason.TOO_MUCH_TEXT)
 
     def _end_lines(self) -> None:
         if self._lines:

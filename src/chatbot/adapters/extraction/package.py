@@ -7,10 +7,11 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
-from chatbot.adapters.extraction.reading import Source, Unreadable
 from chatbot.adapters.extraction.xml_events import XmlHandler, parse
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _MOST_ENTRIES = 10_000
 _MOST_BYTES = 256 * 1024 * 1024
@@ -23,19 +24,19 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct
 
 
 class Package:
-    """Raises `Unreadable` wherever the archive is damaged, encrypted or out of bounds."""
+    """Raises `ExtractionFailed` wherever the archive is damaged, encrypted or out of bounds."""
 
-    def __init__(self, stream: Source) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         try:
             self._archive = zipfile.ZipFile(stream)
         except _DAMAGE as error:
-            raise Unreadable(FailureReason.DAMAGED) from error
+            raise ExtractionFailed(FailureReason.DAMAGED) from error
         entries = self._archive.infolist()
         self._entries = {entry.filename: entry for entry in entries}
         if len(entries) > _MOST_ENTRIES or len(self._entries) < len(entries):
-            raise Unreadable(FailureReason.ARCHIVE_BOUNDS)
+            raise ExtractionFailed(FailureReason.ARCHIVE_BOUNDS)
         if any(entry.flag_bits & _ENCRYPTED_FLAG for entry in entries):
-            raise Unreadable(FailureReason.ENCRYPTED)
+            raise ExtractionFailed(FailureReason.ENCRYPTED)
         self._read_bytes = 0
 
     def __contains__(self, name: str) -> bool:
@@ -44,7 +45,7 @@ class Package:
     def require(self, name: str) -> None:
         """Check that the archive has the entry without which it is of another format."""
         if name not in self:
-            raise Unreadable(FailureReason.TYPE_MISMATCH)
+            raise ExtractionFailed(FailureReason.TYPE_MISMATCH)
 
     def parse(self, name: str, handler: XmlHandler) -> None:
         """Read an entry as XML; a no-op if absent."""
@@ -74,10 +75,10 @@ class Package:
                     self._count(len(chunk), size, entry.compress_size)
                     yield chunk
         except _DAMAGE as error:
-            raise Unreadable(FailureReason.DAMAGED) from error
+            raise ExtractionFailed(FailureReason.DAMAGED) from error
 
     def _count(self, count: int, size: int, compressed: int) -> None:
         self._read_bytes += count
         is_dense = size > _UNSUSPICIOUS_BYTES and size > _HIGHEST_RATIO * compressed
         if is_dense or self._read_bytes > _MOST_BYTES:
-            raise Unreadable(FailureReason.ARCHIVE_BOUNDS)
+            raise ExtractionFailed(FailureReason.ARCHIVE_BOUNDS)

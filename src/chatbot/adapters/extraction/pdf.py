@@ -3,15 +3,16 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import BinaryIO
 
 import pypdfium2
 from pypdfium2 import PdfDocument, PdfiumError, PdfPage
 
 from chatbot.adapters.extraction.outline import Outline, one_line
 from chatbot.adapters.extraction.page_texts import Bookmark, joined, parted
-from chatbot.adapters.extraction.reading import Source, Unreadable
 from chatbot.adapters.extraction.recognition import Recognition
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _MOST_PAGES = 2000
 _MOST_BOOKMARKS = 5000
@@ -23,19 +24,19 @@ _PASSWORD = pypdfium2.raw.FPDF_ERR_PASSWORD
 _IMAGE = pypdfium2.raw.FPDF_PAGEOBJ_IMAGE
 
 
-def read_pdf(stream: Source, outline: Outline, *, ocr_program: str) -> None:
+def read_pdf(stream: BinaryIO, outline: Outline, *, ocr_program: str) -> None:
     try:
         with PdfDocument(stream.read()) as document:
             _add(document, outline, Recognition(ocr_program))
     except PdfiumError as error:
         locked = error.err_code == _PASSWORD
         reason = FailureReason.ENCRYPTED if locked else FailureReason.DAMAGED
-        raise Unreadable(reason) from error
+        raise ExtractionFailed(reason) from error
 
 
 def _add(document: PdfDocument, outline: Outline, recognition: Recognition) -> None:
     if len(document) > _MOST_PAGES:
-        raise Unreadable(FailureReason.TOO_MANY_PAGES)
+        raise ExtractionFailed(FailureReason.TOO_MANY_PAGES)
     outline.title = one_line(document.get_metadata_value("Title"))
     texts = _texts(document, recognition)
     bookmarks = _bookmarks(document)
@@ -61,7 +62,7 @@ def _texts(document: PdfDocument, recognition: Recognition) -> list[str]:
         texts.append(text)
         page.close()
     if has_images and not any(map(str.strip, texts)):
-        raise Unreadable(FailureReason.SCANNED)
+        raise ExtractionFailed(FailureReason.SCANNED)
     return texts
 
 

@@ -1,10 +1,10 @@
 """Plain text and Markdown."""
 
 import re
+from typing import BinaryIO
 
 from chatbot.adapters.extraction.charset import decode
 from chatbot.adapters.extraction.outline import Outline
-from chatbot.adapters.extraction.reading import Source
 
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*)")
 _CLOSING = re.compile(r"[ \t]#+[ \t]*\Z")
@@ -15,11 +15,11 @@ _FENCE = re.compile(r" {0,3}(```+|~~~+)")
 _LONGEST_LINE = 500
 
 
-def read_text(stream: Source, outline: Outline) -> None:
+def read_text(stream: BinaryIO, outline: Outline) -> None:
     outline.paragraph(decode(stream.read()))
 
 
-def read_markdown(stream: Source, outline: Outline) -> None:
+def read_markdown(stream: BinaryIO, outline: Outline) -> None:
     """Read a Markdown file as it is written, except for its headings and its front matter."""
     lines = decode(stream.read()).split("\n")
     block: list[str] = []

@@ -6,8 +6,8 @@ from functools import cached_property
 
 from pypdfium2 import PdfPage
 
-from chatbot.adapters.extraction.reading import Unreadable
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _DOTS_PER_POINT = 200 / 72
 _MOST_PIXELS = 25_000_000
@@ -25,7 +25,7 @@ class Recognition:
         """Return the text in the images of a page.
 
         Raises:
-            Unreadable: the program fails (`CRASHED`).
+            ExtractionFailed: the program fails (`CRASHED`).
         """
         if not self._program:
             return ""
@@ -49,7 +49,7 @@ class Recognition:
                 check=True,
             )
         except (OSError, subprocess.CalledProcessError) as error:
-            raise Unreadable(FailureReason.CRASHED) from error
+            raise ExtractionFailed(FailureReason.CRASHED) from error
         return done.stdout.decode("utf-8", "replace")
 
 

@@ -1,7 +1,9 @@
 """Whether the bytes of a file fit its format, before it is read."""
 
-from chatbot.adapters.extraction.reading import Source, Unreadable
+from typing import BinaryIO
+
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _HEAD_BYTES = 1024
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -29,21 +31,23 @@ _BINARY = (
 """Starts of files that are not text."""
 
 
-def check(stream: Source, signature: bytes, *, is_archive: bool) -> None:
+def check(stream: BinaryIO, signature: bytes, *, is_archive: bool) -> None:
     """Check the first bytes, and rewind the file. An empty signature is that of a text.
 
     Raises:
-        Unreadable: the file is empty, encrypted by Office, or of another format.
+        ExtractionFailed: the file is empty, encrypted by Office, or of another format.
     """
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     if not head:
-        raise Unreadable(FailureReason.EMPTY)
+        raise ExtractionFailed(FailureReason.EMPTY)
     if is_archive and head.startswith(_OLE):
         encrypted = _ENCRYPTED_PACKAGE in stream.read()
-        raise Unreadable(FailureReason.ENCRYPTED if encrypted else FailureReason.TYPE_MISMATCH)
+        raise ExtractionFailed(
+            FailureReason.ENCRYPTED if encrypted else FailureReason.TYPE_MISMATCH
+        )
     if not _fits(head, signature):
-        raise Unreadable(FailureReason.TYPE_MISMATCH)
+        raise ExtractionFailed(FailureReason.TYPE_MISMATCH)
 
 
 def _fits(head: bytes, signature: bytes) -> bool:

@@ -1,13 +1,14 @@
 """Presentations (pptx): a section for each slide, in their order, with its notes."""
 
 import posixpath
+from typing import BinaryIO
 
 from chatbot.adapters.extraction.outline import Outline, one_line
 from chatbot.adapters.extraction.package import Package
 from chatbot.adapters.extraction.properties import title_of
-from chatbot.adapters.extraction.reading import Source, Unreadable
 from chatbot.adapters.extraction.xml_events import XmlHandler
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _PRESENTATION = "ppt/presentation.xml"
 _MOST_SLIDES = 2000
@@ -16,14 +17,14 @@ _REPEATED = ("sldNum", "dt", "ftr", "hdr", "sldImg")
 """Placeholders for numbers, dates, headers and footers."""
 
 
-def read_pptx(stream: Source, outline: Outline) -> None:
+def read_pptx(stream: BinaryIO, outline: Outline) -> None:
     package = Package(stream)
     package.require(_PRESENTATION)
     outline.title = title_of(package, "docProps/core.xml")
     order = _Order()
     package.parse(_PRESENTATION, order)
     if len(order.ids) > _MOST_SLIDES:
-        raise Unreadable(FailureReason.TOO_MANY_PAGES)
+        raise ExtractionFailed(FailureReason.TOO_MANY_PAGES)
     targets = _relations(package, _PRESENTATION)
     for number, relation in enumerate(order.ids, 1):
         name, _ = targets.get(relation, ("", ""))

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import os
 import sys
 from contextlib import suppress
 from functools import partial
@@ -9,20 +10,34 @@ from pathlib import Path
 
 import chatbot
 from chatbot.adapters.extraction import answers
-from chatbot.adapters.extraction.child_process import ChildProcess
 from chatbot.adapters.extraction.formats import LIBRARIES, Format, format_of, has_extra
 from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, Extractor
 
+if sys.platform == "win32":
+    from chatbot.adapters.extraction.child_process import ChildProcess as Process
+
+    _PROGRAM = "child import main; main(sys.argv[3], sys.argv[4], sys.argv[1])"
+else:
+    from chatbot.adapters.extraction.fork_client import ForkClient as Process
+
+    _PROGRAM = "fork_server import serve; serve(sys.argv[1])"
+
 _WALL_SECONDS = 60.0
+_IDLE_SECONDS = 10.0
+"""How long a process that can read another file waits for it."""
 _START = (
-    "import sys; sys.path.extend(sys.argv[4:]); "
-    "from chatbot.adapters.extraction.child import main; main(*sys.argv[1:4])"
+    "import os, sys; sys.path.extend(sys.argv[2].split(os.pathsep)); "
+    f"from chatbot.adapters.extraction.{_PROGRAM}"
 )
 
 
 class SubprocessExtractor(Extractor):
-    """Starts a Python for each file, without the environment of the service and with limits."""
+    """Starts Python without the environment of the service, which limits itself for each file.
+
+    Where processes can be forked, the one of a file is forked from one that stays for the next file
+    and reads none itself: that takes 3 ms instead of 30.
+    """
 
     def __init__(
         self, *, max_bytes: int, ocr_program: str = "", timeout_s: float = _WALL_SECONDS
@@ -35,33 +50,66 @@ class SubprocessExtractor(Extractor):
         self._max_bytes = max_bytes
         self._ocr_program = ocr_program
         self._timeout_s = timeout_s
+        self._idle: list[Process] = []
+        self._closing: asyncio.TimerHandle | None = None
 
     def media_type_of(self, declared: str, name: str) -> str:
         return _supported(declared, name).media_type
 
     async def extract(self, path: Path, media_type: str, name: str) -> Extracted:
         expected = _supported(media_type, name)
-        child = ChildProcess(timeout_s=self._timeout_s)
-        reading = asyncio.ensure_future(asyncio.to_thread(self._extract, path, expected, child))
+        process = self._taken()
+        reading = asyncio.ensure_future(asyncio.to_thread(self._extract, path, expected, process))
         try:
             return await asyncio.shield(reading)
         except asyncio.CancelledError:
-            child.kill()
+            process.kill()
             with suppress(ExtractionFailed):
                 await reading
             raise
+        finally:
+            self._give_back(process)
 
-    def _extract(self, path: Path, expected: Format, child: ChildProcess) -> Extracted:
+    async def aclose(self) -> None:
+        self._stop_closing()
+        await asyncio.to_thread(self._close_idle)
+
+    def _extract(self, path: Path, expected: Format, process: Process) -> Extracted:
         if path.stat().st_size > self._max_bytes:
             raise ExtractionFailed(FailureReason.FILE_TOO_LARGE)
         read = partial(answers.read, media_type=expected.media_type)
         with path.open("rb") as file:
-            return child.run(self._command(expected), file.fileno(), read)
+            return process.run([expected.reader, expected.signature.hex()], file.fileno(), read)
 
-    def _command(self, expected: Format) -> list[str]:
+    def _taken(self) -> Process:
+        """Return a process that is not used at the moment."""
+        self._stop_closing()
+        while self._idle:
+            process = self._idle.pop()
+            if process.is_usable:
+                return process
+            process.close()
         options = ["-I", "-S", "-B", "-X", "utf8", "-c", _START]
-        format_ = [expected.reader, expected.signature.hex()]
-        return [sys.executable, *options, *format_, self._ocr_program, *_import_path()]
+        command = [sys.executable, *options, self._ocr_program, os.pathsep.join(_import_path())]
+        return Process(command, timeout_s=self._timeout_s)
+
+    def _give_back(self, process: Process) -> None:
+        if process.is_usable:
+            self._idle.append(process)
+            loop = asyncio.get_running_loop()
+            self._closing = self._closing or loop.call_later(_IDLE_SECONDS, self._close_idle)
+        else:
+            process.close()
+
+    def _stop_closing(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+
+    def _close_idle(self) -> None:
+        self._closing = None
+        while self._idle:
+            self._idle.pop().close()
 
 
 def _supported(declared: str, name: str) -> Format:

@@ -4,24 +4,25 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import BinaryIO
 
 from chatbot.adapters.extraction.charset import decode
 from chatbot.adapters.extraction.outline import Outline, one_line
-from chatbot.adapters.extraction.reading import Source, Unreadable
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 50
 _LARGEST_FIELD = 1024 * 1024
 
 
-def read_csv(stream: Source, outline: Outline) -> None:
+def read_csv(stream: BinaryIO, outline: Outline) -> None:
     text = decode(stream.read())
     csv.field_size_limit(_LARGEST_FIELD)
     try:
         add_table(csv.reader(io.StringIO(text), delimiter=_delimiter(text)), outline)
     except csv.Error as error:
-        raise Unreadable(FailureReason.DAMAGED) from error
+        raise ExtractionFailed(FailureReason.DAMAGED) from error
 
 
 def add_table(rows: Iterable[Sequence[str]], outline: Outline) -> None:

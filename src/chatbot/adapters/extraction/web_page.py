@@ -2,10 +2,10 @@
 
 import re
 from html.parser import HTMLParser
+from typing import BinaryIO
 
 from chatbot.adapters.extraction.charset import decode
 from chatbot.adapters.extraction.outline import Outline, one_line
-from chatbot.adapters.extraction.reading import Source
 
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{1,40})""", re.IGNORECASE)
 _HEAD_BYTES = 4096
@@ -25,7 +25,7 @@ _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDING_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 
 
-def read_html(stream: Source, outline: Outline) -> None:
+def read_html(stream: BinaryIO, outline: Outline) -> None:
     raw = stream.read()
     found = _CHARSET.search(raw[:_HEAD_BYTES])
     add_html(decode(raw, declared=found[1].decode("ascii") if found else ""), outline)

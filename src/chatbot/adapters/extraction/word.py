@@ -1,11 +1,11 @@
 """Word documents (docx): what is read on paper, with tracked insertions and without deletions."""
 
 import re
+from typing import BinaryIO
 
 from chatbot.adapters.extraction.outline import Outline
 from chatbot.adapters.extraction.package import Package
 from chatbot.adapters.extraction.properties import title_of
-from chatbot.adapters.extraction.reading import Source
 from chatbot.adapters.extraction.word_styles import WordStyles
 from chatbot.adapters.extraction.xml_events import XmlHandler
 
@@ -18,7 +18,7 @@ _CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _BODY_LEVEL = 9
 
 
-def read_docx(stream: Source, outline: Outline) -> None:
+def read_docx(stream: BinaryIO, outline: Outline) -> None:
     package = Package(stream)
     package.require(_DOCUMENT)
     outline.title = title_of(package, "docProps/core.xml")

@@ -1,18 +1,19 @@
 """Spreadsheets (xlsx): a section for each sheet; the values of formulas, not the formulas."""
 
 from datetime import datetime
+from typing import BinaryIO
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
 from chatbot.adapters.extraction.outline import Outline
 from chatbot.adapters.extraction.package import Package
 from chatbot.adapters.extraction.properties import title_of
-from chatbot.adapters.extraction.reading import Source, Unreadable
 from chatbot.adapters.extraction.tables import add_table
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 
-def read_xlsx(stream: Source, outline: Outline) -> None:
+def read_xlsx(stream: BinaryIO, outline: Outline) -> None:
     package = Package(stream)
     package.require("xl/workbook.xml")
     package.check_all()
@@ -25,9 +26,9 @@ def read_xlsx(stream: Source, outline: Outline) -> None:
             rows = workbook.get_sheet_by_name(name).iter_rows()
             add_table(([_text(value) for value in row] for row in rows), outline)
     except PasswordError as error:
-        raise Unreadable(FailureReason.ENCRYPTED) from error
+        raise ExtractionFailed(FailureReason.ENCRYPTED) from error
     except CalamineError as error:
-        raise Unreadable(FailureReason.DAMAGED) from error
+        raise ExtractionFailed(FailureReason.DAMAGED) from error
 
 
 def _text(value: object) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from xml.parsers import expat  # a document type ends the parsing before any entity
 
-from chatbot.adapters.extraction.reading import Unreadable
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.ports.extraction import ExtractionFailed
 
 _DEEPEST = 1000
 
@@ -32,7 +32,7 @@ class _Depth:
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise Unreadable(FailureReason.ARCHIVE_BOUNDS)
+            raise ExtractionFailed(FailureReason.ARCHIVE_BOUNDS)
         local = {_local(key): value for key, value in attributes.items()}
         self._handler.start(_local(name), local)
 
@@ -45,7 +45,7 @@ def parse(chunks: Iterable[bytes], handler: XmlHandler) -> None:
     """Parse a document.
 
     Raises:
-        Unreadable: it is not well-formed (`DAMAGED`), declares a document type (`ENTITIES`),
+        ExtractionFailed: it is not well-formed (`DAMAGED`), declares a document type (`ENTITIES`),
             or is nested too deeply (`ARCHIVE_BOUNDS`).
     """
     depth = _Depth(handler)
@@ -61,11 +61,11 @@ def parse(chunks: Iterable[bytes], handler: XmlHandler) -> None:
             parser.Parse(chunk, False)  # takes no keywords
         parser.Parse(b"", True)
     except expat.ExpatError as error:
-        raise Unreadable(FailureReason.DAMAGED) from error
+        raise ExtractionFailed(FailureReason.DAMAGED) from error
 
 
 def _refuse(*_: object) -> None:
-    raise Unreadable(FailureReason.ENTITIES)
+    raise ExtractionFailed(FailureReason.ENTITIES)
 
 
 def _local(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from chatbot.domain.errors import ChatbotError
 from chatbot.domain.extraction import FailureReason
+from chatbot.domain.passages import DocumentPassage
 
 
 class ExtractionFailed(ChatbotError):
@@ -19,27 +20,12 @@ class ExtractionFailed(ChatbotError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """A part of an extracted text under one heading.
-
-    `heading` is the path of headings above the text, joined with `HEADING_SEPARATOR`, or empty.
-    `start` and `end` are offsets in code points into the extracted text, which is the text of all
-    sections joined with `SECTION_SEPARATOR`.
-    """
-
-    heading: str
-    text: str
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Extracted:
-    """The text of a file. `title` is the one inside the file, or empty."""
+    """The text of a file, in passages. `title` is the one inside the file, or empty."""
 
     media_type: str
     title: str
-    sections: Sequence[Section]
+    passages: Sequence[DocumentPassage]
 
 
 class Extractor(Protocol):
@@ -63,8 +49,12 @@ class Extractor(Protocol):
         """Return the text of the file; `media_type` and `name` are what the caller declared.
 
         A cancelled call ends what it has started. The file is only read. The text can be stored: it
-        contains neither NUL nor lone surrogates, and at least one section has text.
+        contains neither NUL nor lone surrogates, and there is at least one passage.
 
         Raises:
             ExtractionFailed: the reason is one of those for people; nothing is left behind.
         """
+
+    async def aclose(self) -> None:
+        """End what was started to read files."""
+        return

@@ -57,4 +57,7 @@ async def _extract_sample(extractor: Extractor) -> None:
     with tempfile.TemporaryDirectory(prefix="chatbot-") as folder:
         path = Path(folder) / "sample"
         path.write_text("sample", encoding="utf-8")
-        await extractor.extract(path, "text/plain", "sample.txt")
+        try:
+            await extractor.extract(path, "text/plain", "sample.txt")
+        finally:
+            await extractor.aclose()
