@@ -42,7 +42,7 @@ from pdf_files import pdf  # of the tests, as `stores` finds them
 PAGES, WORDS, SECTIONS = 1000, 600, 5
 PDF_PAGES, PDF_WORDS, LINE = 500, 400, 90
 CLIENTS, PAUSE_S = 8, 0.4
-QUIET_S = 8.0
+QUIET_S = 4.0
 
 
 def page(texts: MadeTexts, number: int) -> str:

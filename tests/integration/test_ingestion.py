@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from chatbot.adapters.search import stored_index
+from chatbot.adapters.search.preparing import prepared_apart
 from chatbot.adapters.search.records import tail_row
 from chatbot.adapters.search.rows import TailRow
-from chatbot.adapters.search.stored_index import prepared
 from chatbot.application import document_index
 from chatbot.application.ingestion import Ingestion
 from chatbot.domain.document_jobs import LEASE, MAX_ATTEMPTS
@@ -43,7 +43,7 @@ class Queue:
         return Ingestion(
             self.storage,
             extractor or self.extractor,
-            prepared,
+            prepared_apart,
             workers=workers,
             clock=lambda: self.now,
             new_id=random_id,

@@ -9,7 +9,7 @@ import secrets
 import sys
 from datetime import UTC, datetime
 
-from chatbot.adapters.search.stored_index import prepared
+from chatbot.adapters.search.preparing import prepared_apart
 from chatbot.application import ingestion
 from chatbot.application.ingestion import Ingestion
 from chatbot.domain.ports.backend import StorageOptions
@@ -24,7 +24,7 @@ async def work(url: str) -> None:
         worker = Ingestion(
             storage,
             PlainExtractor(),
-            prepared,
+            prepared_apart,
             workers=4,
             clock=lambda: datetime.now(UTC),
             new_id=lambda: secrets.token_hex(16),

@@ -152,18 +152,14 @@ class Ingestion:
         async with self._held(job):
             try:
                 extracted = await self._extracted(document)
-                passages, prepared = await asyncio.to_thread(self._analysed, document, extracted)
+                passages = await asyncio.to_thread(_stored_form, extracted.passages)
+                indexed = document_index.indexed_form(passages)
+                prepared = await self._prepare(document.id, indexed)
             except ExtractionFailed as error:
                 work = partial(self._fail, job, str(error))
             else:
                 work = partial(self._finish, job, extracted, passages, prepared)
             await self._storage.transact(work)
-
-    def _analysed(
-        self, document: Document, extracted: Extracted
-    ) -> tuple[Sequence[StoredPassage], Prepared]:
-        passages = _stored_form(extracted.passages)
-        return passages, self._prepare(document.id, document_index.indexed_form(passages))
 
     async def _extracted(self, document: Document) -> Extracted:
         version = document.newest

@@ -19,7 +19,7 @@ from chatbot.adapters.search.stored_vectors import StoredVectors
 from chatbot.domain.ports.search import Prepared, SearchIndex
 from chatbot.domain.search import Embedded, Passage, Scope, owner_of
 
-_SEGMENT_AT_ONCE = 64
+SEGMENT_AT_ONCE = 64
 """So many passages of one parent do not go through the tail."""
 _REWRITTEN_AT_ONCE = 4096
 """Rewriting a segment takes 15 ms for a thousand passages, in the transaction that removes some."""
@@ -38,7 +38,7 @@ class PreparedPassages(Prepared):
 def prepared(parent: str, passages: Sequence[Passage]) -> PreparedPassages:
     """Analyse the passages of a parent."""
     rows = [tail_row(parent, passage) for passage in passages]
-    if len(rows) < _SEGMENT_AT_ONCE:
+    if len(rows) < SEGMENT_AT_ONCE:
         return PreparedPassages(parent=parent, rows=rows)
     parts = [rows[at : at + MAX_PASSAGES] for at in range(0, len(rows), MAX_PASSAGES)]
     segments = [(len(part), segment_of_rows(part)) for part in parts]

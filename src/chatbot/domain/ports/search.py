@@ -5,7 +5,7 @@ and every statistic comes from them alone: results are the same whether or not a
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from chatbot.domain.identity import Owner
@@ -29,8 +29,8 @@ class Prepared(Protocol):
     def parent(self) -> str: ...
 
 
-Prepare = Callable[[str, Sequence[Passage]], Prepared]
-"""Analyses the passages of a parent. A big document takes seconds: not while others wait for a lock."""
+Prepare = Callable[[str, Sequence[Passage]], Awaitable[Prepared]]
+"""Analyses the passages of a parent, which takes seconds for a big document: in no transaction."""
 
 
 class SearchIndex(Protocol):

@@ -1,6 +1,6 @@
 """Builds what takes in, extracts and reads documents."""
 
-from chatbot.adapters.search.stored_index import prepared
+from chatbot.adapters.search.preparing import prepared_apart
 from chatbot.application.auditing import Auditing
 from chatbot.application.document_check import DocumentCheck
 from chatbot.application.document_quotas import DocumentQuotas
@@ -22,7 +22,7 @@ def build_ingestion(
     return Ingestion(
         storage,
         extractor,
-        prepared,
+        prepared_apart,
         workers=settings.documents.workers,
         clock=utc_now,
         new_id=random_id,
