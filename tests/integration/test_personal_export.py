@@ -38,6 +38,7 @@ ANA, BEN = UserId("a" * 32), UserId("b" * 32)
 OTHER = "other-2b90"
 ANA_EMAIL, OFFICER = "eva@example.com", "officer@example.com"
 HOST = of_host("root")
+REASON = "Complaint 2026-17 of Ana."
 
 
 def exports_on(storage: Storage) -> DataExport:
@@ -48,7 +49,7 @@ def exports_on(storage: Storage) -> DataExport:
 
 
 async def packed(storage: Storage) -> zipfile.ZipFile:
-    data = await exports_on(storage).of(HOST, ANA)
+    data = await exports_on(storage).of(HOST, ANA, REASON)
     raw = b"".join([piece async for piece in archive(data, {})])
     found = zipfile.ZipFile(io.BytesIO(raw))
     assert found.testzip() is None
@@ -92,7 +93,7 @@ async def test_session_deleted_or_reset_meanwhile_does_not_break_the_archive(
     monkeypatch.setattr(data_export_module, "_SESSIONS_AT_ONCE", 2)
     async with closed_storage as storage:
         await storage.transact(lambda tx: plant(tx, person(ANA)))
-        data = await exports_on(storage).of(HOST, ANA)
+        data = await exports_on(storage).of(HOST, ANA, REASON)
         owner = Owner(kind="user", id=ANA)
         pages = archive(data, {})
         raw = await anext(pages)
@@ -126,7 +127,7 @@ async def test_memory_does_not_grow_with_the_number_of_sessions(tmp_path: Path) 
             export.put([Change(conversation(number, owner=owner, texts=texts), None)])
         export.put([Change(person(ANA), None)])
     async with JsonFileStorage(tmp_path) as storage:
-        data = await exports_on(storage).of(HOST, ANA)
+        data = await exports_on(storage).of(HOST, ANA, REASON)
         tracemalloc.start()
         try:
             size = 0
@@ -170,19 +171,31 @@ async def test_data_protection_exports_the_data_of_others_and_they_see_it(
 ) -> None:
     ana = await service.bearer(ANA_EMAIL)
     user_id = (await service.client.get("/me", headers=ana)).json()["id"]
-    path = f"/admin/users/{user_id}/export"
-    refused = await service.client.get(path, headers=await service.bearer())
+    path, body = f"/admin/users/{user_id}/export", {"reason": "Complaint 2026-17."}
+    refused = await service.client.post(path, json=body, headers=await service.bearer())
     assert code_of(refused) == (403, "forbidden"), "an administrator may not read conversations"
     officer = await service.bearer(OFFICER)
-    answer = await service.client.get(path, headers=officer)
+    for wrong in ({}, {"reason": "short"}, {"reason": "x" * 501}):
+        answer = await service.client.post(path, json=wrong, headers=officer)
+        assert code_of(answer) == (422, "invalid_request")
+    answer = await service.client.post(path, json=body, headers=officer)
     assert answer.status_code == 200
     log = await service.client.get("/me/access-log", headers=ana)
-    assert [each["action"] for each in log.json()["accesses"]] == ["export"]
+    [access] = log.json()["accesses"]
+    assert (access["action"], access["reason"]) == ("export", body["reason"])
+    assert body["reason"] in await reasons(service)
     for unknown in ("0" * 32, "x" * 100):
-        missing = await service.client.get(f"/admin/users/{unknown}/export", headers=officer)
+        url = f"/admin/users/{unknown}/export"
+        missing = await service.client.post(url, json=body, headers=officer)
         assert code_of(missing) == (404, "not_found")
 
 
 async def actions(service: Service) -> list[object]:
     entries = await service.use.storage.transact(lambda tx: tx.journal.read(AUDIT, limit=999))
     return [entry.content["action"] for entry in entries]
+
+
+async def reasons(service: Service) -> list[object]:
+    """The reasons of the exports in the audit."""
+    entries = await service.use.storage.transact(lambda tx: tx.journal.read(AUDIT, limit=999))
+    return [e.content.get("reason") for e in entries if e.content["action"] == "user.export"]

@@ -18,6 +18,7 @@ from chatbot.domain.permissions import Permission
 from chatbot.domain.person_memory import PersonMemory
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.storage import Storage
+from chatbot.domain.session_fields import clean_reason
 from chatbot.domain.text import is_storable
 from chatbot.domain.transaction import Transaction
 
@@ -127,7 +128,7 @@ class DataExport:
         )
         return PersonalData(user, principal, self._storage, self._usage)
 
-    async def of(self, principal: Principal, user_id: str) -> PersonalData:
+    async def of(self, principal: Principal, user_id: str, reason: str) -> PersonalData:
         """Return the data of any user, who can see that it was exported.
 
         Because it contains conversations, this also requires the permission to read conversations
@@ -135,10 +136,12 @@ class DataExport:
 
         Raises:
             Forbidden: the caller lacks a permission.
+            InvalidInput: the reason is too short or too long.
             NotFound: no such user, or the permission does not apply to their department.
         """
         require(principal, Permission.USERS_READ)
         require(principal, Permission.SESSIONS_READ_ANY)
+        clean = clean_reason(reason)
         if len(user_id) > MAX_ID_CHARS or not is_storable(user_id):
             raise NotFound("The user does not exist.")
 
@@ -148,14 +151,14 @@ class DataExport:
                 principal, Permission.USERS_READ, user.department
             ):
                 raise NotFound("The user does not exist.")
-            with self._auditing.recording(tx, principal, _event_of(user.id)):
-                tx.accesses.add(self._access(principal, user.id))
+            with self._auditing.recording(tx, principal, _event_of(user.id, clean)):
+                tx.accesses.add(self._access(principal, user.id, clean))
             return user
 
         user = await self._storage.transact(begun)
         return PersonalData(user, principal, self._storage, self._usage)
 
-    def _access(self, principal: Principal, user_id: UserId) -> Access:
+    def _access(self, principal: Principal, user_id: UserId, reason: str) -> Access:
         at = self._clock()
         return Access(
             id=access_id(at, self._new_id()),
@@ -163,8 +166,11 @@ class DataExport:
             action=Look.EXPORT,
             at=at,
             by=label_of(principal),
+            reason=reason,
         )
 
 
-def _event_of(user_id: UserId) -> AuditEvent:
-    return AuditEvent(action=Action.USER_EXPORT, object_type="user", object_id=user_id)
+def _event_of(user_id: UserId, reason: str | None = None) -> AuditEvent:
+    return AuditEvent(
+        action=Action.USER_EXPORT, object_type="user", object_id=user_id, reason=reason
+    )

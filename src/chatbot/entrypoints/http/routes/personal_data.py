@@ -22,6 +22,7 @@ from chatbot.entrypoints.http.deps.parameters import UseCases
 from chatbot.entrypoints.http.documented import documented
 from chatbot.entrypoints.http.personal_archive import DOCUMENTED, archive_stream
 from chatbot.entrypoints.http.schemas.erasure import ErasedAnswer, ErasureBody, ReceiptAnswer
+from chatbot.entrypoints.http.schemas.oversight import ReasonBody
 
 router = routing.router(tag="personal_data")
 
@@ -51,14 +52,17 @@ async def erase_own(
     return ErasedAnswer(receipt=ReceiptAnswer.of(receipt))
 
 
-@router.get("/admin/users/{user_id}/export", response_class=Response, responses={200: DOCUMENTED})
+@router.post("/admin/users/{user_id}/export", response_class=Response, responses={200: DOCUMENTED})
 @documented(Forbidden, NotFound, AuditUnavailable)
 async def export(
-    user_id: Annotated[str, Path(description="The id of the user.")], caller: Caller, use: UseCases
+    body: ReasonBody,
+    user_id: Annotated[str, Path(description="The id of the user.")],
+    caller: Caller,
+    use: UseCases,
 ) -> Response:
-    """Export all data about a user as a ZIP file.
+    """Export all data about a user as a ZIP file; requires a reason, which the user sees.
 
     The export appears in the user's `GET /me/access-log`. Requires `users.read` and `sessions.read_any`.
     """
-    data = await use.data_export.of(caller, user_id)
+    data = await use.data_export.of(caller, user_id, body.reason)
     return archive_stream(data, use.settings.assistant.default_preferences)
