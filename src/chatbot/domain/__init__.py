@@ -1,1 +1,1 @@
-"""What is true with the power off: data, rules and the ports that the outside implements."""
+"""Pure data and rules, and the ports that adapters implement."""

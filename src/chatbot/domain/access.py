@@ -1,4 +1,4 @@
-"""Who has looked at a person's data: shown to the person, erased with them."""
+"""The log of accesses to a person's data, which the person can see. Erased with the person."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ _MOST = 2**64
 
 
 class Look(StrEnum):
-    """What was done with the data."""
+    """The type of access."""
 
     READ = "read"
     """A conversation was read."""

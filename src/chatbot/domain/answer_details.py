@@ -1,4 +1,4 @@
-"""What is kept of an answer besides its text: its citations, and what its prompt was made of."""
+"""What is stored with an answer besides its text: its citations, and the parts of its prompt."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -12,11 +12,11 @@ PartKind = Literal["system", "summary", "item", "message", "recalled", "passage"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
-    """A passage that the answer names by its mark `[n]`.
+    """A passage that the answer cites with the mark `[n]`.
 
     `seq` is the number of the passage in that version of the document, `start` and `end` are offsets
     in its text, in code points. An answer is stored with references only: title, heading and quote
-    are read from the document whenever the answer is shown, so that they are gone with it.
+    are read from the document whenever the answer is shown, so they disappear with the document.
     """
 
     n: int
@@ -31,7 +31,7 @@ class Citation:
 
     @property
     def reference(self) -> "Citation":
-        """The citation as it is stored."""
+        """The stored citation."""
         return replace(self, title="", heading="", quote="")
 
 
@@ -39,7 +39,7 @@ class Citation:
 class PromptPart:
     """One part of a prompt, by reference: its text is that of the message, item or passage `id`.
 
-    `rank` counts from 1 among what was recalled of its kind. A part with a `reason` was left out.
+    `rank` counts from 1 among the recalled parts of the same kind. A part with a `reason` was left out.
     """
 
     kind: PartKind
@@ -51,7 +51,7 @@ class PromptPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDetails:
-    """The details of one answer. `decisions` are those of policies, as codes."""
+    """The details of one answer. `decisions` are codes of policy decisions."""
 
     citations: tuple[Citation, ...] = ()
     parts: tuple[PromptPart, ...] = ()

@@ -1,8 +1,8 @@
-"""How an application names the person for whom it calls: in a JWT that it signs.
+"""Assertions: JWTs in which an application names the person for whom it calls.
 
-Its key of HMAC-SHA-256 is the assertion secret of the API key that goes with the call. It follows from
-that key and the pepper and is not stored. A secret that an administrator has chosen is stored
-sealed under a key that follows from them, too. So the store alone reveals neither.
+The HMAC-SHA-256 key is the assertion secret of the API key of the call. It is derived from that key
+and the pepper, and is not stored. A secret that an administrator has chosen is stored encrypted
+with a key derived in the same way. So the store alone reveals neither.
 """
 
 import hmac
@@ -18,16 +18,16 @@ from chatbot.domain.identity import UserId
 MIN_SECRET_CHARS, MAX_SECRET_CHARS = 32, 512  # RFC 7518, section 3.2: at least as long as the hash
 _MIN_UNPREDICTABLE = 16
 _KEY_FORMATS = ("-----BEGIN", "ssh-", "ecdsa-")
-"""What keys of other algorithms begin with, which no JWT library takes for HMAC."""
+"""Prefixes of keys for other algorithms, which JWT libraries reject for HMAC."""
 _BLOCK = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionKind:
-    """What assertions of one kind must have, besides `iss` (the client), `iat` and `exp`.
+    """What assertions of one kind must contain, besides `iss` (the client), `iat` and `exp`.
 
-    `header` is the request header. Without `audience`, `aud` is not looked at; unless it
-    `is_single_use`, neither is `jti`.
+    `header` is the request header. Without `audience`, `aud` is ignored; unless it `is_single_use`,
+    so is `jti`.
     """
 
     header: str
@@ -40,7 +40,7 @@ END_USER = AssertionKind(
     header="X-End-User", audience="chatbot", is_single_use=True, max_lifetime_s=300
 )
 ASSERTION_KINDS: tuple[AssertionKind, ...] = (END_USER,)
-"""All kinds; each surface accepts one at most."""
+"""All kinds. Each surface accepts at most one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def check_secret(secret: str) -> None:
     """Check that an administrator may choose this assertion secret.
 
     Raises:
-        InvalidInput: it is short, easy to guess, or not in ASCII.
+        InvalidInput: it is too short, easy to guess, or not ASCII.
     """
     is_text = secret.isascii() and secret.isprintable() and " " not in secret
     if not (is_text and MIN_SECRET_CHARS <= len(secret) <= MAX_SECRET_CHARS):
@@ -77,7 +77,7 @@ def check_secret(secret: str) -> None:
 
 
 def sealed(secret: str, raw_key: str, pepper: bytes) -> str:
-    """Return a chosen secret as it is stored.
+    """Return a chosen secret in its stored, encrypted form.
 
     Encrypt-then-MAC with HMAC-SHA-256 in counter mode (NIST SP 800-108) as the stream. The keys
     follow from the API key and seal this one text only, so that no nonce is needed.

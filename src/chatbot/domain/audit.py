@@ -18,14 +18,14 @@ from chatbot.domain.text import replace_unstorable, rfc3339, visible_line
 
 _MAX_ID_CHARS, _MAX_REASON_CHARS = 200, 1000
 FIRST = "0" * 64
-"""What the first entry has in place of the MAC of the one before."""
+"""The `prev` of the first entry."""
 
 
 _FREQUENT = ("outcome", "allowed")
 
 
 def _labels(content: Content) -> Iterator[Label]:
-    """Yield by what an event is found: action, outcome, each name of its actor, and its object."""
+    """Yield the labels of an event: action, outcome, each name of its actor, and its object."""
     actor, subject = content.get("actor"), content.get("object")
     named: list[tuple[str, object]] = [
         ("action", content.get("action")),
@@ -40,26 +40,26 @@ def _labels(content: Content) -> Iterator[Label]:
 
 AUDIT = JournalKind(name="audit", labels=_labels, is_indexed=lambda label: label != _FREQUENT)
 OPERATIONS = JournalKind(name="operations", labels=_labels, is_indexed=AUDIT.is_indexed)
-"""What commands have done with a whole store: a chain of its own, which is not copied.
+"""The journal of operations on a whole store: a separate chain, which is not copied.
 
-An event in the audit of a copy would make the next event of the original a conflict there.
+Otherwise an event in the audit of a copy would conflict with the next event of the original.
 """
 
 
 class Action(StrEnum):
-    """What is recorded. docs/security.md lists them."""
+    """The recorded actions, as listed in docs/security.md."""
 
     USER_CREATE = "user.create"
     SESSION_READ = "session.read"
-    """Another's conversation is read."""
+    """A conversation of another person was read."""
     SESSION_HOLD = "session.hold"
     SESSION_RELEASE = "session.release"
     RETENTION_RUN = "retention.run"
-    """Expired conversations are deleted; the end counts them."""
+    """Expired conversations are deleted; the outcome counts them."""
     USER_EXPORT = "user.export"
     """All data of a person is exported, by the person or by others."""
     USER_ERASE = "user.erase"
-    """A person is erased with everything about them; the end names the receipt."""
+    """A person is erased with all data about them; the outcome names the receipt."""
     SECRET_ROTATE = "secret.rotate"  # noqa: S105 # not a password
     LOGIN = "auth.login"
     LOGIN_FAILED = "auth.login_failed"
@@ -79,7 +79,7 @@ class Action(StrEnum):
     USER_LOGOUT = "user.logout"
     """An administrator has ended all sign-ins of a user."""
     PASSWORD_CHANGE = "password.change"  # noqa: S105 # a name
-    """A user has replaced the own password."""
+    """A user has changed their own password."""
     ROLE_SET = "role.set"
     ROLE_DELETE = "role.delete"
     LIMIT_SET = "limit.set"
@@ -87,12 +87,12 @@ class Action(StrEnum):
     DOCUMENT_UPLOAD = "document.upload"
     """A document, or a new version of one."""
     DOCUMENT_ACCESS = "document.access"
-    """Who may read a document is changed; the reason says to whom."""
+    """The access rule of a document is changed; the reason contains the new one."""
     DOCUMENT_READ = "document.read"
-    """The file of a document is read by somebody who may only because they manage documents."""
+    """The file of a document is read by a caller who may only because they manage documents."""
     DOCUMENT_DELETE = "document.delete"
     KEY_NEW_ADDRESS = "key.new_address"
-    """A key is used from an address from which it was not used lately."""
+    """A key is used from an address that is new for it."""
     ACCESS_REFUSE = "access.refuse"
     """A call or a command was refused: wrong credentials, or rights that the caller lacks."""
     STORE_BACKUP = "store.backup"
@@ -102,11 +102,11 @@ class Action(StrEnum):
     STORE_RESTORE = "store.restore"
     STORE_UPGRADE = "store.upgrade"
     AUDIT_PRUNE = "audit.prune"
-    """Events are about to be pruned, up to the one with this number; `before` is its MAC."""
+    """Events are about to be pruned, up to the one with this number. `before` is its MAC."""
 
 
 class Outcome(StrEnum):
-    """What became of an action."""
+    """The outcome of an action."""
 
     ALLOWED = "allowed"
     REFUSED = "refused"
@@ -114,7 +114,7 @@ class Outcome(StrEnum):
 
 
 class Stage(StrEnum):
-    """Which half of a change an event is, in a store that cannot write both as one."""
+    """Which half of a change an event records, in a store without atomic transactions."""
 
     INTENT = "intent"
     DONE = "done"
@@ -122,7 +122,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
-    """What happened to which object. It holds no prompts, answers, secrets or e-mail addresses.
+    """An audit event. It contains no prompts, answers, secrets or e-mail addresses.
 
     `before` and `after` are digests of the object. `owner` is the id of the person to whom it belongs.
     """
@@ -139,7 +139,7 @@ class AuditEvent:
 
 
 def content_of(event: AuditEvent, principal: Principal) -> Content:
-    """Return what is recorded of an event that this caller has caused, without the chain."""
+    """Return the content of an event that this caller has caused, without the chain."""
     source, user = principal.source, principal.user
     object_id, reason = _clean(event.object_id, _MAX_ID_CHARS), event.reason
     actor = {
@@ -167,14 +167,14 @@ def _owned(event: AuditEvent) -> Mapping[str, str]:
 
 
 def granted(before: Iterable[str], after: Iterable[str]) -> str:
-    """Return what a change gives and takes, as in `given: admin; taken: employee`, or nothing."""
+    """Return what a change grants and revokes, as in `given: admin; taken: employee`, or nothing."""
     old, new = set(before), set(after)
     parts = [("given", new - old), ("taken", old - new)]
     return "; ".join(f"{verb}: {', '.join(sorted(names))}" for verb, names in parts if names)
 
 
 def _clean(text: str, max_chars: int) -> str:
-    """Return the text as it can be shown anywhere: visible, storable and not too long."""
+    """Return the text in a form that is safe to show: visible, storable and not too long."""
     shown = visible_line(replace_unstorable(text))
     return shown if len(shown) <= max_chars else f"{shown[: max_chars - 1]}\u2026"
 
@@ -201,26 +201,26 @@ def mac_of(content: Content, seq: int, at: datetime, *, key: bytes) -> str:
 
 
 def signed_text(content: Content, at: datetime) -> tuple[bytes, bytes]:
-    """Return what is signed of an entry: the text before its number, and that behind it."""
+    """Return the signed parts of an entry: the text before its number, and the text after it."""
     signed = {name: value for name, value in content.items() if name != "mac"}
     text = canonical_json({"at": rfc3339(at), "content": signed})
     return f'{text[:-1]},"seq":'.encode(), b"}"
 
 
 def event_object(entry: JournalEntry) -> dict[str, object]:
-    """Return an event as it is shown: number and time first, then its content."""
+    """Return an event in its display form: number and time first, then its content."""
     return {"seq": entry.seq, "at": rfc3339(entry.at), **entry.content}
 
 
 def event_line(entry: JournalEntry) -> str:
-    """Return an event as one line of JSON in ASCII, so that nothing in it can act on a terminal."""
+    """Return an event as one line of JSON in ASCII, so that nothing in it can affect a terminal."""
     return json.dumps(event_object(entry), separators=(",", ":"))
 
 
 def digest_of(record: Mapping[str, object], *, salt: str, key: bytes) -> str:
-    """Return the digest of an object: it says whether two states are equal, and nothing else.
+    """Return the digest of an object, which only reveals whether two states are equal.
 
-    Without the salt, which is erased with its person, no value can be tried.
+    Without the salt, which is erased with its person, values cannot be guessed.
     """
     text = canonical_json({"salt": salt, "record": record})
     return hmac.digest(key, text.encode(), "sha256").hex()

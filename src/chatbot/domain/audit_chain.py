@@ -1,4 +1,4 @@
-"""What a check of the audit's chain says: findings, notes, and its head."""
+"""The result of a check of the audit's chain: findings, notes and the head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from chatbot.domain.ports.journal import JournalEntry
 
 
 class Tampering(StrEnum):
-    """What was done to the chain."""
+    """The kind of tampering."""
 
     EDITED = "edited"
     REMOVED = "removed"
@@ -17,7 +17,7 @@ class Tampering(StrEnum):
     REORDERED = "reordered"
     TRUNCATED = "truncated"
     HIDDEN = "hidden"
-    """It is intact, but the index of the store does not lead to it."""
+    """The event is intact, but missing from the index of the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ def head_of(last: JournalEntry | None) -> Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What is wrong with the events from `first` to `last`."""
+    """A finding about the events from `first` to `last`."""
 
     kind: Tampering
     first: int
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent:
-    """An event as it stands in the store: without a number or an entry if it cannot be read."""
+    """A stored event; without a number or an entry if it cannot be read."""
 
     seq: int | None
     entry: JournalEntry | None
@@ -64,7 +64,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The result of a check. `notes` are worth knowing, and not a sign that anyone has tampered."""
+    """The result of a check. `notes` are informational, and not signs of tampering."""
 
     findings: Sequence[Finding]
     notes: Sequence[str]

@@ -1,4 +1,4 @@
-"""The check of the audit's chain: it names what was edited, removed, inserted, reordered or truncated."""
+"""Checks the audit's chain for events that were edited, removed, inserted, reordered or truncated."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ def verified(
     Args:
         events: in the order of the store.
         keys: of the chain, newest first.
-        expected: what the chain has to contain.
+        expected: a head that the chain must contain.
     """
     walk = Walk(Macs(keys), None if expected is None else expected.seq)
     for event in events:
@@ -33,9 +33,9 @@ def verified(
 
 
 def with_hidden(verdict: Verdict, hidden: Iterable[int]) -> Verdict:
-    """Return the verdict with these events, which filters do not find.
+    """Return the verdict with these events, which filtered searches do not return.
 
-    Only of an intact chain: what was edited or moved is no longer where the index leads.
+    Only for an intact chain: edited or moved events are no longer where the index points.
     """
     if verdict.findings:
         return verdict
@@ -62,7 +62,7 @@ def _findings(walk: Walk) -> Iterator[Finding]:
 
 
 def _of_order(runs: Sequence[Run]) -> Iterator[Finding]:
-    """Yield the runs that stand behind later ones, and those that occur twice."""
+    """Yield the runs that follow later ones, and duplicate runs."""
     seen: list[Run] = []
     for run in runs:
         latest = max((other.last for other in seen), default=0)
@@ -75,7 +75,9 @@ def _of_order(runs: Sequence[Run]) -> Iterator[Finding]:
 
 
 def _of_unproven(walk: Walk, missing: set[int]) -> Iterator[Finding]:
-    """Match each event that proves no number with a missing one at its place; remove it there."""
+    """Match each unproven event with a missing number at its position, and remove that from
+    `missing`.
+    """
     before, end = 0, max((run.last for run in walk.runs), default=0)
     for part in walk.parts:
         if isinstance(part, Run):
@@ -124,7 +126,7 @@ def _of_head(walk: Walk, expected: Head) -> Iterator[Finding]:
 
 
 def _gaps(runs: Sequence[Run]) -> Iterator[Run]:
-    """Yield the numbers that are missing between those that are there."""
+    """Yield the numbers that are missing between existing ones."""
     last = None
     for run in sorted(runs, key=lambda run: run.first):
         if last is not None and run.first > last + 1:

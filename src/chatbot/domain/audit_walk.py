@@ -1,7 +1,7 @@
 """One walk along the audit's chain, which recognises each event by its MAC.
 
-A MAC proves the number that an event was given. So an event that stands elsewhere, also under another
-number, is recognised, and what proves no number was edited, or does not belong there.
+A MAC proves the number that an event was given. So an event at another position, even under another
+number, is recognised; an event that proves no number was edited or inserted.
 """
 
 import hmac
@@ -13,14 +13,14 @@ from chatbot.domain.audit_chain import NO_EVENTS, Head, StoredEvent, head_of
 from chatbot.domain.ports.journal import JournalEntry
 
 _REACH, _SEARCHES = 20_000, 20
-"""How far from the place where it stands the number of an event is searched, and for how many."""
+"""How far from its position the number of an event is searched, and for how many events."""
 _MAX_PARTS = 1000
-"""After so many places that do not fit together there is no point in going on."""
+"""The walk stops after this many inconsistencies."""
 
 
 @dataclass(slots=True)
 class Run:
-    """Events that follow each other, in the store and by their numbers."""
+    """Events that are consecutive both in the store and by their numbers."""
 
     first: int
     last: int
@@ -43,7 +43,7 @@ class Macs:
         """The index of the key of the last event that was proven."""
 
     def proven(self, entry: JournalEntry, expected: int) -> int | None:
-        """Return the number of the event; None if there is none near the place where it stands."""
+        """Return the proven number of the event; None if there is none near its position."""
         found = self.among(entry, (entry.seq, entry.seq + self._shift, expected))
         if found is None and self._searches:
             self._searches -= 1
@@ -71,7 +71,7 @@ class Macs:
 
 @dataclass(slots=True)
 class _Intents:
-    """Changes that were begun, in a store that records their end apart."""
+    """Changes whose outcome is not recorded yet, in a store that records it separately."""
 
     open: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
@@ -95,17 +95,17 @@ class _Intents:
 
 
 class Walk:
-    """What was seen of the chain so far; of an intact one, no more than its ends.
+    """The chain so far; of an intact one, only its ends.
 
     Args:
-        wanted: the number of an event whose MAC is asked for.
+        wanted: the number of an event whose MAC is needed.
     """
 
     def __init__(self, macs: Macs, wanted: int | None) -> None:
         self._macs, self._wanted = macs, wanted
         self.parts: list[Run | Unproven] = []
         self.replaced: list[int] = []
-        """Events that the next one does not follow, although both are proven."""
+        """Events whose successor does not match, although both are proven."""
         self.count, self.head = 0, NO_EVENTS
         self.first: JournalEntry | None = None
         self.checkpoint = NO_EVENTS
@@ -121,11 +121,11 @@ class Walk:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether so little fits together that the walk should end."""
+        """Whether there are too many inconsistencies to go on."""
         return len(self.parts) > _MAX_PARTS
 
     def add(self, event: StoredEvent) -> None:
-        """Look at the next event of the store."""
+        """Process the next event of the store."""
         self.count += 1
         expected = 1 if self._last is None else self._last.seq + 1
         entry = event.entry
@@ -164,7 +164,7 @@ class Walk:
                 self.checkpoint = Head(seq=int(number), mac=str(entry.content.get("before")))
 
     def find_moved(self, missing: Iterable[int], *, max_tries: int = 1_000_000) -> None:
-        """Recognise, among the unproven events, those that stand far from their place."""
+        """Recognise the unproven events that are far from their position."""
         left = list(missing)
         for index, part in enumerate(self.parts):
             max_tries -= len(left)
@@ -177,7 +177,7 @@ class Walk:
                     self.parts[index] = Run(number, number)
 
     def notes(self) -> Iterator[str]:
-        """Yield what is worth knowing of an intact chain."""
+        """Yield notes that also apply to an intact chain."""
         if self._late_keys:
             yield (
                 f"event {self._late_keys[0]}: uses an older AUDIT_KEY than earlier events, because a process "

@@ -1,4 +1,4 @@
-"""Which permissions a caller has, and which an action needs: the one place where it is refused."""
+"""The permissions of callers, and the only place where actions are refused."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -40,7 +40,7 @@ def require_any(principal: Principal, *permissions: Permission) -> None:
 def require_covering(principal: Principal, grant: Grant, department: str) -> None:
     """Check that the caller holds all that the grant gives to a user of this department.
 
-    So nobody hands out a right that they lack, and nobody acts on a person who has more rights.
+    So callers cannot grant rights that they lack, nor act on a person who has more rights.
 
     Raises:
         Forbidden: the caller does not.

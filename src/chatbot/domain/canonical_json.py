@@ -1,4 +1,4 @@
-"""The one text of a dataclass by which states of an object are compared and signed."""
+"""The canonical text of a dataclass, by which states of an object are compared and signed."""
 
 import json
 from datetime import datetime

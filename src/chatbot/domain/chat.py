@@ -30,7 +30,7 @@ class InterruptReason(StrEnum):
     """Why an answer is not complete."""
 
     CLIENT = "client"
-    """The caller left."""
+    """The client disconnected."""
     UPSTREAM = "upstream"
     """The model failed."""
     TIMEOUT = "timeout"
@@ -58,8 +58,8 @@ class Message:
     """One message of a session.
 
     `seq` counts from 1 in its session and is never used twice, not after a reset either; it is 0
-    until the message is appended. An answer with a `reason` is interrupted, one without is complete.
-    `details` are those of an answer; the history of a turn comes without them.
+    until the message is appended. An answer with a `reason` is interrupted, one without it is
+    complete. `details` are those of an answer; the history of a turn does not contain them.
     """
 
     seq: int = 0
@@ -76,12 +76,12 @@ class Message:
 
     @property
     def is_answer(self) -> bool:
-        """Whether the assistant gave it to its end."""
+        """Whether it is a complete answer of the assistant."""
         return self.role is MessageRole.ASSISTANT and self.reason is None and self.content != ""
 
     @property
     def citations(self) -> tuple[Citation, ...]:
-        """The passages of documents that an answer names."""
+        """The passages of documents that an answer cites."""
         return self.details.citations if self.details else ()
 
     @property
@@ -92,7 +92,7 @@ class Message:
 
     @property
     def title(self) -> str:
-        """The title that the message gives a session that has none yet: its first 60 characters."""
+        """The title of a session that begins with this message: its first 60 characters."""
         return self.content[:TITLE_CHARS] if self.role is MessageRole.USER else ""
 
 
@@ -112,7 +112,7 @@ class Session:
     """The metadata of a session.
 
     `epoch` counts resets, and `revision` other changes since the last one. `last_seq` is the number
-    of the newest message ever written; `message_count` counts those that are left.
+    of the newest message ever written; `message_count` counts the remaining ones.
     """
 
     id: SessionId = field(
@@ -146,7 +146,7 @@ class Session:
         return session, numbered
 
     def was_reset(self, ts: datetime) -> "Session":
-        """Returns the session after a reset, which empties it; one that is held is not reset."""
+        """Returns the session after a reset, which empties it. A session on hold cannot be reset."""
         epoch = self.epoch + 1
         return replace(self, title="", message_count=0, updated_at=ts, epoch=epoch, revision=0)
 
@@ -179,9 +179,9 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRange:
-    """Some messages of a session: the newest `limit` with `after < seq < before`.
+    """Selects messages of a session: the newest `limit` with `after < seq < before`.
 
-    With `oldest`, the oldest of them instead.
+    With `oldest`, the oldest of them.
     """
 
     limit: int
@@ -204,7 +204,7 @@ class SessionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A message of the user that begins a turn, and how much of the history its prompt may hold.
+    """A message of the user that begins a turn, and how much of the history its prompt may contain.
 
     That is the newest `history_limit` messages after the last whole `summarized_step` of messages
     that the summary covers.
@@ -224,7 +224,7 @@ class Question:
         return Lease(owner=self.owner, session_id=self.session_id, turn_id=self.turn_id)
 
     def history(self, memory: Memory) -> MessageRange:
-        """The messages before the question that its prompt may hold."""
+        """The messages before the question that its prompt may contain."""
         start = memory.summarized_to - memory.summarized_to % self.summarized_step
         return MessageRange(limit=self.history_limit, after=start)
 
@@ -249,7 +249,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnContext:
-    """A turn whose question is stored, and what its prompt is made of.
+    """A turn whose question is stored, and the data for its prompt.
 
     `history` ends with the question.
     """
@@ -262,7 +262,7 @@ class TurnContext:
     def answered(self, answer: Message) -> SessionView:
         """Returns the session with its newest messages after the answer is stored.
 
-        What was reset away counts as taken into its memory.
+        Messages before a reset count as processed for its memory.
         """
         session, numbered = self.session.appended(answer)
         memory = self.memory.after_reset(session.reset_at)

@@ -1,7 +1,7 @@
 """Counts the characters of a password that are not common words, runs of keys or years.
 
 An offline blocklist (NIST SP 800-63B-4, section 3.1.1.2) for passwords of 15 characters and more.
-Leaked lists hold few entries of that length; what people do instead is to pad a short favourite:
+Leaked lists hold few entries of that length; instead, people pad a short favourite:
 `password1234567`, `Contraseña.2024`, `qwertyqwertyqwerty`. So the words are taken out together with
 runs and years, and what counts is what is left.
 """
@@ -42,7 +42,7 @@ def unpredictable_chars(password: str, *, also: Iterable[str] = ()) -> int:
 
     Those are: repetitions of the whole, common words (also with accents, capitals, blanks or
     digits for letters), the words in `also`, runs of keys, the alphabet or digits, years, and a
-    character three times or more. Of blanks and punctuation each counts once.
+    character three times or more. Each kind of blank or punctuation counts once.
     """
     folded = fold(password)
     punctuation = {char for char in folded if not _is_text(char)}

@@ -1,8 +1,8 @@
-"""API keys: their text, how they are stored, and when they end.
+"""API keys: their text, their stored form, and their expiry.
 
 `cb_<id>_<secret>`: the id is public and names the key in lists and logs. The secret is 256 random
-bits and a checksum, so that scanners of source code recognise a key, and a typing error is noticed
-before anything is looked up.
+bits and a checksum, so that secret scanners recognise a key, and typing errors are detected before
+a look-up.
 """
 
 import hmac
@@ -22,9 +22,9 @@ RandomBytes = Callable[[int], bytes]
 
 ID_CHARS = 8
 MAX_LIVE_KEYS = 2
-"""Keys of a client that can be used at the same time: the old and the new one during a rotation."""
+"""The maximum number of usable keys of a client: the old and the new one during a rotation."""
 EXPIRING_WITHIN = timedelta(days=7)
-"""A key that ends within this time is shown as `expiring`. It is also the longest overlap."""
+"""A key that expires within this time is shown as `expiring`. Also the longest overlap."""
 
 _ID_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # without characters that look like others
 _BASE_62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -39,7 +39,7 @@ _NO_DIGEST = "0" * 64
 
 
 class KeyState(StrEnum):
-    """What a key is good for now."""
+    """The state of a key."""
 
     ACTIVE = "active"
     EXPIRING = "expiring"
@@ -48,7 +48,7 @@ class KeyState(StrEnum):
 
 
 def _known_scopes(words: Iterable[str]) -> frozenset[Permission]:
-    """Return the scopes with these names; another name grants nothing."""
+    """Return the scopes with these names; unknown names grant nothing."""
     return frozenset(map(Permission, set(Permission).intersection(words)))
 
 
@@ -57,8 +57,8 @@ class ApiKey:
     """A key of an application, without its secret.
 
     `digest` is an HMAC-SHA-256 of the key under a pepper that the store does not hold.
-    `sealed_secret` is the assertion secret that an administrator has chosen, which only the key
-    itself opens. `last_used_on` is a date in UTC.
+    `sealed_secret` is the assertion secret that an administrator has chosen, encrypted so that only
+    the key itself can decrypt it. `last_used_on` is a date in UTC.
     """
 
     id: KeyId
@@ -76,7 +76,7 @@ class ApiKey:
     sealed_secret: str | None = field(default=None, repr=False)
 
     def state(self, now: datetime) -> KeyState:
-        """What the key is good for at this moment."""
+        """The state of the key at this moment."""
         if self.revoked_at is not None:
             return KeyState.REVOKED
         if self.expires_at is None or self.expires_at - now > EXPIRING_WITHIN:
@@ -88,7 +88,7 @@ class ApiKey:
         return self.state(now) in {KeyState.ACTIVE, KeyState.EXPIRING}
 
     def line(self, now: datetime) -> "KeyLine":
-        """What is shown of the key at this moment."""
+        """The key as it is listed at this moment."""
         return KeyLine(
             id=self.id,
             client=self.client,
@@ -102,7 +102,10 @@ class ApiKey:
         )
 
     def as_client(self, assertion_secret: str | None = None) -> Client:
-        """The application that calls with this key; nobody can do more through it than its scopes."""
+        """The application that calls with this key.
+
+        No caller can do more through it than its scopes allow.
+        """
         return Client(
             id=self.client,
             permissions=self.scopes,
@@ -125,7 +128,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLine:
-    """What is shown of a key."""
+    """A key as it is listed."""
 
     id: KeyId
     client: ClientId
@@ -159,14 +162,14 @@ def key_id_of(raw_key: str) -> KeyId | None:
 
 
 def digest_of_key(raw_key: str, pepper: bytes) -> str:
-    """Return what is stored of a key."""
+    """Return the stored digest of a key."""
     return hmac.digest(pepper, raw_key.encode(), "sha256").hex()
 
 
 def matching_pepper(raw_key: str, stored: ApiKey | None, peppers: Sequence[bytes]) -> bytes | None:
     """Return the pepper under which the key has the stored digest, or None.
 
-    It takes as long without a stored key, and for every pepper.
+    The duration is the same without a stored key, and for every pepper.
     """
     digest = _NO_DIGEST if stored is None else stored.digest
     found: bytes | None = None

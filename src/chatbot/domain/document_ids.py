@@ -17,7 +17,7 @@ def document_id(at: datetime, random_id: str) -> DocumentId:
 
 
 def made_at(known_id: DocumentId) -> datetime:
-    """Return the moment at which an id was made."""
+    """Return the moment at which an id was created."""
     return _EPOCH + (_MOST - int(known_id[:16], 16)) * _MICROSECOND
 
 

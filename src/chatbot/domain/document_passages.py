@@ -1,7 +1,7 @@
-"""How the passages of a version are stored: some of them in each blob.
+"""The stored form of the passages of a version: several in each blob.
 
-A blob is one line of JSON, which says where each passage begins, and the UTF-8 texts after it: who
-reads one passage decodes no others.
+A blob is one line of JSON with the offset of each passage, followed by the UTF-8 texts, so that
+reading one passage does not decode the others.
 """
 
 import json
@@ -53,7 +53,7 @@ def passages_folder(document_id: DocumentId, version: int) -> str:
 
 
 def passage_blob(document_id: DocumentId, version: int, seq: int) -> str:
-    """Return the name of the blob that has the passage with this number."""
+    """Return the name of the blob that contains the passage with this number."""
     return f"{passages_folder(document_id, version)}/{(seq - 1) // PASSAGES_A_BLOB}"
 
 

@@ -1,7 +1,7 @@
 """Documents, their versions, and who may read them.
 
 Who may read is a set of *atoms*, such as `public`, `department:sales` or `user:<id>`: a caller may
-read a document if one of the caller's atoms is in its audience. Nothing else is ever compared.
+read a document if one of the caller's atoms is in its audience. Nothing else is compared.
 """
 
 import hashlib
@@ -44,8 +44,9 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who may read a document: callers who match one entry. Without entries nobody but the uploader
-    and those who manage documents.
+    """Who may read a document: every caller who matches at least one entry.
+
+    Without entries, only the uploader and callers who manage documents.
     """
 
     public: bool = False
@@ -54,7 +55,7 @@ class Access:
     users: tuple[str, ...] = ()
 
     def is_shared(self, uploaded_by: str) -> bool:
-        """Whether it admits anyone but the uploader."""
+        """Whether it admits anyone except the uploader."""
         others = [each for each in self.users if f"user:{each}" != uploaded_by]
         return self.public or bool(self.departments or self.roles or others)
 
@@ -70,7 +71,7 @@ class Access:
         )
 
     def __str__(self) -> str:
-        """For the audit: without the ids of people."""
+        """Describe the rule for the audit, without the ids of people."""
         parts = ["public"] if self.public else []
         parts += [f"department {each}" for each in self.departments]
         parts += [f"role {each}" for each in self.roles]
@@ -79,7 +80,7 @@ class Access:
 
 
 PRIVATE = Access()
-"""For the uploader only."""
+"""Only the uploader may read the document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentFace:
-    """What people change of a document, as opposed to what an extraction changes."""
+    """The fields of a document that people change, as opposed to those that an extraction changes."""
 
     id: DocumentId
     title: str
@@ -112,11 +113,11 @@ class DocumentFace:
 class Document:
     """A document.
 
-    `newest` is the version that was uploaded last, and `status` its state; `reason` says why it has
-    failed. `live` is the version that answers, None until one is ready; `older` are those that have
-    answered before. `department` is that of the uploader at the time of the upload: whose
-    administrators manage the document. `scope` is the access class: see `scope_of`. `source` is the
-    path of the file of which `chatbot ingest` keeps the document; empty for uploads of people.
+    `newest` is the version that was uploaded last, and `status` its state; `reason` says why it
+    failed. `live` is the version that is searched, None until one is ready; `older` are former live
+    versions. `department` is that of the uploader at the time of the upload, whose administrators
+    manage the document. `scope` is the access class: see `scope_of`. `source` is the path of the
+    file from which `chatbot ingest` maintains the document; empty for other uploads.
     """
 
     id: DocumentId
@@ -139,7 +140,7 @@ class Document:
 
     @property
     def face(self) -> DocumentFace:
-        """For `If-Match`."""
+        """The value that `If-Match` compares."""
         return DocumentFace(
             id=self.id,
             title=self.title,
@@ -150,21 +151,21 @@ class Document:
 
     @property
     def versions(self) -> tuple[Version, ...]:
-        """Those whose bytes are stored."""
+        """The versions whose bytes are stored."""
         stored = [*self.older, *([self.live] if self.live else [])]
         if self.status is not Status.FAILED and self.newest != self.live:
             stored.append(self.newest)
         return tuple(stored)
 
     def version(self, number: int | None) -> Version | None:
-        """Return a version whose bytes are stored: by default the one that answers, else the newest."""
+        """Return a version whose bytes are stored: by default the live one, else the newest."""
         if number is None:
             return self.live or next(iter(self.versions), None)
         return next((each for each in self.versions if each.number == number), None)
 
 
 def owner_atom(owner: Owner) -> str:
-    """Return the atom of one caller, which is also how the uploader is stored."""
+    """Return the atom of one caller, which is also the stored form of the uploader."""
     return owner.key
 
 
@@ -207,20 +208,20 @@ def atoms_of(principal: Principal) -> frozenset[str]:
 
 
 def search_atoms_of(principal: Principal) -> frozenset[str]:
-    """Return the atoms by which a caller searches: without the private documents of others.
+    """Return the atoms with which a caller searches: without the private documents of others.
 
-    Those who manage documents read these one by one, which is recorded.
+    Callers who manage documents can only read those one by one, which is recorded.
     """
     return frozenset(f"{_FOUND}{e}" if is_managing(e) else e for e in atoms_of(principal))
 
 
 def is_managing(atom: str) -> bool:
-    """Whether it is an atom of those who manage documents."""
+    """Whether it is an atom of callers who manage documents."""
     return atom.partition(":")[0] == MANAGERS
 
 
 def _is_personal(access: Access, uploaded_by: str) -> bool:
-    """Whether nobody but the uploader, who is not the host, has a use for the document."""
+    """Whether only the uploader, who is not the host, can use the document."""
     return uploaded_by != _HOST and not access.is_shared(uploaded_by)
 
 
@@ -230,9 +231,9 @@ def is_readable(document: Document, atoms: Collection[str]) -> bool:
 
 
 def may_change(principal: Principal, document: Document) -> bool:
-    """Whether the caller may change and delete a document: the uploader, and who manages it.
+    """Whether the caller may change and delete a document: the uploader, and callers who manage it.
 
-    Somebody who manages the documents of one department only: those that were uploaded in it.
+    Callers who manage one department only manage the documents that were uploaded in it.
     """
     if document.uploaded_by == owner_atom(principal.owner):
         return True
@@ -243,7 +244,7 @@ def may_change(principal: Principal, document: Document) -> bool:
 
 
 def label_atom(label: str) -> str:
-    """Return what stands for a label beside the audience of an access class."""
+    """Return the atom of a label in an access class."""
     return f"label:{label}"
 
 
@@ -254,10 +255,11 @@ def scope_of(readers: Iterable[str], labels: Iterable[str]) -> Scope:
 
 
 def clean_labels(raw: Iterable[str]) -> tuple[str, ...]:
-    """Return labels as they are stored and compared: in lower case, sorted, each once.
+    """Return labels in the form in which they are stored and compared: in lower case, sorted,
+    without duplicates.
 
     Raises:
-        InvalidInput: one is empty, too long or has invisible characters, or there are too many.
+        InvalidInput: one is empty, too long or contains invisible characters, or there are too many.
     """
     labels = {_clean_label(each) for each in raw}
     if len(labels) > MAX_LABELS:

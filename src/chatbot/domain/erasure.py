@@ -1,4 +1,4 @@
-"""The erasure of a person: what is under way, and the receipt."""
+"""The erasure of a person: its state and its receipt."""
 
 import hmac
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ class Erasure:
     """Set at the end."""
 
     def counting(self, erased: Mapping[str, int]) -> "Erasure":
-        """Return the erasure with more that was removed."""
+        """Return the erasure with more removed items."""
         kinds = sorted({*self.erased, *erased})
         counts = {kind: self.erased.get(kind, 0) + erased.get(kind, 0) for kind in kinds}
         return replace(self, erased={kind: count for kind, count in counts.items() if count})
@@ -32,7 +32,7 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What was erased and when. `mac` proves that the service has issued it."""
+    """What was erased, and when. `mac` proves that the service issued it."""
 
     receipt_id: str
     erased: Mapping[str, int]
@@ -47,7 +47,7 @@ def receipt_of(erasure: Erasure, *, at: datetime, key: bytes) -> Receipt:
 
 
 def is_authentic(receipt: Receipt, keys: Iterable[bytes]) -> bool:
-    """Whether one of the keys has signed the receipt, and it was not changed since."""
+    """Whether the receipt was signed with one of the keys and is unchanged."""
     return any(hmac.compare_digest(_mac(receipt, key), receipt.mac) for key in keys)
 
 

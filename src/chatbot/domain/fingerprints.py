@@ -1,4 +1,4 @@
-"""Whether a stored object is still the one that a caller has seen."""
+"""Detects whether a stored object has changed since a caller read it."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ def fingerprint(record: Dataclass) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What the object to be changed has to be: one of these fingerprints; None for anything."""
+    """What the stored object must be before a change: one of these fingerprints; None for anything."""
 
     any_of: frozenset[str] | None = None
     is_any: bool = False

@@ -1,4 +1,4 @@
-"""Finds the remembered items that an update names to forget or as done.
+"""Finds the remembered items that an update names as forgotten or done.
 
 Names come from a model or from rules and may differ from the stored words. The closest kind of match
 counts: a key, the same words, the same words with other endings, or some of the words if they match a
@@ -107,7 +107,7 @@ def _key_named(name: str) -> str | None:
 
 
 def _is_mentioned(item: MemoryItem, key: str, spoken: Words) -> bool:
-    """Whether a word of the item, or a word for its key, was spoken."""
+    """Whether a word of the item, or a word for its key, was mentioned."""
     words = _KEY_WORDS.get(key, frozenset({fold(key)}))
     is_key_spoken = any(spoken.has(Word(each, is_fixed=True)) for each in words)
     return is_key_spoken or any(map(spoken.has, Phrase(item.value).meaning))

@@ -1,4 +1,4 @@
-"""Who is calling, and with which rights."""
+"""The caller, and the caller's rights."""
 
 import hashlib
 import json
@@ -55,7 +55,7 @@ _TOKEN_VERSION = Stored(
 
 
 class UserSource(StrEnum):
-    """Who made a user: an administrator, or an application that acts for its own users."""
+    """What created a user: an administrator, or an application that acts for its own users."""
 
     LOCAL = "local"
     ASSERTION = "assertion"
@@ -66,8 +66,8 @@ class User:
     """A person who can log in, if they have a password.
 
     Raising `token_version` revokes all tokens of the user; so does another password. From
-    `expires_at` on, the user is as disabled. With `one_time_until`, the password is good for one
-    thing, until then: to replace it. `audit_salt` salts the digests of the user in the audit, and is
+    `expires_at` on, the user counts as disabled. With `one_time_until`, the password only permits
+    choosing a new one, until then. `audit_salt` salts the digests of the user in the audit, and is
     erased with the user.
     """
 
@@ -90,7 +90,7 @@ class User:
 
     @property
     def is_lasting(self) -> bool:
-        """Whether time alone does not keep the user from logging in: nothing of it expires."""
+        """Whether neither the user nor the password expires."""
         ends = self.expires_at is not None or self.one_time_until is not None
         is_spent = self.token_version >= MAX_TOKEN_VERSION
         return self.is_active and self.has_password and not ends and not is_spent
@@ -100,14 +100,14 @@ class User:
         return self.is_active and (self.expires_at is None or now < self.expires_at)
 
     def may_sign_in(self, now: datetime) -> bool:
-        """Whether the user is active, and neither the password nor the token version is void."""
+        """Whether the user is active, and the password and the token version are valid."""
         is_void = self.one_time_until is not None and self.one_time_until <= now
         is_spent = self.token_version >= MAX_TOKEN_VERSION
         return self.is_active_at(now) and not is_void and not is_spent
 
     @property
     def department_key(self) -> str:
-        """What the department is compared by."""
+        """The form in which the department is compared."""
         return department_key(self.department)
 
     @property
@@ -124,9 +124,10 @@ class User:
 
     @property
     def token_stamp(self) -> str:
-        """What a token of the user must carry to be valid: it changes with what revokes tokens.
+        """The value that a token of the user must contain to be valid.
 
-        Roles and department are not in it: rights are read from the stored user at each request.
+        It changes with everything that revokes tokens. It does not depend on roles and department:
+        rights are read from the stored user at each request.
         """
         text = json.dumps([self.token_version, self.password_hash])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -141,7 +142,9 @@ class User:
         return replace(self, password_hash=password_hash, token_version=version)
 
     def is_still(self, stored: "User | None", *, now: datetime) -> bool:
-        """Whether what began for this user may go on, now that `stored` is the user's record."""
+        """Whether work that began for this user may continue, now that `stored` is the user's
+        record.
+        """
         return (
             stored is not None
             and stored.is_active_at(now)
@@ -154,9 +157,9 @@ class User:
 class Client:
     """An application that calls with an API key.
 
-    `permissions` is what it may do for itself, `user_permissions` the most that a person may do
-    through it. `key_id` is the stored key with which it calls, None for the settings' one, and
-    `assertion_secret` that with which it signs for whom it calls, if it may.
+    `permissions` is what it may do for itself, `user_permissions` the maximum that a person may do
+    through it. `key_id` is the stored key with which it calls, None for that of the settings.
+    `assertion_secret` is the secret with which it signs assertions, if it may.
     """
 
     id: ClientId
@@ -168,7 +171,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Whose session it is: part of every storage signature."""
+    """The owner of a session: part of every storage signature."""
 
     kind: Literal["user", "client"]
     id: str
@@ -181,7 +184,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a call comes from, for the audit: a network address, or an account of the host."""
+    """The origin of a call, for the audit: a network address, or an account of the host."""
 
     address: str = ""
     request_id: str = ""
@@ -224,7 +227,7 @@ class Principal:
         )
 
     def admits(self, user: User, now: datetime) -> bool:
-        """Whether this user may call like this: by a sign-in only with a password that is not void."""
+        """Whether this user may make the call; with a sign-in, the password must be valid."""
         return user.may_sign_in(now) if self.sign_in is not None else user.is_active_at(now)
 
     def department_for(self, permission: Permission) -> str | None:
@@ -235,7 +238,7 @@ class Principal:
 
 
 def scheme_of(password_hash: str) -> str:
-    """What an encoded hash says before its salt: the algorithm and its cost (PHC string format)."""
+    """The part of an encoded hash before its salt: the algorithm and its cost (PHC string format)."""
     return password_hash.rsplit("$", 2)[0]
 
 

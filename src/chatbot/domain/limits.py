@@ -1,4 +1,4 @@
-"""Limits that administrators set: rules, whom they apply to, and what they count."""
+"""Limits that administrators set, to whom they apply, and what they count."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from chatbot.domain.quotas import Period, Quota, Unit, Window, window_of
 from chatbot.domain.usage import RATE, Payer, part_of
 
 BUDGET, STREAMS = "budget", "streams"
-"""The kinds of the counters of tokens, and of answers at the same time."""
+"""The kinds of the counters of tokens and of simultaneous answers."""
 
 MAX_LIMIT = 10**15
 MAX_NAME_CHARS = 254
@@ -22,7 +22,7 @@ _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class Subject(StrEnum):
-    """Whom a limit applies to."""
+    """Who a limit applies to."""
 
     USER = "user"
     ROLE = "role"
@@ -32,12 +32,12 @@ class Subject(StrEnum):
 
 
 class LimitKind(StrEnum):
-    """What a limit bounds."""
+    """What is limited."""
 
     REQUESTS = "requests"
     TOKENS = "tokens"
     STREAMS = "streams"
-    """Answers at the same time."""
+    """Simultaneous answers."""
     RETENTION = "retention"
     """The days after which a session is deleted."""
 
@@ -46,7 +46,7 @@ def checked_id(raw: str) -> str:
     """Return the id of a limit.
 
     Raises:
-        InvalidInput: it has another form.
+        InvalidInput: it is not a valid id.
     """
     if not _ID.fullmatch(raw):
         raise InvalidInput(
@@ -115,7 +115,7 @@ class Limit:
 
     @property
     def scope(self) -> tuple[object, ...]:
-        """What two limits cannot have in common: one of them would be without effect."""
+        """The key that two limits must not share, because one of them would have no effect."""
         return self.subject, self._name_key, self.kind, self.per, self.model
 
     @property
@@ -124,7 +124,7 @@ class Limit:
         return department_key(self.name) if self.subject is Subject.DEPARTMENT else self.name
 
     def applies_to(self, payer: Payer, model: str | None = None) -> bool:
-        """Whether what this payer uses, of the model, counts against it."""
+        """Whether usage of the model by this payer counts against it."""
         if self.model is not None and self.model != model:
             return False
         match self.subject:
@@ -162,7 +162,7 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """A counter against which a payer's use is counted; `window` is None for answers at once."""
+    """A counter for the usage of a payer; `window` is None for simultaneous answers."""
 
     limit: Limit
     key: CounterKey
@@ -173,12 +173,12 @@ class Charge:
         return self._addition(1, self._end, limit=self.limit.limit)
 
     def reserved(self, tokens: int, until: datetime) -> Addition:
-        """What to reserve for an answer with so many tokens, if the limit allows it."""
+        """What to reserve for an answer with this many tokens, if the limit allows it."""
         amount = tokens if self.limit.kind is LimitKind.TOKENS else 1
         return self._addition(amount, until, limit=self.limit.limit)
 
     def used(self, tokens: int) -> Iterator[Addition]:
-        """What to count when the answer has ended with so many tokens."""
+        """What to count when the answer has ended with this many tokens."""
         if self.limit.kind is LimitKind.TOKENS and tokens:
             yield self._addition(tokens, self._end)
 

@@ -24,7 +24,7 @@ PREFERENCE_KEYS = frozenset({"language", "tone"})
 STANDARD_KEYS = PROFILE_KEYS | PREFERENCE_KEYS
 
 _SPARSE = Stored(is_sparse=True)
-"""Marks of what a provider refuses, and setbacks, are rare."""
+"""Marks of refused messages, and failures, are rare."""
 
 Kind = Literal["profile", "preference", "fact", "todo", "summary"]
 RecalledKind = Literal["profile", "preference", "fact", "todo", "summary", "message"]
@@ -92,7 +92,7 @@ class Update:
         return sum(map(len, (*self.profile.values(), *self.preferences.values(), *listed)))
 
     def __or__(self, later: "Update") -> "Update":
-        """Return the union; for a key in both, the value of `later` counts."""
+        """Return the union; for a key in both, the value of `later` wins."""
         return Update(
             profile={**self.profile, **later.profile},
             preferences={**self.preferences, **later.preferences},
@@ -139,7 +139,7 @@ class Memory:
     extraction_setback: Setback = field(default=Setback(), metadata=_SPARSE.metadata())
 
     def after_reset(self, reset_at: int) -> "Memory":
-        """The memory with what was reset away counted as taken in."""
+        """The memory with messages before a reset counted as processed."""
         return replace(
             self,
             summarized_to=max(self.summarized_to, reset_at),
@@ -160,8 +160,8 @@ class Memory:
 class RecalledItem:
     """An item or a message in a prompt, as reported to the caller.
 
-    `id` is stable while the text is unchanged. `session_id` and `seq` name the message that taught
-    the item, or that is recalled.
+    `id` is stable while the text is unchanged. `session_id` and `seq` name the message from which
+    the item was learned, or the recalled message.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Operations on the items of a person. Each returns the memory as it is afterwards.
+"""Operations on the items of a person. Each returns the changed memory.
 
 Every change of an item's text or state makes a version; the state before it goes to the history.
 """
@@ -21,10 +21,10 @@ from chatbot.domain.ports.runtime import NewId
 
 
 def added(memory: PersonMemory, new: NewItem, *, now: datetime, new_id: NewId) -> PersonMemory:
-    """Add an item, unless there is one like it.
+    """Add an item, or extend a matching one.
 
-    One with the same text gets further sources. One with the same key gets a version, so that its
-    old value is superseded; a pending value waits beside it.
+    An item with the same text gets further sources. An item with the same key gets a new version,
+    which supersedes its old value; a pending value is kept beside it.
     """
     waiting = _same(memory, new, ItemState.PENDING)
     known = _same(memory, new, ItemState.ACTIVE)
@@ -57,7 +57,7 @@ def added(memory: PersonMemory, new: NewItem, *, now: datetime, new_id: NewId) -
 
 
 def edited(memory: PersonMemory, item: Item, text: str, *, now: datetime) -> PersonMemory:
-    """Replace the text of an item by hand; the old one is superseded.
+    """Edit the text of an item; the old version is superseded.
 
     Raises:
         InvalidInput: the text is empty or too long.
@@ -73,7 +73,7 @@ def edited(memory: PersonMemory, item: Item, text: str, *, now: datetime) -> Per
 
 
 def confirmed(memory: PersonMemory, item: Item, *, now: datetime, new_id: NewId) -> PersonMemory:
-    """Make a pending item active: by its key it may supersede another one.
+    """Make a pending item active. It may supersede another one with its key.
 
     Raises:
         Conflict: the item is not pending.
@@ -95,7 +95,7 @@ def confirmed(memory: PersonMemory, item: Item, *, now: datetime, new_id: NewId)
 
 
 def finished(memory: PersonMemory, item: Item, *, now: datetime) -> PersonMemory:
-    """Mark an active item as done, so that prompts use it no longer; no-op if it is."""
+    """Mark an active item as done, so that prompts no longer use it. No-op if it is done."""
     if not item.is_active:
         return memory
     done = next_version(item, item, now, state=ItemState.DONE)
@@ -106,7 +106,7 @@ def reopened(memory: PersonMemory, item: Item, *, now: datetime) -> PersonMemory
     """Make an item that is done active again; no-op if it is active.
 
     Raises:
-        Conflict: it is pending or forgotten, or another item has its key by now.
+        Conflict: it is pending or forgotten, or another item has its key now.
     """
     if item.is_active:
         return memory
@@ -145,7 +145,7 @@ def require_kept(item: Item) -> None:
 
 
 def _same(memory: PersonMemory, new: NewItem, *states: ItemState) -> Item | None:
-    """The item in one of these states that says the same."""
+    """Return the item in one of these states that has the same meaning."""
     alike = (
         each
         for each in memory.in_state(*states)
@@ -155,7 +155,7 @@ def _same(memory: PersonMemory, new: NewItem, *states: ItemState) -> Item | None
 
 
 def _holder(memory: PersonMemory, new: NewItem) -> Item | None:
-    """The active item whose value the new one supersedes."""
+    """Return the active item whose value the new one supersedes."""
     if new.key is None:
         return None
     found = [each for each in memory.items if (each.kind, each.key) == (new.kind, new.key)]
@@ -171,7 +171,7 @@ def _said_again(item: Item, new: NewItem, *, now: datetime) -> Item:
 
 
 def _taught(item: Item) -> tuple[Source, ...]:
-    """All messages that are known to have taught the item."""
+    """Return all messages from which the item is known to have been learned."""
     return merged_sources(*item.earlier, *item.sources)
 
 

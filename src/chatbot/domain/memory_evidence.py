@@ -1,7 +1,7 @@
-"""What in a person's messages supports a memory: their own statements, or text from elsewhere.
+"""Evidence for memory in a person's messages: their own statements, or text from other sources.
 
-A message may hold quotations, pasted or forwarded text, questions, suppositions and what others
-said. Only what the person asserts in their own words makes an item active: see `memory_sentences`.
+A message may contain quotations, pasted or forwarded text, questions, suppositions and what others
+said. Only the person's own statements make an item active: see `memory_sentences`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ _MAX_WORDS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """How messages support a text, and those that do, each with the words to quote."""
+    """How messages support a text, and the supporting messages, each with the words to quote."""
 
     standing: Standing
     quotes: tuple[tuple[Message, str], ...] = ()
@@ -66,7 +66,7 @@ class Evidence:
         return Finding(standing=standing, quotes=tuple(quotes.values()))
 
     def undoing(self, line: str) -> Finding:
-        """Return whether the person undoes this item, and the messages that ask to forget it."""
+        """Return whether the person revokes this item, and the messages that ask to forget it."""
         wanted, found, is_undone = _wanted(line), [], False
         for message, sentences in self._read:
             own = [each for each in sentences if each.standing is not Standing.FOREIGN]
@@ -128,9 +128,9 @@ def _decided(best: Mapping[Standing, float]) -> Standing:
 def _standing_for(
     sentence: Sentence, kind: ItemKind, text: str, wanted: Sequence[Word]
 ) -> Standing:
-    """The standing of a sentence towards one item: it may deny it, or be about somebody else.
+    """Return how a sentence supports one item: it may deny it, or be about another person.
 
-    How to answer may also be asked for or conditional, and says what not to do.
+    Preferences about answers may also be requests, conditional, or negative.
     """
     if kind is ItemKind.PREFERENCE and sentence.standing is Standing.UNASSERTED:
         return Standing.ASSERTED
@@ -150,7 +150,7 @@ def _is_denied(plain: str, wanted: Sequence[Word]) -> bool:
 
 
 def _wanted(text: str) -> Sequence[Word]:
-    """The words of an item that carry its meaning, at most 20."""
+    """Return the meaningful words of an item, at most 20."""
     phrase = Phrase(text)
     words = [each for each in phrase.meaning if each.text not in subjects()]
     fillers = [Word(each, is_fixed=True) for each in phrase.words]
@@ -163,5 +163,5 @@ def _share(wanted: Sequence[Word], phrase: Phrase) -> float:
 
 
 def _has_filler(phrase: Phrase, word: Word) -> bool:
-    """Whether the phrase has a word that carries no meaning elsewhere, such as the name Al."""
+    """Whether the phrase contains a word that elsewhere has no meaning, such as the name Al."""
     return word.is_fixed and word.text in phrase.words

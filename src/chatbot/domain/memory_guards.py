@@ -1,6 +1,6 @@
-"""What is never remembered: secrets, national ids, bank details, and orders that touch others.
+"""What is never remembered: secrets, national ids, bank details, and instructions about others.
 
-The patterns are in `memory_guards.toml`. They look only at the text of an item.
+The patterns are in `memory_guards.toml`, and are applied only to the text of an item.
 """
 
 import re
@@ -20,32 +20,32 @@ _SEPARATORS = re.compile(r"[_.\-]+")
 
 
 def is_refused(kind: ItemKind, key: str | None, text: str) -> bool:
-    """Whether an item is never stored. A task of the person may be to send what is confidential."""
+    """Whether an item must not be stored. Tasks may be about sending something confidential."""
     is_disclosure = kind is not ItemKind.TODO and _matches("disclosures", _line(text))
     return is_secret(text, key) or is_order(text, key) or is_disclosure
 
 
 def is_secret(text: str, key: str | None = None) -> bool:
-    """Whether it holds a key, password, card, bank or national id number."""
+    """Whether the text contains a key, password, card, bank or national id number."""
     if key is not None and _pattern("secret_keys").search(_plain_key(key)):
         return True
     return _matches("secrets", _visible(text)) or has_card_number(text)
 
 
 def without_secret(quote: str) -> str:
-    """Return the words of a message, or none of them if they hold a secret."""
+    """Return the words of a message, or none if they contain a secret."""
     return "" if is_secret(quote) else quote
 
 
 def is_order(text: str, key: str | None = None) -> bool:
-    """Whether it orders the assistant something about other people, rights or secrets."""
+    """Whether the text instructs the assistant about other people, rights or secrets."""
     if key is not None and _pattern("order_keys").search(_plain_key(key)):
         return True
     return _matches("orders", _line(text))
 
 
 def has_card_number(text: str) -> bool:
-    """Whether the text holds 13 to 19 digits with the check digit of payment cards (Luhn)."""
+    """Whether the text contains 13 to 19 digits with the check digit of payment cards (Luhn)."""
     return any(_has_check_digit(re.sub(r"\D", "", each)) for each in _CARD.findall(_visible(text)))
 
 
@@ -64,7 +64,7 @@ def _line(text: str) -> str:
 
 
 def _visible(text: str) -> str:
-    """Fold the text, with all blanks alike and without characters that are not shown."""
+    """Fold the text, normalizing blanks and removing invisible characters."""
     shown = (char for char in fold(text) if unicodedata.category(char) != "Cf")
     return "".join(" " if char.isspace() and char != "\n" else char for char in shown)
 

@@ -1,4 +1,4 @@
-"""What an item may be, how many there may be, and how one gets its next version."""
+"""Validation and limits of items, and their versions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,10 @@ from chatbot.domain.person_memory import (
 )
 
 MAX_ITEMS = 500
-"""Of a person, in each of the states active and done. The oldest go first, edited ones last."""
+"""The maximum per person, in each of the states active and done.
+
+The oldest are dropped first, edited ones last.
+"""
 MAX_PENDING = 100
 MAX_TOMBSTONES = 500
 MAX_HISTORY = 20
@@ -33,7 +36,7 @@ _BOUNDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewItem:
-    """What an item shall say, and where that comes from."""
+    """The content of a new item or version, and its origin."""
 
     kind: ItemKind
     key: str | None = None
@@ -44,7 +47,7 @@ class NewItem:
 
 
 def checked(kind: ItemKind, key: str | None, text: str) -> NewItem:
-    """Return what a person writes by hand.
+    """Return the content that a person has entered.
 
     Raises:
         InvalidInput: text or key is empty or too long, or the kind needs a key or has none.
@@ -85,9 +88,9 @@ def bounded(memory: PersonMemory) -> PersonMemory:
 
 
 def plain(text: str) -> str:
-    """Return the text as it is compared with others.
+    """Return the text in the form in which it is compared.
 
-    That is without case and a full stop at its end, and with single blanks.
+    That is without case and a full stop at the end, and with single blanks.
     """
     spaced = " ".join(text.casefold().split())
     return spaced.rstrip(" .") or spaced
@@ -117,7 +120,7 @@ def next_version(
     sources: tuple[Source, ...] | None = None,
     state: ItemState | None = None,
 ) -> Item:
-    """The next version of an item; `past` is the one before as it enters the history."""
+    """Return the next version of an item; `past` is the previous one for the history."""
     versions = (*item.history, past.as_version)
     dropped = (source for each in versions[:-MAX_HISTORY] for source in each.sources)
     changed = replace(

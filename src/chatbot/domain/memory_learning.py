@@ -1,8 +1,8 @@
-"""How a person's memory changes by what a model extracts from their messages.
+"""Applies what a model extracts from a person's messages to the person's memory.
 
-The model answers with names and texts. What they mean is decided here, by the person's own words:
-only what the person asserts becomes active, text from elsewhere at most pending, and some things
-never. `merge` and `without_named` have the rules for keys, lists and names.
+The model answers with names and texts. Their effect is decided here, by the person's own words:
+only the person's own statements become active, text from other sources at most pending, and some
+things are never stored. `merge` and `without_named` have the rules for keys, lists and names.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ from chatbot.domain.person_memory import (
 from chatbot.domain.ports.runtime import NewId
 
 MAX_ADDITIONS = 60
-"""Of a lesson; each is compared with every sentence of the messages."""
+"""The maximum per lesson; each is compared with every sentence of the messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ def learned(
     new_id: NewId,
     defaults: Mapping[str, str] = DEFAULT_PREFERENCES,
 ) -> PersonMemory:
-    """Return the memory after a lesson: first what it finishes and forgets, then what it adds.
+    """Return the memory after a lesson, which first finishes and forgets items, then adds some.
 
-    A value that is named to be forgotten, and has a new one for its key, is superseded instead.
+    A value that is to be forgotten but has a new value for its key is superseded instead.
     """
     if not lesson.messages:
         return memory
@@ -166,7 +166,7 @@ def _slot(item: Item) -> Slot:
 
 
 def _slots_in(update: Update) -> set[Slot]:
-    """What the update states, as texts are compared."""
+    """Return the statements of the update in the form in which texts are compared."""
     keyed = ((ItemKind.PROFILE, update.profile), (ItemKind.PREFERENCE, update.preferences))
     listed = ((ItemKind.FACT, update.facts), (ItemKind.TODO, update.todos))
     pairs: set[Slot] = {

@@ -1,6 +1,6 @@
-"""The sentences of a message: the person's own statements, or text from elsewhere.
+"""The sentences of a message: the person's own statements, or text from other sources.
 
-A message may hold quotations, pasted or forwarded text, questions, suppositions and what others
+A message may contain quotations, pasted or forwarded text, questions, suppositions and what others
 said. The patterns are in `memory_evidence.toml`.
 """
 
@@ -17,9 +17,9 @@ from chatbot.domain.phrases import Phrase
 from chatbot.domain.text import fold
 
 MAX_TYPED_CHARS = 1500
-"""A longer message was pasted."""
+"""A longer message counts as pasted."""
 MAX_SENTENCES = 200
-"""Of a message, and of all messages together the first 400: typed text has fewer."""
+"""The maximum per message; of all messages together, the first 400. Typed text has fewer."""
 _SHORT_QUOTE_WORDS = 2
 _QUOTED = re.compile(
     r"```.*?(?:```|\Z)|\"[^\"\n]*\"|«[^«»\n]*»|\u201c[^\u201c\u201d\n]*\u201d|(?m:^)[ \t]*[>|][^\n]*",
@@ -69,7 +69,7 @@ def sentences_of(text: str) -> Iterator[Sentence]:
 
 
 def _foreign_from(text: str) -> int:
-    """Where another text begins; its end if there is none. Folding must not move characters."""
+    """Return where pasted text begins; the end if there is none. Folding must not move characters."""
     plain = "".join(fold(each)[:1] or each for each in text)
     starts = (found.start() for each in patterns("foreign") if (found := each.search(plain)))
     return min(starts, default=len(text))

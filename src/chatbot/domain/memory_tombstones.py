@@ -1,6 +1,6 @@
-"""Forgetting: what is left of forgotten items, and of items whose messages are removed.
+"""Forgetting: what remains of forgotten items, and of items whose messages are removed.
 
-What is forgotten has neither text nor quotes nor history any more, only salted digests.
+A forgotten item has no text, quotes or history, only salted digests.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -22,9 +22,10 @@ def forgotten(
     new_id: NewId,
     said_in: Iterable[Source] = (),
 ) -> PersonMemory:
-    """Erase texts, quotes and versions of items; what stays keeps old messages from teaching them again.
+    """Erase texts, quotes and versions of items.
 
-    `said_in` are the messages that asked for it, since they name what is to be forgotten.
+    The remaining digests prevent learning them again from old messages. `said_in` are the messages
+    that asked for it, since they contain what is to be forgotten.
     """
     asked = tuple(replace(each, quote="") for each in said_in)
     gone = [each for each in items if each.state is not ItemState.FORGOTTEN]
@@ -33,13 +34,13 @@ def forgotten(
 
 
 def all_forgotten(memory: PersonMemory, now: datetime, new_id: NewId) -> PersonMemory:
-    """Forget all items, and everything that was said until now, whether it was extracted or not."""
+    """Forget all items, and prevent learning from any message up to now."""
     gone = forgotten(memory, memory.items, now=now, new_id=new_id)
     return replace(gone, forgotten_until=now)
 
 
 def is_forgotten(memory: PersonMemory, text: str, *, said_at: datetime) -> bool:
-    """Whether this text, said at that moment, was forgotten later."""
+    """Whether this text, said at that moment, has been forgotten since."""
     if memory.forgotten_until is not None and said_at <= memory.forgotten_until:
         return True
     digest = memory.digest(text)

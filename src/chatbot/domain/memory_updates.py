@@ -179,7 +179,7 @@ def update_from_json(found: object) -> Update:
 
 
 def _set_by(found: object) -> Update:
-    """What the operations `set` state. A profile or preference without a key is a fact."""
+    """Return the update of the `set` operations. A profile or preference without a key is a fact."""
     entries = found[-MAX_UPDATE_ENTRIES:] if isinstance(found, list) else []
     keyed: dict[str, dict[str, str]] = {"profile": {}, "preference": {}}
     facts, todos = list[str](), list[str]()

@@ -21,7 +21,7 @@ from chatbot.domain.person_memory import (
 from chatbot.domain.ports.runtime import NewId
 
 Slot = tuple[ItemKind, str | None, str]
-"""What identifies an item in a session's memory: its kind, its key or None, its text."""
+"""The identity of an item in a session's memory: its kind, its key or None, its text."""
 
 
 def structured_of(items: Iterable[Item]) -> StructuredMemory:
@@ -47,7 +47,7 @@ def structured_of(items: Iterable[Item]) -> StructuredMemory:
 
 
 def slots_of(memory: StructuredMemory) -> Iterator[tuple[Slot, MemoryItem]]:
-    """Yield what a session's memory holds, each with what identifies it."""
+    """Yield the items of a session's memory, each with its identity."""
     for kind, known in (
         (ItemKind.PROFILE, memory.profile),
         (ItemKind.PREFERENCE, memory.preferences),
@@ -60,12 +60,12 @@ def slots_of(memory: StructuredMemory) -> Iterator[tuple[Slot, MemoryItem]]:
 
 
 def taught_by(memory: PersonMemory, session_id: SessionId) -> list[Item]:
-    """Return the active items that messages of a session have taught, or that were edited in it."""
+    """Return the active items that were learned or edited in a session."""
     return [item for item in memory.items if item.is_active and item.is_of(session_id)]
 
 
 def with_view(memory: Memory, person: PersonMemory, session_id: SessionId) -> Memory:
-    """Return the memory of a session as callers see it: with the items that it has taught."""
+    """Return the memory of a session as callers see it, with the items that were learned in it."""
     return replace(memory, structured=structured_of(taught_by(person, session_id)))
 
 
@@ -77,10 +77,10 @@ def replaced_view(
     now: datetime,
     new_id: NewId,
 ) -> PersonMemory:
-    """Replace what a session has taught by what a person has written.
+    """Replace the items that were learned in a session by what the person has written.
 
-    What is missing is erased; the messages that taught it are not hidden, since the person did not ask
-    to forget them.
+    Missing items are erased; the messages from which they were learned are not hidden, because the
+    person did not ask to forget them.
     """
     view = taught_by(memory, session.id)
     wanted = [slot for slot, _ in slots_of(structured)]
@@ -104,9 +104,10 @@ def replaced_view(
 def taken_over(
     memory: PersonMemory, session: Session, structured: StructuredMemory
 ) -> PersonMemory:
-    """Add the items that a session of an earlier version holds.
+    """Add the items in the session memory of an earlier version.
 
-    May be repeated: what was taken over before, or was forgotten since, is left as it is. Ids are
+    May be repeated: items that were added before, or have been forgotten since, are left unchanged.
+    Ids are
     derived, so that all stores and processes make the same items.
     """
     for (kind, key, text), value in slots_of(structured):

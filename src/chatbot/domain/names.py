@@ -12,7 +12,7 @@ _ROLE_NAME = re.compile("[a-z0-9][a-z0-9_.-]*")
 
 
 def department_key(department: str) -> str:
-    """Return what departments are compared by: `Sales`, `sales` and `SALES` are one."""
+    """Return the form in which departments are compared: `Sales`, `sales` and `SALES` are one."""
     return unicodedata.normalize("NFKC", department.casefold()).casefold()
 
 
@@ -35,7 +35,7 @@ def check_role_name(name: str) -> None:
     """Check that a new role may have this name.
 
     Raises:
-        InvalidInput: it may not. No two names differ by case or look alike.
+        InvalidInput: it may not. Valid names never differ only by case or look alike.
     """
     if len(name) > MAX_ROLE_NAME_CHARS or _ROLE_NAME.fullmatch(name) is None:
         raise InvalidInput(

@@ -13,7 +13,7 @@ class Permission(StrEnum):
     CHAT = "chat"
     """Talk to the assistant and manage one's own sessions."""
     MEMORY = "memory"
-    """Correct what the assistant remembers of oneself."""
+    """Correct what the assistant remembers about oneself."""
     USERS_READ = "users.read"
     USERS_MANAGE = "users.manage"
     ROLES_MANAGE = "roles.manage"
@@ -109,7 +109,7 @@ DEFAULT_ROLES: Mapping[str, Role] = {
 """The roles of a new store."""
 
 OWN = frozenset({Permission.CHAT, Permission.MEMORY, Permission.DOCUMENTS_READ})
-"""Rights over what is one's own: no department limits them."""
+"""Rights over one's own data, which no department limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +141,9 @@ def granted(role_names: Iterable[str], roles: Mapping[str, Role], department: st
 
 
 ADMINISTERING = frozenset({Permission.USERS_MANAGE, Permission.ROLES_MANAGE})
-"""What makes somebody an administrator."""
+"""The permissions that make a user an administrator."""
 
 
 def are_administering(role_names: Iterable[str], roles: Mapping[str, Role]) -> bool:
-    """Whether these roles together allow to manage all users and roles."""
+    """Whether these roles together allow managing all users and roles."""
     return granted(role_names, roles, "").permissions >= ADMINISTERING

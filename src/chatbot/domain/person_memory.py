@@ -1,4 +1,4 @@
-"""What the assistant remembers of a person: items with their sources, states and earlier versions.
+"""The memory of a person: items with their sources, states and earlier versions.
 
 `memory_changes` has the operations on items, `memory_learning` the rules for what a model extracts.
 """
@@ -21,7 +21,7 @@ _SPARSE = Stored(is_sparse=True).metadata()
 
 
 class ItemKind(StrEnum):
-    """What an item is about."""
+    """The kind of an item."""
 
     PROFILE = "profile"
     PREFERENCE = "preference"
@@ -30,20 +30,20 @@ class ItemKind(StrEnum):
 
 
 class ItemState(StrEnum):
-    """What has become of an item, or of a version of it."""
+    """The state of an item, or of one of its versions."""
 
     ACTIVE = "active"
     DONE = "done"
     SUPERSEDED = "superseded"
-    """Another version has replaced it."""
+    """Replaced by a newer version."""
     FORGOTTEN = "forgotten"
-    """Its texts are erased."""
+    """The texts are erased."""
     PENDING = "pending"
-    """The person has not said it themselves: it is used only once they confirm it."""
+    """Not said by the person themselves: used only after they confirm it."""
 
 
 class ItemOrigin(StrEnum):
-    """How an item came to be."""
+    """Where an item comes from."""
 
     SAID = "said"
     """Extracted from what the person said."""
@@ -60,9 +60,9 @@ class ItemOrigin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A message that taught an item, with the words that did.
+    """A message from which an item was learned, with the quoted words.
 
-    `is_removed`: the message is gone, with its session or by a reset, and the quote with it.
+    `is_removed`: the message was deleted with its session or by a reset, and so was the quote.
     """
 
     session_id: SessionId
@@ -86,10 +86,11 @@ class ItemVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One remembered thing. `version` counts its states; `history` has the earlier ones, oldest first.
+    """A remembered item.
 
-    `earlier` are further messages that taught it, without quotes: sources have a limit, but what is
-    forgotten must be forgotten everywhere. `digests` are those of the texts of a forgotten item,
+    `version` counts its states; `history` has the earlier ones, oldest first. `earlier` are further
+    messages from which it was learned, without quotes: the number of sources is limited, but
+    forgetting must cover all messages. `digests` are those of the texts of a forgotten item,
     salted: see `PersonMemory.digest`.
     """
 
@@ -115,7 +116,7 @@ class Item:
 
     @property
     def line(self) -> str:
-        """The item in one line, as it is recalled and found: with its key, if it has one."""
+        """The item in one line, as it is recalled and searched: with its key, if it has one."""
         return f"{self.key}: {self.text}" if self.key else self.text
 
     @property
@@ -126,7 +127,7 @@ class Item:
 
     @property
     def as_version(self) -> ItemVersion:
-        """The current state, as it enters the history."""
+        """The current state, in the form of a version in the history."""
         return ItemVersion(
             version=self.version,
             text=self.text,
@@ -138,16 +139,16 @@ class Item:
         )
 
     def is_of(self, session_id: SessionId) -> bool:
-        """Whether messages that the session still has taught the item."""
+        """Whether the item was learned from messages that the session still has."""
         return any(each.session_id == session_id and not each.is_removed for each in self.sources)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemorySettings:
-    """What a person allows.
+    """The memory settings of a person.
 
-    Without `enabled` nothing is read and nothing learned; without `cross_session` a session uses only
-    what it taught; without `extract` nothing is learned from conversations.
+    Without `enabled`, nothing is read or learned; without `cross_session`, a session uses only
+    items learned in it; without `extract`, nothing is learned from conversations.
     """
 
     enabled: bool = True
@@ -161,12 +162,12 @@ class MemorySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonMemory:
-    """All items of a person. An API client that calls for itself is a person of its own.
+    """All items of a person. An API client that calls for itself counts as a person.
 
     `owner_key` is the owner's kind and id, as in `user:0f3a`; `user_id` is empty for a client.
-    `salt`, made with the first digest, makes digests of forgotten texts useless elsewhere.
+    `salt`, generated with the first digest, makes digests of forgotten texts useless elsewhere.
     `forgotten_until` is when the person last had everything forgotten. `is_complete` is False while
-    sessions may hold items in the form of earlier versions, which are not taken over yet.
+    sessions may contain items in the form of earlier versions, which have not been moved yet.
     """
 
     owner_key: str
@@ -203,7 +204,9 @@ class PersonMemory:
 
     @property
     def hidden_messages(self) -> frozenset[tuple[SessionId, int]]:
-        """The messages that must not be recalled: they taught what was forgotten, or answer that."""
+        """The messages that must not be recalled: forgotten items were learned from them, or they
+        answer those.
+        """
         return frozenset(
             (source.session_id, seq)
             for item in self.items
@@ -217,7 +220,9 @@ class PersonMemory:
         return frozenset(item.id for item in self.in_state(ItemState.FORGOTTEN))
 
     def allows_recall(self, message: Message) -> bool:
-        """Whether a message is newer than "forget everything" and used no item that is forgotten now."""
+        """Whether a message is newer than "forget everything" and used no item that has been
+        forgotten since.
+        """
         is_newer = self.forgotten_until is None or message.ts > self.forgotten_until
         return is_newer and message.used_items.isdisjoint(self.forgotten_ids)
 
@@ -227,7 +232,7 @@ class PersonMemory:
         return hashlib.sha256(f"{self.salt}\n{words}".encode()).hexdigest()[:32]
 
     def with_item(self, item: Item) -> "PersonMemory":
-        """Return the memory with the item in place of the one with its id, else as the newest."""
+        """Return the memory with the item, replacing the one with its id, or else as the newest."""
         if self.find(item.id) is None:
             return replace(self, items=(*self.items, item))
         items = (item if each.id == item.id else each for each in self.items)
@@ -240,13 +245,13 @@ class PersonMemory:
         return changed
 
     def is_later_than(self, other: "PersonMemory") -> bool:
-        """Whether it is a later state of the other: a copy of a store may replace that."""
+        """Whether it is a later state of the other, so that a copy of a store may replace that one."""
         own, others = {item.id for item in self.items}, {item.id for item in other.items}
         return self.version > other.version and (not others or not own.isdisjoint(others))
 
 
 def new_person(owner: Owner) -> PersonMemory:
-    """Return the memory of a person of whom nothing is stored yet."""
+    """Return the empty memory of a person."""
     user_id = owner.id if owner.kind == "user" else ""
     return PersonMemory(owner_key=key_of(owner), user_id=user_id)
 

@@ -1,4 +1,4 @@
-"""Texts as sets of words that are compared by their stems: of an item, and of what was said."""
+"""Compares texts, such as items and messages, as sets of words by their stems."""
 
 import math
 import re

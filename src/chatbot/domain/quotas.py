@@ -1,4 +1,4 @@
-"""How much a caller may use, of what, and in which window of time."""
+"""Quotas: how much a caller may use in a window of time."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -11,7 +11,7 @@ class Unit(StrEnum):
     REQUESTS = "requests"
     TOKENS = "tokens"
     STREAMS = "streams"
-    """Answers at the same time."""
+    """Simultaneous answers."""
 
 
 class Period(StrEnum):
@@ -33,15 +33,16 @@ class Window:
 
     @property
     def seconds(self) -> int:
-        """Its length."""
+        """The length of the window."""
         return int((self.ends_at - self.begins_at).total_seconds())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """A quota that is used up. Without a window it is one of answers at the same time.
+    """A quota that is used up.
 
-    `reset_s` is how long it takes until the window ends.
+    Without a window, it is one of simultaneous answers. `reset_s` is the time until the window
+    ends.
     """
 
     name: str

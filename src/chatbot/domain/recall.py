@@ -1,4 +1,4 @@
-"""What is recalled for a turn: items of memory, messages of other sessions, passages of documents."""
+"""Data recalled for a turn: items of memory, messages of other sessions, passages of documents."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ ItemKind = Literal["profile", "preference", "fact", "todo"]
 
 
 class Decision(StrEnum):
-    """A rule that decided what a turn may recall; kept with the answer."""
+    """A rule that decided what a turn may recall; stored with the answer."""
 
     RECALL_OFF = "memory_recall_off"
     """MEMORY_RECALL=off."""
@@ -32,7 +32,7 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentChoice:
-    """What a request says about documents: only those with one of the labels, or none at all."""
+    """The choice of documents in a request: only those with one of the labels, or none at all."""
 
     labels: tuple[str, ...] = ()
     is_off: bool = False
@@ -43,7 +43,7 @@ ALL_DOCUMENTS = DocumentChoice()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownItem:
-    """An item of memory for a prompt. Its source is the message that taught it, if there is one.
+    """An item of memory for a prompt. Its source is the message from which it was learned, if any.
 
     `rank` counts from 1 among the items of other sessions that a search has found.
     """
@@ -69,7 +69,7 @@ class KnownItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastMessage:
-    """A message of another session of the same person, or the part of it that fits the question."""
+    """A message of another session of the same person, or the part of it that matches the question."""
 
     session_id: str
     seq: int

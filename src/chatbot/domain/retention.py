@@ -1,4 +1,4 @@
-"""How long conversations are kept, and when a process may delete those that have expired."""
+"""How long conversations are kept, and when a process may delete expired ones."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 EVERY = timedelta(hours=1)
 LONGEST_GAP = timedelta(hours=26)
-"""After a longer one the clock may have jumped, or the service was stopped: both look alike."""
+"""After a longer gap, the clock may have jumped or the service was stopped: both look the same."""
 ONLY_RUN = "sessions"
 DOUBTED_FOR = timedelta(hours=24)
-"""So long an operator has time to notice that the clock is wrong, before anything is deleted."""
+"""The time that an operator has to notice a wrong clock before anything is deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ def days_of(roles: Collection[str], rules: Iterable[RetentionRule], *, default: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionRun:
-    """When expired conversations were looked for last, so that one process of many does it.
+    """The last run, so that only one of many processes does the next one.
 
     `doubted_since` is set while the clock may be wrong.
     """
@@ -47,11 +47,11 @@ class RetentionRun:
     doubted_since: datetime | None = None
 
     def is_due(self, now: datetime) -> bool:
-        """Whether it is time again. Not while the clock is behind the last run."""
+        """Whether the next run is due. Not while the clock is behind the last run."""
         return now >= self.claimed_at + EVERY
 
     def claimed(self, now: datetime) -> "RetentionRun":
-        """Return the claim of this moment; after a gap the clock is doubted for a day."""
+        """Return the claim at this moment; after a gap, the clock is doubted for a day."""
         doubted_since = self.doubted_since
         if now - self.claimed_at > LONGEST_GAP:
             doubted_since = now
@@ -61,5 +61,5 @@ class RetentionRun:
 
 
 def first_run(now: datetime) -> RetentionRun:
-    """Return the claim in a store in which nobody has looked yet: nothing confirms the clock."""
+    """Return the claim in a store without an earlier run, where nothing confirms the clock."""
     return RetentionRun(id=ONLY_RUN, claimed_at=now, doubted_since=now)

@@ -1,4 +1,4 @@
-"""What is searched for and found: passages, their access classes, and why a passage was found."""
+"""Passages, their access classes, and explanations of search hits."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ Scope = NewType("Scope", str)
 """An access class: all of its passages may be read by the same callers."""
 
 Vector = Sequence[float]
-"""What an embedding model makes of a text: texts with a similar meaning have similar directions."""
+"""The vector of a text: texts with a similar meaning have similar directions."""
 
 _MESSAGES = "messages "
 
@@ -23,7 +23,7 @@ def messages_scope(owner: Owner) -> Scope:
 
 
 def owner_of(scope: Scope) -> Owner | None:
-    """Returns the person whose messages an access class has; None if it has documents."""
+    """Returns the person whose messages an access class contains; None if it contains documents."""
     if not scope.startswith(_MESSAGES):
         return None
     kind, _, name = scope.removeprefix(_MESSAGES).partition(":")
@@ -45,7 +45,7 @@ class Passage:
 
 
 def passages_of(messages: Iterable[Message]) -> Sequence[Passage]:
-    """Returns the messages as they are indexed: those with a text, also if it is interrupted."""
+    """Returns the messages to index: those with a text, including interrupted ones."""
     return [
         Passage(seq=each.seq, text=each.content, role=each.role)
         for each in messages

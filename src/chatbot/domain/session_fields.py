@@ -16,7 +16,7 @@ _REFUSED = {"Cc", "Cs", "Zl", "Zp"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """Why and since when a session must be kept: it is neither erased, reset, deleted nor expired."""
+    """The reason and start of a hold: the session is not erased, reset, deleted or expired."""
 
     reason: str
     at: datetime
@@ -34,7 +34,7 @@ def clean_title(raw: str) -> str:
 
 
 def clean_reason(raw: str) -> str:
-    """Return the reason of a hold or of a look into another's conversation, cleaned as a title.
+    """Return the reason of a hold or of reading another person's conversation, cleaned like a title.
 
     Raises:
         InvalidInput: it has fewer than 10 characters, more than 500, or control characters.
@@ -56,7 +56,7 @@ def require_no_hold(hold: Hold | None) -> None:
     """Check that the session with this hold, or none, may be reset, deleted and erased.
 
     Raises:
-        SessionHeld: it must be kept.
+        SessionHeld: it is on hold.
     """
     if hold is not None:
         raise SessionHeld

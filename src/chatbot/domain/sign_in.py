@@ -11,14 +11,14 @@ REPEAT_WINDOW = timedelta(seconds=10)
 
 
 class Exchange(Enum):
-    """What it means that a refresh token is presented."""
+    """The result of presenting a refresh token."""
 
     NEXT = auto()
-    """It is the newest one: it is exchanged for the next."""
+    """The newest one: exchange it for the next."""
     REPEATED = auto()
-    """It was exchanged a moment ago: the answer may have been lost."""
+    """Exchanged a moment ago: the response may have been lost."""
     REUSED = auto()
-    """It was exchanged before, or belongs to another client: somebody has a copy."""
+    """Exchanged before, or of another client: the token was copied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class RefreshFamily:
         return self.user_id == user_id and self.ended_at is None
 
     def exchange(self, number: int, client_id: ClientId, now: datetime) -> Exchange:
-        """Return what it means that this client presents the token with this number."""
+        """Return the result of presenting the token with this number as this client."""
         if client_id != self.client_id:
             return Exchange.REUSED
         if number == self.number:
@@ -65,7 +65,7 @@ class RefreshFamily:
         return replace(self, ended_at=now)
 
     def belongs_to(self, user: User, now: datetime) -> bool:
-        """Whether the user may still use it: nothing has revoked the user's tokens since."""
+        """Whether the user may still use it, because the user's tokens have not been revoked since."""
         return (
             user.may_sign_in(now)
             and user.id == self.user_id

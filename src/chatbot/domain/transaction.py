@@ -1,4 +1,4 @@
-"""What is read and written together. A new repository is named here, and nowhere else."""
+"""The repositories of a transaction. This is the only place that lists them."""
 
 from collections.abc import Callable
 
@@ -47,9 +47,9 @@ ALL_JOURNALS: tuple[JournalKind, ...] = (*JOURNALS, OPERATIONS)
 class Transaction:
     """The repositories of one transaction.
 
-    `is_atomic`: an exception undoes all that was written. Otherwise each write stays, whole by itself.
-    `on_commit`: what is called, in the thread that does it, once what was written is durable; not if
-    it was undone.
+    `is_atomic`: an exception undoes all that was written. Otherwise each write is atomic by itself
+    and stays. `on_commit`: called in the committing thread once the writes are durable; not if they
+    were undone.
     """
 
     def __init__(
@@ -84,6 +84,6 @@ class Transaction:
         self.users = Users(records)
 
     def settle(self, bill: Bill | None) -> None:
-        """Replace what was reserved by what was used."""
+        """Replace the reserved amounts by the used ones."""
         if bill is not None:
             self.counters.settle(bill.reserved, bill.used, now=bill.at)

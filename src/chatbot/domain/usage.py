@@ -1,4 +1,4 @@
-"""What callers use: who pays, the counters of usage, and what they add up to."""
+"""Usage of callers: payers, counters and reports."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ _ESCAPES = str.maketrans(_ESCAPED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payer:
-    """Whom usage is billed to: a client, and a person of a department where there is one."""
+    """The payer of usage: a client, and a person of a department, if any."""
 
     client: str
     user: str = ""
@@ -46,7 +46,7 @@ class Payer:
 
 
 def payer_of(principal: Principal) -> Payer:
-    """Return who pays for what this caller uses."""
+    """Return the payer for this caller."""
     user = principal.user
     if user is None:
         return Payer(client=principal.client.id)
@@ -60,7 +60,7 @@ def payer_of(principal: Principal) -> Payer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What was used: requests to the model, turns, and tokens, some of which may be estimated."""
+    """Usage: model requests, turns, and tokens, some of which may be estimated."""
 
     requests: int = 0
     turns: int = 0
@@ -90,7 +90,7 @@ _METRICS = ("requests", "turns", "input_tokens", "output_tokens", "estimated_tok
 
 
 class Dimension(StrEnum):
-    """What usage may be reported by."""
+    """The dimension by which usage is reported."""
 
     USER = "user"
     DEPARTMENT = "department"
@@ -102,7 +102,7 @@ class Dimension(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageRow:
-    """What a payer has used of a model on a day."""
+    """The usage of a model by a payer on a day."""
 
     day: str
     payer: Payer
@@ -154,7 +154,7 @@ def usage_additions(day: Window, payer: Payer, model: str, used: Used) -> tuple[
 
 
 def usage_prefix(day: str, user: str = "") -> str:
-    """Return how the names of the counters of a day begin, or of a person on a day."""
+    """Return the name prefix of the counters of a day, or of a person on a day."""
     whose = f"{part_of(user)}{PART_SEPARATOR}" if user else ""
     return f"{day}{PART_SEPARATOR}{whose}"
 

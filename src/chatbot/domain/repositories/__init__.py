@@ -1,1 +1,1 @@
-"""What is stored, by subject. Each repository is written once, on the ports."""
+"""Repositories, one per subject. Each is written once, on the ports."""

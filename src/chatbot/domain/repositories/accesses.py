@@ -1,4 +1,4 @@
-"""Looks of others at people's data."""
+"""Accesses of others to people's data."""
 
 from collections.abc import Sequence
 
@@ -26,6 +26,6 @@ class Accesses:
         self._records.put(ACCESSES, access, expected=None)
 
     def of(self, user_id: UserId, *, limit: int, after: str = "") -> Sequence[Access]:
-        """Return those at a person's data, newest first, after the one with this id."""
+        """Return the accesses to a person's data, newest first, after the one with this id."""
         key = (after,) if after else ()
         return self._records.page(ACCESSES, field="user_id", value=user_id, after=key, limit=limit)

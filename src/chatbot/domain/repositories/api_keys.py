@@ -39,7 +39,7 @@ API_KEYS = Kind(
 
 
 class ApiKeyRepository:
-    """The API keys of the store; those that have ended stay listed."""
+    """The API keys of the store, including expired and revoked ones."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
@@ -53,16 +53,16 @@ class ApiKeyRepository:
         return self._records.page(API_KEYS, after=(after,) if after else (), limit=limit)
 
     def exclusive(self) -> None:
-        """Keep other writers of keys out until the transaction ends."""
+        """Lock out other writers of keys until the transaction ends."""
         self._records.exclusive(API_KEYS)
 
     def require_room(
         self, client: ClientId, now: datetime, *, ending: ApiKey | None = None
     ) -> None:
-        """Check that the client may have another key, apart from one that ends now.
+        """Check that the client may have another key, not counting one that ends now.
 
         Raises:
-            Conflict: it has two that can be used.
+            Conflict: it has two usable keys.
         """
         keys = self._records.page(API_KEYS, field="client", value=client)
         others = [key for key in live_keys(keys, now) if ending is None or key.id != ending.id]
@@ -81,6 +81,6 @@ class ApiKeyRepository:
         """Store the key in place of `old`.
 
         Raises:
-            Conflict: the stored key is not `old` by now.
+            Conflict: the stored key is no longer `old`.
         """
         self._records.put(API_KEYS, key, expected=old)

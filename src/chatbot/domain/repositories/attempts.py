@@ -1,4 +1,4 @@
-"""Attempts to log in that have not succeeded, for as long as they count."""
+"""Failed log-in attempts, for as long as they count."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -16,9 +16,9 @@ class AttemptRepository:
         self._counters = counters
 
     def count(self, throttles: Sequence[Throttle], *, at: datetime) -> timedelta:
-        """Count an attempt in all throttles, or in none if one of them has to wait.
+        """Count an attempt in all throttles, or in none if one of them requires a wait.
 
-        Of many at once, as many are counted as of the same ones one after the other.
+        Concurrent attempts are counted as if they came one after the other.
 
         Returns:
             How long to wait; zero if the attempt was counted.

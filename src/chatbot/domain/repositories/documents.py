@@ -1,4 +1,4 @@
-"""Documents, their passages, and the queue of those that wait for their extraction."""
+"""Documents, their passages, and the extraction queue."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -35,7 +35,7 @@ DOCUMENT_JOBS = Kind(
     supersedes=lambda new, old: new.attempts >= old.attempts,
 )
 PassageKey = tuple[DocumentId, int]
-"""A document, and the number of a passage in the version that answers."""
+"""A document, and the number of a passage in its live version."""
 VersionPassageKey = tuple[DocumentId, int, int]
 """A document, a version of it, and the number of a passage in that version."""
 _SCOPES_AT_ONCE = 5000
@@ -43,13 +43,13 @@ _JOBS_AT_ONCE = 100
 
 
 class Documents:
-    """The documents of the store. Nothing here asks who is calling: see `is_readable`."""
+    """The documents of the store. This class does not check permissions: see `is_readable`."""
 
     def __init__(self, records: Records, blobs: Blobs) -> None:
         self._records, self._blobs = records, blobs
 
     def lock(self) -> None:
-        """Keep other writers of documents out until the transaction ends."""
+        """Lock out other writers of documents until the transaction ends."""
         self._records.exclusive(DOCUMENTS)
 
     def get(self, document_id: DocumentId) -> Document | None:
@@ -57,7 +57,7 @@ class Documents:
         return self._records.get(DOCUMENTS, document_id)
 
     def get_all(self, ids: Iterable[DocumentId]) -> Mapping[DocumentId, Document]:
-        """Return those of the documents that exist."""
+        """Return the documents that exist."""
         keys = [(each,) for each in dict.fromkeys(ids)]
         return {each.id: each for each in self._records.get_all(DOCUMENTS, keys)}
 
@@ -65,7 +65,7 @@ class Documents:
         """Store a document in place of `old`, the stored one.
 
         Raises:
-            Conflict: the stored one is not `old` by now.
+            Conflict: the stored one is no longer `old`.
         """
         self._records.put(DOCUMENTS, document, expected=old)
 
@@ -127,7 +127,7 @@ class Documents:
             self._blobs.put(name, data)
 
     def all_passages(self, document: Document) -> Sequence[StoredPassage]:
-        """Return the passages of the version that answers, in their order."""
+        """Return the passages of the live version, in order."""
         if document.live is None:
             return []
         folder = passages_folder(document.id, document.live.number)
@@ -136,7 +136,7 @@ class Documents:
         return sorted(passages, key=lambda each: each.seq)
 
     def passages(self, keys: Iterable[PassageKey]) -> Mapping[PassageKey, FoundPassage]:
-        """Return those of the passages that exist, with their documents."""
+        """Return the passages that exist, with their documents."""
         wanted = list(dict.fromkeys(keys))
         documents = self.get_all(document_id for document_id, _ in wanted)
         found = self.passages_of_versions(
@@ -149,7 +149,7 @@ class Documents:
     def passages_of_versions(
         self, keys: Iterable[VersionPassageKey]
     ) -> Mapping[VersionPassageKey, StoredPassage]:
-        """Return those of the passages that exist, also those of earlier versions."""
+        """Return the passages that exist, including those of earlier versions."""
         names = {key: passage_blob(*key) for key in keys}
         blobs = self._blobs.get_all(sorted({*names.values()}))
         return {
@@ -174,7 +174,7 @@ class Documents:
         self._records.put(DOCUMENT_JOBS, job, expected=None)
 
     def enqueue_missing(self, waiting: Iterable[Document]) -> int:
-        """Add a job for each of these documents that has none, and return how many they were."""
+        """Add a job for each of these documents that has none, and return their number."""
         jobs = {(job.document_id, job.version) for job in self._records.page(DOCUMENT_JOBS)}
         missing = [each for each in waiting if (each.id, each.newest.number) not in jobs]
         for each in missing:
@@ -182,7 +182,7 @@ class Documents:
         return len(missing)
 
     def disown_jobs(self, owner: str) -> None:
-        """Replace the jobs of an uploader by those of the documents that are left."""
+        """Replace the jobs of an uploader by those of the remaining documents."""
         for job in self._records.page(DOCUMENT_JOBS, field="owner", value=owner):
             self.end_job(job)
             document = self.get(job.document_id)
@@ -193,7 +193,7 @@ class Documents:
         return bool(self._records.page(DOCUMENT_JOBS, limit=1))
 
     def take_job(self, by: str, now: datetime, *, most: int) -> DocumentJob | None:
-        """Hold the next job; None without one that is free, or if `most` are held already."""
+        """Hold the next job; None if no job is free, or `most` are already held."""
         self._records.exclusive(DOCUMENT_JOBS)
         jobs = self._records.page(DOCUMENT_JOBS, limit=_JOBS_AT_ONCE)
         free = [job for job in jobs if not job.is_held(now)]
@@ -204,7 +204,7 @@ class Documents:
         return taken
 
     def renew_job(self, job: DocumentJob, now: datetime) -> bool:
-        """Hold a job for longer; False if it was lost."""
+        """Renew the lease of a job; False if it was lost."""
         stored = self._held(job)
         if stored is None:
             return False
@@ -212,7 +212,7 @@ class Documents:
         return True
 
     def is_held(self, job: DocumentJob) -> bool:
-        """Whether the job is still held by the same work."""
+        """Whether the job still has the same holder."""
         return self._held(job) is not None
 
     def _held(self, job: DocumentJob) -> DocumentJob | None:
@@ -220,7 +220,7 @@ class Documents:
         return stored if stored is not None and stored.held_by == job.held_by else None
 
     def give_back(self, job: DocumentJob) -> None:
-        """Let others take a job at once, unless it was lost."""
+        """Release a job, unless it was lost."""
         stored = self._held(job)
         if stored is not None:
             self._records.put(DOCUMENT_JOBS, stored.given_back(), expected=stored)

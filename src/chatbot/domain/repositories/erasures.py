@@ -13,7 +13,7 @@ ERASURES = Kind(
 
 
 class Erasures:
-    """The erasures that are under way or have just ended."""
+    """The erasures in progress, and those that have just ended."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
@@ -36,7 +36,7 @@ class Erasures:
         return self._records.drop_expired(ERASURES, now)
 
     def remove_records(self, user_id: UserId, kinds: Iterable[AnyKind]) -> dict[str, int]:
-        """Remove the records of these kinds that are about a person, and count them by kind."""
+        """Remove the records of these kinds about a person, and count them by kind."""
         counts = {kind.name: self._remove_of(kind, user_id) for kind in kinds if kind.subject}
         return {name: count for name, count in counts.items() if count}
 

@@ -1,7 +1,7 @@
-"""When people have logged in last.
+"""When people last logged in.
 
-Apart from the users: a log-in must not rewrite a document of all people, nor be in the way of those
-who change the user.
+Stored apart from the users, so that a log-in neither rewrites a document of all people nor
+conflicts with changes of the user.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,12 +13,12 @@ from chatbot.domain.identity import UserId
 from chatbot.domain.ports.records import Kind, Records
 
 EXACT_TO = timedelta(minutes=1)
-"""Log-ins that follow this closely are not written."""
+"""A log-in within this time of the previous one is not written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastLogin:
-    """The last log-in of a user, within a minute."""
+    """The last log-in of a user, accurate to a minute."""
 
     user_id: UserId
     at: datetime
@@ -41,7 +41,7 @@ class LastLogins:
         self._records = records
 
     def record(self, user_id: UserId, at: datetime) -> None:
-        """Store the time, unless one within a minute is stored."""
+        """Store the time, unless a time within a minute is already stored."""
         old = self._records.get(LAST_LOGINS, user_id)
         if old is not None and abs(at - old.at) < EXACT_TO:
             return
@@ -51,6 +51,6 @@ class LastLogins:
             return  # another log-in of the user has been stored at this moment
 
     def of(self, user_ids: Iterable[UserId]) -> Mapping[UserId, datetime]:
-        """Return the times of those who have ever logged in."""
+        """Return the times of all users who have ever logged in."""
         found = self._records.get_all(LAST_LOGINS, [(each,) for each in user_ids])
         return {each.user_id: each.at for each in found}

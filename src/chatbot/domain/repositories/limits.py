@@ -25,7 +25,7 @@ class LimitRecords:
         self._records = records
 
     def all(self) -> Sequence[Limit]:
-        """Return the limits, by id."""
+        """Return the limits, sorted by id."""
         return self._records.page(LIMITS)
 
     def get(self, limit_id: str) -> Limit | None:
@@ -52,5 +52,5 @@ class LimitRecords:
         self._records.remove(LIMITS, limit_id)
 
     def lock(self) -> None:
-        """Keep other writers of limits out until the transaction ends."""
+        """Lock out other writers of limits until the transaction ends."""
         self._records.exclusive(LIMITS)

@@ -1,4 +1,4 @@
-"""What is remembered of each person: one record for a person or an API client."""
+"""The memory of each person: one record for a person or an API client."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -24,10 +24,10 @@ PERSON_MEMORIES = Kind(
 )
 
 _TRIES = 50
-"""Of many changes at once, one succeeds each time."""
+"""The number of attempts: of concurrent changes, one succeeds each time."""
 _SESSIONS_AT_ONCE = 500
 _NOBODY = ""
-"""A key that no record has. Its removal makes a database empty its log of the texts, too."""
+"""A key that no record has. Removing it makes a database also clear the texts from its log."""
 
 
 class PersonMemories:
@@ -37,10 +37,10 @@ class PersonMemories:
         self._records, self._sessions = records, sessions
 
     def of(self, owner: Owner) -> PersonMemory:
-        """Return what is remembered of a person.
+        """Return the memory of a person.
 
-        The first call for a person who has sessions stores it, with the items that sessions of
-        earlier versions hold. Its version is 0 as long as it is not stored.
+        The first call for a person who has sessions stores it, with the items of sessions of
+        earlier versions. Its version is 0 until it is stored.
         """
         stored = self._stored(owner)
         if stored is not None and stored.is_complete:
@@ -48,15 +48,16 @@ class PersonMemories:
         return self._completed(owner)
 
     def change(self, owner: Owner, change: Callable[[PersonMemory], PersonMemory]) -> PersonMemory:
-        """Change what is remembered of a person, and return it; no write if nothing changes.
+        """Change the memory of a person, and return it. Nothing is written if nothing changes.
 
-        `change` is called again if another process has changed the memory first. Messages that taught
-        what is now forgotten are left out of their sessions' prompts, summaries and extractions from
-        then on, and summaries that cover them are emptied, so that they are made again. Sessions
+        `change` is called again if another process has changed the memory first. Messages from
+        which forgotten items were learned are left out of their sessions' prompts, summaries and
+        extractions from then on, and summaries that cover them are emptied, so that they are
+        rebuilt. Sessions
         that the same transaction writes to are written before: so no two wait for each other.
 
         Raises:
-            Conflict: others keep changing it.
+            Conflict: other processes keep changing it.
         """
         if self._stored(owner) is None:
             self._records.exclusive(PERSON_MEMORIES)
@@ -88,7 +89,7 @@ class PersonMemories:
             self.change(owner, lambda known: without_messages(known, session_id, upto=upto))
 
     def _hide(self, owner: Owner, session_id: SessionId, seqs: Collection[int]) -> None:
-        """Leave messages out of a session's prompts and summaries; no-op if the session is gone."""
+        """Exclude messages from a session's prompts and summaries. No-op if the session was deleted."""
         for _ in range(_TRIES):
             try:
                 found = self._sessions.load(owner, session_id)
@@ -109,7 +110,9 @@ class PersonMemories:
         return self._records.get(PERSON_MEMORIES, key_of(owner))
 
     def _completed(self, owner: Owner) -> PersonMemory:
-        """Take over what sessions hold: the record first, so that a crash between loses nothing."""
+        """Move the items of sessions: write the record first, so that a crash in between loses
+        nothing.
+        """
         if self._stored(owner) is None and not self._sessions.page(owner, limit=1):
             return replace(new_person(owner), is_complete=True)
         self._records.exclusive(PERSON_MEMORIES)
@@ -141,7 +144,7 @@ class PersonMemories:
             page = self._sessions.page(owner, limit=_SESSIONS_AT_ONCE, after=after)
 
     def _empty(self, session: Session, memory: Memory) -> None:
-        """Remove the items from a session's memory, as often as others change it meanwhile."""
+        """Remove the items from a session's memory; retry if another process changes it."""
         for _ in range(_TRIES):
             emptied = replace(memory, structured=StructuredMemory())
             owner, epoch = session.owner, session.epoch

@@ -48,7 +48,7 @@ class RefreshFamilies:
         """Store the next state of a family.
 
         Raises:
-            Conflict: the stored one is not `old` by now; of many at once, one wins.
+            Conflict: the stored one is no longer `old`; of concurrent calls, one succeeds.
         """
         self._records.put(REFRESH_FAMILIES, family, expected=old)
 

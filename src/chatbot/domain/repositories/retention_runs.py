@@ -1,4 +1,4 @@
-"""When expired conversations were looked for last."""
+"""The last run of the retention."""
 
 from datetime import datetime
 
@@ -26,9 +26,10 @@ class RetentionRuns:
         self._records = records
 
     def claim(self, now: datetime, *, is_asked_for: bool = False) -> RetentionRun | None:
-        """Claim the next run; of many processes at once, one gets it, the others None.
+        """Claim the next run.
 
-        None also if it is not due yet, unless it is asked for.
+        Of concurrent processes, one gets it, the others get None. None also if it is not due yet,
+        unless it `is_asked_for`.
         """
         self._records.exclusive(RETENTION_RUNS)
         last = self._records.get(RETENTION_RUNS, ONLY_RUN)

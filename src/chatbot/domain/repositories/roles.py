@@ -30,7 +30,7 @@ class Roles:
         """Store the role in place of `old`, or as a new one.
 
         Raises:
-            Conflict: the stored role is not `old` by now.
+            Conflict: the stored role is no longer `old`.
         """
         self._records.put(ROLES, role, expected=old)
 

@@ -49,7 +49,7 @@ USERS = Kind(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFilter:
-    """Which users are listed: those that fit all that is not None.
+    """Which users to list: those that match all fields that are not None.
 
     `text` is part of the e-mail address. `is_active_at`: whether active, at that moment.
     """
@@ -88,14 +88,14 @@ class Users:
         self._records = records
 
     def lock(self) -> None:
-        """Keep others from changing users, and the roles that they have, until the end.
+        """Lock users and roles until the end of the transaction.
 
-        What is read after this cannot have changed when it is written.
+        Data read afterwards cannot change before it is written.
         """
         self._records.exclusive(USERS)
 
     def add(self, user: User) -> None:
-        """Store a user; of many at once with one address, one wins.
+        """Store a user. Of concurrent calls with the same address, one succeeds.
 
         Raises:
             Conflict: the e-mail address is taken.
@@ -118,13 +118,13 @@ class Users:
         self._records.remove(USERS, user_id)
 
     def all(self) -> Sequence[User]:
-        """Return all users, by e-mail address."""
+        """Return all users, sorted by e-mail address."""
         return self._records.search(USERS, (), order_by="email")
 
     def page(
         self, wanted: UserFilter, *, after: str = "", limit: int | None = None
     ) -> Sequence[User]:
-        """Return the users that fit, by e-mail address, from the first address after `after`."""
+        """Return the matching users, sorted by e-mail address, from the first address after `after`."""
         conditions = list(wanted.conditions())
         return self._records.search(USERS, conditions, order_by="email", after=after, limit=limit)
 
@@ -145,9 +145,9 @@ class Users:
         """Store the user in place of `old`, who has the same id. Call `lock` before reading the roles.
 
         Raises:
-            LastAdministrator: no administrator would be left; of such changes at once, one wins at
-                most.
-            Conflict: the stored user is not `old` by now, or the new e-mail address is taken.
+            LastAdministrator: no administrator would remain; also guaranteed for concurrent
+                changes. Conflict: the stored user is no longer `old`, or the new e-mail address is
+                taken.
         """
         self.require_another_administrator(user, old=old, roles=roles)
         try:
@@ -161,7 +161,7 @@ class Users:
         """Check that an administrator remains if `old` becomes `user`, or is removed.
 
         Raises:
-            LastAdministrator: that is so.
+            LastAdministrator: none remains.
         """
         if _can_administer(old, roles) and not (user and _can_administer(user, roles)):
             others = (each for each in self.administrators(roles) if each.id != old.id)
@@ -181,7 +181,7 @@ class Users:
         """Yield those who can manage all users and roles, and will be able to as time passes.
 
         The rights may come from several roles. A user who expires, or has no password but a
-        one-time password, does not count: nobody would be left once the time is over.
+        one-time password, does not count, because no administrator would remain after the expiry.
         """
         for role in roles.values():
             if Permission.USERS_MANAGE in role.permissions and not role.own_department_only:
