@@ -118,11 +118,11 @@ class Memory:
     `summarized_to` and `extracted_to` are watermarks: the number of the newest message that the
     summary, or the structured memory, covers. `version` increases with every stored change.
 
-    `refused` lists messages that the provider refuses, or that taught what was forgotten: prompts,
-    summaries and extractions leave them out. `structured` is empty from the moment on at which its
-    items became the person's: see `person_memory`. Prompts begin after message `prompts_after`,
-    because the provider refuses an earlier one. `summarized_items` are the ids of the person's items
-    that the prompts of summarized answers contained.
+    `refused` lists messages that the provider refuses, or from which a forgotten item was learned:
+    prompts, summaries and extractions leave them out. `structured` is empty once its items have
+    been moved to the person's memory: see `person_memory`. Prompts begin after message
+    `prompts_after`, because the provider refuses an earlier one. `summarized_items` are the ids of
+    the person's items that the prompts of summarized answers contained.
     """
 
     summary: str = ""

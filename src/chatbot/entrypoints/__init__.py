@@ -1,1 +1,1 @@
-"""How people and programs reach the service: HTTP, command line, settings, container."""
+"""The entry points of the service: HTTP, command line, settings, container."""

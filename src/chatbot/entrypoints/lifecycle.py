@@ -48,7 +48,7 @@ async def opened(use: UseCases, *, logs_head: bool = True) -> AsyncGenerator[Non
 
 @asynccontextmanager
 async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
-    """Opens only what commands need: the model, which is slow to import, is not built.
+    """Opens only the parts that commands need: the model, which is slow to import, is not built.
 
     Raises:
         SettingsError: the store cannot be opened.
@@ -84,7 +84,7 @@ async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
 async def recorded_change(
     settings: Settings, principal: Principal, event: AuditEvent
 ) -> AsyncGenerator[None]:
-    """Records in the store a change of what is not in it, which is the block.
+    """Records in the store a change outside it, which the block makes.
 
     Raises:
         SettingsError: the store cannot be opened.

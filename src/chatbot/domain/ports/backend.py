@@ -1,4 +1,4 @@
-"""The port to a storage backend: how its URLs are read, and what stands behind one.
+"""The port to a storage backend: parses its URLs and opens its stores.
 
 A backend is a folder in `adapters/storage/` and one line in `entrypoints/storage_backends.py`.
 """
@@ -39,7 +39,7 @@ class StorageUrl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageOptions:
-    """What a running service asks of a backend with connections; others ignore it.
+    """Options of a running service for backends with connections; others ignore them.
 
     The defaults suit commands, and any connection pooler. `replica` names this process among those
     that share the store.
@@ -51,11 +51,11 @@ class StorageOptions:
 
 
 Progress = Callable[[int, int], None]
-"""Called during work that takes long, with how much is done and how much there is."""
+"""Called during long work with the amount done and the total."""
 
 
 def unreported(done: int, total: int) -> None:
-    """Nobody watches the progress."""
+    """Reports no progress."""
 
 
 class Tables(Protocol):
@@ -82,7 +82,7 @@ class StorageBackend(Protocol):
     """One kind of store. Importing it and parsing a URL is fast; the rest may import libraries."""
 
     form: str
-    """How its URLs look, for messages: `json:DIR`."""
+    """The form of its URLs, for messages: `json:DIR`."""
 
     @abstractmethod
     def parse(self, raw: str) -> StorageUrl | None:
@@ -90,7 +90,7 @@ class StorageBackend(Protocol):
 
     @abstractmethod
     def storage(self, url: StorageUrl, options: StorageOptions) -> Storage:
-        """Returns the store, not open yet."""
+        """Returns the store, which is not open yet."""
 
     @abstractmethod
     def export(self, url: StorageUrl) -> ExportTarget:
@@ -109,7 +109,7 @@ class StorageBackend(Protocol):
         """
 
     def has_store(self, url: StorageUrl) -> bool:
-        """Whether a store may be at this URL, as far as a look at the path shows."""
+        """Whether there may be a store at this URL, judging by the path."""
         return url.path is None or url.path.exists()
 
     def tables(self, url: StorageUrl) -> Tables | None:  # noqa: ARG002 # for backends that have them

@@ -1,7 +1,7 @@
 """The port to blobs: bytes with a name, such as the file of a document.
 
-A name is a path of lower-case words: `documents/<id>/1/content`. It is never used for other bytes
-again, except after it was removed.
+A name is a path of lower-case words: `documents/<id>/1/content`. It is never reused for other
+bytes, except after its removal.
 """
 
 import re
@@ -28,7 +28,7 @@ class Blobs(Protocol):
 
     @abstractmethod
     def put(self, name: str, data: bytes) -> None:
-        """Store bytes, in place of those that have the name already.
+        """Store bytes, replacing those with the same name.
 
         Raises:
             ValueError: the name is not valid.
@@ -40,23 +40,28 @@ class Blobs(Protocol):
 
     @abstractmethod
     def get_all(self, names: Sequence[str]) -> Mapping[str, bytes]:
-        """Return those of the blobs with these names that exist."""
+        """Return the existing blobs with these names."""
 
     @abstractmethod
     def part(self, name: str, number: int) -> bytes | None:
-        """Return one part of `PART_BYTES`, counted from 0; None behind the last one."""
+        """Return one part of `PART_BYTES`, counted from 0; None after the last one."""
 
     @abstractmethod
     def names(self, folder: str, *, after: str = "", limit: int | None = None) -> Sequence[str]:
-        """Return the names below a folder, as `documents/<id>`, from the first one after `after`."""
+        """Return the names below a folder, such as `documents/<id>`, from the first one after
+        `after`.
+        """
 
     @abstractmethod
     def size(self, folder: str) -> int:
-        """Return how many bytes the store needs for what is below a folder."""
+        """Return how many bytes the store uses for the blobs below a folder."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """Remove the blob with this name, and all below the folder of this name; no-op if absent."""
+        """Remove the blob with this name, and all blobs below the folder with this name.
+
+        No-op if absent.
+        """
 
 
 def is_blob_name(name: str) -> bool:

@@ -5,7 +5,7 @@ amounts of a counter that expire together are stored as one. A repository that c
 up: to the end of the minute for a rate limit, to the end of the month for a budget.
 
 A reservation is an amount with an earlier expiry, such as the end of a turn's time-out. `settle`
-replaces it by what was used. If its process died, it expires.
+replaces it by the used amount. If its process dies, it expires.
 """
 
 from abc import abstractmethod
@@ -54,7 +54,9 @@ Counts = Mapping[CounterKey, Sequence[Count]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addition:
-    """A positive amount for a counter; `limit` is the most that the counter may hold with it."""
+    """A positive amount for a counter; `limit` is the maximum that the counter may hold including
+    it.
+    """
 
     key: CounterKey
     amount: int
@@ -64,7 +66,7 @@ class Addition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """What was reserved, and what was used instead; settled at the moment `at`."""
+    """The reserved amounts, and the used amounts that replace them at the moment `at`."""
 
     reserved: Sequence[Addition]
     used: Sequence[Addition]
@@ -81,9 +83,9 @@ class Counters(Protocol):
     """
 
     def add(self, additions: Sequence[Addition], *, now: datetime) -> Sequence[Addition]:
-        """Add all the amounts, or none if one of them would exceed its limit.
+        """Add all amounts, or none if one of them would exceed its limit.
 
-        Of many at once, as many are added as of the same ones one after the other.
+        Concurrent calls have the same effect as if they came one after the other.
 
         Returns:
             The additions that would exceed their limits; none if all were added.
@@ -102,7 +104,7 @@ class Counters(Protocol):
     def settle(
         self, reserved: Sequence[Addition], used: Sequence[Addition], *, now: datetime
     ) -> None:
-        """Subtract the reserved amounts and add those that were used, whatever the limits.
+        """Subtract the reserved amounts and add the used ones, regardless of limits.
 
         A counter holds at least zero: nothing is subtracted from what has expired or was cleared.
         """
@@ -120,16 +122,15 @@ class Counters(Protocol):
 
     @abstractmethod
     def clear(self, keys: Sequence[CounterKey]) -> None:
-        """Empty these counters."""
+        """Clear these counters."""
 
     @abstractmethod
     def erase(self, part: str) -> Mapping[str, int]:
-        """Remove, durably and for good, each counter that has this part in its name, of every kind.
+        """Remove durably every counter, of any kind, that has this part in its name.
 
-        The whole store is searched: this is for the rare case that a person is erased.
+        This searches the whole store, and is meant for the erasure of a person.
 
-        Returns:
-            How many counters there were of each kind that had some.
+        Returns: The number of removed counters by kind.
 
         Raises:
             ValueError: it cannot be a part of a name.
@@ -145,7 +146,7 @@ class Counters(Protocol):
 
 
 def names_with_part(names: Iterable[str], part: str) -> list[str]:
-    """Return those of the names that have this part.
+    """Return the names that have this part.
 
     Raises:
         ValueError: it cannot be a part of a name: it is empty, as parts that are not known, or

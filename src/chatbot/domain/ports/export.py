@@ -1,7 +1,7 @@
-"""The port to everything in a store at once: for moving it, importing and backing up.
+"""The port to all data of a store: for copying, importing and backups.
 
-It is the only door that asks for no owner. Commands of the host use it; no route leads to it.
-It is not asynchronous: a command does one thing after the other.
+It is the only port without an owner in its signatures. Only commands on the host use it; no route
+does. It is synchronous, because a command works sequentially.
 """
 
 from abc import abstractmethod
@@ -28,7 +28,7 @@ MAX_SEQ, MAX_VERSION = 10**15, 10**9
 
 
 def name_of_session(owner: Owner, session_id: SessionId) -> str:
-    """What a person calls it."""
+    """The name to display."""
     return f"session {session_id} of {owner.kind} {owner.id}"
 
 
@@ -41,7 +41,7 @@ class Conversation:
     memory: Memory
 
     def is_complete(self) -> bool:
-        """Whether it has the messages that its session counts: since a reset none is missing."""
+        """Whether it has all messages that its session counts since the last reset."""
         first = self.session.last_seq - self.session.message_count + 1
         is_complete = first >= 1 and len(self.messages) == self.session.message_count
         return is_complete and all(
@@ -49,7 +49,7 @@ class Conversation:
         )
 
     def kept(self) -> "Conversation":
-        """The conversation with dates of its session that every file system can keep."""
+        """Return the conversation with session dates that every file system can store."""
         session = self.session
         updated_at = min(max(session.updated_at, FIRST_DATE), LAST_DATE)
         if updated_at == session.updated_at:
@@ -57,7 +57,7 @@ class Conversation:
         return replace(self, session=replace(session, updated_at=updated_at))
 
     def is_within_bounds(self) -> bool:
-        """Whether each number can be counted on from, in every store."""
+        """Whether every number is small enough for all stores to continue counting from it."""
         session, memory = self.session, self.memory
         last_seqs = (session.last_seq, memory.summarized_to, memory.extracted_to)
         versions = (session.epoch, session.message_count, memory.version)
@@ -66,7 +66,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """What stands where an item should be, but cannot be trusted. `reason` quotes none of it."""
+    """A damaged item. `reason` quotes none of its content."""
 
     name: str
     reason: str
@@ -95,7 +95,7 @@ def name_of_blob(name: str) -> str:
 
 
 def name_of(item: Item) -> str:
-    """What people call it; not by the e-mail address, which should not be in logs."""
+    """The name to display, which never contains the e-mail address, because it appears in logs."""
     if isinstance(item, Conversation):
         return name_of_session(item.session.owner, item.session.id)
     if isinstance(item, JournalEntry):
@@ -107,7 +107,7 @@ def name_of(item: Item) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An item that is to take the place of `over`, which `find` returned."""
+    """An item that is to replace `over`, which `find` returned."""
 
     item: Item
     over: Item | None
@@ -140,23 +140,24 @@ def put_entries(changes: Iterable[Change], target: Journal) -> None:
 
 
 class StoreExport(Protocol):
-    """Everything in a store, to be read; used inside of `with`, and made without I/O.
+    """Read access to all data of a store.
 
-    Reading leaves no trace in the store.
+    Used inside `with`; constructing does no I/O. Reading does not change the store.
     """
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Nothing is kept open, where an export does not say otherwise."""
+        """By default, nothing is kept open."""
         return
 
     @abstractmethod
     def items(self) -> Generator[Item | Unreadable]:
-        """Everything: the records of each of `KINDS`, the blobs, the conversations, the entries of `JOURNALS`.
+        """Yield everything: the records of each of `KINDS`, the blobs, the conversations, the
+        entries of `JOURNALS`.
 
-        May be called while the store is in use. An item is whole, and as it was at one moment.
+        May be called while the store is in use. Each item is complete and as of one moment.
 
         Raises:
             StorageUnavailable: it cannot be read at all.
@@ -168,11 +169,11 @@ class StoreExport(Protocol):
 
 
 class ExportTarget(StoreExport, Protocol):
-    """A store that is also written to."""
+    """Read and write access to all data of a store."""
 
     @abstractmethod
     def entries(self, journal: JournalKind) -> Iterator[JournalEntry | Unreadable]:
-        """Yield the entries of a journal as they are stored, also those that cannot be trusted."""
+        """Yield the stored entries of a journal, including damaged ones."""
 
     @abstractmethod
     def hidden_entries(self, journal: JournalKind, /) -> Iterator[int]:
@@ -183,21 +184,21 @@ class ExportTarget(StoreExport, Protocol):
 
     @abstractmethod
     def find(self, item: Item) -> Item | None:
-        """Return what stands in this item's place, if anything does.
+        """Return the stored item in this item's place, if any.
 
         That is the record with its key, else with the value of a unique field, the blob with its
-        name, the conversation with its owner and id, or the journal's entry with its number. A store that was never made has nothing but the records that it will
-        be made with.
+        name, the conversation with its owner and id, or the journal's entry with its number. A
+        store that was never created has only its initial records.
 
         Raises:
-            Conflict: what is there is damaged.
+            Conflict: the stored item is damaged.
         """
 
     @abstractmethod
     def put(self, changes: Sequence[Change]) -> None:
-        """Put items where they belong; records of a kind all or none, a conversation whole or not at all.
+        """Store items: the records of a kind all or none, a conversation completely or not at all.
 
-        They are durable when this returns. The store is made if it is not there.
+        They are durable when this returns. The store is created if it does not exist.
 
         Raises:
             Conflict: what is stored differs, the value of a unique field is in use, or the entry

@@ -29,11 +29,11 @@ class Extracted:
 
 
 class Extractor(Protocol):
-    """Extracts the text of files that nobody has checked."""
+    """Extracts the text of untrusted files."""
 
     @abstractmethod
     def media_type_of(self, declared: str, name: str) -> str:
-        """Return the media type as which a file is read, without looking into the file.
+        """Return the media type that a file is parsed as, without reading the file.
 
         It follows from the declared media type, whose parameters are ignored, or from the extension
         of the name if the declared type is empty or general (`application/octet-stream`,
@@ -48,7 +48,7 @@ class Extractor(Protocol):
     async def extract(self, path: Path, media_type: str, name: str) -> Extracted:
         """Return the text of the file; `media_type` and `name` are what the caller declared.
 
-        A cancelled call ends what it has started. The file is only read. The text can be stored: it
+        Cancelling the call stops the extraction. The file is only read. The text can be stored: it
         contains neither NUL nor lone surrogates, and there is at least one passage.
 
         Raises:

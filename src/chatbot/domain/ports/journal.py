@@ -25,8 +25,9 @@ def _no_labels(_: Content) -> Iterable[Label]:
 class JournalKind:
     """A journal, and how its entries are found.
 
-    `labels` returns those of an entry, the same ones for ever; each value is one of the texts of its
-    content. `is_indexed` says whether an index helps: not for a label that most entries have.
+    `labels` returns those of an entry, which never change; each value is one of the texts of its
+    content. `is_indexed` tells whether an index helps, which it does not for a label that most
+    entries have.
     """
 
     name: str
@@ -50,9 +51,9 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalQuery:
-    """Which entries to find: those with all these labels, made from `since` on and before `until`.
+    """Which entries to find: those with all these labels, from `since` to before `until`.
 
-    `up_to` is the number of the last one to look at.
+    `up_to` is the number of the last entry to search.
     """
 
     labels: frozenset[Label] = frozenset()
@@ -72,7 +73,7 @@ class JournalQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalPage:
-    """Entries that were found. `next_after` is where to go on; None if there are no more."""
+    """A page of entries. `next_after` is where the next page begins; None if there are no more."""
 
     entries: Sequence[JournalEntry]
     next_after: int | None = None
@@ -92,7 +93,7 @@ Record = Callable[[JournalEntry, JournalEntry], JournalEntry]
 
 
 class Journal(Protocol):
-    """The journals of a store, shared by all its processes. One without entries costs nothing."""
+    """The journals of a store, shared by all its processes. Empty journals cost nothing."""
 
     @abstractmethod
     def extend(self, journal: JournalKind, compose: Compose) -> Sequence[JournalEntry]:
@@ -121,17 +122,17 @@ class Journal(Protocol):
     ) -> JournalPage:
         """Return matching entries after this number, oldest first, at most `limit`.
 
-        The time that it takes is bounded: it looks at a limited number of entries, so that a page
-        may be short, even empty, although more follow.
+        It takes bounded time, because it searches a limited number of entries, so a page may be
+        short or empty although more follow.
         """
 
     @abstractmethod
     def prune(self, journal: JournalKind, before: datetime, record: Record) -> int:
-        """Remove some of the oldest entries, up to the first that was not made before a moment.
+        """Remove a batch of the oldest entries from before a moment, and return their number.
 
-        What `record` returns for the last of them and the newest entry is appended first, so that
-        it is known where the journal begins. The newest entry stays. It is called again until it
-        returns 0, the number of entries that it has removed.
+        First appends the entry that `record` returns for the last removed and the newest entry, so
+        that the new beginning of the journal is recorded. The newest entry stays. Call again until
+        it returns 0.
         """
 
     @abstractmethod
@@ -156,7 +157,7 @@ class Journal(Protocol):
 
 
 def entries_of(source: Journal, journal: JournalKind) -> Iterator[JournalEntry]:
-    """Yield all entries, some at a time."""
+    """Yield all entries in batches."""
     after = 0
     while page := source.read(journal, after=after, limit=_PAGE):
         yield from page
@@ -169,8 +170,8 @@ def copy_entries(
     """Append entries to the same journal of another store, with the same numbers.
 
     Raises:
-        Conflict: they do not follow the last one of the target. Any may be the first of an empty
-            journal, for older ones may have been pruned.
+        Conflict: they do not follow the last one of the target. Any entry may be the first of an
+            empty journal, because older ones may have been pruned.
     """
 
     def following(last: JournalEntry | None) -> Sequence[JournalEntry]:

@@ -1,6 +1,6 @@
-"""The port to the counters of limits, apart from a transaction of the store.
+"""The port to counters of limits outside transactions of the store.
 
-Several deployments, or a store whose commits cost too much, count in a server of their own.
+Deployments with several stores, or with expensive commits, count in a separate server.
 """
 
 from abc import abstractmethod
@@ -14,7 +14,7 @@ from chatbot.domain.ports.counters import Addition, CounterKey, Counts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What a turn has reserved, and what it has used instead; `id` is unique."""
+    """The reserved and the used amounts of a turn; `id` is unique."""
 
     id: str
     reserved: Sequence[Addition]
@@ -24,8 +24,8 @@ class Settlement:
 class LimitCounters(Protocol):
     """Counters as `Counters` has them, each call a transaction of its own.
 
-    Every method raises `StorageUnavailable` if the counters cannot be reached, or answer nonsense;
-    the call may have been carried out nevertheless.
+    Every method raises `StorageUnavailable` if the counters cannot be reached or return invalid
+    data; the call may have taken effect nevertheless.
     """
 
     @abstractmethod
@@ -36,7 +36,7 @@ class LimitCounters(Protocol):
     async def settle(self, settlement: Settlement, *, now: datetime) -> None:
         """Subtract the reserved amounts and add the used ones, whatever the limits.
 
-        A settlement that is repeated within an hour, as its answer was lost, is carried out once.
+        A settlement that is repeated within an hour because its response was lost takes effect once.
         """
 
     @abstractmethod
@@ -57,4 +57,4 @@ class LimitCounters(Protocol):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Disconnect, if that is necessary."""
+        """Disconnect, if connected."""

@@ -70,7 +70,7 @@ class Completion:
 
 
 class ChatModel(Protocol):
-    """A language model, or something that answers like one.
+    """A language model, or a substitute for one.
 
     Both methods raise a `ModelFailure` and nothing else of their own. Cancelling the call, or
     closing the generator, closes the upstream request at once.
@@ -82,7 +82,7 @@ class ChatModel(Protocol):
 
     @property
     def adapted(self) -> str:
-        """How requests differ from the usual, as far as the provider turned out to need it."""
+        """How requests were adapted to the provider, as far as known."""
         return ""
 
     @abstractmethod

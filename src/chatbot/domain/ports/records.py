@@ -1,6 +1,6 @@
-"""The port to records: small objects with a key, which every engine stores alike.
+"""The port to records: small objects with a key, which all stores handle alike.
 
-What is particular about a kind of record stands in its `Kind`, never in an engine.
+Everything specific to a kind of record is in its `Kind`, never in a store.
 """
 
 from abc import abstractmethod
@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 Record = TypeVar("Record")
 Key = tuple[str, ...]
-"""The values of the key fields, in their order."""
+"""The values of the key fields, in order."""
 
 
 class Layout(StrEnum):
@@ -42,18 +42,18 @@ class EditRule:
 
 
 class Match(StrEnum):
-    """How a field is compared with the value of a condition, code point by code point."""
+    """How a field is compared with the value of a condition, by code points."""
 
     EQUAL = "equal"
     HOLDING = "holding"
-    """The value is part of it; each text holds the empty one."""
+    """The field contains the value; every text contains the empty one."""
     AFTER = "after"
     UP_TO = "up to"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """What a unique or derived field of a record has to be."""
+    """A condition on a unique or derived field of a record."""
 
     field: str
     match: Match
@@ -64,7 +64,7 @@ class Condition:
 class Kind(Generic[Record]):
     """One kind of record: a dataclass, and how its records are found and kept.
 
-    `name` is that of its table, document or folder; `singular` is what people call one. Fields of
+    `name` is that of its table, document or folder; `singular` is the display name of one. Fields of
     `key`, `unique` and `indexed` are text. `derived` are properties of text, which are stored beside
     the record so that lists can be filtered by them; a migration fills a new one. `initial` are the records of a new store.
     `supersedes(new, old)`: whether the one is the same or a later state of the other, so that a
@@ -101,7 +101,7 @@ class Kind(Generic[Record]):
         return tuple(getattr(record, field) for field in self.key)
 
     def label(self, record: Record) -> str:
-        """What people call the record: by its key, since other fields may be personal."""
+        """The display name of the record, made of its key, because other fields may be personal."""
         return f"{self.singular} {' '.join(self.key_of(record))}"
 
     def has_expired(self, record: Record, now: datetime) -> bool:
@@ -150,7 +150,7 @@ class Records(Protocol):
     ) -> Sequence[Record]:
         """Return the records with one of these values of an indexed field, ordered as by `page`.
 
-        Those with other values are not looked at, so that they cost no time.
+        Records with other values are not read.
         """
 
     @abstractmethod
@@ -159,7 +159,7 @@ class Records(Protocol):
 
     @abstractmethod
     def get_all(self, kind: Kind[Record], keys: Sequence[Key]) -> Sequence[Record]:
-        """Return those of the records with these keys that exist, in any order."""
+        """Return the existing records with these keys, in any order."""
 
     @abstractmethod
     def search(
@@ -181,7 +181,7 @@ class Records(Protocol):
         """Store a new record, or replace the `expected` one, which has the same key.
 
         Raises:
-            Conflict: what is stored is not what was expected, or another record has the value of
+            Conflict: the stored record is not the expected one, or another record has the value of
                 a unique field.
         """
 
@@ -191,11 +191,11 @@ class Records(Protocol):
 
     @abstractmethod
     def drop_expired(self, kind: Kind[Record], now: datetime) -> int:
-        """Remove the records that have expired, and return how many."""
+        """Remove the expired records, and return their number."""
 
     @abstractmethod
     def exclusive(self, kind: AnyKind) -> None:
-        """Keep other writers of this kind out until the transaction ends.
+        """Lock out other writers of this kind until the transaction ends.
 
-        What is read after this cannot have changed when it is written.
+        Data read afterwards cannot change before it is written.
         """

@@ -1,4 +1,4 @@
-"""The ports to the search index: what is written in a transaction, and what searches it.
+"""The ports to the search index: writing it in a transaction, and searching it.
 
 The index is derived from messages and documents. Every look-up names the permitted access classes,
 and every statistic comes from them alone: results are the same whether or not anything else exists.
@@ -30,7 +30,9 @@ class Prepared(Protocol):
 
 
 Prepare = Callable[[str, Sequence[Passage]], Awaitable[Prepared]]
-"""Analyses the passages of a parent, which takes seconds for a big document: in no transaction."""
+"""Analyses the passages of a parent, which takes seconds for a large document: call it outside of
+transactions.
+"""
 
 
 class SearchIndex(Protocol):
@@ -38,11 +40,11 @@ class SearchIndex(Protocol):
 
     @abstractmethod
     def put(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
-        """Index the passages of a parent, in place of those that it had in this class."""
+        """Index the passages of a parent, replacing those that it had in this class."""
 
     @abstractmethod
     def put_prepared(self, scope: Scope, prepared: Prepared) -> None:
-        """Index what was prepared before the transaction: see `put`."""
+        """Index passages that were prepared before the transaction: see `put`."""
 
     @abstractmethod
     def move(self, scope: Scope, to: Scope, parent: str) -> None:
@@ -50,7 +52,7 @@ class SearchIndex(Protocol):
 
     @abstractmethod
     def append(self, scope: Scope, parent: str, passages: Sequence[Passage]) -> None:
-        """Index more passages of a parent."""
+        """Add passages of a parent to the index."""
 
     @abstractmethod
     def remove(self, scope: Scope, parent: str, *, upto: int | None = None) -> None:
@@ -58,7 +60,7 @@ class SearchIndex(Protocol):
 
     @abstractmethod
     def clear(self, scope: Scope) -> None:
-        """Remove everything of an access class, and its audience."""
+        """Remove all passages of an access class, and its audience."""
 
     @abstractmethod
     def put_vectors(self, scope: Scope, parent: str, embedded: Embedded) -> None:
@@ -106,13 +108,13 @@ class Search(Protocol):
     async def messages(
         self, owner: Owner, query: str, *, limit: int, without: str | None = None
     ) -> Sequence[Hit]:
-        """Return the owner's messages that fit best, except those of the session `without`."""
+        """Return the owner's best matching messages, except those of the session `without`."""
 
     @abstractmethod
     async def documents(
         self, atoms: Collection[str], query: str, *, limit: int, labels: Collection[str] = ()
     ) -> Sequence[Hit]:
-        """Return the passages of documents that fit best.
+        """Return the best matching passages of documents.
 
         Only of documents with one of the atoms in their audience and, if any are given, one of the
         labels.
@@ -125,5 +127,5 @@ class Search(Protocol):
         """Return the best of the given passages, by parent, such as the items of a memory."""
 
     async def aclose(self) -> None:
-        """End what is done in the background."""
+        """Stop the background work."""
         return

@@ -31,8 +31,8 @@ class PasswordHasher(Protocol):
     def pad_to(self, schemes: Mapping[str, int]) -> None:  # noqa: ARG002 # a fake has no timing to hide
         """Make every check take as long as one hash of each of these schemes.
 
-        `schemes` maps each scheme (`identity.scheme_of`) to its number of users. So the duration of a
-        check does not reveal whose it was. Callable from any thread.
+        `schemes` maps each scheme (`identity.scheme_of`) to its number of users. So the duration of
+        a check does not reveal whose password it was. Callable from any thread.
         """
         return
 
@@ -103,15 +103,15 @@ class RefreshTokens(Protocol):
 
 
 class Assertions(Protocol):
-    """Reads what applications assert about the person for whom they call."""
+    """Verifies the assertions of applications about the person for whom they call."""
 
     @abstractmethod
     def read(
         self, raw_assertion: str, kind: AssertionKind, *, secret: str, issuer: ClientId
     ) -> Assertion:
-        """Return what this client asserts, signed with its secret.
+        """Return the assertion of this client, signed with its secret.
 
-        Whether it was used before is not known here.
+        Does not check whether it was used before.
 
         Raises:
             InvalidAssertion: it is malformed, forged, not yet valid, expired or foreign.

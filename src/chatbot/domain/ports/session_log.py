@@ -38,8 +38,8 @@ class SessionLog(Protocol):
     """Sessions, their messages and memory.
 
     Methods that take a session id, except `put_memory`, raise `NotFound` if the owner has no such
-    session; those that take a `Lease` raise `SessionBusy` and write nothing if it is not held any
-    more.
+    session; those that take a `Lease` raise `SessionBusy` and write nothing if it is no longer
+    held.
     """
 
     @abstractmethod
@@ -60,13 +60,14 @@ class SessionLog(Protocol):
 
     @abstractmethod
     def owners(self) -> Sequence[Owner]:
-        """Return all who have sessions, or had some."""
+        """Return all owners who have or had sessions."""
 
     @abstractmethod
     def owners_of(self, session_id: SessionId) -> Sequence[Owner]:
-        """Return who has a session with this id: one owner at most, unless sessions were copied.
+        """Return the owners of a session with this id: at most one, unless sessions were copied.
 
-        For those who may read the sessions of all owners. The cost grows with the number of owners,
+        For callers who may read the sessions of all owners. The cost grows with the number of
+        owners,
         not of sessions.
         """
 
@@ -76,7 +77,7 @@ class SessionLog(Protocol):
     ) -> Sequence[Session]:
         """Return the owner's sessions by `updated_at`, newest first, then by id ascending.
 
-        Those that have `title` in theirs: see `is_in_title`.
+        Only those whose title contains `title`: see `is_in_title`.
         """
 
     @abstractmethod
@@ -91,11 +92,11 @@ class SessionLog(Protocol):
 
     @abstractmethod
     def release(self, lease: Lease) -> None:
-        """Release the session; a no-op if the lease is not held any more."""
+        """Release the session. No-op if the lease is no longer held."""
 
     @contextmanager
     def held(self, owner: Owner, session_id: SessionId, turn_id: TurnId) -> Iterator[Lease]:
-        """Hold the session inside of `with`: `acquire` and `release`."""
+        """Hold the session inside `with`: `acquire` and `release`."""
         lease = self.acquire(owner, session_id, turn_id)
         try:
             yield lease
@@ -118,7 +119,7 @@ class SessionLog(Protocol):
 
     @abstractmethod
     def memory(self, owner: Owner, session_id: SessionId) -> Memory:
-        """Return what is remembered of the session; `Memory()` if nothing was ever stored."""
+        """Return the memory of the session; `Memory()` if nothing was ever stored."""
 
     @abstractmethod
     def put_memory(
@@ -130,7 +131,7 @@ class SessionLog(Protocol):
         The stored memory has the next version. Needs no lease.
 
         Returns:
-            Whether it was stored. False also if the session is gone.
+            Whether it was stored. Also False if the session was deleted.
         """
 
     @abstractmethod
@@ -142,7 +143,7 @@ class SessionLog(Protocol):
 
     @abstractmethod
     def trim(self, lease: Lease, upto: int) -> None:
-        """Remove the messages up to this number, for good; the later ones keep their numbers.
+        """Permanently remove the messages up to this number; later ones keep their numbers.
 
         A title that was the beginning of a removed message is that of the first one left. The
         session keeps its memory and its place in the list. No-op if there are none.
@@ -153,7 +154,7 @@ class SessionLog(Protocol):
 
     @abstractmethod
     def reset(self, lease: Lease, *, ts: datetime) -> None:
-        """Empty messages, title and memory, at once or not at all: see `Session.was_reset`.
+        """Empty messages, title and memory atomically: see `Session.was_reset`.
 
         Raises:
             SessionHeld: the session must be kept.
@@ -161,14 +162,14 @@ class SessionLog(Protocol):
 
     @abstractmethod
     def delete(self, lease: Lease) -> None:
-        """Remove the session with all that belongs to it, and with it the lease.
+        """Remove the session and everything that belongs to it, including the lease.
 
         Raises:
             SessionHeld: the session must be kept.
         """
 
     def clear(self, owner: Owner) -> None:  # noqa: ARG002 # most stores have nothing to do
-        """Remove what is left of an owner whose sessions were all deleted, such as unfinished files."""
+        """Remove the remains of an owner whose sessions were all deleted, such as unfinished files."""
         return
 
     def load(
@@ -181,9 +182,9 @@ class SessionLog(Protocol):
         return SessionView(session=session, memory=memory, messages=tuple(messages))
 
     def store_question(self, question: Question) -> TurnContext:
-        """Begin a turn: acquire the session, load what its prompt may hold, append the question.
+        """Begin a turn: acquire the session, load the data for its prompt, append the question.
 
-        Before the question goes the answer that the turn before lacks, if its process died: see
+        If the process of the previous turn died, its missing answer is appended first: see
         `Question.messages_after`. Raises as `acquire`; the session is free after an exception.
         """
         lease = self.acquire(question.owner, question.session_id, question.turn_id)
@@ -202,7 +203,7 @@ class SessionLog(Protocol):
         return TurnContext(lease=lease, session=session, memory=found.memory, history=history)
 
     def store_answer(self, lease: Lease, answer: Message) -> None:
-        """End a turn: append what the model said, however that ended, and release the session."""
+        """End a turn: append the answer, complete or not, and release the session."""
         try:
             self.append(lease, answer)
         finally:

@@ -21,7 +21,7 @@ ROOM_BYTES = 64 * 1024
 
 
 class StoredCaller(NamedTuple):
-    """What is stored of a caller.
+    """The stored data of a caller.
 
     `user` is None if unknown; `roles` are all roles by name; `is_signed_in`: the sign-in is the
     user's, and has not ended.
@@ -46,12 +46,12 @@ class Storage(Protocol):
 
     @abstractmethod
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
-        """Do the work on the repositories and commit; an exception undoes it.
+        """Do the work on the repositories and commit; an exception rolls back.
 
-        What it wrote is durable when this returns. The work is an ordinary function: it cannot
-        wait for a model, so that no transaction is ever open while one is asked. Where it blocks,
-        it is done off the event loop. A caller that is cancelled does not stop work that has
-        begun. How much an exception undoes is the backend's: see its docstring.
+        The writes are durable when this returns. The work is an ordinary function, so no
+        transaction can be open during a model call. If it blocks, it runs off the event loop.
+        Cancelling the caller does not stop work that has begun. How much an exception rolls back
+        depends on the backend: see its docstring.
         """
 
     async def find_caller(self, user_id: UserId, family_id: FamilyId | None = None) -> StoredCaller:
@@ -115,8 +115,7 @@ class Storage(Protocol):
     ) -> Sequence[Addition]:
         """Add amounts to counters: see `Counters.add`. Every request calls this method.
 
-        What is counted like this may be lost in a power failure, so that no request waits for a
-        disk.
+        These amounts may be lost in a power failure, so that no request waits for a disk.
         """
         return await self.transact(lambda tx: tx.counters.add(additions, now=now))
 
@@ -124,8 +123,8 @@ class Storage(Protocol):
     def renewing(self, lease: Lease) -> AbstractContextManager[None]:
         """Renew a lease until the end of the block, which is entered on the event loop.
 
-        For work between two transactions, such as a call of the model. If the lease is lost all the
-        same, the next write fails.
+        For work between two transactions, such as a model call. If the lease is lost nevertheless,
+        the next write fails.
         """
 
     def forget(self) -> None:
@@ -142,4 +141,4 @@ class Storage(Protocol):
 
     @abstractmethod
     async def inspect(self) -> Sequence[str]:
-        """Check everything that is stored, and return the errors with their fixes. Writes nothing."""
+        """Check all stored data, and return the errors with their fixes. Writes nothing."""

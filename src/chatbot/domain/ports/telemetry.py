@@ -1,6 +1,6 @@
-"""The port to telemetry: what the use cases report of their own work, for traces and metrics.
+"""The port to telemetry: the traces and metrics that use cases report about their work.
 
-Nothing here can fail or wait, and nothing takes a text that a person wrote.
+No method fails or blocks, and none takes text that a person wrote.
 """
 
 from abc import abstractmethod
@@ -45,7 +45,7 @@ class Activity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """The place of a process among the workers of the service, which answer for each other.
+    """The position of a process among the workers of the service, which answer for each other.
 
     `folder` is private to the service.
     """
@@ -64,7 +64,7 @@ class Telemetry(Protocol):
 
     @abstractmethod
     def during(self, activity: Activity) -> AbstractContextManager[object]:
-        """Report the block as one activity, and what is reported inside of it as parts of it."""
+        """Report the block as one activity, with everything reported inside it as its parts."""
 
     @abstractmethod
     def in_session(self, session_id: SessionId) -> AbstractContextManager[object]:
@@ -72,15 +72,15 @@ class Telemetry(Protocol):
 
     @abstractmethod
     def storage(self, storage: Storage) -> Storage:
-        """Return a store that passes everything on to this one and reports its transactions."""
+        """Return a store that delegates to this one and reports its transactions."""
 
     @abstractmethod
     def model(self, model: ChatModel, base_url: str | None, temperature: float | None) -> ChatModel:
-        """Return a model that passes calls on to this one, at this URL, and reports them."""
+        """Return a model that delegates to this one, at this URL, and reports its calls."""
 
     @abstractmethod
     def count_retry(self) -> None:
-        """Report that a call of the model is repeated."""
+        """Report that a model call is retried."""
 
     @abstractmethod
     def count_embedding_tokens(self, tokens: int) -> None:

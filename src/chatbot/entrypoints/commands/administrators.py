@@ -1,4 +1,4 @@
-"""`chatbot admin create`, and whether the service needs it: can a user log in and administer it?"""
+"""`chatbot admin create`, and the check whether the service lacks an administrator."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -85,7 +85,7 @@ async def may_have_no_users(storage: Storage, settings: Settings) -> bool:
 
 
 def _default_store_has_users(url: StorageUrl) -> bool:
-    """Whether the default store is a different one from this, and has users."""
+    """Whether the default store is a different one and has users."""
     default = parse_storage_url(_DEFAULT_URL)
     is_other = default.path is not None and default.path != url.path
     return is_other and (default.local_folder / "auth" / "users.json").exists()

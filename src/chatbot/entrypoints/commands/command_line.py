@@ -1,4 +1,4 @@
-"""What the commands share: output, and the settings that they run on."""
+"""Shared by all commands: output and settings."""
 
 import getpass
 import os
@@ -23,7 +23,7 @@ def host_principal() -> Principal:
 
 
 def _account() -> str:
-    """Returns the name of the account, not what the environment says of it."""
+    """Returns the name of the account, ignoring the environment variables that claim it."""
     if sys.platform == "win32":
         return getpass.getuser()
     import pwd  # noqa: PLC0415 # POSIX only
@@ -44,7 +44,7 @@ def say(text: str, *, err: bool = False) -> None:
 
 
 def write(text: str) -> None:
-    """Print part of a line on stdout, as `say`, and flush it."""
+    """Print part of a line on stdout, like `say`, and flush it."""
     sys.stdout.write(visible(text))
     sys.stdout.flush()
 
@@ -68,7 +68,7 @@ def persistent(settings: Settings) -> Settings:
     """Returns the settings if the store is persistent.
 
     Raises:
-        Refused: the store is process memory, so that a command would write in vain.
+        Refused: the store is process memory, so anything that a command writes would be lost.
     """
     if not settings.storage.url.is_persistent:
         raise Refused("STORAGE_URL=memory: would lose what the command writes. Use json:DIR.")

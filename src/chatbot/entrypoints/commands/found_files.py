@@ -11,7 +11,7 @@ Stamp = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFiles:
-    """The files with their stamps, in order, and what could not be read.
+    """The files with their stamps, in order, and the paths that could not be read.
 
     `roots` are absolute paths. Hidden files and folders, and symbolic links below a root, are left
     out.
@@ -22,10 +22,10 @@ class FoundFiles:
     problems: dict[Path, str] = field(default_factory=dict)
 
     def gone(self, known: Iterable[Path]) -> list[Path]:
-        """Return the paths below the roots whose files are not there any more.
+        """Return the paths below the roots whose files no longer exist.
 
-        Below a root with a problem, or without any file, nothing counts as gone: the folder may be
-        unavailable. A root that is itself the path of a file may be gone.
+        Below a root with a problem, or without any file, no file counts as gone, because the folder
+        may be unavailable. A root that is itself a file may be gone.
         """
         missing = [path for path in known if path not in self.files]
         trusted = [root for root in self.roots if self._is_trusted(root)]
@@ -38,7 +38,7 @@ class FoundFiles:
 
 
 def find(paths: Iterable[Path]) -> FoundFiles:
-    """Look at the paths, and below those that are folders."""
+    """Find the files at the paths, and below those that are folders."""
     roots = list(dict.fromkeys(Path(os.path.abspath(path)) for path in paths))  # noqa: PTH100 # links stay
     found = FoundFiles(roots=roots)
     for root in roots:

@@ -1,6 +1,6 @@
 """`chatbot key create|list|rotate|revoke`, for every store, also while the service is running.
 
-A new key works at once, and a revoked one ends within 5 seconds.
+A new key works immediately, and a revoked one stops working within 5 seconds.
 """
 
 import json

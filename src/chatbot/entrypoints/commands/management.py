@@ -1,4 +1,4 @@
-"""What the commands share that read and change what is in the store."""
+"""Shared by the commands that read and change the store."""
 
 import asyncio
 import getpass

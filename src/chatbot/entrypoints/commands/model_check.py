@@ -25,7 +25,7 @@ _QUESTION = ModelRequest(
 
 
 def describe_model(settings: Settings) -> str:
-    """Returns which model answers, and what is special about it.
+    """Returns the name of the model that answers, and its peculiarities.
 
     Raises:
         SettingsError: the model does not answer; the message names the fix.

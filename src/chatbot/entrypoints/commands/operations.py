@@ -1,6 +1,7 @@
-"""Commands on a whole store, each recorded in that store once it has ended: see `OPERATIONS`.
+"""Commands on a whole store, each recorded in that store when it has ended: see `OPERATIONS`.
 
-A command stays done if it cannot be recorded: a store that is full or damaged has to be backed up.
+A command that cannot be recorded is not undone, because a full or damaged store must still be
+backed up.
 Dry runs and wrong usage are not recorded.
 """
 
@@ -96,7 +97,7 @@ def _index_documents(url: StorageUrl) -> None:
 def _recorded(
     settings: Settings, url: StorageUrl, action: Action, subject: str, work: Callable[[], Found]
 ) -> Found:
-    """Do the work, record it, and return its result, which is false if it was not all done."""
+    """Do the work, record it, and return its result, which is false if it is incomplete."""
     event = AuditEvent(action=action, object_type="store", object_id=subject)
     failed = replace(event, outcome=Outcome.FAILED)
     try:

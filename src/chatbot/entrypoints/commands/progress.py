@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Show a bar of what is reported to the callable."""
+    """Yield a callable that shows the reported progress as a bar."""
     with typer.progressbar(length=1, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
         def report(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""The one place where a command that was refused is recorded in the audit."""
+"""Records refused commands in the audit; the only place that does."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from chatbot.entrypoints.settings.subject import SettingsError
 
 
 def record_refused(error: Exception, arguments: Sequence[str]) -> None:
-    """Record that a command was refused by policy; it stays refused if that fails."""
+    """Record that a command was refused by policy. If that fails, the command still stays refused."""
     if not isinstance(error, Forbidden | LastAdministrator):
         return
     words = takewhile(str.isalpha, arguments[:2])  # what follows may be an e-mail address

@@ -1,4 +1,4 @@
-"""`chatbot secrets`: replaces secrets in `.env`; what the old ones have made stays valid."""
+"""`chatbot secrets`: rotates secrets in `.env`; tokens, keys and events of the old ones stay valid."""
 
 import asyncio
 from collections.abc import Mapping

@@ -37,7 +37,7 @@ def write_env() -> str:
 
 
 def upgrade_env(settings: Settings) -> str:
-    """Append the secrets that `.env` lacks, with the values in force; returns a message for the user.
+    """Append the missing secrets to `.env`, with their current values; returns a message for the user.
 
     Raises:
         SettingsError: the file does not exist or cannot be changed.

@@ -42,7 +42,7 @@ _DONE = frozenset(Outcome) - {
 
 
 def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> bool:
-    """Copy a store to another one; returns whether everything is there now.
+    """Copy a store to another one; returns whether the target is complete now.
 
     Raises:
         SettingsError: a storage URL is invalid, or names no store.
@@ -70,7 +70,7 @@ def migrate(source: str, target: str, *, delete_others: bool, dry_run: bool) -> 
 
 
 def import_files(url: StorageUrl, folder: Path, email: str | None) -> bool:
-    """Import legacy sessions; returns whether all of them are there now.
+    """Import legacy sessions; returns whether all of them are in the store now.
 
     Raises:
         SettingsError: the folder or the store does not exist.
@@ -199,7 +199,7 @@ def _owner(export: StoreExport, email: str) -> Owner:
 def _storable(
     items: Iterable[Item | Unreadable], fits: Callable[[Item], bool], steps: list[Step]
 ) -> Iterator[Item]:
-    """Yields the items that can be read and that fit, and appends a step for each item."""
+    """Yields the items that can be read and are not too large, and appends a step for each item."""
     for item in items:
         if not isinstance(item, Unreadable) and not fits(item):
             steps.append(step_of(Unreadable(name=name_of(item), reason="too large for a backup")))

@@ -1,4 +1,4 @@
-"""Builds the parts of the audit that only the service has."""
+"""Builds the parts of the audit that only the service needs."""
 
 import atexit
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger("chatbot.audit")
 
 
 def build_service_auditing(settings: Settings, telemetry: Telemetry) -> Auditing:
-    """As `build_auditing`, with the events on stdout, too, if that is set."""
+    """Like `build_auditing`, but also writes the events to stdout if configured."""
     if not settings.audit.stdout:
         return build_auditing(settings, telemetry)
     is_shared = settings.http.workers > 1

@@ -1,4 +1,4 @@
-"""Builds what takes in, extracts and reads documents."""
+"""Builds the parts that store, extract and read documents."""
 
 from chatbot.adapters.search.preparing import prepared_apart
 from chatbot.application.auditing import Auditing
@@ -65,7 +65,7 @@ def build_documents(settings: Settings, storage: Storage, auditing: Auditing) ->
 
 
 def build_document_repair(storage: Storage) -> DocumentCheck:
-    """Without a queue of its own: the service takes what is queued."""
+    """For processes without a queue worker: the service processes the queue."""
     return DocumentCheck(storage, clock=utc_now, wake=lambda: None)
 
 

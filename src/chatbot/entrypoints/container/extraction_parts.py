@@ -1,4 +1,4 @@
-"""Builds what extracts the text of files."""
+"""Builds the extraction of text from files."""
 
 import asyncio
 import shutil

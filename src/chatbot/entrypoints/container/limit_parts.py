@@ -1,4 +1,4 @@
-"""Builds what limits callers: their requests, answers and sessions."""
+"""Builds the limits of callers: requests, answers and sessions."""
 
 from datetime import timedelta
 
@@ -49,7 +49,7 @@ def build_request_limits(
 ) -> RequestLimits:
     """A single process on JSON files counts in memory, which saves 0.15 ms of CPU a request.
 
-    What is counted by a server is counted while the caller is looked up.
+    With a counting server, requests are counted while the caller is looked up.
     """
     url, windows = settings.storage.url, checks or LimitChecks(StoreLimitCounters(storage))
     is_alone = settings.http.workers == 1 and not url.is_database and checks is None

@@ -1,4 +1,4 @@
-"""Builds the use cases of people and roles, and what erases a person."""
+"""Builds the use cases of people, roles and erasure."""
 
 import secrets
 import sys
@@ -58,7 +58,7 @@ def build_erasures(
 
 
 def _forget_texts(storage: Storage) -> None:
-    """Drop what this process keeps of conversations in memory."""
+    """Drop the conversations that this process keeps in memory."""
     storage.forget()
     if GENKIT_MODEL in sys.modules:
         from chatbot.adapters.llm.genkit_model import forget_messages  # noqa: PLC0415 - slow

@@ -1,4 +1,4 @@
-"""Builds what deletes expired conversations, and what keeps the index equal to the others."""
+"""Builds the retention, and the check of the search index."""
 
 from collections.abc import Sequence
 

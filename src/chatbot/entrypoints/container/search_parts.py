@@ -14,6 +14,6 @@ def build_search(storage: Storage) -> Search:
 
 
 def passage_texts(tx: Transaction, keys: Sequence[PassageKey]) -> Mapping[PassageKey, str]:
-    """Returns the texts of those of the passages of documents that exist."""
+    """Returns the texts of the existing passages of documents."""
     found = tx.documents.passages((DocumentId(parent), seq) for parent, seq in keys)
     return {(str(document), seq): each.passage.text for (document, seq), each in found.items()}

@@ -1,4 +1,4 @@
-"""Builds what says who calls: API keys, passwords, tokens and assertions."""
+"""Builds the identification of callers: API keys, passwords, tokens and assertions."""
 
 import hmac
 import secrets

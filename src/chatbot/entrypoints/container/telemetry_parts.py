@@ -15,7 +15,7 @@ NEEDS_EXTRA = (
 
 
 def build_telemetry(settings: Settings, workers: Workers | None = None) -> Telemetry:
-    """Build it before the model: OpenTelemetry's provider must be there when Genkit is imported.
+    """Call it before building the model: OpenTelemetry's provider must exist when Genkit is imported.
 
     Raises:
         SettingsError: telemetry is switched on, and the extra is not installed.
@@ -46,7 +46,7 @@ def build_reporting_storage(storage: Storage, telemetry: Telemetry) -> Storage:
 
 
 def describe_collector(settings: Settings) -> str:
-    """Returns what is exported; sends the collector an empty request.
+    """Returns a description of what is exported, after sending the collector an empty request.
 
     Raises:
         SettingsError: the extra is not installed, or the collector cannot be reached or refuses it.

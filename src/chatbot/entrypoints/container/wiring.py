@@ -1,4 +1,4 @@
-"""Wires the parts: each is made once, by a typed function of `parts`.
+"""Wires the parts: each is built once, by a typed function of `parts`.
 
 Tests pass their own parts: `build(settings, storage=InMemoryStorage())`.
 """

@@ -30,7 +30,7 @@ def add_security_headers(
 ) -> RawHeaders:
     """Returns the headers of an answer with the request id and the security headers added.
 
-    A header that the answer sets itself stays. `is_tls` says that the service speaks TLS itself;
+    Headers that the response already has stay. `is_tls` says that the service speaks TLS itself;
     behind a proxy that does, `Strict-Transport-Security` is the proxy's.
     """
     given = {name for name, _ in headers}
@@ -39,7 +39,7 @@ def add_security_headers(
 
 
 class AccessLog:
-    """ASGI middleware that passes on only HTTP and lifespan."""
+    """ASGI middleware that only passes on HTTP and lifespan."""
 
     def __init__(self, app: ASGIApp, *, new_id: NewId, is_tls: bool = False) -> None:
         self._app = app

@@ -13,14 +13,14 @@ _CURSOR = re.compile("([0-9]{1,15})(?:-([0-9]{1,15})-([0-9a-f]{8}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditCursor:
-    """After which event to go on, and up to which one; None for the newest that is there."""
+    """The event after which the page begins, and the last event to return; None for the newest."""
 
     after: int = 0
     up_to: int | None = None
 
 
 def next_cursor(page: AuditPage, wanted: AuditFilter) -> str | None:
-    """Return the text of the cursor behind a page; clients treat it as opaque."""
+    """Return the text of the cursor after a page; clients treat it as opaque."""
     if page.next_after is None:
         return None
     return f"{page.next_after}-{page.up_to}-{_digest(wanted)}"

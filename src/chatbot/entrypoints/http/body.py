@@ -1,4 +1,4 @@
-"""Receives the body of a request within its bounds, and decodes it once."""
+"""Receives the body of a request within its limits, and decodes it once."""
 
 import asyncio
 import re
@@ -52,7 +52,7 @@ class BodyFormat:
 
 
 _UNNAMED = BodyFormat(media_type="", max_bytes=64 * 1024)
-"""A body that no format accepts: read as far as it takes to say so."""
+"""The limits of a body that no format accepts, which is read only as far as needed to reject it."""
 
 
 async def receive_body(

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 MEDIA_TYPE = "text/csv"
 _FORMULA = re.compile(r"(^|[;,|\t\r\n])([ \"']*)(?=[=+\-@\t\r\n＝＋－＠])")  # noqa: RUF001 # Excel takes them for those
-"""Where a formula begins: in a cell, or after what separates cells in some country's spreadsheets, such
-as `;` in Spain. OWASP, "CSV Injection".
+"""Where a formula begins: in a cell, or after a cell separator of a locale, such as `;` in Spain.
+
+OWASP, "CSV Injection".
 """
 
 

@@ -1,4 +1,6 @@
-"""Files of documents: how they are sent, never to be shown by a browser, and their bodies in OpenAPI."""
+"""Sends files of documents as downloads that no browser renders, and describes their bodies in
+OpenAPI.
+"""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -18,11 +20,12 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}, "example": "%PDF-1.
 async def file_stream(content: Content) -> Response:
     """Returns the bytes as a download. The first part is read before the headers are sent.
 
-    `application/octet-stream` and `nosniff`: whatever it holds, no browser renders it. If the version
-    is removed meanwhile, the connection is cut: otherwise the client would wait for the rest.
+    With `application/octet-stream` and `nosniff`, no browser renders any content. If the version is
+    removed in the meantime, the connection is closed, so that the client does not wait for the
+    rest.
 
     Raises:
-        NotFound: the version is removed already.
+        NotFound: the version has already been removed.
     """
     first = await anext(content.parts, b"")
     if len(first) < min(content.version.size, 1):

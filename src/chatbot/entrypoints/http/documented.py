@@ -1,4 +1,4 @@
-"""What a route or a dependency says about itself to the OpenAPI document.
+"""Documents the errors and credentials of routes and dependencies for OpenAPI.
 
 The document collects it along the dependencies of a route, so that a signature such as
 `user: CurrentUser` also documents the security and the errors that come with it.
@@ -44,7 +44,7 @@ def documented(
 
 
 def documentation_of(dependant: Dependant) -> Iterator[Documentation]:
-    """Yields what a route and its dependencies say."""
+    """Yields the documentation of a route and its dependencies."""
     documentation = getattr(dependant.call, _ATTRIBUTE, None)
     if isinstance(documentation, Documentation):
         yield documentation

@@ -21,7 +21,7 @@ from chatbot.entrypoints.http.errors import ErrorDetails, details_of
 from chatbot.entrypoints.http.surfaces import Surface
 
 EXPECTED = (ChatbotError, RequestValidationError, HTTPException)
-"""What may be raised; anything else is a defect, and its traceback is logged."""
+"""The expected exceptions; any other is a defect, and its traceback is logged."""
 
 
 def install(app: FastAPI) -> None:
@@ -38,7 +38,7 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 def error_response(scope: Scope, error: Exception, details: ErrorDetails | None = None) -> Response:
-    """Returns the response for an error, and notes the cause of a server error for the log."""
+    """Returns the response for an error, and keeps the cause of a server error for the log."""
     details = details or details_of(error)
     state = scope["state"]
     state[ERROR_CODE] = details.code

@@ -62,7 +62,7 @@ _EXAMPLES: Mapping[type[Exception], str] = {
     errors.StorageUnavailable: "The store cannot be read or written.",
     errors.StorageFull: "The store has no space left.",
 }
-"""Details of errors whose class has no sentence of its own."""
+"""Example details of errors whose class has no default sentence."""
 
 _FRAMEWORK_CODES = {
     400: "bad_request",
@@ -99,7 +99,7 @@ class ErrorDetails:
     """An error as HTTP sends it, whatever format its surface gives it.
 
     `retry_after_s` becomes the header `Retry-After`. `session_id` and `turn_id` locate a question
-    that was stored but not answered, `document_id` the document that is there already.
+    that was stored but not answered, `document_id` identifies the existing document.
     """
 
     status: int
@@ -171,7 +171,7 @@ INTERNAL_ERROR = ErrorDetails(
 
 
 def example_of(kind: type[errors.ChatbotError]) -> ErrorDetails:
-    """Returns what an error of this kind may look like, for the OpenAPI document."""
+    """Returns an example of an error of this kind, for the OpenAPI document."""
     status, code = _status_and_code(kind)
     detail = _EXAMPLES.get(kind) or kind.sentence or HTTPStatus(status).phrase
     where: dict[str, object] = {"loc": ["body", "prompt"], "msg": detail}

@@ -1,6 +1,7 @@
-"""ETags of stored objects, and `If-Match`: a change applies only to what the caller has seen.
+"""ETags of stored objects, and `If-Match`: a change only applies to the version that the caller has
+read.
 
-An ETag stands for the object as it is stored, so also for what is not shown of it.
+An ETag depends on all stored fields of an object, including those that are not shown.
 """
 
 import re
@@ -49,4 +50,4 @@ async def _expected(
 
 
 IfMatch = Annotated[Expected, Depends(_expected)]
-"""What the object has to be for the call to change it."""
+"""The version that the object must have for the call to change it."""

@@ -39,7 +39,7 @@ logger = structlog.get_logger("chatbot.access")
 
 
 class Guard:
-    """ASGI middleware that passes on only requests that their surface accepts."""
+    """ASGI middleware that only passes on requests that their surface accepts."""
 
     def __init__(
         self, app: ASGIApp, *, surfaces: Surfaces, allowed_hosts: tuple[str, ...] = ()

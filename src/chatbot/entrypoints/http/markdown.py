@@ -1,7 +1,7 @@
 """A whole conversation as a Markdown document, streamed while it is read.
 
-Each message is a block quote: what it leaves open, such as a code block of an interrupted answer,
-ends with it, and a heading in it is not one of the document.
+Each message is a block quote, so an unclosed code block of an interrupted answer ends with it, and
+its headings are not headings of the document.
 """
 
 import re

@@ -41,7 +41,7 @@ from chatbot.entrypoints.web import docs_page
 PUBLIC_PATHS = frozenset({"/health", "/ready"}) | docs_page.PATHS
 
 KEY_TTL_S = 2.5
-"""A key is cached for so long. With `CHECK_EVERY_S`, an answer that begins with a key that was just
+"""How long a key is cached. With `CHECK_EVERY_S`, an answer that begins with a key that was just
 revoked ends within 5 s of the revocation, too."""
 
 _KIB = 1024
@@ -122,8 +122,8 @@ def native_surface(use: UseCases) -> Surface:
 def uploads(*, max_bytes: int) -> tuple[Uploads, ...]:
     """Returns the calls that upload a file of at most this size, and their bodies.
 
-    They are those of every method: the router says which ones there are.
-    The form around a file, and JSON around a text, may be some more bytes.
+    They match every method, because the router decides which ones exist. The form around a file,
+    and JSON around a text, may add some bytes.
     """
     form, json, any_other = (
         BodyFormat(media_type=media_type, max_bytes=max_bytes + FIELDS_BYTES, deadline_s=_UPLOAD_S)

@@ -1,4 +1,4 @@
-"""Answers of one JSON object a line, streamed while they are read."""
+"""Responses with one JSON object per line, streamed while they are read."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ MEDIA_TYPE = "application/x-ndjson"
 
 
 def is_wanted(request: Request) -> bool:
-    """Whether the caller accepts this form."""
+    """Whether the caller accepts this format."""
     accepted = ",".join(request.headers.getlist("accept")).lower().split(",")
     return any(each.partition(";")[0].strip() == MEDIA_TYPE for each in accepted)
 
@@ -42,5 +42,5 @@ async def _lines(pages: AsyncIterable[Sequence[JournalEntry]]) -> AsyncIterator[
 
 
 def documented(example: str) -> dict[str, Any]:
-    """Returns what the OpenAPI document says about this form."""
+    """Returns the description of this format for OpenAPI."""
     return {"schema": {"type": "string"}, "example": example}

@@ -1,6 +1,6 @@
-"""Everything about a person as one ZIP file, streamed while it is read.
+"""All data about a person as a ZIP file, streamed while it is read.
 
-What is in memory does not grow with it: a page of messages, and what is packed of it.
+Memory use is constant: a page of messages, and its compressed form.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ from chatbot.entrypoints.http.transcripts import CutOffStream, json_written
 
 _LEVEL = 1  # a page of messages in 3 ms; more saves little of such texts
 _LARGE_CHARS = 20_000
-"""Packed in a thread."""
+"""Compressed in a thread."""
 _CUT = "it was reset or deleted during the export"
 _SECRETS = frozenset({"password_hash", "token_version", "audit_salt"})
-"""Fields of a user that are no information about the person."""
+"""Fields of a user that contain no information about the person."""
 
 Pieces = AsyncGenerator[str]
 FilePieces = AsyncGenerator[str] | AsyncGenerator[bytes]
@@ -65,7 +65,7 @@ async def archive(data: PersonalData, defaults: Mapping[str, str]) -> AsyncGener
 
 
 class _Buffer:
-    """What `zipfile` has written and nobody has taken yet; it cannot be read or rewound."""
+    """The buffer that `zipfile` writes to. It cannot be read or rewound."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -113,7 +113,7 @@ async def _once(text: str) -> Pieces:
 
 
 async def _until_cut(pieces: Pieces, cut_off: str) -> Pieces:
-    """Yield the pieces; a conversation that is lost meanwhile ends with a note."""
+    """Yield the pieces. A conversation that is deleted in the meantime ends with a note."""
     try:
         async for piece in pieces:
             yield piece
@@ -122,7 +122,7 @@ async def _until_cut(pieces: Pieces, cut_off: str) -> Pieces:
 
 
 def _profile(user: User) -> str:
-    """Return all that is stored in the user's record, but secrets."""
+    """Return all fields of the user's record except secrets."""
     names = [field.name for field in fields(user) if field.name not in _SECRETS]
     return json.dumps(
         {name: getattr(user, name) for name in names}, default=_json, ensure_ascii=False, indent=2
@@ -153,7 +153,7 @@ async def _memory(data: PersonalData, defaults: Mapping[str, str]) -> Pieces:
 
 
 async def _items(data: PersonalData) -> Pieces:
-    """Yield the settings, and the items with their versions; of what is forgotten there is no text."""
+    """Yield the settings, and the items with their versions. Forgotten items have no text."""
     memory = await data.memory()
     settings = MemorySettingsSchema.of(memory.settings).model_dump_json()
     yield f'{{"settings":{settings},"items":['

@@ -1,4 +1,4 @@
-"""How the native API shows an error: a problem document (RFC 9457)."""
+"""The error format of the native API: a problem document (RFC 9457)."""
 
 from http import HTTPStatus
 
@@ -8,7 +8,9 @@ from chatbot.entrypoints.http.errors import ErrorDetails, ErrorFormat
 from chatbot.entrypoints.http.schemas.base import Answer
 
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
-"""The names in RFC 9110, which Python uses since 3.13; fixed so that all versions answer alike."""
+"""The names in RFC 9110, which Python uses since 3.13; defined here so that all versions return the
+same.
+"""
 
 
 class FieldProblem(Answer):

@@ -1,4 +1,4 @@
-"""The one place where a refused call is recorded in the audit, before it is answered."""
+"""Records refused calls in the audit before they are answered; the only place that does."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -23,7 +23,7 @@ class RefusalLog:
     """ASGI middleware around the guard.
 
     Recorded are: every 403, a wrong API key, every 401 of an administrative call, and the refusal to
-    remove the last administrator. An expired token of a person who chats is everyday life.
+    remove the last administrator. Expired tokens of people who chat are normal, and are not recorded.
     """
 
     def __init__(self, app: ASGIApp, *, note: Note) -> None:

@@ -60,7 +60,7 @@ class TurnAnswer(Response):
 
 
 class TurnStream(Response):
-    """Streams a turn's events as they come."""
+    """Streams a turn's events as they arrive."""
 
     def __init__(self, events: Events, encoder: Encoder) -> None:
         super().__init__()

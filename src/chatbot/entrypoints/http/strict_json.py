@@ -20,7 +20,7 @@ _SURROGATE_OR_NUL_ESCAPES = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class NotStrictJson(ValueError):
-    """The text is not acceptable JSON; the message says why, without repeating it."""
+    """The text is not valid strict JSON; the message says why, without repeating it."""
 
 
 def decode(body: bytes) -> object:

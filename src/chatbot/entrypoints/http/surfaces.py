@@ -33,9 +33,9 @@ def source_of(scope: Scope) -> Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uploads:
-    """Calls that take larger bodies, and other ones, than the rest of their surface.
+    """Calls with larger bodies or other formats than the rest of their surface.
 
-    `calls` matches the method and the path, as `PUT /documents/x/content`.
+    `calls` matches the method and the path, such as `PUT /documents/x/content`.
     """
 
     calls: re.Pattern[str]

@@ -1,4 +1,4 @@
-"""A whole conversation as an answer, streamed while it is read: Markdown or JSON."""
+"""A whole conversation as a response, streamed while it is read: Markdown or JSON."""
 
 import json
 from collections.abc import AsyncGenerator, Mapping
@@ -17,7 +17,9 @@ MARKDOWN, JSON = "text/markdown", "application/json"
 
 
 class CutOffStream(StreamingResponse):
-    """A stream whose connection is cut if it cannot be completed, so that the client notices."""
+    """A stream whose connection is closed early if it cannot be completed, so that the client
+    notices.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -1,6 +1,7 @@
-"""Receives uploads: the file is streamed into a temporary folder, which ends with the request.
+"""Receives uploads: the file is streamed into a temporary folder, which is removed after the
+request.
 
-The bytes have been counted by the guard before they arrive here; see `body`.
+The guard has already counted the bytes; see `body`.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from chatbot.entrypoints.http.body import TOO_LARGE
 from chatbot.entrypoints.http.errors import BAD_REQUEST, Rejected
 
 FIELDS_BYTES = 64 * 1024
-"""For everything in a form but the file."""
+"""The maximum size of everything in a form except the file."""
 JSON, FORM = "application/json", "multipart/form-data"
 _FLUSHED_BYTES = 1 << 20
 _MAX_PARTS = 64
@@ -38,7 +39,7 @@ class ReceivedForm:
 
 
 class TemporaryFile:
-    """A file that is written and digested in a thread, some of it at a time."""
+    """A file that is written and digested in a thread, piece by piece."""
 
     def __init__(self, path: Path, *, max_bytes: int) -> None:
         self._path, self._max_bytes = path, max_bytes
@@ -46,13 +47,13 @@ class TemporaryFile:
         self._digest, self._size = hashlib.sha256(), 0
 
     def restart(self) -> None:
-        """Drop what was written, for other bytes."""
+        """Discard the written bytes and start again."""
         self._path.unlink(missing_ok=True)
         self._pending.clear()
         self._digest, self._size = hashlib.sha256(), 0
 
     def add(self, data: bytes) -> None:
-        """Take bytes; `flush` writes them.
+        """Add bytes; `flush` writes them.
 
         Raises:
             Rejected: the file is too large.
@@ -147,7 +148,7 @@ class _Part:
 
 
 class _Form:
-    """What the parser has found so far."""
+    """The parts that the parser has found so far."""
 
     def __init__(self, file: TemporaryFile) -> None:
         self._file, self._upload_headers = file, dict[str, str]()

@@ -18,7 +18,7 @@ def _checked(secret: SecretStr) -> SecretStr:
 
 
 def _checked_word(secret: SecretStr) -> SecretStr:
-    """Accept only what can be in a list: an older secret is kept in one."""
+    """Accept only characters that are allowed in a list, because older secrets are kept in one."""
     value = secret.get_secret_value()
     if "," in value or any(char.isspace() for char in value):
         raise ValueError("contains a space or a comma")
@@ -41,10 +41,10 @@ StrongWords = Annotated[
 
 
 class AuthSettings(Subject):
-    """Secrets, each with those that it has replaced, newest first: they verify and sign nothing.
+    """Secrets, each with its predecessors, newest first, which only verify.
 
-    A pepper or audit key that is not set is derived from JWT_SECRET, so that an older `.env` serves;
-    `chatbot init --upgrade` writes them down, for JWT_SECRET to be changed alone.
+    A pepper or audit key that is not set is derived from JWT_SECRET, so that an older `.env` still
+    works; `chatbot init --upgrade` writes them to `.env`, so that JWT_SECRET can be changed alone.
     """
 
     api_key: StrongSecret
@@ -74,7 +74,7 @@ class AuthSettings(Subject):
 
     @property
     def api_key_peppers(self) -> tuple[str, ...]:
-        """The keys of the digests of API keys: the first one makes them, all verify them."""
+        """The keys of the digests of API keys: the first one creates them, all verify them."""
         return self._all(self.api_key_pepper, self.api_key_pepper_previous, _PEPPER)
 
     @property
@@ -84,7 +84,7 @@ class AuthSettings(Subject):
 
     @property
     def raw_audit_key(self) -> str:
-        """The audit key in force."""
+        """The current audit key."""
         return self.audit_keys[0]
 
     def named_secrets(self) -> Iterator[tuple[str, str]]:

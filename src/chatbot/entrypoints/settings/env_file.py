@@ -1,4 +1,4 @@
-"""Changes settings in `.env`, and leaves every other line as it is."""
+"""Changes settings in `.env`, and leaves every other line unchanged."""
 
 import codecs
 import io
@@ -23,7 +23,7 @@ def change(path: Path, changes: Mapping[str, str]) -> None:
     """Set these settings in the file, with mode 0600: all of them, or none if the process is killed.
 
     Raises:
-        SettingsError: the file cannot be replaced, or not so that it is read as intended.
+        SettingsError: the file cannot be replaced, or would not be read as intended.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
     try:
@@ -36,10 +36,10 @@ def change(path: Path, changes: Mapping[str, str]) -> None:
 
 
 def changed(text: str, changes: Mapping[str, str]) -> str:
-    """Return the text of `.env` with these settings: replaced where they are, else appended.
+    """Return the text of `.env` with these settings, replaced in place or appended.
 
     Raises:
-        SettingsError: the result would be read otherwise than intended.
+        SettingsError: the result would not be read as intended.
     """
     missing = dict(changes)
     parts = []

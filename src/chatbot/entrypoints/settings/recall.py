@@ -1,4 +1,4 @@
-"""What a turn may recall besides its session."""
+"""The settings of what a turn may recall besides its session."""
 
 from typing import Literal
 

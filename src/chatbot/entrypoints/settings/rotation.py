@@ -1,4 +1,4 @@
-"""Which lines of `.env` change when a secret is written down or replaced."""
+"""The changes to `.env` when a secret is added or replaced."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ _DERIVED = ("API_KEY_PEPPER", "AUDIT_KEY")
 
 
 class Secret(StrEnum):
-    """A secret that can be replaced while what it has made stays valid."""
+    """A secret that can be rotated while everything made with it stays valid."""
 
     JWT = "jwt"
     PEPPER = "pepper"
@@ -31,7 +31,7 @@ _WORDS = {name: secret.value for secret, name in NAMES.items()}
 def missing_secrets(settings: Settings) -> Mapping[str, str]:
     """Return the secrets that are derived from JWT_SECRET, by the names of their settings.
 
-    Written down, they stay in force when JWT_SECRET changes.
+    Once they are in `.env`, they stay the same when JWT_SECRET changes.
     """
     found: dict[str, str] = {}
     for name in _DERIVED:
@@ -42,7 +42,7 @@ def missing_secrets(settings: Settings) -> Mapping[str, str]:
 
 
 def rotation(secret: Secret, settings: Settings, *, drop_previous: bool) -> Mapping[str, str]:
-    """Return the settings after a secret was replaced; the old one is kept to verify.
+    """Return the settings after a rotation, in which the old secret only verifies.
 
     Raises:
         SettingsError: the secret is not in `.env`, or an older JWT_SECRET would be dropped.

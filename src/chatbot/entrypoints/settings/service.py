@@ -86,7 +86,7 @@ class MemorySettings(Subject):
 
 
 class HttpSettings(Subject):
-    """HOST, PORT, WORKERS and what else concerns connections."""
+    """HOST, PORT, WORKERS and the other settings of connections."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -123,7 +123,7 @@ class LogSettings(Subject):
 
 
 class AuditSettings(Subject):
-    """AUDIT_...: where events go besides the store, and how long they stay in it."""
+    """AUDIT_...: where events are written besides the store, and how long they are kept."""
 
     model_config = ConfigDict(alias_generator="audit_{}".format)
 
@@ -132,7 +132,7 @@ class AuditSettings(Subject):
 
 
 class RetentionSettings(Subject):
-    """RETENTION_...: how long conversations are kept; 0 = for ever."""
+    """RETENTION_...: how long conversations are kept; 0 = forever."""
 
     model_config = ConfigDict(alias_generator="retention_{}".format)
 

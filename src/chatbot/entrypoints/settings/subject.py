@@ -1,4 +1,4 @@
-"""What the models of all subjects share."""
+"""Shared by the settings of all subjects."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,7 @@
-"""Who is calling. Such a parameter in its signature says who may call a route."""
+"""The caller of a route.
+
+The type of this parameter in the signature of a route defines who may call it.
+"""
 
 from dataclasses import replace
 from typing import Annotated, cast
@@ -46,7 +49,8 @@ Application = Annotated[Principal, Depends(_application)]
     tokens=PEOPLE,
 )
 async def _anyone(request: Request, application: Application, use: UseCases) -> Principal:
-    """Returns the API client, with the user of the token, if any; also one with a one-time password.
+    """Returns the API client, with the user of the token, if any, even if logged in with a one-time
+    password.
 
     It counts the request. Log-in and refresh have no such parameter: failed log-ins are throttled,
     and a refresh token can be used once.

@@ -1,4 +1,4 @@
-"""What a caller uploads, whatever the form of the body. It is received once the caller is known."""
+"""Uploads, in any form of the body. They are received once the caller is known."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -34,7 +34,7 @@ _FORM_FIELDS = ("file", "title", "access", "labels")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedDocument:
-    """A new document as it was received."""
+    """A new document, as received."""
 
     new: NewDocument
     upload: Upload
@@ -74,7 +74,7 @@ async def _version(request: Request, caller: Caller, use: UseCases) -> AsyncGene
 
 
 NewContent = Annotated[Upload, Depends(_version)]
-"""A new version: a form with a file, a text in JSON, or any other body as it is."""
+"""A new version: a form with a file, a text in JSON, or any other body as the file itself."""
 
 
 def _begun(caller: Principal, use: use_cases.UseCases) -> Any:  # noqa: ANN401

@@ -32,7 +32,7 @@ EVENT: Json = {
 
 
 class ActorSchema(Answer):
-    """Who has done it; what does not apply is missing."""
+    """Who did it. Fields that do not apply are absent."""
 
     user: str | None = Field(default=None, description="The id of the person.", exclude_if=is_none)
     client: str | None = Field(
@@ -61,7 +61,7 @@ class ObjectSchema(Answer):
 
 
 class EventSchema(Answer):
-    """An event. Those of the store `json:` that change something come in two stages."""
+    """An event. With the store `json:`, a change has two events."""
 
     model_config = example(EVENT)
 

@@ -1,4 +1,4 @@
-"""What all schemas have in common."""
+"""Shared by all schemas."""
 
 import re
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Schemas of looks at conversations of others."""
+"""Schemas of accesses to conversations of others."""
 
 from collections.abc import Mapping
 from typing import Literal, Self

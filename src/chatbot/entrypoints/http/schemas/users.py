@@ -145,7 +145,7 @@ class NewUserBody(Body):
 
 
 class UserChangeBody(Body):
-    """Fields that are left out stay as they are."""
+    """Fields that are left out stay unchanged."""
 
     model_config = example({"department": "Support", "is_active": True, "expires_at": None})
 
