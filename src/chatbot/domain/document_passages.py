@@ -5,8 +5,8 @@ reading one passage does not decode the others.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
 
 from chatbot.domain.documents import DocumentId
 
@@ -76,8 +76,8 @@ def _blob(group: Sequence[StoredPassage]) -> bytes:
     return b"\n".join((head, b"".join(texts)))
 
 
-def unpacked(blob: bytes, *, only: int | None = None) -> Sequence[StoredPassage]:
-    """Return the passages of a blob, or only the one with this number.
+def unpacked(blob: bytes, *, only: Container[int] | None = None) -> Sequence[StoredPassage]:
+    """Return the passages of a blob, or only those with these numbers.
 
     Raises:
         ValueError: it is not such a blob.
@@ -85,9 +85,8 @@ def unpacked(blob: bytes, *, only: int | None = None) -> Sequence[StoredPassage]
     head, _, texts = blob.partition(b"\n")
     found, offset = [], 0
     for seq, start, end, length, heading in json.loads(head):
-        passage = StoredPassage(seq=seq, text="", heading=heading, start=start, end=end)
-        if only in {None, seq}:
+        if only is None or seq in only:
             text = texts[offset : offset + length].decode()
-            found.append(replace(passage, text=text))
+            found.append(StoredPassage(seq=seq, text=text, heading=heading, start=start, end=end))
         offset += length
     return found

@@ -1,5 +1,6 @@
 """Documents, their passages, and the extraction queue."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -150,13 +151,13 @@ class Documents:
         self, keys: Iterable[VersionPassageKey]
     ) -> Mapping[VersionPassageKey, StoredPassage]:
         """Return the passages that exist, including those of earlier versions."""
-        names = {key: passage_blob(*key) for key in keys}
-        blobs = self._blobs.get_all(sorted({*names.values()}))
+        wanted: defaultdict[str, dict[int, VersionPassageKey]] = defaultdict(dict)
+        for key in keys:
+            wanted[passage_blob(*key)][key[2]] = key
         return {
-            key: passage
-            for key, name in names.items()
-            if name in blobs
-            for passage in unpacked(blobs[name], only=key[2])
+            wanted[name][passage.seq]: passage
+            for name, blob in self._blobs.get_all(sorted(wanted)).items()
+            for passage in unpacked(blob, only=wanted[name])
         }
 
     # --- the queue -----------------------------------------------------------------------------
