@@ -177,6 +177,19 @@ async def test_authorize_and_try_it_out_make_a_real_turn(tmp_path: Path) -> None
     assert [(one["message_count"], one["session_id"] in answer) for one in sessions] == [(2, True)]
 
 
+async def test_colours_follow_those_of_the_system(tmp_path: Path) -> None:
+    background = "getComputedStyle(document.documentElement).backgroundColor"
+    seen = []
+    async with docs_open(tmp_path, width=1280) as (_, page):
+        for scheme in ("light", "dark", "light"):
+            await page.prefer(scheme)
+            await page.screenshot(tmp_path / f"{scheme}.png")
+            seen.append(await page.run(background))
+    light, dark, again = seen
+    assert light == again
+    assert dark == "rgb(28, 32, 34)"
+
+
 async def test_every_call_fits_on_a_narrow_screen(tmp_path: Path) -> None:
     async with docs_open(tmp_path, width=400) as (_, page):
         await page.wait_for("document.querySelectorAll('.opblock').length >= 16")

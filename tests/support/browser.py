@@ -97,6 +97,11 @@ class Page:
         await self.do("Emulation.setDeviceMetricsOverride", **size)
         await self.do("Page.navigate", url=url)
 
+    async def prefer(self, scheme: str) -> None:
+        """Let the system prefer `light` or `dark` colours."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        await self.do("Emulation.setEmulatedMedia", features=[feature])
+
     async def run(self, script: str) -> Any:
         """The value of an expression; promises are awaited."""
         found = await self.do(
