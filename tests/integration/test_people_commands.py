@@ -76,6 +76,13 @@ def test_last_active_administrator_is_not_disabled(staffed: Run) -> None:
     assert listed(staffed)[ANA]["is_active"]
 
 
+def test_last_administrator_who_lost_the_password_learns_how_to_set_one(staffed: Run) -> None:
+    code, out, err = staffed("user", "password", ANA, "--one-time")
+    assert (code, out) == (1, "")
+    assert err.endswith("create another one first. Or set a password without --one-time.\n")
+    assert staffed("user", "password", ANA, "--password-stdin", text=f"{OTHER_PASSWORD}\n")[0] == 0
+
+
 def test_password_is_changed_and_a_bad_one_is_refused_with_the_reason(staffed: Run) -> None:
     change = ("user", "password", LUIS, "--password-stdin")
     assert staffed(*change, text=f"{OTHER_PASSWORD}\n") == (0, f"password changed: {LUIS}\n", "")

@@ -15,6 +15,7 @@ import typer
 from chatbot.application.people import Person
 from chatbot.application.user_changes import KEEP, NewUser, UserChange
 from chatbot.domain.erasure import Receipt
+from chatbot.domain.errors import LastAdministrator
 from chatbot.domain.identity import Principal, User, UserId
 from chatbot.domain.text import moment_of, rfc3339, visible_line
 from chatbot.entrypoints.commands.command_line import Refused, say
@@ -197,7 +198,10 @@ def set_password(
         found = await use.people.find(account, address)
         if not one_time:
             return await use.user_passwords.set(account, found.user.id, password), None
-        made = await use.user_passwords.reset(account, found.user.id)
+        try:
+            made = await use.user_passwords.reset(account, found.user.id)
+        except LastAdministrator as error:
+            raise LastAdministrator(f"{error} Or set a password without --one-time.") from error
         return made.user, made.one_time_password
 
     changed, made = managed(change)

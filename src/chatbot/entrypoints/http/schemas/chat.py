@@ -33,7 +33,11 @@ EXAMPLE = Reply(
     model="openai/a-model",
     memory_used=(
         RecalledItem(
-            id="todo.b40f0f3c2a61", kind="todo", text="call HR", session_id=SESSION_ID, seq=1
+            id="cf07bac87bb12a07af2d57f0e4c6f086",
+            kind="todo",
+            text="call HR",
+            session_id=SESSION_ID,
+            seq=1,
         ),
     ),
     citations=(CITATION,),
