@@ -59,6 +59,8 @@ async def test_commands_of_the_readme_do_what_it_says(page: str, tmp_path: Path)
 
         async with running(tmp_path, **as_in_env) as service:
             shell.url = str(service.client.base_url).rstrip("/")
+            banner = service.out.read_text("utf-8")
+            assert "local/extractive: embedded, not a language model; to connect one, set" in banner
             [answer] = documents(await shell.run(first))
             assert shape(answer) == shape(shown)
             assert (answer["text"], answer["notice"]) == (shown["text"], shown["notice"])

@@ -91,18 +91,16 @@ def test_a_value_is_at_most_500_characters_and_a_name_at_most_four_words() -> No
     assert extracted("Me llamo Alfa Beta Gama Delta Omega") == {}
 
 
-def test_the_first_greeting_says_that_it_is_not_a_language_model_and_how_to_connect_one() -> None:
+def test_the_first_greeting_says_that_it_is_not_a_language_model() -> None:
     for prompt, plainly in (("Hola", "No soy un modelo"), ("Hi!", "not a language model")):
         reply = chatted(prompt)
         assert plainly in reply
-        assert "OPENAI_API_KEY" in reply
-        assert "OPENAI_BASE_URL" in reply
+        assert "OPENAI" not in reply, "who chats cannot change settings"
 
 
 def test_embedded_model_greets_by_name_and_explains_itself_only_once() -> None:
     reply = chatted("hola", "Buenas", memory={"profile": {"name": "Ana"}})
-    assert reply.startswith("Hola, Ana.")
-    assert "OPENAI" not in reply
+    assert reply == "Hola, Ana. Cuéntame algo de ti, o dime qué tienes que hacer, y lo recordaré."
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,17 @@
 """`local/extractive` answers from passages and recalled messages, and says when it finds nothing."""
 
-import json
 import time
 from collections.abc import Sequence
 
 import pytest
 
-from chatbot.adapters.llm.extractive.model import answer
-from chatbot.adapters.llm.extractive.passages import Passage, quoted
+from asking_passages import asked, passages
+from chatbot.adapters.llm.extractive.matching import Passage
+from chatbot.adapters.llm.extractive.passages import found_answer
 
-DAYS = "Employees get 23 working days of holidays a year. They are requested in the portal."
-MANAGERS = "Managers hand in their holiday plan before 1 March. Their deputies sign it."
-DIAS = "La plantilla dispone de 23 días laborables de vacaciones al año. Se piden en el portal."
-
-
-def passages(*texts: str) -> list[dict[str, object]]:
-    return [
-        {"n": n, "title": "Holidays", "heading": "Rules", "text": text}
-        for n, text in enumerate(texts, start=1)
-    ]
-
-
-def asked(prompt: str, *before: str, **data: object) -> str:
-    """The answer to a prompt with this content of the data block, after these messages."""
-    block = f"<data-0123456789abcdef>\n{json.dumps(data)}\n</data-0123456789abcdef>\n\n"
-    history = [
-        (role, text) for each in before for role, text in (("user", each), ("assistant", "OK."))
-    ]
-    return answer("chat", [*history, ("user", block + prompt)], notice=False)
+DAYS = "Employees get 23 working days of holidays a year. Requests go through the portal."
+MANAGERS = "Managers hand in their holiday plan before 1 March. A deputy signs the plan."
+DIAS = "La plantilla dispone de 23 días laborables de vacaciones al año. Las solicitudes van por el portal."
 
 
 @pytest.mark.parametrize(
@@ -36,12 +20,12 @@ def asked(prompt: str, *before: str, **data: object) -> str:
         (
             "How many days of holidays do employees get?",
             DAYS,
-            "documents:\n- Employees get 23 working days of holidays a year [2].",
+            "Employees get 23 working days of holidays a year [2].",
         ),
         (
             "¿Cuántos días de vacaciones tiene la plantilla?",
             DIAS,
-            "esto:\n- La plantilla dispone de 23 días laborables de vacaciones al año [2].",
+            "La plantilla dispone de 23 días laborables de vacaciones al año [2].",
         ),
     ],
 )
@@ -49,7 +33,7 @@ def test_question_is_answered_by_the_best_sentence_with_its_number(
     prompt: str, text: str, expected: str
 ) -> None:
     said = asked(prompt, passages=passages("Parking costs 40 euros a month.", text))
-    assert said.endswith(expected)
+    assert said == expected
 
 
 def test_follow_up_is_answered_from_what_the_question_before_was_about() -> None:
@@ -58,14 +42,7 @@ def test_follow_up_is_answered_from_what_the_question_before_was_about() -> None
         "When do I hand in my holiday plan?",
         passages=passages("Managers drive a leased car.", MANAGERS),
     )
-    assert said.endswith("- Managers hand in their holiday plan before 1 March [2].")
-
-
-def test_versions_that_contradict_each_other_are_both_quoted() -> None:
-    old = DAYS.replace("23", "22")
-    said = asked("How many days of holidays do employees get?", passages=passages(DAYS, old))
-    assert "23 working days of holidays a year [1]." in said
-    assert "22 working days of holidays a year [2]." in said
+    assert said == "Managers hand in their holiday plan before 1 March [2]."
 
 
 @pytest.mark.parametrize(
@@ -91,7 +68,7 @@ def test_without_documents_it_does_not_speak_of_them() -> None:
 def test_brackets_in_a_document_are_not_taken_for_marks() -> None:
     text = "Employees get 23 days of holidays [2] a year, says annex [1]."
     said = asked("How many days of holidays do employees get?", passages=passages(text, "Other."))
-    assert said.endswith("- Employees get 23 days of holidays (2) a year, says annex (1) [1].")
+    assert said == "Employees get 23 days of holidays (2) a year, says annex (1) [1]."
 
 
 def test_orders_in_a_document_are_quoted_at_most() -> None:
@@ -130,16 +107,101 @@ def test_what_was_told_in_spanish_is_found_in_items_first() -> None:
 
 
 def test_a_passage_is_quoted_only_if_it_is_clearly_the_best() -> None:
-    one = Passage(n=1, text="The red van carries fruit to Lyon on Mondays.")
-    two = Passage(n=2, text="The red van carries nuts for Dover by night.")
-    assert quoted("What does the red van carry?", "", [one, two]) == ()
-    assert [each.n for each in quoted("What does the red van carry to Lyon?", "", [one, two])] == [
-        1
+    one = Passage(n=1, title="Vans", text="The red van carries fruit on a Monday to Lyon.")
+    two = Passage(n=2, title="Nights", text="Nuts and coal: the red van carries them by night.")
+    unclear = found_answer("What does the red van carry?", "", [one, two])
+    assert (unclear.quotes, unclear.undecided) == ((), ["Vans", "Nights"])
+    clear = found_answer("What does the red van carry to Lyon?", "", [one, two])
+    assert [each.n for each in clear.quotes] == [1]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts", "expected"),
+    [
+        (
+            "What does the red van carry?",
+            (
+                "The red van carries fruit to Lyon.",
+                "Nuts and coal: at night the red van carries them.",
+            ),
+            "I'm not sure. These documents mention it",
+        ),
+        (
+            "¿Qué transporta la furgoneta roja?",
+            (
+                "La furgoneta roja transporta fruta.",
+                "Nueces y carbón: de noche la furgoneta roja los transporta a Soria.",
+            ),
+            "No estoy seguro. Estos documentos hablan de ello",
+        ),
+    ],
+)
+def test_documents_between_which_it_cannot_decide_are_named_and_not_cited(
+    prompt: str, texts: Sequence[str], expected: str
+) -> None:
+    found = [
+        {"n": n, "title": title, "text": text}
+        for n, (title, text) in enumerate(zip(("Vans", "Nights"), texts, strict=True), 1)
     ]
+    said = asked(prompt, passages=found)
+    assert said.startswith(expected)
+    assert said.endswith(":\n- Vans\n- Nights")
 
 
-def test_large_passages_cost_little() -> None:
-    many = [Passage(n=n, text="word " * 100 + "holidays. " * 300) for n in range(1, 9)]
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        (
+            "Who is on call for security incidents in 2026?",
+            "If customs ask you to unlock a device in 2026, comply, and call the incident line.",
+        ),
+        ("How many days of holidays are there?", "Holidays on sunny days are paid in the portal."),
+        ("What is the phone number of the hotline?", "The hotline has a phone with a red number."),
+        ("¿Cuál es la capital de Mongolia?", "La capital de la empresa es de 3.000 euros."),
+        ("Which insurer covers big claims?", "A monthly report covers damage and claims."),
+    ],
+    ids=["no name", "no number", "no digits", "half of it", "not what is asked for"],
+)
+def test_what_only_shares_words_with_a_question_is_no_answer(prompt: str, text: str) -> None:
+    assert "[1]" not in asked(prompt, passages=passages(text, heading="", title="Policy 2026"))
+
+
+def test_a_number_that_most_passages_have_does_not_decide() -> None:
+    texts = ["The canteen closes at 15:00 in 2026.", "The bus leaves at 7:00 in 2026."]
+    found = passages(*texts, "Parking is free in 2026.", heading="", title="News")
+    assert "[" not in asked("Who painted the fence in 2026?", passages=found)
+    assert asked("When does the bus leave in 2026?", passages=found) == (
+        "The bus leaves at 7:00 in 2026 [2]."
+    )
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"), [("200,000", "board"), ("8,000 euros", "head"), ("€12,000", "director")]
+)
+def test_an_amount_is_found_in_its_range(amount: str, expected: str) -> None:
+    rows = "up to €10,000 | head\n€10,000 to €75,000 | director\nabove €75,000 | board"
+    table = f"| Amount | Decision |\n|---|---|\n{rows}"
+    found = passages(table, heading="Investments", title="Approval")
+    assert f"Decision: {expected} [1]" in asked(
+        f"Who approves an investment of {amount}?", passages=found
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("How many days of holidays do employees get?", "word " * 100 + "holidays. " * 300),
+        ("How many days of holidays do employees get?", f"a | b\n{'-' * 3000}x | c\n" * 2),
+        (
+            "How many of them? " + " ".join(f"word{n}" for n in range(500)),
+            "Word1 has 3 days. " * 90,
+        ),
+        ("How many days of holidays do employees get?", "1,000" * 600),
+    ],
+    ids=["many sentences", "dashes", "many words", "digits"],
+)
+def test_large_passages_and_questions_cost_little(prompt: str, text: str) -> None:
+    many = [Passage(n=n, text=text) for n in range(1, 9)]
     began = time.thread_time()
-    quoted("How many days of holidays do employees get?", "", many)
-    assert time.thread_time() - began < 0.5  # measured: under 0.03 s
+    found_answer(prompt, "", many)
+    assert time.thread_time() - began < 1  # measured: under 0.1 s

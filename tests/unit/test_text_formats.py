@@ -87,6 +87,25 @@ def test_html_is_what_a_browser_displays() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ("<tr><th>Bin<th>Day</tr><tr><td>Blue<td>Monday</tr>", "Bin: Blue | Day: Monday"),
+        (
+            "<thead><tr><th>Bin<th>Day</thead><tr><th>Blue<td></tr><tr><td>a<td>b",
+            "- Bin: Blue\nBin: a | Day: b",
+        ),
+        ("<tr><th>A<td>1</tr><tr><th>B<td>2</tr>", "A | 1\nB | 2"),
+        ("<tr><th>A<th>B</tr>", "A | B"),
+        ("<tr><th>A<th>B</tr><tr><td>1<table><tr><td>2<td>3</table></tr>", "A | B\n- 1\n\n2 | 3"),
+    ],
+    ids=["headers", "empty cell", "headers at the left", "headers only", "table in a cell"],
+)
+def test_rows_of_html_have_the_names_of_their_columns(rows: str, text: str) -> None:
+    _, [(_, found)] = read("a.html", f"<h1>T</h1><table>{rows}</table>")
+    assert found == text
+
+
 def test_html_is_decoded_by_its_declared_charset() -> None:
     page = '<meta charset="windows-1251"><p>Отпуск</p>'.encode("cp1251")
     assert text_of("a.htm", page) == "Отпуск"

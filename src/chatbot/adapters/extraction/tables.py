@@ -37,7 +37,7 @@ def add_table(rows: Iterable[Sequence[str]], outline: Outline) -> None:
         first, second = second, next(filled, None)
     names: Sequence[str] = first if first and second and _are_names(first) else ()
     for row in chain([] if names else [first], [second], filled):
-        outline.row(_named(names, row or ()))
+        outline.row(named(names, row or ()))
     outline.end_rows()
 
 
@@ -50,7 +50,7 @@ def _are_names(row: Sequence[str]) -> bool:
     return not any(value[0].isdecimal() or value[0] in "+-" for value in values)
 
 
-def _named(names: Sequence[str], row: Sequence[str]) -> list[str]:
+def named(names: Sequence[str], row: Sequence[str]) -> list[str]:
     """Return the values with their names, without those that are empty."""
     if not names:
         return _trimmed(row)

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from chatbot.adapters.extraction.charset import decode
 from chatbot.adapters.extraction.outline import Outline, one_line
+from chatbot.adapters.extraction.tables import named
 
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{1,40})""", re.IGNORECASE)
 _HEAD_BYTES = 4096
@@ -35,7 +36,7 @@ def add_html(text: str, outline: Outline) -> None:
     page = _Page(outline)
     page.feed(text)
     page.close()
-    page.end_block()
+    page.end()
 
 
 class _Page(HTMLParser):
@@ -47,6 +48,8 @@ class _Page(HTMLParser):
         self._text: list[str] = []
         self._cells: list[str] | None = None
         self._in_cell = False
+        self._names: list[str] | None = None
+        self._has_values = self._are_used = False
         self._preformatted = 0
         self._lists = 0
         self._is_item = False
@@ -85,12 +88,19 @@ class _Page(HTMLParser):
             self.end_block()
             self._lists = max(0, self._lists - (tag in _LISTS))
             self._preformatted = max(0, self._preformatted - (tag == "pre"))
-            if tag == "table" or (tag in _LISTS and not self._lists):
+            if tag == "table":
+                self._end_table()
+            elif tag in _LISTS and not self._lists:
                 self._outline.end_rows()
 
     def handle_data(self, data: str) -> None:
         if not self._hidden:
             self._text.append(data if self._preformatted else data.replace("\n", " "))
+
+    def end(self) -> None:
+        """Add what is not ended: end tags may be omitted."""
+        self._end_table()
+        self.end_block()
 
     def end_block(self) -> None:
         """Add the text up to here."""
@@ -106,12 +116,16 @@ class _Page(HTMLParser):
         self._heading, self._is_item = 0, False
 
     def _start_block(self, tag: str) -> None:
-        if tag == "tr":
+        if tag == "table":
+            self.end_block()
+            self._end_table()
+        elif tag == "tr":
             self._end_row()
             self.end_block()
-            self._cells = []
+            self._cells, self._has_values = [], False
         elif tag in ("td", "th"):
             self._end_cell()
+            self._has_values = self._has_values or tag == "td"
             self._in_cell, self._text = self._cells is not None, []
         elif tag in _HEADINGS or tag in _BLOCKS:
             self.end_block()
@@ -130,8 +144,31 @@ class _Page(HTMLParser):
     def _end_row(self) -> None:
         self._end_cell()
         if self._cells is not None:
-            self._outline.row(self._cells)
+            self._add_row(self._cells)
             self._cells, self._text = None, []
+
+    def _add_row(self, cells: list[str]) -> None:
+        """Add a row, with the names of its columns if the first row of the table has headers only."""
+        if self._names is None and not self._has_values and len(cells) > 1:
+            self._names = cells
+        elif self._names and len(self._names) == len(cells):
+            self._outline.row(named(self._names, cells))
+            self._are_used = True
+        else:
+            self._end_names()
+            self._outline.row(cells)
+
+    def _end_names(self) -> None:
+        """Add names without values as they are."""
+        if self._names and not self._are_used:
+            self._outline.row(self._names)
+        self._names, self._are_used = [], False
+
+    def _end_table(self) -> None:
+        self._end_row()
+        self._end_names()
+        self._names = None
+        self._outline.end_rows()
 
     def _end_hidden(self, tag: str) -> None:
         """Leave the innermost hidden element of this name; an end tag without a start is ignored."""

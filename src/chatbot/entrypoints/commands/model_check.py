@@ -11,7 +11,7 @@ from chatbot.domain.ports.provider import ModelProvider
 from chatbot.entrypoints.container.model_parts import build_genkit_model, build_provider
 from chatbot.entrypoints.model_selection import is_listed, model_name, only_model
 from chatbot.entrypoints.settings import Settings
-from chatbot.entrypoints.settings.model import EMBEDDED_MODEL
+from chatbot.entrypoints.settings.model import EMBEDDED, EMBEDDED_MODEL
 from chatbot.entrypoints.settings.subject import SettingsError
 
 _QUESTION = ModelRequest(
@@ -32,10 +32,7 @@ def describe_model(settings: Settings) -> str:
     """
     name = model_name(settings)
     if name == EMBEDDED_MODEL:
-        return (
-            f"{name}: embedded, not a language model; to connect one, set OPENAI_API_KEY or "
-            "OPENAI_BASE_URL"
-        )
+        return EMBEDDED
     provider = build_provider(settings)
     try:
         name, how = _look_up(provider, name)

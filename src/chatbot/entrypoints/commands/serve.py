@@ -32,6 +32,7 @@ from chatbot.entrypoints.server.uvicorn_server import (
     load_config,
 )
 from chatbot.entrypoints.settings import Settings
+from chatbot.entrypoints.settings.model import EMBEDDED, EMBEDDED_MODEL
 from chatbot.entrypoints.settings.subject import SettingsError
 
 logger = structlog.get_logger("chatbot.server")
@@ -147,7 +148,8 @@ def print_banner(settings: Settings, port: int, people: str | None) -> None:
         line(f"legacy sessions to import: {waiting} (`chatbot import {folder}`)")
     if people is not None:
         line(f"people: {people}")
-    line(f"model: {settings.model.name}")
+    name = settings.model.name
+    line(f"model: {EMBEDDED if name == EMBEDDED_MODEL else name}")
     line(f"serving: {url}" + (f" (try {url}/docs)" if settings.http.docs_enabled else ""))
     if not (
         settings.http.is_loopback or settings.http.tls_cert_file or settings.http.trusted_proxies

@@ -18,6 +18,11 @@ from chatbot.entrypoints.settings.subject import File, Seconds, Subject
 OPENAI_MODEL = "openai/gpt-4.1-mini"
 """The pinned default for OpenAI itself: current, without hidden reasoning tokens."""
 EMBEDDED_MODEL = "local/extractive"
+EMBEDDED = (
+    f"{EMBEDDED_MODEL}: embedded, not a language model; to connect one, set OPENAI_API_KEY or "
+    "OPENAI_BASE_URL"
+)
+"""What an operator reads about the embedded model; those who chat cannot change it."""
 OLD_TRANSPORT = "model_wire"
 """The former name of MODEL_TRANSPORT, still accepted."""
 

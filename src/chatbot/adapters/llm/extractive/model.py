@@ -11,7 +11,7 @@ from pydantic import BaseModel, JsonValue
 
 from chatbot.adapters.llm.extractive.language import CODES, language
 from chatbot.adapters.llm.extractive.learning import learned
-from chatbot.adapters.llm.extractive.passages import Passage
+from chatbot.adapters.llm.extractive.matching import Passage
 from chatbot.adapters.llm.extractive.replies import Conversation, reply
 from chatbot.adapters.llm.extractive.summary import summarized
 from chatbot.domain.memory_updates import update_from_json

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from chatbot.adapters.llm.extractive.language import CODES, Code, Language, language
 from chatbot.adapters.llm.extractive.learning import Learned, items, learned, stems
-from chatbot.adapters.llm.extractive.passages import Passage, quoted
+from chatbot.adapters.llm.extractive.matching import Passage
+from chatbot.adapters.llm.extractive.passages import found_answer
 from chatbot.adapters.llm.extractive.statements import (
     is_question,
     languages_of,
@@ -46,7 +47,8 @@ class Conversation:
 def reply(talk: Conversation, *, notice: bool = True) -> str:
     """Answer from the newest message, then from memory, then from earlier messages.
 
-    The first answer ends with a notice that this is not a language model, unless `notice` is False.
+    The first answer ends with a notice that this is not a language model, unless `notice` is False, or
+    it is about documents.
     """
     earlier = [text[:_EARLIER_CHARS] for text in talk.earlier]
     memory = _caught_up(talk.memory, earlier)
@@ -60,8 +62,12 @@ def reply(talk: Conversation, *, notice: bool = True) -> str:
         text = "\n\n".join(filter(None, [text, answer(asked, known, memory, talk)]))
     if not text:
         text = _other(talk, known, memory, earlier)
-    is_first = not (earlier or talk.summary)
+    is_first = not (earlier or talk.summary) and not (asked == "" and _is_about_documents(talk))
     return f"{text}\n\n{known.phrases['notice']}" if is_first and notice else text
+
+
+def _is_about_documents(talk: Conversation) -> bool:
+    return talk.passages is not None and is_question(talk.prompt)
 
 
 def _caught_up(memory: Update, earlier: Sequence[str]) -> Update:
@@ -167,9 +173,13 @@ def _other(talk: Conversation, known: Language, memory: Update, earlier: Sequenc
 def _from_documents(talk: Conversation, known: Language) -> str:
     """The sentences of documents that answer, with the numbers of their passages."""
     previous = next(reversed(talk.earlier), "")
-    found = quoted(talk.prompt, previous, talk.passages or ())
-    lines = _listed([each.line for each in found])
-    return known.phrases["documents"].format(items=lines) if lines else ""
+    found = found_answer(talk.prompt, previous, talk.passages or ())
+    if found.undecided:
+        return known.phrases["undecided"].format(items=_listed(found.undecided))
+    if len(found.quotes) > 1:
+        lines = [f"{each.title}: {each.line}" for each in found.quotes]
+        return known.phrases["several"].format(items=_listed(lines))
+    return "\n".join(each.line for each in found.quotes)
 
 
 def _told(_: str, known: Language, memory: Update, talk: Conversation) -> str:
