@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 
 from chatbot.adapters.search.searcher import PassageKey, Searcher
 from chatbot.adapters.search.stored_index import StoredIndex
+from chatbot.domain.ports.embedder import Embedder
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import Passage, Scope
 from chatbot.domain.transaction import Transaction
@@ -17,13 +18,13 @@ Found = TypeVar("Found")
 class IndexStorage:
     """`transactions` counts them; each fails with `error` if there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, embedder: Embedder | None = None) -> None:
         self.rows = DictRows()
         self.index: StoredIndex = fresh_index(self.rows)
         self.transactions = 0
         self.error: Exception | None = None
         self._texts: dict[PassageKey, str] = {}
-        self.searcher = Searcher(cast("Storage", self), self.passage_texts)
+        self.searcher = Searcher(cast("Storage", self), self.passage_texts, embedder)
 
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         self.transactions += 1

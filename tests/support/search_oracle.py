@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ from chatbot.adapters.search.questions import question_of
 from chatbot.adapters.search.weighting import Weights
 from chatbot.domain.chat import MessageRole
 from chatbot.domain.search import Hit, Passage, Reason
+from vector_oracle import MeaningOracle
 
 Known = Mapping[tuple[str, int], Passage]
 """All passages that may be read, by parent and number."""
@@ -47,8 +48,14 @@ class Analysed:
 class Oracle:
     """Answers one question from these passages and nothing else."""
 
-    def __init__(self, known: Known, question: str, weights: Weights) -> None:
-        self.weights, self.question = weights, question_of(question)
+    def __init__(
+        self,
+        known: Known,
+        question: str,
+        weights: Weights,
+        meanings: MeaningOracle | None = None,
+    ) -> None:
+        self.weights, self.question, self.meanings = weights, question_of(question), meanings
         self.known = {key: Analysed(passage) for key, passage in known.items()}
         named = (each.speaker for each in self.known.values())
         asked = set(self.question.words)
@@ -95,7 +102,12 @@ class Oracle:
         if self.weights.near:
             near = {(p, seq + d) for p, seq in best for d in (-2, -1, 1, 2)}
             best = sorted({*best, *(near & self.known.keys())})
-        return [self._hit(key) for key in best]
+        if self.meanings is None:
+            return [hit for key in best if (hit := self._hit(key)).why.words]
+        closest = self.meanings.closest(self.weights.candidates, without)
+        hits = [self._hit(key) for key in sorted({*best, *closest})]
+        hits = [hit for hit in hits if hit.why.words or (hit.parent, hit.seq) in closest]
+        return self.meanings.added_to(hits, self.weights.meaning)
 
     def _hit(self, key: tuple[str, int]) -> Hit:
         total, words = 0.0, {}
@@ -161,14 +173,7 @@ class Oracle:
 
 
 def _raised(hit: Hit, exact: float, pairs: float) -> Hit:
-    why = Reason(
-        words=hit.why.words,
-        parent=hit.why.parent,
-        speaker=hit.why.speaker,
-        prior=hit.why.prior,
-        exact=round(exact, 3),
-        pairs=round(pairs, 3),
-    )
+    why = replace(hit.why, exact=round(exact, 3), pairs=round(pairs, 3))
     score = round(hit.score + exact + pairs, 9)
     return Hit(parent=hit.parent, seq=hit.seq, score=score, why=why)
 

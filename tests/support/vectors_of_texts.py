@@ -1,9 +1,10 @@
 """Vectors for tests: texts with the same words have similar ones."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from chatbot.domain.search import Embedded, Passage
+from chatbot.domain.ports.embedder import Embedder
+from chatbot.domain.search import Embedded, Passage, Vector
 
 MODEL = "openai/made-up"
 
@@ -26,6 +27,24 @@ def embedded(
     )
     vectors = {seq: vector_of(text, dimension) for seq, text in texts.items()}
     return Embedded(model=model, vectors=vectors)
+
+
+class WordEmbedder(Embedder):
+    """Makes vectors of words. `asked` has the texts of each call; each fails with `error` if there is one."""
+
+    def __init__(self, dimension: int = 16) -> None:
+        self.model, self.dimension = MODEL, dimension
+        self.asked: list[Sequence[str]] = []
+        self.error: Exception | None = None
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        self.asked.append(texts)
+        if self.error is not None:
+            raise self.error
+        return [vector_of(text, self.dimension) for text in texts]
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
 
 
 def _bytes(text: str, count: int) -> bytes:

@@ -84,7 +84,8 @@ class Reason:
     `words` has, for each word of the query that counts, its weight and the offset of the passage in
     which it stands: 0 is the passage itself, -1 the one before. The other numbers are added to them:
     for the parent as a whole, the speaker, the passage whatever the query, exact forms, pairs of
-    words, and the meaning, by vectors.
+    words, and the meaning, by vectors. `likeness` is not added: it says how alike question and
+    passage are by their vectors, from 0, no more than the average of all passages, to 1.
     """
 
     words: Mapping[str, tuple[float, int]] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class Reason:
     exact: float = 0.0
     pairs: float = 0.0
     meaning: float = 0.0
+    likeness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,151 +6,35 @@ those of an index that was written at once with what is left.
 
 import asyncio
 import os
-import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatbot.adapters.search.searcher import Searcher
-from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.domain.chat import MessageRole, Session, SessionId, TurnId
 from chatbot.domain.ports.storage import Storage
-from chatbot.domain.search import Hit, Passage, Scope
+from chatbot.domain.search import Embedded, Hit, Passage, messages_scope
 from chatbot.domain.transaction import Transaction
+from index_worlds import WORDS, World, apply, atoms, steps
 from samples import ANA, T0, new_message
+from vectors_of_texts import WordEmbedder, embedded
 
 EXAMPLES = int(os.environ.get("CHATBOT_TEST_EXAMPLES", "12"))
 STORES = ("in_memory", "json_files", "sqlite", "postgres")
-WORDS = [
-    "kites",
-    "sheds",
-    "holidays",
-    "salaries",
-    "vacaciones",
-    "empleados",
-    "the",
-    "la",
-    "of",
-    "number",
-    "forms",
-    "2026",
-]
-ATOMS = ("public", "role:a", "role:b", "department:sales", "label:x")
 QUERIES = ("kites in sheds", "vacaciones de los empleados 2026", "the salaries number", "forms")
-
-scopes = st.sampled_from(["one", "two", "three"])
-parents = st.sampled_from(["p", "q", "r"])
-atoms = st.sets(st.sampled_from(ATOMS), max_size=3)
-texts = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map(" ".join), max_size=5)
-long_texts = texts.map(lambda few: (few or ["forms"]) * 20)
-
-
-@dataclass
-class World:
-    """What was written: texts by access class, parent and number; audiences by access class."""
-
-    prefix: str = field(default_factory=lambda: secrets.token_hex(4))
-    passages: dict[tuple[Scope, str], dict[int, str]] = field(default_factory=dict)
-    audiences: dict[Scope, set[str]] = field(default_factory=dict)
-
-    def scope(self, name: str) -> Scope:
-        return Scope(f"{self.prefix} {name}")
-
-    def texts(
-        self, _: Transaction, keys: Sequence[tuple[str, int]]
-    ) -> Mapping[tuple[str, int], str]:
-        named = {
-            (p, seq): text for (_, p), all_ in self.passages.items() for seq, text in all_.items()
-        }
-        return {key: named[key] for key in keys if key in named}
-
-
-Work = Callable[[Transaction], None]
-
-
-def named(scope: str, parent: str) -> str:
-    """A parent is in one access class only, as documents are."""
-    return f"{parent} of {scope}"
-
-
-def apply(world: World, step: tuple[object, ...]) -> Work:  # noqa: PLR0911 # one for each step
-    """Note a step in the world; returns what does it in a store."""
-    match step:
-        case ("put" | "append" as kind, str(name), str(short), list(found)):
-            scope, parent = world.scope(name), named(name, short)
-            there = world.passages.setdefault((scope, parent), {})
-            if kind == "put":
-                there.clear()
-            first = max(there, default=0) + 1
-            new = dict(enumerate(map(str, found), first))
-            there.update(new)
-            passages = [Passage(seq=seq, text=text, heading="Forms") for seq, text in new.items()]
-            if kind == "put":
-                return lambda tx: tx.index.put(scope, parent, passages)
-            return lambda tx: tx.index.append(scope, parent, passages)
-        case ("remove", str(name), str(short), upto):
-            scope, parent = world.scope(name), named(name, short)
-            last = upto if isinstance(upto, int) else None
-            there = world.passages.get((scope, parent), {})
-            for seq in [each for each in there if last is None or each <= last]:
-                del there[seq]
-            return lambda tx: tx.index.remove(scope, parent, upto=last)
-        case ("move", str(name), str(other), str(short)):
-            scope, to, parent = world.scope(name), world.scope(other), named(name, short)
-            return lambda tx: _there_and_back(tx, scope, to, parent)
-        case ("clear", str(name)):
-            scope = world.scope(name)
-            world.passages = {key: each for key, each in world.passages.items() if key[0] != scope}
-            world.audiences.pop(scope, None)
-            return lambda tx: tx.index.clear(scope)
-        case ("audience", str(name), set(found)):
-            scope, audience = world.scope(name), {f"{world.prefix} {each}" for each in found}
-            world.audiences[scope] = audience
-            return lambda tx: tx.index.set_audience(scope, audience)
-        case ("fold", str(name), bool(is_whole)):
-            scope = world.scope(name)
-            return lambda tx: _stored(tx).fold(scope, is_whole=is_whole)
-        case _:
-            raise AssertionError(step)
-
-
-def _there_and_back(tx: Transaction, scope: Scope, to: Scope, parent: str) -> None:
-    if scope == to:
-        return
-    there = tx.index.indexed(scope).get(parent, 0)
-    tx.index.move(scope, to, parent)
-    assert parent not in tx.index.indexed(scope)
-    assert tx.index.indexed(to).get(parent, 0) == there
-    tx.index.move(to, scope, parent)
-
-
-def _stored(tx: Transaction) -> StoredIndex:
-    assert isinstance(tx.index, StoredIndex)
-    return tx.index
-
-
-steps = st.one_of(
-    st.tuples(st.just("put"), scopes, parents, texts | long_texts),
-    st.tuples(st.just("append"), scopes, parents, texts),
-    st.tuples(st.just("remove"), scopes, parents, st.none() | st.integers(1, 6)),
-    st.tuples(st.just("move"), scopes, scopes, parents),
-    st.tuples(st.just("clear"), scopes),
-    st.tuples(st.just("audience"), scopes, atoms),
-    st.tuples(st.just("fold"), scopes, st.booleans()),
-)
 
 
 async def found_in(storage: Storage, world: World, asked: set[str]) -> list[Sequence[Hit]]:
-    """The hits of all queries for a caller with these atoms, without a label and with one."""
-    searcher = Searcher(storage, world.texts)
-    own = [f"{world.prefix} {each}" for each in asked]
-    found = [await searcher.documents(own, each, limit=20) for each in QUERIES]
-    await searcher.aclose()
+    """The hits of all queries for a caller with these atoms, by words alone and by meaning."""
+    own, found = [f"{world.prefix} {each}" for each in asked], list[Sequence[Hit]]()
+    for embedder in (None, WordEmbedder()):
+        searcher = Searcher(storage, world.texts, embedder)
+        found += [await searcher.documents(own, each, limit=20) for each in QUERIES]
+        await searcher.aclose()
     return found
 
 
@@ -167,6 +51,8 @@ def _permitted(world: World, own: set[str], tx: Transaction) -> None:
         if world.audiences.get(scope, set()) & own:
             passages = [Passage(seq=n, text=text, heading="Forms") for n, text in written.items()]
             tx.index.put(scope, parent, passages)
+            texts = {n: written[n] for n in world.embedded.get((scope, parent), ()) if n in written}
+            tx.index.put_vectors(scope, parent, embedded(texts))
             tx.index.set_audience(scope, own)
 
 
@@ -219,17 +105,20 @@ async def test_all_stores_find_the_same_messages(
     found = []
     for name in STORES:
         async with make_storage(name) as storage:
-            searcher = Searcher(storage, lambda *_: {})
+            searcher = Searcher(storage, lambda *_: {}, WordEmbedder())
             for number in range(1, 5):
                 said = [f"{WORDS[n % 7]} {WORDS[(n * number) % 11]} {n}?" for n in range(30)]
-                await storage.transact(partial(_say, SessionId(f"{number:032x}"), said))
+                session_id = SessionId(f"{number:032x}")
+                await storage.transact(partial(_say, session_id, said))
+                some = embedded({n: text for n, text in enumerate(said, start=1) if n % number})
+                await storage.transact(partial(_embed, session_id, some))
                 found.append(await searcher.messages(ANA, "salaries of kites", limit=20))
                 await searcher.tidier.idle()
             found.append(
                 await searcher.messages(ANA, "number 7", limit=9, without=SessionId(f"{1:032x}"))
             )
             await searcher.aclose()
-    assert found[0]
+    assert [hit.why.meaning != 0 for hit in found[1][:3]] == [True] * 3
     assert found[: len(found) // 4] * 4 == found
 
 
@@ -239,3 +128,7 @@ def _say(session_id: SessionId, texts: list[str], tx: Transaction) -> None:
     with tx.sessions.held(ANA, session_id, TurnId("1" * 32)) as lease:
         for text in texts:
             tx.sessions.append(lease, new_message(lease, MessageRole.USER, text, ts=T0))
+
+
+def _embed(session_id: SessionId, given: Embedded, tx: Transaction) -> None:
+    tx.index.put_vectors(messages_scope(ANA), session_id, given)

@@ -9,6 +9,7 @@ from chatbot.adapters.search.records import record_of
 from chatbot.adapters.search.rows import SegmentHead
 from chatbot.adapters.search.segments import Segment
 from chatbot.adapters.search.statistics import Statistics
+from chatbot.adapters.search.vector_pools import Chunk, Codes, Pool
 
 
 class _Sized(Protocol):
@@ -59,6 +60,19 @@ class LruCache(Generic[Kept]):
         return found
 
 
+class VectorCache:
+    """Vectors by the ids of their chunks: signs one by one and together, and codes."""
+
+    def __init__(self, signs_bytes: int = 64 * 2**20, codes_bytes: int = 64 * 2**20) -> None:
+        self.chunks: LruCache[Chunk] = LruCache(signs_bytes // 2)
+        self.pools: LruCache[Pool] = LruCache(signs_bytes // 2)
+        self.codes: LruCache[Codes] = LruCache(codes_bytes)
+
+    def clear(self) -> None:
+        for each in (self.chunks, self.pools, self.codes):
+            each.clear()
+
+
 class IndexCache:
     """Shared by all transactions and threads of a process.
 
@@ -69,11 +83,13 @@ class IndexCache:
     def __init__(self, segment_bytes: int = 128 * 2**20, statistics_bytes: int = 8 * 2**20) -> None:
         self.segments: LruCache[Segment] = LruCache(segment_bytes)
         self.statistics: LruCache[Statistics] = LruCache(statistics_bytes)
+        self.vectors = VectorCache()
 
     def clear(self) -> None:
         """Forget all of it, and the texts that were analysed last."""
         self.segments.clear()
         self.statistics.clear()
+        self.vectors.clear()
         record_of.cache_clear()
 
     def stored(self, head: SegmentHead) -> Segment | None:

@@ -31,6 +31,8 @@ class Ranked(NamedTuple):
     parent: str
     seq: int
     place: Place
+    meaning: float = 0.0
+    likeness: float = 0.0
 
     @property
     def rank(self) -> tuple[float, str, int]:
@@ -41,7 +43,8 @@ class Ranked(NamedTuple):
 class Ranking:
     """The passages that fit a question best, in segments that hold at least one term.
 
-    Those of the parent `without` are left out; in the statistics they count.
+    Those of the parent `without` are left out; in the statistics they count. `also` are passages
+    that are ranked whatever their words; with them, all that are ranked are the best.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Ranking:
         *,
         limit: int,
         without: str | None = None,
+        also: frozenset[Place] | None = None,
     ) -> None:
         self._segments, self._weights, self._limit = opened.segments, weights, limit
+        self._also = also
         self._statistics = opened.statistics
         self._speakers: frozenset[str] = frozenset()
         self._role = 0
@@ -72,9 +77,10 @@ class Ranking:
         self._peaks = self._peaks_of_words(without)
 
     def best(self) -> Sequence[Ranked]:
-        """Returns the best passages in order; if texts may raise scores, all that they may raise."""
+        """Returns the best passages in order; if texts or vectors may raise scores, all of these."""
         scored = self._scored()
-        if not (self._weights.exact or self._weights.pairs) and len(scored) > self._limit:
+        is_raised = self._also is not None or self._weights.exact or self._weights.pairs
+        if not is_raised and len(scored) > self._limit:
             least = heapq.nlargest(self._limit, scored)[-1][0]
             scored = [each for each in scored if each[0] >= least]
         found = (Ranked(score, *identity(self._segments, place), place) for score, place in scored)
@@ -96,6 +102,8 @@ class Ranking:
             prior=round(prior, _SHOWN_DIGITS),
             exact=round(exact, _SHOWN_DIGITS),
             pairs=round(pairs, _SHOWN_DIGITS),
+            meaning=round(ranked.meaning, _SHOWN_DIGITS),
+            likeness=round(ranked.likeness, _SHOWN_DIGITS),
         )
         return Hit(parent=ranked.parent, seq=ranked.seq, score=ranked.score, why=why)
 
@@ -117,6 +125,7 @@ class Ranking:
         neighbours = Neighbours(self._segments, self._statistics)
         if self._weights.near:
             places = neighbours.with_closest(places)
+        places += (self._also or frozenset()).difference(places)
         windows = Windows(places, neighbours, self._weights.near)
         return [
             windows.peaks(weights_at(word, self._segments, windows.passages, formula))
@@ -133,8 +142,8 @@ class Ranking:
         return places
 
     def _scored(self) -> list[tuple[float, Place]]:
-        """Returns the scores of all passages with a word in their window."""
-        totals: dict[Place, float] = {}
+        """Returns the scores of all passages with a word in their window, and of `also`."""
+        totals: dict[Place, float] = dict.fromkeys(self._also or (), 0.0)
         for peaks in self._peaks:
             for place, (weight, _, _) in peaks.items():
                 totals[place] = totals.get(place, 0.0) + weight

@@ -16,6 +16,12 @@ from chatbot.adapters.search.rows import IndexRows, SegmentHead, TailRow
 from chatbot.adapters.search.segments import Segment, numbers_of, packed_numbers
 from chatbot.adapters.search.snapshots import StoredSnapshot, snapshot_of
 from chatbot.adapters.search.stored_vectors import StoredVectors
+from chatbot.adapters.search.vector_pools import Codes
+from chatbot.adapters.search.vector_snapshots import (
+    VectorSnapshot,
+    read_codes,
+    vector_snapshot_of,
+)
 from chatbot.domain.ports.search import Prepared, SearchIndex
 from chatbot.domain.search import Embedded, Passage, Scope, owner_of
 
@@ -146,6 +152,14 @@ class StoredIndex(SearchIndex):
     def drop_other_vectors(self, scope: Scope, model: str | None) -> None:
         self._rows.lock(scope)
         self._vectors.keep_only(scope, model)
+
+    def vector_snapshot(self, scopes: Collection[Scope], model: str) -> VectorSnapshot:
+        """Return the vectors of these access classes that a model has made."""
+        return vector_snapshot_of(self._rows, scopes, model, self._cache.vectors)
+
+    def vector_codes(self, scopes: Collection[Scope], ids: Collection[int]) -> Mapping[int, Codes]:
+        """Return all but the signs of the vectors in these chunks."""
+        return read_codes(self._rows, scopes, ids, self._cache.vectors)
 
     @property
     def _vectors(self) -> StoredVectors:

@@ -27,12 +27,19 @@ class Weights:
     candidates: int = 40
     exact: float = 0.0
     pairs: float = 0.0
+    meaning: float = 0.0
 
 
 MESSAGES = Weights(
-    near=(0.6, 0.35, 0.2), parent=0.5, speaker=2.0, question=-0.5, length=0.4, candidates=60
+    near=(0.6, 0.35, 0.2),
+    parent=0.5,
+    speaker=2.0,
+    question=-0.5,
+    length=0.4,
+    candidates=60,
+    meaning=1.0,
 )
-DOCUMENTS = Weights(parent=0.3, exact=0.3, pairs=0.2)
+DOCUMENTS = Weights(parent=0.3, exact=0.3, pairs=0.2, meaning=2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

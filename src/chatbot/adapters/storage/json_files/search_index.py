@@ -7,6 +7,8 @@ from chatbot.adapters.search.caches import IndexCache
 from chatbot.adapters.search.folding import Plan
 from chatbot.adapters.search.snapshots import StoredSnapshot
 from chatbot.adapters.search.stored_index import StoredIndex
+from chatbot.adapters.search.vector_pools import Codes
+from chatbot.adapters.search.vector_snapshots import VectorSnapshot
 from chatbot.adapters.storage.in_memory.index_rows import InMemoryIndexRows
 from chatbot.adapters.storage.json_files.index_file import IndexFile
 from chatbot.adapters.storage.json_files.log_index import LogIndex
@@ -80,6 +82,12 @@ class JsonSearchIndex(StoredIndex):
         self, scope: Scope, model: str, *, dimension: int | None = None
     ) -> Mapping[str, frozenset[int]]:
         return self._read(lambda index: index.vectors_of(scope, model, dimension=dimension))
+
+    def vector_snapshot(self, scopes: Collection[Scope], model: str) -> VectorSnapshot:
+        return self._read(lambda index: index.vector_snapshot(scopes, model))
+
+    def vector_codes(self, scopes: Collection[Scope], ids: Collection[int]) -> Mapping[int, Codes]:
+        return self._read(lambda index: index.vector_codes(scopes, ids))
 
     def drop_other_vectors(self, scope: Scope, model: str | None) -> None:
         self._write(lambda index: index.drop_other_vectors(scope, model), erases=True)
