@@ -194,7 +194,7 @@ async def test_document_that_kills_its_process_is_given_up(queue: Queue) -> None
     await queue.worker().run_until_empty()
     found = await queue.get(waiting)
     assert (found.status, found.live) == (Status.FAILED, None)
-    assert "several times" in found.reason
+    assert "several attempts" in found.reason
     assert queue.extractor.begun == 0
     assert await queue.storage.transact(lambda tx: tx.blobs.names(f"documents/{found.id}")) == []
 

@@ -14,7 +14,7 @@ from chatbot.domain.passages import MAX_PASSAGES, DocumentPassage, split
 from chatbot.domain.ports.extraction import ExtractionFailed
 
 _DAMAGE = (ValueError, LookupError, EOFError, RecursionError, OverflowError)
-"""What readers and libraries raise on files that nobody has foreseen."""
+"""The exceptions that parsers and libraries raise on malformed files."""
 
 
 def main(reader: str, signature: str, ocr_program: str) -> None:

@@ -14,7 +14,10 @@ from chatbot.domain.extraction import FailureReason
 from chatbot.domain.ports.extraction import Extracted, ExtractionFailed
 
 _KEPT_VARIABLES = ("SYSTEMROOT", "TESSDATA_PREFIX")
-"""The process gets no others. Windows cannot start Python without the first one."""
+"""The only environment variables that the process gets.
+
+Windows cannot start Python without the first one.
+"""
 _END_SECONDS = 2.0
 
 

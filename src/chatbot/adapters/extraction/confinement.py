@@ -1,4 +1,4 @@
-"""What the child gives up before it reads a file: time, memory, files, network and programs.
+"""The restrictions of the child before it reads a file: time, memory, files, network and programs.
 
 On POSIX the kernel enforces the limits; Windows gets them from the job object of the parent. What
 Python itself opens, connects or starts is refused everywhere by an audit hook, which cannot be
@@ -25,7 +25,7 @@ _OPENING, _STARTING = "open", "subprocess.Popen"
 
 
 class Refused(PermissionError):
-    """A reader attempted what a reader does not need."""
+    """A parser attempted a forbidden operation."""
 
 
 def leave_network() -> None:
@@ -43,7 +43,7 @@ def die_with_parent() -> None:
 
 
 def confine(program: str) -> None:
-    """Give up what reading a file does not need; `program` is the only one that may be started."""
+    """Apply the restrictions. `program` is the only one that may be started."""
     if sys.platform != "win32":
         _limit()
         _lower_priority()

@@ -89,7 +89,7 @@ def put(files: Files, path: Path, data: bytes, *, mtime_ns: int | None = None) -
 
 
 def remove_unfinished(files: Files, path: Path) -> None:
-    """Remove what killed writers have left of this file; nobody else may be writing it.
+    """Remove the remains of killed writers of this file. No other writer may be active.
 
     With a folder as path, remove all that its writers have left.
     """

@@ -23,7 +23,7 @@ from chatbot.domain.ports.counters import Addition, Count, CounterKey, Counts, n
 from chatbot.domain.ports.limit_counters import LimitCounters, Settlement
 
 ANSWER_S = 1.0
-"""A request waits for so long at most, to connect and to be answered."""
+"""The maximum time for which a request waits, both to connect and for a response."""
 ERASED_WITHIN_S = 60.0
 _CONNECTIONS = 16
 _PREFIX = "chatbot:"
@@ -108,7 +108,7 @@ class RedisCounters(LimitCounters):
         return erased
 
     async def check(self) -> None:
-        """Check that amounts can be counted now, and are kept.
+        """Check that amounts can be counted now, and are not evicted.
 
         Raises:
             StorageUnavailable: they cannot; the message names the fix.

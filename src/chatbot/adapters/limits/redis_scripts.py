@@ -1,7 +1,7 @@
 """The Lua scripts of the counters in Redis: each is one atomic step.
 
-A counter is a hash of amounts by their expiry, in microseconds since 1970. What is not written like
-that, as another application may have done, is removed: such a counter is empty.
+A counter is a hash of amounts by their expiry, in microseconds since 1970. Anything in another
+format, such as from another application, is removed: such a counter is empty.
 """
 
 _DIGITS = 16

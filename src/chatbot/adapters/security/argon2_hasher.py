@@ -136,8 +136,8 @@ class Argon2Hasher(PasswordHasher):
         """Whether a hash with the current parameters would be harder to crack.
 
         True if it is not Argon2id, or has less memory, time cost or parallelism, unless memory
-        times time cost, the price of a guess, is higher. An unreadable hash is not replaced:
-        nobody can log in with it.
+        times time cost, the price of a guess, is higher. An unreadable hash is not replaced,
+        because it permits no log-in.
         """
         read = read_hash(password_hash)
         if read is None:

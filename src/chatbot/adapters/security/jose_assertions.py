@@ -1,4 +1,4 @@
-"""Assertions of applications as JWTs, whose signature python-jose checks."""
+"""Assertions of applications as JWTs, whose signatures python-jose checks."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -66,7 +66,7 @@ class JoseAssertions(Assertions):
 
 
 def _check_header(header: Mapping[str, object]) -> None:
-    """Check that the header says what we expect, and nothing that asks for more.
+    """Check that the header has the expected values, and no extensions.
 
     Raises:
         ValueError: otherwise.

@@ -1,4 +1,4 @@
-"""What all our JWTs have in common: their form, their JSON, and claims of strict types.
+"""Shared by all our JWTs: their form, their JSON, and strictly typed claims.
 
 The library accepts what RFC 8725 (JWT Best Current Practices) warns of. So it only computes the
 HMAC; everything else is checked here.
@@ -20,7 +20,7 @@ MAX_TOKEN_CHARS = 4096
 MAX_ID_CHARS = 255
 
 INVALID = (JOSEError, ValueError, TypeError, OverflowError, RecursionError)
-"""What reading a token raises that is not valid."""
+"""The exceptions for an invalid token."""
 
 _SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 

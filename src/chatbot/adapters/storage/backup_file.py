@@ -1,7 +1,7 @@
 """A backup: all data of a store in one compressed file that can be restored into any store.
 
 The file is gzip with one JSON object per line: a header, the items, and a seal with their number
-and the SHA-256 of all lines before it. `zcat` shows it. A file without its seal is invalid.
+and the SHA-256 of all lines before it. `zcat` shows it. A file without the seal is invalid.
 """
 
 import hashlib
@@ -75,7 +75,7 @@ class BackupFile(StoreExport):
         return {(session.owner, session.id) for session in sessions}
 
     def verify(self) -> int:
-        """Read all of it and return the number of items.
+        """Read the whole file and return the number of items.
 
         Raises:
             Damaged: as `items`.

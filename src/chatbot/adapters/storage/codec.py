@@ -56,7 +56,7 @@ class _Compiled:
     read: Read
     write: Write | None
     default: object
-    """The value that is not written; `MISSING` if each is."""
+    """The value that is not written; `MISSING` if every value is written."""
     missing: object
     """The value where the key is absent; `NO_DEFAULT` for the dataclass's own default."""
     is_required: bool
@@ -95,7 +95,7 @@ class Codec(Generic[Record]):
         """Read a record.
 
         Raises:
-            Damaged: it does not have the form; the message quotes none of it.
+            Damaged: it does not have the expected form; the message quotes none of it.
         """
         try:
             return self.read(found)
@@ -178,7 +178,7 @@ def _compiled(field: Field[Any], hint: object) -> _Compiled:
 
 
 def _converters(hint: object) -> tuple[Read, Write | None]:
-    """Return how a value of this type is read, and how it is written if not as it is.
+    """Return the reader of a type, and its writer if values need conversion.
 
     Raises:
         TypeError: the type has no stored form.
@@ -204,7 +204,7 @@ def _of_generic(origin: object, arguments: tuple[Any, ...]) -> tuple[Read, Write
 
 
 def _plain(hint: object) -> Any:  # noqa: ANN401 # a type, which has no type of its own
-    """Return the type that a `NewType`, or a union with `None`, is about."""
+    """Return the type inside a `NewType` or a union with `None`."""
     hint = getattr(hint, "__supertype__", hint)
     others = [each for each in get_args(hint) if each is not NoneType]
     if get_origin(hint) in {Union, UnionType} and len(others) == 1:

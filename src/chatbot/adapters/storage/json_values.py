@@ -21,7 +21,7 @@ _log = logging.getLogger("chatbot.storage")
 
 
 class Corruption(StrEnum):
-    """In which way a file is not as the store left it."""
+    """The kind of problem with a file."""
 
     DAMAGED = "damaged"
     NEWER = "newer"
@@ -31,7 +31,7 @@ class Corruption(StrEnum):
 
 
 class Damaged(StorageUnavailable):
-    """A file cannot be trusted. The message says what is wrong, never the content."""
+    """A file is damaged. The message says what is wrong, never the content."""
 
     def __init__(self, message: str, *, corruption: Corruption = Corruption.DAMAGED) -> None:
         super().__init__(message)
@@ -50,7 +50,7 @@ def logging_path_of_errors(path: Path) -> Iterator[None]:
 
 
 def log_damage(path: Path, damage: Damaged) -> None:
-    """Log the path of a damaged file, unless that was done for this error."""
+    """Log the path of a damaged file, unless this was already done for this error."""
     if not damage.is_logged:
         damage.is_logged = True
         _log.error("%s: %s", path, damage)
@@ -169,7 +169,7 @@ def dump(found: Json, *, indent: int | None = None) -> bytes:
 
 
 def unique_object(pairs: list[tuple[str, object]]) -> Json:
-    """A hook that refuses a duplicate key: where it is called, Python lets another thread run."""
+    """A hook that rejects duplicate keys. Python may switch threads when it is called."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise Damaged("duplicate key", corruption=Corruption.FOREIGN)

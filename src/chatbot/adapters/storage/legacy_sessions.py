@@ -120,7 +120,7 @@ def _content(path: Path) -> bytes:
 def _messages(found: list[object], session_id: SessionId, name: str) -> Iterator[Message]:
     """The messages, numbered from 1; an answer is of the turn of the question before it.
 
-    One without a time has that of the one before.
+    A message without a time has that of the previous one.
     """
     ts, turn = _LONG_AGO, 1
     for seq, each in enumerate(found, start=1):
@@ -151,7 +151,7 @@ def _time(fields: JsonObject) -> datetime:
 
 
 def _turn(session_id: SessionId, seq: int) -> TurnId:
-    """The same id at each import."""
+    """Returns the same id at each import."""
     return TurnId(hashlib.sha256(f"{session_id} {seq}".encode()).hexdigest()[:32])
 
 

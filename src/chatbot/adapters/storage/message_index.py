@@ -1,4 +1,4 @@
-"""What the log of sessions keeps in the search index."""
+"""The search index entries of sessions."""
 
 from chatbot.domain.chat import Lease, Message
 from chatbot.domain.identity import Owner
@@ -13,7 +13,7 @@ class MessageIndex:
         self._index = index
 
     def append(self, lease: Lease, message: Message) -> None:
-        """Index a message that has its number, if it has a text."""
+        """Index a numbered message, if it has a text."""
         passages = passages_of([message])
         self._index.append(messages_scope(lease.owner), lease.session_id, passages)
 
@@ -22,5 +22,5 @@ class MessageIndex:
         self._index.remove(messages_scope(lease.owner), lease.session_id, upto=upto)
 
     def clear(self, owner: Owner) -> None:
-        """Remove everything of an owner who has no sessions any more."""
+        """Remove everything of an owner who no longer has sessions."""
         self._index.clear(messages_scope(owner))

@@ -13,7 +13,7 @@ _log = logging.getLogger("chatbot.storage")
 
 
 class Threads:
-    """Threads that take work from one queue, in its order."""
+    """Threads that take work from one queue, in order."""
 
     def __init__(self, count: int, *, name: str) -> None:
         self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
@@ -35,7 +35,7 @@ class Threads:
         return done
 
     def end(self) -> None:
-        """Return when everything that was given is done, and the threads have ended. It blocks."""
+        """Wait until all submitted work is done and the threads have ended. Blocks."""
         self._executor.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""Sends spans and metrics by OTLP, as the environment's `OTEL_EXPORTER_OTLP_...` says."""
+"""Sends spans and metrics by OTLP, as configured by `OTEL_EXPORTER_OTLP_...`."""
 
 import logging
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _PROBE_WITHIN_S = 2.0
 
 
 class _Outage:
-    """Logs when a collector stops taking something, and when it takes it again: once each."""
+    """Logs once when a collector stops accepting data, and once when it accepts data again."""
 
     def __init__(self, what: str) -> None:
         self._what, self._is_out = what, False
@@ -87,12 +87,12 @@ class SpanQueue:
         self._processor.on_end(cast("ReadableSpan", span))
 
     def close(self) -> None:
-        """Export what is left. Blocks."""
+        """Export the remaining spans. Blocks."""
         self._processor.shutdown()  # type: ignore[no-untyped-call] # of the SDK
 
 
 def refusal_of_collector(*, traces: bool) -> str | None:
-    """Send an empty request to the collector, and return why it does not take it; None if it does.
+    """Send an empty request to the collector, and return why it is not accepted, or None.
 
     The SDK retries for 2 s.
     """

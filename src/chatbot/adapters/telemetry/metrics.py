@@ -31,7 +31,7 @@ from chatbot.adapters.telemetry.names import Metric
 Labels = Mapping[str, str | int]
 _Key = tuple[tuple[str, str | int], ...]
 _MOST_SERIES = 2000
-"""Of one metric, as in the SDK; what comes beyond is counted together."""
+"""The maximum number of series of a metric, as in the SDK; further ones are counted together."""
 _OVERFLOW: _Key = (("otel.metric.overflow", "true"),)
 
 
@@ -92,7 +92,7 @@ class HistogramSeries:
 class Metrics:
     """Counts and measures. Labels have few values: never a person, a session or an address.
 
-    All methods can be called from any thread. Who measures often keeps the series.
+    All methods can be called from any thread. Keep the series for frequent measurements.
     """
 
     def __init__(self, resource: Resource, version: str, metrics: Iterable[Metric]) -> None:

@@ -41,7 +41,7 @@ class ModelReports:
 
 
 class TracedModel(Wrapped):
-    """Passes calls on to another model."""
+    """Delegates to another model."""
 
     def __init__(self, model: ChatModel, reports: ModelReports) -> None:
         super().__init__(model)
@@ -75,7 +75,7 @@ class _Call:
         return self
 
     def receive(self, piece: str | Completion) -> None:
-        """Note a chunk of the stream, or its end."""
+        """Record a chunk of the stream, or its end."""
         if isinstance(piece, Completion):
             self.completion = piece
             return
@@ -143,7 +143,7 @@ class _Call:
 
 
 def _type_of(error: BaseException | None) -> str | None:
-    """The provider's status, or the class of our error; a reader who leaves is not an error."""
+    """The provider's status, or the class of our error; a client that disconnects is not an error."""
     if isinstance(error, ModelFailure):
         return str(error.status or type(error).__name__)
     return type(error).__name__ if isinstance(error, Exception) else None

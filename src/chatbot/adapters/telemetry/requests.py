@@ -73,7 +73,7 @@ class TracedRequests:
     ) -> tuple[Labels, HistogramSeries]:
         """The labels of a request and the durations of those with the same.
 
-        A client that leaves before the answer begins has no status.
+        A request whose client disconnects before the response begins has no status.
         """
         key = (method, route, status, scheme)
         found = self._durations.get(key)

@@ -30,12 +30,12 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import Activity, Layer, Telemetry, Workers
 
 CLOSES_WITHIN_S = 3.0
-"""How long a process that stops waits for a collector that does not answer."""
+"""How long a stopping process waits for a collector that does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is exported, and how. Everything else is the environment's `OTEL_...`.
+    """What is exported, and how. Everything else is configured by `OTEL_...`.
 
     `latest_names` selects the newer names of the metrics of model calls.
     """
@@ -82,7 +82,7 @@ class OpenTelemetry(Telemetry):
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Export what is left, in a thread that does not keep the process from its end."""
+        """Export the remaining data, in a thread that does not keep the process from exiting."""
         closing = threading.Thread(target=self._close, name="telemetry", daemon=True)
         closing.start()
         await asyncio.to_thread(closing.join, CLOSES_WITHIN_S)

@@ -23,7 +23,7 @@ STATES = (COMPLETE, *InterruptReason)
 
 
 class TracedStorage(Storage):
-    """Passes everything on to another store, and counts how turns end."""
+    """Delegates to another store, and counts how turns end."""
 
     def __init__(self, storage: Storage, tracer: Tracer, metrics: Metrics) -> None:
         self._storage, self._tracer, self._metrics = storage, tracer, metrics

@@ -36,7 +36,10 @@ class Span:
     context: ClassVar[SpanContext] = SpanContext(
         1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED)
     )
-    """What the SDK's processor asks of a span: whether it is to be exported. All that get there are."""
+    """What the SDK's processor reads from a span: whether to export it.
+
+    All spans that reach it are exported.
+    """
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class Span:
         self.end(kind.__name__ if is_failure and kind is not None else "")
 
     def current(self) -> "_Current":
-        """Make it the current span inside of `with`, after which it goes on."""
+        """Make it the current span inside `with`. It does not end with the block."""
         return _Current(self.ids)
 
     def end(self, error_type: str = "") -> None:

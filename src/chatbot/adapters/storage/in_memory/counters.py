@@ -26,7 +26,7 @@ class CounterTable:
 
     Args:
         max_names: how many there may be of a bounded kind.
-        is_logged: whether `changes` gets what changes, as it is then; zero is none.
+        is_logged: whether `changes` collects the new amounts; zero means removed.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class CounterTable:
     def add(self, name: str, expires_at: datetime, amount: int, *, now: datetime) -> None:
         """Add an amount, and make room for it.
 
-        Of too many counters those that hold the least go first: a flood of made-up names does not
-        evict the one whose password is being guessed.
+        If there are too many counters, those that hold the least are evicted first, so that a flood
+        of invented names does not evict the one whose password is being guessed.
         """
         if name not in self.amounts:
             self._make_room(now)
@@ -65,7 +65,7 @@ class CounterTable:
         self.put(name, expires_at, held.get(expires_at, 0) + amount)
 
     def subtract(self, name: str, expires_at: datetime, amount: int) -> None:
-        """Subtract the amount, or as much of it as there is."""
+        """Subtract the amount, down to zero."""
         found = self.amounts.get(name, {}).get(expires_at, 0)
         if found:
             self.put(name, expires_at, max(0, found - amount))
@@ -87,13 +87,13 @@ class CounterTable:
             self.put(name, expires_at, 0)
 
     def totals(self, prefixes: Iterable[str], now: datetime) -> Mapping[str, int]:
-        """Return the totals by name of those that hold something now and have such a name."""
+        """Return the totals by name of the non-empty counters with such a name."""
         begins = tuple(prefixes)
         found = ((name, self.read(name, now)) for name in self.amounts if name.startswith(begins))
         return {name: sum(count.amount for count in held) for name, held in found if held}
 
     def erase(self, part: str) -> int:
-        """Remove those with this part in their names; returns how many there were."""
+        """Remove the counters with this part in their names; returns their number."""
         names = names_with_part(self.amounts, part)
         for name in names:
             self.clear(name)
@@ -104,7 +104,9 @@ class CounterTable:
         self.amounts = {name: held for name, held in live.items() if held}
 
     def _make_room(self, now: datetime) -> None:
-        """Drop expired counters, not before there are twice as many: that looks at all of them."""
+        """Drop expired counters, but only once there are twice as many, because this scans all of
+        them.
+        """
         if len(self.amounts) >= min(self._drop_from, self._max_names):
             self.drop_expired(now)
             self._drop_from = 2 * len(self.amounts) + _MORE_NAMES

@@ -60,7 +60,7 @@ class InMemoryIndexRows(InMemoryVectorRows, IndexRows):
             del self._data[segment_id]
 
     def lock(self, scope: Scope) -> None:
-        """One piece of work runs at a time anyway."""
+        """No-op: only one transaction runs at a time."""
 
     def set_audience(self, scope: Scope, atoms: Collection[str]) -> None:
         self._audiences.pop(scope, None)

@@ -9,7 +9,7 @@ from chatbot.domain.errors import Conflict
 from chatbot.domain.ports.records import AnyKind, Condition, Key, Kind, Match, Record, Records
 
 _AT_ONCE = 500
-"""Records that a search looks at before it counts what it has found."""
+"""How many records a search checks before it counts its results."""
 
 
 class _Ordered(Generic[Record]):
@@ -205,7 +205,7 @@ class InMemoryRecords(Records):
         return len(expired)
 
     def exclusive(self, kind: AnyKind) -> None:
-        """There are no other writers."""
+        """No-op: there are no other writers."""
 
     def _of(self, kind: Kind[Record]) -> RecordTable[Record]:
         if kind not in self._tables:

@@ -47,7 +47,7 @@ class InMemoryStorage(Storage):
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Keep it: the next opening finds it again."""
+        """Keep the data for the next opening."""
 
     async def transact(self, work: Callable[[Transaction], Found]) -> Found:
         on_commit = self._transaction.on_commit

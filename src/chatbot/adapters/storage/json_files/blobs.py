@@ -83,7 +83,7 @@ class JsonBlobs(Blobs):
         return [name for name in found if name > after][:limit]
 
     def size(self, folder: str) -> int:
-        """The sizes of the files, which have some 150 bytes more."""
+        """The sizes of the files, which are about 150 bytes larger than the blobs."""
         return sum(self._size(path) for path in self._below(folder))
 
     def remove(self, name: str) -> None:
@@ -133,7 +133,7 @@ def decode_blob(raw: bytes, name: str) -> bytes:
     """Return the bytes in a file.
 
     Raises:
-        Damaged: they are not those that were written, or of another blob.
+        Damaged: the bytes were modified, or belong to another blob.
     """
     begins_at = raw.find(b"\n", 0, _MAX_HEAD) + 1
     if not begins_at:

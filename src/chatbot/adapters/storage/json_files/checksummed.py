@@ -1,7 +1,7 @@
 """Lines of JSON with a checksum.
 
 A line is one JSON object whose last key is `crc32`, in hexadecimal, over the bytes of the line
-before `,"crc32"`: `jq` reads it, and every flipped byte shows.
+before `,"crc32"`: `jq` can read it, and every modified byte is detected.
 """
 
 import zlib

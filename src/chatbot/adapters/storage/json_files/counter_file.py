@@ -1,11 +1,11 @@
-"""A file of counters: lines with the amounts that have changed, each as it is from then on.
+"""A file of counters: each line contains the new amounts of the counters that changed.
 
-So a change costs one short line, and what other processes have written is read from where this one
-has stopped. The first line identifies the file: one that has grown too long is replaced by a new one
-without what has expired.
+So a change costs one short line, and lines of other processes are read from where this process
+stopped. The first line identifies the file: a file that has grown too long is replaced by a new one
+without expired amounts.
 
-What counters hold expires, so a file that cannot be trusted, or that a newer version wrote, is moved
-aside unchanged, and its intact lines are kept: nobody is locked out, and later limits hold.
+Amounts expire, so a file that is damaged or was written by a newer version is moved aside
+unchanged, and its intact lines are kept: no one is locked out, and limits still apply.
 """
 
 import json
@@ -44,7 +44,7 @@ from chatbot.domain.text import rfc3339
 SET_ASIDE = ".damaged-"
 _SHORT = 64 * 1024
 _GROWTH = 4
-"""A file is replaced when it is longer than this, and than so many times what it has to hold."""
+"""A file is replaced when it is longer than this, and this many times longer than necessary."""
 _AMOUNTS_OF_A_LINE = 500
 
 Change = tuple[str, datetime, int]
@@ -107,7 +107,7 @@ class CounterFile:
             self._read_new(raw, status)
 
     def _read_new(self, raw: bytes, status: Status) -> None:
-        """Take what is new; the file is closed, so that Windows can rename a damaged one."""
+        """Apply the new lines. The file is closed, so that Windows can rename a damaged one."""
         try:
             self._take(decode_amounts(raw))
         except Damaged as damage:
@@ -120,7 +120,7 @@ class CounterFile:
         self._status, self._end = status, status.size
 
     def _read(self, fd: int) -> bytes:
-        """Returns what is new in the file: all of it, unless it has only grown."""
+        """Returns the new part of the file: all of it, unless it has only grown."""
         status = self._files.status(fd)
         has_grown = bool(self._first) and status.size >= self._end
         if not (has_grown and self._files.read_at(fd, len(self._first), 0) == self._first):
@@ -145,10 +145,10 @@ class CounterFile:
         self._rewrite()
 
     def write(self, now: datetime | None = None) -> None:
-        """Write what has changed, and not always what has expired `now`.
+        """Write the changed amounts, except some that have expired `now`.
 
-        It survives the end of the process, but not always a power failure: otherwise chats would
-        wait for the disk in a log-in flood.
+        They survive the end of the process, but not always a power failure: otherwise chats would
+        wait for the disk in a flood of log-ins.
         """
         changes = self.table.changes
         if not changes:

@@ -1,4 +1,4 @@
-"""Counters as one line with a checksum: what each holds, by the moment until which it counts."""
+"""Counters as one line with a checksum: their amounts by expiry."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +9,7 @@ from chatbot.domain.text import rfc3339
 
 COUNTERS = "counters"
 Amounts = dict[str, dict[datetime, int]]
-"""Amounts by the name of their counter and the moment until which they count."""
+"""Amounts by the name of their counter and their expiry."""
 
 
 def decode_counters(raw: bytes) -> Amounts:

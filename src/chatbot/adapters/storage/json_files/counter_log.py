@@ -1,7 +1,7 @@
 """Counters of a kind that is added to at every turn: a log for each day, a line for each addition.
 
-A line holds counters as a file of counters does. It is not synced: after a power failure the last ones
-may be missing or damaged, and those that are damaged do not count.
+A line holds counters as a file of counters does. It is not synced: after a power failure, the last
+lines may be missing or damaged, and damaged lines do not count.
 """
 
 import re
@@ -57,7 +57,7 @@ def is_counter_log(file_name: str) -> bool:
 
 
 def may_hold(file_name: str, prefix: str) -> bool:
-    """Whether a counter whose name begins so can be in this file."""
+    """Whether a counter with this name prefix can be in this file."""
     return PART_SEPARATOR not in prefix or log_of(prefix) == file_name
 
 
@@ -100,7 +100,7 @@ class CounterLogs:
         self._change(key, lambda table: table.clear(key.name))
 
     def subtract(self, reserved: Addition) -> None:
-        """Subtract an amount, or as much of it as there is; the lock is held."""
+        """Subtract an amount, down to zero; the lock is held."""
         key, at, amount = reserved.key, reserved.expires_at, reserved.amount
         self._change(key, lambda table: table.subtract(key.name, at, amount))
 
@@ -124,9 +124,10 @@ class CounterLogs:
         return [folder / name for name in sorted(names) if is_counter_log(name)]
 
     def _tidied(self, path: Path, now: datetime) -> CounterTable:
-        """Returns the counters of a log; a long one is shortened, and one that has expired removed.
+        """Returns the counters of a log.
 
-        The lock is held only to replace it by what was read, followed by what came meanwhile.
+        A long log is compacted, and an expired one removed. The lock is held only while it is
+        replaced by the compacted lines, followed by those that were added in the meantime.
         """
         raw = read(self._files, path)
         table = _table(path, raw)
@@ -152,7 +153,7 @@ class CounterLogs:
 
 
 def _table(path: Path, raw: bytes) -> CounterTable:
-    """Add up the lines of a log. What is wrong with one is logged."""
+    """Add up the lines of a log. Damaged lines are logged."""
     amounts: Amounts = {}
     for line in filter(None, raw.split(b"\n")):
         try:

@@ -1,7 +1,8 @@
 """Counters: for each kind, month of expiry and checksum of the name a file `<kind>/2026-03.0f.jsonl`.
 
 The checksum is that of the name up to the last part, so that the counters that a turn changes together,
-whose names differ in the last part only, are in one file. What expired last month goes with its files.
+whose names differ in the last part only, are in one file. Amounts that expired last month are
+removed with their files.
 Kinds to which something is added at every turn have logs instead: see `counter_log`.
 """
 
@@ -38,14 +39,19 @@ from chatbot.domain.ports.counters import (
 )
 
 MAX_NAMES = 1024
-"""In one file of a bounded kind. Filling all takes 36 failed log-ins a second for 15 minutes."""
+"""The maximum in one file of a bounded kind.
+
+Filling all files takes 36 failed log-ins a second for 15 minutes.
+"""
 
 _FILES = 32
 _NAME = re.compile(r"\d{4}-\d{2}\.[01][0-9a-f]\.jsonl")
 _OLD_NAME = re.compile(r"[0-9a-f]{2}\.json")
 """Of earlier versions: log-in attempts, which count for 15 minutes."""
 _LOCK_WAIT_S = 1.0
-"""It is held for some 20 ms: a stopped process that holds it must not stop the other threads."""
+"""The lock is held for about 20 ms: a suspended process that holds it must not block the other
+threads.
+"""
 
 
 def is_counters_file(name: str) -> bool:
@@ -180,7 +186,7 @@ class JsonCounters(Counters):
         return self._root / f".{kind}.lock"
 
     def _opened(self, path: Path) -> CounterFile:
-        """Returns the file as it is now; its kind's lock is held."""
+        """Returns the current state of the file; its kind's lock is held."""
         if path not in self._known:
             self._known[path] = CounterFile(path, self._files, max_names=MAX_NAMES)
         return self._rarely_opened(path)
@@ -208,7 +214,7 @@ class JsonCounters(Counters):
             file.write(now)
 
     def _remove_expired(self, folder: Path, month: str) -> None:
-        """Remove the files of past months, when one of another month is made."""
+        """Remove the files of past months when a file of a new month is created."""
         for path in self._paths(folder.name):
             if path.name < month:
                 self._files.remove(path)

@@ -15,7 +15,7 @@ from chatbot.adapters.storage.json_files.paths import DELETED, SessionPaths
 from chatbot.domain.chat import SessionId, is_session_id
 
 Forget = Callable[[SessionPaths], None]
-"""Removes what else there is of a session that has just lost its log."""
+"""Removes the other files of a session whose log has just been removed."""
 
 
 def delete_files(files: Files, paths: SessionPaths, forget: Forget) -> None:
@@ -54,7 +54,7 @@ def remove_leftovers(files: Files, folder: Path) -> None:
 
 
 def remove_rest(files: Files, paths: SessionPaths) -> None:
-    """Remove the session's memory, fields, unfinished and quarantined files: all but the log."""
+    """Remove the session's memory, fields, unfinished and quarantined files: all except the log."""
     files.remove(paths.memory)
     files.remove(paths.fields)
     remove_work(files, paths)

@@ -1,4 +1,4 @@
-"""Records in one JSON document that people may edit, as `users.json` and `roles.json`.
+"""Records in one JSON document that people may edit, such as `users.json` and `roles.json`.
 
 Every call checks the file's status, so that an edit applies from the next request. Unknown keys are
 preserved when the file is rewritten.
@@ -45,7 +45,7 @@ _log = logging.getLogger("chatbot.storage")
 
 @dataclass(frozen=True, slots=True)
 class _Content(Generic[Record]):
-    """One state of the file: the document, its entries as they are written, and the records."""
+    """One state of the file: the document, its raw entries, and the records."""
 
     document: Json
     entries: Mapping[Key, Json]
@@ -56,7 +56,7 @@ class Document(RecordFiles[Record]):
     """The document of one kind of record.
 
     Args:
-        is_serving: whether to write down the numbers that edits have raised. Code that only reads
+        is_serving: whether to store the numbers that edits have raised. Code that only reads
             the folder leaves it unchanged.
     """
 
@@ -147,10 +147,10 @@ class Document(RecordFiles[Record]):
         return [self.table(is_locked=is_locked)]
 
     def _parse(self, raw: bytes | None) -> RecordTable[Record]:
-        """Read the records, and write down the numbers that an edit by hand has raised.
+        """Read the records, and store the numbers that a manual edit has raised.
 
-        If they cannot be written, as on a full disk, they hold in this process all the same, and
-        are written with the next change or edit.
+        If they cannot be written, for example because the disk is full, they apply in this process
+        nevertheless, and are written with the next change or edit.
         """
         table = self._content(raw).table
         if self._versions is None or not self._is_serving or raw is None:
@@ -167,7 +167,7 @@ class Document(RecordFiles[Record]):
     def _with_numbers(
         self, table: RecordTable[Record], *, is_adopting: bool = False
     ) -> RecordTable[Record]:
-        """Give the records the numbers in force; write them down if `is_adopting`."""
+        """Set the current numbers of the records; store them if `is_adopting`."""
         if self._versions is not None:
             numbers_of = self._versions.adopt if is_adopting else self._versions.in_force
             self._versions.apply(numbers_of(table.by_key.values()), table)
@@ -198,7 +198,7 @@ class Document(RecordFiles[Record]):
         return _Content(document.found, entries, table)
 
     def _entries(self, document: JsonObject) -> Iterator[tuple[str, object]]:
-        """The entries of the document, each with what it is called in messages."""
+        """The entries of the document, each with its name in messages."""
         kind, name = self._kind, self._path.name
         if kind.layout is Layout.LIST:
             for number, found in enumerate(document.array(kind.name), 1):
@@ -219,7 +219,7 @@ class Document(RecordFiles[Record]):
         }
 
     def _merged(self, key: Key, entry: Json, record: Record) -> Json:
-        """The entry with the fields that have changed: the rest stays as it was written."""
+        """The entry with the changed fields; the rest is preserved."""
         form = codec(self._kind.type)
         new = form.to_json(record)
         if not entry:

@@ -1,9 +1,9 @@
-"""The numbers that edits of a document by hand have raised, in a file next to it.
+"""The numbers that manual edits of a document have raised, in a file next to it.
 
 `users.json` can be edited by hand, and an edit can be reverted: a user who is disabled and
 re-enabled has the same record as before, while the old tokens must stay revoked. So this file
-keeps, for each record, the number in force and a digest of the record that it belongs to. A record
-with another digest was edited by hand, which raises the number: see `EditRule`.
+stores, for each record, the current number and a digest of the record that it belongs to. A record
+with another digest was edited manually, which raises the number: see `EditRule`.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _log = logging.getLogger("chatbot.storage")
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """The number in force, and the digest of the record that it belongs to."""
+    """The current number, and the digest of the record that it belongs to."""
 
     digest: str
     number: int
@@ -49,7 +49,7 @@ class EditVersions(Generic[Record]):
         self._unwritten: Versions = {}
 
     def in_force(self, records: Iterable[Record]) -> dict[str, InForce]:
-        """Return the numbers for these records, and those of records that are gone."""
+        """Return the numbers for these records, and those of deleted records."""
         known = self._known()
         now = {}
         for record in records:
@@ -59,23 +59,23 @@ class EditVersions(Generic[Record]):
         return {**gone, **now}
 
     def adopt(self, records: Iterable[Record]) -> Versions:
-        """Write down what an edit has raised, if anything, and return the numbers in force."""
+        """Store the numbers that an edit has raised, if any, and return the current numbers."""
         versions = self.in_force(records)
         if versions != self._load():
             self._save(versions)
         return versions
 
     def save(self, versions: Versions, changed: Iterable[Record]) -> None:
-        """Write down the numbers: those in force, and those of what this service has changed."""
+        """Store the current numbers, and those of records that this service has changed."""
         self._save({**versions, **{self._key(record): self._of(record) for record in changed}})
 
     def keep_unwritten(self, records: Iterable[Record]) -> Versions:
-        """Return the numbers in force, and remember them, for they cannot be written now."""
+        """Return the current numbers, and remember them, because they cannot be written now."""
         self._unwritten = self.in_force(records)
         return self._unwritten
 
     def apply(self, versions: Versions, table: RecordTable[Record]) -> None:
-        """Give the records of the table the numbers in force."""
+        """Set the current numbers of the records of the table."""
         field = self._rule.field
         for record in list(table.by_key.values()):
             number = versions[self._key(record)].number
@@ -97,7 +97,7 @@ class EditVersions(Generic[Record]):
         return InForce(found.digest, self._rule.after(known.number))
 
     def _known(self) -> Versions:
-        """What is written down and what could not be: of both the later number."""
+        """Return the stored and the unwritten numbers; of both, the later one."""
         written = self._load()
         later = {
             key: each

@@ -152,7 +152,7 @@ class JsonFileExport(ExportTarget):
 
 
 class _WholeSessions(JsonSessionLog):
-    """Sessions that are read and written as a whole."""
+    """Reads and writes whole sessions."""
 
     def keys(self) -> set[tuple[Owner, SessionId]]:
         names = self._files.listdir(self._root) if exists(self._files, self._root) else []
@@ -164,7 +164,9 @@ class _WholeSessions(JsonSessionLog):
         }
 
     def find(self, owner: Owner, session_id: SessionId) -> Conversation | None:
-        """The session between two changes of its memory or fields, so that all are of one moment."""
+        """Read the session between two changes of its memory or fields, so that all are of one
+        moment.
+        """
         try:
             while True:
                 memory = self.memory(owner, session_id)

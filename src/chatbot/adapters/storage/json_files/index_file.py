@@ -1,8 +1,8 @@
 """The search index of a folder: `index.db`, an SQLite file that is derived from the other files.
 
-It is always consistent, but after a power failure it may be older than they are. One that is
-damaged or of another version is made anew, under another name: other processes may still have the
-old one open, and SQLite removes the log of a closed file by its name.
+It is always consistent, but after a power failure it may be older than they are. A damaged file, or
+one of another version, is rebuilt under another name: other processes may still have the old one
+open, and SQLite removes the log of a closed file by its name.
 """
 
 import logging
@@ -28,7 +28,7 @@ _log = logging.getLogger("chatbot.storage")
 
 
 class _Damaged(Exception):
-    """The file cannot be used any more."""
+    """The file can no longer be used."""
 
     def __init__(self, path: Path, error: sqlite3.Error) -> None:
         super().__init__(str(error))
@@ -36,7 +36,7 @@ class _Damaged(Exception):
 
 
 class IndexFile:
-    """The file of a folder, for all threads; it is made when it is first needed."""
+    """The file of a folder, for all threads. It is created when it is first needed."""
 
     def __init__(self, root: Path, files: Files) -> None:
         self._root, self._files = root, files
@@ -53,7 +53,7 @@ class IndexFile:
         return [each for each in named if exists(self._files, each)]
 
     def identity(self) -> tuple[Path, int] | None:
-        """What tells the file from one that is made anew; None if there is none."""
+        """The identity of the file, which differs from that of a rebuilt one; None if there is none."""
         path = self._path()
         return None if path is None else (path, path.stat().st_ino)
 
@@ -62,7 +62,7 @@ class IndexFile:
         return self._attempt(lambda: self._do("BEGIN", work))
 
     def write(self, work: Callable[[IndexSession], Found], *, erases: bool = False) -> Found:
-        """Do the work and commit it, or nothing of it. What it erases leaves the file, too."""
+        """Do the work in one transaction. Erased data is also removed from the file."""
 
         def written() -> Found:
             return self._do("BEGIN IMMEDIATE", work, erases=erases)
@@ -75,7 +75,7 @@ class IndexFile:
             session.raw.close()
 
     def _attempt(self, work: Callable[[], Found]) -> Found:
-        """Do the work; once more on a new file if this one is damaged."""
+        """Do the work; retry on a new file if this one is damaged."""
         try:
             return work()
         except _Damaged as damaged:
@@ -137,7 +137,7 @@ class IndexFile:
         return {}
 
     def _replace(self, damaged: _Damaged) -> None:
-        """Make a new file beside the damaged one, and remove that."""
+        """Create a new file beside the damaged one, and remove that."""
         with locked(self._files, self._root / INDEX_LOCK):
             numbered = self._numbered()
             last = max(numbered, default=0)

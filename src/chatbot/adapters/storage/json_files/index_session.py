@@ -39,7 +39,7 @@ _TABLES = f"""
     ) WITHOUT ROWID;
     PRAGMA user_version = {_VERSION};
 """
-"""`read_logs` says how far the log of each session is indexed."""
+"""`read_logs` records how far the log of each session is indexed."""
 
 
 class OtherVersion(sqlite3.DatabaseError):
@@ -58,7 +58,7 @@ class IndexSession(Statements):
         self._has_erased = False
 
     def prepare(self) -> None:
-        """Make the tables of a new file.
+        """Create the tables of a new file.
 
         Raises:
             sqlite3.DatabaseError: it is damaged, or of another version.
@@ -98,7 +98,7 @@ class IndexSession(Statements):
         self.raw.executemany(statement, rows)
 
     def lock(self, name: str) -> None:
-        """What writes excludes all others anyway."""
+        """No-op: a writing transaction excludes all others."""
 
     def _empty_log(self) -> None:
         """Empty the write-ahead log, which contains what was removed; not while others read it."""

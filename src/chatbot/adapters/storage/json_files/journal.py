@@ -44,7 +44,7 @@ from chatbot.domain.text import rfc3339
 LOCK = ".lock"
 _MONTH = re.compile(r"\d{4}-\d{2}\.jsonl")
 _LINES_OF_A_PAGE, _DECODED_OF_A_PAGE = 50_000, 2_000
-"""How many lines are searched and decoded for a page at most."""
+"""The maximum number of lines that are searched and decoded for a page."""
 _log = logging.getLogger("chatbot.storage")
 
 
@@ -53,7 +53,7 @@ def is_journal_file(name: str) -> bool:
 
 
 class JsonJournal(Journal):
-    """The files in a folder for each journal, which the first entry makes."""
+    """The files in a folder for each journal, created by the first entry."""
 
     def __init__(self, root: Path, files: Files) -> None:
         self._root, self._files = root, files
@@ -105,7 +105,7 @@ class JsonJournal(Journal):
     def _search(
         self, journal: str, query: JournalQuery, after: int
     ) -> Iterator[tuple[int, JournalEntry | None]]:
-        """Yield what may match; a month before the period has nothing of it."""
+        """Yield the entries that may match; months before the period are skipped."""
         first = "" if query.since is None else rfc3339(query.since)[:7]
         for path in self._paths_from(journal, after + 1):
             if path.stem >= first:
@@ -136,7 +136,7 @@ class JsonJournal(Journal):
         return self._last(self.paths(journal.name))
 
     def stored(self, journal: str) -> Iterator[JournalEntry | Unreadable]:
-        """Yields every line in the order of the files, also those that cannot be trusted."""
+        """Yields every line in the order of the files, including damaged ones."""
         for path in self.paths(journal):
             yield from stored_entries(self._files, path)
 
@@ -227,7 +227,7 @@ def _line_of(entry: JournalEntry) -> bytes:
 
 
 def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Join lines to pieces of at most `MAX_WRITE_BYTES`, or of one line that is longer."""
+    """Join lines into pieces of at most `MAX_WRITE_BYTES`, or of one line that is longer."""
     piece: list[bytes] = []
     size = 0
     for line in lines:

@@ -84,7 +84,7 @@ class JournalFile(LineFile):
                 yield seq, entry
 
     def _offset_before(self, after: int) -> int:
-        """Returns where a line begins that is not far before the first one after this number."""
+        """Returns the offset of a line shortly before the first one after this number."""
         low, high = 0, self.end
         while high - low > _BLOCK:
             middle = (low + high) // 2
@@ -111,9 +111,9 @@ class JournalFile(LineFile):
 
 
 def stored_entries(files: Files, path: Path) -> Iterator[JournalEntry | Unreadable]:
-    """Yield every line in the order of the file, also those that cannot be trusted.
+    """Yield every line in the order of the file, including damaged ones.
 
-    What an incomplete write has left at the end is not an entry.
+    The bytes of an incomplete write at the end are not an entry.
     """
     with opened(files, files.open_to_read(path)) as fd:
         for position, (offset, line, is_last) in enumerate(_all_lines(files, fd), 1):

@@ -76,7 +76,7 @@ class SessionLeases:
         """Write under a lease, which is not released before the end.
 
         Raises:
-            SessionBusy: it is not held any more.
+            SessionBusy: it is no longer held.
         """
         held = self._held.get(lease)
         if held is not None:
@@ -87,9 +87,9 @@ class SessionLeases:
         raise SessionBusy("The turn no longer holds the session.")
 
     def release(self, lease: Lease, *, with_lock_file: bool = False) -> None:
-        """Release the lock once nothing is being written; a no-op if it is not held.
+        """Release the lock once nothing is being written.
 
-        With its lock file if the session is gone.
+        No-op if it is not held. Removes the lock file if the session was deleted.
         """
         held = self._held.get(lease)
         if held is None:

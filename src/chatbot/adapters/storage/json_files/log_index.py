@@ -1,7 +1,8 @@
-"""Keeps the index of messages equal to the logs of sessions, which it is derived from.
+"""Keeps the index of messages in sync with the logs of sessions, from which it is derived.
 
-What was written to the logs is indexed before the next search of their owner, whoever wrote it: this
-process, another one, a restored backup. What is removed from a log leaves the index at once.
+What any process wrote to the logs is indexed before the next search of their owner: this
+process, another one, a restored backup. Messages that are removed from a log are removed from the
+index immediately.
 """
 
 import logging
@@ -33,15 +34,18 @@ from chatbot.domain.identity import Owner
 from chatbot.domain.search import messages_scope, passages_of
 
 _AT_ONCE = 500
-"""Messages that one search indexes at most: it has to wait for them."""
+"""The maximum number of messages that one search indexes, because it has to wait for them."""
 _LOGS_KNOWN = 20_000
-"""Of so many logs a process remembers that they are indexed."""
+"""For how many logs a process remembers that they are indexed."""
 _log = logging.getLogger("chatbot.storage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _News:
-    """What a log has and the index has not. With `is_fresh`, it takes the place of all it has."""
+    """The messages of a log that are missing from the index.
+
+    With `is_fresh`, they replace those in the index.
+    """
 
     messages: list[Message]
     mark: LogMark
@@ -64,7 +68,7 @@ class LogIndex:
         """Index what is new in the logs of an owner, the newest logs first.
 
         Returns:
-            Whether that is all; otherwise so many messages were indexed.
+            Whether everything is indexed; otherwise the maximum was reached.
         """
         now, file = self._sessions.logs(owner), self._file.identity()
         if not now and file is None:
@@ -80,9 +84,9 @@ class LogIndex:
         return left > 0
 
     def _caught_up(self, owner: Owner, now: States, before: States, limit: int) -> int:
-        """Index up to so many messages; returns how many more could have been.
+        """Index up to this many messages; returns how many more were allowed.
 
-        Logs that are still as they were before are indexed.
+        Unchanged logs are already indexed.
         """
         changed = [each for each in now if now[each] != before.get(each)]
         known = self._marks(owner, changed if before else None)
@@ -107,7 +111,7 @@ class LogIndex:
         return {each: mark for each, mark in found if mark is not None}
 
     def _remember(self, owner: Owner, now: States) -> None:
-        """Remember that these logs are indexed: what was written since changes their state."""
+        """Remember that these logs are indexed. Later writes change their state."""
         _, before = self._indexed.get(owner, (None, {}))
         self._known_logs += len(now) - len(before)
         if self._known_logs > _LOGS_KNOWN:
@@ -147,7 +151,7 @@ class LogIndex:
         return max(len(news.messages), 1)
 
     def _pass_over(self, paths: SessionPaths, known: LogMark | None) -> int:
-        """Leave a damaged log alone until it is changed; it has been reported."""
+        """Skip a damaged log until it changes; it has been reported."""
         scope, old = messages_scope(paths.owner), known or LogMark(0, 0, 0, -1, 0, 0, b"")
         state = self._sessions.logs(paths.owner).get(paths.session_id)
         if state is not None:
@@ -158,9 +162,9 @@ class LogIndex:
     def _is_still(
         self, session: IndexSession, paths: SessionPaths, known: LogMark | None, inode: int
     ) -> bool:
-        """Whether the file and its mark are those that were read.
+        """Whether the file and its mark are unchanged.
 
-        What removes messages from a log replaces its file first, and then what is indexed of it.
+        Removing messages from a log first replaces its file, then its entries in the index.
         """
         if mark_of(session, messages_scope(paths.owner), paths.session_id) != known:
             return False
@@ -172,7 +176,7 @@ class LogIndex:
     # --- what is removed ------------------------------------------------------------------
 
     def remove(self, paths: SessionPaths, *, upto: int | None = None) -> None:
-        """Remove the messages of a session, or those up to a number, which its log has no longer."""
+        """Remove the messages of a session, or those up to a number, that were removed from its log."""
         scope = messages_scope(paths.owner)
 
         def removed(session: IndexSession) -> None:
@@ -215,7 +219,9 @@ class LogIndex:
 
 
 def _news(known: LogMark | None, limit: int, log: LogReader) -> _News | None:
-    """What is to be indexed of a log, from a known message on; None if it is another message."""
+    """Return the messages of a log to index, after a known message; None if that message has
+    changed.
+    """
     base, last = log.header.last_seq, log.last_seq
     after = 0 if known is None else known.last_seq
     is_fresh = known is None or known.epoch != log.header.epoch or after > last

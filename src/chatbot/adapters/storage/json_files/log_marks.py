@@ -1,4 +1,4 @@
-"""How far the logs of sessions are indexed, as a table beside the index has it."""
+"""How far the logs of sessions are indexed, in a table beside the index."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _DROP = "DELETE FROM read_logs WHERE scope = :scope"
 
 
 class LogMark(NamedTuple):
-    """A log as it was when it was indexed to its message `last_seq`.
+    """The state of a log when it was indexed up to its message `last_seq`.
 
     `base` is the number of the newest message that was removed from it. If there is more to index,
     the size is negative, as no file's is.
@@ -40,7 +40,7 @@ class LogMark(NamedTuple):
 
 
 def digest_of(message: Message) -> bytes:
-    """Tells a message from another one with the same number, after a write that was undone."""
+    """Distinguishes a message from another one with the same number, after a rolled-back write."""
     text = f"{message.ts.isoformat()} {message.role} {message.content}"
     return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
 

@@ -12,7 +12,10 @@ from chatbot.adapters.storage.json_values import Corruption, Damaged, Json, Json
 from chatbot.domain.ports.records import AnyKind
 
 _RESEMBLING = 0.75
-"""Of 1, for equal words: `isActive` and `active` resemble `is_active`, `note` resembles nothing."""
+"""The required similarity, where 1 means equal:
+
+`isActive` and `active` resemble `is_active`, `note` resembles nothing.
+"""
 _KEYS_KEPT = 1024
 
 

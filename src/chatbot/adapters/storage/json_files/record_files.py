@@ -1,4 +1,4 @@
-"""What the two layouts of records in files have in common."""
+"""Shared by the two layouts of records in files."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -17,8 +17,8 @@ Puts = Sequence[tuple[Record, Record | None]]
 class RecordFiles(Protocol[Record]):
     """The files of one kind of record.
 
-    `own_folder` holds nothing but them, if it is not None.
-    `is_locked`: the caller holds the lock of the kind, and sees what it is about to change.
+    `own_folder`, if not None, contains only these files. `is_locked`: the caller holds the lock of
+    the kind, and sees the records that it is about to change.
     """
 
     own_folder: Path | None = None
@@ -28,7 +28,7 @@ class RecordFiles(Protocol[Record]):
         """Create the folder."""
 
     def known(self, *key: str) -> RecordTable[Record] | None:  # noqa: ARG002 # a kind may have one file
-        """Return the records of the file that has this key, if it has not to be read."""
+        """Return the records of the file that contains this key, if it need not be read."""
         return None
 
     @abstractmethod
@@ -37,7 +37,7 @@ class RecordFiles(Protocol[Record]):
 
     @abstractmethod
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other writers of this kind out, in any process."""
+        """Lock out other writers of this kind, in any process."""
 
     @abstractmethod
     def get(self, key: Key, *, is_locked: bool) -> Record | None: ...
@@ -53,7 +53,7 @@ class RecordFiles(Protocol[Record]):
 
     @abstractmethod
     def tables(self, *, is_locked: bool) -> Sequence[RecordTable[Record]]:
-        """Return all records, by the files in which they are."""
+        """Return all records, by file."""
 
     @abstractmethod
     def change(self, puts: Puts[Record], removed: Iterable[Key] = ()) -> None:
@@ -68,5 +68,5 @@ class RecordFiles(Protocol[Record]):
         """Read one of the files.
 
         Raises:
-            Damaged: it cannot be trusted.
+            Damaged: the file is damaged.
         """

@@ -2,7 +2,8 @@
 
 `<id>.log` holds the messages, and its time is the session's `updated_at`, so that sessions are
 listed without opening files. `<id>.json` holds the memory, and exists from the first change of the
-memory on; `<id>.fields` holds the fields that people have changed. Everything here but the steps of a turn blocks: `JsonFileStorage` calls it in a thread.
+memory on; `<id>.fields` holds the fields that people have changed. Everything here except the steps
+of a turn blocks: `JsonFileStorage` calls it in a thread.
 """
 
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""Reading the sessions below one folder, which takes no lock and leaves no trace."""
+"""Reads the sessions below one folder, without locks or changes."""
 
 import re
 from collections.abc import Callable, Container, Mapping, Sequence

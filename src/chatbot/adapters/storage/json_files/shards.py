@@ -1,6 +1,7 @@
 """Records in up to 256 small files with checksums, each for the keys with the same digest.
 
-Nobody edits these files: one that does not match its checksum is reported and never overwritten.
+These files are not meant to be edited: a file that does not match its checksum is reported and
+    never overwritten.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Generators for work on files, so that the same code runs in a thread and on the event loop.
 
 A generator yields whatever may wait for the disk, and receives its exception if it fails. Between
-two yields it uses only what the system caches, which takes less time than a switch of threads.
+two yields it only uses cached data, which takes less time than switching threads.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def run(steps: Steps[Result]) -> Result:
 
 
 async def run_on_loop(steps: Steps[Result], in_thread: InThread) -> Result:
-    """Take the steps on the event loop; the kernel or a thread does what waits."""
+    """Take the steps on the event loop; the kernel or a thread does the waiting."""
     try:
         wait = next(steps)
         while True:

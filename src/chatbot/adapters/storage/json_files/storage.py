@@ -101,7 +101,7 @@ class JsonFileStorage(Storage):
             await asyncio.to_thread(threads.end)
 
     async def find_caller(self, user_id: UserId, family_id: FamilyId | None = None) -> StoredCaller:
-        """Costs a status check of each of three files, unless one was changed."""
+        """Costs one status check for each of three files, unless one has changed."""
         self._require_open()
         known = self._known_caller(user_id, family_id)
         return await super().find_caller(user_id, family_id) if known is None else known
@@ -149,7 +149,7 @@ class JsonFileStorage(Storage):
     async def _take(self, steps: Steps[Found], lease: Lease) -> Found:
         """Take the steps of a turn on the event loop.
 
-        If the caller is cancelled, they are taken to the end, and then the session is released.
+        If the caller is cancelled, all steps are still taken, and then the session is released.
         """
         threads = self._require_open()
         task = asyncio.create_task(run_on_loop(steps, threads.run))
@@ -166,7 +166,9 @@ class JsonFileStorage(Storage):
     async def add_counts(
         self, additions: Sequence[Addition], *, now: datetime
     ) -> Sequence[Addition]:
-        """On the event loop: it takes less than waking a thread, unless another process counts."""
+        """Runs on the event loop, because it takes less time than waking a thread, unless another
+        process is counting.
+        """
         self._require_open()
         with _whole():
             found = self._counters.try_add(additions, now=now)
@@ -223,7 +225,7 @@ class JsonFileStorage(Storage):
         return [str(finding) for finding in await self.findings()]
 
     async def make_initial_records(self) -> None:
-        """Write the records of a new store, as the roles, where their files do not exist."""
+        """Write the records of a new store, such as the roles, if their files do not exist."""
         await self._in_thread(self._records.make_initial)
 
     async def findings(self) -> list[Finding]:
@@ -238,7 +240,7 @@ def _log_failure(task: asyncio.Task[Found]) -> None:
 
 @contextmanager
 def _whole() -> Iterator[None]:
-    """Translate a missing file where one has to be."""
+    """Translate the error of a missing file that must exist."""
     try:
         yield
     except FileNotFoundError as error:

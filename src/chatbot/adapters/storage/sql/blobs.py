@@ -1,8 +1,8 @@
 """Blobs as rows, each of one part.
 
 SQLite copies the beginning of a row when it splits a page, and such copies outlast the row, whatever
-`secure_delete` says. What is behind the first page of a row is never copied: so there each part
-begins with a page of zeros, and nothing of what was deleted stays in the file.
+`secure_delete` says. Data after the first page of a row is never copied. So on SQLite each part
+begins with a page of zeros, and no deleted data stays in the file.
 """
 
 from collections.abc import Mapping, Sequence

@@ -149,7 +149,7 @@ def _require_idle(connection: Connection, owner: Owner, session_id: SessionId) -
 
 
 def _put(connection: Connection, new: Conversation, there: Conversation | None) -> None:
-    """Existing messages stay; the others are written."""
+    """Keep the existing messages, and write the others."""
     session, key = new.session, (new.session.owner, new.session.id)
     is_titled = any(message.role is MessageRole.USER for message in new.messages)
     values = session_values(session, is_titled=is_titled)
@@ -175,6 +175,6 @@ def _put(connection: Connection, new: Conversation, there: Conversation | None) 
 
 
 def _is_of(table: Table, owner: Owner, session_id: SessionId) -> ColumnElement[bool]:
-    """Which rows are the session's: its own, its messages, its memory."""
+    """The rows of a session: its own, its messages and its memory."""
     column = table.c.id if table is sessions else table.c.session_id
     return and_(table.c.owner == owner_key(owner), column == session_id)

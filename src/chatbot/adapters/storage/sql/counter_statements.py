@@ -13,7 +13,7 @@ from chatbot.adapters.storage.sql.turn_statements import TurnStatement
 from chatbot.domain.ports.counters import Addition, CounterKey
 
 DROPPED_AT_ONCE = 10
-"""More than an addition makes, and few enough to be looked up by an index."""
+"""More than an addition creates, and few enough for an index look-up."""
 
 POSTGRES_DROP_EXPIRED = f"""expired AS (
             SELECT kind, name, expires_at FROM counters
@@ -123,7 +123,7 @@ def addition_values(additions: Sequence[Addition], now: datetime) -> dict[str, s
 
 
 def lock_name(key: CounterKey) -> str:
-    """What a transaction locks to decide about a counter."""
+    """The names that a transaction locks to decide about a counter."""
     return f"counters {key.kind} {key.name}"
 
 

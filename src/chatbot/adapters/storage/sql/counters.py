@@ -1,4 +1,4 @@
-"""Counters as rows: one for what a counter holds until a moment.
+"""Counters as rows: one per counter and expiry.
 
 A transaction locks the names of its counters before it writes their rows, so that it does not deadlock.
 """
@@ -103,7 +103,7 @@ class SqlCounters(Counters):
             self._add(_rows(used), now)
 
     def _add(self, rows: Sequence[tuple[tuple[CounterKey, datetime], int]], now: datetime) -> None:
-        """Add in one statement. Where that makes a row, others that have expired are dropped."""
+        """Add in one statement. If it creates a row, expired rows are dropped."""
         values: dict[str, object] = {}
         for number, ((key, expires_at), amount) in enumerate(rows):
             values |= {f"kind{number}": key.kind, f"name{number}": key.name}

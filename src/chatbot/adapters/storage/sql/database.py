@@ -1,4 +1,4 @@
-"""What each kind of database offers to `SqlStorage`, and how its errors are translated."""
+"""The interface of each kind of database for `SqlStorage`, and the translation of its errors."""
 
 import asyncio
 import hashlib
@@ -26,12 +26,12 @@ _LOCK_NUMBERS = text(
 
 
 class SqlSession:
-    """What the repositories execute on. What has been written is committed with the work."""
+    """What the repositories execute statements on. Writes are committed with the work."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.on_commit: list[Callable[[], None]] = []
-        """What to call after the commit."""
+        """The callbacks after the commit."""
 
     def row(self, query: Executable, values: Values | None = None) -> Row[Any] | None:
         """The first row, if there is one."""
@@ -51,11 +51,11 @@ class SqlSession:
     def delete_securely(
         self, change: Executable, values: Values | None = None
     ) -> CursorResult[Any]:
-        """Delete rows that a person wants gone; as far as the database can, also from its files."""
+        """Delete rows for an erasure; if the database can, also from its files."""
         return self.write(change, values)
 
     def lock(self, table: Table) -> None:
-        """Keep others from writing to the table, and from locking it, until the end."""
+        """Lock the table against other writers until the end of the transaction."""
         self._execute(text(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))
 
     def lock_names(self, names: Collection[str]) -> None:
@@ -87,7 +87,7 @@ class Turns(Protocol):
 
     @abstractmethod
     async def open(self) -> None:
-        """Connect, as far as that is possible by now."""
+        """Connect, if possible now."""
 
     @abstractmethod
     async def aclose(self) -> None: ...
@@ -111,13 +111,13 @@ class Turns(Protocol):
     def settle(self, bill: Bill) -> "asyncio.Future[bool]":
         """Settle a bill in one transaction with what is executed next, before the loop goes on.
 
-        The future is False if that could not be done and nothing was changed. It raises as `execute`;
-        nobody has to wait for it.
+        The future is False if that could not be done and nothing was changed. It raises like
+        `execute`, and need not be awaited.
         """
 
     @abstractmethod
     def give_up(self, after_s: float) -> None:
-        """Drop connections that have not answered for so long; called from time to time."""
+        """Drop connections that have not answered for this long; called periodically."""
 
 
 class Database(Protocol):
@@ -133,7 +133,7 @@ class Database(Protocol):
 
     @abstractmethod
     def close(self) -> None:
-        """Finish the work that was given, and disconnect. It blocks."""
+        """Finish the submitted work, and disconnect. Blocks."""
 
     @abstractmethod
     def run(self, work: Callable[[SqlSession], Found]) -> "asyncio.Future[Found]":
@@ -148,11 +148,11 @@ class Database(Protocol):
 
     @abstractmethod
     def create(self) -> None:
-        """Create the file that holds the database, where that is our task."""
+        """Create the file of the database, if there is one."""
 
     @abstractmethod
     def exists(self) -> bool:
-        """Whether the file that holds the database exists, where that is our task."""
+        """Whether the file of the database exists, if there is one."""
 
     @abstractmethod
     def connect(self, *, to_read: bool = False) -> Connection:
@@ -166,7 +166,7 @@ class Database(Protocol):
 
     @abstractmethod
     def require_room(self, connection: Connection) -> None:
-        """Check that `ROOM_BYTES` more can be stored. Nothing of them stays.
+        """Check that `ROOM_BYTES` more can be stored, without keeping them.
 
         Raises:
             StorageFull: they cannot.
@@ -174,11 +174,11 @@ class Database(Protocol):
 
     @abstractmethod
     def inspect(self, connection: Connection) -> list[str]:
-        """Returns what is wrong with the stored data, or with how it is stored, and the fix."""
+        """Returns the problems of the stored data and of the database, with their fixes."""
 
     @abstractmethod
     def require_usable(self, connection: Connection) -> None:
-        """Check that our data can be stored there, and the account can read and write it.
+        """Check that the database can store our data, and that the account can read and write it.
 
         Raises:
             StorageUnavailable: it cannot; the message names the command that fixes it.
@@ -186,7 +186,7 @@ class Database(Protocol):
 
     @abstractmethod
     def require_changeable(self, connection: Connection) -> None:
-        """Check that the account may make and change tables.
+        """Check that the account may create and change tables.
 
         Raises:
             StorageUnavailable: it may not; the text names the command that fixes it.
@@ -198,7 +198,7 @@ class Database(Protocol):
 
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
-        """Keep others from changing the tables until the transaction ends."""
+        """Lock the tables against changes until the transaction ends."""
 
 
 @contextmanager

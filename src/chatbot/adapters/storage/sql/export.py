@@ -1,7 +1,6 @@
-"""Everything in a database, to be moved, imported into or backed up.
+"""All data of a database, for copying, imports and backups.
 
-All of it is read in one snapshot, in the order of the keys and some rows at a time; each change is
-one transaction.
+It is read in one snapshot, in batches, ordered by key. Each change is one transaction.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -62,7 +61,7 @@ class SqlExport(ExportTarget):
         self._writer: Connection | None = None
 
     def __exit__(self, *exc_info: object) -> None:
-        """Disconnect; the writer last, for it leaves an SQLite file tidy."""
+        """Disconnect; the writer last, because it cleans up an SQLite file."""
         for connection in (self._reader, self._writer):
             if connection is not None:
                 connection.close()
@@ -143,7 +142,7 @@ class SqlExport(ExportTarget):
             return True
 
     def _make(self) -> None:
-        """Make the tables, if there are none."""
+        """Create the tables, if there are none."""
         if not self._is_made():
             from chatbot.adapters.storage.sql.upgrading import upgrade  # noqa: PLC0415 - Alembic, 9 MiB
 

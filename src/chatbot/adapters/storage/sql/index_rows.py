@@ -1,4 +1,4 @@
-"""The rows of the search index, in the transaction of what is indexed."""
+"""The rows of the search index, in the transaction of the indexed data."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache

@@ -45,7 +45,7 @@ _RAW = (
     .execution_options(yield_per=500)
 )
 _ROWS_OF_A_PAGE, _ROWS_AT_ONCE = 2000, 500
-"""How many rows are decoded for a page at most, and how many at once."""
+"""The maximum number of rows that are decoded for a page, and how many at once."""
 
 
 class SqlJournal(Journal):
@@ -121,7 +121,7 @@ def entry_of(row: Row[tuple[str, int, datetime, Content]]) -> JournalEntry:
 def stored_entries(
     connection: Connection, journal: JournalKind
 ) -> Iterator[JournalEntry | Unreadable]:
-    """Yield the rows of a journal in their order, also those whose content is not valid."""
+    """Yield the rows of a journal in order, including those with invalid content."""
     for row in connection.execute(_RAW, {"j": journal.name}):
         try:
             yield JournalEntry(

@@ -89,14 +89,16 @@ class JournalIndex:
             self._sql.write(_ADD_BLOCK, {"j": journal.name, "a": end - BLOCK, "b": end})
 
     def remove(self, journal: JournalKind, entries: Sequence[JournalEntry]) -> None:
-        """Forget the oldest entries, which are about to be removed."""
+        """Remove the oldest entries, which are about to be pruned, from the index."""
         rows = self._rows(journal, entries)
         if rows:
             self._sql.write_all(_REMOVE_LABEL, rows)
         self._sql.write(_REMOVE_BLOCKS, {"j": journal.name, "e": entries[-1].seq})
 
     def first_since(self, journal: JournalKind, moment: datetime, last_seq: int) -> int:
-        """Return the number of the first entry from a moment on; that behind the last if none is."""
+        """Return the number of the first entry at or after a moment; that after the last if there
+        is none.
+        """
         low, _ = self._period(journal, JournalQuery(since=moment), 0, last_seq)
         values = {"j": journal.name, "a": low, "b": low + 2 * BLOCK, "s": moment}
         found = self._number(_SINCE, values)

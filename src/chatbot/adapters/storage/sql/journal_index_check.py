@@ -1,4 +1,6 @@
-"""Whether the index of a journal finds each of its entries; those who can write to it could hide some."""
+"""Checks that the index of a journal finds each entry, because anyone who can write to it could
+hide some.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 

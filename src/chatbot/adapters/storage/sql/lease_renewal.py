@@ -41,11 +41,11 @@ class LeaseRenewal:
         self._renewing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, in the background."""
+        """Start in the background."""
         self._renewing = asyncio.create_task(self._renew())
 
     async def aclose(self) -> None:
-        """End; a renewal in progress is cancelled."""
+        """Stop; a renewal in progress is cancelled."""
         renewing, self._renewing = self._renewing, None
         if renewing is not None:
             renewing.cancel()

@@ -2,8 +2,9 @@
 
 In libpq's pipeline mode the statements before a sync are one transaction, and the next group may be
 sent before the answers are there
-(https://www.postgresql.org/docs/current/libpq-pipeline-mode.html). So what the turns of one moment
-want is one message to the server and one commit, and no thread is woken: the store's part of a turn
+(https://www.postgresql.org/docs/current/libpq-pipeline-mode.html). So the statements of concurrent
+turns need one message to the server and one commit, and no thread is woken: the store's part of a
+turn
 takes 0.2 ms of CPU, with a thread and a connection for each piece of work 1.8
 (`bench/bench_turn.py`).
 """
@@ -116,11 +117,11 @@ class Pipeline:
 
     @property
     def load(self) -> int:
-        """How many groups wait for their answers."""
+        """The number of groups that are waiting for their answers."""
         return len(self._groups)
 
     def is_alive(self) -> bool:
-        """Whether something can be sent. An idle connection may have been closed meanwhile."""
+        """Whether statements can be sent. An idle connection may have been closed in the meantime."""
         if not self._groups:
             self._receive()
         return not self.is_lost
@@ -138,7 +139,7 @@ class Pipeline:
             self._lose(error)
 
     def give_up(self, after_s: float) -> None:
-        """Lose the connection if it has not answered for so long."""
+        """Drop the connection if it has not answered for this long."""
         if self._groups and time.monotonic() - self._groups[0].sent_at > after_s:
             self._lose(TimeoutError("Postgres does not answer."))
 
@@ -178,5 +179,5 @@ class Pipeline:
             group.fail(error)
 
     def close(self) -> None:
-        """End the connection; what waits has lost it."""
+        """End the connection; waiting statements fail."""
         self._lose()

@@ -112,9 +112,9 @@ class PostgresDatabase(Database):
         return self._threads.run(lambda: self._transacted(pool, work))
 
     def _transacted(self, pool: Engine, work: Callable[[SqlSession], Found]) -> Found:
-        """Do the work; once more, on a new connection, if the server had closed this one before.
+        """Do the work; retry on a new connection if the server had closed this one.
 
-        Asking each time whether it still answers would be a round trip more.
+        Checking the connection each time would cost a round trip.
         """
         with translated():
             try:
@@ -146,13 +146,13 @@ class PostgresDatabase(Database):
         return PostgresTurns(self._of_pipelines(), count=self._pipelines)
 
     def _of_pipelines(self) -> dict[str, Any]:
-        """How to connect without SQLAlchemy around it: moments have to be in UTC."""
+        """The arguments for connecting without SQLAlchemy; times must be in UTC."""
         _, given = self._engine(NullPool, {}).dialect.create_connect_args(self._url)
         options = f"{self._options} -c timezone=UTC -c datestyle=ISO"
         return {**given, **self._arguments({"options": options})}
 
     def create(self) -> None:
-        """Databases are made by the server's administrator."""
+        """No-op: databases are created by the server's administrator."""
 
     def exists(self) -> bool:
         return True

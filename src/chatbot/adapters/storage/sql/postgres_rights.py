@@ -1,6 +1,6 @@
 """Whether a Postgres database can hold what we store, and lets our account read and write it.
 
-Found out at the start: later, each turn would fail, or text would be damaged without an error.
+Checked at the start: otherwise each turn would fail, or text would be damaged without an error.
 """
 
 from collections.abc import Collection, Iterable
@@ -33,10 +33,10 @@ _PRIVILEGES = ["SELECT", "INSERT", "UPDATE", "DELETE"]
 
 
 def require_usable(connection: Connection) -> None:
-    """Check that the database holds any text and takes writes, and our tables in it are open to us.
+    """Check that the database stores any text, accepts writes, and lets us use our tables.
 
     Raises:
-        StorageUnavailable: it is not so; the text names the command that fixes it.
+        StorageUnavailable: otherwise; the text names the command that fixes it.
     """
     found = connection.execute(_DATABASE).one()
     if found.encoding != "UTF8":
@@ -68,7 +68,7 @@ def require_usable(connection: Connection) -> None:
 
 
 def require_changeable(connection: Connection) -> None:
-    """Check that the account may make tables, and change those of ours that are there.
+    """Check that the account may create tables, and change our existing ones.
 
     Raises:
         StorageUnavailable: it may not; the text names the command that fixes it.

@@ -27,7 +27,7 @@ PREPARED = {each.name: each.numbered() for each in _STATEMENTS}
 
 
 class PostgresTurns(Turns):
-    """Some pipelined connections. One that is lost is made anew in the background.
+    """Several pipelined connections. A lost one is replaced in the background.
 
     Args:
         arguments: of `psycopg.connect`; in UTF-8, with moments in UTC.
@@ -106,9 +106,10 @@ class PostgresTurns(Turns):
             asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
-        """Send what was asked for since the loop's last round.
+        """Send the statements that were submitted since the loop's last iteration.
 
-        In one group, and in one more what is volatile and may wait for locks. Callers are looked
+        In one group, and in another one the volatile ones that may wait for locks. Callers are
+        looked
         up with their requests, if some are counted.
         """
         settling = [_settling(self._bills)] if self._bills else []

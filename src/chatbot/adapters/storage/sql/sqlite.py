@@ -36,7 +36,7 @@ SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)
 
 
 class SqliteDatabase(Database):
-    """A file. It is made by `create`, never by connecting.
+    """A file, which is created by `create`, never by connecting.
 
     Args:
         busy_wait_s: how long to wait for another process that writes.
@@ -115,7 +115,7 @@ class SqliteDatabase(Database):
             raise StorageUnavailable(f"{self._path} is a symbolic link. Fix: name the file itself.")
 
     def _is_in_use(self) -> bool:
-        """Whether a process is writing, or was killed: the last writer cleans up on exit.
+        """Whether a process is writing or was killed, because the last writer cleans up on exit.
 
         (A read-only connection would leave new files behind.)
         """
@@ -154,13 +154,13 @@ class SqliteDatabase(Database):
         ]
 
     def require_usable(self, connection: Connection) -> None:
-        """SQLite holds every text and knows no accounts."""
+        """No-op: SQLite stores any text and has no accounts."""
 
     def require_changeable(self, connection: Connection) -> None:
-        """As above."""
+        """No-op, for the same reason."""
 
     def set_timeouts(self, connection: Connection) -> None:
-        """Each process that waits for the file has its own time-out."""
+        """No-op: each process that waits for the file has its own time-out."""
 
     def lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -46,13 +46,13 @@ class SqliteSession(SqlSession):
         self._begin_to_write()
 
     def release_savepoint(self) -> None:
-        """Finish the task: what it wrote is committed with the group."""
+        """Finish the task; its writes are committed with the group."""
         if self._is_marked:
             self._raw.execute("RELEASE work")
             self._is_marked = False
 
     def rollback_to_savepoint(self) -> None:
-        """The piece of work failed: the others of its group stay."""
+        """Roll back the task; the others of its group are kept."""
         if self._is_marked:
             self._raw.execute("ROLLBACK TO work")
             self.release_savepoint()
@@ -84,7 +84,10 @@ class SqliteSession(SqlSession):
             raise StorageUnavailable("The store was moved or removed.")
 
     def _named(self) -> tuple[int, int] | None:
-        """Returns which file has the name now. Data in an unlinked file would be lost."""
+        """Returns the identity of the file that has the name now.
+
+        Data in an unlinked file would be lost.
+        """
         try:
             found = os.stat(self._path)  # noqa: PTH116 - pathlib's takes longer, at each commit
         except OSError:

@@ -45,7 +45,7 @@ class _Job(Generic[Found]):
         self.on_commit: list[Callable[[], None]] = []
 
     def attempt(self, sql: SqliteSession) -> None:
-        """Do the work. An exception of its own undoes it alone.
+        """Do the work. An exception in the work rolls back only this task.
 
         Raises:
             SQLAlchemyError, sqlite3.Error: the transaction is not to be relied on any more.
@@ -67,13 +67,13 @@ class _Job(Generic[Found]):
         self._deliver = partial(self.done.set_exception, future_exception(error))
 
     def wake(self) -> None:
-        """Wake the caller, if it still waits."""
+        """Wake the caller, if it is still waiting."""
         if self._deliver is not None and not self.done.done():
             self._deliver()
 
 
 class SqliteWriter:
-    """The thread that has the connection, and makes a new one after a failure."""
+    """The thread that owns the connection, and opens a new one after a failure."""
 
     def __init__(self, connect: Callable[[], Connection], sql: SqliteSession) -> None:
         self._connect = connect
@@ -101,7 +101,7 @@ class SqliteWriter:
         self._groups.put(outgoing)
 
     def end(self) -> None:
-        """Finish what was given; it blocks."""
+        """Finish the submitted work. Blocks."""
         self._send()
         self._groups.put(None)
         self._thread.join()

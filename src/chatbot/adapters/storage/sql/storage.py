@@ -63,18 +63,18 @@ ANSWER_S = 40.0
 class SqlStorage(Storage):
     """Sessions, users and counters in a database, which several processes may share.
 
-    Promised: a transaction is done wholly and durably when `transact` returns, or not at all, as
-    far as the database itself keeps that (SQLite with `synchronous = FULL`, Postgres with
+    Guaranteed: a transaction is complete and durable when `transact` returns, or has no effect, if
+    the database itself guarantees that (SQLite with `synchronous = FULL`, Postgres with
     `synchronous_commit` and `fsync` on, as they are by default).
 
-    What is read before the first write of a transaction may be older than what it writes on.
+    Data read before the first write of a transaction may be outdated when it writes.
 
     Args:
         replica: the name of this process among those that share the database.
         lease_s: for how long a session stays held after its process has stopped renewing.
         renew_s: how often a process renews its leases.
         answer_s: how long to wait for the database, which bounds most of it by itself; not if it
-            hangs. What it does after that is not acknowledged.
+            hangs. Writes after that are not acknowledged.
     """
 
     def __init__(

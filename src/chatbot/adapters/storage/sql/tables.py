@@ -130,7 +130,7 @@ memories = Table(
         ["owner", "session_id"], ["sessions.owner", "sessions.id"], ondelete="CASCADE"
     ),
 )
-"""Apart from the sessions: a turn rewrites its session's row, and memory may be long."""
+"""Separate from the sessions, because a turn rewrites its session's row, and memory may be long."""
 
 counters = Table(
     "counters",
@@ -159,7 +159,7 @@ journal_labels = Table(
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
-"""By what entries are found: a digest of journal, filter and value, for each indexed label."""
+"""The label index of journals: a digest of journal, filter and value for each indexed label."""
 
 journal_blocks = Table(
     "journal_blocks",
@@ -228,7 +228,7 @@ blobs = Table(
     Column("part", Integer, primary_key=True, autoincrement=False),
     Column("data", LargeBinary, nullable=False),
 )
-"""Bytes with a name, in parts."""
+"""Blobs, in parts."""
 
 # --- records ---------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The values that a turn gives its statements, and what it makes of their rows."""
+"""The parameters of the statements of a turn, and the parsing of their rows."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ from chatbot.domain.repositories.users import USERS
 from chatbot.domain.search import messages_scope, passages_of
 
 _SHORT_CHARS = 8000
-"""The event loop can wait until so much is analysed for the index: a millisecond."""
+"""The maximum text size that is analysed for the index on the event loop: a millisecond."""
 _TRUE = (1, "t")
 """How SQLite and Postgres say it."""
 
@@ -100,7 +100,7 @@ def context_of(question: Question, row: TurnRow) -> TurnContext:
     """Read the row of `STORE_QUESTION`.
 
     Raises:
-        Damaged, ValueError: what is stored is not valid.
+        Damaged, ValueError: the stored data is invalid.
     """
     seq, count, epoch, title, created_at, rest, memory, history = row
     (asked,) = question.messages_after([])

@@ -1,4 +1,4 @@
-"""Bringing a database's tables up to date, with Alembic's migrations of this package.
+"""Upgrades a database's tables with the Alembic migrations of this package.
 
 Apart from `schema`, since importing Alembic takes time that the service does not need.
 """
@@ -43,9 +43,10 @@ class SqlTables(Tables):
 
 
 def upgrade(database: Database, progress: Progress = unreported) -> tuple[str | None, str | None]:
-    """Upgrade the tables to the newest revision, in one transaction; of many at once, one does it.
+    """Upgrade the tables to the newest revision in one transaction; only one of several concurrent
+    calls does it.
 
-    Messages that have not been indexed yet are; that takes long, so its progress is reported.
+    Messages that have not been indexed yet are indexed, which takes long, so progress is reported.
 
     Returns:
         The previous revision, None for an empty database, and the current one.
@@ -73,7 +74,7 @@ def upgrade(database: Database, progress: Progress = unreported) -> tuple[str | 
 
 
 def make_tables(connection: Connection, kinds: Iterable[AnyKind]) -> None:
-    """Make the tables of the kinds that have none, with the records of a new store."""
+    """Create the tables of the kinds that have none, with the records of a new store."""
     names = set(inspect(connection).get_table_names())
     for kind in kinds:
         if kind.name not in names:

@@ -1,4 +1,4 @@
-"""How Alembic runs the migrations: on the connection, and in the transaction, that it is given."""
+"""Runs the migrations for Alembic on the given connection and in its transaction."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""What entries of journals are found by: lists of their labels, and the moments of blocks."""
+"""The index of journals: lists of labels, and the times of blocks."""
 
 import sqlalchemy as sa
 from alembic import op

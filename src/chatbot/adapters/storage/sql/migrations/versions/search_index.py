@@ -1,4 +1,4 @@
-"""The search index, bytes with a name, and the details of answers."""
+"""The search index, blobs, and the details of answers."""
 
 import sqlalchemy as sa
 from alembic import op
