@@ -68,6 +68,7 @@ REFUSED = {
 NOT_JSON = {
     "access that is not JSON": FILE + part("access", "{") + END,
     "access with a duplicate key": FILE + part("access", '{"public":true,"public":false}') + END,
+    "labels that are not JSON": FILE + part("labels", "[policies]") + END,
 }
 
 
@@ -90,9 +91,12 @@ async def test_form_with_wrong_fields_is_refused_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
-async def test_field_of_json_is_strict(library: Library, body: str) -> None:
+async def test_field_of_json_is_strict_and_the_error_names_it(library: Library, body: str) -> None:
     answer = await library.call("ana", "POST", "/documents", content=body.encode(), headers=FORM)
-    assert code_of(answer) == (400, "bad_request")
+    assert code_of(answer) == (422, "invalid_request")
+    [error] = answer.json()["errors"]
+    assert error["loc"][-1] in {"access", "labels"}
+    assert error["msg"].startswith("The field must be JSON, such as ")
     assert left() == []
 
 

@@ -13,6 +13,7 @@ from chatbot.application.document_files import NewDocument, Upload
 from chatbot.domain.errors import Forbidden, InvalidInput, StorageFull, UnsupportedDocument
 from chatbot.domain.identity import Principal
 from chatbot.entrypoints.container import use_cases
+from chatbot.entrypoints.http import strict_json
 from chatbot.entrypoints.http.deps.caller import Caller
 from chatbot.entrypoints.http.deps.parameters import UseCases
 from chatbot.entrypoints.http.documented import documented
@@ -30,6 +31,7 @@ from chatbot.entrypoints.http.uploads import (
 Model = TypeVar("Model", bound=BaseModel)
 _RAISES = (Forbidden, InvalidInput, StorageFull, UnsupportedDocument)
 _FORM_FIELDS = ("file", "title", "access", "labels")
+_FORM_EXAMPLES = {"access": '{"departments": ["sales"]}', "labels": '["policies"]'}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ async def _from_form(form: ReceivedForm) -> ReceivedDocument:
     upload = _file_of(form)
     access = AccessBody()
     if raw := _only(form.fields, "access"):
-        access = _validated(AccessBody, decoded_json(raw.encode()), "access")
+        access = _validated(AccessBody, _json_in("access", raw), "access")
     labels: list[str] = []
     for raw in form.fields.get("labels", []):
         labels += _labels(raw)
@@ -112,11 +114,24 @@ async def _from_form(form: ReceivedForm) -> ReceivedDocument:
     return ReceivedDocument(new=new, upload=upload)
 
 
+def _json_in(name: str, raw: str) -> object:
+    """Return the value of a field.
+
+    Raises:
+        InvalidInput: it is not strict JSON.
+    """
+    try:
+        return strict_json.decode(raw.encode())
+    except strict_json.NotStrictJson:
+        message = f"The field must be JSON, such as {_FORM_EXAMPLES[name]}."
+        raise InvalidInput(message, where=(name,)) from None
+
+
 def _labels(raw: str) -> Sequence[str]:
     """Returns the labels in a field: a JSON list of texts, or texts with commas between them."""
     if not raw.lstrip().startswith("["):
         return [each for each in raw.split(",") if each.strip()]
-    found = decoded_json(raw.encode())
+    found = _json_in("labels", raw)
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise InvalidInput("Each label must be a string.", where=("labels",))
     return found

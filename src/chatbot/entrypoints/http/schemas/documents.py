@@ -113,7 +113,9 @@ class DocumentBody(Body):
 class TextBody(Body):
     """A new version, sent as text."""
 
-    model_config = example({"text": "# Travel\n\nReceipts are due within 60 days."})
+    model_config = example(
+        {"text": "# Travel\n\nReceipts are due within 60 days.", "media_type": "text/markdown"}
+    )
 
     text: str = Field(description="The text of the document.")
     media_type: str = Field(
