@@ -195,6 +195,8 @@ def work_on_index(index: Any) -> None:
     index.drop_other_vectors(scope, "two")
     assert index.vectors_of(scope, "one") == {}
     assert len(index.vectors_of(scope, "two", dimension=2)["b"]) == 9
+    assert not index.vector_snapshot([scope], "two").is_empty
+    assert index.vector_codes([scope], [1]) == {}
     index.remove(scope, "a", upto=9)
     index.fold(scope)
     plan = index.plan(scope, is_whole=True)
