@@ -265,7 +265,7 @@ async def test_defect_of_the_extractor_does_not_stop_the_worker(
 async def test_lease_is_renewed_while_a_document_is_worked_on(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatbot.application.ingestion._RENEWS_EVERY_S", 0.01)
+    monkeypatch.setattr("chatbot.application.job_leases.RENEWS_EVERY_S", 0.01)
     waiting = await queue.add(1)
     slow = PlainExtractor()
     slow.pause = True

@@ -45,12 +45,16 @@ def embedder_at(
 
 
 class FakeEmbedder(Embedder):
-    """Makes the vectors of `meaning`; `answer` may raise, or return others."""
+    """Makes the vectors of `meaning`; `answer` may raise, or return others.
+
+    `meanwhile` is done during each call.
+    """
 
     def __init__(self, *, dimension: int = DIMENSION, model: str = MODEL) -> None:
         self.model, self.dimension = model, dimension
         self.calls: list[Sequence[str]] = []
         self.answer: Callable[[Sequence[str]], Sequence[Vector] | None] = lambda _: None
+        self.meanwhile: Callable[[], Awaitable[object]] = _nothing
         self.is_closed = False
 
     @property
@@ -60,10 +64,15 @@ class FakeEmbedder(Embedder):
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         self.calls.append(list(texts))
+        await self.meanwhile()
         return self.answer(texts) or [vector_of(text, self.dimension) for text in texts]
 
     async def aclose(self) -> None:
         self.is_closed = True
+
+
+async def _nothing() -> None:
+    return
 
 
 async def _at_once(_: float) -> None:

@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 
 from chatbot.adapters.search.preparing import prepared_apart
-from chatbot.application import ingestion
+from chatbot.application import job_leases
 from chatbot.application.ingestion import Ingestion
 from chatbot.domain.ports.backend import StorageOptions
 from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
@@ -18,7 +18,7 @@ from plain_extractor import PlainExtractor
 
 
 async def work(url: str) -> None:
-    ingestion._RENEWS_EVERY_S = 0.2
+    job_leases.RENEWS_EVERY_S = 0.2
     parsed = parse_storage_url(url)
     async with backend_of(parsed).storage(parsed, StorageOptions(replica=url)) as storage:
         worker = Ingestion(

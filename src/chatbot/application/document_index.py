@@ -20,8 +20,9 @@ from chatbot.domain.documents import (
     label_atom,
     scope_of,
 )
+from chatbot.domain.passages import DocumentPassage
 from chatbot.domain.ports.search import Prepared
-from chatbot.domain.search import Passage, Scope
+from chatbot.domain.search import Embedded, Passage, Scope
 from chatbot.domain.transaction import Transaction
 
 
@@ -44,6 +45,7 @@ def publish(
     *,
     title: str,
     at: datetime,
+    embedded: Embedded | None = None,
 ) -> Document:
     """Make the newest version the live one: store and index its passages.
 
@@ -64,6 +66,8 @@ def publish(
     tx.documents.put_passages(document.id, version.number, passages)
     open_class(tx, ready)
     tx.index.put_prepared(ready.scope, prepared)
+    if embedded is not None and embedded.vectors:
+        tx.index.put_vectors(ready.scope, document.id, embedded)
     tx.documents.put(ready, old=document)
     return ready
 
@@ -194,6 +198,16 @@ def with_version(document: Document, version: Version, *, at: datetime) -> Docum
 def _index(tx: Transaction, document: Document, passages: Sequence[StoredPassage]) -> None:
     open_class(tx, document)
     tx.index.put(document.scope, document.id, indexed_form(passages))
+
+
+def stored_form(passages: Iterable[DocumentPassage]) -> Sequence[StoredPassage]:
+    """Return passages as they are stored. Those of a big text take seconds."""
+    return [
+        StoredPassage(
+            seq=number, text=each.text, heading=each.heading, start=each.start, end=each.end
+        )
+        for number, each in enumerate(passages, 1)
+    ]
 
 
 def indexed_form(passages: Sequence[StoredPassage]) -> Sequence[Passage]:

@@ -7,24 +7,26 @@ process has died is taken by any other one; none is lost.
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from chatbot.application import document_index
 from chatbot.application.document_files import parts_of
-from chatbot.domain.document_jobs import LEASE, MAX_ATTEMPTS, DocumentJob
+from chatbot.application.document_vectors import DocumentVectors
+from chatbot.application.job_leases import give_back, held
+from chatbot.domain.document_jobs import MAX_ATTEMPTS, DocumentJob
 from chatbot.domain.document_passages import StoredPassage, folder_of
 from chatbot.domain.documents import Document, Status
-from chatbot.domain.errors import ChatbotError, Conflict, StorageFailure, cause_of
-from chatbot.domain.passages import DocumentPassage
+from chatbot.domain.errors import ChatbotError, cause_of
 from chatbot.domain.ports.extraction import Extracted, ExtractionFailed, Extractor
 from chatbot.domain.ports.runtime import Clock, NewId
 from chatbot.domain.ports.search import Prepare, Prepared
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Activity, Telemetry
+from chatbot.domain.search import Embedded
 from chatbot.domain.session_fields import MAX_TITLE_CHARS
 from chatbot.domain.transaction import Transaction
 
@@ -32,8 +34,17 @@ logger = logging.getLogger("chatbot.ingestion")
 
 LOOKS_EVERY_S = 5.0
 """How often a process looks for jobs of others; its own uploads wake it at once."""
-_RENEWS_EVERY_S = LEASE.total_seconds() / 3
 _GIVEN_UP = "The file could not be read after several attempts."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """What was made of a file."""
+
+    extracted: Extracted
+    passages: Sequence[StoredPassage]
+    prepared: Prepared
+    embedded: Embedded | None
 
 
 class Ingestion:
@@ -41,6 +52,7 @@ class Ingestion:
 
     Args:
         workers: how many documents all processes together work on at the same time.
+        vectors: embeds passages, if there is an embedding model.
     """
 
     def __init__(
@@ -52,9 +64,11 @@ class Ingestion:
         workers: int,
         clock: Clock,
         new_id: NewId,
+        vectors: DocumentVectors | None = None,
         telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
         self._storage, self._extractor, self._prepare = storage, extractor, prepare
+        self._vectors = vectors
         self._workers, self._clock, self._new_id = workers, clock, new_id
         self._telemetry = telemetry
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,7 +142,7 @@ class Ingestion:
         with suppress(ChatbotError):
             taken = await beginning
             if taken is not None:
-                await self._storage.transact(partial(_give_back, taken[0]))
+                await give_back(self._storage, taken[0])
 
     def _begin(self, by: str, tx: Transaction) -> tuple[DocumentJob, Document | None] | None:
         tx.documents.lock()
@@ -149,17 +163,26 @@ class Ingestion:
         return job, begun
 
     async def _do(self, job: DocumentJob, document: Document) -> None:
-        async with self._held(job):
+        async with held(self._storage, job, self._clock):
             try:
-                extracted = await self._extracted(document)
-                passages = await asyncio.to_thread(_stored_form, extracted.passages)
-                indexed = document_index.indexed_form(passages)
-                prepared = await self._prepare(document.id, indexed)
+                content = await self._content(document)
             except ExtractionFailed as error:
-                work = partial(self._fail, job, str(error))
-            else:
-                work = partial(self._finish, job, extracted, passages, prepared)
-            await self._storage.transact(work)
+                await self._storage.transact(partial(self._fail, job, str(error)))
+                return
+            published = await self._storage.transact(partial(self._finish, job, content))
+            if published is not None and self._vectors is not None:
+                self._vectors.published(published, content.embedded)
+
+    async def _content(self, document: Document) -> _Content:
+        extracted = await self._extracted(document)
+        passages = await asyncio.to_thread(document_index.stored_form, extracted.passages)
+        indexed = document_index.indexed_form(passages)
+        return _Content(
+            extracted=extracted,
+            passages=passages,
+            prepared=await self._prepare(document.id, indexed),
+            embedded=None if self._vectors is None else await self._vectors.of(indexed),
+        )
 
     async def _extracted(self, document: Document) -> Extracted:
         version = document.newest
@@ -174,29 +197,24 @@ class Ingestion:
             async for part in parts_of(self._storage, document.id, document.newest.number):
                 await asyncio.to_thread(file.write, part)
 
-    def _finish(
-        self,
-        job: DocumentJob,
-        extracted: Extracted,
-        passages: Sequence[StoredPassage],
-        prepared: Prepared,
-        tx: Transaction,
-    ) -> None:
+    def _finish(self, job: DocumentJob, content: _Content, tx: Transaction) -> Document | None:
         """Let the version answer, unless the job or the document was lost meanwhile."""
         tx.documents.lock()
-        document = tx.documents.get(job.document_id)
+        document, published = tx.documents.get(job.document_id), None
         if not tx.documents.is_held(job):
-            return
+            return None
         if document is not None and _is_due(document, job):
-            document_index.publish(
+            published = document_index.publish(
                 tx,
                 document,
-                passages,
-                prepared,
-                title=_title(document, extracted),
+                content.passages,
+                content.prepared,
+                title=_title(document, content.extracted),
                 at=self._clock(),
+                embedded=content.embedded,
             )
         tx.documents.end_job(job)
+        return published
 
     def _fail(self, job: DocumentJob, reason: str, tx: Transaction) -> None:
         """Keep the row with the reason, and nothing else of the version."""
@@ -212,35 +230,6 @@ class Ingestion:
         tx.documents.put(document_index.failed(document, reason, at=self._clock()), old=document)
         tx.blobs.remove(folder_of(document.id, document.newest.number))
 
-    @asynccontextmanager
-    async def _held(self, job: DocumentJob) -> AsyncGenerator[None]:
-        """Renew the lease of a job. If this is stopped, the job goes back into the queue at once."""
-        renewing = asyncio.create_task(self._renew(job))
-        try:
-            yield
-        except asyncio.CancelledError:
-            with suppress(ChatbotError):
-                await asyncio.shield(self._storage.transact(partial(_give_back, job)))
-            raise
-        finally:
-            renewing.cancel()
-            await asyncio.wait({renewing})  # awaiting it would hide that this is cancelled, too
-
-    async def _renew(self, job: DocumentJob) -> None:
-        is_held = True
-        while is_held:
-            await asyncio.sleep(_RENEWS_EVERY_S)
-            with suppress(StorageFailure, Conflict):
-                is_held = await self._storage.transact(partial(_renewed, job, self._clock))
-
-
-def _renewed(job: DocumentJob, clock: Clock, tx: Transaction) -> bool:
-    return tx.documents.renew_job(job, clock())
-
-
-def _give_back(job: DocumentJob, tx: Transaction) -> None:
-    tx.documents.give_back(job)
-
 
 def _is_due(document: Document, job: DocumentJob) -> bool:
     """Whether the job's version is still the newest one, and waits."""
@@ -254,12 +243,3 @@ def _title(document: Document, extracted: Extracted) -> str:
     if document.is_title_given or not found:
         return document.title
     return found[:MAX_TITLE_CHARS]
-
-
-def _stored_form(passages: Iterable[DocumentPassage]) -> Sequence[StoredPassage]:
-    return [
-        StoredPassage(
-            seq=number, text=each.text, heading=each.heading, start=each.start, end=each.end
-        )
-        for number, each in enumerate(passages, 1)
-    ]

@@ -6,6 +6,7 @@ count of tokens.
 """
 
 import os
+from array import array
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from genkit import Document, Embedding, EmbedRequest, EmbedResponse, Genkit, Part
@@ -69,7 +70,7 @@ class GenkitEmbedder(Embedder):
             response = (await self._action.run(request)).response
         except Exception as error:
             raise self._renamed(model_failure(error)) from error
-        return [each.embedding for each in response.embeddings]
+        return [array("d", each.embedding) for each in response.embeddings]
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -145,9 +145,14 @@ class StoredIndex(SearchIndex):
         self._vectors.put(scope, parent, embedded, self._numbers_of(scope, parent))
 
     def vectors_of(
-        self, scope: Scope, model: str, *, dimension: int | None = None
+        self,
+        scope: Scope,
+        model: str,
+        *,
+        dimension: int | None = None,
+        parent: str | None = None,
     ) -> Mapping[str, frozenset[int]]:
-        return self._vectors.numbers(scope, model, dimension)
+        return self._vectors.numbers(scope, model, dimension, parent)
 
     def drop_other_vectors(self, scope: Scope, model: str | None) -> None:
         self._rows.lock(scope)

@@ -48,11 +48,11 @@ class StoredVectors:
             self._add(scope, parent, embedded.model, each, those)
 
     def numbers(
-        self, scope: Scope, model: str, dimension: int | None
+        self, scope: Scope, model: str, dimension: int | None, parent: str | None = None
     ) -> Mapping[str, frozenset[int]]:
-        """Returns which passages of each parent have a vector of the model."""
+        """Returns which passages of a parent, or of each, have a vector of the model."""
         found: defaultdict[str, set[int]] = defaultdict(set)
-        for part in self._rows.vector_parts(scope):
+        for part in self._rows.vector_parts(scope, parent):
             if part.model == model and dimension in {None, part.dimension}:
                 found[part.parent].update(numbers(part.seqs))
         return {parent: frozenset(seqs) for parent, seqs in found.items()}

@@ -73,9 +73,17 @@ class SearchIndex(Protocol):
 
     @abstractmethod
     def vectors_of(
-        self, scope: Scope, model: str, *, dimension: int | None = None
+        self,
+        scope: Scope,
+        model: str,
+        *,
+        dimension: int | None = None,
+        parent: str | None = None,
     ) -> Mapping[str, frozenset[int]]:
-        """Return the numbers of each parent's passages that have a vector of this model."""
+        """Return the numbers of each parent's passages that have a vector of this model.
+
+        Of all parents, or of one; of vectors of any dimension, or of one.
+        """
 
     @abstractmethod
     def drop_other_vectors(self, scope: Scope, model: str | None) -> None:

@@ -79,9 +79,16 @@ class JsonSearchIndex(StoredIndex):
         self._write(lambda index: index.put_vectors(scope, parent, embedded))
 
     def vectors_of(
-        self, scope: Scope, model: str, *, dimension: int | None = None
+        self,
+        scope: Scope,
+        model: str,
+        *,
+        dimension: int | None = None,
+        parent: str | None = None,
     ) -> Mapping[str, frozenset[int]]:
-        return self._read(lambda index: index.vectors_of(scope, model, dimension=dimension))
+        return self._read(
+            lambda index: index.vectors_of(scope, model, dimension=dimension, parent=parent)
+        )
 
     def vector_snapshot(self, scopes: Collection[Scope], model: str) -> VectorSnapshot:
         return self._read(lambda index: index.vector_snapshot(scopes, model))
