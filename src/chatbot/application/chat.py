@@ -42,7 +42,7 @@ from chatbot.domain.errors import (
     PromptTooLong,
     cause_of,
 )
-from chatbot.domain.identity import Principal
+from chatbot.domain.identity import Owner, Principal
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.runtime import Clock, NewId
@@ -66,6 +66,7 @@ class Chat:
         notice: the sentence that goes with a session's first answer; empty = none, None = ours.
         max_prompt_chars: the maximum length of a prompt, in code points.
         shares: limits the turns that one owner may have under way in this process.
+        answered: called after each answered turn.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Chat:
         shares: Shares,
         notice: str | None,
         recall: Recall,
+        answered: Callable[[Owner, SessionId], None] = lambda *_: None,
         telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
         self._storage = storage
@@ -98,6 +100,7 @@ class Chat:
         self.running = RunningTurns(storage, clock, shares=shares)
         self._notice = notice
         self._recall = recall
+        self._answered = answered
         self._telemetry = telemetry
         self._generator = AnswerGenerator(model, prompt_builder, telemetry)
         self._first_failures = FirstFailures(storage)
@@ -205,6 +208,7 @@ class Chat:
             asked = await self._marked(asked, answer)
         turn.emit(self._reply(turn, asked, answer))
         self._consolidation.schedule(asked.answered(said), asked_at=asked.history[-1].ts)
+        self._answered(turn.owner, lease.session_id)
 
     async def _marked(self, asked: TurnContext, answer: Answer) -> TurnContext:
         """Store which messages the provider refuses; if this fails, the next turn detects them again."""

@@ -124,6 +124,13 @@ def numbers_with_vectors(
     return found.get(parent, frozenset())
 
 
+def doubtful(scope: Scope, wanted: Wanted, tx: Transaction) -> Sequence[str]:
+    """Return the sessions or documents of an access class with fewer vectors than passages."""
+    there = tx.index.vectors_of(scope, wanted.model, dimension=wanted.dimension)
+    indexed = tx.index.indexed(scope)
+    return [each for each, count in indexed.items() if len(there.get(each, ())) < count]
+
+
 class _Allowed:
     """Whether a message may be recalled, as far as its person is concerned."""
 

@@ -7,6 +7,7 @@ The queue is in this process. What is lost with it lacks its vectors until the s
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from itertools import islice
 
 from chatbot.application.vector_parents import VectorParent, Wanted
@@ -45,19 +46,22 @@ class VectorQueue:
         if len(self._waiting) > MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+            # Not in the context of the turn that happens to be the first.
+            self._task = asyncio.create_task(self._run(), context=Context())
 
     async def drain(self) -> None:
         """Do now what waits; what fails is left."""
+        await self._stop()
         while self._waiting:
             await self._work(self._taken())
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
 
     async def aclose(self) -> None:
         """End at once. What is left is done later, see above."""
         self._closing = True
+        await self._stop()
+        self._waiting.clear()
+
+    async def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -65,12 +69,13 @@ class VectorQueue:
     async def _run(self) -> None:
         await self._sleep(_COLLECTS_S)
         while self._waiting:
-            parents = self._taken()
-            if await self._work(parents):
-                self._failures = 0
-            else:
-                self._waiting = {**dict.fromkeys(parents), **self._waiting}
-                self._failures += 1
+            parents, is_done = self._taken(), False
+            try:
+                is_done = await self._work(parents)
+            finally:
+                if not is_done:
+                    self._waiting = {**dict.fromkeys(parents), **self._waiting}
+            self._failures = 0 if is_done else self._failures + 1
             await self._sleep(min(_LONGEST_PAUSE_S, _COLLECTS_S * 2**self._failures))
 
     def _taken(self) -> Sequence[VectorParent]:

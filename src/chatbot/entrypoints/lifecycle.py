@@ -13,6 +13,7 @@ from chatbot.domain.identity import Principal
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.container import limit_parts, parts, people_parts, sign_in_parts
 from chatbot.entrypoints.container.document_parts import build_document_repair, build_file_ingestion
+from chatbot.entrypoints.container.embeddings import build_late_embeddings, build_vector_reindexing
 from chatbot.entrypoints.container.retention_parts import build_reindexing, build_retention
 from chatbot.entrypoints.container.use_cases import Management, UseCases
 from chatbot.entrypoints.settings import Settings
@@ -34,6 +35,7 @@ async def opened(use: UseCases, *, logs_head: bool = True) -> AsyncGenerator[Non
         stack.push_async_callback(use.hasher.aclose)
         stack.push_async_callback(use.model.aclose)
         stack.push_async_callback(use.consolidation.aclose)
+        stack.push_async_callback(use.embeddings.aclose)
         stack.push_async_callback(use.search.aclose)
         stack.push_async_callback(use.ingestion.aclose)
         stack.push_async_callback(use.chat.running.aclose)
@@ -62,7 +64,9 @@ async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
         stack.push_async_callback(hasher.aclose)
         if checks is not None:
             stack.push_async_callback(checks.aclose)
-        files = build_file_ingestion(settings, storage, auditing)
+        embeddings = build_late_embeddings(settings, storage)
+        stack.push_async_callback(embeddings.aclose)
+        files = build_file_ingestion(settings, storage, auditing, embeddings)
         stack.push_async_callback(files.aclose)
         yield Management(
             people=people_parts.build_people(storage, hasher, writer, erasures),
@@ -73,11 +77,13 @@ async def opened_management(settings: Settings) -> AsyncGenerator[Management]:
             operations_trail=AuditTrail(storage, auditing, OPERATIONS),
             retention=build_retention(settings, storage, auditing),
             reindexing=build_reindexing(storage),
+            vectors=build_vector_reindexing(settings, storage, embeddings.embedder),
             document_check=build_document_repair(storage),
             files=files,
             limits=limit_parts.build_limit_editor(storage, auditing, LimitRules(storage)),
             usage=limit_parts.build_usage_reports(settings, storage),
         )
+        await embeddings.drain()
 
 
 @asynccontextmanager

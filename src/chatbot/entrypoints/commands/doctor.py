@@ -2,12 +2,10 @@
 
 import asyncio
 import os
-import ssl
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from chatbot.domain.audit import AUDIT
@@ -16,6 +14,8 @@ from chatbot.domain.errors import ChatbotError, ModelUnavailable, StorageFailure
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.administrators import may_have_no_users, people_problem
 from chatbot.entrypoints.commands.model_check import describe_model
+from chatbot.entrypoints.commands.tls_check import describe_tls
+from chatbot.entrypoints.commands.vector_check import vectors_problem
 from chatbot.entrypoints.container.document_parts import build_document_repair
 from chatbot.entrypoints.container.embedding_parts import describe_embedder
 from chatbot.entrypoints.container.extraction_parts import describe_extraction
@@ -36,6 +36,7 @@ _FIXES = {  # used where the text names no fix of its own
     "settings": "correct the setting in .env or in the environment; .env.example explains each one",
     "storage": "check STORAGE_URL",
     "search": "run `chatbot reindex`",
+    "vectors": "run `chatbot reindex`",
     "audit": "add the AUDIT_KEY that was in use to AUDIT_KEY_PREVIOUS; `chatbot audit verify` "
     "names the events",
     "limits": "check LIMITS_URL",
@@ -87,7 +88,7 @@ def examine() -> Iterator[Finding]:
     yield _finding("model", describe_model, settings)
     yield _finding("embeddings", describe_embedder, settings)
     yield _finding("proxy", _proxy, settings)
-    yield _finding("tls", _tls, settings)
+    yield _finding("tls", describe_tls, settings)
     yield _finding("telemetry", describe_collector, settings)
     exposed = [
         _failed(
@@ -122,6 +123,7 @@ async def _storage(settings: Settings) -> list[Finding]:
                 *await _people(storage, settings),
                 *await _audit(storage, settings),
                 *await _search(storage),
+                *await _vectors(storage, settings),
             ]
     except ChatbotError as error:
         text = f"STORAGE_URL: {error}"  # the message is ours and may name the fix
@@ -179,6 +181,15 @@ async def _search(storage: Storage) -> list[Finding]:
     return failed or [_passed("search", "the index matches the stored messages and documents")]
 
 
+async def _vectors(storage: Storage, settings: Settings) -> list[Finding]:
+    """Counts what has no vector; empty without a model, or if the storage check already failed."""
+    try:
+        found = await vectors_problem(storage, settings)
+    except StorageFailure:
+        return []
+    return [] if found is None else [Finding(subject="vectors", ok=found[0], text=found[1])]
+
+
 async def _limits(settings: Settings) -> Finding:
     try:
         counters = build_limit_counters(settings)
@@ -199,31 +210,6 @@ def _proxy(settings: Settings) -> str:
     if not settings.model.has_provider:
         return "not needed, because no provider is used"
     return build_provider(settings).proxy() or "none is used"
-
-
-def _tls(settings: Settings) -> str:
-    if settings.http.tls_cert_file is None or settings.http.tls_key_file is None:
-        return "not configured: the service listens on plain HTTP"
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.http.tls_cert_file, settings.http.tls_key_file)
-        context.load_verify_locations(settings.http.tls_cert_file)
-    except OSError as error:  # includes ssl.SSLError
-        raise SettingsError(
-            f"TLS_CERT_FILE and TLS_KEY_FILE do not match ({error.strerror or error})"
-        ) from error
-    ends = _not_after(context)
-    if ends is not None and ends < datetime.now(UTC):
-        raise SettingsError(f"TLS_CERT_FILE expired on {ends:%Y-%m-%d}. Fix: renew it")
-    return str(settings.http.tls_cert_file)
-
-
-def _not_after(context: ssl.SSLContext) -> datetime | None:
-    """Returns when the first certificate in the file expires, as far as OpenSSL lists it."""
-    for certificate in context.get_ca_certs():
-        seconds = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
-        return datetime.fromtimestamp(seconds, UTC)
-    return None
 
 
 def _world_readable(settings: Settings) -> Iterator[Path]:

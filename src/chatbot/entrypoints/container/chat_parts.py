@@ -16,6 +16,7 @@ from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.search import Search
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import Telemetry
+from chatbot.entrypoints.container.embeddings import Embeddings
 from chatbot.entrypoints.container.parts import random_id, utc_now
 from chatbot.entrypoints.settings import Settings
 
@@ -66,6 +67,7 @@ def build_chat(
     room: SessionRoom,
     shares: Shares,
     budgets: Budgets,
+    embeddings: Embeddings,
 ) -> Chat:
     return Chat(
         storage,
@@ -80,6 +82,7 @@ def build_chat(
         shares=shares,
         notice=settings.assistant.notice,
         recall=recaller.recall,
+        answered=embeddings.answered,
         telemetry=telemetry,
     )
 

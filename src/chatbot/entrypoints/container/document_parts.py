@@ -11,13 +11,18 @@ from chatbot.application.ingestion import Ingestion
 from chatbot.domain.ports.extraction import Extractor
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Telemetry
+from chatbot.entrypoints.container.embeddings import Embeddings
 from chatbot.entrypoints.container.extraction_parts import build_extractor
 from chatbot.entrypoints.container.parts import random_id, utc_now
 from chatbot.entrypoints.settings import Settings
 
 
 def build_ingestion(
-    settings: Settings, storage: Storage, extractor: Extractor, telemetry: Telemetry
+    settings: Settings,
+    storage: Storage,
+    extractor: Extractor,
+    embeddings: Embeddings,
+    telemetry: Telemetry,
 ) -> Ingestion:
     return Ingestion(
         storage,
@@ -26,6 +31,7 @@ def build_ingestion(
         workers=settings.documents.workers,
         clock=utc_now,
         new_id=random_id,
+        vectors=embeddings.documents,
         telemetry=telemetry,
     )
 
@@ -73,10 +79,12 @@ def build_document_check(storage: Storage, ingestion: Ingestion) -> DocumentChec
     return DocumentCheck(storage, clock=utc_now, wake=ingestion.wake)
 
 
-def build_file_ingestion(settings: Settings, storage: Storage, auditing: Auditing) -> FileIngestion:
+def build_file_ingestion(
+    settings: Settings, storage: Storage, auditing: Auditing, embeddings: Embeddings
+) -> FileIngestion:
     """For commands, which work on the queue only while they wait for their own files."""
     extractor = build_extractor(settings)
-    ingestion = build_ingestion(settings, storage, extractor, NO_TELEMETRY)
+    ingestion = build_ingestion(settings, storage, extractor, embeddings, NO_TELEMETRY)
     return FileIngestion(
         storage,
         build_documents(settings, storage, auditing),

@@ -110,14 +110,18 @@ def describe_embedder(settings: Settings) -> str:
         return "off: search is by words"
     try:
         with ThreadPoolExecutor(1) as pool:  # the caller may be inside an event loop
-            length = pool.submit(asyncio.run, _probed(settings)).result()
+            length = pool.submit(asyncio.run, dimension_of(settings)).result()
     except ModelFailure as error:
         raise SettingsError(embedding_endpoint(settings).explain(error)) from error
     return f"{settings.embedding.model} answers, {length} dimensions"
 
 
-async def _probed(settings: Settings) -> int:
-    """Embeds a word, in the time that a search would wait."""
+async def dimension_of(settings: Settings) -> int:
+    """Embeds a word, in the time that a search would wait, and returns the length of its vector.
+
+    Raises:
+        ModelFailure: the model does not answer.
+    """
     embedder = build_embedder(settings, NO_TELEMETRY)
     if embedder is None:
         return 0

@@ -40,11 +40,13 @@ from chatbot.application.sessions import Sessions
 from chatbot.application.token_pairs import TokenPairs
 from chatbot.application.usage import UsageReports
 from chatbot.application.user_passwords import UserPasswords
+from chatbot.application.vector_reindexing import VectorReindexing
 from chatbot.domain.ports.model import ChatModel
 from chatbot.domain.ports.search import Search
 from chatbot.domain.ports.security import IdentifyClient, PasswordHasher
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import Telemetry
+from chatbot.entrypoints.container.embeddings import Embeddings
 from chatbot.entrypoints.settings import Settings
 
 
@@ -90,6 +92,7 @@ class UseCases:
     consolidation: Consolidation
     memory_steps: MemorySteps
     search: Search
+    embeddings: Embeddings
     storage: Storage
     model: ChatModel
     hasher: PasswordHasher
@@ -111,6 +114,7 @@ class Management:
     operations_trail: AuditTrail
     document_check: DocumentCheck
     reindexing: Reindexing
+    vectors: VectorReindexing
     files: FileIngestion
     retention: Retention
     limits: LimitEditor

@@ -44,6 +44,7 @@ from chatbot.entrypoints.container import (
     sign_in_parts,
     telemetry_parts,
 )
+from chatbot.entrypoints.container.embeddings import build_embeddings
 from chatbot.entrypoints.container.use_cases import UseCases
 from chatbot.entrypoints.settings import Settings
 
@@ -80,6 +81,9 @@ class Container(containers.DeclarativeContainer):
     retention = providers.Singleton(retention_parts.build_retention, settings, storage, auditing)
     oversight = providers.Singleton(
         Oversight, storage, auditing, clock=parts.utc_now, new_id=parts.random_id
+    )
+    embeddings = providers.Singleton(
+        build_embeddings, settings, storage, telemetry, genkit_model.provider
     )
     search = providers.Singleton(search_parts.build_search, storage)
     limit_checks = providers.Singleton(limit_parts.build_limit_checks, settings)
@@ -119,9 +123,10 @@ class Container(containers.DeclarativeContainer):
         room=room,
         shares=shares,
         budgets=budgets,
+        embeddings=embeddings,
     )
     ingestion = providers.Singleton(
-        document_parts.build_ingestion, settings, storage, extractor, telemetry
+        document_parts.build_ingestion, settings, storage, extractor, embeddings, telemetry
     )
     documents = providers.Singleton(document_parts.build_documents, settings, storage, auditing)
     document_uploads = providers.Singleton(
@@ -230,6 +235,7 @@ def build(
         consolidation=container.consolidation(),
         memory_steps=container.memory_steps(),
         search=container.search(),
+        embeddings=container.embeddings(),
         storage=container.storage(),
         model=container.model(),
         hasher=container.hasher(),
