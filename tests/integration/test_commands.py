@@ -344,7 +344,7 @@ def test_misspelt_setting_is_reported(ready: Run, tmp_path: Path) -> None:
 
     code, out, _ = ready("doctor")
     assert code == 1
-    assert f"FAIL  settings: .env: {message}" in out
+    assert f"FAIL  settings: .env: {message} Fix: correct" in out
 
 
 @pytest.mark.parametrize("workers", ["1", "4"])

@@ -1,5 +1,7 @@
 """Settings: what is refused, with which message, and where values come from."""
 
+import errno
+import os
 import pickle
 from collections.abc import Callable
 from operator import attrgetter
@@ -283,6 +285,20 @@ def test_transport_is_still_read_by_its_old_name(
 def test_env_file_that_is_not_text_is_named(environment: Environment, tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"API_KEY=\xff")
     assert refusal().startswith(".env: cannot be read")
+
+
+def test_env_file_of_another_account_is_reported_with_the_fix(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    (tmp_path / ".env").touch()
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(
+        SettingsError, match=r"cannot be read \(Permission denied\)\. Fix: run this as"
+    ):
+        load_settings()
 
 
 def test_relative_paths_count_from_the_folder_of_the_env_file(

@@ -61,8 +61,11 @@ class Finding:
     def __str__(self) -> str:
         if self.ok:
             return f"ok    {self.subject}: {self.text.replace('. Fix: ', ': ')}"
-        fix = "" if "Fix: " in self.text else f". Fix: {_FIXES[self.subject]}"
-        return f"FAIL  {self.subject}: {self.text.rstrip('.') if fix else self.text}{fix}"
+        text = self.text
+        if "Fix: " not in text:
+            end = "" if text.endswith(("?", ".")) else "."
+            text = f"{text}{end} Fix: {_FIXES[self.subject]}"
+        return f"FAIL  {self.subject}: {text}"
 
 
 def _passed(subject: str, text: str) -> Finding:

@@ -131,7 +131,10 @@ def _require_readable_env() -> None:
     except NotUtf8 as error:
         raise SettingsError(f".env: cannot be read: {error}.") from error
     except OSError as error:
-        raise SettingsError(f".env: cannot be read ({error.strerror}).") from error
+        raise SettingsError(
+            f".env: cannot be read ({error.strerror}). Fix: run this as the account that owns it, or "
+            "let this account read it."
+        ) from error
 
 
 def _with_files(given: Mapping[str, object]) -> Mapping[str, object]:
