@@ -122,7 +122,7 @@ async def test_without_the_extra_text_formats_work_and_the_error_names_it(
 ) -> None:
     monkeypatch.setattr("chatbot.adapters.extraction.formats.LIBRARIES", ("not_installed",))
     assert await reason(tmp_path, "a.md", FILES["a.md"]) is None
-    with pytest.raises(ExtractionFailed, match=r"chatbot\[documents\]"):
+    with pytest.raises(ExtractionFailed, match="extra `documents`"):
         await extract(tmp_path, "a.docx", FILES["a.docx"])
 
 
