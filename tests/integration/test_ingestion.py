@@ -1,89 +1,33 @@
 """The queue of documents: none is lost, whoever works on it, and each is worked on once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from chatbot.adapters.search import stored_index
-from chatbot.adapters.search.preparing import prepared_apart
 from chatbot.adapters.search.records import tail_row
 from chatbot.adapters.search.rows import TailRow
 from chatbot.application import document_index
-from chatbot.application.ingestion import Ingestion
 from chatbot.domain.document_jobs import LEASE, MAX_ATTEMPTS
-from chatbot.domain.document_passages import content_name
-from chatbot.domain.documents import Access, Document, Status
+from chatbot.domain.documents import Access, Status
 from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.extraction import Extracted
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.repositories.documents import DOCUMENT_JOBS
 from chatbot.domain.search import Passage
 from chatbot.domain.transaction import Transaction
-from chatbot.entrypoints.container.parts import random_id
+from document_queue import Queue, until
 from plain_extractor import BROKEN, PlainExtractor
-from samples import T0
-from waiting_documents import document
-
-TEXT = b"# Rules\n\nReceipts are due."
-
-
-@dataclass
-class Queue:
-    """A store with documents that wait, and the clock of those who work on them."""
-
-    storage: Storage
-    now: datetime = T0
-    extractor: PlainExtractor = field(default_factory=PlainExtractor)
-
-    def worker(self, extractor: PlainExtractor | None = None, *, workers: int = 1) -> Ingestion:
-        return Ingestion(
-            self.storage,
-            extractor or self.extractor,
-            prepared_apart,
-            workers=workers,
-            clock=lambda: self.now,
-            new_id=random_id,
-        )
-
-    async def add(self, number: int, content: bytes = TEXT, *, owner: str = "user:ana") -> Document:
-        new = replace(document(number, owner=owner), live=None, status=Status.QUEUED)
-        new = document_index.classified(new)
-
-        def work(tx: Transaction) -> None:
-            tx.blobs.put(content_name(new.id, 1), content)
-            document_index.open_class(tx, new)
-            tx.documents.put(new, old=None)
-            tx.documents.enqueue(new)
-
-        await self.storage.transact(work)
-        return new
-
-    async def get(self, wanted: Document) -> Document:
-        found = await self.storage.transact(lambda tx: tx.documents.get(wanted.id))
-        assert found is not None
-        return found
-
-    async def has_jobs(self) -> bool:
-        return await self.storage.transact(lambda tx: tx.documents.has_jobs())
 
 
 @pytest.fixture
 async def queue(closed_storage: Storage) -> AsyncIterator[Queue]:
     async with closed_storage:
         yield Queue(closed_storage)
-
-
-async def until(is_so: Callable[[], bool | Awaitable[bool]]) -> None:
-    for _ in range(1000):
-        found = is_so()
-        if found if isinstance(found, bool) else await found:
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("It has not become so.")
 
 
 async def test_documents_are_extracted_and_indexed_in_turn(queue: Queue) -> None:

@@ -20,7 +20,6 @@ from chatbot.domain.documents import (
     label_atom,
     scope_of,
 )
-from chatbot.domain.passages import DocumentPassage
 from chatbot.domain.ports.search import Prepared
 from chatbot.domain.search import Embedded, Passage, Scope
 from chatbot.domain.transaction import Transaction
@@ -43,6 +42,7 @@ def publish(
     passages: Sequence[StoredPassage],
     prepared: Prepared,
     *,
+    stored: int = 0,
     title: str,
     at: datetime,
     embedded: Embedded | None = None,
@@ -63,7 +63,7 @@ def publish(
         older=older,
         updated_at=at,
     )
-    tx.documents.put_passages(document.id, version.number, passages)
+    tx.documents.put_passages(document.id, version.number, passages[stored:])
     open_class(tx, ready)
     tx.index.put_prepared(ready.scope, prepared)
     if embedded is not None and embedded.vectors:
@@ -198,16 +198,6 @@ def with_version(document: Document, version: Version, *, at: datetime) -> Docum
 def _index(tx: Transaction, document: Document, passages: Sequence[StoredPassage]) -> None:
     open_class(tx, document)
     tx.index.put(document.scope, document.id, indexed_form(passages))
-
-
-def stored_form(passages: Iterable[DocumentPassage]) -> Sequence[StoredPassage]:
-    """Return passages as they are stored. Those of a big text take seconds."""
-    return [
-        StoredPassage(
-            seq=number, text=each.text, heading=each.heading, start=each.start, end=each.end
-        )
-        for number, each in enumerate(passages, 1)
-    ]
 
 
 def indexed_form(passages: Sequence[StoredPassage]) -> Sequence[Passage]:

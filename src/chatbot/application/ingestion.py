@@ -16,6 +16,13 @@ from pathlib import Path
 from chatbot.application import document_index
 from chatbot.application.document_files import parts_of
 from chatbot.application.document_vectors import DocumentVectors
+from chatbot.application.ingested_text import (
+    STORED_AT_ONCE,
+    forms_of,
+    is_due,
+    stored_ahead,
+    title_of,
+)
 from chatbot.application.job_leases import give_back, held
 from chatbot.domain.document_jobs import MAX_ATTEMPTS, DocumentJob
 from chatbot.domain.document_passages import StoredPassage, folder_of
@@ -27,7 +34,6 @@ from chatbot.domain.ports.search import Prepare, Prepared
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.ports.telemetry import NO_TELEMETRY, Activity, Telemetry
 from chatbot.domain.search import Embedded
-from chatbot.domain.session_fields import MAX_TITLE_CHARS
 from chatbot.domain.transaction import Transaction
 
 logger = logging.getLogger("chatbot.ingestion")
@@ -150,7 +156,7 @@ class Ingestion:
         if job is None:
             return None
         document = tx.documents.get(job.document_id)
-        if document is None or not _is_due(document, job):
+        if document is None or not is_due(document, job):
             tx.documents.end_job(job)
             return job, None
         if job.attempts > MAX_ATTEMPTS:
@@ -166,6 +172,7 @@ class Ingestion:
         async with held(self._storage, job, self._clock):
             try:
                 content = await self._content(document)
+                await self._store(job, content.passages)
             except ExtractionFailed as error:
                 await self._storage.transact(partial(self._fail, job, str(error)))
                 return
@@ -175,14 +182,27 @@ class Ingestion:
 
     async def _content(self, document: Document) -> _Content:
         extracted = await self._extracted(document)
-        passages = await asyncio.to_thread(document_index.stored_form, extracted.passages)
-        indexed = document_index.indexed_form(passages)
+        passages, indexed = await asyncio.to_thread(forms_of, extracted.passages)
         return _Content(
             extracted=extracted,
             passages=passages,
             prepared=await self._prepare(document.id, indexed),
             embedded=None if self._vectors is None else await self._vectors.of(indexed),
         )
+
+    async def _store(self, job: DocumentJob, passages: Sequence[StoredPassage]) -> None:
+        """Store most passages of a big document in transactions of their own, which are short."""
+        for first in range(0, stored_ahead(passages), STORED_AT_ONCE):
+            some = passages[first : first + STORED_AT_ONCE]
+            await self._storage.transact(partial(self._put_some, job, some))
+
+    def _put_some(
+        self, job: DocumentJob, passages: Sequence[StoredPassage], tx: Transaction
+    ) -> None:
+        tx.documents.lock()
+        document = tx.documents.get(job.document_id)
+        if tx.documents.is_held(job) and document is not None and is_due(document, job):
+            tx.documents.put_passages(document.id, job.version, passages)
 
     async def _extracted(self, document: Document) -> Extracted:
         version = document.newest
@@ -203,13 +223,14 @@ class Ingestion:
         document, published = tx.documents.get(job.document_id), None
         if not tx.documents.is_held(job):
             return None
-        if document is not None and _is_due(document, job):
+        if document is not None and is_due(document, job):
             published = document_index.publish(
                 tx,
                 document,
                 content.passages,
                 content.prepared,
-                title=_title(document, content.extracted),
+                stored=stored_ahead(content.passages),
+                title=title_of(document, content.extracted),
                 at=self._clock(),
                 embedded=content.embedded,
             )
@@ -222,24 +243,10 @@ class Ingestion:
         document = tx.documents.get(job.document_id)
         if not tx.documents.is_held(job):
             return
-        if document is not None and _is_due(document, job):
+        if document is not None and is_due(document, job):
             self._put_failed(tx, document, reason)
         tx.documents.end_job(job)
 
     def _put_failed(self, tx: Transaction, document: Document, reason: str) -> None:
         tx.documents.put(document_index.failed(document, reason, at=self._clock()), old=document)
         tx.blobs.remove(folder_of(document.id, document.newest.number))
-
-
-def _is_due(document: Document, job: DocumentJob) -> bool:
-    """Whether the job's version is still the newest one, and waits."""
-    is_newest = document.newest.number == job.version
-    return is_newest and document.status in {Status.QUEUED, Status.PROCESSING}
-
-
-def _title(document: Document, extracted: Extracted) -> str:
-    """Return the title that was given, else that in the file, else that of its name."""
-    found = "".join(char for char in extracted.title if char.isprintable()).strip()
-    if document.is_title_given or not found:
-        return document.title
-    return found[:MAX_TITLE_CHARS]

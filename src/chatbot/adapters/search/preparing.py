@@ -8,7 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from chatbot.adapters.search.stored_index import SEGMENT_AT_ONCE, PreparedPassages, prepared
@@ -20,6 +20,7 @@ _PROGRAM = (
     "from chatbot.adapters.search.preparing import answer; answer()"
 )
 _BELOW_NORMAL_PRIORITY = 0x4000
+_PACKED_AT_ONCE = 256
 _KEPT_VARIABLES = ("SYSTEMROOT",)
 """Windows cannot start Python without it."""
 
@@ -65,16 +66,26 @@ def _asked(
     process: "subprocess.Popen[bytes]", parent: str, passages: Sequence[Passage]
 ) -> PreparedPassages:
     with process:
-        raw, _ = process.communicate(pickle.dumps((parent, passages)))
+        raw, _ = process.communicate(b"".join(_packed(parent, passages)))
     if process.returncode:
         raise PreparationFailed("The process that analyses passages has failed.")
     found: PreparedPassages = pickle.loads(raw)  # noqa: S301 # of a process of ours, which read no file
     return found
 
 
+def _packed(parent: str, passages: Sequence[Passage]) -> Iterator[bytes]:
+    """Yield the parent and the passages, some at a time: other threads wait for each."""
+    yield pickle.dumps(parent)
+    for first in range(0, len(passages), _PACKED_AT_ONCE):
+        yield pickle.dumps(passages[first : first + _PACKED_AT_ONCE])
+
+
 def answer() -> None:
     """Analyse what is read from the standard input, in the process of its own."""
     if sys.platform != "win32":
         os.nice(10)
-    parent, passages = pickle.load(sys.stdin.buffer)  # noqa: S301 # of the service
+    parent, passages = pickle.load(sys.stdin.buffer), list[Passage]()  # noqa: S301 # of the service
+    with suppress(EOFError):
+        while True:
+            passages += pickle.load(sys.stdin.buffer)  # noqa: S301 # as above
     sys.stdout.buffer.write(pickle.dumps(prepared(parent, passages)))
