@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rig import Figure, table
+from harness import Figure, table
 from stores import settings_of, stores
 
 from chatbot.application.audit_queue import AuditQueue

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from filled_index import FilledIndex
-from rig import Figure, table
+from harness import Figure, table
 from stores import made, settings_of
 
 from chatbot.domain.search import Scope

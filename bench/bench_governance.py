@@ -22,7 +22,7 @@ from pathlib import Path
 from time import process_time
 
 from bench_limits import AT_ONCE, Uncounted, settings
-from rig import Figure, table
+from harness import Figure, table
 from stores import stores
 
 from chatbot.adapters.llm.scripted import ScriptedModel

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
-from rig import (
+from harness import (
     KEY,
     MEMORY_OFF,
     Ask,

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import aiohttp
-from rig import (
+from harness import (
     AT_ONCE,
     HISTORY_MESSAGES,
     MEMORY_OFF,

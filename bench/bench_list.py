@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import aiohttp
-from rig import KEY, Figure, Server, add, environment, provider, started, table, token, user
+from harness import KEY, Figure, Server, add, environment, provider, started, table, token, user
 from stores import conversation, put, settings_of, stores
 
 from chatbot.domain.chat import Session

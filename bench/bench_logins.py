@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import aiohttp
-from rig import (
+from harness import (
     KEY,
     MEMORY_OFF,
     Figure,

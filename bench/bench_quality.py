@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rig import Figure, table
+from harness import Figure, table
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))

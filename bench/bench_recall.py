@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from rig import Figure, table
+from harness import Figure, table
 from search_data import MadeTexts
 from stores import stores
 

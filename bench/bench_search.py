@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
 from filled_index import FilledIndex, compact
-from rig import Figure, table
+from harness import Figure, table
 from search_data import LocomoConversation, MadeTexts, locomo
 from stores import settings_of, stores
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import aiohttp
 from bench_logins import add_users, log_in
-from rig import (
+from harness import (
     AT_ONCE,
     HERE,
     MEMORY_OFF,

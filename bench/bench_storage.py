@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 
-from rig import USER, Figure, table
+from harness import USER, Figure, table
 from stores import conversation, put, settings_of, stores
 
 from chatbot.domain.chat import (

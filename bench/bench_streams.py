@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # its stubs are not in the lock
-from rig import HERE, KEY, MEMORY_OFF, Figure, Server, environment, started, table
+from harness import HERE, KEY, MEMORY_OFF, Figure, Server, environment, started, table
 from stores import made
 
 STREAMS = 250

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from rig import (
+from harness import (
     HERE,
     HISTORY_MESSAGES,
     MEMORY_OFF,

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from rig import (
+from harness import (
     HERE,
     HISTORY_MESSAGES,
     LONG_MESSAGES,

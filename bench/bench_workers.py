@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 from bench_size import until_ready
-from rig import (
+from harness import (
     AT_ONCE,
     HISTORY_MESSAGES,
     MEMORY_OFF,

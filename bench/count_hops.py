@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 import httpx
-from rig import JWT_SECRET, KEY, MEMORY_OFF
+from harness import JWT_SECRET, KEY, MEMORY_OFF
 
 import chatbot
 from chatbot.adapters.llm.scripted import ScriptedModel
