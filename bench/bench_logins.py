@@ -85,17 +85,17 @@ async def keep_logging_in(http: aiohttp.ClientSession, server: Server, email: st
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
 
-async def besieged(
+async def turns_during_log_ins(
     server: Server, sessions: list[str], turns: int, emails: list[str]
 ) -> tuple[float, float]:
     async with aiohttp.ClientSession() as http:
-        siege = [asyncio.create_task(keep_logging_in(http, server, email)) for email in emails]
+        log_ins = [asyncio.create_task(keep_logging_in(http, server, email)) for email in emails]
         try:
             return await chat(server, sessions, turns)
         finally:
-            for one in siege:
+            for one in log_ins:
                 one.cancel()
-            ended = await asyncio.gather(*siege, return_exceptions=True)
+            ended = await asyncio.gather(*log_ins, return_exceptions=True)
             assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
 
 
@@ -118,7 +118,9 @@ def main() -> None:
             alone, with_logins = [], []
             for _ in range(options.rounds):
                 alone.append(asyncio.run(chat(server, sessions, options.turns)))
-                with_logins.append(asyncio.run(besieged(server, sessions, options.turns, emails)))
+                with_logins.append(
+                    asyncio.run(turns_during_log_ins(server, sessions, options.turns, emails))
+                )
     print(table(figures(alone, with_logins)))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import siege
+import abusive_clients
 from chatbot.entrypoints.server.backlog import Backlog
 from process import Running, running
 from raw_http import answer_to_raw, connected, read_answer
@@ -33,15 +33,15 @@ KEYED = HEAD + b"X-API-Key: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @asynccontextmanager
-async def besieged(service: Running, kind: str) -> AsyncGenerator[None]:
+async def under_attack(service: Running, kind: str) -> AsyncGenerator[None]:
     port = str(service.client.base_url.port)
-    program = [siege.__file__, kind, port, API_KEY]
-    besieger = await asyncio.create_subprocess_exec(sys.executable, *program)
+    program = [abusive_clients.__file__, kind, port, API_KEY]
+    attacker = await asyncio.create_subprocess_exec(sys.executable, *program)
     try:
         yield
     finally:
-        besieger.kill()
-        await besieger.wait()
+        attacker.kill()
+        await attacker.wait()
 
 
 async def measured(service: Running, session_id: str) -> tuple[float, float]:
@@ -65,11 +65,11 @@ async def test_health_and_turns_are_served_beside_eight_connections_of_any_kind(
     async with running(tmp_path, MEM_SUMMARIZE_THRESHOLD="0", LOG_LEVEL="warning") as service:
         session_id = (await service.answer("POST", "/sessions/new"))["session_id"]
         await measured(service, session_id)
-        for kind in siege.KINDS:
+        for kind in abusive_clients.KINDS:
             for _ in range(TRIES):
                 quiet_health_s, quiet_s = await measured(service, session_id)
                 bound_s = max(HEALTH_P99_S, SLOWER * quiet_health_s)
-                async with besieged(service, kind):
+                async with under_attack(service, kind):
                     health_s, turn_s = await measured(service, session_id)
                 if health_s < bound_s and turn_s < SLOWER * quiet_s:
                     break

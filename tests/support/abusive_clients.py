@@ -1,4 +1,4 @@
-"""Callers that send what costs them little and a service much: `python tests/support/siege.py KIND PORT KEY`.
+"""Clients whose requests cost them little and the service much: `python tests/support/abusive_clients.py KIND PORT KEY`.
 
 Eight connections until the end; one that is closed is followed by the next.
 """
@@ -66,7 +66,7 @@ KINDS: dict[str, Sending] = {
 }
 
 
-def besiege(port: int, pieces: Sending, key: str) -> None:
+def attack(port: int, pieces: Sending, key: str) -> None:
     """Send on one connection after the other; responses are left unread."""
     while True:
         with suppress(OSError), create_connection(("127.0.0.1", port)) as sock:
@@ -85,4 +85,4 @@ def _read(sock: socket) -> None:
 if __name__ == "__main__":
     kind, number, api_key = sys.argv[1:]
     for _ in range(CONNECTIONS):
-        threading.Thread(target=besiege, args=[int(number), KINDS[kind], api_key]).start()
+        threading.Thread(target=attack, args=[int(number), KINDS[kind], api_key]).start()
