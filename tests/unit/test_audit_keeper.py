@@ -21,7 +21,7 @@ ROOT = of_host("root")
 EVENT = AuditEvent(action=Action.ACCESS_REFUSE, object_type="route", object_id="GET /x")
 
 
-class Desk:
+class AuditWorld:
     def __init__(self) -> None:
         self.storage = InMemoryStorage()
         auditing = Auditing(b"k" * 32, clock=lambda: datetime(2030, 1, 1, tzinfo=UTC))
@@ -53,23 +53,23 @@ def heads(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_head_is_logged_while_the_service_runs_and_at_its_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    desk = Desk()
+    world = AuditWorld()
     with caplog.at_level(logging.INFO, "chatbot.audit"):
-        desk.keeper.start()
+        world.keeper.start()
         await until(lambda: bool(heads(caplog)))
-        await desk.refusals.note(ROOT, EVENT)
+        await world.refusals.note(ROOT, EVENT)
         caplog.clear()
-        await desk.keeper.aclose()
-    assert heads(caplog)[-1] == f"audit head {await desk.trail.head()}"
+        await world.keeper.aclose()
+    assert heads(caplog)[-1] == f"audit head {await world.trail.head()}"
     assert heads(caplog)[-1].startswith("audit head 1:")
 
 
 async def test_counted_refusals_are_recorded_at_the_end() -> None:
-    desk = Desk()
+    world = AuditWorld()
     for _ in range(15):
-        await desk.refusals.note(ROOT, EVENT)
-    await desk.keeper.aclose()
-    last = await desk.storage.transact(lambda tx: tx.journal.last(AUDIT))
+        await world.refusals.note(ROOT, EVENT)
+    await world.keeper.aclose()
+    last = await world.storage.transact(lambda tx: tx.journal.last(AUDIT))
     assert last is not None
     assert str(last.content["reason"]).startswith("5 more in the minute")
 
@@ -77,13 +77,13 @@ async def test_counted_refusals_are_recorded_at_the_end() -> None:
 async def test_keeper_goes_on_while_the_store_is_unavailable(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk = Desk()
+    world = AuditWorld()
 
     async def unavailable() -> None:
         raise StorageUnavailable("down")
 
-    monkeypatch.setattr(desk.trail, "head", unavailable)
-    desk.keeper.start()
+    monkeypatch.setattr(world.trail, "head", unavailable)
+    world.keeper.start()
     await until(lambda: len(caplog.messages) >= 2)
-    await desk.keeper.aclose()
+    await world.keeper.aclose()
     assert "could not be read" in caplog.messages[0]

@@ -101,9 +101,9 @@ class People:
         user = await self._hashed(new)
 
         def work(tx: Transaction) -> User:
-            desk = self._writer.desk(tx, principal)
-            tx.users.require_no_administrator(desk.roles)
-            return self._writer.add(desk, replace(user, roles=(first_role(desk.roles),)))
+            context = self._writer.context(tx, principal)
+            tx.users.require_no_administrator(context.roles)
+            return self._writer.add(context, replace(user, roles=(first_role(context.roles),)))
 
         return await self._storage.transact(work)
 
@@ -119,11 +119,11 @@ class People:
         user = await self._hashed(new, one_time)
 
         def work(tx: Transaction) -> User:
-            desk = self._writer.desk(tx, principal)
-            require(desk.caller, Permission.USERS_MANAGE)
-            roles = known_roles(new.roles, desk.roles)
-            department = known_department(tx, desk.caller, new.department)
-            return self._writer.add(desk, replace(user, roles=roles, department=department))
+            context = self._writer.context(tx, principal)
+            require(context.caller, Permission.USERS_MANAGE)
+            roles = known_roles(new.roles, context.roles)
+            department = known_department(tx, context.caller, new.department)
+            return self._writer.add(context, replace(user, roles=roles, department=department))
 
         return WithPassword(user=await self._storage.transact(work), one_time_password=one_time)
 

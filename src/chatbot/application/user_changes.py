@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final, Literal
 
 from chatbot.application.people_rules import known_department, known_roles
-from chatbot.application.user_writer import Desk
+from chatbot.application.user_writer import ChangeContext
 from chatbot.domain.audit import Action
 from chatbot.domain.email_addresses import normalise_email
 from chatbot.domain.identity import User
@@ -44,7 +44,7 @@ class UserChange:
     is_active: bool | None = None
     expires_at: datetime | Literal[Unchanged.KEEP] | None = KEEP
 
-    def apply(self, desk: Desk, user: User) -> User:
+    def apply(self, context: ChangeContext, user: User) -> User:
         """Return the user with the new values.
 
         Raises:
@@ -54,9 +54,9 @@ class UserChange:
         if self.email is not None:
             changed = replace(changed, email=normalise_email(self.email))
         if self.roles is not None:
-            changed = replace(changed, roles=known_roles(self.roles, desk.roles))
+            changed = replace(changed, roles=known_roles(self.roles, context.roles))
         if self.department is not None:
-            department = known_department(desk.tx, desk.caller, self.department, of=user.id)
+            department = known_department(context.tx, context.caller, self.department, of=user.id)
             changed = replace(changed, department=department)
         if self.is_active is not None:
             changed = replace(changed, is_active=self.is_active)

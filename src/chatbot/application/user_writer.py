@@ -19,7 +19,7 @@ _LISTED = ("email", "roles", "department", "is_active", "expires_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class ChangeContext:
     """The context of a change of a user: the open transaction, the caller's rights and the roles."""
 
     tx: Transaction
@@ -27,7 +27,7 @@ class Desk:
     roles: Mapping[str, Role]
 
 
-Change = Callable[[Desk, User], User]
+Change = Callable[[ChangeContext, User], User]
 """Returns the user to store."""
 
 
@@ -43,7 +43,7 @@ class UserWriter:
         self._storage, self._auditing = storage, auditing
         self._clock, self._new_id = clock, new_id
 
-    def desk(self, tx: Transaction, principal: Principal) -> Desk:
+    def context(self, tx: Transaction, principal: Principal) -> ChangeContext:
         """Lock the users, and return the context of a change.
 
         Raises:
@@ -51,23 +51,25 @@ class UserWriter:
         """
         tx.users.lock()
         roles = tx.roles.all()
-        return Desk(tx=tx, caller=current(tx, principal, roles, self._clock()), roles=roles)
+        return ChangeContext(
+            tx=tx, caller=current(tx, principal, roles, self._clock()), roles=roles
+        )
 
-    def add(self, desk: Desk, user: User) -> User:
+    def add(self, context: ChangeContext, user: User) -> User:
         """Store a new user, and return it.
 
         Raises:
             Conflict: the e-mail address is taken.
         """
-        require_grantable(desk.caller, user.roles, desk.roles, user.department)
-        if desk.tx.users.by_email(user.email) is not None:
+        require_grantable(context.caller, user.roles, context.roles, user.department)
+        if context.tx.users.by_email(user.email) is not None:
             raise Conflict(EMAIL_IN_USE)
         user = replace(user, id=UserId(self._new_id()), audit_salt=self._new_id())
         event = self._auditing.user_event(
             Action.USER_CREATE, None, user, reason=_reason(None, user)
         )
-        with self._auditing.recording(desk.tx, desk.caller, event):
-            desk.tx.users.add(user)
+        with self._auditing.recording(context.tx, context.caller, event):
+            context.tx.users.add(user)
         return user
 
     async def target(self, principal: Principal, user_id: UserId) -> User:
@@ -101,12 +103,12 @@ class UserWriter:
         """
 
         def work(tx: Transaction) -> User:
-            desk = self.desk(tx, principal)
-            user = changeable(tx, desk.caller, desk.roles, user_id)
+            context = self.context(tx, principal)
+            user = changeable(tx, context.caller, context.roles, user_id)
             expected.require(user)
-            changed = self._consistent(change(desk, user), user)
+            changed = self._consistent(change(context, user), user)
             if changed != user:
-                self._replace(desk, changed, user, action)
+                self._replace(context, changed, user, action)
             return changed
 
         return await self._storage.transact(work)
@@ -120,10 +122,10 @@ class UserWriter:
         """
 
         def allowed(tx: Transaction) -> User:
-            desk = self.desk(tx, principal)
-            user = changeable(tx, desk.caller, desk.roles, user_id)
+            context = self.context(tx, principal)
+            user = changeable(tx, context.caller, context.roles, user_id)
             expected.require(user)
-            tx.users.require_another_administrator(None, old=user, roles=desk.roles)
+            tx.users.require_another_administrator(None, old=user, roles=context.roles)
             return user
 
         return allowed
@@ -137,16 +139,16 @@ class UserWriter:
             changed = replace(changed, token_version=next_token_version(user.token_version))
         return replace(changed, audit_salt=changed.audit_salt or self._new_id())
 
-    def _replace(self, desk: Desk, changed: User, user: User, action: Action) -> None:
-        users = desk.tx.users
-        require_grantable(desk.caller, changed.roles, desk.roles, changed.department)
+    def _replace(self, context: ChangeContext, changed: User, user: User, action: Action) -> None:
+        users = context.tx.users
+        require_grantable(context.caller, changed.roles, context.roles, changed.department)
         other = users.by_email(changed.email)
         if other is not None and other.id != user.id:
             raise Conflict(EMAIL_IN_USE)
-        users.require_another_administrator(changed, old=user, roles=desk.roles)
+        users.require_another_administrator(changed, old=user, roles=context.roles)
         event = self._auditing.user_event(action, user, changed, reason=_reason(user, changed))
-        with self._auditing.recording(desk.tx, desk.caller, event):
-            users.replace(changed, old=user, roles=desk.roles)
+        with self._auditing.recording(context.tx, context.caller, event):
+            users.replace(changed, old=user, roles=context.roles)
 
 
 def _reason(before: User | None, after: User) -> str:
