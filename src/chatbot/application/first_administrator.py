@@ -13,8 +13,8 @@ ADMIN_ROLE = "admin"
 NO_DEPARTMENT = ""  # of the first administrator, so that it never matches a real department
 
 
-class Lack(StrEnum):
-    """What a store lacks when no user can administer the service."""
+class AdministratorProblem(StrEnum):
+    """Why no user can administer the service: what the store lacks."""
 
     ROLES = "roles"
     PEOPLE = "people"
@@ -22,18 +22,18 @@ class Lack(StrEnum):
     ACTIVE_ADMINISTRATORS = "active administrators"
 
 
-async def lack_of(storage: Storage, now: datetime) -> Lack | None:
+async def administrator_problem(storage: Storage, now: datetime) -> AdministratorProblem | None:
     """Return what the open store lacks, or None if an active user can administer the service."""
     roles, users = await storage.transact(lambda tx: (tx.roles.all(), tx.users.all()))
     if not _administering(roles):
-        return Lack.ROLES
+        return AdministratorProblem.ROLES
     if not users:
-        return Lack.PEOPLE
+        return AdministratorProblem.PEOPLE
     administrators = [user for user in users if are_administering(user.roles, roles)]
     if not administrators:
-        return Lack.ADMINISTRATORS
+        return AdministratorProblem.ADMINISTRATORS
     is_one_active = any(user.may_sign_in(now) for user in administrators)
-    return None if is_one_active else Lack.ACTIVE_ADMINISTRATORS
+    return None if is_one_active else AdministratorProblem.ACTIVE_ADMINISTRATORS
 
 
 def first_role(roles: Mapping[str, Role]) -> str:

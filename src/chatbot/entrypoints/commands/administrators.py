@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chatbot.application.first_administrator import Lack, lack_of
+from chatbot.application.first_administrator import AdministratorProblem, administrator_problem
 from chatbot.domain.ports.backend import StorageUrl
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.commands.command_line import say
@@ -18,19 +18,19 @@ admin = typer.Typer(help="Manage administrators.", no_args_is_help=True)
 
 _DEFAULT_URL = "json:data"
 _PROBLEMS = {
-    Lack.ROLES: (
+    AdministratorProblem.ROLES: (
         "no role has the permissions `users.manage` and `roles.manage`",
         "create the roles of a new store with `chatbot init`",
     ),
-    Lack.PEOPLE: (
+    AdministratorProblem.PEOPLE: (
         "no one can log in: there are no users",
         "create the first administrator with `chatbot admin create --email you@example.com`",
     ),
-    Lack.ADMINISTRATORS: (
+    AdministratorProblem.ADMINISTRATORS: (
         "there is no administrator",
         "create one with `chatbot admin create --email you@example.com`",
     ),
-    Lack.ACTIVE_ADMINISTRATORS: (
+    AdministratorProblem.ACTIVE_ADMINISTRATORS: (
         "all administrators are disabled or have expired",
         (
             "find them with `chatbot user list`, then run `chatbot user enable EMAIL` or "
@@ -62,12 +62,12 @@ async def people_problem(storage: Storage, settings: Settings) -> str | None:
         StorageFailure: users or roles cannot be read.
     """
     url = settings.storage.url
-    lack = await lack_of(storage, datetime.now(UTC)) if url.is_persistent else None
-    if lack is None:
+    found = await administrator_problem(storage, datetime.now(UTC)) if url.is_persistent else None
+    if found is None:
         return None
-    problem, fix = _PROBLEMS[lack]
+    problem, fix = _PROBLEMS[found]
     moved = f"; if STORAGE_URL was changed, copy the old store with {_migration(url)}"
-    may_be_wrong_store = lack in {Lack.ROLES, Lack.PEOPLE}
+    may_be_wrong_store = found in {AdministratorProblem.ROLES, AdministratorProblem.PEOPLE}
     return f"{problem}. Fix: {fix}{moved if may_be_wrong_store else ''}"
 
 
@@ -81,7 +81,10 @@ async def may_have_no_users(storage: Storage, settings: Settings) -> bool:
         StorageFailure: users or roles cannot be read.
     """
     was_set_up = ENV_FILE.exists() or _default_store_has_users(settings.storage.url)
-    return not was_set_up and await lack_of(storage, datetime.now(UTC)) is Lack.PEOPLE
+    return (
+        not was_set_up
+        and await administrator_problem(storage, datetime.now(UTC)) is AdministratorProblem.PEOPLE
+    )
 
 
 def _default_store_has_users(url: StorageUrl) -> bool:
