@@ -7,7 +7,7 @@ from chatbot.application.auditing import Auditing
 from chatbot.application.document_files import parts_of
 from chatbot.application.transcripts import Transcript, transcript_of
 from chatbot.application.usage import UsageReport, UsageReports
-from chatbot.domain.access import Access, Look, access_id, label_of
+from chatbot.domain.access import Access, AccessKind, access_id, label_of
 from chatbot.domain.audit import Action, AuditEvent
 from chatbot.domain.authorization import is_within_reach, require
 from chatbot.domain.chat import Session, SessionCursor, SessionId
@@ -163,7 +163,7 @@ class DataExport:
         return Access(
             id=access_id(at, self._new_id()),
             user_id=user_id,
-            action=Look.EXPORT,
+            action=AccessKind.EXPORT,
             at=at,
             by=label_of(principal),
             reason=reason,

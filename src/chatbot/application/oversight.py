@@ -10,7 +10,7 @@ from functools import partial
 from chatbot.application.auditing import Auditing
 from chatbot.application.leases import retry_while_busy
 from chatbot.application.shown_citations import shown_view
-from chatbot.domain.access import Access, Look, access_id, label_of
+from chatbot.domain.access import Access, AccessKind, access_id, label_of
 from chatbot.domain.audit import Action, AuditEvent
 from chatbot.domain.authorization import require
 from chatbot.domain.chat import (
@@ -30,9 +30,9 @@ from chatbot.domain.session_fields import Hold, clean_reason
 from chatbot.domain.transaction import Transaction
 
 _ACTIONS = {
-    Look.READ: Action.SESSION_READ,
-    Look.HOLD: Action.SESSION_HOLD,
-    Look.RELEASE: Action.SESSION_RELEASE,
+    AccessKind.READ: Action.SESSION_READ,
+    AccessKind.HOLD: Action.SESSION_HOLD,
+    AccessKind.RELEASE: Action.SESSION_RELEASE,
 }
 
 
@@ -67,7 +67,7 @@ class Oversight:
         def look(tx: Transaction, owner: Owner, known_id: SessionId) -> SessionView:
             return shown_view(tx, principal, tx.sessions.load(owner, known_id, lambda *_: selected))
 
-        return await self._look(Look.READ, principal, session_id, reason, look)
+        return await self._look(AccessKind.READ, principal, session_id, reason, look)
 
     async def hold(self, principal: Principal, session_id: str, reason: str) -> Session:
         """Put a session on hold, so that it is not reset, deleted, erased or expired.
@@ -77,12 +77,12 @@ class Oversight:
         require(principal, Permission.SESSIONS_READ_ANY)
         hold = Hold(reason=clean_reason(reason), at=self._clock())
         change = partial(self._held, hold)
-        return await self._look(Look.HOLD, principal, session_id, reason, change)
+        return await self._look(AccessKind.HOLD, principal, session_id, reason, change)
 
     async def release(self, principal: Principal, session_id: str, reason: str) -> Session:
         """Release a session from a hold. No-op if it is not on hold."""
         change = partial(self._held, None)
-        return await self._look(Look.RELEASE, principal, session_id, reason, change)
+        return await self._look(AccessKind.RELEASE, principal, session_id, reason, change)
 
     def _held(
         self, hold: Hold | None, tx: Transaction, owner: Owner, session_id: SessionId
@@ -101,7 +101,7 @@ class Oversight:
 
     async def _look(
         self,
-        action: Look,
+        action: AccessKind,
         principal: Principal,
         session_id: str,
         reason: str,
@@ -131,7 +131,12 @@ class Oversight:
         return await retry_while_busy(partial(self._storage.transact, work))
 
     def _access(
-        self, action: Look, principal: Principal, owner: Owner, session_id: SessionId, reason: str
+        self,
+        action: AccessKind,
+        principal: Principal,
+        owner: Owner,
+        session_id: SessionId,
+        reason: str,
     ) -> Access:
         at = self._clock()
         return Access(

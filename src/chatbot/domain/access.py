@@ -12,7 +12,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _MOST = 2**64
 
 
-class Look(StrEnum):
+class AccessKind(StrEnum):
     """The type of access."""
 
     READ = "read"
@@ -31,7 +31,7 @@ class Access:
 
     id: str
     user_id: UserId
-    action: Look
+    action: AccessKind
     at: datetime
     by: str
     session_id: SessionId | None = None

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from chatbot.domain.access import Look
+from chatbot.domain.access import AccessKind
 from chatbot.domain.chat import Session, SessionView
 from chatbot.domain.session_fields import MAX_REASON_CHARS, MIN_REASON_CHARS
 from chatbot.domain.text import rfc3339
@@ -95,7 +95,7 @@ class HoldAnswer(Answer):
 
 class AccessSchema(Answer):
     at: Timestamp = Field(description="When it happened (RFC 3339, UTC).")
-    action: Look = Field(
+    action: AccessKind = Field(
         description="`read`: a conversation was read; `export`: everything was exported; `hold`, "
         "`release`: a session was put on hold or released."
     )
