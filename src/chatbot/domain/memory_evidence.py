@@ -15,7 +15,7 @@ from chatbot.domain.memory_sentences import (
     MAX_SENTENCES,
     SENTENCE_END,
     Sentence,
-    Standing,
+    Support,
     clauses_of,
     pattern,
     sentences_of,
@@ -33,7 +33,7 @@ _MAX_WORDS = 20
 class Finding:
     """How messages support a text, and the supporting messages, each with the words to quote."""
 
-    standing: Standing
+    support: Support
     quotes: tuple[tuple[Message, str], ...] = ()
 
 
@@ -51,32 +51,32 @@ class Evidence:
             for message, sentences in self._read
             for each in sentences
         ]
-        best = dict.fromkeys(Standing, 0.0)
+        best = dict.fromkeys(Support, 0.0)
         for each, _, share in shares:
             found = _standing_for(each, kind, text, wanted)
             best[found] = max(best[found], share)
-        standing = _decided(best)
-        if standing is Standing.NOWHERE:
+        support = _decided(best)
+        if support is Support.NOWHERE:
             return self._without_words(kind)
-        least = min(best[standing], max(_ENOUGH, best[standing] / 2))
+        least = min(best[support], max(_ENOUGH, best[support] / 2))
         quotes: dict[int, tuple[Message, str]] = {}
         for each, message, share in shares:
             if share >= least:
                 quotes.setdefault(message.seq, (message, each.text[:MAX_QUOTE_CHARS]))
-        return Finding(standing=standing, quotes=tuple(quotes.values()))
+        return Finding(support=support, quotes=tuple(quotes.values()))
 
     def undoing(self, line: str) -> Finding:
         """Return whether the person revokes this item, and the messages that ask to forget it."""
         wanted, found, is_undone = _wanted(line), [], False
         for message, sentences in self._read:
-            own = [each for each in sentences if each.standing is not Standing.FOREIGN]
+            own = [each for each in sentences if each.support is not Support.FOREIGN]
             named = [each for each in own if _share(wanted, each.phrase) > 0]
             cues = [each for each in own if pattern("undoing").search(fold(each.text))]
             is_undone = is_undone or bool(named or cues)
             if any(pattern("forgetting").search(fold(each.text)) for each in (*named, *cues)):
                 found.append((message, ""))
-        standing = Standing.ASSERTED if is_undone else Standing.NOWHERE
-        return Finding(standing=standing, quotes=tuple(found))
+        support = Support.ASSERTED if is_undone else Support.NOWHERE
+        return Finding(support=support, quotes=tuple(found))
 
     @cached_property
     def _read(self) -> list[tuple[Message, list[Sentence]]]:
@@ -90,16 +90,16 @@ class Evidence:
     def _without_words(self, kind: ItemKind) -> Finding:
         """What a model inferred: how to answer may be, from what the person wrote."""
         everything = [each for _, sentences in self._read for each in sentences]
-        is_foreign = any(each.standing is Standing.FOREIGN for each in everything)
+        is_foreign = any(each.support is Support.FOREIGN for each in everything)
         own = [
             (message, sentences[0].text[:MAX_QUOTE_CHARS])
             for message, sentences in self._read
             if sentences
         ]
         is_inferred = kind is ItemKind.PREFERENCE and bool(own) and not is_foreign
-        standing = Standing.ASSERTED if is_inferred else Standing.NOWHERE
+        support = Support.ASSERTED if is_inferred else Support.NOWHERE
         quotes = own or [(message, "") for message in self._messages]
-        return Finding(standing=standing, quotes=tuple(quotes))
+        return Finding(support=support, quotes=tuple(quotes))
 
 
 def is_mentioned(key: str | None, text: str, message: str) -> bool:
@@ -116,31 +116,29 @@ def is_mentioned(key: str | None, text: str, message: str) -> bool:
     )
 
 
-def _decided(best: Mapping[Standing, float]) -> Standing:
-    own, foreign = best[Standing.ASSERTED], best[Standing.FOREIGN]
-    if own >= _ENOUGH and own >= max(foreign, best[Standing.UNASSERTED] / 2):
-        return Standing.ASSERTED
-    if foreign > 0 and foreign >= best[Standing.UNASSERTED]:
-        return Standing.FOREIGN
-    return Standing.UNASSERTED if best[Standing.UNASSERTED] > 0 else Standing.NOWHERE
+def _decided(best: Mapping[Support, float]) -> Support:
+    own, foreign = best[Support.ASSERTED], best[Support.FOREIGN]
+    if own >= _ENOUGH and own >= max(foreign, best[Support.UNASSERTED] / 2):
+        return Support.ASSERTED
+    if foreign > 0 and foreign >= best[Support.UNASSERTED]:
+        return Support.FOREIGN
+    return Support.UNASSERTED if best[Support.UNASSERTED] > 0 else Support.NOWHERE
 
 
-def _standing_for(
-    sentence: Sentence, kind: ItemKind, text: str, wanted: Sequence[Word]
-) -> Standing:
+def _standing_for(sentence: Sentence, kind: ItemKind, text: str, wanted: Sequence[Word]) -> Support:
     """Return how a sentence supports one item: it may deny it, or be about another person.
 
     Preferences about answers may also be requests, conditional, or negative.
     """
-    if kind is ItemKind.PREFERENCE and sentence.standing is Standing.UNASSERTED:
-        return Standing.ASSERTED
-    if sentence.standing is not Standing.ASSERTED or kind is ItemKind.PREFERENCE:
-        return sentence.standing
+    if kind is ItemKind.PREFERENCE and sentence.support is Support.UNASSERTED:
+        return Support.ASSERTED
+    if sentence.support is not Support.ASSERTED or kind is ItemKind.PREFERENCE:
+        return sentence.support
     plain = fold(sentence.text)
     if kind is ItemKind.PROFILE and pattern("third_person").search(plain):
-        return Standing.UNASSERTED
+        return Support.UNASSERTED
     is_denying = pattern("negation").search(fold(text)) is None and _is_denied(plain, wanted)
-    return Standing.UNASSERTED if is_denying else sentence.standing
+    return Support.UNASSERTED if is_denying else sentence.support
 
 
 def _is_denied(plain: str, wanted: Sequence[Word]) -> bool:

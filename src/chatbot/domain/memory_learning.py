@@ -16,7 +16,7 @@ from chatbot.domain.memory_changes import added, finished
 from chatbot.domain.memory_evidence import Evidence, Finding
 from chatbot.domain.memory_guards import is_refused, without_secret
 from chatbot.domain.memory_items import MAX_ITEMS, NewItem, plain
-from chatbot.domain.memory_sentences import Standing
+from chatbot.domain.memory_sentences import Support
 from chatbot.domain.memory_tombstones import forgotten, is_forgotten
 from chatbot.domain.memory_updates import merge
 from chatbot.domain.memory_views import Slot, slots_of, structured_of
@@ -63,12 +63,12 @@ def learned(
     additions = list(_additions(memory, update, lesson, evidence, defaults))
     new_keys = {(each.kind, each.key) for each in additions if each.state is ItemState.ACTIVE}
     for item in done:
-        if evidence.undoing(item.line).standing is Standing.ASSERTED:
+        if evidence.undoing(item.line).support is Support.ASSERTED:
             memory = finished(memory, item, now=now)
     for item in gone:
         asked = evidence.undoing(item.line)
         is_replaced = item.key is not None and (item.kind, item.key) in new_keys
-        if asked.standing is Standing.ASSERTED and not is_replaced:
+        if asked.support is Support.ASSERTED and not is_replaced:
             sources = _sources(asked, lesson.session_id)
             memory = forgotten(memory, [item], now=now, new_id=new_id, said_in=sources)
     for new in additions:
@@ -134,12 +134,12 @@ def _supported(
 ) -> NewItem | None:
     """Return the item, active or pending; None if it must not be learned."""
     kind, key, text = slot
-    if found.standing is Standing.UNASSERTED or is_refused(kind, key, text):
+    if found.support is Support.UNASSERTED or is_refused(kind, key, text):
         return None
     said_at = max(message.ts for message, _ in found.quotes)
     if is_forgotten(memory, text, said_at=said_at):
         return None
-    is_own = found.standing is Standing.ASSERTED
+    is_own = found.support is Support.ASSERTED
     return NewItem(
         kind=kind,
         key=key,

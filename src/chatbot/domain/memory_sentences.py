@@ -30,7 +30,7 @@ _LISTED = re.compile(r"\s*(?:a|en|to|on|from|off|de) (?:mi|mis|la|my|the)\b", re
 SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|[\n;]+\s*|(?=¿)")
 
 
-class Standing(IntEnum):
+class Support(IntEnum):
     """How a text is supported by the messages, from not at all to the person's own words."""
 
     NOWHERE = 0
@@ -44,13 +44,13 @@ class Standing(IntEnum):
 @dataclass(frozen=True, slots=True)
 class Sentence:
     text: str
-    standing: Standing
+    support: Support
     phrase: Phrase
 
 
 def sentences_of(text: str) -> Iterator[Sentence]:
     if len(text) > MAX_TYPED_CHARS:
-        yield from _split(text, Standing.FOREIGN)
+        yield from _split(text, Support.FOREIGN)
         return
     quoted: list[str] = []
 
@@ -64,8 +64,8 @@ def sentences_of(text: str) -> Iterator[Sentence]:
 
     own = _QUOTED.sub(taken, text)
     end = _foreign_from(own)
-    yield from _split(own[:end], Standing.ASSERTED)
-    yield from _split("\n".join([own[end:], *quoted]), Standing.FOREIGN)
+    yield from _split(own[:end], Support.ASSERTED)
+    yield from _split("\n".join([own[end:], *quoted]), Support.FOREIGN)
 
 
 def _foreign_from(text: str) -> int:
@@ -75,11 +75,11 @@ def _foreign_from(text: str) -> int:
     return min(starts, default=len(text))
 
 
-def _split(text: str, standing: Standing) -> Iterator[Sentence]:
+def _split(text: str, support: Support) -> Iterator[Sentence]:
     for raw in SENTENCE_END.split(text)[:MAX_SENTENCES]:
         if sentence := raw.strip():
-            if standing is Standing.FOREIGN:
-                yield Sentence(sentence, standing, Phrase(sentence))
+            if support is Support.FOREIGN:
+                yield Sentence(sentence, support, Phrase(sentence))
             else:
                 yield from _own(sentence)
 
@@ -87,18 +87,18 @@ def _split(text: str, standing: Standing) -> Iterator[Sentence]:
 def _own(sentence: str) -> Iterator[Sentence]:
     plain = fold(sentence)
     if any(each.search(plain) for each in patterns("reported")):
-        yield Sentence(sentence, Standing.FOREIGN, Phrase(sentence))
+        yield Sentence(sentence, Support.FOREIGN, Phrase(sentence))
     elif any(each.search(plain) for each in patterns("unasserted")):
-        yield Sentence(sentence, Standing.UNASSERTED, Phrase(sentence))
+        yield Sentence(sentence, Support.UNASSERTED, Phrase(sentence))
     elif "?" not in sentence or pattern("requests").search(plain):
-        yield Sentence(sentence, Standing.ASSERTED, Phrase(sentence))
+        yield Sentence(sentence, Support.ASSERTED, Phrase(sentence))
     elif pattern("question").search(plain):
-        yield Sentence(sentence, Standing.UNASSERTED, Phrase(sentence))
+        yield Sentence(sentence, Support.UNASSERTED, Phrase(sentence))
     else:
         *stated, asked = clauses_of(sentence)
         for each in stated:
-            yield Sentence(each, Standing.ASSERTED, Phrase(each))
-        yield Sentence(asked, Standing.UNASSERTED, Phrase(asked))
+            yield Sentence(each, Support.ASSERTED, Phrase(each))
+        yield Sentence(asked, Support.UNASSERTED, Phrase(asked))
 
 
 def clauses_of(sentence: str) -> list[str]:
