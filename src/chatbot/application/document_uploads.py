@@ -154,7 +154,7 @@ class DocumentUploads:
         def work(tx: Transaction, data: bytes) -> StoredDocument:
             tx.documents.lock()
             old = changeable(tx, principal, known_id)
-            expected.require(old.face)
+            expected.require(old.metadata)
             if old.digest == upload.digest and old.status is not Status.FAILED:
                 return StoredDocument(document=old)
             version = _version(upload, media_type, number=old.newest.number + 1)

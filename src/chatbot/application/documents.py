@@ -165,7 +165,7 @@ class DocumentLibrary:
         def work(tx: Transaction) -> StoredDocument:
             tx.documents.lock()
             old = changeable(tx, principal, document_id)
-            expected.require(old.face)
+            expected.require(old.metadata)
             new = self._changed(tx, principal, old, wanted)
             if new.access != old.access:
                 event = _event(Action.DOCUMENT_ACCESS, new, reason=str(new.access))
@@ -209,7 +209,7 @@ class DocumentLibrary:
         def work(tx: Transaction) -> None:
             tx.documents.lock()
             document = changeable(tx, principal, document_id)
-            expected.require(document.face)
+            expected.require(document.metadata)
             with self._auditing.recording(tx, principal, _event(Action.DOCUMENT_DELETE, document)):
                 document_index.remove(tx, document)
 

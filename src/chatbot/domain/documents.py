@@ -99,7 +99,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentFace:
+class DocumentMetadata:
     """The fields of a document that people change, as opposed to those that an extraction changes."""
 
     id: DocumentId
@@ -139,9 +139,9 @@ class Document:
     source: str = ""
 
     @property
-    def face(self) -> DocumentFace:
+    def metadata(self) -> DocumentMetadata:
         """The value that `If-Match` compares."""
-        return DocumentFace(
+        return DocumentMetadata(
             id=self.id,
             title=self.title,
             access=self.access,

@@ -93,7 +93,7 @@ async def upload(
     stored = await use.document_uploads.add(
         caller, received.new, received.upload, force=force == "true"
     )
-    tag(response, stored.document.face)
+    tag(response, stored.document.metadata)
     return StoredDocumentAnswer.stored(stored)
 
 
@@ -114,7 +114,7 @@ async def read(
 ) -> DocumentAnswer:
     """Return the metadata of a document."""
     document = await use.documents.read(caller, document_id)
-    tag(response, document.face)
+    tag(response, document.metadata)
     return DocumentAnswer.of(document)
 
 
@@ -140,7 +140,7 @@ async def change(
 ) -> StoredDocumentAnswer:
     """Change title, access or labels; access changes apply from the next request on."""
     stored = await use.documents.change(caller, document_id, body.to_change(), expected=expected)
-    tag(response, stored.document.face)
+    tag(response, stored.document.metadata)
     return StoredDocumentAnswer.stored(stored)
 
 
@@ -162,7 +162,7 @@ async def replace(
     A body that is neither a form nor JSON is taken as the file itself.
     """
     stored = await use.document_uploads.replace(caller, document_id, received, expected=expected)
-    tag(response, stored.document.face)
+    tag(response, stored.document.metadata)
     return StoredDocumentAnswer.stored(stored)
 
 
