@@ -39,7 +39,7 @@ SETTINGS = {
 
 
 class Callers:
-    """Clients that ask until the budget is used up, and what they were told it has cost."""
+    """Clients that ask until the budget is used up, and what they were reported it has cost."""
 
     def __init__(self) -> None:
         self.answers: list[dict[str, Any]] = []
@@ -95,10 +95,10 @@ async def test_replicas_share_a_budget_and_one_that_dies_takes_nothing_of_it(
             report = await others[0].client.get("/sessions?limit=200")
     assert set(callers.codes) == {"budget_exhausted"}
     assert callers.codes["budget_exhausted"] == 2 * CLIENTS, "of the replicas that live"
-    told = sum(
+    reported = sum(
         each["usage"]["input_tokens"] + each["usage"]["output_tokens"] for each in callers.answers
     )
-    assert told <= used <= amount <= LIMIT
+    assert reported <= used <= amount <= LIMIT
     assert used == usage.tokens, "usage and budgets are settled together"
     assert usage.turns >= len(callers.answers)
     stored = len(report.json()["sessions"])

@@ -25,7 +25,7 @@ from conversation import PATIENCE_S
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANA = Owner(kind="user", id="a" * 32)
 SESSION = SessionId("1" * 32)
-TALLY = Throttle(key=AttemptKey("k"), allowed=3)
+THROTTLE = Throttle(key=AttemptKey("k"), allowed=3)
 CONNECTIONS = 3
 
 
@@ -38,7 +38,7 @@ def acquire(tx: Transaction) -> Lease:
 
 
 def count(tx: Transaction) -> object:
-    return tx.attempts.count([TALLY], at=T0)
+    return tx.attempts.count([THROTTLE], at=T0)
 
 
 @pytest.fixture(params=[True, False], ids=["prepared", "as behind PgBouncer"])

@@ -266,11 +266,11 @@ class ChatApp:
     async def is_free(self, session_id: SessionId) -> bool:
         """Whether the session is free, checked by acquiring and releasing it."""
 
-        def taken_and_given_back(tx: Transaction) -> bool:
+        def acquired_and_released(tx: Transaction) -> bool:
             tx.sessions.release(tx.sessions.acquire(ANA.owner, session_id, TurnId("e" * 32)))
             return True
 
-        return await self.storage.transact(taken_and_given_back)
+        return await self.storage.transact(acquired_and_released)
 
     def asked(self, task: Task = Task.CHAT) -> list[ModelRequest]:
         return [request for request in self.model.requests if request.task is task]

@@ -19,12 +19,12 @@ SURVIVED = -1
 
 def be_killed(root: Path, name: str, test: Connection) -> None:
     """Open the store, send the ids of the two threads, and make the change on request."""
-    let_anybody_trace()
+    allow_ptrace()
     storage_module._THREADS = 1  # so that the calls have one order
     asyncio.run(_change(root, CHANGES[name], test))
 
 
-def let_anybody_trace() -> None:
+def allow_ptrace() -> None:
     """Allow ptrace where Yama restricts it (https://docs.kernel.org/admin-guide/LSM/Yama.html)."""
     if sys.platform == "linux":
         pr_set_ptracer, pr_set_ptracer_any = 0x59616D61, ctypes.c_ulong(-1)

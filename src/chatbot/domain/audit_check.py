@@ -20,7 +20,7 @@ def verified(
     walk = Walk(Macs(keys), None if expected is None else expected.seq)
     for event in events:
         walk.add(event)
-        if walk.is_hopeless:
+        if walk.is_given_up:
             break
     walk.find_moved(_numbers(_gaps(walk.runs)))
     findings = [*_findings(walk), *(_of_head(walk, expected) if expected is not None else ())]

@@ -120,7 +120,7 @@ class Walk:
         return [part for part in self.parts if isinstance(part, Run)]
 
     @property
-    def is_hopeless(self) -> bool:
+    def is_given_up(self) -> bool:
         """Whether there are too many inconsistencies to go on."""
         return len(self.parts) > _MAX_PARTS
 
@@ -186,5 +186,5 @@ class Walk:
         if self.checkpoint.seq:
             yield f"events 1 to {self.checkpoint.seq} were pruned, as recorded"
         yield from self._intents.notes()
-        if self.is_hopeless:
+        if self.is_given_up:
             yield f"the check stopped after {self.count} events"

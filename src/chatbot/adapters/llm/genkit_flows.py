@@ -45,7 +45,7 @@ def define_flows(ai: Genkit, flows: Flows) -> None:
     """Register the flows; call it on the application's event loop."""
     home = asyncio.get_running_loop()
 
-    async def on_home(work: Coroutine[None, None, Json]) -> Json:
+    async def on_app_loop(work: Coroutine[None, None, Json]) -> Json:
         """Run the work on the application's loop; cancelling here cancels it there."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, home))
 
@@ -63,12 +63,12 @@ def define_flows(ai: Genkit, flows: Flows) -> None:
                         answer = piece
             return answer
 
-        return await on_home(turn())
+        return await on_app_loop(turn())
 
     @ai.flow(name="summarize", description="Update a session's summary.")
     async def summarize(asked: SessionInput) -> Json:
-        return await on_home(flows.summarize(asked.session_id))
+        return await on_app_loop(flows.summarize(asked.session_id))
 
     @ai.flow(name="extract_memory", description="Update a session's structured memory.")
     async def extract_memory(asked: SessionInput) -> Json:
-        return await on_home(flows.extract_memory(asked.session_id))
+        return await on_app_loop(flows.extract_memory(asked.session_id))

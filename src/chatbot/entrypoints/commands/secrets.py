@@ -16,7 +16,7 @@ from chatbot.entrypoints.commands.command_line import (
 from chatbot.entrypoints.settings import Settings
 from chatbot.entrypoints.settings.env_file import change
 from chatbot.entrypoints.settings.loading import ENV_FILE
-from chatbot.entrypoints.settings.rotation import NAMES, Secret, in_force, rotation
+from chatbot.entrypoints.settings.rotation import NAMES, Secret, rotation, secrets_of
 
 secrets = typer.Typer(help="Rotate the secrets in .env.", no_args_is_help=True)
 
@@ -68,4 +68,4 @@ def show(secret: Which) -> None:
 
     Use it to set the secret where it does not come from .env.
     """
-    say(in_force(command_settings(), NAMES[secret])[0])
+    say(secrets_of(command_settings(), NAMES[secret])[0])

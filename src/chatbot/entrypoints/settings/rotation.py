@@ -36,7 +36,7 @@ def missing_secrets(settings: Settings) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for name in _DERIVED:
         if getattr(settings.auth, name.lower()) is None:
-            newest, *older = in_force(settings, name)
+            newest, *older = secrets_of(settings, name)
             found |= {name: newest, **_previous(name, older)}
     return found
 
@@ -50,7 +50,7 @@ def rotation(secret: Secret, settings: Settings, *, drop_previous: bool) -> Mapp
     name = NAMES[secret]
     pinned = missing_secrets(settings)
     _require_in_env_file(name, also=pinned)
-    newest, *older = in_force(settings, name)
+    newest, *older = secrets_of(settings, name)
     if secret is Secret.JWT:
         if older and not drop_previous:
             raise SettingsError(
@@ -62,7 +62,7 @@ def rotation(secret: Secret, settings: Settings, *, drop_previous: bool) -> Mapp
     return {**pinned, name: random_secret(), **_previous(name, [newest, *older])}
 
 
-def in_force(settings: Settings, name: str) -> tuple[str, ...]:
+def secrets_of(settings: Settings, name: str) -> tuple[str, ...]:
     """Return the secrets of a setting: the one that is used, and those that only verify."""
     auth = settings.auth
     by_name = {

@@ -100,7 +100,7 @@ class Document(RecordFiles[Record]):
         table, entries = content.table, dict(content.entries)
         versions = None
         if self._versions is not None:
-            versions = self._versions.in_force(table.by_key.values())
+            versions = self._versions.current(table.by_key.values())
             self._versions.apply(versions, table)
         for record, expected in puts:
             table.put(record, expected=expected)
@@ -169,7 +169,7 @@ class Document(RecordFiles[Record]):
     ) -> RecordTable[Record]:
         """Set the current numbers of the records; store them if `is_adopting`."""
         if self._versions is not None:
-            numbers_of = self._versions.adopt if is_adopting else self._versions.in_force
+            numbers_of = self._versions.adopt if is_adopting else self._versions.current
             self._versions.apply(numbers_of(table.by_key.values()), table)
         return table
 

@@ -29,14 +29,14 @@ _log = logging.getLogger("chatbot.storage")
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
+class CurrentNumber:
     """The current number, and the digest of the record that it belongs to."""
 
     digest: str
     number: int
 
 
-Versions = Mapping[str, InForce]
+Versions = Mapping[str, CurrentNumber]
 """By the key of the record."""
 
 
@@ -48,7 +48,7 @@ class EditVersions(Generic[Record]):
         self._files, self._kind, self._rule = files, kind, rule
         self._unwritten: Versions = {}
 
-    def in_force(self, records: Iterable[Record]) -> dict[str, InForce]:
+    def current(self, records: Iterable[Record]) -> dict[str, CurrentNumber]:
         """Return the numbers for these records, and those of deleted records."""
         known = self._known()
         now = {}
@@ -60,7 +60,7 @@ class EditVersions(Generic[Record]):
 
     def adopt(self, records: Iterable[Record]) -> Versions:
         """Store the numbers that an edit has raised, if any, and return the current numbers."""
-        versions = self.in_force(records)
+        versions = self.current(records)
         if versions != self._load():
             self._save(versions)
         return versions
@@ -71,7 +71,7 @@ class EditVersions(Generic[Record]):
 
     def keep_unwritten(self, records: Iterable[Record]) -> Versions:
         """Return the current numbers, and remember them, because they cannot be written now."""
-        self._unwritten = self.in_force(records)
+        self._unwritten = self.current(records)
         return self._unwritten
 
     def apply(self, versions: Versions, table: RecordTable[Record]) -> None:
@@ -88,13 +88,13 @@ class EditVersions(Generic[Record]):
         put(self._files, self._path, encode_line({"version": VERSION, self._kind.name: found}))
         self._unwritten = {}
 
-    def _next(self, record: Record, known: InForce | None) -> InForce:
+    def _next(self, record: Record, known: CurrentNumber | None) -> CurrentNumber:
         found = self._of(record)
         if known is None or found.number > known.number:
             return found
         if known.digest == found.digest:
             return known
-        return InForce(found.digest, self._rule.after(known.number))
+        return CurrentNumber(found.digest, self._rule.after(known.number))
 
     def _known(self) -> Versions:
         """Return the stored and the unwritten numbers; of both, the later one."""
@@ -116,12 +116,12 @@ class EditVersions(Generic[Record]):
             _log.warning("%s: %s; the file is rewritten", self._path, damage)
             return {}
 
-    def _of(self, record: Record) -> InForce:
+    def _of(self, record: Record) -> CurrentNumber:
         number: int = getattr(record, self._rule.field)
         values = [*(getattr(record, name) for name in self._rule.of), number]
         values += [rfc3339(at) for at in map(partial(getattr, record), self._rule.moments) if at]
         text = json.dumps(values)
-        return InForce(hashlib.sha256(text.encode()).hexdigest()[:32], number)
+        return CurrentNumber(hashlib.sha256(text.encode()).hexdigest()[:32], number)
 
     def _key(self, record: Record) -> str:
         return " ".join(self._kind.key_of(record))
@@ -133,5 +133,5 @@ class EditVersions(Generic[Record]):
         for key, entry in document.nested(self._kind.name).items():
             digest, number = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
             fields = JsonObject({"digest": digest, "number": number}, what)
-            found[key] = InForce(fields.text("digest"), fields.number("number"))
+            found[key] = CurrentNumber(fields.text("digest"), fields.number("number"))
         return found

@@ -41,7 +41,7 @@ _log = logging.getLogger("chatbot.storage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _News:
+class _Unindexed:
     """The messages of a log that are missing from the index.
 
     With `is_fresh`, they replace those in the index.
@@ -122,33 +122,33 @@ class LogIndex:
     def _take(self, paths: SessionPaths, known: LogMark | None, limit: int) -> int:
         """Index what is new in a log; returns the number of messages."""
         try:
-            news = self._sessions.look(paths, partial(_news, known, limit))
-            if news is None:  # another message has the number: the log is read again
-                news = self._sessions.look(paths, partial(_news, None, limit))
+            unindexed = self._sessions.look(paths, partial(_unindexed, known, limit))
+            if unindexed is None:  # another message has the number: the log is read again
+                unindexed = self._sessions.look(paths, partial(_unindexed, None, limit))
         except NotFound:
             return 0  # deleted meanwhile
         except Damaged:
             return self._pass_over(paths, known)
-        if news is None:
+        if unindexed is None:
             raise AssertionError("A log is read from its first message on.")
-        passages = passages_of(news.messages)
+        passages = passages_of(unindexed.messages)
         for passage in passages:
             record_of(passage)  # remembered: analysed before the index is locked
 
         def put(session: IndexSession) -> None:
-            if not self._is_still(session, paths, known, news.mark.inode):
+            if not self._is_still(session, paths, known, unindexed.mark.inode):
                 return
             scope, index = messages_scope(paths.owner), StoredIndex(session.rows, self._cache)
-            if news.is_fresh:
+            if unindexed.is_fresh:
                 index.remove(scope, paths.session_id)
-            elif known is not None and known.base < news.mark.base:
-                index.remove(scope, paths.session_id, upto=news.mark.base)
+            elif known is not None and known.base < unindexed.mark.base:
+                index.remove(scope, paths.session_id, upto=unindexed.mark.base)
             index.append(scope, paths.session_id, passages)
-            put_mark(session, scope, paths.session_id, news.mark)
+            put_mark(session, scope, paths.session_id, unindexed.mark)
 
-        replaces = known is not None and (news.is_fresh or known.base != news.mark.base)
+        replaces = known is not None and (unindexed.is_fresh or known.base != unindexed.mark.base)
         self._file.write(put, erases=replaces)
-        return max(len(news.messages), 1)
+        return max(len(unindexed.messages), 1)
 
     def _pass_over(self, paths: SessionPaths, known: LogMark | None) -> int:
         """Skip a damaged log until it changes; it has been reported."""
@@ -218,7 +218,7 @@ class LogIndex:
         self._cache.clear()
 
 
-def _news(known: LogMark | None, limit: int, log: LogReader) -> _News | None:
+def _unindexed(known: LogMark | None, limit: int, log: LogReader) -> _Unindexed | None:
     """Return the messages of a log to index, after a known message; None if that message has
     changed.
     """
@@ -242,4 +242,4 @@ def _news(known: LogMark | None, limit: int, log: LogReader) -> _News | None:
         last_seq=done,
         digest=digest,
     )
-    return _News(messages=messages, mark=mark, is_fresh=is_fresh)
+    return _Unindexed(messages=messages, mark=mark, is_fresh=is_fresh)

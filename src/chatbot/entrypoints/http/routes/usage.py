@@ -60,7 +60,7 @@ async def own(
 
 @router.get("/admin/usage", response_model=UsageAnswer, responses=_CSV)
 @documented(Forbidden)
-async def everybodys(
+async def all_usage(
     *,
     caller: Caller,
     use: UseCases,
