@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from chatbot.application.data_blocks import data_block, structured_content
-from chatbot.application.learning_by_halves import Known, learned_by_halves
+from chatbot.application.learning_bisection import Known, learned_by_bisection
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.prompt_history import accepted, prompts_of
 from chatbot.application.prompt_texts import language_of, texts_in
@@ -59,7 +59,7 @@ class Learner:
             and message.used_items.isdisjoint(forgotten)
         ]
         failures = memory.summary_setback.failures
-        found = await learned_by_halves(known, turns, self._summarized, failures=failures)
+        found = await learned_by_bisection(known, turns, self._summarized, failures=failures)
         used = frozenset(found.memory.summarized_items).union(*(m.used_items for m in turns))
         return found.with_memory(
             replace(found.memory, summarized_to=batch[-1].seq, summarized_items=tuple(sorted(used)))
@@ -74,7 +74,7 @@ class Learner:
         memory, is_allowed = known.memory, known.person.settings.learns
         said = [m for m in accepted(batch, memory) if is_allowed and m.role is MessageRole.USER]
         failures = memory.extraction_setback.failures
-        found = await learned_by_halves(known, said, self._extracted, failures=failures)
+        found = await learned_by_bisection(known, said, self._extracted, failures=failures)
         return found.with_memory(replace(found.memory, extracted_to=batch[-1].seq))
 
     def after(self, person: PersonMemory, lessons: Sequence[Lesson]) -> PersonMemory:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from chatbot.application.learning import Learner
-from chatbot.application.learning_by_halves import Known
+from chatbot.application.learning_bisection import Known
 from chatbot.application.mentions import Mentions
 from chatbot.domain.chat import SessionId, SessionView
 from chatbot.domain.errors import NotFound

@@ -12,7 +12,7 @@ from functools import partial
 
 from chatbot.application.budgets import Budgets
 from chatbot.application.learning import Learner
-from chatbot.application.learning_by_halves import Known, Learn
+from chatbot.application.learning_bisection import Known, Learn
 from chatbot.application.lesson_storage import LessonStorage, load_session
 from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.mentions import Mentions

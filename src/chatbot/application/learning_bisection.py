@@ -39,7 +39,7 @@ _FAILURES = 2
 """After this many failures in a row, an unusable reply counts as a refusal of the messages."""
 
 
-async def learned_by_halves(
+async def learned_by_bisection(
     known: Known, messages: Sequence[Message], learn: Learn, *, failures: int
 ) -> Known:
     """Return what is known after the messages, with the refused ones marked.
