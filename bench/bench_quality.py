@@ -156,7 +156,7 @@ def cites_another(question: DocumentQuestion, cited: Sequence[FoundPassage]) -> 
 
 def documents(missed: list[str]) -> list[Figure]:
     company = example_company()
-    (reader,) = (person for person in company.people if "admin" in person.roles)
+    reader = company.administrator
     files = {document.title: document.file for document in company.documents}
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -9,8 +9,10 @@ import io
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from demo_service import DemoFailed, DemoService, demo_service, upload
 from example_company import Company, Person, Question, example_company
@@ -35,7 +37,14 @@ def introduction(service: DemoService, company: Company) -> str:
             f"    {_curl(service, person)}",
             "",
         ]
-    lines.append("+ has an answer that this person may read; - has none, or it is not for them.")
+    administrator = company.administrator
+    lines += [
+        f"{administrator.name} (loads the documents, and may read all of them)",
+        f"  e-mail:   {administrator.email}",
+        f"  password: {service.passwords[administrator.email]}",
+        "",
+        "+ has an answer that this person may read; - has none, or it is not for them.",
+    ]
     return "\n".join(lines)
 
 
@@ -49,34 +58,51 @@ def _curl(service: DemoService, person: Person) -> str:
     )
 
 
-def ask(service: DemoService, company: Company) -> str:
-    """Returns what each of the people gets as answers, and a line about the citations."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What somebody gets as the answer to a question, and the files that it cites."""
+
+    person: Person
+    question: Question
+    text: str
+    cited: tuple[str, ...]
+
+    @property
+    def is_right(self) -> bool:
+        return self.question.is_met_by(self.text, self.cited)
+
+    @property
+    def lines(self) -> list[str]:
+        return [
+            f"  {'+' if self.is_right else '!'} {self.question.text}",
+            f"      {' '.join(self.text.split())[:_LONGEST]}",
+            f"      cites: {', '.join(self.cited) or 'nothing'}",
+        ]
+
+
+def ask(service: DemoService, company: Company) -> list[Answered]:
+    """Returns what each of the people gets as answers to their questions."""
     titles = {document.title: document.file for document in company.documents}
-    lines, right, wrong = [], 0, 0
+    found = []
     for person in company.people:
-        lines.append(f"\n{person.name} ({person.department}; {', '.join(person.roles)})")
         for question in person.questions:
             body = {"prompt": question.text, "session_id": None}
             answer = service.call("POST", "/chat", body, by=service.sign_in(person))
-            cited = [titles[each["title"]] for each in answer["citations"]]
-            is_right = _is_right(question, cited)
-            right, wrong = right + is_right, wrong + (not is_right)
-            lines += _said(question, answer, cited, is_right=is_right)
-    lines.append(f"\n{right} of {right + wrong} answers cite what was expected.")
-    return "\n".join(lines)
+            cited = dict.fromkeys(titles[each["title"]] for each in answer["citations"])
+            found.append(
+                Answered(person=person, question=question, text=answer["text"], cited=tuple(cited))
+            )
+    return found
 
 
-def _is_right(question: Question, cited: list[str]) -> bool:
-    return question.file in cited if question.file else not cited
-
-
-def _said(question: Question, answer: Any, cited: list[str], *, is_right: bool) -> list[str]:
-    text = " ".join(answer["text"].split())
-    return [
-        f"  {'+' if is_right else '!'} {question.text}",
-        f"      {text[:_LONGEST]}",
-        f"      cites: {', '.join(dict.fromkeys(cited)) or 'nothing'}",
-    ]
+def report(found: Sequence[Answered]) -> str:
+    """Returns the answers of each of the people, and how many are right."""
+    lines = []
+    for person, answers in groupby(found, key=lambda each: each.person):
+        lines.append(f"\n{person.name} ({person.department}; {', '.join(person.roles)})")
+        lines += [line for each in answers for line in each.lines]
+    right = sum(each.is_right for each in found)
+    return "\n".join([*lines, f"\n{right} of {len(found)} answers are as expected."])
 
 
 def main() -> int:
@@ -91,15 +117,14 @@ def main() -> int:
         ):  # a console without these characters must not raise
             stream.reconfigure(errors="replace")
     company = example_company()
-    (administrator,) = (person for person in company.people if "admin" in person.roles)
     with (
         tempfile.TemporaryDirectory(prefix="chatbot-demo-", ignore_cleanup_errors=True) as folder,
         demo_service(Path(folder), company, port=options.port) as (service, process),
     ):
         print(f"loading {len(company.documents)} documents ...", flush=True)
-        upload(service, company.documents, by=administrator)
+        upload(service, company.documents, by=company.administrator)
         if options.ask:
-            print(ask(service, company), flush=True)
+            print(report(ask(service, company)), flush=True)
             return 0
         print(introduction(service, company), "Ctrl-C stops it.", sep="\n", flush=True)
         return process.wait()

@@ -95,7 +95,7 @@ def demo_service(
         "RATE_LIMIT_PER_MINUTE": "0",
         "STORAGE_URL": f"json:{folder / 'data'}",
     }
-    passwords = {person.email: _new_password() for person in company.people}
+    passwords = {person.email: _new_password() for person in company.accounts}
     settings = settings_of({name.lower(): value for name, value in environment.items()})
     make_store(settings)
     asyncio.run(_add_people(settings, company, passwords))
@@ -124,7 +124,7 @@ def _new_password() -> str:
 async def _add_people(settings: Settings, company: Company, passwords: dict[str, str]) -> None:
     host = of_host("demo")
     async with opened_management(settings) as management:
-        for person in company.people:
+        for person in company.accounts:
             new = NewUser(
                 email=person.email,
                 roles=person.roles,

@@ -1,6 +1,7 @@
 """The made-up company of examples/: its people, and its documents with who may read them."""
 
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,22 @@ class Person:
     email: str
     department: str
     roles: tuple[str, ...]
-    questions: tuple["Question", ...]
+    questions: tuple["Question", ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What somebody asks, and the file that answers it; None if they get no answer."""
+    """What somebody asks, the file that answers it, and words of the answer; no file: no answer."""
 
     text: str
     file: str | None
+    words: tuple[str, ...]
+
+    def is_met_by(self, answer: str, cited: Collection[str]) -> bool:
+        """Whether the answer has the words and cites the file, or nothing if there is no answer."""
+        if self.file is None:
+            return not cited
+        return self.file in cited and all(word in answer for word in self.words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,27 +65,37 @@ class ExampleDocument:
 class Company:
     """What examples/documents.toml describes."""
 
+    administrator: Person
     people: tuple[Person, ...]
     documents: tuple[ExampleDocument, ...]
+
+    @property
+    def accounts(self) -> tuple[Person, ...]:
+        """The people, and the administrator, who loads the documents and asks nothing."""
+        return (*self.people, self.administrator)
 
 
 def example_company() -> Company:
     manifest = tomllib.loads((EXAMPLES / "documents.toml").read_text(encoding="utf-8"))
     return Company(
-        people=tuple(
-            Person(
-                name=each["name"],
-                email=each["email"],
-                department=each["department"],
-                roles=tuple(each["roles"]),
-                questions=tuple(
-                    Question(text=text, file=file or None) for text, file in each["questions"]
-                ),
-            )
-            for each in manifest["people"]
-        ),
+        administrator=_person(manifest["administrator"]),
+        people=tuple(map(_person, manifest["people"])),
         documents=tuple(map(_document, manifest["documents"])),
     )
+
+
+def _person(row: dict[str, Any]) -> Person:
+    return Person(
+        name=row["name"],
+        email=row["email"],
+        department=row["department"],
+        roles=tuple(row["roles"]),
+        questions=tuple(_question(*each) for each in row.get("questions", ())),
+    )
+
+
+def _question(text: str, file: str | None = None, *words: str) -> Question:
+    return Question(text=text, file=file, words=words)
 
 
 def _document(row: dict[str, Any]) -> ExampleDocument:

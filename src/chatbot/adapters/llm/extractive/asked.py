@@ -20,7 +20,7 @@ _OF_PREVIOUS, _FOCUS, _LIGHT = 0.5, 1.5, 0.3
 class Question:
     """A question. `words` has the share of each word; `own` are those of the prompt, `pairs` neighbours.
 
-    `counted` is what `how many` asks for.
+    `counted` is what `how many` asks for; a choice is asked for with a noun, as in `which tool`.
     `asks` are the names of the patterns of `questions.toml` that it matches.
     """
 
@@ -28,6 +28,7 @@ class Question:
     words: Mapping[str, float]
     own: tuple[str, ...]
     counted: str
+    is_choice: bool
     asks: frozenset[str]
     years: frozenset[str]
 
@@ -62,6 +63,7 @@ def question_of(prompt: str, previous: str) -> Question:
         words=words,
         own=tuple(own),
         counted=counted[1] if (counted := _pattern("counted").search(plain)) else "",
+        is_choice=not focus.isdisjoint(own),
         asks=frozenset(name for name in table()["asks"] if _pattern(name).search(plain)),
         years=years_in(plain),
     )

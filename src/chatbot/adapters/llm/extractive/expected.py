@@ -21,9 +21,11 @@ def expected_in(text: str, question: Question) -> float | None:
         return _person(text, question)
     if "contact" in question.asks:
         return _FULL if _has("contact", text) else None
-    if "figure" in question.asks and _has("number", text):
+    if "figure" not in question.asks:
+        return 0.0
+    if _has("number", text):
         return _FULL
-    return None if question.counted else 0.0
+    return None if question.counted else -_HALF
 
 
 def _person(text: str, question: Question) -> float | None:

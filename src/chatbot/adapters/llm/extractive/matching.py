@@ -69,12 +69,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A candidate with its score, and the share of the question that it covers."""
+    """A candidate with its score, and the share of the question that it covers.
+
+    `is_subject`: it begins with what the question is about.
+    """
 
     candidate: Candidate
     score: float
     covered: float
     is_other_year: bool
+    is_subject: bool
 
 
 class Matching:
@@ -164,7 +168,8 @@ class Matching:
             covered += _IN_RANGE * self._mean
         expected = expected_in(each.excerpt.text, self.question)
         bonus = (expected or 0.0) + _COUNTED * self._is_counted(each) + _PAIR * self._pairs(each)
-        bonus += _SUBJECT * self.is_asked_for(each.n, each.excerpt.subject)
+        is_subject = self.is_asked_for(each.n, each.excerpt.subject)
+        bonus += _SUBJECT * is_subject
         is_other_year = self._is_other_year(each)
         share = (_OTHER_YEAR if is_other_year else 1.0) * (_MISSING if expected is None else 1.0)
         whole = (covered + self._mean * bonus) * share if covered else 0.0
@@ -173,6 +178,7 @@ class Matching:
             score=whole * _LATER**place,
             covered=covered * share / self._total if self._total else 0.0,
             is_other_year=is_other_year,
+            is_subject=is_subject,
         )
 
     def is_asked_for(self, n: int, subject: str) -> bool:

@@ -18,8 +18,8 @@ that answer them. bench/data/unseen_questions.toml had no part in it.
 """
 _FOUND = 0.6
 """How well a word is found that counts: in the sentence, or above it."""
-_CLEARLY = 1.15
-"""How much better than others the best sentence is."""
+_CLEARLY, _BY_SUBJECT = 1.15, 1.08
+"""How much better than others the best sentence is, or if only that begins with what is asked for."""
 _ALIKE, _AS_GOOD = 0.6, 0.9
 """Which share of their words two sentences have in common, and how good the second one is."""
 _NEWER, _OLDER = 0.4, 0.6
@@ -61,7 +61,8 @@ def _is_enough(best: Scored, matching: Matching) -> bool:
     found = [word for word in own if best.candidate.found.get(word, 0.0) >= _FOUND]
     if all(word.isdigit() for word in found):
         return False
-    return best.covered >= _NEEDED[min(len(found), max(_NEEDED))]
+    count = len(found) + best.is_subject
+    return best.covered >= _NEEDED[min(count, max(_NEEDED))]
 
 
 def _chosen(best: Scored, scored: Sequence[Scored]) -> tuple[Sequence[Scored], Scored | None]:
@@ -77,7 +78,10 @@ def _chosen(best: Scored, scored: Sequence[Scored]) -> tuple[Sequence[Scored], S
             least = _NEWER if _year(each) > _year(best) else _OLDER
             if not each.is_other_year and each.score >= least * best.score:
                 chosen[each.candidate.n] = each
-        elif each.score * _CLEARLY > best.score:
+        elif (
+            each.score * (_BY_SUBJECT if best.is_subject > each.is_subject else _CLEARLY)
+            > best.score
+        ):
             return [], each
     return [*chosen.values()], None
 

@@ -79,9 +79,10 @@ def _completes(
         return True
     if matching.is_asked_for(candidate.n, following.subject):
         return True
-    if expected_in(following.text, matching.question) and not expected_in(
-        candidate.excerpt.text, matching.question
-    ):
+    here, there = (
+        expected_in(each.text, matching.question) or 0.0 for each in (candidate.excerpt, following)
+    )
+    if here <= 0 < there:
         return True
     found = _main(candidate, matching, following.text)
     return len(found) >= _LEAST_FOUND and not found <= candidate.own.keys()
@@ -118,9 +119,8 @@ def _asked_cells(candidate: Candidate, matching: Matching) -> Sequence[tuple[str
     if any(is_named[1:]):
         return kept
     others = " ".join(value for _, value in kept[1:])
-    expected = expected_in(others, question) if others else None
-    is_enough = expected is not None and (bool(expected) or "figure" not in question.asks)
-    return kept if is_enough else cells
+    is_answer = (expected_in(others, question) or 0.0) > 0 or question.is_choice
+    return kept if others and is_answer else cells
 
 
 def _main(candidate: Candidate, matching: Matching, text: str) -> frozenset[str]:
