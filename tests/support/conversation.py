@@ -20,7 +20,8 @@ from chatbot.application.memory_rules import MemoryRules
 from chatbot.application.memory_steps import MemorySteps
 from chatbot.application.metering import MeteredModel
 from chatbot.application.prompt import PromptBuilder
-from chatbot.application.recall import MemoryRecall, Recaller
+from chatbot.application.recall import Recaller
+from chatbot.application.recall_plan import MemoryRecall
 from chatbot.application.session_room import SessionRoom
 from chatbot.application.sessions import Sessions
 from chatbot.application.shares import Shares

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from hypothesis import strategies as st
 
-from chatbot.adapters.search.searcher import Searcher, _Asked
+from chatbot.adapters.search.searcher import Searcher, _Asked, _own
 from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.adapters.search.weighting import Weights
 from chatbot.domain.ports.storage import Storage
@@ -98,8 +98,8 @@ def found_with_vectors(
     async def search() -> Sequence[Hit]:
         storage = cast("Storage", SimpleNamespace(transact=transact))
         searcher = Searcher(storage, lambda *_: {}, WordEmbedder(DIMENSION))
-        view = searcher._view(index, scopes)
-        if view.snapshot.is_empty:
+        view = _own(searcher.look(index, scopes))
+        if view.is_empty:
             return []
         asked = _Asked(text, weights, 2, without)
         found = await searcher._found(view, asked, lambda found: found.hits(2))

@@ -10,8 +10,8 @@ from chatbot.domain.authorization import of_client
 from chatbot.domain.documents import Access
 from chatbot.domain.identity import Client, ClientId, Owner, UserId
 from chatbot.domain.permissions import Permission
-from chatbot.domain.ports.search import Search
-from chatbot.domain.search import Hit, Passage, Reason
+from chatbot.domain.ports.search import Search, SearchIndex, Snapshot
+from chatbot.domain.search import Hit, Passage, Reason, Scope
 from planted import plant_document
 
 READER = of_client(
@@ -29,13 +29,28 @@ class EarlierSearch(Search):
     def __init__(self, hits: Sequence[Hit]) -> None:
         self._hits = hits
 
+    def look(self, index: SearchIndex, scopes: Collection[Scope]) -> Snapshot:
+        raise NotImplementedError
+
     async def messages(
-        self, owner: Owner, query: str, *, limit: int, without: str | None = None
+        self,
+        owner: Owner,
+        query: str,
+        *,
+        limit: int,
+        without: str | None = None,
+        seen: Snapshot | None = None,
     ) -> Sequence[Hit]:
         raise NotImplementedError
 
     async def documents(
-        self, atoms: Collection[str], query: str, *, limit: int, labels: Collection[str] = ()
+        self,
+        atoms: Collection[str],
+        query: str,
+        *,
+        limit: int,
+        labels: Collection[str] = (),
+        seen: Snapshot | None = None,
     ) -> Sequence[Hit]:
         return self._hits
 

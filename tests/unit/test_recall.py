@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 
-from chatbot.application.recall import MemoryRecall, Recaller
+from chatbot.adapters.search.stored_index import StoredIndex
+from chatbot.application.recall import Recaller
+from chatbot.application.recall_plan import MemoryRecall
 from chatbot.application.turn import Reply
 from chatbot.domain.chat import SessionId
 from chatbot.domain.documents import Access, Document
 from chatbot.domain.errors import PromptRefused, StorageUnavailable
 from chatbot.domain.identity import Principal
+from chatbot.domain.memory_changes import added
+from chatbot.domain.memory_items import NewItem
 from chatbot.domain.memory_tombstones import forgotten
 from chatbot.domain.permissions import Permission
-from chatbot.domain.person_memory import MemorySettings, PersonMemory
+from chatbot.domain.person_memory import ItemKind, ItemOrigin, MemorySettings, PersonMemory
 from chatbot.domain.ports.search import Search
 from chatbot.domain.recall import DocumentChoice
 from chatbot.entrypoints.container.search_parts import build_search
@@ -220,7 +224,6 @@ async def test_settings_of_the_person_turn_recall_off(
 
 async def taught(app: ChatApp, text: str) -> SessionId:
     """A session whose message has taught an item, which is then forgotten."""
-    from chatbot.domain.memory_changes import added  # noqa: PLC0415
     from person_memories import said, source  # noqa: PLC0415 - it imports `conversation`, too
 
     session_id = (await app.ask(text, who=ANA)).session_id
@@ -273,6 +276,9 @@ class Counting(Search):
         self.calls: list[str] = []
         self._failure = failure
 
+    def look(self, *_: Any) -> Any:
+        return ()
+
     async def messages(self, *_: Any, **__: Any) -> Any:
         return self._called("messages")
 
@@ -294,6 +300,27 @@ async def test_failing_search_costs_what_it_would_have_found_and_not_the_answer(
     await with_document(app)
     reply = await app.ask(QUESTION, who=ANA)
     assert reply.text == "Noted."
+    assert "search_failed" in await decisions_of(app, reply)
+
+
+async def test_index_that_cannot_be_read_costs_neither_the_items_nor_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = app_with()
+    await with_document(app)
+
+    def learn(person: PersonMemory) -> PersonMemory:
+        fact = NewItem(kind=ItemKind.FACT, text="Works in Oslo.", origin=ItemOrigin.EDITED)
+        return added(person, fact, now=START, new_id=fresh_ids())
+
+    await app.storage.transact(lambda tx: tx.person_memories.change(ANA.owner, learn))
+
+    def broken(*_: object) -> None:
+        raise StorageUnavailable("The search index changes too often to be read.")
+
+    monkeypatch.setattr(StoredIndex, "snapshot", broken)
+    reply = await app.ask(QUESTION, who=ANA)
+    assert [each.text for each in reply.memory_used] == ["Works in Oslo."]
     assert "search_failed" in await decisions_of(app, reply)
 
 

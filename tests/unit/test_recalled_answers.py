@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from chatbot.application.recall import MemoryRecall, Recaller
+from chatbot.application.recall import Recaller
+from chatbot.application.recall_plan import MemoryRecall
 from chatbot.domain.memory_changes import added
 from chatbot.domain.memory_items import checked
 from chatbot.domain.memory_tombstones import all_forgotten, forgotten

@@ -24,12 +24,12 @@ from chatbot.domain.documents import (
     clean_labels,
     is_managing,
     is_readable,
-    label_atom,
 )
 from chatbot.domain.errors import NotFound
 from chatbot.domain.fingerprints import ANYTHING, Expected
 from chatbot.domain.identity import Principal
 from chatbot.domain.ports.runtime import Clock
+from chatbot.domain.ports.search import labelled
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.session_fields import clean_title
 from chatbot.domain.text import fold
@@ -103,8 +103,7 @@ class DocumentLibrary:
         def work(tx: Transaction) -> DocumentPage:
             scopes = tx.index.scopes_for(atoms)
             if wanted.label is not None:
-                labelled = {*tx.index.scopes_for([*map(label_atom, clean_labels([wanted.label]))])}
-                scopes = [each for each in scopes if each in labelled]
+                scopes = labelled(tx.index, scopes, clean_labels([wanted.label]))
             found: list[Document] = []
             last = after
             while len(found) <= limit:

@@ -4,54 +4,26 @@ Only data that the caller may read is searched. If recall fails, the turn is ans
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from itertools import zip_longest
 
-from chatbot.application.recalled_items import ItemChoice
+from chatbot.application.recall_plan import MemoryRecall, RecallPlan, RecallPlanner, log_failure
 from chatbot.application.recalled_texts import messages_of, passages_of
-from chatbot.application.relevance import Query, queries_for
+from chatbot.application.relevance import Query
 from chatbot.application.turn import Turn
-from chatbot.domain.chat import MessageRole, Session, TurnContext
-from chatbot.domain.documents import search_atoms_of
-from chatbot.domain.errors import ChatbotError, cause_of
-from chatbot.domain.identity import Owner
-from chatbot.domain.person_memory import PersonMemory
+from chatbot.domain.chat import TurnContext
+from chatbot.domain.errors import ChatbotError
 from chatbot.domain.ports.search import Search
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.recall import Decision, PastMessage, Recalled, RecalledPassage
 from chatbot.domain.search import Hit
 from chatbot.domain.transaction import Transaction
 
-logger = logging.getLogger("chatbot.chat")
-
 MOST_MESSAGES = 5
 MOST_PASSAGES = 4
-_OWNERS_KEPT = 10_000
 _SEARCHED = 12
 """Hits of a search, of which some are not relevant enough."""
-
-
-class MemoryRecall(StrEnum):
-    """What may be recalled of other sessions."""
-
-    ITEMS_AND_MESSAGES = "items+messages"
-    ITEMS = "items"
-    OFF = "off"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What a turn searches for, and the rules that decided it."""
-
-    items: ItemChoice
-    queries: Sequence[Query]
-    messages: bool
-    person: PersonMemory
-    atoms: frozenset[str]
-    decisions: tuple[Decision, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +45,14 @@ class Recaller:
         self, storage: Storage, search: Search, *, memory: MemoryRecall, documents: bool
     ) -> None:
         self._storage, self._search = storage, search
-        self._memory, self._documents = memory, documents
-        self._owners_of_many = set[Owner]()
+        self._planner = RecallPlanner(search, memory=memory, documents=documents)
 
     async def recall(self, turn: Turn, asked: TurnContext) -> Recalled:
         """Return what was found; nothing if the store fails."""
         try:
-            plan = await self._storage.transact(lambda tx: self._plan(tx, turn, asked))
+            plan = await self._storage.transact(lambda tx: self._planner.plan(tx, turn, asked))
         except ChatbotError as error:
-            _log(error)
+            log_failure(error)
             return Recalled(decisions=(Decision.SEARCH_FAILED,))
         found = Recalled(
             items=plan.items.known(),
@@ -91,65 +62,11 @@ class Recaller:
         try:
             return await self._found(plan, found, turn, asked)
         except ChatbotError as error:
-            _log(error)
+            log_failure(error)
             return replace(found, decisions=(*found.decisions, Decision.SEARCH_FAILED))
 
-    def _plan(self, tx: Transaction, turn: Turn, asked: TurnContext) -> _Plan:
-        person, session_id = tx.person_memories.of(turn.owner), asked.session.id
-        before = [m.content for m in asked.history[:-1] if m.role is MessageRole.USER]
-        queries = queries_for(turn.prompt, before[::-1])
-        atoms, decided = self._permitted(tx, turn) if queries else (frozenset[str](), ())
-        decisions = [*decided]
-        if not person.settings.enabled:
-            decisions.append(Decision.MEMORY_DISABLED)
-        elif self._memory is MemoryRecall.OFF:
-            decisions.append(Decision.RECALL_OFF)
-        elif not person.settings.cross_session:
-            decisions.append(Decision.OTHER_SESSIONS_DISABLED)
-        elif self._memory is MemoryRecall.ITEMS:
-            decisions.append(Decision.MESSAGES_OFF)
-        if any(query.is_with_previous for query in queries):
-            decisions.append(Decision.WITH_PREVIOUS_QUESTION)
-        return _Plan(
-            items=ItemChoice(
-                person, session_id, other_sessions=self._memory is not MemoryRecall.OFF
-            ),
-            queries=queries,
-            messages=bool(queries)
-            and _NO_MESSAGES.isdisjoint(decisions)
-            and self._has_others(tx, asked.session),
-            person=person,
-            atoms=atoms,
-            decisions=tuple(decisions),
-        )
-
-    def _has_others(self, tx: Transaction, session: Session) -> bool:
-        """Whether the owner has other sessions. Once true, it is not looked up again."""
-        if session.owner in self._owners_of_many:
-            return True
-        newest = tx.sessions.page(session.owner, limit=2)
-        if all(each.id == session.id for each in newest):
-            return False
-        if len(self._owners_of_many) >= _OWNERS_KEPT:
-            self._owners_of_many.clear()
-        self._owners_of_many.add(session.owner)
-        return True
-
-    def _permitted(self, tx: Transaction, turn: Turn) -> tuple[frozenset[str], Sequence[Decision]]:
-        """Return the caller's atoms if there is a document that the turn may use."""
-        if not self._documents:
-            return frozenset(), [Decision.DOCUMENTS_OFF]
-        if turn.documents.is_off:
-            return frozenset(), [Decision.DOCUMENTS_DECLINED]
-        atoms = search_atoms_of(turn.principal)
-        if not atoms:
-            return frozenset(), [Decision.DOCUMENTS_NOT_PERMITTED]
-        if not tx.index.scopes_for(atoms):
-            return frozenset(), [Decision.NO_DOCUMENTS]
-        return atoms, []
-
     async def _found(
-        self, plan: _Plan, found: Recalled, turn: Turn, asked: TurnContext
+        self, plan: RecallPlan, found: Recalled, turn: Turn, asked: TurnContext
     ) -> Recalled:
         hits = await self._hits(plan, turn, asked)
         if hits.items:
@@ -172,7 +89,7 @@ class Recaller:
             found = replace(found, passages=tuple(passages))
         return _noted(found)
 
-    async def _hits(self, plan: _Plan, turn: Turn, asked: TurnContext) -> _Hits:
+    async def _hits(self, plan: RecallPlan, turn: Turn, asked: TurnContext) -> _Hits:
         """Run all searches concurrently."""
         search, owner = self._search, turn.owner
 
@@ -184,32 +101,30 @@ class Recaller:
 
         async def messages(query: Query) -> Iterable[Hit]:
             found = await search.messages(
-                owner, query.text, limit=_SEARCHED, without=asked.session.id
+                owner,
+                query.text,
+                limit=_SEARCHED,
+                without=asked.session.id,
+                seen=plan.messages,
             )
             return query.relevant_messages(found)
 
         async def passages(query: Query) -> Iterable[Hit]:
             found = await search.documents(
-                plan.atoms, query.text, limit=_SEARCHED, labels=turn.documents.labels
+                plan.atoms,
+                query.text,
+                limit=_SEARCHED,
+                labels=turn.documents.labels,
+                seen=plan.documents,
             )
             return query.relevant_passages(found)
 
         in_items, in_messages, in_documents = await asyncio.gather(
             items(),
-            _each(messages, plan.queries if plan.messages else ()),
-            _each(passages, plan.queries if plan.atoms else ()),
+            _each(messages, plan.queries if plan.messages is not None else ()),
+            _each(passages, plan.queries if plan.documents is not None else ()),
         )
         return _Hits(items=in_items, messages=in_messages, passages=in_documents)
-
-
-_NO_MESSAGES = frozenset(
-    {
-        Decision.MEMORY_DISABLED,
-        Decision.RECALL_OFF,
-        Decision.OTHER_SESSIONS_DISABLED,
-        Decision.MESSAGES_OFF,
-    }
-)
 
 
 async def _each(
@@ -223,10 +138,6 @@ async def _each(
 
 
 def _noted(found: Recalled) -> Recalled:
-    if found.passages != ():
+    if found.passages != () or Decision.SEARCH_FAILED in found.decisions:
         return found
     return replace(found, decisions=(*found.decisions, Decision.NOTHING_RELEVANT))
-
-
-def _log(error: ChatbotError) -> None:
-    logger.warning("recall failed; the turn continues without it: %s", cause_of(error))

@@ -15,14 +15,13 @@ from chatbot.adapters.search.scoring import DIGITS, Ranked, Ranking
 from chatbot.adapters.search.segments import Segment
 from chatbot.adapters.search.snapshots import Opened, StoredSnapshot
 from chatbot.adapters.search.statistics import statistics_of
-from chatbot.adapters.search.stored_index import StoredIndex
-from chatbot.adapters.search.tidying import Tidier, index_of
+from chatbot.adapters.search.tidying import Tidier, index_of, own_index
 from chatbot.adapters.search.vector_snapshots import VectorSnapshot
 from chatbot.adapters.search.vectors import Quantised
 from chatbot.adapters.search.weighting import DOCUMENTS, MESSAGES, Weights
 from chatbot.domain.identity import Owner
 from chatbot.domain.ports.embedder import Embedder
-from chatbot.domain.ports.search import Search
+from chatbot.domain.ports.search import Search, SearchIndex, Snapshot, labelled
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import Hit, Passage, Scope, messages_scope
 from chatbot.domain.transaction import Transaction
@@ -31,7 +30,6 @@ PassageKey = tuple[str, int]
 """The parent and the number of a passage."""
 PassageTexts = Callable[[Transaction, Sequence[PassageKey]], Mapping[PassageKey, str]]
 """Returns the texts of passages of documents; those that no longer exist are left out."""
-_LABEL = "label:"
 _Result = TypeVar("_Result")
 
 
@@ -44,11 +42,16 @@ class _Asked(NamedTuple):
     without: str | None = None
 
 
-class _View(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View(Snapshot):
     """What one search may read."""
 
-    snapshot: StoredSnapshot
+    words: StoredSnapshot
     vectors: VectorSnapshot | None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.words.is_empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,31 +112,44 @@ class Searcher(Search):
             None if embedder is None else QuestionVectors(embedder, timeout_s=embedding_timeout_s)
         )
 
-    async def messages(
-        self, owner: Owner, query: str, *, limit: int, without: str | None = None
-    ) -> Sequence[Hit]:
-        def read(tx: Transaction) -> _View:
-            return self._view(index_of(tx), [messages_scope(owner)])
+    def look(self, index: SearchIndex, scopes: Collection[Scope]) -> Snapshot:
+        own, vectors = own_index(index), None
+        if self._questions is not None:
+            vectors = own.vector_snapshot(scopes, self._questions.model)
+        return _View(words=own.snapshot(scopes), vectors=vectors)
 
-        view = await self._storage.transact(read)
-        if view.snapshot.is_empty:
+    async def messages(
+        self,
+        owner: Owner,
+        query: str,
+        *,
+        limit: int,
+        without: str | None = None,
+        seen: Snapshot | None = None,
+    ) -> Sequence[Hit]:
+        def read(tx: Transaction) -> Snapshot:
+            return self.look(tx.index, [messages_scope(owner)])
+
+        view = _own(await self._storage.transact(read) if seen is None else seen)
+        if view.is_empty:
             return []
         asked = _Asked(query, MESSAGES, limit, without)
         return await self._found(view, asked, lambda found: found.hits(limit)) or []
 
     async def documents(
-        self, atoms: Collection[str], query: str, *, limit: int, labels: Collection[str] = ()
+        self,
+        atoms: Collection[str],
+        query: str,
+        *,
+        limit: int,
+        labels: Collection[str] = (),
+        seen: Snapshot | None = None,
     ) -> Sequence[Hit]:
-        def read(tx: Transaction) -> _View:
-            index = index_of(tx)
-            permitted = index.scopes_for(atoms)
-            if labels:
-                labelled = set(index.scopes_for([f"{_LABEL}{label}" for label in labels]))
-                permitted = [scope for scope in permitted if scope in labelled]
-            return self._view(index, permitted)
+        def read(tx: Transaction) -> Snapshot:
+            return self.look(tx.index, labelled(tx.index, tx.index.scopes_for(atoms), labels))
 
-        view = await self._storage.transact(read)
-        if view.snapshot.is_empty:
+        view = _own(await self._storage.transact(read) if seen is None else seen)
+        if view.is_empty:
             return []
         found = await self._found(view, _Asked(query, DOCUMENTS, limit), lambda found: found)
         if found is None:
@@ -154,12 +170,6 @@ class Searcher(Search):
         if self._questions is not None:
             await self._questions.aclose()
 
-    def _view(self, index: StoredIndex, scopes: Sequence[Scope]) -> _View:
-        vectors = None
-        if self._questions is not None:
-            vectors = index.vector_snapshot(scopes, self._questions.model)
-        return _View(index.snapshot(scopes), vectors)
-
     async def _found(
         self, view: _View, asked: _Asked, result_of: Callable[[_Found], _Result]
     ) -> _Result | None:
@@ -167,7 +177,7 @@ class Searcher(Search):
         vector = await self._vector_of(asked.query, view)
 
         def search() -> tuple[_Found | None, _Result | None, Sequence[Scope]]:
-            opened = view.snapshot.opened()
+            opened = view.words.opened()
             found = _found(opened, asked, view.vectors, vector)
             is_done = found is not None and not found.unread
             return found, result_of(found.compared()) if found and is_done else None, opened.due
@@ -185,6 +195,12 @@ class Searcher(Search):
         if self._questions is None or view.vectors is None or view.vectors.is_empty:
             return None
         return await self._questions.of(query)
+
+
+def _own(snapshot: Snapshot) -> _View:
+    if not isinstance(snapshot, _View):
+        raise TypeError(f"Not a snapshot of this searcher: {type(snapshot).__name__}")
+    return snapshot
 
 
 def _found(

@@ -8,6 +8,7 @@ from itertools import islice
 from chatbot.adapters.search.folding import Plan
 from chatbot.adapters.search.stored_index import StoredIndex
 from chatbot.domain.errors import StorageFailure
+from chatbot.domain.ports.search import SearchIndex
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import Scope
 from chatbot.domain.transaction import Transaction
@@ -74,11 +75,16 @@ class Tidier:
 
 
 def index_of(tx: Transaction) -> StoredIndex:
-    """Returns the index of a transaction.
+    """Returns the index of a transaction."""
+    return own_index(tx.index)
+
+
+def own_index(index: SearchIndex) -> StoredIndex:
+    """Returns the index as one of this adapter.
 
     Raises:
-        TypeError: the store has another one, of which only its maker knows how to search it.
+        TypeError: it is another one, which only its own engine knows how to search.
     """
-    if not isinstance(tx.index, StoredIndex):
-        raise TypeError(f"Not an index of this adapter: {type(tx.index).__name__}")
-    return tx.index
+    if not isinstance(index, StoredIndex):
+        raise TypeError(f"Not an index of this adapter: {type(index).__name__}")
+    return index

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+from chatbot.domain.documents import label_atom
 from chatbot.domain.identity import Owner
 from chatbot.domain.search import Embedded, Hit, Passage, Scope
 
@@ -106,21 +107,48 @@ class SearchIndex(Protocol):
         """Return how many passages each parent has."""
 
 
+def labelled(
+    index: SearchIndex, scopes: Sequence[Scope], labels: Collection[str]
+) -> Sequence[Scope]:
+    """Return those of the access classes with one of the labels; all of them without labels."""
+    if not labels:
+        return scopes
+    wanted = {*index.scopes_for([*map(label_atom, labels)])}
+    return [scope for scope in scopes if scope in wanted]
+
+
 class Search(Protocol):
     """Searches, off the event loop. Hits are in the order of their rank.
 
-    All methods may raise `StorageUnavailable`.
+    `seen` is what `look` has returned in a transaction of the caller; without it, a search takes
+    one of its own. All methods may raise `StorageUnavailable`.
     """
 
     @abstractmethod
+    def look(self, index: SearchIndex, scopes: Collection[Scope]) -> Snapshot:
+        """Return what a search of these access classes reads."""
+
+    @abstractmethod
     async def messages(
-        self, owner: Owner, query: str, *, limit: int, without: str | None = None
+        self,
+        owner: Owner,
+        query: str,
+        *,
+        limit: int,
+        without: str | None = None,
+        seen: Snapshot | None = None,
     ) -> Sequence[Hit]:
         """Return the owner's best matching messages, except those of the session `without`."""
 
     @abstractmethod
     async def documents(
-        self, atoms: Collection[str], query: str, *, limit: int, labels: Collection[str] = ()
+        self,
+        atoms: Collection[str],
+        query: str,
+        *,
+        limit: int,
+        labels: Collection[str] = (),
+        seen: Snapshot | None = None,
     ) -> Sequence[Hit]:
         """Return the best matching passages of documents.
 

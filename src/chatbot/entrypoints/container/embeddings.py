@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from chatbot.application.document_vectors import DocumentVectors
 from chatbot.application.passage_vectors import PassageVectors
-from chatbot.application.recall import MemoryRecall
+from chatbot.application.recall_plan import MemoryRecall
 from chatbot.application.vector_parents import SessionParent
 from chatbot.application.vector_queue import VectorQueue
 from chatbot.application.vector_reindexing import VectorReindexing

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from chatbot.application.recall import MemoryRecall
+from chatbot.application.recall_plan import MemoryRecall
 from chatbot.entrypoints.settings.subject import Subject
 
 
