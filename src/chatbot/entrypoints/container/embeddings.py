@@ -32,6 +32,7 @@ class Embeddings:
     queue: VectorQueue | None = None
     documents: DocumentVectors | None = None
     has_messages: bool = False
+    question_timeout_s: float = 5.0
 
     def answered(self, owner: Owner, session_id: SessionId) -> None:
         """Have the messages of a turn embedded in the background."""
@@ -51,6 +52,9 @@ class Embeddings:
             await self.embedder.aclose()
 
 
+NO_EMBEDDINGS = Embeddings()
+
+
 def build_embeddings(
     settings: Settings,
     storage: Storage,
@@ -63,7 +67,7 @@ def build_embeddings(
         SettingsError: the environment names an unusable proxy or certificate file.
     """
     if settings.embedding.model is None:
-        return Embeddings()
+        return NO_EMBEDDINGS
     return _around(build_embedder(settings, telemetry, genkit_model()), settings, storage)
 
 
@@ -88,7 +92,7 @@ def _has_messages(settings: Settings) -> bool:
 
 def _around(embedder: Embedder | None, settings: Settings, storage: Storage) -> Embeddings:
     if embedder is None:
-        return Embeddings()
+        return NO_EMBEDDINGS
     vectors = PassageVectors(embedder, at_once=_AT_ONCE)
     queue = VectorQueue(VectorWriter(storage, vectors))
     return Embeddings(
@@ -96,4 +100,5 @@ def _around(embedder: Embedder | None, settings: Settings, storage: Storage) -> 
         queue=queue,
         documents=DocumentVectors(vectors, queue),
         has_messages=_has_messages(settings),
+        question_timeout_s=settings.embedding.timeout_s,
     )

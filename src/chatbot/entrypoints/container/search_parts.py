@@ -7,10 +7,16 @@ from chatbot.domain.documents import DocumentId
 from chatbot.domain.ports.search import Search
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
+from chatbot.entrypoints.container.embeddings import NO_EMBEDDINGS, Embeddings
 
 
-def build_search(storage: Storage) -> Search:
-    return Searcher(storage, passage_texts)
+def build_search(storage: Storage, embeddings: Embeddings = NO_EMBEDDINGS) -> Search:
+    return Searcher(
+        storage,
+        passage_texts,
+        embeddings.embedder,
+        embedding_timeout_s=embeddings.question_timeout_s,
+    )
 
 
 def passage_texts(tx: Transaction, keys: Sequence[PassageKey]) -> Mapping[PassageKey, str]:

@@ -85,7 +85,7 @@ class Container(containers.DeclarativeContainer):
     embeddings = providers.Singleton(
         build_embeddings, settings, storage, telemetry, genkit_model.provider
     )
-    search = providers.Singleton(search_parts.build_search, storage)
+    search = providers.Singleton(search_parts.build_search, storage, embeddings)
     limit_checks = providers.Singleton(limit_parts.build_limit_checks, settings)
     erasures = providers.Singleton(
         people_parts.build_erasures, settings, storage, auditing, limit_checks
