@@ -226,6 +226,7 @@ async def test_404_for_unknown_sessions_and_paths(shared: Service) -> None:
     ]
     for answer in answers:
         assert_problem(answer, 404, "not_found")
+    assert answers[-1].json()["detail"] == "The API has no such path."
 
 
 @pytest.mark.parametrize(
@@ -247,6 +248,7 @@ async def test_405_lists_the_allowed_methods(
 ) -> None:
     answer = await shared.client.request(method, path)
     assert_problem(answer, 405, "method_not_allowed")
+    assert answer.json()["detail"].startswith("The path does not support this method.")
     assert set(answer.headers["allow"].split(", ")) == allowed
 
 

@@ -71,6 +71,11 @@ _FRAMEWORK_CODES = {
     422: "invalid_request",
 }
 
+_FRAMEWORK_SENTENCES = {
+    404: "The API has no such path.",
+    405: "The path does not support this method. The header Allow lists those that it supports.",
+}
+
 _UNREAD_BODY = {"request_timeout", "body_too_large"}
 """The rest of the body may still be in transit and is not worth reading."""
 
@@ -190,8 +195,9 @@ def details_of(error: Exception, fields: AllowedFields = lambda _: ()) -> ErrorD
         return error.details
     if isinstance(error, HTTPException):
         code = _FRAMEWORK_CODES.get(error.status_code, "bad_request")
+        detail = _FRAMEWORK_SENTENCES.get(error.status_code, error.detail)
         return ErrorDetails(
-            status=error.status_code, code=code, detail=error.detail, headers=error.headers
+            status=error.status_code, code=code, detail=detail, headers=error.headers
         )
     if isinstance(error, errors.ChatbotError):
         return _known(error)
