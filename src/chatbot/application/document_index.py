@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from chatbot.domain.document_passages import StoredPassage
+from chatbot.domain.document_passages import StoredPassage, folder_of
 from chatbot.domain.documents import (
     ERASED_UPLOADER,
     MANAGERS,
@@ -49,7 +49,8 @@ def publish(
 ) -> Document:
     """Make the newest version the live one: store and index its passages.
 
-    Those of the previous version stay for the answers that cite them, but are no longer searched.
+    Those of the previous versions stay for the answers that cite them, but are no longer searched.
+    Versions that too many others have followed are removed.
     """
     version = replace(document.newest, passages=len(passages))
     older = document.older if document.live is None else (*document.older, document.live)
@@ -60,7 +61,7 @@ def publish(
         reason="",
         newest=version,
         live=version,
-        older=older,
+        older=older[len(document.outlived) :],
         updated_at=at,
     )
     tx.documents.put_passages(document.id, version.number, passages[stored:])
@@ -69,6 +70,8 @@ def publish(
     if embedded is not None and embedded.vectors:
         tx.index.put_vectors(ready.scope, document.id, embedded)
     tx.documents.put(ready, old=document)
+    for each in document.outlived:
+        tx.blobs.remove(folder_of(document.id, each.number))
     return ready
 
 

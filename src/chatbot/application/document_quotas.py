@@ -29,17 +29,20 @@ class DocumentQuotas:
         self._measured_at: datetime | None = None
         self._bytes = 0
 
-    async def require_bytes(self, size: int) -> None:
-        """Check that this many more bytes can be stored.
+    async def require_bytes(self) -> None:
+        """Check that the space for documents is not used up.
+
+        The size of the file does not matter: otherwise, refusals would reveal how many bytes all
+        documents have, including those that the caller may not read.
 
         Raises:
-            TooManyDocuments: the space for documents is used up.
+            TooManyDocuments: it is used up.
         """
         now = self._clock()
         if self._measured_at is None or not now - self._measured_at < _MEASURED_FOR:
             self._bytes = await self._storage.transact(lambda tx: tx.blobs.size("documents"))
             self._measured_at = now
-        if self._bytes + size > self._total_bytes:
+        if self._bytes >= self._total_bytes:
             raise TooManyDocuments(
                 "The storage space for documents is used up (MAX_DOCUMENT_BYTES_TOTAL)."
             )

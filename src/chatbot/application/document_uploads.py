@@ -107,7 +107,7 @@ class DocumentUploads:
             None if new.title is None else clean_title(new.title),
             clean_labels(new.labels),
         )
-        await self._quotas.require_bytes(upload.size)
+        await self._quotas.require_bytes()
 
         def work(tx: Transaction, data: bytes) -> StoredDocument:
             made = self._made(tx, principal, replace(new, title=title, labels=labels), upload)
@@ -149,7 +149,7 @@ class DocumentUploads:
             principal, media_type=upload.media_type, name=upload.name
         )
         await self._storage.transact(lambda tx: changeable(tx, principal, known_id))
-        await self._quotas.require_bytes(upload.size)
+        await self._quotas.require_bytes()
 
         def work(tx: Transaction, data: bytes) -> StoredDocument:
             tx.documents.lock()

@@ -25,6 +25,8 @@ from chatbot.domain.stored import Stored
 DocumentId = NewType("DocumentId", str)
 
 MAX_LABELS, MAX_LABEL_CHARS = 20, 50
+MAX_OLDER_VERSIONS = 10
+"""Versions that have answered before and are kept, for the answers that cite them."""
 PUBLIC, MANAGERS = "public", "managers"
 _FOUND = "found:"
 """Before the atom of managers: for documents that their searches and answers may use."""
@@ -137,6 +139,12 @@ class Document:
     live: Version | None = None
     older: tuple[Version, ...] = ()
     source: str = ""
+
+    @property
+    def outlived(self) -> tuple[Version, ...]:
+        """The older versions that are not kept once the newest one answers."""
+        before = self.older if self.live is None else (*self.older, self.live)
+        return before[: max(0, len(before) - MAX_OLDER_VERSIONS)]
 
     @property
     def metadata(self) -> DocumentMetadata:
