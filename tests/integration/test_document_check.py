@@ -1,19 +1,23 @@
 """The check puts right what kills, lost files and copies of the store have left."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from analysis import analysed_in_transactions
+from chatbot.adapters.search.preparing import prepared_apart
+from chatbot.application import document_index
 from chatbot.application.document_check import DocumentCheck, Repaired
 from chatbot.application.transfer import StoreCopy
 from chatbot.domain.document_ids import document_id
 from chatbot.domain.documents import Access, DocumentId, Status
 from chatbot.domain.identity import UserId
+from chatbot.domain.ports.search import Prepared
 from chatbot.domain.ports.storage import Storage
-from chatbot.domain.search import Scope
+from chatbot.domain.search import Passage, Scope
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import build_storage
 from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
@@ -27,7 +31,7 @@ PUBLIC = Access(public=True)
 
 def check_on(storage: Storage, woken: list[int] | None = None) -> DocumentCheck:
     found = [] if woken is None else woken
-    return DocumentCheck(storage, clock=lambda: T0, wake=lambda: found.append(1))
+    return DocumentCheck(storage, prepared_apart, clock=lambda: T0, wake=lambda: found.append(1))
 
 
 def fill(tx: Transaction) -> list[Scope]:
@@ -42,6 +46,41 @@ async def test_nothing_is_put_right_where_nothing_is_wrong(closed_storage: Stora
     async with closed_storage as storage:
         await storage.transact(fill)
         assert not await check_on(storage).run()
+
+
+async def test_no_transaction_waits_for_the_analysis_of_a_lost_index(
+    closed_storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plant(tx: Transaction) -> None:
+        document = plant_document(tx, ANA, "text", passages=3)
+        tx.index.clear(document.scope)
+
+    async with closed_storage as storage:
+        await storage.transact(plant)
+        analysed = analysed_in_transactions(storage, monkeypatch)
+        assert await check_on(storage).run() == Repaired(indexed=1)
+    assert analysed == [0, 0, 0]
+
+
+async def test_document_that_changes_while_it_is_analysed_keeps_its_access(
+    closed_storage: Storage,
+) -> None:
+    async with closed_storage as storage:
+        [public, *_] = await storage.transact(fill)
+        [document] = await storage.transact(lambda tx: tx.documents.page([public], limit=1))
+        await storage.transact(lambda tx: tx.index.clear(public))
+        private = document_index.classified(replace(document, access=Access()))
+
+        async def slow(parent: str, passages: Sequence[Passage]) -> Prepared:
+            if parent == document.id:
+                await storage.transact(lambda tx: document_index.change(tx, private, old=document))
+            return await prepared_apart(parent, passages)
+
+        await DocumentCheck(storage, slow, clock=lambda: T0, wake=lambda: None).run()
+        assert document.id not in await storage.transact(lambda tx: tx.index.indexed(public))
+        await check_on(storage).run()
+        counts = await storage.transact(lambda tx: tx.index.indexed(private.scope))
+        assert counts[document.id] == 69
 
 
 async def test_lost_index_is_made_again(closed_storage: Storage) -> None:

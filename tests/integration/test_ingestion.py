@@ -1,16 +1,14 @@
 """The queue of documents: none is lost, whoever works on it, and each is worked on once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from chatbot.adapters.search import stored_index
-from chatbot.adapters.search.records import tail_row
-from chatbot.adapters.search.rows import TailRow
+from analysis import analysed_in_transactions
 from chatbot.application import document_index
 from chatbot.domain.document_jobs import LEASE, MAX_ATTEMPTS
 from chatbot.domain.documents import Access, Status
@@ -18,8 +16,6 @@ from chatbot.domain.errors import StorageUnavailable
 from chatbot.domain.ports.extraction import Extracted
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.repositories.documents import DOCUMENT_JOBS
-from chatbot.domain.search import Passage
-from chatbot.domain.transaction import Transaction
 from document_queue import Queue, until
 from plain_extractor import BROKEN, PlainExtractor
 
@@ -49,25 +45,7 @@ async def test_documents_are_extracted_and_indexed_in_turn(queue: Queue) -> None
 async def test_no_transaction_waits_for_the_analysis_of_passages(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_now, analysed = [0], list[int]()
-    transact = queue.storage.transact
-
-    async def watched(work: Callable[[Transaction], object]) -> object:
-        def counted(tx: Transaction) -> object:
-            open_now[0] += 1
-            try:
-                return work(tx)
-            finally:
-                open_now[0] -= 1
-
-        return await transact(counted)
-
-    def noted(parent: str, passage: Passage) -> TailRow:
-        analysed.append(open_now[0])
-        return tail_row(parent, passage)
-
-    monkeypatch.setattr(queue.storage, "transact", watched)
-    monkeypatch.setattr(stored_index, "tail_row", noted)
+    analysed = analysed_in_transactions(queue.storage, monkeypatch)
     waiting = await queue.add(1)
     await queue.worker().run_until_empty()
     ready = await queue.get(waiting)

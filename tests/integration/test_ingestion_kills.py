@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from chatbot.adapters.search.preparing import prepared_apart
 from chatbot.application.document_check import DocumentCheck
 from chatbot.application.document_index import classified, open_class
 from chatbot.domain.document_passages import content_name
@@ -102,7 +103,7 @@ async def check_everything(storage: Storage) -> None:
     def in_an_hour() -> datetime:
         return utc_now() + timedelta(hours=2)
 
-    await DocumentCheck(storage, clock=in_an_hour, wake=lambda: None).run()
+    await DocumentCheck(storage, prepared_apart, clock=in_an_hour, wake=lambda: None).run()
     documents, counts, blobs = await storage.transact(state_of)
     assert len(documents) == DOCUMENTS
     assert {(each.status, each.newest.passages) for each in documents} == {(Status.READY, 20)}

@@ -5,16 +5,17 @@ With atomic transactions, only a restored or migrated store needs it: its index 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from chatbot.application import document_index
 from chatbot.domain.document_ids import made_at
 from chatbot.domain.document_passages import folder_of
-from chatbot.domain.documents import DocumentId, Status
+from chatbot.domain.documents import Document, DocumentId, Status
 from chatbot.domain.errors import StorageFailure, cause_of
 from chatbot.domain.ports.runtime import Clock
+from chatbot.domain.ports.search import Prepare
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import Scope
 from chatbot.domain.transaction import Transaction
@@ -56,8 +57,11 @@ class DocumentCheck:
         wake: called if something was queued.
     """
 
-    def __init__(self, storage: Storage, *, clock: Clock, wake: Callable[[], None]) -> None:
-        self._storage, self._clock, self._wake = storage, clock, wake
+    def __init__(
+        self, storage: Storage, prepare: Prepare, *, clock: Clock, wake: Callable[[], None]
+    ) -> None:
+        self._storage, self._prepare = storage, prepare
+        self._clock, self._wake = clock, wake
 
     async def repeat(self) -> None:
         """Check now and periodically, until cancelled."""
@@ -74,8 +78,9 @@ class DocumentCheck:
         indexed, queued = 0, 0
         after: str | None = ""
         while after is not None:
-            more, again, after = await self._storage.transact(_checking(after))
-            indexed, queued = indexed + more, queued + again
+            lacking, again, after = await self._storage.transact(_checking(after))
+            indexed += sum([await self._index(each) for each in lacking])
+            queued += again
         scopes = await self._storage.transact(document_index.document_scopes)
         removed = sum([await self._storage.transact(_sweeping(scope)) for scope in scopes])
         found = Repaired(
@@ -94,6 +99,14 @@ class DocumentCheck:
             count += more
         return count
 
+    async def _index(self, document: Document) -> bool:
+        """Index a document again; False if it was changed meanwhile, which indexes it, too."""
+        passages = await self._storage.transact(lambda tx: tx.documents.all_passages(document))
+        prepared = await self._prepare(document.id, document_index.indexed_form(passages))
+        return await self._storage.transact(
+            lambda tx: document_index.put_again(tx, document, prepared)
+        )
+
     async def _remove_lost_blobs(self) -> int:
         before = self._clock() - _UPLOADED_WITHIN
         lost = await self._storage.transact(_lost_documents)
@@ -104,17 +117,19 @@ class DocumentCheck:
         return len(old)
 
 
-def _checking(after: str) -> Callable[[Transaction], tuple[int, int, str | None]]:
-    """Return the work of a transaction that checks a batch; it returns the id after which the next
-    one begins.
+def _checking(after: str) -> Callable[[Transaction], tuple[Sequence[Document], int, str | None]]:
+    """Return the work of a transaction that checks a batch.
+
+    It returns the documents to index, how many were queued, and the id after which the next batch
+    begins.
     """
 
-    def work(tx: Transaction) -> tuple[int, int, str | None]:
+    def work(tx: Transaction) -> tuple[Sequence[Document], int, str | None]:
         documents = tx.documents.all(after=after, limit=_AT_ONCE)
         waiting = [each for each in documents if each.status in {Status.QUEUED, Status.PROCESSING}]
         queued = tx.documents.enqueue_missing(waiting) if waiting else 0
-        indexed = document_index.checked(tx, documents)
-        return indexed, queued, documents[-1].id if len(documents) == _AT_ONCE else None
+        lacking = document_index.lacking(tx, documents)
+        return lacking, queued, documents[-1].id if len(documents) == _AT_ONCE else None
 
     return work
 

@@ -1,7 +1,7 @@
 """Changes to a document together with its access class, its passages and the search index.
 
 Where a transaction is not atomic, the document's record is authoritative: passages that it does not
-list are never used, whatever the index contains, and `checked` repairs the index.
+list are never used, whatever the index contains, and `DocumentCheck` repairs the index.
 """
 
 from collections import Counter
@@ -138,15 +138,21 @@ def without_person(document: Document, user_id: str) -> Document:
     )
 
 
-def checked(tx: Transaction, documents: Iterable[Document]) -> int:
-    """Index the documents whose passages are missing from the index, and return their number."""
-    documents = list(documents)
+def lacking(tx: Transaction, documents: Sequence[Document]) -> Sequence[Document]:
+    """Return the documents whose passages are missing from the index, and store who may read."""
     for document in {each.scope: each for each in documents}.values():
         open_class(tx, document)
-    found = differing(tx, documents)
-    for document in found:
-        _index(tx, document, tx.documents.all_passages(document))
-    return len(found)
+    return differing(tx, documents)
+
+
+def put_again(tx: Transaction, document: Document, prepared: Prepared) -> bool:
+    """Index a document again; False if it has changed since its passages were prepared."""
+    tx.documents.lock()
+    if tx.documents.get(document.id) != document:
+        return False
+    open_class(tx, document)
+    tx.index.put_prepared(document.scope, prepared)
+    return True
 
 
 def differing(tx: Transaction, documents: Iterable[Document]) -> Sequence[Document]:
@@ -196,11 +202,6 @@ def with_version(document: Document, version: Version, *, at: datetime) -> Docum
         digest=version.digest,
         updated_at=at,
     )
-
-
-def _index(tx: Transaction, document: Document, passages: Sequence[StoredPassage]) -> None:
-    open_class(tx, document)
-    tx.index.put(document.scope, document.id, indexed_form(passages))
 
 
 def indexed_form(passages: Sequence[StoredPassage]) -> Sequence[Passage]:

@@ -72,11 +72,11 @@ def build_documents(settings: Settings, storage: Storage, auditing: Auditing) ->
 
 def build_document_repair(storage: Storage) -> DocumentCheck:
     """For processes without a queue worker: the service processes the queue."""
-    return DocumentCheck(storage, clock=utc_now, wake=lambda: None)
+    return DocumentCheck(storage, prepared_apart, clock=utc_now, wake=lambda: None)
 
 
 def build_document_check(storage: Storage, ingestion: Ingestion) -> DocumentCheck:
-    return DocumentCheck(storage, clock=utc_now, wake=ingestion.wake)
+    return DocumentCheck(storage, prepared_apart, clock=utc_now, wake=ingestion.wake)
 
 
 def build_file_ingestion(
