@@ -21,6 +21,10 @@ _PASSAGES_OF_BEST, _MESSAGES_OF_BEST = 0.45, 0.6
 """Hits with a smaller share of the best score are left out."""
 _PART = 0.3
 """The share of the significant words that a hit must contain; a message counts with its neighbours."""
+_LIKENESS = 0.35
+"""A hit that is so similar in meaning needs none of the words; 0 is the average of all passages."""
+_PASSAGES_MEANING, _MESSAGES_MEANING = 2.0, 1.0
+"""What the meaning must add to its score then: one standard deviation above the other candidates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +37,23 @@ class Query:
 
     def relevant_passages(self, hits: Sequence[Hit]) -> Iterator[Hit]:
         """Yield the hits in documents that are relevant enough."""
-        return self._relevant(hits, _PASSAGES_OF_BEST)
+        return self._relevant(hits, _PASSAGES_OF_BEST, _PASSAGES_MEANING)
 
     def relevant_messages(self, hits: Sequence[Hit]) -> Iterator[Hit]:
         """Yield the messages that are relevant enough."""
-        return self._relevant(hits, _MESSAGES_OF_BEST)
+        return self._relevant(hits, _MESSAGES_OF_BEST, _MESSAGES_MEANING)
 
-    def _relevant(self, hits: Sequence[Hit], of_best: float) -> Iterator[Hit]:
+    def _relevant(self, hits: Sequence[Hit], of_best: float, meaning: float) -> Iterator[Hit]:
         least = max(1, round(_PART * len(self.words)))
         for hit in hits:
             shared = sum(word in self.words for word in hit.why.words)
-            if shared >= least and hit.score >= of_best * hits[0].score:
+            is_worded = shared >= least and hit.score >= of_best * hits[0].score
+            if is_worded or _is_meant(hit, meaning if len(hits) > 1 else 0.0):
                 yield hit
+
+
+def _is_meant(hit: Hit, meaning: float) -> bool:
+    return hit.why.likeness >= _LIKENESS and hit.why.meaning >= meaning
 
 
 def queries_for(prompt: str, before: Sequence[str]) -> Sequence[Query]:

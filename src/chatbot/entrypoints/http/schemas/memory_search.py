@@ -43,6 +43,11 @@ class WhyAnswer(Answer):
     neighbours: Mapping[str, int] = Field(
         description="Words that occur in a neighbouring message: -1 is the message before, 1 the one after."
     )
+    meaning: float | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="What its meaning adds, or takes if it is negative, with an embedding model.",
+    )
 
 
 class ResultAnswer(Answer):
@@ -83,6 +88,7 @@ def _result(found: MemoryResult) -> ResultAnswer:
     why = WhyAnswer(
         terms={word: round(weight, 4) for word, (weight, _) in words.items()},
         neighbours={word: offset for word, (_, offset) in words.items() if offset},
+        meaning=found.why.meaning or None,
     )
     return ResultAnswer.model_validate(
         {
