@@ -3,7 +3,7 @@
 import json
 import struct
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -45,6 +45,10 @@ async def embedder(upstream: FakeProvider, transport: TransportName) -> AsyncIte
     await made.aclose()
 
 
+async def listed(embedder: Embedder, texts: Sequence[str]) -> list[list[float]]:
+    return [list(each) for each in await embedder.embed(texts)]
+
+
 def answering(data: Any, **others: Any) -> Callable[[Json], Raw]:
     """A provider that answers with these embeddings."""
     body = json.dumps({"object": "list", "data": data, **others}).encode()
@@ -63,7 +67,7 @@ async def test_any_name_is_an_embedding_model(
     upstream: FakeProvider, transport: TransportName, model: str
 ) -> None:
     embedder = embedder_at(upstream.base_url, transport=transport, model=f"openai/{model}")
-    assert await embedder.embed(TEXTS) == [vector_of(text) for text in TEXTS]
+    assert await listed(embedder, TEXTS) == [vector_of(text) for text in TEXTS]
     [request] = upstream.requests
     assert (request.method, request.path) == ("POST", "/v1/embeddings")
     assert request.body == {"model": model, "input": TEXTS}
@@ -81,7 +85,7 @@ async def test_vectors_are_in_the_order_of_the_texts(
             {"index": 1, "embedding": [2]},
         ]
     )
-    assert await embedder.embed(TEXTS) == [[1.0], [2.0], [3.0]]
+    assert await listed(embedder, TEXTS) == [[1.0], [2.0], [3.0]]
 
 
 @pytest.mark.parametrize("index", [{}, {"index": None}, {"index": 0}])
@@ -89,13 +93,13 @@ async def test_vectors_without_numbers_are_taken_in_the_order_in_which_they_come
     upstream: FakeProvider, embedder: Embedder, index: Json
 ) -> None:
     upstream.raw = answering([{**index, "embedding": [n, 1]} for n in range(3)])
-    assert await embedder.embed(TEXTS) == [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
+    assert await listed(embedder, TEXTS) == [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
 
 
 async def test_base64_and_integers_are_read(upstream: FakeProvider, embedder: Embedder) -> None:
     encoded = b64encode(struct.pack("<3f", 0.5, -2.0, 0.0)).decode()
     upstream.raw = answering([{"embedding": encoded}, {"embedding": [1, 0, -3]}])
-    assert await embedder.embed(TEXTS[:2]) == [[0.5, -2.0, 0.0], [1.0, 0.0, -3.0]]
+    assert await listed(embedder, TEXTS[:2]) == [[0.5, -2.0, 0.0], [1.0, 0.0, -3.0]]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +210,7 @@ TOO_LONG = [
     (400, "Invalid 'input[0]': maximum input length is 8192 tokens."),
     (400, "the input length exceeds the context length"),
     (413, "Input validation error: `inputs` must have less than 512 tokens. Given: 1000"),
-    (500, "input is too large to process. increase the physical batch size"),
+    (500, "input (8002 tokens) is too large to process. increase the physical batch size"),
 ]
 
 

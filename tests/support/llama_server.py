@@ -21,13 +21,13 @@ INSTALL = "python tasks.py install --providers"
 
 
 @contextmanager
-def llama_server(folder: Path) -> Iterator[str]:
-    """The server's base address; the model is written to `folder`."""
+def llama_server(folder: Path, *, embeds: bool = False) -> Iterator[str]:
+    """The server's base address; the model is written to `folder`. If it `embeds`, it only does that."""
     if find_spec("xllamacpp") is None:
         unavailable(f"there is no xllamacpp: `{INSTALL}`")
     model = folder / f"{MODEL}.gguf"
     write_tiny_model(model, context_tokens=CONTEXT_TOKENS)
-    command = [sys.executable, __file__, str(model)]
+    command = [sys.executable, __file__, str(model), *(["embeds"] if embeds else [])]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (
         (folder / "llama.log").open("wb") as log,
@@ -42,12 +42,15 @@ def llama_server(folder: Path) -> Iterator[str]:
             process.kill()
 
 
-def _serve(model: str) -> None:
+def _serve(model: str, *, embeds: bool) -> None:
     llama: Any = import_module("xllamacpp")
     params = llama.CommonParams()
     params.model.path, params.model_alias = model, {MODEL}
     params.n_ctx, params.n_parallel, params.port = CONTEXT_TOKENS, 1, 0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    if embeds:
+        params.embedding = True
+        params.pooling_type = llama.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.warmup, params.endpoint_slots = False, True
     server = llama.Server(params)
     print(server.listening_address, flush=True)  # noqa: T201 - the tests read it
@@ -55,4 +58,4 @@ def _serve(model: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(sys.argv[1], embeds="embeds" in sys.argv)

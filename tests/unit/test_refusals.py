@@ -57,7 +57,10 @@ TOO_LONG: dict[str, tuple[int, Any]] = {
     ),
     "llama.cpp, of embeddings": (
         500,
-        openai("input is too large to process. increase the physical batch size"),
+        openai(
+            "input (8002 tokens) is too large to process. increase the physical batch size "
+            "(current batch size: 512)"
+        ),
     ),
     "Ollama": (400, openai("the input length exceeds the context length")),
     "Anthropic": (
