@@ -39,7 +39,7 @@ SETTINGS = {
 
 
 class Callers:
-    """Clients that ask until the budget is used up, and what they were reported it has cost."""
+    """Clients that ask until the budget is used up, with the tokens reported to them."""
 
     def __init__(self) -> None:
         self.answers: list[dict[str, Any]] = []

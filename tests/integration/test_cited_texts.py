@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from canaries import files_with
 from chatbot.entrypoints.commands.store import make_store
 from document_calls import Library, serving_documents
-from planted import files_with
 from service import settings_for_tests
 
 SECRET = "canary-quote-7c41"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis import analysed_in_transactions
+from canaries import plant_document
 from chatbot.adapters.search.preparing import prepared_apart
 from chatbot.application import document_index
 from chatbot.application.document_check import DocumentCheck, Repaired
@@ -21,7 +22,6 @@ from chatbot.domain.search import Passage, Scope
 from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.container.parts import build_storage
 from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
-from planted import plant_document
 from samples import T0
 from service import settings_for_tests
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from canaries import CANARY, files_with, plant_document
 from chatbot.application import document_index
 from chatbot.application.document_index import erase_person
 from chatbot.domain.documents import Access, audience
 from chatbot.domain.identity import UserId
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
-from planted import CANARY, files_with, plant_document
 
 ANA, BEN = UserId("a" * 32), UserId("b" * 32)
 OTHER = "other-2b90"

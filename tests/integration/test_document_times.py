@@ -12,11 +12,11 @@ from math import erf, sqrt
 
 import pytest
 
+from canaries import plant_document
 from chatbot.domain.documents import Access
 from chatbot.domain.identity import UserId
 from chatbot.domain.transaction import Transaction
 from document_calls import Library, serving_documents
-from planted import plant_document
 
 CALLS = int(os.environ.get("CHATBOT_TEST_EXAMPLES", "40"))
 FORBIDDEN = 400

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from canaries import CANARY, SESSIONS, files_with, person, personal_records, plant, rows_with
 from chatbot.adapters.storage.backup_file import BackupFile
 from chatbot.application import erasure as erasure_module
 from chatbot.application.auditing import Auditing
@@ -28,7 +29,6 @@ from chatbot.domain.session_fields import Hold
 from chatbot.domain.transaction import KINDS, Transaction
 from chatbot.entrypoints.storage_backends import backend_of, parse_storage_url
 from conversation import START
-from planted import CANARY, SESSIONS, files_with, person, personal_records, plant, rows_with
 from samples import T0
 
 ANA, BEN = UserId("a" * 32), UserId("b" * 32)

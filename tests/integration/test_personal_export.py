@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from canaries import CANARY, SESSIONS, person, plant
 from chatbot.adapters.llm.scripted import ScriptedModel
 from chatbot.adapters.storage.json_files.export import JsonFileExport
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
@@ -28,7 +29,6 @@ from chatbot.domain.ports.export import Change
 from chatbot.domain.ports.storage import Storage
 from chatbot.entrypoints.http.personal_archive import archive
 from conversation import START
-from planted import CANARY, SESSIONS, person, plant
 from samples import T0, conversation
 from service import Service, code_of, serving, settings_for_tests
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from canaries import plant_document
 from chatbot.domain.chat import Lease, MessageRole, Session, SessionId, TurnId
 from chatbot.domain.identity import UserId
 from chatbot.domain.ports.backend import StorageOptions
@@ -13,7 +14,6 @@ from chatbot.domain.transaction import Transaction
 from chatbot.entrypoints.settings.loading import load_settings
 from chatbot.entrypoints.storage_backends import backend_of
 from commands import Run
-from planted import plant_document
 from samples import ANA, CLIENT, T0, new_message
 
 FIRST = SessionId("a" * 32)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from canaries import files_with
 from chatbot.application.auditing import Auditing
 from chatbot.application.retention import Retention, Swept
 from chatbot.domain.audit import AUDIT
@@ -17,7 +18,6 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.domain.retention import RetentionRule
 from chatbot.domain.session_fields import Hold
 from chatbot.domain.transaction import Transaction
-from planted import files_with
 from samples import CLIENT, T0, user
 
 ANA = Owner(kind="user", id=user(1).id)

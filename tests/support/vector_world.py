@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from canaries import plant_document
 from chatbot.application.passage_vectors import PassageVectors
 from chatbot.application.vector_parents import SessionParent
 from chatbot.application.vector_queue import VectorQueue
@@ -14,7 +15,6 @@ from chatbot.domain.ports.storage import Storage
 from chatbot.domain.search import Scope, messages_scope
 from chatbot.domain.transaction import Transaction
 from embedding_calls import FakeEmbedder
-from planted import plant_document
 from samples import ANA, T0, new_message
 
 ONE, TWO = SessionId("1" * 32), SessionId("2" * 32)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from canaries import plant_document
 from chatbot.adapters.storage.in_memory.storage import InMemoryStorage
 from chatbot.application import document_index
 from chatbot.application.document_search import DocumentSearch
@@ -12,7 +13,6 @@ from chatbot.domain.identity import Client, ClientId, Owner, UserId
 from chatbot.domain.permissions import Permission
 from chatbot.domain.ports.search import Search, SearchIndex, Snapshot
 from chatbot.domain.search import Hit, Passage, Reason, Scope
-from planted import plant_document
 
 READER = of_client(
     Client(

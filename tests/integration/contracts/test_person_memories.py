@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from canaries import files_with, rows_with
 from chatbot.adapters.storage.json_files.export import JsonFileExport
 from chatbot.adapters.storage.json_files.storage import JsonFileStorage
 from chatbot.application.transfer import Outcome, StoreCopy, compared
@@ -19,7 +20,6 @@ from chatbot.domain.person_memory import ItemOrigin, PersonMemory
 from chatbot.domain.ports.storage import Storage
 from chatbot.domain.transaction import Transaction
 from person_memories import NEW_ID, ONE, TWO, said, source, with_new
-from planted import files_with, rows_with
 from samples import ANA, CLIENT, T0, conversation, fill, remembered
 
 
